@@ -22,21 +22,27 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+import antiphon
 from antiphon.api import problems
 from antiphon.api.operations import (
     OPERATIONS,
     BackendServer,
     Deleted,
     Erasure,
+    EventList,
     Listed,
     LiveRun,
+    LoggedEvent,
     Model,
     ModelList,
     NewKey,
     NewLimits,
     NewMessage,
+    NewProgress,
+    NewToolOutput,
     Operation,
     OwnerImport,
+    PastMessage,
     ProviderProblem,
     SearchHit,
     SearchResults,
@@ -66,6 +72,7 @@ from antiphon.types.messages import (
     Image,
     IndexProgress,
     Message,
+    Progress,
     ReasoningDetails,
     Refusal,
     Text,
@@ -110,6 +117,12 @@ RECORDS: tuple[type[Any], ...] = (
     SearchResults,
     IndexProgress,
     NewMessage,
+    PastMessage,
+    NewProgress,
+    NewToolOutput,
+    LoggedEvent,
+    EventList,
+    Progress,
     Text,
     Image,
     File,
@@ -318,6 +331,20 @@ def loops() -> Iterator[str]:
             yield f"{inspect.getdoc(method)}\n"
 
 
+def names() -> Iterator[str]:
+    """The names of the package, with the first sentence about each."""
+    rows: list[tuple[str, str]] = []
+    for name in sorted(antiphon.__all__):
+        value = getattr(antiphon, name)
+        is_alias = not (inspect.isclass(value) or inspect.isroutine(value)) and name not in MODULES
+        text = "an alias for type hints" if is_alias else (inspect.getdoc(value) or "")
+        rows.append((f"`{name}`", text.partition("\n\n")[0]))
+    yield from _table(("name", "what it is"), rows)
+
+
+MODULES = ("errors", "events", "operations")
+
+
 def moves() -> Iterator[str]:
     """The legal moves of a run, drawn."""
     lines = ["stateDiagram-v2", "    [*] --> queued"]
@@ -341,6 +368,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "reasons": reasons,
     "tree": tree,
     "methods": methods,
+    "names": names,
     "loops": loops,
     "moves": moves,
 }
@@ -445,6 +473,8 @@ def _kind(kind: Any, limits: Meta | None = None) -> str:
 def _link_kind(kind: Any) -> str:
     if not inspect.isclass(kind):
         return "anything"  # a type variable
+    if kind in get_args(Event):
+        return f"[`{kind.__struct_config__.tag}`](events.md)"
     if issubclass(kind, StrEnum):
         return "[status](../explanation/runs.md)"
     return f"[{kind.__name__}](http-api.md#{kind.__name__.lower()})"

@@ -207,7 +207,7 @@ AmendProject = Callable[[Project], Project | None]
 """Pure function from a project to the new project; None removes it."""
 
 
-FilterValue = str | bool | None
+FilterValue = str | bool | int | Sequence[str] | Mapping[str, str] | None
 """What a list of records is asked for in one field; None for everything."""
 
 
@@ -413,13 +413,18 @@ class RunStore(Protocol):
         """Return a page of records after the one with id `after`.
 
         Assistants, threads, runs and uploads are listed newest first, messages and actions oldest
-        first. `where`: `thread_id` (Message, Run), `run_id` and `status` (Action), `parent_id`
-        (Thread), `query` (Thread: its title or one of its messages contains these words, as
-        `parse_query` reads them; one that was never indexed is not found). A page
-        holds about 2 MB at most, but at least one item, and then says that there is more. Raises
-        `NotFound` for an unknown `after`.
+        first; `order` of `newest` or `oldest` says otherwise. A page holds about 2 MB at most, but
+        at least one item, and then says that there is more. Raises `NotFound` for an unknown
+        `after`, and `Overloaded` where a filter takes too long.
 
-        Messages only: `order` of `newest` lists the last message first.
+        `where`: `thread_id` (Message, Run, Action), `run_id` (Message, Action), `status` (Run,
+        Action), `role` (Message), `parent_id` (Thread), `query` (Thread: its title or one of its
+        messages contains these words, as `parse_query` reads them; one that was never indexed is
+        not found). `metadata` has these pairs, and perhaps others (Thread, Message, Run; of an
+        Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
+        `name` is one of these names (Action). `created_after` and `created_before` are times in ms.
+        `pinned` (Thread).
+        `claimable_at` selects actions that a worker may claim at that time (Action).
 
         Threads only: `order` of `activity` lists the last changed first; `after` is then the cursor
         of a `Position`, else `NotFound` is raised. `family` is the id of a thread and selects all
@@ -690,6 +695,8 @@ class Store(RunStore, AdminStore, Protocol):
 
 QUEUE = "queue"
 """The topic notified when a turn was requested."""
+ACTIONS = "actions"
+"""The topic notified when a worker for tools may claim an action."""
 LEASES = "leases"
 """The topic notified when a worker may have lost a run's lease, as by a cancel."""
 

@@ -638,6 +638,9 @@ def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     thread_id = place.threads()[0]["thread"]["id"]
 
     assert place.run("threads", "rename", thread_id, "Sea").returncode == 0
+    assert place.run("threads", "pin", thread_id).stderr == f"{thread_id} is pinned.\n"
+    assert "  yes  " in place.run("threads", "list", "--pinned").stdout
+    assert place.run("threads", "unpin", thread_id).returncode == 0
     fork_id = place.run("threads", "fork", thread_id, "--title", "Lake").stdout.strip()
 
     listed = json.loads(place.run("threads", "list", "--json").stdout)

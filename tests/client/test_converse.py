@@ -13,10 +13,10 @@ from antiphon.client.conversation import (
     ReadLastReply,
     RunState,
     StreamTurn,
-    combine_toolboxes,
     first_request,
 )
 from antiphon.tools.functions import Functions
+from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import (
     InvalidEventId,
     NotFound,
@@ -303,9 +303,9 @@ def test_a_run_that_completed_or_goes_on_has_no_error(end: Status | None):
 def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
     def f() -> None: ...
 
-    tools = Functions([f]).tools()
+    tools = Functions([f]).specs()
 
-    assert first_request("hi", tools, None, {}).tools == Functions([f]).specs()
+    assert first_request("hi", tools, None, {}).tools == tools
     assert first_request("hi", (), None, {}).tools is None
     assert first_request(None, tools, RUN, {}) == Process(run_id=RUN)
 
@@ -314,7 +314,7 @@ def test_functions_and_a_toolbox_are_one_toolbox_together():
     def f() -> None: ...
     def g() -> None: ...
 
-    names = [tool.spec.name for tool in combine_toolboxes([f], Functions([g, f])).tools()]
+    names = [tool.spec.name for tool in gather_tools([f], Functions([g, f])).toolbox.tools()]
 
     assert names == ["f", "g", "f_2"]
 

@@ -165,3 +165,15 @@ def test_wherever_an_interrupt_comes_the_call_is_cancelled_and_nothing_hangs():
     )
 
     assert ran.stdout == "none is left\n", ran.stderr
+
+
+def test_a_coroutine_that_is_run_to_its_end_raises_its_error() -> None:
+    async def fail() -> None:
+        raise ValueError("no")
+
+    portal = Portal()
+    try:
+        with pytest.raises(ValueError, match="no"):
+            portal.run_to_end(fail())
+    finally:
+        portal.close()

@@ -20,7 +20,11 @@ PROGRAMS = (
     ("turn_protocol.py", "--model", "far:m"),
     ("web_chat.py", "--model", "far:m"),
 )
-BLOCKS = [block for block in every("python", "run") if "converse(" in block.text]
+BLOCKS = [
+    block
+    for block in every("python", "run")
+    if "converse(" in block.text and "@app" not in block.text  # an app converses when it is asked
+]
 SHOWN = [block for block in BLOCKS if block.page.name == "README.md"]
 NOWHERE = "http://127.0.0.1:9/v1"
 

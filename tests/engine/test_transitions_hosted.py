@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.api.operations import NewToolOutput
 from antiphon.engine import transitions
 from antiphon.engine.transcript import fold_events
 from antiphon.engine.turn import Turn
@@ -193,7 +194,9 @@ def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World
     world.submit("c0", "seen")
     world.apply(
         lambda records: transitions.save_output(
-            records, "c1", "A rule denies it.", True, world.mint, {"fault": "refused"}
+            records,
+            NewToolOutput("c1", "A rule denies it.", True, {"fault": "refused"}),
+            world.mint,
         )
     )
     world.submit("c2", NO)

@@ -17,10 +17,14 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
+import anyio
+from mcp.shared.message import SessionMessage
+from mcp_types import JSONRPCNotification
+
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, UrlElicitation
 from antiphon.mcp.client.server import RETRIES
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.client.session_monitor import SessionMonitor
+from antiphon.mcp.client.session_monitor import CLOSED, SessionMonitor
 from antiphon.mcp.client.stdio import connect_stdio
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
@@ -113,6 +117,36 @@ async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_w
     assert "exited with code 3" in result.output
     assert "\u241b[31mlast words" in result.output
     assert "may or may not" in result.output
+
+
+async def test_a_message_to_a_server_that_is_exiting_fails_once_its_exit_code_is_known():
+    monitor = SessionMonitor()
+    script = "import os, sys, time; os.close(0); time.sleep(0.1); sys.exit(2)"
+    config = ServerConfig(name="exiting", command=sys.executable, args=("-c", script))
+    message = SessionMessage(JSONRPCNotification(jsonrpc="2.0", method="notifications/roots"))
+
+    async with asyncio.timeout(60), connect_stdio(config, monitor) as (_, stdin):
+
+        async def send_until_refused() -> None:
+            while True:
+                await stdin.send(message)
+                await asyncio.sleep(0)
+
+        with pytest.raises(anyio.BrokenResourceError):
+            await send_until_refused()
+        reason = monitor.end_reason
+
+    assert reason == "it exited with code 2"
+
+
+async def test_an_exit_code_is_a_better_reason_than_a_closed_connection():
+    monitor = SessionMonitor()
+
+    monitor.end(CLOSED)
+    monitor.end("it exited with code 2")
+    monitor.end("it closed its stdout")
+
+    assert monitor.end_reason == "it exited with code 2"
 
 
 async def test_a_server_killed_while_idle_is_noticed_without_a_call():

@@ -28,10 +28,12 @@ def last_request(model: Model) -> str:
 async def exchange(model: Model, chat: Chatting, count: int, used: int = 100) -> None:
     """So many messages have been answered, the last of which took so many tokens."""
     for number in range(1, count + 1):
+        footers = chat.text.count(" in, 5 out")
         chat.say(f"Question {number}")
         reply = await model.next_request()
         await reply.answer(f"Answer {number}.", usage=(used if number == count else 100, 5))
         await chat.sees(f"Answer {number}.")
+        await chat.until(lambda known=footers: chat.text.count(" in, 5 out") > known)
         await chat.until(lambda: chat.rows[-1].startswith("told · "))
 
 

@@ -182,6 +182,28 @@ async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
     assert not chat.foreign
 
 
+async def test_a_pinned_thread_is_listed_first_until_it_is_unpinned(
+    chat: Chatting, model: Model
+) -> None:
+    await exchange(chat, model, "About bees", "They hum.")
+    chat.say("/pin")
+    await chat.sees("This thread is pinned")
+    chat.say("/new")
+    await exchange(chat, model, "About cows", "They moo.")
+    chat.say("/threads")
+    await chat.until(lambda: any("(pinned)" in row for row in chat.rows))
+    await chat.sees("/resume NUMBER")
+    rows = [row.split()[0] for row in chat.rows if " messages  " in row]
+    titles = [row.rpartition("messages  ")[2] for row in chat.rows if " messages  " in row]
+
+    assert rows == ["1", "2"]
+    assert titles == ["About bees  (pinned)", "About cows  (here)"]
+    chat.say("/resume 1")
+    await chat.sees("They hum.")
+    chat.say("/pin")
+    await chat.sees("This thread is no longer pinned")
+
+
 async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "One", "Un.")
     await exchange(chat, model, "Two", "Deux.")

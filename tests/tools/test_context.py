@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from antiphon.tools import functions
+from antiphon.tools.consent import Consent
 from antiphon.tools.context import ToolContext
 from antiphon.tools.functions import Functions, UnfitTool, tool
+from antiphon.tools.permissions import Rules
 from antiphon.tools.tool_events import ToolEvent, ToolProgressed
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.messages import Progress, ToolCall, ToolResult
@@ -121,3 +124,104 @@ async def test_a_tool_has_its_own_time() -> None:
 def test_a_tool_without_time_is_refused(seconds: float) -> None:
     with pytest.raises(UnfitTool, match="A tool needs time"):
         tool(timeout=seconds)
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False])
+async def test_a_generator_reports_its_progress_and_its_last_value_is_the_output(
+    on_the_loop: bool,
+) -> None:
+    def count(limit: int) -> Any:
+        for number in range(limit):
+            yield Progress(number, limit)
+        yield {"counted": limit}
+
+    async def count_on_the_loop(limit: int) -> Any:
+        for item in count(limit):
+            yield item
+
+    told: list[ToolEvent] = []
+    result = await run_call(count_on_the_loop if on_the_loop else count, '{"limit":2}', told)
+
+    assert result.output == '{"counted":2}'
+    progress = [event.progress for event in told if isinstance(event, ToolProgressed)]
+    assert progress == [Progress(0, 2), Progress(1, 2)]
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False])
+async def test_a_generator_that_never_ends_is_closed_at_its_deadline(on_the_loop: bool) -> None:
+    closed = threading.Event()
+
+    def drip() -> Any:
+        try:
+            while True:
+                yield Progress(1)
+                threading.Event().wait(0.01)
+        finally:
+            closed.set()
+
+    async def drip_on_the_loop() -> Any:
+        try:
+            while True:
+                yield Progress(1)
+                await asyncio.sleep(0.01)
+        finally:
+            closed.set()
+
+    result = await run_call(drip_on_the_loop if on_the_loop else drip, seconds=0.05)
+
+    assert "gave no result within 0.05 s, nor within" in result.output
+    assert await asyncio.to_thread(closed.wait, 20)
+
+
+async def test_a_tool_is_retried_after_the_errors_that_it_names(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(functions, "FIRST_PAUSE", 0.0)
+    calls: list[str] = []
+
+    @tool(retries=2, retry_on=(ConnectionError,))
+    def look(until: int) -> str:
+        calls.append("look")
+        if len(calls) < until:
+            raise ConnectionError("no line")
+        return "found"
+
+    @tool(retries=2, retry_on=(ConnectionError,))
+    def other() -> str:
+        calls.append("other")
+        raise ValueError("never")
+
+    told: list[ToolEvent] = []
+    found = await run_call(look, '{"until":3}', told)
+    calls.clear()
+    failed = await run_call(look, '{"until":9}')
+    tries = len(calls)
+    calls.clear()
+    never = await run_call(other)
+
+    assert found == ToolResult("found")
+    progress = [event.progress for event in told if isinstance(event, ToolProgressed)]
+    assert [each.message for each in progress] == ["ConnectionError, trying again"] * 2
+    assert (failed.output, tries) == ("ConnectionError: no line", 3)
+    assert (never.output, calls) == ("ValueError: never", ["other"])
+
+
+async def test_a_function_that_wants_consent_is_not_run_without_it() -> None:
+    ran: list[str] = []
+
+    @tool(consent=True)
+    def erase(path: str) -> str:
+        ran.append(path)
+        return "gone"
+
+    refused = await run_call(erase, '{"path":"a"}')
+    allowed = await run_call(erase, '{"path":"b"}', consent=Consent(Rules(allow=("erase",))))
+
+    assert "needs a person's consent" in refused.output
+    assert (allowed.output, ran) == ("gone", ["b"])
+
+
+@pytest.mark.parametrize("retries", [-1, 11])
+def test_a_tool_is_retried_a_few_times_at_most(retries: int) -> None:
+    with pytest.raises(UnfitTool, match="few times"):
+        tool(retries=retries)

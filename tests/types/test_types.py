@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.api import operations
+from antiphon.api.operation import from_query
 from antiphon.types import errors, events, ids
 from antiphon.types.messages import (
     File,
@@ -320,7 +321,7 @@ def read_back(
     found = re.fullmatch(pattern, path)
     assert found, path
     fields: dict[str, Any] = {name: unquote(text) for name, text in found.groupdict().items()}
-    fields |= query
+    fields |= from_query(query)
     if body is not None:
         fields |= json.loads(body)
     return msgspec.convert(fields, kind, strict=body is not None)
@@ -357,6 +358,8 @@ def test_a_call_that_was_written_can_be_read_back(
     assert kind.route.startswith(method + " ")
     assert path.isascii()
     assert (body is None) == (method in ("GET", "DELETE") or bool(kind.upload))
+    if method == "GET" and getattr(call, "metadata", None) == {}:
+        call = msgspec.structs.replace(call, metadata=None)  # a query cannot express no pairs
     assert read_back(kind, path, query, body) == call
 
 

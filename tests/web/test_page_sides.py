@@ -129,6 +129,22 @@ async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
     await expect(entry(told, "<b>Tides</b>")).to_be_visible()
 
 
+async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> None:
+    await choose(told, "How do tides work?", "Pin")
+    await say(told, "Name a planet.", "Neptune.")
+    headings, links = told.page.locator(".threads h2"), told.page.locator(".thread a")
+    await expect(headings).to_have_text(["Pinned", "Today"])
+    await told.page.reload()
+    await expect(headings).to_have_text(["Pinned", "Today"])
+    await expect(links).to_have_text(["How do tides work?", "Name a planet."])
+
+    await choose(told, "How do tides work?", "Unpin")
+
+    await expect(headings).to_have_text(["Today"])
+    await told.page.reload()
+    await expect(links).to_have_text(["Name a planet.", "How do tides work?"])
+
+
 async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: Chat) -> None:
     await choose(told, "How do tides work?", "Delete")
     await expect(entry(told, "How do tides work?")).to_have_count(0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
 import msgspec
 from msgspec import Meta
@@ -91,8 +91,7 @@ def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | Non
         for piece in template.split("/")
     )
     if method in ("GET", "DELETE") or call.upload:
-        query = {name: _query_text(value) for name, value in fields.items() if value is not None}
-        return method, path, query, None
+        return method, path, _to_query(fields), None
     defaults = _defaults(type(call))
     given = {
         name: value
@@ -116,8 +115,36 @@ def _is_same(value: object, default: object) -> bool:
     return type(value) is type(default) and value == default
 
 
-def _query_text(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _to_query(fields: Mapping[str, Any]) -> dict[str, str]:
+    """Return the fields as a query; pairs travel as `metadata[key]=value`."""
+    query: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            pairs = cast("dict[str, str]", value)
+            query |= {f"{name}[{key}]": text for key, text in pairs.items()}
+        elif value is not None:
+            query[name] = str(value).lower() if isinstance(value, bool) else str(value)
+    return query
+
+
+_PAIR = re.compile(r"([a-z_]+)\[(.*)\]", re.DOTALL)
+
+
+def from_query(query: Mapping[str, str]) -> dict[str, Any]:
+    """Return the fields of a query, in which `metadata[key]=value` is a pair of `metadata`.
+
+    This is the style `deepObject` of OpenAPI. Raises `InvalidRequest`.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in query.items():
+        pair = _PAIR.fullmatch(name)
+        if pair is None:
+            fields[name] = value
+        elif pair[1] in query:
+            raise InvalidRequest(f"`{pair[1]}` is given twice.", expected="one", received="two")
+        else:
+            fields.setdefault(pair[1], {})[pair[2]] = value
+    return fields
 
 
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")

@@ -67,6 +67,7 @@ from antiphon.api.operation import field_values as field_values
 from antiphon.api.operation import given_fields as given_fields
 from antiphon.api.operation import path_fields as path_fields
 from antiphon.api.operation import to_http as to_http
+from antiphon.types.events import Event
 from antiphon.types.messages import IndexProgress, Message, Part, Role, ToolSpec, Upload
 from antiphon.types.runs import (
     DAY,
@@ -81,6 +82,7 @@ from antiphon.types.runs import (
     OnExpiry,
     Run,
     Sampling,
+    Status,
     Thread,
 )
 
@@ -98,6 +100,11 @@ Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
 Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
 Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]
 IfBusy = Literal["reject", "wait", "interrupt", "rollback"]
+ListOrder = Literal["newest", "oldest"]
+ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
+Attempt = Annotated[int, Meta(ge=1)]
+LeaseSeconds = Annotated[float, Meta(ge=1, le=3_600)]
+Time = Annotated[int, Meta(ge=0)]
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -153,11 +160,51 @@ class SearchResults(Listed[SearchHit], frozen=True):
     indexing: IndexProgress | None = None
 
 
+class NewProgress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Progress of a tool: `done` of `total`, if the total is known."""
+
+    done: float
+    total: float | None = None
+    message: Annotated[str, Meta(max_length=1_000)] = ""
+
+
+class NewToolOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The output of one tool call."""
+
+    tool_call_id: Id
+    output: Annotated[str, Meta(max_length=4_000_000)]
+    is_error: bool = False
+    metadata: Metadata = {}
+    attempt: Attempt | None = None
+
+
+class LoggedEvent(msgspec.Struct, frozen=True):
+    """An event of a run with its number, counted from 1."""
+
+    number: int
+    event: Event
+
+
+class EventList(msgspec.Struct, frozen=True):
+    """Some events of a run, in order; `ended` if the run has ended and these are its last."""
+
+    data: Sequence[LoggedEvent]
+    ended: bool
+
+
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A new message for `/process`."""
 
     content: Content
     role: Literal["user", "system"] = "user"
+
+
+class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message of a conversation that took place elsewhere."""
+
+    content: Content
+    role: Literal["user", "assistant", "system"] = "user"
+    metadata: Metadata = {}
 
 
 class CreateAssistant(Operation[Assistant], frozen=True):
@@ -224,7 +271,10 @@ class DeleteAssistant(Operation[Deleted], frozen=True):
 
 
 class CreateThread(Operation[Thread], frozen=True):
-    """Create an empty thread."""
+    """Create a thread, empty or with the messages of a conversation that took place elsewhere.
+
+    Without a title, a thread with messages is named after the first one of the user.
+    """
 
     route: ClassVar[str] = "POST /v1/threads"
     answer: ClassVar[Any] = Thread
@@ -233,6 +283,7 @@ class CreateThread(Operation[Thread], frozen=True):
 
     title: Title = ""
     metadata: Metadata = {}
+    messages: Annotated[tuple[PastMessage, ...], Meta(max_length=10_000)] = ()
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
@@ -247,6 +298,9 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     `replaces` of a thread is the id of the thread whose place it takes. The default `branches` is
     `all`; `latest` lists only the last changed thread of each family and omits threads without
     messages. `family` is the id of a thread and selects its whole family.
+
+    `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
+    `created_before` are times in milliseconds since 1970.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
@@ -256,9 +310,13 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     after: Annotated[str, Meta(max_length=160)] | None = None
     q: Name | None = None
     parent_id: Id | None = None
-    order: Literal["created", "activity"] | None = None
+    order: Literal["created", "activity", "newest", "oldest"] | None = None
     branches: Literal["all", "latest"] | None = None
     family: Id | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+    pinned: bool | None = None
 
 
 class GetThread(Operation[Thread], frozen=True):
@@ -271,7 +329,10 @@ class GetThread(Operation[Thread], frozen=True):
 
 
 class UpdateThread(Operation[Thread], frozen=True):
-    """Change the given fields of a thread; the others stay."""
+    """Change the given fields of a thread; the others stay.
+
+    `metadata` replaces the whole of it. A change of `pinned` alone does not count as activity.
+    """
 
     route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
     answer: ClassVar[Any] = Thread
@@ -279,6 +340,7 @@ class UpdateThread(Operation[Thread], frozen=True):
     thread_id: Id
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeleteThread(Operation[Deleted], frozen=True):
@@ -332,18 +394,25 @@ class CreateMessage(Operation[Message], frozen=True):
 
 
 class ListMessages(Operation[Listed[Message]], frozen=True):
-    """List a thread's messages, in order.
+    """List a thread's messages, in order; without `thread_id`, those of all threads as they came.
 
-    The default `order` is `oldest`; `newest` lists the last message first.
+    The default `order` is `oldest`; `newest` lists the last message first. `metadata` selects the
+    messages that have these pairs, and perhaps others. `created_after` and `created_before` are
+    times in milliseconds since 1970.
     """
 
     route: ClassVar[str] = "GET /v1/messages"
     answer: ClassVar[Any] = Listed[Message]
 
-    thread_id: Id
+    thread_id: Id | None = None
     limit: Limit = 20
     after: Id | None = None
-    order: Literal["oldest", "newest"] | None = None
+    order: ListOrder | None = None
+    role: Role | None = None
+    run_id: Id | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
 
 
 class GetMessage(Operation[Message], frozen=True):
@@ -437,7 +506,11 @@ class CreateRun(RunCall[Run], frozen=True):
 
 
 class ListRuns(Operation[Listed[Run]], frozen=True):
-    """List runs, newest first; with `thread_id`, those of that thread."""
+    """List runs, newest first; with `thread_id`, those of that thread.
+
+    `metadata` selects the runs that have these pairs, and perhaps others. `created_after` and
+    `created_before` are times in milliseconds since 1970.
+    """
 
     route: ClassVar[str] = "GET /v1/runs"
     answer: ClassVar[Any] = Listed[Run]
@@ -445,6 +518,13 @@ class ListRuns(Operation[Listed[Run]], frozen=True):
     thread_id: Id | None = None
     limit: Limit = 20
     after: Id | None = None
+    status: Status | None = None
+    assistant_id: Id | None = None
+    model: Name | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+    order: ListOrder | None = None
 
 
 class GetRun(Operation[Run], frozen=True):
@@ -471,7 +551,8 @@ class SubmitToolOutput(Operation[Action], frozen=True):
 
     For an action of kind `approval`, the output is `{"approve": true}` or
     `{"approve": false, "reason": "..."}`. `metadata` becomes that of the tool message, such as the
-    ids of `files` for the user.
+    ids of `files` for the user. `attempt` is that of a claimed action: the output is refused once
+    the claim is lost, and the last output of a turn also requests the next turn.
     """
 
     route: ClassVar[str] = "POST /v1/submit_tool_output"
@@ -482,18 +563,45 @@ class SubmitToolOutput(Operation[Action], frozen=True):
     output: Annotated[str, Meta(max_length=4_000_000)]
     is_error: bool = False
     metadata: Metadata = {}
+    attempt: Attempt | None = None
+
+
+class SubmitToolOutputs(Operation[Listed[Action]], frozen=True):
+    """Save the outputs of several tool calls of a run, all of them or none.
+
+    Each is as in `submit_tool_output`; repeating the same body returns the same response.
+    """
+
+    route: ClassVar[str] = "POST /v1/submit_tool_outputs"
+    answer: ClassVar[Any] = Listed[Action]
+
+    run_id: Id
+    outputs: Annotated[tuple[NewToolOutput, ...], Meta(min_length=1, max_length=128)]
 
 
 class ListActions(Operation[Listed[Action]], frozen=True):
-    """List the hand-off records of a run, in call order."""
+    """List hand-off records, oldest first; with `run_id`, those of that run, in call order.
+
+    Pending ones of all runs are what waits for a client or a person. `assistant_id`, `model` and
+    `metadata` are those of their runs. `created_after` and `created_before` are times in
+    milliseconds since 1970.
+    """
 
     route: ClassVar[str] = "GET /v1/actions"
     answer: ClassVar[Any] = Listed[Action]
 
-    run_id: Id
+    run_id: Id | None = None
     status: Literal["pending", "completed", "failed", "expired", "cancelled"] | None = None
     limit: Limit = 100
     after: Id | None = None
+    name: ToolName | None = None
+    thread_id: Id | None = None
+    assistant_id: Id | None = None
+    model: Name | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+    order: ListOrder | None = None
 
 
 class GetAction(Operation[Action], frozen=True):
@@ -503,6 +611,54 @@ class GetAction(Operation[Action], frozen=True):
     answer: ClassVar[Any] = Action
 
     action_id: Id
+
+
+class ClaimActions(Operation[Listed[Action]], frozen=True, kw_only=True):
+    """Claim pending calls of these tools, the oldest first, for a worker that runs them.
+
+    Each is claimed until `lease` seconds from now, and by no other worker until then. `attempt` of
+    an action counts its claims; name it when the claim is renewed or released, and when the output
+    is submitted. If nothing is pending, the answer waits for up to `wait` seconds. `assistant_id`,
+    `model` and `metadata` are those of the runs.
+    """
+
+    route: ClassVar[str] = "POST /v1/actions/claim"
+    answer: ClassVar[Any] = Listed[Action]
+
+    tools: Annotated[tuple[ToolName, ...], Meta(min_length=1, max_length=512)]
+    worker: Name = ""
+    limit: Limit = 1
+    lease: LeaseSeconds = 30.0
+    wait: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    thread_id: Id | None = None
+    assistant_id: Id | None = None
+    model: Name | None = None
+    metadata: Metadata | None = None
+
+
+class RenewClaim(Operation[Action], frozen=True):
+    """Prolong the claim of an action to `lease` seconds from now, and save its progress, if given.
+
+    A claim that is lost to another worker cannot be renewed.
+    """
+
+    route: ClassVar[str] = "POST /v1/actions/{action_id}/renew"
+    answer: ClassVar[Any] = Action
+
+    action_id: Id
+    attempt: Attempt
+    lease: LeaseSeconds = 30.0
+    progress: NewProgress | None = None
+
+
+class ReleaseClaim(Operation[Action], frozen=True):
+    """Give a claimed action back: another worker may claim it at once."""
+
+    route: ClassVar[str] = "POST /v1/actions/{action_id}/release"
+    answer: ClassVar[Any] = Action
+
+    action_id: Id
+    attempt: Attempt
 
 
 class Complete(Operation[None], frozen=True):
@@ -536,7 +692,11 @@ class Process(RunCall[None], frozen=True, kw_only=True):
 
 
 class Follow(Operation[None], frozen=True):
-    """Stream a run's events after number `after`, stored and new ones, until the run ends."""
+    """Stream a run's events after number `after`, stored and new ones, until the run ends.
+
+    `types` selects events by their types, separated by commas; `run.status` and `turn.ended` always
+    come.
+    """
 
     route: ClassVar[str] = "GET /v1/runs/{run_id}/events"
     answer: ClassVar[Any] = None
@@ -544,6 +704,22 @@ class Follow(Operation[None], frozen=True):
 
     run_id: Id
     after: Annotated[int, Meta(ge=0)] = 0
+    types: Name | None = None
+
+
+class ListEvents(Operation[EventList], frozen=True):
+    """List a run's events after number `after`, for clients that cannot read a stream.
+
+    If there is none yet, the answer waits for up to `wait` seconds. Ask again with the last number
+    until `ended`. An answer has about 1 MB at most.
+    """
+
+    route: ClassVar[str] = "GET /v1/runs/{run_id}/log"
+    answer: ClassVar[Any] = EventList
+
+    run_id: Id
+    after: Annotated[int, Meta(ge=0)] = 0
+    wait: Annotated[float, Meta(ge=0, le=60)] | None = None
 
 
 class ListFiles(Operation[Listed[Upload]], frozen=True):
@@ -604,11 +780,16 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetRun,
     CancelRun,
     SubmitToolOutput,
+    SubmitToolOutputs,
     ListActions,
     GetAction,
+    ClaimActions,
+    RenewClaim,
+    ReleaseClaim,
     Complete,
     Process,
     Follow,
+    ListEvents,
     ListFiles,
     GetFile,
     DeleteFile,

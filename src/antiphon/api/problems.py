@@ -72,6 +72,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.OutputsMissing: (409, "Tool outputs are missing"),
     errors.ProviderMismatch: (409, "Another provider answers the run"),
     errors.OutputConflict: (409, "The call has another output"),
+    errors.ClaimLost: (409, "The claim of the call is lost"),
     errors.IdempotencyConflict: (409, "The Idempotency-Key belongs to another request"),
     errors.Conflict: (409, "It contradicts what is there"),
     errors.EventExpired: (410, "The events are past retention"),

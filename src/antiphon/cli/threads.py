@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
+from msgspec.structs import replace
+
 from antiphon.api.operations import SearchHit
 from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list
 from antiphon.cli.flags import CLIENT, parse_number
@@ -67,12 +69,13 @@ SHORT = 300
 """Letters of reasoning and of a tool's output that are shown: `export` has them whole."""
 BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
 MEANT = "the id, its beginning, or `last`"
+PINS = {"pin": "list a conversation before all others", "unpin": "list it in its place again"}
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
     actions = parser.add_subparsers(
-        dest="action", required=True, metavar="list|search|show|export|rename|fork|delete"
+        dest="action", required=True, metavar="list|search|show|export|rename|pin|unpin|fork|delete"
     )
     listing = actions.add_parser(
         "list", parents=[flags], help="list conversations, the last changed first"
@@ -85,6 +88,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         metavar="N",
         help="the maximum number, 20 by default",
     )
+    listing.add_argument("--pinned", action="store_true", help="only pinned ones")
     listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     search = actions.add_parser(
@@ -110,6 +114,8 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     rename = actions.add_parser("rename", parents=[flags], help="rename a conversation")
     rename.add_argument("id", help=MEANT)
     rename.add_argument("title")
+    for name, meaning in PINS.items():
+        actions.add_parser(name, parents=[flags], help=meaning).add_argument("id", help=MEANT)
     fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
     fork.add_argument("id", help=MEANT)
     fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
@@ -155,6 +161,10 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 thread = await resolve_thread(client, args.id)
                 await client.update_thread(thread.id, title=args.title)
                 note(f"{thread.id} is renamed.")
+            case "pin" | "unpin":
+                thread = await resolve_thread(client, args.id)
+                await client.update_thread(thread.id, pinned=args.action == "pin")
+                note(f"{thread.id} is {args.action}ned.")
             case "fork":
                 source = await resolve_thread(client, args.id)
                 fork = await client.fork_thread(
@@ -208,18 +218,21 @@ async def _delete(client: AsyncClient, args: Namespace) -> None:
 
 async def _list(client: AsyncClient, args: Namespace) -> None:
     listing = latest_threads(args.search or "", hidden=args.all, limit=min(args.limit, PAGE))
+    listing = replace(listing, pinned=True) if args.pinned else listing
     threads: list[Thread] = []
     async for thread in client.paginate(listing):
         threads.append(thread)
         if len(threads) == args.limit:
             break
-    head = ("id", "changed", "messages", "title")
+    head = ("id", "changed", "messages", "pinned", "title")
     none = "There are no such conversations."
     print_list(threads, head, _row, none, as_json=args.json)
 
 
 def _row(thread: Thread) -> tuple[str, ...]:
-    return (thread.id, format_time(thread.updated_at), str(thread.messages), thread.title)
+    pinned = "yes" if thread.pinned else ""
+    changed = format_time(thread.updated_at)
+    return (thread.id, changed, str(thread.messages), pinned, thread.title)
 
 
 async def _search(client: AsyncClient, args: Namespace) -> None:

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import (
+    ClaimActions,
     Content,
     ListActions,
     Listed,
@@ -45,7 +46,6 @@ from antiphon.client.conversation import (
     ReadLastReply,
     RunState,
     StreamTurn,
-    combine_toolboxes,
     first_request,
     initial_state,
     is_settled,
@@ -56,6 +56,7 @@ from antiphon.client.options import ClientOptions
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.result import Result
+from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
 from antiphon.client.transport import (
     RenamedMethods,
     Source,
@@ -72,10 +73,11 @@ from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function, Handler
+from antiphon.tools.functions import Handler
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
+from antiphon.tools.tool_sources import ToolSource, gather_tools
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
@@ -183,10 +185,15 @@ class AsyncClient(RenamedMethods):
     create_run = async_method(operations.CreateRun)
     list_runs = async_method(operations.ListRuns)
     get_run = async_method(operations.GetRun)
+    list_events = async_method(operations.ListEvents)
     cancel_run = async_method(operations.CancelRun)
     submit_tool_output = async_method(operations.SubmitToolOutput)
+    submit_tool_outputs = async_method(operations.SubmitToolOutputs)
     list_actions = async_method(operations.ListActions)
     get_action = async_method(operations.GetAction)
+    claim_actions = async_method(operations.ClaimActions)
+    renew_claim = async_method(operations.RenewClaim)
+    release_claim = async_method(operations.ReleaseClaim)
     list_files = async_method(operations.ListFiles)
     get_file = async_method(operations.GetFile)
     delete_file = async_method(operations.DeleteFile)
@@ -227,7 +234,7 @@ class AsyncClient(RenamedMethods):
         self,
         text: Content | None = None,
         *,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
         after: int | None = None,
@@ -254,22 +261,27 @@ class AsyncClient(RenamedMethods):
         with the run that the first one began, from its first event. With other parameters it raises
         `IdempotencyConflict`.
 
-        At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
-        holds tools that are not functions, such as those of MCP servers. `consent` decides whether
-        a call may run; without it functions run, and all other calls are refused. `on_tool_event`
-        is called with each event of these tools; `cancel_tool` of the returned events cancels one.
-        `watch` is the deprecated name of `on_tool_event`.
+        `tools` are functions, objects whose methods `@tool` marks, toolboxes such as a pool of MCP
+        servers, and specs of tools that run in workers: their outputs are waited for. `toolbox` is
+        one more toolbox. At most `max_tools` tools run at once, each for at most `tool_timeout`
+        seconds. `consent` decides whether a call may run; without it functions run, and all other
+        calls are refused. `on_tool_event` is called with each event of these tools; `cancel_tool`
+        of the returned events cancels one. `watch` is the deprecated name of `on_tool_event`.
         """
-        combined = combine_toolboxes(tools, toolbox)
+        gathered = gather_tools(tools, toolbox)
         state = initial_state(run_id, after)
-        opening = first_request(text, combined.tools(), run_id, options)
+        opening = first_request(text, gathered.specs(), run_id, options)
         if idempotency_key is not None:
             sanitize.validate_idempotency_key(idempotency_key)
         conversation = Conversation(
-            opening, state, resumed=after is not None, idempotency_key=idempotency_key
+            opening,
+            state,
+            resumed=after is not None,
+            idempotency_key=idempotency_key,
+            elsewhere=frozenset(spec.name for spec in gathered.offered),
         )
         processor = ToolProcessor(
-            combined,
+            gathered.toolbox,
             consent=consent,
             at_once=max_tools,
             seconds=tool_timeout,
@@ -291,7 +303,7 @@ class AsyncClient(RenamedMethods):
         output_type: type[T],
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -307,7 +319,7 @@ class AsyncClient(RenamedMethods):
         output_type: None = None,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -323,7 +335,7 @@ class AsyncClient(RenamedMethods):
         output_type: Any,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -338,7 +350,7 @@ class AsyncClient(RenamedMethods):
         output_type: Any = None,
         on_partial: Callable[[Any], object] | None = None,
         idempotency_key: str | None = None,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
@@ -414,7 +426,7 @@ class AsyncClient(RenamedMethods):
         id: str,
         *,
         after: int | None = None,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
@@ -504,6 +516,72 @@ class AsyncClient(RenamedMethods):
                     break
                 answered.append(await self.get_action(action.id))
         return answered
+
+    async def work(
+        self,
+        tools: Iterable[ToolSource] = (),
+        *,
+        toolbox: Toolbox | None = None,
+        thread_id: str | None = None,
+        assistant_id: str | None = None,
+        model: str | None = None,
+        metadata: dict[str, str] | None = None,
+        worker: str | None = None,
+        lease: float = LEASE_SECONDS,
+        consent: Consent | None = None,
+        on_tool_event: OnToolEvent = ignore_event,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        grace: float = 0.0,
+        until_idle: bool = False,
+    ) -> int:
+        """Run the pending calls of these tools, of whichever runs, until interrupted.
+
+            await client.work([get_flight_times])
+
+        Any number of workers on any machines share the calls: each is claimed by one, for `lease`
+        seconds at a time. If that worker dies, another claims the call after the lease, and
+        `attempt` of the tool's `ToolContext` is above 1. The last output of a turn starts the next
+        turn. `thread_id`, `assistant_id`, `model` and `metadata` select the runs whose calls are
+        taken; `worker` is a name for people. The other parameters are those of `converse`.
+
+        Errors that may pass are retried. Interrupted or cancelled, it lets its tools run for
+        `grace` seconds, then cancels them and gives their calls back. With `until_idle` it returns
+        when nothing is pending, and tells how many outputs it saved. Raises `InvalidRequest`
+        without tools, and errors that do not pass, such as `Unauthorized`.
+        """
+        gathered = gather_tools(tools, toolbox)
+        if gathered.offered or (not tools and toolbox is None):
+            raise InvalidRequest(
+                "A worker needs tools that it can run.", expected="functions or toolboxes"
+            )
+        wanted = ClaimActions(
+            tools=(),
+            worker=worker_name() if worker is None else worker,
+            lease=lease,
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            model=model,
+            metadata=metadata,
+        )
+        tool_worker = ToolWorker(
+            self._loop.callback(self.transport.send),
+            gathered.toolbox,
+            partial(
+                ToolProcessor,
+                gathered.toolbox,
+                consent=consent,
+                seconds=tool_timeout,
+                keep=self._loop.callback(self._upload_output),
+                tracer=self.transport.tracer,
+                asked_by=self._loop.callback(self._find_model_server),
+            ),
+            wanted,
+            at_once=max_tools,
+            grace=grace,
+            on_tool_event=on_tool_event,
+        )
+        return await self._loop.run_to_end(tool_worker.run(until_idle=until_idle))
 
     async def compact(
         self,
@@ -685,7 +763,7 @@ class AsyncClient(RenamedMethods):
                         async for each in earlier:
                             yield each
                 yield batch
-                if step.until is not None and batch[-1][0] >= step.until:
+                if conversation.has_read_enough(step, batch):
                     return
 
     async def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:

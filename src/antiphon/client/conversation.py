@@ -24,12 +24,9 @@ from antiphon.api.operations import (
 from antiphon.client.outcome import last_reply, run_error
 from antiphon.client.result import Result, ResultBuilder
 from antiphon.engine import partial_json
-from antiphon.ports import Toolbox
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
 from antiphon.tools.consent import remote_tool
-from antiphon.tools.functions import Function, Functions
-from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
@@ -48,7 +45,7 @@ from antiphon.types.events import (
     ToolOutputAdded,
     to_pending_action,
 )
-from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
+from antiphon.types.messages import Message, Tool, ToolCall, ToolResult, ToolSpec
 from antiphon.types.runs import (
     Action,
     Fault,
@@ -203,12 +200,14 @@ class RunView:
 class StreamTurn(msgspec.Struct, frozen=True):
     """Stream the events of this operation, up to event number `until` or to the end.
 
-    `key` is the idempotency key of a caller who may have sent the operation before.
+    `key` is the idempotency key of a caller who may have sent the operation before. With
+    `until_resumed` the stream ends when the run waits for no outputs any more.
     """
 
     call: Process | Follow
     until: int | None = None
     key: str | None = None
+    until_resumed: bool = False
 
 
 class ListPending(msgspec.Struct, frozen=True):
@@ -255,6 +254,8 @@ class Conversation:
     have begun it long ago) the run's actions are listed, so that a tool with an output does not run
     again.
 
+    Calls of the tools named `elsewhere` are left to workers for tools, and waited for.
+
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
     the step that reads the events in between. With `resumed` this includes the first event.
     """
@@ -266,8 +267,10 @@ class Conversation:
         *,
         resumed: bool = False,
         idempotency_key: str | None = None,
+        elsewhere: frozenset[str] = frozenset(),
     ) -> None:
         self._state = state
+        self._elsewhere = elsewhere
         self._resumed = resumed
         self._newest: int | None = None
         self._next_step: Step = StreamTurn(opening, key=idempotency_key)
@@ -275,6 +278,12 @@ class Conversation:
     def next_step(self) -> Step:
         """Return the next step."""
         return self._next_step
+
+    def has_read_enough(self, step: StreamTurn, batch: Sequence[Numbered]) -> bool:
+        """Return whether the step has read what it is for, with this batch."""
+        if step.until_resumed and self._state.status is not Status.ACTION_REQUIRED:
+            return True
+        return step.until is not None and batch[-1][0] >= step.until
 
     def find_missed(self, step: StreamTurn, batch: Sequence[Numbered]) -> StreamTurn | None:
         """Return the step that reads the events between the last one and this batch, if any."""
@@ -293,7 +302,7 @@ class Conversation:
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
         elif own is not None and own.key is None and self._state.waiting:
-            self._next_step = self._execute(tuple(self._state.waiting.values()))
+            self._next_step = self._answer(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()
 
@@ -316,11 +325,11 @@ class Conversation:
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
-        self._next_step = self._execute(waiting) if waiting else self._next_turn()
+        self._next_step = self._answer(waiting) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
         """Continue after all outputs were saved or are no longer expected."""
-        self._next_step = self._next_turn()
+        self._next_step = self._list_pending() if self._elsewhere else self._next_turn()
 
     def handle_run(self, run: Run) -> None:
         """Decide the next step from the run's status."""
@@ -360,8 +369,12 @@ class Conversation:
     def _up_to(self, number: int) -> StreamTurn:
         return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
 
-    def _execute(self, actions: tuple[PendingAction, ...]) -> ExecuteActions:
-        return ExecuteActions(self._run_id, actions, self._state.thread_id)
+    def _answer(self, actions: tuple[PendingAction, ...]) -> ExecuteActions | StreamTurn:
+        """Run the calls that are this client's; wait for the outputs of the others."""
+        own = tuple(each for each in actions if each.name not in self._elsewhere)
+        if own:
+            return ExecuteActions(self._run_id, own, self._state.thread_id)
+        return StreamTurn(Follow(self._run_id, after=self._state.last_event), until_resumed=True)
 
     def _list_pending(self) -> ListPending:
         return ListPending(ListActions(self._run_id, status="pending"))
@@ -378,13 +391,12 @@ class Conversation:
 
 
 def first_request(
-    text: Content | None, tools: Sequence[Tool], run_id: str | None, options: Options
+    text: Content | None, specs: tuple[ToolSpec, ...], run_id: str | None, options: Options
 ) -> Process:
     """Return the first operation of a conversation: a new run, or the next turn of `run_id`."""
     message = None if text is None else NewMessage(text)
     if run_id is not None:
         return Process(run_id=run_id, message=message, **options)
-    specs = tuple(tool.spec for tool in tools)
     return Process(message=message, tools=specs or None, **options)
 
 
@@ -395,12 +407,6 @@ def initial_state(run_id: str | None, after: int | None) -> RunState:
             raise InvalidRequest("Of which run are those events?", expected="run_id with after")
         require_streamable(Follow(run_id, after=after))
     return RunState(run_id, after)
-
-
-def combine_toolboxes(tools: Iterable[Function], toolbox: Toolbox | None) -> Toolbox:
-    """Return the functions and the toolbox as one toolbox."""
-    functions = Functions(tools)
-    return functions if toolbox is None else ToolManager(functions, toolbox)
 
 
 def split_actions(

@@ -26,6 +26,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from antiphon.tools.deadlines import run_in_daemon_thread
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -44,6 +46,10 @@ class CallerLoop:
         """Return the items themselves."""
         return items
 
+    async def run_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return the coroutine's result."""
+        return await coroutine
+
     async def close(self) -> None:
         """Do nothing: the loop is the caller's."""
 
@@ -61,6 +67,16 @@ class Portal:
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and return its result; an interrupted call cancels it."""
         return self._run(_Call(lambda: coroutine))
+
+    def run_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run the coroutine and return its result; an interrupted call waits for its cleanup."""
+        call = _Call(lambda: coroutine)
+        try:
+            return self._run(call)
+        finally:
+            while not call.ended:  # it was interrupted, and is cancelled
+                with suppress(Empty):
+                    call.done.get(timeout=MISSED_SIGNAL_SECONDS)
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
         """Yield the results as they come; closing the iterator cancels the other coroutines."""
@@ -84,10 +100,13 @@ class Portal:
             raise
 
     def callback(self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
-        """Return an async function that calls this blocking one in a worker thread."""
+        """Return an async function that calls this blocking one in a thread of its own.
+
+        The end of the program does not wait for that thread, which may wait for a server.
+        """
 
         async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            return await asyncio.to_thread(function, *args, **kwargs)
+            return await run_in_daemon_thread(function, *args, **kwargs)
 
         return call
 
@@ -150,7 +169,7 @@ class Portal:
 
 
 class _Call(Generic[T]):
-    """A coroutine on the loop, put into `done` at its end.
+    """A coroutine on the loop, put into `done` at its end; `ended` is True from then on.
 
     An interrupt (Ctrl+C) may come between any two steps of the thread that waits. It leaves
     `SimpleQueue` whole, which is not written in Python as `Future` and `Condition` are, and a call
@@ -167,6 +186,7 @@ class _Call(Generic[T]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T] | None = None
         self._begun = False
+        self.ended = False
         self._result: T | None = None
         self._error: BaseException | None = None
 
@@ -202,6 +222,7 @@ class _Call(Generic[T]):
             self._error = error
         else:
             self._result = task.result()
+        self.ended = True
         self.done.put(self)
 
     def _cancel(self) -> None:
@@ -209,6 +230,7 @@ class _Call(Generic[T]):
             self._task.cancel()
         elif not self._begun:
             self._create().close()
+            self.ended = True
 
 
 def _wait_for_next(done: SimpleQueue[_Call[T]]) -> _Call[T]:

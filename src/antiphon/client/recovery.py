@@ -73,6 +73,7 @@ class ResumableStream:
         self.run_id: str | None = getattr(call, "run_id", None)
         self._call = call
         self._whole_run = isinstance(call, Follow)
+        self._types = call.types if isinstance(call, Follow) else None
         self._last = call.after if isinstance(call, Follow) else None
         self._status: Status | None = None
         self._turn_ended = False
@@ -86,7 +87,7 @@ class ResumableStream:
         self._decoder = Decoder()
         if self._last is None or self.run_id is None:
             return self._call
-        return Follow(self.run_id, after=self._last)
+        return Follow(self.run_id, after=self._last, types=self._types)
 
     def feed(self, data: bytes) -> list[Numbered]:
         """Return the events completed by this data. Raises `ConnectionLost` if one is missing."""
@@ -97,9 +98,9 @@ class ResumableStream:
             self.pause = self._decoder.retry / 1000
         for frame in frames:
             number = _event_number(frame)
-            if last is not None and number != last + 1:
-                if number <= last:
-                    continue
+            if last is not None and number <= last:
+                continue
+            if last is not None and number != last + 1 and self._types is None:
                 raise ConnectionLost(f"Event {number} came after event {last}.")
             last = number
             event = _decode_event(frame)

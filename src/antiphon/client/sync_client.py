@@ -17,6 +17,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import (
+    ClaimActions,
     Content,
     ListActions,
     Listed,
@@ -44,7 +45,6 @@ from antiphon.client.conversation import (
     ReadLastReply,
     RunState,
     StreamTurn,
-    combine_toolboxes,
     first_request,
     initial_state,
     is_settled,
@@ -57,6 +57,7 @@ from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.result import Result
 from antiphon.client.sync_events import Events, Stream, create_events, raise_at_end
 from antiphon.client.sync_transport import Batches, Pieces, Transport
+from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
 from antiphon.client.transport import (
     RenamedMethods,
     Source,
@@ -73,10 +74,11 @@ from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function, Handler
+from antiphon.tools.functions import Handler
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
+from antiphon.tools.tool_sources import ToolSource, gather_tools
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
@@ -184,10 +186,15 @@ class Client(RenamedMethods):
     create_run = sync_method(operations.CreateRun)
     list_runs = sync_method(operations.ListRuns)
     get_run = sync_method(operations.GetRun)
+    list_events = sync_method(operations.ListEvents)
     cancel_run = sync_method(operations.CancelRun)
     submit_tool_output = sync_method(operations.SubmitToolOutput)
+    submit_tool_outputs = sync_method(operations.SubmitToolOutputs)
     list_actions = sync_method(operations.ListActions)
     get_action = sync_method(operations.GetAction)
+    claim_actions = sync_method(operations.ClaimActions)
+    renew_claim = sync_method(operations.RenewClaim)
+    release_claim = sync_method(operations.ReleaseClaim)
     list_files = sync_method(operations.ListFiles)
     get_file = sync_method(operations.GetFile)
     delete_file = sync_method(operations.DeleteFile)
@@ -228,7 +235,7 @@ class Client(RenamedMethods):
         self,
         text: Content | None = None,
         *,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         run_id: str | None = None,
         after: int | None = None,
@@ -255,22 +262,27 @@ class Client(RenamedMethods):
         with the run that the first one began, from its first event. With other parameters it raises
         `IdempotencyConflict`.
 
-        At most `max_tools` tools run at once, each for at most `tool_timeout` seconds. `toolbox`
-        holds tools that are not functions, such as those of MCP servers. `consent` decides whether
-        a call may run; without it functions run, and all other calls are refused. `on_tool_event`
-        is called with each event of these tools; `cancel_tool` of the returned events cancels one.
-        `watch` is the deprecated name of `on_tool_event`.
+        `tools` are functions, objects whose methods `@tool` marks, toolboxes such as a pool of MCP
+        servers, and specs of tools that run in workers: their outputs are waited for. `toolbox` is
+        one more toolbox. At most `max_tools` tools run at once, each for at most `tool_timeout`
+        seconds. `consent` decides whether a call may run; without it functions run, and all other
+        calls are refused. `on_tool_event` is called with each event of these tools; `cancel_tool`
+        of the returned events cancels one. `watch` is the deprecated name of `on_tool_event`.
         """
-        combined = combine_toolboxes(tools, toolbox)
+        gathered = gather_tools(tools, toolbox)
         state = initial_state(run_id, after)
-        opening = first_request(text, combined.tools(), run_id, options)
+        opening = first_request(text, gathered.specs(), run_id, options)
         if idempotency_key is not None:
             sanitize.validate_idempotency_key(idempotency_key)
         conversation = Conversation(
-            opening, state, resumed=after is not None, idempotency_key=idempotency_key
+            opening,
+            state,
+            resumed=after is not None,
+            idempotency_key=idempotency_key,
+            elsewhere=frozenset(spec.name for spec in gathered.offered),
         )
         processor = ToolProcessor(
-            combined,
+            gathered.toolbox,
             consent=consent,
             at_once=max_tools,
             seconds=tool_timeout,
@@ -292,7 +304,7 @@ class Client(RenamedMethods):
         output_type: type[T],
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -308,7 +320,7 @@ class Client(RenamedMethods):
         output_type: None = None,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -324,7 +336,7 @@ class Client(RenamedMethods):
         output_type: Any,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[Function] = ...,
+        tools: Iterable[ToolSource] = ...,
         toolbox: Toolbox | None = ...,
         consent: Consent | None = ...,
         on_tool_event: OnToolEvent = ...,
@@ -339,7 +351,7 @@ class Client(RenamedMethods):
         output_type: Any = None,
         on_partial: Callable[[Any], object] | None = None,
         idempotency_key: str | None = None,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
@@ -415,7 +427,7 @@ class Client(RenamedMethods):
         id: str,
         *,
         after: int | None = None,
-        tools: Iterable[Function] = (),
+        tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
         on_tool_event: OnToolEvent = ignore_event,
@@ -505,6 +517,72 @@ class Client(RenamedMethods):
                     break
                 answered.append(self.get_action(action.id))
         return answered
+
+    def work(
+        self,
+        tools: Iterable[ToolSource] = (),
+        *,
+        toolbox: Toolbox | None = None,
+        thread_id: str | None = None,
+        assistant_id: str | None = None,
+        model: str | None = None,
+        metadata: dict[str, str] | None = None,
+        worker: str | None = None,
+        lease: float = LEASE_SECONDS,
+        consent: Consent | None = None,
+        on_tool_event: OnToolEvent = ignore_event,
+        max_tools: int = AT_ONCE,
+        tool_timeout: float = SECONDS,
+        grace: float = 0.0,
+        until_idle: bool = False,
+    ) -> int:
+        """Run the pending calls of these tools, of whichever runs, until interrupted.
+
+            client.work([get_flight_times])
+
+        Any number of workers on any machines share the calls: each is claimed by one, for `lease`
+        seconds at a time. If that worker dies, another claims the call after the lease, and
+        `attempt` of the tool's `ToolContext` is above 1. The last output of a turn starts the next
+        turn. `thread_id`, `assistant_id`, `model` and `metadata` select the runs whose calls are
+        taken; `worker` is a name for people. The other parameters are those of `converse`.
+
+        Errors that may pass are retried. Interrupted or cancelled, it lets its tools run for
+        `grace` seconds, then cancels them and gives their calls back. With `until_idle` it returns
+        when nothing is pending, and tells how many outputs it saved. Raises `InvalidRequest`
+        without tools, and errors that do not pass, such as `Unauthorized`.
+        """
+        gathered = gather_tools(tools, toolbox)
+        if gathered.offered or (not tools and toolbox is None):
+            raise InvalidRequest(
+                "A worker needs tools that it can run.", expected="functions or toolboxes"
+            )
+        wanted = ClaimActions(
+            tools=(),
+            worker=worker_name() if worker is None else worker,
+            lease=lease,
+            thread_id=thread_id,
+            assistant_id=assistant_id,
+            model=model,
+            metadata=metadata,
+        )
+        tool_worker = ToolWorker(
+            self._loop.callback(self.transport.send),
+            gathered.toolbox,
+            partial(
+                ToolProcessor,
+                gathered.toolbox,
+                consent=consent,
+                seconds=tool_timeout,
+                keep=self._loop.callback(self._upload_output),
+                tracer=self.transport.tracer,
+                asked_by=self._loop.callback(self._find_model_server),
+            ),
+            wanted,
+            at_once=max_tools,
+            grace=grace,
+            on_tool_event=on_tool_event,
+        )
+        return self._loop.run_to_end(tool_worker.run(until_idle=until_idle))
 
     def compact(
         self,
@@ -678,7 +756,7 @@ class Client(RenamedMethods):
                     with closing(self._stream_events(missed, conversation)) as earlier:
                         yield from earlier
                 yield batch
-                if step.until is not None and batch[-1][0] >= step.until:
+                if conversation.has_read_enough(step, batch):
                     return
 
     def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:

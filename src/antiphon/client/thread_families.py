@@ -7,7 +7,7 @@ members at the messages where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -16,7 +16,7 @@ from antiphon.api.operations import ListThreads
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
-from antiphon.types.errors import NotFound
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Thread
 
@@ -40,23 +40,27 @@ async def branch_before(client: AsyncClient, message: Message, *, replace: bool 
     if message.number == 1 and message.text.strip().startswith(thread.title.removesuffix("…")):
         title = ""  # it was made from the message that will be replaced
     branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
-    return await _mark_branch(client, branch, thread.id, replace=replace)
+    return await _mark_branch(client, branch, thread, replace=replace)
 
 
 async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
     """Create a branch that ends with this message, for another answer or another direction."""
-    branch = await client.fork_thread(message.thread_id, message.id)
-    return await _mark_branch(client, branch, message.thread_id, replace=replace)
+    thread = await client.get_thread(message.thread_id)
+    branch = await client.fork_thread(thread.id, message.id)
+    return await _mark_branch(client, branch, thread, replace=replace)
 
 
 async def _mark_branch(
-    client: AsyncClient, branch: Thread, source: str, *, replace: bool
+    client: AsyncClient, branch: Thread, source: Thread, *, replace: bool
 ) -> Thread:
+    """Name the thread that the branch replaces, whose pin it takes over, or none."""
     metadata = {
         key: value for key, value in branch.metadata.items() if key not in (REPLACES, BRANCH_BEGINS)
     }
     if replace:
-        metadata |= {REPLACES: source, BRANCH_BEGINS: str(branch.messages + 1)}
+        metadata |= {REPLACES: source.id, BRANCH_BEGINS: str(branch.messages + 1)}
+    if replace and source.pinned:
+        return await client.update_thread(branch.id, metadata=metadata, pinned=True)
     if metadata == branch.metadata:
         return branch
     return await client.update_thread(branch.id, metadata=metadata)
@@ -85,6 +89,15 @@ def latest_threads(
         order="activity",
         branches="all" if hidden else "latest",
     )
+
+
+async def list_pinned(client: AsyncClient) -> Sequence[Thread]:
+    """Return the user's pinned threads, last changed first; none from a server without pins."""
+    listing = ListThreads(limit=PAGE, order="activity", branches="latest", pinned=True)
+    try:
+        return (await client.transport.send(listing)).data
+    except InvalidRequest:
+        return ()
 
 
 async def find_threads_by_id(client: AsyncClient, beginning: str) -> list[Thread]:

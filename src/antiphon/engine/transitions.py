@@ -9,6 +9,7 @@ transition is checked against it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.engine import accounts
+from antiphon.engine.claims import find_action, require_claim
 from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
@@ -152,6 +154,16 @@ class TurnRequested(msgspec.Struct, frozen=True):
 
     run: Run
     after: int
+
+
+def begin_thread(
+    thread: Thread, messages: Sequence[operations.PastMessage], mint: Mint, now: int
+) -> ChangeSet:
+    """Create a thread with messages of a conversation that took place elsewhere."""
+    unit = UnitOfWork(Snapshot(now=now, thread=thread), mint)
+    for message in messages:
+        unit.add_message(message.role, parts(message.content), message.metadata)
+    return replace(unit.build(), answer=unit.thread, thread=unit.thread)
 
 
 def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) -> ChangeSet:
@@ -390,7 +402,7 @@ def save_result(
     The answer is the run after the change. Raises `Fenced`.
     """
     _require_lease(snapshot, epoch)
-    action = _find_action(snapshot, tool_call_id)
+    action = find_action(snapshot, tool_call_id)
     unit = UnitOfWork(snapshot, mint)
     if action.due:
         unit.close_action(action, "failed" if is_error else "completed", output, is_error, metadata)
@@ -408,49 +420,59 @@ def fail(snapshot: Snapshot, epoch: int, fault: Fault, mint: Mint) -> ChangeSet:
     return unit.build(unit.run)
 
 
-def save_output(
-    snapshot: Snapshot,
-    tool_call_id: str,
-    output: str,
-    is_error: bool,
-    mint: Mint,
-    metadata: dict[str, str] | None = None,
+def save_outputs(
+    snapshot: Snapshot, outputs: Sequence[operations.NewToolOutput], mint: Mint
 ) -> ChangeSet:
-    """Save the output of one call; the last one lets the run continue. The answer is the `Action`.
+    """Save outputs of calls, all or none; the last one lets the run continue.
 
-    For a call that waits for approval the output is the `Approval`. The same output again changes
-    nothing, whatever state the run is in by then.
+    The answer is the tuple of their actions. For a call that waits for approval the output is the
+    `Approval`. The same output again changes nothing, whatever state the run is in by then. An
+    output with an `attempt` is that of a worker, which loses it with its claim; the last output of
+    a turn from a worker also requests the next turn. Raises `ClaimLost`, `OutputConflict`,
+    `RunEnded` and `UnknownToolCall`.
     """
-    run, _ = _require_run(snapshot)
-    action = _find_action(snapshot, tool_call_id)
+    _require_run(snapshot)
+    unit = UnitOfWork(snapshot, mint)
+    found = [find_action(snapshot, given.tool_call_id) for given in outputs]
+    if len({action.id for action in found}) < len(found):
+        raise InvalidRequest("A call has one output.", expected="each tool_call_id once")
+    saved = tuple(map(partial(_save_one, unit), found, outputs))
+    if all(after is before for after, before in zip(saved, found, strict=True)):
+        return ChangeSet(answer=saved)
+    unit.resume_if_complete(request_turn=any(each.attempt is not None for each in outputs))
+    return unit.build(saved)
+
+
+def save_output(snapshot: Snapshot, given: operations.NewToolOutput, mint: Mint) -> ChangeSet:
+    """Save the output of one call, as `save_outputs`. The answer is its `Action`."""
+    change = save_outputs(snapshot, [given], mint)
+    return replace(change, answer=change.answer[0])
+
+
+def _save_one(unit: UnitOfWork, action: Action, given: operations.NewToolOutput) -> Action:
+    """Save one output; return the action, which is the same one if it has this output already."""
     if action.runs_on == "server":
-        return _save_approval(snapshot, action, read_approval(action, output), mint)
-    is_same = (action.output, action.is_error) == (output, is_error)
+        return _save_approval(unit, action, read_approval(action, given.output))
+    is_same = (action.output, action.is_error) == (given.output, given.is_error)
     if action.status in ("completed", "failed") and is_same:
-        return ChangeSet(answer=action)
-    if not _may_answer(run, action):
-        raise _output_error(run, action)
-    unit = UnitOfWork(snapshot, mint)
-    status: Literal["completed", "failed"] = "failed" if is_error else "completed"
-    saved = unit.close_action(action, status, output, is_error, metadata)
-    unit.resume_if_complete()
-    return unit.build(saved)
+        return action
+    if given.attempt is not None:
+        require_claim(action, given.attempt)
+    if not _may_answer(unit.run, action):
+        raise _output_error(unit.run, action)
+    status: Literal["completed", "failed"] = "failed" if given.is_error else "completed"
+    return unit.close_action(action, status, given.output, given.is_error, given.metadata)
 
 
-def _save_approval(snapshot: Snapshot, action: Action, approval: Approval, mint: Mint) -> ChangeSet:
-    run, _ = _require_run(snapshot)
+def _save_approval(unit: UnitOfWork, action: Action, approval: Approval) -> Action:
     if is_same_approval(action, approval):
-        return ChangeSet(answer=action)
-    if not _may_answer(run, action):
-        raise _output_error(run, action)
-    unit = UnitOfWork(snapshot, mint)
+        return action
+    if not _may_answer(unit.run, action):
+        raise _output_error(unit.run, action)
     if approval.approve:
-        saved = unit.approve_action(action)
-    else:
-        refused = replace(action, approval="refused")
-        saved = unit.close_action(refused, "failed", refusal_text(approval), is_error=True)
-    unit.resume_if_complete()
-    return unit.build(saved)
+        return unit.approve_action(action)
+    refused = replace(action, approval="refused")
+    return unit.close_action(refused, "failed", refusal_text(approval), is_error=True)
 
 
 def _may_answer(run: Run, action: Action) -> bool:
@@ -621,17 +643,6 @@ def _require_lease(snapshot: Snapshot, epoch: int) -> Run:
 
 def _ids(actions: Iterable[Action]) -> tuple[str, ...]:
     return tuple(action.tool_call_id for action in actions)
-
-
-def _find_action(snapshot: Snapshot, tool_call_id: str) -> Action:
-    for action in snapshot.actions:
-        if action.tool_call_id == tool_call_id:
-            return action
-    raise errors.UnknownToolCall(
-        "The model of this run made no such tool call.",
-        expected="the tool_call_id of one of the run's actions",
-        hint="GET /v1/actions?run_id= lists them.",
-    )
 
 
 def _no_mint(prefix: str) -> str:

@@ -140,12 +140,12 @@ class UnitOfWork:
 
     def add_message(
         self,
-        role: Literal["user", "system"],
+        role: Literal["user", "assistant", "system"],
         content: tuple[Part, ...],
         metadata: dict[str, str] | None = None,
         compacts: int | None = None,
     ) -> Message:
-        """Add a user or system message. The first user message gives the thread its title."""
+        """Add a message of no run. The first user message gives the thread its title."""
         message = Message(
             id=self.mint("msg"),
             thread_id=self.thread.id,
@@ -407,19 +407,18 @@ class UnitOfWork:
         self._actions[action.id] = self._touched[action.id] = action
         return action
 
-    def resume_if_complete(self) -> None:
+    def resume_if_complete(self, *, request_turn: bool = False) -> None:
         """Queue the run if no action waits for the client.
 
-        A background run requests its next turn at once.
+        A background run requests its next turn at once, as any run does with `request_turn`.
         """
         if any(action.awaited for action in self._actions.values()):
             return
         run = self.run
+        wanted = run.background or request_turn
         self.set_status(Status.QUEUED)
         self.lease = replace(
-            self.lease,
-            wanted=run.background,
-            due_at=rest_deadline(run, self.now, wanted=run.background),
+            self.lease, wanted=wanted, due_at=rest_deadline(run, self.now, wanted=wanted)
         )
 
     def cancel(self, *, keep_partial: bool = True) -> None:

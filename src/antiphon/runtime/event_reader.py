@@ -6,12 +6,14 @@ notification costs at most `PATIENCE` seconds.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from contextlib import aclosing
 from functools import partial
 
 from antiphon.ports import Bus, EventPage, RunStore
 from antiphon.telemetry.failpoints import hit
-from antiphon.types.errors import TryAgain
+from antiphon.types import events
+from antiphon.types.errors import InvalidRequest, TryAgain
 
 PATIENCE = 1.0  # seconds a reader waits for a notification before it reads anyway
 MISSES = 4  # failed reads in a row that are ignored, so that a restarted database is only a pause
@@ -96,6 +98,42 @@ class RunEventReader:
             return None
         self._missed = 0
         return page
+
+
+class SelectedEvents:
+    """Some types of a run's events, with the numbers that they have among all."""
+
+    def __init__(self, reader: RunEventReader, types: Collection[bytes]) -> None:
+        self.run_id = reader.run_id
+        self._reader = reader
+        self._types = types
+
+    async def pages(
+        self, send_now: SendNow | None = None
+    ) -> AsyncGenerator[tuple[int, Sequence[bytes]], None]:
+        """Yield pages as `RunEventReader.pages`, each of events that follow each other."""
+        async with aclosing(self._reader.pages()) as pages:
+            async for first, lines in pages:
+                if not lines:
+                    yield first, ()
+                for number, line in enumerate(lines, first):
+                    if events.type_of(line) in self._types:
+                        yield number, (line,)
+
+
+def parse_types(types: str) -> Collection[bytes]:
+    """Return the types that a caller selects, and those that end a stream.
+
+    Raises `InvalidRequest`.
+    """
+    names = {name.strip() for name in types.split(",") if name.strip()}
+    if unknown := names - events.TYPES:
+        raise InvalidRequest(
+            "There is no such type of event.",
+            expected=", ".join(sorted(events.TYPES)),
+            received=", ".join(sorted(unknown))[:200],
+        )
+    return frozenset(name.encode() for name in names) | {b"run.status", b"turn.ended"}
 
 
 def _ends_turn(line: bytes) -> bool:

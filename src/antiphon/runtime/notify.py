@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet
-from antiphon.ports import LEASES, QUEUE, Bus, Committed, Decide, ReadSet, RunStore
+from antiphon.ports import ACTIONS, LEASES, QUEUE, Bus, Committed, Decide, ReadSet, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
 
@@ -53,6 +53,8 @@ class ChangeCommitter:
             if action.runs_on == "client" and action.ended_at is not None:
                 seconds = (action.ended_at - action.created_at) / 1000
                 self._metrics.observe(TOOLS, seconds, "client", action.status)
+            elif action.status == "pending" and action.claimed_until is None:
+                self._bus.notify(ACTIONS)
         for update in written.run_updates:
             self._bus.notify(update.run.id)
             if update.lease.wanted and update.run.status is Status.QUEUED:

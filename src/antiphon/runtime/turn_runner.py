@@ -21,7 +21,16 @@ from antiphon.engine import sanitize, transitions
 from antiphon.engine.context_window import ToolSelection, cut_to_window, has_changed, select_tools
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import Turn, TurnResult, large
-from antiphon.ports import Bus, Claim, Context, ReadSet, ResolvedModel, RunStore, Toolbox
+from antiphon.ports import (
+    ACTIONS,
+    Bus,
+    Claim,
+    Context,
+    ReadSet,
+    ResolvedModel,
+    RunStore,
+    Toolbox,
+)
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter
@@ -190,6 +199,8 @@ class TurnRunner:
                 hosted=offered.hosted,
             ),
         )
+        if kept.run.status is Status.ACTION_REQUIRED:
+            self._bus.notify(ACTIONS)
         return replace(claim, run=kept.run, lease=kept.lease)
 
     async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:

@@ -24,12 +24,14 @@ from antiphon import __version__
 from antiphon.api import problems
 from antiphon.api.operations import (
     OPERATIONS,
+    ClaimActions,
     Complete,
     CreateRun,
     ExportOwner,
     Follow,
     ImportOwner,
     ListActions,
+    ListEvents,
     ListMessages,
     Operation,
     Process,
@@ -324,7 +326,7 @@ class Application:
         return replace(caller, principal=replace(caller.principal, trace=trace))
 
     def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
-        """Return the handlers of each path by method."""
+        """Return the handlers of each path by method; paths without fields come first."""
         table: dict[str, dict[str, Handler]] = {
             "/healthz": {"GET": self._healthz},
             "/readyz": {"GET": self._readyz},
@@ -336,7 +338,7 @@ class Application:
             table.setdefault(path, {})[method] = self._handler(kind)
         table["/v1/files"]["POST"] = self._upload
         table["/v1/files/{file_id}/content"] = {"GET": self._download}
-        return table
+        return dict(sorted(table.items(), key=lambda item: "{" in item[0]))
 
     def _handler(self, kind: type[Operation[Any]]) -> Handler:
         async def handle(context: RequestContext) -> None:
@@ -407,7 +409,9 @@ class Application:
             await self._check_admitted(context.caller)
 
         match operation:
-            case CreateRun(if_busy="wait") | Process(if_busy="wait"):
+            case (
+                CreateRun(if_busy="wait") | Process(if_busy="wait") | ClaimActions() | ListEvents()
+            ):
                 recheck = self._timeouts.recheck
                 return await run_while_connected(context.receive, work, check, recheck)
             case _:
@@ -473,6 +477,9 @@ async def _admit_anyone(_: Scope) -> Caller:
 
 
 async def _send_response(context: RequestContext, answer: Response) -> None:
+    if context.scope["method"] == "GET" and answer.status == 200:
+        await context.respond_unless_known(answer.value)
+        return
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await context.respond_json(answer.status, answer.value, replayed)
 

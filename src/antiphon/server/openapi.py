@@ -281,7 +281,10 @@ _PROBES = (
 
 
 def _parameter(name: str, schema: Json, place: str, *, needed: bool) -> Json:
-    return {"name": name, "in": place, "required": needed, "schema": _query_schema(schema)}
+    schema = _query_schema(schema)
+    parameter = {"name": name, "in": place, "required": needed, "schema": schema}
+    pairs = {"style": "deepObject", "explode": True} if schema.get("type") == "object" else {}
+    return parameter | pairs
 
 
 def _query_schema(schema: Json) -> Json:
@@ -317,7 +320,7 @@ def _with_clean_descriptions(schemas: Json) -> Json:
 
 
 def _add_bounds(node: Any) -> Any:
-    """Return the same schema, in which integers have bounds and enums a type.
+    """Return the same schema, in which integers have bounds, enums a type, and tuples no `items`.
 
     The bounds are numbers that a reader of JSON with 64-bit floats gets exactly, within int64.
     """
@@ -331,6 +334,8 @@ def _add_bounds(node: Any) -> Any:
     if isinstance(schema.get("enum"), list) and "type" not in schema:
         names = sorted({_TYPES[type(value)] for value in schema["enum"]})
         return {"type": names[0] if len(names) == 1 else names, **schema}
+    if schema.get("items") is False:  # `maxItems` says the same, and generators read no `false`
+        del schema["items"]
     return schema
 
 

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
+from hashlib import blake2b
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
@@ -17,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import Receive, Scope, Send
 
 from antiphon.api import operations, problems
-from antiphon.api.operation import convert, invalid_request
+from antiphon.api.operation import convert, from_query, invalid_request
 from antiphon.api.operations import Operation
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
@@ -45,6 +46,21 @@ class RequestContext(msgspec.Struct, frozen=True):
     async def respond_json(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:
         """Respond with a value as JSON; `msgspec.Raw` is sent as it is. Raises `Overloaded`."""
         await self.respond(status, _encode(value), b"application/json", more)
+
+    async def respond_unless_known(self, value: Any) -> None:
+        """Respond with a value as JSON, or with 304 if the client has it: see RFC 9110, 13.1.2.
+
+        The weak entity tag is a digest of the body. Raises `Overloaded`.
+        """
+        body = _encode(value)
+        tag = f'W/"{blake2b(body, digest_size=12).hexdigest()}"'
+        known = Headers(scope=self.scope).get("if-none-match", "")
+        fields = [(b"etag", tag.encode())]
+        if known.strip() == "*" or tag in (each.strip() for each in known.split(",")):
+            await self.send({"type": "http.response.start", "status": 304, "headers": fields})
+            await self.send({"type": "http.response.body", "body": b""})
+            return
+        await self.respond(200, body, b"application/json", fields)
 
     async def respond(
         self, status: int, body: bytes, media_type: bytes, more: Iterable[Field] = ()
@@ -168,7 +184,8 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
     path_fields = path_parameters(scope)
     if method == "GET":
         await read_body(scope, receive, 0)
-        query = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
+        fields = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
+        query = from_query(fields)
         return _convert(kind, _merge_path_fields(query, path_fields), strict=False)
     if kind.upload:
         _check_media_type(scope, kind.upload)

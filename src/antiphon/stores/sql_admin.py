@@ -25,7 +25,8 @@ from antiphon.ports import (
     RecordPage,
 )
 from antiphon.stores import admin_rules, invariants
-from antiphon.stores.rows import decoder, records_sql
+from antiphon.stores.record_query import records_sql
+from antiphon.stores.rows import decoder
 from antiphon.types.accounts import (
     PERIODS,
     Account,

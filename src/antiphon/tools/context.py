@@ -22,18 +22,19 @@ from antiphon.types.messages import Progress, ToolCall
 
 
 class _Origin(NamedTuple):
-    run_id: str
-    thread_id: str
+    run_id: str = ""
+    thread_id: str = ""
+    attempt: int = 1
 
 
-_UNKNOWN = _Origin("", "")
+_UNKNOWN = _Origin()
 _current_origin: ContextVar[_Origin] = ContextVar("current_origin", default=_UNKNOWN)
 
 
 @contextmanager
-def name_run(run_id: str, thread_id: str | None) -> Generator[None]:
-    """Name the run of all tools that are called in this block."""
-    before = _current_origin.set(_Origin(run_id, thread_id or ""))
+def name_run(run_id: str, thread_id: str | None, attempt: int = 1) -> Generator[None]:
+    """Name the run of all tools that are called in this block, and which attempt it is."""
+    before = _current_origin.set(_Origin(run_id, thread_id or "", attempt))
     try:
         yield
     finally:
@@ -45,11 +46,12 @@ class ToolContext:
 
     `call` is the call itself, whose id lets a tool recognize a repeated call. `run_id` and
     `thread_id` are those of its run, "" where the program that runs the tool does not know them.
+    `attempt` is above 1 if a worker for tools had the call before and may have carried it out.
     """
 
     def __init__(self, call: ToolCall, progress: ThreadSafeProgress) -> None:
         self.call = call
-        self.run_id, self.thread_id = _current_origin.get()
+        self.run_id, self.thread_id, self.attempt = _current_origin.get()
         self._progress = progress
         self._seconds_left = seconds_left()
 

@@ -21,7 +21,9 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import aclosing, closing
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, overload
@@ -39,9 +41,12 @@ from antiphon.tools.schemas import (
     parse_docstring,
 )
 from antiphon.types.errors import AntiphonError, BadSettings
-from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
 
 Function = Callable[..., Any]
+MAX_RETRIES = 10
+FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
+"""Seconds before the first retry of a tool, and the longest pause before a later one."""
 F = TypeVar("F", bound=Function)
 
 
@@ -49,7 +54,13 @@ F = TypeVar("F", bound=Function)
 def tool(function: F, /) -> F: ...
 @overload
 def tool(
-    *, name: str | None = None, description: str | None = None, timeout: float | None = None
+    *,
+    name: str | None = None,
+    description: str | None = None,
+    timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[Exception], ...] = (Exception,),
+    consent: bool = False,
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -58,20 +69,40 @@ def tool(
     name: str | None = None,
     description: str | None = None,
     timeout: float | None = None,
+    retries: int = 0,
+    retry_on: tuple[type[Exception], ...] = (Exception,),
+    consent: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a function, sync or async, as a tool; it stays the function that it is.
 
     Without `name` and `description` the model sees the function's name and docstring. `timeout` is
-    the number of seconds that a call may take; without it the program's `tool_timeout` holds.
+    the number of seconds that a call may take; without it the program's `tool_timeout` holds. A
+    call that raises one of `retry_on` is repeated up to `retries` times, after 0.5, 1, 2, ...
+    seconds; only then does the model read the error. With `consent` a person must allow each call,
+    as for a tool of an MCP server.
     """
     if timeout is not None and not timeout > 0:
         raise UnfitTool("A tool needs time.", expected="timeout above 0", received=str(timeout))
+    if not 0 <= retries <= MAX_RETRIES:
+        raise UnfitTool(
+            "A tool is retried a few times.",
+            expected=f"retries from 0 to {MAX_RETRIES}",
+            received=str(retries),
+        )
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Mark(name, description, timeout))
+        setattr(function, _MARK, _Mark(name, description, timeout, retries, retry_on, consent))
         return function
 
     return mark if function is None else mark(function)
+
+
+def find_marked_methods(holder: object) -> list[Function]:
+    """Return the methods that `@tool` marks, bound to this object, in their order."""
+    kind = type(holder)
+    names = dict.fromkeys(name for each in reversed(kind.__mro__) for name in vars(each))
+    marked = [name for name in names if hasattr(inspect.getattr_static(kind, name, None), _MARK)]
+    return [getattr(holder, name) for name in marked]
 
 
 def toolset(function: Callable[[Settings], Sequence[Function]]) -> Callable[..., Any]:
@@ -88,7 +119,8 @@ class Functions:
     """Python functions as a toolbox.
 
     Sync functions run in threads, with the caller's context variables; async ones on the event
-    loop. A string is returned as it is, a `ToolResult` too, anything else as JSON. An exception
+    loop. A string is returned as it is, a `ToolResult` too, anything else as JSON. Of a generator,
+    sync or async, each `Progress` is reported, and the last other value is returned. An exception
     becomes a result with its type and message, without the traceback. A parameter annotated as
     `ToolContext` receives that of the call, in threads too.
 
@@ -114,7 +146,10 @@ class Functions:
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the functions as tools."""
-        return tuple(Tool(spec=each.spec, timeout=each.timeout) for each in self._tools.values())
+        return tuple(
+            Tool(spec=each.spec, timeout=each.mark.timeout, asks=each.mark.consent)
+            for each in self._tools.values()
+        )
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
         """Run the function that the call names."""
@@ -131,7 +166,7 @@ class Functions:
                 arguments = wanted.parameters.arguments(call, report)
             except InvalidArguments as error:
                 return ToolResult(str(error), is_error=True, fault="invalid_arguments")
-            return await _run(wanted.function, arguments)
+            return await _run(wanted.function, arguments, wanted.mark, report)
 
 
 class Handler:
@@ -150,7 +185,9 @@ class Handler:
             arguments = decode_arguments(call.arguments)
         except InvalidArguments as error:
             return ToolResult(str(error), is_error=True, fault="invalid_arguments")
-        return await _run(lambda: self._handler(call.name, arguments), {}, like=self._handler)
+        with ThreadSafeProgress(tell) as report:
+            handler = partial(self._handler, call.name, arguments)
+            return await _run(handler, {}, _Mark(), report)
 
 
 def load(spec: str, settings: Settings | None = None) -> list[Function]:
@@ -202,6 +239,9 @@ class _Mark(msgspec.Struct, frozen=True):
     name: str | None = None
     description: str | None = None
     timeout: float | None = None
+    retries: int = 0
+    retry_on: tuple[type[Exception], ...] = (Exception,)
+    consent: bool = False
 
 
 class _Tool:
@@ -227,7 +267,7 @@ class _Tool:
         own_name: str = getattr(function, "__name__", "")
         name = _check_name(mark.name or own_name)
         self.function = function
-        self.timeout = mark.timeout
+        self.mark = mark
         self.parameters = Parameters(function, documentation.parameters)
         self.spec = ToolSpec(
             name=name,
@@ -254,23 +294,77 @@ def _check_name(name: str) -> str:
 
 
 async def _run(
-    function: Function, arguments: dict[str, Any], like: Function | None = None
+    function: Function, arguments: dict[str, Any], mark: _Mark, report: ThreadSafeProgress
 ) -> ToolResult:
-    """Run the function; `like` is the function that decides between sync and async."""
-    try:
-        if inspect.iscoroutinefunction(like or function):
-            value = await function(**arguments)
-        else:
-            value = await run_in_daemon_thread(lambda: function(**arguments))
-            if inspect.isawaitable(value):
-                value = await value
-        return _result(value)
-    except asyncio.CancelledError as error:
-        if is_task_cancelled():
-            raise
-        return _failure(error)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
-        return _failure(error)
+    """Run the function, again after an error that its mark retries."""
+    pause = FIRST_PAUSE
+    attempt = 1
+    while True:
+        try:
+            return _result(await _evaluate(function, arguments, report))
+        except asyncio.CancelledError as error:
+            if is_task_cancelled():
+                raise
+            return _failure(error)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
+            if attempt > mark.retries or not isinstance(error, mark.retry_on):
+                return _failure(error)
+            report(Progress(attempt, mark.retries + 1, f"{type(error).__name__}, trying again"))
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, LAST_PAUSE)
+        attempt += 1
+
+
+async def _evaluate(
+    function: Function, arguments: dict[str, Any], report: ThreadSafeProgress
+) -> Any:
+    """Return the function's value: on the loop if it is async, else in a thread."""
+    inner = _unwrap(function)
+    if inspect.isasyncgenfunction(inner):
+        return await _exhaust_async(function(**arguments), report)
+    if inspect.iscoroutinefunction(inner):
+        return await function(**arguments)
+    value: Any = await run_in_daemon_thread(_exhaust, function, arguments, report)
+    return await value if _is_awaitable(value) else value
+
+
+def _unwrap(function: Function) -> Function:
+    """Return the function in a `partial`: it says whether the call is async."""
+    inner: Function = getattr(function, "func", function)
+    return inner
+
+
+def _is_awaitable(value: Any) -> bool:
+    return inspect.isawaitable(value)
+
+
+async def _exhaust_async(generator: AsyncGenerator[Any], report: ThreadSafeProgress) -> Any:
+    """Return the last value of a generator that is not progress."""
+    last: Any = None
+    async with aclosing(generator) as items:
+        async for item in items:
+            last = _report_or_keep(item, last, report)
+    return last
+
+
+def _exhaust(function: Function, arguments: dict[str, Any], report: ThreadSafeProgress) -> Any:
+    """Return the function's value, or the last one of its generator, closed if nobody waits."""
+    if not inspect.isgeneratorfunction(function):
+        return function(**arguments)
+    last: Any = None
+    with closing(function(**arguments)) as items:
+        for item in items:
+            if report.ended:
+                break
+            last = _report_or_keep(item, last, report)
+    return last
+
+
+def _report_or_keep(item: Any, last: Any, report: ThreadSafeProgress) -> Any:
+    if isinstance(item, Progress):
+        report(item)
+        return last
+    return item
 
 
 def _result(value: Any) -> ToolResult:

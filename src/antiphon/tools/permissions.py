@@ -56,13 +56,14 @@ NO_RULES = Rules()
 
 
 def default_verdict(tool: Tool) -> Verdict:
-    """Return the decision if no rule matches: the program's own functions run, others ask.
+    """Return the decision if no rule matches: the program's functions run unless they ask.
 
     A server's claim that a tool is read-only is believed if the server is trusted; its claim that a
     tool is destructive is always believed.
     """
     harmless = tool.trusted and tool.hints.read_only and not tool.hints.destructive
-    return "allow" if tool.server is None or harmless else "ask"
+    is_own = tool.server is None and not tool.asks
+    return "allow" if is_own or harmless else "ask"
 
 
 def _matches(tool: Tool, patterns: Sequence[str]) -> bool:

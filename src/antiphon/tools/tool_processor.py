@@ -186,14 +186,15 @@ class ToolProcessor:
         approvals: Iterable[tuple[ToolCall, Tool]] = (),
         trace: str | None = None,
         thread_id: str | None = None,
+        attempt: int = 1,
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
         """Yield each call with its result, as they complete; closing cancels the rest.
 
         `approvals` are calls that run elsewhere, of tools that are not ours: their result is the
         decision of consent. `trace` is the parent of their spans, if it is not the current one.
-        Tools learn the run and its thread from their `ToolContext`.
+        Tools learn the run, its thread and the `attempt` from their `ToolContext`.
         """
-        with name_run(run_id, thread_id):  # each task keeps the context of its creation
+        with name_run(run_id, thread_id, attempt):  # each task keeps the context of its creation
             tasks = [
                 *(
                     asyncio.create_task(self._run_single_call(run_id, call, trace))

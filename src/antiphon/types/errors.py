@@ -14,6 +14,7 @@ AntiphonError
 │   ├── OutputsMissing          outputs_missing
 │   ├── ProviderMismatch        provider_mismatch
 │   ├── OutputConflict          output_conflict
+│   ├── ClaimLost               claim_lost
 │   ├── IdempotencyConflict     idempotency_conflict
 │   ├── EventExpired            event_expired
 │   ├── Conflict                conflict
@@ -170,6 +171,12 @@ class OutputConflict(CallerError):
     """The tool call already has a different output."""
 
     code = "output_conflict"
+
+
+class ClaimLost(CallerError):
+    """The worker no longer has its claim of a tool call."""
+
+    code = "claim_lost"
 
 
 class IdempotencyConflict(CallerError):

@@ -99,7 +99,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     `spec.name` is the name for the model. `server` is the name of the MCP server in the settings,
     None for a function of the program itself; `own_name` is the server's name of the tool.
     `origin` identifies the server's program or address. Hints of a `trusted` server count.
-    `timeout` is in seconds, None for that of the program that runs the tools.
+    `timeout` is in seconds, None for that of the program that runs the tools. A call of a function
+    that `asks` needs a person's consent, as one of a server's tool does.
     """
 
     spec: ToolSpec
@@ -109,6 +110,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     hints: Hints = Hints()
     trusted: bool = False
     timeout: float | None = None
+    asks: bool = False
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from antiphon.types.messages import ToolSpec
+from antiphon.types.messages import Progress, ToolSpec
 
 
 class Status(StrEnum):
@@ -208,13 +208,15 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered conversation. `version` grows with every change that a model would see.
 
-    `messages` counts the messages, including places reserved for outputs of open tool calls.
+    `messages` counts the messages, including places reserved for outputs of open tool calls. User
+    interfaces list a `pinned` thread before all others.
     """
 
     id: str
     title: str = ""
     metadata: dict[str, str] = {}
     parent_id: str | None = None
+    pinned: bool = False
     messages: int = 0
     version: int = 0
     created_at: int
@@ -382,6 +384,10 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     The backend runs a call of one of the run's MCP servers, named by `server`: then `runs_on` is
     `server`. If `approval` is required, the client submits an approval instead of an output.
     `tool_digest` identifies the tool as it was at the call.
+
+    A worker for tools claims the action until `claimed_until` (ms). `attempt` counts the claims and
+    fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
+    last reported.
     """
 
     id: str
@@ -398,9 +404,19 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     server: str | None = None
     approval: Literal["required", "given", "refused"] | None = None
     tool_digest: str | None = None
+    attempt: int = 0
+    worker: str | None = None
+    claimed_until: int | None = None
+    progress: Progress | None = None
     created_at: int
     expires_at: int
     ended_at: int | None = None
+
+    def is_claimable(self, now: int) -> bool:
+        """Return whether a worker for tools may claim it at that time (ms)."""
+        is_free = self.claimed_until is None or self.claimed_until <= now
+        is_open = self.status == "pending" and self.runs_on == "client"
+        return is_open and is_free and self.expires_at > now
 
     @property
     def awaited(self) -> bool:

@@ -37,10 +37,10 @@ def four_ways(settings: Settings = SETTINGS) -> Iterator[Ways]:
         enter = stack.enter_context
         yield {
             "embedded": enter(Client(settings=settings)),
-            "http": enter(Client(enter(_serve_in_thread(settings)))),
+            "http": enter(Client(enter(serve_in_thread(settings)))),
             "embedded, on a loop": enter(_open_on_loop(lambda: AsyncClient(settings=settings))),
             "http, on a loop": enter(
-                _open_on_loop(functools.partial(AsyncClient, enter(_serve_in_thread(settings))))
+                _open_on_loop(functools.partial(AsyncClient, enter(serve_in_thread(settings))))
             ),
         }
 
@@ -85,7 +85,7 @@ def _builtins(value: object) -> Any:
 
 
 @contextmanager
-def _serve_in_thread(settings: Settings) -> Iterator[str]:
+def serve_in_thread(settings: Settings) -> Iterator[str]:
     """The address of a server in a thread of its own."""
     address: Future[str] = Future()
     over = threading.Event()

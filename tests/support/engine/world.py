@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api import operations
+from antiphon.api.operations import NewToolOutput
 from antiphon.engine import transitions
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.turn import Turn, TurnResult
@@ -175,7 +176,9 @@ class World:
 
     def submit(self, call_id: str, output: str = "42", is_error: bool = False) -> object:
         return self.apply(
-            lambda records: transitions.save_output(records, call_id, output, is_error, self.mint)
+            lambda records: transitions.save_output(
+                records, NewToolOutput(call_id, output, is_error), self.mint
+            )
         )
 
     def cancel(self) -> None:

@@ -110,6 +110,9 @@ LISTS = {
 _THREAD, _RUN, _FILE = Its("thread"), Its("run"), Its("file")
 
 MEANT: dict[str, tuple[Json, ...]] = {
+    "claim_actions": (
+        {"tools": ["nobodys_tool"], "thread_id": _THREAD, "assistant_id": Its("assistant")},
+    ),
     "complete": ({"run_id": _RUN},),
     "create_assistant": ({"name": "helper"},),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
@@ -128,7 +131,11 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_person": ({"name": "eve"},),
     "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
-    "create_thread": ({"title": "notes"},),
+    "create_thread": (
+        {"title": "notes"},
+        {"messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
+        {"messages": [{"content": [{"type": "image", "file_id": _FILE}]}]},
+    ),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
     "list_threads": ({"after": _THREAD}, {"parent_id": _THREAD}),
     "process": (
@@ -140,6 +147,8 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"message": {"content": [{"type": "image", "file_id": _FILE}]}},
         {"run_id": _RUN},
     ),
+    "release_claim": ({"action_id": Its("action"), "attempt": 7},),
+    "renew_claim": ({"action_id": Its("action"), "attempt": 7},),
     "search": ({"q": "umbrella", "after": "9.9.9"},),
     "set_owners_provider_key": (
         {"owner": Its("owner"), "provider": "openai", "key": "sk-taken-over"},
@@ -147,6 +156,12 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "set_provider_key": ({"provider": "openai", "key": "sk-own"},),
     "sign_in": ({"name": "ann", "password": "not this one"},),
     "submit_tool_output": ({"run_id": _RUN, "tool_call_id": Its("tool_call"), "output": "17:00"},),
+    "submit_tool_outputs": (
+        {
+            "run_id": _RUN,
+            "outputs": [{"tool_call_id": Its("tool_call"), "output": "17:00"}],
+        },
+    ),
     "update_assistant": ({"assistant_id": Its("assistant"), "name": "taken over"},),
     "update_key": ({"key_id": Its("key"), "name": "taken over"},),
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),

@@ -49,8 +49,9 @@ class SessionMonitor:
         self._second, self._count = 0, 0
 
     def end(self, why: str) -> None:
-        """Record the end of the session; the first reason wins."""
-        self.end_reason = self.end_reason or why
+        """Record the end of the session; the first reason wins, except over `CLOSED`."""
+        if self.end_reason in {"", CLOSED}:
+            self.end_reason = why
         self.ended.set()
 
     def add_stderr(self, line: str) -> None:

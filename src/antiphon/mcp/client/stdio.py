@@ -36,7 +36,7 @@ from antiphon.mcp.metadata import clean_line
 from antiphon.types.errors import Unavailable
 
 GRACE_SECONDS = 1.0
-"""Time for a server to end after its stdin is closed, and again after SIGTERM."""
+"""Time for a server to end after its stdin or stdout is closed, and again after SIGTERM."""
 LAST_WORDS_SECONDS = 0.2
 """Time between the end of a process and that of its pipes, which a grandchild may hold open."""
 WAITING = 256
@@ -133,6 +133,7 @@ class _Child(asyncio.SubprocessProtocol):
     async def send(self, message: SessionMessage) -> None:
         pipe = self._process.get_pipe_transport(0)
         if self._ended or pipe is None or pipe.is_closing():
+            await self._record_end()
             raise anyio.BrokenResourceError
         line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
         cast(asyncio.WriteTransport, pipe).write(line.encode() + b"\n")
@@ -203,10 +204,17 @@ class _Child(asyncio.SubprocessProtocol):
         if self._ending is None and not self._ended:
             self._ending = asyncio.get_running_loop().create_task(self._drain_and_end())
 
+    async def _record_end(self) -> None:
+        """Wait until the reason of the end is known: a pipe may close before the exit is seen."""
+        self._begin_end()
+        if self._ending is not None:
+            await asyncio.wait([self._ending])
+
     async def _drain_and_end(self) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS_SECONDS):
+            async with asyncio.timeout(GRACE_SECONDS):
                 await self._exited.wait()
+            async with asyncio.timeout(LAST_WORDS_SECONDS):
                 await self._quiet.wait()
         self._monitor.end(_describe_exit(self._process.get_returncode()))
         self._end()

@@ -21,10 +21,11 @@ from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, RunStore
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
-from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.event_reader import RunEventReader, SelectedEvents
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.runtime.responses import Response as Response
+from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.search import SearchService
@@ -73,6 +74,7 @@ class Dispatcher:
             **ThreadService(store, bus, changes, mint).handlers,
             **SearchService(store).handlers,
             **self._runs.handlers,
+            **ActionService(store, bus, changes, mint).handlers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
             operations.DeleteFile: self._delete_file,
@@ -102,13 +104,13 @@ class Dispatcher:
         call: operations.Process | operations.Complete | operations.Follow,
         by: Principal,
         key: str | None = None,
-    ) -> RunEventReader | Response:
+    ) -> RunEventReader | SelectedEvents | Response:
         """Execute a streaming operation up to its first event; return the reader of its events.
 
         A `/process` in the background returns its run instead.
         """
         if isinstance(call, operations.Follow):
-            return await self._runs.follow(call.run_id, call.after, by.owner)
+            return await self._runs.follow(call, by.owner)
         once = _once(call, by.owner, key)
         answer = await self._find_answer(once) or await self._request_turn(call, by, once)
         if isinstance(answer, TurnRequested):

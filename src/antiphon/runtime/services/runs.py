@@ -1,4 +1,4 @@
-"""Operations on runs, turns and actions."""
+"""Operations on runs and turns."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Listed, Operation
+from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
 from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
 from antiphon.engine.transitions import Claimant, TurnRequested
 from antiphon.ports import Bus, Committed, IdempotencyKey, ReadSet, RunStore
 from antiphon.runtime.attachments import check_attachments
-from antiphon.runtime.event_reader import PATIENCE, RunEventReader
+from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
 from antiphon.runtime.services.assistants import RunSpecResolver
 from antiphon.runtime.services.threads import new_thread
 from antiphon.settings.settings import Settings
-from antiphon.types import errors
+from antiphon.types import errors, events
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Action, Run, RunLease, Status, Thread
+from antiphon.types.runs import Run, RunLease, Status, Thread
 
 
 class RunStarter(Protocol):
@@ -42,7 +42,7 @@ class RunStarter(Protocol):
 
 
 class RunService:
-    """Creates runs, requests turns, and stores tool outputs."""
+    """Creates and lists runs, and requests their turns."""
 
     def __init__(
         self,
@@ -66,9 +66,7 @@ class RunService:
             operations.ListRuns: self._list_runs,
             operations.GetRun: self._get_run,
             operations.CancelRun: self._cancel_run,
-            operations.SubmitToolOutput: self._submit_tool_output,
-            operations.ListActions: self._list_actions,
-            operations.GetAction: self._get_action,
+            operations.ListEvents: self._list_events,
         }
 
     async def start_run(
@@ -144,8 +142,15 @@ class RunService:
                 await self.request_turn(run.id, by, None, fresh=lease.fresh)
         return requested
 
-    async def follow(self, run_id: str, after: int, owner: str) -> RunEventReader:
-        """Return a reader of all of a run's events above `after`. Raises `CallerError`."""
+    async def follow(self, call: operations.Follow, owner: str) -> RunEventReader | SelectedEvents:
+        """Return a reader of a run's events above `after`. Raises `CallerError`."""
+        types = None if call.types is None else parse_types(call.types)
+        await self._check_position(call.run_id, call.after, owner)
+        reader = RunEventReader(self._store, self._bus, call.run_id, call.after, whole=True)
+        return reader if types is None else SelectedEvents(reader, types)
+
+    async def _check_position(self, run_id: str, after: int, owner: str) -> None:
+        """Check that events above `after` can be read. Raises `CallerError`."""
         await self._store.get(Run, owner, run_id)
         lease = await self._store.run_lease(run_id)
         if after > lease.last_event:
@@ -158,7 +163,22 @@ class RunService:
             )
         if after < lease.kept_after:
             raise events_expired(run_id, lease.kept_after, after)
-        return RunEventReader(self._store, self._bus, run_id, after, whole=True)
+
+    async def _list_events(
+        self, call: operations.ListEvents, by: Principal, _: IdempotencyKey | None
+    ) -> operations.EventList:
+        await self._check_position(call.run_id, call.after, by.owner)
+        clock = asyncio.get_running_loop().time
+        until = clock() + (call.wait or 0.0)
+        with self._bus.subscribe(call.run_id) as subscription:
+            while True:
+                page = await self._store.read_events(call.run_id, call.after)
+                left = until - clock()
+                if page.lines or page.ended or left <= 0:
+                    numbered = enumerate(map(events.decode, page.lines), page.first)
+                    data = tuple(operations.LoggedEvent(*each) for each in numbered)
+                    return operations.EventList(data, page.ended)
+                await subscription.wait(min(left, PATIENCE))
 
     async def _create_run(
         self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
@@ -178,9 +198,7 @@ class RunService:
     ) -> Listed[Run]:
         if call.thread_id is not None:
             await self._store.get(Thread, by.owner, call.thread_id)
-        listed: Listed[Run] = await paginate(
-            self._store, Run, by.owner, call.limit, call.after, thread_id=call.thread_id
-        )
+        listed: Listed[Run] = await paginate(self._store, Run, by.owner, **field_values(call))
         return replace(listed, data=await self._with_waiting_for(listed.data))
 
     async def _get_run(
@@ -217,39 +235,6 @@ class RunService:
         read_set = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
         run = await self._changes.commit_and_notify(read_set, decide)
         return Response(run, 200 if had_ended else 202)
-
-    async def _submit_tool_output(
-        self, call: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
-    ) -> Action:
-        read_set = ReadSet(
-            owner=by.owner, run_id=call.run_id, tool_call_id=call.tool_call_id, what="output"
-        )
-        action: Action = await self._changes.commit_and_notify(
-            read_set,
-            lambda records: transitions.save_output(
-                records, call.tool_call_id, call.output, call.is_error, self._mint, call.metadata
-            ),
-        )
-        return action
-
-    async def _list_actions(
-        self, call: operations.ListActions, by: Principal, _: IdempotencyKey | None
-    ) -> Listed[Action]:
-        await self._store.get(Run, by.owner, call.run_id)
-        return await paginate(
-            self._store,
-            Action,
-            by.owner,
-            call.limit,
-            call.after,
-            run_id=call.run_id,
-            status=call.status,
-        )
-
-    async def _get_action(
-        self, call: operations.GetAction, by: Principal, _: IdempotencyKey | None
-    ) -> Action:
-        return await self._store.get(Action, by.owner, call.action_id)
 
     async def _commit_when_free(
         self,

@@ -49,9 +49,13 @@ class ThreadService:
     async def _create_thread(
         self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
+        for message in call.messages:
+            await check_attachments(self._store, message.content, by.owner)
+
         def decide(records: Snapshot) -> ChangeSet:
-            thread = new_thread(self._mint, records.now, **field_values(call))
-            return ChangeSet(answer=thread, owner=by.owner, thread=thread)
+            thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
+            change = transitions.begin_thread(thread, call.messages, self._mint, records.now)
+            return replace(change, owner=by.owner)
 
         read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
         return (await self._store.change(read_set, decide)).answer
@@ -78,7 +82,9 @@ class ThreadService:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
             changes = given_fields(call, but="thread_id")
-            changed = replace(records.thread, updated_at=records.now, **changes)
+            is_activity = changes.keys() != {"pinned"}
+            at = records.now if is_activity else records.thread.updated_at
+            changed = replace(records.thread, updated_at=at, **changes)
             return ChangeSet(answer=changed, thread=changed)
 
         read_set = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
@@ -158,6 +164,7 @@ class ThreadService:
     ) -> object:
         """Save a tool message as a tool output: once per call, through any operation."""
         tool_call_id, output = validation.parse_tool_output(call)
+        given = operations.NewToolOutput(tool_call_id, output, call.is_error, call.metadata)
         read_set = ReadSet(
             owner=by.owner,
             thread_id=None if call.run_id else call.thread_id,
@@ -172,9 +179,7 @@ class ThreadService:
             nonlocal saved
             validation.validate_output_thread(records, call)
             validation.validate_not_approval(records, tool_call_id)
-            change = transitions.save_output(
-                records, tool_call_id, output, call.is_error, self._mint, call.metadata
-            )
+            change = transitions.save_output(records, given, self._mint)
             saved = change.answer
             return replace(change, answer=change.messages[0]) if change.messages else None
 
@@ -186,9 +191,9 @@ class ThreadService:
     async def _list_messages(
         self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Message]:
-        await self._store.get(Thread, by.owner, call.thread_id)
-        where = {"thread_id": call.thread_id, "order": call.order}
-        return await paginate(self._store, Message, by.owner, call.limit, call.after, **where)
+        if call.thread_id is not None:
+            await self._store.get(Thread, by.owner, call.thread_id)
+        return await paginate(self._store, Message, by.owner, **field_values(call))
 
     async def _get_message(
         self, call: operations.GetMessage, by: Principal, _: IdempotencyKey | None

@@ -41,7 +41,9 @@ from antiphon.ports import (
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import MemoryAdministration, delete_all
-from antiphon.stores.rows import KINDS, SEARCH_BYTES, take_page
+from antiphon.stores.memory.filters import matches_filters
+from antiphon.stores.record_query import KINDS
+from antiphon.stores.rows import SEARCH_BYTES, take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
     AuditEntry,
@@ -450,7 +452,12 @@ class MemoryStore(MemoryAdministration):
             for record_owner, record in self._records_of(kind)
             if owner in (None, record_owner) and _matches(record, KINDS[kind].scopes, where)
         ]
-        if kind not in (Message, Action) or where.get("order") == "newest":
+        if kind is Message and where.get("thread_id") is None:
+            listed.sort(key=lambda message: self._places[message.id])
+        newest_first = KINDS[kind].newest_first
+        if where.get("order") in ("newest", "oldest"):
+            newest_first = where["order"] == "newest"
+        if newest_first:
             listed.reverse()
         start = list_start(after, where.get("order"))
         if where.get("order") == "activity":
@@ -462,7 +469,13 @@ class MemoryStore(MemoryAdministration):
             if not places:
                 raise invariants.not_found(kind, start)
             listed = listed[places[0] + 1 :]
-        listed = [record for record in listed if _matches(record, KINDS[kind].filters, where)]
+        listed = [
+            each
+            for each in listed
+            if matches_filters(
+                each, self._runs[each.run_id].run if isinstance(each, Action) else None, where
+            )
+        ]
         if kind is Thread:
             found = self._find_threads(owner, where)
             listed = [thread for thread in listed if thread.id in found]
@@ -477,6 +490,8 @@ class MemoryStore(MemoryAdministration):
             for stored in self._threads.values()
             if not query or self._thread_matches(phrases, stored)
         ]
+        if (pinned := where.get("pinned")) is not None:
+            found = [each for each in found if each[1].pinned == pinned]
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)

@@ -30,7 +30,8 @@ from antiphon.stores.postgres.connections import (
     fetch_value,
     number_parameters,
 )
-from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RecordQuery, RunRow, decoder
+from antiphon.stores.record_query import Dialect, RecordQuery
+from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RunRow, decoder
 from antiphon.types import events
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Upload
@@ -203,7 +204,7 @@ async def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    search.require_found(where, NAMED_SQL["threads_with_words"], encode_query)
+    search.require_found(where, _DIALECT)
     statement = number_parameters(search.size_limited_sql())
     values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:
@@ -229,6 +230,25 @@ def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
 def owner_word(owner: str) -> str:
     """Return the word for an owner in the index, which no text has."""
     return f"@{owner.encode().hex()}"
+
+
+# jsonb takes no NUL, which documents hold as an escape; a backslash before one may be escaped.
+_TEXT = "convert_from({document}, 'UTF8')"
+_JSON = (
+    rf"(CASE WHEN strpos({_TEXT}, '\u0000') = 0 THEN {_TEXT} ELSE regexp_replace("
+    rf"{_TEXT}, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\u0001', 'g') END)::jsonb"
+)
+_PINNED = b'"pinned":true'
+_DIALECT = Dialect(
+    threads_with_words=NAMED_SQL["threads_with_words"],
+    encode_query=encode_query,
+    text=f"{_JSON} ->> '{{field}}'",
+    number=f"({_JSON} ->> '{{field}}')::bigint",
+    pair=f"{_JSON} -> 'metadata' ->> :{{key}}::text = :{{value}}",
+    live_runs=NAMED_SQL["live_runs_with_status"],
+    run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
+    pinned=rf"position('\x{_PINNED.hex()}'::bytea IN doc) > 0",
+)
 
 
 async def _select(connection: Connection[Any], search: RecordQuery, column: str) -> list[Any]:

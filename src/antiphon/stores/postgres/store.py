@@ -48,6 +48,7 @@ from antiphon.stores.postgres.connections import (
     fetch_value,
 )
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
+from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods, Transaction
 from antiphon.stores.statements import SchemaVersion
@@ -271,7 +272,7 @@ class PostgresStore(AdminMethods):
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
         )
-        if not where.get("query"):
+        if not reads_documents(kind, where):
             return await self._read_within(read)
         return await self._search(owner, read)
 

@@ -984,6 +984,10 @@ WITH found AS MATERIALIZED (
 )
 SELECT doc FROM found WHERE owner = :owner ORDER BY seq DESC
 
+-- name: live_runs_with_status
+SELECT run FROM drives
+WHERE status IN ('queued', 'in_progress', 'action_required') AND status = :status
+
 -- name: threads_with_words
 SELECT thread_id FROM messages WHERE messages.search @@ :words::text::tsquery
 UNION

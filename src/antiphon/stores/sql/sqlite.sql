@@ -64,6 +64,10 @@ WHERE title_index MATCH :words AND threads.owner = :owner
 ORDER BY title_index.rowid DESC
 LIMIT :limit
 
+-- name: live_runs_with_status
+SELECT seq FROM runs
+WHERE status IN ('queued', 'in_progress', 'action_required') AND status = :status
+
 -- name: threads_with_words
 SELECT messages.thread_id
 FROM message_index

@@ -27,7 +27,8 @@ from antiphon.ports import (
 )
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
-from antiphon.stores.rows import EVENT_PAGE_BYTES, RecordQuery, RunRow, decoder, take_page
+from antiphon.stores.record_query import Dialect, RecordQuery
+from antiphon.stores.rows import EVENT_PAGE_BYTES, RunRow, decoder, take_page
 from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import Numbered
@@ -247,7 +248,7 @@ def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    search.require_found(where, SQL["threads_with_words"], encode_query)
+    search.require_found(where, _DIALECT)
     values = search.values | {"limit": limit + 1}
     with closing(connection.execute(search.sql("doc"), values)) as rows:
         docs, more = take_page((doc for (doc,) in rows), limit)
@@ -262,6 +263,21 @@ def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
     terms = (f'"{" ".join(words)}"{" *" if prefix else ""}' for words, prefix in phrases)
     found = f"words : ({' AND '.join(terms)})"
     return found if owner is None else f'owner : "{owner.encode().hex().upper()}" AND {found}'
+
+
+_DIALECT = Dialect(
+    threads_with_words=SQL["threads_with_words"],
+    encode_query=encode_query,
+    text="json_extract(CAST({document} AS TEXT), '$.{field}')",
+    number="json_extract(CAST({document} AS TEXT), '$.{field}')",
+    pair=(
+        "EXISTS (SELECT 1 FROM json_each(CAST({document} AS TEXT), '$.metadata')"
+        " WHERE json_each.key = :{key} AND json_each.value = :{value})"
+    ),
+    live_runs=SQL["live_runs_with_status"],
+    run_status="status",
+    pinned="instr(doc, CAST('\"pinned\":true' AS BLOB)) > 0",
+)
 
 
 def _select(connection: sqlite3.Connection, search: RecordQuery, column: str) -> list[Any]:

@@ -38,6 +38,7 @@ from antiphon.ports import (
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
+from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods, Transaction
 from antiphon.stores.sqlite import admin, file, reads, text_index, writes
@@ -254,7 +255,7 @@ class SqliteStore(AdminMethods):
         read = partial(
             reads.list_records, kind=kind, owner=owner, limit=limit, after=start, where=where
         )
-        if not where.get("query"):
+        if not reads_documents(kind, where):
             return await self._readers.run(read, owner=owner)
         return await self._search(owner, read)
 

@@ -37,7 +37,10 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
         return
     page = await chat.client.transport.send(chat.state.next_listing)
-    found = [thread for thread in page.data if thread.messages]
+    pinned = () if words or going_on else await thread_families.list_pinned(chat.client)
+    listed = {thread.id: thread for thread in (*pinned, *page.data)}
+    known = set(chat.state.listed_threads)
+    found = [each for each in listed.values() if each.messages and each.id not in known]
     if not found and not going_on:
         text = f"No thread has {words!r} in it." if words else "There is no thread yet."
         chat.ui.say(text, "faint")
@@ -58,7 +61,13 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
     branch = thread.parent_id and thread_families.replaced_thread_id(thread) != thread.parent_id
     notes = [
-        note for note, so in (("branch", branch), ("here", thread.id == chat.state.thread_id)) if so
+        note
+        for note, so in (
+            ("pinned", thread.pinned),
+            ("branch", branch),
+            ("here", thread.id == chat.state.thread_id),
+        )
+        if so
     ]
     updated = datetime.fromtimestamp(thread.updated_at / 1000, UTC).astimezone()
     return (
@@ -102,6 +111,13 @@ async def _rename(chat: CommandContext, words: str) -> None:
         await chat.client.update_thread(chat.state.thread_id, title=words)
     chat.state.title = words
     chat.ui.say(f"This thread is called: {words}", "faint")
+
+
+async def _pin(chat: CommandContext, words: str) -> None:
+    thread = await _current_thread(chat)
+    await chat.client.update_thread(thread.id, pinned=not thread.pinned)
+    how = "no longer pinned" if thread.pinned else "pinned: /threads lists it first"
+    chat.ui.say(f"This thread is {how}.", "faint")
 
 
 async def _delete(chat: CommandContext, words: str) -> None:
@@ -261,6 +277,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
         run=lambda chat, words: _start_thread(chat, ""),
     ),
     SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
+    SlashCommand(name="pin", meaning="list this thread before all others, or no longer", run=_pin),
     SlashCommand(
         name="fork",
         arguments="[N]",

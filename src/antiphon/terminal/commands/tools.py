@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.client.conversation import combine_toolboxes
 from antiphon.client.formatting import count_noun
 from antiphon.engine import context_window
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
@@ -18,6 +17,7 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
+from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
@@ -28,7 +28,7 @@ _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
 
 def available_tools(chat: CommandContext) -> Sequence[Tool]:
     """Return all tools that the model is offered now."""
-    return combine_toolboxes(chat.functions, chat.state.servers.toolbox).tools()
+    return gather_tools(chat.functions, chat.state.servers.toolbox).toolbox.tools()
 
 
 async def _list_tools(chat: CommandContext, words: str) -> None:

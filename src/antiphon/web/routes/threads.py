@@ -67,10 +67,11 @@ class MessageQuery(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=500)] = 100
 
 
-class NewTitle(msgspec.Struct, frozen=True):
-    """New title of a thread."""
+class ThreadChange(msgspec.Struct, frozen=True):
+    """New title of a thread, or whether it is pinned."""
 
-    title: operations.Title
+    title: operations.Title | msgspec.UnsetType = msgspec.UNSET
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewBranch(msgspec.Struct, frozen=True):
@@ -108,15 +109,15 @@ def get_thread(thread_id: str) -> Response:
 
 
 @routes.patch("/api/threads/<thread_id>")
-def rename_thread(thread_id: str) -> Response:
-    """Set the thread's title."""
-    body = read_json(NewTitle)
+def update_thread(thread_id: str) -> Response:
+    """Rename the thread, pin it or unpin it."""
+    body = read_json(ThreadChange)
 
-    async def rename(client: AsyncClient) -> ThreadRow:
-        await client.update_thread(thread_id, title=body.title)
+    async def update(client: AsyncClient) -> ThreadRow:
+        await client.update_thread(thread_id, title=body.title, pinned=body.pinned)
         return await _read_thread_row(client, thread_id)
 
-    return respond_with(rename(current_client()))
+    return respond_with(update(current_client()))
 
 
 @routes.delete("/api/threads/<thread_id>")
@@ -201,11 +202,12 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
     running: bool
     waiting: bool = False
+    pinned: bool = False
     replaces: str | None
 
 
 class ThreadRowPage(msgspec.Struct, frozen=True):
-    """Page of rows; `next` is the cursor of the page after it."""
+    """Page of rows; `next` is the cursor of the page after it. The first one begins with pins."""
 
     data: Sequence[ThreadRow]
     has_more: bool
@@ -222,6 +224,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         updated_at=thread.updated_at,
         running=running,
         waiting=waiting,
+        pinned=thread.pinned,
         replaces=replaced_thread_id(thread),
     )
 
@@ -229,12 +232,17 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
 async def list_thread_rows(
     client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
 ) -> ThreadRowPage:
-    """Return threads that contain these words, last changed first. Raises `NotFound`."""
+    """Return threads that contain these words, last changed first. Raises `NotFound`.
+
+    Without words the pinned ones come first.
+    """
     page = await client.transport.send(latest_threads(words, limit=limit, after=after))
-    waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
+    pinned = () if words or after else await thread_families.list_pinned(client)
+    listed = {thread.id: thread for thread in (*pinned, *page.data)}
+    waits = await _waits_by_thread(client, relays, listed.keys())
     shown = [
         thread_row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
-        for thread in page.data
+        for thread in listed.values()
     ]
     return ThreadRowPage(shown, page.has_more, page.next)
 

@@ -1,4 +1,4 @@
-/** The user's threads: paging, search, rename, delete with undo. */
+/** The user's threads: paging, search, rename, pin, delete with undo. */
 import { get, patch, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { searchMessages } from "./search.mjs";
@@ -18,6 +18,7 @@ const UNDO_SECONDS = 8;
  * @property {number} updated_at
  * @property {boolean} running
  * @property {boolean} waiting  for a person's answer
+ * @property {boolean} pinned
  * @property {string | null} replaces  the thread in whose place it stands
  *
  * @typedef {{data: Thread[], next: string | null}} Page
@@ -63,6 +64,14 @@ export async function renameThread(/** @type {string} */ id, /** @type {string} 
   retitle(id, wanted);
   const renamed = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
   if (!renamed && before) retitle(id, before.title);
+}
+
+/** Pins a thread to the beginning of the list, or unpins it; shown at once. */
+export async function pinThread(/** @type {string} */ id, /** @type {boolean} */ pinned) {
+  change(id, { pinned });
+  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { pinned }));
+  if (saved) loadThreads();
+  else change(id, { pinned: !pinned });
 }
 
 /** Deletes a thread after some seconds in which it can be undone. */
@@ -122,7 +131,8 @@ async function readFirstPage(shown, how = {}) {
  */
 function joinPages(page, before) {
   const last = page.data.at(-1);
-  const older = page.next && last ? before.data.filter((one) => one.updated_at <= last.updated_at) : [];
+  const older =
+    page.next && last ? before.data.filter((one) => !one.pinned && one.updated_at <= last.updated_at) : [];
   const rest = withoutListed(older, page.data);
   return { data: withoutDeleted([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
 }
@@ -149,9 +159,14 @@ function withoutDeleted(/** @type {Thread[]} */ data) {
   return data.filter((thread) => !leaving.has(thread.id));
 }
 
-function retitle(/** @type {string} */ id, /** @type {string} */ title) {
-  const data = threads.value.data.map((/** @type {Thread} */ one) => (one.id === id ? { ...one, title } : one));
+/** Shows a thread with other values in the list. */
+function change(/** @type {string} */ id, /** @type {Partial<Thread>} */ values) {
+  const data = threads.value.data.map((/** @type {Thread} */ one) => (one.id === id ? { ...one, ...values } : one));
   threads.value = { ...threads.value, data };
+}
+
+function retitle(/** @type {string} */ id, /** @type {string} */ title) {
+  change(id, { title });
   const open = current.value;
   if (open?.thread.id === id) current.value = { ...open, thread: { ...open.thread, title } };
 }

@@ -5,7 +5,7 @@ import { isUnread, markSeen } from "../unread.mjs";
 import { seek } from "../search.mjs";
 import { current, found, me, path, phase, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
-import { deleteThread, exportThread, loadThreads, moreThreads, renameThread, searchFor } from "../threads.mjs";
+import { deleteThread, exportThread, loadThreads, moreThreads, pinThread, renameThread, searchFor } from "../threads.mjs";
 import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
@@ -118,11 +118,11 @@ function Threads() {
     return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
   }
   return html`<div class="threads" onScroll=${moreAtEnd}>
-    ${groupByDay(data, new Date()).map(
-      (group) => html`<section key=${keyOf(group.day)}>
-        <h2>${dayName(group.day)}</h2>
+    ${groups(data, query).map(
+      ({ key, title, items }) => html`<section key=${key}>
+        <h2>${title}</h2>
         <ul class="thread-list">
-          ${group.items.map((thread) => html`<${ThreadRow} key=${thread.id} thread=${thread} hits=${hits.get(thread.id) ?? []} />`)}
+          ${items.map((thread) => html`<${ThreadRow} key=${thread.id} thread=${thread} hits=${hits.get(thread.id) ?? []} />`)}
         </ul>
       </section>`,
     )}
@@ -134,6 +134,20 @@ function Threads() {
     ${query && found.value.indexing && html`<p class="side-empty muted small">${t("sidebar.indexing", found.value.indexing)}</p>`}
     ${next && html`<button type="button" class="button quiet small more" onClick=${moreThreads}>${t("sidebar.more")}</button>`}
   </div>`;
+}
+
+/**
+ * The threads under their headings: the pinned ones, then by day. Those that were searched for are
+ * all by day.
+ *
+ * @param {import("../threads.mjs").Thread[]} data
+ * @param {string} query
+ */
+function groups(data, query) {
+  const pinned = query ? [] : data.filter((thread) => thread.pinned);
+  const others = query ? data : data.filter((thread) => !thread.pinned);
+  const byDay = groupByDay(others, new Date()).map(({ day, items }) => ({ key: keyOf(day), title: dayName(day), items }));
+  return pinned.length > 0 ? [{ key: "pinned", title: t("threads.pinned"), items: pinned }, ...byDay] : byDay;
 }
 
 /** A message with the words of the search; a click leads to it. @param {{hit: import("../search.mjs").FoundMessage, titled?: boolean}} props */
@@ -162,6 +176,11 @@ function ThreadRow({ thread, hits }) {
   if (editing) return html`<li><${TitleField} thread=${thread} onEnd=${() => setEditing(false)} /></li>`;
   const choices = [
     { label: t("threads.rename"), icon: "edit", run: () => setEditing(true) },
+    {
+      label: t(thread.pinned ? "threads.unpin" : "threads.pin"),
+      icon: "pin",
+      run: () => pinThread(thread.id, !thread.pinned),
+    },
     { label: t("threads.export_md"), icon: "export", run: () => exportThread(thread.id, "md") },
     { label: t("threads.export_html"), icon: "export", run: () => exportThread(thread.id, "html") },
     { label: t("threads.export_json"), icon: "export", run: () => exportThread(thread.id, "json") },

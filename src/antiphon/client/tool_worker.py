@@ -1,0 +1,287 @@
+"""A worker for tools: claims pending calls of any run, runs them, and submits their outputs.
+
+A call is claimed under a lease, so that of many workers one runs it. The lease is renewed while the
+tool runs; if the worker dies, another claims the call when the lease has run out, and its tool
+learns from `ToolContext.attempt` that it may have run before. An output whose claim was lost is
+refused by the server, so that each call gets exactly one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from antiphon.api.operations import (
+    ClaimActions,
+    Listed,
+    NewProgress,
+    Operation,
+    ReleaseClaim,
+    RenewClaim,
+    SubmitToolOutput,
+)
+from antiphon.client.conversation import rejection_output, tool_call
+from antiphon.ports import Toolbox
+from antiphon.tools.tool_events import OnToolEvent, ToolEvent, ToolProgressed
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import (
+    AntiphonError,
+    ClaimLost,
+    InvalidRequest,
+    NotFound,
+    OutputConflict,
+    RunEnded,
+    TooLarge,
+    TryAgain,
+)
+from antiphon.types.events import to_pending_action
+from antiphon.types.messages import ToolResult
+from antiphon.types.runs import Action
+
+LEASE_SECONDS = 30.0
+"""Time after which the calls of a dead worker are claimed by another."""
+WAIT_SECONDS = 10.0
+"""Time that one request waits for a call; a worker that ends waits no longer for its answer."""
+PROGRESS_SECONDS = 1.0
+"""Least time between two reports of progress of one call."""
+TOOLS_SECONDS = 1.0
+"""Time between two looks for tools, while MCP servers start."""
+FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
+"""Seconds between two attempts to reach a server that is not there."""
+RELEASE_SECONDS = 5.0
+"""Time for giving calls back at the end; after it they stay claimed until their lease runs out."""
+
+log = logging.getLogger(__name__)
+
+
+class CreateProcessor(Protocol):
+    """Creates the processor of one call."""
+
+    def __call__(self, *, on_tool_event: OnToolEvent) -> ToolProcessor:
+        """Return a processor that reports the tool's events."""
+        ...
+
+
+Send = Callable[[Operation[Any]], Awaitable[Any]]
+"""Sends an operation and returns its answer, as `AsyncTransport.send`."""
+
+
+def worker_name() -> str:
+    """Return a name for this process by which a person finds it."""
+    return f"{socket.gethostname()}:{os.getpid()}"[:256]
+
+
+class ToolWorker:
+    """Runs calls of the tools in a toolbox, at most `at_once` of them.
+
+    `wanted` selects the calls; its tools and limit are filled in here. `create_processor` gives
+    each call a processor of its own, because calls of different runs may share an id. At the end,
+    running tools have `grace` seconds.
+    """
+
+    def __init__(
+        self,
+        send: Send,
+        toolbox: Toolbox,
+        create_processor: CreateProcessor,
+        wanted: ClaimActions,
+        *,
+        at_once: int,
+        grace: float,
+        on_tool_event: OnToolEvent,
+    ) -> None:
+        self.answered = 0
+        self._grace = grace
+        self._send = send
+        self._toolbox = toolbox
+        self._create_processor = create_processor
+        self._wanted = wanted
+        self._at_once = at_once
+        self._on_tool_event = on_tool_event
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def run(self, *, until_idle: bool = False) -> int:
+        """Claim and run calls until cancelled; return how many outputs were saved.
+
+        With `until_idle` it returns when no call is pending. Cancelled, it claims no more calls;
+        those that have not ended after `grace` seconds are cancelled and given back. A second
+        cancellation does not wait. Raises what the server raises, except for errors that may pass:
+        those are retried.
+        """
+        try:
+            while True:
+                claimed = await self._claim(0.0 if until_idle else WAIT_SECONDS)
+                for action in claimed:
+                    self._running.add(asyncio.create_task(self._run_call(action)))
+                if until_idle and not claimed and not self._running:
+                    return self.answered
+                await self._wait_for_room(until_idle=until_idle)
+        finally:
+            try:
+                if self._running:
+                    await asyncio.wait(self._running, timeout=self._grace)
+            finally:
+                for task in self._running:
+                    task.cancel()
+                await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _claim(self, wait: float) -> Sequence[Action]:
+        """Claim as many calls as there is room for; empty if none came in time."""
+        room = self._at_once - len(self._running)
+        tools = tuple(tool.spec.name for tool in self._toolbox.tools())
+        if not tools:
+            await asyncio.sleep(TOOLS_SECONDS)
+            return ()
+        call = replace(self._wanted, tools=tools, limit=min(room, 100), wait=wait)
+        page: Listed[Action] = await self._send_until_answered(call)
+        return page.data
+
+    async def _wait_for_room(self, *, until_idle: bool) -> None:
+        """Wait while every slot is taken; with `until_idle` for the end of any call."""
+        self._reap()
+        while len(self._running) >= self._at_once or (until_idle and self._running):
+            await self._wait_for_one()
+            if until_idle:
+                return
+
+    async def _wait_for_one(self) -> None:
+        await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Forget the calls that have ended; raise the error of one that failed."""
+        done = {task for task in self._running if task.done()}
+        self._running -= done
+        for task in done:
+            task.result()
+
+    async def _run_call(self, action: Action) -> None:
+        """Run one call under its claim, and submit its output; give it back if cancelled."""
+        claim = _HeldClaim(action, self._send, self._wanted.lease)
+        keeping = asyncio.create_task(claim.keep())
+        executing = asyncio.create_task(self._execute(action, claim))
+        try:
+            await asyncio.wait({keeping, executing}, return_when=asyncio.FIRST_COMPLETED)
+            if not executing.done():
+                keeping.result()
+                log.warning("the claim of %s was lost, its tool is cancelled", action.id)
+                return
+            result = executing.result()
+            if result.fault == "unknown_tool":  # the tool has gone since the claim
+                await claim.release()
+            elif await self._submit(action, result):
+                self.answered += 1
+        except BaseException:
+            executing.cancel()
+            await asyncio.wait({executing})
+            await asyncio.shield(claim.release())
+            raise
+        finally:
+            keeping.cancel()
+            executing.cancel()
+            await asyncio.gather(keeping, executing, return_exceptions=True)
+
+    async def _execute(self, action: Action, claim: _HeldClaim) -> ToolResult:
+        def note(happening: ToolEvent) -> None:
+            if isinstance(happening, ToolProgressed):
+                progress = happening.progress
+                claim.report(NewProgress(progress.done, progress.total, progress.message[:1_000]))
+            self._on_tool_event(happening)
+
+        results = self._create_processor(on_tool_event=note).process_tool_calls(
+            action.run_id,
+            [tool_call(to_pending_action(action))],
+            thread_id=action.thread_id,
+            attempt=action.attempt,
+        )
+        async with aclosing(results):
+            _, result = await anext(results)
+        return result
+
+    async def _submit(self, action: Action, result: ToolResult) -> bool:
+        """Submit the output; return False if it is no longer wanted."""
+        try:
+            try:
+                await self._send_until_answered(_submission(action, result))
+            except (InvalidRequest, TooLarge) as refusal:
+                await self._send_until_answered(_submission(action, rejection_output(refusal)))
+        except (ClaimLost, OutputConflict, RunEnded, NotFound) as lost:
+            log.warning("the output of %s is dropped: %s", action.id, lost.message)
+            return False
+        return True
+
+    async def _send_until_answered(self, call: Operation[Any]) -> Any:
+        """Send the operation, again and again while the server cannot be reached."""
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._send(call)
+            except TryAgain as error:
+                log.warning("the server does not answer, trying again: %s", error.message)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, LAST_PAUSE)
+
+
+def _submission(action: Action, result: ToolResult) -> SubmitToolOutput:
+    return SubmitToolOutput(
+        action.run_id,
+        action.tool_call_id,
+        result.output,
+        is_error=result.is_error,
+        metadata=result.metadata,
+        attempt=action.attempt,
+    )
+
+
+class _HeldClaim:
+    """The claim of one action, renewed three times in its lease and when there is progress."""
+
+    def __init__(self, action: Action, send: Send, lease: float) -> None:
+        self._action = action
+        self._send = send
+        self._lease = lease
+        self._progress: NewProgress | None = None
+        self._reported = asyncio.Event()
+
+    def report(self, progress: NewProgress) -> None:
+        """Save this progress soon; a later one replaces it."""
+        self._progress = progress
+        self._reported.set()
+
+    async def keep(self) -> None:
+        """Renew the claim until cancelled; return once it is lost."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._lease / 3):
+                    await self._reported.wait()
+            self._reported.clear()
+            progress, self._progress = self._progress, None
+            try:
+                await self._renew(progress)
+            except (ClaimLost, NotFound):
+                return
+            except TryAgain as error:
+                log.warning("the claim of %s is not renewed: %s", self._action.id, error.message)
+            await asyncio.sleep(PROGRESS_SECONDS)
+
+    async def _renew(self, progress: NewProgress | None) -> None:
+        action = self._action
+        try:
+            await self._send(RenewClaim(action.id, action.attempt, self._lease, progress))
+        except InvalidRequest:
+            if progress is None:
+                raise
+            await self._renew(None)  # what a tool reports may be no number
+
+    async def release(self) -> None:
+        """Give the call back, if that is possible in a short time; else its lease runs out."""
+        with suppress(AntiphonError, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._send(ReleaseClaim(self._action.id, self._action.attempt))

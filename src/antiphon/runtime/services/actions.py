@@ -1,0 +1,173 @@
+"""Operations on actions: the calls that wait for a client, and the claims of workers for tools."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from antiphon.api import operations
+from antiphon.api.operations import Listed, Operation, field_values
+from antiphon.engine import claims, transitions
+from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.ports import ACTIONS, Bus, IdempotencyKey, ReadSet, RunStore
+from antiphon.runtime.notify import ChangeCommitter
+from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import NotFound
+from antiphon.types.ids import Mint
+from antiphon.types.messages import Progress
+from antiphon.types.runs import Action, Run
+
+CLAIM_PATIENCE = 5.0
+"""Seconds that a waiting claim relies on notifications; claims that run out send none."""
+SPARE_CANDIDATES = 16
+"""Actions read beyond those wanted: other workers claim at the same time."""
+
+
+class ActionService:
+    """Lists and claims actions, and stores tool outputs."""
+
+    def __init__(self, store: RunStore, bus: Bus, changes: ChangeCommitter, mint: Mint) -> None:
+        self._store = store
+        self._bus = bus
+        self._changes = changes
+        self._mint = mint
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
+            operations.SubmitToolOutput: self._submit_tool_output,
+            operations.SubmitToolOutputs: self._submit_tool_outputs,
+            operations.ListActions: self._list_actions,
+            operations.GetAction: self._get_action,
+            operations.ClaimActions: self._claim_actions,
+            operations.RenewClaim: self._renew_claim,
+            operations.ReleaseClaim: self._release_claim,
+        }
+
+    async def _submit_tool_output(
+        self, call: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
+    ) -> Action:
+        fields = field_values(call)
+        run_id = fields.pop("run_id")
+        (action,) = await self._save_outputs(run_id, [operations.NewToolOutput(**fields)], by)
+        return action
+
+    async def _submit_tool_outputs(
+        self, call: operations.SubmitToolOutputs, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[Action]:
+        return Listed(await self._save_outputs(call.run_id, call.outputs, by), has_more=False)
+
+    async def _save_outputs(
+        self, run_id: str, outputs: Sequence[operations.NewToolOutput], by: Principal
+    ) -> tuple[Action, ...]:
+        """Save them in one transaction; a single one may be of an earlier turn, repeated."""
+        call_id = outputs[0].tool_call_id
+        read_set = ReadSet(owner=by.owner, run_id=run_id, tool_call_id=call_id, what="output")
+        saved: tuple[Action, ...] = await self._changes.commit_and_notify(
+            read_set, lambda records: transitions.save_outputs(records, outputs, self._mint)
+        )
+        return saved
+
+    async def _list_actions(
+        self, call: operations.ListActions, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[Action]:
+        if call.run_id is not None:
+            await self._store.get(Run, by.owner, call.run_id)
+        return await paginate(self._store, Action, by.owner, **field_values(call))
+
+    async def _get_action(
+        self, call: operations.GetAction, by: Principal, _: IdempotencyKey | None
+    ) -> Action:
+        return await self._store.get(Action, by.owner, call.action_id)
+
+    async def _claim_actions(
+        self, call: operations.ClaimActions, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[Action]:
+        """Claim what is pending; wait for something if nothing is."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + call.wait
+        with self._bus.subscribe(ACTIONS) as subscription:
+            while True:
+                claimed = await self._claim_pending(call, by.owner)
+                left = until - clock()
+                if claimed or left <= 0:
+                    return Listed(claimed, has_more=False)
+                await subscription.wait(min(left, CLAIM_PATIENCE))
+
+    async def _claim_pending(self, call: operations.ClaimActions, owner: str) -> tuple[Action, ...]:
+        """Claim actions one by one, each in a transaction, until there are enough or no more."""
+        claimed: list[Action] = []
+        while not claimed:
+            page = await self._store.list(
+                Action,
+                owner,
+                limit=call.limit + SPARE_CANDIDATES,
+                status="pending",
+                name=call.tools,
+                claimable_at=await self._store.now(),
+                thread_id=call.thread_id,
+                assistant_id=call.assistant_id,
+                model=call.model,
+                metadata=call.metadata,
+            )
+            for action in page.data:
+                if len(claimed) < call.limit:
+                    won = await self._claim(action, call, owner)
+                    claimed += [won] if won is not None else []
+            if not page.data:
+                break
+        return tuple(claimed)
+
+    async def _claim(
+        self, action: Action, call: operations.ClaimActions, owner: str
+    ) -> Action | None:
+        """Claim one action; None if another worker was faster, or the run has gone on."""
+        read_set = ReadSet(
+            owner=owner,
+            run_id=action.run_id,
+            tool_call_id=action.tool_call_id,
+            what="claim_action",
+        )
+
+        def decide(records: Snapshot) -> ChangeSet | None:
+            lease_ms = round(call.lease * 1000)
+            return claims.claim_action(records, action.tool_call_id, call.worker, lease_ms)
+
+        with suppress(NotFound):
+            won: Action | None = await self._changes.commit_and_notify(read_set, decide)
+            return won
+        return None
+
+    async def _renew_claim(
+        self, call: operations.RenewClaim, by: Principal, _: IdempotencyKey | None
+    ) -> Action:
+        given = call.progress
+        progress = None if given is None else Progress(given.done, given.total, given.message)
+        lease_ms = round(call.lease * 1000)
+        return await self._change_claim(
+            call.action_id,
+            by.owner,
+            partial(claims.renew_claim, attempt=call.attempt, lease_ms=lease_ms, progress=progress),
+        )
+
+    async def _release_claim(
+        self, call: operations.ReleaseClaim, by: Principal, _: IdempotencyKey | None
+    ) -> Action:
+        release = partial(claims.release_claim, attempt=call.attempt)
+        return await self._change_claim(call.action_id, by.owner, release)
+
+    async def _change_claim(
+        self, action_id: str, owner: str, change: Callable[..., ChangeSet]
+    ) -> Action:
+        action = await self._store.get(Action, owner, action_id)
+        read_set = ReadSet(
+            owner=owner,
+            run_id=action.run_id,
+            tool_call_id=action.tool_call_id,
+            what="claim_action",
+        )
+        changed: Action = await self._changes.commit_and_notify(
+            read_set, lambda records: change(records, action.tool_call_id)
+        )
+        return changed

@@ -1,0 +1,74 @@
+"""What `tools=` takes: functions, objects with tools as methods, toolboxes, and mere specs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
+
+from antiphon.ports import ProgressCallback, Toolbox, quiet
+from antiphon.tools.functions import Function, Functions, UnfitTool, find_marked_methods
+from antiphon.tools.tool_manager import ToolManager
+from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
+
+ToolSource = Function | ToolSpec | Toolbox | object
+"""A function; an object whose methods `@tool` marks; a toolbox, such as a pool of MCP servers; or a
+`ToolSpec` of a tool that runs elsewhere, in a worker for tools."""
+
+
+class GatheredTools(NamedTuple):
+    """The tools that run here, and the specs of those that are only offered."""
+
+    toolbox: Toolbox
+    offered: tuple[ToolSpec, ...] = ()
+
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """Return everything that the model may call."""
+        return (*(tool.spec for tool in self.toolbox.tools()), *self.offered)
+
+
+def gather_tools(tools: Iterable[ToolSource], toolbox: Toolbox | None = None) -> GatheredTools:
+    """Return the tools of all sources. Raises `UnfitTool`, also where two have one name."""
+    functions: list[Function] = []
+    toolboxes: list[Toolbox] = []
+    offered: list[ToolSpec] = []
+    for source in tools:
+        if isinstance(source, ToolSpec):
+            offered.append(source)
+        elif isinstance(source, _Toolbox):
+            toolboxes.append(source)
+        elif callable(source):
+            functions.append(source)
+        elif methods := find_marked_methods(source):
+            functions += methods
+        else:
+            raise UnfitTool(
+                f"{type(source).__name__} is no tool.",
+                expected="a function, an object with methods under @tool, a toolbox or a ToolSpec",
+                received=repr(source)[:200],
+            )
+    if toolbox is not None:
+        toolboxes.append(toolbox)
+    own = Functions(functions)
+    _check_offered(offered, own.tools())
+    return GatheredTools(ToolManager(own, *toolboxes) if toolboxes else own, tuple(offered))
+
+
+def _check_offered(offered: Sequence[ToolSpec], own: Sequence[Tool]) -> None:
+    names = [tool.spec.name for tool in own]
+    for spec in offered:
+        if spec.name in names:
+            raise UnfitTool(
+                f"Two tools are named {spec.name}.",
+                expected="a tool that runs here or elsewhere, not both",
+                received="a function and a ToolSpec, or two",
+            )
+        names.append(spec.name)
+
+
+@runtime_checkable
+class _Toolbox(Protocol):
+    """The methods by which a toolbox is recognized."""
+
+    def tools(self) -> Sequence[Tool]: ...
+
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult: ...

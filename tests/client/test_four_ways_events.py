@@ -1,0 +1,152 @@
+"""Events in pages and by type, and outputs in batches, in all four ways."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import TextDelta, TurnEnded, errors
+from antiphon.api.operations import NewMessage, NewToolOutput, PastMessage
+from antiphon.types.events import ActionRequired, RunStatus
+from antiphon.types.messages import File, ToolSpec
+from antiphon.types.runs import Status
+from tests.support.client.four_ways import Ways, four_ways, in_all_ways
+
+TWO = "Call the tool one, then call the tool two"
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways() as ways:
+        yield ways
+
+
+def run_of(client: Any, question: str = "Hello", **fields: Any) -> Any:
+    events = client.process(message=NewMessage(question), **fields)
+    list(events)
+    return client.get_run(events.run_id)
+
+
+@in_all_ways
+def test_events_of_some_types_come_with_their_own_numbers(client: Any) -> object:
+    run = run_of(client)
+    every = list(client.events(run.id))
+
+    some = client.events(run.id, types="text.delta, usage")
+    heard = list(some)
+
+    assert heard == [
+        event
+        for event in every
+        if isinstance(event, TextDelta | RunStatus | TurnEnded) or event.type == "usage"
+    ]
+    assert some.last_event == len(every)
+    with pytest.raises(errors.InvalidRequest, match="no such type"):
+        list(client.events(run.id, types="text.delta,colour"))
+    return heard
+
+
+@in_all_ways
+def test_the_log_is_read_in_pages_that_wait_for_the_next_event(client: Any) -> object:
+    run = run_of(client)
+    every = list(client.events(run.id))
+
+    page = client.list_events(run.id, after=2)
+    beyond = client.list_events(run.id, after=len(every), wait=20)
+
+    assert page.ended
+    assert [each.number for each in page.data] == list(range(3, len(every) + 1))
+    assert [each.event for each in page.data] == every[2:]
+    assert (beyond.ended, list(beyond.data)) == (True, [])
+    with pytest.raises(errors.InvalidEventId):
+        client.list_events(run.id, after=len(every) + 1)
+    return None
+
+
+@in_all_ways
+def test_a_page_of_a_run_that_waits_comes_when_something_happens(client: Any) -> object:
+    run = run_of(client, "Call the tool one", tools=(ToolSpec("one"),))
+    seen = client.list_events(run.id).data[-1].number
+
+    nothing = client.list_events(run.id, after=seen, wait=0.01)
+    client.cancel_run(run.id)
+    page = client.list_events(run.id, after=seen, wait=20)
+
+    assert (nothing.ended, list(nothing.data)) == (False, [])
+    assert page.ended
+    return [each.event.type for each in page.data]
+
+
+def two_calls(client: Any) -> tuple[str, list[str]]:
+    tools = (ToolSpec("one"), ToolSpec("two"))
+    events = list(client.process(message=NewMessage(TWO), tools=tools))
+    (manifest,) = (event for event in events if isinstance(event, ActionRequired))
+    return manifest.run_id, [action.tool_call_id for action in manifest.actions]
+
+
+@in_all_ways
+def test_outputs_are_saved_together_or_not_at_all(client: Any) -> object:
+    run_id, calls = two_calls(client)
+    outputs = tuple(NewToolOutput(call, f"output of {call}") for call in calls)
+
+    for wrong in (
+        (*outputs, NewToolOutput("call_never", "x")),
+        (*outputs, outputs[0]),
+    ):
+        with pytest.raises((errors.UnknownToolCall, errors.InvalidRequest)):
+            client.submit_tool_outputs(run_id, wrong)
+    assert {each.status for each in client.list_actions(run_id).data} == {"pending"}
+
+    saved = client.submit_tool_outputs(run_id, outputs)
+    again = client.submit_tool_outputs(run_id, outputs)
+    with pytest.raises(errors.OutputConflict):
+        client.submit_tool_outputs(run_id, (NewToolOutput(calls[0], "other"),))
+
+    assert [each.output for each in saved.data] == [each.output for each in outputs]
+    assert saved == again
+    list(client.process(run_id=run_id))
+    assert client.get_run(run_id).status is Status.COMPLETED
+    return None
+
+
+def test_a_page_wakes_when_another_thread_cancels(ways: Ways) -> None:
+    client = ways["http"]
+    run = run_of(client, "Call the tool one", tools=(ToolSpec("one"),))
+    seen = client.list_events(run.id).data[-1].number
+    cancelling = threading.Thread(target=client.cancel_run, args=(run.id,))
+    cancelling.start()
+
+    page = client.list_events(run.id, after=seen, wait=30)
+    cancelling.join()
+
+    assert page.data
+
+
+@in_all_ways
+def test_a_thread_begins_with_the_messages_of_a_conversation_elsewhere(client: Any) -> object:
+    past = (
+        PastMessage("I am Ann.", metadata={"imported": "yes"}),
+        PastMessage("Hello, Ann.", role="assistant"),
+        PastMessage("Be brief.", role="system"),
+    )
+    thread = client.create_thread(messages=past)
+    empty = client.create_thread(title="none")
+
+    listed = client.list_messages(thread.id).data
+    result = client.ask("And now?", thread_id=thread.id)
+
+    assert (thread.title, thread.messages) == ("I am Ann.", 3)
+    assert [(each.role, each.text) for each in listed] == [
+        ("user", "I am Ann."),
+        ("assistant", "Hello, Ann."),
+        ("system", "Be brief."),
+    ]
+    assert listed[0].metadata == {"imported": "yes"}
+    assert len(client.list_messages(thread.id).data) == 5
+    assert (empty.messages, empty.version) == (0, 0)
+    with pytest.raises(errors.NotFound):
+        client.create_thread(messages=(PastMessage((File("file_nowhere"),)),))
+    return [thread, result.status]

@@ -1,0 +1,292 @@
+"""Workers for tools, in all four ways: what waits is found, claimed, run and answered once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import ToolContext, errors, tool
+from antiphon.api.operations import NewMessage, NewProgress
+from antiphon.client.sync_client import Client
+from antiphon.tools.functions import Functions
+from antiphon.tools.tool_events import ToolBegan, ToolEvent
+from antiphon.types.runs import Run, Status
+from tests.support.client.four_ways import Ways, four_ways, in_all_ways
+
+QUESTION = "When does the next LAX-JFK flight leave?"
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways() as ways:
+        yield ways
+
+
+def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
+    """Flight times between two airports."""
+    return {"departs": f"{departure} 09:05", "arrives": f"{arrival} 17:30"}
+
+
+FLIGHTS = Functions([get_flight_times]).specs()
+
+
+def hand_off(client: Any, **fields: Any) -> Run:
+    """A run of the background that waits for its tool."""
+    run = client.process(message=NewMessage(QUESTION), tools=FLIGHTS, **fields)
+    list(run)
+    return client.get_run(run.run_id)
+
+
+def end_of(client: Any, run: Run) -> Run:
+    list(client.events(run.id))
+    return client.get_run(run.id)
+
+
+@in_all_ways
+def test_a_worker_runs_what_waits_and_the_run_goes_on_without_its_client(client: Any) -> object:
+    run = hand_off(client)
+
+    answered = client.work([get_flight_times], until_idle=True)
+
+    assert answered == 1
+    assert end_of(client, run).status is Status.COMPLETED
+    (action,) = client.list_actions(run.id).data
+    assert (action.status, action.attempt) == ("completed", 1)
+    assert "LAX 09:05" in (action.output or "")
+    return answered
+
+
+@in_all_ways
+def test_what_waits_is_found_by_tool_model_assistant_and_metadata(client: Any) -> object:
+    assistant = client.create_assistant(model="demo", tools=FLIGHTS)
+    red = hand_off(client, metadata={"team": "red"})
+    blue = hand_off(client, metadata={"team": "blue"}, assistant_id=assistant.id)
+
+    def found(**where: Any) -> list[str]:
+        return [each.run_id for each in client.list_actions(status="pending", **where).data]
+
+    assert found() == [red.id, blue.id]
+    assert found(order="newest") == [blue.id, red.id]
+    assert found(name="get_flight_times", metadata={"team": "red"}) == [red.id]
+    assert found(assistant_id=assistant.id) == [blue.id]
+    assert found(thread_id=red.thread_id, model=red.model) == [red.id]
+    assert found(name="other") == found(metadata={"team": "green"}) == found(model="x") == []
+    waiting = client.list_runs(status="action_required", order="oldest").data
+    assert [each.id for each in waiting] == [red.id, blue.id]
+    assert [each.id for each in client.list_runs(metadata={"team": "red"}).data] == [red.id]
+
+    assert client.work([get_flight_times], until_idle=True, metadata={"team": "blue"}) == 1
+    assert found() == [red.id]
+    client.cancel_run(red.id)
+    list(client.events(blue.id))
+    return None
+
+
+@in_all_ways
+def test_a_pinned_thread_is_found_and_keeps_its_place_in_time(client: Any) -> object:
+    thread = client.create_thread(title="a")
+    pinned = client.update_thread(thread.id, pinned=True)
+
+    assert [each.id for each in client.list_threads(pinned=True).data] == [thread.id]
+    assert pinned.updated_at == thread.updated_at
+    client.update_thread(thread.id, pinned=False)
+    assert client.list_threads(pinned=True).data == []
+    client.delete_thread(thread.id)
+    return pinned
+
+
+@in_all_ways
+def test_messages_of_all_threads_are_found(client: Any) -> object:
+    first, second = client.create_thread(), client.create_thread()
+    client.create_message(first.id, "one", metadata={"batch": "x"})
+    client.create_message(second.id, "two", metadata={"batch": "x"})
+    client.create_message(second.id, "three")
+
+    found = client.list_messages(metadata={"batch": "x"}, role="user").data
+
+    assert [each.text for each in found] == ["one", "two"]
+    newest = client.list_messages(order="newest", limit=1).data
+    assert [each.text for each in newest] == ["three"]
+    return None
+
+
+@in_all_ways
+def test_a_claim_is_one_workers_until_it_is_given_back_or_lost(client: Any) -> object:
+    run = hand_off(client)
+    names = ("get_flight_times",)
+
+    (mine,) = client.claim_actions(tools=names, worker="one", lease=60).data
+    nothing = client.claim_actions(tools=names, worker="two").data
+    told = client.renew_claim(mine.id, 1, 60, NewProgress(1, 2, "halfway"))
+    released = client.release_claim(mine.id, 1)
+    (theirs,) = client.claim_actions(tools=names, worker="two").data
+    seen = client.get_action(mine.id)
+    submitted = (run.id, mine.tool_call_id, "17:00")
+    for lost in (
+        lambda: client.renew_claim(mine.id, 1),
+        lambda: client.release_claim(mine.id, 1),
+        lambda: client.submit_tool_output(*submitted, attempt=1),
+    ):
+        with pytest.raises(errors.ClaimLost, match="is lost"):
+            lost()
+    saved = client.submit_tool_output(*submitted, attempt=2)
+    again = client.submit_tool_output(*submitted, attempt=2)
+
+    assert (mine.attempt, mine.worker, theirs.attempt, theirs.worker) == (1, "one", 2, "two")
+    assert nothing == []
+    assert told.progress is not None
+    assert (told.progress.done, told.progress.message) == (1, "halfway")
+    assert (released.worker, released.claimed_until) == (None, None)
+    assert seen.claimed_until == theirs.claimed_until
+    assert saved == again
+    assert end_of(client, run).status is Status.COMPLETED
+    return None
+
+
+@in_all_ways
+def test_any_client_may_answer_a_claimed_call_and_the_workers_output_is_dropped(
+    client: Any,
+) -> object:
+    run = hand_off(client)
+    started = threading.Event()
+    answered = threading.Event()
+
+    def get_flight_times(departure: str, arrival: str) -> str:
+        started.set()
+        assert answered.wait(20)
+        return "too late"
+
+    def answer() -> None:
+        assert started.wait(20)
+        (action,) = client.list_actions(run.id).data
+        client.submit_tool_output(run.id, action.tool_call_id, "by hand")
+        answered.set()
+
+    if not isinstance(client, Client):  # a client for asyncio is used on its loop alone
+        client.cancel_run(run.id)
+        return None
+    thread = threading.Thread(target=answer)
+    thread.start()
+    count = client.work([get_flight_times], until_idle=True)
+    thread.join(20)
+
+    assert count == 0
+    assert [each.output for each in client.list_actions(run.id).data] == ["by hand"]
+    client.cancel_run(run.id)
+    return None
+
+
+@in_all_ways
+def test_a_worker_reports_progress_and_its_tool_knows_the_run(client: Any) -> object:
+    run = hand_off(client)
+    contexts: list[tuple[str, str, int]] = []
+    heard: list[ToolEvent] = []
+
+    @tool(name="get_flight_times")
+    def slow(departure: str, arrival: str, ctx: ToolContext) -> str:
+        contexts.append((ctx.run_id, ctx.thread_id, ctx.attempt))
+        ctx.report(1, 3, "asking the airline")
+        return "17:00"
+
+    client.work([slow], until_idle=True, on_tool_event=heard.append)
+
+    assert contexts == [(run.id, run.thread_id, 1)]
+    assert isinstance(heard[0], ToolBegan)
+    list(client.events(run.id))
+    return None
+
+
+@in_all_ways
+def test_a_tool_that_fails_or_returns_too_much_still_answers_its_call(client: Any) -> object:
+    run = hand_off(client)
+
+    def get_flight_times(departure: str, arrival: str) -> str:
+        raise ValueError("no such airport")
+
+    assert client.work([get_flight_times], until_idle=True) == 1
+    (action,) = client.list_actions(run.id).data
+    assert (action.status, action.output) == ("failed", "ValueError: no such airport")
+    list(client.events(run.id))
+    return None
+
+
+@in_all_ways
+def test_a_worker_without_tools_is_refused(client: Any) -> object:
+    with pytest.raises(errors.InvalidRequest, match="needs tools"):
+        client.work([], until_idle=True)
+    return None
+
+
+@in_all_ways
+def test_a_conversation_waits_for_a_tool_that_a_worker_runs(client: Any) -> object:
+    spec = FLIGHTS[0]
+    events = client.converse(QUESTION, tools=[spec], metadata={"via": "worker"})
+    heard = []
+    for event in events:
+        heard.append(event.type)
+        if event.type == "action.required":
+            client.work([get_flight_times], until_idle=True, metadata={"via": "worker"})
+
+    result = events.result()
+    assert result.status is Status.COMPLETED
+    assert [call.output for call in result.calls] == [
+        '{"departs":"LAX 09:05","arrives":"JFK 17:30"}'
+    ]
+    return heard
+
+
+class Airport:
+    """Tools as methods of an object, which share what it holds."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @tool
+    def get_flight_times(self, departure: str, arrival: str) -> str:
+        """Flight times between two airports."""
+        self.asked.append(departure)
+        return "09:05"
+
+    def close(self) -> None:
+        """Not a tool."""
+
+
+@in_all_ways
+def test_an_object_brings_its_marked_methods_as_tools(client: Any) -> object:
+    airport = Airport()
+
+    result = client.ask(QUESTION, tools=[airport])
+
+    assert airport.asked == ["LAX"]
+    return [call.name for call in result.calls]
+
+
+@in_all_ways
+def test_a_toolbox_among_the_tools_is_a_toolbox(client: Any) -> object:
+    toolbox = Functions([get_flight_times])
+
+    result = client.ask(QUESTION, tools=[toolbox])
+
+    return [call.output for call in result.calls]
+
+
+@in_all_ways
+def test_what_is_no_tool_or_is_named_twice_is_refused(client: Any) -> object:
+    refused = []
+    for tools in ([object()], [get_flight_times, FLIGHTS[0]], [FLIGHTS[0], FLIGHTS[0]]):
+        with pytest.raises(TypeError) as caught:
+            list(client.converse(QUESTION, tools=tools))
+        refused.append(str(caught.value))
+    with pytest.raises(errors.InvalidRequest, match="can run"):
+        client.work(FLIGHTS, until_idle=True)
+    return refused
+
+
+@in_all_ways
+def test_a_worker_raises_what_its_server_refuses(client: Any) -> object:
+    with pytest.raises(errors.InvalidRequest) as caught:
+        client.work([get_flight_times], lease=0.5)
+    return str(caught.value)

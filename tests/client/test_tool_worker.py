@@ -1,0 +1,222 @@
+"""Workers for tools under trouble: many at once, cancelled, robbed of a claim, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from antiphon import AsyncClient, ToolContext, ToolSpec
+from antiphon.api.operations import NewMessage
+from antiphon.client import tool_worker
+from antiphon.ports import ProgressCallback, quiet
+from antiphon.server.serve import run_server
+from antiphon.settings.settings import Settings
+from antiphon.tools.functions import Functions
+from antiphon.types.messages import Tool, ToolCall, ToolResult
+from antiphon.types.runs import Action, Run, Status
+from tests.support.server.served import SETTINGS, serve
+
+QUESTION = "When does the next LAX-JFK flight leave?"
+
+
+def get_flight_times(departure: str, arrival: str) -> str:
+    """Flight times between two airports."""
+    return "17:00"
+
+
+FLIGHTS = Functions([get_flight_times]).specs()
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FIRST_PAUSE", "LAST_PAUSE", "TOOLS_SECONDS", "PROGRESS_SECONDS"):
+        monkeypatch.setattr(tool_worker, name, 0.01)
+
+
+async def hand_off(client: AsyncClient) -> Run:
+    events = client.process(message=NewMessage(QUESTION), tools=FLIGHTS)
+    async for _ in events:
+        pass
+    return await client.get_run(events.run_id or "")
+
+
+async def action_of(client: AsyncClient, run: Run) -> Action:
+    (action,) = (await client.list_actions(run.id)).data
+    return action
+
+
+async def end_of(client: AsyncClient, run: Run) -> Status:
+    async for _ in client.events(run.id):
+        pass
+    return (await client.get_run(run.id)).status
+
+
+async def test_of_many_workers_each_call_is_run_by_one() -> None:
+    ran: Counter[str] = Counter()
+
+    def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
+        ran[ctx.run_id] += 1
+        return "17:00"
+
+    async with serve() as served, AsyncClient(served.url) as client:
+        runs = [await hand_off(client) for _ in range(30)]
+        workers = [AsyncClient(served.url) for _ in range(5)]
+        answered = await asyncio.gather(
+            *(each.work([get_flight_times], until_idle=True, max_tools=3) for each in workers)
+        )
+        ends = [await end_of(client, run) for run in runs]
+        for each in workers:
+            await each.close()
+
+    assert sum(answered) == 30
+    assert ran == {run.id: 1 for run in runs}
+    assert set(ends) == {Status.COMPLETED}
+
+
+async def test_a_worker_waits_for_calls_and_is_told_of_new_ones() -> None:
+    async with serve() as served, AsyncClient(served.url) as client:
+        working = asyncio.create_task(client.work([get_flight_times]))
+        run = await hand_off(client)
+        async with asyncio.timeout(20):
+            end = await end_of(client, run)
+        working.cancel()
+        await asyncio.wait({working})
+
+    assert end is Status.COMPLETED
+
+
+async def test_a_cancelled_worker_cancels_its_tool_and_gives_the_call_back() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str) -> str:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+        return ""
+
+    async with serve() as served, AsyncClient(served.url) as client:
+        run = await hand_off(client)
+        working = asyncio.create_task(client.work([get_flight_times], worker="one"))
+        async with asyncio.timeout(20):
+            await started.wait()
+            held = await action_of(client, run)
+            working.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await working
+        released = await action_of(client, run)
+        (again,) = (await client.claim_actions(tools=("get_flight_times",))).data
+
+    assert held.worker == "one"
+    assert ended.is_set()
+    assert (released.status, released.worker, again.attempt) == ("pending", None, 2)
+
+
+async def test_a_worker_that_loses_its_claim_cancels_the_tool_and_submits_nothing() -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
+        started.set()
+        try:
+            while True:
+                ctx.report(1)  # a report renews the claim
+                await asyncio.sleep(0.01)
+        finally:
+            ended.set()
+
+    async with serve() as served, AsyncClient(served.url) as client:
+        run = await hand_off(client)
+        working = asyncio.create_task(client.work([get_flight_times], until_idle=True, max_tools=1))
+        async with asyncio.timeout(20):
+            await started.wait()
+            await client.release_claim((await action_of(client, run)).id, 1)
+            (mine,) = (await client.claim_actions(tools=("get_flight_times",))).data
+            await client.submit_tool_output(run.id, mine.tool_call_id, "mine", attempt=2)
+            answered = await working
+
+    assert ended.is_set()
+    assert answered == 0
+    assert mine.attempt == 2
+
+
+async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
+    tmp_path: Path, unused_tcp_port: int
+) -> None:
+    settings = Settings(
+        model="demo",
+        demo_delay=0,
+        database=f"sqlite:///{tmp_path}/a.db",
+        port=unused_tcp_port,
+        shutdown_timeout=0.1,
+    )
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str) -> str:
+        started.set()
+        await go_on.wait()
+        return "17:00"
+
+    client = AsyncClient(f"http://127.0.0.1:{unused_tcp_port}", max_retries=0)
+    async with client, asyncio.timeout(40):
+        async with run_server(settings):
+            run = await hand_off(client)
+            working = asyncio.create_task(client.work([get_flight_times]))
+            await started.wait()
+        go_on.set()
+        async with run_server(settings):
+            end = await end_of(client, run)
+            action = await action_of(client, run)
+        working.cancel()
+        await asyncio.wait({working})
+
+    assert end is Status.COMPLETED
+    assert (action.output, action.attempt) == ("17:00", 1)
+
+
+class Vanishing:
+    """A toolbox whose tool goes as soon as it is called, as that of a server that ends."""
+
+    def __init__(self) -> None:
+        self._tools = [Tool(spec=spec) for spec in (*FLIGHTS, ToolSpec("other"))]
+
+    def tools(self) -> Sequence[Tool]:
+        return self._tools
+
+    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
+        self._tools = [tool for tool in self._tools if tool.spec.name != call.name]
+        return ToolResult("There is no such tool.", is_error=True, fault="unknown_tool")
+
+
+async def test_a_call_whose_tool_has_gone_is_left_to_a_worker_that_has_it() -> None:
+    async with serve() as served, AsyncClient(served.url) as client:
+        run = await hand_off(client)
+        first = await client.work(toolbox=Vanishing(), until_idle=True)
+        second = await client.work([get_flight_times], until_idle=True)
+        end = await end_of(client, run)
+
+    assert (first, second) == (0, 1)
+    assert end is Status.COMPLETED
+
+
+async def test_an_error_that_does_not_pass_ends_the_worker_and_gives_its_calls_back() -> None:
+    started = asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str) -> str:
+        started.set()
+        await asyncio.Event().wait()
+        return ""
+
+    async with serve(SETTINGS) as served:
+        key = await served.key("ann")
+        async with AsyncClient(served.url, api_key=key) as client, asyncio.timeout(20):
+            await hand_off(client)
+            working = asyncio.create_task(client.work([get_flight_times], max_tools=2))
+            await started.wait()
+            await served.runtime.store.revoke_key(served.keys[key])
+            with pytest.raises(Exception, match="key"):
+                await working

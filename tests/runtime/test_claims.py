@@ -1,0 +1,225 @@
+"""Claims of workers on pending calls: who gets which, for how long, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from antiphon.api import operations
+from antiphon.api.operations import ClaimActions, ReleaseClaim, RenewClaim, SubmitToolOutput
+from antiphon.runtime.services import actions
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.runs import Action, Status
+from tests.support.runtime.rig import BY, TOOLS, House, find_started, house
+
+CALLS = 'call look {"q":"x"}'
+TWO_CALLS = 'call look {"q":"x"}\ncall add {"a":1}'
+
+
+async def do(h: House, call: operations.Operation[Any], by: Principal = BY) -> Any:
+    return (await h.dispatcher.dispatch(call, by)).value
+
+
+async def claim(h: House, *tools: str, by: Principal = BY, **fields: Any) -> list[Action]:
+    return list((await do(h, ClaimActions(tools=tools or ("look",), **fields), by)).data)
+
+
+async def hand_off(h: House, **fields: Any) -> str:
+    return find_started(await h.ask(tools=TOOLS, **fields)).run_id
+
+
+async def test_a_call_is_claimed_once_until_its_lease_has_run_out() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (first,) = await claim(h, worker="one", lease=30)
+        h.now += 29_999
+        nothing = await claim(h, worker="two")
+        h.now += 1
+        (second,) = await claim(h, worker="two")
+
+    assert (first.attempt, first.claimed_until) == (1, 1_030_000)
+    assert nothing == []
+    assert (second.id, second.attempt, second.worker) == (first.id, 2, "two")
+
+
+async def test_a_renewed_claim_holds_from_its_renewal_on() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h, lease=30)
+        h.now += 29_000
+        await do(h, RenewClaim(mine.id, 1, 30))
+        h.now += 29_000
+
+        assert await claim(h) == []
+
+
+async def test_a_claim_that_ran_out_is_renewed_while_nobody_else_has_it() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h, lease=1)
+        h.now += 5_000
+        renewed = await do(h, RenewClaim(mine.id, 1, 30))
+        nothing = await claim(h)
+        saved = await do(h, SubmitToolOutput(mine.run_id, mine.tool_call_id, "x", attempt=1))
+
+    assert renewed.claimed_until == h.now + 30_000
+    assert nothing == []
+    assert saved.status == "completed"
+
+
+async def test_a_worker_that_comes_back_from_a_pause_is_refused_whatever_it_tries() -> None:
+    async with house(CALLS, "say Done.") as h:
+        await hand_off(h)
+        (lost,) = await claim(h, lease=1)
+        h.now += 5_000
+        (theirs,) = await claim(h)
+        tries = (
+            SubmitToolOutput(lost.run_id, lost.tool_call_id, "stale", attempt=1),
+            RenewClaim(lost.id, 1),
+            ReleaseClaim(lost.id, 1),
+        )
+        for call in tries:
+            with pytest.raises(errors.ClaimLost):
+                await do(h, call)
+        saved = await do(h, SubmitToolOutput(lost.run_id, lost.tool_call_id, "good", attempt=2))
+        for call in tries:
+            with pytest.raises(errors.ClaimLost, match="lost"):
+                await do(h, call)
+
+    assert theirs.attempt == 2
+    assert saved.output == "good"
+
+
+async def test_the_last_output_of_a_worker_starts_the_next_turn() -> None:
+    async with house(TWO_CALLS, "say Done.") as h:
+        run_id = await hand_off(h)
+        look, add = await claim(h, "look", "add", limit=5)
+        await do(h, SubmitToolOutput(run_id, look.tool_call_id, "1", attempt=1))
+        between = (await h.run(run_id)).status
+        await do(h, SubmitToolOutput(run_id, add.tool_call_id, "2", attempt=1))
+        await h.read(operations.Follow(run_id))
+        end = await h.run(run_id)
+
+    assert between is Status.ACTION_REQUIRED
+    assert end.status is Status.COMPLETED
+
+
+async def test_an_output_without_a_claim_leaves_the_next_turn_to_its_client() -> None:
+    async with house(CALLS, "say Done.") as h:
+        run_id = await hand_off(h)
+        (mine,) = await claim(h)
+        await do(h, SubmitToolOutput(run_id, mine.tool_call_id, "by hand"))
+        run = await h.run(run_id)
+        lease = await h.store.run_lease(run_id)
+
+    assert (run.status, lease.wanted) == (Status.QUEUED, False)
+
+
+async def test_only_the_owners_calls_of_these_tools_are_claimed() -> None:
+    async with house(TWO_CALLS) as h:
+        await hand_off(h)
+
+        assert await claim(h, by=Principal(owner="somebody")) == []
+        assert await claim(h, "other") == []
+        assert [each.name for each in await claim(h, "add", limit=9)] == ["add"]
+        assert [each.name for each in await claim(h, "add", "look", limit=9)] == ["look"]
+
+
+async def test_calls_of_a_cancelled_run_are_not_claimed_and_a_claim_of_them_is_lost() -> None:
+    async with house(TWO_CALLS) as h:
+        run_id = await hand_off(h)
+        (mine,) = await claim(h, "look")
+        await do(h, operations.CancelRun(run_id))
+
+        assert await claim(h, "add") == []
+        with pytest.raises(errors.ClaimLost, match="lost"):
+            await do(h, RenewClaim(mine.id, 1))
+        with pytest.raises(errors.ClaimLost):
+            await do(h, SubmitToolOutput(run_id, mine.tool_call_id, "x", attempt=1))
+
+
+async def test_calls_that_have_expired_are_not_claimed() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h, expires_in=10)
+        h.now += 10_000
+
+        assert await claim(h) == []
+
+
+async def test_of_many_that_claim_at_once_each_call_goes_to_one() -> None:
+    async with house(TWO_CALLS, TWO_CALLS, TWO_CALLS) as h:
+        for _ in range(3):
+            await hand_off(h)
+        pages = await asyncio.gather(*(claim(h, "look", "add", limit=1) for _ in range(20)))
+
+    claimed = [action for page in pages for action in page]
+    assert len(claimed) == 6
+    assert len({action.id for action in claimed}) == 6
+    assert {action.attempt for action in claimed} == {1}
+
+
+async def test_a_claim_waits_for_a_call_and_is_woken_by_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "CLAIM_PATIENCE", 3_600.0)
+    async with house(CALLS) as h:
+        waiting = asyncio.create_task(claim(h, wait=60))
+        await asyncio.sleep(0)
+        run_id = await hand_off(h)
+        (action,) = await waiting
+
+    assert action.run_id == run_id
+
+
+async def test_a_call_that_is_given_back_wakes_a_claim_that_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actions, "CLAIM_PATIENCE", 3_600.0)
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h)
+        waiting = asyncio.create_task(claim(h, wait=60, worker="two"))
+        await asyncio.sleep(0)
+        await do(h, ReleaseClaim(mine.id, 1))
+        (theirs,) = await waiting
+
+    assert (theirs.worker, theirs.attempt) == ("two", 2)
+
+
+async def test_a_call_that_was_given_back_is_nobodys() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h)
+        await do(h, ReleaseClaim(mine.id, 1))
+
+        with pytest.raises(errors.ClaimLost):
+            await do(h, RenewClaim(mine.id, 1))
+
+
+async def test_a_claim_does_not_wait_longer_than_it_is_asked_to() -> None:
+    async with house() as h:
+        assert await claim(h, wait=0.01) == []
+
+
+async def test_a_call_that_needs_approval_is_not_claimed() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (action,) = await claim(h)
+
+        assert not Action(
+            id="a",
+            run_id="r",
+            thread_id="t",
+            turn=1,
+            tool_call_id="c",
+            name="look",
+            arguments={},
+            runs_on="server",
+            approval="required",
+            created_at=1,
+            expires_at=9,
+        ).is_claimable(1)
+        assert action.is_claimable(action.claimed_until or 0)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
-import socket
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import pytest
+
+from tests.support.ports import find_port
 
 NGINX = shutil.which("nginx")
 pytestmark = pytest.mark.skipif(
@@ -53,13 +54,13 @@ async def _cluster(folder: Path, servers: Sequence[Server]) -> AsyncGenerator[ht
     config = (Path(__file__).parents[2] / "deploy/nginx/nginx.conf").read_text()
     async with AsyncExitStack() as stack:
         for name in ("antiphon-1", "antiphon-2", "antiphon-3", "web"):
-            port = _free_port()
+            port = find_port()
             for server in servers:
                 if server.name == name:
                     listening = await asyncio.start_server(server.answer, "127.0.0.1", port)
                     await stack.enter_async_context(listening)
             config = config.replace(f"{name}:8000", f"127.0.0.1:{port}")
-        port = _free_port()
+        port = find_port()
         config = re.sub(r"listen 8080", f"listen 127.0.0.1:{port}", config)
         config = config.replace("/tmp/", f"{folder}/").replace("/dev/stderr", f"{folder}/error")
         file = folder / "nginx.conf"
@@ -132,10 +133,3 @@ async def test_a_server_that_is_not_there_is_passed_over(tmp_path: Path) -> None
         asked = {await _first(client, "/v1/threads") for _ in range(5)}
 
     assert asked == {"antiphon-2"}
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port

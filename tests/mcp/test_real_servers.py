@@ -8,7 +8,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +26,7 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Blob, Link, Progress, Text
 from tests.support.mcp.serving import Someone, call
+from tests.support.ports import find_port
 
 HERE = Path(__file__).parent
 REQUIREMENTS = HERE.parents[1] / "requirements"
@@ -315,17 +315,12 @@ def of_pypi(python: str, name: str, *args: str) -> ServerConfig:
     return ServerConfig(name=name, command=python, args=("-m", f"mcp_server_{name}", *args))
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as asked:
-        return asked.getsockname()[1]
-
-
 @contextmanager
 def listening(
     command: tuple[str, str], transport: str
 ) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     """The port and the process of a reference server over HTTP, as long as the block runs."""
-    port = free_port()
+    port = find_port()
     with subprocess.Popen(
         [*command, transport],
         env=os.environ | {"PORT": str(port)},

@@ -28,8 +28,8 @@ from antiphon.stores.statements import Migration
 from antiphon.types import errors
 from antiphon.types.messages import Message
 from antiphon.types.runs import Run, Status, Thread
+from tests.support.ports import find_port
 from tests.support.services.postgres import Postgres
-from tests.support.services.processes import free_port
 from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
@@ -360,7 +360,7 @@ async def test_a_server_that_is_not_there_is_told_when_it_was_waited_for_a_littl
     began = time.monotonic()
 
     with pytest.raises(errors.Unavailable, match="nothing listens"):
-        await PostgresStore.open(f"postgresql://antiphon@127.0.0.1:{free_port()}/nowhere")
+        await PostgresStore.open(f"postgresql://antiphon@127.0.0.1:{find_port()}/nowhere")
     assert time.monotonic() - began < 6 * START_SECONDS
 
 

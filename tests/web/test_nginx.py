@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from tests.support.ports import find_port
 from tests.support.web.served import SECONDS, Served, chatting
 
 NGINX = shutil.which("nginx")
@@ -45,7 +45,7 @@ http {{
 async def _nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
     """One in front of that address; gives its own."""
     folder.mkdir()
-    port = _free_port()
+    port = find_port()
     file = folder / "nginx.conf"
     file.write_text(CONFIG.format(folder=folder, port=port, url=url, settings=settings))
     errors = ("-e", str(folder / "error"))
@@ -58,12 +58,6 @@ async def _nginx(folder: Path, url: str, settings: str) -> AsyncGenerator[str]:
     finally:
         program.terminate()
         await program.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 async def _answers(port: int) -> bool:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -70,10 +71,11 @@ async def chaos(plan: Plan, folder: Path) -> Result:
     """Let it happen; the record of it stays in the folder."""
     database = SqliteFile(folder / "antiphon.db")
     random = Random(plan.seed)
-    record = Record(folder / f"record-{plan.seed}.jsonl")
     began = time.monotonic()
     settings = {**plan.settings, "ANTIPHON_DATABASE": database.address}
-    async with Forge(plan.entry) as forge:
+    async with AsyncExitStack() as stack:
+        record = stack.enter_context(Record(folder / f"record-{plan.seed}.jsonl"))
+        forge = await stack.enter_async_context(Forge(plan.entry))
         places = [
             Place(forge, settings | (FROM_THE_QUEUE if number % 2 else {}))
             for number in range(plan.servers)
@@ -97,7 +99,6 @@ async def chaos(plan: Plan, folder: Path) -> Result:
         observer.cancel()
         fallen = await asyncio.gather(*people, return_exceptions=True)
         await fleet.stop()
-    record.close()
     verdict = judge(record, await database.load())
     broken = [*verdict.broken, *seen, *stuck, *fleet.broken, *map(repr, filter(None, fallen))]
     verdict = replace(verdict, broken=broken)

@@ -102,9 +102,10 @@ class Cluster:
 async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
     """Let it happen in the folder, until something is wrong; a record of it is in the notes."""
     began = time.monotonic()
-    record = Record(notes / f"record-{plan.seed}.jsonl")
     recoveries: list[tuple[str, float]] = []
-    async with _open_cluster(plan, folder) as cluster:
+    async with AsyncExitStack() as stack:
+        record = stack.enter_context(Record(notes / f"record-{plan.seed}.jsonl"))
+        cluster = await stack.enter_async_context(_open_cluster(plan, folder))
         crowd = _Crowd(plan, cluster, record)
         for trouble in plan.troubles:
             await asyncio.sleep(cluster.random.uniform(*CALM_SECONDS))
@@ -119,7 +120,6 @@ async def rounds(plan: Plan, folder: Path, notes: Path) -> Result:
             verdict = await crowd.judge()
             verdict = replace(verdict, broken=[*verdict.broken, *stuck])
         await cluster.fleet.stop()
-    record.close()
     late = [f"nobody answers after {name}" for name, at in recoveries if at > RECOVERY_SECONDS]
     verdict = replace(verdict, broken=[*verdict.broken, *late, *cluster.fleet.broken])
     return Result(verdict, record, recoveries, time.monotonic() - began)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 Kind = Literal["invoke", "ok", "fail", "unknown"]
 What = Literal["thread", "message", "run", "process", "output", "cancel"]
@@ -81,7 +81,10 @@ class Record:
         copy.entries, copy.heard = [*self.entries], [*self.heard]
         return copy
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         if self._file:
             self._file.close()
 

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import asyncpg
 
-from tests.support.services.processes import SECONDS, Service, as_user, free_port, listens
+from tests.support.ports import find_port
+from tests.support.services.processes import SECONDS, Service, as_user, listens
 
 OWNER = "postgres"  # of the processes, where we are root: PostgreSQL refuses that
 FASTER = {
@@ -47,7 +48,7 @@ class Postgres:
     def __init__(self, folder: Path, settings: dict[str, str] | None = None) -> None:
         found = programs()
         assert found is not None, "PostgreSQL is not here (apt-get install postgresql)"
-        self.port = free_port()
+        self.port = find_port()
         self.folder = folder
         self._prepare(found)
         options = {"listen_addresses": "127.0.0.1", "port": str(self.port)}

@@ -42,12 +42,15 @@ class Service:
                 self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         deadline = time.monotonic() + SECONDS
-        while not self._ready():
+        while True:
+            ready = self._ready()
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()
                 raise RuntimeError(
                     f"{self._command[0]} did not start: {self.read_output()[-2000:]}"
                 )
+            if ready:  # and alive: it is not another program that answers at its port
+                return
             time.sleep(0.01)  # it cannot be waited for but by asking
 
     def read_output(self) -> str:
@@ -74,13 +77,6 @@ class Service:
         process.send_signal(number)
         if number is not signal.SIGCONT:
             process.wait(SECONDS)
-
-
-def free_port() -> int:
-    """A port that is free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def listens(port: int) -> bool:

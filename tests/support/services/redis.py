@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.support.services.processes import Service, free_port, listens
+from tests.support.ports import find_port
+from tests.support.services.processes import Service, listens
 
 
 def program() -> str | None:
@@ -20,7 +21,7 @@ class Redis:
         found = program()
         assert found is not None, "Redis is not here (apt-get install redis-server)"
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port = find_port()
         command = [found, "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
         self.service = Service(
             [*command, "--appendonly", "no", "--dir", str(folder)],

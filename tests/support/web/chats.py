@@ -16,10 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import signal
-import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -40,6 +38,7 @@ from playwright.async_api import (
 
 from antiphon import AsyncClient
 from tests.support import fork_server
+from tests.support.ports import find_port, is_free
 from tests.support.terminal.model import Model
 from tests.support.web.browser import open_context
 
@@ -269,7 +268,7 @@ async def chatting(
         if place is not None:
             stack.callback(place.append, own)
         model = await stack.enter_async_context(Model())
-        own.port = own.port if _is_free(own.port) else _find_port()
+        own.port = own.port if is_free(own.port) else find_port()
         up = Installation(home, *_model_flags(model), *flags, environ=environ, port=own.port)
         await stack.enter_async_context(up)
         if own.context is None:
@@ -279,21 +278,6 @@ async def chatting(
             stack.push_async_callback(own.context.close)
         page = await _forgetful(own.context, up.url)
         yield await stack.enter_async_context(_at(Chat(up, model, own.context, page)))
-
-
-def _find_port() -> int:
-    """Return a free port that no system gives to who asks for any."""
-    return next(filter(_is_free, iter(lambda: random.randrange(20_000, 32_000), None)))
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return port > 0
 
 
 @dataclass

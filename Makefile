@@ -35,6 +35,7 @@ check: .venv/.ready ## generated files, style, types and who may import whom
 
 style:
 	@$(BIN)/python scripts/generate_sync.py --check
+	@$(BIN)/python scripts/generate_typescript.py --check
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/lint-imports --no-logo
@@ -49,10 +50,11 @@ programs:
 suite: programs
 	+@$(PYTEST) --forks 6 -m "not soak"
 
-format: .venv/.ready ## put the code in order and generate the sync client
+format: .venv/.ready ## put the code in order and generate the sync and the TypeScript client
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 	@$(BIN)/python scripts/generate_sync.py
+	@$(BIN)/python scripts/generate_typescript.py
 
 bench: .venv/.ready ## measure, and state on what
 	@$(BIN)/python -m benchmarks
@@ -63,7 +65,7 @@ soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thou
 
 lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
-	@for tested in mcp-servers mcp-servers-old; do $(COMPILE) --python-version 3.11 \
+	@for tested in mcp-servers mcp-servers-old openapi-generators; do $(COMPILE) --python-version 3.11 \
 		--output-file requirements/$$tested.txt requirements/$$tested.in || exit 1; done
 
 clean: ## remove what these commands made

@@ -20,9 +20,11 @@ from antiphon import (
     Status,
     Tool,
     ToolCall,
+    ToolContext,
 )
 from antiphon.api.operations import NewMessage
 from antiphon.ports import quiet
+from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent, ToolProgressed
 from antiphon.types.events import ActionRequired, Event, ToolOutputAdded
@@ -200,3 +202,32 @@ def test_the_calls_of_a_handler_are_asked_about_too_where_the_rules_say_so(clien
     assert action.output == "The settings here do not allow drop. Do not try it again."
     assert done == []
     return action
+
+
+@in_all_ways
+def test_a_tool_asks_the_user_and_reads_the_metadata_of_its_run(client: Any) -> object:
+    asked: list[str] = []
+
+    def answer(question: str, choices: Sequence[str]) -> str | None:
+        asked.append(question)
+        return choices[1]
+
+    def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
+        """Flight times between two airports."""
+        day = ctx.wait(ctx.ask_user("Which day?", ["today", "tomorrow"]))
+        return f"{day} for {ctx.wait(ctx.get_run()).metadata['team']}"
+
+    given: dict[str, Any] = {"tools": [get_flight_times], "ask_user": answer}
+    events = client.converse(QUESTION, **given, metadata={"team": "red"})
+    said = outputs(events)
+    result = client.ask(QUESTION, **given, metadata={"team": "blue"})
+    specs = Functions([get_flight_times]).specs()
+    waiting = client.process(message=NewMessage(QUESTION), tools=specs, metadata={"team": "no"})
+    list(waiting)
+    resumed = outputs(client.resume(waiting.run_id, **given))
+
+    assert asked == ["Which day?"] * 3
+    assert said == ["tomorrow for red"]
+    assert [call.output for call in result.calls] == ["tomorrow for blue"]
+    assert resumed == ["tomorrow for no"]
+    return said

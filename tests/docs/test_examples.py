@@ -204,3 +204,17 @@ def test_what_the_code_knows_best_is_up_to_date() -> None:
     ]
 
     assert not behind, f"python docs/reference/make.py brings up to date: {behind}"
+
+
+def test_the_pages_for_newcomers_lead_from_one_to_the_next() -> None:
+    index = ROOT / "docs/README.md"
+    listed = index.read_text().partition("## Start here\n")[2].partition("\n## ")[0]
+    path = re.findall(r"(?m)^\d+\. \[([^\]]+)\]\(([^)]+)\)", listed)
+    pages = [(index.parent / page).resolve() for _, page in path]
+
+    assert len(path) == 11
+    for page, following, (title, _) in zip(pages, pages[1:], path[1:], strict=False):
+        *_, last = page.read_text().splitlines()
+        found = re.fullmatch(r"Next page: \[([^\]]+)\]\(([^)]+)\)", last)
+        assert found, f"{page.name} does not end with a link to the next page"
+        assert (found[1], (page.parent / found[2]).resolve()) == (title, following)

@@ -11,9 +11,10 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 
 import httpx2
@@ -418,11 +419,15 @@ async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() 
                     await asyncio.sleep(0.05)
 
 
-async def test_a_process_that_is_stopped_from_outside_is_not_replaced() -> None:
+async def test_a_process_that_is_stopped_from_outside_is_not_replaced(tmp_path: Path) -> None:
+    file = tmp_path / "antiphon.db"
     waiting = {"FAILPOINTS": "turn.before_request:pause", "ANTIPHON_MODEL": "demo"}
-    async with run_stage("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
+    waiting |= {"ANTIPHON_DATABASE": f"sqlite:///{file}", "ANTIPHON_STALL_TIMEOUT": "2"}
+    async with run_stage("--workers", "2", **waiting) as stage:
         _, stopped, other = stage.pids()
-        os.kill(stopped, signal.SIGSTOP)
+        with closing(sqlite3.connect(file, timeout=ASK_SECONDS, isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")  # so that it is not stopped while it holds the database
+            os.kill(stopped, signal.SIGSTOP)
         try:
             async with client(stage) as asking:
                 await begin(asking)

@@ -47,3 +47,31 @@ async def test_a_question_without_choices_is_answered_in_words(tmp_path: Path) -
 
         assert (await model.next_request()).messages[-1]["content"] == "Red, please"
         assert not chat.foreign
+
+
+PAINT = '''
+from antiphon import ToolContext, tool
+
+
+@tool
+def paint(wall: str, ctx: ToolContext) -> str:
+    """Paint a wall."""
+    return f"{wall}: {ctx.wait(ctx.ask_user('Which colour?', ['Red', 'Blue']))}"
+'''
+
+
+async def test_a_tool_of_a_file_asks_the_person_itself(tmp_path: Path) -> None:
+    file = tmp_path / "paint.py"
+    file.write_text(PAINT)
+    async with Model() as model, Chatting(model, "--tools", str(file), home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Paint it.")
+        reply = await model.next_request()
+        await reply.call("paint", {"wall": "north"}, id="call_0")
+        await reply.end("tool_calls")
+        await chat.sees("You are asked:")
+        await chat.sees("o something else")
+        await asyncio.sleep(0.4)  # the moment after which a key is meant for the box
+        chat.press("2")
+
+        assert (await model.next_request()).messages[-1]["content"] == "north: Blue"

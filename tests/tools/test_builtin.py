@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from antiphon import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.allowed_folders import AllowedFolders
-from antiphon.tools.builtin import MAX_ENTRIES, MAX_FILE_BYTES, Ask, builtins
+from antiphon.tools.builtin import MAX_ENTRIES, MAX_FILE_BYTES, builtins
 from antiphon.tools.functions import Functions, load
+from antiphon.tools.questions import AskUser
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from antiphon.types.events import Event, ToolOutputAdded
 from antiphon.types.messages import ToolCall, ToolResult
@@ -30,7 +31,7 @@ PLAIN = Settings()
 
 
 async def call_tool(
-    name: str, settings: Settings = PLAIN, ask: Ask | None = None, **arguments: Any
+    name: str, settings: Settings = PLAIN, ask: AskUser | None = None, **arguments: Any
 ) -> ToolResult:
     toolbox = Functions(builtins(settings, ask))
     return await toolbox.call(ToolCall("c1", name, msgspec.json.encode(arguments).decode()))

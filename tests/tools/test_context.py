@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -225,3 +226,84 @@ async def test_a_function_that_wants_consent_is_not_run_without_it() -> None:
 def test_a_tool_is_retried_a_few_times_at_most(retries: int) -> None:
     with pytest.raises(UnfitTool, match="few times"):
         tool(retries=retries)
+
+
+def answer_blue(question: str, choices: Sequence[str]) -> str:
+    """The user, who takes longer than a call may."""
+    threading.Event().wait(0.2)
+    return f"{question} {'/'.join(choices)}: blue"
+
+
+@pytest.mark.parametrize("on_the_loop", [True, False])
+async def test_a_tool_asks_the_user_whose_time_is_not_its_own(on_the_loop: bool) -> None:
+    async def paint(ctx: ToolContext) -> str | None:
+        return await ctx.ask_user("Which?", ["red", "blue"])
+
+    def paint_in_a_thread(ctx: ToolContext) -> str | None:
+        return ctx.wait(ctx.ask_user("Which?", ["red", "blue"]))
+
+    function = paint if on_the_loop else paint_in_a_thread
+    result = await run_call(function, seconds=0.1, ask_user=answer_blue)
+
+    assert result.output == "Which? red/blue: blue"
+
+
+async def test_without_a_user_nobody_is_asked() -> None:
+    async def paint(ctx: ToolContext) -> list[object]:
+        return [ctx.can_ask_user, await ctx.ask_user("Which?")]
+
+    assert (await run_call(paint)).output == "[false,null]"
+
+
+async def test_a_question_of_a_call_that_has_ended_is_withdrawn() -> None:
+    asked, withdrawn = asyncio.Event(), asyncio.Event()
+    seen: list[BaseException] = []
+    left = threading.Event()
+
+    async def ask(question: str, choices: Sequence[str]) -> str | None:
+        asked.set()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            withdrawn.set()
+
+    def paint(ctx: ToolContext) -> str | None:
+        try:
+            return ctx.wait(ctx.ask_user("Which?"))
+        except BaseException as error:
+            seen.append(error)
+            raise
+        finally:
+            left.set()
+
+    processor = ToolProcessor(Functions([paint]), ask_user=ask)
+    results = processor.process_tool_calls("run_1", [ToolCall("call_1", "paint", "{}")])
+    first = asyncio.ensure_future(anext(results))
+    async with asyncio.timeout(60):
+        await asked.wait()
+        assert processor.cancel("call_1")
+        _, result = await first
+        await withdrawn.wait()
+        assert await asyncio.to_thread(left.wait, 60)
+    await results.aclose()
+
+    assert result.fault == "cancelled"
+    assert isinstance(seen[0], concurrent.futures.CancelledError)
+
+
+async def test_an_async_tool_is_told_not_to_wait_in_the_way_of_a_sync_one() -> None:
+    async def paint(ctx: ToolContext) -> str | None:
+        return ctx.wait(ctx.ask_user("Which?"))
+
+    result = await run_call(paint, ask_user=answer_blue)
+
+    assert result.output == (
+        "RuntimeError: An async tool awaits this itself; wait() is for sync tools."
+    )
+
+
+async def test_a_tool_without_a_client_does_not_know_its_run() -> None:
+    async def name_team(ctx: ToolContext) -> str:
+        return (await ctx.get_run()).metadata["team"]
+
+    assert "does not know its run" in (await run_call(name_team)).output

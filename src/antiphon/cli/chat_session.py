@@ -19,7 +19,6 @@ from antiphon.settings.settings import Settings
 from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.commands.servers import ServerAnnouncer
 from antiphon.terminal.consent import ConsentPrompt
-from antiphon.terminal.forms import Questions
 from antiphon.terminal.person import ServerRequestHandler, sample
 from antiphon.terminal.resume import LAST
 from antiphon.terminal.ui_manager import UiManager
@@ -60,7 +59,7 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
         system=args.system,
         resume=args.thread or (LAST if args.resume else None),
         options=run_options(args),
-        functions=tuple(_load_functions(ui, args.tools, settings)),
+        functions=tuple(_load_functions(args.tools, settings)),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
@@ -79,14 +78,12 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
         return code_for_failure(chat.failure)
 
 
-def _load_functions(ui: UiManager, specs: Iterable[str], settings: Settings) -> Iterator[Function]:
-    """Yield the functions of --tools; `ask_user` asks the person at the terminal."""
-    ask_user = builtin.UserAsker(Questions(ui)).ask_user
+def _load_functions(specs: Iterable[str], settings: Settings) -> Iterator[Function]:
+    """Yield the functions of --tools; of all built-in ones, also `ask_user`."""
     for spec in specs:
-        for function in load(spec, settings):
-            yield ask_user if function == builtin.ask_user else function
+        yield from load(spec, settings)
         if spec == builtin.__name__:
-            yield ask_user
+            yield builtin.ask_user
 
 
 def _make_consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:

@@ -1,16 +1,34 @@
-"""Options of the requests that a client sends to a server."""
+"""Options of a client, of its requests, and of its conversations."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.operations import CreateRun, Operation, Process
+from antiphon.api.operations import CreateRun, Operation, Options, Process
+from antiphon.ports import Toolbox
+from antiphon.tools.consent import Consent
+from antiphon.tools.questions import AskUser
+from antiphon.tools.tool_events import OnToolEvent
+from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import BadSettings, InvalidRequest
+
+
+class ConversationOptions(Options, total=False):
+    """Keyword options of `ask` beside its own: those of its run, and what its tools may do."""
+
+    tools: Iterable[ToolSource]
+    toolbox: Toolbox | None
+    consent: Consent | None
+    ask_user: AskUser | None
+    on_tool_event: OnToolEvent
+    max_tools: int
+    tool_timeout: float
+
 
 O_ = TypeVar("O_", bound=Operation[Any])
 

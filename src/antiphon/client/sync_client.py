@@ -51,7 +51,7 @@ from antiphon.client.conversation import (
     rejection_output,
     split_actions,
 )
-from antiphon.client.options import ClientOptions
+from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.result import Result
@@ -75,7 +75,7 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
-from antiphon.tools.questions import ModelServer
+from antiphon.tools.questions import AskUser, ModelServer
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
@@ -241,6 +241,7 @@ class Client(RenamedMethods):
         after: int | None = None,
         idempotency_key: str | None = None,
         consent: Consent | None = None,
+        ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
@@ -266,8 +267,9 @@ class Client(RenamedMethods):
         servers, and specs of tools that run in workers: their outputs are waited for. `toolbox` is
         one more toolbox. At most `max_tools` tools run at once, each for at most `tool_timeout`
         seconds. `consent` decides whether a call may run; without it functions run, and all other
-        calls are refused. `on_tool_event` is called with each event of these tools; `cancel_tool`
-        of the returned events cancels one. `watch` is the deprecated name of `on_tool_event`.
+        calls are refused. `ask_user` asks the user what a tool wants to know. `on_tool_event` is
+        called with each event of these tools; `cancel_tool` of the returned events cancels one.
+        `watch` is the deprecated name of `on_tool_event`.
         """
         gathered = gather_tools(tools, toolbox)
         state = initial_state(run_id, after)
@@ -284,12 +286,14 @@ class Client(RenamedMethods):
         processor = ToolProcessor(
             gathered.toolbox,
             consent=consent,
+            ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
             keep=self._loop.callback(self._upload_output),
             on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
             tracer=self.transport.tracer,
             asked_by=self._loop.callback(self._find_model_server),
+            load_run=self._loop.callback(self.get_run),
         )
         batches = self._run_traced(conversation, processor)
         if raise_on_failure:
@@ -304,13 +308,7 @@ class Client(RenamedMethods):
         output_type: type[T],
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[ToolSource] = ...,
-        toolbox: Toolbox | None = ...,
-        consent: Consent | None = ...,
-        on_tool_event: OnToolEvent = ...,
-        max_tools: int = ...,
-        tool_timeout: float = ...,
-        **options: Unpack[Options],
+        **options: Unpack[ConversationOptions],
     ) -> Result[T]: ...
     @overload
     def ask(
@@ -320,13 +318,7 @@ class Client(RenamedMethods):
         output_type: None = None,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[ToolSource] = ...,
-        toolbox: Toolbox | None = ...,
-        consent: Consent | None = ...,
-        on_tool_event: OnToolEvent = ...,
-        max_tools: int = ...,
-        tool_timeout: float = ...,
-        **options: Unpack[Options],
+        **options: Unpack[ConversationOptions],
     ) -> Result[str]: ...
     @overload
     def ask(
@@ -336,13 +328,7 @@ class Client(RenamedMethods):
         output_type: Any,
         on_partial: Callable[[Any], object] | None = ...,
         idempotency_key: str | None = ...,
-        tools: Iterable[ToolSource] = ...,
-        toolbox: Toolbox | None = ...,
-        consent: Consent | None = ...,
-        on_tool_event: OnToolEvent = ...,
-        max_tools: int = ...,
-        tool_timeout: float = ...,
-        **options: Unpack[Options],
+        **options: Unpack[ConversationOptions],
     ) -> Result[Any]: ...
     def ask(
         self,
@@ -354,6 +340,7 @@ class Client(RenamedMethods):
         tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
+        ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
@@ -382,6 +369,7 @@ class Client(RenamedMethods):
             tools=tools,
             toolbox=toolbox,
             consent=consent,
+            ask_user=ask_user,
             on_tool_event=on_tool_event,
             max_tools=max_tools,
             tool_timeout=tool_timeout,
@@ -430,6 +418,7 @@ class Client(RenamedMethods):
         tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
+        ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
@@ -456,6 +445,7 @@ class Client(RenamedMethods):
             tools=tools,
             toolbox=toolbox,
             consent=consent,
+            ask_user=ask_user,
             on_tool_event=on_tool_event,
             max_tools=max_tools,
             tool_timeout=tool_timeout,
@@ -501,6 +491,7 @@ class Client(RenamedMethods):
                 on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
                 tracer=self.transport.tracer,
                 asked_by=self._loop.callback(self._find_model_server),
+                load_run=self._loop.callback(self.get_run),
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))
@@ -576,6 +567,7 @@ class Client(RenamedMethods):
                 keep=self._loop.callback(self._upload_output),
                 tracer=self.transport.tracer,
                 asked_by=self._loop.callback(self._find_model_server),
+                load_run=self._loop.callback(self.get_run),
             ),
             wanted,
             at_once=max_tools,

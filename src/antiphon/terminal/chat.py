@@ -24,6 +24,7 @@ from antiphon.terminal.commands import answers, table
 from antiphon.terminal.commands.command import Group, Report, SlashCommand
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
+from antiphon.terminal.forms import Questions
 from antiphon.terminal.spans import Line
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
@@ -112,6 +113,7 @@ class Chat:
             ui,
             functions=self.functions,
             consent=consent,
+            ask_user=Questions(ui),
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,
         )

@@ -22,6 +22,7 @@ from antiphon.terminal.streaming_response_handler import StreamingResponseHandle
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
+from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunActive, RunError
 from antiphon.types.messages import Progress
@@ -70,6 +71,7 @@ class ConversationProcessor:
         *,
         functions: Iterable[Function] = (),
         consent: Consent,
+        ask_user: AskUser | None = None,
         max_tools: int,
         tool_timeout: float,
     ) -> None:
@@ -78,6 +80,7 @@ class ConversationProcessor:
         self._ui = ui
         self._functions = tuple(functions)
         self._consent = consent
+        self._ask_user = ask_user
         self._max_tools = max_tools
         self._tool_timeout = tool_timeout
         self._interrupted = asyncio.Event()
@@ -163,6 +166,7 @@ class ConversationProcessor:
             toolbox=self.toolbox,
             run_id=run_id,
             consent=self._consent,
+            ask_user=self._ask_user,
             on_tool_event=on_tool_event,
             max_tools=self._max_tools,
             tool_timeout=self._tool_timeout,

@@ -231,14 +231,14 @@ def _quote(text: str, style: str) -> Sequence[Line]:
     return arguments.paragraph(text, style) if text else ()
 
 
-# Ask the user a question of the model: by the `ask_user` tool, answered by key or in own words.
+# Ask the user a question of a tool, such as `ask_user`: answered by key or in own words.
 
 
-_HEAD: Line = (StyledText("The model asks you:", "faint"),)
+_HEAD: Line = (StyledText("You are asked:", "faint"),)
 
 
 class Questions:
-    """Asks the user a question of the model; returns None if the user does not answer."""
+    """Asks the user a question of a tool; returns None if the user does not answer."""
 
     def __init__(self, ui: Ui) -> None:
         self._ui = ui

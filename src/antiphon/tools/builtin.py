@@ -13,23 +13,22 @@ import asyncio
 import codecs
 import mimetypes
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from antiphon.settings.settings import Settings
 from antiphon.tools.allowed_folders import AllowedFolders
 from antiphon.tools.arithmetic import evaluate
+from antiphon.tools.context import ToolContext
 from antiphon.tools.deadlines import pause_deadline
 from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
 from antiphon.tools.functions import Function, tool, toolset
 from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
 from antiphon.tools.html_to_text import html_to_text
+from antiphon.tools.questions import AskUser, on_the_loop
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolResult
-
-Ask = Callable[[str, Sequence[str]], Awaitable[str | None]]
-"""Asks the user a question, with choices or none; returns None if there was no answer."""
 
 MAX_FILE_BYTES = 10_000_000  # of a file or a page, what is looked at
 MAX_PAGE_BYTES = 2_000_000
@@ -73,8 +72,11 @@ def calculate(expression: str) -> str:
     return evaluate(expression)
 
 
-def builtins(settings: Settings, ask: Ask | None = None) -> list[Function]:
-    """Return all built-in tools for these settings; `ask` asks the user."""
+def builtins(settings: Settings, ask: AskUser | None = None) -> list[Function]:
+    """Return all built-in tools for these settings.
+
+    `ask` asks the user, where the conversation has no `ask_user` of its own.
+    """
     files = FileReader(settings.allowed_paths)
     return [
         current_time,
@@ -171,24 +173,29 @@ class FileReader:
 class UserAsker:
     """Tool that asks the user a question, if there is a way to."""
 
-    def __init__(self, ask: Ask | None) -> None:
+    def __init__(self, ask: AskUser | None) -> None:
         self._ask = ask
 
-    async def ask_user(self, question: str, choices: tuple[str, ...] = ()) -> str | ToolResult:
+    async def ask_user(
+        self, question: str, ctx: ToolContext, choices: tuple[str, ...] = ()
+    ) -> str | ToolResult:
         """Ask the user something that only they can know or decide, and wait for the answer.
 
         Args:
             question: One question, complete in itself.
             choices: Answers to choose from, if there are few; the user may say something else.
         """
-        if self._ask is None:
+        if ctx.can_ask_user:
+            answer = await ctx.ask_user(question, choices)
+        elif self._ask is not None:
+            with pause_deadline():
+                answer = await on_the_loop(self._ask)(question, choices)
+        else:
             return ToolResult(
                 "Nobody can be asked here. Go on with what you know, and say what you assumed.",
                 is_error=True,
                 fault="unavailable",
             )
-        with pause_deadline():
-            answer = await self._ask(question, choices)
         if answer is None:
             return ToolResult("The user gave no answer.", is_error=True, fault="refused")
         return answer

@@ -9,10 +9,9 @@ tool.
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
-from typing import Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +27,7 @@ from antiphon.tools.questions import (
     ModelServer,
     ToolGrant,
     ToolIdentity,
+    on_the_loop,
     request_digest,
     tool_identity,
 )
@@ -138,7 +138,7 @@ class Consent:
         self.rules = rules
         self.session = SessionGrants() if session is None else session
         self.grants = grants or SessionGrants()
-        self._ask = None if asker is None else _as_async(asker)
+        self._ask = None if asker is None else on_the_loop(asker)
         self._warn = warn or _ignore_warning
         self._turn = nullcontext() if together else asyncio.Lock()
         self._waiting = self._came = 0
@@ -319,15 +319,6 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
 
 def _same(now: ToolIdentity, known: ToolIdentity | None) -> bool:
     return known is not None and known.fingerprint == now.fingerprint
-
-
-def _as_async(asker: Asker) -> Callable[[ConsentRequest], Awaitable[ConsentAnswer]]:
-    called = asker if inspect.isroutine(asker) else type(asker).__call__
-    if inspect.iscoroutinefunction(called):
-        return cast("Callable[[ConsentRequest], Awaitable[ConsentAnswer]]", asker)
-    return lambda question: run_in_daemon_thread(
-        cast("Callable[[ConsentRequest], ConsentAnswer]", asker), question
-    )
 
 
 def _apply_answer(

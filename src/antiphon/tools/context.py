@@ -6,25 +6,35 @@
                 return -1
             ctx.report(number, len(pages))
 
-The model does not see the parameter. The code that runs the calls of a run names the run by
-`name_run`; `Functions` gives the context to each function that asks for it.
+The model does not see the parameter. The code that runs the calls of a run names the run, and what
+its tools may ask for, by `name_run`; `Functions` gives the context to each function that asks for
+it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from antiphon.tools.deadlines import ThreadSafeProgress, pause_deadline, seconds_left
+from antiphon.tools.questions import AskUser, on_the_loop
+from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Progress, ToolCall
+from antiphon.types.runs import Run
+
+T = TypeVar("T")
+LoadRun = Callable[[str], Awaitable[Run]]
+"""Returns a run by its id."""
 
 
 class _Origin(NamedTuple):
     run_id: str = ""
     thread_id: str = ""
     attempt: int = 1
+    ask_user: AskUser | None = None
+    load_run: LoadRun | None = None
 
 
 _UNKNOWN = _Origin()
@@ -32,9 +42,18 @@ _current_origin: ContextVar[_Origin] = ContextVar("current_origin", default=_UNK
 
 
 @contextmanager
-def name_run(run_id: str, thread_id: str | None, attempt: int = 1) -> Generator[None]:
-    """Name the run of all tools that are called in this block, and which attempt it is."""
-    before = _current_origin.set(_Origin(run_id, thread_id or "", attempt))
+def name_run(
+    run_id: str,
+    thread_id: str | None,
+    attempt: int = 1,
+    ask_user: AskUser | None = None,
+    load_run: LoadRun | None = None,
+) -> Generator[None]:
+    """Name the run of all tools that are called in this block, and which attempt it is.
+
+    `ask_user` asks the user for these tools, `load_run` loads their run.
+    """
+    before = _current_origin.set(_Origin(run_id, thread_id or "", attempt, ask_user, load_run))
     try:
         yield
     finally:
@@ -51,7 +70,8 @@ class ToolContext:
 
     def __init__(self, call: ToolCall, progress: ThreadSafeProgress) -> None:
         self.call = call
-        self.run_id, self.thread_id, self.attempt = _current_origin.get()
+        self._origin = _current_origin.get()
+        self.run_id, self.thread_id, self.attempt = self._origin[:3]
         self._progress = progress
         self._seconds_left = seconds_left()
 
@@ -75,3 +95,37 @@ class ToolContext:
     def pause_deadline(self) -> AbstractContextManager[None]:
         """Return a block without a deadline, for instance while a person is asked."""
         return pause_deadline()
+
+    @property
+    def can_ask_user(self) -> bool:
+        """True if there is a user, and a way to ask one."""
+        return self._origin.ask_user is not None
+
+    async def ask_user(self, question: str, choices: Sequence[str] = ()) -> str | None:
+        """Ask the user a question, and return the answer; the deadline pauses meanwhile.
+
+        The user may answer something else than one of the `choices`. Returns None if there is no
+        answer, or nobody to ask. A sync tool calls `ctx.wait(ctx.ask_user(...))`.
+        """
+        if self._origin.ask_user is None:
+            return None
+        with pause_deadline():
+            return await on_the_loop(self._origin.ask_user)(question, tuple(choices))
+
+    async def get_run(self) -> Run:
+        """Return the run as it is now, for instance for its `metadata`.
+
+        A sync tool calls `ctx.wait(ctx.get_run())`. Raises `InvalidRequest` if the program that
+        runs the tool has no client, and the errors of `client.get_run`.
+        """
+        if self._origin.load_run is None:
+            raise InvalidRequest("The program that runs this tool does not know its run.")
+        return await self._origin.load_run(self.run_id)
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Return the result of a coroutine of this context, in a sync tool.
+
+        Raises `CancelledError` once nobody waits for the result of the call, and `RuntimeError` in
+        an async tool, which awaits the coroutine itself.
+        """
+        return self._progress.wait(coroutine)

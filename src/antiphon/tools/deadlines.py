@@ -249,6 +249,7 @@ class ThreadSafeProgress:
 
     def __init__(self, tell: ProgressCallback) -> None:
         self._tell: ProgressCallback | None = tell
+        self._waits: set[asyncio.Future[Any]] = set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
@@ -262,11 +263,32 @@ class ThreadSafeProgress:
         trace: TracebackType | None,
     ) -> None:
         self._tell = None
+        for wait in self._waits:
+            wait.cancel()
 
     @property
     def ended(self) -> bool:
         """Whether the block has ended."""
         return self._tell is None
+
+    def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the event loop and return its result; not on the loop's own thread.
+
+        Raises `CancelledError` once the block has ended.
+        """
+        if threading.get_ident() == self._thread:
+            coroutine.close()
+            raise RuntimeError("An async tool awaits this itself; wait() is for sync tools.")
+
+        async def run() -> T:
+            task = asyncio.ensure_future(coroutine)
+            self._waits.add(task)
+            task.add_done_callback(self._waits.discard)
+            if self.ended:
+                task.cancel()
+            return await task
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result()
 
     def __call__(self, progress: Progress) -> None:
         """Report progress."""

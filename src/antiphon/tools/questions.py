@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Literal
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 
+from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.types.messages import Hints, Tool, ToolCall
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ToolIdentity(msgspec.Struct, frozen=True, kw_only=True):
@@ -130,6 +136,23 @@ Asker = (
 """Shows the question to a person; may take as long as the person does. One that is no coroutine
 function is called in a thread of its own.
 """
+
+
+AskUser = (
+    Callable[[str, Sequence[str]], Awaitable[str | None]]
+    | Callable[[str, Sequence[str]], str | None]
+)
+"""Asks the user a tool's question, with choices or none; returns None if there is no answer. One
+that is no coroutine function is called in a thread of its own.
+"""
+
+
+def on_the_loop(function: Callable[P, Awaitable[T]] | Callable[P, T]) -> Callable[P, Awaitable[T]]:
+    """Return the function if it is async, else one that calls it in a thread of its own."""
+    called = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.iscoroutinefunction(called):
+        return cast("Callable[P, Awaitable[T]]", function)
+    return partial(run_in_daemon_thread, cast("Callable[P, T]", function))
 
 
 def request_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:

@@ -17,12 +17,13 @@ from antiphon import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.allowed_folders import AllowedFolders
 from antiphon.tools.builtin import MAX_ENTRIES, MAX_FILE_BYTES, builtins
-from antiphon.tools.functions import Functions, load
+from antiphon.tools.functions import Functions
 from antiphon.tools.questions import AskUser
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from antiphon.types.events import Event, ToolOutputAdded
 from antiphon.types.messages import ToolCall, ToolResult
 from tests.support.tools.far_server import FarServer, far_server
+from tests.support.tools.loaded import load
 
 MODULE = "antiphon.tools.builtin"
 

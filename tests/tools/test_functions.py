@@ -2,16 +2,14 @@ import asyncio
 import contextvars
 import dataclasses
 import json
-import sys
 import threading
 from functools import partial
-from pathlib import Path
 from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import msgspec
 import pytest
 
-from antiphon.tools.functions import Functions, Handler, load, tool
+from antiphon.tools.functions import Functions, Handler, tool
 from antiphon.tools.schemas import parse_docstring
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import ToolCall, ToolResult
@@ -416,53 +414,6 @@ async def test_a_handler_takes_every_call_by_name(is_async: bool):
     assert result.output == '{"name":"f","x":1}'
 
 
-FILE = """
-from __future__ import annotations
-import dataclasses
-from antiphon import tool
-
-@dataclasses.dataclass
-class Point:
-    x: int
-
-@tool
-def first(p: Point) -> int:
-    return p.x
-
-@tool(name="zweite")
-async def second() -> str:
-    return "2"
-
-def plain() -> str:
-    return "3"
-"""
-
-
-@pytest.fixture
-def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(tmp_path))
-    path = tmp_path / "some_tools_of_mine.py"
-    path.write_text(FILE)
-    return path
-
-
-@pytest.mark.parametrize(
-    ("spec", "names"),
-    [
-        ("some_tools_of_mine", ["first", "zweite"]),
-        ("some_tools_of_mine:plain", ["plain"]),
-        ("some_tools_of_mine.py", ["first", "zweite"]),
-        ("./some_tools_of_mine.py:plain", ["plain"]),
-        ("{folder}/some_tools_of_mine.py", ["first", "zweite"]),
-    ],
-)
-def test_tools_are_loaded_from_modules_and_files(module: Path, spec: str, names: list[str]):
-    tools = Functions(load(spec.format(folder=module.parent)))
-
-    assert [each.name for each in tools.specs()] == names
-
-
 @pytest.mark.parametrize("broken", ["{", "[]", '{"a":' * 5_000 + "1" + "}" * 5_000])
 async def test_arguments_that_are_no_object_reach_no_function_and_no_handler(broken: str):
     reached: list[object] = []
@@ -475,40 +426,3 @@ async def test_arguments_that_are_no_object_reach_no_function_and_no_handler(bro
         assert result.fault == "invalid_arguments"
         assert "not a JSON object" in result.output
     assert reached == []
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("no_such_module_here", "ModuleNotFoundError"),
-        ("no/such/file.py", "FileNotFoundError"),
-        ("some_tools_of_mine:missing", "there is no function missing"),
-        ("some_tools_of_mine:Point.x", "cannot be loaded"),
-        ("json", "nothing there is marked"),
-    ],
-)
-@pytest.mark.usefixtures("module")
-def test_tools_that_cannot_be_loaded_say_why(spec: str, said: str):
-    with pytest.raises(BadSettings, match=said):
-        load(spec)
-
-
-def test_a_folder_takes_the_place_of_no_library(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "colorsys.py").write_text("raise SystemExit('this is the folder's')\n")
-    (tmp_path / "own_tools_of_a_folder.py").write_text(
-        "import colorsys\nfrom antiphon import tool\n\n@tool\ndef mine() -> None: ...\n"
-    )
-    monkeypatch.chdir(tmp_path)
-    before = [each for each in sys.path if each]
-    monkeypatch.setattr(sys, "path", list(before))
-    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
-
-    load("antiphon.tools.builtin:current_time")
-    load("colorsys:rgb_to_hsv")
-    assert sys.path == before
-
-    (mine,) = load("own_tools_of_a_folder")
-    assert mine.__name__ == "mine"
-    assert sys.path == [*before, str(tmp_path)]

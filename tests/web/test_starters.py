@@ -11,8 +11,8 @@ from playwright.async_api import Browser, expect
 
 from antiphon import Client, TextDelta
 from antiphon.settings.settings import Settings
-from antiphon.tools.functions import load
 from antiphon.web.tools import ALWAYS
+from tests.support.tools.loaded import load
 from tests.support.web.chats import chatting
 
 LANGUAGES = Path(str(files("antiphon.web"))) / "static" / "chat" / "i18n"

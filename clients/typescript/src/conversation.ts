@@ -38,6 +38,8 @@ export class Conversation {
   lastEvent: number;
   readonly #elsewhere: ReadonlySet<string>;
   readonly #resumed: boolean;
+  /** Number of the newest event from before this conversation. */
+  #unread = 0;
   /** Whether the first request may have been sent before, by an idempotency key. */
   #replayed: boolean;
   #waiting = new Map<string, PendingAction>();
@@ -93,15 +95,14 @@ export class Conversation {
 
   /** The step that reads the events between the last one and this number, if any are missing. */
   missedBefore(number: number): Step | null {
-    const isOrdered = this.#resumed || this.lastEvent > 0;
-    if (this.step.step !== "process" || !isOrdered || number - 1 <= this.lastEvent) return null;
+    if (this.step.step !== "process" || !this.#isOrdered || number - 1 <= this.lastEvent) return null;
     return { step: "follow", run_id: this.#id, after: this.lastEvent, until: number - 1, until_resumed: false };
   }
 
   /** Whether the stream of a step has given what it was for. */
   hasReadEnough(step: Step): boolean {
     if (step.step !== "follow") return false;
-    if (step.until_resumed && this.status !== "action_required") return true;
+    if (step.until_resumed && this.status !== null && this.status !== "action_required") return true;
     return step.until !== null && this.lastEvent >= step.until;
   }
 
@@ -117,9 +118,8 @@ export class Conversation {
   handleError(error: unknown): void {
     const code = error instanceof AntiphonError ? error.code : "";
     if (!(error instanceof AntiphonError) || (code !== "outputs_missing" && code !== "run_ended")) throw error;
-    const newest = Number(error.details["last_event"] ?? this.lastEvent);
-    const isOrdered = this.#resumed || this.lastEvent > 0;
-    if (isOrdered && newest > this.lastEvent) {
+    const newest = (this.#unread = Number(error.details["last_event"] ?? this.lastEvent));
+    if (this.#isOrdered && newest > this.lastEvent) {
       this.step = { step: "follow", run_id: this.#id, after: this.lastEvent, until: newest, until_resumed: false };
     } else if (code === "outputs_missing") this.step = this.#listPending();
     else this.step = { step: "fetch_run", run_id: this.#id };
@@ -143,6 +143,11 @@ export class Conversation {
     this.step = ENDED.has(run.status) ? { step: "finished" } : this.#listPending();
   }
 
+  /** Whether the number of the next event is known. */
+  get #isOrdered(): boolean {
+    return this.#resumed || this.lastEvent > 0;
+  }
+
   get #id(): string {
     if (this.runId === null) throw new AntiphonError("invalid_request", "The stream ended before it said which run it is of.");
     return this.runId;
@@ -152,7 +157,8 @@ export class Conversation {
   #answer(actions: PendingAction[]): Step {
     const own = actions.filter(({ name }) => !this.#elsewhere.has(name));
     if (own.length > 0) return { step: "execute", run_id: this.#id, actions: own };
-    return { step: "follow", run_id: this.#id, after: this.lastEvent, until: null, until_resumed: true };
+    const after = this.#isOrdered ? this.lastEvent : this.#unread;
+    return { step: "follow", run_id: this.#id, after, until: null, until_resumed: true };
   }
 
   #listPending(): Step {

@@ -69,9 +69,10 @@ from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function, load
+from antiphon.tools.functions import Function
 from antiphon.tools.permissions import NAME, GrantsFile, Rules
 from antiphon.tools.tool_events import ConsentRefused, ToolEvent
+from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.runs import Sampling
 
@@ -202,8 +203,8 @@ def ask_once(question: AskRequest, settings: Settings) -> int:
     """Ask this, and write the answer as it comes; returns the exit code."""
     _check_contradictions(question)
     speech = _answer_writer(question, settings)
-    with redirect_stdout(sys.stderr):  # tools may print; stdout is the answer's
-        tools = [function for spec in question.tools for function in load(spec, settings)]
+    # Tools may print; stdout is the answer's.
+    with redirect_stdout(sys.stderr), open_tools(question.tools, settings) as tools:
         options = _build_options(question, settings)
         message = _read_message(question)
         return run_interruptibly(lambda: _ask(message, tools, options, speech, question, settings))

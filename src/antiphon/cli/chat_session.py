@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from argparse import Namespace
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, nullcontext
 
 from antiphon.cli import config, doctor
@@ -24,8 +24,9 @@ from antiphon.terminal.resume import LAST
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function, load
+from antiphon.tools.functions import Function
 from antiphon.tools.permissions import NAME, GrantsFile, Rules
+from antiphon.tools.tool_loading import open_tools
 
 # The MCP servers of a chat: they start behind its prompt, and end with it.
 
@@ -53,13 +54,22 @@ async def run_servers(chat: Chat, settings: Settings) -> AsyncGenerator[None]:
 
 async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the user leaves; return the exit code of what failed."""
+    with open_tools(args.tools, loaded.settings) as functions:
+        if builtin.__name__ in args.tools:
+            functions.append(builtin.ask_user)  # here is a person to ask
+        return await _chat(ui, args, loaded, functions)
+
+
+async def _chat(
+    ui: UiManager, args: Namespace, loaded: LoadedSettings, functions: Iterable[Function]
+) -> int:
     settings = loaded.settings
     start = ChatOptions(
         model=settings.model,
         system=args.system,
         resume=args.thread or (LAST if args.resume else None),
         options=run_options(args),
-        functions=tuple(_load_functions(args.tools, settings)),
+        functions=tuple(functions),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
@@ -76,14 +86,6 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
         async with nullcontext() if args.no_tools else run_servers(chat, settings):
             await chat.run()
         return code_for_failure(chat.failure)
-
-
-def _load_functions(specs: Iterable[str], settings: Settings) -> Iterator[Function]:
-    """Yield the functions of --tools; of all built-in ones, also `ask_user`."""
-    for spec in specs:
-        yield from load(spec, settings)
-        if spec == builtin.__name__:
-            yield builtin.ask_user
 
 
 def _make_consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:

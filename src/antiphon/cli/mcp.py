@@ -24,7 +24,7 @@ from collections.abc import (
     MutableMapping,
     Sequence,
 )
-from contextlib import asynccontextmanager, redirect_stdout
+from contextlib import ExitStack, asynccontextmanager, redirect_stdout
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ from antiphon.server.limits import RequestQuota
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
-from antiphon.tools.functions import Function, load
+from antiphon.tools.functions import Function
+from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import (
     BadSettings,
     Forbidden,
@@ -110,9 +111,10 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
         return ACTIONS[args.action](args, loaded.settings)
     settings = loaded.settings
     serving = _import_mcp("antiphon.mcp.server.server")
-    with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
-        functions = [function for spec in args.tools for function in load(spec, settings)]
-    return run_interruptibly(lambda: _run_server(serving, args, settings, functions))
+    with ExitStack() as stack:
+        with redirect_stdout(sys.stderr):  # tools may print; stdout carries the protocol
+            functions = stack.enter_context(open_tools(args.tools, settings))
+        return run_interruptibly(lambda: _run_server(serving, args, settings, functions))
 
 
 # The MCP servers that are written down: add and remove, list, trust.

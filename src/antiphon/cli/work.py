@@ -30,8 +30,9 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.tool_worker import LEASE_SECONDS, worker_name
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
-from antiphon.tools.functions import Function, load
+from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent
+from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import InvalidRequest
 
 FLAGS = (
@@ -97,10 +98,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Work until a signal."""
     settings = loaded.settings
-    tools = [function for spec in args.tools for function in load(spec, settings)]
-    if args.no_mcp and not tools:
-        raise InvalidRequest("a worker needs tools", expected="--tools, or MCP servers")
-    return run_interruptibly(lambda: _work(args, tools, settings))
+    with open_tools(args.tools, settings) as tools:
+        if args.no_mcp and not tools:
+            raise InvalidRequest("a worker needs tools", expected="--tools, or MCP servers")
+        return run_interruptibly(lambda: _work(args, tools, settings))
 
 
 async def _work(args: Namespace, tools: Sequence[Function], settings: Settings) -> int:

@@ -257,7 +257,8 @@ class Conversation:
     Calls of the tools named `elsewhere` are left to workers for tools, and waited for.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
-    the step that reads the events in between. With `resumed` this includes the first event.
+    the step that reads the events in between. With `resumed` this includes the first event; without
+    it, events from before the conversation are not read.
     """
 
     def __init__(
@@ -273,6 +274,7 @@ class Conversation:
         self._elsewhere = elsewhere
         self._resumed = resumed
         self._newest: int | None = None
+        self._unread = 0
         self._next_step: Step = StreamTurn(opening, key=idempotency_key)
 
     def next_step(self) -> Step:
@@ -281,7 +283,7 @@ class Conversation:
 
     def has_read_enough(self, step: StreamTurn, batch: Sequence[Numbered]) -> bool:
         """Return whether the step has read what it is for, with this batch."""
-        if step.until_resumed and self._state.status is not Status.ACTION_REQUIRED:
+        if step.until_resumed and self._state.status not in (None, Status.ACTION_REQUIRED):
             return True
         return step.until is not None and batch[-1][0] >= step.until
 
@@ -313,7 +315,7 @@ class Conversation:
         """
         if not isinstance(refusal, OutputsMissing | RunEnded):
             raise refusal
-        newest = refusal.details.get("last_event", self._state.last_event)
+        newest = self._unread = refusal.details.get("last_event", self._state.last_event)
         self._check_not_ahead(newest)
         if self._in_order and newest > self._state.last_event:
             self._next_step = self._up_to(newest)
@@ -374,7 +376,8 @@ class Conversation:
         own = tuple(each for each in actions if each.name not in self._elsewhere)
         if own:
             return ExecuteActions(self._run_id, own, self._state.thread_id)
-        return StreamTurn(Follow(self._run_id, after=self._state.last_event), until_resumed=True)
+        after = self._state.last_event if self._in_order else self._unread
+        return StreamTurn(Follow(self._run_id, after=after), until_resumed=True)
 
     def _list_pending(self) -> ListPending:
         return ListPending(ListActions(self._run_id, status="pending"))

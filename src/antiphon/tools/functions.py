@@ -9,24 +9,19 @@
             arrival: IATA code of the airport of arrival.
         \"\"\"
 
-A plain function does as well; `@tool` marks those that `load` finds, and can name them differently.
+A plain function does as well; `@tool` marks those that `--tools` finds, and can name them
+differently.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import inspect
-import os
 import re
-import sys
-from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
-from contextlib import aclosing, closing
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, closing, contextmanager
 from functools import partial
-from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 import msgspec
 
@@ -91,7 +86,7 @@ def tool(
         )
 
     def mark(function: F) -> F:
-        setattr(function, _MARK, _Mark(name, description, timeout, retries, retry_on, consent))
+        setattr(function, TOOL_MARK, _Mark(name, description, timeout, retries, retry_on, consent))
         return function
 
     return mark if function is None else mark(function)
@@ -101,14 +96,30 @@ def find_marked_methods(holder: object) -> list[Function]:
     """Return the methods that `@tool` marks, bound to this object, in their order."""
     kind = type(holder)
     names = dict.fromkeys(name for each in reversed(kind.__mro__) for name in vars(each))
-    marked = [name for name in names if hasattr(inspect.getattr_static(kind, name, None), _MARK)]
+    marked = [
+        name for name in names if hasattr(inspect.getattr_static(kind, name, None), TOOL_MARK)
+    ]
     return [getattr(holder, name) for name in marked]
 
 
-def toolset(function: Callable[[Settings], Sequence[Function]]) -> Callable[..., Any]:
-    """Mark a function that returns a module's tools for given settings; `load` calls it."""
-    setattr(function, _SET, True)
-    return function
+Toolset = Callable[[Settings], Sequence[Function] | AbstractContextManager[Sequence[Function]]]
+
+
+def toolset(
+    function: Callable[[Settings], Sequence[Function] | Iterator[Sequence[Function]]],
+) -> Toolset:
+    """Mark a function that returns a module's tools for given settings; `--tools` calls it.
+
+    A generator function yields them once. What it does afterwards is done when the program ends:
+
+        @toolset
+        def tools(settings: Settings) -> Iterator[Sequence[Function]]:
+            with connect() as database:
+                yield [Orders(database).find_order]
+    """
+    made: Any = contextmanager(function) if inspect.isgeneratorfunction(function) else function
+    setattr(made, TOOLSET_MARK, True)
+    return cast("Toolset", made)
 
 
 class UnfitTool(BadSettings, TypeError):
@@ -190,48 +201,8 @@ class Handler:
             return await _run(handler, {}, _Mark(), report)
 
 
-def load(spec: str, settings: Settings | None = None) -> list[Function]:
-    """Load the tools that a spec names.
-
-    A spec is `module:function`, `module`, `path/to/file.py` or `path/to/file.py:function`.
-    Without a function's name: all functions mark by `@tool`, or the result of the function mark
-    by `@toolset`. Importing runs the code. Raises `BadSettings`.
-    """
-    place, colon, name = spec.rpartition(":")
-    if not (colon and name.isidentifier() and len(place) > 1):  # none, or that of a drive letter
-        place, name = spec, ""
-    try:
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_name(place)
-        offered = _tools_of(module, settings or Settings())
-    except BadSettings:
-        raise
-    except Exception as error:  # a wall to the user's code, which may raise anything
-        raise BadSettings(
-            f"--tools {spec} cannot be loaded: {type(error).__name__}: {error}",
-            expected="module, module:function, file.py or file.py:function",
-            received=spec,
-        ) from error
-    if not name:
-        return _check_all(_require_any(offered, spec))
-    by_name = {getattr(each, "__name__", ""): each for each in offered}
-    function = by_name.get(name) or getattr(module, name, None)
-    if not callable(function):
-        raise BadSettings(
-            f"--tools {spec}: there is no function {name} in {place}.",
-            expected="a function",
-            received=name,
-        )
-    return _check_all([function])
-
-
-def _check_all(functions: list[Function]) -> list[Function]:
-    """Return the functions if each can be a tool. Raises `UnfitTool`."""
-    Functions(functions)
-    return functions
-
-
-_MARK = "__antiphon_tool__"
-_SET = "__antiphon_toolset__"
+TOOL_MARK = "__antiphon_tool__"
+TOOLSET_MARK = "__antiphon_toolset__"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what every provider takes
 
 
@@ -260,7 +231,7 @@ class _Tool:
     def _read(self, function: Function) -> None:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
-        mark: _Mark = getattr(function, _MARK, _Mark())
+        mark: _Mark = getattr(function, TOOL_MARK, _Mark())
         documentation = parse_docstring(
             inspect.getdoc(function) if inspect.isroutine(function) else None
         )
@@ -382,49 +353,3 @@ def _failure(error: BaseException) -> ToolResult:
         return ToolResult(error.message, is_error=True, fault="failed")
     text = f"{type(error).__name__}: {error}".rstrip(": ")
     return ToolResult(text, is_error=True, fault="failed")
-
-
-def _from_name(name: str) -> ModuleType:
-    """Import the installed module, else that of the working folder.
-
-    The folder is untrusted, so it comes last in `sys.path`, and only if needed: in front, a file in
-    it would shadow any library that is loaded later.
-    """
-    root = name.partition(".")[0]
-    installed = root in sys.modules or importlib.util.find_spec(root) is not None
-    if not installed and os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    return importlib.import_module(name)
-
-
-def _from_file(file: Path) -> ModuleType:
-    folder = str(file.resolve().parent)
-    if folder not in sys.path:  # as `python file.py` has it
-        sys.path.insert(0, folder)
-    name = f"_tools_{file.stem}"
-    found = importlib.util.spec_from_file_location(name, file)
-    if found is None or found.loader is None:
-        raise ImportError(f"{file} is not Python")
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module  # where dataclasses look for their module
-    found.loader.exec_module(module)
-    return module
-
-
-def _tools_of(module: ModuleType, settings: Settings) -> list[Function]:
-    """Return the module's tools, each function once."""
-    values = list(vars(module).values())
-    for value in values:
-        if hasattr(value, _SET):
-            return list(value(settings))
-    return list({id(value): value for value in values if hasattr(value, _MARK)}.values())
-
-
-def _require_any(offered: list[Function], spec: str) -> list[Function]:
-    if not offered:
-        raise BadSettings(
-            f"--tools {spec}: nothing there is marked with @tool.",
-            expected="functions under @tool, or module:function",
-            hint=f"Name one: --tools {spec}:function",
-        )
-    return offered

@@ -13,8 +13,9 @@ from antiphon.mcp.startup import start_servers
 from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.tools import builtin
-from antiphon.tools.functions import Function, Functions, load
+from antiphon.tools.functions import Function, Functions
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest
+from antiphon.tools.tool_loading import open_tools
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.types.errors import NotFound, OutputConflict
 from antiphon.types.messages import Tool, ToolSpec
@@ -27,6 +28,7 @@ START_SECONDS = 10.0
 """Seconds for which a message waits for MCP servers that are starting."""
 
 ALWAYS: tuple[Function, ...] = (builtin.current_time, builtin.calculate)
+SAMPLES = "antiphon.tools.samples"
 
 
 class Toolset:
@@ -72,17 +74,17 @@ async def open_toolset(
 
     Without `tools` it has samples to try. Raises `BadSettings` if a tool cannot be loaded.
     """
-    named: list[Function] = []
-    for each in tools:
-        named += load(each, settings) if isinstance(each, str) else [each]
-    functions = dict.fromkeys([*ALWAYS, *(named or load("antiphon.tools.samples"))])
-    if not servers:
-        yield Toolset(functions)
-        return
-    async with start_servers(settings) as (running, usable):
-        for problem in usable.problems:
-            log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
-        yield Toolset(functions, running if usable.enabled else None)
+    given = [each for each in tools if not isinstance(each, str)]
+    specs = [each for each in tools if isinstance(each, str)]
+    with open_tools(specs or ([] if given else [SAMPLES]), settings) as loaded:
+        functions = dict.fromkeys([*ALWAYS, *given, *loaded])
+        if not servers:
+            yield Toolset(functions)
+            return
+        async with start_servers(settings) as (running, usable):
+            for problem in usable.problems:
+                log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
+            yield Toolset(functions, running if usable.enabled else None)
 
 
 # Questions to the user whether a tool call may run; answers come by another request.

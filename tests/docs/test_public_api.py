@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import re
 
-from tests.support.docs.blocks import ROOT
+import antiphon
+from tests.support.docs.blocks import ROOT, every
 
 
 def test_every_logger_is_among_those_of_the_page() -> None:
@@ -30,3 +31,17 @@ def test_the_public_modules_are_there() -> None:
         package, _, last = name.partition(".")
         if not hasattr(importlib.import_module(package), last):
             importlib.import_module(name)
+
+
+def test_every_public_name_and_method_has_an_example_that_runs() -> None:
+    examples = [block.text for block in every("python", "run")]
+    examples += [path.read_text() for path in (ROOT / "examples").glob("*.py")]
+    text = "\n".join(examples)
+    names = [rf"\b{name}\b" for name in dir(antiphon) if not name.startswith("_")]
+    reference = (ROOT / "docs/reference/sdk.md").read_text()
+    documented = re.findall(r"(?m)^(?:### |\| )`(\w+)\(", reference)
+    methods = [rf"\.{name}\b" for name in documented]
+
+    assert len(names) > 60
+    assert len(methods) > 70
+    assert [each for each in (*names, *methods) if not re.search(each, text)] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
-from antiphon.api.admin_operations import GetPerson
+from antiphon.api.admin import GetPerson
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.web.people import User, UserDirectory

@@ -1,0 +1,120 @@
+"""Operations on assistants, and on the models that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import msgspec
+
+from antiphon.api.fields import (
+    Long,
+    MaxToolCalls,
+    Metadata,
+    Servers,
+    Tools,
+)
+from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
+from antiphon.types.runs import (
+    Assistant,
+    Sampling,
+)
+
+
+class CreateAssistant(Operation[Assistant], frozen=True):
+    """Create an assistant: a model, instructions, tools and sampling settings."""
+
+    route: ClassVar[str] = "POST /v1/assistants"
+    answer: ClassVar[Any] = Assistant
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    name: Name = ""
+    model: Name | None = None
+    instructions: Long | None = None
+    tools: Tools = ()
+    mcp_servers: Servers = ()
+    sampling: Sampling = Sampling()
+    max_tool_calls: MaxToolCalls | None = None
+    metadata: Metadata = {}
+
+
+class ListAssistants(Operation[Listed[Assistant]], frozen=True):
+    """List assistants, newest first."""
+
+    route: ClassVar[str] = "GET /v1/assistants"
+    answer: ClassVar[Any] = Listed[Assistant]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetAssistant(Operation[Assistant], frozen=True):
+    """Get one assistant."""
+
+    route: ClassVar[str] = "GET /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+
+
+class UpdateAssistant(Operation[Assistant], frozen=True):
+    """Change the given fields of an assistant; the others stay."""
+
+    route: ClassVar[str] = "PATCH /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    model: Name | msgspec.UnsetType | None = msgspec.UNSET
+    instructions: Long | msgspec.UnsetType | None = msgspec.UNSET
+    tools: Tools | msgspec.UnsetType = msgspec.UNSET
+    mcp_servers: Servers | msgspec.UnsetType = msgspec.UNSET
+    sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
+    max_tool_calls: MaxToolCalls | msgspec.UnsetType | None = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteAssistant(Operation[Deleted], frozen=True):
+    """Delete an assistant; its runs stay."""
+
+    route: ClassVar[str] = "DELETE /v1/assistants/{assistant_id}"
+    answer: ClassVar[Any] = Deleted
+
+    assistant_id: Id
+
+
+class Model(msgspec.Struct, frozen=True):
+    """A model that can be named: `id` is `provider:name`.
+
+    `context_tokens` is how much of a conversation the model gets at most, if that is known: the
+    model's own limit, or a smaller one from the settings.
+    """
+
+    id: str
+    provider: str
+    default: bool = False
+    context_tokens: int | None = None
+
+
+class ProviderProblem(msgspec.Struct, frozen=True):
+    """A provider whose models could not be listed, with `code` and `message` of the error."""
+
+    provider: str
+    code: str
+    message: str
+
+
+class ModelList(Listed[Model], frozen=True):
+    """The models of all providers that answered; `problems` lists the other providers."""
+
+    problems: Sequence[ProviderProblem] = ()
+
+
+class ListModels(Operation[ModelList], frozen=True):
+    """List the available models; with `model`, only that one, without asking its provider."""
+
+    route: ClassVar[str] = "GET /v1/models"
+    answer: ClassVar[Any] = ModelList
+
+    model: Name | None = None

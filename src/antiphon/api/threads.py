@@ -1,0 +1,239 @@
+"""Operations on threads and their messages, and the search in both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta
+
+from antiphon.api.fields import (
+    Content,
+    ListOrder,
+    Metadata,
+    Time,
+    Title,
+)
+from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
+from antiphon.types.messages import IndexProgress, Message, Role
+from antiphon.types.runs import (
+    Thread,
+)
+
+
+class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A new message for `/process`."""
+
+    content: Content
+    role: Literal["user", "system"] = "user"
+
+
+class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message of a conversation that took place elsewhere."""
+
+    content: Content
+    role: Literal["user", "assistant", "system"] = "user"
+    metadata: Metadata = {}
+
+
+class CreateThread(Operation[Thread], frozen=True):
+    """Create a thread, empty or with the messages of a conversation that took place elsewhere.
+
+    Without a title, a thread with messages is named after the first one of the user.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads"
+    answer: ClassVar[Any] = Thread
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    title: Title = ""
+    metadata: Metadata = {}
+    messages: Annotated[tuple[PastMessage, ...], Meta(max_length=10_000)] = ()
+
+
+class ListThreads(Operation[Listed[Thread]], frozen=True):
+    """List threads, newest first; `q` searches titles and messages.
+
+    `q` finds the threads whose title, or one of whose messages, contains all of its words and its
+    quoted phrases. `parent_id` selects the threads that were forked from that thread. The default
+    `order` is `created`; `activity` lists the last changed thread first. Pass `next` of a page as
+    `after`, with the same `order`.
+
+    Threads that replaced each other, as editing a message does, are a family: the metadata field
+    `replaces` of a thread is the id of the thread whose place it takes. The default `branches` is
+    `all`; `latest` lists only the last changed thread of each family and omits threads without
+    messages. `family` is the id of a thread and selects its whole family.
+
+    `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
+    `created_before` are times in milliseconds since 1970.
+    """
+
+    route: ClassVar[str] = "GET /v1/threads"
+    answer: ClassVar[Any] = Listed[Thread]
+
+    limit: Limit = 20
+    after: Annotated[str, Meta(max_length=160)] | None = None
+    q: Name | None = None
+    parent_id: Id | None = None
+    order: Literal["created", "activity", "newest", "oldest"] | None = None
+    branches: Literal["all", "latest"] | None = None
+    family: Id | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+    pinned: bool | None = None
+
+
+class GetThread(Operation[Thread], frozen=True):
+    """Get one thread."""
+
+    route: ClassVar[str] = "GET /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+
+
+class UpdateThread(Operation[Thread], frozen=True):
+    """Change the given fields of a thread; the others stay.
+
+    `metadata` replaces the whole of it. A change of `pinned` alone does not count as activity.
+    """
+
+    route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Thread
+
+    thread_id: Id
+    title: Title | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+    pinned: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class DeleteThread(Operation[Deleted], frozen=True):
+    """Delete a thread with its messages, runs, actions and events."""
+
+    route: ClassVar[str] = "DELETE /v1/threads/{thread_id}"
+    answer: ClassVar[Any] = Deleted
+
+    thread_id: Id
+
+
+class ForkThread(Operation[Thread], frozen=True):
+    """Create a thread from a copy of this one's messages up to `message_id`, or of all of them.
+
+    With `before`, that message is left out. A tool call whose output is not copied is not copied
+    either.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
+    answer: ClassVar[Any] = Thread
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    message_id: Id | None = None
+    title: Title | None = None
+    before: bool = False
+
+
+class CreateMessage(Operation[Message], frozen=True):
+    """Append a user or system message; with role `tool`, save a tool output.
+
+    A tool output needs `tool_call_id`, and `run_id` unless it is for the thread's active run. A
+    system message with `compacts` is a summary: models get it in place of the messages up to that
+    number, which stay in the thread. 0 cancels all earlier summaries.
+    """
+
+    route: ClassVar[str] = "POST /v1/messages"
+    answer: ClassVar[Any] = Message
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    content: Content
+    role: Literal["user", "system", "tool"] = "user"
+    tool_call_id: Id | None = None
+    run_id: Id | None = None
+    is_error: bool = False
+    metadata: Metadata = {}
+    compacts: Annotated[int, Meta(ge=0)] | None = None
+
+
+class ListMessages(Operation[Listed[Message]], frozen=True):
+    """List a thread's messages, in order; without `thread_id`, those of all threads as they came.
+
+    The default `order` is `oldest`; `newest` lists the last message first. `metadata` selects the
+    messages that have these pairs, and perhaps others. `created_after` and `created_before` are
+    times in milliseconds since 1970.
+    """
+
+    route: ClassVar[str] = "GET /v1/messages"
+    answer: ClassVar[Any] = Listed[Message]
+
+    thread_id: Id | None = None
+    limit: Limit = 20
+    after: Id | None = None
+    order: ListOrder | None = None
+    role: Role | None = None
+    run_id: Id | None = None
+    metadata: Metadata | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+
+
+class GetMessage(Operation[Message], frozen=True):
+    """Get one message."""
+
+    route: ClassVar[str] = "GET /v1/messages/{message_id}"
+    answer: ClassVar[Any] = Message
+
+    message_id: Id
+
+
+class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where a search found its words: a message, or a thread's title without `message_id`.
+
+    `number` is the message's place in its thread, from 1. `snippet` is a part of the text on one
+    line, `highlights` are the places of words in it as `[start, end)`, counted in code points.
+    `score` is higher for a better match. `created_at` is the time of the message, or of the thread,
+    in milliseconds since 1970.
+    """
+
+    thread_id: str
+    title: str
+    message_id: str | None = None
+    number: int | None = None
+    role: Role | None = None
+    snippet: str
+    highlights: Sequence[tuple[int, int]]
+    score: float
+    created_at: int
+
+
+class SearchResults(Listed[SearchHit], frozen=True):
+    """Results of a search; while older messages are still being indexed, `indexing` says so."""
+
+    indexing: IndexProgress | None = None
+
+
+class Search(Operation[SearchResults], frozen=True):
+    """Search titles and messages; the best matches come first.
+
+    `q` is words, all of which a message must contain; `deploy` also finds "deployment". Text in
+    quotation marks is found as it stands. Case and diacritics do not count. In a script without
+    spaces, such as Chinese, characters that follow each other are found so. Nothing is found
+    without a letter, a digit or an emoji.
+
+    Threads whose title matches are first, at most `limit`; then messages. Of these, the hundred
+    newest that match are ranked together, then the hundred before them, and so on. A page may have
+    fewer items than `limit` although there are more: pass its `next` as `after`. Of a message and
+    its copies in forked threads the newest is listed.
+    """
+
+    route: ClassVar[str] = "GET /v1/search"
+    answer: ClassVar[Any] = SearchResults
+
+    q: Name
+    limit: Limit = 20
+    after: Annotated[str, Meta(max_length=160)] | None = None

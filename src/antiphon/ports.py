@@ -221,7 +221,7 @@ class MessageMatch(NamedTuple):
 
 
 class TextMatches(NamedTuple):
-    """What a search found, newest first; `more` if there are further messages.
+    """Messages that a search found, newest first; `more` if there are further messages.
 
     `indexing` is None once every message is indexed.
     """

@@ -49,7 +49,7 @@ class Snippet(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """How well a text matches a query, the more the better, and its part with the most matches.
+    """Score of a text for a query, the higher the better, and its part with the most matches.
 
     The snippet is on one line, with an ellipsis where the text is cut. Without a match it is the
     beginning of the text.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def antiphon_script() -> Script:
-    """What the model answers, in order; empty at first."""
+    """Replies of the model, in order; empty at first."""
     from antiphon.testing.script import Script  # noqa: PLC0415
 
     return Script()

@@ -95,7 +95,7 @@ class Script:
 
     @property
     def remaining(self) -> int:
-        """How many replies were not played yet."""
+        """Number of replies that were not played yet."""
         return len(self._replies)
 
     @property

@@ -268,7 +268,7 @@ class ThreadSafeProgress:
 
     @property
     def ended(self) -> bool:
-        """Whether the block has ended."""
+        """True once the block has ended."""
         return self._tell is None
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

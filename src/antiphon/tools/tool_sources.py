@@ -1,4 +1,4 @@
-"""What `tools=` takes: functions, objects with tools as methods, toolboxes, and mere specs."""
+"""Sources of tools, as `tools=` takes them: functions, objects with methods, toolboxes, specs."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Loaded(NamedTuple):
-    """What came of loading: records that were left out, by kind, and how many runs were ended."""
+    """Result of loading: the number of records left out, by kind, and of runs that were ended."""
 
     skipped: Mapping[str, int]
     ended_runs: int

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import sys
 import threading
-from typing import Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 import msgspec
 import pytest
@@ -23,6 +24,16 @@ from antiphon.types.runs import Sampling, Status
 class Flight:
     number: str
     stops: int = 0
+
+
+@dataclasses.dataclass
+class Stay:
+    nights: Annotated[int, Field(ge=1, description="how many")]
+
+
+@dataclasses.dataclass
+class Booking:
+    what: Flight | Stay
 
 
 class Trip(msgspec.Struct):
@@ -77,6 +88,11 @@ def asked_format(answer: TypedAnswer[Any]) -> dict[str, Any] | None:
         (Flight | None, '{"value":{"number":"x"}}', Flight("x")),
         (dict[str, int], '{"value":7}', {"value": 7}),
         (bool, '{"value":true}', True),
+        (Flight | Stay, '{"value":{"nights":2}}', Stay(2)),
+        (Review | str, '{"value":"none"}', "none"),
+        (list[Flight | Stay], '{"value":[{"nights":2}]}', [Stay(2)]),
+        (Booking, '{"what":{"number":"x"}}', Booking(Flight("x"))),
+        (Annotated[int, Field(ge=1, le=5)], '{"value":3}', 3),
     ],
 )
 def test_an_answer_becomes_a_value_of_its_type(kind: Any, text: str, value: object) -> None:
@@ -244,3 +260,31 @@ def test_partial_values_are_those_of_the_type() -> None:
     of_list({"value": [1]})
 
     assert heard == [{"number": "AB"}, [1]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (Annotated[int, Field(ge=1, le=5)], '{"value":9}'),
+        (Annotated[str, Field(pattern="^[A-Z]{3}$")], '{"value":"code"}'),
+        (list[Annotated[int, Field(le=5)]], '{"value":[9]}'),
+        (Stay, '{"nights":0}'),
+        (Flight | Stay, '{"value":{}}'),
+    ],
+)
+def test_limits_of_pydantic_hold_wherever_they_stand(kind: Any, text: str) -> None:
+    assert not TypedAnswer(kind, "?", {}).accept(an_answer(text))
+
+
+def test_limits_of_pydantic_are_in_the_schema() -> None:
+    asked = asked_format(TypedAnswer(Stay, "?", {})) or {}
+
+    nights = asked["json_schema"]["schema"]["properties"]["nights"]
+    assert nights == {"type": "integer", "minimum": 1, "description": "how many"}
+
+
+def test_limits_that_would_be_lost_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pydantic", None)
+
+    with pytest.raises(UnfitType, match="pydantic cannot validate it"):
+        TypedAnswer(Stay, "?", {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Annotated, Any, Literal, Optional
 
 import pytest
@@ -93,3 +94,49 @@ def test_a_model_that_holds_itself_is_refused() -> None:
 
     with pytest.raises(UnfitTool, match="parameter `node` is annotated as Node"):
         Functions([walk])
+
+
+@dataclasses.dataclass
+class Cat:
+    lives: Annotated[int, Field(le=9)]
+
+
+@dataclasses.dataclass
+class Dog:
+    barks: bool
+
+
+def adopt(
+    pets: list[Cat | Dog], stars: int = Field(3, ge=1, le=5), tags: list[str] | None = None
+) -> str:
+    """Adopt pets."""
+    return repr((pets, stars, tags))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ('{"pets":[{"barks":true}]}', "([Dog(barks=True)], 3, None)"),
+        ('{"pets":[{"lives":7}],"stars":5}', "([Cat(lives=7)], 5, None)"),
+        ('{"pets":[{"lives":10}]}', "Wrong argument pets: 0.Cat.lives: Input should be less"),
+        ('{"pets":[],"stars":9}', "Wrong argument stars: Expected `int` <= 5."),
+    ],
+)
+async def test_unions_of_classes_and_fields_as_defaults_are_understood(
+    arguments: str, said: str
+) -> None:
+    result = await Functions([adopt]).call(ToolCall("call_1", "adopt", arguments))
+
+    assert result.output.startswith(said)
+
+
+def test_a_field_as_a_default_is_in_the_schema() -> None:
+    parameters = Functions([adopt]).specs()[0].parameters
+
+    assert parameters["required"] == ["pets"]
+    assert parameters["properties"]["stars"] == {
+        "type": "integer",
+        "minimum": 1,
+        "maximum": 5,
+        "default": 3,
+    }

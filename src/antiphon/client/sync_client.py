@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from copy import copy
 from functools import partial
@@ -12,8 +12,6 @@ from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
-
-from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import (
@@ -39,24 +37,15 @@ from antiphon.client.compaction import (
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
-    FetchRun,
-    Finished,
-    ListPending,
-    ReadLastReply,
-    RunState,
-    StreamTurn,
     first_request,
     initial_state,
-    is_settled,
-    rejection_output,
-    split_actions,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
-from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.result import Result
 from antiphon.client.sync_events import Events, Stream, create_events, raise_at_end
-from antiphon.client.sync_transport import Batches, Pieces, Transport
+from antiphon.client.sync_runner import Runner, paginate
+from antiphon.client.sync_transport import Pieces, Transport
 from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
 from antiphon.client.transport import (
     RenamedMethods,
@@ -72,26 +61,20 @@ from antiphon.deprecated import renamed_argument
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.settings import Settings
-from antiphon.telemetry.tracing import open_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
-from antiphon.tools.questions import AskUser, ModelServer
+from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
 from antiphon.types.errors import (
-    AntiphonError,
     InvalidRequest,
     NotFound,
-    OutputConflict,
-    OutputsMissing,
-    RunEnded,
-    TooLarge,
     UnsupportedByProvider,
 )
-from antiphon.types.events import RunStatus, to_pending_action
-from antiphon.types.messages import Message, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Action, Run, Status
+from antiphon.types.events import to_pending_action
+from antiphon.types.messages import Message, Upload
+from antiphon.types.runs import Action
 
 if TYPE_CHECKING:
     import httpx2
@@ -283,19 +266,16 @@ class Client(RenamedMethods):
             idempotency_key=idempotency_key,
             elsewhere=frozenset(spec.name for spec in gathered.offered),
         )
-        processor = ToolProcessor(
+        runner = self._runner()
+        processor = runner.create_processor(
             gathered.toolbox,
             consent=consent,
             ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
-            keep=self._loop.callback(self._upload_output),
             on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
-            tracer=self.transport.tracer,
-            asked_by=self._loop.callback(self._find_model_server),
-            load_run=self._loop.callback(self.get_run),
         )
-        batches = self._run_traced(conversation, processor)
+        batches = runner.run_conversation(conversation, processor)
         if raise_on_failure:
             batches = raise_at_end(batches, state)
         return Events(batches, state, processor)
@@ -472,9 +452,10 @@ class Client(RenamedMethods):
         actions in their new state; none if the run has completed. If the run ended otherwise, its
         `RunError` is raised, unless `raise_on_failure` is False.
         """
-        run = self._wait_until_settled(run_id)
+        runner = self._runner()
+        run = runner.wait_until_settled(run_id)
         if raise_on_failure:
-            self._raise_for_status(run)
+            runner.raise_for_status(run)
         waiting = {
             action.tool_call_id: action
             for action in self.paginate(ListActions(run_id, status="pending"))
@@ -482,29 +463,25 @@ class Client(RenamedMethods):
         }
         processor = handler
         if not isinstance(processor, ToolProcessor):
-            processor = ToolProcessor(
+            processor = runner.create_processor(
                 Handler(processor),
                 consent=consent,
                 at_once=max_tools,
                 seconds=tool_timeout,
-                keep=self._loop.callback(self._upload_output),
                 on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
-                tracer=self.transport.tracer,
-                asked_by=self._loop.callback(self._find_model_server),
-                load_run=self._loop.callback(self.get_run),
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))
-        results = self._run_tools(ExecuteActions(run_id, actions, run.thread_id), processor)
+        results = runner.run_tools(ExecuteActions(run_id, actions, run.thread_id), processor)
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]
-                save = self._message_saver(action)
+                save = runner.message_saver(action)
                 if action.approval is not None:  # an approval is not a message of the thread
-                    save = self._output_saver(run_id, call)
-                if not self._save_result(result, save):
+                    save = runner.output_saver(run_id, call)
+                if not runner.save_result(result, save):
                     if raise_on_failure:
-                        self._raise_for_status(self.get_run(run_id))
+                        runner.raise_for_status(self.get_run(run_id))
                     break
                 answered.append(self.get_action(action.id))
         return answered
@@ -560,14 +537,10 @@ class Client(RenamedMethods):
             self._loop.callback(self.transport.send),
             gathered.toolbox,
             partial(
-                ToolProcessor,
+                self._runner().create_processor,
                 gathered.toolbox,
                 consent=consent,
                 seconds=tool_timeout,
-                keep=self._loop.callback(self._upload_output),
-                tracer=self.transport.tracer,
-                asked_by=self._loop.callback(self._find_model_server),
-                load_run=self._loop.callback(self.get_run),
             ),
             wanted,
             at_once=max_tools,
@@ -655,12 +628,7 @@ class Client(RenamedMethods):
 
     def paginate(self, listing: Operation[Listed[T]]) -> Iterator[T]:
         """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""
-        while True:
-            page = self.transport.send(listing)
-            yield from page.data
-            if not page.has_more:
-                return
-            listing = replace(listing, after=page.next)
+        return paginate(self.transport, listing)
 
     @classmethod
     def over(cls, transport: Transport) -> Client:
@@ -707,50 +675,6 @@ class Client(RenamedMethods):
     ) -> None:
         self.close()
 
-    def _run_traced(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
-        tracer, parent = self.transport.tracer, self.transport.parent
-        with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
-            client = copy(self)  # its operations and tools have this span as parent
-            client.transport = self.transport.with_trace_parent(span.trace_context)
-            steps = client._run_steps(conversation, processor)
-            with closing(steps):
-                yield from steps
-            span.set_attributes(conversation.span_attributes)
-
-    def _run_steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
-        while True:
-            match conversation.next_step():
-                case StreamTurn() as step:
-                    try:
-                        with closing(self._stream_events(step, conversation)) as batches:
-                            yield from batches
-                    except (OutputsMissing, RunEnded) as refusal:
-                        conversation.handle_error(refusal)
-                    else:
-                        conversation.end_stream()
-                case ListPending(call):
-                    conversation.handle_actions(list(self.paginate(call)))
-                case ExecuteActions() as due:
-                    self._execute_actions(due, processor)
-                    conversation.finish_outputs()
-                case FetchRun(call):
-                    conversation.handle_run(self.transport.send(call))
-                case ReadLastReply(call):
-                    conversation.handle_messages(list(self.paginate(call)))
-                case Finished():
-                    return
-
-    def _stream_events(self, step: StreamTurn, conversation: Conversation) -> Batches:
-        """Yield the events of this step, after those that were missed."""
-        with closing(self.transport.stream(step.call, step.key)) as batches:
-            for batch in batches:
-                if missed := conversation.find_missed(step, batch):
-                    with closing(self._stream_events(missed, conversation)) as earlier:
-                        yield from earlier
-                yield batch
-                if conversation.has_read_enough(step, batch):
-                    return
-
     def _write_summary(self, text: str, model: str | None, reader: SummaryReader) -> str:
         """Return a model's summary, written in a temporary thread."""
         with sync_temporary(
@@ -761,84 +685,5 @@ class Client(RenamedMethods):
                     reader.add(event)
             return reader.summary(events.status, events.reason, events.error)
 
-    def _execute_actions(self, due: ExecuteActions, processor: ToolProcessor) -> None:
-        """Run the tools; submit each output when it is ready, while the run waits for outputs."""
-        with closing(self._run_tools(due, processor)) as results:
-            for call, result in results:
-                if not self._save_result(result, self._output_saver(due.run_id, call)):
-                    return
-
-    def _run_tools(
-        self, due: ExecuteActions, processor: ToolProcessor
-    ) -> Generator[tuple[ToolCall, ToolResult]]:
-        calls, approvals = split_actions(due.actions)
-        trace = self.transport.parent
-        return self._loop.stream(
-            processor.process_tool_calls(due.run_id, calls, approvals, trace, due.thread_id)
-        )
-
-    def _upload_output(self, name: str, media_type: str, content: bytes) -> str:
-        return self.transport.upload(name, media_type, content).id
-
-    def _find_model_server(self, run_id: str) -> ModelServer | None:
-        """Return the model server of this run; None if it cannot be determined."""
-        try:
-            return self.transport.model_server(self.get_run(run_id).model, run_id)
-        except AntiphonError:
-            return None
-
-    def _save_result(self, result: ToolResult, save: Callable[[ToolResult], object]) -> bool:
-        """Save a result; return False if the run no longer waits for results.
-
-        An output that another client saved first is kept.
-        """
-        try:
-            try:
-                save(result)
-            except (InvalidRequest, TooLarge) as refusal:
-                save(rejection_output(refusal))
-        except OutputConflict:
-            return True
-        except RunEnded:
-            return False
-        return True
-
-    def _output_saver(self, run_id: str, call: ToolCall) -> Callable[[ToolResult], object]:
-        return lambda result: self.submit_tool_output(
-            run_id,
-            call.id,
-            result.output,
-            is_error=result.is_error,
-            metadata=result.metadata,
-        )
-
-    def _message_saver(self, action: Action) -> Callable[[ToolResult], object]:
-        return lambda result: self.create_message(
-            action.thread_id,
-            result.output,
-            role="tool",
-            tool_call_id=action.tool_call_id,
-            run_id=action.run_id,
-            is_error=result.is_error,
-            metadata=result.metadata,
-        )
-
-    def _wait_until_settled(self, run_id: str) -> Run:
-        if is_settled((run := self.get_run(run_id)).status):
-            return run
-        with self.events(run_id) as events:
-            for event in events:
-                stops = isinstance(event, RunStatus) and is_settled(event.status)
-                # The log begins with earlier turns: only the run itself has its current status.
-                if stops and is_settled((run := self.get_run(run_id)).status):
-                    return run
-        return self.get_run(run_id)
-
-    def _raise_for_status(self, run: Run) -> None:
-        """Raise the `RunError` of a run that has ended without completing."""
-        state = RunState(run.id)
-        state.update(run)
-        if run.status is Status.INCOMPLETE:
-            listing = ListMessages(run.thread_id, limit=PAGE)
-            state.text = last_reply(list(self.paginate(listing)), run.id)
-        state.raise_for_status()
+    def _runner(self) -> Runner:
+        return Runner(self.transport, self._loop)

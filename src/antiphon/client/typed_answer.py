@@ -15,7 +15,7 @@ import msgspec
 from antiphon.api.operations import Content, Options
 from antiphon.client.result import Result
 from antiphon.tools import pydantic_types
-from antiphon.tools.schemas import type_schema
+from antiphon.tools.schemas import adapt_type, type_schema
 from antiphon.types.errors import BadSettings, InvalidAnswer, InvalidRequest, UnsupportedByProvider
 from antiphon.types.json_values import is_list, is_object
 from antiphon.types.messages import Text
@@ -63,18 +63,21 @@ class TypedAnswer(Generic[T]):
                 received="both",
             )
         try:
-            schema = type_schema(kind)
+            adapted = adapt_type(kind)
+            schema = type_schema(adapted)
         except TypeError as error:
             raise UnfitType(
                 f"A model cannot answer with {_name(kind)}, which JSON cannot express.",
                 expected="a dataclass, TypedDict, pydantic model,"
                 " msgspec Struct, Enum, Literal, list, dict, str, int, float or bool",
+                hint=f"{error}." if isinstance(error, pydantic_types.UnknownType) else "",
             ) from error
         self.value: T
-        self._kind = kind
+        self._kind = adapted
+        self._title = _name(kind)
         self._wrapped = schema.get("type") != "object"
         self._schema = _wrap(schema) if self._wrapped else schema
-        self._formats = [_schema_format(_name(kind), self._schema), {"type": "json_object"}, None]
+        self._formats = [_schema_format(self._title, self._schema), {"type": "json_object"}, None]
         self._text = text
         self._options = options.copy()
         self._corrections = 0
@@ -129,7 +132,7 @@ class TypedAnswer(Generic[T]):
             return True
         if self._corrections == CORRECTIONS:
             raise InvalidAnswer(
-                f"The answer is no {_name(self._kind)}: {reason}",
+                f"The answer is no {self._title}: {reason}",
                 hint="Another model, or a simpler type, may help.",
                 run_id=result.run_id,
                 thread_id=result.thread_id,

@@ -1,13 +1,17 @@
-"""Pydantic models and fields as types of tools and answers, without importing pydantic.
+"""Pydantic models and fields as types of tools and answers, and types that only pydantic knows.
 
-msgspec knows neither. Its hooks for types of others are here, and the translation of what
-`Annotated[..., Field(...)]` says of a value. Nothing here needs pydantic to be installed.
+msgspec knows no model. Its hooks for types of others are here, and the translation of what
+`Annotated[..., Field(...)]` says of a value. A type that msgspec cannot express, such as a union of
+dataclasses, is left to pydantic where that is installed; nothing else here needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+import dataclasses
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 import msgspec
 from msgspec import Meta
@@ -15,6 +19,78 @@ from msgspec import Meta
 from antiphon.types.json_values import is_list
 
 _LIMITS = ("gt", "ge", "lt", "le", "multiple_of", "min_length", "max_length", "pattern")
+
+
+class _Instances(type):
+    """Class of classes that stand for other types: any value counts as an instance of them."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return True
+
+
+class UnknownType(TypeError):
+    """Neither msgspec nor pydantic can validate the type."""
+
+
+def adapt(kind: Any) -> type[Any]:
+    """Return a class that stands for a type which pydantic validates.
+
+    Like a model it has `model_json_schema` and `model_validate`; its values are those of the type.
+    Raises `UnknownType` if pydantic is not installed, or does not know the type.
+    """
+    try:
+        adapter = import_module("pydantic").TypeAdapter(kind)
+        adapter.json_schema()
+    except Exception as error:  # of several classes, some of them pydantic's own
+        reason = str(error).partition("\n")[0]
+        raise UnknownType(f"pydantic cannot validate it: {reason.rstrip('.')}") from error
+    return _Instances(
+        getattr(kind, "__name__", "Adapted"),
+        (),
+        {
+            "__pydantic_validator__": adapter.validator,
+            "model_json_schema": staticmethod(adapter.json_schema),
+            "model_validate": staticmethod(adapter.validate_python),
+        },
+    )
+
+
+def has_fields(kind: Any) -> bool:
+    """Return whether an `Annotated[..., Field(...)]` is somewhere in this type.
+
+    Models are left out: pydantic reads theirs itself.
+    """
+    return any(
+        is_field(note)
+        for part in _walk(kind, set())
+        if get_origin(part) is Annotated
+        for note in get_args(part)[1:]
+    )
+
+
+def has_unions(kind: Any) -> bool:
+    """Return whether a union is somewhere in this type, models left out."""
+    return any(get_origin(part) in (Union, UnionType) for part in _walk(kind, set()))
+
+
+def _walk(kind: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield the type and the types that it is made of."""
+    if id(kind) in seen or is_model(kind):
+        return
+    seen.add(id(kind))
+    yield kind
+    parts: tuple[Any, ...] = get_args(kind)
+    if get_origin(kind) is Annotated:
+        parts = parts[:1]
+    elif dataclasses.is_dataclass(kind) or is_typeddict(kind):
+        parts = (*parts, *get_type_hints(kind, include_extras=True).values())
+    for part in parts:
+        yield from _walk(part, seen)
+
+
+def is_field(value: object) -> bool:
+    """Return whether this is what `pydantic.Field(...)` returns."""
+    return type(value).__name__ == "FieldInfo" and hasattr(value, "is_required")
 
 
 def is_model(kind: object) -> bool:
@@ -67,7 +143,7 @@ def explain_errors(error: ValueError) -> str:
 def field_notes(note: object) -> list[Meta]:
     """Return what a pydantic `Field` in `Annotated` says; nothing for anything else."""
     parts: Any = getattr(note, "metadata", None)
-    if type(note).__name__ != "FieldInfo" or not is_list(parts):
+    if not is_field(note) or not is_list(parts):
         return []
     found = ((name, getattr(part, name, None)) for name in _LIMITS for part in parts)
     limits: dict[str, Any] = {name: limit for name, limit in found if limit is not None}

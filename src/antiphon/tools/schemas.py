@@ -71,6 +71,7 @@ class Parameters:
         self._fields: dict[str, Any] = {}
         self._required: set[str] = set()
         self._defaults: dict[str, Any] = {}
+        self._filled: dict[str, Any] = {}  # defaults that the function does not have itself
         self._injected: dict[str, _Injected] = {}  # by the parameter's name
         annotated = function
         while isinstance(annotated, functools.partial):
@@ -103,11 +104,17 @@ class Parameters:
         if (injected := _find_injected(kind)) is not None:
             self._injected[name] = injected
             return
+        default: Any = parameter.default
+        if pydantic_types.is_field(default):  # as in `stars: int = Field(3, ge=1)`
+            kind, field = Annotated[kind, default], default
+            default = parameter.empty if field.is_required() else field.get_default()
+            if default is not parameter.empty:
+                self._filled[name] = default
         self._fields[name] = _with_description(kind, descriptions.get(name))
-        if parameter.default is parameter.empty:
+        if default is parameter.empty:
             self._required.add(name)
         else:
-            self._defaults[name] = parameter.default
+            self._defaults[name] = default
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON Schema, of type object.
@@ -149,7 +156,7 @@ class Parameters:
             name: value for name in self._fields if (value := getattr(arguments, name)) is not UNSET
         }
         ours = {name: injected(call, progress) for name, injected in self._injected.items()}
-        return {**taken, **ours}
+        return {**self._filled, **taken, **ours}
 
     def _check_names(self, given: Mapping[str, Any]) -> None:
         unknown = [name for name in given if name not in self._fields]
@@ -175,6 +182,23 @@ class Parameters:
             name = where.rstrip("`").removeprefix("$.")
             text = f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
             raise InvalidArguments(text) from error
+
+
+def adapt_type(kind: Any) -> Any:
+    """Return the type, or a class that stands for it if only pydantic can validate it.
+
+    That is a type with a `Field` in it, and a union of classes. Raises `UnknownType` for a `Field`
+    in a type that pydantic does not know: its limits would be lost.
+    """
+    if pydantic_types.has_fields(kind):
+        return pydantic_types.adapt(kind)
+    if pydantic_types.has_unions(kind):
+        try:
+            _schema_components([kind])
+        except TypeError:
+            with suppress(pydantic_types.UnknownType):
+                return pydantic_types.adapt(kind)
+    return kind
 
 
 def type_schema(kind: Any) -> dict[str, Any]:
@@ -229,8 +253,11 @@ class _RefInliner:
 
 def _with_description(kind: Any, description: str | None) -> Any:
     """Return the type with its description; a string in `Annotated` overrides the docstring."""
-    if get_origin(kind) is Annotated:
+    if get_origin(kind) is not Annotated:
+        kind = adapt_type(kind)
+    else:
         kind, *notes = get_args(kind)
+        kind = adapt_type(kind)
         texts = [note for note in notes if isinstance(note, str)]
         metas = [
             meta

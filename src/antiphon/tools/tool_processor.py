@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
+from typing import TypedDict
 
 from msgspec.structs import replace
 
@@ -142,6 +143,16 @@ ARRIVAL_SECONDS = 30.0
 
 SaveFile = Callable[[str, str, bytes], Awaitable[str]]
 """Saves a file for the person: its name, media type and bytes; returns its id."""
+
+
+class ProcessorOptions(TypedDict, total=False):
+    """Keyword options of a `ToolProcessor` that do not come from its client."""
+
+    consent: Consent | None
+    at_once: int
+    seconds: float
+    on_tool_event: OnToolEvent
+    ask_user: AskUser | None
 
 
 class ToolProcessor:

@@ -1,0 +1,240 @@
+"""Carries out conversations: streams their turns, runs their tools, submits the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import TypeVar, Unpack
+
+from msgspec.structs import replace
+
+from antiphon.api.operations import (
+    CreateMessage,
+    Follow,
+    GetRun,
+    Listed,
+    ListMessages,
+    Operation,
+    SubmitToolOutput,
+)
+from antiphon.client.async_events import create_events
+from antiphon.client.async_transport import AsyncBatches, AsyncTransport
+from antiphon.client.compaction import (
+    PAGE,
+)
+from antiphon.client.conversation import (
+    Conversation,
+    ExecuteActions,
+    FetchRun,
+    Finished,
+    ListPending,
+    ReadLastReply,
+    RunState,
+    StreamTurn,
+    is_settled,
+    rejection_output,
+    split_actions,
+)
+from antiphon.client.outcome import last_reply
+from antiphon.client.portal import CallerLoop
+from antiphon.ports import Toolbox
+from antiphon.telemetry.tracing import open_span
+from antiphon.tools.questions import ModelServer
+from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
+from antiphon.types.errors import (
+    AntiphonError,
+    InvalidRequest,
+    OutputConflict,
+    OutputsMissing,
+    RunEnded,
+    TooLarge,
+)
+from antiphon.types.events import RunStatus
+from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.types.runs import Action, Run, Status
+
+T = TypeVar("T")
+
+
+async def paginate(transport: AsyncTransport, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
+    """Iterate over the items of all pages of a list."""
+    while True:
+        page = await transport.send(listing)
+        for each in page.data:
+            yield each
+        if not page.has_more:
+            return
+        listing = replace(listing, after=page.next)
+
+
+class AsyncRunner:
+    """The steps of conversations, over one transport; `loop` is that of the tools."""
+
+    def __init__(self, transport: AsyncTransport, loop: CallerLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+
+    def create_processor(
+        self, toolbox: Toolbox, **options: Unpack[ProcessorOptions]
+    ) -> ToolProcessor:
+        """Return a processor of tool calls that keeps files and finds runs by this transport."""
+        return ToolProcessor(
+            toolbox,
+            keep=self._loop.callback(self._upload_output),
+            tracer=self._transport.tracer,
+            asked_by=self._loop.callback(self._find_model_server),
+            load_run=self._loop.callback(self.get_run),
+            **options,
+        )
+
+    async def get_run(self, run_id: str) -> Run:
+        """Return the run as it is now."""
+        return await self._transport.send(GetRun(run_id))
+
+    async def run_conversation(
+        self, conversation: Conversation, processor: ToolProcessor
+    ) -> AsyncBatches:
+        """Carry out the steps of a conversation in a span of its own; yield its events."""
+        tracer, parent = self._transport.tracer, self._transport.parent
+        with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
+            # Its operations and tools have this span as parent.
+            traced = AsyncRunner(self._transport.with_trace_parent(span.trace_context), self._loop)
+            steps = traced._run_steps(conversation, processor)
+            async with aclosing(steps):
+                async for batch in steps:
+                    yield batch
+            span.set_attributes(conversation.span_attributes)
+
+    async def _run_steps(
+        self, conversation: Conversation, processor: ToolProcessor
+    ) -> AsyncBatches:
+        while True:
+            match conversation.next_step():
+                case StreamTurn() as step:
+                    try:
+                        async with aclosing(self._stream_events(step, conversation)) as batches:
+                            async for batch in batches:
+                                yield batch
+                    except (OutputsMissing, RunEnded) as refusal:
+                        conversation.handle_error(refusal)
+                    else:
+                        conversation.end_stream()
+                case ListPending(call):
+                    actions = paginate(self._transport, call)
+                    conversation.handle_actions([action async for action in actions])
+                case ExecuteActions() as due:
+                    await self._execute_actions(due, processor)
+                    conversation.finish_outputs()
+                case FetchRun(call):
+                    conversation.handle_run(await self._transport.send(call))
+                case ReadLastReply(call):
+                    messages = paginate(self._transport, call)
+                    conversation.handle_messages([message async for message in messages])
+                case Finished():
+                    return
+
+    async def _stream_events(self, step: StreamTurn, conversation: Conversation) -> AsyncBatches:
+        """Yield the events of this step, after those that were missed."""
+        async with aclosing(self._transport.stream(step.call, step.key)) as batches:
+            async for batch in batches:
+                if missed := conversation.find_missed(step, batch):
+                    async with aclosing(self._stream_events(missed, conversation)) as earlier:
+                        async for each in earlier:
+                            yield each
+                yield batch
+                if conversation.has_read_enough(step, batch):
+                    return
+
+    async def _execute_actions(self, due: ExecuteActions, processor: ToolProcessor) -> None:
+        """Run the tools; submit each output when it is ready, while the run waits for outputs."""
+        async with aclosing(self.run_tools(due, processor)) as results:
+            async for call, result in results:
+                if not await self.save_result(result, self.output_saver(due.run_id, call)):
+                    return
+
+    def run_tools(
+        self, due: ExecuteActions, processor: ToolProcessor
+    ) -> AsyncGenerator[tuple[ToolCall, ToolResult]]:
+        """Yield each call with its result, as they complete."""
+        calls, approvals = split_actions(due.actions)
+        trace = self._transport.parent
+        return self._loop.stream(
+            processor.process_tool_calls(due.run_id, calls, approvals, trace, due.thread_id)
+        )
+
+    async def _upload_output(self, name: str, media_type: str, content: bytes) -> str:
+        return (await self._transport.upload(name, media_type, content)).id
+
+    async def _find_model_server(self, run_id: str) -> ModelServer | None:
+        """Return the model server of this run; None if it cannot be determined."""
+        try:
+            return await self._transport.model_server((await self.get_run(run_id)).model, run_id)
+        except AntiphonError:
+            return None
+
+    async def save_result(
+        self, result: ToolResult, save: Callable[[ToolResult], Awaitable[object]]
+    ) -> bool:
+        """Save a result; return False if the run no longer waits for results.
+
+        An output that another client saved first is kept.
+        """
+        try:
+            try:
+                await save(result)
+            except (InvalidRequest, TooLarge) as refusal:
+                await save(rejection_output(refusal))
+        except OutputConflict:
+            return True
+        except RunEnded:
+            return False
+        return True
+
+    def output_saver(
+        self, run_id: str, call: ToolCall
+    ) -> Callable[[ToolResult], Awaitable[object]]:
+        """Return a function that submits the output of this call."""
+        return lambda result: self._transport.send(
+            SubmitToolOutput(
+                run_id,
+                call.id,
+                result.output,
+                is_error=result.is_error,
+                metadata=result.metadata,
+            )
+        )
+
+    def message_saver(self, action: Action) -> Callable[[ToolResult], Awaitable[object]]:
+        """Return a function that saves the output as a message of the thread."""
+        return lambda result: self._transport.send(
+            CreateMessage(
+                action.thread_id,
+                result.output,
+                role="tool",
+                tool_call_id=action.tool_call_id,
+                run_id=action.run_id,
+                is_error=result.is_error,
+                metadata=result.metadata,
+            )
+        )
+
+    async def wait_until_settled(self, run_id: str) -> Run:
+        """Return the run once it waits for outputs or has ended."""
+        if is_settled((run := await self.get_run(run_id)).status):
+            return run
+        async with create_events(self._transport, Follow(run_id)) as events:
+            async for event in events:
+                stops = isinstance(event, RunStatus) and is_settled(event.status)
+                # The log begins with earlier turns: only the run itself has its current status.
+                if stops and is_settled((run := await self.get_run(run_id)).status):
+                    return run
+        return await self.get_run(run_id)
+
+    async def raise_for_status(self, run: Run) -> None:
+        """Raise the `RunError` of a run that has ended without completing."""
+        state = RunState(run.id)
+        state.update(run)
+        if run.status is Status.INCOMPLETE:
+            messages = paginate(self._transport, ListMessages(run.thread_id, limit=PAGE))
+            state.text = last_reply([message async for message in messages], run.id)
+        state.raise_for_status()

@@ -404,7 +404,7 @@ def test_an_id_is_enough_to_go_on(client: Any) -> object:
 def test_nothing_is_due_in_a_thread_without_a_run(client: Any) -> object:
     thread = client.create_thread()
     with pytest.raises(NotFound, match="has no run") as raised:
-        client.resume(thread.id)
+        list(client.resume(thread.id))
     return raised.value.code
 
 

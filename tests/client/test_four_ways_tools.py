@@ -27,6 +27,7 @@ from antiphon.ports import quiet
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent, ToolProgressed
+from antiphon.types.errors import InvalidRequest
 from antiphon.types.events import ActionRequired, Event, ToolOutputAdded
 from antiphon.types.messages import Blob, ToolResult, ToolSpec
 from tests.support.client.four_ways import Ways, four_ways, in_all_ways
@@ -231,3 +232,28 @@ def test_a_tool_asks_the_user_and_reads_the_metadata_of_its_run(client: Any) -> 
     assert [call.output for call in result.calls] == ["tomorrow for blue"]
     assert resumed == ["tomorrow for no"]
     return said
+
+
+@in_all_ways
+def test_a_call_of_a_tool_that_a_resuming_program_lacks_stays_pending(client: Any) -> object:
+    def get_flight_times(departure: str, arrival: str) -> str:
+        """Flight times between two airports."""
+        return "17:00"
+
+    specs = Functions([get_flight_times]).specs()
+    left = client.process(message=NewMessage(QUESTION), tools=specs)
+    list(left)
+    with pytest.raises(InvalidRequest, match="waits for get_flight_times") as raised:
+        list(client.resume(left.thread_id))
+
+    (action,) = client.list_actions(left.run_id).data
+    assert action.status == "pending"
+    assert outputs(client.resume(left.thread_id, tools=[get_flight_times])) == ["17:00"]
+    return raised.value.code
+
+
+@in_all_ways
+def test_a_consent_that_is_none_is_refused(client: Any) -> object:
+    with pytest.raises(InvalidRequest, match="That is no Consent") as raised:
+        client.converse(QUESTION, consent=lambda question: True)
+    return raised.value.code

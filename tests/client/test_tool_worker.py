@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from antiphon import AsyncClient, ToolContext, ToolSpec
-from antiphon.api.operations import NewMessage
+from antiphon.api.operations import (
+    ClaimActions,
+    Listed,
+    NewMessage,
+    Operation,
+    RenewClaim,
+    SubmitToolOutput,
+)
 from antiphon.client import tool_worker
+from antiphon.client.tool_worker import ToolWorker
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Functions
+from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import ClaimLost, TryAgain
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
 from tests.support.server.served import SETTINGS, serve
@@ -220,3 +234,124 @@ async def test_an_error_that_does_not_pass_ends_the_worker_and_gives_its_calls_b
             await served.runtime.store.revoke_key(served.keys[key])
             with pytest.raises(Exception, match="key"):
                 await working
+
+
+async def test_a_worker_that_stood_still_looks_whether_it_still_has_the_call() -> None:
+    ran: list[str] = []
+    sent: list[str] = []
+
+    def get_flight_times(departure: str, arrival: str) -> str:
+        ran.append("ran")
+        return "17:00"
+
+    now = 0.0
+
+    async def send(call: Operation[Any]) -> Any:
+        nonlocal now
+        sent.append(type(call).__name__)
+        match call:
+            case ClaimActions() if not ran and now == 0:
+                now = 60.0  # as long as the process was stopped
+                return Listed([pending_action()], has_more=False)
+            case RenewClaim():
+                raise ClaimLost("another worker has it")
+            case _:
+                return Listed([], has_more=False)
+
+    functions = Functions([get_flight_times])
+    worker = ToolWorker(
+        send,
+        functions,
+        partial(ToolProcessor, functions),
+        ClaimActions(tools=()),
+        at_once=1,
+        grace=0,
+        on_tool_event=lambda event: None,
+        clock=lambda: now,
+    )
+
+    assert await worker.run(until_idle=True) == 0
+    assert ran == []
+    assert sent == ["ClaimActions", "RenewClaim", "ClaimActions"]
+
+
+def pending_action() -> Action:
+    return Action(
+        id="act_1",
+        run_id="run_1",
+        thread_id="thread_1",
+        turn=1,
+        tool_call_id="call_1",
+        name="get_flight_times",
+        arguments={"departure": "LAX", "arrival": "JFK"},
+        created_at=1,
+        expires_at=9,
+        attempt=1,
+    )
+
+
+async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
+    ran: list[int] = []
+    saved: list[int | None] = []
+    go_on = asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
+        ran.append(ctx.attempt)
+        await go_on.wait()
+        return "17:00"
+
+    claims = iter([[pending_action()], [replace(pending_action(), attempt=2)]])
+
+    async def send(call: Operation[Any]) -> Any:
+        match call:
+            case ClaimActions():
+                await asyncio.sleep(0.01)  # as over a network
+                claimed = next(claims, None)
+                if claimed is None:  # the lease has run out meanwhile, and was claimed again
+                    go_on.set()
+                return Listed(claimed or [], has_more=False)
+            case SubmitToolOutput():
+                saved.append(call.attempt)
+                return pending_action()
+            case _:
+                raise TryAgain("no")
+
+    functions = Functions([get_flight_times])
+    worker = ToolWorker(
+        send,
+        functions,
+        partial(ToolProcessor, functions),
+        ClaimActions(tools=()),
+        at_once=2,
+        grace=0,
+        on_tool_event=lambda event: None,
+    )
+    working = asyncio.create_task(worker.run())
+    async with asyncio.timeout(60):
+        while not saved:
+            await asyncio.sleep(0)
+    working.cancel()
+    await asyncio.wait({working})
+
+    assert (ran, saved) == ([1], [2])
+
+
+async def test_the_shortest_lease_holds_while_its_tool_runs() -> None:
+    ran: list[int] = []
+
+    def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
+        ran.append(ctx.attempt)
+        threading.Event().wait(3)
+        return "17:00"
+
+    async with serve() as served, AsyncClient(served.url) as one, AsyncClient(served.url) as two:
+        run = await hand_off(one)
+        working = [
+            asyncio.create_task(each.work([get_flight_times], lease=1.0)) for each in (one, two)
+        ]
+        end = await end_of(one, run)
+        for each in working:
+            each.cancel()
+        await asyncio.wait(working)
+
+    assert (end, ran) == (Status.COMPLETED, [1])

@@ -288,3 +288,28 @@ def test_limits_that_would_be_lost_are_refused(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(UnfitType, match="pydantic cannot validate it"):
         TypedAnswer(Stay, "?", {})
+
+
+@dataclasses.dataclass
+class Unresolved:
+    x: Nope  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclasses.dataclass
+class Dividing:
+    number: int
+
+    def __post_init__(self) -> None:
+        raise ZeroDivisionError
+
+
+def test_an_annotation_that_names_nothing_is_refused() -> None:
+    with pytest.raises(UnfitType, match="Nope"):
+        TypedAnswer(Unresolved, "?", {})
+
+
+def test_a_validator_that_raises_anything_asks_for_a_correction() -> None:
+    answer: TypedAnswer[Dividing] = TypedAnswer(Dividing, "?", {})
+
+    assert not answer.accept(an_answer('{"number":1}'))
+    assert "ZeroDivisionError" in str(answer.request()[0])

@@ -673,3 +673,24 @@ async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allow
     await consent.permit("run_1", CALL, one(PUSH), asked_by=by(THEIRS))
 
     assert warned == [f"You have allowed push for {MINE}; now {THEIRS} asks."]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (True, "an asker returns a ConsentAnswer, this one returned True"),
+        (None, "this one returned None"),
+        (ConsentAnswer(allowed=True, arguments={"to": "x"}), "Expected `str | null`"),  # type: ignore[arg-type]
+        (ConsentAnswer(allowed=True, keep="forever"), "Invalid enum value 'forever'"),  # type: ignore[arg-type]
+    ],
+)
+async def test_an_answer_that_is_none_is_a_refusal(answer: Any, said: str) -> None:
+    warned: list[str] = []
+
+    decided = await Consent(asker=lambda question: answer, warn=warned.append).permit(
+        "run_1", CALL, one(PUSH)
+    )
+
+    assert isinstance(decided, Refused)
+    assert decided.result.output == "The user could not be asked."
+    assert said in warned[0]

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from antiphon.tools.functions import Functions, UnfitTool, tool
 from antiphon.tools.permissions import Rules
 from antiphon.tools.tool_events import ToolEvent, ToolProgressed
 from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Progress, ToolCall, ToolResult
 
 
@@ -307,3 +309,122 @@ async def test_a_tool_without_a_client_does_not_know_its_run() -> None:
         return (await ctx.get_run()).metadata["team"]
 
     assert "does not know its run" in (await run_call(name_team)).output
+
+
+class Words(str):
+    """Text of a class that JSON does not know."""
+
+
+def return_no_content() -> ToolResult:
+    nothing: Any = None
+    return ToolResult("x", content=nothing)
+
+
+async def cancel_oneself() -> None:
+    raise GeneratorExit
+
+
+async def fail_in_a_group() -> None:
+    raise BaseExceptionGroup("several", [SystemExit(1), ValueError("no")])
+
+
+@pytest.mark.parametrize(
+    ("function", "output"),
+    [
+        (tool(name="f")(lambda: Words("hi")), "hi"),
+        (tool(name="f")(lambda: ToolResult(Words("hi"))), "hi"),
+        (
+            tool(name="f")(lambda: ToolResult("x", content=None)),
+            "ValidationError: Expected `array`",
+        ),  # type: ignore[arg-type]
+        (tool(name="f")(lambda: ToolResult(5)), "ValidationError: Expected `str`"),  # type: ignore[arg-type]
+        (cancel_oneself, "GeneratorExit"),
+        (fail_in_a_group, "BaseExceptionGroup: several"),
+    ],
+)
+async def test_whatever_a_tool_returns_or_raises_is_a_result(
+    function: Callable[..., Any], output: str
+) -> None:
+    assert (await run_call(function)).output.startswith(output)
+
+
+async def test_a_callback_that_raises_does_not_touch_the_call() -> None:
+    def fail(event: ToolEvent) -> None:
+        raise KeyError("my callback")
+
+    processor = ToolProcessor(Functions([cancel_oneself]), on_tool_event=fail)
+    results = processor.process_tool_calls("run_1", [ToolCall("call_1", "cancel_oneself", "{}")])
+    async with aclosing(results):
+        _, result = await anext(results)
+
+    assert result.output == "GeneratorExit"
+
+
+async def test_a_value_that_json_cannot_express_is_no_reason_to_run_again() -> None:
+    ran: list[int] = []
+
+    @tool(retries=3)
+    def find() -> object:
+        ran.append(1)
+        return object()
+
+    result = await run_call(find)
+
+    assert (result.is_error, ran) == (True, [1])
+
+
+async def test_an_async_generator_that_awaits_nothing_is_closed_at_its_deadline() -> None:
+    async def spin() -> Any:
+        while True:
+            yield 1
+
+    result = await run_call(spin, seconds=0.05)
+
+    assert result.fault == "timed_out"
+
+
+@pytest.mark.parametrize("at_once", [0, -1, "x", None])
+def test_a_limit_by_which_nothing_could_run_is_refused(at_once: Any) -> None:
+    with pytest.raises(InvalidRequest, match="cannot run so many"):
+        ToolProcessor(Functions([]), at_once=at_once)
+
+
+async def ask_later(question: str, choices: Sequence[str], answer: str) -> str:
+    return answer
+
+
+@pytest.mark.parametrize(
+    "ask_user",
+    [partial(ask_later, answer="blue"), lambda question, choices: ask_later("", (), "blue")],
+)
+async def test_a_question_is_asked_by_whatever_is_async_after_all(ask_user: Any) -> None:
+    async def paint(ctx: ToolContext) -> str | None:
+        return await ctx.ask_user("Which?")
+
+    assert (await run_call(paint, ask_user=ask_user)).output == "blue"
+
+
+async def test_a_thread_of_the_tools_own_pauses_its_deadline_too() -> None:
+    def paint(ctx: ToolContext) -> str:
+        answers: list[str | None] = []
+        thread = threading.Thread(
+            target=lambda: answers.append(ctx.wait(ctx.ask_user("Which?", ["red"])))
+        )
+        thread.start()
+        thread.join()
+        return str(answers[0])
+
+    result = await run_call(paint, seconds=0.1, ask_user=answer_blue)
+
+    assert result.output == "Which? red: blue"
+
+
+async def test_nobody_is_asked_once_the_call_has_ended() -> None:
+    kept: list[ToolContext] = []
+
+    async def paint(ctx: ToolContext) -> None:
+        kept.append(ctx)
+
+    await run_call(paint, ask_user=answer_blue)
+
+    assert await kept[0].ask_user("Which?") is None

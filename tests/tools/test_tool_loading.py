@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from antiphon.settings.settings import Settings
-from antiphon.tools.functions import Functions
+from antiphon.tools import builtin
+from antiphon.tools.functions import Functions, UnfitTool
 from antiphon.tools.tool_loading import open_tools
+from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import BadSettings
 from tests.support.cli.place import Place
 from tests.support.tools.loaded import load
@@ -165,3 +168,52 @@ def test_a_question_opens_and_closes_the_toolset_that_it_uses(tmp_path: Path) ->
 
     assert asked.returncode == 0, asked.stderr
     assert "closed" in asked.stderr
+
+
+SEVERAL = """
+from antiphon import tool
+from antiphon.tools.functions import toolset
+
+
+class Catcher:
+    def __getattr__(self, name):
+        return name
+
+
+catcher = Catcher()
+
+
+@toolset
+def one(settings):
+    def first(): ...
+    return [first]
+
+
+@toolset
+def two(settings):
+    def second(): ...
+    yield [second]
+"""
+
+
+def test_all_toolsets_of_a_file_are_loaded(tmp_path: Path) -> None:
+    (tmp_path / "several.py").write_text(SEVERAL)
+    with open_tools([f"{tmp_path}/several.py"], Settings()) as tools:
+        assert [each.__name__ for each in tools] == ["first", "second"]
+
+
+def test_a_file_that_ends_the_program_is_told(tmp_path: Path) -> None:
+    (tmp_path / "ends.py").write_text("import sys\nsys.exit(9)\n")
+    with pytest.raises(BadSettings, match="cannot be loaded: SystemExit: 9"):
+        load(f"{tmp_path}/ends.py")
+
+
+@pytest.mark.parametrize("tools", [load, "shop.py", 3])
+def test_tools_come_in_a_list(tools: Any) -> None:
+    with pytest.raises(UnfitTool, match="Tools come in a list"):
+        gather_tools(tools)
+
+
+def test_a_toolset_is_no_tool() -> None:
+    with pytest.raises(UnfitTool, match="tools is a toolset, which --tools opens"):
+        gather_tools([builtin.tools])

@@ -22,6 +22,7 @@ from antiphon.api.operations import (
     Operation,
     Options,
     OwnerImport,
+    Process,
 )
 from antiphon.client.async_events import AsyncEvents, AsyncStream, create_events, raise_at_end
 from antiphon.client.async_runner import AsyncRunner, paginate
@@ -39,6 +40,7 @@ from antiphon.client.compaction import (
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
+    RunState,
     first_request,
     initial_state,
 )
@@ -64,11 +66,10 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
-from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ToolProcessor
+from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ProcessorOptions, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
 from antiphon.types.errors import (
     InvalidRequest,
-    NotFound,
     UnsupportedByProvider,
 )
 from antiphon.types.events import to_pending_action
@@ -239,7 +240,9 @@ class AsyncClient(RenamedMethods):
 
         `run_id` resumes a run that this client or another left unfinished. With `after`, the number
         of the last event that was read, all later events come first. If the run has ended
-        meanwhile, its remaining events are yielded, and it ends in the same way.
+        meanwhile, its remaining events are yielded, and it ends in the same way. A call of a tool
+        that is not among `tools` stays pending, and `InvalidRequest` is raised after the others;
+        with `raise_on_failure=False` the model reads that there is no such tool.
 
         The same call again with the same `idempotency_key`, by any program within 24 hours, goes on
         with the run that the first one began, from its first event. With other parameters it raises
@@ -265,19 +268,18 @@ class AsyncClient(RenamedMethods):
             idempotency_key=idempotency_key,
             elsewhere=frozenset(spec.name for spec in gathered.offered),
         )
-        runner = self._runner()
-        processor = runner.create_processor(
+        return self._start(
+            conversation,
+            state,
             gathered.toolbox,
+            leave_unknown=run_id is not None and raise_on_failure,
+            raise_on_failure=raise_on_failure,
             consent=consent,
             ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
             on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
         )
-        batches = runner.run_conversation(conversation, processor)
-        if raise_on_failure:
-            batches = raise_at_end(batches, state)
-        return AsyncEvents(batches, state, processor)
 
     @overload
     async def ask(
@@ -389,7 +391,7 @@ class AsyncClient(RenamedMethods):
                     on_partial(value)
         return events.result()
 
-    async def resume(
+    def resume(
         self,
         id: str,
         *,
@@ -405,31 +407,56 @@ class AsyncClient(RenamedMethods):
     ) -> AsyncEvents:
         """Do what is due in a run, or in the last run of a thread: `id` is that of either.
 
-            async for event in await client.resume(thread_id, tools=[get_flight_times]):
+            async for event in client.resume(thread_id, tools=[get_flight_times]):
                 ...
 
         A turn in progress is read, waiting tools run here, the next turn is requested, and of a run
         that has ended the remaining events are read. So the id is all that a program has to keep.
-        The parameters are those of `converse`. Raises `NotFound`, also for a thread without a run.
+        The parameters are those of `converse`. Instead of the first event, `NotFound` is raised for
+        an unknown id, and for a thread without a run.
         """
-        run_id = id
-        if id.startswith("thread_"):
-            runs = (await self.list_runs(id, limit=1)).data
-            if not runs:
-                raise NotFound(f"The thread {id} has no run, so nothing is due.")
-            run_id = runs[0].id
-        return self.converse(
-            run_id=run_id,
-            after=after,
-            tools=tools,
-            toolbox=toolbox,
+        gathered = gather_tools(tools, toolbox)
+        state = initial_state(id, after)
+        is_thread = id.startswith("thread_")
+        if is_thread:
+            state.run_id = None
+        conversation = Conversation(
+            Process(run_id=id),
+            state,
+            resumed=after is not None,
+            elsewhere=frozenset(spec.name for spec in gathered.offered),
+            thread_id=id if is_thread else None,
+        )
+        return self._start(
+            conversation,
+            state,
+            gathered.toolbox,
+            leave_unknown=raise_on_failure,
+            raise_on_failure=raise_on_failure,
             consent=consent,
             ask_user=ask_user,
+            at_once=max_tools,
+            seconds=tool_timeout,
             on_tool_event=on_tool_event,
-            max_tools=max_tools,
-            tool_timeout=tool_timeout,
-            raise_on_failure=raise_on_failure,
         )
+
+    def _start(
+        self,
+        conversation: Conversation,
+        state: RunState,
+        toolbox: Toolbox,
+        *,
+        leave_unknown: bool,
+        raise_on_failure: bool,
+        **options: Unpack[ProcessorOptions],
+    ) -> AsyncEvents:
+        """Return the events of a conversation with these tools."""
+        runner = self._runner(leave_unknown=leave_unknown)
+        processor = runner.create_processor(toolbox, **options)
+        batches = runner.run_conversation(conversation, processor)
+        if raise_on_failure:
+            batches = raise_at_end(batches, state)
+        return AsyncEvents(batches, state, processor)
 
     async def poll_and_execute_action(
         self,
@@ -686,5 +713,5 @@ class AsyncClient(RenamedMethods):
                     reader.add(event)
             return reader.summary(events.status, events.reason, events.error)
 
-    def _runner(self) -> AsyncRunner:
-        return AsyncRunner(self.transport, self._loop)
+    def _runner(self, *, leave_unknown: bool = False) -> AsyncRunner:
+        return AsyncRunner(self.transport, self._loop, leave_unknown=leave_unknown)

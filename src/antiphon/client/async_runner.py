@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
+from copy import copy
 from typing import TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
     FetchRun,
+    FindRun,
     Finished,
     ListPending,
     ReadLastReply,
@@ -68,11 +70,18 @@ async def paginate(transport: AsyncTransport, listing: Operation[Listed[T]]) -> 
 
 
 class AsyncRunner:
-    """The steps of conversations, over one transport; `loop` is that of the tools."""
+    """The steps of conversations, over one transport; `loop` is that of the tools.
 
-    def __init__(self, transport: AsyncTransport, loop: CallerLoop) -> None:
+    With `leave_unknown` a call of a tool that the run offers, and that this program does not have,
+    stays pending for a program that has it.
+    """
+
+    def __init__(
+        self, transport: AsyncTransport, loop: CallerLoop, *, leave_unknown: bool = False
+    ) -> None:
         self._transport = transport
         self._loop = loop
+        self._leave_unknown = leave_unknown
 
     def create_processor(
         self, toolbox: Toolbox, **options: Unpack[ProcessorOptions]
@@ -98,7 +107,8 @@ class AsyncRunner:
         tracer, parent = self._transport.tracer, self._transport.parent
         with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
             # Its operations and tools have this span as parent.
-            traced = AsyncRunner(self._transport.with_trace_parent(span.trace_context), self._loop)
+            traced = copy(self)
+            traced._transport = self._transport.with_trace_parent(span.trace_context)
             steps = traced._run_steps(conversation, processor)
             async with aclosing(steps):
                 async for batch in steps:
@@ -110,6 +120,8 @@ class AsyncRunner:
     ) -> AsyncBatches:
         while True:
             match conversation.next_step():
+                case FindRun(call):
+                    conversation.handle_last_run((await self._transport.send(call)).data)
                 case StreamTurn() as step:
                     try:
                         async with aclosing(self._stream_events(step, conversation)) as batches:
@@ -147,10 +159,25 @@ class AsyncRunner:
 
     async def _execute_actions(self, due: ExecuteActions, processor: ToolProcessor) -> None:
         """Run the tools; submit each output when it is ready, while the run waits for outputs."""
+        unknown: list[str] = []
         async with aclosing(self.run_tools(due, processor)) as results:
             async for call, result in results:
-                if not await self.save_result(result, self.output_saver(due.run_id, call)):
+                if result.fault == "unknown_tool" and await self._is_offered(due.run_id, call.name):
+                    unknown.append(call.name)
+                elif not await self.save_result(result, self.output_saver(due.run_id, call)):
                     return
+        if unknown:
+            raise InvalidRequest(
+                f"The run waits for {', '.join(unknown)}, which this program does not have.",
+                expected="tools with it, or its ToolSpec to wait for a worker",
+                hint="The calls are still pending.",
+            )
+
+    async def _is_offered(self, run_id: str, name: str) -> bool:
+        """Return whether an unknown tool may be another program's: the run offers it."""
+        if not self._leave_unknown:
+            return False
+        return any(spec.name == name for spec in (await self.get_run(run_id)).tools)
 
     def run_tools(
         self, due: ExecuteActions, processor: ToolProcessor

@@ -16,6 +16,7 @@ from antiphon.api.operations import (
     GetRun,
     ListActions,
     ListMessages,
+    ListRuns,
     NewMessage,
     Operation,
     Options,
@@ -32,6 +33,7 @@ from antiphon.types.errors import (
     AntiphonError,
     InvalidEventId,
     InvalidRequest,
+    NotFound,
     OutputsMissing,
     RunEnded,
 )
@@ -197,6 +199,12 @@ class RunView:
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
 
+class FindRun(msgspec.Struct, frozen=True):
+    """Find the last run of a thread."""
+
+    call: ListRuns
+
+
 class StreamTurn(msgspec.Struct, frozen=True):
     """Stream the events of this operation, up to event number `until` or to the end.
 
@@ -240,7 +248,7 @@ class Finished(msgspec.Struct, frozen=True):
     """The run has ended."""
 
 
-Step = StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
+Step = FindRun | StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
 PAGE = 100
 """Messages per request when looking for the last reply."""
 
@@ -254,7 +262,8 @@ class Conversation:
     have begun it long ago) the run's actions are listed, so that a tool with an output does not run
     again.
 
-    Calls of the tools named `elsewhere` are left to workers for tools, and waited for.
+    Calls of the tools named `elsewhere` are left to workers for tools, and waited for. With
+    `thread_id` the run is the last one of this thread.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
     the step that reads the events in between. With `resumed` this includes the first event; without
@@ -269,6 +278,7 @@ class Conversation:
         resumed: bool = False,
         idempotency_key: str | None = None,
         elsewhere: frozenset[str] = frozenset(),
+        thread_id: str | None = None,
     ) -> None:
         self._state = state
         self._elsewhere = elsewhere
@@ -276,10 +286,19 @@ class Conversation:
         self._newest: int | None = None
         self._unread = 0
         self._next_step: Step = StreamTurn(opening, key=idempotency_key)
+        if thread_id is not None:
+            self._next_step = FindRun(ListRuns(thread_id, limit=1))
 
     def next_step(self) -> Step:
         """Return the next step."""
         return self._next_step
+
+    def handle_last_run(self, runs: Sequence[Run]) -> None:
+        """Resume the last run of the thread. Raises `NotFound` if there is none."""
+        if not runs:
+            raise NotFound("The thread has no run, so nothing is due.")
+        self._state.run_id = runs[0].id
+        self._next_step = StreamTurn(Process(run_id=runs[0].id))
 
     def has_read_enough(self, step: StreamTurn, batch: Sequence[Numbered]) -> bool:
         """Return whether the step has read what it is for, with this batch."""

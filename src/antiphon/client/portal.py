@@ -293,7 +293,12 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
     with runner:  # closing it cancels the remaining tasks
         loop.set_task_factory(keep)
         ready.set_result(loop)
-        loop.run_forever()
+        stopped = False
+        while not stopped:
+            # A task that raises one of these has kept it for its caller; the loop goes on.
+            with suppress(KeyboardInterrupt, SystemExit):
+                loop.run_forever()
+                stopped = True
 
 
 @asynccontextmanager

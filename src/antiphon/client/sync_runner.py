@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
+from copy import copy
 from typing import TypeVar, Unpack
 
 from msgspec.structs import replace
@@ -26,6 +27,7 @@ from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
     FetchRun,
+    FindRun,
     Finished,
     ListPending,
     ReadLastReply,
@@ -69,11 +71,16 @@ def paginate(transport: Transport, listing: Operation[Listed[T]]) -> Iterator[T]
 
 
 class Runner:
-    """The steps of conversations, over one transport; `loop` is that of the tools."""
+    """The steps of conversations, over one transport; `loop` is that of the tools.
 
-    def __init__(self, transport: Transport, loop: Portal) -> None:
+    With `leave_unknown` a call of a tool that the run offers, and that this program does not have,
+    stays pending for a program that has it.
+    """
+
+    def __init__(self, transport: Transport, loop: Portal, *, leave_unknown: bool = False) -> None:
         self._transport = transport
         self._loop = loop
+        self._leave_unknown = leave_unknown
 
     def create_processor(
         self, toolbox: Toolbox, **options: Unpack[ProcessorOptions]
@@ -97,7 +104,8 @@ class Runner:
         tracer, parent = self._transport.tracer, self._transport.parent
         with open_span(tracer, "invoke_agent", "client", parent=parent) as span:
             # Its operations and tools have this span as parent.
-            traced = Runner(self._transport.with_trace_parent(span.trace_context), self._loop)
+            traced = copy(self)
+            traced._transport = self._transport.with_trace_parent(span.trace_context)
             steps = traced._run_steps(conversation, processor)
             with closing(steps):
                 yield from steps
@@ -106,6 +114,8 @@ class Runner:
     def _run_steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.next_step():
+                case FindRun(call):
+                    conversation.handle_last_run(self._transport.send(call).data)
                 case StreamTurn() as step:
                     try:
                         with closing(self._stream_events(step, conversation)) as batches:
@@ -141,10 +151,25 @@ class Runner:
 
     def _execute_actions(self, due: ExecuteActions, processor: ToolProcessor) -> None:
         """Run the tools; submit each output when it is ready, while the run waits for outputs."""
+        unknown: list[str] = []
         with closing(self.run_tools(due, processor)) as results:
             for call, result in results:
-                if not self.save_result(result, self.output_saver(due.run_id, call)):
+                if result.fault == "unknown_tool" and self._is_offered(due.run_id, call.name):
+                    unknown.append(call.name)
+                elif not self.save_result(result, self.output_saver(due.run_id, call)):
                     return
+        if unknown:
+            raise InvalidRequest(
+                f"The run waits for {', '.join(unknown)}, which this program does not have.",
+                expected="tools with it, or its ToolSpec to wait for a worker",
+                hint="The calls are still pending.",
+            )
+
+    def _is_offered(self, run_id: str, name: str) -> bool:
+        """Return whether an unknown tool may be another program's: the run offers it."""
+        if not self._leave_unknown:
+            return False
+        return any(spec.name == name for spec in self.get_run(run_id).tools)
 
     def run_tools(
         self, due: ExecuteActions, processor: ToolProcessor

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 from typing import Any, Protocol
@@ -96,8 +97,10 @@ class ToolWorker:
         at_once: int,
         grace: float,
         on_tool_event: OnToolEvent,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.answered = 0
+        self._clock = clock
         self._grace = grace
         self._send = send
         self._toolbox = toolbox
@@ -106,6 +109,7 @@ class ToolWorker:
         self._at_once = at_once
         self._on_tool_event = on_tool_event
         self._running: set[asyncio.Task[None]] = set()
+        self._held: dict[str, _HeldClaim] = {}
 
     async def run(self, *, until_idle: bool = False) -> int:
         """Claim and run calls until cancelled; return how many outputs were saved.
@@ -117,9 +121,18 @@ class ToolWorker:
         """
         try:
             while True:
+                asked = self._clock()
                 claimed = await self._claim(0.0 if until_idle else WAIT_SECONDS)
+                # A process that stood still meanwhile may have got a claim that has run out.
+                is_late = self._clock() - asked > self._wanted.lease
                 for action in claimed:
-                    self._running.add(asyncio.create_task(self._run_call(action)))
+                    if (held := self._held.get(action.id)) is not None:
+                        held.adopt(action)  # its lease ran out while the server was away
+                        continue
+                    claim = _HeldClaim(action, self._send, self._wanted.lease)
+                    self._held[action.id] = claim
+                    call = self._run_call(claim, is_late=is_late)
+                    self._running.add(asyncio.create_task(call))
                 if until_idle and not claimed and not self._running:
                     return self.answered
                 await self._wait_for_room(until_idle=until_idle)
@@ -162,9 +175,19 @@ class ToolWorker:
         for task in done:
             task.result()
 
-    async def _run_call(self, action: Action) -> None:
+    async def _run_call(self, claim: _HeldClaim, *, is_late: bool) -> None:
+        """Run one call, which may have run out already if it is late; forget it at the end."""
+        try:
+            if not is_late or await claim.is_still_held():
+                await self._run_claimed(claim)
+            else:
+                log.warning("the claim of %s was lost before its tool ran", claim.action.id)
+        finally:
+            del self._held[claim.action.id]
+
+    async def _run_claimed(self, claim: _HeldClaim) -> None:
         """Run one call under its claim, and submit its output; give it back if cancelled."""
-        claim = _HeldClaim(action, self._send, self._wanted.lease)
+        action = claim.action
         keeping = asyncio.create_task(claim.keep())
         executing = asyncio.create_task(self._execute(action, claim))
         try:
@@ -176,7 +199,7 @@ class ToolWorker:
             result = executing.result()
             if result.fault == "unknown_tool":  # the tool has gone since the claim
                 await claim.release()
-            elif await self._submit(action, result):
+            elif await self._submit(claim, result):
                 self.answered += 1
         except BaseException:
             executing.cancel()
@@ -205,17 +228,21 @@ class ToolWorker:
             _, result = await anext(results)
         return result
 
-    async def _submit(self, action: Action, result: ToolResult) -> bool:
+    async def _submit(self, claim: _HeldClaim, result: ToolResult) -> bool:
         """Submit the output; return False if it is no longer wanted."""
-        try:
+        while True:
+            action = claim.action
             try:
-                await self._send_until_answered(_submission(action, result))
-            except (InvalidRequest, TooLarge) as refusal:
-                await self._send_until_answered(_submission(action, rejection_output(refusal)))
-        except (ClaimLost, OutputConflict, RunEnded, NotFound) as lost:
-            log.warning("the output of %s is dropped: %s", action.id, lost.message)
-            return False
-        return True
+                try:
+                    await self._send_until_answered(_submission(action, result))
+                except (InvalidRequest, TooLarge) as refusal:
+                    await self._send_until_answered(_submission(action, rejection_output(refusal)))
+            except (ClaimLost, OutputConflict, RunEnded, NotFound) as lost:
+                if claim.action.attempt != action.attempt:
+                    continue  # claimed again meanwhile, by this worker
+                log.warning("the output of %s is dropped: %s", action.id, lost.message)
+                return False
+            return True
 
     async def _send_until_answered(self, call: Operation[Any]) -> Any:
         """Send the operation, again and again while the server cannot be reached."""
@@ -244,11 +271,15 @@ class _HeldClaim:
     """The claim of one action, renewed three times in its lease and when there is progress."""
 
     def __init__(self, action: Action, send: Send, lease: float) -> None:
-        self._action = action
+        self.action = action
         self._send = send
         self._lease = lease
         self._progress: NewProgress | None = None
         self._reported = asyncio.Event()
+
+    def adopt(self, action: Action) -> None:
+        """Hold the call under the new claim of the same worker; its tool runs on."""
+        self.action = action
 
     def report(self, progress: NewProgress) -> None:
         """Save this progress soon; a later one replaces it."""
@@ -263,16 +294,26 @@ class _HeldClaim:
                     await self._reported.wait()
             self._reported.clear()
             progress, self._progress = self._progress, None
+            attempt = self.action.attempt
             try:
                 await self._renew(progress)
             except (ClaimLost, NotFound):
-                return
+                if self.action.attempt == attempt:
+                    return
             except TryAgain as error:
-                log.warning("the claim of %s is not renewed: %s", self._action.id, error.message)
-            await asyncio.sleep(PROGRESS_SECONDS)
+                log.warning("the claim of %s is not renewed: %s", self.action.id, error.message)
+            await asyncio.sleep(min(PROGRESS_SECONDS, self._lease / 6))
+
+    async def is_still_held(self) -> bool:
+        """Renew the claim; return False if it is lost, or the server cannot be asked."""
+        try:
+            await self._renew(None)
+        except (ClaimLost, NotFound, RunEnded, TryAgain):
+            return False
+        return True
 
     async def _renew(self, progress: NewProgress | None) -> None:
-        action = self._action
+        action = self.action
         try:
             await self._send(RenewClaim(action.id, action.attempt, self._lease, progress))
         except InvalidRequest:
@@ -284,4 +325,4 @@ class _HeldClaim:
         """Give the call back, if that is possible in a short time; else its lease runs out."""
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
-                await self._send(ReleaseClaim(self._action.id, self._action.attempt))
+                await self._send(ReleaseClaim(self.action.id, self.action.attempt))

@@ -65,12 +65,12 @@ class TypedAnswer(Generic[T]):
         try:
             adapted = adapt_type(kind)
             schema = type_schema(adapted)
-        except TypeError as error:
+        except Exception as error:  # annotations and pydantic raise errors of many classes
             raise UnfitType(
                 f"A model cannot answer with {_name(kind)}, which JSON cannot express.",
                 expected="a dataclass, TypedDict, pydantic model,"
                 " msgspec Struct, Enum, Literal, list, dict, str, int, float or bool",
-                hint=f"{error}." if isinstance(error, pydantic_types.UnknownType) else "",
+                hint=f"{type(error).__name__}: {error}",
             ) from error
         self.value: T
         self._kind = adapted
@@ -126,8 +126,8 @@ class TypedAnswer(Generic[T]):
         """
         try:
             self.value = self._parse(result.text)
-        except ValueError as error:
-            reason = clean(str(error))
+        except Exception as error:  # noqa: BLE001 - validators are others' code
+            reason = clean(str(error) or type(error).__name__)
         else:
             return True
         if self._corrections == CORRECTIONS:

@@ -159,11 +159,12 @@ def validate_owner(owner: str) -> str:
 
 def validate_idempotency_key(key: str) -> str:
     """Return a key that a request may bear, as the header requires it. Raises `InvalidRequest`."""
-    if not _IDEMPOTENCY_KEY.fullmatch(key):
+    given = cast("object", key)
+    if not isinstance(given, str) or not _IDEMPOTENCY_KEY.fullmatch(given):
         raise InvalidRequest(
             "The idempotency key cannot be used.",
             expected="1 to 255 printable ASCII characters without spaces",
-            received=f"{len(key)} characters",
+            received=ascii(given)[:100],
             where="idempotency_key",
         )
     return key

@@ -9,6 +9,7 @@ tool.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Literal, Protocol
@@ -39,6 +40,8 @@ from antiphon.types.runs import Approval
 
 Tools = Callable[[], Sequence[Tool]]
 """Returns the tools that are available now."""
+
+log = logging.getLogger(__name__)
 
 
 class GrantStore(Protocol):
@@ -234,9 +237,10 @@ class Consent:
         if self._ask is None:
             return None
         try:
-            return await self._ask(question)
+            return _check_answer(await self._ask(question))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to what shows the question
             self._warn(f"{question.call.name} could not be asked about: {error!r}")
+            log.warning("%s could not be asked about: %r", question.call.name, error)
             return None
 
     def _question(
@@ -319,6 +323,13 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
 
 def _same(now: ToolIdentity, known: ToolIdentity | None) -> bool:
     return known is not None and known.fingerprint == now.fingerprint
+
+
+def _check_answer(answer: object) -> ConsentAnswer:
+    """Return the answer. Raises `TypeError` and `ValidationError`: askers are others' code."""
+    if not isinstance(answer, ConsentAnswer):
+        raise TypeError(f"an asker returns a ConsentAnswer, this one returned {answer!r:.100}")
+    return msgspec.convert(msgspec.structs.asdict(answer), ConsentAnswer)
 
 
 def _apply_answer(

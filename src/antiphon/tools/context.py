@@ -18,7 +18,12 @@ from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, NamedTuple, TypeVar
 
-from antiphon.tools.deadlines import ThreadSafeProgress, pause_deadline, seconds_left
+from antiphon.tools.deadlines import (
+    ThreadSafeProgress,
+    current_deadlines,
+    pause_deadline,
+    seconds_left,
+)
 from antiphon.tools.questions import AskUser, on_the_loop
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Progress, ToolCall
@@ -74,6 +79,7 @@ class ToolContext:
         self.run_id, self.thread_id, self.attempt = self._origin[:3]
         self._progress = progress
         self._seconds_left = seconds_left()
+        self._deadlines = current_deadlines()
 
     @property
     def cancelled(self) -> bool:
@@ -90,11 +96,11 @@ class ToolContext:
 
     def report(self, done: float, total: float | None = None, message: str = "") -> None:
         """Report progress, which is shown to the person and prolongs the deadline."""
-        self._progress(Progress(done, total, message))
+        self._progress(Progress(done, total, str(message)))
 
     def pause_deadline(self) -> AbstractContextManager[None]:
         """Return a block without a deadline, for instance while a person is asked."""
-        return pause_deadline()
+        return pause_deadline(self._deadlines)
 
     @property
     def can_ask_user(self) -> bool:
@@ -105,11 +111,12 @@ class ToolContext:
         """Ask the user a question, and return the answer; the deadline pauses meanwhile.
 
         The user may answer something else than one of the `choices`. Returns None if there is no
-        answer, or nobody to ask. A sync tool calls `ctx.wait(ctx.ask_user(...))`.
+        answer, nobody to ask, or nobody who waits for the result of the call. A sync tool calls
+        `ctx.wait(ctx.ask_user(...))`.
         """
-        if self._origin.ask_user is None:
+        if self._origin.ask_user is None or self.cancelled:
             return None
-        with pause_deadline():
+        with self.pause_deadline():
             return await on_the_loop(self._origin.ask_user)(question, tuple(choices))
 
     async def get_run(self) -> Run:

@@ -13,7 +13,7 @@ import math
 import threading
 import time
 import warnings
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
 from types import TracebackType
@@ -26,6 +26,9 @@ LONGEST = 5
 """Factor by which progress can extend the deadline of a call."""
 END_SECONDS = 2.0
 """Time for cancelled work to end; after that it is left behind."""
+
+TOOL_ERRORS = (Exception, SystemExit, GeneratorExit, BaseExceptionGroup)
+"""What a tool may raise that is meant for its own call, and not to end the program."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,14 +120,22 @@ class DeadlineGroup:
 
 
 @contextmanager
-def pause_deadline() -> Generator[None]:
-    """Pause the deadlines of the current tool call in this block, while a person is asked."""
-    clocks = _current_deadlines.get()
+def pause_deadline(deadlines: Sequence[CallDeadline] | None = None) -> Generator[None]:
+    """Pause the deadlines of a tool call in this block, while a person is asked.
+
+    They are those of the current call, if none are given.
+    """
+    clocks = _current_deadlines.get() if deadlines is None else deadlines
     _pause_all(clocks)
     try:
         yield
     finally:
         _resume_all(clocks)
+
+
+def current_deadlines() -> tuple[CallDeadline, ...]:
+    """Return the deadlines of the current call, for code that runs on other threads."""
+    return _current_deadlines.get()
 
 
 def seconds_left() -> Callable[[], float]:
@@ -276,7 +287,7 @@ class ThreadSafeProgress:
 
         Raises `CancelledError` once the block has ended.
         """
-        if threading.get_ident() == self._thread:
+        if asyncio._get_running_loop() is self._loop:
             coroutine.close()
             raise RuntimeError("An async tool awaits this itself; wait() is for sync tools.")
 

@@ -27,7 +27,12 @@ import msgspec
 
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings.settings import Settings
-from antiphon.tools.deadlines import ThreadSafeProgress, is_task_cancelled, run_in_daemon_thread
+from antiphon.tools.deadlines import (
+    TOOL_ERRORS,
+    ThreadSafeProgress,
+    is_task_cancelled,
+    run_in_daemon_thread,
+)
 from antiphon.tools.pydantic_types import dump_model
 from antiphon.tools.schemas import (
     InvalidArguments,
@@ -272,15 +277,17 @@ async def _run(
     attempt = 1
     while True:
         try:
-            return _result(await _evaluate(function, arguments, report))
+            value = await _evaluate(function, arguments, report)
         except asyncio.CancelledError as error:
             if is_task_cancelled():
                 raise
             return _failure(error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to the tool's code
+        except TOOL_ERRORS as error:
             if attempt > mark.retries or not isinstance(error, mark.retry_on):
                 return _failure(error)
             report(Progress(attempt, mark.retries + 1, f"{type(error).__name__}, trying again"))
+        else:
+            return _result(value)
         await asyncio.sleep(pause)
         pause = min(pause * 2, LAST_PAUSE)
         attempt += 1
@@ -315,6 +322,7 @@ async def _exhaust_async(generator: AsyncGenerator[Any], report: ThreadSafeProgr
     async with aclosing(generator) as items:
         async for item in items:
             last = _report_or_keep(item, last, report)
+            await asyncio.sleep(0)  # one that awaits nothing would never be cancelled
     return last
 
 
@@ -343,9 +351,12 @@ def _result(value: Any) -> ToolResult:
         case ToolResult():
             return value
         case str():
-            return ToolResult(value)
+            return ToolResult(str.__str__(value))  # of a subclass only the text
         case _:
-            return ToolResult(msgspec.json.encode(value, enc_hook=dump_model).decode())
+            try:
+                return ToolResult(msgspec.json.encode(value, enc_hook=dump_model).decode())
+            except Exception as error:  # noqa: BLE001 - the value's own code may run
+                return _failure(error)
 
 
 def _failure(error: BaseException) -> ToolResult:

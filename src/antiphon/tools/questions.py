@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Literal, ParamSpec, TypeVar, cast
+from typing import Any, Literal, ParamSpec, TypeVar, cast
 
 import msgspec
 
@@ -152,7 +151,14 @@ def on_the_loop(function: Callable[P, Awaitable[T]] | Callable[P, T]) -> Callabl
     called = function if inspect.isroutine(function) else type(function).__call__
     if inspect.iscoroutinefunction(called):
         return cast("Callable[P, Awaitable[T]]", function)
-    return partial(run_in_daemon_thread, cast("Callable[P, T]", function))
+
+    async def call(*given: P.args, **named: P.kwargs) -> T:
+        value: Any = await run_in_daemon_thread(cast("Callable[P, T]", function), *given, **named)
+        if inspect.isawaitable(value):  # it was async after all, such as a lambda that calls one
+            value = await value
+        return cast("T", value)
+
+    return call
 
 
 def request_digest(run_id: str, call: ToolCall, now: ToolIdentity) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import os
 import sys
 from collections.abc import Generator, Iterable
@@ -38,7 +39,7 @@ def _load(spec: str, settings: Settings, stack: ExitStack) -> list[Function]:
         offered = _find_tools(module, spec, settings, stack)
     except BadSettings:
         raise
-    except Exception as error:  # a wall to the user's code, which may raise anything
+    except (Exception, SystemExit) as error:  # a wall to the user's code
         raise BadSettings(
             f"--tools {spec} cannot be loaded: {type(error).__name__}: {error}",
             expected="module, module:function, file.py or file.py:function",
@@ -68,14 +69,23 @@ def _find_tools(
     module: ModuleType, spec: str, settings: Settings, stack: ExitStack
 ) -> list[Function]:
     """Return the module's tools, each function once."""
-    values = list(vars(module).values())
-    for value in values:
-        if hasattr(value, TOOLSET_MARK):
-            made = cast("Toolset", value)(settings)
-            if isinstance(made, AbstractContextManager):
-                return list(stack.enter_context(_name_failure(made, spec)))
-            return list(made)
-    return list({id(value): value for value in values if hasattr(value, TOOL_MARK)}.values())
+    values = {id(value): value for value in vars(module).values()}.values()
+    toolsets = [cast("Toolset", value) for value in values if _is_marked(value, TOOLSET_MARK)]
+    if not toolsets:
+        return [value for value in values if _is_marked(value, TOOL_MARK)]
+    found: list[Function] = []
+    for toolset in toolsets:
+        made = toolset(settings)
+        if isinstance(made, AbstractContextManager):
+            found += stack.enter_context(_name_failure(made, spec))
+        else:
+            found += made
+    return found
+
+
+def _is_marked(value: object, mark: str) -> bool:
+    """Return whether it is marked; an object that makes up attributes is not."""
+    return inspect.getattr_static(value, mark, None) is not None
 
 
 @contextmanager

@@ -7,10 +7,12 @@ Every outcome is a result.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TypedDict
+from typing import TypedDict, cast
 
+import msgspec
 from msgspec.structs import replace
 
 from antiphon.deprecated import renamed_argument
@@ -21,19 +23,22 @@ from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
 from antiphon.tools.context import LoadRun, name_run
-from antiphon.tools.deadlines import CallDeadline, is_task_cancelled, run_within
+from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.questions import AskedBy, AskUser, ModelServer
 from antiphon.tools.tool_events import (
     OnToolEvent,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
+    ToolEvent,
     ToolProgressed,
     ignore_event,
 )
 from antiphon.tools.tool_manager import StartingToolbox
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import MAX_FILES, Blob, Progress, Tool, ToolCall, ToolResult
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 4
 SECONDS = 120.0
@@ -89,10 +94,20 @@ class Gate:
 
     async def _call_safely(self, call: ToolCall, tell: ProgressCallback) -> ToolResult:
         try:
-            result = await self._toolbox.call(call, tell)
+            result = _check_result(await self._toolbox.call(call, tell))
             return replace(result, output=sanitize.sanitize_text(result.output))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to other people's toolboxes
+        except TOOL_ERRORS as error:
             return _failure(error)
+
+
+def _check_result(result: object) -> ToolResult:
+    """Return the result. Raises `TypeError` and `ValidationError`: toolboxes are others' code."""
+    if not isinstance(result, ToolResult):
+        raise TypeError(f"a tool's result is a ToolResult, this one is {type(result).__name__}")
+    fields = {name: getattr(result, name) for name in ToolResult.__struct_fields__}
+    if isinstance(fields["output"], str):
+        fields["output"] = str.__str__(fields["output"])  # of a subclass only the text
+    return msgspec.convert(fields, ToolResult)
 
 
 def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
@@ -186,11 +201,23 @@ class ToolProcessor:
         self._asked_by = asked_by
         self._servers: dict[str, ModelServer] = {}
         self._looking_up = asyncio.Lock()
+        if type(at_once) is not int or at_once < 1:
+            raise InvalidRequest(
+                "Tools cannot run so many at once.",
+                expected="max_tools of 1 or more",
+                received=repr(at_once)[:100],
+            )
+        if not isinstance(cast("object", consent), Consent | None):
+            raise InvalidRequest(
+                "That is no Consent.",
+                expected="Consent(asker=...), or None",
+                received=repr(consent)[:100],
+            )
         self._consent = consent or Consent()
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
-        self._on_tool_event = renamed_argument("watch", watch, "on_tool_event", on_tool_event)
+        self._report_event = renamed_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
         self._began: dict[str, float] = {}
@@ -238,6 +265,13 @@ class ToolProcessor:
         with suppress(RuntimeError):  # its loop has ended, and the call with it
             working.get_loop().call_soon_threadsafe(working.cancel)
         return True
+
+    def _on_tool_event(self, event: ToolEvent) -> None:
+        """Report an event; an error of the callback does not touch the call."""
+        try:
+            self._report_event(event)
+        except Exception:  # a wall to the program's own code
+            log.exception("on_tool_event raised at %s", type(event).__name__)
 
     async def _run_single_call(
         self, run_id: str, call: ToolCall, trace: str | None

@@ -6,7 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from antiphon.ports import ProgressCallback, Toolbox, quiet
-from antiphon.tools.functions import Function, Functions, UnfitTool, find_marked_methods
+from antiphon.tools.functions import (
+    TOOLSET_MARK,
+    Function,
+    Functions,
+    UnfitTool,
+    find_marked_methods,
+)
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.types.messages import Tool, ToolCall, ToolResult, ToolSpec
 
@@ -31,7 +37,19 @@ def gather_tools(tools: Iterable[ToolSource], toolbox: Toolbox | None = None) ->
     functions: list[Function] = []
     toolboxes: list[Toolbox] = []
     offered: list[ToolSpec] = []
+    if isinstance(tools, str) or not hasattr(tools, "__iter__"):
+        raise UnfitTool(
+            "Tools come in a list.",
+            expected="tools=[function, ...]",
+            received=repr(tools)[:200],
+        )
     for source in tools:
+        if hasattr(source, TOOLSET_MARK):
+            raise UnfitTool(
+                f"{getattr(source, '__name__', 'This')} is a toolset, which --tools opens.",
+                expected="the tools that it returns",
+                received=repr(source)[:200],
+            )
         if isinstance(source, ToolSpec):
             offered.append(source)
         elif isinstance(source, _Toolbox):

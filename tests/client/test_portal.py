@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
@@ -177,3 +177,16 @@ def test_a_coroutine_that_is_run_to_its_end_raises_its_error() -> None:
             portal.run_to_end(fail())
     finally:
         portal.close()
+
+
+def test_a_task_that_ends_the_program_does_not_end_the_portal(portal: Portal) -> None:
+    async def leave() -> None:
+        sys.exit(4)
+
+    async def survive() -> str:
+        with suppress(SystemExit):
+            await asyncio.ensure_future(leave())
+        return "here"
+
+    assert portal.run(survive()) == "here"
+    assert portal.run(survive()) == "here"

@@ -7,7 +7,7 @@ import ssl
 import time
 import uuid
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -322,7 +322,10 @@ def connection_error(error: httpx2.TransportError) -> AntiphonError:
             reason = connection_reason(root)
         case _:
             reason = str(error) or type(error).__name__
-    lost = ConnectionLost(f"The server does not answer: {reason}", hint="Is it running?")
+    place = ""
+    with suppress(RuntimeError):  # an error without its request
+        place = f" at {origin(str(error.request.url))}"
+    lost = ConnectionLost(f"The server{place} does not answer: {reason}", hint="Is it running?")
     lost.__cause__ = error
     return lost
 

@@ -86,7 +86,11 @@ class AccessControl:
 
     async def _authenticate(self, token: str | None) -> Caller:
         if token is None:
-            raise Unauthorized("This server asks for a key.", expected="Authorization: Bearer KEY")
+            raise Unauthorized(
+                "This server asks for a key.",
+                expected="Authorization: Bearer KEY",
+                hint="For our programs and SDKs set ANTIPHON_API_KEY.",
+            )
         if SHAPE.fullmatch(token):
             key, kept_digest = await self._find_key(token[:PREFIX_LENGTH])
             if self._secret is None:

@@ -279,7 +279,8 @@ async def test_an_assistant_is_edited_copied_and_deleted(chat: Chat) -> None:
 
 
 async def act(chat: Chat, assistant: str, action: str) -> None:
-    await chat.page.get_by_role("button", name=f"Actions for “{assistant}”").click()
+    # By key: a pointer would miss a button that moves, for instance below a note that appears.
+    await chat.page.get_by_role("button", name=f"Actions for “{assistant}”").press("Enter")
     await chat.page.get_by_role("menuitem", name=action).click()
 
 

@@ -147,3 +147,17 @@ async def test_a_file_is_read_in_pieces_by_sync_transports_too():
             remote = await asyncio.to_thread(read, client)
 
     assert embedded == remote == b"old pond" * 100_000
+
+
+def test_a_client_of_this_process_belongs_to_one_event_loop() -> None:
+    client = AsyncClient(settings=SETTINGS)
+    first, second = asyncio.new_event_loop(), asyncio.new_event_loop()
+    try:
+        first.run_until_complete(client.create_thread())
+        for use in (client.create_thread, client.close):
+            with pytest.raises(errors.InvalidRequest, match="another event loop"):
+                second.run_until_complete(use())
+    finally:
+        first.run_until_complete(client.close())
+        first.close()
+        second.close()

@@ -219,19 +219,31 @@ class _OwnRuntime:
         self._closing = asyncio.Event()
 
     async def runtime(self) -> Runtime:
-        """Return the runtime; open it if it is not open yet. Raises `InvalidRequest` if closed."""
+        """Return the runtime; open it if it is not open yet.
+
+        Raises `InvalidRequest` if it is closed, or was opened on another event loop.
+        """
         if self._closing.is_set():
             raise closed_error()
+        self._check_loop()
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()
             self._holding = asyncio.create_task(self._run(self._opened))
         return await asyncio.shield(self._opened)
 
     async def close(self) -> None:
-        """Close the runtime, if it was opened."""
+        """Close the runtime, if it was opened. Raises `InvalidRequest` on another event loop."""
+        self._check_loop()
         self._closing.set()
         if self._holding is not None:
             await self._holding
+
+    def _check_loop(self) -> None:
+        if self._opened is not None and self._opened.get_loop() is not asyncio.get_running_loop():
+            raise InvalidRequest(
+                "This client was used on another event loop.",
+                expected="an AsyncClient for each event loop, closed where it was opened",
+            )
 
     async def _run(self, opened: asyncio.Future[Runtime]) -> None:
         """Open and close the runtime in one task, whichever tasks use it meanwhile."""

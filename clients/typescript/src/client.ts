@@ -134,7 +134,10 @@ export class Client extends Operations {
     return this.#converse(text, null, null, options);
   }
 
-  /** Goes on with a run, wherever it stands; with `after`, all later events come first. */
+  /**
+   * Goes on with a run, wherever it stands; with `after`, all later events come first. A call of a
+   * tool that is not among `tools` stays pending, and an error is thrown after the others.
+   */
   resume(run_id: string, options: Omit<ConverseOptions, keyof RunFields> & { after?: number } = {}): AsyncGenerator<Numbered, Result, undefined> {
     return this.#converse(null, run_id, options.after ?? null, options);
   }
@@ -179,10 +182,15 @@ export class Client extends Operations {
           case "list_pending":
             conversation.handleActions(await this.#listPending(step.run_id, until));
             break;
-          case "execute":
-            await this.#execute(step, conversation, own, { maxTools, toolTimeout, approve, signal: until });
+          case "execute": {
+            // Of a run that another program began, calls of its tools are left to it.
+            const foreign = runId === null ? [] : await this.#findForeign(step, own, until);
+            const actions = step.actions.filter(({ name }) => !foreign.includes(name));
+            await this.#execute({ ...step, actions }, conversation, own, { maxTools, toolTimeout, approve, signal: until });
+            if (foreign.length > 0) throw new AntiphonError("invalid_request", `The run waits for ${foreign.join(", ")}, which this program does not have. The calls are still pending.`);
             conversation.finishOutputs();
             break;
+          }
           case "fetch_run":
             conversation.handleRun(await this.getRun(step.run_id, { signal: until }));
             break;
@@ -216,6 +224,14 @@ export class Client extends Operations {
   }
 
   /** Runs the calls, a few at once; submits each output as soon as it is there. */
+  /** Names of tools that the run offers, and that this program does not have. */
+  async #findForeign(step: Step & { step: "execute" }, tools: ReadonlyMap<string, Tool<never>>, signal: AbortSignal): Promise<string[]> {
+    const unknown = step.actions.filter(({ kind, name }) => kind !== "approval" && !tools.has(name)).map(({ name }) => name);
+    if (unknown.length === 0) return [];
+    const run = await this.getRun(step.run_id, { signal });
+    return unknown.filter((name) => (run.tools ?? []).some((spec) => spec.name === name));
+  }
+
   async #execute(
     step: Step & { step: "execute" },
     conversation: Conversation,

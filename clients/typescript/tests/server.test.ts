@@ -134,6 +134,18 @@ test("a conversation that was left is resumed, and its tool runs once", async ()
   assert.equal((await client.getRun(runId)).status, "completed");
 });
 
+test("a program without the tool leaves its call to one that has it", async () => {
+  const events = client.converse(QUESTION, { tools: [getFlightTimes as Tool<never>] });
+  let runId = "";
+  for await (const { event } of events) {
+    if (event.type === "run.status") runId = event.run_id;
+    if (event.type === "action.required") break;
+  }
+  await assert.rejects(collect(client.resume(runId)), /waits for get_flight_times/);
+  const resumed = await collect(client.resume(runId, { tools: [getFlightTimes as Tool<never>] }));
+  assert(resumed.some(({ event }) => event.type === "run.status" && event.status === "completed"));
+});
+
 test("the same question under one key is one run", async () => {
   const idempotencyKey = crypto.randomUUID();
   const first = await client.ask("Hello", { idempotencyKey });

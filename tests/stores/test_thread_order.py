@@ -264,3 +264,13 @@ async def test_pages_repeat_no_family_and_skip_none_that_stayed(
                     await store.delete(Thread, "ann", name)
         stayed = [one for one in before if family[one] not in changed]
         assert [one for one in seen if family[one] not in changed] == stayed
+
+
+async def test_the_latest_branch_decides_whether_its_family_is_pinned(store: Store) -> None:
+    await add(store, "a", 10, pinned=True)
+    await add(store, "b", 20, "a")
+    await add(store, "c", 30)
+    await add(store, "d", 40, "c", pinned=True)
+
+    assert await latest(store, pinned=True) == ["d"]
+    assert await latest(store, pinned=False) == ["b"]

@@ -490,11 +490,11 @@ class MemoryStore(MemoryAdministration):
             for stored in self._threads.values()
             if not query or self._thread_matches(phrases, stored)
         ]
-        if (pinned := where.get("pinned")) is not None:
-            found = [each for each in found if each[1].pinned == pinned]
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)
+        if (pinned := where.get("pinned")) is not None:
+            ids = {each for each in ids if self._threads[each].thread.pinned == pinned}
         if isinstance(family, str):
             record_owner = self._threads[family].owner if family in self._threads else owner
             wanted = self._families.of(family) if owner in (None, record_owner) else family

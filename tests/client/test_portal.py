@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import gc
+import os
 import resource
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from contextlib import closing, suppress
 import pytest
 
 from antiphon.client.portal import Portal
+from antiphon.types.errors import InvalidRequest
 
 
 @pytest.fixture
@@ -79,7 +81,7 @@ def test_waiting_for_oneself_is_refused(portal: Portal):
     async def ask() -> int:
         return portal.run(later(1))
 
-    with pytest.raises(RuntimeError, match="use AsyncClient"):
+    with pytest.raises(InvalidRequest, match="from its own event loop"):
         portal.run(ask())
 
 
@@ -190,3 +192,17 @@ def test_a_task_that_ends_the_program_does_not_end_the_portal(portal: Portal) ->
 
     assert portal.run(survive()) == "here"
     assert portal.run(survive()) == "here"
+
+
+def test_a_portal_that_was_used_before_a_fork_says_so(portal: Portal) -> None:
+    portal.run(later(1))
+    pid = os.fork()
+    if pid == 0:
+        try:
+            portal.run(later(2))
+        except InvalidRequest as error:
+            os._exit(0 if "before the fork" in error.message else 2)
+        os._exit(1)
+    _, status = os.waitpid(pid, 0)
+
+    assert os.waitstatus_to_exitcode(status) == 0

@@ -27,6 +27,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from antiphon.tools.deadlines import run_in_daemon_thread
+from antiphon.types.errors import InvalidRequest
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -162,9 +163,14 @@ class Portal:
                 weakref.finalize(self, self._running.stop).atexit = False
             running = self._running
         if running.process != os.getpid():
-            raise RuntimeError("This client was used before the fork; make one in this process.")
+            raise InvalidRequest(
+                "This client was used before the fork.", expected="a client of this process"
+            )
         if running.thread is threading.current_thread():
-            raise RuntimeError("A sync client was called from its own loop; use AsyncClient there.")
+            raise InvalidRequest(
+                "A sync client was called from its own event loop.",
+                expected="AsyncClient in async code",
+            )
         return running.loop
 
 

@@ -208,7 +208,7 @@ AmendProject = Callable[[Project], Project | None]
 
 
 FilterValue = str | bool | int | Sequence[str] | Mapping[str, str] | None
-"""What a list of records is asked for in one field; None for everything."""
+"""Value of one filter of a list of records; None matches everything."""
 
 
 class MessageMatch(NamedTuple):

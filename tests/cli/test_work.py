@@ -157,7 +157,8 @@ def test_the_call_of_a_killed_worker_is_run_by_another_as_a_second_attempt(
     [
         (("--no-mcp",), "a worker needs tools"),
         ((*WORK[1:], "--metadata", "red"), "wanted KEY=VALUE, got 'red'"),
-        ((*WORK[1:], "--lease", "long"), "wanted seconds from 0 to 3600"),
+        ((*WORK[1:], "--lease", "long"), "wanted seconds from 1 to 3600"),
+        ((*WORK[1:], "--lease", "0"), "wanted seconds from 1 to 3600"),
         (("--tools", "nothing.py", "--no-mcp"), "cannot be loaded"),
     ],
 )

@@ -45,7 +45,7 @@ from antiphon.cli.answers import (
 )
 from antiphon.cli.console import StreamOutput, TextOutput, note, read_piped
 from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
-from antiphon.cli.flags import CLIENT, RUNTIME, run_interruptibly
+from antiphon.cli.flags import CLIENT, RUNTIME, TOOLS, run_interruptibly
 from antiphon.cli.question import (
     AskRequest,
     answer_arguments,
@@ -161,14 +161,7 @@ def note_missing_servers(required: Sequence[str], servers: AsyncMcpServerPool | 
 FLAGS = (
     *RUNTIME,
     *CLIENT,
-    "config",
-    "tool_timeout",
-    "max_parallel_tools",
-    "allow",
-    "ask",
-    "deny",
-    "allowed_paths",
-    "private_hosts",
+    *TOOLS,
     "theme",
     "color",
     "ascii",
@@ -177,7 +170,7 @@ FLAGS = (
 )
 CANCEL_SECONDS = 5.0
 OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
-"""What the extra `terminal` brings of that which sets text."""
+"""Modules of the extra `terminal` that set text."""
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:

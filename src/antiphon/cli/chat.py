@@ -13,7 +13,7 @@ from argparse import ArgumentParser, Namespace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME
+from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME, TOOLS
 from antiphon.cli.question import ASK_ONLY_FLAGS, answer_arguments, read_request, tool_arguments
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.trust import FolderFile
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
 FLAGS = (
     *RUNTIME,
     *CLIENT,
-    "config",
-    "tool_timeout",
-    "max_parallel_tools",
-    "allow",
-    "ask",
-    "deny",
-    "allowed_paths",
-    "private_hosts",
+    *TOOLS,
     *LOOKS,
 )
 

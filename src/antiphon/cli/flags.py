@@ -53,6 +53,18 @@ RUNTIME = (
 CLIENT = ("server", "api_key")
 """The settings of a client that may be told to use a server instead."""
 
+TOOLS = (
+    "config",
+    "tool_timeout",
+    "max_parallel_tools",
+    "allow",
+    "ask",
+    "deny",
+    "allowed_paths",
+    "private_hosts",
+)
+"""The settings of tools that run in this process, and of their consent."""
+
 WEB = (
     "login",
     "allowed_hosts",

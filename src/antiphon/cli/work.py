@@ -22,10 +22,11 @@ import asyncio
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Sequence
 from contextlib import nullcontext
+from functools import partial
 
 from antiphon.cli.ask import RefusalNotes, make_consent, run_servers, wait_for_servers
 from antiphon.cli.console import note
-from antiphon.cli.flags import CLIENT, RUNTIME, run_interruptibly
+from antiphon.cli.flags import CLIENT, RUNTIME, TOOLS, run_interruptibly
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.tool_worker import LEASE_SECONDS, worker_name
 from antiphon.settings.loading import LoadedSettings
@@ -38,14 +39,7 @@ from antiphon.types.errors import InvalidRequest
 FLAGS = (
     *RUNTIME,
     *CLIENT,
-    "config",
-    "tool_timeout",
-    "max_parallel_tools",
-    "allow",
-    "ask",
-    "deny",
-    "allowed_paths",
-    "private_hosts",
+    *TOOLS,
 )
 GRACE_SECONDS = 10.0
 
@@ -77,14 +71,14 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--lease",
-        type=_seconds,
+        type=partial(_parse_seconds, 1),
         default=LEASE_SECONDS,
         metavar="SECONDS",
         help="after a worker's death its calls are free again so late (default: 30)",
     )
     parser.add_argument(
         "--grace",
-        type=_seconds,
+        type=partial(_parse_seconds, 0),
         default=GRACE_SECONDS,
         metavar="SECONDS",
         help="time that running tools have at the end (default: 10)",
@@ -174,11 +168,11 @@ def _pair(text: str) -> tuple[str, str]:
     return key, value
 
 
-def _seconds(text: str) -> float:
+def _parse_seconds(least: int, text: str) -> float:
     try:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= 3_600:
-        raise ArgumentTypeError(f"wanted seconds from 0 to 3600, got {text!r}")
+    if not least <= seconds <= 3_600:
+        raise ArgumentTypeError(f"wanted seconds from {least} to 3600, got {text!r}")
     return seconds

@@ -176,7 +176,7 @@ class ToolWorker:
             task.result()
 
     async def _run_call(self, claim: _HeldClaim, *, is_late: bool) -> None:
-        """Run one call, which may have run out already if it is late; forget it at the end."""
+        """Run one call if its claim is still held; a late claim may have run out already."""
         try:
             if not is_late or await claim.is_still_held():
                 await self._run_claimed(claim)

@@ -243,6 +243,14 @@ async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.
     return await done
 
 
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs on this thread, None if none does."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
 def is_task_cancelled() -> bool:
     """Return whether this task was cancelled, rather than something that it awaited."""
     task = asyncio.current_task()
@@ -287,7 +295,7 @@ class ThreadSafeProgress:
 
         Raises `CancelledError` once the block has ended.
         """
-        if asyncio._get_running_loop() is self._loop:
+        if _running_loop() is self._loop:
             coroutine.close()
             raise RuntimeError("An async tool awaits this itself; wait() is for sync tools.")
 

@@ -297,23 +297,15 @@ async def _evaluate(
     function: Function, arguments: dict[str, Any], report: ThreadSafeProgress
 ) -> Any:
     """Return the function's value: on the loop if it is async, else in a thread."""
-    inner = _unwrap(function)
+    inner: Function = getattr(function, "func", function)  # that of a `partial`
     if inspect.isasyncgenfunction(inner):
         return await _exhaust_async(function(**arguments), report)
     if inspect.iscoroutinefunction(inner):
         return await function(**arguments)
     value: Any = await run_in_daemon_thread(_exhaust, function, arguments, report)
-    return await value if _is_awaitable(value) else value
-
-
-def _unwrap(function: Function) -> Function:
-    """Return the function in a `partial`: it says whether the call is async."""
-    inner: Function = getattr(function, "func", function)
-    return inner
-
-
-def _is_awaitable(value: Any) -> bool:
-    return inspect.isawaitable(value)
+    if inspect.isawaitable(value):
+        value = await value
+    return value
 
 
 async def _exhaust_async(generator: AsyncGenerator[Any], report: ThreadSafeProgress) -> Any:

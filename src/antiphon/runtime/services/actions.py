@@ -123,19 +123,15 @@ class ActionService:
         self, action: Action, call: operations.ClaimActions, owner: str
     ) -> Action | None:
         """Claim one action; None if another worker was faster, or the run has gone on."""
-        read_set = ReadSet(
-            owner=owner,
-            run_id=action.run_id,
-            tool_call_id=action.tool_call_id,
-            what="claim_action",
-        )
 
         def decide(records: Snapshot) -> ChangeSet | None:
             lease_ms = round(call.lease * 1000)
             return claims.claim_action(records, action.tool_call_id, call.worker, lease_ms)
 
         with suppress(NotFound):
-            won: Action | None = await self._changes.commit_and_notify(read_set, decide)
+            won: Action | None = await self._changes.commit_and_notify(
+                _claim_reads(action, owner), decide
+            )
             return won
         return None
 
@@ -161,13 +157,17 @@ class ActionService:
         self, action_id: str, owner: str, change: Callable[..., ChangeSet]
     ) -> Action:
         action = await self._store.get(Action, owner, action_id)
-        read_set = ReadSet(
-            owner=owner,
-            run_id=action.run_id,
-            tool_call_id=action.tool_call_id,
-            what="claim_action",
-        )
         changed: Action = await self._changes.commit_and_notify(
-            read_set, lambda records: change(records, action.tool_call_id)
+            _claim_reads(action, owner), lambda records: change(records, action.tool_call_id)
         )
         return changed
+
+
+def _claim_reads(action: Action, owner: str) -> ReadSet:
+    """Return what a change of this action's claim reads."""
+    return ReadSet(
+        owner=owner,
+        run_id=action.run_id,
+        tool_call_id=action.tool_call_id,
+        what="claim_action",
+    )

@@ -58,6 +58,7 @@ from antiphon.settings.settings import TABLE, Settings
 from antiphon.types import errors
 from antiphon.types.accounts import (
     AuditEntry,
+    Caller,
     Key,
     Limits,
     OwnerTotals,
@@ -147,6 +148,7 @@ RECORDS: tuple[type[Any], ...] = (
     UsageRow,
     BackendServer,
     ProviderKey,
+    Caller,
     OwnerTotals,
     OwnerImport,
     Erasure,

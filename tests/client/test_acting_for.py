@@ -54,6 +54,7 @@ async def test_another_owners_things_are_unknown(base: AsyncClient):
         with pytest.raises(errors.NotFound):
             await ask()
 
+    assert [(await client.get_caller()).owner for client in (ann, ben)] == ["ann", "person_ben"]
     assert [thread.id for thread in (await ann.list_threads()).data] == [run.thread_id]
     assert (await ben.list_threads()).data == (await base.list_threads()).data == []
     assert await ann.download_file(file.id) == b"secret"
@@ -149,7 +150,8 @@ async def test_a_line_over_an_open_runtime_leaves_it_open():
 async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[str, str]]):
     url, keys = locked
     async with AsyncClient(url, api_key=keys["ann"]) as ann:
-        await ann.list_threads()
+        caller = await ann.get_caller()
+        assert (caller.owner, caller.key_id is not None) == ("ann", True)
         with pytest.raises(errors.Forbidden):
             await ann.on_behalf_of("ben").list_threads()
         with pytest.raises(errors.Forbidden):

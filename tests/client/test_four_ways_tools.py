@@ -206,7 +206,7 @@ def test_the_calls_of_a_handler_are_asked_about_too_where_the_rules_say_so(clien
 
 
 @in_all_ways
-def test_a_tool_asks_the_user_and_reads_the_metadata_of_its_run(client: Any) -> object:
+def test_a_tool_asks_the_user_and_reads_its_owner_and_its_run(client: Any) -> object:
     asked: list[str] = []
 
     def answer(question: str, choices: Sequence[str]) -> str | None:
@@ -216,7 +216,8 @@ def test_a_tool_asks_the_user_and_reads_the_metadata_of_its_run(client: Any) -> 
     def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
         """Flight times between two airports."""
         day = ctx.wait(ctx.ask_user("Which day?", ["today", "tomorrow"]))
-        return f"{day} for {ctx.wait(ctx.get_run()).metadata['team']}"
+        owner = ctx.wait(ctx.get_owner())
+        return f"{day} for {ctx.wait(ctx.get_run()).metadata['team']} of {owner}"
 
     given: dict[str, Any] = {"tools": [get_flight_times], "ask_user": answer}
     events = client.converse(QUESTION, **given, metadata={"team": "red"})
@@ -228,9 +229,10 @@ def test_a_tool_asks_the_user_and_reads_the_metadata_of_its_run(client: Any) -> 
     resumed = outputs(client.resume(waiting.run_id, **given))
 
     assert asked == ["Which day?"] * 3
-    assert said == ["tomorrow for red"]
-    assert [call.output for call in result.calls] == ["tomorrow for blue"]
-    assert resumed == ["tomorrow for no"]
+    owner = client.get_caller().owner
+    assert said == [f"tomorrow for red of {owner}"]
+    assert [call.output for call in result.calls] == [f"tomorrow for blue of {owner}"]
+    assert resumed == [f"tomorrow for no of {owner}"]
     return said
 
 

@@ -304,11 +304,15 @@ async def test_an_async_tool_is_told_not_to_wait_in_the_way_of_a_sync_one() -> N
     )
 
 
-async def test_a_tool_without_a_client_does_not_know_its_run() -> None:
+async def test_a_tool_without_a_client_knows_neither_its_run_nor_its_owner() -> None:
     async def name_team(ctx: ToolContext) -> str:
         return (await ctx.get_run()).metadata["team"]
 
+    async def name_owner(ctx: ToolContext) -> str:
+        return await ctx.get_owner()
+
     assert "does not know its run" in (await run_call(name_team)).output
+    assert "does not know its run" in (await run_call(name_owner)).output
 
 
 class Words(str):

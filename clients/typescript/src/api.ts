@@ -109,6 +109,12 @@ export interface BackendServer {
   transport: string;
 }
 
+/** The caller of the API: the owner of its data, and its key, which is None without keys. */
+export interface Caller {
+  key_id: string | null;
+  owner: string;
+}
+
 /**
  * Deadlines in seconds: for the first chunk, between chunks, and for a whole turn.
  *
@@ -1229,6 +1235,11 @@ export abstract class Operations {
   /** List the MCP servers that the backend runs, with their state. */
   listServers(options?: RequestOptions): Promise<BackendServerPage> {
     return this.send<BackendServerPage>({ method: "GET", path: `/v1/servers`, fields: {}, creates: false }, options);
+  }
+
+  /** Get the caller: whose data it reads and writes, and with which key. */
+  getCaller(options?: RequestOptions): Promise<Caller> {
+    return this.send<Caller>({ method: "GET", path: `/v1/caller`, fields: {}, creates: false }, options);
   }
 
   /**

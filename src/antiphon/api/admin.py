@@ -15,6 +15,7 @@ from msgspec import Meta
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.accounts import (
     AuditEntry,
+    Caller,
     Count,
     Key,
     Limits,
@@ -375,6 +376,13 @@ class _HidesKey(RedactedRepr, frozen=True):
     secrets: ClassVar[tuple[str, ...]] = ("key",)
 
 
+class GetCaller(Operation[Caller], frozen=True):
+    """Get the caller: whose data it reads and writes, and with which key."""
+
+    route: ClassVar[str] = "GET /v1/caller"
+    answer: ClassVar[Any] = Caller
+
+
 class SetProviderKey(_HidesKey, Operation[ProviderKey], frozen=True):
     """Set the caller's own key for a provider, which only the caller's runs use.
 
@@ -508,6 +516,7 @@ class EraseOwner(Operation[Erasure], frozen=True):
 
 
 OWNER_OPERATIONS: tuple[type[Operation[Any]], ...] = (
+    GetCaller,
     SetProviderKey,
     ListProviderKeys,
     DeleteProviderKey,

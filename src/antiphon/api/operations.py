@@ -30,6 +30,7 @@ from antiphon.api.admin import DeleteProviderKey as DeleteProviderKey
 from antiphon.api.admin import EraseOwner as EraseOwner
 from antiphon.api.admin import Erasure as Erasure
 from antiphon.api.admin import ExportOwner as ExportOwner
+from antiphon.api.admin import GetCaller as GetCaller
 from antiphon.api.admin import GetPerson as GetPerson
 from antiphon.api.admin import GetProject as GetProject
 from antiphon.api.admin import GetUsage as GetUsage

@@ -182,6 +182,7 @@ class AsyncClient(RenamedMethods):
     get_file = async_method(operations.GetFile)
     delete_file = async_method(operations.DeleteFile)
     list_models = async_method(operations.ListModels)
+    get_caller = async_method(operations.GetCaller)
 
     create_person = async_method(operations.CreatePerson)
     list_people = async_method(operations.ListPeople)

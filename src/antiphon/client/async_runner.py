@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
+    GetCaller,
     GetRun,
     Listed,
     ListMessages,
@@ -41,6 +42,7 @@ from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop
 from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
+from antiphon.tools.context import RunLookup
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.types.errors import (
@@ -92,13 +94,18 @@ class AsyncRunner:
             keep=self._loop.callback(self._upload_output),
             tracer=self._transport.tracer,
             asked_by=self._loop.callback(self._find_model_server),
-            load_run=self._loop.callback(self.get_run),
+            lookup=RunLookup(
+                self._loop.callback(self.get_run), self._loop.callback(self._get_owner)
+            ),
             **options,
         )
 
     async def get_run(self, run_id: str) -> Run:
         """Return the run as it is now."""
         return await self._transport.send(GetRun(run_id))
+
+    async def _get_owner(self) -> str:
+        return (await self._transport.send(GetCaller())).owner
 
     async def run_conversation(
         self, conversation: Conversation, processor: ToolProcessor

@@ -183,6 +183,7 @@ class Client(RenamedMethods):
     get_file = sync_method(operations.GetFile)
     delete_file = sync_method(operations.DeleteFile)
     list_models = sync_method(operations.ListModels)
+    get_caller = sync_method(operations.GetCaller)
 
     create_person = sync_method(operations.CreatePerson)
     list_people = sync_method(operations.ListPeople)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
+    GetCaller,
     GetRun,
     Listed,
     ListMessages,
@@ -43,6 +44,7 @@ from antiphon.client.sync_events import create_events
 from antiphon.client.sync_transport import Batches, Transport
 from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
+from antiphon.tools.context import RunLookup
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.types.errors import (
@@ -91,13 +93,18 @@ class Runner:
             keep=self._loop.callback(self._upload_output),
             tracer=self._transport.tracer,
             asked_by=self._loop.callback(self._find_model_server),
-            load_run=self._loop.callback(self.get_run),
+            lookup=RunLookup(
+                self._loop.callback(self.get_run), self._loop.callback(self._get_owner)
+            ),
             **options,
         )
 
     def get_run(self, run_id: str) -> Run:
         """Return the run as it is now."""
         return self._transport.send(GetRun(run_id))
+
+    def _get_owner(self) -> str:
+        return self._transport.send(GetCaller()).owner
 
     def run_conversation(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         """Carry out the steps of a conversation in a span of its own; yield its events."""

@@ -30,8 +30,13 @@ from antiphon.types.messages import Progress, ToolCall
 from antiphon.types.runs import Run
 
 T = TypeVar("T")
-LoadRun = Callable[[str], Awaitable[Run]]
-"""Returns a run by its id."""
+
+
+class RunLookup(NamedTuple):
+    """Finds records of the run that a tool works for."""
+
+    get_run: Callable[[str], Awaitable[Run]]
+    get_owner: Callable[[], Awaitable[str]]
 
 
 class _Origin(NamedTuple):
@@ -39,7 +44,7 @@ class _Origin(NamedTuple):
     thread_id: str = ""
     attempt: int = 1
     ask_user: AskUser | None = None
-    load_run: LoadRun | None = None
+    lookup: RunLookup | None = None
 
 
 _UNKNOWN = _Origin()
@@ -52,13 +57,13 @@ def name_run(
     thread_id: str | None,
     attempt: int = 1,
     ask_user: AskUser | None = None,
-    load_run: LoadRun | None = None,
+    lookup: RunLookup | None = None,
 ) -> Generator[None]:
     """Name the run of all tools that are called in this block, and which attempt it is.
 
-    `ask_user` asks the user for these tools, `load_run` loads their run.
+    `ask_user` asks the user for these tools, `lookup` finds their run and its owner.
     """
-    before = _current_origin.set(_Origin(run_id, thread_id or "", attempt, ask_user, load_run))
+    before = _current_origin.set(_Origin(run_id, thread_id or "", attempt, ask_user, lookup))
     try:
         yield
     finally:
@@ -125,9 +130,22 @@ class ToolContext:
         A sync tool calls `ctx.wait(ctx.get_run())`. Raises `InvalidRequest` if the program that
         runs the tool has no client, and the errors of `client.get_run`.
         """
-        if self._origin.load_run is None:
+        return await self._lookup.get_run(self.run_id)
+
+    async def get_owner(self) -> str:
+        """Return the owner of the run: the account, project or name that the client's key is for.
+
+        It is `local` on a server without keys. A sync tool calls `ctx.wait(ctx.get_owner())`.
+        Raises `InvalidRequest` if the program that runs the tool has no client, and the errors of
+        `client.get_caller`.
+        """
+        return await self._lookup.get_owner()
+
+    @property
+    def _lookup(self) -> RunLookup:
+        if self._origin.lookup is None:
             raise InvalidRequest("The program that runs this tool does not know its run.")
-        return await self._origin.load_run(self.run_id)
+        return self._origin.lookup
 
     def wait(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return the result of a coroutine of this context, in a sync tool.

@@ -22,7 +22,7 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
-from antiphon.tools.context import LoadRun, name_run
+from antiphon.tools.context import RunLookup, name_run
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.questions import AskedBy, AskUser, ModelServer
 from antiphon.tools.tool_events import (
@@ -176,7 +176,7 @@ class ToolProcessor:
     Outputs longer than `most` characters are truncated for the model. `keep` receives the tool's
     files, and the whole of a long output. `on_tool_event` receives events; `watch` is its
     deprecated name. `asked_by` returns the model server of a run, to which consent is bound.
-    `ask_user` and `load_run` serve the `ToolContext` of the tools.
+    `ask_user` and `lookup` serve the `ToolContext` of the tools.
     """
 
     def __init__(
@@ -192,12 +192,12 @@ class ToolProcessor:
         tracer: Tracer = NO_TRACES,
         asked_by: AskedBy | None = None,
         ask_user: AskUser | None = None,
-        load_run: LoadRun | None = None,
+        lookup: RunLookup | None = None,
         watch: OnToolEvent | None = None,
     ) -> None:
         self._toolbox = toolbox
         self._ask_user = ask_user
-        self._load_run = load_run
+        self._lookup = lookup
         self._asked_by = asked_by
         self._servers: dict[str, ModelServer] = {}
         self._looking_up = asyncio.Lock()
@@ -238,7 +238,7 @@ class ToolProcessor:
         Tools learn the run, its thread and the `attempt` from their `ToolContext`.
         """
         # Each task keeps the context of its creation.
-        with name_run(run_id, thread_id, attempt, self._ask_user, self._load_run):
+        with name_run(run_id, thread_id, attempt, self._ask_user, self._lookup):
             tasks = [
                 *(
                     asyncio.create_task(self._run_single_call(run_id, call, trace))

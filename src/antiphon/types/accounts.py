@@ -167,6 +167,13 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, owner=owner, actor=actor, administering=administering)
 
 
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """The caller of the API: the owner of its data, and its key, which is None without keys."""
+
+    owner: str
+    key_id: str | None = None
+
+
 AuditAction = Literal[
     "key.created",
     "key.changed",

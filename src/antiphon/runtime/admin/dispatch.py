@@ -26,7 +26,7 @@ from antiphon.runtime.admin.keys import KeyService
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.responses import to_listed
 from antiphon.types import errors
-from antiphon.types.accounts import AuditEntry, Key, Person, Principal, Project, day
+from antiphon.types.accounts import AuditEntry, Caller, Key, Person, Principal, Project, day
 from antiphon.types.ids import Mint
 from antiphon.types.runs import DAY
 
@@ -76,6 +76,7 @@ class AdminDispatcher:
             operations.ListLiveRuns: self._list_live_runs,
             operations.GetUsage: self._get_usage,
             operations.ListServers: self._list_servers,
+            operations.GetCaller: self._get_caller,
             **owners.handlers,
         }
 
@@ -146,6 +147,9 @@ class AdminDispatcher:
         self, _call: operations.ListServers, _: Principal
     ) -> Listed[BackendServer]:
         return Listed(tuple(self._servers()), has_more=False)
+
+    async def _get_caller(self, _call: operations.GetCaller, by: Principal) -> Caller:
+        return Caller(owner=by.owner, key_id=by.key_id)
 
 
 def _page(everything: Sequence[T], limit: int, after: str | None) -> Listed[T]:

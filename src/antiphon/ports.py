@@ -423,7 +423,7 @@ class RunStore(Protocol):
         not found). `metadata` has these pairs, and perhaps others (Thread, Message, Run; of an
         Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
         `name` is one of these names (Action). `created_after` and `created_before` are times in ms.
-        `pinned` (Thread).
+        `pinned` and `temporary` (Thread).
         `claimable_at` selects actions that a worker may claim at that time (Action).
 
         Threads only: `order` of `activity` lists the last changed first; `after` is then the cursor
@@ -482,8 +482,11 @@ class RunStore(Protocol):
         """Return at most `size` bytes of an upload from `start` on. Raises `NotFound`."""
         ...
 
-    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
-        """Delete an assistant, a file, or a thread with everything in it. Raises `NotFound`."""
+    async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
+        """Delete an assistant, a file, or a thread with everything in it. Raises `NotFound`.
+
+        An `owner` of None deletes that of any owner.
+        """
         ...
 
     async def now(self) -> int:

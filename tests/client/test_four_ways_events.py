@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon import TextDelta, TurnEnded, errors
-from antiphon.api.operations import NewMessage, NewToolOutput, PastMessage
+from antiphon.api.operations import NewMessage, NewToolOutput, PastCall, PastMessage
 from antiphon.types.events import ActionRequired, RunStatus
 from antiphon.types.messages import File, ToolSpec
 from antiphon.types.runs import Status
@@ -123,6 +123,95 @@ def test_a_page_wakes_when_another_thread_cancels(ways: Ways) -> None:
     cancelling.join()
 
     assert page.data
+
+
+CALLED = (
+    PastMessage("Where is Ann?"),
+    PastMessage(
+        role="assistant",
+        reasoning="I look it up.",
+        tool_calls=(PastCall("call_0", "find", '{"name": "Ann"}'), PastCall("call_1", "find")),
+    ),
+    PastMessage("nobody", role="tool", tool_call_id="call_1", is_error=True),
+    PastMessage("in the garden", role="tool", tool_call_id="call_0"),
+)
+
+
+@in_all_ways
+def test_a_run_answers_a_history_that_ends_with_tool_outputs(client: Any) -> object:
+    turn = client.process(history=CALLED)
+    list(turn)
+    run = client.get_run(turn.run_id)
+    listed = client.list_messages(run.thread_id).data
+    more = client.process(
+        history=(PastMessage("Hm."),), message=NewMessage("And Ben?"), thread_id=run.thread_id
+    )
+    list(more)
+
+    assert (run.status, run.messages_before) == (Status.COMPLETED, 0)
+    assert client.get_thread(run.thread_id).title == "Where is Ann?"
+    assert [call.id for call in listed[1].tool_calls] == ["call_0", "call_1"]
+    assert listed[1].reasoning == "I look it up."
+    assert [(each.role, each.tool_call_id, each.is_error) for each in listed[2:4]] == [
+        ("tool", "call_1", True),
+        ("tool", "call_0", False),
+    ]
+    assert listed[4].role == "assistant"
+    asked = [each.text for each in client.list_messages(run.thread_id).data[5:7]]
+    assert asked == ["Hm.", "And Ben?"]
+    assert client.get_run(more.run_id).messages_before == 5
+    return [message.text for message in listed]
+
+
+MISMATCHED: dict[str, tuple[PastMessage, ...]] = {
+    "$.history[1].tool_calls[0]": CALLED[:3],
+    "$.history[1].tool_calls[1]": (*CALLED[:2], CALLED[3], PastMessage("Well?")),
+    "$.history[4].tool_call_id": (*CALLED, CALLED[3]),
+    "$.history[0].tool_call_id": (PastMessage("x", role="tool"),),
+    "$.history[0]": (PastMessage("x", tool_calls=CALLED[1].tool_calls),),
+    "$.history[1]": (PastMessage("y"), PastMessage("x", tool_call_id="call_0")),
+    "$.history[0].tool_calls[1].id": (
+        PastMessage(role="assistant", tool_calls=(PastCall("a", "find"), PastCall("a", "find"))),
+    ),
+    "$.history[0].tool_calls[0].arguments": (
+        PastMessage(role="assistant", tool_calls=(PastCall("a", "find", "[]"),)),
+    ),
+}
+
+
+@in_all_ways
+def test_a_history_whose_calls_and_outputs_do_not_match_is_refused(client: Any) -> object:
+    for where, history in MISMATCHED.items():
+        with pytest.raises(errors.InvalidRequest) as refused:
+            list(client.process(history=history))
+
+        assert refused.value.details["where"] == where
+    with pytest.raises(errors.InvalidRequest):
+        client.create_thread(messages=CALLED[:2])
+    return None
+
+
+@in_all_ways
+def test_a_temporary_thread_is_in_no_list_and_no_search(client: Any) -> object:
+    made = client.create_thread(title="a heron", temporary=True)
+    turn = client.process(message=NewMessage("A heron, please"), temporary=True)
+    list(turn)
+    run = client.get_run(turn.run_id)
+    kept = client.create_thread(title="another heron")
+
+    listed = [thread.id for thread in client.list_threads(limit=100).data]
+    temporary = [thread.id for thread in client.list_threads(limit=100, temporary=True).data]
+    found = {hit.thread_id for hit in client.search("heron").data}
+
+    assert made.temporary
+    assert client.get_thread(run.thread_id).temporary
+    assert kept.id in listed
+    assert not {made.id, run.thread_id} & {*listed, *found}
+    assert {made.id, run.thread_id} <= set(temporary)
+    assert kept.id not in temporary
+    with pytest.raises(errors.InvalidRequest):
+        list(client.process(message=NewMessage("x"), thread_id=kept.id, temporary=True))
+    return run.status
 
 
 @in_all_ways

@@ -557,6 +557,8 @@ EVERYTHING = Sampling(
     reasoning_effort="low",
     response_format={"type": "json_object"},
     logit_bias={"50256": -100},
+    presence_penalty=0.5,
+    frequency_penalty=0.5,
 )
 
 

@@ -45,6 +45,8 @@ ASKED: dict[str, tuple[Sampling, str, Any]] = {
     ),
     "response_format.json_schema": (Sampling(response_format=SCHEMA), "response_format", SCHEMA),
     "logit_bias": (Sampling(logit_bias={"50256": -100}), "logit_bias", {"50256": -100}),
+    "presence_penalty": (Sampling(presence_penalty=0.5), "presence_penalty", 0.5),
+    "frequency_penalty": (Sampling(frequency_penalty=-1), "frequency_penalty", -1),
 }
 NAMED = {
     "max_output_tokens": {"max_tokens", "max_completion_tokens"},

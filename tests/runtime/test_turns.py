@@ -327,6 +327,35 @@ async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None
         assert len(await h.messages(find_started(told).thread_id)) == 2
 
 
+@pytest.mark.parametrize("script", ["say Hi.", 'call look {"q":"x"}'])
+async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(script: str) -> None:
+    settings = Settings(temporary_retention=60)
+    async with house(script, "say Kept.", settings=settings) as h:
+        events = await h.ask(tools=TOOLS, temporary=True)
+        kept = find_started(await h.ask()).thread_id
+        run_id, thread_id = find_started(events).run_id, find_started(events).thread_id
+        h.now += 60_000
+        young = find_started(await h.ask(temporary=True)).thread_id
+        h.now += 1
+        sweeper = h.new_worker("second")
+        sweeper.start()
+        while [each for each in await list_temporary(h) if each == thread_id]:
+            await asyncio.sleep(0)
+        await sweeper.stop(0)
+
+        assert await list_temporary(h) == [young]
+        assert await h.messages(kept)
+        with pytest.raises(errors.NotFound):
+            await h.run(run_id)
+        (row,) = await h.store.usage("1970-01-01", 9)
+        assert row.runs == 3
+
+
+async def list_temporary(h: House) -> list[str]:
+    listed = await h.dispatcher.dispatch(operations.ListThreads(temporary=True), BY)
+    return [thread.id for thread in listed.value.data]
+
+
 async def test_the_same_process_call_under_one_key_is_one_run() -> None:
     async with house("say Hi.", "say Twice!") as h:
         call = operations.Process(message=operations.NewMessage("Hello?"))

@@ -46,6 +46,7 @@ def folder(tmp_path: Path) -> Folder:
 VALUES = {
     "base_url": "http://127.0.0.1:1/v1",
     "event_retention": "3600",
+    "temporary_retention": "3600",
     "log_format": "json",
     "log_level": "error",
     "server": "http://127.0.0.1:1",

@@ -1496,6 +1496,28 @@ async def test_a_deleted_thread_takes_everything_with_it(store: Store) -> None:
     assert len(await whole_log(store, "run_2")) == 2
 
 
+async def test_the_runtime_deletes_without_naming_the_owner(store: Store) -> None:
+    await add_thread(store, 1)
+
+    await store.delete(Thread, None, "thread_1")
+
+    with pytest.raises(errors.NotFound):
+        await store.delete(Thread, None, "thread_1")
+
+
+async def test_the_log_of_a_deleted_thread_is_gone_and_others_stay(store: Store) -> None:
+    for number in (1, 2):
+        await add_claimed(store, number)
+    before = await store.read_events("run_2", 0)
+
+    await store.delete(Thread, "ann", "thread_1")
+
+    assert store.cached_events("run_1", 0) is None
+    assert (await store.read_events("run_2", 0)).lines == before.lines
+    with pytest.raises(errors.NotFound):
+        await store.read_events("run_1", 0)
+
+
 async def test_only_the_owner_can_delete(store: Store) -> None:
     await add_thread(store)
     await store.put("ann", Assistant(id="asst_1", created_at=1, updated_at=1))

@@ -114,6 +114,15 @@ async def test_pinned_threads_are_found_and_no_title_can_say_so(store: Store) ->
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
 
 
+async def test_temporary_threads_are_found_and_no_title_can_say_so(store: Store) -> None:
+    await add_thread(store, 1, temporary=True)
+    await add_thread(store, 2, title='"temporary":true', metadata={"temporary": "true"})
+
+    assert await page_through(store, Thread, 9, temporary=True) == ["thread_1"]
+    assert await page_through(store, Thread, 9, temporary=False) == ["thread_2"]
+    assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
 async def test_messages_of_all_threads_are_listed_as_they_came(store: Store) -> None:
     for number in (1, 2):
         await add_thread(store, number)

@@ -198,6 +198,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP INDEX threads_of_parent",
             "DROP INDEX pending_actions",
             "DROP INDEX pinned_threads",
+            "DROP INDEX temporary_threads",
             "ALTER TABLE threads DROP COLUMN parent_id",
             "DELETE FROM migrations WHERE number >= 3",
         ):

@@ -444,11 +444,28 @@ export interface OwnerTotals {
   threads: number;
 }
 
-/** A message of a conversation that took place elsewhere. */
+/** A tool call of a reply that was given elsewhere; `arguments` is a JSON object as text. */
+export interface PastCall {
+  arguments: string;
+  id: string;
+  name: string;
+}
+
+/**
+ * A message of a conversation that took place elsewhere.
+ *
+ * A reply may have `reasoning` and `tool_calls`. The messages after it must be the outputs of
+ * these calls, one for each: of the role `tool`, with `tool_call_id`. Ids of calls are unique in
+ * their message.
+ */
 export interface PastMessage {
   content: string | (TextPart | ImagePart | FilePart)[];
+  is_error: boolean;
   metadata: Record<string, string>;
-  role: "assistant" | "system" | "user";
+  reasoning: string | null;
+  role: "assistant" | "system" | "tool" | "user";
+  tool_call_id: string | null;
+  tool_calls: PastCall[];
 }
 
 /**
@@ -643,9 +660,11 @@ export interface RunStatus {
  * `json_object` or `json_schema`, the last one with a `json_schema` that has a name and a schema.
  */
 export interface Sampling {
+  frequency_penalty?: number | null;
   logit_bias?: Record<string, number> | null;
   max_output_tokens?: number | null;
   parallel_tool_calls?: boolean | null;
+  presence_penalty?: number | null;
   reasoning_effort?: string | null;
   response_format?: Record<string, unknown> | null;
   seed?: number | null;
@@ -702,7 +721,8 @@ export interface TextDelta {
  * An ordered conversation. `version` grows with every change that a model would see.
  *
  * `messages` counts the messages, including places reserved for outputs of open tool calls. User
- * interfaces list a `pinned` thread before all others.
+ * interfaces list a `pinned` thread before all others. A `temporary` thread is deleted soon after
+ * its last change, and is in no list.
  */
 export interface Thread {
   created_at: number;
@@ -711,6 +731,7 @@ export interface Thread {
   metadata: Record<string, string>;
   parent_id: string | null;
   pinned: boolean;
+  temporary: boolean;
   title: string;
   updated_at: number;
   version: number;
@@ -881,9 +902,11 @@ export abstract class Operations {
   /**
    * Create a thread, empty or with the messages of a conversation that took place elsewhere.
    *
-   * Without a title, a thread with messages is named after the first one of the user.
+   * Without a title, a thread with messages is named after the first one of the user. A
+   * `temporary` thread is in no list or search, and is deleted when nothing has changed in it for
+   * the setting `temporary_retention`.
    */
-  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -901,9 +924,10 @@ export abstract class Operations {
    * messages. `family` is the id of a thread and selects its whole family.
    *
    * `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
-   * `created_before` are times in milliseconds since 1970.
+   * `created_before` are times in milliseconds since 1970. Temporary threads are listed only with
+   * `temporary`, and then alone.
    */
-  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean } = {}, options?: RequestOptions): Promise<ThreadPage> {
+  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean } = {}, options?: RequestOptions): Promise<ThreadPage> {
     return this.send<ThreadPage>({ method: "GET", path: `/v1/threads`, fields: { ...fields }, creates: false }, options);
   }
 

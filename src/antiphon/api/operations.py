@@ -119,6 +119,7 @@ from antiphon.api.threads import GetThread as GetThread
 from antiphon.api.threads import ListMessages as ListMessages
 from antiphon.api.threads import ListThreads as ListThreads
 from antiphon.api.threads import NewMessage as NewMessage
+from antiphon.api.threads import PastCall as PastCall
 from antiphon.api.threads import PastMessage as PastMessage
 from antiphon.api.threads import Search as Search
 from antiphon.api.threads import SearchHit as SearchHit

@@ -20,7 +20,7 @@ from antiphon.api.fields import (
     Tools,
 )
 from antiphon.api.operation import A_co, Id, Limit, Listed, Name, Operation
-from antiphon.api.threads import NewMessage
+from antiphon.api.threads import NewMessage, PastMessages
 from antiphon.types.events import Event
 from antiphon.types.runs import (
     EXPIRES_IN,
@@ -150,6 +150,10 @@ class Complete(Operation[None], frozen=True):
 class Process(RunCall[None], frozen=True, kw_only=True):
     """Create the thread, message and run as needed, then stream the turn.
 
+    `history` are messages of a conversation that took place elsewhere; they are added before
+    `message`, which may then be missing. With `temporary`, the new thread is, as `CreateThread`
+    describes it.
+
     With `run_id`, stream that run's next turn or its turn in progress. With `background`, return
     the run at once.
     """
@@ -161,6 +165,8 @@ class Process(RunCall[None], frozen=True, kw_only=True):
 
     thread_id: Id | None = None
     message: NewMessage | None = None
+    history: PastMessages = ()
+    temporary: bool = False
     run_id: Id | None = None
     force_refresh: bool = False
 

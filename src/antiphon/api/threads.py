@@ -11,9 +11,11 @@ from msgspec import Meta
 from antiphon.api.fields import (
     Content,
     ListOrder,
+    Long,
     Metadata,
     Time,
     Title,
+    ToolName,
 )
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.messages import IndexProgress, Message, Role
@@ -29,18 +31,40 @@ class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["user", "system"] = "user"
 
 
-class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A message of a conversation that took place elsewhere."""
+class PastCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tool call of a reply that was given elsewhere; `arguments` is a JSON object as text."""
 
-    content: Content
-    role: Literal["user", "assistant", "system"] = "user"
+    id: Annotated[str, Meta(min_length=1, max_length=128)]
+    name: ToolName
+    arguments: Long = "{}"
+
+
+class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A message of a conversation that took place elsewhere.
+
+    A reply may have `reasoning` and `tool_calls`. The messages after it must be the outputs of
+    these calls, one for each: of the role `tool`, with `tool_call_id`. Ids of calls are unique in
+    their message.
+    """
+
+    content: Content = ()
+    role: Literal["user", "assistant", "system", "tool"] = "user"
     metadata: Metadata = {}
+    tool_calls: Annotated[tuple[PastCall, ...], Meta(max_length=512)] = ()
+    tool_call_id: Id | None = None
+    is_error: bool = False
+    reasoning: Long | None = None
+
+
+PastMessages = Annotated[tuple[PastMessage, ...], Meta(max_length=10_000)]
 
 
 class CreateThread(Operation[Thread], frozen=True):
     """Create a thread, empty or with the messages of a conversation that took place elsewhere.
 
-    Without a title, a thread with messages is named after the first one of the user.
+    Without a title, a thread with messages is named after the first one of the user. A `temporary`
+    thread is in no list or search, and is deleted when nothing has changed in it for the setting
+    `temporary_retention`.
     """
 
     route: ClassVar[str] = "POST /v1/threads"
@@ -50,7 +74,8 @@ class CreateThread(Operation[Thread], frozen=True):
 
     title: Title = ""
     metadata: Metadata = {}
-    messages: Annotated[tuple[PastMessage, ...], Meta(max_length=10_000)] = ()
+    messages: PastMessages = ()
+    temporary: bool = False
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
@@ -67,7 +92,8 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     messages. `family` is the id of a thread and selects its whole family.
 
     `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
-    `created_before` are times in milliseconds since 1970.
+    `created_before` are times in milliseconds since 1970. Temporary threads are listed only with
+    `temporary`, and then alone.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
@@ -84,6 +110,7 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     created_after: Time | None = None
     created_before: Time | None = None
     pinned: bool | None = None
+    temporary: bool | None = None
 
 
 class GetThread(Operation[Thread], frozen=True):

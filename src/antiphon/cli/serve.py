@@ -46,6 +46,7 @@ OF_BACKEND = (
     "expiry_interval",
     "propagate_trace_to_providers",
     "event_retention",
+    "temporary_retention",
     "demo_delay",
 )
 """The settings of a backend that have no effect on the web chat alone."""

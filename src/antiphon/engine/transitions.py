@@ -162,7 +162,7 @@ def begin_thread(
     """Create a thread with messages of a conversation that took place elsewhere."""
     unit = UnitOfWork(Snapshot(now=now, thread=thread), mint)
     for message in messages:
-        unit.add_message(message.role, parts(message.content), message.metadata)
+        unit.add_past_message(message)
     return replace(unit.build(), answer=unit.thread, thread=unit.thread)
 
 
@@ -184,6 +184,7 @@ def create_run(
     by: Principal,
     if_busy: operations.IfBusy = "reject",
     message: operations.NewMessage | None = None,
+    history: Sequence[operations.PastMessage] = (),
     new_thread: Thread | None = None,
     ask: bool = False,
     fresh: bool = False,
@@ -209,6 +210,8 @@ def create_run(
         if if_busy == "rollback":
             unit.roll_back(keep)
     messages_before = unit.thread.messages
+    for past in history:
+        unit.add_past_message(past)
     if message is not None:
         unit.add_message(message.role, parts(message.content))
     now = snapshot.now

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.api.threads import PastMessage
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import fold_events
 from antiphon.types import errors
@@ -159,6 +160,29 @@ class UnitOfWork:
         if role == "user" and not self.thread.title:
             self.thread = replace(self.thread, title=_make_title(message.text))
         return self._append(message)
+
+    def add_past_message(self, past: PastMessage) -> Message:
+        """Add a message of a conversation that took place elsewhere."""
+        if past.role == "user" and not self.thread.title:
+            text = "".join(part.text for part in parts(past.content) if isinstance(part, Text))
+            self.thread = replace(self.thread, title=_make_title(text))
+        return self._append(
+            Message(
+                id=self.mint("msg"),
+                thread_id=self.thread.id,
+                number=self.thread.messages + 1,
+                role=past.role,
+                content=parts(past.content),
+                tool_calls=tuple(
+                    ToolCall(call.id, call.name, call.arguments) for call in past.tool_calls
+                ),
+                tool_call_id=past.tool_call_id,
+                is_error=past.is_error,
+                reasoning=past.reasoning,
+                metadata=past.metadata,
+                created_at=self.now,
+            )
+        )
 
     def add_reply(
         self,

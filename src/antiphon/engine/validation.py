@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 import msgspec
 
@@ -20,13 +21,93 @@ _IMAGE_SCHEMES = ("https://", "data:image/")
 
 def validate_has_input(call: operations.Process) -> None:
     """Raise `InvalidRequest` without a message and a thread: there is nothing to answer."""
-    if call.message is None and call.thread_id is None:
+    if call.message is None and call.thread_id is None and not call.history:
         raise errors.InvalidRequest(
             "There is nothing to answer.",
             expected="message, thread_id or run_id",
             received="none of them",
             hint='Send {"message": {"role": "user", "content": "..."}}.',
         )
+
+
+def validate_temporary(call: operations.Process) -> None:
+    """Raise `InvalidRequest` if a thread that exists would become temporary."""
+    if call.temporary and call.thread_id is not None:
+        raise errors.InvalidRequest(
+            "Only a new thread can be temporary.",
+            expected="temporary without thread_id",
+            received="both",
+            where="$.temporary",
+        )
+
+
+def validate_past_messages(messages: Sequence[operations.PastMessage], name: str) -> None:
+    """Raise `InvalidRequest` unless each tool call of these messages has exactly one output.
+
+    `name` is that of the field that holds them.
+    """
+    waiting: dict[str, str] = {}
+    for place, message in enumerate(messages):
+        where = f"$.{name}[{place}]"
+        if message.role == "tool":
+            call_id = message.tool_call_id
+            if call_id is None or waiting.pop(call_id, None) is None:
+                raise errors.InvalidRequest(
+                    "A tool output answers a call of the reply before it, once.",
+                    expected=", ".join(waiting) or "no tool output here",
+                    received=call_id or "no tool_call_id",
+                    where=f"{where}.tool_call_id",
+                )
+            continue
+        _require_no_open_calls(waiting)
+        if message.tool_call_id is not None or message.is_error:
+            raise errors.InvalidRequest(
+                "Only a tool output has these fields.",
+                expected="tool_call_id and is_error with role `tool`",
+                received=f"role `{message.role}`",
+                where=where,
+            )
+        if message.role != "assistant" and (message.tool_calls or message.reasoning):
+            raise errors.InvalidRequest(
+                "Only a reply has these fields.",
+                expected="tool_calls and reasoning with role `assistant`",
+                received=f"role `{message.role}`",
+                where=where,
+            )
+        for number, call in enumerate(message.tool_calls):
+            at = f"{where}.tool_calls[{number}]"
+            if call.id in waiting:
+                raise errors.InvalidRequest(
+                    "Two calls of one reply have one id.",
+                    expected="an id of its own for each",
+                    received=call.id,
+                    where=f"{at}.id",
+                )
+            _require_object(call, at)
+            waiting[call.id] = at
+    _require_no_open_calls(waiting)
+
+
+def _require_no_open_calls(waiting: Mapping[str, str]) -> None:
+    for call_id, where in waiting.items():
+        raise errors.InvalidRequest(
+            f"Tool call {call_id} has no output.",
+            expected="a message of role `tool` with its tool_call_id, right after the reply",
+            received="none",
+            where=where,
+        )
+
+
+def _require_object(call: operations.PastCall, where: str) -> None:
+    try:
+        msgspec.json.decode(call.arguments, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise errors.InvalidRequest(
+            "The arguments of a call are a JSON object as text.",
+            expected='such as "{}"',
+            received=call.arguments[:100],
+            where=f"{where}.arguments",
+        ) from error
 
 
 def validate_only_run_id(call: operations.Process) -> None:

@@ -39,6 +39,8 @@ Lack = Literal[
     "response_format.json_object",
     "response_format.json_schema",
     "logit_bias",
+    "presence_penalty",
+    "frequency_penalty",
 ]
 """A setting of runs, or one value of it, that a server may not support."""
 
@@ -124,7 +126,7 @@ SERVERS: dict[str, ServerTerms] = {
         base_url="https://api.groq.com/openai/v1",
         key_env="GROQ_API_KEY",
         default="openai/gpt-oss-120b",
-        lacks=("logit_bias",),
+        lacks=("logit_bias", "presence_penalty", "frequency_penalty"),
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
     "mistral": ServerTerms(
@@ -173,7 +175,7 @@ SERVERS: dict[str, ServerTerms] = {
         base_url="https://api.cerebras.ai/v1",
         key_env="CEREBRAS_API_KEY",
         default="gpt-oss-120b",
-        lacks=("logit_bias",),
+        lacks=("logit_bias", "presence_penalty", "frequency_penalty"),
         quirks=Quirks(max_tokens="max_completion_tokens", extra_content=False),
     ),
     "moonshot": ServerTerms(
@@ -272,7 +274,13 @@ class Vendor(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 ANTHROPIC_TOKENS = 16_384  # for reasoning and answer; every current model accepts more
-ANTHROPIC_LACKS: tuple[Lack, ...] = ("seed", "logit_bias", "response_format.json_object")
+ANTHROPIC_LACKS: tuple[Lack, ...] = (
+    "seed",
+    "logit_bias",
+    "presence_penalty",
+    "frequency_penalty",
+    "response_format.json_object",
+)
 GEMINI_LACKS: tuple[Lack, ...] = ("logit_bias", "parallel_tool_calls")
 
 # In the order in which the environment is searched for keys, after those of the servers.

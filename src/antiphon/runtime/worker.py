@@ -38,11 +38,12 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import QUEUED, TAKEOVERS, Metrics
 from antiphon.types import errors
 from antiphon.types.ids import Mint
-from antiphon.types.runs import Run, Serves, Status, serve_all
+from antiphon.types.runs import Run, Serves, Status, Thread, serve_all
 
 log = logging.getLogger(__name__)
 
 FORGET_SECONDS = 600.0
+TEMPORARY_AT_ONCE = 100  # threads in one page
 INDEX_SECONDS = 5.0  # between looks for text that is not in the index
 INDEX_PAUSE_SECONDS = 0.05  # between batches of it
 CLAIM_PATIENCE = 1.0  # seconds between claims without a notification
@@ -437,7 +438,42 @@ class Worker:
         await self._store.delete_expired(
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
         )
+        await self._delete_temporary_threads(now - int(self._settings.temporary_retention * 1000))
         return FORGET_SECONDS
+
+    async def _delete_temporary_threads(self, changed_before: int) -> None:
+        """Delete temporary threads without a later change, and cancel their active runs first.
+
+        A run that has ended counts in the usage of its owner, whose records stay.
+        """
+        after = None
+        while True:
+            page = await self._store.list(
+                Thread,
+                None,
+                limit=TEMPORARY_AT_ONCE,
+                after=after,
+                temporary=True,
+                created_before=changed_before,
+            )
+            for thread in page.data:
+                if thread.updated_at < changed_before:
+                    await self._delete_temporary_thread(thread)
+            if not page.has_more or not page.data:
+                return
+            after = page.data[-1].id
+
+    async def _delete_temporary_thread(self, thread: Thread) -> None:
+        with suppress(errors.NotFound):
+            for run in (await self._store.list(Run, None, limit=1, thread_id=thread.id)).data:
+                if not run.status.ended:
+                    await commit_in_parts(
+                        self._store,
+                        ReadSet(owner=None, run_id=run.id, turn_log=True, what="cancel"),
+                        lambda records: transitions.cancel(records, self._mint),
+                    )
+            await self._store.delete(Thread, None, thread.id)
+            self._bus.notify(LEASES)
 
     async def _index_text(self) -> float:
         if not await self._store.index_text():

@@ -412,6 +412,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             description="how long the events of ended runs are stored",
         ),
     ] = 30 * 86_400.0
+    temporary_retention: Annotated[
+        float,
+        Meta(
+            ge=60,
+            le=365 * 86_400,
+            title="a number of seconds from 60 up",
+            description="how long a temporary thread is kept after its last change",
+        ),
+    ] = 86_400.0
     demo_delay: Annotated[
         float,
         Meta(

@@ -89,7 +89,8 @@ class Dialect(NamedTuple):
     bound as `:words`, as `encode_query` returns it for an owner. Of a field's document, `text` and
     `number` are the value of the field named by `{field}`, and `pair` is whether its metadata has
     the value `{value}` under `{key}`. `live_runs` is a SELECT of the `seq` of runs that have not
-    ended and have `:status`, `run_status` the status of a run. `pinned` is whether a thread is.
+    ended and have `:status`, `run_status` the status of a run. `pinned` and `temporary` are whether
+    a thread is.
     """
 
     threads_with_words: str
@@ -100,6 +101,7 @@ class Dialect(NamedTuple):
     live_runs: str
     run_status: str
     pinned: str
+    temporary: str
 
 
 LIVE = frozenset({"queued", "in_progress", "action_required"})
@@ -209,8 +211,9 @@ class RecordQuery:
             )
 
     def _require_threads(self, where: Mapping[str, FilterValue], dialect: Dialect) -> None:
-        if (pinned := where.get("pinned")) is not None:
-            self.require(dialect.pinned if pinned else f"NOT ({dialect.pinned})")
+        for name, condition in (("pinned", dialect.pinned), ("temporary", dialect.temporary)):
+            if (wanted := where.get(name)) is not None:
+                self.require(condition if wanted else f"NOT ({condition})")
         query = str(where.get("query") or "")
         phrases = parse_query(query)
         if (family := where.get("family")) is not None:

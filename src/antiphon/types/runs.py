@@ -112,6 +112,8 @@ class Sampling(
     reasoning_effort: Annotated[str, msgspec.Meta(pattern="^[a-z]{1,16}$")] | None = None
     response_format: dict[str, Any] | None = None
     logit_bias: Bias | None = None
+    presence_penalty: Annotated[float, msgspec.Meta(ge=-2, le=2)] | None = None
+    frequency_penalty: Annotated[float, msgspec.Meta(ge=-2, le=2)] | None = None
 
     @property
     def chosen_tool(self) -> str | None:
@@ -209,7 +211,8 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered conversation. `version` grows with every change that a model would see.
 
     `messages` counts the messages, including places reserved for outputs of open tool calls. User
-    interfaces list a `pinned` thread before all others.
+    interfaces list a `pinned` thread before all others. A `temporary` thread is deleted soon after
+    its last change, and is in no list.
     """
 
     id: str
@@ -217,6 +220,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     parent_id: str | None = None
     pinned: bool = False
+    temporary: bool = False
     messages: int = 0
     version: int = 0
     created_at: int

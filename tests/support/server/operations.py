@@ -107,6 +107,9 @@ LISTS = {
 }
 """What `after` names in the list at this address."""
 
+FOREIGN = {"PastMessage"}
+"""Schemas whose ids are of other programs; those of their files are filled below."""
+
 _THREAD, _RUN, _FILE = Its("thread"), Its("run"), Its("file")
 
 MEANT: dict[str, tuple[Json, ...]] = {
@@ -145,6 +148,8 @@ MEANT: dict[str, tuple[Json, ...]] = {
             "message": {"content": [{"type": "file", "file_id": _FILE}]},
         },
         {"message": {"content": [{"type": "image", "file_id": _FILE}]}},
+        {"history": [{"content": [{"type": "file", "file_id": _FILE}]}]},
+        {"history": [{"content": [{"type": "image", "file_id": _FILE}]}]},
         {"run_id": _RUN},
     ),
     "release_claim": ({"action_id": Its("action"), "attempt": 7},),
@@ -239,7 +244,7 @@ def _id_fields(schema: Any, schemas: Json, seen: set[str]) -> Iterator[str]:
     match schema:
         case {"$ref": str(reference)}:
             name = reference.rpartition("/")[2]
-            if name not in seen:
+            if name not in seen and name not in FOREIGN:
                 seen.add(name)
                 yield from _id_fields(schemas[name], schemas, seen)
         case dict():

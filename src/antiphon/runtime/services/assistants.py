@@ -9,7 +9,15 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
+from antiphon.api.operations import (
+    Deleted,
+    Listed,
+    NewMessage,
+    Operation,
+    PastMessage,
+    field_values,
+    given_fields,
+)
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
 from antiphon.engine.transitions import RunSpec
@@ -165,20 +173,25 @@ class RunSpecResolver:
         if call.thread_id is not None:
             await self._store.get(Thread, owner, call.thread_id)
             documents.append(cut_to_window(await self._store.context(call.thread_id), None))
-        if isinstance(call, operations.Process) and call.message is not None:
-            new = call.message
-            message = Message(
-                id="",
-                thread_id="",
-                number=0,
-                role=new.role,
-                content=parts(new.content),
-                created_at=0,
-            )
-            documents.append(to_chat_completions(message))
+        if isinstance(call, operations.Process):
+            for new in added_messages(call):
+                message = Message(
+                    id="",
+                    thread_id="",
+                    number=0,
+                    role=new.role,
+                    content=parts(new.content),
+                    created_at=0,
+                )
+                documents.append(to_chat_completions(message))
         shown = await inline_attachments(b",".join(filter(None, documents)), self._store, owner)
         if found := [lack for mark, lack in missing.items() if mark in shown]:
             raise validation.lacks_error(opened.name, found)
+
+
+def added_messages(call: operations.Process) -> tuple[NewMessage | PastMessage, ...]:
+    """Return the messages that the call adds to its thread, in order."""
+    return call.history if call.message is None else (*call.history, call.message)
 
 
 def _first_given(name: str, *sources: msgspec.Struct) -> Any:

@@ -22,7 +22,7 @@ from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
-from antiphon.runtime.services.assistants import RunSpecResolver
+from antiphon.runtime.services.assistants import RunSpecResolver, added_messages
 from antiphon.runtime.services.threads import new_thread
 from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
@@ -74,8 +74,10 @@ class RunService:
     ) -> TurnRequested | msgspec.Raw:
         """Create thread, message and run, as far as they are missing, in one transaction."""
         validation.validate_has_input(call)
-        if call.message is not None:
-            await check_attachments(self._store, call.message.content, by.owner)
+        validation.validate_temporary(call)
+        validation.validate_past_messages(call.history, "history")
+        for message in added_messages(call):
+            await check_attachments(self._store, message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
 
         def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
@@ -86,7 +88,8 @@ class RunService:
                 by=by,
                 if_busy=call.if_busy,
                 message=call.message,
-                new_thread=new_thread(self._mint, records.now) if call.thread_id is None else None,
+                history=call.history,
+                new_thread=self._new_thread(call, records.now),
                 ask=True,
                 fresh=call.force_refresh,
                 claimant=claimant,
@@ -94,6 +97,11 @@ class RunService:
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
         return begun
+
+    def _new_thread(self, call: operations.Process, now: int) -> Thread | None:
+        if call.thread_id is not None:
+            return None
+        return new_thread(self._mint, now, temporary=call.temporary)
 
     async def request_turn(
         self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool

@@ -49,7 +49,9 @@ class SearchService:
         found = await self._store.search(
             by.owner, phrases, limit=WINDOW, before=cursor.top if cursor else None
         )
-        titles = [_describe_title(thread, phrases) for thread in found.threads]
+        titles = [
+            _describe_title(thread, phrases) for thread in found.threads if not thread.temporary
+        ]
         titles = sorted(titles, key=lambda hit: -hit.score)[: call.limit]
         messages, following = _select_page(found, cursor, call.limit - len(titles))
         return SearchResults(
@@ -64,7 +66,8 @@ def _select_page(
     found: TextMatches, cursor: _Cursor | None, limit: int
 ) -> tuple[Sequence[MessageMatch], _Cursor | None]:
     """Return the best messages behind the cursor, and the cursor of the next page if any."""
-    ranked = sorted(_leave_out_copies(found.messages), key=_order, reverse=True)
+    kept = (match for match in found.messages if not match.thread.temporary)
+    ranked = sorted(_leave_out_copies(kept), key=_order, reverse=True)
     if cursor is not None:
         ranked = [match for match in ranked if _order(match) < (cursor.rank, cursor.place)]
     page = ranked[:limit]

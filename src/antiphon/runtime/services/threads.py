@@ -49,11 +49,18 @@ class ThreadService:
     async def _create_thread(
         self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
+        validation.validate_past_messages(call.messages, "messages")
         for message in call.messages:
             await check_attachments(self._store, message.content, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
-            thread = new_thread(self._mint, records.now, title=call.title, metadata=call.metadata)
+            thread = new_thread(
+                self._mint,
+                records.now,
+                title=call.title,
+                metadata=call.metadata,
+                temporary=call.temporary,
+            )
             change = transitions.begin_thread(thread, call.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
 
@@ -63,7 +70,7 @@ class ThreadService:
     async def _list_threads(
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Thread]:
-        filters = field_values(call)
+        filters: dict[str, Any] = {**field_values(call), "temporary": bool(call.temporary)}
         page = await self._store.list(Thread, by.owner, query=filters.pop("q"), **filters)
         if call.order == "activity" and page.has_more:
             cursor = position_of(page.data[-1]).cursor()

@@ -55,10 +55,11 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Assistant, RunLease, Serves, Thread, serve_all
+from antiphon.types.runs import Assistant, Run, RunLease, Serves, Thread, serve_all
 
 T = TypeVar("T")
 
+RUNS_DROPPED = 100  # of a deleted thread, one by one; of more, the tails of all runs
 LANDMARK_MEMORY_BYTES = 250  # about, with its numbers
 MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encoded in a millisecond
 
@@ -298,13 +299,18 @@ class CachedStore:
         """See `RunStore.update_assistant`."""
         return await self._inner.update_assistant(owner, id, change)
 
-    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`; a deleted thread is dropped from the caches too."""
-        await self._inner.delete(kind, owner, id)
+        runs = None
         if kind is Thread:
+            runs = await self._inner.list(Run, owner, limit=RUNS_DROPPED, thread_id=id)
+        await self._inner.delete(kind, owner, id)
+        if runs is not None:
             self._contexts.drop(id)
-            # The thread's runs are not known here, and deletions are rare.
-            self._tails.clear()
+            for run in runs.data:
+                self._tails.drop(run.id)
+            if runs.has_more:
+                self._tails.clear()
             if self._shared is not None:
                 await self._shared.drop(id)
 

@@ -493,8 +493,9 @@ class MemoryStore(MemoryAdministration):
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)
-        if (pinned := where.get("pinned")) is not None:
-            ids = {each for each in ids if self._threads[each].thread.pinned == pinned}
+        for name in ("pinned", "temporary"):
+            if (wanted := where.get(name)) is not None:
+                ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
         if isinstance(family, str):
             record_owner = self._threads[family].owner if family in self._threads else owner
             wanted = self._families.of(family) if owner in (None, record_owner) else family
@@ -585,7 +586,7 @@ class MemoryStore(MemoryAdministration):
             raise invariants.not_found(Upload, upload_id)
         return stored.content[start : None if size is None else start + size]
 
-    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`."""
         await self.get(kind, owner, id)
         if kind is Thread:

@@ -239,6 +239,7 @@ _JSON = (
     rf"{_TEXT}, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\u0001', 'g') END)::jsonb"
 )
 _PINNED = b'"pinned":true'
+_TEMPORARY = b'"temporary":true'
 _DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
@@ -248,6 +249,7 @@ _DIALECT = Dialect(
     live_runs=NAMED_SQL["live_runs_with_status"],
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
     pinned=rf"position('\x{_PINNED.hex()}'::bytea IN doc) > 0",
+    temporary=rf"position('\x{_TEMPORARY.hex()}'::bytea IN doc) > 0",
 )
 
 

@@ -85,7 +85,7 @@ async def update_assistant(
     return changed
 
 
-async def delete(connection: Connection[Any], kind: type[Any], owner: str, id: str) -> None:
+async def delete(connection: Connection[Any], kind: type[Any], owner: str | None, id: str) -> None:
     """See `RunStore.delete`."""
     async with connection.transaction():
         if not await execute(connection, _REMOVALS[kind], id=id, owner=owner):

@@ -317,7 +317,7 @@ class PostgresStore(AdminMethods):
         """See `RunStore.update_assistant`; `change` runs on the loop."""
         return await self._write("put", records.update_assistant, owner, id, change)
 
-    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`."""
         await self._write("delete", records.delete, kind, owner, id, seconds=MAINTENANCE_SECONDS)
 

@@ -661,16 +661,16 @@ SELECT doc FROM assistants WHERE id = :id AND owner = :owner FOR UPDATE
 UPDATE assistants SET doc = :doc WHERE id = :id
 
 -- name: remove_assistant
-DELETE FROM assistants WHERE id = :id AND owner = :owner
+DELETE FROM assistants WHERE id = :id AND owner = coalesce(:owner::text, owner)
 
 -- name: remove_upload
-DELETE FROM uploads WHERE id = :id AND owner = :owner
+DELETE FROM uploads WHERE id = :id AND owner = coalesce(:owner::text, owner)
 
 -- name: clear_answers
 UPDATE once SET answer = NULL WHERE subject = :id
 
 -- name: remove_thread
-DELETE FROM threads WHERE id = :id AND owner = :owner
+DELETE FROM threads WHERE id = :id AND owner = coalesce(:owner::text, owner)
 
 -- name: remove_drives
 -- Before their events, so that none is added behind our back.

@@ -558,13 +558,13 @@ INSERT INTO uploads (id, owner, doc) VALUES (:id, :owner, :doc)
 UPDATE assistants SET doc = ? WHERE id = ?
 
 -- name: remove_assistant
-DELETE FROM assistants WHERE id = ? AND owner = ?
+DELETE FROM assistants WHERE id = ? AND owner = coalesce(?, owner)
 
 -- name: remove_upload
-DELETE FROM uploads WHERE id = ? AND owner = ?
+DELETE FROM uploads WHERE id = ? AND owner = coalesce(?, owner)
 
 -- name: remove_thread
-DELETE FROM threads WHERE id = ? AND owner = ?
+DELETE FROM threads WHERE id = ? AND owner = coalesce(?, owner)
 
 -- name: add_person
 INSERT INTO people (id, folded, subject, governs, password, doc)

@@ -277,6 +277,7 @@ _DIALECT = Dialect(
     live_runs=SQL["live_runs_with_status"],
     run_status="status",
     pinned="instr(doc, CAST('\"pinned\":true' AS BLOB)) > 0",
+    temporary="instr(doc, CAST('\"temporary\":true' AS BLOB)) > 0",
 )
 
 

@@ -304,7 +304,7 @@ class SqliteStore(AdminMethods):
         """See `RunStore.update_assistant`; `change` runs in the writer's thread."""
         return await self._write("put", writes.update_assistant, owner, id, change)
 
-    async def delete(self, kind: type[Any], owner: str, id: str) -> None:
+    async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`."""
         await self._write("delete", writes.delete, kind, owner, id)
 

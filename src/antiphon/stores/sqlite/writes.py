@@ -161,7 +161,7 @@ def update_assistant(
     return changed
 
 
-def delete(connection: sqlite3.Connection, kind: type[Any], owner: str, id: str) -> None:
+def delete(connection: sqlite3.Connection, kind: type[Any], owner: str | None, id: str) -> None:
     """See `RunStore.delete`."""
     if connection.execute(SQL[_REMOVALS[kind]], (id, owner)).rowcount == 0:
         raise invariants.not_found(kind, id)

@@ -37,6 +37,7 @@ from antiphon.types.messages import (
     Text,
     ToolCall,
     changed_arguments,
+    join_text,
     parts,
 )
 from antiphon.types.runs import (
@@ -164,8 +165,7 @@ class UnitOfWork:
     def add_past_message(self, past: PastMessage) -> Message:
         """Add a message of a conversation that took place elsewhere."""
         if past.role == "user" and not self.thread.title:
-            text = "".join(part.text for part in parts(past.content) if isinstance(part, Text))
-            self.thread = replace(self.thread, title=_make_title(text))
+            self.thread = replace(self.thread, title=_make_title(join_text(past.content)))
         return self._append(
             Message(
                 id=self.mint("msg"),

@@ -51,6 +51,7 @@ from antiphon.server.limits import (
     ConcurrencyLimiter,
     RequestQuota,
 )
+from antiphon.server.openai import routes as openai
 from antiphon.server.requests import (
     REQUEST_ID,
     ClientDisconnected,
@@ -128,8 +129,8 @@ READY_PATIENCE = 2.0  # seconds; a store that does not answer in time counts as 
 
 _log = logging.getLogger("antiphon.server")
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
-_OURS = ("/v1", "/metrics")
-_COUNTED = "/v1"
+_COUNTED = ("/v1", openai.PREFIX)
+_OURS = (*_COUNTED, "/metrics")
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 _HEAVY = (ListMessages, ListActions)
 """Operations whose responses may have megabytes, and take long to read and encode."""
@@ -207,7 +208,12 @@ class Application:
         async with self._opener(self._settings) as runtime:
             locked = bool(await runtime.store.keys())
             access = AccessControl(runtime.store, was_locked=locked or self._others_log_in)
-            self._opened = _Services(runtime, access, RequestQuota(runtime.store))
+            self._opened = _Services(
+                runtime,
+                access,
+                RequestQuota(runtime.store),
+                openai.OpenAIRoutes(runtime.dispatcher, self._settings, self),
+            )
             self.metrics = runtime.metrics
             self._tracer = runtime.tracer
             self.metrics.gauge(INFO, lambda: 1, __version__)
@@ -267,12 +273,12 @@ class Application:
         except AntiphonError as error:
             self.metrics.add(PROBLEMS, error.code)
             if not status:
-                await send_problem(note_status_and_send, error)
+                await _send_error(scope, note_status_and_send, error)
         except Exception as fault:  # noqa: BLE001 - last resort: every error gets a response
             route = f"{scope['method']} {scope.get(ROUTE, 'elsewhere')}"
             internal = problems.internal_error(fault, request_id, route)
             if not status:
-                await send_problem(note_status_and_send, internal)
+                await _send_error(scope, note_status_and_send, internal)
         finally:
             route = scope.get(ROUTE, "elsewhere")
             self.metrics.add(REQUESTS, route, str(status))
@@ -336,6 +342,8 @@ class Application:
         for kind in OPERATIONS:
             method, path = kind.route.split(" ")
             table.setdefault(path, {})[method] = self._handler(kind)
+        for method, path in openai.ROUTES:
+            table.setdefault(path, {})[method] = self._openai_handler(method, path)
         table["/v1/files"]["POST"] = self._upload
         table["/v1/files/{file_id}/content"] = {"GET": self._download}
         return dict(sorted(table.items(), key=lambda item: "{" in item[0]))
@@ -360,6 +368,43 @@ class Application:
                     )
 
         return handle
+
+    def _openai_handler(self, method: str, path: str) -> Handler:
+        async def handle(context: RequestContext) -> None:
+            if self.draining:
+                raise _shutting_down()
+            await self._services.openai.handlers[method, path](context)
+
+        return handle
+
+    async def send_pages(
+        self, context: RequestContext, pages: streaming.EventPages, encoder: streaming.EventEncoder
+    ) -> None:
+        """Send pages of events to a client, in the protocol of the encoder."""
+        await streaming.send_events(
+            context,
+            pages,
+            self._session_check(context.caller),
+            self.metrics,
+            self._timeouts,
+            encoder,
+        )
+
+    async def run_in_slot(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Run work that starts a run in a slot. Raises `Overloaded` if none is free in time."""
+        try:
+            async with self._hold_slots(context.caller, Process()):
+                return await work
+        finally:
+            work.close()  # if no slot was free
+
+    async def run_while_connected(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Run work that is cancelled when the client disconnects or loses its key."""
+
+        async def check() -> None:
+            await self._check_admitted(context.caller)
+
+        return await run_while_connected(context.receive, work, check, self._timeouts.recheck)
 
     async def _stream(
         self, context: RequestContext, operation: Process | Complete | Follow, key: str | None
@@ -470,6 +515,7 @@ class _Services(NamedTuple):
     runtime: Runtime
     access: AccessControl
     requests: RequestQuota
+    openai: openai.OpenAIRoutes
 
 
 async def _admit_anyone(_: Scope) -> Caller:
@@ -484,11 +530,21 @@ async def _send_response(context: RequestContext, answer: Response) -> None:
     await context.respond_json(answer.status, answer.value, replayed)
 
 
+async def _send_error(scope: Scope, send: Send, error: AntiphonError) -> None:
+    """Send an error in the form of the API that was called."""
+    send_in_form = openai.send_error if _is_below(scope, openai.PREFIX) else send_problem
+    await send_in_form(send, error)
+
+
+def _is_below(scope: Scope, prefix: str) -> bool:
+    return scope["type"] == "http" and f"{scope['path']}/".startswith(f"{prefix}/")
+
+
 def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
     """Return the application for paths without a route: 404 below `/v1`, else `elsewhere`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        ours = scope["type"] == "http" and f"{scope['path']}/".startswith(f"{_COUNTED}/")
+        ours = any(_is_below(scope, prefix) for prefix in _COUNTED)
         await (_raise_not_found if ours else elsewhere)(scope, receive, send)
 
     return answer

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
@@ -225,10 +226,16 @@ def connection_class(
     return type("Connection", (HttpConnection,), limits)
 
 
-def _write_now(cycle: RequestResponseCycle, body: bytes) -> bool:
-    """Send a piece of a started response; return False if it would wait for the client."""
+def _write_now(cycle: RequestResponseCycle, make_body: Callable[[], bytes]) -> bool:
+    """Send a piece of a started response; return False if it would wait for the client.
+
+    The piece is made only if it is sent. An empty one is not.
+    """
     if cycle.flow.write_paused or cycle.disconnected or not cycle.response_started:
         return False
+    body = make_body()
+    if not body:
+        return True
     try:
         cycle.send({"type": "http.response.body", "body": body, "more_body": True}).send(None)
     except StopIteration:

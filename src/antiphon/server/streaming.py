@@ -18,7 +18,7 @@ import msgspec
 from starlette.types import Scope
 
 from antiphon.limits import PIECE
-from antiphon.server.requests import RequestContext, watch_disconnect
+from antiphon.server.requests import Field, RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.events import type_of
@@ -37,7 +37,7 @@ HEADERS = [
 CUT = "antiphon.cut"
 """ASGI extension that aborts a connection without waiting for the client."""
 WRITE = "antiphon.write"
-"""ASGI extension that sends a piece of the body if the connection has room for it at once."""
+"""ASGI extension that makes and sends a piece of the body if the connection has room for it."""
 
 _log = logging.getLogger("antiphon.server")
 _ALIVE = sse.comment("")
@@ -72,6 +72,35 @@ class EventPages(Protocol):
         ...
 
 
+class EventEncoder(Protocol):
+    """Encodes a run's log for one connection, in the protocol that its client speaks."""
+
+    headers: Sequence[Field]
+
+    def encode(self, first: int, lines: Sequence[bytes]) -> bytes:
+        """Return the frames of these events, numbered from `first`; there may be none."""
+        ...
+
+    def close(self) -> bytes:
+        """Return the frames that end the stream, whether or not the log has ended."""
+        ...
+
+
+class LogEncoder:
+    """Encodes the log as it is: each event with its number and its type."""
+
+    headers: Sequence[Field] = HEADERS
+
+    def encode(self, first: int, lines: Sequence[bytes]) -> bytes:
+        """Return a frame for each event."""
+        numbers = range(first, first + len(lines))
+        return b"".join(map(sse.frame, numbers, map(type_of, lines), lines))
+
+    def close(self) -> bytes:
+        """Return nothing: `turn.ended` and the run's status tell the end."""
+        return b""
+
+
 class SessionCheck(msgspec.Struct, frozen=True):
     """Conditions under which a stream goes on.
 
@@ -89,6 +118,7 @@ async def send_events(
     session: SessionCheck,
     metrics: Metrics,
     timeouts: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
+    encoder: EventEncoder | None = None,
 ) -> None:
     """Send the pages until they end, the client has disconnected, or its access has ended.
 
@@ -96,7 +126,13 @@ async def send_events(
     """
     async with watch_disconnect(context.receive) as disconnected:
         sender = _EventStreamSender(
-            context, reader.run_id, session, metrics, timeouts, disconnected
+            context,
+            reader.run_id,
+            session,
+            metrics,
+            timeouts,
+            disconnected,
+            encoder or LogEncoder(),
         )
         with metrics.count_open_stream(), sender.cut_off_slow_reader():
             await sender.send_headers()
@@ -133,11 +169,13 @@ class _EventStreamSender:
         metrics: Metrics,
         timeouts: StreamTimeouts,
         disconnected: asyncio.Task[None],
+        encoder: EventEncoder,
     ) -> None:
+        self._encoder = encoder
         self._scope = context.scope
         self._hold_bytes = context.hold_bytes
         self._send = context.send
-        self._write: Callable[[bytes], bool] | None = (
+        self._write: Callable[[Callable[[], bytes]], bool] | None = (
             context.scope.get("extensions", {}).get(WRITE, {}).get("now")
         )
         self._run_id = run_id
@@ -174,7 +212,8 @@ class _EventStreamSender:
 
     async def send_headers(self) -> None:
         """Send the response's headers."""
-        await self._send({"type": "http.response.start", "status": 200, "headers": HEADERS})
+        headers = self._encoder.headers
+        await self._send({"type": "http.response.start", "status": 200, "headers": headers})
 
     async def send_pages(self, reader: EventPages) -> None:
         """Send the pages until they end or the stream has to end."""
@@ -195,7 +234,7 @@ class _EventStreamSender:
     async def send_end(self) -> None:
         """End the response if the client is still connected."""
         if not self._disconnected.done():
-            await self._send_body(b"", more=False)
+            await self._send_body(self._encoder.close(), more=False)
 
     async def _send_events(self, first: int, lines: Sequence[bytes]) -> None:
         for start in range(0, len(lines), EVENTS_AT_ONCE):
@@ -203,13 +242,11 @@ class _EventStreamSender:
             if self._disconnected.done() or now - self._checked_at >= self._timeouts.recheck:
                 await self._check_session()
             some = lines[start : start + EVENTS_AT_ONCE]
-            types = [type_of(line) for line in some]
-            numbers = range(first + start, first + start + len(some))
-            self._sending_since = now
-            body = b"".join(map(sse.frame, numbers, types, some))
-            await self._send({"type": "http.response.body", "body": body, "more_body": True})
-            self._sending_since = None
-            self._record_sent(numbers[-1], types, now)
+            if body := self._encoder.encode(first + start, some):
+                self._sending_since = now
+                await self._send({"type": "http.response.body", "body": body, "more_body": True})
+                self._sending_since = None
+            self._record_sent(first + start + len(some) - 1, some, now)
         if self._is_first:
             self._metrics.observe(FIRST_EVENT, time.monotonic() - self._began_at)
             self._is_first = False
@@ -226,15 +263,14 @@ class _EventStreamSender:
             or sum(map(len, lines)) > PIECE
         ):
             return False
-        types = [type_of(line) for line in lines]
-        numbers = range(first, first + len(lines))
-        if not self._write(b"".join(map(sse.frame, numbers, types, lines))):
+        if not self._write(partial(self._encoder.encode, first, lines)):
             return False
-        self._record_sent(numbers[-1], types, now)
+        self._record_sent(first + len(lines) - 1, lines, now)
         return True
 
-    def _record_sent(self, last: int, types: Sequence[bytes], now: float) -> None:
+    def _record_sent(self, last: int, lines: Sequence[bytes], now: float) -> None:
         self._sent_at = now
+        types = [type_of(line) for line in lines]
         self._metrics.record_sent(self._run_id, last, types, follows=not self._is_first)
 
     async def _on_silence(self) -> None:

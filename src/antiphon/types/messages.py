@@ -290,6 +290,13 @@ def parts(content: str | Sequence[Part]) -> tuple[Part, ...]:
     return tuple(content)
 
 
+def join_text(content: str | Sequence[MessagePart]) -> str:
+    """Return the text of content, without its other parts."""
+    if isinstance(content, str):
+        return content
+    return "".join(part.text for part in content if isinstance(part, Text))
+
+
 def to_chat_completions(message: Message) -> bytes:
     """Encode a message in the form of chat completions, the basis of every provider's request.
 

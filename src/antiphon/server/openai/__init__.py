@@ -1,0 +1,1 @@
+"""OpenAI's API over the same runtime, under `/openai/v1`."""

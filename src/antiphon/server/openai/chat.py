@@ -1,0 +1,287 @@
+"""`/openai/v1/chat/completions`: a run in a thread that is not kept, or in one that is named.
+
+By default nothing is kept but usage: the run works in a temporary thread, which is deleted with the
+answer. With `Antiphon-Thread: ID` the conversation is kept in that thread, with
+`X-OpenWebUI-Chat-Id` in the thread of that chat: a request that continues what is stored appends,
+any other continues in a fork. A run in a kept thread goes on when its reader leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from contextlib import aclosing, suppress
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+import msgspec
+from msgspec.structs import replace
+from starlette.datastructures import Headers
+
+from antiphon.api.operations import (
+    CancelRun,
+    Complete,
+    DeleteThread,
+    GetRun,
+    NewToolOutput,
+    Process,
+    SubmitToolOutputs,
+)
+from antiphon.engine import sanitize
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.kept_threads import THREAD_HEADER, continue_thread, find_thread
+from antiphon.server.openai.models import ModelNames
+from antiphon.server.openai.pages import ApprovedPages, HeldPages
+from antiphon.server.requests import (
+    Field,
+    RequestContext,
+    field,
+    parse_json_object,
+    read_body,
+    send_response,
+)
+from antiphon.server.streaming import HEADERS, EventEncoder, EventPages
+from antiphon.settings.settings import Settings
+from antiphon.telemetry.logs import log_context
+from antiphon.types import events
+from antiphon.types.errors import InvalidRequest, NotFound, TryAgain
+from antiphon.types.messages import ToolSpec, join_text
+from antiphon.types.runs import Assistant, Sampling, Thread
+from antiphon.wires.framing import json_line
+from antiphon.wires.openai import chat_request
+from antiphon.wires.openai.chat_request import ChatRequest, SentMessage
+from antiphon.wires.openai.chat_stream import ChatAnswer, ChatChunks, Reply
+
+T = TypeVar("T")
+
+RUN_HEADER = b"antiphon-run"
+IGNORED_HEADER = b"antiphon-ignored"
+
+UNASKABLE = "It needs a person's approval, which nobody can give here. Do not try it again."
+
+
+class Connections(Protocol):
+    """The server's ways to work for a client, and to stop when it leaves."""
+
+    async def run_in_slot(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of work that waits for its turn among that of other callers."""
+        ...
+
+    async def run_while_connected(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of work that is cancelled when the client disconnects."""
+        ...
+
+    async def send_pages(
+        self, context: RequestContext, pages: EventPages, encoder: EventEncoder
+    ) -> None:
+        """Send pages to the client until they end."""
+        ...
+
+
+class ChatEncoder:
+    """Encodes a run's log as chunks of Chat Completions."""
+
+    def __init__(self, chunks: ChatChunks, headers: Sequence[Field]) -> None:
+        self.headers: Sequence[Field] = [*HEADERS, *headers]
+        self._chunks = chunks
+
+    def encode(self, first: int, lines: Sequence[bytes]) -> bytes:
+        """Return the chunks of these events."""
+        return b"".join([self._chunks.encode(events.decode(line)) for line in lines])
+
+    def close(self) -> bytes:
+        """Return the frames that end the stream."""
+        return self._chunks.close()
+
+
+class ChatCompletions:
+    """Answers requests for chat completions."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        names: ModelNames,
+        settings: Settings,
+        connections: Connections,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._names = names
+        self._settings = settings
+        self._connections = connections
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    async def handle(self, context: RequestContext) -> None:
+        """Answer `POST /chat/completions`."""
+        body = await read_body(context.scope, context.receive, self._settings.max_body)
+        fields = parse_json_object(body, context.scope, self._settings.max_depth)
+        sanitize.validate_text(fields)
+        request = chat_request.parse_chat_request(fields)
+        api = CallerApi(self._dispatcher, context.caller.principal)
+        try:
+            # Not cancelled with the connection: what was begun must be known, to be deleted.
+            starting = self._start(context, api, request)
+            started = await self._connections.run_in_slot(context, starting)
+        except BaseException:
+            self._run_later(api.delete_files())
+            raise
+        headers = _headers(started, chat_request.ignored_fields(fields))
+        with log_context(run_id=started.pages.run_id):
+            try:
+                if request.stream:
+                    await self._send_chunks(context, request, started, headers)
+                else:
+                    work = self._send_completion(context, started, headers)
+                    await self._connections.run_while_connected(context, work)
+            finally:
+                if started.thread is None:
+                    self._run_later(_delete_run(api, started.pages.run_id))
+
+    async def _start(
+        self, context: RequestContext, api: CallerApi, request: ChatRequest
+    ) -> _Started:
+        assistant = await self._names.find_assistant(request.model, context.caller.principal)
+        sent = chat_request.past_messages(request)
+        instructions = _count_instructions(sent)
+        call = _run_fields(request, assistant, sent[:instructions])
+        thread = await find_thread(api, Headers(scope=context.scope), streams=bool(request.stream))
+        if thread is None:
+            history = tuple(await api.keep_files(sent[instructions:]))
+            reader = await api.open_turn(replace(call, history=history, temporary=True))
+        else:
+            thread, reader = await continue_thread(api, thread, sent[instructions:], call)
+        name = f"chatcmpl-{reader.run_id.partition('_')[2]}"
+        tools = call.tools if call.tools is not None else assistant.tools if assistant else ()
+        return _Started(
+            ApprovedPages(reader, lambda run_id, calls: _refuse(api, run_id, calls)),
+            Reply(name, int(time.time()), request.model),
+            frozenset(tool.name for tool in tools),
+            thread,
+        )
+
+    async def _send_chunks(
+        self,
+        context: RequestContext,
+        request: ChatRequest,
+        started: _Started,
+        headers: Sequence[Field],
+    ) -> None:
+        """Send a stream; an error before the answer has begun is a response of its own."""
+        pages = HeldPages(started.pages)
+        async with aclosing(pages):
+            await self._connections.run_while_connected(context, pages.hold())
+            answer = ChatAnswer(started.reply, started.client_tools)
+            for line in pages.held_lines:
+                answer.feed(events.decode(line))
+            if answer.failure is not None and not answer.has_begun:
+                await _send_failure(context, answer, started, headers)
+                return
+            chunks = ChatChunks(
+                started.reply, started.client_tools, include_usage=request.include_usage
+            )
+            await self._connections.send_pages(context, pages, ChatEncoder(chunks, headers))
+
+    async def _send_completion(
+        self, context: RequestContext, started: _Started, headers: Sequence[Field]
+    ) -> None:
+        """Send the whole answer."""
+        answer = ChatAnswer(started.reply, started.client_tools)
+        async with aclosing(started.pages.pages()) as pages:
+            async for _, lines in pages:
+                for line in lines:
+                    answer.feed(events.decode(line))
+        if answer.failure is not None or not answer.ended:
+            await _send_failure(context, answer, started, headers)
+        else:
+            await context.respond_json(200, answer.completion(), headers)
+
+    def _run_later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)
+
+
+class _Started(NamedTuple):
+    """A run that was started, and what its answer needs; `thread` is None if it is not kept."""
+
+    pages: ApprovedPages
+    reply: Reply
+    client_tools: frozenset[str]
+    thread: Thread | None
+
+
+async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> RunEventReader:
+    """Refuse calls that need approval, since nobody can be asked, and continue the run."""
+    refusal = msgspec.json.encode({"approve": False, "reason": UNASKABLE}).decode()
+    outputs = tuple(NewToolOutput(call_id, refusal) for call_id in tool_call_ids)
+    await api.ask(SubmitToolOutputs(run_id, outputs))
+    return await api.open_turn(Complete(run_id))
+
+
+async def _delete_run(api: CallerApi, run_id: str) -> None:
+    """Cancel a run if it goes on, and delete its thread and files.
+
+    What fails here is deleted later by a worker, as every temporary thread is.
+    """
+    with suppress(NotFound, TryAgain):
+        run = await api.ask(GetRun(run_id))
+        if not run.status.ended:
+            await api.ask(CancelRun(run.id))
+        await api.ask(DeleteThread(run.thread_id))
+    await api.delete_files()
+
+
+def _run_fields(
+    request: ChatRequest, assistant: Assistant | None, instructions: Sequence[SentMessage]
+) -> Process:
+    """Return the run that the request asks for, without its messages."""
+    tools: tuple[ToolSpec, ...] | None = chat_request.tool_specs(request)
+    allowed = chat_request.allowed_tools(request)
+    if tools is not None and allowed is not None:
+        tools = tuple(tool for tool in tools if tool.name in allowed)
+    texts = [join_text(each.message.content) for each in instructions]
+    if assistant is not None and assistant.instructions and texts:
+        texts.insert(0, assistant.instructions)
+    sampling = chat_request.sampling(request)
+    return Process(
+        model=request.model if assistant is None else None,
+        assistant_id=None if assistant is None else assistant.id,
+        instructions="\n\n".join(texts) or None,
+        tools=tools,
+        sampling=None if sampling == Sampling() else sampling,
+        metadata=request.metadata or {},
+    )
+
+
+def _count_instructions(sent: Sequence[SentMessage]) -> int:
+    """Return how many system messages begin the request: they are the run's instructions."""
+    for place, each in enumerate(sent):
+        if each.message.role != "system":
+            return place
+    raise InvalidRequest(
+        "There is nothing to answer.",
+        expected="a message of another role than system or developer",
+        where="$.messages",
+    )
+
+
+def _headers(started: _Started, ignored: Sequence[str]) -> list[Field]:
+    fields: list[Field] = []
+    if started.thread is not None:
+        fields.append((THREAD_HEADER.encode(), started.thread.id.encode()))
+        fields.append((RUN_HEADER, started.pages.run_id.encode()))
+    if ignored:
+        fields.append(field(IGNORED_HEADER, ", ".join(ignored)[:1000]))
+    return fields
+
+
+async def _send_failure(
+    context: RequestContext, answer: ChatAnswer, started: _Started, headers: Sequence[Field]
+) -> None:
+    """Respond with the error of a run that gave no answer."""
+    status, envelope = answer.failure or answer.cut
+    # openai-python repeats what fails, and the messages of a kept thread are stored by now.
+    kept = [] if started.thread is None else [(b"x-should-retry", b"false")]
+    body = json_line(envelope)
+    await send_response(context.send, status, body, b"application/json", [*headers, *kept])

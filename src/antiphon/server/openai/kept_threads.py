@@ -1,0 +1,120 @@
+"""Conversations of Chat Completions that are kept, because the caller names their thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api.operations import (
+    Complete,
+    CreateThread,
+    ForkThread,
+    GetThread,
+    ListActions,
+    ListMessages,
+    ListRuns,
+    ListThreads,
+    NewToolOutput,
+    Process,
+    SubmitToolOutputs,
+)
+from antiphon.api.threads import PastMessage
+from antiphon.engine import sanitize
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.types.errors import RunActive
+from antiphon.types.messages import Message, join_text
+from antiphon.types.runs import Run, Status, Thread
+from antiphon.wires.openai.chat_request import SentMessage
+from antiphon.wires.openai.continuation import find_continuation
+
+THREAD_HEADER = "antiphon-thread"
+OPEN_WEBUI_HEADER = "x-openwebui-chat-id"
+OPEN_WEBUI_CHAT = "openwebui_chat"
+"""Metadata key of a thread with the id of its chat in Open WebUI."""
+
+PAGE = 100
+
+
+async def find_thread(
+    api: CallerApi, headers: Mapping[str, str], *, streams: bool
+) -> Thread | None:
+    """Return the thread that a request's headers name; None if they name none.
+
+    `streams` is whether the request asks for a stream: Open WebUI asks for titles and tags without
+    one, under the id of the chat. Raises `NotFound`.
+    """
+    thread_id = headers.get(THREAD_HEADER)
+    if thread_id is not None:
+        return await api.ask(GetThread(thread_id))
+    chat_id = headers.get(OPEN_WEBUI_HEADER)
+    if not chat_id or not streams:
+        return None
+    mark = {OPEN_WEBUI_CHAT: sanitize.validate_idempotency_key(chat_id)}
+    for thread in (await api.ask(ListThreads(limit=1, metadata=mark))).data:
+        return thread  # a fork is newer than its origin
+    made = await api.ask_once(CreateThread(metadata=mark), chat_id)
+    return made if isinstance(made, Thread) else msgspec.json.decode(made, type=Thread)
+
+
+async def continue_thread(
+    api: CallerApi, thread: Thread, sent: Sequence[SentMessage], call: Process
+) -> tuple[Thread, RunEventReader]:
+    """Add what is new of a conversation to its thread, and run `call` there.
+
+    Return the thread, which is a fork where the conversation is not the stored one, and the reader
+    of the events. Raises `RunActive` while the thread has a run in progress.
+    """
+    stored = await api.list_all(ListMessages(thread.id, PAGE))
+    runs = await api.list_all(ListRuns(thread.id, PAGE))
+    client_tools = {run.id: frozenset(tool.name for tool in run.tools) for run in runs}
+    found = find_continuation(stored, sent, client_tools)
+    active = next((run for run in runs if not run.status.ended), None)
+    if found.forks:
+        thread, active = await _fork(api, thread, stored, found.kept), None
+    if active is not None and active.status is not Status.ACTION_REQUIRED:
+        raise RunActive(
+            f"Thread {thread.id} is busy with run {active.id} ({active.status.value}).",
+            hint="Wait for its answer, or cancel it.",
+        )
+    new = await api.keep_files(sent[found.matched :])
+    if active is not None:
+        new = await _answer_calls(api, active, new)
+        if not new and _is_same_run(active, call):
+            return thread, await api.open_turn(Complete(active.id))
+        call = replace(call, if_busy="interrupt")
+    call = replace(call, thread_id=thread.id, history=tuple(new))
+    return thread, await api.open_turn(call)
+
+
+async def _fork(api: CallerApi, thread: Thread, stored: Sequence[Message], kept: int) -> Thread:
+    """Return a new thread with the messages up to number `kept`."""
+    if not kept:
+        return await api.ask(CreateThread(title=thread.title, metadata=thread.metadata))
+    last = next(message for message in stored if message.number == kept)
+    return await api.ask(ForkThread(thread.id, last.id))
+
+
+async def _answer_calls(api: CallerApi, run: Run, new: Sequence[PastMessage]) -> list[PastMessage]:
+    """Submit the outputs with which `new` begins; return the messages after them."""
+    listing = ListActions(run.id, status="pending", limit=PAGE)
+    waiting = {action.tool_call_id for action in await api.list_all(listing)}
+    outputs: list[NewToolOutput] = []
+    for message in new:
+        call_id = message.tool_call_id
+        if call_id is None or call_id not in waiting:
+            break
+        outputs.append(NewToolOutput(call_id, join_text(message.content)))
+    if outputs:
+        await api.ask(SubmitToolOutputs(run.id, tuple(outputs)))
+    return list(new[len(outputs) :])
+
+
+def _is_same_run(run: Run, call: Process) -> bool:
+    """Return whether a run has what this request asks for, so that it can simply go on."""
+    same_model = run.assistant_id == call.assistant_id and call.model in (None, run.model)
+    same_tools = call.tools is None or tuple(run.tools) == call.tools
+    same_words = call.instructions in (None, run.instructions)
+    return same_model and same_tools and same_words and call.sampling in (None, run.sampling)

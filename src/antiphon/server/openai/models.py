@@ -1,0 +1,105 @@
+"""`/openai/v1/models`: the models of all providers, and the owner's assistants by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from antiphon.api.operations import ListAssistants, ListModels, Model, ModelList
+from antiphon.api.problems import Malformed
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.requests import RequestContext, parse_query, path_parameters
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import BadSettings
+from antiphon.types.runs import Assistant
+
+PAGE = 100
+ASSISTANT_OWNER = "assistant"
+"""`owned_by` of an assistant in the list of models."""
+
+
+class ModelObject(msgspec.Struct, frozen=True, kw_only=True):
+    """A model in OpenAI's form; `created` is in seconds since 1970, 0 where it is not known."""
+
+    id: str
+    object: str = "model"
+    created: int = 0
+    owned_by: str
+
+
+class ModelObjects(msgspec.Struct, frozen=True):
+    """All models."""
+
+    data: Sequence[ModelObject]
+    object: str = "list"
+
+
+class ModelNames:
+    """Lists models and assistants, and finds the assistant that a model's name means."""
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    async def list_models(self, by: Principal) -> Sequence[ModelObject]:
+        """Return the models of all providers, then the assistants of the owner."""
+        listed: ModelList = (await self._dispatcher.dispatch(ListModels(), by)).value
+        assistants = await self._list_assistants(by)
+        return [*map(_model_object, listed.data), *map(_assistant_object, assistants.values())]
+
+    async def get_model(self, name: str, by: Principal) -> ModelObject:
+        """Return the model or assistant of this name. Raises `BadSettings`."""
+        assistant = await self.find_assistant(name, by)
+        if assistant is not None:
+            return _assistant_object(assistant)
+        listed: ModelList = (await self._dispatcher.dispatch(ListModels(model=name), by)).value
+        for model in listed.data:
+            return _model_object(model)
+        raise BadSettings("There is no such model.", received=name[:100], where="$.model")
+
+    async def find_assistant(self, name: str, by: Principal) -> Assistant | None:
+        """Return the owner's assistant with this name or id; of several, the newest."""
+        assistants = await self._list_assistants(by)
+        for assistant in assistants.values():
+            if name == assistant.id:
+                return assistant
+        return assistants.get(name)
+
+    async def _list_assistants(self, by: Principal) -> Mapping[str, Assistant]:
+        """Return the owner's assistants by the names that they have as models, newest first."""
+        found: dict[str, Assistant] = {}
+        after = None
+        while True:
+            page = (await self._dispatcher.dispatch(ListAssistants(PAGE, after), by)).value
+            for assistant in page.data:
+                found.setdefault(assistant.name or assistant.id, assistant)
+            if not page.has_more:
+                return found
+            after = page.next
+
+
+async def send_models(context: RequestContext, names: ModelNames) -> None:
+    """Answer `GET /models`, and `GET /models/{model}`."""
+    if parse_query(context.scope):
+        raise Malformed("A list of models has no query.", expected="no query", received="a query")
+    by = context.caller.principal
+    name = path_parameters(context.scope).get("model")
+    value: Any = (
+        ModelObjects(await names.list_models(by))
+        if name is None
+        else await names.get_model(name, by)
+    )
+    await context.respond_json(200, value)
+
+
+def _model_object(model: Model) -> ModelObject:
+    return ModelObject(id=model.id, owned_by=model.provider)
+
+
+def _assistant_object(assistant: Assistant) -> ModelObject:
+    return ModelObject(
+        id=assistant.name or assistant.id,
+        created=assistant.created_at // 1000,
+        owned_by=ASSISTANT_OWNER,
+    )

@@ -1,0 +1,101 @@
+"""Pages of a run's events as the answers of OpenAI's API need them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from antiphon.runtime.event_reader import RunEventReader, SendNow
+from antiphon.types import events
+from antiphon.types.events import ActionRequired
+
+PATIENCE = 9  # seconds that the headers of a stream wait for the answer to begin, or to fail
+
+Page = tuple[int, Sequence[bytes]]
+
+
+class ApprovedPages:
+    """Pages of a run's turns; a turn in which only approvals are asked is followed by the next."""
+
+    def __init__(
+        self,
+        reader: RunEventReader,
+        refuse: Callable[[str, Sequence[str]], Coroutine[Any, Any, RunEventReader]],
+    ) -> None:
+        self.run_id = reader.run_id
+        self._reader = reader
+        self._refuse = refuse
+
+    async def pages(self, send_now: SendNow | None = None) -> AsyncGenerator[Page, None]:
+        """Yield pages as `RunEventReader.pages`."""
+        reader = self._reader
+        while True:
+            refused: Sequence[str] = ()
+            async with aclosing(reader.pages(send_now)) as pages:
+                async for first, lines in pages:
+                    for line in lines:
+                        if events.type_of(line) == b"action.required":
+                            refused = _only_approvals(line)
+                    yield first, lines
+            if not refused:
+                return
+            reader = await self._refuse(self.run_id, refused)
+
+
+class HeldPages:
+    """Pages of a run, the first of which are held until it answers or fails."""
+
+    def __init__(self, pages: ApprovedPages) -> None:
+        self.run_id = pages.run_id
+        self._send_now: SendNow | None = None
+        self._held: list[Page] = []
+        self._pages = pages.pages(self._try_to_send)
+
+    async def hold(self) -> None:
+        """Wait until the run has said something or ended, or for `PATIENCE` seconds."""
+        silent = 0
+        async for first, lines in self._pages:
+            self._held.append((first, lines))
+            silent += not lines
+            if silent >= PATIENCE or any(map(_says_something, lines)):
+                return
+
+    @property
+    def held_lines(self) -> Sequence[bytes]:
+        """The events that are held."""
+        return [line for _, lines in self._held for line in lines]
+
+    async def pages(self, send_now: SendNow | None = None) -> AsyncGenerator[Page, None]:
+        """Yield the held pages, then the others."""
+        for first, lines in self._held:
+            if lines:
+                yield first, lines
+        self._held.clear()
+        self._send_now = send_now
+        async for page in self._pages:
+            yield page
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        await self._pages.aclose()
+
+    def _try_to_send(self, first: int, lines: Sequence[bytes]) -> bool:
+        return self._send_now is not None and self._send_now(first, lines)
+
+
+_SILENT = (b"run.status", b"turn.restarted", b"usage")
+
+
+def _says_something(line: bytes) -> bool:
+    return events.type_of(line) not in _SILENT
+
+
+def _only_approvals(line: bytes) -> Sequence[str]:
+    """Return the calls of a manifest if all of them wait for approval, else none."""
+    manifest = events.decode(line)
+    if not isinstance(manifest, ActionRequired):
+        return ()
+    if any(action.kind == "tool" for action in manifest.actions):
+        return ()
+    return [action.tool_call_id for action in manifest.actions]

@@ -1,0 +1,57 @@
+"""The routes of OpenAI's API, and its form of errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette.types import Send
+
+from antiphon.api import problems
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.openai.chat import ChatCompletions, Connections
+from antiphon.server.openai.models import ModelNames, send_models
+from antiphon.server.requests import RequestContext, send_response
+from antiphon.settings.settings import Settings
+from antiphon.types.errors import AntiphonError
+from antiphon.wires.framing import json_line
+from antiphon.wires.openai.errors import status_and_envelope
+
+PREFIX = "/openai/v1"
+
+Handler = Callable[[RequestContext], Awaitable[None]]
+
+
+class OpenAIRoutes:
+    """Handles every path under `/openai/v1`; made once the dispatcher is open."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        connections: Connections,
+    ) -> None:
+        self._names = ModelNames(dispatcher)
+        self._chat = ChatCompletions(dispatcher, self._names, settings, connections)
+        self.handlers: Mapping[tuple[str, str], Handler] = {
+            ("GET", f"{PREFIX}/models"): self._send_models,
+            ("GET", f"{PREFIX}/models/{{model:path}}"): self._send_models,
+            ("POST", f"{PREFIX}/chat/completions"): self._chat.handle,
+        }
+
+    async def _send_models(self, context: RequestContext) -> None:
+        await send_models(context, self._names)
+
+
+ROUTES: tuple[tuple[str, str], ...] = (
+    ("GET", f"{PREFIX}/models"),
+    ("GET", f"{PREFIX}/models/{{model:path}}"),
+    ("POST", f"{PREFIX}/chat/completions"),
+)
+"""Method and path of every route."""
+
+
+async def send_error(send: Send, error: AntiphonError) -> None:
+    """Send an error in the form of OpenAI's API."""
+    status, envelope = status_and_envelope(error)
+    body, headers = json_line(envelope), problems.problem_headers(error)
+    await send_response(send, status, body, b"application/json", headers)

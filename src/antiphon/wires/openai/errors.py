@@ -1,0 +1,94 @@
+"""Errors in the form of OpenAI's API, which its clients translate to their own exceptions.
+
+    {"error": {"message": "...", "type": "invalid_request_error", "param": "model", "code": "..."}}
+
+openai-python raises by the status, and repeats requests with 408, 409, 429 and 5xx; so what a
+repetition cannot mend has another status here.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.api import problems
+from antiphon.types import errors
+from antiphon.types.errors import AntiphonError
+from antiphon.types.runs import Fault
+from antiphon.wires.framing import json_line
+
+
+class Body(msgspec.Struct, frozen=True):
+    """The value of `error`."""
+
+    message: str
+    type: str
+    param: str | None = None
+    code: str | None = None
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """A body of an error, or an event of one in a stream."""
+
+    error: Body
+
+
+class _Kind(NamedTuple):
+    status: int
+    type: str
+    code: str | None = None
+
+
+_KINDS: dict[type[AntiphonError], _Kind] = {
+    errors.Unauthorized: _Kind(401, "invalid_request_error", "invalid_api_key"),
+    errors.Forbidden: _Kind(403, "invalid_request_error"),
+    errors.RunActive: _Kind(400, "invalid_request_error", "conversation_locked"),
+    errors.TooLarge: _Kind(413, "invalid_request_error"),
+    errors.Conflict: _Kind(400, "invalid_request_error"),
+    errors.InvalidRequest: _Kind(400, "invalid_request_error"),
+    errors.BadSettings: _Kind(404, "invalid_request_error", "model_not_found"),
+    errors.QuotaExceeded: _Kind(429, "rate_limit_exceeded", "rate_limit_exceeded"),
+    errors.ProviderRateLimited: _Kind(429, "rate_limit_exceeded", "rate_limit_exceeded"),
+    errors.ProviderRejected: _Kind(400, "invalid_request_error"),
+}
+_CLIENT_ERROR = 500
+"""Statuses below are the caller's fault."""
+
+_SERVER_ERROR = _Kind(502, "server_error")
+_FAULTS: dict[str, type[AntiphonError]] = {
+    kind.code: kind
+    for kind in (errors.ProviderRejected, errors.ProviderRateLimited, errors.BadSettings)
+}
+"""Faults of runs that are not the server's, by their codes."""
+
+
+def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
+    """Return the HTTP status of an error, and the body of its response."""
+    kind = next((_KINDS[each] for each in type(error).__mro__ if each in _KINDS), None)
+    if kind is None:
+        status, _ = problems.status_and_title(error)
+        kind = _Kind(400 if status in (408, 409, 410) else status, _type_of(status))
+    return kind.status, Envelope(
+        Body(error.told, kind.type, _parameter(error), kind.code or error.code)
+    )
+
+
+def fault_envelope(fault: Fault) -> tuple[int, Envelope]:
+    """Return the HTTP status and the body for a run that failed with this fault."""
+    kind = _KINDS.get(_FAULTS.get(fault.code, errors.Internal), _SERVER_ERROR)
+    return kind.status, Envelope(Body(fault.message, kind.type, code=kind.code or fault.code))
+
+
+def encode_event(envelope: Envelope) -> bytes:
+    """Return an error as an event of a stream."""
+    return b"data: %b\n\n" % json_line(envelope)
+
+
+def _type_of(status: int) -> str:
+    return "invalid_request_error" if status < _CLIENT_ERROR else "server_error"
+
+
+def _parameter(error: AntiphonError) -> str | None:
+    where = str(error.details.get("where", ""))
+    return where.removeprefix("$").lstrip(".") or None

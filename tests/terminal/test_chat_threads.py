@@ -29,9 +29,10 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
 
 async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
     """One exchange, to its end."""
-    footers = chat.text.count("10 in, 5 out")
-    model.will_say(answer)
     chat.say(said)
+    reply = await model.next_request()
+    footers = chat.text.count("10 in, 5 out")  # what is painted of the past is not this answer's
+    await reply.answer(answer)
     await chat.until(lambda: chat.text.count("10 in, 5 out") > footers)
 
 

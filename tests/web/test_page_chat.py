@@ -229,6 +229,8 @@ async def test_typing_draws_nothing_anew(chat: Chat) -> None:
     await chat.wait_until_idle()
     await expect(chat.page.locator(".topbar")).to_contain_text("15 tokens")
     await expect(chat.page.locator(".message.assistant")).to_contain_text("15 tokens")
+    stored = chat.page.locator('.message.user[data-message^="msg_"][data-status="sent"]')
+    await expect(stored).to_have_count(1)
     await chat.composer.press_sequentially("a")
     await expect(chat.page.locator("button.send")).to_be_enabled()
     await chat.page.evaluate(

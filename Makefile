@@ -15,6 +15,8 @@ QUICK = $(addprefix tests/,types engine wires settings telemetry providers store
 VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conformance.py)
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
+# Environments of other people's programs, which tests start.
+TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -65,7 +67,7 @@ soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thou
 
 lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
-	@for tested in mcp-servers mcp-servers-old openapi-generators; do $(COMPILE) --python-version 3.11 \
+	@for tested in $(TESTED); do $(COMPILE) --python-version 3.11 \
 		--output-file requirements/$$tested.txt requirements/$$tested.in || exit 1; done
 
 clean: ## remove what these commands made

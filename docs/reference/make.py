@@ -13,7 +13,7 @@ import re
 import sys
 import types
 from argparse import SUPPRESS, Action, ArgumentParser, _SubParsersAction
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -96,6 +96,7 @@ from antiphon.types.runs import (
     Usage,
 )
 from antiphon.types.runs import Action as ActionRecord
+from antiphon.wires.openai import chat_request
 
 DOCS = Path(__file__).resolve().parent.parent
 sys.path.append(str(DOCS.parent))
@@ -358,6 +359,16 @@ def moves() -> Iterator[str]:
     yield "```mermaid\n" + "\n".join(lines) + "\n```\n"
 
 
+def chat_fields() -> Iterator[str]:
+    """Every field of a request of Chat Completions, and what happens to it."""
+    yield from _treatments(chat_request.FIELDS)
+
+
+def _treatments(fields: Mapping[str, tuple[str, str]]) -> Iterator[str]:
+    rows = [(f"`{name}`", treatment, remark) for name, (treatment, remark) in fields.items()]
+    yield from _table(("field", "treatment", "remark"), rows)
+
+
 SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "calls": calls,
     "records": records,
@@ -375,6 +386,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "names": names,
     "loops": loops,
     "moves": moves,
+    "chat_fields": chat_fields,
 }
 
 _SECTION = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)

@@ -209,6 +209,23 @@ def test_a_schema_is_filled_as_it_says():
     }
 
 
+def test_json_without_a_schema_has_the_quoted_words_as_its_keys():
+    wanted = {"response_format": {"type": "json_object"}}
+
+    told = text(ask("A joke about a dog's life, with 'setup' and \"punch line\".", **wanted))
+
+    assert list(json.loads(told)) == ["setup", "punch line"]
+    assert json.loads(text(ask("Anything", **wanted))) == {"answer": "Anything"}
+
+
+def test_words_between_single_quotes_are_quotations():
+    asked = "Weather in Ann's town 'São Paulo', please"
+
+    assert calls(ask(asked, (WEATHER,))) == [
+        ("weather__get_weather", {"city": "São Paulo", "unit": "celsius"})
+    ]
+
+
 def test_a_schema_that_needs_itself_comes_to_an_end():
     node = {"type": "object", "properties": {"next": {"$ref": "#"}}, "required": ["next"]}
 

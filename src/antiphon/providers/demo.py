@@ -34,6 +34,7 @@ WINDOW = 32_768
 MAX_WORDS = 200_000
 MAX_SEARCHED = 65_536  # characters of a message that are searched, at its beginning and its end
 MAX_CALLS = 32
+MAX_KEYS, MAX_VALUE = 32, 1_000  # of JSON without a schema: keys, and characters of each value
 SUMMARY_CHARACTERS = 80  # of each message; the request for a summary is searched in as many
 PAGE = 64  # chunks that come together if there is no pace
 
@@ -75,12 +76,9 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
     if calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
         stream = _call_chunks(calls, request)
-    elif (schema := _find_schema(request.sampling.response_format)) is not None:
-        thought = "JSON is wanted, so I will fill in its schema."
-        wanted = ToolSpec("answer", "", schema)
-        stream = _text_chunks(
-            _encode(ArgumentFiller(_searchable(question)).arguments(wanted)).decode()
-        )
+    elif (wanted := _find_json(request.sampling.response_format, question)) is not None:
+        thought = "JSON is wanted, so I will fill it in."
+        stream = _text_chunks(_encode(wanted).decode())
     elif outputs:
         thought = "The tools have answered, so I can."
         stream = _text_chunks(_from_outputs(outputs))
@@ -105,10 +103,14 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
     yield Finish("length" if cut else "tool_calls" if calls else "stop")
 
 
-def _find_schema(response_format: dict[str, Any] | None) -> dict[str, Any] | None:
+def _find_json(response_format: dict[str, Any] | None, question: str) -> dict[str, Any] | None:
+    """Return the object that the run wants: by a schema, or with the quoted words as its keys."""
+    filler = ArgumentFiller(_searchable(question))
     match response_format:
         case {"json_schema": {"schema": schema}} if is_object(schema):
-            return schema
+            return filler.arguments(ToolSpec("answer", "", schema))
+        case {"type": "json_object"}:
+            return dict.fromkeys(filler.quotations[:MAX_KEYS] or ["answer"], question[:MAX_VALUE])
         case _:
             return None
 

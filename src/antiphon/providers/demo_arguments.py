@@ -25,10 +25,16 @@ class ArgumentFiller:
         self._question = question
         self._lower = question.lower()
         self._found: dict[str, list[str]] = {
-            kind: pattern.findall(question) for kind, pattern in _KINDS.items()
+            kind: [found[found.lastindex or 0] for found in pattern.finditer(question)]
+            for kind, pattern in _KINDS.items()
         }
         self._dealt: Counter[str] = Counter()
         self._left = 0
+
+    @property
+    def quotations(self) -> list[str]:
+        """The quotations of the question, in order."""
+        return self._found["quotation"]
 
     def arguments(self, spec: ToolSpec) -> dict[str, Any]:
         """Return an object that fits the tool's schema, with only its required properties.
@@ -155,7 +161,7 @@ def _number(value: Any, otherwise: float) -> float:
 
 _encode = msgspec.json.Encoder().encode
 _KINDS = {
-    "quotation": re.compile(r'["“”]([^"“”]+)["“”]'),
+    "quotation": re.compile(r"""["“”]([^"“”]+)["“”]|(?<!\w)'([^'\n]+)'(?!\w)"""),
     "code": re.compile(r"\b[A-Z]{3}\b"),
     "name": re.compile(r"(?<=\w[ ,-])(?![A-Z]{3}\b)[A-Z][\w'-]+(?: [A-Z][\w'-]+)*"),
     "number": re.compile(r"(?<![\w.-])-?\d{1,15}(?:\.\d{1,15})?(?![\w-])"),

@@ -139,6 +139,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "assistant"
     content: str | None
     refusal: str | None = None
+    annotations: tuple[()] = ()
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     tool_calls: tuple[ToolCallItem, ...] | msgspec.UnsetType = msgspec.UNSET
 

@@ -1,0 +1,150 @@
+"""Use Chat Completions as openai-python does, oldest or newest, sync and async.
+
+python use_openai_python.py http://127.0.0.1:8000/openai/v1 thread_...
+"""
+
+import asyncio
+import inspect
+import json
+import sys
+
+import openai
+from openai import AsyncOpenAI, OpenAI
+from pydantic import BaseModel
+
+HELLO = [{"role": "user", "content": "Hello, you"}]
+BOTH = [{"role": "user", "content": "The weather in Oslo and Paris, both at once"}]
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
+    "hKmMIQAAAABJRU5ErkJggg=="
+)
+
+
+class Weather(BaseModel):
+    """Weather of a city."""
+
+    city: str
+    degrees: int
+
+
+TOOL = openai.pydantic_function_tool(Weather, name="weather")
+
+
+async def use(client, thread_id):
+    """Use a client of either kind: what it returns is awaited where it must be."""
+    chat = client.chat.completions
+    typed = chat if hasattr(chat, "parse") else client.beta.chat.completions
+
+    names = [model.id for model in await items(client.models.list())]
+    assert "demo" in names, names
+    assert (await value(client.models.retrieve("demo"))).object == "model"
+
+    whole = await value(chat.create(model="demo", messages=HELLO, temperature=0.5, seed=1))
+    assert whole.choices[0].finish_reason == "stop"
+    assert whole.usage.total_tokens > 0
+    chunks = await items(
+        await value(
+            chat.create(
+                model="demo", messages=HELLO, stream=True, stream_options={"include_usage": True}
+            )
+        )
+    )
+    joined = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert joined == whole.choices[0].message.content
+    assert chunks[-1].usage == whole.usage, (chunks[-1].usage, whole.usage)
+
+    called = await value(chat.create(model="demo", messages=BOTH, tools=[TOOL]))
+    message = called.choices[0].message
+    assert called.choices[0].finish_reason == "tool_calls"
+    cities = [json.loads(call.function.arguments)["city"] for call in message.tool_calls]
+    assert cities == ["Oslo", "Paris"], cities
+    outputs = [
+        {"role": "tool", "tool_call_id": call.id, "content": f"rain {number}"}
+        for number, call in enumerate(message.tool_calls)
+    ]
+    answer = await value(chat.create(model="demo", messages=[*BOTH, message, *outputs]))
+    assert "rain 0" in answer.choices[0].message.content
+    assert "rain 1" in answer.choices[0].message.content
+
+    parsed = await value(
+        typed.parse(model="demo", messages=HELLO, response_format=Weather, max_tokens=99)
+    )
+    assert isinstance(parsed.choices[0].message.parsed, Weather)
+    calls = (await value(typed.parse(model="demo", messages=BOTH, tools=[TOOL]))).choices[0].message
+    assert [call.function.parsed_arguments.city for call in calls.tool_calls] == ["Oslo", "Paris"]
+    await stream_calls(typed)
+
+    content = [
+        {"type": "text", "text": "Read this"},
+        {"type": "image_url", "image_url": {"url": PIXEL}},
+        {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}},
+    ]
+    seen = await value(chat.create(model="demo", messages=[{"role": "user", "content": content}]))
+    assert "Read this" in seen.choices[0].message.content
+
+    await fail_with(openai.NotFoundError, chat.create, model="nothing:here", messages=HELLO)
+    refused = await fail_with(
+        openai.BadRequestError, chat.create, model="demo", messages=HELLO, n=2
+    )
+    assert (refused.param, refused.code) == ("n", "unsupported_by_provider"), refused.body
+    await fail_with(openai.NotFoundError, client.models.retrieve, "nothing")
+
+    kept = {"Antiphon-Thread": thread_id}
+    raw = await value(
+        chat.with_raw_response.create(model="demo", messages=HELLO, extra_headers=kept)
+    )
+    assert raw.headers["antiphon-thread"] == thread_id
+    history = [*HELLO, raw.parse().choices[0].message, {"role": "user", "content": "5 words"}]
+    again = await value(
+        chat.with_raw_response.create(model="demo", messages=history, extra_headers=kept)
+    )
+    assert again.headers["antiphon-thread"] == thread_id
+    assert len(again.parse().choices[0].message.content.split()) == 5
+
+
+async def stream_calls(typed):
+    """Stream a reply with calls through the helper that joins and checks chunks."""
+    manager = typed.stream(model="demo", messages=BOTH, tools=[TOOL])
+    if hasattr(manager, "__aenter__"):
+        async with manager as stream:
+            kinds = {event.type async for event in stream}
+            final = await stream.get_final_completion()
+    else:
+        with manager as stream:
+            kinds = {event.type for event in stream}
+            final = stream.get_final_completion()
+    assert {"chunk", "tool_calls.function.arguments.done"} <= kinds, kinds
+    calls = final.choices[0].message.tool_calls
+    assert [call.function.parsed_arguments.city for call in calls] == ["Oslo", "Paris"]
+
+
+async def value(answer):
+    """Return a result of a client of either kind."""
+    return await answer if inspect.isawaitable(answer) else answer
+
+
+async def items(listed):
+    """Return all items of a stream or a page of either kind."""
+    if hasattr(listed, "__aiter__"):
+        return [item async for item in listed]
+    return list(listed)
+
+
+async def fail_with(kind, method, *arguments, **options):
+    """Return the error of a request that must fail."""
+    try:
+        await value(method(*arguments, **options))
+    except kind as error:
+        return error
+    raise AssertionError(f"wanted {kind.__name__}")
+
+
+async def main(base_url, *threads):
+    """Use both clients, each with a thread of its own."""
+    await use(OpenAI(base_url=base_url, api_key="none", max_retries=0), threads[0])
+    async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
+        await use(client, threads[1])
+    print(f"used {openai.__version__}")
+
+
+asyncio.run(main(*sys.argv[1:]))

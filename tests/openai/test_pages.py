@@ -1,0 +1,50 @@
+"""Every program on the pages about OpenAI's clients runs with that client.
+
+A block says by the word after its language which environment it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.client.four_ways import SETTINGS, serve_in_thread
+from tests.support.docs.blocks import ADDRESS, ROOT, Block, every
+from tests.support.programs import run_program
+
+REQUIREMENTS = {"openai": "openai-clients.txt", "llamaindex": "llama-index.txt"}
+PACKAGES = Path(__file__).parent / "openai_clients"
+PYTHON = [block for purpose in REQUIREMENTS for block in every("python", purpose)]
+ANSWER = "16:35"
+"""In the answer of each program: its tool was called, and the model has seen the output."""
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with serve_in_thread(SETTINGS) as url:
+        yield url.removeprefix("http://")
+
+
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_a_program_in_python_answers(
+    python_with: Callable[[Path], Path], address: str, tmp_path: Path, block: Block
+) -> None:
+    python = python_with(ROOT / "requirements" / REQUIREMENTS[str(block.purpose)])
+
+    told = run_program(tmp_path, python, "-c", block.text.replace(ADDRESS, address))
+
+    assert ANSWER in told
+
+
+@pytest.mark.parametrize("block", every("js", "openai"), ids=str)
+def test_a_program_in_javascript_answers(
+    npm_packages: Callable[[Path], Path], node: Path, address: str, tmp_path: Path, block: Block
+) -> None:
+    (tmp_path / "node_modules").symlink_to(npm_packages(PACKAGES))
+    (tmp_path / "program.mjs").write_text(block.text.replace(ADDRESS, address))
+
+    told = run_program(tmp_path, node, "program.mjs")
+
+    assert ANSWER in told

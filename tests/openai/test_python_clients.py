@@ -1,0 +1,76 @@
+"""Python clients of OpenAI's API, each in an environment of its own, before a real server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.client.sync_client import Client
+from tests.support.client.four_ways import SETTINGS, serve_in_thread
+from tests.support.programs import run_program
+
+PROGRAMS = Path(__file__).parent / "programs"
+REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
+CLIENTS = REQUIREMENTS / "openai-clients.txt"
+OLDEST = REQUIREMENTS / "openai-client-old.txt"
+
+LLM_COMPLY = "import sys; from llm_comply.cli import main; sys.exit(main())"
+ONE_LOOP = (
+    *("--asyncio-mode", "auto"),
+    *("--override-ini", "asyncio_default_test_loop_scope=session"),
+    *("--override-ini", "asyncio_default_fixture_loop_scope=session"),
+)
+"""LangChain keeps connections from one test to the next."""
+ASSISTANTS = ("demo-too", "gpt-5-demo")
+"""Names of models: another one, and one that judges expect to think."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """The address of a server that has assistants."""
+    with serve_in_thread(SETTINGS) as url:
+        with Client(url) as client:
+            for name in ASSISTANTS:
+                client.create_assistant(name=name, model="demo")
+        yield url
+
+
+@pytest.mark.parametrize(
+    ("requirements", "version"), [(CLIENTS, "3."), (OLDEST, "1.66.0")], ids=["newest", "oldest"]
+)
+def test_openai_python_does_all_that_it_can(
+    python_with: Callable[[Path], Path], server: str, requirements: Path, version: str
+) -> None:
+    with Client(server) as client:
+        threads = [client.create_thread().id for _ in range(2)]
+    program = (python_with(requirements), "use_openai_python.py")
+
+    told = run_program(PROGRAMS, *program, f"{server}/openai/v1", *threads)
+
+    assert told.startswith(f"used {version}")
+
+
+def test_langchain_finds_a_chat_model_that_keeps_its_rules(
+    python_with: Callable[[Path], Path], server: str
+) -> None:
+    plain = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
+    suite = (python_with(CLIENTS), "-m", "pytest", "-q", *plain, *ONE_LOOP, "langchain_standard.py")
+
+    told = run_program(PROGRAMS, *suite, OPENAI_BASE_URL=f"{server}/openai/v1")
+
+    assert " passed" in told
+
+
+def test_llm_comply_finds_nothing_wrong_with_chat_completions(
+    python_with: Callable[[Path], Path], server: str
+) -> None:
+    judge = (python_with(CLIENTS), "-c", LLM_COMPLY, "--format", "openai-chat")
+    model = ("--base-url", f"{server}/openai/v1", "--api-key", "none", "--model", "gpt-5-demo")
+
+    told = run_program(PROGRAMS, *judge, *model)
+
+    assert "All 9 tests passed!" in told
+    assert "warning" not in told

@@ -55,7 +55,8 @@ def test_a_method_takes_what_its_call_takes(client: type, call: type[Operation[A
     _, *taken = parameters(client, method_of(call))
 
     sent = ["path"] if call.upload else []
-    assert [name for name, _, _ in taken] == [*sent, *call.__struct_fields__]
+    key = ["idempotency_key"] if call.creates else []
+    assert [name for name, _, _ in taken] == [*sent, *call.__struct_fields__, *key]
 
 
 def test_a_method_presents_itself_as_its_call_does():

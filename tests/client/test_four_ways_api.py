@@ -759,3 +759,49 @@ def test_no_method_of_the_client_is_left_out() -> None:
     elsewhere = {"create_key", "revoke_key", "on_behalf_of", "as_actor", "over", "with_options"}
 
     assert public - tried == {"close", *elsewhere}
+
+
+@in_all_ways
+def test_what_is_created_twice_under_one_key_is_there_once(client: Any) -> object:
+    key = {"idempotency_key": "order-1017"}
+    thread = client.create_thread(**key)
+
+    def create_all() -> list[object]:
+        message = client.create_message(thread.id, "Hello", **key)
+        run = client.create_run(thread.id, if_busy="wait", **key)
+        list(client.completions(run.id, **key))
+        processed = client.process(message=NewMessage("Hello"), **key)
+        list(processed)
+        return [
+            client.create_assistant("one", **key).id,
+            client.create_thread(**key).id,
+            client.fork_thread(thread.id, message.id, **key).id,
+            message.id,
+            run.id,
+            processed.run_id,
+            client.upload_file(b"one", "one.txt", **key).id,
+        ]
+
+    assert create_all() == create_all()
+    assert len(client.list_runs(thread.id).data) == 1
+    refused = [
+        catch_error(lambda: client.create_thread("another", **key)),
+        catch_error(lambda: client.create_thread(idempotency_key="two words")),
+        catch_error(lambda: client.upload_file(b"two", "one.txt", **key)),
+    ]
+    assert [type(error) for error in refused] == [
+        errors.IdempotencyConflict,
+        errors.InvalidRequest,
+        errors.IdempotencyConflict,
+    ]
+    return refused
+
+
+@in_all_ways
+def test_a_value_that_is_none_of_the_choices_is_refused_with_the_choices(client: Any) -> object:
+    error = catch_error(lambda: client.list_threads(order="upwards"))
+
+    assert isinstance(error, errors.InvalidRequest)
+    assert error.details["received"] == "'upwards'"
+    assert error.details["expected"] == "one of 'activity', 'created', 'newest', 'oldest'"
+    return error

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from antiphon.types.errors import (
     Unavailable,
 )
 from tests.support.client.cut_server import CutServer, Plain, serving
+from tests.support.client.four_ways import serve_in_thread
 
 SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
 THREADS = Plain(200, b'{"data":[],"has_more":false,"next":null}')
@@ -201,6 +205,33 @@ def test_a_closed_sync_client_says_so() -> None:
 
     with pytest.raises(InvalidRequest, match="This client is closed"):
         client.list_threads()
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+def test_a_client_that_is_closed_while_its_tool_runs_says_so(embedded: bool) -> None:
+    with nullcontext() if embedded else serve_in_thread(SETTINGS) as url:
+        close_during_a_tool(Client(url, settings=SETTINGS))
+
+
+def close_during_a_tool(client: Client) -> None:
+    running = threading.Event()
+
+    async def get_flight_times(departure: str, arrival: str) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    def close() -> None:
+        running.wait()
+        client.close()
+
+    closing = threading.Thread(target=close)
+    closing.start()
+    try:
+        with pytest.raises(InvalidRequest, match="This client is closed"):
+            client.ask("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
+    finally:
+        running.set()
+        closing.join()
 
 
 async def test_an_error_has_the_status_and_the_id_of_its_request(address: str) -> None:

@@ -190,6 +190,20 @@ def test_an_answer_that_does_not_fit_is_corrected_in_its_thread(text: str, reaso
     assert (options.get("thread_id"), options.get("model")) == ("thread_1", "demo")
 
 
+def test_an_answer_that_is_none_of_the_choices_is_told_the_choices() -> None:
+    for kind, text in ((Literal["low", "high"], '{"value":"odd"}'), (Ranked, '{"rank":"odd"}')):
+        answer: TypedAnswer[Any] = TypedAnswer(kind, "?", {})
+
+        assert not answer.accept(an_answer(text))
+        asked, _ = answer.request()
+        assert "Invalid enum value 'odd', wanted one of 'high', 'low'" in str(asked)
+
+
+@dataclasses.dataclass
+class Ranked:
+    rank: Literal["low", "high"]
+
+
 class Odd(BaseModel):
     name: str
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import re
+from typing import get_type_hints
 
 import antiphon
+from antiphon.api.operations import Options, Process
 from tests.support.docs.blocks import ROOT, every
 
 
@@ -45,3 +47,13 @@ def test_every_public_name_and_method_has_an_example_that_runs() -> None:
     assert len(names) > 60
     assert len(methods) > 70
     assert [each for each in (*names, *methods) if not re.search(each, text)] == []
+
+
+def test_every_option_of_a_run_is_in_the_reference_and_is_a_field_of_process() -> None:
+    page = (ROOT / "docs/reference/sdk.md").read_text()
+    section = page.partition("## Options of a run")[2].partition("\n## ")[0]
+    options = set(get_type_hints(Options))
+    set_by_converse = {"background", "message", "run_id", "tools"}
+
+    assert set(re.findall(r"(?m)^\| `(\w+)` \|", section)) == options
+    assert set(Process.__struct_fields__) - set_by_converse == options

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 import msgspec
 from msgspec import Meta
 
+from antiphon.types.enum_values import INVALID_ENUM, add_enum_values
 from antiphon.types.errors import InvalidRequest
 
 A_co = TypeVar("A_co", covariant=True)
@@ -165,12 +166,18 @@ def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        raise invalid_request(error) from error
+        raise invalid_request(error, kind) from error
 
 
-def invalid_request(error: msgspec.ValidationError) -> InvalidRequest:
-    """Translate a validation error of msgspec: what was expected, received, and where."""
-    message, _, where = str(error).partition(" - at ")
+def invalid_request(error: msgspec.ValidationError, kind: Any = None) -> InvalidRequest:
+    """Translate a validation error of msgspec: what was expected, received, and where.
+
+    With the type that was expected, an error about an enum names its values.
+    """
+    text = str(error)
+    if kind is not None and text.startswith(INVALID_ENUM):
+        text = add_enum_values(text, _schema(kind))
+    message, _, where = text.partition(" - at ")
     expected, received = _split_message(message)
     return InvalidRequest(
         f"{message} - at {where}." if where else f"{message}.",
@@ -185,8 +192,14 @@ _MESSAGE_PATTERNS = (
     (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
     (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
     (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
+    (re.compile(r"Invalid enum value (.+), wanted (one of .+)", re.DOTALL), r"\2", r"\1"),
     (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
 )
+
+
+@cache
+def _schema(kind: Any) -> dict[str, Any]:
+    return msgspec.json.schema(kind)
 
 
 def _split_message(message: str) -> tuple[str | None, str | None]:

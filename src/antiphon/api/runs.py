@@ -20,7 +20,7 @@ from antiphon.api.fields import (
     Tools,
 )
 from antiphon.api.operation import A_co, Id, Limit, Listed, Name, Operation
-from antiphon.api.threads import NewMessage, PastMessages
+from antiphon.api.threads import NewMessage, PastMessage, PastMessages
 from antiphon.types.events import Event
 from antiphon.types.runs import (
     EXPIRES_IN,
@@ -76,6 +76,8 @@ class Options(TypedDict, total=False):
     expires_in: int
     if_busy: IfBusy
     metadata: dict[str, str]
+    history: tuple[PastMessage, ...]
+    temporary: bool
     force_refresh: bool
 
 
@@ -151,8 +153,8 @@ class Process(RunCall[None], frozen=True, kw_only=True):
     """Create the thread, message and run as needed, then stream the turn.
 
     `history` are messages of a conversation that took place elsewhere; they are added before
-    `message`, which may then be missing. With `temporary`, the new thread is, as `CreateThread`
-    describes it.
+    `message`, which may then be missing. With `temporary`, the new thread is in no list or search,
+    and is deleted when nothing has changed in it for the setting `temporary_retention`.
 
     With `run_id`, stream that run's next turn or its turn in progress. With `background`, return
     the run at once.

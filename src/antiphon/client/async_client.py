@@ -24,6 +24,7 @@ from antiphon.api.operations import (
     OwnerImport,
     Process,
 )
+from antiphon.client import creations
 from antiphon.client.async_events import AsyncEvents, AsyncStream, create_events, raise_at_end
 from antiphon.client.async_runner import AsyncRunner, paginate
 from antiphon.client.async_transport import AsyncPieces, AsyncTransport
@@ -151,22 +152,22 @@ class AsyncClient(RenamedMethods):
         other._loop = CallerLoop()
         return other
 
-    create_assistant = async_method(operations.CreateAssistant)
+    create_assistant = async_method(creations.CreateAssistant)
     list_assistants = async_method(operations.ListAssistants)
     get_assistant = async_method(operations.GetAssistant)
     update_assistant = async_method(operations.UpdateAssistant)
     delete_assistant = async_method(operations.DeleteAssistant)
-    create_thread = async_method(operations.CreateThread)
+    create_thread = async_method(creations.CreateThread)
     list_threads = async_method(operations.ListThreads)
     get_thread = async_method(operations.GetThread)
     update_thread = async_method(operations.UpdateThread)
     delete_thread = async_method(operations.DeleteThread)
-    fork_thread = async_method(operations.ForkThread)
-    create_message = async_method(operations.CreateMessage)
+    fork_thread = async_method(creations.ForkThread)
+    create_message = async_method(creations.CreateMessage)
     list_messages = async_method(operations.ListMessages)
     get_message = async_method(operations.GetMessage)
     search = async_method(operations.Search)
-    create_run = async_method(operations.CreateRun)
+    create_run = async_method(creations.CreateRun)
     list_runs = async_method(operations.ListRuns)
     get_run = async_method(operations.GetRun)
     list_events = async_method(operations.ListEvents)
@@ -211,8 +212,8 @@ class AsyncClient(RenamedMethods):
     list_owners = async_method(operations.ListOwners)
     erase_owner = async_method(operations.EraseOwner)
 
-    process = stream_method(operations.Process, create_events)
-    completions = stream_method(operations.Complete, create_events)
+    process = stream_method(creations.Process, create_events)
+    completions = stream_method(creations.Complete, create_events)
     events = stream_method(operations.Follow, create_events)
 
     def converse(
@@ -618,10 +619,16 @@ class AsyncClient(RenamedMethods):
         source: Source,
         name: str | None = None,
         media_type: str | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
+        if idempotency_key is not None:
+            sanitize.validate_idempotency_key(idempotency_key)
         file = await asyncio.to_thread(read_attachment, source, name, media_type)
-        return await self.transport.upload(file.name, file.media_type, file.content)
+        return await self.transport.upload(
+            file.name, file.media_type, file.content, idempotency_key
+        )
 
     async def download_file(self, file_id: str) -> bytes:
         """Return the bytes of an uploaded file."""

@@ -26,6 +26,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
+from antiphon.client.options import closed_error
 from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.types.errors import InvalidRequest
 
@@ -66,7 +67,10 @@ class Portal:
         self._running: _LoopThread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run the coroutine and return its result; an interrupted call cancels it."""
+        """Run the coroutine and return its result; an interrupted call cancels it.
+
+        Raises `InvalidRequest` if the portal is closed meanwhile.
+        """
         return self._run(_Call(lambda: coroutine))
 
     def run_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
@@ -96,6 +100,10 @@ class Portal:
         try:
             call.begin(self._loop())
             return _wait_for_next(call.done).result()
+        except CancelledError as error:
+            if self._running is None:  # closed meanwhile, which cancels all coroutines
+                raise closed_error() from error
+            raise
         except BaseException:
             call.cancel()
             raise

@@ -25,6 +25,7 @@ from antiphon.api.operations import (
     OwnerImport,
     Process,
 )
+from antiphon.client import creations
 from antiphon.client.compaction import (
     KEEP,
     PAGE,
@@ -152,22 +153,22 @@ class Client(RenamedMethods):
         other._loop = Portal()
         return other
 
-    create_assistant = sync_method(operations.CreateAssistant)
+    create_assistant = sync_method(creations.CreateAssistant)
     list_assistants = sync_method(operations.ListAssistants)
     get_assistant = sync_method(operations.GetAssistant)
     update_assistant = sync_method(operations.UpdateAssistant)
     delete_assistant = sync_method(operations.DeleteAssistant)
-    create_thread = sync_method(operations.CreateThread)
+    create_thread = sync_method(creations.CreateThread)
     list_threads = sync_method(operations.ListThreads)
     get_thread = sync_method(operations.GetThread)
     update_thread = sync_method(operations.UpdateThread)
     delete_thread = sync_method(operations.DeleteThread)
-    fork_thread = sync_method(operations.ForkThread)
-    create_message = sync_method(operations.CreateMessage)
+    fork_thread = sync_method(creations.ForkThread)
+    create_message = sync_method(creations.CreateMessage)
     list_messages = sync_method(operations.ListMessages)
     get_message = sync_method(operations.GetMessage)
     search = sync_method(operations.Search)
-    create_run = sync_method(operations.CreateRun)
+    create_run = sync_method(creations.CreateRun)
     list_runs = sync_method(operations.ListRuns)
     get_run = sync_method(operations.GetRun)
     list_events = sync_method(operations.ListEvents)
@@ -212,8 +213,8 @@ class Client(RenamedMethods):
     list_owners = sync_method(operations.ListOwners)
     erase_owner = sync_method(operations.EraseOwner)
 
-    process = stream_method(operations.Process, create_events)
-    completions = stream_method(operations.Complete, create_events)
+    process = stream_method(creations.Process, create_events)
+    completions = stream_method(creations.Complete, create_events)
     events = stream_method(operations.Follow, create_events)
 
     def converse(
@@ -619,10 +620,14 @@ class Client(RenamedMethods):
         source: Source,
         name: str | None = None,
         media_type: str | None = None,
+        *,
+        idempotency_key: str | None = None,
     ) -> Upload:
         """Upload a file, given by its path or as bytes with a name."""
+        if idempotency_key is not None:
+            sanitize.validate_idempotency_key(idempotency_key)
         file = read_attachment(source, name, media_type)
-        return self.transport.upload(file.name, file.media_type, file.content)
+        return self.transport.upload(file.name, file.media_type, file.content, idempotency_key)
 
     def download_file(self, file_id: str) -> bytes:
         """Return the bytes of an uploaded file."""

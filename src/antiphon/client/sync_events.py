@@ -101,10 +101,10 @@ def raise_at_end(batches: Batches, state: RunState) -> Batches:
     state.raise_for_status()
 
 
-def create_events(transport: Transport, call: Operation[Any]) -> Events:
-    """Return the events of a streaming operation."""
+def create_events(transport: Transport, call: Operation[Any], key: str | None = None) -> Events:
+    """Return the events of a streaming operation, sent under this idempotency key."""
     return Events(
-        transport.stream(require_streamable(call)), RunState(getattr(call, "run_id", None))
+        transport.stream(require_streamable(call), key), RunState(getattr(call, "run_id", None))
     )
 
 

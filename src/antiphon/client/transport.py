@@ -29,6 +29,7 @@ import msgspec
 
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncTransport
+from antiphon.client.creations import split_key
 from antiphon.client.options import ClientOptions, check_embedded
 from antiphon.client.sync_transport import Transport
 from antiphon.settings.loading import load
@@ -145,7 +146,7 @@ def sync_method(
     """Return a method that sends this operation and returns its response."""
 
     def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> A:
-        return client.transport.send(call(*args, **kwargs))
+        return client.transport.send(*split_key(call(*args, **kwargs)))
 
     return _with_signature(method, call)
 
@@ -158,18 +159,18 @@ def async_method(
     async def method(
         client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
     ) -> A:
-        return await client.transport.send(call(*args, **kwargs))
+        return await client.transport.send(*split_key(call(*args, **kwargs)))
 
     return _with_signature(method, call)
 
 
 def stream_method(
-    call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any]], E]
+    call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any], str | None], E]
 ) -> Callable[Concatenate[HasTransport[L], P], E]:
     """Return a method that returns the operation's events; reading the first one sends it."""
 
     def method(client: HasTransport[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
-        return events(client.transport, call(*args, **kwargs))
+        return events(client.transport, *split_key(call(*args, **kwargs)))
 
     return _with_signature(method, call, get_type_hints(events)["return"])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar, cast
 
@@ -16,6 +17,7 @@ from antiphon.api.operations import Content, Options
 from antiphon.client.result import Result
 from antiphon.tools import pydantic_types
 from antiphon.tools.schemas import adapt_type, type_schema
+from antiphon.types.enum_values import add_enum_values
 from antiphon.types.errors import BadSettings, InvalidAnswer, InvalidRequest, UnsupportedByProvider
 from antiphon.types.json_values import is_list, is_object
 from antiphon.types.messages import Text
@@ -76,6 +78,7 @@ class TypedAnswer(Generic[T]):
         self._kind = adapted
         self._title = _name(kind)
         self._wrapped = schema.get("type") != "object"
+        self._value_schema = schema
         self._schema = _wrap(schema) if self._wrapped else schema
         self._formats = [_schema_format(self._title, self._schema), {"type": "json_object"}, None]
         self._text = text
@@ -160,10 +163,12 @@ class TypedAnswer(Generic[T]):
             raise ValueError(f"it is no JSON ({error})") from error
         if self._wrapped and is_object(value) and list(value) == [_WRAPPER]:
             value = value[_WRAPPER]
-        try:
+        with suppress(msgspec.ValidationError):
             return cast("T", pydantic_types.convert(value, self._kind))
-        except msgspec.ValidationError:
+        try:
             return cast("T", pydantic_types.convert(value, self._kind, strict=False))
+        except msgspec.ValidationError as error:
+            raise ValueError(add_enum_values(str(error), self._value_schema)) from error
 
 
 def _name(kind: Any) -> str:
@@ -172,10 +177,11 @@ def _name(kind: Any) -> str:
 
 def _wrap(schema: dict[str, Any]) -> dict[str, Any]:
     """Return the schema of an object with one value of this schema: models answer with objects."""
-    definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}
+    definitions = {"$defs": schema["$defs"]} if "$defs" in schema else {}
+    wrapped = {key: value for key, value in schema.items() if key != "$defs"}
     return {
         "type": "object",
-        "properties": {_WRAPPER: schema},
+        "properties": {_WRAPPER: wrapped},
         "required": [_WRAPPER],
         "additionalProperties": False,
         **definitions,

@@ -26,6 +26,7 @@ from antiphon.ports import ProgressCallback
 from antiphon.tools import pydantic_types
 from antiphon.tools.context import ToolContext
 from antiphon.tools.deadlines import ThreadSafeProgress
+from antiphon.types.enum_values import add_enum_values
 from antiphon.types.json_values import is_list, is_object
 from antiphon.types.messages import ToolCall
 
@@ -178,7 +179,7 @@ class Parameters:
         try:
             return pydantic_types.convert(given, self._struct, strict=False)
         except msgspec.ValidationError as error:
-            what, _, where = str(error).partition(" - at `")
+            what, _, where = add_enum_values(str(error), self.schema()).partition(" - at `")
             name = where.rstrip("`").removeprefix("$.")
             text = f"Wrong argument {name}: {what}." if name else f"Wrong arguments: {what}."
             raise InvalidArguments(text) from error

@@ -473,6 +473,38 @@ async def test_a_chat_of_open_webui_has_a_thread_and_its_tasks_have_none(place: 
     await place.nothing_is_kept()
 
 
+@pytest.mark.parametrize("chat_id", ["local:5PcD", "channel:0f0e"])
+async def test_a_chat_that_open_webui_does_not_keep_is_not_kept_here(
+    place: Place, chat_id: str
+) -> None:
+    place.script.reply("One.")
+
+    text = text_of(await place.stream(HELLO, extra_headers={"X-OpenWebUI-Chat-Id": chat_id}))
+
+    assert text == "One."
+    assert (await place.ours.list_threads()).data == []
+    await place.nothing_is_kept()
+
+
+async def test_several_models_answer_at_once_in_a_chat_of_open_webui() -> None:
+    async with open_place(Script(), demo_delay=0.01) as place:
+        asked = [{"role": "user", "content": "60 words"}]
+        chat = {"X-OpenWebUI-Chat-Id": "0f0e-chat"}
+
+        async def answer() -> str:
+            stream = await place.client.chat.completions.create(
+                model="demo", messages=asked, stream=True, extra_headers=chat
+            )
+            return text_of([chunk async for chunk in stream])
+
+        answers = await asyncio.gather(answer(), answer(), answer())
+
+        assert [len(text.split()) for text in answers] == [60, 60, 60]
+        threads = (await place.ours.list_threads()).data
+        stored = [await place.texts(thread.id) for thread in threads]
+        assert stored == [["user: 60 words", f"assistant: {answers[0]}"]] * 3
+
+
 async def test_a_conversation_of_another_face_goes_on_here(tmp_path: Path) -> None:
     pytest.importorskip("mcp")
     far = {"command": sys.executable, "args": ["-I", str(TOOL_SERVER), str(tmp_path / "calls")]}

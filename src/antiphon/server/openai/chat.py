@@ -145,12 +145,13 @@ class ChatCompletions:
         sent = chat_request.past_messages(request)
         instructions = _count_instructions(sent)
         call = _run_fields(request, assistant, sent[:instructions])
-        thread = await find_thread(api, Headers(scope=context.scope), streams=bool(request.stream))
-        if thread is None:
+        named = await find_thread(api, Headers(scope=context.scope), streams=bool(request.stream))
+        thread = None
+        if named is None:
             history = tuple(await api.keep_files(sent[instructions:]))
             reader = await api.open_turn(replace(call, history=history, temporary=True))
         else:
-            thread, reader = await continue_thread(api, thread, sent[instructions:], call)
+            thread, reader = await continue_thread(api, named, sent[instructions:], call)
         name = f"chatcmpl-{reader.run_id.partition('_')[2]}"
         tools = call.tools if call.tools is not None else assistant.tools if assistant else ()
         return _Started(

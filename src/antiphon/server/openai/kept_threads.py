@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -35,12 +36,25 @@ OPEN_WEBUI_HEADER = "x-openwebui-chat-id"
 OPEN_WEBUI_CHAT = "openwebui_chat"
 """Metadata key of a thread with the id of its chat in Open WebUI."""
 
+_NOT_KEPT = ("local:", "channel:")
+"""Beginnings of the ids of chats that Open WebUI itself does not keep: temporary ones, channels."""
+
 PAGE = 100
+
+
+class NamedThread(NamedTuple):
+    """The thread that a request names, and whether it forks while a run is in progress there.
+
+    A chat of Open WebUI may ask several models at once, and asks again after it stopped reading.
+    """
+
+    thread: Thread
+    forks_if_busy: bool = False
 
 
 async def find_thread(
     api: CallerApi, headers: Mapping[str, str], *, streams: bool
-) -> Thread | None:
+) -> NamedThread | None:
     """Return the thread that a request's headers name; None if they name none.
 
     `streams` is whether the request asks for a stream: Open WebUI asks for titles and tags without
@@ -48,33 +62,36 @@ async def find_thread(
     """
     thread_id = headers.get(THREAD_HEADER)
     if thread_id is not None:
-        return await api.ask(GetThread(thread_id))
+        return NamedThread(await api.ask(GetThread(thread_id)))
     chat_id = headers.get(OPEN_WEBUI_HEADER)
-    if not chat_id or not streams:
+    if not chat_id or not streams or chat_id.startswith(_NOT_KEPT):
         return None
     mark = {OPEN_WEBUI_CHAT: sanitize.validate_idempotency_key(chat_id)}
     for thread in (await api.ask(ListThreads(limit=1, metadata=mark))).data:
-        return thread  # a fork is newer than its origin
+        return NamedThread(thread, forks_if_busy=True)  # a fork is newer than its origin
     made = await api.ask_once(CreateThread(metadata=mark), chat_id)
-    return made if isinstance(made, Thread) else msgspec.json.decode(made, type=Thread)
+    thread = made if isinstance(made, Thread) else msgspec.json.decode(made, type=Thread)
+    return NamedThread(thread, forks_if_busy=True)
 
 
 async def continue_thread(
-    api: CallerApi, thread: Thread, sent: Sequence[SentMessage], call: Process
+    api: CallerApi, named: NamedThread, sent: Sequence[SentMessage], call: Process
 ) -> tuple[Thread, RunEventReader]:
     """Add what is new of a conversation to its thread, and run `call` there.
 
     Return the thread, which is a fork where the conversation is not the stored one, and the reader
-    of the events. Raises `RunActive` while the thread has a run in progress.
+    of the events. Raises `RunActive` if a run is in progress in a thread that does not fork then.
     """
+    thread = named.thread
     stored = await api.list_all(ListMessages(thread.id, PAGE))
     runs = await api.list_all(ListRuns(thread.id, PAGE))
     client_tools = {run.id: frozenset(tool.name for tool in run.tools) for run in runs}
     found = find_continuation(stored, sent, client_tools)
     active = next((run for run in runs if not run.status.ended), None)
-    if found.forks:
+    busy = active is not None and active.status is not Status.ACTION_REQUIRED
+    if found.forks or (busy and named.forks_if_busy):
         thread, active = await _fork(api, thread, stored, found.kept), None
-    if active is not None and active.status is not Status.ACTION_REQUIRED:
+    elif active is not None and busy:
         raise RunActive(
             f"Thread {thread.id} is busy with run {active.id} ({active.status.value}).",
             hint="Wait for its answer, or cancel it.",
@@ -85,8 +102,14 @@ async def continue_thread(
         if not new and _is_same_run(active, call):
             return thread, await api.open_turn(Complete(active.id))
         call = replace(call, if_busy="interrupt")
-    call = replace(call, thread_id=thread.id, history=tuple(new))
-    return thread, await api.open_turn(call)
+    call = replace(call, history=tuple(new))
+    try:
+        return thread, await api.open_turn(replace(call, thread_id=thread.id))
+    except RunActive:  # another request of the chat came first
+        if not named.forks_if_busy:
+            raise
+        thread = await _fork(api, thread, stored, found.kept)
+        return thread, await api.open_turn(replace(call, thread_id=thread.id))
 
 
 async def _fork(api: CallerApi, thread: Thread, stored: Sequence[Message], kept: int) -> Thread:

@@ -1,0 +1,77 @@
+"""Streams of OpenAI's API through `antiphon serve`, beside the native API of the same server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import median
+
+from benchmarks.bench import Bench, rounds
+from benchmarks.load import Target, first_token, flood, watch_paced_streams
+from benchmarks.report import Figure, Row, row
+
+STREAMS = 50
+WIRES = {"Chat Completions": "/openai/v1/chat/completions"}
+NATIVE = "native API"
+
+
+async def measure(bench: Bench) -> list[Row]:
+    """Measure what each wire adds to a chunk, and to the first token."""
+    async with bench.upstream() as upstream, bench.antiphon(upstream) as antiphon:
+        native = replace(antiphon, name=NATIVE)
+        targets = [native, *(replace(antiphon, name=n, path=path) for n, path in WIRES.items())]
+        for target in targets:
+            await flood(target, 640)
+        paced = await _measure_paced(bench, targets)
+        poured = await _measure_flood(bench, targets)
+        waited = await _measure_first_token(bench, targets)
+    rows: list[Row] = []
+    for place, name in enumerate(WIRES, start=1):
+        added = zip(waited[place].values, waited[0].values, strict=True)
+        rows += [
+            row(
+                f"CPU per chunk, {STREAMS} streams, {name}",
+                paced[place],
+                NATIVE,
+                paced[0],
+                target="at most 1.2 times",
+                ratio_at_most=1.2,
+            ),
+            row(f"CPU per chunk in a flood, {name}", poured[place], NATIVE, poured[0]),
+            row(
+                f"added to the first token, {name}",
+                Figure(tuple(ours - theirs for ours, theirs in added), "ms"),
+                NATIVE,
+                waited[0],
+                target="at most 0.5 ms",
+                at_most=0.5,
+            ),
+        ]
+    return rows
+
+
+async def _measure_paced(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
+    streams, seconds = bench.pick(2, STREAMS, STREAMS), bench.pick(0.2, 1.2, 3.0)
+
+    async def cost(target: Target) -> float:
+        return (await watch_paced_streams(target, streams, seconds)).cpu_per_chunk
+
+    return await rounds(bench.pick(1, 3, 5), cost, targets, "µs")
+
+
+async def _measure_flood(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
+    chunks = bench.pick(640, 64_000, 64_000)
+
+    async def cost(target: Target) -> float:
+        return (await flood(target, chunks)).cpu_per_chunk
+
+    return await rounds(bench.pick(1, 3, 7), cost, targets, "µs")
+
+
+async def _measure_first_token(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
+    times = bench.pick(2, 20, 40)
+
+    async def typical(target: Target) -> float:
+        return median([await first_token(target) for _ in range(times)]) * 1e3
+
+    return await rounds(bench.pick(1, 3, 7), typical, targets, "ms")

@@ -27,7 +27,7 @@ from antiphon.types.events import (
     TurnRestarted,
     to_pending_action,
 )
-from antiphon.types.ids import Mint
+from antiphon.types.ids import Mint, reply_id
 from antiphon.types.messages import (
     Message,
     MessagePart,
@@ -200,7 +200,7 @@ class UnitOfWork:
             content = (*content, Refusal(refusal))
         message = self._append(
             Message(
-                id=self.mint("msg"),
+                id=reply_id(self.run.id, self.run.turn),
                 thread_id=self.thread.id,
                 number=self.thread.messages + 1,
                 role="assistant",

@@ -9,6 +9,7 @@ with its prefix, the most that OpenAI accepts.
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import blake2b
 from typing import Literal
 
 Prefix = Literal[
@@ -20,6 +21,8 @@ Mint = Callable[[Prefix], str]
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]  # the digits of each ten bits
 RANDOM_BYTES = 16
+_TIME_DIGITS = 9
+_DIGITS = 35
 _MOST_MILLISECONDS = (1 << 45) - 1
 
 
@@ -28,3 +31,16 @@ def make(prefix: Prefix, milliseconds: int, randomness: bytes) -> str:
     number = (milliseconds & _MOST_MILLISECONDS) << 130 | int.from_bytes(randomness)
     digits = [_PAIRS[number >> shift & 1023] for shift in range(170, -1, -10)]
     return f"{prefix}_{''.join(digits)[1:]}"
+
+
+def reply_id(run_id: str, turn: int) -> str:
+    """Return the id of the message with a run's reply in this turn, counted from 1.
+
+    It follows from both, so that a stream can name the message before it is saved. Its time is that
+    of the run.
+    """
+    suffix = run_id.partition("_")[2]
+    digest = blake2b(f"{suffix} {turn}".encode(), digest_size=RANDOM_BYTES).digest()
+    made = make("msg", 0, digest).removeprefix("msg_")
+    time = suffix[:_TIME_DIGITS] if len(suffix) == _DIGITS else made[:_TIME_DIGITS]
+    return f"msg_{time}{made[_TIME_DIGITS:]}"

@@ -1,0 +1,379 @@
+"""Messages of a thread as items.
+
+    items = to_items(messages, index_actions(actions), custom_tools=names)
+
+Ids follow from those of the replies, so that a stream, a list and a single item agree. A call that
+the backend ran is a `function_call` and its `function_call_output`, which every client shows; with
+`mcp_items` it is one `mcp_call`, as the original has it. A call that a person had to approve begins
+with the question and the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from msgspec.structs import replace
+
+from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
+from antiphon.types.runs import Action
+from antiphon.wires.openai import items as kinds
+from antiphon.wires.openai.input_items import CALLS, PHASE, ROLE, SUMMARY
+from antiphon.wires.openai.items import Item, Opaque, custom_input, encode_opaque
+from antiphon.wires.openai.object_ids import (
+    HOSTED_PREFIXES,
+    call_item_id,
+    item_id,
+    parse_item_id,
+    public_file_id,
+)
+
+Actions = Mapping[tuple[str, str], Action]
+"""Actions by the ids of their runs and calls."""
+
+NO_ACTIONS: Actions = {}
+
+ENCRYPTED_REASONING = "reasoning.encrypted_content"
+"""The value of `include` that asks for `encrypted_content` of reasoning."""
+
+
+def index_actions(actions: Iterable[Action]) -> Actions:
+    """Return the actions by run and call."""
+    return {(action.run_id, action.tool_call_id): action for action in actions}
+
+
+def to_items(
+    messages: Sequence[Message],
+    actions: Actions = NO_ACTIONS,
+    *,
+    custom_tools: Collection[str] = (),
+    mcp_items: bool = False,
+) -> list[Item]:
+    """Return the items of messages that follow each other; the first is not a tool's output.
+
+    `custom_tools` are the names of those tools that were offered as custom ones.
+    """
+    items: list[Item] = []
+    for group in _group_by_reply(messages):
+        first = group[0]
+        if first.role in ("assistant", "tool"):
+            items += _ReplyItems(group, actions, custom_tools, mcp_items=mcp_items).items()
+        elif (item := _message_item(first)) is not None:
+            items.append(item)
+    return items
+
+
+def find_item(items: Iterable[Item], id: str) -> Item | None:
+    """Return the item with this id."""
+    return next((item for item in items if item.id == id), None)
+
+
+def message_of_item(id: str) -> str | None:
+    """Return the id of the message, or reply, that the item with this id belongs to."""
+    parsed = parse_item_id(id)
+    return None if parsed is None else parsed.message_id
+
+
+def select_fields(item: Item, include: Collection[str]) -> Item:
+    """Return the item with those optional fields that a request asks for in `include`."""
+    match item:
+        case kinds.ReasoningItem() if ENCRYPTED_REASONING not in include:
+            return replace(item, encrypted_content=UNSET)
+        case kinds.FileSearchCall() if "file_search_call.results" not in include:
+            return replace(item, results=None)
+        case kinds.CodeInterpreterCall() if "code_interpreter_call.outputs" not in include:
+            return replace(item, outputs=None)
+        case kinds.WebSearchCall(action=dict(action)) if (
+            "web_search_call.action.sources" not in include
+        ):
+            return replace(item, action={k: v for k, v in action.items() if k != "sources"})
+        case _:
+            return item
+
+
+def message_content(content: Iterable[MessagePart], *, of_model: bool) -> list[kinds.ContentPart]:
+    """Return the parts of a message's content as parts of an item."""
+    return [_part(part, of_model=of_model) for part in content]
+
+
+def reasoning_item(reply_id: str, text: str) -> kinds.ReasoningItem:
+    """Return the item of a reply's reasoning."""
+    return kinds.ReasoningItem(
+        id=item_id("rs", reply_id),
+        summary=(kinds.SummaryText(text),),
+        encrypted_content=encode_opaque(Opaque(reasoning=text)),
+    )
+
+
+def call_item(reply_id: str, place: int, call: ToolCall, *, custom: bool) -> Item:
+    """Return the item of a call that a client runs, or of one that looks so."""
+    if custom:
+        return kinds.CustomToolCall(
+            id=call_item_id("ctc", reply_id, place),
+            call_id=call.id,
+            name=call.name,
+            input=custom_input(call.arguments),
+        )
+    return kinds.FunctionCall(
+        id=call_item_id("fc", reply_id, place),
+        call_id=call.id,
+        name=call.name,
+        arguments=call.arguments,
+    )
+
+
+def output_item(
+    reply_id: str,
+    place: int,
+    call_id: str,
+    output: str | tuple[kinds.InputPart, ...],
+    *,
+    custom: bool,
+) -> Item:
+    """Return the item of a call's output."""
+    if custom:
+        return kinds.CustomToolCallOutput(
+            id=call_item_id("ctco", reply_id, place), call_id=call_id, output=output
+        )
+    return kinds.FunctionCallOutput(
+        id=call_item_id("fco", reply_id, place), call_id=call_id, output=output
+    )
+
+
+def mcp_call_item(
+    reply_id: str,
+    place: int,
+    call: ToolCall,
+    server: str,
+    output: Message | None,
+    *,
+    approved: bool = False,
+) -> kinds.McpCall:
+    """Return the item of a call that the backend ran; it is in progress without its output."""
+    failed = output is not None and output.is_error
+    text = None if output is None else output.text
+    return kinds.McpCall(
+        id=call_item_id("mcp", reply_id, place),
+        server_label=server,
+        name=call.name,
+        arguments=call.arguments,
+        output=None if failed else text,
+        error={"type": "mcp_tool_execution_error", "content": text} if failed else None,
+        approval_request_id=call_item_id("mcpr", reply_id, place) if approved else None,
+        status="in_progress" if output is None else "failed" if failed else "completed",
+    )
+
+
+def approval_request_item(
+    reply_id: str, place: int, name: str, arguments: str, server: str
+) -> kinds.McpApprovalRequest:
+    """Return the question whether the backend may run a call."""
+    return kinds.McpApprovalRequest(
+        id=call_item_id("mcpr", reply_id, place),
+        server_label=server,
+        name=name,
+        arguments=arguments,
+    )
+
+
+def _group_by_reply(messages: Iterable[Message]) -> Iterator[list[Message]]:
+    """Yield each message; a reply with the outputs of its calls."""
+    group: list[Message] = []
+    for message in messages:
+        if message.role == "tool" and group:
+            group.append(message)
+            continue
+        if group:
+            yield group
+        group = [message]
+    if group:
+        yield group
+
+
+def _message_item(message: Message) -> Item | None:
+    """Return the item of a message of the user or the system; None for an end of summaries."""
+    if message.compacts is not None:
+        if not message.compacts:
+            return None
+        return kinds.CompactionItem(
+            id=item_id("cmp", message.id),
+            encrypted_content=encode_opaque(Opaque(summary=message.text)),
+        )
+    if SUMMARY in message.metadata:
+        return kinds.CompactionItem(
+            id=item_id("cmp", message.id),
+            encrypted_content=encode_opaque(Opaque(summary=message.text)),
+        )
+    is_user = message.role == "user"
+    developer = message.metadata.get(ROLE) == "developer"
+    return kinds.MessageItem(
+        id=item_id("msg", message.id),
+        role="user" if is_user else "developer" if developer else "system",
+        content=tuple(message_content(message.content, of_model=False)),
+    )
+
+
+_WHOLE = (kinds.McpCall, *kinds.HostedCall.__args__)
+
+
+class _ReplyItems:
+    """Makes the items of one reply, and of the outputs of its calls."""
+
+    def __init__(
+        self,
+        group: Sequence[Message],
+        actions: Actions,
+        custom_tools: Collection[str],
+        *,
+        mcp_items: bool,
+    ) -> None:
+        self._reply = reply = group[0]
+        self._outputs = {
+            each.tool_call_id: each for each in group if each.role == "tool" and each.tool_call_id
+        }
+        self._places = {call.id: place for place, call in enumerate(reply.tool_calls)}
+        self._actions = actions
+        self._custom_tools = custom_tools
+        self._mcp_items = mcp_items
+        self._marks = _call_marks(reply)
+
+    def items(self) -> list[Item]:
+        """Return reasoning, text, calls, and outputs, in this order."""
+        reply = self._reply
+        items: list[Item] = []
+        if reply.role == "tool":  # its reply is not among the messages
+            return [self._output_item(output) for output in self._outputs.values()]
+        if reply.reasoning:
+            items.append(reasoning_item(reply.id, reply.reasoning))
+        if reply.content:
+            items.append(reply_text_item(reply))
+        for place, call in enumerate(reply.tool_calls):
+            items += self._call_items(place, call)
+        items += [
+            self._output_item(output)
+            for call_id, output in self._outputs.items()
+            if self._has_output_item(call_id)
+        ]
+        return items
+
+    def _action(self, call_id: str) -> Action | None:
+        return self._actions.get((self._reply.run_id or "", call_id))
+
+    def _mark(self, place: int) -> Sequence[str]:
+        return self._marks.get(str(place), ())
+
+    def _call_items(self, place: int, call: ToolCall) -> Iterator[Item]:
+        action = self._action(call.id)
+        output = self._outputs.get(call.id)
+        reply_id = self._reply.id
+        match self._mark(place):
+            case ["mcp_call", server]:
+                yield mcp_call_item(reply_id, place, call, server, output)
+                return
+            case [kind] if item := _hosted_item(reply_id, place, call, kind, output):
+                yield item
+                return
+            case _:
+                pass
+        server = "" if action is None else action.server or ""
+        if action is not None and action.approval is not None:
+            yield approval_request_item(reply_id, place, call.name, call.arguments, server)
+            if action.approval == "required":
+                return
+            yield kinds.McpApprovalResponse(
+                id=call_item_id("mcpa", reply_id, place),
+                approval_request_id=call_item_id("mcpr", reply_id, place),
+                approve=action.approval == "given",
+            )
+        if action is not None and action.runs_on == "server" and self._mcp_items:
+            approved = action.approval is not None
+            yield mcp_call_item(reply_id, place, call, server, output, approved=approved)
+            return
+        yield call_item(reply_id, place, call, custom=self._is_custom(call.name, place))
+
+    def _has_output_item(self, call_id: str) -> bool:
+        """Return whether a call's output is an item of its own."""
+        place = self._places.get(call_id)
+        if place is not None and self._is_whole(place):
+            return False
+        action = self._action(call_id)
+        return action is None or action.approval != "required"
+
+    def _is_whole(self, place: int) -> bool:
+        """Return whether a call came as an item that is call and output in one."""
+        return isinstance(
+            next(self._call_items(place, self._reply.tool_calls[place]), None), _WHOLE
+        )
+
+    def _is_custom(self, name: str, place: int) -> bool:
+        return name in self._custom_tools or list(self._mark(place)) == ["custom_tool_call"]
+
+    def _output_item(self, output: Message) -> Item:
+        call_id = output.tool_call_id or ""
+        place = self._places.get(call_id, 0)
+        calls = self._reply.tool_calls
+        custom = bool(calls) and self._is_custom(calls[place].name, place)
+        texts = all(isinstance(part, Text) for part in output.content)
+        content: Any = (
+            output.text if texts else tuple(message_content(output.content, of_model=False))
+        )
+        return output_item(self._reply.id, place, call_id, content, custom=custom)
+
+
+def reply_text_item(reply: Message) -> kinds.MessageItem:
+    """Return the item of a reply's text."""
+    phase: Any = reply.metadata.get(PHASE, UNSET)
+    return kinds.MessageItem(
+        id=item_id("msg", reply.id),
+        role="assistant",
+        status=reply.status,
+        content=tuple(message_content(reply.content, of_model=True)),
+        phase=phase,
+    )
+
+
+def _call_marks(reply: Message) -> Mapping[str, list[str]]:
+    try:
+        return msgspec.json.decode(reply.metadata.get(CALLS, "{}"), type=dict[str, list[str]])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _hosted_item(
+    reply_id: str, place: int, call: ToolCall, kind: str, output: Message | None
+) -> Item | None:
+    """Return a call of a hosted tool that came as an item; None if it is another call."""
+    prefix = HOSTED_PREFIXES.get(kind)
+    if prefix is None:
+        return None
+    failed = output is not None and output.is_error
+    ours = {
+        "type": kind,
+        "id": call_item_id(prefix, reply_id, place),
+        "status": "failed" if failed else "completed",
+    }
+    try:
+        fields = msgspec.json.decode(call.arguments, type=dict[str, Any])
+        if output is not None and output.text:
+            name = "outputs" if kind == "code_interpreter_call" else "results"
+            fields[name] = msgspec.json.decode(output.text)
+        item: Item = msgspec.convert(fields | ours, kinds.HostedCall)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    return item
+
+
+def _part(part: MessagePart, *, of_model: bool) -> kinds.ContentPart:
+    match part:
+        case Text(text):
+            return kinds.OutputText(text) if of_model else kinds.InputText(text)
+        case Refusal(text):
+            return kinds.RefusalPart(text)
+        case Image(url=str(url)):
+            return kinds.InputImage(image_url=url)
+        case Image(file_id=file_id):
+            return kinds.InputImage(file_id=public_file_id(file_id or ""))
+        case File(file_id):
+            return kinds.InputFile(file_id=public_file_id(file_id))

@@ -4,7 +4,7 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check style mypy pyright programs suite format bench soak lock clean
+.PHONY: help run quick test check style mypy pyright programs suite format bench soak site lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
@@ -16,7 +16,7 @@ VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conforma
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
 # Environments of other people's programs, which tests start.
-TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index
+TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index site
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -64,6 +64,9 @@ bench: .venv/.ready ## measure, and state on what
 soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thousand
 	@$(PYTEST) -m soak --timeout 0
 	@$(PYTEST) -m "hypothesis and not soak" --timeout 0 --hypothesis-profile searching
+
+site: .venv/.ready ## build the documentation site into build/site
+	@$(BIN)/python docs/site/build.py
 
 lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml

@@ -127,17 +127,22 @@ def read_sections() -> Iterator[Section]:
 
 
 def _with_listed(name: str, seen: set[str]) -> Iterator[str]:
-    """Yield a page that was not seen, and after a README the pages of its folder that it lists."""
+    """Yield a page that was not seen, and after it the pages that only it lists.
+
+    These are the pages in the folder of a README, and in a folder below that of another page.
+    """
     if name in seen or name.startswith(".."):
         return
     seen.add(name)
     yield name
-    if posixpath.basename(name) == "README.md":
-        for listed in _LINK.findall((DOCS / name).read_text("utf-8")):
-            path = posixpath.normpath(posixpath.join(posixpath.dirname(name), listed))
-            if posixpath.dirname(path) == posixpath.dirname(name) and path not in seen:
-                seen.add(path)
-                yield path
+    folder, file = posixpath.split(name)
+    for listed in _LINK.findall((DOCS / name).read_text("utf-8")):
+        path = posixpath.normpath(posixpath.join(folder, listed))
+        above = posixpath.dirname(path)
+        is_below = above == folder if file == "README.md" else posixpath.dirname(above) == folder
+        if is_below and folder and path not in seen:
+            seen.add(path)
+            yield path
 
 
 def list_pages(sections: Iterable[Section]) -> Iterator[str]:

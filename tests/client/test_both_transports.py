@@ -161,3 +161,15 @@ def test_a_client_of_this_process_belongs_to_one_event_loop() -> None:
         first.run_until_complete(client.close())
         first.close()
         second.close()
+
+
+async def test_a_page_of_a_list_iterates_over_the_pages_after_it(
+    lines: tuple[AsyncClient, AsyncClient],
+) -> None:
+    for client in lines:
+        made = [(await client.create_thread(str(number))).id for number in range(5)]
+
+        page = await client.list_threads(limit=2, order="oldest")
+
+        assert [each.id for each in page.data] == made[:2]
+        assert [each.id async for each in page] == made

@@ -805,3 +805,15 @@ def test_a_value_that_is_none_of_the_choices_is_refused_with_the_choices(client:
     assert error.details["received"] == "'upwards'"
     assert error.details["expected"] == "one of 'activity', 'created', 'newest', 'oldest'"
     return error
+
+
+@pytest.mark.parametrize("way", ["embedded", "http"])
+def test_a_page_of_a_list_iterates_over_the_pages_after_it(ways: Ways, way: str) -> None:
+    client, project = ways[way], {"project": "pages"}
+    made = [client.create_thread(str(number), metadata=project).id for number in range(5)]
+
+    page = client.list_threads(limit=2, order="oldest", metadata=project)
+
+    assert [each.id for each in page.data] == made[:2]
+    assert [each.id for each in page] == made
+    assert [each.id for each in page] == made

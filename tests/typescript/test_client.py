@@ -8,8 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, Route
 
 from tests.support.client.four_ways import SETTINGS, serve_in_thread
+from tests.support.web.browser import chromium as chromium
+from tests.support.web.browser import open_context
 
 FOLDER = Path(__file__).resolve().parent.parent.parent / "clients" / "typescript"
 TESTS = sorted((FOLDER / "tests").glob("*.test.ts"))
@@ -19,6 +22,15 @@ const client = new Client(process.argv[2]);
 const one = tool({ name: "one", run: () => "two" });
 const { text } = await client.ask("Call the tool one", { tools: [one] });
 console.log(text.includes("two"));
+"""
+USE_IN_BROWSER = """
+async (server) => {
+  const { Client, tool } = await import("/dist/index.js");
+  const client = new Client(server);
+  const one = tool({ name: "one", run: () => "two" });
+  const { text } = await client.ask("Call the tool one", { tools: [one] });
+  return text.includes("two");
+}
 """
 
 
@@ -50,20 +62,51 @@ def test_the_client_does_what_its_tests_say(file: Path, node: Path, server: str)
     assert code == 0, told
 
 
-def test_its_types_hold_and_the_built_package_works(
-    npm_packages: Callable[[Path], Path], node: Path, server: str, tmp_path: Path
-) -> None:
-    modules = npm_packages(FOLDER)
-    package = tmp_path / "node_modules/antiphon-client"
+@pytest.fixture(scope="module")
+def package(npm_packages: Callable[[Path], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package, for its compiler and what it writes."""
+    package = tmp_path_factory.mktemp("npm") / "node_modules/antiphon-client"
     package.mkdir(parents=True)
     for name in ("src", "tests", "package.json", "tsconfig.json", "tsconfig.build.json"):
         (package / name).symlink_to(FOLDER / name)
-    (package / "node_modules").symlink_to(modules)
-    (tmp_path / "use.mjs").write_text(USE)
-    compiler = node, modules / "typescript/bin/tsc", "--preserveSymlinks"
+    (package / "node_modules").symlink_to(npm_packages(FOLDER))
+    return package
 
-    checked = run(*compiler, "--noEmit", cwd=package)
-    built = run(*compiler, "--project", "tsconfig.build.json", cwd=package)
-    used = run(node, "--preserve-symlinks", "use.mjs", server, cwd=tmp_path)
 
-    assert (checked, built, used) == ((0, ""), (0, ""), (0, "true\n"))
+@pytest.fixture(scope="module")
+def built(package: Path, node: Path) -> Path:
+    """The folder of the built package, which programs import."""
+    done = run(*compiler(package, node), "--project", "tsconfig.build.json", cwd=package)
+    assert done == (0, "")
+    return package / "dist"
+
+
+def compiler(package: Path, node: Path) -> tuple[Path, Path, str]:
+    return node, package / "node_modules/typescript/bin/tsc", "--preserveSymlinks"
+
+
+def test_its_types_hold(package: Path, node: Path) -> None:
+    assert run(*compiler(package, node), "--noEmit", cwd=package) == (0, "")
+
+
+def test_the_built_package_works_in_node(built: Path, node: Path, server: str) -> None:
+    folder = built.parents[2]
+    (folder / "use.mjs").write_text(USE)
+
+    assert run(node, "--preserve-symlinks", "use.mjs", server, cwd=folder) == (0, "true\n")
+
+
+@pytest.mark.asyncio(loop_scope="session")
+async def test_the_built_package_works_in_a_browser(
+    built: Path, chromium: Browser, server: str
+) -> None:
+    async def serve(route: Route) -> None:
+        name = route.request.url.rpartition("/")[2]
+        await route.fulfill(path=built / name, content_type="text/javascript")
+
+    async with open_context(chromium) as context:
+        page = await context.new_page()
+        await page.route("**/dist/*", serve)
+        await page.goto(f"{server}/healthz")  # a page of the server's origin
+
+        assert await page.evaluate(USE_IN_BROWSER, server)

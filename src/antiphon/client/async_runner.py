@@ -7,8 +7,6 @@ from contextlib import aclosing
 from copy import copy
 from typing import TypeVar, Unpack
 
-from msgspec.structs import replace
-
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
@@ -20,6 +18,7 @@ from antiphon.api.operations import (
     SubmitToolOutput,
 )
 from antiphon.client.async_events import create_events
+from antiphon.client.async_pages import send_listing
 from antiphon.client.async_transport import AsyncBatches, AsyncTransport
 from antiphon.client.compaction import (
     PAGE,
@@ -62,13 +61,8 @@ T = TypeVar("T")
 
 async def paginate(transport: AsyncTransport, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
     """Iterate over the items of all pages of a list."""
-    while True:
-        page = await transport.send(listing)
-        for each in page.data:
-            yield each
-        if not page.has_more:
-            return
-        listing = replace(listing, after=page.next)
+    async for each in await send_listing(transport, listing):
+        yield each
 
 
 class AsyncRunner:

@@ -41,9 +41,9 @@ class Result(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     """The answer of a run, with everything that its events said.
 
     `text` is the answer, or what has come of it; `value` is the same as the type that was asked
-    for, without one the text itself. `message` is the message that holds it, None if
-    none was saved yet; `messages` are all that the run saved, in order. `usage` is that of all
-    turns; its `cost` is in US dollars, None if a price is not known.
+    for, without one the text itself. `message` is the reply that holds it, None if none was saved
+    yet; `messages` are all replies of the run, in order. `usage` is that of all turns; its `cost`
+    is in US dollars, None if a price is not known.
     """
 
     run_id: str

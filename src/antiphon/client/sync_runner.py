@@ -9,8 +9,6 @@ from contextlib import closing
 from copy import copy
 from typing import TypeVar, Unpack
 
-from msgspec.structs import replace
-
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
@@ -41,6 +39,7 @@ from antiphon.client.conversation import (
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal
 from antiphon.client.sync_events import create_events
+from antiphon.client.sync_pages import send_listing
 from antiphon.client.sync_transport import Batches, Transport
 from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
@@ -64,12 +63,7 @@ T = TypeVar("T")
 
 def paginate(transport: Transport, listing: Operation[Listed[T]]) -> Iterator[T]:
     """Iterate over the items of all pages of a list."""
-    while True:
-        page = transport.send(listing)
-        yield from page.data
-        if not page.has_more:
-            return
-        listing = replace(listing, after=page.next)
+    yield from send_listing(transport, listing)
 
 
 class Runner:

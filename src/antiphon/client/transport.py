@@ -27,10 +27,13 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import msgspec
 
-from antiphon.api.operations import Operation
+from antiphon.api.operations import Listed, Operation
+from antiphon.client import async_pages, sync_pages
+from antiphon.client.async_pages import AsyncPage
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.creations import split_key
 from antiphon.client.options import ClientOptions, check_embedded
+from antiphon.client.sync_pages import Page
 from antiphon.client.sync_transport import Transport
 from antiphon.settings.loading import load
 from antiphon.settings.settings import TABLE, Settings
@@ -162,6 +165,30 @@ def async_method(
         return await client.transport.send(*split_key(call(*args, **kwargs)))
 
     return _with_signature(method, call)
+
+
+def sync_list_method(
+    call: Callable[P, Operation[Listed[A]]],
+) -> Callable[Concatenate[HasTransport[Transport], P], Page[A]]:
+    """Return a method that sends this operation and returns the page that answers it."""
+
+    def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> Page[A]:
+        return sync_pages.send_listing(client.transport, call(*args, **kwargs))
+
+    return _with_signature(method, call, Page)
+
+
+def async_list_method(
+    call: Callable[P, Operation[Listed[A]]],
+) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, AsyncPage[A]]]:
+    """Return a coroutine method that sends this operation and returns the page that answers it."""
+
+    async def method(
+        client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
+    ) -> AsyncPage[A]:
+        return await async_pages.send_listing(client.transport, call(*args, **kwargs))
+
+    return _with_signature(method, call, AsyncPage)
 
 
 def stream_method(

@@ -56,7 +56,7 @@ async def _measure_paced(bench: Bench, targets: Sequence[Target]) -> list[Figure
     async def cost(target: Target) -> float:
         return (await watch_paced_streams(target, streams, seconds)).cpu_per_chunk
 
-    return await rounds(bench.pick(1, 3, 5), cost, targets, "µs")
+    return await rounds(bench.pick(1, 1, 5), cost, targets, "µs")
 
 
 async def _measure_flood(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
@@ -74,4 +74,4 @@ async def _measure_first_token(bench: Bench, targets: Sequence[Target]) -> list[
     async def typical(target: Target) -> float:
         return median([await first_token(target) for _ in range(times)]) * 1e3
 
-    return await rounds(bench.pick(1, 3, 7), typical, targets, "ms")
+    return await rounds(bench.pick(1, 2, 7), typical, targets, "ms")

@@ -16,6 +16,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 REQUIREMENTS = Path(__file__).resolve().parents[2] / "requirements"
 CLIENTS = REQUIREMENTS / "openai-clients.txt"
 OLDEST = REQUIREMENTS / "openai-client-old.txt"
+LLAMA_INDEX = REQUIREMENTS / "llama-index.txt"
 
 LLM_COMPLY = "import sys; from llm_comply.cli import main; sys.exit(main())"
 ONE_LOOP = (
@@ -51,6 +52,23 @@ def test_openai_python_does_all_that_it_can(
     told = run_program(PROGRAMS, *program, f"{server}/openai/v1", *threads)
 
     assert told.startswith(f"used {version}")
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    ("requirements", "program"),
+    [
+        (CLIENTS, "use_pydantic_ai.py"),
+        (CLIENTS, "use_agents_chat.py"),
+        (LLAMA_INDEX, "use_llama_index.py"),
+    ],
+)
+def test_a_framework_does_all_that_it_can(
+    python_with: Callable[[Path], Path], server: str, requirements: Path, program: str
+) -> None:
+    told = run_program(PROGRAMS, python_with(requirements), program, f"{server}/openai/v1")
+
+    assert told == "used\n"
 
 
 def test_langchain_finds_a_chat_model_that_keeps_its_rules(

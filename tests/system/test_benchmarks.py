@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
 UNDER_LOAD = ("flood", "turns")
-LONG = ("start", "paced", "web", "cluster", "search", "growth", "capacity")
+LONG = ("start", "paced", "openai", "web", "cluster", "search", "growth", "capacity")
 
 
 @pytest.mark.parametrize(

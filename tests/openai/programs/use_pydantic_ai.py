@@ -1,0 +1,52 @@
+"""Use Chat Completions as Pydantic AI does: outputs of each mode, streams, parallel tools.
+
+python use_pydantic_ai.py http://127.0.0.1:8000/openai/v1
+"""
+
+import asyncio
+import sys
+
+from pydantic import BaseModel
+from pydantic_ai import Agent, BinaryContent, NativeOutput, PromptedOutput, ToolOutput
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
+
+
+class Place(BaseModel):
+    """A place."""
+
+    city: str
+
+
+def get_weather(city: str) -> str:
+    """Weather of a city."""
+    return f"{city}: rain"
+
+
+async def main(base_url):
+    provider = OpenAIProvider(base_url=base_url, api_key="none")
+    model = OpenAIChatModel("demo", provider=provider)
+
+    for mode in (ToolOutput, NativeOutput):
+        typed = await Agent(model, output_type=mode(Place)).run("A place in Oslo")
+        assert typed.output == Place(city="Oslo"), typed.output
+    prompted = Agent(model, output_type=PromptedOutput(Place, template="{schema}"))
+    assert (await prompted.run("In JSON, 'city'")).output.city
+
+    agent = Agent(model, tools=[get_weather], instructions="Answer briefly.")
+    async with agent.run_stream("The weather in Oslo and Paris, both at once") as stream:
+        text = "".join([delta async for delta in stream.stream_text(delta=True)])
+        assert "Oslo: rain" in text, text
+        assert "Paris: rain" in text, text
+        assert stream.usage.requests == 2
+        assert stream.usage.output_tokens > 0
+        history = stream.all_messages()
+    more = await agent.run("5 words", message_history=history)
+    assert len(more.output.split()) == 5
+
+    picture = BinaryContent(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", media_type="image/gif")
+    assert "Look at this" in (await agent.run(["Look at this", picture])).output
+    print("used")
+
+
+asyncio.run(main(*sys.argv[1:]))

@@ -1,0 +1,45 @@
+"""Clients of OpenAI's API for Node, before a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from antiphon.client.sync_client import Client
+from tests.support.client.four_ways import SETTINGS, serve_in_thread
+from tests.support.programs import run_program
+
+PROGRAMS = Path(__file__).parent / "programs"
+PACKAGES = Path(__file__).parent / "openai_clients"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with serve_in_thread(SETTINGS) as url:
+        yield url
+
+
+@pytest.fixture
+def folder(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """A folder with the programs and the packages that they import."""
+    (tmp_path / "node_modules").symlink_to(npm_packages(PACKAGES))
+    for program in PROGRAMS.glob("*.mjs"):
+        (tmp_path / program.name).write_text(program.read_text())
+    return tmp_path
+
+
+def test_openai_node_does_all_that_it_can(node: Path, server: str, folder: Path) -> None:
+    with Client(server) as client:
+        thread = client.create_thread().id
+
+    told = run_program(folder, node, "use_openai_node.mjs", f"{server}/openai/v1", thread)
+
+    assert told == "used\n"
+
+
+def test_the_ai_sdk_does_all_that_it_can(node: Path, server: str, folder: Path) -> None:
+    told = run_program(folder, node, "use_ai_sdk.mjs", f"{server}/openai/v1")
+
+    assert told == "used\n"

@@ -554,6 +554,45 @@ async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path)
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
 
 
+async def test_of_writes_committed_together_those_that_fail_are_rolled_back_alone(
+    path: Path,
+) -> None:
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold_writer(_: object) -> None:
+        held.set()
+        assert go_on.wait(SOON)
+
+    def refuse(_: object) -> None:
+        raise errors.InvalidRequest("no")
+
+    async with open_store(path) as store:
+        for number in (1, 2):
+            await add_thread(store, number)
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "one")))
+        holding = asyncio.create_task(store.change(ReadSet(owner="ann"), hold_writer))
+        assert await asyncio.to_thread(held.wait, SOON)
+        # The thread is written before the database refuses its message, whose id is taken.
+        taken = a_message(1, "two", "thread_2", id=a_message(1, "one").id)
+        together = [
+            asyncio.create_task(work)
+            for work in (
+                add_thread(store, 3),
+                store.change(ReadSet(owner="ann"), refuse),
+                store.change(ReadSet(owner="ann", thread_id="thread_2"), say(taken)),
+                add_thread(store, 4),
+            )
+        ]
+        await asyncio.sleep(0)  # now all of them are queued
+        go_on.set()
+        await holding
+        outcomes = await asyncio.gather(*together, return_exceptions=True)
+        failed = [type(each) for each in outcomes if isinstance(each, BaseException)]
+        assert failed == [errors.InvalidRequest, errors.Internal]
+        assert await page_through(store, Thread, 10) == [f"thread_{n}" for n in (4, 3, 2, 1)]
+        assert (await store.get(Thread, "ann", "thread_2")).messages == 0
+
+
 async def test_what_follows_an_append_that_was_lost_is_refused_and_leaves_no_gap(
     path: Path,
 ) -> None:

@@ -1,8 +1,9 @@
 """The one thread of a process that writes to SQLite; queued writes are committed together.
 
 A commit costs far more than its statements, and the loop must not wait for either. So every write
-goes into a queue; the thread takes all that is queued, runs each in a savepoint of one transaction,
-commits once, and reports to the loop once. No caller gets a result before it is committed.
+goes into a queue; the thread takes all that is queued, runs it in one transaction, commits once,
+and reports to the loop once. No caller gets a result before it is committed. A write that raises is
+rolled back alone.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ _FAIL_FAST = frozenset(
 """Writes whose callers get a retryable error soon, rather than wait for a locked file."""
 
 OnDone = Callable[[Any, Exception | None], None]
+_Outcome = tuple[OnDone, Any, Exception | None]
+"""A write's callback, and the result or the error that it is called with."""
 
 
 @dataclass(frozen=True)
@@ -203,15 +206,14 @@ class WriterThread:
             self._waiting.put(None)
         return queued
 
-    def _report(self, outcomes: list[tuple[OnDone, Any, Exception | None]]) -> None:
+    def _report(self, outcomes: list[_Outcome]) -> None:
         with suppress(RuntimeError):  # the loop is closed: no caller is left
             self._loop.call_soon_threadsafe(_call_all, outcomes)
 
-    def _transact(self, operations: Sequence[Write]) -> list[tuple[OnDone, Any, Exception | None]]:
+    def _transact(self, operations: Sequence[Write]) -> list[_Outcome]:
         with transaction(self._connection):
             self._file.check()
-            alone = len(operations) == 1
-            outcomes = [self._run_one(operation, alone=alone) for operation in operations]
+            outcomes = self._run_all(operations)
             for operation in operations:
                 hit(f"{operation.name}.before_commit")
         self._needs_checkpoint = True
@@ -220,34 +222,40 @@ class WriterThread:
             hit(f"{operation.name}.after_commit")
         return outcomes
 
-    def _run_one(self, operation: Write, *, alone: bool) -> tuple[OnDone, Any, Exception | None]:
-        """Run one write; if it raises it is rolled back alone. A database error rolls back all.
+    def _run_all(self, operations: Sequence[Write]) -> list[_Outcome]:
+        """Run the writes; if one raises, roll back and run all again, each in a savepoint.
 
-        A write that is `alone` in its transaction needs no savepoint.
+        Savepoints are for failures alone: SQLite copies every page that is written in one. A write
+        that runs twice decides the same, as its decisions are pure. A database error is raised.
         """
-        connection = self._connection
-        if not alone:
-            connection.execute("SAVEPOINT attempt")
         try:
-            result = operation.work(connection)
+            return [(each.on_done, each.work(self._connection), None) for each in operations]
+        except Exception as fault:
+            if isinstance(fault, sqlite3.Error) and not isinstance(fault, sqlite3.IntegrityError):
+                raise
+        self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN IMMEDIATE")
+        return [self._run_in_savepoint(operation) for operation in operations]
+
+    def _run_in_savepoint(self, operation: Write) -> _Outcome:
+        """Run one write; if it raises it is rolled back alone. A database error is raised."""
+        self._connection.execute("SAVEPOINT attempt")
+        try:
+            result = operation.work(self._connection)
         except sqlite3.IntegrityError as fault:
             refused = Internal(f"The database refused the change: {fault}.")
             refused.__cause__ = fault
-            return self._roll_back(operation, refused, alone=alone)
+            return self._roll_back(operation, refused)
         except sqlite3.Error:
             raise
         except Exception as fault:  # noqa: BLE001 - a wall: `decide` is the caller's, and so is its error
-            return self._roll_back(operation, fault, alone=alone)
-        if not alone:
-            connection.execute("RELEASE attempt")
+            return self._roll_back(operation, fault)
+        self._connection.execute("RELEASE attempt")
         return operation.on_done, result, None
 
-    def _roll_back(
-        self, operation: Write, fault: Exception, *, alone: bool
-    ) -> tuple[OnDone, Any, Exception | None]:
-        undo = ("ROLLBACK", "BEGIN") if alone else ("ROLLBACK TO attempt", "RELEASE attempt")
-        for statement in undo:
-            self._connection.execute(statement)
+    def _roll_back(self, operation: Write, fault: Exception) -> _Outcome:
+        self._connection.execute("ROLLBACK TO attempt")
+        self._connection.execute("RELEASE attempt")
         return operation.on_done, None, fault
 
     def _set_synchronous(self, relaxed: bool) -> None:
@@ -318,9 +326,7 @@ def _is_busy(fault: sqlite3.Error) -> bool:
     return code & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _fail_all(
-    operations: Sequence[Write], fault: Exception
-) -> list[tuple[OnDone, Any, Exception | None]]:
+def _fail_all(operations: Sequence[Write], fault: Exception) -> list[_Outcome]:
     unclear = translate_error(fault)
     return [(each.on_done, None, unclear) for each in operations]
 
@@ -342,6 +348,6 @@ def closed_error() -> Unavailable:
     return Unavailable("The store is closed.")
 
 
-def _call_all(outcomes: Sequence[tuple[OnDone, Any, Exception | None]]) -> None:
+def _call_all(outcomes: Sequence[_Outcome]) -> None:
     for settle, result, fault in outcomes:
         settle(result, fault)

@@ -6,9 +6,10 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from typing import Any, ClassVar, cast
 
 import httpx2
 import msgspec
@@ -179,6 +180,57 @@ async def test_a_header_that_does_not_end_ends_the_connection(sent: bytes) -> No
         writer.close()
 
     assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+class Recorded(HttpConnection):
+    """A connection of which each test knows what it wrote at once."""
+
+    writes: ClassVar[list[bytes]] = []
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast("asyncio.Transport", _Recorder(transport, self.writes)))
+
+
+class _Recorder:
+    def __init__(self, transport: asyncio.Transport, writes: list[bytes]) -> None:
+        self._transport = transport
+        self._writes = writes
+
+    def write(self, data: Any) -> None:
+        self._writes.append(bytes(data))
+        self._transport.write(data)
+
+    def writelines(self, pieces: Iterable[Any]) -> None:
+        self.write(b"".join(pieces))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.mark.parametrize("pauses", [False, True])
+async def test_a_head_goes_with_the_body_that_follows_at_once_and_waits_for_no_other(
+    pauses: bool,
+) -> None:
+    go_on = asyncio.Event()
+
+    async def answer(scope: object, receive: object, send: Callable[[object], Any]) -> None:
+        fields = [(b"content-length", b"4")]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        if pauses:
+            await go_on.wait()
+        await send({"type": "http.response.body", "body": b"body"})
+
+    connection = type("Here", (Recorded,), {"writes": []})
+    async with asgi(answer, connection) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(DEADLINE):
+            head = await reader.readuntil(b"\r\n\r\n")
+            go_on.set()
+            assert await reader.readexactly(4) == b"body"
+        writer.close()
+    assert connection.writes == ([head, b"body"] if pauses else [head + b"body"])
 
 
 def _open_run(running: Running) -> AbstractAsyncContextManager[httpx2.Response]:

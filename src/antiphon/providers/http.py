@@ -255,6 +255,8 @@ class Endpoint:
 
     async def _acquire_connection(self) -> bool:
         """Reserve a connection; return False if none becomes free within a short wait."""
+        if not self._free_connections.locked():
+            return await self._free_connections.acquire()
         try:
             async with asyncio.timeout(self._life_seconds):
                 await self._free_connections.acquire()

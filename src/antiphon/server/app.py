@@ -13,7 +13,7 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
-from secrets import token_hex
+from random import getrandbits
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
@@ -109,7 +109,8 @@ class Resource:
                 received=method[:32],
                 allow=self._allow,
             )
-        ids = {name: scope["path_params"].get(name) for name in ("run_id", "thread_id")}
+        fields = scope.get("path_params", {})
+        ids = {name: fields.get(name) for name in ("run_id", "thread_id")}
         with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **ids):
             await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
 
@@ -176,19 +177,16 @@ class Application:
         self._opener = opener
         self._timeouts = timeouts
         self._document = openapi.build_document()
+        resources = {
+            path: Resource(
+                path, handlers, _admit_anyone if path in _PUBLIC else self._admit, self._share_slot
+            )
+            for path, handlers in self._handlers_by_path().items()
+        }
+        # The router tries one route after the other; most requests have a path without fields.
+        self._fixed = {path: each for path, each in resources.items() if "{" not in path}
         self._router = Router(
-            [
-                Route(
-                    route_pattern(path),
-                    Resource(
-                        path,
-                        handlers,
-                        _admit_anyone if path in _PUBLIC else self._admit,
-                        self._share_slot,
-                    ),
-                )
-                for path, handlers in self._handlers_by_path().items()
-            ],
+            [Route(route_pattern(path), resource) for path, resource in resources.items()],
             redirect_slashes=False,
             default=_with_fallback(elsewhere) if elsewhere else _raise_not_found,
             lifespan=self._lifespan,
@@ -245,7 +243,9 @@ class Application:
         return self._services.access
 
     async def _handle_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request_id = find_request_id(scope) or f"req_{token_hex(12)}"
+        # Unique, not secret. The system's source of randomness would hand the interpreter's lock to
+        # another thread.
+        request_id = find_request_id(scope) or f"req_{getrandbits(96):024x}"
         with log_context(request_id=request_id):
             await self._answer(scope, receive, send, request_id)
 
@@ -298,7 +298,8 @@ class Application:
         if self._alone or public or scope["path"].startswith(_OURS):
             locked = self._access.was_locked if public else await self._access.is_locked()
             auth.check_origin(scope, locked=locked)
-        await self._router(scope, receive, send)
+        fixed = None if scope.get("root_path") else self._fixed.get(scope["path"])
+        await (fixed or self._router)(scope, receive, send)
 
     def _share_slot(self, caller: Caller) -> AbstractContextManager[None]:
         """Count the request as this caller's; without keys there are no callers to share with."""
@@ -311,6 +312,9 @@ class Application:
         Heavy operations have slots of their own, so that light ones of the same caller do not wait
         for them. Without keys light ones need none, as there are no callers to share with.
         """
+        if caller.token is None and not isinstance(operation, _HEAVY):
+            yield
+            return
         async with AsyncExitStack() as slots:
             if isinstance(operation, _HEAVY):
                 await slots.enter_async_context(self._heavy_queue.slot(caller.share_key))

@@ -140,6 +140,7 @@ class HttpConnection(HttpToolsProtocol):
         cycle = cast("RequestResponseCycle | None", self.cycle)  # None where it was not started
         extensions = self.scope.get("extensions")
         if cycle is not None and extensions is not None:
+            cycle.transport = _HeadHolder(cycle, self.loop)
             extensions[WRITE] = {"now": partial(_write_now, cycle)}
 
     def on_message_complete(self) -> None:
@@ -224,6 +225,45 @@ def connection_class(
         "unsent": UnsentBytes(max_unsent),
     }
     return type("Connection", (HttpConnection,), limits)
+
+
+class _HeadHolder(asyncio.Transport):
+    """Transport of a response until its body begins: holds the head back, to send both together.
+
+    A head whose body does not begin in the same iteration of the loop is sent in the next one.
+    """
+
+    def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._cycle = cycle
+        self._transport = cycle.transport
+        self._loop = loop
+        self._head: bytes | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Hold the head; send it with the first piece of the body."""
+        if self._head is None:
+            self._head = bytes(data)
+            self._loop.call_soon(self._send_head)
+        else:
+            self._cycle.transport = self._transport
+            self._transport.writelines((self._head, data))
+
+    def close(self) -> None:
+        """Send the head and close the connection."""
+        self._send_head()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Return whether the connection is closing or closed."""
+        return self._transport.is_closing()
+
+    def _send_head(self) -> None:
+        if self._cycle.transport is not self:
+            return
+        self._cycle.transport = self._transport
+        if self._head is not None and not self._transport.is_closing():
+            self._transport.write(self._head)
 
 
 def _write_now(cycle: RequestResponseCycle, make_body: Callable[[], bytes]) -> bool:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import msgspec
 from starlette.types import Scope
@@ -136,22 +136,8 @@ async def send_events(
         )
         with metrics.count_open_stream(), sender.cut_off_slow_reader():
             await sender.send_headers()
-            await _run_in_task(sender.send_pages(reader))
+            await sender.send_pages(reader)
             await sender.send_end()
-
-
-async def _run_in_task(work: Coroutine[Any, Any, None]) -> None:
-    """Run the work in a task of its own, for speed.
-
-    Each event resumes the coroutine through all frames that await it: here that is a dozen.
-    """
-    task = asyncio.create_task(work)
-    try:
-        await task
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait([task])
 
 
 class _StreamEnded(Exception):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from typing import Literal
 
@@ -179,16 +179,9 @@ class Metrics:
         finally:
             self.observe(measure, monotonic() - began, *labels)
 
-    @contextmanager
-    def measure_store(self, work: str) -> Generator[None]:
+    def measure_store(self, work: str) -> AbstractContextManager[None]:
         """Record how long the store took for this work, or that it failed."""
-        began = monotonic()
-        try:
-            yield
-        except Exception:
-            self.add(STORE_FAULTS, work)
-            raise
-        self.observe(STORED, monotonic() - began, work)
+        return _StoreTimer(self, work)
 
     @contextmanager
     def count_open_stream(self) -> Generator[None]:
@@ -238,6 +231,25 @@ class Metrics:
                 labels = (_OTHERS,) * len(labels)
             cells = series.setdefault(labels, [0.0] * _width(measure))
         return cells
+
+
+class _StoreTimer:
+    """Not a generator, for speed: each turn enters three."""
+
+    __slots__ = ("_began", "_metrics", "_work")
+
+    def __init__(self, metrics: Metrics, work: str) -> None:
+        self._metrics = metrics
+        self._work = work
+
+    def __enter__(self) -> None:
+        self._began = monotonic()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self._metrics.observe(STORED, monotonic() - self._began, self._work)
+        elif issubclass(kind, Exception):
+            self._metrics.add(STORE_FAULTS, self._work)
 
 
 class MetricsSnapshot(msgspec.Struct, frozen=True):

@@ -285,6 +285,17 @@ async def test_calls_are_handed_to_the_client_and_their_outputs_come_back(place:
     await place.nothing_is_kept()
 
 
+@pytest.mark.parametrize(("asked", "passed_on"), [(True, None), (False, False)])
+async def test_parallel_calls_are_a_setting_only_where_they_are_turned_off(
+    place: Place, asked: bool, passed_on: bool | None
+) -> None:
+    place.script.reply("Yes.")
+
+    await place.ask(HELLO, tools=[CITY], parallel_tool_calls=asked)
+
+    assert place.script.requests[-1].sampling.parallel_tool_calls is passed_on
+
+
 async def test_only_the_allowed_tools_are_offered(place: Place) -> None:
     place.script.reply("No.")
     other = {"type": "function", "function": {"name": "other"}}
@@ -538,7 +549,7 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
     place.script.reply("One.").reply("Two.")
 
     listed = {model.id: model.owned_by async for model in place.client.models.list()}
-    found = await place.client.models.retrieve("my/helper")
+    found = await place.client.models.retrieve("my/helper", extra_query={"api-version": "1"})
     ask = place.client.chat.completions.create
     answers = [await ask(model=name, messages=HELLO) for name in ("my/helper", nameless.id)]
 
@@ -573,7 +584,7 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
         ),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]"),
         ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
-        ({"response_format": {"type": "xml"}}, "sampling.response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
     ],
 )
 async def test_what_is_not_served_is_refused_by_name(

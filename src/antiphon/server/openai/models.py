@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import ListAssistants, ListModels, Model, ModelList
-from antiphon.api.problems import Malformed
 from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.requests import RequestContext, parse_query, path_parameters
+from antiphon.server.requests import RequestContext, path_parameters
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings
 from antiphon.types.runs import Assistant
@@ -80,9 +79,10 @@ class ModelNames:
 
 
 async def send_models(context: RequestContext, names: ModelNames) -> None:
-    """Answer `GET /models`, and `GET /models/{model}`."""
-    if parse_query(context.scope):
-        raise Malformed("A list of models has no query.", expected="no query", received="a query")
+    """Answer `GET /models`, and `GET /models/{model}`.
+
+    A query is ignored: Codex sends its version, clients of Azure that of their API.
+    """
     by = context.caller.principal
     name = path_parameters(context.scope).get("model")
     value: Any = (

@@ -261,7 +261,9 @@ def sampling(request: ChatRequest) -> Sampling:
                 "stop": _stop(request.stop),
                 "seed": request.seed,
                 "tool_choice": _tool_choice(request.tool_choice),
-                "parallel_tool_calls": request.parallel_tool_calls,
+                # Sent by many clients, though true is what the original does by itself; a
+                # provider without the setting would refuse it.
+                "parallel_tool_calls": False if request.parallel_tool_calls is False else None,
                 "reasoning_effort": request.reasoning_effort,
                 "response_format": request.response_format,
                 "logit_bias": request.logit_bias or None,

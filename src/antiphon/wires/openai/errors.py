@@ -91,4 +91,4 @@ def _type_of(status: int) -> str:
 
 def _parameter(error: AntiphonError) -> str | None:
     where = str(error.details.get("where", ""))
-    return where.removeprefix("$").lstrip(".") or None
+    return where.removeprefix("$").lstrip(".").removeprefix("sampling.") or None

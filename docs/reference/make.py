@@ -96,7 +96,7 @@ from antiphon.types.runs import (
     Usage,
 )
 from antiphon.types.runs import Action as ActionRecord
-from antiphon.wires.openai import chat_request
+from antiphon.wires.openai import chat_request, response_request
 
 DOCS = Path(__file__).resolve().parent.parent
 sys.path.append(str(DOCS.parent))
@@ -364,6 +364,11 @@ def chat_fields() -> Iterator[str]:
     yield from _treatments(chat_request.FIELDS)
 
 
+def response_fields() -> Iterator[str]:
+    """Every field of a request of Responses, and what happens to it."""
+    yield from _treatments(response_request.FIELDS)
+
+
 def _treatments(fields: Mapping[str, tuple[str, str]]) -> Iterator[str]:
     rows = [(f"`{name}`", treatment, remark) for name, (treatment, remark) in fields.items()]
     yield from _table(("field", "treatment", "remark"), rows)
@@ -387,6 +392,7 @@ SECTIONS: dict[str, Callable[[], Iterator[str]]] = {
     "loops": loops,
     "moves": moves,
     "chat_fields": chat_fields,
+    "response_fields": response_fields,
 }
 
 _SECTION = re.compile(r"(<!-- begin: (\w+) -->\n).*?(<!-- end: \2 -->)", re.DOTALL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from antiphon.types.runs import (
     Action,
     Assistant,
     McpServer,
+    ResponseRecord,
     Run,
     RunLease,
     Serves,
@@ -483,6 +485,28 @@ async def test_a_run_may_make_way_for_another_in_one_change(store: Store) -> Non
 
 
 # Idempotency
+
+
+async def test_of_a_run_that_has_ended_only_the_records_of_its_responses_change(
+    store: Store,
+) -> None:
+    await bring_to(store, Status.COMPLETED)
+    spent = list(await store.usage("2000-01-01", 9))
+
+    def change(records: Snapshot, **fields: object) -> ChangeSet:
+        run, lease = records.run, records.lease
+        assert run is not None
+        assert lease is not None
+        return ChangeSet(run_updates=(RunUpdate(replace(run, **fields), lease),))
+
+    read_set = ReadSet(owner="ann", run_id="run_1")
+    record = ResponseRecord(request={"a": [1, None]}, after=3, turn=1, messages=2, created_at=5)
+    await store.change(read_set, partial(change, responses=(record,)))
+    with pytest.raises(errors.Fenced):
+        await store.change(read_set, partial(change, model="other", responses=()))
+
+    assert (await store.get(Run, "ann", "run_1")).responses == (record,)
+    assert list(await store.usage("2000-01-01", 9)) == spent
 
 
 def once(digest: bytes = b"body", key: str = "k", owner: str = "ann") -> IdempotencyKey:

@@ -6,15 +6,22 @@ from collections.abc import Mapping
 
 import pytest
 from openai.types.chat import completion_create_params
+from openai.types.responses import response_create_params
 
-from antiphon.wires.openai import chat_request
+from antiphon.wires.openai import chat_request, response_request
 from antiphon.wires.openai.chat_request import ChatRequest
+from antiphon.wires.openai.response_request import ResponseRequest
 
 TABLES: Mapping[str, tuple[Mapping[str, object], type, type]] = {
     "chat completions": (
         chat_request.FIELDS,
         completion_create_params.CompletionCreateParamsStreaming,
         ChatRequest,
+    ),
+    "responses": (
+        response_request.FIELDS,
+        response_create_params.ResponseCreateParamsStreaming,
+        ResponseRequest,
     ),
 }
 

@@ -595,6 +595,23 @@ export interface RefusalDelta {
 }
 
 /**
+ * A response of OpenAI's wire: a part of a run, from a request to the next hand-off.
+ *
+ * `request` holds the fields of the request that its wire needs again. `after` is the number of
+ * the event before the first one of the response, `turn` that of the turn before its first,
+ * `messages` the number of messages that the request added, `created_at` its time in ms. A
+ * `deleted` one is no longer found.
+ */
+export interface ResponseRecord {
+  after?: number;
+  created_at?: number;
+  deleted?: boolean;
+  messages?: number;
+  request: Record<string, unknown>;
+  turn?: number;
+}
+
+/**
  * All turns from a user's message to the final answer.
  *
  * `turn` counts the started turns, `attempt` the attempts at the current one; a turn begins with
@@ -602,7 +619,8 @@ export interface RefusalDelta {
  * for their outputs. `tool_calls` counts the calls of all turns, of which there may be
  * `max_tool_calls`. `messages_before` is the number of messages in the thread before the run and
  * the message that came with it. `waiting_for` is the provider that a queued run waits for: no
- * worker that can reach it has claimed the run yet.
+ * worker that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's
+ * wire, if it was started there.
  */
 export interface Run {
   assistant_id: string | null;
@@ -624,6 +642,7 @@ export interface Run {
   model: string;
   on_expiry: "continue" | "expire";
   reason: "content_filter" | "disconnected" | "length" | "max_tool_calls" | "max_turns" | "stalled" | "worker_lost" | null;
+  responses: ResponseRecord[];
   sampling: Sampling;
   started_at: number | null;
   status: Status;

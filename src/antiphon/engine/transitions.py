@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec.structs import replace
@@ -33,6 +33,7 @@ from antiphon.types.runs import (
     Fault,
     HostedTool,
     Reason,
+    ResponseRecord,
     Run,
     RunLease,
     Serves,
@@ -189,12 +190,14 @@ def create_run(
     ask: bool = False,
     fresh: bool = False,
     claimant: Claimant | None = None,
+    response: Mapping[str, Any] | None = None,
 ) -> ChangeSet:
     """Create a run, and its message and thread where those are new, in one transaction.
 
-    `ask` requests the first turn too, and a `claimant` claims the run at once. The answer is
-    `TurnRequested`. Raises `QuotaExceeded`, and `RunActive` where the thread has an active run that
-    `if_busy` does not displace.
+    `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
+    request of a `ResponseRecord` that the run begins with. The answer is `TurnRequested`. Raises
+    `QuotaExceeded`, and `RunActive` where the thread has an active run that `if_busy` does not
+    displace.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     displaced = unit.busy
@@ -222,6 +225,10 @@ def create_run(
         created_at=now,
         messages_before=messages_before,
     )
+    if response is not None:
+        added = unit.thread.messages - messages_before
+        record = ResponseRecord(request=dict(response), messages=added, created_at=now)
+        run = replace(run, responses=(record,))
     wanted = ask or run.background
     lease = RunLease(wanted=wanted, fresh=fresh, due_at=rest_deadline(run, now, wanted=wanted))
     lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=spec.destination)
@@ -241,13 +248,15 @@ def request_turn(
     serves: Serves = serve_all,
     adopt: str | None = None,
     claimant: Claimant | None = None,
+    response: Mapping[str, Any] | None = None,
 ) -> ChangeSet:
     """Request the next turn of this run, or join a turn in progress.
 
     The answer is `TurnRequested`. A `claimant` claims the run at once. `serves` returns whether
     this program sends a run with that destination to the same place; a run without a destination
-    gets `adopt`. Raises `QuotaExceeded`, `RunEnded`, `OutputsMissing`, `ProviderMismatch` and
-    `DestinationUnknown`.
+    gets `adopt`. `response` is the request of a `ResponseRecord` that begins with this turn, which
+    then cannot be joined: `RunActive` is raised. Raises `QuotaExceeded`, `RunEnded`,
+    `OutputsMissing`, `ProviderMismatch` and `DestinationUnknown`.
     """
     run, lease = _require_run(snapshot)
     requested = TurnRequested(run, lease.turn_began_after)
@@ -277,15 +286,45 @@ def request_turn(
             accounts.check_turn_quota(snapshot, by.limits)
             wanted = replace(lease, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
             unit = UnitOfWork(replace(snapshot, lease=wanted), _no_mint)
+            if response is not None:
+                unit.run = _add_response(run, lease, response, snapshot.now)
+                requested = TurnRequested(unit.run, lease.turn_began_after)
             if claimant is not None:
                 _claim_run(unit, claimant)
             return unit.build(requested)
+        case _ if response is not None:
+            raise _run_active_error(run)
         case AskModel() | RunTools():
             asked_of = adopt_destination(run, lease, serves, adopt)
             driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
             return ChangeSet(answer=requested, run_updates=driven)
         case AwaitWorker():
             return ChangeSet(answer=requested)
+
+
+def _add_response(run: Run, lease: RunLease, request: Mapping[str, Any], now: int) -> Run:
+    """Return the run with the record of a response that begins with its next turn."""
+    record = ResponseRecord(
+        request=dict(request), after=lease.turn_began_after, turn=run.turn, created_at=now
+    )
+    before = () if run.responses is msgspec.UNSET else run.responses
+    return replace(run, responses=(*before, record))
+
+
+def forget_response(snapshot: Snapshot, place: int) -> ChangeSet:
+    """Delete the record of the run's response at this place. The answer is the run.
+
+    Raises `NotFound`. Later responses keep their places.
+    """
+    run, lease = _require_run(snapshot)
+    records = () if run.responses is msgspec.UNSET else run.responses
+    if place >= len(records) or records[place].deleted:
+        raise errors.NotFound("There is no such response.")
+    forgotten = replace(records[place], request={}, deleted=True)
+    if place == 0 and len(records) > 1:  # the others repeat only what differs from the first
+        forgotten = replace(records[place], deleted=True)
+    run = replace(run, responses=(*records[:place], forgotten, *records[place + 1 :]))
+    return ChangeSet(answer=run, run_updates=(RunUpdate(run, lease),))
 
 
 def claim(worker: str, lease_ms: int) -> Callable[[Snapshot], ChangeSet | None]:

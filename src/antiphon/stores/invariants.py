@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.engine.snapshot import events_expired
 from antiphon.ports import (
@@ -33,8 +34,9 @@ from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
 def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
     """Raise if the run's update is not allowed.
 
-    Raises `Fenced` if the run has ended or has a higher epoch. Raises `Internal` for a transition
-    that is not in the table, or for events that would leave a gap.
+    Of a run that has ended, only the records of its responses change. Raises `Fenced` if the run
+    has ended or has a higher epoch. Raises `Internal` for a transition that is not in the table, or
+    for events that would leave a gap.
     """
     run, lease = after.run, after.lease
     last = 0
@@ -47,6 +49,8 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
     else:
         was, lease_before = before
         last = lease_before.last_event
+        if was.status.ended and _changes_records(before, after):
+            return
         if was.status.ended or lease.epoch < lease_before.epoch:
             raise Fenced(
                 f"Run {run.id} is {was.status} in epoch {lease_before.epoch}; "
@@ -59,6 +63,14 @@ def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> N
             f"Run {run.id} had {last} events and gets {len(after.events)}, "
             f"but would count {lease.last_event}."
         )
+
+
+def _changes_records(before: tuple[Run, RunLease], after: RunUpdate) -> bool:
+    """Return whether the records of a run's responses change, and nothing else."""
+    run, lease = before
+    changed = after.run.responses != run.responses
+    is_same = replace(after.run, responses=run.responses) == run and after.lease == lease
+    return changed and is_same and not after.events
 
 
 def check_thread_change(before: Thread | None, change: ChangeSet) -> None:

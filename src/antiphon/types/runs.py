@@ -316,6 +316,23 @@ OnExpiry = Literal["continue", "expire"]
 """Reaction of a run whose actions have expired: it waits for its next turn, or ends."""
 
 
+class ResponseRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A response of OpenAI's wire: a part of a run, from a request to the next hand-off.
+
+    `request` holds the fields of the request that its wire needs again. `after` is the number of
+    the event before the first one of the response, `turn` that of the turn before its first,
+    `messages` the number of messages that the request added, `created_at` its time in ms. A
+    `deleted` one is no longer found.
+    """
+
+    request: dict[str, Any]
+    after: int = 0
+    turn: int = 0
+    messages: int = 0
+    created_at: int = 0
+    deleted: bool = False
+
+
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """All turns from a user's message to the final answer.
 
@@ -324,7 +341,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     for their outputs. `tool_calls` counts the calls of all turns, of which there may be
     `max_tool_calls`. `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
-    worker that can reach it has claimed the run yet.
+    worker that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's
+    wire, if it was started there.
     """
 
     id: str
@@ -351,6 +369,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tool_calls: int = 0
     usage: Usage = Usage()
     messages_before: int = 0
+    responses: tuple[ResponseRecord, ...] | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, str] = {}
     created_at: int
     started_at: int | None = None

@@ -76,6 +76,11 @@ def json_line(value: msgspec.Struct) -> bytes:
         data = _encode(value)
     except UnicodeEncodeError:
         data = _encode(_replace_surrogates(msgspec.to_builtins(value)))
+    return escape_line_breaks(data)
+
+
+def escape_line_breaks(data: bytes) -> bytes:
+    """Escape those line breaks in JSON that only some readers of server-sent events see as such."""
     if data.isascii():
         return data
     for seen, escaped in _BREAKS:

@@ -35,7 +35,7 @@ from antiphon.telemetry.metrics import Metrics
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Upload
-from antiphon.types.runs import McpServer
+from antiphon.types.runs import McpServer, Run
 
 READ_BYTES = 131_072
 """Bytes of a file that are read, and held in memory, at once during a download."""
@@ -125,21 +125,64 @@ class Dispatcher:
             self._store, self._bus, requested.run.id, requested.after, whole=False
         )
 
+    async def open_response(
+        self,
+        call: operations.Process | operations.Complete,
+        by: Principal,
+        request: Mapping[str, Any],
+        once: IdempotencyKey | None = None,
+    ) -> RunEventReader:
+        """Begin a response of OpenAI's wire; return the reader of its events.
+
+        `request` is that of its `ResponseRecord`. Raises as `open_stream`, and `RunActive` for a
+        turn that another request began.
+        """
+        answer = await self._request_turn(call, by, once, request)
+        return await self._read_requested(answer, by)
+
+    async def find_response(self, once: IdempotencyKey, by: Principal) -> RunEventReader | None:
+        """Return the reader of the response that an earlier request with this key began."""
+        answer = await self._find_answer(once)
+        return None if answer is None else await self._read_requested(answer, by)
+
+    async def _read_requested(
+        self, answer: TurnRequested | msgspec.Raw, by: Principal
+    ) -> RunEventReader:
+        if not isinstance(answer, TurnRequested):
+            answer = await self._runs.ensure_turn_requested(
+                msgspec.json.decode(answer, type=TurnRequested), by
+            )
+        return RunEventReader(self._store, self._bus, answer.run.id, answer.after, whole=False)
+
+    async def forget_response(self, run_id: str, place: int, by: Principal) -> Run:
+        """Delete the record of a run's response at this place. Raises `NotFound`."""
+        return await self._runs.forget_response(run_id, place, by.owner)
+
+    async def read_turn(self, run_id: str, after: int, by: Principal) -> RunEventReader:
+        """Return a reader of the run's events after this number, up to the end of that turn.
+
+        Raises `CallerError`.
+        """
+        return await self._runs.read_turn(run_id, after, by.owner)
+
     async def _request_turn(
         self,
         call: operations.Process | operations.Complete,
         by: Principal,
         once: IdempotencyKey | None,
+        response: Mapping[str, Any] | None = None,
     ) -> TurnRequested | msgspec.Raw:
         """Request the turn; return `Raw` if a request with the same key was first."""
         match call:
             case operations.Complete(run_id, fresh):
-                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
+                return await self._runs.request_turn(
+                    run_id, by, once, fresh=fresh, response=response
+                )
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
                 validation.validate_only_run_id(call)
                 return await self._runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process():
-                return await self._runs.start_run(call, by, once)
+                return await self._runs.start_run(call, by, once, response)
 
     async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None

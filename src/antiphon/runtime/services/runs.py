@@ -70,9 +70,16 @@ class RunService:
         }
 
     async def start_run(
-        self, call: operations.Process, by: Principal, once: IdempotencyKey | None
+        self,
+        call: operations.Process,
+        by: Principal,
+        once: IdempotencyKey | None,
+        response: Mapping[str, Any] | None = None,
     ) -> TurnRequested | msgspec.Raw:
-        """Create thread, message and run, as far as they are missing, in one transaction."""
+        """Create thread, message and run, as far as they are missing, in one transaction.
+
+        `response` is as in `transitions.create_run`.
+        """
         validation.validate_has_input(call)
         validation.validate_temporary(call)
         validation.validate_past_messages(call.history, "history")
@@ -93,6 +100,7 @@ class RunService:
                 ask=True,
                 fresh=call.force_refresh,
                 claimant=claimant,
+                response=response,
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
@@ -104,14 +112,27 @@ class RunService:
         return new_thread(self._mint, now, temporary=call.temporary)
 
     async def request_turn(
-        self, run_id: str, by: Principal, once: IdempotencyKey | None, *, fresh: bool
+        self,
+        run_id: str,
+        by: Principal,
+        once: IdempotencyKey | None,
+        *,
+        fresh: bool,
+        response: Mapping[str, Any] | None = None,
     ) -> TurnRequested | msgspec.Raw:
-        """Request the run's next turn; return `Raw` if a request with the same key was first."""
+        """Request the run's next turn; return `Raw` if a request with the same key was first.
+
+        `response` is as in `transitions.request_turn`.
+        """
         read_set = ReadSet(
             owner=by.owner, run_id=run_id, idempotency_key=once, key_id=_quota_key(by), what="ask"
         )
         decide = partial(
-            transitions.request_turn, by=by, fresh=fresh, serves=self._run_specs.serves
+            transitions.request_turn,
+            by=by,
+            fresh=fresh,
+            serves=self._run_specs.serves,
+            response=response,
         )
         requested: TurnRequested | msgspec.Raw
         try:
@@ -156,6 +177,19 @@ class RunService:
         await self._check_position(call.run_id, call.after, owner)
         reader = RunEventReader(self._store, self._bus, call.run_id, call.after, whole=True)
         return reader if types is None else SelectedEvents(reader, types)
+
+    async def forget_response(self, run_id: str, place: int, owner: str) -> Run:
+        """Delete the record of the run's response at this place. Raises `NotFound`."""
+        run: Run = await self._changes.commit_and_notify(
+            ReadSet(owner=owner, run_id=run_id, what="forget_response"),
+            partial(transitions.forget_response, place=place),
+        )
+        return run
+
+    async def read_turn(self, run_id: str, after: int, owner: str) -> RunEventReader:
+        """Return a reader of the turn that begins after this event. Raises `CallerError`."""
+        await self._check_position(run_id, after, owner)
+        return RunEventReader(self._store, self._bus, run_id, after, whole=False)
 
     async def _check_position(self, run_id: str, after: int, owner: str) -> None:
         """Check that events above `after` can be read. Raises `CallerError`."""

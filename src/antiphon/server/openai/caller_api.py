@@ -11,7 +11,16 @@ from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
-from antiphon.api.operations import Complete, DeleteFile, Listed, Operation, Process
+from antiphon.api.operations import (
+    CancelRun,
+    Complete,
+    DeleteFile,
+    DeleteThread,
+    GetRun,
+    Listed,
+    Operation,
+    Process,
+)
 from antiphon.api.threads import PastMessage
 from antiphon.engine import sanitize
 from antiphon.runtime.event_reader import RunEventReader
@@ -79,6 +88,18 @@ class CallerApi:
                 content[place] = File(response.value.id)
         digests = {FILES: digest_files(sent.files)}
         return replace(sent.message, content=tuple(content), metadata=digests)
+
+    async def delete_run(self, run_id: str) -> None:
+        """Cancel a run if it goes on, and delete its thread and the files that came inline.
+
+        What fails here is deleted later by a worker, as every temporary thread is.
+        """
+        with suppress(NotFound, TryAgain):
+            run = await self.ask(GetRun(run_id))
+            if not run.status.ended:
+                await self.ask(CancelRun(run.id))
+            await self.ask(DeleteThread(run.thread_id))
+        await self.delete_files()
 
     async def delete_files(self) -> None:
         """Delete the files that came inline."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -19,10 +19,7 @@ from msgspec.structs import replace
 from starlette.datastructures import Headers
 
 from antiphon.api.operations import (
-    CancelRun,
     Complete,
-    DeleteThread,
-    GetRun,
     NewToolOutput,
     Process,
     SubmitToolOutputs,
@@ -46,7 +43,7 @@ from antiphon.server.streaming import HEADERS, EventEncoder, EventPages
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
-from antiphon.types.errors import InvalidRequest, NotFound, TryAgain
+from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec, join_text
 from antiphon.types.runs import Assistant, Sampling, Thread
 from antiphon.wires.framing import json_line
@@ -136,7 +133,7 @@ class ChatCompletions:
                     await self._connections.run_while_connected(context, work)
             finally:
                 if started.thread is None:
-                    self._run_later(_delete_run(api, started.pages.run_id))
+                    self._run_later(api.delete_run(started.pages.run_id))
 
     async def _start(
         self, context: RequestContext, api: CallerApi, request: ChatRequest
@@ -218,19 +215,6 @@ async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> 
     outputs = tuple(NewToolOutput(call_id, refusal) for call_id in tool_call_ids)
     await api.ask(SubmitToolOutputs(run_id, outputs))
     return await api.open_turn(Complete(run_id))
-
-
-async def _delete_run(api: CallerApi, run_id: str) -> None:
-    """Cancel a run if it goes on, and delete its thread and files.
-
-    What fails here is deleted later by a worker, as every temporary thread is.
-    """
-    with suppress(NotFound, TryAgain):
-        run = await api.ask(GetRun(run_id))
-        if not run.status.ended:
-            await api.ask(CancelRun(run.id))
-        await api.ask(DeleteThread(run.thread_id))
-    await api.delete_files()
 
 
 def _run_fields(

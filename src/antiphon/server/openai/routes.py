@@ -10,6 +10,8 @@ from antiphon.api import problems
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.chat import ChatCompletions, Connections
 from antiphon.server.openai.models import ModelNames, send_models
+from antiphon.server.openai.responses import Responses
+from antiphon.server.openai.stored_responses import StoredResponses
 from antiphon.server.requests import RequestContext, send_response
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
@@ -32,10 +34,17 @@ class OpenAIRoutes:
     ) -> None:
         self._names = ModelNames(dispatcher)
         self._chat = ChatCompletions(dispatcher, self._names, settings, connections)
+        responses = Responses(dispatcher, self._names, settings, connections)
+        stored = StoredResponses(dispatcher, connections)
         self.handlers: Mapping[tuple[str, str], Handler] = {
             ("GET", f"{PREFIX}/models"): self._send_models,
             ("GET", f"{PREFIX}/models/{{model:path}}"): self._send_models,
             ("POST", f"{PREFIX}/chat/completions"): self._chat.handle,
+            ("POST", f"{PREFIX}/responses"): responses.handle,
+            ("GET", f"{PREFIX}/responses/{{response_id}}"): stored.retrieve,
+            ("DELETE", f"{PREFIX}/responses/{{response_id}}"): stored.delete,
+            ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"): stored.cancel,
+            ("GET", f"{PREFIX}/responses/{{response_id}}/input_items"): stored.list_input_items,
         }
 
     async def _send_models(self, context: RequestContext) -> None:
@@ -46,6 +55,11 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("GET", f"{PREFIX}/models"),
     ("GET", f"{PREFIX}/models/{{model:path}}"),
     ("POST", f"{PREFIX}/chat/completions"),
+    ("POST", f"{PREFIX}/responses"),
+    ("GET", f"{PREFIX}/responses/{{response_id}}"),
+    ("DELETE", f"{PREFIX}/responses/{{response_id}}"),
+    ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"),
+    ("GET", f"{PREFIX}/responses/{{response_id}}/input_items"),
 )
 """Method and path of every route."""
 

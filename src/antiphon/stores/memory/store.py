@@ -371,8 +371,9 @@ class MemoryStore(MemoryAdministration):
             self._runs[update.run.id] = kept
         if update.lease.wanted and not kept.lease.wanted:
             kept.wanted_at = self._clock()
+        had_ended = kept.run.status.ended
         kept.run, kept.lease = update.run, update.lease
-        if update.run.status.ended:
+        if update.run.status.ended and not had_ended:
             stored = admin_rules.usage_of_run(kept.owner, update.run, self._clock())
             key = stored.day, stored.owner, stored.model
             self._usage[key] = admin_rules.add_usage(self._usage.get(key), stored)

@@ -172,7 +172,8 @@ class _ChangeStatement:
         grown = admin_rules.count_new_tokens(row.run if row and known else None, update.run)
         if grown and update.lease.key_id is not None:  # counted if the key has a limit
             self._add("counted", counted_key=update.lease.key_id, grown=grown)
-        if update.run.status.ended:
+        had_ended = row is not None and known and row.run.status.ended
+        if update.run.status.ended and not had_ended:
             self._add_usage(update)
 
     def _add_moved_run(self, update: RunUpdate) -> None:

@@ -268,7 +268,7 @@ def _write_run(
     grown = admin_rules.count_new_tokens(row.run if row else None, run)
     if grown and lease.key_id is not None:
         _count_tokens(connection, lease.key_id, grown, now)
-    if run.status.ended:
+    if run.status.ended and not (row and row.run.status.ended):
         owner = row.owner if row else invariants.require_owner(read_set, decided)
         connection.execute(SQL["add_usage"], asdict(admin_rules.usage_of_run(owner, run, now)))
     if update.events:

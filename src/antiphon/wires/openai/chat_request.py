@@ -212,9 +212,11 @@ def parse_chat_request(fields: Mapping[str, Any]) -> ChatRequest:
     return request
 
 
-def ignored_fields(fields: Iterable[str]) -> Sequence[str]:
+def ignored_fields(
+    fields: Iterable[str], known: Mapping[str, tuple[Treatment, str]] = FIELDS
+) -> Sequence[str]:
     """Return the names of fields that are ignored, in order."""
-    return sorted(name for name in fields if FIELDS.get(name, ("ignored",))[0] == "ignored")
+    return sorted(name for name in fields if known.get(name, ("ignored",))[0] == "ignored")
 
 
 # What it means for a run.

@@ -34,6 +34,10 @@ class Envelope(msgspec.Struct, frozen=True):
     error: Body
 
 
+class PreviousResponseNotFound(errors.NotFound):
+    """The response that a request continues is not there, or is of another owner."""
+
+
 class _Kind(NamedTuple):
     status: int
     type: str
@@ -44,6 +48,7 @@ _KINDS: dict[type[AntiphonError], _Kind] = {
     errors.Unauthorized: _Kind(401, "invalid_request_error", "invalid_api_key"),
     errors.Forbidden: _Kind(403, "invalid_request_error"),
     errors.RunActive: _Kind(400, "invalid_request_error", "conversation_locked"),
+    PreviousResponseNotFound: _Kind(400, "invalid_request_error", "previous_response_not_found"),
     errors.TooLarge: _Kind(413, "invalid_request_error"),
     errors.Conflict: _Kind(400, "invalid_request_error"),
     errors.InvalidRequest: _Kind(400, "invalid_request_error"),

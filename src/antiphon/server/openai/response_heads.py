@@ -1,0 +1,242 @@
+"""What stored runs, messages and actions say about responses and their items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from antiphon.api.operations import GetMessage, GetRun, ListActions, ListEvents, ListMessages
+from antiphon.mcp.metadata import tool_name_prefix
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.types.errors import EventExpired, NotFound
+from antiphon.types.ids import reply_id
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action, ResponseRecord, Run, Status, Usage
+from antiphon.wires.openai.items import (
+    CustomToolCallOutput,
+    FunctionCallOutput,
+    Item,
+    McpApprovalResponse,
+    is_custom,
+)
+from antiphon.wires.openai.object_ids import parse_item_id
+from antiphon.wires.openai.response_object import (
+    CarriedCall,
+    ResponseHead,
+    ResponseState,
+    record_request,
+    response_id,
+)
+from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold
+from antiphon.wires.openai.stored_items import find_item, index_actions, select_fields, to_items
+
+PAGE = 100
+
+
+async def make_head(
+    api: CallerApi, run_id: str, *, place: int | None = None, after: int | None = None
+) -> ResponseHead:
+    """Return the head of a run's response, named by its place, or by the event before its first."""
+    run = await api.ask(GetRun(run_id))
+    records = response_records(run)
+    if place is None:
+        place = next(at for at, each in enumerate(records) if each.after == after)
+    record = records[place]
+    request = record_request(run, place) or {}
+    client_tools = frozenset(tool.name for tool in run.tools)
+    carried = await _carried_calls(api, run, record.turn, client_tools)
+    tools = request.get("tools") or ()
+    style = request.get("server_tools")
+    return ResponseHead(
+        id=response_id(run.id, place),
+        run_id=run.id,
+        thread_id=run.thread_id,
+        created_at=record.created_at // 1000,
+        request=request,
+        turn=record.turn,
+        client_tools=client_tools,
+        custom_tools=frozenset(tool.name for tool in run.tools if is_custom(tool)),
+        servers={tool_name_prefix(server.name): server for server in run.mcp_servers},
+        mcp_items=style == "mcp_call" if style else any(t.get("type") == "mcp" for t in tools),
+        carried=carried,
+    )
+
+
+def response_records(run: Run) -> Sequence[ResponseRecord]:
+    """Return the records of a run's responses, deleted ones too."""
+    return () if run.responses is msgspec.UNSET else run.responses
+
+
+async def _carried_calls(
+    api: CallerApi, run: Run, turn: int, client_tools: frozenset[str]
+) -> Mapping[str, CarriedCall]:
+    """Return the calls of this turn's reply that the backend runs in the response after it."""
+    if not turn or not run.mcp_servers:
+        return {}
+    reply = await api.ask(GetMessage(reply_id(run.id, turn)))
+    return {
+        call.id: CarriedCall(reply.id, place, call.name, call.arguments)
+        for place, call in enumerate(reply.tool_calls)
+        if call.name not in client_tools
+    }
+
+
+async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
+    """Return a response as far as it has come: from its events, or from what was stored."""
+    fold = ResponseFold(head)
+    after = response_records(run)[place].after
+    try:
+        while not fold.ended:
+            page = await api.ask(ListEvents(run.id, after))
+            for logged in page.data:
+                fold.feed(logged.event)
+                after = logged.number
+            if not page.data:
+                break
+    except EventExpired:
+        return await _stored_state(api, head, run, place)
+    return fold.state
+
+
+# After retention.
+
+
+async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
+    """Return a response whose events are past retention, from messages and actions."""
+    records = response_records(run)
+    is_last = place == len(records) - 1
+    turns = range(records[place].turn + 1, run.turn + 1 if is_last else records[place + 1].turn + 1)
+    replies = {reply_id(run.id, turn) for turn in turns}
+    listed = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
+    messages = _with_outputs(listed, replies)
+    actions = await api.list_all(ListActions(run.id, limit=PAGE))
+    items = to_items(
+        messages,
+        index_actions(actions),
+        custom_tools=head.custom_tools,
+        mcp_items=head.mcp_items,
+    )
+    run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
+    output = [select_fields(item, head.include) for item in items if _is_output(item, run_here)]
+    last = messages[-1] if messages else None
+    completed_at = last.created_at // 1000 if last else None
+    usage = run.usage if len(records) == 1 else Usage()
+    if not is_last or run.status is Status.ACTION_REQUIRED:
+        return ResponseState(
+            status="completed", output=output, usage=usage, completed_at=completed_at
+        )
+    return _ended_state(
+        run,
+        ResponseState(status="in_progress", output=output, usage=usage, completed_at=completed_at),
+    )
+
+
+def _with_outputs(listed: Sequence[Message], replies: set[str]) -> list[Message]:
+    """Return these replies, each with the outputs of its calls."""
+    found: list[Message] = []
+    calls: set[str] = set()
+    for message in listed:
+        if message.role == "assistant":
+            calls = {call.id for call in message.tool_calls} if message.id in replies else set()
+        if message.id in replies or message.tool_call_id in calls:
+            found.append(message)
+    return found
+
+
+def _is_output(item: Item, run_here: set[str]) -> bool:
+    """Return whether the item is the response's own, and not the next request's."""
+    match item:
+        case McpApprovalResponse():
+            return False
+        case FunctionCallOutput(call_id=call_id) | CustomToolCallOutput(call_id=call_id):
+            return call_id in run_here
+        case _:
+            return True
+
+
+def _ended_state(run: Run, state: ResponseState) -> ResponseState:
+    change = msgspec.structs.replace
+    match run.status:
+        case Status.COMPLETED:
+            return change(state, status="completed")
+        case Status.INCOMPLETE:
+            reason = INCOMPLETE_REASONS.get(run.reason, str(run.reason))
+            return change(state, status="incomplete", incomplete_reason=reason)
+        case Status.EXPIRED:
+            return change(state, status="incomplete", incomplete_reason="expired")
+        case Status.CANCELLED:
+            return change(state, status="cancelled")
+        case Status.FAILED if run.error is not None:
+            error = {"code": run.error.code, "message": run.error.message}
+            return change(state, status="failed", error=error)
+        case _:
+            return state
+
+
+# Items.
+
+
+async def input_items(api: CallerApi, head: ResponseHead, run: Run, place: int) -> Sequence[Item]:
+    """Return the items of the request for this response, in order."""
+    record = response_records(run)[place]
+    if not record.turn:
+        first, last = run.messages_before, run.messages_before + record.messages
+        listed = await api.list_all(ListMessages(run.thread_id, PAGE))
+        return to_items([each for each in listed if first < each.number <= last])
+    reply = reply_id(run.id, record.turn)
+    listed = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
+    actions = await api.list_all(ListActions(run.id, limit=PAGE))
+    items = to_items(
+        _with_outputs(listed, {reply}),
+        index_actions(actions),
+        custom_tools=head.custom_tools,
+        mcp_items=head.mcp_items,
+    )
+    run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
+    return [item for item in items if not _is_output(item, run_here)]
+
+
+async def find_items(api: CallerApi, ids: Sequence[str]) -> Mapping[str, Item]:
+    """Return the stored items with these ids, as far as there are any."""
+    found: dict[str, Item] = {}
+    for wanted in ids:
+        item = await _find_item(api, wanted)
+        if item is not None:
+            found[wanted] = item
+    return found
+
+
+async def _find_item(api: CallerApi, id: str) -> Item | None:
+    plain = _without_number(id)
+    parsed = parse_item_id(plain)
+    if parsed is None:
+        return None
+    try:
+        message = await api.ask(GetMessage(parsed.message_id))
+    except NotFound:
+        return None
+    messages = [message]
+    actions: Sequence[Action] = ()
+    custom: frozenset[str] = frozenset()
+    if message.tool_calls:
+        run = None if message.run_id is None else await api.ask(GetRun(message.run_id))
+        listed = await api.list_all(ListMessages(message.thread_id, PAGE))
+        messages = _with_outputs(listed, {message.id})
+        if run is not None:
+            actions = await api.list_all(ListActions(run.id, limit=PAGE))
+            custom = frozenset(tool.name for tool in run.tools if is_custom(tool))
+    indexed = index_actions(actions)
+    for mcp_items in (False, True):
+        items = to_items(messages, indexed, custom_tools=custom, mcp_items=mcp_items)
+        item = find_item(items, plain)
+        if item is not None:
+            return item
+    return None
+
+
+def _without_number(id: str) -> str:
+    """Return the id that the item has in its stored form."""
+    head, dash, tail = id.partition("-")
+    _, line, place = tail.partition("_")
+    return f"{head}{line}{place}" if dash else id

@@ -1,0 +1,391 @@
+"""Where a response begins: in a new thread, at the end of one, in a fork, or in a run that waits.
+
+    place = await find_place(api, request)
+    reader = await begin_response(api, place, sent, call, ...)
+
+A run whose calls wait for the client is continued by their outputs, if the request asks for what
+the run has; else it ends, and a new run of the thread reads them. A response that is no longer the
+last of its thread is continued in a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api.operations import (
+    Complete,
+    ForkThread,
+    GetMessage,
+    GetRun,
+    GetThread,
+    ListActions,
+    ListMessages,
+    ListRuns,
+    NewToolOutput,
+    Process,
+    SubmitToolOutputs,
+)
+from antiphon.api.threads import PastCall, PastMessage
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.types.errors import InvalidRequest, NotFound, RunActive
+from antiphon.types.ids import reply_id
+from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, join_text
+from antiphon.types.runs import Action, Run, Status, Thread
+from antiphon.wires.openai.errors import PreviousResponseNotFound
+from antiphon.wires.openai.input_items import SentItems, SentOutput, require_outputs
+from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id
+from antiphon.wires.openai.response_object import (
+    find_record,
+    parse_response_id,
+    request_difference,
+)
+from antiphon.wires.openai.response_request import ResponseRequest
+
+PAGE = 100
+MAX_OUTPUTS = 128  # in one submission
+
+
+class Place(NamedTuple):
+    """Where a response begins.
+
+    Without a `thread` it begins a new one. `run` waits there for outputs, or is about to go on.
+    With `reply`, the thread has moved on since the response with that last reply, or is not to be
+    changed: the new response begins with a copy up to `reply`.
+    """
+
+    thread: Thread | None = None
+    run: Run | None = None
+    reply: Message | None = None
+    is_copy: bool = False
+
+
+async def find_response(api: CallerApi, id: str) -> tuple[Run, int]:
+    """Return the run of a response, and its place there. Raises `NotFound`."""
+    parsed = parse_response_id(id)
+    if parsed is not None:
+        run = await api.ask(GetRun(parsed[0]))
+        if find_record(run, parsed[1]) is not None:
+            return run, parsed[1]
+    raise NotFound(f"Response with id '{id[:128]}' not found.", where="$.response_id")
+
+
+async def find_place(api: CallerApi, request: ResponseRequest) -> Place:
+    """Return where the request's response begins. Raises `InvalidRequest` and `NotFound`."""
+    if request.previous_response_id is not None:
+        return await _after_response(api, request.previous_response_id, request.is_stored)
+    if request.conversation_id is None:
+        return Place()
+    thread_id = parse_conversation_id(request.conversation_id)
+    if thread_id is None:
+        raise NotFound(f"Conversation with id '{request.conversation_id[:128]}' not found.")
+    try:
+        thread = await api.ask(GetThread(thread_id))
+    except NotFound as error:
+        raise NotFound(f"Conversation with id '{request.conversation_id}' not found.") from error
+    run = await _newest_run(api, thread)
+    if not request.is_stored:
+        return Place(thread, reply=await _last_message(api, thread), is_copy=True)
+    return Place(thread, None if run is None or run.status.ended else run)
+
+
+async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
+    try:
+        run, place = await find_response(api, id)
+        thread = await api.ask(GetThread(run.thread_id))
+    except NotFound as error:
+        raise PreviousResponseNotFound(
+            f"Previous response with id '{id[:128]}' not found.", where="$.previous_response_id"
+        ) from error
+    last = await _last_message(api, thread)
+    is_latest = place == len(_records(run)) - 1 and (
+        last is None
+        or last.run_id == run.id
+        or last.number <= run.messages_before + _records(run)[0].messages
+    )
+    active = not run.status.ended
+    if is_latest and active and run.status is Status.IN_PROGRESS:
+        raise _busy_error(run)
+    if is_latest and is_stored:
+        return Place(thread, run if active else None)
+    return Place(thread, reply=await _last_reply(api, run, place), is_copy=True)
+
+
+def _records(run: Run) -> Sequence[Any]:
+    return () if run.responses is msgspec.UNSET else run.responses
+
+
+async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
+    """Return the last message of a run's response at this place."""
+    records = _records(run)
+    turn = records[place + 1].turn if place + 1 < len(records) else run.turn
+    while turn > records[place].turn:
+        try:
+            return await api.ask(GetMessage(reply_id(run.id, turn)))
+        except NotFound:  # a turn without a reply
+            turn -= 1
+    number = run.messages_before + records[0].messages
+    listed = await api.list_all(ListMessages(run.thread_id, PAGE))
+    return next((each for each in reversed(listed) if each.number <= number), None)
+
+
+async def _last_message(api: CallerApi, thread: Thread) -> Message | None:
+    return next(iter((await api.ask(ListMessages(thread.id, 1, order="newest"))).data), None)
+
+
+async def _newest_run(api: CallerApi, thread: Thread) -> Run | None:
+    return next(iter((await api.ask(ListRuns(thread.id, 1))).data), None)
+
+
+# Begin.
+
+
+class Beginning(NamedTuple):
+    """A response to begin: its run without messages, what was sent, and what its record holds.
+
+    `open` begins a turn, with the fields of the record.
+    """
+
+    call: Process
+    sent: SentItems
+    request: Mapping[str, Any]
+    is_stored: bool
+
+
+async def begin_response(
+    api: CallerApi,
+    place: Place,
+    beginning: Beginning,
+    open_turn: Callable[[Process | Complete, Mapping[str, Any]], Any],
+) -> RunEventReader:
+    """Begin a response at this place; return the reader of its events. Raises `CallerError`."""
+    sent, call = beginning.sent, beginning.call
+    require_outputs(sent)
+    if place.run is not None and place.thread is not None:
+        return await _continue_run(api, place.thread, place.run, beginning, open_turn)
+    if place.is_copy and place.thread is not None:
+        call = await _copy_thread(api, place.thread, place.reply, beginning)
+    else:
+        _refuse_unknown(sent)
+        call = replace(call, thread_id=place.thread.id if place.thread else None)
+        call = replace(call, temporary=place.thread is None and not beginning.is_stored)
+    history = (*call.history, *await api.keep_files(sent.messages))
+    reader: RunEventReader = await open_turn(replace(call, history=history), beginning.request)
+    return reader
+
+
+async def _continue_run(
+    api: CallerApi,
+    thread: Thread,
+    run: Run,
+    beginning: Beginning,
+    open_turn: Callable[[Process | Complete, Mapping[str, Any]], Any],
+) -> RunEventReader:
+    """Answer the calls of a run that waits for them, and go on."""
+    sent, call = beginning.sent, beginning.call
+    if run.status is Status.IN_PROGRESS:
+        raise _busy_error(run)
+    actions = await api.list_all(ListActions(run.id, limit=PAGE))
+    outputs = await _find_outputs(api, sent, {each.tool_call_id: each for each in actions})
+    waiting = [each.tool_call_id for each in actions if each.awaited]
+    missing = [each for each in waiting if each not in {out.tool_call_id for out in outputs}]
+    if missing and (outputs or not sent.messages):
+        raise InvalidRequest(
+            f"No tool output found for function call {missing[0]}.",
+            expected="an output, or an answer, for each: " + ", ".join(missing)[:500],
+            where="$.input",
+        )
+    for start in range(0, len(outputs), MAX_OUTPUTS):
+        await api.ask(SubmitToolOutputs(run.id, tuple(outputs[start : start + MAX_OUTPUTS])))
+    goes_on = not sent.messages and (
+        bool(sent.approvals) or (_asks_for_same(run, call) and run.turn < run.max_turns)
+    )
+    reader: RunEventReader
+    if goes_on:
+        reader = await open_turn(Complete(run.id), request_difference(run, beginning.request))
+        return reader
+    if run.status is Status.QUEUED and not outputs:
+        raise _busy_error(run)
+    if sent.approvals:
+        raise InvalidRequest(
+            "A message cannot come with the answer whether a tool may be called.",
+            expected="mcp_approval_response items alone",
+            hint="Send the message with the response after that.",
+            where="$.input",
+        )
+    history = tuple(await api.keep_files(sent.messages))
+    call = replace(call, thread_id=thread.id, history=history, if_busy="interrupt")
+    reader = await open_turn(call, beginning.request)
+    return reader
+
+
+def _asks_for_same(run: Run, call: Process) -> bool:
+    """Return whether a run has what the request asks for, so that it can simply go on."""
+    return (
+        run.assistant_id == call.assistant_id
+        and call.model in (None, run.model)
+        and run.instructions == call.instructions
+        and run.tools == call.tools
+        and run.mcp_servers == call.mcp_servers
+        and run.sampling == call.sampling
+    )
+
+
+async def _find_outputs(
+    api: CallerApi, sent: SentItems, actions: Mapping[str, Action]
+) -> list[NewToolOutput]:
+    """Return the outputs and approvals of the request for these actions."""
+    found: list[NewToolOutput] = []
+    for output in sent.outputs:
+        action = actions.get(output.call_id)
+        if action is None or action.runs_on == "server":
+            raise _unknown_call(output)
+        found.append(NewToolOutput(output.call_id, join_text(output.message.message.content)))
+    for answer in sent.approvals:
+        call_id = await _approved_call(api, answer.request_id)
+        action = actions.get(call_id)
+        if action is None or action.approval is None:
+            raise InvalidRequest(
+                f"No approval request found with id {answer.request_id[:128]}.",
+                expected="the id of an item mcp_approval_request",
+                where=answer.where,
+            )
+        fields: dict[str, Any] = {"approve": answer.approve}
+        if answer.reason:
+            fields["reason"] = answer.reason
+        found.append(NewToolOutput(call_id, msgspec.json.encode(fields).decode()))
+    return found
+
+
+async def _approved_call(api: CallerApi, request_id: str) -> str:
+    """Return the id of the call that an approval was asked for."""
+    parsed = parse_item_id(request_id)
+    if parsed is None or parsed.place is None:
+        return request_id
+    try:
+        reply = await api.ask(GetMessage(stored_message_id(parsed.message_id)))
+    except NotFound:
+        return request_id
+    calls = reply.tool_calls
+    return calls[parsed.place].id if parsed.place < len(calls) else request_id
+
+
+def stored_message_id(message_id: str) -> str:
+    """Return the id of a stored message; in a stream it may have a number after it."""
+    return message_id.partition("-")[0]
+
+
+# Copies.
+
+
+async def _copy_thread(
+    api: CallerApi, thread: Thread, reply: Message | None, beginning: Beginning
+) -> Process:
+    """Return the run in a copy of the thread up to this reply, with the outputs of its calls."""
+    call, sent = beginning.call, beginning.sent
+    if reply is None:
+        _refuse_unknown(sent)
+        return replace(call, temporary=not beginning.is_stored)
+    listed = await _messages_around(api, thread, reply)
+    before = [each for each in listed if each.number < reply.number]
+    ending: tuple[PastMessage, ...] = ()
+    if reply.tool_calls:
+        ending = (to_past_message(reply), *_outputs_of(reply, listed, sent))
+    else:
+        _refuse_unknown(sent)
+        before.append(reply)
+    if not beginning.is_stored:
+        return replace(call, history=(*map(to_past_message, before), *ending), temporary=True)
+    if not before:
+        return replace(call, history=ending)
+    fork = await api.ask(ForkThread(thread.id, before[-1].id))
+    return replace(call, thread_id=fork.id, history=ending)
+
+
+async def _messages_around(api: CallerApi, thread: Thread, reply: Message) -> list[Message]:
+    """Return the thread's messages up to the outputs of this reply's calls."""
+    last = reply.number + len(reply.tool_calls)
+    listed = await api.list_all(ListMessages(thread.id, PAGE))
+    return [each for each in listed if each.number <= last]
+
+
+def _outputs_of(
+    reply: Message, listed: Sequence[Message], sent: SentItems
+) -> Sequence[PastMessage]:
+    """Return an output for each call of the reply: of the request, or as it is stored."""
+    given = {output.call_id: output for output in sent.outputs}
+    stored = {each.tool_call_id: each for each in listed if each.number > reply.number}
+    called = {call.id for call in reply.tool_calls}
+    for call_id, output in given.items():
+        if call_id not in called:
+            raise _unknown_call(output)
+    if not given:
+        return [to_past_message(stored[call.id]) for call in reply.tool_calls if call.id in stored]
+    outputs: list[PastMessage] = []
+    for call in reply.tool_calls:
+        if call.id in given:
+            outputs.append(given[call.id].message.message)
+        elif call.id in stored:
+            outputs.append(to_past_message(stored[call.id]))
+        else:
+            raise InvalidRequest(
+                f"No tool output found for function call {call.id}.", where="$.input"
+            )
+    return outputs
+
+
+def to_past_message(message: Message) -> PastMessage:
+    """Return a stored message as one that is added to another thread."""
+    return PastMessage(
+        content=tuple(map(_to_part, message.content)),
+        role=message.role,
+        metadata=message.metadata,
+        tool_calls=tuple(
+            PastCall(call.id, call.name, call.arguments) for call in message.tool_calls
+        ),
+        tool_call_id=message.tool_call_id,
+        is_error=message.is_error,
+        reasoning=message.reasoning,
+    )
+
+
+def _to_part(part: Text | Image | File | Refusal) -> Part:
+    return Text(part.refusal) if isinstance(part, Refusal) else part
+
+
+# Errors.
+
+
+def _refuse_unknown(sent: SentItems) -> None:
+    """Raise `InvalidRequest` for outputs of calls that are not there."""
+    for output in sent.outputs:
+        raise _unknown_call(output)
+    for answer in sent.approvals:
+        raise InvalidRequest(
+            f"No approval request found with id {answer.request_id[:128]}.",
+            expected="a previous_response_id or conversation in which it waits",
+            where=answer.where,
+        )
+
+
+def _unknown_call(output: SentOutput) -> InvalidRequest:
+    return InvalidRequest(
+        f"No tool call found for function call output with call_id {output.call_id}.",
+        expected="the call_id of a call that waits for its output",
+        received=output.call_id,
+        hint="Name the response with the call as previous_response_id, or send the call too.",
+        where=output.where,
+    )
+
+
+def _busy_error(run: Run) -> RunActive:
+    return RunActive(
+        "Another response of this conversation is in progress.",
+        hint="Wait for its end, or cancel it.",
+        run_id=run.id,
+        run_status=run.status.value,
+    )

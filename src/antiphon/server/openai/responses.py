@@ -1,0 +1,297 @@
+"""`POST /openai/v1/responses`: begins a response, and answers with it or with its events.
+
+A response that is stored goes on when its reader leaves, and can be read again: see
+`stored_responses`. With `store: false` the run works in a temporary thread, which is deleted with
+the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import aclosing
+from functools import partial
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from starlette.datastructures import Headers
+
+from antiphon.api.operations import Complete, Process
+from antiphon.engine import sanitize
+from antiphon.ports import IdempotencyKey
+from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
+from antiphon.server.openai.models import ModelNames
+from antiphon.server.openai.response_heads import find_items, make_head
+from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
+from antiphon.server.requests import (
+    Field,
+    RequestContext,
+    field,
+    idempotency_key,
+    parse_json_object,
+    read_body,
+    send_response,
+)
+from antiphon.server.streaming import HEADERS
+from antiphon.settings.settings import Settings
+from antiphon.telemetry.logs import log_context
+from antiphon.types import events
+from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Assistant, Sampling
+from antiphon.wires.framing import json_line
+from antiphon.wires.openai import response_request
+from antiphon.wires.openai.chat_request import ignored_fields
+from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
+from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
+from antiphon.wires.openai.items import ItemReference
+from antiphon.wires.openai.response_object import ResponseHead, response_object
+from antiphon.wires.openai.response_request import ResponseRequest
+from antiphon.wires.openai.response_stream import ResponseFold, ResponseFrames
+from antiphon.wires.openai.response_tools import read_tool_choice, read_tools, repeat_tool
+
+ROUTE = "POST /openai/v1/responses"
+NO_RETRY: Field = (b"x-should-retry", b"false")
+"""Keeps openai-python from repeating a request whose messages are stored by now."""
+STYLE_HEADER = "antiphon-server-tools"
+"""Header that says how calls which the server runs are shown: `function_call` or `mcp_call`."""
+
+
+class Started(NamedTuple):
+    """A response that has begun, and the reader of its events."""
+
+    head: ResponseHead
+    reader: RunEventReader
+
+
+class ResponseEncoder:
+    """Encodes a run's log as the events of one response."""
+
+    def __init__(self, frames: ResponseFrames, headers: Sequence[Field]) -> None:
+        self.headers: Sequence[Field] = [*HEADERS, *headers]
+        self._frames = frames
+
+    def encode(self, first: int, lines: Sequence[bytes]) -> bytes:
+        """Return the frames of these events."""
+        return b"".join([self._frames.encode(events.decode(line)) for line in lines])
+
+    def close(self) -> bytes:
+        """Return the frame that ends the stream."""
+        return self._frames.close()
+
+
+class Responses:
+    """Answers requests that create responses."""
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        names: ModelNames,
+        settings: Settings,
+        connections: Connections,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._names = names
+        self._settings = settings
+        self._connections = connections
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    async def handle(self, context: RequestContext) -> None:
+        """Answer `POST /responses`."""
+        body = await read_body(context.scope, context.receive, self._settings.max_body)
+        fields = parse_json_object(body, context.scope, self._settings.max_depth)
+        sanitize.validate_text(fields)
+        request = response_request.parse_response_request(fields)
+        api = CallerApi(self._dispatcher, context.caller.principal)
+        key = idempotency_key(context.scope)
+        once = None
+        if key is not None and request.is_stored:
+            digest = blake2b(body, digest_size=32).digest()
+            once = IdempotencyKey(context.caller.principal.owner, ROUTE, key, digest)
+        try:
+            # Not cancelled with the connection: what was begun must be known, to be deleted.
+            starting = self._start(context, api, request, once)
+            started = await self._connections.run_in_slot(context, starting)
+        except BaseException:
+            self._run_later(api.delete_files())
+            raise
+        ignored = ignored_fields(fields, response_request.FIELDS)
+        with log_context(run_id=started.head.run_id):
+            try:
+                await self._answer(context, request, started, _headers(started, request, ignored))
+            finally:
+                if not request.is_stored:
+                    self._run_later(api.delete_run(started.head.run_id))
+
+    async def _start(
+        self,
+        context: RequestContext,
+        api: CallerApi,
+        request: ResponseRequest,
+        once: IdempotencyKey | None,
+    ) -> Started:
+        by = context.caller.principal
+        if once is not None:
+            known = await self._dispatcher.find_response(once, by)
+            if known is not None:
+                return Started(await make_head(api, known.run_id, after=known.after), known)
+        beginning = await self._read(context, api, request)
+        open_turn = partial(self._open_turn, context, once)
+        place = await find_place(api, request)
+        reader = await begin_response(api, place, beginning, open_turn)
+        return Started(await make_head(api, reader.run_id, after=reader.after), reader)
+
+    async def _open_turn(
+        self,
+        context: RequestContext,
+        once: IdempotencyKey | None,
+        call: Process | Complete,
+        request: Mapping[str, Any],
+    ) -> RunEventReader:
+        by = context.caller.principal
+        return await self._dispatcher.open_response(call, by, request, once)
+
+    async def _read(
+        self, context: RequestContext, api: CallerApi, request: ResponseRequest
+    ) -> Beginning:
+        """Return what the request asks for. Raises `CallerError`."""
+        name = request.model or (request.prompt.id if request.prompt else "")
+        assistant = await self._names.find_assistant(name, context.caller.principal)
+        if request.prompt is not None:
+            assistant = await self._find_prompt(context, request.prompt.id)
+        items = parse_items([] if request.input is None else request.input, "input")
+        wanted = [item.id for item in items if isinstance(item, ItemReference)]
+        if wanted:
+            items = replace_references(items, await find_items(api, wanted), "input")
+        call, repeated = _run_fields(request, assistant)
+        if style := _style(context):
+            repeated["server_tools"] = style
+        return Beginning(call, read_items(items, "input"), repeated, request.is_stored)
+
+    async def _find_prompt(self, context: RequestContext, name: str) -> Assistant:
+        found = await self._names.find_assistant(name, context.caller.principal)
+        if found is None:
+            raise BadSettings(
+                f"Prompt with id '{name}' not found.",
+                expected="the name or id of one of your assistants",
+                where="$.prompt.id",
+            )
+        return found
+
+    # Answers.
+
+    async def _answer(
+        self,
+        context: RequestContext,
+        request: ResponseRequest,
+        started: Started,
+        headers: Sequence[Field],
+    ) -> None:
+        if request.stream:
+            encoder = ResponseEncoder(ResponseFrames(started.head), headers)
+            await self._connections.send_pages(context, started.reader, encoder)
+        elif request.background:
+            state = ResponseFold(started.head).state
+            await context.respond_json(200, response_object(started.head, state), headers)
+        else:
+            work = _send_whole(context, started, headers)
+            await self._connections.run_while_connected(context, work)
+
+    def _run_later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)
+
+
+async def _send_whole(context: RequestContext, started: Started, headers: Sequence[Field]) -> None:
+    """Send the whole response once it is over."""
+    fold = ResponseFold(started.head)
+    try:
+        async with aclosing(started.reader.pages()) as pages:
+            async for _, lines in pages:
+                for line in lines:
+                    fold.feed(events.decode(line))
+    except AntiphonError as error:
+        await send_failure(context, status_and_envelope(error), headers)
+        return
+    if fold.failure is not None:
+        await send_failure(context, fold.failure, headers)
+    elif not fold.ended:
+        message = "The connection ends before the answer does. Retrieve the response."
+        cut = Envelope(Body(message, "server_error", code="cut"))
+        await send_failure(context, (503, cut), headers)
+    else:
+        await context.respond_json(200, response_object(started.head, fold.state), headers)
+
+
+async def send_failure(
+    context: RequestContext, failure: tuple[int, Envelope], headers: Sequence[Field]
+) -> None:
+    """Send an error of a response that has begun."""
+    status, envelope = failure
+    await send_response(context.send, status, json_line(envelope), b"application/json", headers)
+
+
+def _style(context: RequestContext) -> str | None:
+    """Return how the caller wants calls shown that run here. Raises `InvalidRequest`."""
+    style = Headers(scope=context.scope).get(STYLE_HEADER)
+    if style not in (None, "function_call", "mcp_call"):
+        raise InvalidRequest(
+            f"The header {STYLE_HEADER} says nothing that is known here.",
+            expected="function_call or mcp_call",
+            received=style[:100],
+        )
+    return style
+
+
+def _headers(started: Started, request: ResponseRequest, ignored: Sequence[str]) -> Sequence[Field]:
+    fields: list[Field] = []
+    if request.is_stored:
+        fields = [(RUN_HEADER, started.head.run_id.encode()), NO_RETRY]
+    if ignored:
+        fields.append(field(IGNORED_HEADER, ", ".join(ignored)[:1000]))
+    return fields
+
+
+def _run_fields(
+    request: ResponseRequest, assistant: Assistant | None
+) -> tuple[Process, dict[str, Any]]:
+    """Return the run that the request asks for, without messages, and what its response repeats."""
+    tools = read_tools(request.tools)
+    choice = read_tool_choice(request.tool_choice)
+    specs: tuple[ToolSpec, ...] = tools.specs or ()
+    if tools.specs is None and assistant is not None:
+        specs = assistant.tools
+    if choice.allowed is not None:
+        specs = tuple(tool for tool in specs if tool.name in choice.allowed)
+    sampling = response_request.sampling(request, choice.tool_choice)
+    if sampling == Sampling() and assistant is not None:
+        sampling = assistant.sampling
+    # A prompt may come with a model of its own; else the model's name is that of the assistant.
+    names_model = assistant is None or request.model not in (None, assistant.name, assistant.id)
+    texts = [assistant.instructions if assistant else None, request.instructions]
+    call = Process(
+        model=request.model if names_model else None,
+        assistant_id=None if assistant is None else assistant.id,
+        instructions="\n\n".join(filter(None, texts)) or None,
+        tools=specs,
+        mcp_servers=_servers(request, tools.servers, assistant),
+        sampling=sampling,
+        max_tool_calls=response_request.max_tool_calls(request),
+        metadata=request.metadata or {},
+    )
+    repeated = response_request.repeated_fields(request)
+    if request.tools:
+        repeated["tools"] = [repeat_tool(tool) for tool in request.tools]
+    if request.model is None and assistant is not None:
+        repeated["model"] = assistant.name or assistant.id
+    return call, repeated
+
+
+def _servers(request: ResponseRequest, sent: Any, assistant: Assistant | None) -> Any:
+    """Return the MCP servers: those of the request in place of the assistant's of that name."""
+    own = {server.name: server for server in (assistant.mcp_servers if assistant else ())}
+    return tuple((own | {server.name: server for server in sent or ()}).values())

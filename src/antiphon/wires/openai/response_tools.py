@@ -1,0 +1,240 @@
+"""Tools of a request for a response, as the tools and MCP servers of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import McpServer
+from antiphon.wires.openai.items import CUSTOM_PARAMETERS
+
+HOSTED_TOOLS: Mapping[str, str] = {
+    "web_search": "web_search",
+    "web_search_2025_08_26": "web_search",
+    "web_search_preview": "web_search",
+    "web_search_preview_2025_03_11": "web_search",
+    "file_search": "file_search",
+    "code_interpreter": "code_interpreter",
+    "image_generation": "image_generation",
+}
+"""Hosted tools of the original, by the types that name them."""
+
+UNSERVED_TOOLS = (
+    "apply_patch",
+    "computer",
+    "computer_use_preview",
+    "local_shell",
+    "namespace",
+    "programmatic_tool_calling",
+    "shell",
+    "tool_search",
+)
+"""Other types of the original's tools."""
+
+
+class SentTools(NamedTuple):
+    """Tools of a request. `specs` and `servers` are None if it has no field `tools`."""
+
+    specs: tuple[ToolSpec, ...] | None = None
+    servers: tuple[McpServer, ...] | None = None
+    custom: frozenset[str] = frozenset()
+
+
+def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> SentTools:
+    """Return what the tools mean. Raises `InvalidRequest` and `UnsupportedByProvider`."""
+    if tools is None:
+        return SentTools()
+    specs: list[ToolSpec] = []
+    servers: list[McpServer] = []
+    custom: set[str] = set()
+    for place, tool in enumerate(tools):
+        where = f"$.tools[{place}]"
+        kind = tool.get("type")
+        match kind:
+            case "function":
+                specs.append(_function(tool, where))
+            case "custom":
+                spec = _custom(tool, where)
+                custom.add(spec.name)
+                specs.append(spec)
+            case "mcp":
+                servers.append(_server(tool, where))
+            case _:
+                raise _unserved(kind, where)
+    return SentTools(tuple(specs), tuple(servers), frozenset(custom))
+
+
+def repeat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tool as a response repeats it, with every field of a function."""
+    if tool.get("type") == "function":
+        return {"description": None, "parameters": None, "strict": None, **tool}
+    return dict(tool)
+
+
+class Choice(NamedTuple):
+    """A choice of tools: our `tool_choice`, and the names that are allowed, None for all."""
+
+    tool_choice: str | dict[str, Any] | None = None
+    allowed: frozenset[str] | None = None
+
+
+def read_tool_choice(choice: str | dict[str, Any] | None) -> Choice:
+    """Return what the choice means. Raises `InvalidRequest` and `UnsupportedByProvider`."""
+    match choice:
+        case None | str():
+            return Choice(choice)
+        case {"type": "function" | "custom", "name": str(name)}:
+            return Choice({"type": "function", "function": {"name": name}})
+        case {"type": "allowed_tools", "mode": str(mode), "tools": [*tools]}:
+            return Choice(mode, frozenset(map(_allowed_name, cast("list[object]", tools))))
+        case {"type": str(kind)} if kind not in ("function", "custom", "allowed_tools"):
+            raise UnsupportedByProvider(
+                f"A choice of the type `{kind[:100]}` is not served here.",
+                expected="auto, none, required, function, custom or allowed_tools",
+                received=kind[:100],
+                where="$.tool_choice",
+            )
+        case _:
+            raise InvalidRequest(
+                "This is no choice of a tool.",
+                expected='auto, none, required, or {"type": "function", "name": ...}',
+                received=str(choice)[:100],
+                where="$.tool_choice",
+            )
+
+
+def _allowed_name(tool: object) -> str:
+    match tool:
+        case {"type": "function" | "custom", "name": str(name)}:
+            return name
+        case _:
+            raise InvalidRequest(
+                "This is no tool that can be allowed.",
+                expected='{"type": "function", "name": ...}',
+                received=str(tool)[:100],
+                where="$.tool_choice.tools",
+            )
+
+
+def _function(tool: Mapping[str, Any], where: str) -> ToolSpec:
+    spec: dict[str, Any] = {"name": tool.get("name"), "description": tool.get("description") or ""}
+    if tool.get("parameters"):
+        spec["parameters"] = tool["parameters"]
+        if isinstance(spec["parameters"], dict):
+            spec["parameters"] = {"type": "object", **cast("dict[str, Any]", spec["parameters"])}
+    return _to_spec(spec, where)
+
+
+def _custom(tool: Mapping[str, Any], where: str) -> ToolSpec:
+    description = tool.get("description") or ""
+    match tool.get("format"):
+        case {"type": "grammar", "definition": str(grammar), "syntax": str(syntax)}:
+            description = f"{description}\n\nThe input follows this {syntax} grammar:\n{grammar}"
+        case _:
+            pass
+    spec = {"name": tool.get("name"), "description": str(description).strip()}
+    return msgspec.structs.replace(_to_spec(spec, where), parameters=CUSTOM_PARAMETERS)
+
+
+def _to_spec(spec: Mapping[str, Any], where: str) -> ToolSpec:
+    try:
+        return msgspec.convert(spec, ToolSpec)
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
+        raise InvalidRequest(
+            f"This is no tool: {message}.",
+            expected="a name of 1 to 128 letters, digits, and _ . -, and an object of parameters",
+            received=str(spec.get("name"))[:100],
+            where=f"{where}{path.strip('`').removeprefix('$')}",
+        ) from error
+
+
+def _server(tool: Mapping[str, Any], where: str) -> McpServer:
+    for name in ("authorization", "headers", "connector_id", "tunnel_id"):
+        if tool.get(name):
+            raise UnsupportedByProvider(
+                f"`{name}` of an MCP server is not served here.",
+                expected=f"no {name}",
+                received="one",
+                hint="The operator configures servers that need a secret; name one by its label.",
+                where=f"{where}.{name}",
+            )
+    fields: dict[str, Any] = {"name": tool.get("server_label")}
+    if tool.get("server_url"):
+        fields["url"] = tool["server_url"]
+    match tool.get("allowed_tools"):
+        case None:
+            pass
+        case [*names] | {"tool_names": [*names]}:
+            fields["allowed_tools"] = cast("list[object]", names)
+        case other:
+            raise InvalidRequest(
+                "This is no list of tools.",
+                expected="names, or an object with tool_names",
+                received=str(other)[:100],
+                where=f"{where}.allowed_tools",
+            )
+    fields["require_approval"] = _approval(tool.get("require_approval"), where)
+    try:
+        return msgspec.convert(fields, McpServer)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            f"This is no MCP server: {error}.",
+            expected="a server_label of the operator's configuration, perhaps a server_url",
+            received=str(tool.get("server_label"))[:100],
+            where=where,
+        ) from error
+
+
+def _approval(policy: object, where: str) -> object:
+    """Return the policy in our form: a word, or globs; a tool that none matches is asked about."""
+    match policy:
+        case None:
+            return "always"
+        case "always" | "never":
+            return policy
+        case {"always": _} | {"never": _}:
+            globs: dict[str, str] = {}
+            lists = cast("dict[str, Any]", policy)
+            for word in ("never", "always"):
+                names: list[object] = (lists.get(word) or {}).get("tool_names") or []
+                globs |= {str(name): word for name in names}
+            if "never" not in lists:
+                globs.setdefault("*", "never")  # `always` wins where both match
+            return globs
+        case _:
+            raise InvalidRequest(
+                "This is no policy for approvals.",
+                expected='always, never, or {"never": {"tool_names": [...]}}',
+                received=str(policy)[:100],
+                where=f"{where}.require_approval",
+            )
+
+
+def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvider:
+    name = str(kind)[:100]
+    if hosted := HOSTED_TOOLS.get(name):
+        return UnsupportedByProvider(
+            f"There is no tool `{hosted}` here: the operator has configured none.",
+            expected="function, custom or mcp",
+            received=name,
+            hint="Name an MCP server that does it: a tool of the type mcp with its server_label.",
+            where=where,
+        )
+    if name in UNSERVED_TOOLS:
+        return UnsupportedByProvider(
+            f"Tools of the type `{name}` are not served here.",
+            expected="function, custom or mcp",
+            received=name,
+            where=where,
+        )
+    return InvalidRequest(
+        "This is no type of tool.",
+        expected="function, custom or mcp",
+        received=name,
+        where=where,
+    )

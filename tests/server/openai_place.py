@@ -1,0 +1,43 @@
+"""A server that OpenAI's client asks."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from openai import AsyncOpenAI
+
+from antiphon import AsyncClient
+from antiphon.testing.script import Script
+from tests.support.server.served import Served
+
+
+class Place:
+    """A server with a scripted model, OpenAI's client of it, and ours."""
+
+    def __init__(self, served: Served, script: Script, ours: AsyncClient) -> None:
+        self.served = served
+        self.script = script
+        self.ours = ours
+        self.client = AsyncOpenAI(
+            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+        )
+
+    async def ask(self, messages: Sequence[Any], **options: Any) -> Any:
+        return await self.client.chat.completions.create(
+            model=self.script.model, messages=messages, **options
+        )
+
+    async def stream(self, messages: Sequence[Any], **options: Any) -> list[Any]:
+        return [chunk async for chunk in await self.ask(messages, stream=True, **options)]
+
+    async def nothing_is_kept(self) -> None:
+        """Wait until all temporary threads are deleted."""
+        async with asyncio.timeout(20):
+            while (await self.ours.list_threads(temporary=True)).data:
+                await asyncio.sleep(0)
+
+    async def texts(self, thread_id: str) -> list[str]:
+        listed = (await self.ours.list_messages(thread_id, limit=100)).data
+        return [f"{message.role}: {message.text}" for message in listed]

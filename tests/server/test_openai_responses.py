@@ -1,0 +1,581 @@
+"""Responses, as the official Python client sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import openai
+import pydantic
+import pytest
+from msgspec.structs import replace
+
+from antiphon import AsyncClient
+from antiphon.testing.script import Script
+from antiphon.types.runs import Status
+from tests.server.openai_place import Place
+from tests.support.server.served import SETTINGS, serve
+
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+@asynccontextmanager
+async def open_place(script: Script, **settings: Any) -> AsyncIterator[Place]:
+    async with (
+        serve(replace(SETTINGS, model=script.model, **settings)) as served,
+        AsyncClient(served.url) as ours,
+    ):
+        place = Place(served, script, ours)
+        async with place.client:
+            yield place
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with open_place(Script()) as place:
+        yield place
+
+
+async def stream(place: Place, **options: Any) -> list[Any]:
+    asked = {"model": place.script.model, "stream": True, **options}
+    return [event async for event in await place.client.responses.create(**asked)]
+
+
+async def ask(place: Place, input: Any, **options: Any) -> Any:
+    asked = {"model": place.script.model, **options}
+    return await place.client.responses.create(input=input, **asked)
+
+
+def output(call_id: str, text: str) -> dict[str, str]:
+    return {"type": "function_call_output", "call_id": call_id, "output": text}
+
+
+def plain(value: Any) -> Any:
+    return json.loads(value.to_json())
+
+
+# Answers.
+
+
+async def test_an_answer_comes_as_a_whole(place: Place) -> None:
+    place.script.reply("Hello.", reasoning="A greeting.", tokens=(7, 2))
+
+    answer = await ask(place, "Hello?", metadata={"a": "b"}, safety_identifier="ann")
+
+    assert answer.output_text == "Hello."
+    assert [item.type for item in answer.output] == ["reasoning", "message"]
+    assert answer.output[0].summary[0].text == "A greeting."
+    assert (answer.status, answer.usage.total_tokens) == ("completed", 9)
+    assert (answer.metadata, answer.safety_identifier) == ({"a": "b"}, "ann")
+    again = await place.client.responses.retrieve(answer.id)
+    assert plain(again) == plain(answer)
+
+
+async def test_an_answer_comes_in_events_that_agree_with_the_stored_one(place: Place) -> None:
+    place.script.reply("Hello, you.", reasoning="A greeting.", tokens=(7, 2))
+
+    events = await stream(place, input="Hello?")
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert [event.type for event in events[:3]] == [
+        "response.created",
+        "response.in_progress",
+        "response.output_item.added",
+    ]
+    deltas = [e.delta for e in events if e.type == "response.output_text.delta"]
+    assert "".join(deltas) == "Hello, you."
+    done = events[-1].response
+    assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+    items = [event.item for event in events if event.type == "response.output_item.done"]
+    assert [plain(item) for item in items] == [plain(item) for item in done.output]
+
+
+async def test_a_stored_response_can_be_followed_from_every_number(place: Place) -> None:
+    place.script.reply("Hello, you there.", reasoning="A greeting.", tokens=(7, 2))
+    events = await stream(place, input="Hello?")
+    own_id = events[-1].response.id
+
+    for number in range(len(events)):
+        rest = await place.client.responses.retrieve(own_id, stream=True, starting_after=number)
+        assert [plain(each) async for each in rest] == [plain(e) for e in events[number + 1 :]]
+    whole = await place.client.responses.retrieve(own_id, stream=True)
+    assert [plain(each) async for each in whole] == [plain(event) for event in events]
+    with pytest.raises(openai.BadRequestError, match="has no event"):
+        await place.client.responses.retrieve(own_id, stream=True, starting_after=len(events))
+    async with place.client.responses.stream(response_id=own_id, starting_after=3) as helper:
+        assert [each.sequence_number async for each in helper] == list(range(4, len(events)))
+
+
+async def test_a_response_in_the_background_is_answered_at_once_and_read_later() -> None:
+    async with open_place(Script(), demo_delay=0.01) as place:
+        asked = {"model": "demo", "input": "60 words", "background": True}
+
+        first = await place.client.responses.create(**asked)
+        followed = await place.client.responses.retrieve(first.id, stream=True)
+        events = [event async for event in followed]
+
+        assert first.status == "queued"
+        types = [event.type for event in events[:3]]
+        assert types == ["response.created", "response.queued", "response.in_progress"]
+        assert events[-1].type == "response.completed"
+        again = await place.client.responses.retrieve(first.id)
+        assert plain(again) == plain(events[-1].response)
+        assert len(again.output_text.split()) >= 60
+
+
+async def test_a_stored_response_survives_its_reader_and_one_that_is_not_ends() -> None:
+    async with open_place(Script(), demo_delay=0.01) as place:
+        for store in (True, False):
+            asked = {"model": "demo", "input": "60 words", "store": store}
+            events = await place.client.responses.create(**asked, stream=True)
+            begun = (await anext(aiter(events))).response
+            await events.close()
+            if store:
+                followed = await place.client.responses.retrieve(begun.id, stream=True)
+                last = [event async for event in followed][-1]
+                assert last.type == "response.completed"
+        await place.nothing_is_kept()
+        assert len((await place.ours.list_runs()).data) == 1
+
+
+async def test_a_response_that_is_not_stored_leaves_nothing_but_usage(place: Place) -> None:
+    place.script.reply("Hello.", tokens=(7, 2))
+
+    answer = await ask(place, "Hello?", store=False)
+
+    assert (answer.output_text, answer.store) == ("Hello.", False)
+    await place.nothing_is_kept()
+    with pytest.raises(openai.NotFoundError):
+        await place.client.responses.retrieve(answer.id)
+    (row,) = (await place.ours.get_usage(days=1)).rows
+    assert (row.runs, row.input_tokens, row.output_tokens) == (1, 7, 2)
+
+
+# Tools.
+
+
+async def test_calls_are_handed_over_and_their_outputs_continue_the_run(place: Place) -> None:
+    place.script.calls(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}), text="So.")
+    place.script.reply("Rain and sun.")
+
+    events = await stream(place, input="Oslo and Rome?", tools=[WEATHER])
+    first = events[-1].response
+    calls = [item for item in first.output if item.type == "function_call"]
+    deltas = [e.delta for e in events if e.type == "response.function_call_arguments.delta"]
+    final = await ask(
+        place,
+        [output(call.call_id, text) for call, text in zip(calls, ("rain", "sun"), strict=True)],
+        previous_response_id=first.id,
+        tools=[WEATHER],
+    )
+
+    assert first.status == "completed"
+    assert "".join(deltas) == "".join(call.arguments for call in calls)
+    assert [json.loads(call.arguments)["city"] for call in calls] == ["Oslo", "Rome"]
+    assert (final.output_text, final.previous_response_id) == ("Rain and sun.", first.id)
+    assert [item.type for item in final.output] == ["message"]
+    (run,) = (await place.ours.list_runs()).data
+    assert run.status is Status.COMPLETED
+    assert [message["role"] for message in place.script.messages] == [
+        "user",
+        "assistant",
+        "tool",
+        "tool",
+    ]
+    assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
+    assert plain(await place.client.responses.retrieve(final.id)) == plain(final)
+    given = await place.client.responses.input_items.list(final.id, order="asc")
+    assert [(item.type, item.output) for item in given.data] == [
+        ("function_call_output", "rain"),
+        ("function_call_output", "sun"),
+    ]
+
+
+async def test_every_response_of_a_run_can_be_followed_from_every_number(place: Place) -> None:
+    place.script.calls(("weather", {"city": "Oslo"}), text="So.").reply("Rain.")
+    first = await stream(place, input="Oslo?", tools=[WEATHER])
+    (call,) = [i for i in first[-1].response.output if i.type == "function_call"]
+    second = await stream(
+        place,
+        input=[output(call.call_id, "rain")],
+        previous_response_id=first[-1].response.id,
+        tools=[WEATHER],
+    )
+
+    for events in (first, second):
+        for number in range(-1, len(events)):
+            options = {} if number < 0 else {"starting_after": number}
+            own_id = events[-1].response.id
+            rest = await place.client.responses.retrieve(own_id, stream=True, **options)
+            assert [plain(each) async for each in rest] == [plain(e) for e in events[number + 1 :]]
+
+
+async def test_a_custom_tool_gets_its_input_as_text(place: Place) -> None:
+    patch = 'say "hi"\n\\ünd \U0001f600\n'
+    place.script.call("patch", input=patch).reply("Done.")
+    tool = {"type": "custom", "name": "patch", "description": "Patches."}
+
+    events = await stream(place, input="Patch it.", tools=[tool])
+    (call,) = events[-1].response.output
+    deltas = [e.delta for e in events if e.type == "response.custom_tool_call_input.delta"]
+    answer = {"type": "custom_tool_call_output", "call_id": call.call_id, "output": "ok"}
+    final = await ask(place, [answer], previous_response_id=events[-1].response.id, tools=[tool])
+
+    assert (call.type, call.input, "".join(deltas)) == ("custom_tool_call", patch, patch)
+    assert final.output_text == "Done."
+
+
+@pytest.mark.parametrize("changes", [{"tools": [WEATHER], "temperature": 0.5}, {}])
+async def test_a_request_for_something_else_ends_the_run_and_begins_another(
+    place: Place, changes: dict[str, Any]
+) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.")
+    first = await ask(place, "Oslo?", tools=[WEATHER])
+
+    final = await ask(
+        place,
+        [output(first.output[0].call_id, "rain")],
+        previous_response_id=first.id,
+        **changes,
+    )
+
+    assert final.output_text == "Rain."
+    runs = (await place.ours.list_runs()).data
+    assert [run.status for run in runs] == [Status.COMPLETED, Status.CANCELLED]
+    assert (await place.client.responses.retrieve(first.id)).status == "completed"
+    assert place.script.messages[-1]["content"] == "rain"
+
+
+async def test_what_was_said_goes_on_from_the_response_that_is_named(place: Place) -> None:
+    place.script.reply("One.").reply("Two.").reply("Three.").reply("Four.")
+    first = await ask(place, "First?")
+    second = await ask(place, "Second?", previous_response_id=first.id)
+
+    third = await ask(place, "Third?", previous_response_id=first.id)
+    fourth = await ask(place, "Fourth?", previous_response_id=second.id, store=False)
+
+    said = [[m["content"] for m in r.decode_messages()] for r in place.script.requests]
+    assert said[1] == ["First?", "One.", "Second?"]
+    assert said[2] == ["First?", "One.", "Third?"]
+    assert said[3] == ["First?", "One.", "Second?", "Two.", "Fourth?"]
+    assert (third.output_text, fourth.output_text) == ("Three.", "Four.")
+    await place.nothing_is_kept()
+    assert len((await place.ours.list_threads()).data) == 2
+
+
+async def test_a_fork_takes_calls_and_outputs_along(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.").reply("Snow.")
+    first = await ask(place, "Oslo?", tools=[WEATHER])
+    call_id = first.output[0].call_id
+    options: dict[str, Any] = {"previous_response_id": first.id, "tools": [WEATHER]}
+    await ask(place, [output(call_id, "rain")], **options)
+
+    other = await ask(place, [output(call_id, "snow")], **options)
+
+    assert other.output_text == "Snow."
+    assert [m.get("content") for m in place.script.messages] == ["Oslo?", None, "snow"]
+    with pytest.raises(openai.BadRequestError, match="No tool call found"):
+        await ask(place, [output("call_other", "x")], **options)
+
+
+async def test_outputs_that_are_missing_or_of_no_call_are_refused(place: Place) -> None:
+    place.script.calls(("weather", {"city": "Oslo"}), ("weather", {"city": "Rome"}))
+    first = await ask(place, "Oslo and Rome?", tools=[WEATHER])
+    one = output(first.output[0].call_id, "rain")
+    options: dict[str, Any] = {"previous_response_id": first.id, "tools": [WEATHER]}
+
+    for given, message in (
+        ([one], "No tool output found for function call"),
+        ([], "No tool output found for function call"),
+        ([output("call_x", "rain")], "No tool call found for function call output"),
+        ([one, {**one, "output": "sun"}], "two different outputs"),
+    ):
+        with pytest.raises(openai.BadRequestError, match=message) as refused:
+            await ask(place, given, **options)
+        assert refused.value.response.headers.get("x-should-retry") != "true"
+    with pytest.raises(openai.BadRequestError, match="No tool call found"):
+        await ask(place, [one])
+    call = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
+    with pytest.raises(openai.BadRequestError, match="No tool output found"):
+        await ask(place, [{"role": "user", "content": "?"}, call])
+
+
+async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Fine.")
+    first = await ask(place, "Oslo?", tools=[WEATHER])
+
+    final = await ask(place, "Never mind.", previous_response_id=first.id, tools=[WEATHER])
+
+    assert final.output_text == "Fine."
+    assert (await place.client.responses.retrieve(first.id)).status == "completed"
+
+
+async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) -> None:
+    place.script.calls(("nothing", {}), text="I try.").reply("Sorry.")
+
+    events = await stream(place, input="Hello?", tools=[WEATHER])
+
+    done = events[-1].response
+    assert [(item.status, item.content[0].text) for item in done.output] == [
+        ("incomplete", "I try."),
+        ("completed", "Sorry."),
+    ]
+    (restarted,) = [event for event in events if event.type == "antiphon:turn.restarted"]
+    assert restarted.item_ids == [done.output[0].id]
+    assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+    assert len({item.id for item in done.output}) == 2
+
+
+async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Place) -> None:
+    place.script.fail("provider_rate_limited", "Slower.").fail("provider_rate_limited", "Slower.")
+
+    with pytest.raises(openai.RateLimitError) as refused:
+        await ask(place, "Hello?")
+    events = await stream(place, input="Hello?")
+
+    assert refused.value.response.headers["x-should-retry"] == "false"
+    assert [event.type for event in events[-2:]] == ["error", "response.failed"]
+    assert events[-1].response.error.code == "rate_limit_exceeded"
+    assert events[-1].response.status == "failed"
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
+)
+async def test_a_cut_answer_says_why(place: Place, finish: str, reason: str) -> None:
+    place.script.reply("Hello, y", finish=finish)
+
+    events = await stream(place, input="Hello?")
+
+    last = events[-1]
+    assert (last.type, last.response.incomplete_details.reason) == ("response.incomplete", reason)
+    assert last.response.output[0].status == "incomplete"
+    assert plain(await place.client.responses.retrieve(last.response.id)) == plain(last.response)
+
+
+# Stored responses.
+
+
+async def test_a_response_is_cancelled_once_and_stays_as_it_was(place: Place) -> None:
+    async with open_place(Script(), demo_delay=0.2) as slow:
+        asked = {"model": "demo", "input": "600 words", "background": True}
+        answer = await slow.client.responses.create(**asked)
+        first = await slow.client.responses.cancel(answer.id)
+        again = await slow.client.responses.cancel(answer.id)
+
+        assert first.status == "cancelled"
+        assert plain(first) == plain(again)
+    place.script.reply("Hello.")
+    done = await ask(place, "Hello?")
+    assert plain(await place.client.responses.cancel(done.id)) == plain(done)
+
+
+async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) -> None:
+    place.script.reply("One.").reply("Two.")
+    first = await ask(place, "First?")
+    second = await ask(place, "Second?", previous_response_id=first.id)
+
+    await place.client.responses.delete(first.id)
+
+    with pytest.raises(openai.NotFoundError):
+        await place.client.responses.retrieve(first.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ask(place, "Third?", previous_response_id=first.id)
+    assert refused.value.code == "previous_response_not_found"
+    assert (await place.client.responses.retrieve(second.id)).output_text == "Two."
+    await place.client.responses.delete(second.id)
+    assert (await place.ours.list_threads()).data == []
+
+
+async def test_the_items_of_a_request_are_listed_in_pages(place: Place) -> None:
+    place.script.reply("Yes.")
+    items: list[Any] = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "Oslo?"},
+        {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"},
+        output("c1", "rain"),
+        {"role": "user", "content": "Rome?"},
+    ]
+    answer = await ask(place, items)
+
+    listed = [item async for item in place.client.responses.input_items.list(answer.id, limit=2)]
+
+    assert [item.type for item in reversed(listed)] == [
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+        "message",
+    ]
+    assert listed[-1].role == "developer"
+
+
+async def test_an_item_is_named_instead_of_sent_again(place: Place) -> None:
+    place.script.reply("One.", reasoning="Hm.").reply("Two.")
+    first = await ask(place, "First?")
+    references = [{"type": "item_reference", "id": item.id} for item in first.output]
+
+    await ask(
+        place,
+        [{"role": "user", "content": "First?"}, *references, {"role": "user", "content": "More?"}],
+        store=False,
+    )
+
+    assert [m["content"] for m in place.script.messages] == ["First?", "One.", "More?"]
+    with pytest.raises(openai.NotFoundError, match="not found"):
+        await ask(place, [{"type": "item_reference", "id": "msg_none"}])
+
+
+async def test_reasoning_comes_back_to_its_model_where_nothing_is_stored(place: Place) -> None:
+    place.script.reply("One.", reasoning="Hm.").reply("Two.")
+    include: Any = ["reasoning.encrypted_content"]
+    first = await ask(place, "First?", store=False, include=include)
+
+    question = {"role": "user", "content": "First?"}
+    echoed = [plain(item) for item in first.output]
+    await ask(place, [question, *echoed, {"role": "user", "content": "More?"}], store=False)
+
+    assert first.output[0].encrypted_content
+    assert "Hm." in str(place.script.messages)
+
+
+async def test_the_same_key_gives_the_same_response(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.")
+    tools: Any = [WEATHER]
+    one = {"extra_headers": {"Idempotency-Key": "one"}, "tools": tools}
+    first = [await ask(place, "Oslo?", **one) for _ in range(2)]
+    answer = [output(first[0].output[0].call_id, "rain")]
+    two = {**one, "extra_headers": {"Idempotency-Key": "two"}}
+    second = [await ask(place, answer, previous_response_id=first[0].id, **two) for _ in range(2)]
+
+    assert first[0].id == first[1].id
+    assert plain(second[0]) == plain(second[1])
+    assert place.script.remaining == 0
+    with pytest.raises(openai.BadRequestError):
+        await ask(place, "Rome?", **one)
+
+
+async def test_structured_output_is_parsed(place: Place) -> None:
+    place.script.reply('{"city": "Oslo"}')
+
+    class City(pydantic.BaseModel):
+        city: str
+
+    answer = await place.client.responses.parse(
+        model=place.script.model, input="Where?", text_format=City
+    )
+
+    assert answer.output_parsed == City(city="Oslo")
+    assert place.script.requests[0].sampling.response_format["type"] == "json_schema"
+
+
+# Conversations.
+
+
+async def test_a_conversation_is_a_thread_that_is_locked_while_it_is_busy() -> None:
+    async with open_place(Script(), demo_delay=0.2) as place:
+        thread = await place.ours.create_thread()
+        conversation = "conv_" + thread.id.removeprefix("thread_")
+        asked = {"model": "demo", "conversation": conversation}
+        first = await place.client.responses.create(**asked, input="600 words", background=True)
+
+        with pytest.raises(openai.BadRequestError) as refused:
+            await place.client.responses.create(**asked, input="More?")
+
+        assert refused.value.code == "conversation_locked"
+        assert first.conversation.id == conversation
+        await place.client.responses.cancel(first.id)
+
+
+async def test_outputs_find_their_call_in_a_conversation_and_only_once(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.")
+    thread = await place.ours.create_thread()
+    options: dict[str, Any] = {
+        "conversation": "conv_" + thread.id.removeprefix("thread_"),
+        "tools": [WEATHER],
+    }
+    first = await ask(place, "Oslo?", **options)
+    answer = [output(first.output[0].call_id, "rain")]
+
+    final = await ask(place, answer, **options)
+
+    assert final.output_text == "Rain."
+    assert await place.texts(thread.id) == [
+        "user: Oslo?",
+        "assistant: ",
+        "tool: rain",
+        "assistant: Rain.",
+    ]
+    with pytest.raises(openai.BadRequestError, match="No tool call found"):
+        await ask(place, answer, **options)
+
+
+async def test_two_writers_of_one_conversation_cannot_both_answer_a_call(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.")
+    thread = await place.ours.create_thread()
+    options: dict[str, Any] = {
+        "conversation": "conv_" + thread.id.removeprefix("thread_"),
+        "tools": [WEATHER],
+    }
+    first = await ask(place, "Oslo?", **options)
+    call_id = first.output[0].call_id
+
+    answers = await asyncio.gather(
+        *(ask(place, [output(call_id, text)], **options) for text in ("rain", "rain", "snow")),
+        return_exceptions=True,
+    )
+
+    done = [each for each in answers if not isinstance(each, BaseException)]
+    assert len(done) == 1
+    assert all(isinstance(e, openai.BadRequestError) for e in answers if e not in done)
+    assert len(await place.texts(thread.id)) == 4
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"input": 5}, "input"),
+        ({"input": [{"type": "nothing"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": 7}]}, "input[0].content"),
+        ({"input": "?", "previous_response_id": "resp_1", "conversation": "conv_1"}, None),
+        ({"input": "?", "background": True, "store": False}, "background"),
+        ({"input": "?", "tools": [{"type": "web_search"}]}, "tools[0]"),
+        ({"input": "?", "tools": [{"type": "function", "name": "a b"}]}, "tools[0].name"),
+        ({"input": "?", "previous_response_id": "resp_1"}, "previous_response_id"),
+        ({"input": "?", "top_logprobs": 3}, "top_logprobs"),
+        ({"input": "?", "text": {"format": {"type": "xml"}}}, "text.format"),
+        ({"input": [{"role": "user", "content": "?"}] * 10_001}, "input"),
+        ({}, None),
+    ],
+)
+async def test_what_cannot_be_answered_is_refused_by_name(
+    place: Place, fields: dict[str, Any], param: str | None
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await place.client.responses.create(model=place.script.model, **fields)
+
+    assert refused.value.body["type"] == "invalid_request_error"
+    if param is not None:
+        assert refused.value.param == param
+    assert (await place.ours.list_runs()).data == []
+
+
+@pytest.mark.parametrize("id", ["resp_", "resp_1", "resp_" + "0" * 35 + "0", "run_x", "resp_é"])
+async def test_ids_that_name_nothing_are_not_found(place: Place, id: str) -> None:
+    responses = place.client.responses
+    for read in (responses.retrieve, responses.cancel, responses.delete):
+        with pytest.raises(openai.NotFoundError):
+            await read(id)
+    with pytest.raises(openai.NotFoundError):
+        await responses.input_items.list(id)

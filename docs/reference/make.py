@@ -27,6 +27,7 @@ from antiphon.api import problems
 from antiphon.api.operations import (
     OPERATIONS,
     BackendServer,
+    BrowserToken,
     Deleted,
     Erasure,
     EventList,
@@ -151,6 +152,7 @@ RECORDS: tuple[type[Any], ...] = (
     UsageRow,
     BackendServer,
     ProviderKey,
+    BrowserToken,
     Caller,
     OwnerTotals,
     OwnerImport,

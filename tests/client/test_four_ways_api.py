@@ -748,6 +748,20 @@ def test_a_key_at_a_provider_is_kept_told_by_its_end_and_gone(client: Any) -> ob
     return [gone.deleted, catch_error(lambda: client.delete_provider_key("openai"))]
 
 
+@in_all_ways
+def test_a_token_for_a_page_opens_one_thread_or_those_of_a_session(client: Any) -> object:
+    shop = "https://shop.example.org"
+    thread = client.create_thread()
+    one = client.create_browser_token(origins=(shop,), thread_id=thread.id, expires_in=60)
+    some = client.create_browser_token(origins=(shop,), session="visitor 1", model="demo")
+
+    assert (one.thread_id, one.session) == (thread.id, None)
+    assert (some.thread_id, some.session, some.model) == (None, "visitor 1", "demo")
+    assert one.token != some.token
+    wrong = catch_error(lambda: client.create_browser_token(origins=("*",)))
+    return [one.origins, one.owner, some.owner, wrong]
+
+
 def test_no_method_of_the_client_is_left_out() -> None:
     files = Path(__file__).parent.glob("test_four_ways*.py")
     tried = {

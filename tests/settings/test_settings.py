@@ -33,6 +33,10 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "allowed_paths": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "allowed_hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
+    "allowed_origins": (
+        "https://shop.example.org, app://shop:80",
+        ("https://shop.example.org", "app://shop:80"),
+    ),
     "public_url": ("https://chat.example.org", "https://chat.example.org"),
     "oidc_issuer": ("https://id.example.org/realm", "https://id.example.org/realm"),
     "oidc_client_id": ("antiphon", "antiphon"),

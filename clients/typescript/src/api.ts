@@ -109,6 +109,22 @@ export interface BackendServer {
   transport: string;
 }
 
+/**
+ * A token for a page in a browser, and what it allows. `expires_at` in ms.
+ *
+ * The token itself is returned this once only, and is stored nowhere.
+ */
+export interface BrowserToken {
+  assistant_id: string | null;
+  expires_at: number;
+  model: string | null;
+  origins: string[];
+  owner: string;
+  session: string | null;
+  thread_id: string | null;
+  token: string;
+}
+
 /** The caller of the API: the owner of its data, and its key, which is None without keys. */
 export interface Caller {
   key_id: string | null;
@@ -511,7 +527,7 @@ export interface Person {
  * `retry_after`.
  */
 export interface Problem {
-  code: "bad_settings" | "claim_lost" | "conflict" | "connection_lost" | "disconnected" | "event_expired" | "fenced" | "forbidden" | "idempotency_conflict" | "internal" | "invalid_answer" | "invalid_event_id" | "invalid_request" | "method_not_allowed" | "misdirected" | "not_found" | "output_conflict" | "outputs_missing" | "overloaded" | "provider_auth" | "provider_error" | "provider_mismatch" | "provider_protocol" | "provider_rate_limited" | "provider_rejected" | "provider_unavailable" | "quota_exceeded" | "request_timeout" | "run_active" | "run_cancelled" | "run_ended" | "run_expired" | "run_failed" | "run_incomplete" | "sign_in_refused" | "stalled" | "too_large" | "too_many_requests" | "unauthorized" | "unavailable" | "unknown_tool_call" | "unsupported_by_provider" | "unsupported_media_type";
+  code: "bad_settings" | "claim_lost" | "conflict" | "connection_lost" | "disconnected" | "event_expired" | "fenced" | "forbidden" | "idempotency_conflict" | "internal" | "invalid_answer" | "invalid_event_id" | "invalid_request" | "method_not_allowed" | "misdirected" | "not_found" | "output_conflict" | "outputs_missing" | "overloaded" | "provider_auth" | "provider_error" | "provider_mismatch" | "provider_protocol" | "provider_rate_limited" | "provider_rejected" | "provider_unavailable" | "quota_exceeded" | "request_timeout" | "run_active" | "run_cancelled" | "run_ended" | "run_expired" | "run_failed" | "run_incomplete" | "sign_in_refused" | "stalled" | "token_expired" | "too_large" | "too_many_requests" | "unauthorized" | "unavailable" | "unknown_tool_call" | "unsupported_by_provider" | "unsupported_media_type";
   detail: string;
   /** What was wanted. */
   expected?: string;
@@ -1144,6 +1160,21 @@ export abstract class Operations {
   /** List the available models; with `model`, only that one, without asking its provider. */
   listModels(fields: { model?: string } = {}, options?: RequestOptions): Promise<ModelList> {
     return this.send<ModelList>({ method: "GET", path: `/v1/models`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Create a short-lived token with which a page in a browser talks to the wires for pages.
+   *
+   * These are `/ai-sdk/v1` and `/ag-ui/v1`; the token opens nothing else. It works from pages of
+   * these `origins` only, for the data of the caller's owner: in the one thread `thread_id`, or
+   * else in threads that pages of the same `session` start, whose default is a new random name.
+   * Runs use `assistant_id` or `model`, or else the default model; a page cannot choose another.
+   *
+   * It lasts `expires_in` seconds, 15 minutes by default, and the setting `max_token_age` at most.
+   * It ends with the key that created it, whose limits apply to it.
+   */
+  createBrowserToken(fields: { assistant_id?: string | null; expires_in?: number | null; model?: string | null; origins: string[]; session?: string | null; thread_id?: string | null }, options?: RequestOptions): Promise<BrowserToken> {
+    return this.send<BrowserToken>({ method: "POST", path: `/v1/browser_tokens`, fields: { ...fields }, creates: false }, options);
   }
 
   /**

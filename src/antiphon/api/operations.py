@@ -71,6 +71,8 @@ from antiphon.api.assistants import Model as Model
 from antiphon.api.assistants import ModelList as ModelList
 from antiphon.api.assistants import ProviderProblem as ProviderProblem
 from antiphon.api.assistants import UpdateAssistant as UpdateAssistant
+from antiphon.api.browser_tokens import BrowserToken as BrowserToken
+from antiphon.api.browser_tokens import CreateBrowserToken as CreateBrowserToken
 from antiphon.api.fields import Attempt as Attempt
 from antiphon.api.fields import Content as Content
 from antiphon.api.fields import IfBusy as IfBusy
@@ -161,6 +163,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetFile,
     DeleteFile,
     ListModels,
+    CreateBrowserToken,
     *ADMIN_OPERATIONS,
     *OWNER_OPERATIONS,
 )

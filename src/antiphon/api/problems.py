@@ -60,6 +60,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.InvalidEventId: (400, "No such event number"),
     errors.Unauthorized: (401, "A key is needed"),
     SignedOut: (401, "A login is needed"),
+    errors.TokenExpired: (401, "The token has expired"),
     errors.Forbidden: (403, "Not allowed"),
     errors.SignInRefused: (403, "Not logged in"),
     errors.NotFound: (404, "Not found"),

@@ -12,15 +12,17 @@ from typing import get_args
 import msgspec
 
 from antiphon.api import operations
+from antiphon.api.operation import convert
 from antiphon.cli.console import format_time, note, print_list, read_first_line, read_secret
 from antiphon.engine.accounts import validate_password
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
+from antiphon.runtime.admin.browser_tokens import BrowserTokenService
 from antiphon.runtime.admin.keys import SCOPES, KeyService
 from antiphon.runtime.runtime import mint, open_store
 from antiphon.settings.loading import LoadedSettings
 from antiphon.types.accounts import LOCAL, Key, Limits, Person, Principal, Project, Role
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import DAY
 
 
@@ -220,7 +222,7 @@ class Keys(_AccessCommand):
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
         """Add the actions and their arguments."""
-        action_names = "create|list|limit|revoke"
+        action_names = "create|list|limit|revoke|browser-token"
         actions = parser.add_subparsers(dest="action", required=True, metavar=action_names)
         create = actions.add_parser(
             "create", parents=[flags], help="create a key and print it once"
@@ -243,7 +245,12 @@ class Keys(_AccessCommand):
             "limit", parents=[flags], help="change the limits of a key; others stay"
         )
         revoke = actions.add_parser("revoke", parents=[flags], help="revoke a key")
-        for action in (limit, revoke):
+        page = actions.add_parser(
+            "browser-token",
+            parents=[flags],
+            help="create a short-lived token for a page in a browser, and print it",
+        )
+        for action in (limit, revoke, page):
             action.add_argument("id", help="the key's id, as in `antiphon keys list`")
         for action, more in ((create, "; by default as many as it likes"), (limit, ", or `none`")):
             for name, (meaning, _) in _LIMITS.items():
@@ -254,6 +261,12 @@ class Keys(_AccessCommand):
                     metavar="N",
                     help=meaning + more,
                 )
+        _add_token_arguments(page)
+
+    def run(self, args: Namespace, loaded: LoadedSettings) -> int:
+        """Open the database and run the action."""
+        args.max_token_age = loaded.settings.max_token_age
+        return super().run(args, loaded)
 
     async def run_action(self, args: Namespace, store: AdminStore) -> None:
         """Run the action."""
@@ -270,6 +283,8 @@ class Keys(_AccessCommand):
                 key = await keys.update(update, Principal())
                 limited = _describe_limits(key.limits) or "whatever it likes"
                 note(f"{key.id} ({key.name}) may: {limited}.")
+            case "browser-token":
+                await self._create_browser_token(args, store)
             case _:
                 key = await keys.revoke(args.id, Principal())
                 note(f"{key.id} ({key.name}) opens nothing any more.")
@@ -291,6 +306,30 @@ class Keys(_AccessCommand):
             " not shown again."
         )
 
+    async def _create_browser_token(self, args: Namespace, store: AdminStore) -> None:
+        key = next((key for key in await store.keys() if key.id == args.id), None)
+        if key is None or key.revoked_at is not None:
+            raise NotFound(f"There is no key {args.id!r}, or it is revoked.")
+        call = convert(
+            {
+                "origins": tuple(args.origin),
+                "thread_id": args.thread,
+                "session": args.session,
+                "assistant_id": args.assistant,
+                "model": args.model,
+                "expires_in": args.expires_in,
+            },
+            operations.CreateBrowserToken,
+        )
+        by = Principal(owner=key.owner, key_id=key.id, actor=key.id)
+        made = await BrowserTokenService(store, args.max_token_age).create(call, by)
+        print(made.token)
+        opens = f"thread {made.thread_id}" if made.thread_id else f"session {made.session}"
+        note(
+            f"For pages of {', '.join(made.origins)}: {opens} of owner {made.owner}, until"
+            f" {format_time(made.expires_at)}."
+        )
+
     def _row(self, key: Key) -> tuple[str, ...]:
         return (
             key.id,
@@ -302,6 +341,28 @@ class Keys(_AccessCommand):
             format_time(key.expires_at),
             format_time(key.revoked_at),
         )
+
+
+def _add_token_arguments(parser: ArgumentParser) -> None:
+    """Add what a token for a page is bound to."""
+    parser.add_argument(
+        "--origin",
+        action="append",
+        required=True,
+        metavar="ORIGIN",
+        help="an origin of the page, such as https://shop.example.org",
+    )
+    opens = parser.add_mutually_exclusive_group()
+    opens.add_argument("--thread", metavar="ID", help="the one thread that it opens")
+    opens.add_argument(
+        "--session", metavar="NAME", help="the threads that it opens: those that this name starts"
+    )
+    runs = parser.add_mutually_exclusive_group()
+    runs.add_argument("--assistant", metavar="ID", help="the assistant that answers")
+    runs.add_argument("--model", metavar="NAME", help="the model that answers")
+    parser.add_argument(
+        "--expires-in", type=_parse_seconds, metavar="TIME", help="the lifetime; by default 15m"
+    )
 
 
 def _describe_limits(limits: Limits) -> str:

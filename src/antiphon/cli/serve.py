@@ -48,6 +48,8 @@ OF_BACKEND = (
     "event_retention",
     "temporary_retention",
     "demo_delay",
+    "allowed_origins",
+    "max_token_age",
 )
 """The settings of a backend that have no effect on the web chat alone."""
 

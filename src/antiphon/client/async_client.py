@@ -185,6 +185,7 @@ class AsyncClient(RenamedMethods):
     delete_file = async_method(operations.DeleteFile)
     list_models = async_method(operations.ListModels)
     get_caller = async_method(operations.GetCaller)
+    create_browser_token = async_method(operations.CreateBrowserToken)
 
     create_person = async_method(operations.CreatePerson)
     list_people = async_list_method(operations.ListPeople)

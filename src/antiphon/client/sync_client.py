@@ -186,6 +186,7 @@ class Client(RenamedMethods):
     delete_file = sync_method(operations.DeleteFile)
     list_models = sync_method(operations.ListModels)
     get_caller = sync_method(operations.GetCaller)
+    create_browser_token = sync_method(operations.CreateBrowserToken)
 
     create_person = sync_method(operations.CreatePerson)
     list_people = sync_list_method(operations.ListPeople)

@@ -137,7 +137,7 @@ class Runtime:
             self.catalog.open,
             self._models,
             servers.check_allowed,
-            AdminDispatcher(self.store, mint, servers.states, owners),
+            AdminDispatcher(self.store, mint, servers.states, owners, self.settings.max_token_age),
             self.destinations,
             self.settings,
             self.worker,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -43,6 +43,7 @@ from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, requests, streaming
 from antiphon.server.auth import AccessControl, Caller
 from antiphon.server.connection import CROWDED
+from antiphon.server.cors import CrossOrigin
 from antiphon.server.limits import (
     AT_ONCE,
     HEAVY_AT_ONCE,
@@ -52,6 +53,7 @@ from antiphon.server.limits import (
     RequestQuota,
 )
 from antiphon.server.openai import routes as openai
+from antiphon.server.page_wires import routes as page_wires
 from antiphon.server.requests import (
     REQUEST_ID,
     ClientDisconnected,
@@ -120,7 +122,9 @@ def route_pattern(path: str) -> str:
     return path.replace("{owner}", "{owner:path}")
 
 
-_ENDLESS = frozenset(kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file)
+_ENDLESS = page_wires.STREAMS.union(
+    kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file
+)
 
 
 RuntimeOpener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
@@ -130,7 +134,7 @@ READY_PATIENCE = 2.0  # seconds; a store that does not answer in time counts as 
 
 _log = logging.getLogger("antiphon.server")
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
-_COUNTED = ("/v1", openai.PREFIX)
+_COUNTED = ("/v1", openai.PREFIX, *page_wires.PREFIXES)
 _OURS = (*_COUNTED, "/metrics")
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 _HEAVY = (ListMessages, ListActions)
@@ -166,6 +170,7 @@ class Application:
         self.leaving = False
         self.draining = False
         self.closing = False
+        self._cross_origin = CrossOrigin(settings.allowed_origins)
         self._limiter = ConcurrencyLimiter(settings.max_requests)
         self._light_queue = FairQueue(AT_ONCE, OF_ONE)
         self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
@@ -211,6 +216,7 @@ class Application:
                 access,
                 RequestQuota(runtime.store),
                 openai.OpenAIRoutes(runtime.dispatcher, self._settings, self),
+                page_wires.PageWireRoutes(runtime.dispatcher, self._settings, self),
             )
             self.metrics = runtime.metrics
             self._tracer = runtime.tracer
@@ -252,13 +258,16 @@ class Application:
     async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
+        cross_origin: Sequence[requests.Field] = ()
+        if scope["path"].startswith(_COUNTED):
+            cross_origin = self._cross_origin.response_headers(scope)
 
         def note_status_and_send(message: Message) -> Awaitable[None]:
             # Not a coroutine, for speed: every event of every stream passes here.
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                added = [(REQUEST_ID, request_id.encode())]
+                added = [(REQUEST_ID, request_id.encode()), *cross_origin]
                 if crowded or self.leaving:  # the next request needs a new connection
                     added.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
@@ -297,7 +306,8 @@ class Application:
             )
         if self._alone or public or scope["path"].startswith(_OURS):
             locked = self._access.was_locked if public else await self._access.is_locked()
-            auth.check_origin(scope, locked=locked)
+            shared = self._cross_origin if scope["path"].startswith(_COUNTED) else auth.CLOSED
+            auth.check_origin(scope, locked=locked, cross_origin=shared)
         fixed = None if scope.get("root_path") else self._fixed.get(scope["path"])
         await (fixed or self._router)(scope, receive, send)
 
@@ -326,7 +336,8 @@ class Application:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         usual = "read" if method == "GET" else "write"
-        auth.check_scope(caller, _SCOPES.get(f"{method} {scope[ROUTE]}") or usual)
+        if caller.grant is None or not page_wires.is_page_route(scope[ROUTE]):
+            auth.check_scope(caller, _SCOPES.get(f"{method} {scope[ROUTE]}") or usual)
         if scope[ROUTE].startswith(_COUNTED):
             await self._services.requests.admit(caller.principal)
         caller = auth.apply_delegation(caller, scope)
@@ -348,6 +359,8 @@ class Application:
             table.setdefault(path, {})[method] = self._handler(kind)
         for method, path in openai.ROUTES:
             table.setdefault(path, {})[method] = self._openai_handler(method, path)
+        for method, path in page_wires.ROUTES:
+            table.setdefault(path, {})[method] = self._page_wire_handler(method, path)
         table["/v1/files"]["POST"] = self._upload
         table["/v1/files/{file_id}/content"] = {"GET": self._download}
         return dict(sorted(table.items(), key=lambda item: "{" in item[0]))
@@ -378,6 +391,14 @@ class Application:
             if self.draining:
                 raise _shutting_down()
             await self._services.openai.handlers[method, path](context)
+
+        return handle
+
+    def _page_wire_handler(self, method: str, path: str) -> Handler:
+        async def handle(context: RequestContext) -> None:
+            if self.draining:
+                raise _shutting_down()
+            await self._services.page_wires.handlers[method, path](context)
 
         return handle
 
@@ -520,6 +541,7 @@ class _Services(NamedTuple):
     access: AccessControl
     requests: RequestQuota
     openai: openai.OpenAIRoutes
+    page_wires: page_wires.PageWireRoutes
 
 
 async def _admit_anyone(_: Scope) -> Caller:

@@ -1,4 +1,4 @@
-"""Authentication by key, scopes, and checks of Origin and Host.
+"""Authentication by key or by the token of a page, scopes, and checks of Origin and Host.
 
 Without any key the server answers only loopback, as the single owner `local`. Once a key exists,
 every request under `/v1` needs one. A revoked key counts as existing: revoking the last key does
@@ -18,23 +18,38 @@ from starlette.types import Scope
 
 from antiphon.engine import sanitize
 from antiphon.ports import AdminStore
+from antiphon.runtime.admin import browser_tokens
 from antiphon.runtime.admin.keys import PREFIX_LENGTH, SCOPES, SECRET_BYTES, SHAPE, digest
-from antiphon.types.accounts import Key, Principal
+from antiphon.server.cors import CrossOrigin, is_cross_origin, own_origins
+from antiphon.types.accounts import BrowserGrant, Key, Principal
 from antiphon.types.addresses import is_loopback
-from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, Unauthorized
+from antiphon.types.errors import (
+    BadSettings,
+    Forbidden,
+    InvalidRequest,
+    TokenExpired,
+    Unauthorized,
+)
 
 OWNER_HEADER = "antiphon-owner"
 ACTOR_HEADER = "antiphon-actor"
+BROWSER = "browser"
+"""The scope of a page's token, which no key has."""
+CLOSED = CrossOrigin(())
 MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
 MAX_REMEMBERED = 10_000
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """The caller of a request. `token` is None if no key was needed; streams recheck it."""
+    """The caller of a request. `token` is None if no key was needed; streams recheck it.
+
+    `grant` is what the token of a page allows, whose only scope is `browser`.
+    """
 
     principal: Principal
     scopes: frozenset[str]
     token: str | None = None
+    grant: BrowserGrant | None = None
 
     @property
     def owner(self) -> str:
@@ -48,7 +63,7 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class AccessControl:
-    """Authenticates callers by key; lookups are cached for seconds.
+    """Authenticates callers by key or by the token of a page; lookups are cached for seconds.
 
     `was_locked` is the last result of `is_locked`, for code that must not wait for the store.
     """
@@ -61,10 +76,21 @@ class AccessControl:
         self._open_until = 0.0
 
     async def admit(self, scope: Scope) -> Caller:
-        """Return the caller of this request. Raises `Unauthorized`."""
+        """Return the caller of this request. Raises `Unauthorized` and `Forbidden`."""
         token = _bearer_token(scope)
+        if token is not None and token.startswith(browser_tokens.MARK):
+            caller = await self._authenticate_page(token)
+            if caller.grant is not None:
+                check_page_origin(scope, caller.grant)
+            return caller
         if await self.is_locked(fresh=token is not None):
             return await self._authenticate(token)
+        if is_cross_origin(scope):
+            raise Unauthorized(
+                "A page of another origin needs a token.",
+                expected="Authorization: Bearer TOKEN",
+                hint="Your backend makes one with POST /v1/browser_tokens.",
+            )
         return _admit_loopback(scope)
 
     async def is_still_admitted(self, caller: Caller) -> bool:
@@ -72,7 +98,10 @@ class AccessControl:
         if caller.token is None:
             return not await self.is_locked()
         try:
-            await self._authenticate(caller.token)
+            if caller.grant is None:
+                await self._authenticate(caller.token)
+            else:
+                await self._authenticate_page(caller.token)
         except Unauthorized:
             return False
         return True
@@ -93,9 +122,7 @@ class AccessControl:
             )
         if SHAPE.fullmatch(token):
             key, kept_digest = await self._find_key(token[:PREFIX_LENGTH])
-            if self._secret is None:
-                self._secret = await self._store.installation_secret()
-            given = digest(token, self._secret)
+            given = digest(token, await self._installation_secret())
             if (
                 hmac.compare_digest(given, kept_digest)
                 and key is not None
@@ -110,6 +137,36 @@ class AccessControl:
             "The key is unknown, revoked or expired.",
             expected="a key that `antiphon keys create` gave out",
         )
+
+    async def _authenticate_page(self, token: str) -> Caller:
+        """Return the caller of a page's token. Raises `Unauthorized`, also once it has expired."""
+        grant = browser_tokens.read_grant(token, await self._installation_secret())
+        if await self._store.now() >= grant.expires_at:
+            raise TokenExpired(
+                "The token of the page has expired.",
+                hint="Ask your own backend for a new one; it calls POST /v1/browser_tokens.",
+            )
+        key = (await self._find_key(grant.key))[0] if grant.key else None
+        stands = (
+            key is not None
+            and key.revoked_at is None
+            and (key.owner == grant.owner or "admin" in key.scopes)
+        )
+        if not stands and (grant.key or await self.is_locked(fresh=True)):
+            raise Unauthorized(
+                "The key of the page's token is revoked or expired.",
+                hint="Create tokens with a key that stands.",
+            )
+        principal = Principal(owner=grant.owner)
+        if key is not None:
+            actor = key.person_id or key.id
+            principal = replace(principal, key_id=key.id, actor=actor, limits=key.limits)
+        return Caller(principal, frozenset({BROWSER}), token, grant)
+
+    async def _installation_secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = await self._store.installation_secret()
+        return self._secret
 
     async def _find_key(self, prefix: str) -> tuple[Key | None, bytes]:
         """Return the key with this prefix, or a digest that no key has, to take equal time."""
@@ -159,26 +216,44 @@ def check_scope(caller: Caller, needed: str) -> None:
         )
 
 
-def check_origin(scope: Scope, *, locked: bool) -> None:
-    """Raise `Forbidden` for a browser's request from a page of another origin.
+def check_page_origin(scope: Scope, grant: BrowserGrant) -> None:
+    """Raise `Forbidden` unless a page of one of the grant's origins sends the request.
 
-    Without keys, also for a Host that is no loopback name, as DNS rebinding sends.
+    Browsers leave out `Origin` where a page reads from its own origin; `Sec-Fetch-Site` says so.
     """
     headers = Headers(scope=scope)
-    hosts, origins = headers.getlist("host"), headers.getlist("origin")
+    origins = {origin.lower() for origin in headers.getlist("origin")}
+    if not origins and headers.get("sec-fetch-site") == "same-origin":
+        origins = set(own_origins(scope)) & set(grant.origins)
+    if len(origins) != 1 or not origins <= set(grant.origins):
+        raise Forbidden(
+            "The token is for pages of another origin.",
+            expected="Origin: one of the origins that the token was created for",
+        )
+
+
+def check_origin(scope: Scope, *, locked: bool, cross_origin: CrossOrigin = CLOSED) -> None:
+    """Raise `Forbidden` for a browser's request from a page of another origin.
+
+    The origins that `cross_origin` allows are not refused. Without keys, also for a Host that is no
+    loopback name, as DNS rebinding sends.
+    """
+    headers = Headers(scope=scope)
+    hosts = headers.getlist("host")
     if not locked and (len(hosts) != 1 or not is_loopback(_host_name(hosts[0]))):
         raise Forbidden(
             "Without keys this server answers loopback names only.",
             expected="Host: localhost or a loopback address",
             hint="`antiphon keys create` makes a key, and then any name will do.",
         )
-    host = hosts[0].lower() if hosts else ""
-    for origin in origins:
-        if not host or origin.lower() not in (f"http://{host}", f"https://{host}"):
+    own = own_origins(scope)
+    for origin in headers.getlist("origin"):
+        if origin.lower() not in own and not cross_origin.allows(origin):
             raise Forbidden(
                 "The request comes from a page of another origin.",
-                expected="no Origin, or this server's own",
-                hint="Let your own server stand between the page and this one.",
+                expected="no Origin, this server's own, or one of the setting allowed_origins",
+                hint="Allow the origin, or let your own server stand between the page and this"
+                " one.",
             )
 
 

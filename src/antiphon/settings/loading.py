@@ -342,6 +342,8 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "log_content": _reject,
     "login": _reject,  # this and what follows controls access to the web chat
     "allowed_hosts": _reject,
+    "allowed_origins": _reject,
+    "max_token_age": _reject,
     "public_url": _reject,
     "oidc_issuer": _reject,
     "oidc_client_id": _reject,

@@ -19,6 +19,7 @@ from msgspec import Meta, StructMeta, field
 
 from antiphon import deprecated
 from antiphon.settings.paths import data_folder
+from antiphon.types.addresses import ORIGIN
 from antiphon.types.runs import MAX_TOOL_CALLS
 
 Words = Annotated[str, Meta(min_length=1, title="text")]
@@ -28,6 +29,9 @@ Address = Annotated[
 Site = Annotated[
     str,
     Meta(pattern=r"^https?://[^\s/?#@]+/?\Z", title="an address such as https://chat.example.org"),
+]
+Origin = Annotated[
+    str, Meta(pattern=ORIGIN, title="an origin such as https://shop.example.org, without a path")
 ]
 RedisAddress = Annotated[
     str, Meta(pattern=r"^rediss?://[^\s/]+", title="an address such as redis://127.0.0.1:6379/0")
@@ -267,6 +271,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " such as chat.example.org"
         ),
     ] = ()
+    allowed_origins: Annotated[
+        tuple[Origin, ...],
+        Meta(
+            title="a list of origins, or one text with commas between them",
+            extra={"several": True},
+            description="origins of pages in browsers that may use the API with a token or a key,"
+            " such as https://shop.example.org; none by default",
+        ),
+    ] = ()
+    max_token_age: Annotated[
+        Seconds, Meta(description="the longest lifetime of a token for a page in a browser")
+    ] = 3600.0
     public_url: Annotated[
         Site | None,
         Meta(description="the URL at which people open the web chat, if a proxy is in front"),
@@ -514,7 +530,7 @@ MASK = "****"
 
 _SEVERAL = (
     *("allow", "ask", "deny", "allowed_paths", "private_hosts"),
-    *("allowed_hosts", "oidc_admins", "trusted_proxies", "old_secret_keys"),
+    *("allowed_hosts", "allowed_origins", "oidc_admins", "trusted_proxies", "old_secret_keys"),
 )
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 SQLITE = "sqlite:///"

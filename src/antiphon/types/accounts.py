@@ -167,6 +167,24 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return replace(self, owner=owner, actor=actor, administering=administering)
 
 
+class BrowserGrant(msgspec.Struct, frozen=True, kw_only=True):
+    """Rights of a page in a browser, as its token states them. `expires_at` in ms.
+
+    The page acts for `owner`, from these `origins`, with the key of prefix `key`, which is empty
+    where no key exists. It uses the one thread `thread_id`, or else those threads that pages of the
+    same `session` have started. Its runs use `assistant_id` or `model`, or the default model.
+    """
+
+    owner: str
+    key: str
+    origins: tuple[str, ...]
+    expires_at: int
+    thread_id: str | None = None
+    session: str | None = None
+    assistant_id: str | None = None
+    model: str | None = None
+
+
 class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """The caller of the API: the owner of its data, and its key, which is None without keys."""
 

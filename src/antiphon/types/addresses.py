@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 
 Address = IPv4Address | IPv6Address
 
+ORIGIN = r"^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$(?!\n)"
+"""Pattern of the origin of a page, as browsers send it: no path, lower case."""
+
 
 def is_loopback(host: str) -> bool:
     """Return whether this is a loopback address or `localhost`."""

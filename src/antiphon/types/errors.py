@@ -5,6 +5,7 @@ AntiphonError
 │   ├── InvalidRequest          invalid_request
 │   ├── InvalidEventId          invalid_event_id
 │   ├── Unauthorized            unauthorized
+│   │   └── TokenExpired            token_expired
 │   ├── Forbidden               forbidden
 │   ├── SignInRefused           sign_in_refused
 │   ├── NotFound                not_found
@@ -114,6 +115,12 @@ class Unauthorized(CallerError):
     """The key is missing, unknown or revoked."""
 
     code = "unauthorized"
+
+
+class TokenExpired(Unauthorized):
+    """The token of a page has expired; the page needs a new one from its own backend."""
+
+    code = "token_expired"
 
 
 class Forbidden(CallerError):

@@ -118,6 +118,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
     ),
     "complete": ({"run_id": _RUN},),
     "create_assistant": ({"name": "helper"},),
+    "create_browser_token": (
+        {"origins": ["https://shop.example.org"], "thread_id": _THREAD},
+        {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
+    ),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
     "create_message": (
         {"thread_id": _THREAD, "content": "hi"},

@@ -1,6 +1,7 @@
 """Dispatches the operations of administration: people, projects, keys, runs, usage.
 
-They concern the installation, so no owner is checked; the server checks the caller's scope.
+They concern the installation, so no owner is checked; the server checks the caller's scope. Tokens
+for pages are among them, as they are made of keys.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from antiphon.api.operations import (
 )
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
+from antiphon.runtime.admin.browser_tokens import BrowserTokenService
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.admin.keys import KeyService
 from antiphon.runtime.admin.owners import OwnerService
@@ -48,6 +50,7 @@ class AdminDispatcher:
         mint: Mint,
         servers: Callable[[], Sequence[BackendServer]],
         owners: OwnerService,
+        max_token_age: float,
     ) -> None:
         accounts = AccountService(store, mint)
         self._store = store
@@ -77,6 +80,7 @@ class AdminDispatcher:
             operations.GetUsage: self._get_usage,
             operations.ListServers: self._list_servers,
             operations.GetCaller: self._get_caller,
+            operations.CreateBrowserToken: BrowserTokenService(store, max_token_age).create,
             **owners.handlers,
         }
 

@@ -16,6 +16,7 @@ from antiphon.api.operations import (
     Complete,
     DeleteFile,
     DeleteThread,
+    Follow,
     GetRun,
     Listed,
     Operation,
@@ -61,9 +62,11 @@ class CallerApi:
                 return found
             listing = replace(listing, after=page.next)
 
-    async def open_turn(self, call: Process | Complete) -> RunEventReader:
-        """Start a turn, and return the reader of its events."""
-        reader = await self._dispatcher.open_stream(call, self._by)
+    async def open_turn(
+        self, call: Process | Complete | Follow, key: str | None = None
+    ) -> RunEventReader:
+        """Start a turn, or follow a run, and return the reader of its events."""
+        reader = await self._dispatcher.open_stream(call, self._by, key)
         if not isinstance(reader, RunEventReader):
             raise TypeError("A run in the foreground is answered by its events.")
         return reader

@@ -56,7 +56,9 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     `thread_id` is its name of the thread, if that differs from ours; `run_id` is the id of its
     first run. It has everything up to event `after`, `history` as its messages, and the outputs of
     the calls that it `answered` itself. `here` are the tools that run on this side: the client sees
-    their calls and need not run them.
+    their calls and need not run them. `page_tools` are those that the client runs, if that is known
+    for each tool: then all others are on this side, and a call of the client's ends only when it is
+    handed over. `approved` are actions that a person has approved before.
     """
 
     version: ag.Version = "0"
@@ -66,6 +68,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     history: tuple[ag.Json, ...] = ()
     answered: frozenset[str] = frozenset()
     here: frozenset[str] = frozenset()
+    page_tools: frozenset[str] | None = None
+    approved: frozenset[str] = frozenset()
 
 
 class AgUi:
@@ -90,7 +94,12 @@ class AgUi:
         self._usage = Usage()
         self._used = Usage()  # in the client's run
         self._late: list[ToolOutputAdded] = []
-        self._calls = AgUiCalls(self._reader.version, self._reader.here)
+        self._calls = AgUiCalls(
+            self._reader.version,
+            self._reader.here,
+            self._reader.page_tools,
+            self._reader.approved,
+        )
         self._messages = Messages(self._reader.history)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
@@ -114,21 +123,41 @@ class AgUi:
                 out += new
             elif number == self._reader.after:
                 out += self._catch_up()
-        known = self._reader.answered  # the client has the outputs that it gave itself
-        return self._frames(
-            _merge_deltas(
-                [
-                    (number, event)
-                    for number, event in out
-                    if not (isinstance(event, ag.ToolCallResult) and event.tool_call_id in known)
-                ]
-            )
-        )
+        return self._frames(_merge_deltas(self._without_known(out)))
+
+    def _without_known(
+        self, numbered: Iterable[tuple[int, ag.AgUiEvent]]
+    ) -> list[tuple[int, ag.AgUiEvent]]:
+        """Return the events without the outputs that the client gave itself."""
+        known = self._reader.answered
+        return [
+            (number, event)
+            for number, event in numbered
+            if not (isinstance(event, ag.ToolCallResult) and event.tool_call_id in known)
+        ]
 
     @property
     def resting(self) -> bool:
         """True once the client's run has ended, whatever the state of ours."""
         return self._run is not None and self._theirs is None
+
+    @property
+    def awaits_client(self) -> bool:
+        """True while our run waits for the client: it has to run a tool, or a person to answer."""
+        waits = self._run is not None and self._run.status is Status.ACTION_REQUIRED
+        return waits and bool(self._calls.interrupts or self._calls.pending)
+
+    def continue_run(self) -> Sequence[bytes]:
+        """Return the frames of a new run of the client, where our run has not gone on yet.
+
+        It ends at once if the client still has something to do.
+        """
+        begun = list(self._begin(self._ours))
+        if self.awaits_client:
+            begun += self._hand_over()
+        for event in begun:
+            self._messages.apply(event)
+        return self._frames(self._without_known((self._last, event) for event in begun))
 
     def close(self) -> Sequence[bytes]:
         """Return no frames: an active run has no end on the wire, and the client reconnects."""
@@ -238,7 +267,7 @@ class AgUi:
                 yield from self._on_tool_call(event)
             case ActionRequired(actions=actions):
                 for action in actions:
-                    self._calls.require(action)
+                    yield from self._calls.require(action)
             case ToolOutputAdded():
                 yield from self._on_tool_output(event)
             case MessageCompleted(message=message):
@@ -299,8 +328,11 @@ class AgUi:
 
     def _on_action_required(self, event: TurnEnded) -> Iterator[ag.AgUiEvent]:
         self._turn += 1
-        if self._theirs is None or event.status is not Status.ACTION_REQUIRED:
-            return
+        if self._theirs is not None and event.status is Status.ACTION_REQUIRED:
+            yield from self._hand_over()
+
+    def _hand_over(self) -> Iterator[ag.AgUiEvent]:
+        """Yield the end of the client's run if it has to act."""
         interrupts, pending = self._calls.interrupts, self._calls.pending
         if interrupts:
             yield from self._finish(ag.Interrupted(interrupts=interrupts))

@@ -165,11 +165,19 @@ class AgUiCall:
 
 
 class AgUiCalls:
-    """The calls of a run; `here` are tools that this side runs, outside the worker."""
+    """The calls of a run; `here` and `page_tools` are those of the `Reader`, as is `approved`."""
 
-    def __init__(self, version: ag.Version, here: Collection[str]) -> None:
+    def __init__(
+        self,
+        version: ag.Version,
+        here: Collection[str],
+        page_tools: Collection[str] | None = None,
+        approved: Collection[str] = (),
+    ) -> None:
         self._version = version
         self._here = here
+        self._page_tools = page_tools
+        self._approved = approved
         self._calls: dict[str, AgUiCall] = {}
 
     def get(self, tool_call_id: str) -> AgUiCall | None:
@@ -188,7 +196,7 @@ class AgUiCalls:
         return tuple(
             call.id
             for call in self._calls.values()
-            if call.handed_out and not call.answered and call.name not in self._here
+            if call.handed_out and not call.answered and self._is_clients(call)
         )
 
     @property
@@ -213,7 +221,8 @@ class AgUiCalls:
         """Yield the end of a call, after those arguments that were not sent yet."""
         if arguments.startswith(sent):
             yield from self.append_arguments(id, arguments[len(sent) :])
-        yield from self.end_arguments(self._calls[id])
+        if self._page_tools is None or not self._is_clients(self._calls[id]):
+            yield from self.end_arguments(self._calls[id])
 
     def end_arguments(self, call: AgUiCall) -> Iterator[ag.AgUiEvent]:
         """Yield the end of a call's arguments."""
@@ -221,13 +230,19 @@ class AgUiCalls:
             call.open = False
             yield ag.ToolCallEnd(tool_call_id=call.id)
 
-    def require(self, action: PendingAction) -> None:
-        """Record that the client has to run or approve the call."""
+    def require(self, action: PendingAction) -> Iterator[ag.AgUiEvent]:
+        """Record that the client has to run or approve the call.
+
+        Yield the end of a call that waited for that: clients run a call as soon as it ends, and a
+        reply that is cut before it is handed over begins again.
+        """
         call = self._calls.get(action.tool_call_id)
         if call is None:
             return
         call.handed_out = action.kind == "tool"
-        call.asked = action if action.kind == "approval" else None
+        asks = action.kind == "approval" and action.action_id not in self._approved
+        call.asked = action if asks else None
+        yield from self.end_arguments(call)
 
     def resolve_all(self) -> None:
         """Drop all open questions."""
@@ -255,6 +270,12 @@ class AgUiCalls:
         """Drop the calls of this reply."""
         kept = [call for call in self._calls.values() if call.reply != reply]
         self._calls = {call.id: call for call in kept}
+
+    def _is_clients(self, call: AgUiCall) -> bool:
+        """Return whether the client runs the call, if it has to be run by one."""
+        if self._page_tools is None:
+            return call.name not in self._here
+        return call.name in self._page_tools
 
     def _interrupt(self, action: PendingAction) -> ag.Interrupt:
         """Return the interrupt, without expiry for clients of version 0: these never ask again."""

@@ -2,7 +2,8 @@
 
 A client sends the whole conversation each time. Only what is new is used: its last message, the
 outputs of its own tools, and its answers to questions. The rest is kept for snapshots that are sent
-back to it. `state`, `context` and `forwardedProps` are ignored.
+back to it. `forwardedProps` may name the `assistantId` or the `model` that answers; `state` and
+`context` are ignored.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from antiphon.api.operation import convert
-from antiphon.api.operations import Id, NewMessage
+from antiphon.api.operations import Id, Name, NewMessage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
@@ -40,9 +41,10 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The new part of a request; both ids are the client's own names.
 
     `message_id` is the client's name of the new message: the same id again is the same message.
-    `outputs` are those in all messages since the user's last one; some may have come from us.
+    `outputs` are those in all messages since the user's last one, or before it if that is new; some
+    may have come from us.
     `approvals` are keyed by the ids of the actions. `tools` are run by the client. `history` are
-    all of the client's messages.
+    all of the client's messages. `assistant_id` or `model` is what the client wants to answer.
     """
 
     thread_id: str
@@ -54,6 +56,8 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Mapping[str, Approval] = {}
     tools: tuple[ToolSpec, ...] = ()
     history: tuple[Json, ...] = ()
+    assistant_id: str | None = None
+    model: str | None = None
 
 
 def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
@@ -69,7 +73,11 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
         version="1" if sent.protocol_version else "0",
         message=None if new is None else _message(sent.messages[new]),
         message_id=None if new is None else heads[new].id,
-        outputs=tuple(_output(sent.messages[at]) for at in since if heads[at].role == "tool"),
+        outputs=tuple(
+            _output(sent.messages[at])
+            for at in (range(spoke) if new is not None else since)
+            if heads[at].role == "tool"
+        ),
         approvals=_approvals(sent.resume or ()),
         tools=tuple(
             convert(
@@ -80,6 +88,8 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
             for tool in sent.tools or ()
         ),
         history=sent.messages,
+        assistant_id=sent.forwarded_props.assistant_id if sent.forwarded_props else None,
+        model=sent.forwarded_props.model if sent.forwarded_props else None,
     )
     if request.message is None and not request.outputs and not request.approvals:
         raise InvalidRequest(
@@ -105,6 +115,11 @@ class _Resume(CamelStruct, frozen=True):
     payload: Any = None
 
 
+class _ForwardedProps(CamelStruct, frozen=True):
+    assistant_id: Id | None = None
+    model: Name | None = None
+
+
 class _RunAgentInput(CamelStruct, frozen=True):
     thread_id: _Name
     run_id: _Name
@@ -112,6 +127,7 @@ class _RunAgentInput(CamelStruct, frozen=True):
     protocol_version: Annotated[str, Meta(max_length=16)] | None = None
     tools: Annotated[tuple[_ClientTool, ...], Meta(max_length=512)] | None = None
     resume: Annotated[tuple[_Resume, ...], Meta(max_length=512)] | None = None
+    forwarded_props: _ForwardedProps | None = None
 
 
 class _Head(msgspec.Struct, frozen=True):

@@ -38,6 +38,7 @@ from antiphon.types.thread_view import (
     ThreadReader,
 )
 from antiphon.wires.ai_sdk import parts as ui
+from antiphon.wires.ai_sdk.page_request import FORMAT
 from antiphon.wires.ai_sdk.tool_parts import safe_input
 from antiphon.wires.framing import NOT_ANSWERED
 
@@ -86,6 +87,21 @@ class ToolPart(_TaggedPart, frozen=True, tag="dynamic-tool"):
     input: Any
     output: str | UnsetType = UNSET
     error_text: str | UnsetType = UNSET
+    provider_executed: bool | UnsetType = UNSET
+
+
+class PageToolPart(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """A call of a tool that the page runs; `type` is `tool-` and its name.
+
+    The output is the value that the page gave.
+    """
+
+    type: str
+    tool_call_id: str
+    state: Literal["output-available", "output-error"]
+    input: Any
+    output: Any = UNSET
+    error_text: str | UnsetType = UNSET
 
 
 class CompactionData(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,6 +138,7 @@ StoredPart = (
     | ReasoningPart
     | FilePart
     | ToolPart
+    | PageToolPart
     | DataCompaction
     | DataFiles
     | ui.DataApproval
@@ -145,6 +162,16 @@ class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
     created_at: int
 
 
+class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a page is to its thread: `tools` are those that it runs in the run of the entry.
+
+    `names` is the metadata key of a user's message with the page's own id of it.
+    """
+
+    tools: frozenset[str] = frozenset()
+    names: str = ""
+
+
 class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
     """A message in the form of the AI SDK's client."""
 
@@ -159,8 +186,9 @@ def as_ui_message(
     *,
     actions: Iterable[Action] = (),
     files: Mapping[str, Upload],
+    page: PageFacts | None = None,
 ) -> UIMessage:
-    """Return the entry as a page's message.
+    """Return the entry as a page's message; `page` if that page runs tools itself.
 
     `actions` are those of its run, needed only for runs with `mcp_servers`: they hold the
     approvals. `files` are the uploads that its messages name, by id, as far as they still exist.
@@ -168,7 +196,7 @@ def as_ui_message(
     match entry:
         case Entry(run=Run() as run):
             parts: list[StoredPart] = [
-                *_replies(entry, actions, files),
+                *_replies(entry, actions, files, page),
                 ui.DataStatus(
                     id=run.id, data=ui.RunDone(run_id=run.id, run_status=run.status.value)
                 ),
@@ -178,12 +206,16 @@ def as_ui_message(
             )
         case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
             parts = list(_words(message, files))
+            own_id = message.metadata.get(page.names) if page else None
             return UIMessage(
-                id=message.id, role=role, parts=parts, metadata=_message_metadata(message)
+                id=own_id or message.id,
+                role=role,
+                parts=parts,
+                metadata=_message_metadata(message),
             )
         case _:
             copied, last = entry.messages[0], entry.messages[-1]
-            parts = list(_replies(entry, (), files))
+            parts = list(_replies(entry, (), files, page))
             about = msgspec.structs.replace(_message_metadata(copied), status=last.status)
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
 
@@ -254,7 +286,10 @@ def _file_part(file_id: str, files: Mapping[str, Upload]) -> FilePart:
 
 
 def _replies(
-    entry: Entry, actions: Iterable[Action], files: Mapping[str, Upload]
+    entry: Entry,
+    actions: Iterable[Action],
+    files: Mapping[str, Upload],
+    page: PageFacts | None,
 ) -> Iterator[StoredPart]:
     called = entry.calls
     replies = [message for message in entry.messages if message.role == "assistant"]
@@ -267,7 +302,9 @@ def _replies(
     for message in replies:
         calls = [called[call.id] for call in message.tool_calls]
         yield from _reply(message)
-        yield from map(_tool_part, calls)
+        for each in calls:
+            is_of_page = page is not None and each.call.name in page.tools
+            yield _page_tool_part(each) if is_of_page else _tool_part(each, page)
         yield from _file_data_parts(calls, files)
         yield from _approvals(calls, by_call)
         # One part for each saved output, in the order in which they were saved.
@@ -293,7 +330,23 @@ def _reply(message: Message) -> Iterator[StoredPart]:
                 pass
 
 
-def _tool_part(called: CallView) -> ToolPart:
+def _page_tool_part(called: CallView) -> PageToolPart:
+    output = called.output
+    text = called.text if output else NOT_ANSWERED
+    value: Any = text
+    if output is not None and output.metadata.get(FORMAT) == "json":
+        value = safe_input(text)
+    return PageToolPart(
+        type=f"tool-{called.call.name}",
+        tool_call_id=called.call.id,
+        state="output-error" if called.is_error else "output-available",
+        input=safe_input(called.call.arguments),
+        output=UNSET if called.is_error else value,
+        error_text=text if called.is_error else UNSET,
+    )
+
+
+def _tool_part(called: CallView, page: PageFacts | None) -> ToolPart:
     text = called.text if called.output else NOT_ANSWERED
     return ToolPart(
         tool_name=called.call.name,
@@ -302,6 +355,7 @@ def _tool_part(called: CallView) -> ToolPart:
         input=safe_input(called.changed_arguments or called.call.arguments),
         output=UNSET if called.is_error else text,
         error_text=text if called.is_error else UNSET,
+        provider_executed=UNSET if page is None else True,
     )
 
 

@@ -15,7 +15,7 @@ from the first one on, and the frames up to that id are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, cast
 
@@ -57,10 +57,21 @@ class UIMessageStream:
 
     `sdk` is the client's major version: it gets no newer parts. `after` is what the reader already
     has. An event that was fed before is ignored.
+
+    `page_tools` are the tools that the client runs itself: it gets their calls once they are handed
+    over, and as its own. None if it runs none and need not know. `answered` are the calls whose
+    outputs it has given.
     """
 
-    def __init__(self, sdk: ui.Sdk = 5, after: Cursor | None = None) -> None:
+    def __init__(
+        self,
+        sdk: ui.Sdk = 5,
+        after: Cursor | None = None,
+        page_tools: Collection[str] | None = None,
+        answered: Collection[str] = (),
+    ) -> None:
         self._sdk = sdk
+        self._has_page = page_tools is not None
         self._after = (after.number, after.place or _LAST) if after else (0, 0)
         self._run: RunStatus | None = None
         self._last = 0
@@ -70,7 +81,7 @@ class UIMessageStream:
         self._in_step = False
         self._speaking: _Speech | None = None
         self._spoken = 0
-        self._calls = ToolParts(sdk)
+        self._calls = ToolParts(sdk, page_tools, answered)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
         """Return the frames of this event."""
@@ -96,9 +107,20 @@ class UIMessageStream:
         If the run waits only for approvals, the message is finished, so that the client lets a
         person answer. A stream that stops elsewhere has no `finish`: the client reconnects.
         """
-        if self._ended or not self._calls.wait_for_a_person:
+        waits = self.awaits_client if self._has_page else self._calls.wait_for_a_person
+        if self._ended or not waits:
             return [DONE]
         return [*map(frame, self._finish("tool-calls")), DONE]
+
+    @property
+    def awaits_client(self) -> bool:
+        """True while the run waits for the page: it has to run a tool, or a person to answer."""
+        waits = self._run is not None and self._run.status is Status.ACTION_REQUIRED
+        return waits and self._calls.wait_for_page
+
+    def continue_run(self) -> Sequence[bytes]:
+        """Return no frames: the client's message goes on without a beginning."""
+        return []
 
     # Parts that are not in the log. Their frames have no id, and a replay omits them.
 
@@ -235,6 +257,9 @@ class UIMessageStream:
         if event.status is Status.QUEUED:
             # The client has done its part, so every open question was approved.
             yield from self._calls.approve_all()
+            if self._has_page and self._replies:
+                # Clients look for complete calls in the last step, to send their outputs once.
+                yield from self._begin_step()
         if event.status.ended:
             yield from self._end(event)
             self._ended = True

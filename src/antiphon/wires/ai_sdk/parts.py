@@ -170,7 +170,8 @@ class ReasoningEndPart(UiPart, frozen=True, tag="reasoning-end"):
     id: str
 
 
-# Tool calls. `dynamic`, for the client has no types of our tools.
+# Tool calls. `dynamic`, for the client has no types of our tools; those that a page runs itself are
+# not. A client runs no call that is `provider_executed`, and waits for none.
 
 
 class ToolInputStart(UiPart, frozen=True, tag="tool-input-start"):
@@ -178,7 +179,8 @@ class ToolInputStart(UiPart, frozen=True, tag="tool-input-start"):
 
     tool_call_id: str
     tool_name: str
-    dynamic: bool = True
+    dynamic: bool | UnsetType = True
+    provider_executed: bool | UnsetType = UNSET
 
 
 class ToolInputDelta(UiPart, frozen=True, tag="tool-input-delta"):
@@ -194,7 +196,8 @@ class ToolInputAvailable(UiPart, frozen=True, tag="tool-input-available"):
     tool_call_id: str
     tool_name: str
     input: Any
-    dynamic: bool = True
+    dynamic: bool | UnsetType = True
+    provider_executed: bool | UnsetType = UNSET
 
 
 class ToolApprovalRequest(UiPart, frozen=True, tag="tool-approval-request"):
@@ -221,7 +224,8 @@ class ToolOutputAvailable(UiPart, frozen=True, tag="tool-output-available"):
 
     tool_call_id: str
     output: Any
-    dynamic: bool = True
+    dynamic: bool | UnsetType = True
+    provider_executed: bool | UnsetType = UNSET
     preliminary: bool | UnsetType = UNSET
 
 
@@ -230,7 +234,8 @@ class ToolOutputError(UiPart, frozen=True, tag="tool-output-error"):
 
     tool_call_id: str
     error_text: str
-    dynamic: bool = True
+    dynamic: bool | UnsetType = True
+    provider_executed: bool | UnsetType = UNSET
 
 
 class ToolOutputDenied(UiPart, frozen=True, tag="tool-output-denied"):

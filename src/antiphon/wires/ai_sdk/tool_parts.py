@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec import UNSET
 
 from antiphon.types.events import (
     ActionRequired,
@@ -20,18 +21,28 @@ from antiphon.wires.ai_sdk import parts as ui
 CallEvent = ToolCallStarted | ToolCallDelta | ToolCallReady | ActionRequired | ToolOutputAdded
 
 
+Place = Literal["page", "elsewhere", "unknown"]
+_PLACES: Mapping[Place, Mapping[str, Any]] = {
+    "page": {"dynamic": UNSET},
+    "elsewhere": {"provider_executed": True},
+    "unknown": {},
+}
+
+
 class ToolCallState:
     """A tool call as sent so far; `reply` is the number of complete replies before it.
 
     `approval` is its open question to a person; `handed_out` is true if the client has to run it.
+    `place` is where its tool runs: with the client, here, or unknown.
     """
 
-    __slots__ = ("answered", "approval", "handed_out", "id", "input", "name", "reply")
+    __slots__ = ("answered", "approval", "handed_out", "id", "input", "name", "place", "reply")
 
-    def __init__(self, id: str, name: str, reply: int) -> None:
+    def __init__(self, id: str, name: str, reply: int, place: Place) -> None:
         self.id = id
         self.name = name
         self.reply = reply
+        self.place: Place = place
         self.input: Any = None
         self.approval: ui.ApprovalState | None = None
         self.handed_out = False
@@ -47,15 +58,28 @@ class ToolCallState:
         """The fields of every part about a complete call."""
         return {"tool_call_id": self.id, "tool_name": self.name, "input": self.input}
 
+    @property
+    def place_fields(self) -> Mapping[str, Any]:
+        """The fields of every part that tell the client whether it runs the call."""
+        return _PLACES[self.place]
+
 
 class ToolParts:
     """The calls of a run as parts for a client of this version.
 
-    Clients fail on parts of an unknown call, so none are sent for those.
+    Clients fail on parts of an unknown call, so none are sent for those. `page_tools` are the tools
+    that the client runs, None if that is not known; `answered` are calls whose outputs it has.
     """
 
-    def __init__(self, sdk: ui.Sdk) -> None:
+    def __init__(
+        self,
+        sdk: ui.Sdk,
+        page_tools: Collection[str] | None = None,
+        answered: Collection[str] = (),
+    ) -> None:
         self._sdk = sdk
+        self._page_tools = page_tools
+        self._answered = answered
         self._calls: dict[str, ToolCallState] = {}
 
     def get(self, tool_call_id: str) -> ToolCallState | None:
@@ -68,6 +92,18 @@ class ToolParts:
         waiting = [call for call in self._calls.values() if not call.answered]
         needs_approval = any(call.approval for call in waiting)
         return needs_approval and not any(call.handed_out and not call.approval for call in waiting)
+
+    @property
+    def wait_for_page(self) -> bool:
+        """True if the page has to run a call, or a person's answer is all that is missing.
+
+        A page sends a person's answer only when no other call of the reply is running.
+        """
+        waiting = [call for call in self._calls.values() if not call.answered]
+        if any(call.handed_out and call.place == "page" for call in waiting):
+            return True
+        running = any(call.handed_out for call in waiting)
+        return any(call.approval for call in waiting) and not running
 
     def encode(self, event: CallEvent, reply: int) -> Iterator[ui.UiPart]:
         """Yield the parts of this event."""
@@ -82,7 +118,8 @@ class ToolParts:
                     yield from self._on_start(tool_call_id, name, reply)
                 call = self._calls[tool_call_id]
                 call.input = safe_input(arguments)
-                yield ui.ToolInputAvailable(**call.call_fields)
+                if call.place != "page":
+                    yield ui.ToolInputAvailable(**call.call_fields, **call.place_fields)
             case ActionRequired(actions=actions):
                 for action in actions:
                     yield from self._on_required(action)
@@ -94,7 +131,7 @@ class ToolParts:
         for call in self._calls.values():
             if not call.answered and call.id not in but:
                 call.answered = True
-                yield ui.ToolOutputError(tool_call_id=call.id, error_text=why)
+                yield ui.ToolOutputError(tool_call_id=call.id, error_text=why, **call.place_fields)
 
     def before(self, reply: int) -> set[str]:
         """Return the ids of calls of earlier replies."""
@@ -141,7 +178,7 @@ class ToolParts:
         """Yield the arguments with which the call runs, if a person changed them."""
         if (changed := safe_input(arguments)) != call.input:
             call.input = changed
-            yield ui.ToolInputAvailable(**call.call_fields)
+            yield ui.ToolInputAvailable(**call.call_fields, **call.place_fields)
 
     def _settle(
         self, call: ToolCallState, state: Literal["approved", "refused", "unanswered", "cancelled"]
@@ -159,8 +196,14 @@ class ToolParts:
     # Events of a call.
 
     def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.UiPart]:
-        self._calls[tool_call_id] = ToolCallState(tool_call_id, name, reply)
-        yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name)
+        call = ToolCallState(tool_call_id, name, reply, self._place_of(name))
+        self._calls[tool_call_id] = call
+        yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name, **call.place_fields)
+
+    def _place_of(self, name: str) -> Place:
+        if self._page_tools is None:
+            return "unknown"
+        return "page" if name in self._page_tools else "elsewhere"
 
     def _on_required(self, action: PendingAction) -> Iterator[ui.UiPart]:
         call = self._calls.get(action.tool_call_id)
@@ -168,6 +211,10 @@ class ToolParts:
             return
         if action.kind == "tool":
             call.handed_out = True
+            if call.place == "page":
+                # Only now: pages run a call as soon as they see that its arguments are complete,
+                # and a reply that is cut after that begins again.
+                yield ui.ToolInputAvailable(**call.call_fields, **call.place_fields)
             return
         approval = ui.ApprovalState(
             approval_id=action.action_id,
@@ -193,10 +240,16 @@ class ToolParts:
         yield from self._settle(call, "cancelled" if event.cancelled else ended)
         if denied and self._sdk >= ui.ToolOutputDenied.since:
             yield ui.ToolOutputDenied(tool_call_id=call.id)
+        elif call.id in self._answered:
+            pass
         elif event.is_error:
-            yield ui.ToolOutputError(tool_call_id=call.id, error_text=event.output)
+            yield ui.ToolOutputError(
+                tool_call_id=call.id, error_text=event.output, **call.place_fields
+            )
         else:
-            yield ui.ToolOutputAvailable(tool_call_id=call.id, output=event.output)
+            yield ui.ToolOutputAvailable(
+                tool_call_id=call.id, output=event.output, **call.place_fields
+            )
         call.answered = True
         complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
         yield ui.DataStatus(id=call.id, data=complete)

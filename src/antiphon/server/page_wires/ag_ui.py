@@ -1,0 +1,71 @@
+"""`/ag-ui/v1`: AG-UI, for CopilotKit and other users of `@ag-ui/client`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.api.operations import NewToolOutput
+from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit, parse_choice
+from antiphon.server.page_wires.page_runs import MESSAGE, PageRequest, PageRun
+from antiphon.types.messages import parts
+from antiphon.types.thread_view import Entry
+from antiphon.wires import framing
+from antiphon.wires.ag_ui.encoder import AgUi, Reader
+from antiphon.wires.ag_ui.history import as_messages
+from antiphon.wires.ag_ui.run_input import parse_run_input
+from antiphon.wires.framing import Cursor
+
+
+class AgUiChats(PageChats):
+    """Answers AG-UI clients."""
+
+    headers = framing.HEADERS
+
+    def parse(
+        self, body: Mapping[str, Any], query: Mapping[str, str]
+    ) -> tuple[PageRequest, MakeWire]:
+        """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
+        parse_choice(query, {"": None})
+        sent = parse_run_input(body)
+        answered = frozenset(output.tool_call_id for output in sent.outputs)
+        request = PageRequest(
+            name=sent.thread_id,
+            message=None if sent.message is None else parts(sent.message.content),
+            message_id=sent.message_id or "",
+            outputs=tuple(
+                NewToolOutput(each.tool_call_id, each.output, is_error=each.is_error)
+                for each in sent.outputs
+            ),
+            approvals=sent.approvals,
+            tools=sent.tools,
+            assistant_id=sent.assistant_id,
+            model=sent.model,
+        )
+
+        def make_wire(run: PageRun, _: Cursor | None) -> AgUi:
+            return AgUi(
+                Reader(
+                    version=sent.version,
+                    thread_id=sent.thread_id,
+                    run_id=sent.run_id,
+                    after=run.after,
+                    history=sent.history,
+                    answered=answered,
+                    page_tools=run.page_tools,
+                    approved=run.approved,
+                )
+            )
+
+        return request, make_wire
+
+    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
+        parse_choice(query, {"": None})
+        return lambda run, cursor: AgUi(
+            Reader(thread_id=name, after=run.after, page_tools=run.page_tools)
+        )
+
+    async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
+        """Return these entries as messages of an AG-UI client."""
+        return as_messages(entries, MESSAGE)

@@ -1,0 +1,80 @@
+"""`/ai-sdk/v1`: the UI message stream, for `useChat` and what is built on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from antiphon.api.operations import GetFile, ListActions
+from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit, parse_choice
+from antiphon.server.page_wires.page_runs import MESSAGE, PAGE, PageRequest, PageRun, page_tools
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Upload
+from antiphon.types.runs import Action
+from antiphon.types.thread_view import Entry, file_ids
+from antiphon.wires.ai_sdk import message_stream
+from antiphon.wires.ai_sdk.history import PageFacts, as_ui_message
+from antiphon.wires.ai_sdk.message_stream import UIMessageStream
+from antiphon.wires.ai_sdk.page_request import parse_page_request
+from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.framing import Cursor
+
+SDKS: Mapping[str, Sdk] = {"5": 5, "6": 6, "7": 7}
+
+
+class AiSdkChats(PageChats):
+    """Answers `useChat`; `?sdk=` is the major version of the page's package `ai`."""
+
+    headers = message_stream.HEADERS
+
+    def parse(
+        self, body: Mapping[str, Any], query: Mapping[str, str]
+    ) -> tuple[PageRequest, MakeWire]:
+        """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
+        sdk: Sdk = parse_choice(query, SDKS)
+        sent = parse_page_request(body)
+        answered = frozenset(output.tool_call_id for output in sent.outputs)
+        request = PageRequest(
+            name=sent.chat_id,
+            message=sent.message,
+            message_id=sent.message_id,
+            files=sent.files,
+            outputs=sent.outputs,
+            approvals=sent.approvals,
+            regenerate=sent.regenerate,
+            tools=sent.tools,
+            assistant_id=sent.assistant_id,
+            model=sent.model,
+        )
+
+        def make_wire(run: PageRun, _: Cursor | None) -> UIMessageStream:
+            after = Cursor(run.run.id, run.after) if run.after else None
+            return UIMessageStream(sdk, after, run.page_tools, answered)
+
+        return request, make_wire
+
+    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
+        sdk: Sdk = parse_choice(query, SDKS)
+        return lambda run, cursor: UIMessageStream(sdk, cursor, run.page_tools)
+
+    async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
+        """Return these entries as messages of `useChat`."""
+        files: dict[str, Upload] = {}
+        for entry in entries:
+            for message in entry.messages:
+                for file_id in file_ids(message):
+                    with suppress(NotFound):  # deleted since
+                        files[file_id] = await visit.api.ask(GetFile(file_id))
+        messages: list[Any] = []
+        for entry in entries:
+            actions: Sequence[Action] = ()
+            tools = frozenset[str]()
+            if entry.run is not None:
+                tools = frozenset(tool.name for tool in page_tools(entry.run))
+            if entry.run is not None and entry.run.mcp_servers:  # they may have asked a person
+                actions = await visit.api.list_all(ListActions(entry.run.id, limit=PAGE))
+            page = PageFacts(tools=tools, names=MESSAGE)
+            messages.append(as_ui_message(entry, actions=actions, files=files, page=page))
+        return messages

@@ -1,0 +1,203 @@
+"""Chats of pages: requests, streams, history and stop, whatever the protocol of the page."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from antiphon.api.operations import CancelRun, Follow, GetRun, ListMessages, ListRuns
+from antiphon.api.problems import Malformed
+from antiphon.engine import sanitize
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.chat import Connections
+from antiphon.server.page_wires.page_runs import PAGE, PageRequest, PageRun, PageRuns
+from antiphon.server.page_wires.page_streams import PageEncoder, PageWire, RestingPages
+from antiphon.server.page_wires.page_threads import PageThreads
+from antiphon.server.requests import (
+    RequestContext,
+    parse_json_object,
+    parse_query,
+    path_parameters,
+    read_body,
+)
+from antiphon.settings.settings import Settings
+from antiphon.telemetry.logs import log_context
+from antiphon.types.errors import InvalidEventId, InvalidRequest
+from antiphon.types.runs import Thread
+from antiphon.types.thread_view import Entry, group_entries
+from antiphon.wires.framing import Cursor, parse_cursor
+
+LAST_EVENT_ID = b"last-event-id"
+READS = 3
+"""Times that a history is read, at most, until no run has begun or ended meanwhile."""
+
+MakeWire = Callable[[PageRun, Cursor | None], PageWire]
+"""Makes the encoder of a run for a reader that has what the cursor names."""
+
+
+class Visit(NamedTuple):
+    """One request of a page: the API as its caller sees it, and the page's threads and runs."""
+
+    api: CallerApi
+    threads: PageThreads
+    runs: PageRuns
+
+
+class PageChats(ABC):
+    """Answers the requests of pages in one protocol."""
+
+    headers: Mapping[str, str]
+    """Header fields of a stream."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, settings: Settings, connections: Connections
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._settings = settings
+        self._connections = connections
+
+    @abstractmethod
+    def parse(
+        self, body: Mapping[str, Any], query: Mapping[str, str]
+    ) -> tuple[PageRequest, MakeWire]:
+        """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
+
+    @abstractmethod
+    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
+
+    @abstractmethod
+    async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
+        """Return these entries as messages of the page."""
+
+    async def post(self, context: RequestContext) -> None:
+        """Answer a message, outputs or answers with the run's stream."""
+        body = await read_body(context.scope, context.receive, self._settings.max_body)
+        fields = parse_json_object(body, context.scope, self._settings.max_depth)
+        sanitize.validate_text(fields)
+        request, make_wire = self.parse(fields, parse_query(context.scope))
+        visit = self._visit(context)
+        try:
+            run = await self._connections.run_in_slot(context, visit.runs.handle(request))
+        except BaseException:
+            await visit.api.delete_files()
+            raise
+        await self._send(context, visit, run, make_wire(run, None))
+
+    async def stream(self, context: RequestContext) -> None:
+        """Stream the chat's active run from its beginning, or after `Last-Event-ID`.
+
+        The response is 204 if no run is active.
+        """
+        name, query = _chat_name(context), parse_query(context.scope)
+        make_wire = self.make_wire(name, query)
+        visit = self._visit(context)
+        _, run = await visit.runs.newest(name)
+        cursor = None
+        given = [value for key, value in context.scope["headers"] if key == LAST_EVENT_ID]
+        if given and run is not None:
+            if len(given) > 1:
+                raise InvalidEventId("Last-Event-ID is given more than once.", expected="one")
+            cursor = parse_cursor(given[0].decode("utf-8", "replace"), run.id)
+        if run is None or (run.status.ended and cursor is None):
+            await context.respond(204, b"", b"text/plain")
+            return
+        log = await visit.runs.read_log(run)
+        last = log[-1][0] if log else 0
+        if cursor is not None and cursor.number > last:
+            raise InvalidEventId(
+                "The run has no such event.",
+                expected=f"the id of a frame of run {run.id}",
+                received=str(cursor.number),
+                hint="Leave it out to be sent the whole message.",
+            )
+        page_run = PageRun(run, cursor.number if cursor else 0, last)
+        await self._send(context, visit, page_run, make_wire(page_run, cursor))
+
+    async def messages(self, context: RequestContext) -> None:
+        """Answer with the chat's messages, without those of a run that has not ended."""
+        visit = self._visit(context)
+        thread, _ = await visit.runs.newest(_chat_name(context))
+        entries = await _read_entries(visit.api, thread)
+        ended = [entry for entry in entries if not entry.is_active]
+        value = {
+            "threadId": thread.id,
+            "messages": await self.as_history(visit, ended),
+            "active": len(ended) < len(entries) or await _is_active(visit, thread),
+        }
+        await context.respond_unless_known(value)
+
+    async def stop(self, context: RequestContext) -> None:
+        """Cancel the chat's active run; the answer names it, or null."""
+        await read_body(context.scope, context.receive, 64)
+        visit = self._visit(context)
+        _, run = await visit.runs.newest(_chat_name(context))
+        if run is None or run.status.ended:
+            await context.respond_json(200, {"runId": None})
+            return
+        await visit.api.ask(CancelRun(run.id))
+        await context.respond_json(202, {"runId": run.id})
+
+    def _visit(self, context: RequestContext) -> Visit:
+        api = CallerApi(self._dispatcher, context.caller.principal)
+        threads = PageThreads(api, context.caller.grant)
+        return Visit(api, threads, PageRuns(api, context.caller.grant, threads))
+
+    async def _send(
+        self, context: RequestContext, visit: Visit, run: PageRun, wire: PageWire
+    ) -> None:
+        encoder = PageEncoder(wire, run, self.headers.items())
+        with log_context(run_id=run.run.id):
+            reader = await visit.api.open_turn(Follow(run.run.id))
+            await self._connections.send_pages(context, RestingPages(reader, encoder), encoder)
+
+
+def parse_choice(query: Mapping[str, str], known: Mapping[str, Any]) -> Any:
+    """Return the value of `sdk` in a query that has no other field; the first by default."""
+    if set(query) - {"sdk"}:
+        raise Malformed(
+            "The query has an unknown field.",
+            expected="sdk, or none",
+            received=", ".join(sorted(query))[:100],
+        )
+    named = query.get("sdk", next(iter(known)))
+    if named not in known:
+        raise InvalidRequest(
+            "This version of the AI SDK is not known.",
+            expected=", ".join(known),
+            received=named[:32],
+            where="sdk",
+        )
+    return known[named]
+
+
+def _chat_name(context: RequestContext) -> str:
+    name = path_parameters(context.scope)["chat_id"]
+    if not 1 <= len(name) <= 128:
+        raise InvalidRequest(
+            "This is no name of a chat.", expected="1 to 128 characters", received=str(len(name))
+        )
+    return name
+
+
+async def _read_entries(api: CallerApi, thread: Thread) -> list[Entry]:
+    """Return a thread's entries as they were at one moment."""
+    reads = READS
+    while True:
+        reads -= 1
+        runs = await api.list_all(ListRuns(thread.id, limit=PAGE))
+        messages = await api.list_all(ListMessages(thread.id, limit=PAGE))
+        newest = (await api.ask(ListRuns(thread.id, limit=1))).data
+        is_same = [(run.id, run.status) for run in runs[:1]] == [
+            (run.id, run.status) for run in newest
+        ]
+        if is_same or not reads:
+            return group_entries(messages, runs)
+
+
+async def _is_active(visit: Visit, thread: Thread) -> bool:
+    """Return whether a run is active that has no message yet."""
+    run = await visit.threads.newest_run(thread)
+    return run is not None and not (await visit.api.ask(GetRun(run.id))).status.ended

@@ -1,0 +1,370 @@
+"""Runs of a page: a message starts one, outputs of the page's tools and answers continue it.
+
+A page sends all it knows with each request, and may send a request twice. So everything is found by
+the client's own ids: a message that is stored is not stored again, and of the outputs those count
+for which the run waits. The same request again is answered by the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+import msgspec
+from msgspec.structs import replace
+
+from antiphon.api.operations import (
+    Complete,
+    GetAssistant,
+    GetRun,
+    ListActions,
+    ListEvents,
+    ListMessages,
+    ListRuns,
+    NewToolOutput,
+    Process,
+    SubmitToolOutputs,
+)
+from antiphon.api.threads import PastMessage
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.page_wires.page_threads import PageThreads, make_key
+from antiphon.types.accounts import BrowserGrant
+from antiphon.types.errors import (
+    Forbidden,
+    IdempotencyConflict,
+    InvalidRequest,
+    NotFound,
+    OutputConflict,
+    OutputsMissing,
+    RunEnded,
+)
+from antiphon.types.events import ActionRequired, Numbered, TurnEnded
+from antiphon.types.messages import File, Message, Part, Refusal, ToolSpec
+from antiphon.types.runs import Action, Approval, Run, Status, Thread
+from antiphon.wires.ai_sdk.page_request import InlineFile
+from antiphon.wires.openai import chat_request
+
+MESSAGE = "client_message"
+"""Metadata key of a message and its run with the client's id of the message."""
+ANSWERS_AGAIN = "answers_again"
+"""Metadata key of a run with the client's id of the answer that it replaces."""
+PAGE_TOOLS = "page_tools"
+"""Metadata key of a run with the number of its tools that the page runs; they are its last."""
+PAGE = 100
+
+
+class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A page's request, whatever its protocol.
+
+    `name` is the client's name of the thread. `message` is the content of a new message, which the
+    client calls `message_id`; `files` stand for its `File` parts without an id. `approvals` are
+    keyed by the ids of actions. `regenerate` is the message to answer again, "" for the last
+    answer. `tools` are run by the page; None leaves those of a run as they are.
+    """
+
+    name: str
+    message: tuple[Part, ...] | None = None
+    message_id: str = ""
+    files: tuple[InlineFile, ...] = ()
+    outputs: tuple[NewToolOutput, ...] = ()
+    approvals: Mapping[str, Approval] = {}
+    regenerate: str | None = None
+    tools: tuple[ToolSpec, ...] | None = None
+    assistant_id: str | None = None
+    model: str | None = None
+
+
+class PageRun(NamedTuple):
+    """A run to read for a page.
+
+    The reader has all events up to `after`. The stream may end from event `rests_from` on, as soon
+    as the run waits for the page. `approved` are actions that a person has approved.
+    """
+
+    run: Run
+    after: int = 0
+    rests_from: int = 0
+    approved: frozenset[str] = frozenset()
+
+    @property
+    def page_tools(self) -> frozenset[str]:
+        """Names of the tools that the page runs."""
+        return frozenset(tool.name for tool in page_tools(self.run))
+
+
+def page_tools(run: Run) -> Sequence[ToolSpec]:
+    """Return the tools of a run that a page runs: the last ones, as many as were marked."""
+    count = run.metadata.get(PAGE_TOOLS, "")
+    return run.tools[-int(count) :] if count.isdecimal() and int(count) else ()
+
+
+class PageRuns:
+    """Starts and continues runs for a page; `grant` is what its token allows."""
+
+    def __init__(self, api: CallerApi, grant: BrowserGrant | None, threads: PageThreads) -> None:
+        self._api = api
+        self._grant = grant
+        self._threads = threads
+
+    async def handle(self, request: PageRequest) -> PageRun:
+        """Do what the request asks. Raises `CallerError`."""
+        if request.regenerate is not None:
+            return await self._regenerate(request)
+        if request.message is None:
+            return await self._continue(request, await self._threads.get(request.name))
+        thread = await self._threads.get_or_create(request.name)
+        stored = await self._find_message(thread, request)
+        if stored is not None and await self._is_same(stored, request):
+            run = await self._find_run(thread, {MESSAGE: request.message_id})
+            if run is not None:
+                return PageRun(run)
+        if stored is not None:  # the page has edited it
+            thread = await self._threads.branch_before(request.name, thread, stored)
+        return await self._start(request, thread)
+
+    async def newest(self, name: str) -> tuple[Thread, Run | None]:
+        """Return the thread of this name, and its newest run. Raises `NotFound`."""
+        thread = await self._threads.get(name)
+        return thread, await self._threads.newest_run(thread)
+
+    async def read_log(self, run: Run) -> list[Numbered]:
+        """Return the events of a run that are stored now."""
+        events: list[Numbered] = []
+        while True:
+            after = events[-1][0] if events else 0
+            page = await self._api.ask(ListEvents(run.id, after))
+            events += [(each.number, each.event) for each in page.data]
+            if page.ended or not page.data:
+                return events
+
+    # A new message.
+
+    async def _start(self, request: PageRequest, thread: Thread) -> PageRun:
+        """Add the message and start the run that answers it, in one transaction."""
+        busy = await self._threads.newest_run(thread)
+        waits = busy is not None and busy.status is Status.ACTION_REQUIRED
+        if busy is not None and waits:
+            await self._submit(request, busy)
+        elif busy is not None and busy.status is Status.QUEUED and busy.turn:
+            with suppress(RunEnded):  # all outputs are there, but its next turn was never asked for
+                await self._api.open_turn(Complete(busy.id))
+        marks = {MESSAGE: request.message_id} if request.message_id else {}
+        message = PastMessage(request.message or (), metadata=marks)
+        if request.files:
+            files = tuple(chat_request.InlineFile(each.name, each.data) for each in request.files)
+            (kept,) = await self._api.keep_files([chat_request.SentMessage(message, files)])
+            message = replace(kept, metadata=marks)
+        call = await self._run_fields(request)
+        call = replace(
+            call,
+            thread_id=thread.id,
+            history=(message,),
+            if_busy="interrupt" if waits else "reject",
+            metadata=call.metadata | marks,
+        )
+        key = make_key("message", thread.id, request.message_id) if request.message_id else None
+        try:
+            reader = await self._api.open_turn(call, key)
+        except IdempotencyConflict:  # the same message, sent twice at once
+            run = await self._find_run(thread, {MESSAGE: request.message_id})
+            if run is None:
+                raise
+            return PageRun(run)
+        return PageRun(await self._api.ask(GetRun(reader.run_id)))
+
+    async def _regenerate(self, request: PageRequest) -> PageRun:
+        """Answer a question again, in a branch of the same name."""
+        thread = await self._threads.get(request.name)
+        answer = request.regenerate or ""
+        if answer:
+            run = await self._find_run(thread, {ANSWERS_AGAIN: answer})
+            if run is not None:
+                return PageRun(run)
+        question = await self._find_question(thread, answer)
+        branch = await self._threads.branch_before(request.name, thread, question)
+        content = tuple(part for part in question.content if not isinstance(part, Refusal))
+        call = await self._run_fields(request)
+        marks = {MESSAGE: question.metadata.get(MESSAGE, "")}
+        call = replace(
+            call,
+            thread_id=branch.id,
+            history=(PastMessage(content, metadata=marks),),
+            metadata=call.metadata | marks | {ANSWERS_AGAIN: answer},
+        )
+        reader = await self._api.open_turn(call)
+        return PageRun(await self._api.ask(GetRun(reader.run_id)))
+
+    async def _run_fields(self, request: PageRequest) -> Process:
+        """Return the run that the request asks for. Raises `Forbidden` beyond the token."""
+        assistant_id, model = request.assistant_id, request.model
+        if self._grant is not None:
+            allowed = (self._grant.assistant_id, self._grant.model)
+            for wanted, granted in zip((assistant_id, model), allowed, strict=True):
+                if wanted not in (None, granted):
+                    raise Forbidden(
+                        "The token allows no choice of this assistant or model.",
+                        expected=", ".join(filter(None, allowed)) or "no choice",
+                    )
+            assistant_id, model = allowed
+        tools: tuple[ToolSpec, ...] | None = None
+        if request.tools:
+            given: tuple[ToolSpec, ...] = ()
+            if assistant_id is not None:
+                given = (await self._api.ask(GetAssistant(assistant_id))).tools
+            _check_names(request.tools, given)
+            tools = given + request.tools
+        return Process(
+            assistant_id=assistant_id,
+            model=model,
+            tools=tools,
+            metadata={PAGE_TOOLS: str(len(request.tools))} if request.tools else {},
+        )
+
+    async def _find_message(self, thread: Thread, request: PageRequest) -> Message | None:
+        """Return the message that the client gave this id."""
+        if not request.message_id:
+            return None
+        marks = {MESSAGE: request.message_id}
+        found = await self._api.ask(ListMessages(thread.id, limit=1, role="user", metadata=marks))
+        return found.data[0] if found.data else None
+
+    async def _is_same(self, stored: Message, request: PageRequest) -> bool:
+        """Return whether a stored message is that of the request, but for the ids of its files."""
+        sent = request.message or ()
+
+        def anonymous(parts: Sequence[object]) -> list[object]:
+            return [File("") if isinstance(part, File) else part for part in parts]
+
+        return anonymous(stored.content) == anonymous(sent)
+
+    async def _find_run(self, thread: Thread, marks: dict[str, str]) -> Run | None:
+        found = await self._api.ask(ListRuns(thread.id, limit=1, metadata=marks))
+        return found.data[0] if found.data else None
+
+    async def _find_question(self, thread: Thread, answer: str) -> Message:
+        """Return the user's message that this answer, or the last one, belongs to."""
+        question: Message | None = None
+        for message in await self._api.list_all(ListMessages(thread.id, limit=PAGE)):
+            if message.role == "user":
+                question = message
+            if answer and answer in (message.run_id, message.id, message.metadata.get(MESSAGE)):
+                break
+        else:
+            question = None if answer else question
+        if question is None:
+            raise NotFound("There is no such message to answer again in this chat.")
+        return question
+
+    # What a page gives to a run that waits for it.
+
+    async def _continue(self, request: PageRequest, thread: Thread) -> PageRun:
+        """Save outputs and answers, and continue the run, which may wait for more."""
+        run = await self._threads.newest_run(thread)
+        if run is None:
+            raise NotFound("Nothing in this chat waits for an output or an answer.")
+        saved, actions = await self._submit(request, run)
+        named = _named_calls(request, actions)
+        if not named:
+            raise NotFound(
+                "This answers nothing that is asked in this chat now.",
+                hint="Its last run did not call these tools.",
+            )
+        run = await self._api.ask(GetRun(run.id))
+        if run.status.ended and run.status is not Status.COMPLETED and not saved:
+            raise RunEnded(
+                f"Run {run.id} has ended: {run.status.value}.",
+                hint="Send a new message.",
+                run_id=run.id,
+                run_status=run.status.value,
+            )
+        if run.status is Status.QUEUED and _has_other_tools(run, request.tools):
+            call = await self._run_fields(request)
+            call = replace(call, thread_id=thread.id, if_busy="interrupt")
+            reader = await self._api.open_turn(call)
+            return PageRun(await self._api.ask(GetRun(reader.run_id)))
+        if not run.status.ended:
+            with suppress(OutputsMissing, RunEnded):
+                await self._api.open_turn(Complete(run.id))
+        log = await self.read_log(run)
+        after = _hand_off(log, named)
+        last = log[-1][0] if log else 0
+        approved = frozenset(each.id for each in actions if each.approval == "given")
+        return PageRun(run, after, last if saved else min(last, after + 1), approved)
+
+    async def _submit(self, request: PageRequest, run: Run) -> tuple[bool, Sequence[Action]]:
+        """Save the outputs and answers that the run waits for.
+
+        Return whether there were any, and the run's actions. Others are left out: those of earlier
+        turns, which a page sends again, and those of tools that the page does not run.
+        """
+        actions = await self._list_actions(run)
+        pages = {tool.name for tool in page_tools(run)}
+        open_calls = {
+            each.tool_call_id
+            for each in actions
+            if each.awaited and each.runs_on == "client" and each.name in pages
+        }
+        outputs = [each for each in request.outputs if each.tool_call_id in open_calls]
+        asked = {each.id: each for each in actions if each.approval is not None}
+        for action_id, approval in request.approvals.items():
+            action = asked.get(action_id)
+            if action is None:
+                raise NotFound("This answers nothing that is asked in this chat now.")
+            if action.awaited:
+                answer = msgspec.json.encode(approval).decode()
+                outputs.append(NewToolOutput(action.tool_call_id, answer))
+        if not outputs or run.status is not Status.ACTION_REQUIRED:
+            return False, actions
+        try:
+            await self._api.ask(SubmitToolOutputs(run.id, tuple(outputs)))
+        except (OutputConflict, RunEnded):  # another tab of the page was faster
+            return False, await self._list_actions(run)
+        return True, await self._list_actions(run)
+
+    async def _list_actions(self, run: Run) -> Sequence[Action]:
+        return await self._api.list_all(ListActions(run.id, limit=PAGE))
+
+
+def _check_names(tools: Sequence[ToolSpec], given: Sequence[ToolSpec]) -> None:
+    """Raise `InvalidRequest` for a page's tool with the name of one of the assistant's."""
+    taken = {tool.name for tool in given}
+    for tool in tools:
+        if tool.name in taken:
+            raise InvalidRequest(
+                f"The page's tool {tool.name} has the name of one of the assistant's.",
+                expected="another name",
+                where="$.tools",
+            )
+
+
+def _has_other_tools(run: Run, tools: Sequence[ToolSpec] | None) -> bool:
+    """Return whether a page now has other tools than those that a run offers."""
+    if tools is None:
+        return False
+    before = {tool.name: tool for tool in page_tools(run)}
+    return before != {tool.name: tool for tool in tools}
+
+
+def _named_calls(request: PageRequest, actions: Sequence[Action]) -> frozenset[str]:
+    """Return the calls of a run about which the request says something."""
+    given = {each.tool_call_id for each in request.outputs}
+    return frozenset(
+        each.tool_call_id
+        for each in actions
+        if each.tool_call_id in given or each.id in request.approvals
+    )
+
+
+def _hand_off(log: Sequence[Numbered], calls: frozenset[str]) -> int:
+    """Return the number of the last event of the newest turn that handed one of these over."""
+    found, waits = 0, False
+    for number, event in log:
+        match event:
+            case ActionRequired(actions=actions):
+                waits = any(action.tool_call_id in calls for action in actions)
+            case TurnEnded() if waits:
+                found, waits = number, False
+            case _:
+                pass
+    return found

@@ -14,6 +14,7 @@ import pytest
 
 from antiphon.api import operations
 from antiphon.api.operations import NewMessage
+from antiphon.api.threads import PastCall, PastMessage
 from antiphon.client.sync_client import Client
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.tools.functions import Functions
@@ -166,6 +167,34 @@ def test_a_thread_is_forked_at_a_message(client: Any) -> object:
         fork,
         messages,
         catch_error(lambda: client.fork_thread(thread.id, message_id="msg_none")),
+    ]
+
+
+@in_all_ways
+def test_messages_are_appended_and_the_last_ones_replaced(client: Any) -> object:
+    thread = client.create_thread(messages=[PastMessage("one"), PastMessage("two")])
+    first, second = client.list_messages(thread.id).data
+    reply = PastMessage(role="assistant", tool_calls=(PastCall("c", "look", "{}"),))
+    answered = PastMessage("found", role="tool", tool_call_id="c")
+
+    added = client.append_messages(thread.id, [reply, answered, PastMessage("three")]).data
+    replaced = client.append_messages(thread.id, [PastMessage("four")], added[0].id).data
+
+    assert [each.number for each in added] == [3, 4, 5]
+    assert client.list_messages(thread.id).data == [first, second, *replaced]
+    assert list(client.append_messages(thread.id, replace_from=second.id).data) == []
+    assert client.list_messages(thread.id).data == [first]
+    again = client.append_messages(thread.id, [reply, answered]).data
+    elsewhere = client.create_thread(messages=[PastMessage("x")])
+    waiting = client.create_run(elsewhere.id)
+    return [
+        added,
+        again,
+        catch_error(lambda: client.append_messages(thread.id, [], again[1].id)),
+        catch_error(lambda: client.append_messages(thread.id, [reply])),
+        catch_error(lambda: client.append_messages(elsewhere.id, [], first.id)),
+        catch_error(lambda: client.append_messages(elsewhere.id, [PastMessage("y")])),
+        waiting,
     ]
 
 

@@ -27,7 +27,7 @@ from antiphon.types.events import (
     RunStatus,
     TurnRestarted,
 )
-from antiphon.types.messages import File, Image, Message, Text
+from antiphon.types.messages import File, Image, Message, Text, Upload
 from antiphon.types.runs import Deadlines, Destination, Run
 from tests.support.runtime.rig import BY, OWNER, TOOLS, House, find_started, house, last, one
 
@@ -349,6 +349,24 @@ async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(scr
             await h.run(run_id)
         (row,) = await h.store.usage("1970-01-01", 9)
         assert row.runs == 3
+
+
+async def test_an_expired_file_is_deleted() -> None:
+    async with house() as h:
+        upload = h.dispatcher.upload
+        short = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
+        long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
+        kept = (await upload("ann", "c", "a/b", b"x")).value
+        h.now += 60_001
+        sweeper = h.new_worker("second")
+        sweeper.start()
+        while len((await h.store.list(Upload, "ann", limit=9)).data) > 2:
+            await asyncio.sleep(0)
+        await sweeper.stop(0)
+
+        assert (await h.store.list(Upload, "ann", limit=9)).data == [kept, long]
+        with pytest.raises(errors.NotFound):
+            await h.store.content("ann", short.id)
 
 
 async def list_temporary(h: House) -> list[str]:

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.ports import ChangeSet, ReadSet, Store
-from antiphon.types.messages import Message
+from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Run, Status, Thread
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
@@ -121,6 +121,28 @@ async def test_temporary_threads_are_found_and_no_title_can_say_so(store: Store)
     assert await page_through(store, Thread, 9, temporary=True) == ["thread_1"]
     assert await page_through(store, Thread, 9, temporary=False) == ["thread_2"]
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
+async def test_uploads_are_found_by_purpose_and_by_their_end(store: Store) -> None:
+    plain = Upload(id="file_1", name="a", media_type="a/b", size=1, created_at=1)
+    for upload in (
+        plain,
+        replace(plain, id="file_2", purpose="vision", name='"expires_at":1'),
+        replace(plain, id="file_3", purpose="vision", expires_at=10),
+        replace(plain, id="file_4", expires_at=20),
+    ):
+        await store.put("ann", upload, content=b"x")
+
+    async def found(**where: Any) -> list[str]:
+        return await page_through(store, Upload, 1, **where)
+
+    assert await found() == ["file_4", "file_3", "file_2", "file_1"]
+    assert await found(order="oldest", purpose="vision") == ["file_2", "file_3"]
+    assert await found(purpose="batch") == []
+    assert await found(expires_before=10) == []
+    assert await found(expires_before=11) == ["file_3"]
+    assert await found(expires_before=99) == ["file_4", "file_3"]
+    assert (await store.list(Upload, None, limit=9, expires_before=11)).data[0].id == "file_3"
 
 
 async def test_messages_of_all_threads_are_listed_as_they_came(store: Store) -> None:

@@ -851,12 +851,19 @@ export interface TurnRestarted {
   type: "turn.restarted";
 }
 
-/** A file that was uploaded; `size` in bytes, `created_at` in milliseconds since 1970. */
+/**
+ * A file that was uploaded; `size` in bytes, times in milliseconds since 1970.
+ *
+ * `purpose` is a word of the program that uploaded it. The file is deleted within an hour after
+ * `expires_at`.
+ */
 export interface Upload {
   created_at: number;
+  expires_at?: number | null;
   id: string;
   media_type: string;
   name: string;
+  purpose?: string | null;
   size: number;
 }
 
@@ -993,6 +1000,18 @@ export abstract class Operations {
    */
   forkThread(thread_id: string, fields: { before?: boolean; message_id?: string | null; title?: string | null } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/fork`, fields: { ...fields }, creates: true }, options);
+  }
+
+  /**
+   * Append messages of a conversation that took place elsewhere; returns them as they are stored.
+   *
+   * With `replace_from`, the message with this id and all after it are deleted first, in the same
+   * step; it must not be a tool output. Without `messages`, this only deletes. The thread must
+   * have no active run. The events of runs whose messages are deleted stay until they are past
+   * retention.
+   */
+  appendMessages(thread_id: string, fields: { messages?: PastMessage[]; replace_from?: string | null } = {}, options?: RequestOptions): Promise<MessagePage> {
+    return this.send<MessagePage>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/messages`, fields: { ...fields }, creates: true }, options);
   }
 
   /**
@@ -1142,8 +1161,12 @@ export abstract class Operations {
     return this.send<EventList>({ method: "GET", path: `/v1/runs/${encodeURIComponent(run_id)}/log`, fields: { ...fields }, creates: false }, options);
   }
 
-  /** List uploaded files, newest first. */
-  listFiles(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<UploadPage> {
+  /**
+   * List uploaded files, newest first, with `order` of `oldest` the oldest first.
+   *
+   * `purpose` selects those that were uploaded for it.
+   */
+  listFiles(fields: { limit?: number; after?: string; purpose?: string; order?: "newest" | "oldest" } = {}, options?: RequestOptions): Promise<UploadPage> {
     return this.send<UploadPage>({ method: "GET", path: `/v1/files`, fields: { ...fields }, creates: false }, options);
   }
 

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from antiphon.api.operation import Deleted, Id, Limit, Listed, Operation
+from antiphon.api.fields import ListOrder
+from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.messages import Upload
 
 
 class ListFiles(Operation[Listed[Upload]], frozen=True):
-    """List uploaded files, newest first."""
+    """List uploaded files, newest first, with `order` of `oldest` the oldest first.
+
+    `purpose` selects those that were uploaded for it.
+    """
 
     route: ClassVar[str] = "GET /v1/files"
     answer: ClassVar[Any] = Listed[Upload]
 
     limit: Limit = 20
     after: Id | None = None
+    purpose: Name | None = None
+    order: ListOrder | None = None
 
 
 class GetFile(Operation[Upload], frozen=True):

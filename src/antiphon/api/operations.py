@@ -112,6 +112,7 @@ from antiphon.api.runs import LoggedEvent as LoggedEvent
 from antiphon.api.runs import Options as Options
 from antiphon.api.runs import Process as Process
 from antiphon.api.runs import RunCall as RunCall
+from antiphon.api.threads import AppendMessages as AppendMessages
 from antiphon.api.threads import CreateMessage as CreateMessage
 from antiphon.api.threads import CreateThread as CreateThread
 from antiphon.api.threads import DeleteThread as DeleteThread
@@ -140,6 +141,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     UpdateThread,
     DeleteThread,
     ForkThread,
+    AppendMessages,
     CreateMessage,
     ListMessages,
     GetMessage,

@@ -187,6 +187,24 @@ class CreateMessage(Operation[Message], frozen=True):
     compacts: Annotated[int, Meta(ge=0)] | None = None
 
 
+class AppendMessages(Operation[Listed[Message]], frozen=True):
+    """Append messages of a conversation that took place elsewhere; returns them as they are stored.
+
+    With `replace_from`, the message with this id and all after it are deleted first, in the same
+    step; it must not be a tool output. Without `messages`, this only deletes. The thread must have
+    no active run. The events of runs whose messages are deleted stay until they are past retention.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads/{thread_id}/messages"
+    answer: ClassVar[Any] = Listed[Message]
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
+
+    thread_id: Id
+    messages: PastMessages = ()
+    replace_from: Id | None = None
+
+
 class ListMessages(Operation[Listed[Message]], frozen=True):
     """List a thread's messages, in order; without `thread_id`, those of all threads as they came.
 

@@ -165,6 +165,7 @@ class AsyncClient(RenamedMethods):
     delete_thread = async_method(operations.DeleteThread)
     fork_thread = async_method(creations.ForkThread)
     create_message = async_method(creations.CreateMessage)
+    append_messages = async_method(creations.AppendMessages)
     list_messages = async_list_method(operations.ListMessages)
     get_message = async_method(operations.GetMessage)
     search = async_method(operations.Search)

@@ -35,6 +35,11 @@ class CreateMessage(operations.CreateMessage, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class AppendMessages(operations.AppendMessages, frozen=True, kw_only=True):
+    __doc__ = operations.AppendMessages.__doc__
+    idempotency_key: str | None = None
+
+
 class CreateRun(operations.CreateRun, frozen=True, kw_only=True):
     __doc__ = operations.CreateRun.__doc__
     idempotency_key: str | None = None
@@ -55,6 +60,7 @@ _OPERATIONS: dict[type[Operation[Any]], type[Operation[Any]]] = {
     CreateThread: operations.CreateThread,
     ForkThread: operations.ForkThread,
     CreateMessage: operations.CreateMessage,
+    AppendMessages: operations.AppendMessages,
     CreateRun: operations.CreateRun,
     Complete: operations.Complete,
     Process: operations.Process,

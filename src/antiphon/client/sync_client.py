@@ -166,6 +166,7 @@ class Client(RenamedMethods):
     delete_thread = sync_method(operations.DeleteThread)
     fork_thread = sync_method(creations.ForkThread)
     create_message = sync_method(creations.CreateMessage)
+    append_messages = sync_method(creations.AppendMessages)
     list_messages = sync_list_method(operations.ListMessages)
     get_message = sync_method(operations.GetMessage)
     search = sync_method(operations.Search)

@@ -24,7 +24,7 @@ from antiphon.engine.turn import TurnResult
 from antiphon.engine.unit_of_work import UnitOfWork, rest_deadline, status_event
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, parts
 from antiphon.types.runs import (
@@ -175,6 +175,25 @@ def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) 
     role: Literal["user", "system"] = "system" if call.role == "system" else "user"
     message = unit.add_message(role, parts(call.content), call.metadata, call.compacts)
     return unit.build(message)
+
+
+def append_messages(
+    snapshot: Snapshot, messages: Sequence[operations.PastMessage], mint: Mint, keep: int | None
+) -> ChangeSet:
+    """Add past messages to a thread without an active run; the answer is their list.
+
+    With `keep`, the messages after that number are deleted first. Raises `RunActive` and
+    `NotFound`.
+    """
+    unit = UnitOfWork(snapshot, mint)
+    if unit.busy:
+        raise _run_active_error(unit.run)
+    if keep is not None:
+        if keep >= unit.thread.messages:
+            raise NotFound(f"Thread {unit.thread.id} has no message {keep + 1}.")
+        unit.roll_back(keep)
+    added = tuple(map(unit.add_past_message, messages))
+    return unit.build(operations.Listed(added, has_more=False))
 
 
 def create_run(

@@ -13,7 +13,7 @@ from antiphon.api import operations
 from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Snapshot
 from antiphon.types import errors
-from antiphon.types.messages import File, Image, Part, Text, ToolSpec, parts
+from antiphon.types.messages import File, Image, Message, Part, Text, ToolSpec, parts
 from antiphon.types.runs import TOOL_CHOICES, Sampling
 
 _IMAGE_SCHEMES = ("https://", "data:image/")
@@ -122,6 +122,19 @@ def validate_only_run_id(call: operations.Process) -> None:
             expected="run_id alone, or a new run without run_id",
             received="run_id with " + ", ".join(given),
             hint="Leave run_id out to start a run in the thread.",
+        )
+
+
+def validate_replaceable(first: Message, call: operations.AppendMessages) -> None:
+    """Raise unless the thread's messages can be replaced from this one on."""
+    if first.thread_id != call.thread_id:
+        raise errors.NotFound(f"Thread {call.thread_id} has no message {first.id}.")
+    if first.role == "tool":
+        raise errors.InvalidRequest(
+            "A tool output cannot be deleted without its call.",
+            expected="the reply with the call",
+            received=first.id,
+            where="$.replace_from",
         )
 
 

@@ -38,6 +38,7 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import QUEUED, TAKEOVERS, Metrics
 from antiphon.types import errors
 from antiphon.types.ids import Mint
+from antiphon.types.messages import Upload
 from antiphon.types.runs import Run, Serves, Status, Thread, serve_all
 
 log = logging.getLogger(__name__)
@@ -439,7 +440,17 @@ class Worker:
             now - int(self._settings.event_retention * 1000), now - int(KEYS_KEPT * 1000)
         )
         await self._delete_temporary_threads(now - int(self._settings.temporary_retention * 1000))
+        await self._delete_expired_files(now)
         return FORGET_SECONDS
+
+    async def _delete_expired_files(self, now: int) -> None:
+        while True:
+            page = await self._store.list(Upload, None, limit=TEMPORARY_AT_ONCE, expires_before=now)
+            for upload in page.data:
+                with suppress(errors.NotFound):
+                    await self._store.delete(Upload, None, upload.id)
+            if not page.has_more:
+                return
 
     async def _delete_temporary_threads(self, changed_before: int) -> None:
         """Delete temporary threads without a later change, and cancel their active runs first.

@@ -501,9 +501,13 @@ class Application:
         await files.receive_upload(context, self._dispatcher, self._settings)
 
     async def _download(self, context: RequestContext) -> None:
+        await self.send_file(context, requests.path_parameters(context.scope)["file_id"])
+
+    async def send_file(self, context: RequestContext, file_id: str) -> None:
+        """Send the bytes of a file. Raises `NotFound`."""
         session = self._session_check(context.caller)
         await files.send_upload(
-            context, self._dispatcher, self._heavy_queue, session, self._timeouts
+            context, file_id, self._dispatcher, self._heavy_queue, session, self._timeouts
         )
 
     async def _healthz(self, context: RequestContext) -> None:

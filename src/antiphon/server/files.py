@@ -6,11 +6,11 @@ import asyncio
 import re
 import shutil
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO
+from typing import IO, NamedTuple
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, UploadFile
@@ -111,7 +111,7 @@ async def receive_upload(
     content = await requests.read_body(context.scope, context.receive, settings.max_body)
     media_type = Headers(scope=context.scope).get("content-type", "")
     if media_type.lower().startswith(_FORM):
-        name, media_type, content = await _read_form(context, content)
+        name, media_type, content, _ = await read_form(context, content)
     else:
         name = _name_from_query(context)
     named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
@@ -122,6 +122,7 @@ async def receive_upload(
 
 async def send_upload(
     context: RequestContext,
+    file_id: str,
     dispatcher: Dispatcher,
     queue: FairQueue,
     session: streaming.SessionCheck,
@@ -132,7 +133,6 @@ async def send_upload(
     Each piece is read in a slot of the queue.
     """
     await requests.read_body(context.scope, context.receive, 0)
-    file_id = requests.path_parameters(context.scope)["file_id"]
     about, pieces = await dispatcher.open_file(context.caller.owner, file_id)
     headers = [
         field(b"content-type", sanitize.parse_media_type(about.media_type)),
@@ -150,11 +150,24 @@ def content_disposition(name: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{whole}"
 
 
-async def _read_form(context: RequestContext, body: bytes) -> tuple[str, str, bytes]:
+class SentFile(NamedTuple):
+    """A file of a form, and the other fields of the form."""
+
+    name: str
+    media_type: str
+    content: bytes
+    fields: Mapping[str, str]
+
+
+async def read_form(context: RequestContext, body: bytes, max_fields: int = 0) -> SentFile:
+    """Return the file of a form, its field `file`. Raises `InvalidRequest`."""
+
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(Headers(scope=context.scope), pieces(), max_files=1, max_fields=0)
+    parser = MultiPartParser(
+        Headers(scope=context.scope), pieces(), max_files=1, max_fields=max_fields
+    )
     try:
         form = await parser.parse()
     except MultiPartException as error:
@@ -169,7 +182,9 @@ async def _read_form(context: RequestContext, body: bytes) -> tuple[str, str, by
                 expected="a field `file` with a filename",
                 received=", ".join(form.keys())[:64] or "no field",
             )
-        return file.filename or "", file.content_type or "", await file.read()
+        fields = {name: value for name, value in form.items() if isinstance(value, str)}
+        content = await file.read()
+        return SentFile(file.filename or "", file.content_type or "", content, fields)
     finally:
         await form.close()
 

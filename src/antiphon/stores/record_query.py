@@ -35,7 +35,7 @@ class TableOfKind(NamedTuple):
 
 KINDS: Mapping[type[Any], TableOfKind] = {
     Assistant: TableOfKind("assistants"),
-    Upload: TableOfKind("uploads"),
+    Upload: TableOfKind("uploads", fields={"purpose": "doc"}),
     Thread: TableOfKind("threads", scopes=("parent_id",), fields={"metadata": "doc"}),
     Run: TableOfKind(
         "runs",
@@ -201,6 +201,9 @@ class RecordQuery:
         for name, sign in zip(_TIMES, (">", "<"), strict=True):
             if where.get(name) is not None:
                 self.require(f"{created} {sign} :{name}", **{name: where[name]})
+        if (at := where.get("expires_before")) is not None:
+            expires = dialect.number.format(document="doc", field="expires_at")
+            self.require(f"{expires} < :expires_before", expires_before=at)
         if (now := where.get("claimable_at")) is not None:
             client = dialect.text.format(document="doc", field="runs_on")
             until = dialect.number.format(document="doc", field="claimed_until")

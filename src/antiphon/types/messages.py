@@ -60,14 +60,20 @@ MessagePart = Part | Refusal
 """A part of the content of a stored message."""
 
 
-class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """A file that was uploaded; `size` in bytes, `created_at` in milliseconds since 1970."""
+class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A file that was uploaded; `size` in bytes, times in milliseconds since 1970.
+
+    `purpose` is a word of the program that uploaded it. The file is deleted within an hour after
+    `expires_at`.
+    """
 
     id: str
     name: str
     media_type: str
     size: int
     created_at: int
+    purpose: str | None = None
+    expires_at: int | None = None
 
 
 class ToolSpec(msgspec.Struct, frozen=True):

@@ -113,6 +113,11 @@ FOREIGN = {"PastMessage"}
 _THREAD, _RUN, _FILE = Its("thread"), Its("run"), Its("file")
 
 MEANT: dict[str, tuple[Json, ...]] = {
+    "append_messages": (
+        {"thread_id": _THREAD, "messages": [{"content": "hi"}], "replace_from": Its("message")},
+        {"thread_id": _THREAD, "messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
+        {"thread_id": _THREAD, "messages": [{"content": [{"type": "image", "file_id": _FILE}]}]},
+    ),
     "claim_actions": (
         {"tools": ["nobodys_tool"], "thread_id": _THREAD, "assistant_id": Its("assistant")},
     ),

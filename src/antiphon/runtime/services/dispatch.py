@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import Listed, Operation
+from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import validation
 from antiphon.engine.transitions import TurnRequested
 from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, RunStore
@@ -188,20 +188,32 @@ class Dispatcher:
         return await self._store.find_answer(once) if once else None
 
     async def upload(
-        self, owner: str, name: str, media_type: str, content: bytes, key: str | None = None
+        self,
+        owner: str,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        *,
+        purpose: str | None = None,
+        expires_in: int | None = None,
     ) -> Response:
-        """Store a file. `name` is only displayed, never used as a path."""
+        """Store a file. `name` is only displayed, never used as a path; `expires_in` is seconds."""
         once = None
         if key is not None:
-            digest = blake2b(msgspec.json.encode([name, media_type]), digest_size=32)
+            about = [name, media_type, *([] if purpose is None else [purpose, expires_in])]
+            digest = blake2b(msgspec.json.encode(about), digest_size=32)
             digest.update(content)
             once = IdempotencyKey(owner, "POST /v1/files", key, digest.digest())
+        now = await self._store.now()
         upload = Upload(
             id=self._mint("file"),
             name=name,
             media_type=media_type,
             size=len(content),
-            created_at=await self._store.now(),
+            created_at=now,
+            purpose=purpose,
+            expires_at=None if expires_in is None else now + expires_in * 1000,
         )
         value = await self._store.put(owner, upload, once, content)
         return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
@@ -240,7 +252,7 @@ class Dispatcher:
     async def _list_files(
         self, call: operations.ListFiles, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Upload]:
-        return await paginate(self._store, Upload, by.owner, call.limit, call.after)
+        return await paginate(self._store, Upload, by.owner, **field_values(call))
 
     async def _get_file(
         self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None

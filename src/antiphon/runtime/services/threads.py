@@ -42,6 +42,7 @@ class ThreadService:
             operations.DeleteThread: self._delete_thread,
             operations.ForkThread: self._fork_thread,
             operations.CreateMessage: self._create_message,
+            operations.AppendMessages: self._append_messages,
             operations.ListMessages: self._list_messages,
             operations.GetMessage: self._get_message,
         }
@@ -194,6 +195,26 @@ class ThreadService:
         if message is None and saved is not None:  # it was saved before
             return await self._store.get(Message, by.owner, output_message_id(saved))
         return message
+
+    async def _append_messages(
+        self, call: operations.AppendMessages, by: Principal, once: IdempotencyKey | None
+    ) -> object:
+        validation.validate_past_messages(call.messages, "messages")
+        for message in call.messages:
+            await check_attachments(self._store, message.content, by.owner)
+        keep = None
+        if call.replace_from is not None:
+            first = await self._store.get(Message, by.owner, call.replace_from)
+            validation.validate_replaceable(first, call)
+            keep = first.number - 1
+        read_set = ReadSet(
+            owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="messages"
+        )
+        committed = await self._store.change(
+            read_set,
+            lambda records: transitions.append_messages(records, call.messages, self._mint, keep),
+        )
+        return committed.answer
 
     async def _list_messages(
         self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from hashlib import blake2b
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.operations import (
@@ -28,7 +30,7 @@ from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import InvalidRequest, NotFound, TryAgain
-from antiphon.types.messages import File, parts
+from antiphon.types.messages import File, Upload, parts
 from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.continuation import FILES, digest_files
 
@@ -52,6 +54,14 @@ class CallerApi:
         """Execute an operation that creates, once for this idempotency key."""
         return (await self._dispatcher.dispatch(call, self._by, key)).value
 
+    async def create(self, call: Operation[Any], kind: type[T], key: str | None) -> T:
+        """Execute an operation that creates, once for an idempotency key; the answer is `kind`."""
+        value = (await self._dispatcher.dispatch(call, self._by, key)).value
+        if isinstance(value, msgspec.Raw):
+            return msgspec.json.decode(value, type=kind)
+        answer: T = value
+        return answer
+
     async def list_all(self, listing: Operation[Listed[T]]) -> list[T]:
         """Return the items of all pages."""
         found: list[T] = []
@@ -60,6 +70,16 @@ class CallerApi:
             found += page.data
             if not page.has_more:
                 return found
+            listing = replace(listing, after=page.next)
+
+    async def list_some(self, listing: Operation[Listed[T]], limit: int) -> tuple[list[T], bool]:
+        """Return at most `limit` items of the first pages, and whether there are more."""
+        found: list[T] = []
+        while True:
+            page = await self.ask(listing)
+            found += page.data
+            if not page.has_more or len(found) > limit:
+                return found[:limit], page.has_more or len(found) > limit
             listing = replace(listing, after=page.next)
 
     async def open_turn(
@@ -71,11 +91,27 @@ class CallerApi:
             raise TypeError("A run in the foreground is answered by its events.")
         return reader
 
-    async def keep_files(self, messages: Sequence[SentMessage]) -> list[PastMessage]:
-        """Store the files that came inline; return the messages with their ids."""
-        return [await self._keep_files_of(sent) for sent in messages]
+    @asynccontextmanager
+    async def inline_files(
+        self, messages: Sequence[SentMessage], key: str | None = None
+    ) -> AsyncGenerator[list[PastMessage]]:
+        """Yield the messages with the ids of their inline files, which an error deletes again."""
+        try:
+            yield await self.keep_files(messages, key)
+        except BaseException:
+            await self.delete_files()
+            raise
 
-    async def _keep_files_of(self, sent: SentMessage) -> PastMessage:
+    async def keep_files(
+        self, messages: Sequence[SentMessage], key: str | None = None
+    ) -> list[PastMessage]:
+        """Store the files that came inline; return the messages with their ids.
+
+        With an idempotency key, a repeated request stores them once.
+        """
+        return [await self._keep_files_of(sent, key) for sent in messages]
+
+    async def _keep_files_of(self, sent: SentMessage, key: str | None) -> PastMessage:
         if not sent.files:
             return sent.message
         files = iter(sent.files)
@@ -84,13 +120,22 @@ class CallerApi:
             if isinstance(part, File) and not part.file_id:
                 name, data = next(files)
                 media_type, stored = _decode_file(data)
-                response = await self._dispatcher.upload(
-                    self._by.owner, sanitize.validate_file_name(name), media_type, stored
-                )
-                self.uploaded.append(response.value.id)
-                content[place] = File(response.value.id)
-        digests = {FILES: digest_files(sent.files)}
-        return replace(sent.message, content=tuple(content), metadata=digests)
+                file_id = await self._upload(name, media_type, stored, key)
+                self.uploaded.append(file_id)
+                content[place] = File(file_id)
+        metadata = {**sent.message.metadata, FILES: digest_files(sent.files)}
+        return replace(sent.message, content=tuple(content), metadata=metadata)
+
+    async def _upload(self, name: str, media_type: str, content: bytes, key: str | None) -> str:
+        name = sanitize.validate_file_name(name)
+        if key is not None:
+            digest = blake2b(f"{key} {len(self.uploaded)}".encode(), digest_size=16)
+            key = f"inline-{digest.hexdigest()}"
+        response = await self._dispatcher.upload(self._by.owner, name, media_type, content, key)
+        if isinstance(response.value, msgspec.Raw):
+            return msgspec.json.decode(response.value, type=Upload).id
+        uploaded: Upload = response.value
+        return uploaded.id
 
     async def delete_run(self, run_id: str) -> None:
         """Cancel a run if it goes on, and delete its thread and the files that came inline.

@@ -76,6 +76,10 @@ class Connections(Protocol):
         """Send pages to the client until they end."""
         ...
 
+    async def send_file(self, context: RequestContext, file_id: str) -> None:
+        """Send the bytes of a file. Raises `NotFound`."""
+        ...
+
 
 class ChatEncoder:
     """Encodes a run's log as chunks of Chat Completions."""

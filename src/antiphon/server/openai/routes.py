@@ -9,6 +9,8 @@ from starlette.types import Send
 from antiphon.api import problems
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.chat import ChatCompletions, Connections
+from antiphon.server.openai.conversations import Conversations
+from antiphon.server.openai.files import Files
 from antiphon.server.openai.models import ModelNames, send_models
 from antiphon.server.openai.responses import Responses
 from antiphon.server.openai.stored_responses import StoredResponses
@@ -19,6 +21,10 @@ from antiphon.wires.framing import json_line
 from antiphon.wires.openai.errors import status_and_envelope
 
 PREFIX = "/openai/v1"
+_FILES = f"{PREFIX}/files"
+_FILE = f"{_FILES}/{{file_id}}"
+_CONVERSATIONS = f"{PREFIX}/conversations"
+_CONVERSATION = f"{_CONVERSATIONS}/{{conversation_id}}"
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 
@@ -36,6 +42,8 @@ class OpenAIRoutes:
         self._chat = ChatCompletions(dispatcher, self._names, settings, connections)
         responses = Responses(dispatcher, self._names, settings, connections)
         stored = StoredResponses(dispatcher, connections)
+        conversations = Conversations(dispatcher, settings, connections)
+        files = Files(dispatcher, settings, connections)
         self.handlers: Mapping[tuple[str, str], Handler] = {
             ("GET", f"{PREFIX}/models"): self._send_models,
             ("GET", f"{PREFIX}/models/{{model:path}}"): self._send_models,
@@ -45,6 +53,19 @@ class OpenAIRoutes:
             ("DELETE", f"{PREFIX}/responses/{{response_id}}"): stored.delete,
             ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"): stored.cancel,
             ("GET", f"{PREFIX}/responses/{{response_id}}/input_items"): stored.list_input_items,
+            ("POST", _FILES): files.create,
+            ("GET", _FILES): files.list_files,
+            ("GET", _FILE): files.retrieve,
+            ("DELETE", _FILE): files.delete,
+            ("GET", f"{_FILE}/content"): files.send_content,
+            ("POST", _CONVERSATIONS): conversations.create,
+            ("GET", _CONVERSATION): conversations.retrieve,
+            ("POST", _CONVERSATION): conversations.update,
+            ("DELETE", _CONVERSATION): conversations.delete,
+            ("POST", f"{_CONVERSATION}/items"): conversations.create_items,
+            ("GET", f"{_CONVERSATION}/items"): conversations.list_items,
+            ("GET", f"{_CONVERSATION}/items/{{item_id}}"): conversations.retrieve_item,
+            ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"): conversations.delete_item,
         }
 
     async def _send_models(self, context: RequestContext) -> None:
@@ -60,6 +81,19 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("DELETE", f"{PREFIX}/responses/{{response_id}}"),
     ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"),
     ("GET", f"{PREFIX}/responses/{{response_id}}/input_items"),
+    ("POST", _FILES),
+    ("GET", _FILES),
+    ("GET", _FILE),
+    ("DELETE", _FILE),
+    ("GET", f"{_FILE}/content"),
+    ("POST", _CONVERSATIONS),
+    ("GET", _CONVERSATION),
+    ("POST", _CONVERSATION),
+    ("DELETE", _CONVERSATION),
+    ("POST", f"{_CONVERSATION}/items"),
+    ("GET", f"{_CONVERSATION}/items"),
+    ("GET", f"{_CONVERSATION}/items/{{item_id}}"),
+    ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"),
 )
 """Method and path of every route."""
 

@@ -27,6 +27,9 @@ def matches_filters(record: Any, run: Run | None, where: Mapping[str, FilterValu
         return False
     if isinstance(before, int) and record.created_at >= before:
         return False
+    expires = where.get("expires_before")
+    if isinstance(expires, int) and not (record.expires_at and record.expires_at < expires):
+        return False
     now = where.get("claimable_at")
     return not isinstance(now, int) or (isinstance(record, Action) and record.is_claimable(now))
 

@@ -19,6 +19,7 @@ from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec
 from antiphon.types.runs import Sampling
+from antiphon.wires.openai.object_ids import parse_file_id
 
 MAX_MESSAGES = 10_000
 MAX_TOOLS = 512
@@ -412,7 +413,7 @@ def _content(
             case _ImagePart(_ImageUrl(url)):
                 parts.append(Image(url=url))
             case _FilePart(_FileField(file_id=str(file_id))):
-                parts.append(File(file_id))
+                parts.append(File(parse_file_id(file_id)))
             case _FilePart(_FileField(file_data=str(data), filename=name)):
                 parts.append(File(""))
                 files.append(InlineFile(name or "file", data))

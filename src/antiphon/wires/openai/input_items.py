@@ -33,6 +33,8 @@ PHASE = "openai_phase"
 """Metadata key of a reply with a `phase`."""
 CALLS = "openai_calls"
 """Metadata key of a reply: JSON of those calls that are not functions, by their places."""
+SERVER_SEPARATOR = "__"
+"""Stands between the names of an MCP server and its tool in the name for a model."""
 SUMMARY = "openai_summary"
 """Metadata key of a message that came as an item `compaction`."""
 
@@ -407,7 +409,8 @@ class _ItemReader:
 
     def _add_mcp_call(self, item: kinds.McpCall, where: str) -> None:
         call_id = _call_id(item.id, where)
-        call = PastCall(call_id, item.name, _require_object(item.arguments, where))
+        name = f"{item.server_label}{SERVER_SEPARATOR}{item.name}"[:_MAX_CALL_ID]
+        call = PastCall(call_id, name, _require_object(item.arguments, where))
         self._add_call(call, where, "mcp_call", item.server_label)
         failed = item.error is not None
         text = _error_text(item.error) if failed else item.output or ""

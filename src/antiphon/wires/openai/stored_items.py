@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.types.runs import Action
 from antiphon.wires.openai import items as kinds
-from antiphon.wires.openai.input_items import CALLS, PHASE, ROLE, SUMMARY
+from antiphon.wires.openai.input_items import CALLS, PHASE, ROLE, SERVER_SEPARATOR, SUMMARY
 from antiphon.wires.openai.items import Item, Opaque, custom_input, encode_opaque
 from antiphon.wires.openai.object_ids import (
     HOSTED_PREFIXES,
@@ -157,7 +157,7 @@ def mcp_call_item(
     return kinds.McpCall(
         id=call_item_id("mcp", reply_id, place),
         server_label=server,
-        name=call.name,
+        name=_own_name(call.name, server),
         arguments=call.arguments,
         output=None if failed else text,
         error={"type": "mcp_tool_execution_error", "content": text} if failed else None,
@@ -173,9 +173,14 @@ def approval_request_item(
     return kinds.McpApprovalRequest(
         id=call_item_id("mcpr", reply_id, place),
         server_label=server,
-        name=name,
+        name=_own_name(name, server),
         arguments=arguments,
     )
+
+
+def _own_name(name: str, server: str) -> str:
+    """Return the server's own name of a tool, which has the server's before it for the model."""
+    return name.removeprefix(f"{server}{SERVER_SEPARATOR}")
 
 
 def _group_by_reply(messages: Iterable[Message]) -> Iterator[list[Message]]:

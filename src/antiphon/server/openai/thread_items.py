@@ -1,0 +1,176 @@
+"""Reads the items of threads: pages of them, one of them, and the outputs of calls."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from contextlib import aclosing
+from typing import NamedTuple
+
+from antiphon.api.operations import GetMessage, GetRun, ListActions, ListMessages
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Message
+from antiphon.types.runs import Action
+from antiphon.wires.openai.items import InputItem, Item, ItemReference, is_custom
+from antiphon.wires.openai.stored_items import (
+    Actions,
+    find_item,
+    index_actions,
+    message_of_item,
+    to_items,
+)
+
+PAGE = 100
+
+
+class ItemPage(NamedTuple):
+    """Some items of a thread, in the order that was asked for."""
+
+    items: Sequence[Item]
+    has_more: bool
+
+
+class Located(NamedTuple):
+    """An item with the messages that it comes from: one, or a reply with the outputs of calls."""
+
+    item: Item
+    group: Sequence[Message]
+
+
+class _RunTools(NamedTuple):
+    """Actions of a run, and the names of its custom tools."""
+
+    actions: Actions
+    custom: Collection[str]
+
+
+class ThreadItems:
+    """Reads items for one caller, and remembers the runs that they come from."""
+
+    def __init__(self, api: CallerApi, *, mcp_items: bool = False) -> None:
+        self._api = api
+        self._mcp_items = mcp_items
+        self._runs: dict[str, _RunTools] = {}
+
+    async def items_of(self, messages: Sequence[Message]) -> list[Item]:
+        """Return the items of messages that follow each other; the first is no tool's output."""
+        actions: dict[tuple[str, str], Action] = {}
+        custom: set[str] = set()
+        for run_id in dict.fromkeys(each.run_id for each in messages if each.tool_calls):
+            if run_id is not None:
+                tools = await self._tools_of(run_id)
+                actions |= tools.actions
+                custom |= set(tools.custom)
+        return to_items(
+            messages,
+            actions,
+            custom_tools=custom,
+            mcp_items=self._mcp_items,
+        )
+
+    async def locate(self, item_id: str, thread_id: str | None = None) -> Located:
+        """Return the item with this id, of that thread if one is given. Raises `NotFound`."""
+        message_id = message_of_item(item_id)
+        if message_id is not None:
+            try:
+                message = await self._api.ask(GetMessage(message_id))
+            except NotFound:
+                raise _no_item(item_id) from None
+            if thread_id in (None, message.thread_id):
+                group = [message, *await self._outputs_after(message)]
+                item = find_item(await self.items_of(group), item_id)
+                if item is not None:
+                    return Located(item, group)
+        raise _no_item(item_id)
+
+    async def find_references(self, items: Iterable[InputItem]) -> dict[str, Item]:
+        """Return the stored items that references stand for, by their ids. Raises `NotFound`."""
+        found: dict[str, Item] = {}
+        for item in items:
+            if isinstance(item, ItemReference) and item.id not in found:
+                found[item.id] = (await self.locate(item.id)).item
+        return found
+
+    async def list_items(
+        self, thread_id: str, *, descending: bool, after: str | None = None, limit: int = PAGE
+    ) -> ItemPage:
+        """Return at most `limit` items of a thread, after the item `after`. Raises `NotFound`."""
+        found: list[Item] = []
+        cursor = None
+        if after is not None:
+            located = await self.locate(after, thread_id)
+            items = await self.items_of(located.group)
+            place = items.index(located.item)
+            found += reversed(items[:place]) if descending else items[place + 1 :]
+            cursor = located.group[0 if descending else -1].id
+        async with aclosing(self.groups(thread_id, descending=descending, after=cursor)) as groups:
+            while len(found) <= limit:
+                group = await anext(groups, None)
+                if group is None:
+                    break
+                items = await self.items_of(group)
+                found += reversed(items) if descending else items
+        return ItemPage(found[:limit], len(found) > limit)
+
+    async def groups(
+        self, thread_id: str, *, descending: bool, after: str | None = None
+    ) -> AsyncGenerator[list[Message]]:
+        """Yield the messages of a thread, a reply together with the outputs of its calls.
+
+        `after` is the id of the message after which these begin, in the order of the list.
+        """
+        group: list[Message] = []
+        async for message in self._messages(thread_id, descending=descending, after=after):
+            if descending:
+                group.insert(0, message)
+                if message.role != "tool":
+                    yield group
+                    group = []
+            else:
+                if group and message.role != "tool":
+                    yield group
+                    group = []
+                group.append(message)
+        if group:
+            yield group
+
+    async def _messages(
+        self, thread_id: str, *, descending: bool, after: str | None
+    ) -> AsyncGenerator[Message]:
+        while True:
+            listing = ListMessages(thread_id, PAGE, after, "newest" if descending else "oldest")
+            page = await self._api.ask(listing)
+            for message in page.data:
+                yield message
+            if not page.has_more:
+                return
+            after = page.next
+
+    async def _outputs_after(self, reply: Message) -> list[Message]:
+        outputs: list[Message] = []
+        if not reply.tool_calls:
+            return outputs
+        following = self._messages(reply.thread_id, descending=False, after=reply.id)
+        async with aclosing(following):
+            async for message in following:
+                if message.role != "tool":
+                    break
+                outputs.append(message)
+        return outputs
+
+    async def _tools_of(self, run_id: str) -> _RunTools:
+        """Return the tools of a run; none if it is not there any more."""
+        if run_id not in self._runs:
+            try:
+                run = await self._api.ask(GetRun(run_id))
+                actions = await self._api.list_all(ListActions(run_id, limit=PAGE))
+            except NotFound:
+                self._runs[run_id] = _RunTools({}, ())
+            else:
+                custom = [tool.name for tool in run.tools if is_custom(tool)]
+                self._runs[run_id] = _RunTools(index_actions(actions), custom)
+        return self._runs[run_id]
+
+
+def _no_item(item_id: str) -> NotFound:
+    return NotFound(f"Item with id '{item_id[:100]}' not found.", where="$.item_id")

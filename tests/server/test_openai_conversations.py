@@ -1,0 +1,586 @@
+"""Conversations and their items, as the official Python client sees them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import openai
+import pytest
+from msgspec.structs import replace
+from openai import AsyncOpenAI, OpenAI
+
+from antiphon import AsyncClient
+from antiphon.api.operations import NewMessage
+from antiphon.testing.script import Script
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import McpServer, Run, Status
+from tests.support.server.served import SETTINGS, Served, serve
+
+TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
+LOOK = ToolSpec("look")
+HI: dict[str, Any] = {"role": "user", "content": "Hi."}
+YES: dict[str, Any] = {"role": "assistant", "content": "Yes?"}
+CALL = {"type": "function_call", "call_id": "c1", "name": "look", "arguments": '{"at": 1}'}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "found"}
+
+
+class Place(NamedTuple):
+    """A server with a scripted model, OpenAI's client of it, and ours."""
+
+    served: Served
+    script: Script
+    client: AsyncOpenAI
+    ours: AsyncClient
+
+    @property
+    def items(self) -> Any:
+        return self.client.conversations.items
+
+    async def create(self, *items: Any, **options: Any) -> str:
+        made = await self.client.conversations.create(items=list(items), **options)
+        return made.id
+
+    async def texts(self, conversation: str) -> list[str]:
+        """The messages of the thread behind a conversation."""
+        thread_id = conversation.replace("conv_", "thread_")
+        listed = (await self.ours.list_messages(thread_id, limit=100)).data
+        return [f"{message.role}: {message.text}" for message in listed]
+
+    async def wait_for_call(self, *outcomes: str, thread_id: str | None = None) -> Run:
+        """Return a run whose model called `look` once for each outcome, and waits for these."""
+        self.script.calls(*(("look", {"at": n}) for n, _ in enumerate(outcomes)))
+        turn = self.ours.process(thread_id=thread_id, message=NewMessage("Look."), tools=(LOOK,))
+        _ = [event async for event in turn]
+        return await self.ours.get_run(str(turn.run_id))
+
+
+@asynccontextmanager
+async def open_place(**settings: Any) -> AsyncIterator[Place]:
+    script = Script()
+    async with (
+        serve(replace(SETTINGS, model=script.model, **settings)) as served,
+        AsyncClient(served.url) as ours,
+        AsyncOpenAI(
+            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+        ) as client,
+    ):
+        yield Place(served, script, client, ours)
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with open_place() as place:
+        yield place
+
+
+def conversation_of(run: Run) -> str:
+    return run.thread_id.replace("thread_", "conv_")
+
+
+def types(items: Any) -> list[str]:
+    return [item.type for item in items]
+
+
+def texts_of(items: Any) -> list[str]:
+    return [item.content[0].text for item in items if item.type == "message"]
+
+
+# Conversations.
+
+
+async def test_a_conversation_is_created_read_changed_and_deleted(place: Place) -> None:
+    made = await place.client.conversations.create(metadata={"topic": "bees"})
+    read = await place.client.conversations.retrieve(made.id)
+    changed = await place.client.conversations.update(made.id, metadata={"topic": "cows"})
+
+    assert made.object == "conversation"
+    assert read == made
+    assert (changed.id, changed.metadata) == (made.id, {"topic": "cows"})
+    assert made.created_at == (await place.ours.get_thread(thread_of(made.id))).created_at // 1000
+    gone = await place.client.conversations.delete(made.id)
+    assert (gone.id, gone.deleted, gone.object) == (made.id, True, "conversation.deleted")
+    with pytest.raises(openai.NotFoundError):
+        await place.client.conversations.retrieve(made.id)
+
+
+def thread_of(conversation: str) -> str:
+    return conversation.replace("conv_", "thread_")
+
+
+async def test_a_conversation_may_begin_with_items(place: Place) -> None:
+    conversation = await place.create(HI, YES, {**HI, "content": "Look."}, CALL, OUTPUT)
+
+    listed = await place.items.list(conversation, order="asc")
+
+    assert types(listed.data) == [
+        "message",
+        "message",
+        "message",
+        "function_call",
+        "function_call_output",
+    ]
+    assert texts_of(listed.data) == ["Hi.", "Yes?", "Look."]
+    assert (listed.first_id, listed.last_id) == (listed.data[0].id, listed.data[-1].id)
+    assert listed.has_more is False
+    assert (await place.ours.get_thread(thread_of(conversation))).title == "Hi."
+
+
+async def test_a_thread_of_another_face_is_a_conversation(place: Place) -> None:
+    place.script.reply("Hello.", reasoning="A greeting.")
+    turn = place.ours.process(message=NewMessage("Hi."))
+    _ = [event async for event in turn]
+    run = await place.ours.get_run(str(turn.run_id))
+
+    items = [item async for item in await place.items.list(conversation_of(run), order="asc")]
+
+    assert types(items) == ["message", "reasoning", "message"]
+    assert items[1].summary[0].text == "A greeting."
+    assert items[2].content[0].text == "Hello."
+    for item in items:
+        assert await place.items.retrieve(item.id, conversation_id=conversation_of(run)) == item
+
+
+def test_the_synchronous_client_does_the_same() -> None:
+    def work(client: OpenAI) -> None:
+        made = client.conversations.create(items=[HI], metadata=None)
+        client.conversations.items.create(made.id, items=[YES])
+
+        (last,) = client.conversations.items.list(made.id, limit=1).data
+
+        assert texts_of([last]) == ["Yes?"]
+        client.conversations.items.delete(last.id, conversation_id=made.id)
+        assert texts_of(client.conversations.items.list(made.id)) == ["Hi."]
+        assert client.conversations.delete(made.id).deleted
+
+    async def work_in_thread() -> None:
+        async with open_place() as place:
+            with OpenAI(base_url=f"{place.served.url}/openai/v1", api_key="none") as client:
+                await asyncio.to_thread(work, client)
+
+    asyncio.run(work_in_thread())
+
+
+# Lists.
+
+
+async def test_items_are_listed_in_pages_both_ways(place: Place) -> None:
+    said = [{"role": "user", "content": f"{n}"} for n in range(7)]
+    calls = [
+        {**CALL, "call_id": "a"},
+        {**CALL, "call_id": "b"},
+        {**OUTPUT, "call_id": "b"},
+        {**OUTPUT, "call_id": "a"},
+    ]
+    conversation = await place.create(*said[:4], *calls, *said[4:])
+    everything = (await place.items.list(conversation, order="asc", limit=100)).data
+    assert len(everything) == 11
+
+    for limit in (1, 2, 3, 10, 11, 100):
+        for order, wanted in (("asc", everything), ("desc", everything[::-1])):
+            found: list[Any] = []
+            after: Any = openai.omit
+            while True:
+                page = await place.items.list(conversation, order=order, limit=limit, after=after)
+                found += page.data
+                if not page.has_more:
+                    break
+                after = page.last_id
+            assert found == wanted
+    newest = await place.items.list(conversation)
+    assert newest.data == everything[::-1]
+    for place_in_list, item in enumerate(everything):
+        page = await place.items.list(conversation, order="asc", after=item.id)
+        assert page.data == everything[place_in_list + 1 :]
+
+
+async def test_an_empty_conversation_has_an_empty_list(place: Place) -> None:
+    listed = await place.items.list(await place.create())
+
+    assert (listed.data, listed.has_more) == ([], False)
+
+
+async def test_encrypted_reasoning_comes_when_it_is_included(place: Place) -> None:
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    conversation = await place.create(HI, thought, YES)
+
+    listed = await place.items.list(conversation, include=["reasoning.encrypted_content"])
+    plain = await place.items.list(conversation)
+
+    (whole,) = [item for item in listed.data if item.type == "reasoning"]
+    (bare,) = [item for item in plain.data if item.type == "reasoning"]
+    assert bare.encrypted_content is None
+    again = await place.create(
+        HI, {"type": "reasoning", "summary": [], "encrypted_content": whole.encrypted_content}, YES
+    )
+    (read,) = [i for i in (await place.items.list(again)).data if i.type == "reasoning"]
+    assert read.summary[0].text == "Hm."
+
+
+# Items that are added.
+
+
+async def test_items_are_added_and_come_back_with_ids(place: Place) -> None:
+    conversation = await place.create(HI)
+
+    added = await place.items.create(conversation, items=[YES, {**HI, "content": "Look."}])
+    more = await place.items.create(conversation, items=[CALL, OUTPUT])
+
+    assert texts_of(added.data) == ["Yes?", "Look."]
+    assert types(more.data) == ["function_call", "function_call_output"]
+    listed = await place.items.list(conversation, order="asc")
+    assert listed.data[1:] == [*added.data, *more.data]
+
+
+async def test_items_of_one_conversation_can_be_sent_to_another(place: Place) -> None:
+    first = await place.create(
+        {"role": "developer", "content": "Be brief."},
+        HI,
+        {"type": "reasoning", "id": "rs_1", "summary": []},
+        CALL,
+        OUTPUT,
+        {"type": "custom_tool_call", "call_id": "c2", "name": "patch", "input": "*** x"},
+        {"type": "custom_tool_call_output", "call_id": "c2", "output": "ok"},
+        YES,
+    )
+    items = [item async for item in await place.items.list(first, order="asc")]
+
+    echoed = await place.create(*(item.to_dict() for item in items))
+    referred = await place.create(*({"type": "item_reference", "id": item.id} for item in items))
+
+    for copy in (echoed, referred):
+        again = [item async for item in await place.items.list(copy, order="asc")]
+        assert [item.to_dict() | {"id": ""} for item in again] == [
+            item.to_dict() | {"id": ""} for item in items
+        ]
+        assert not {item.id for item in again} & {item.id for item in items}
+
+
+async def test_files_inside_items_are_stored(place: Place) -> None:
+    data = "data:text/plain;base64,b2xkIHBvbmQ="
+    part = {"type": "input_file", "filename": "haiku.txt", "file_data": data}
+
+    conversation = await place.create({"role": "user", "content": [part]})
+
+    (item,) = (await place.items.list(conversation)).data
+    assert item.content[0].file_id.startswith("file-")
+    assert (await place.client.files.content(item.content[0].file_id)).content == b"old pond"
+    again = await place.items.create(
+        conversation,
+        items=[
+            {
+                "role": "user",
+                "content": [{"type": "input_file", "file_id": item.content[0].file_id}],
+            }
+        ],
+    )
+    assert again.data[0].content[0].file_id == item.content[0].file_id
+
+
+async def test_a_repeated_request_with_a_key_adds_its_items_once(place: Place) -> None:
+    conversation = await place.create(HI)
+    part = {"type": "input_file", "filename": "a.txt", "file_data": "aGk="}
+    items = [{"role": "user", "content": [part]}]
+    headers = {"Idempotency-Key": "one"}
+
+    first = await place.items.create(conversation, items=items, extra_headers=headers)
+    second = await place.items.create(conversation, items=items, extra_headers=headers)
+
+    assert first.data == second.data
+    assert len((await place.items.list(conversation)).data) == 2
+    assert len((await place.ours.list_files()).data) == 1
+
+
+# Outputs of calls.
+
+
+async def test_outputs_go_to_the_run_that_waits_for_them(place: Place) -> None:
+    run = await place.wait_for_call("a", "b")
+    conversation = conversation_of(run)
+    calls = [
+        i
+        for i in (await place.items.list(conversation, order="asc")).data
+        if i.type == "function_call"
+    ]
+    outputs = [{**OUTPUT, "call_id": call.call_id, "output": call.arguments} for call in calls]
+
+    added = await place.items.create(conversation, items=outputs[:1])
+    same = await place.items.create(conversation, items=outputs[:1])
+    assert added.data == same.data
+    assert (await place.ours.get_run(run.id)).status is Status.ACTION_REQUIRED
+    with pytest.raises(openai.BadRequestError) as another:
+        await place.items.create(conversation, items=[{**outputs[0], "output": "other"}])
+    rest = await place.items.create(conversation, items=outputs)
+
+    assert another.value.code == "output_conflict"
+    assert [item.output for item in rest.data] == [call.arguments for call in calls]
+    assert (await place.ours.get_run(run.id)).status is Status.QUEUED
+    listed = await place.items.list(conversation, order="asc")
+    assert listed.data[-2:] == rest.data
+
+
+async def test_messages_may_follow_the_outputs_of_a_run(place: Place) -> None:
+    run = await place.wait_for_call("a")
+    conversation = conversation_of(run)
+    (call,) = [i for i in (await place.items.list(conversation)).data if i.type == "function_call"]
+    output = {**OUTPUT, "call_id": call.call_id}
+
+    with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
+        await place.items.create(conversation, items=[HI])
+    added = await place.items.create(conversation, items=[output, HI])
+
+    assert types(added.data) == ["function_call_output", "message"]
+    assert (await place.texts(conversation))[-2:] == ["tool: found", "user: Hi."]
+
+
+async def test_a_conversation_is_locked_while_it_has_a_run(place: Place) -> None:
+    thread = await place.ours.create_thread()
+    conversation = conversation_of(await place.ours.create_run(thread.id))
+
+    for items in ([HI], [HI, CALL, OUTPUT]):
+        with pytest.raises(openai.BadRequestError) as locked:
+            await place.items.create(conversation, items=items)
+        assert locked.value.code == "conversation_locked"
+    assert await place.texts(conversation) == []
+
+
+async def test_half_of_the_outputs_and_a_message_are_refused_and_nothing_is_kept(
+    place: Place,
+) -> None:
+    run = await place.wait_for_call("a", "b")
+    conversation = conversation_of(run)
+    calls = [i for i in (await place.items.list(conversation)).data if i.type == "function_call"]
+
+    with pytest.raises(openai.BadRequestError, match="No tool output found for function call"):
+        await place.items.create(conversation, items=[{**OUTPUT, "call_id": calls[0].call_id}, HI])
+
+    pending = (await place.ours.list_actions(run.id, status="pending")).data
+    assert len(pending) == 2
+
+
+async def test_a_saved_output_may_come_again_but_no_other(place: Place) -> None:
+    conversation = await place.create(HI, CALL, OUTPUT)
+
+    same = await place.items.create(conversation, items=[OUTPUT])
+    with pytest.raises(openai.BadRequestError) as another:
+        await place.items.create(conversation, items=[{**OUTPUT, "output": "lost"}])
+    with pytest.raises(openai.BadRequestError, match="No tool call found") as unknown:
+        await place.items.create(conversation, items=[{**OUTPUT, "call_id": "c9"}])
+
+    assert types(same.data) == ["function_call_output"]
+    assert another.value.code == "output_conflict"
+    assert unknown.value.param == "items[0].call_id"
+    assert len((await place.items.list(conversation)).data) == 3
+
+
+async def test_a_call_is_approved_by_an_item(tmp_path: Path) -> None:
+    pytest.importorskip("mcp")
+    far = {"command": sys.executable, "args": ["-I", str(TOOL_SERVER), str(tmp_path / "calls")]}
+    config = tmp_path / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
+    async with open_place(backend_mcp="configured", config=str(config)) as place:
+        place.script.calls(("far__look", {}), text="I look.").reply("I have looked.")
+        turn = place.ours.process(message=NewMessage("Look."), mcp_servers=(McpServer("far"),))
+        _ = [event async for event in turn]
+        run = await place.ours.get_run(str(turn.run_id))
+        conversation = conversation_of(run)
+        asked = (await place.items.list(conversation, limit=1)).data[0]
+        answer = {"type": "mcp_approval_response", "approval_request_id": asked.id}
+
+        assert (asked.type, asked.server_label, asked.name) == (
+            "mcp_approval_request",
+            "far",
+            "look",
+        )
+        with pytest.raises(openai.BadRequestError, match="mcp_approval_response"):
+            await place.items.create(conversation, items=[{**answer, "approve": True}, HI])
+        (given,) = (
+            await place.items.create(conversation, items=[{**answer, "approve": True}])
+        ).data
+        assert (given.type, given.approve) == ("mcp_approval_response", True)
+        _ = [event async for event in place.ours.completions(run.id)]
+
+        same = await place.items.create(conversation, items=[{**answer, "approve": True}])
+        assert same.data == [given]
+        with pytest.raises(openai.BadRequestError):
+            await place.items.create(conversation, items=[{**answer, "approve": False}])
+        listed = await place.items.list(conversation, order="asc")
+        assert types(listed.data)[2:] == [
+            "mcp_approval_request",
+            "mcp_approval_response",
+            "function_call",
+            "function_call_output",
+            "message",
+        ]
+
+
+# Items that are deleted.
+
+
+async def test_the_last_items_are_deleted_one_by_one(place: Place) -> None:
+    thought = {"type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm."}]}
+    conversation = await place.create(
+        HI, thought, YES, HI, {**YES, "content": "I look."}, CALL, OUTPUT
+    )
+
+    async def pop() -> list[str]:
+        last = (await place.items.list(conversation, limit=1)).data[0]
+        left = await place.items.delete(last.id, conversation_id=conversation)
+        assert left.id == conversation
+        return types((await place.items.list(conversation, order="asc")).data)
+
+    with_reply = ["message", "reasoning", "message", "message", "message"]
+    assert await pop() == with_reply  # the call goes with its output
+    assert await pop() == with_reply[:4]
+    assert await pop() == with_reply[:3]
+    assert await pop() == with_reply[:1]  # the reasoning goes with what it led to
+    assert await pop() == []
+
+
+async def test_an_item_in_the_middle_is_not_deleted(place: Place) -> None:
+    conversation = await place.create(HI, YES)
+    first = (await place.items.list(conversation, order="asc")).data[0]
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        await place.items.delete(first.id, conversation_id=conversation)
+
+    assert refused.value.param == "item_id"
+    assert len((await place.items.list(conversation)).data) == 2
+
+
+async def test_nothing_is_deleted_while_a_run_goes_on(place: Place) -> None:
+    run = await place.wait_for_call("a")
+    conversation = conversation_of(run)
+    last = (await place.items.list(conversation, limit=1)).data[0]
+
+    with pytest.raises(openai.BadRequestError):
+        await place.items.delete(last.id, conversation_id=conversation)
+
+    assert len((await place.items.list(conversation)).data) == 2
+
+
+# What cannot be.
+
+
+BAD: dict[str, tuple[Any, str | None]] = {
+    "a call without an output": ([HI, CALL], "items[1]"),
+    "no item": (["x"], "items[0]"),
+    "no list": ("x", "items"),
+    "an unknown type": ([{"type": "teapot"}], "items[0].type"),
+    "a refused type": ([{"type": "computer_call"}], "items[0].type"),
+    "a foreign picture": (
+        [{"role": "user", "content": [{"type": "input_image", "image_url": "ftp://x/"}]}],
+        None,
+    ),
+    "data that is none": (
+        [{"role": "user", "content": [{"type": "input_file", "file_data": "%"}]}],
+        None,
+    ),
+    "a file that is not there": (
+        [{"role": "user", "content": [{"type": "input_file", "file_id": "file-none"}]}],
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_bad_items_are_refused_and_nothing_is_kept(place: Place, name: str) -> None:
+    items, param = BAD[name]
+    conversation = await place.create(HI)
+
+    for attempt in (
+        place.client.conversations.create(items=items),
+        place.items.create(conversation, items=items),
+    ):
+        with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+            await attempt
+        assert param is None or refused.value.param == param
+    assert await place.texts(conversation) == ["user: Hi."]
+    assert len((await place.ours.list_threads()).data) == 1
+    assert (await place.ours.list_files()).data == []
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"order": "up"}, {"after": "msg_x"}]
+)
+async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> None:
+    conversation = await place.create(HI)
+
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+        await place.items.list(conversation, extra_query=query)
+
+    assert refused.value.status_code in (400, 404)
+
+
+async def test_ten_thousand_items_are_kept_and_one_more_is_not(place: Place) -> None:
+    many = [{"role": "user", "content": "x"}] * 10_000
+
+    conversation = await place.create(*many)
+    with pytest.raises(openai.BadRequestError):
+        await place.create(*many, HI)
+
+    assert (await place.ours.get_thread(thread_of(conversation))).messages == 10_000
+
+
+async def test_too_large_a_body_is_refused(place: Place) -> None:
+    data = "A" * 2_000_000
+
+    with pytest.raises(openai.APIStatusError) as refused:
+        await place.create({"role": "user", "content": [{"type": "input_file", "file_data": data}]})
+
+    assert refused.value.status_code == 413
+
+
+async def test_ids_of_others_and_forged_ones_lead_nowhere(place: Place) -> None:
+    ann, bob = await place.served.key("ann"), await place.served.key("bob")
+    owner = place.client.with_options(api_key=ann)
+    other = place.client.with_options(api_key=bob)
+    made = await owner.conversations.create(items=[HI, CALL, OUTPUT])
+    items = (await owner.conversations.items.list(made.id)).data
+    theirs = await other.conversations.create()
+
+    attempts = [
+        lambda: other.conversations.retrieve(made.id),
+        lambda: other.conversations.update(made.id, metadata={}),
+        lambda: other.conversations.delete(made.id),
+        lambda: other.conversations.items.list(made.id),
+        lambda: other.conversations.items.create(made.id, items=[HI]),
+        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=made.id),
+        lambda: other.conversations.items.retrieve(items[0].id, conversation_id=theirs.id),
+        lambda: other.conversations.items.delete(items[0].id, conversation_id=theirs.id),
+        lambda: other.conversations.items.list(theirs.id, after=items[0].id),
+        lambda: other.conversations.create(items=[{"type": "item_reference", "id": items[0].id}]),
+        lambda: owner.conversations.items.retrieve(items[0].id, conversation_id=theirs.id),
+        lambda: owner.conversations.retrieve(thread_of(made.id)),
+        lambda: owner.conversations.retrieve("conv_" + "0" * 35),
+        lambda: owner.conversations.items.retrieve("fc_x_9999", conversation_id=made.id),
+        lambda: owner.conversations.items.retrieve("é", conversation_id=made.id),
+    ]
+    for attempt in attempts:
+        with pytest.raises(openai.NotFoundError):
+            await attempt()
+    assert [i.id for i in (await owner.conversations.items.list(made.id)).data] == [
+        item.id for item in items
+    ]
+    with pytest.raises(openai.AuthenticationError):
+        await place.client.conversations.create()
+
+
+async def test_a_key_that_may_only_read_changes_nothing(place: Place) -> None:
+    writer, reader = await place.served.key("ann"), await place.served.key("ann", "read")
+    made = await place.client.with_options(api_key=writer).conversations.create(items=[HI])
+    client = place.client.with_options(api_key=reader)
+
+    assert len((await client.conversations.items.list(made.id)).data) == 1
+    for attempt in (
+        client.conversations.create(),
+        client.conversations.items.create(made.id, items=[HI]),
+        client.conversations.delete(made.id),
+    ):
+        with pytest.raises(openai.PermissionDeniedError):
+            await attempt

@@ -73,6 +73,14 @@ async def submit_answers(api: CallerApi, thread: Thread, sent: SentItems) -> lis
     return await _items_of_answers(ThreadItems(api), thread, answers)
 
 
+def refuse_answers(sent: SentItems) -> None:
+    """Raise `InvalidRequest` for any answer: the conversation has no calls yet."""
+    for output in sent.outputs:
+        raise unknown_call_error(output)
+    for approval in sent.approvals:
+        raise unknown_call_error(approval)
+
+
 def unknown_call_error(answer: SentOutput | SentApproval) -> InvalidRequest:
     """Return the error for an answer to a call that is not there."""
     if isinstance(answer, SentApproval):

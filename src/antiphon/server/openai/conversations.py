@@ -24,7 +24,7 @@ from antiphon.api.operations import (
 )
 from antiphon.engine import sanitize
 from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.answers import busy_error, submit_answers, unknown_call_error
+from antiphon.server.openai.answers import busy_error, refuse_answers, submit_answers
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import Connections
 from antiphon.server.openai.queries import Query
@@ -133,8 +133,7 @@ class Conversations:
 
         async def work() -> ConversationObject:
             sent = await _read_sent(ThreadItems(api), body.items or [])
-            for answer in (*sent.outputs, *sent.approvals):
-                raise unknown_call_error(answer)
+            refuse_answers(sent)
             async with api.inline_files(sent.messages, key) as messages:
                 call = CreateThread(metadata=body.metadata or {}, messages=tuple(messages))
                 thread = await api.create(call, Thread, key)

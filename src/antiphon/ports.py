@@ -1,4 +1,4 @@
-"""The ports: Provider, RunStore and AdminStore, Bus, Toolbox.
+"""The ports: Provider, RunStore, AdminStore and WebhookStore, Bus, Toolbox.
 
 An adapter behind a port can be exchanged. Every implementation of a port passes the same
 conformance file in `tests/`.
@@ -18,6 +18,7 @@ from antiphon.engine.snapshot import ChangeSet as ChangeSet
 from antiphon.engine.snapshot import RunUpdate as RunUpdate
 from antiphon.engine.snapshot import Snapshot as Snapshot
 from antiphon.engine.text_search import Finding, Phrase
+from antiphon.engine.webhooks import Settlement as Settlement
 from antiphon.types.accounts import LOCAL as LOCAL
 from antiphon.types.accounts import (
     Account,
@@ -50,6 +51,14 @@ from antiphon.types.runs import (
     Serves,
     Thread,
     serve_all,
+)
+from antiphon.types.webhooks import (
+    DeliveryOutcome,
+    DeliveryStatus,
+    StoredWebhook,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
 )
 
 T = TypeVar("T")
@@ -603,9 +612,10 @@ class AdminStore(Protocol):
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
     ) -> RecordPage:
-        """Return the `OwnerTotals` of each owner with threads, files, assistants or provider keys.
+        """Return the `OwnerTotals` of each owner who has something.
 
-        Sorted by owner, from after `after`, which need not exist; `owner` selects that one.
+        That is threads, files, assistants, provider keys or webhooks. Sorted by owner, from after
+        `after`, which need not exist; `owner` selects that one.
         """
         ...
 
@@ -684,8 +694,123 @@ class AdminStore(Protocol):
         ...
 
 
-class Store(RunStore, AdminStore, Protocol):
-    """A database that implements both ports; only the wiring needs all of it."""
+AmendWebhook = Callable[[StoredWebhook], StoredWebhook | None]
+"""Pure function from a webhook and its secrets to the new ones; None removes it."""
+
+
+class DeliveryClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that a worker holds under a lease, fenced by its number of `attempts`.
+
+    `now` is the store's clock (ms). `body` is the event as JSON.
+    """
+
+    delivery: WebhookDelivery
+    outcome: DeliveryOutcome
+    body: bytes
+    stored: StoredWebhook
+    now: int
+
+
+Settle = Callable[[Webhook, DeliveryOutcome, int], Settlement]
+"""Pure function from a webhook, the outcome before the attempt, and the time (ms)."""
+
+
+class WebhookStore(Protocol):
+    """Stores webhooks and the deliveries of events to them.
+
+    `RunStore.change` writes a delivery of each of its `webhook_events` for every webhook of the
+    run's owner that wants it, in its own transaction. The deliveries of one run to one webhook are
+    claimed in their order: none before the one before it is delivered or given up. Each method is
+    one transaction, and raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def add_webhook(
+        self, owner: str, webhook: Webhook, sealed: bytes, limit: int, entry: AuditEntry
+    ) -> None:
+        """Add a webhook. Raises `Conflict` if its owner has `limit` webhooks."""
+        ...
+
+    async def webhooks(self, owner: str | None) -> Sequence[StoredWebhook]:
+        """Return the webhooks of an owner, or all, oldest first."""
+        ...
+
+    async def find_webhook(self, owner: str, webhook_id: str) -> StoredWebhook:
+        """Return the webhook. Raises `NotFound`."""
+        ...
+
+    async def change_webhook(
+        self, owner: str, webhook_id: str, amend: AmendWebhook, entry: AuditEntry
+    ) -> Webhook | None:
+        """Replace the webhook by the result of `amend`; an exception changes nothing.
+
+        A webhook is removed with its deliveries. The pending deliveries of a webhook that becomes
+        enabled are due at once. Raises `NotFound`.
+        """
+        ...
+
+    async def add_delivery(
+        self, owner: str, webhook_id: str, event: WebhookEvent
+    ) -> WebhookDelivery:
+        """Add a delivery of an event to one webhook, whatever types it wants.
+
+        Raises `NotFound`, and `Conflict` for a disabled webhook.
+        """
+        ...
+
+    async def deliveries(
+        self,
+        owner: str,
+        webhook_id: str,
+        limit: int,
+        after: str | None = None,
+        status: DeliveryStatus | None = None,
+    ) -> RecordPage:
+        """Return deliveries of a webhook, newest first, as `RunStore.list` does."""
+        ...
+
+    async def resend_delivery(self, owner: str, webhook_id: str, event_id: str) -> WebhookDelivery:
+        """Make a delivery due now, for three days, whatever its status. Raises `NotFound`.
+
+        One that a worker is sending stays as it is. Raises `Conflict` for a disabled webhook.
+        """
+        ...
+
+    async def has_due_deliveries(self) -> bool:
+        """Return whether a delivery may be claimed: a cheap read before a claim."""
+        ...
+
+    async def claim_deliveries(
+        self, limit: int, failing: int, per_webhook: int, lease_ms: int
+    ) -> Sequence[DeliveryClaim]:
+        """Claim up to `limit` due deliveries of enabled webhooks, and count an attempt of each.
+
+        Of one webhook at most `per_webhook` are claimed at a time, by all workers together; of one
+        that fails, one. At most `failing` claims are of webhooks that fail, which come last. A
+        claim that is not settled before its lease ends is due again.
+        """
+        ...
+
+    async def settle_delivery(
+        self, claim: DeliveryClaim, settle: Settle, entry: AuditEntry
+    ) -> Settlement | None:
+        """Write what `settle` decides about a claimed delivery; return it.
+
+        `entry` is stored if it disables the webhook. None means that the claim was lost, or the
+        delivery deleted, and that nothing was written.
+        """
+        ...
+
+    async def delete_deliveries(self, before: int, limit: int) -> int:
+        """Delete up to `limit` deliveries of events before that time (ms); return how many."""
+        ...
+
+    async def now(self) -> int:
+        """Return the store's time, ms since 1970."""
+        ...
+
+
+class Store(RunStore, AdminStore, WebhookStore, Protocol):
+    """A database that implements all three ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""
@@ -702,6 +827,8 @@ ACTIONS = "actions"
 """The topic notified when a worker for tools may claim an action."""
 LEASES = "leases"
 """The topic notified when a worker may have lost a run's lease, as by a cancel."""
+WEBHOOKS = "webhooks"
+"""The topic notified when an event for webhooks happened, or a delivery became due."""
 
 
 Handle = Callable[[], bool]

@@ -791,6 +791,29 @@ def test_a_token_for_a_page_opens_one_thread_or_those_of_a_session(client: Any) 
     return [one.origins, one.owner, some.owner, wrong]
 
 
+@in_all_ways
+def test_a_webhook_is_created_changed_tested_rotated_and_deleted(client: Any) -> object:
+    created = client.create_webhook("https://hooks.invalid/", ["run.failed"], "Jobs")
+    webhook = created.webhook
+    rotated = client.rotate_webhook_secret(webhook.id)
+    sent = client.send_test_event(webhook.id)
+    again = client.resend_webhook_delivery(webhook.id, sent.id)
+    listed = client.list_webhook_deliveries(webhook.id).data
+    changed = client.update_webhook(webhook.id, enabled=False)
+    refused = catch_error(lambda: client.send_test_event(webhook.id))
+
+    assert created.secret.startswith("whsec_")
+    assert created.secret != rotated.secret
+    assert [each.id for each in client.list_webhooks().data] == [webhook.id]
+    assert client.get_webhook(webhook.id).disabled_reason == changed.disabled_reason == "owner"
+    assert [each.id for each in listed] == [sent.id] == [again.id]
+    gone = client.delete_webhook(webhook.id)
+    return [
+        *(webhook.url, webhook.events, webhook.description, sent.type, sent.status),
+        *(refused, gone.deleted, catch_error(lambda: client.get_webhook("hook_none"))),
+    ]
+
+
 def test_no_method_of_the_client_is_left_out() -> None:
     files = Path(__file__).parent.glob("test_four_ways*.py")
     tried = {

@@ -22,6 +22,7 @@ from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
+from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import mint
 from antiphon.server.auth import MEMORY_SECONDS
@@ -87,7 +88,7 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert archive.testzip() is None
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
-    told = {"keys": 1, "provider_keys": 1, "usage": 1, "audit": 2, "events": 2}
+    told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 3, "events": 2}
     assert manifest["counts"] == {**counts, **told}
     assert manifest["owner"] == "ann"
     for kind in ("threads", "runs", "assistants"):
@@ -101,6 +102,8 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert archive.read(file["place"]) == CANARY.encode() * 100
     [provider_key] = lines(archive, "provider_keys.jsonl")
     assert (provider_key["provider"], provider_key["hint"]) == ("openai", "...4711")
+    [webhook] = lines(archive, "webhooks.jsonl")
+    assert webhook == (await ann.get("/v1/webhooks")).json()["data"][0]
 
 
 async def test_an_export_holds_the_events_of_runs_as_they_were_told(
@@ -339,7 +342,8 @@ def owners_of(server: Served, clock: Callable[[], float]) -> OwnerService:
     keys = ProviderKeyService(store, mint, seal)
     eraser = OwnerDeleter(store, bus, mint, settle=0)
     exporter, importer = OwnerExporter(store, mint), OwnerImporter(store, mint)
-    return OwnerService(store, keys, lambda *_: None, eraser, exporter, importer, clock)
+    secrets = WebhookSecretService(store, mint, seal)
+    return OwnerService(store, keys, secrets, lambda *_: None, eraser, exporter, importer, clock)
 
 
 async def test_an_owner_may_be_called_whatever_a_header_can_carry(

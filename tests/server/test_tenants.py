@@ -188,7 +188,13 @@ async def _things(owner: Owner) -> dict[str, str]:
     run = (await client.get("/v1/runs")).json()["data"][0]
     action = (await client.get("/v1/actions", params={"run_id": run["id"]})).json()["data"][0]
     messages = await client.get("/v1/messages", params={"thread_id": run["thread_id"]})
+    url = f"https://{canary}.invalid/"
+    webhook = (await client.post("/v1/webhooks", json={"url": url})).json()["webhook"]["id"]
+    event = (await client.post(f"/v1/webhooks/{webhook}/test")).json()["id"]
+    await client.patch(f"/v1/webhooks/{webhook}", json={"enabled": False})  # nothing is sent
     return {
+        "webhook": webhook,
+        "event": event,
         "assistant": assistant.json()["id"],
         "thread": run["thread_id"],
         "message": messages.json()["data"][0]["id"],

@@ -31,6 +31,7 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "deny": ("*__drop", ("*__drop",)),
     "config": ("/srv/servers.json", "/srv/servers.json"),
     "allowed_paths": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
+    "webhook_hosts": ("jobs.corp:8080, 10.0.0.0/8", ("jobs.corp:8080", "10.0.0.0/8")),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "allowed_hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
     "allowed_origins": (

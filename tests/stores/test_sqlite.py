@@ -195,6 +195,8 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             *AS_BEFORE_OWNERS,
             "DROP TABLE spent",
             "DROP TABLE people",
+            "DROP TABLE webhooks",
+            "DROP TABLE deliveries",
             "DROP INDEX threads_of_parent",
             "DROP INDEX pending_actions",
             "DROP INDEX pinned_threads",

@@ -92,7 +92,7 @@ export interface AuditEntry {
   id: string;
   owner: string | null;
   target: string;
-  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin";
+  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
 }
 
 /**
@@ -317,6 +317,20 @@ export interface UploadPage {
   next: string | null;
 }
 
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface WebhookDeliveryPage {
+  data: WebhookDelivery[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface WebhookPage {
+  data: Webhook[];
+  has_more: boolean;
+  next: string | null;
+}
+
 /** A run that has not ended, and its owner. */
 export interface LiveRun {
   owner: string;
@@ -432,6 +446,12 @@ export interface NewToolOutput {
   metadata?: Record<string, string>;
   output: string;
   tool_call_id: string;
+}
+
+/** A webhook with a new secret, which is returned this once only. */
+export interface NewWebhook {
+  secret: string;
+  webhook: Webhook;
 }
 
 /**
@@ -912,6 +932,48 @@ export interface UsageRow {
   unpriced: number;
 }
 
+/**
+ * An endpoint that is sent events of its owner's runs. Times in ms.
+ *
+ * It is sent the events whose types are in `events`, or all if that is empty. `failing_since` is
+ * the time of the first failure after the last success. While `old_secret_until` is in the future,
+ * requests are signed with the previous secret too. `enabled_at` is when it was last enabled.
+ */
+export interface Webhook {
+  created_at: number;
+  description: string;
+  disabled_reason: "failing" | "gone" | "owner" | null;
+  enabled: boolean;
+  enabled_at: number;
+  events: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[];
+  failing_since: number | null;
+  id: string;
+  old_secret_until: number | null;
+  updated_at: number;
+  url: string;
+}
+
+/**
+ * The delivery of an event to a webhook. Times in ms, the duration of the last attempt too.
+ *
+ * `id` is that of the event: the header `webhook-id` of every attempt. `status_code` and `error`
+ * are of the last attempt. `next_attempt_at` is None once it is delivered or given up.
+ */
+export interface WebhookDelivery {
+  attempted_at: number | null;
+  attempts: number;
+  created_at: number;
+  duration: number | null;
+  error: string | null;
+  id: string;
+  next_attempt_at: number | null;
+  run_id: string;
+  status: "delivered" | "failed" | "pending";
+  status_code: number | null;
+  type: "action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test";
+  webhook_id: string;
+}
+
 /** A method for each operation that is answered by JSON. */
 export abstract class Operations {
   protected abstract send<T>(call: Call, options?: RequestOptions): Promise<T>;
@@ -1198,6 +1260,80 @@ export abstract class Operations {
    */
   createBrowserToken(fields: { assistant_id?: string | null; expires_in?: number | null; model?: string | null; origins: string[]; session?: string | null; thread_id?: string | null }, options?: RequestOptions): Promise<BrowserToken> {
     return this.send<BrowserToken>({ method: "POST", path: `/v1/browser_tokens`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Create a webhook: a URL that is sent events of the caller's runs.
+   *
+   * Requests are signed as in Standard Webhooks with the secret of the response, which is not
+   * shown again. `events` are the types to send, all by default. An event carries ids and
+   * statuses, and no text of messages, tools or models: read the rest through the API. The URL is
+   * https, at a public address; the operator can allow others.
+   */
+  createWebhook(fields: { description?: string; events?: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url: string }, options?: RequestOptions): Promise<NewWebhook> {
+    return this.send<NewWebhook>({ method: "POST", path: `/v1/webhooks`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the caller's webhooks, oldest first. */
+  listWebhooks(options?: RequestOptions): Promise<WebhookPage> {
+    return this.send<WebhookPage>({ method: "GET", path: `/v1/webhooks`, fields: {}, creates: false }, options);
+  }
+
+  /** Get one webhook. */
+  getWebhook(webhook_id: string, options?: RequestOptions): Promise<Webhook> {
+    return this.send<Webhook>({ method: "GET", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Change the given fields of a webhook; the others stay.
+   *
+   * A disabled webhook gets no new events. What waits for it is sent when it is enabled again, for
+   * three days from then.
+   */
+  updateWebhook(webhook_id: string, fields: { description?: string; enabled?: boolean; events?: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url?: string } = {}, options?: RequestOptions): Promise<Webhook> {
+    return this.send<Webhook>({ method: "PATCH", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Delete a webhook with its deliveries; what is being sent now may still arrive. */
+  deleteWebhook(webhook_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Give a webhook a new secret, which is returned this once only.
+   *
+   * Requests carry a signature with each of both secrets for `keep_old_for` seconds, a day by
+   * default, so that receivers can be changed one by one. With 0 the old secret ends at once.
+   */
+  rotateWebhookSecret(webhook_id: string, fields: { keep_old_for?: number } = {}, options?: RequestOptions): Promise<NewWebhook> {
+    return this.send<NewWebhook>({ method: "POST", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/rotate_secret`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Send a webhook an event of type `webhook.test`, and return its delivery.
+   *
+   * Raises `Conflict` if the webhook is disabled.
+   */
+  sendTestEvent(webhook_id: string, options?: RequestOptions): Promise<WebhookDelivery> {
+    return this.send<WebhookDelivery>({ method: "POST", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/test`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * List deliveries of a webhook, newest first; with `status`, only those.
+   *
+   * They are kept as long as the events of runs.
+   */
+  listWebhookDeliveries(webhook_id: string, fields: { status?: "delivered" | "failed" | "pending"; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<WebhookDeliveryPage> {
+    return this.send<WebhookDeliveryPage>({ method: "GET", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/deliveries`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Send a delivery again, now and for three days, whatever became of it.
+   *
+   * The receiver gets the same `webhook-id`. Raises `Conflict` if the webhook is disabled.
+   */
+  resendWebhookDelivery(webhook_id: string, event_id: string, options?: RequestOptions): Promise<WebhookDelivery> {
+    return this.send<WebhookDelivery>({ method: "POST", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/deliveries/${encodeURIComponent(event_id)}/resend`, fields: {}, creates: false }, options);
   }
 
   /**

@@ -128,6 +128,19 @@ from antiphon.api.threads import Search as Search
 from antiphon.api.threads import SearchHit as SearchHit
 from antiphon.api.threads import SearchResults as SearchResults
 from antiphon.api.threads import UpdateThread as UpdateThread
+from antiphon.api.webhooks import CreateWebhook as CreateWebhook
+from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
+from antiphon.api.webhooks import Description as Description
+from antiphon.api.webhooks import GetWebhook as GetWebhook
+from antiphon.api.webhooks import ListWebhookDeliveries as ListWebhookDeliveries
+from antiphon.api.webhooks import ListWebhooks as ListWebhooks
+from antiphon.api.webhooks import NewWebhook as NewWebhook
+from antiphon.api.webhooks import ResendWebhookDelivery as ResendWebhookDelivery
+from antiphon.api.webhooks import RotateWebhookSecret as RotateWebhookSecret
+from antiphon.api.webhooks import SendTestEvent as SendTestEvent
+from antiphon.api.webhooks import UpdateWebhook as UpdateWebhook
+from antiphon.api.webhooks import WebhookEvents as WebhookEvents
+from antiphon.api.webhooks import WebhookUrl as WebhookUrl
 
 OPERATIONS: tuple[type[Operation[Any]], ...] = (
     CreateAssistant,
@@ -166,6 +179,15 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     DeleteFile,
     ListModels,
     CreateBrowserToken,
+    CreateWebhook,
+    ListWebhooks,
+    GetWebhook,
+    UpdateWebhook,
+    DeleteWebhook,
+    RotateWebhookSecret,
+    SendTestEvent,
+    ListWebhookDeliveries,
+    ResendWebhookDelivery,
     *ADMIN_OPERATIONS,
     *OWNER_OPERATIONS,
 )

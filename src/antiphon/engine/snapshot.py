@@ -11,6 +11,7 @@ from antiphon.types.errors import EventExpired
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run, RunLease, Thread
+from antiphon.types.webhooks import WebhookEvent
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,11 +37,15 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunUpdate(msgspec.Struct, frozen=True):
-    """A run after the change, and the new events, numbered up to `lease.last_event`."""
+    """A run after the change, and the new events, numbered up to `lease.last_event`.
+
+    `webhook_events` become deliveries to the webhooks of the run's owner.
+    """
 
     run: Run
     lease: RunLease
     events: tuple[Event, ...] = ()
+    webhook_events: tuple[WebhookEvent, ...] = ()
 
 
 class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from antiphon.api.threads import PastMessage
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import fold_events
+from antiphon.engine.webhooks import webhook_events
 from antiphon.types import errors
 from antiphon.types.events import (
     ActionRequired,
@@ -135,7 +136,8 @@ class UnitOfWork:
 
     def _flush_run(self) -> None:
         if self._run is not None:
-            self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events)))
+            notices = webhook_events(self._run, self._events, self.now, self.mint)
+            self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events), notices))
             self._events = []
 
     # Messages.

@@ -5,21 +5,40 @@ from __future__ import annotations
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet
-from antiphon.ports import ACTIONS, LEASES, QUEUE, Bus, Committed, Decide, ReadSet, RunStore
+from antiphon.ports import (
+    ACTIONS,
+    LEASES,
+    QUEUE,
+    WEBHOOKS,
+    Bus,
+    Committed,
+    Decide,
+    ReadSet,
+    RunStore,
+)
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
 
 
-async def commit_in_parts(store: RunStore, read_set: ReadSet, decide: Decide) -> Any:
+async def commit_in_parts(store: RunStore, bus: Bus, read_set: ReadSet, decide: Decide) -> Any:
     """Commit the change part by part; return the answer of the last part.
+
+    Webhooks are notified of its events; the caller notifies all others.
 
     Each part is a transaction of its own, so that other writers get their turn in between. An
     interrupted change is continued by deciding again.
     """
     while True:
         committed = await store.change(read_set, decide)
+        if committed.change is not None:
+            _notify_webhooks(bus, committed.change)
         if committed.change is None or not committed.change.more:
             return committed.answer
+
+
+def _notify_webhooks(bus: Bus, written: ChangeSet) -> None:
+    if any(update.webhook_events for update in written.run_updates):
+        bus.notify(WEBHOOKS)
 
 
 class ChangeCommitter:
@@ -61,3 +80,4 @@ class ChangeCommitter:
                 self._bus.notify(QUEUE)
             if update.run.status.ended:
                 self._bus.notify(LEASES)
+        _notify_webhooks(self._bus, written)

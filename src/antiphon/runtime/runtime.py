@@ -25,10 +25,14 @@ from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
+from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
+from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
+from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
+from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import SQLITE, Settings
 from antiphon.telemetry import tracing
@@ -71,9 +75,11 @@ class Runtime:
         servers = servers or ServerPool("off")
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _create_provider_keys(settings, store)
+        secrets = _create_webhook_secrets(settings, store)
         self.worker = self._create_worker(servers, elapsed)
+        self.webhooks = self._create_deliverer(secrets) if settings.webhooks else None
         self.dispatcher = self._create_dispatcher(
-            servers, _create_owner_service(store, bus, catalog, provider_keys)
+            servers, _create_owner_service(store, bus, catalog, provider_keys, secrets), secrets
         )
         self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
         self.metrics.gauge(PLACES, lambda: settings.max_concurrent_runs)
@@ -95,13 +101,17 @@ class Runtime:
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Start to claim and run runs; does nothing if the worker runs already."""
+        """Start to run runs and to deliver webhooks; does nothing if that was started already."""
         self.worker.start()
+        if self.webhooks is not None:
+            self.webhooks.start()
 
     async def drain(self, grace: float) -> None:
         """Claim no more runs; wait `grace` seconds for those in progress, release the rest."""
         self.draining = True
         await self.worker.stop(grace)
+        if self.webhooks is not None:  # last, so that it sends how the last runs ended
+            await self.webhooks.stop(grace)
 
     def on_external_change(self, run_ids: Sequence[str]) -> None:
         """Notify readers and the worker of events that another process has written."""
@@ -127,8 +137,27 @@ class Runtime:
             store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics, serves, watch
         )
 
-    def _create_dispatcher(self, servers: BackendServers, owners: OwnerService) -> Dispatcher:
+    def _create_deliverer(self, secrets: SecretBox) -> WebhookDeliverer:
+        settings = self.settings
+        return WebhookDeliverer(
+            self.store,
+            self.bus,
+            secrets,
+            WebhookSender(webhook_policy(settings), settings.webhook_timeout),
+            mint,
+            timeout=settings.webhook_timeout,
+            retention=settings.event_retention,
+            metrics=self.metrics,
+        )
+
+    def _create_dispatcher(
+        self, servers: BackendServers, owners: OwnerService, secrets: SecretBox
+    ) -> Dispatcher:
         """Create the dispatcher and its services."""
+        webhooks = WebhookService(
+            *(self.store, self.bus, mint, secrets, webhook_policy(self.settings)),
+            self.settings.max_webhooks if self.settings.webhooks else None,
+        )
         return Dispatcher(
             self.store,
             self.bus,
@@ -138,6 +167,7 @@ class Runtime:
             self._models,
             servers.check_allowed,
             AdminDispatcher(self.store, mint, servers.states, owners, self.settings.max_token_age),
+            webhooks,
             self.destinations,
             self.settings,
             self.worker,
@@ -272,7 +302,9 @@ async def open_admin(settings: Settings) -> AsyncGenerator[OwnerService]:
         inner = await wiring.create_store(settings)
         store, bus = await wiring.open_shared(settings, inner, LocalBus(), stack)
         catalog = await stack.enter_async_context(open_catalog(settings))
-        yield _create_owner_service(store, bus, catalog, _create_provider_keys(settings, store))
+        provider_keys = _create_provider_keys(settings, store)
+        secrets = _create_webhook_secrets(settings, store)
+        yield _create_owner_service(store, bus, catalog, provider_keys, secrets)
 
 
 @asynccontextmanager
@@ -286,11 +318,12 @@ async def open_catalog(settings: Settings) -> AsyncGenerator[Catalog]:
 
 
 async def count_undecryptable_keys(settings: Settings, store: Store) -> int:
-    """Return how many of the owners' provider keys the settings' secrets cannot decrypt.
+    """Return how many provider keys and webhooks' secrets the settings' secrets cannot decrypt.
 
     Raises `BadSettings` without a usable secret.
     """
-    return await _create_provider_keys(settings, store).count_undecryptable()
+    keys = await _create_provider_keys(settings, store).count_undecryptable()
+    return keys + await _create_webhook_secrets(settings, store).count_undecryptable()
 
 
 def mint(prefix: Prefix) -> str:
@@ -299,11 +332,21 @@ def mint(prefix: Prefix) -> str:
 
 
 def _create_owner_service(
-    store: Store, bus: LocalBus | SharedBus, catalog: Catalog, provider_keys: ProviderKeyService
+    store: Store,
+    bus: LocalBus | SharedBus,
+    catalog: Catalog,
+    provider_keys: ProviderKeyService,
+    secrets: WebhookSecretService,
 ) -> OwnerService:
     eraser, exporter = OwnerDeleter(store, bus, mint), OwnerExporter(store, mint)
     importer = OwnerImporter(store, mint)
-    return OwnerService(store, provider_keys, catalog.check_own, eraser, exporter, importer)
+    return OwnerService(
+        store, provider_keys, secrets, catalog.check_own, eraser, exporter, importer
+    )
+
+
+def _create_webhook_secrets(settings: Settings, store: Store) -> WebhookSecretService:
+    return WebhookSecretService(store, mint, partial(wiring.create_cipher, settings))
 
 
 def _create_provider_keys(settings: Settings, store: Store) -> ProviderKeyService:

@@ -459,7 +459,7 @@ class TurnRunner:
         while True:
             try:
                 with self._metrics.measure_store(what):
-                    answer = await commit_in_parts(self._store, read_set, decide)
+                    answer = await commit_in_parts(self._store, self._bus, read_set, decide)
                 break
             except errors.TryAgain as fault:
                 log.warning("run %s waits to be finalized: %s", claim.run.id, fault.message)

@@ -386,6 +386,7 @@ class Worker:
 
         await commit_in_parts(
             self._store,
+            self._bus,
             ReadSet(owner=None, run_id=run_id, turn_log=True, what="expire"),
             overdue,
         )
@@ -425,6 +426,7 @@ class Worker:
         try:
             await commit_in_parts(
                 self._store,
+                self._bus,
                 ReadSet(owner=None, run_id=run_id, turn_log=True, what="release"),
                 lambda records: transitions.release(records, epoch, self._mint),
             )
@@ -480,6 +482,7 @@ class Worker:
                 if not run.status.ended:
                     await commit_in_parts(
                         self._store,
+                        self._bus,
                         ReadSet(owner=None, run_id=run.id, turn_log=True, what="cancel"),
                         lambda records: transitions.cancel(records, self._mint),
                     )

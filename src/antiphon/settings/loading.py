@@ -332,6 +332,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "database": _harmless_database,
     "allowed_paths": _harmless_paths,
     "private_hosts": _reject,
+    "webhook_hosts": _reject,
     "config": _reject,
     "redis": _reject,  # it would receive what people write
     "allow": _reject,

@@ -215,6 +215,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " such as wiki.corp:8080 or 10.0.0.0/8"
         ),
     ] = ()
+    webhooks: Annotated[
+        Switch, Meta(description="whether owners may have webhooks, and these are sent from here")
+    ] = True
+    webhook_hosts: Annotated[
+        Several,
+        Meta(
+            description="hosts and networks of your own that webhooks may be sent to, over http"
+            " too, such as jobs.corp:8080 or 10.0.0.0/8"
+        ),
+    ] = ()
+    webhook_timeout: Annotated[
+        Seconds, Meta(description="how long the receiver of a webhook may take to answer")
+    ] = 15.0
+    max_webhooks: Annotated[Count, Meta(description="how many webhooks an owner may have")] = 20
     theme: Annotated[
         Literal["auto", "dark", "light", "contrast", "none"],
         Meta(
@@ -531,6 +545,7 @@ MASK = "****"
 _SEVERAL = (
     *("allow", "ask", "deny", "allowed_paths", "private_hosts"),
     *("allowed_hosts", "allowed_origins", "oidc_admins", "trusted_proxies", "old_secret_keys"),
+    "webhook_hosts",
 )
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 SQLITE = "sqlite:///"

@@ -186,3 +186,25 @@ def decode_usage(columns: Iterable[Any]) -> UsageRow:
 _COUNTS = tuple(
     name for name in UsageRow.__struct_fields__ if name not in ("day", "owner", "model")
 )
+
+
+# Webhooks.
+
+
+def webhook_limit_error(limit: int) -> Conflict:
+    """Return the error for one webhook too many."""
+    return Conflict(
+        "This owner has as many webhooks as an owner may have.",
+        expected=f"at most {limit}, by the setting max_webhooks",
+        received="one more",
+        hint="Delete one, or let one webhook receive more types of events.",
+    )
+
+
+def webhook_disabled_error() -> Conflict:
+    """Return the error for sending something to a disabled webhook."""
+    return Conflict(
+        "The webhook is disabled.",
+        expected="an enabled webhook",
+        hint="Enable it first: what waits for it is then sent.",
+    )

@@ -45,6 +45,8 @@ TABLES: tuple[Table, ...] = (
     Table("projects"),
     Table("provider_keys", start=("", ""), unlike=0),
     Table("acts"),
+    Table("webhooks", flags=(4, 5)),
+    Table("deliveries", flags=(7,)),
     Table("counters", start=("", ""), unlike=0),
     Table("spent", start=("", "", ""), unlike=0),
     Table("assistants"),

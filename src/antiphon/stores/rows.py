@@ -14,6 +14,7 @@ from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
+from antiphon.types.webhooks import DeliveryOutcome, Webhook
 
 T = TypeVar("T")
 
@@ -121,6 +122,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Action,
         Assistant,
         AuditEntry,
+        DeliveryOutcome,
         Key,
         Message,
         Person,
@@ -129,6 +131,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Run,
         Thread,
         Upload,
+        Webhook,
     )
 }
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])

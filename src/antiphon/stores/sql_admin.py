@@ -464,9 +464,11 @@ def _decode(kind: type[T], rows: Iterable[Any]) -> Iterable[T]:
 # The methods of a store.
 
 
-def _reading(
+def reading(
     work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]], *, slow: bool = False
 ) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]:
+    """Return the method of a store that runs a read; a `slow` one reads many rows."""
+
     async def read(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await store.read_administration(lambda sql: work(sql, *args, **kwargs), slow=slow)
 
@@ -476,7 +478,7 @@ def _reading(
 def _finding(
     work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T | None]],
 ) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T | None]]:
-    read = _reading(work)
+    read = reading(work)
 
     async def find(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T | None:
         with suppress(NotFound):  # a name that no column can hold
@@ -486,13 +488,15 @@ def _finding(
     return cast("Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T | None]]", find)
 
 
-def _writing(
+def writing(
     what: str,
     work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]],
     *,
     slow: bool = False,
     single: bool = False,
 ) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]:
+    """Return the method of a store that runs a write; see `AdminMethods.write_administration`."""
+
     async def write(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await store.write_administration(
             what, lambda sql: work(sql, *args, **kwargs), slow=slow, single=single
@@ -527,33 +531,33 @@ class AdminMethods:
         """
         raise NotImplementedError
 
-    add_person = _writing("person", add_person)
+    add_person = writing("person", add_person)
     find_person = _finding(find_person)
-    people = _reading(list_people)
-    change_person = _writing("person", change_person)
-    usage = _reading(read_usage)
+    people = reading(list_people)
+    change_person = writing("person", change_person)
+    usage = reading(read_usage)
 
-    add_key = _writing("key", add_key)
+    add_key = writing("key", add_key)
     find_key = _finding(find_key)
-    keys = _reading(list_keys)
-    change_key = _writing("key", change_key)
-    revoke_key = _writing("key", revoke_key)
-    count_usage = _writing("count", count_usage, single=True)
+    keys = reading(list_keys)
+    change_key = writing("key", change_key)
+    revoke_key = writing("key", revoke_key)
+    count_usage = writing("count", count_usage, single=True)
 
-    add_project = _writing("project", add_project)
-    projects = _reading(list_projects)
-    change_project = _writing("project", change_project)
-    save_provider_key = _writing("provider_key", save_provider_key)
-    provider_keys = _reading(provider_keys)
+    add_project = writing("project", add_project)
+    projects = reading(list_projects)
+    change_project = writing("project", change_project)
+    save_provider_key = writing("provider_key", save_provider_key)
+    provider_keys = reading(provider_keys)
     find_encrypted_key = _finding(find_encrypted_key)
-    replace_encrypted_key = _writing("provider_key", replace_encrypted_key)
-    delete_provider_key = _writing("provider_key", delete_provider_key)
-    owners = _reading(owners, slow=True)
+    replace_encrypted_key = writing("provider_key", replace_encrypted_key)
+    delete_provider_key = writing("provider_key", delete_provider_key)
+    owners = reading(owners, slow=True)
 
-    append_audit_entry = _writing("act", append_audit_entry, single=True)
-    audit_entries = _reading(audit_entries)
-    thread_families = _reading(thread_families)
-    finish_import = _writing("finish_import", finish_import, slow=True)
+    append_audit_entry = writing("act", append_audit_entry, single=True)
+    audit_entries = reading(audit_entries)
+    thread_families = reading(thread_families)
+    finish_import = writing("finish_import", finish_import, slow=True)
 
     async def find_records(self, kind: type[T], ids: Sequence[str]) -> Mapping[str, tuple[str, T]]:
         """See `AdminStore.find_records`."""

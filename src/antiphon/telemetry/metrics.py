@@ -109,6 +109,13 @@ TOOLS = Measure(
     ("where", "outcome"),
     LONG + AWAY[6:],
 )
+WEBHOOKS_SENT = Measure(
+    "antiphon_webhook_seconds",
+    "histogram",
+    "How long receivers of webhooks took, by outcome: delivered, retried, given_up or lost.",
+    ("outcome",),
+    LONG,
+)
 STORED = Measure(
     "antiphon_store_seconds", "histogram", "How long the store took, by work.", ("work",), QUICK
 )
@@ -129,7 +136,7 @@ FILES = Measure("process_open_fds", "gauge", "Open files and connections.")
 MEASURES = (
     *(REQUESTS, PROBLEMS, STREAMS, EVENTS, FIRST_EVENT, LAG),
     *(DRIVEN, PLACES, QUEUED, TAKEOVERS, TURNS),
-    *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS),
+    *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, WEBHOOKS_SENT),
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
     *(INFO, MEMORY, CPU, FILES),
 )

@@ -40,10 +40,14 @@ class Exemption(msgspec.Struct, frozen=True):
 
 
 class EgressPolicy(msgspec.Struct, frozen=True):
-    """The public internet, on all ports or on these, and the private addresses that are exempt."""
+    """The public internet, on all ports or on these, and the private addresses that are exempt.
+
+    `setting` is the name of the setting by which an operator exempts addresses.
+    """
 
     private: tuple[Exemption, ...] = ()
     ports: frozenset[int] | None = None
+    setting: str = "private_hosts"
 
     async def resolve_allowed(self, host: str, port: int, resolve: Resolve) -> list[Address]:
         """Return the addresses to connect to.
@@ -63,7 +67,7 @@ class EgressPolicy(msgspec.Struct, frozen=True):
                 raise BlockedAddress(
                     f"No request may go to {plain(host)}:{port}: it is not a public address.",
                     expected="a host on the internet",
-                    hint="An operator can allow it by the setting private_hosts.",
+                    hint=f"An operator can allow it by the setting {self.setting}.",
                 )
         return addresses
 
@@ -76,12 +80,12 @@ INTERNET = EgressPolicy()
 """Allows all that is public, and nothing else."""
 
 
-def parse_exemptions(texts: Iterable[str]) -> tuple[Exemption, ...]:
+def parse_exemptions(texts: Iterable[str], setting: str = "private_hosts") -> tuple[Exemption, ...]:
     """Parse exemptions: `wiki.corp`, `wiki.corp:8080`, `10.0.0.0/8:80`, `fd00::/8`, `[::1]:9000`.
 
-    Raises `BadSettings`.
+    Raises `BadSettings`, with the name of the setting that holds them.
     """
-    return tuple(map(_parse_exemption, texts))
+    return tuple(_parse_exemption(text, setting) for text in texts)
 
 
 async def resolve_host(host: str, port: int) -> Sequence[str]:
@@ -116,7 +120,7 @@ async def _addresses(host: str, port: int, resolve: Resolve) -> list[Address]:
     return found
 
 
-def _parse_exemption(text: str) -> Exemption:
+def _parse_exemption(text: str, setting: str) -> Exemption:
     # An IPv6 address or network without brackets has no port behind it.
     parts = _PORT.fullmatch(f"[{text}]" if text.count(":") > 1 and text[0] != "[" else text)
     port = int(parts["port"]) if parts and parts["port"] else None
@@ -128,7 +132,7 @@ def _parse_exemption(text: str) -> Exemption:
             if _NAME.fullmatch(where) and not where.rpartition(".")[2].isdigit():
                 return Exemption(where, port)
     raise BadSettings(
-        "`private_hosts` names something that is no host.",
+        f"`{setting}` names something that is no host.",
         expected="a host or a network, with or without a port: wiki.corp:8080, 10.0.0.0/8",
         received=repr(text),
     )

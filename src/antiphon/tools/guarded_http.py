@@ -8,7 +8,7 @@ Host header still use the name. Every redirect is checked like the first request
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import Any, cast
 
@@ -39,7 +39,8 @@ class GuardedClient(httpx2.AsyncClient):
 
     Follows at most five redirects, never from https to http, and sends neither credentials nor a
     body to another origin. Uses no proxy or password of the environment. Requests uncompressed
-    responses, so that their size is what arrives. Raises `BlockedAddress` besides httpx2's errors.
+    responses, so that their size is what arrives; others are errors unless `any_encoding`, for a
+    caller that reads no body. Raises `BlockedAddress` besides httpx2's errors.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class GuardedClient(httpx2.AsyncClient):
         headers: dict[str, str] | None = None,
         auth: httpx2.Auth | None = None,
         timeout: httpx2.Timeout | None = None,
+        any_encoding: bool = False,
     ) -> None:
         super().__init__(
-            transport=_Transport(reach, resolve),
+            transport=_Transport(reach, resolve, any_encoding=any_encoding),
             headers={
                 "accept-encoding": "identity",
                 "user-agent": "antiphon",
@@ -133,6 +135,45 @@ async def fetch(
     )
 
 
+class PostAnswer(msgspec.Struct, frozen=True):
+    """Response to a POST, without its body; `retry_after` are seconds that it asked to wait."""
+
+    status: int
+    retry_after: int | None = None
+
+
+async def post(
+    client: GuardedClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    max_bytes: int,
+    seconds: float,
+) -> PostAnswer:
+    """POST this body, follow no redirect, and read at most `max_bytes` of the response.
+
+    Raises `BlockedAddress`, and `Unavailable` if there is no whole response in time.
+    """
+    try:
+        async with (
+            asyncio.timeout(seconds),
+            client.stream(
+                "POST", url, headers=dict(headers), content=body, follow_redirects=False
+            ) as response,
+        ):
+            await _first(response, max_bytes)
+    except TimeoutError as error:
+        raise Unavailable(f"There was no whole answer within {seconds:g} s.") from error
+    except (httpx2.InvalidURL, UnicodeError) as error:
+        raise BlockedAddress(f"The address cannot be used: {error}.") from error
+    except httpx2.HTTPError as error:
+        raise Unavailable(f"There was no answer: {str(error) or type(error).__name__}") from error
+    asked = response.headers.get("retry-after", "")
+    is_number = asked.isascii() and asked.isdecimal() and len(asked) < 10  # else it is a date
+    return PostAnswer(response.status_code, int(asked) if is_number else None)
+
+
 async def _first(response: httpx2.Response, max_bytes: int) -> tuple[bytes, bool]:
     body = bytearray()
     async for piece in response.aiter_raw():
@@ -169,7 +210,10 @@ def _follow_redirect(
 class _Transport(httpx2.AsyncBaseTransport):
     """httpx2's transport with our own network backend, for which httpx2 has no option."""
 
-    def __init__(self, reach: EgressPolicy, resolve: Resolve) -> None:
+    def __init__(
+        self, reach: EgressPolicy, resolve: Resolve, *, any_encoding: bool = False
+    ) -> None:
+        self._any_encoding = any_encoding
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=httpx2.create_ssl_context(),
             network_backend=_CheckedBackend(reach, resolve),
@@ -200,7 +244,8 @@ class _Transport(httpx2.AsyncBaseTransport):
             stream=_Body(answer),
             extensions=answer.extensions,  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         )
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
+        encoding = response.headers.get("content-encoding", "identity").lower()
+        if encoding != "identity" and not self._any_encoding:
             await response.aclose()
             raise httpx2.DecodingError(
                 "the answer is compressed, which was not asked for", request=request

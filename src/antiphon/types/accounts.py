@@ -209,6 +209,11 @@ AuditAction = Literal[
     "owner.exported",
     "owner.imported",
     "run.cancelled_by_admin",
+    "webhook.created",
+    "webhook.changed",
+    "webhook.removed",
+    "webhook.rotated",
+    "webhook.disabled",
 ]
 
 

@@ -13,7 +13,19 @@ from hashlib import blake2b
 from typing import Literal
 
 Prefix = Literal[
-    "asst", "thread", "msg", "run", "act", "call", "file", "key", "person", "proj", "audit"
+    "asst",
+    "thread",
+    "msg",
+    "run",
+    "act",
+    "call",
+    "file",
+    "key",
+    "person",
+    "proj",
+    "audit",
+    "hook",
+    "evt",
 ]
 Mint = Callable[[Prefix], str]
 """Creates a new id with this prefix, from the runtime's clock and random source."""

@@ -25,10 +25,13 @@ from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
+from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
+from antiphon.runtime.webhooks.sender import webhook_policy
+from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
@@ -106,31 +109,34 @@ class House:
         settings: Settings | None = None,
         servers: BackendServers | None = None,
         own_runs: int | None = None,
+        create_cipher: Callable[[], Cipher] = _no_seal,
     ) -> None:
+        self.create_cipher = create_cipher
         counter = itertools.count(1)
         self.servers = servers or ServerPool("off")
         self.now = 1_000_000
         self.model = model
         self.store = Troubled(MemoryStore(lambda: self.now))
         self.bus = LocalBus()
-        self._mint = lambda prefix: f"{prefix}_{next(counter):04}"
+        self.mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
         self.worker = self.new_worker("first", own_runs=own_runs)
         self.dispatcher = Dispatcher(
             self.store,
             self.bus,
-            self._mint,
+            self.mint,
             self._default,
             self._resolve_model,
             self._models,
             self.servers.check_allowed,
             AdminDispatcher(
                 self.store,
-                self._mint,
+                self.mint,
                 self.servers.states,
                 self.owners(),
                 self.settings.max_token_age,
             ),
+            self._create_webhook_service(),
             Destinations(self, self.servers, unmarked=True),
             self.settings,
             self.worker,
@@ -138,18 +144,28 @@ class House:
         self.destination: Destination | None = None
 
     def owners(self) -> OwnerService:
-        keys = ProviderKeyService(self.store, self._mint, _no_seal)
-        eraser = OwnerDeleter(self.store, self.bus, self._mint, settle=0)
-        exporter = OwnerExporter(self.store, self._mint)
-        importer = OwnerImporter(self.store, self._mint)
-        return OwnerService(self.store, keys, lambda *_: None, eraser, exporter, importer)
+        keys = ProviderKeyService(self.store, self.mint, _no_seal)
+        eraser = OwnerDeleter(self.store, self.bus, self.mint, settle=0)
+        exporter = OwnerExporter(self.store, self.mint)
+        importer = OwnerImporter(self.store, self.mint)
+        return OwnerService(
+            self.store, keys, self.secrets(), lambda *_: None, eraser, exporter, importer
+        )
+
+    def secrets(self) -> WebhookSecretService:
+        return WebhookSecretService(self.store, self.mint, self.create_cipher)
+
+    def _create_webhook_service(self) -> WebhookService:
+        policy = webhook_policy(self.settings)
+        limit = self.settings.max_webhooks if self.settings.webhooks else None
+        return WebhookService(self.store, self.bus, self.mint, self.secrets(), policy, limit)
 
     def new_worker(
         self, name: str, *dead: str, serves: Serves = serve_all, own_runs: int | None = None
     ) -> Worker:
-        runner = TurnRunner(self.store, self.bus, self, self.settings, self._mint, self.servers)
+        runner = TurnRunner(self.store, self.bus, self, self.settings, self.mint, self.servers)
         return Worker(
-            *(self.store, self.bus, runner, self.settings, self._mint, name),
+            *(self.store, self.bus, runner, self.settings, self.mint, name),
             lambda name: name in dead,
             serves=serves,
             own_runs=own_runs,
@@ -224,8 +240,9 @@ async def house(
     settings: Settings | None = None,
     servers: BackendServers | None = None,
     own_runs: int | None = None,
+    create_cipher: Callable[[], Cipher] = _no_seal,
 ) -> AsyncIterator[House]:
-    built = House(ScriptedProvider(*scripts), settings, servers, own_runs)
+    built = House(ScriptedProvider(*scripts), settings, servers, own_runs, create_cipher)
     built.worker.start()
     try:
         async with asyncio.timeout(20):

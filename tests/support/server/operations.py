@@ -88,6 +88,8 @@ KINDS = {
     "run_id": "run",
     "thread_id": "thread",
     "tool_call_id": "tool_call",
+    "webhook_id": "webhook",
+    "event_id": "event",
 }
 """Whose id a field of this name holds."""
 
@@ -104,6 +106,7 @@ LISTS = {
     "projects": "project",
     "runs": "run",
     "threads": "thread",
+    "webhooks": "event",
 }
 """What `after` names in the list at this address."""
 
@@ -148,6 +151,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
         {"messages": [{"content": [{"type": "image", "file_id": _FILE}]}]},
     ),
+    "create_webhook": ({"url": "https://hooks.invalid/"},),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
     "list_threads": ({"after": _THREAD}, {"parent_id": _THREAD}),
     "process": (
@@ -181,6 +185,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),
     "update_project": ({"project_id": Its("project"), "name": "taken over"},),
     "update_thread": ({"thread_id": _THREAD, "title": "taken over"},),
+    "update_webhook": ({"webhook_id": Its("webhook"), "description": "taken over"},),
     "upload_file": ({"name": "a.txt"},),
 }
 """What calls with a body are asked; those without one are asked what the document says."""

@@ -40,6 +40,8 @@ async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
         await wait_for_status(client, run_id, status)
     key = {"key": f"sk-{CANARY}-{CANARY}"}
     assert (await client.put("/v1/provider_keys/openai", json=key)).status_code == 200
+    webhook = {"url": "https://hooks.invalid/", "description": CANARY, "events": ["run.failed"]}
+    assert (await client.post("/v1/webhooks", json=webhook)).status_code == 201
     return client
 
 

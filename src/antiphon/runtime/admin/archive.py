@@ -25,6 +25,7 @@ from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.events import ActionRequired, Event, MessageCompleted, RunStatus, TurnEnded
 from antiphon.types.messages import File, Image, Message, MessagePart, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
+from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 T = TypeVar("T")
 
@@ -84,8 +85,10 @@ RECORDS: Mapping[str, type[Any]] = {
     "audit": AuditEntry,
     "keys": Key,
     "provider_keys": ProviderKey,
+    "webhooks": Webhook,
+    "webhook_deliveries": WebhookDelivery,
 }
-"""Type of each kind of record. Keys are told of without their secrets, and are not imported."""
+"""Type of each kind of record. Keys and webhooks have no secrets here, and are not imported."""
 
 
 def member(kind: str) -> str:

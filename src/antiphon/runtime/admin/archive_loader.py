@@ -48,7 +48,7 @@ MAX_TIME = 253_402_300_799_999  # ms: the end of the year 9999
 MAX_WORD = 512  # characters of what a store has an index of
 MAX_TURN_BYTES = 64_000_000  # of what is held in memory to end one run
 MAX_HISTORY_BYTES = 64_000_000  # of audit entries, and of usage: they are written at once
-NOT_IMPORTED = ("keys", "provider_keys")
+NOT_IMPORTED = ("keys", "provider_keys", "webhooks", "webhook_deliveries")
 
 Advance = Callable[[int], None]
 """Called with the number of bytes that were read since the last call; may raise to stop."""

@@ -37,6 +37,7 @@ from antiphon.types.errors import Conflict, EventExpired, NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
+from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 # The zip stream: an archive that is sent while it is written.
 
@@ -169,6 +170,8 @@ class _Export:
             ("audit", self._audit()),
             ("keys", self._keys()),
             ("provider_keys", self._provider_keys()),
+            ("webhooks", self._webhooks()),
+            ("webhook_deliveries", self._deliveries()),
         ):
             async for piece in self._entry(member(kind), self._lines(kind, records)):
                 yield piece
@@ -297,6 +300,22 @@ class _Export:
     async def _provider_keys(self) -> AsyncGenerator[ProviderKey, None]:
         for key in await self._store.provider_keys(self._owner):
             yield key
+
+    async def _webhooks(self) -> AsyncGenerator[Webhook, None]:
+        """Yield the webhooks, without their secrets."""
+        for stored in await self._store.webhooks(self._owner):
+            yield stored.webhook
+
+    async def _deliveries(self) -> AsyncGenerator[WebhookDelivery, None]:
+        async for webhook in self._webhooks():
+            after, more = None, True
+            with suppress(NotFound):  # deleted meanwhile
+                while more:
+                    page = await self._store.deliveries(self._owner, webhook.id, MAX_PAGE, after)
+                    for delivery in page.data:
+                        yield delivery
+                    more = page.has_more
+                    after = page.data[-1].id if page.data else None
 
     async def _every(self, kind: type[T], **where: str) -> AsyncGenerator[T, None]:
         """Yield all records of a kind."""

@@ -18,6 +18,7 @@ from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.export import Archive, OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter, Tell, quiet
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
+from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.notify import commit_in_parts
 from antiphon.types.accounts import Account, OwnerProviderKey, OwnerTotals, Principal, ProviderKey
 from antiphon.types.errors import Conflict, NotFound
@@ -38,6 +39,7 @@ class OwnerService:
         self,
         store: AdminStore,
         keys: ProviderKeyService,
+        webhook_secrets: WebhookSecretService,
         check: CheckProviderKey,
         eraser: OwnerDeleter,
         exporter: OwnerExporter,
@@ -46,6 +48,7 @@ class OwnerService:
     ) -> None:
         self._store = store
         self._keys = keys
+        self._webhook_secrets = webhook_secrets
         self._check = check
         self._eraser = eraser
         self._exporter = exporter
@@ -67,8 +70,11 @@ class OwnerService:
         return answer
 
     async def reencrypt_keys(self, by: Principal) -> int:
-        """Encrypt again with the current key what an older key encrypted; return how many keys."""
-        return await self._keys.reencrypt(by)
+        """Encrypt again with the current key what an older key encrypted; return how many secrets.
+
+        These are provider keys, and secrets of webhooks.
+        """
+        return await self._keys.reencrypt(by) + await self._webhook_secrets.reencrypt(by)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
@@ -230,7 +236,7 @@ class OwnerDeleter:
         read_set = ReadSet(owner=owner, run_id=run_id, turn_log=True, what="cancel")
         with suppress(NotFound):  # deleted meanwhile
             await commit_in_parts(
-                self._store, read_set, partial(transitions.cancel, mint=self._mint)
+                self._store, self._bus, read_set, partial(transitions.cancel, mint=self._mint)
             )
         self._bus.notify(run_id)
         self._bus.notify(LEASES)

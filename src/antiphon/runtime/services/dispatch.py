@@ -30,6 +30,7 @@ from antiphon.runtime.services.assistants import AssistantService, RunSpecResolv
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.search import SearchService
 from antiphon.runtime.services.threads import ThreadService
+from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types.accounts import Principal
@@ -54,6 +55,7 @@ class Dispatcher:
         models: Callable[[str | None, str], Awaitable[operations.ModelList]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         admin: AdminDispatcher,
+        webhooks: WebhookService,
         destinations: Destinations,
         settings: Settings,
         starter: RunStarter,
@@ -75,6 +77,7 @@ class Dispatcher:
             **SearchService(store).handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
+            **webhooks.handlers,
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
             operations.DeleteFile: self._delete_file,

@@ -23,11 +23,13 @@ from antiphon.ports import (
     AmendAccount,
     AmendKey,
     AmendProject,
+    AmendWebhook,
     ChangeSet,
     Claim,
     Committed,
     Context,
     Decide,
+    DeliveryClaim,
     EventPage,
     FilterValue,
     IdempotencyKey,
@@ -37,6 +39,8 @@ from antiphon.ports import (
     OnCommit,
     ReadSet,
     RecordPage,
+    Settle,
+    Settlement,
     Store,
     TextMatches,
 )
@@ -56,6 +60,13 @@ from antiphon.types.accounts import (
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Assistant, Run, RunLease, Serves, Thread, serve_all
+from antiphon.types.webhooks import (
+    DeliveryStatus,
+    StoredWebhook,
+    Webhook,
+    WebhookDelivery,
+    WebhookEvent,
+)
 
 T = TypeVar("T")
 
@@ -399,6 +410,67 @@ class CachedStore:
     async def delete_provider_key(self, owner: str, provider: str, entry: AuditEntry) -> None:
         """See `AdminStore.delete_provider_key`."""
         await self._inner.delete_provider_key(owner, provider, entry)
+
+    async def add_webhook(
+        self, owner: str, webhook: Webhook, sealed: bytes, limit: int, entry: AuditEntry
+    ) -> None:
+        """See `WebhookStore.add_webhook`."""
+        await self._inner.add_webhook(owner, webhook, sealed, limit, entry)
+
+    async def webhooks(self, owner: str | None) -> Sequence[StoredWebhook]:
+        """See `WebhookStore.webhooks`."""
+        return await self._inner.webhooks(owner)
+
+    async def find_webhook(self, owner: str, webhook_id: str) -> StoredWebhook:
+        """See `WebhookStore.find_webhook`."""
+        return await self._inner.find_webhook(owner, webhook_id)
+
+    async def change_webhook(
+        self, owner: str, webhook_id: str, amend: AmendWebhook, entry: AuditEntry
+    ) -> Webhook | None:
+        """See `WebhookStore.change_webhook`."""
+        return await self._inner.change_webhook(owner, webhook_id, amend, entry)
+
+    async def add_delivery(
+        self, owner: str, webhook_id: str, event: WebhookEvent
+    ) -> WebhookDelivery:
+        """See `WebhookStore.add_delivery`."""
+        return await self._inner.add_delivery(owner, webhook_id, event)
+
+    async def deliveries(
+        self,
+        owner: str,
+        webhook_id: str,
+        limit: int,
+        after: str | None = None,
+        status: DeliveryStatus | None = None,
+    ) -> RecordPage:
+        """See `WebhookStore.deliveries`."""
+        return await self._inner.deliveries(owner, webhook_id, limit, after, status)
+
+    async def resend_delivery(self, owner: str, webhook_id: str, event_id: str) -> WebhookDelivery:
+        """See `WebhookStore.resend_delivery`."""
+        return await self._inner.resend_delivery(owner, webhook_id, event_id)
+
+    async def has_due_deliveries(self) -> bool:
+        """See `WebhookStore.has_due_deliveries`."""
+        return await self._inner.has_due_deliveries()
+
+    async def claim_deliveries(
+        self, limit: int, failing: int, per_webhook: int, lease_ms: int
+    ) -> Sequence[DeliveryClaim]:
+        """See `WebhookStore.claim_deliveries`."""
+        return await self._inner.claim_deliveries(limit, failing, per_webhook, lease_ms)
+
+    async def settle_delivery(
+        self, claim: DeliveryClaim, settle: Settle, entry: AuditEntry
+    ) -> Settlement | None:
+        """See `WebhookStore.settle_delivery`."""
+        return await self._inner.settle_delivery(claim, settle, entry)
+
+    async def delete_deliveries(self, before: int, limit: int) -> int:
+        """See `WebhookStore.delete_deliveries`."""
+        return await self._inner.delete_deliveries(before, limit)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

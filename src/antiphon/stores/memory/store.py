@@ -40,8 +40,9 @@ from antiphon.ports import (
 )
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
-from antiphon.stores.memory.admin import MemoryAdministration, delete_all
+from antiphon.stores.memory.admin import delete_all
 from antiphon.stores.memory.filters import matches_filters
+from antiphon.stores.memory.webhooks import MemoryWebhooks
 from antiphon.stores.record_query import KINDS
 from antiphon.stores.rows import SEARCH_BYTES, take_page
 from antiphon.types import events
@@ -135,7 +136,7 @@ class Families:
         return {thread.id for thread in newest.values()}
 
 
-class MemoryStore(MemoryAdministration):
+class MemoryStore(MemoryWebhooks):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
@@ -378,6 +379,8 @@ class MemoryStore(MemoryAdministration):
             key = stored.day, stored.owner, stored.model
             self._usage[key] = admin_rules.add_usage(self._usage.get(key), stored)
         kept.lines.extend(events.encode(event) for event in update.events)
+        for event in update.webhook_events:
+            self._add_deliveries(kept.owner, event)
 
     def _save_answer(self, once: IdempotencyKey, answer: bytes, subject: str | None) -> None:
         self._answers[once.owner, once.route, once.key] = _StoredAnswer(
@@ -649,6 +652,7 @@ class MemoryStore(MemoryAdministration):
             for record_owner, _ in self._records_of(kind)
         }
         having |= {record_owner for record_owner, _ in self._provider_keys}
+        having |= {stored.owner for stored in self._webhooks.values()}
         found = having & {owner} if owner is not None else having
         later = sorted(record_owner for record_owner in found if record_owner > (after or ""))
         return RecordPage(
@@ -678,7 +682,7 @@ class MemoryStore(MemoryAdministration):
                 records, [each for each in records if records[each].owner == owner]
             )
         erased += delete_all(self._answers, [once for once in self._answers if once[0] == owner])
-        return erased + self._delete_administration(owner)
+        return erased + self._delete_webhooks(owner) + self._delete_administration(owner)
 
     # Imports
 

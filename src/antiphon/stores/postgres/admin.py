@@ -133,7 +133,7 @@ async def delete_owned(sql: PostgresTransaction, owner: str, limit: int) -> int:
 
 _DELETIONS = (
     *("erase_uploads", "erase_assistants", "erase_answers"),
-    *("erase_usage", "erase_provider_keys"),
+    *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
 )
 
 

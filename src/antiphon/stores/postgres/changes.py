@@ -22,6 +22,7 @@ from antiphon.stores.postgres.connections import change_statement, execute, fetc
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
 from antiphon.stores.rows import message_columns
+from antiphon.stores.sql_webhooks import new_outcome
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import Internal
@@ -78,6 +79,7 @@ class _ChangeStatement:
         for update in decided.run_updates:
             self._add_run_update(update)
         self._add_actions()
+        self._add_deliveries()
         self._add_answer_and_audit()
         self.pieces.sort(key=_ORDER.index)
 
@@ -218,6 +220,21 @@ class _ChangeStatement:
             columns = map(list, zip(*rows, strict=True))
             self._add("acted", **dict(zip(_ACTION, columns, strict=True)))
 
+    def _add_deliveries(self) -> None:
+        """Add the deliveries of the events for webhooks; all runs of a change have one owner."""
+        notices = [event for update in self._decided.run_updates for event in update.webhook_events]
+        if notices:
+            known = self._read.owner
+            self._add(
+                "announced",
+                notice_owner=known or invariants.require_owner(self._read_set, self._decided),
+                notice_ids=[event.id for event in notices],
+                notice_runs=[event.run_id for event in notices],
+                notice_types=[event.type for event in notices],
+                notice_bodies=[event.body for event in notices],
+                outcome=new_outcome(self._read.records.now),
+            )
+
     def _add_answer_and_audit(self) -> None:
         """Add the stored answer of an idempotency key, and the audit entry."""
         once, entry = self._read_set.idempotency_key, self._decided.audit_entry
@@ -239,7 +256,7 @@ _ORDER = (
     *("held", "saved", "key_held"),
     *("thread_added", "cut", "unsealed", "said"),
     *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
-    *("acted", "answered", "counted", "spent", "noted"),
+    *("acted", "answered", "counted", "spent", "noted", "announced"),
 )
 """All pieces, each after those that it uses."""
 

@@ -397,6 +397,35 @@ noted AS (
     INSERT INTO acts (id, owner, doc) SELECT :act_id, :act_owner, :act FROM passed
 )
 
+-- name: change_announced
+-- A delivery of each event for each webhook of the owner that wants it. It need not be looked at
+-- before an earlier one of the run is sent again.
+announced AS (
+    INSERT INTO deliveries (
+        webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
+        outcome
+    )
+    SELECT
+        webhooks.id, notice.id, webhooks.owner, notice.run_id, notice.type, 'pending', FALSE,
+        greatest(
+            :read_at::bigint,
+            (
+                SELECT max(due_at) FROM deliveries AS earlier
+                WHERE
+                    earlier.webhook_id = webhooks.id AND earlier.run_id = notice.run_id
+                    AND earlier.status = 'pending' AND NOT earlier.claimed
+            )
+        ),
+        0, :read_at::bigint, notice.body, :outcome
+    FROM passed, webhooks, unnest(
+        :notice_ids::text[], :notice_runs::text[], :notice_types::text[], :notice_bodies::bytea[]
+    ) WITH ORDINALITY AS notice (id, run_id, type, body, place)
+    WHERE
+        webhooks.owner = :notice_owner AND enabled
+        AND (types = '*' OR position(' ' || notice.type || ' ' IN types) > 0)
+    ORDER BY notice.place, webhooks.seq
+)
+
 -- name: change_end
 SELECT count(*) FROM passed
 
@@ -862,20 +891,22 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into four indexes, however many things there are.
+-- From each owner to the next by a look into five indexes, however many things there are.
 WITH RECURSIVE named AS (
     SELECT least(
         (SELECT min(owner) FROM threads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from),
-        (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from)
+        (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from)
     ) AS owner
     UNION ALL
     SELECT least(
         (SELECT min(owner) FROM threads WHERE owner > named.owner),
         (SELECT min(owner) FROM uploads WHERE owner > named.owner),
         (SELECT min(owner) FROM assistants WHERE owner > named.owner),
-        (SELECT min(owner) FROM provider_keys WHERE owner > named.owner)
+        (SELECT min(owner) FROM provider_keys WHERE owner > named.owner),
+        (SELECT min(owner) FROM webhooks WHERE owner > named.owner)
     )
     FROM named
     WHERE named.owner IS NOT NULL
@@ -1109,3 +1140,155 @@ with_them AS (
     UPDATE runs SET owner = :to WHERE thread_id = ANY (ARRAY(SELECT id FROM given)) RETURNING 1
 )
 SELECT (SELECT count(*) FROM given)
+
+-- name: lock_webhooks
+-- So that two that are added at once are counted.
+SELECT pg_advisory_xact_lock(hashtext('antiphon webhooks'))
+
+-- name: count_webhooks
+SELECT count(*) FROM webhooks WHERE owner = :owner
+
+-- name: add_webhook
+INSERT INTO webhooks (id, owner, types, enabled, failing, sealed, doc)
+VALUES (:id, :owner, :types, :enabled, :failing, :sealed, :doc)
+
+-- name: save_webhook
+UPDATE webhooks SET
+    types = :types, enabled = :enabled, failing = :failing, sealed = :sealed, doc = :doc
+WHERE id = :id
+
+-- name: remove_webhook
+DELETE FROM webhooks WHERE id = :id
+
+-- name: webhooks
+SELECT owner, sealed, doc FROM webhooks
+WHERE :owner::text IS NULL OR owner = :owner::text
+ORDER BY seq
+
+-- name: webhook
+SELECT owner, sealed, doc FROM webhooks WHERE id = :id
+
+-- name: webhook_for_update
+SELECT owner, sealed, doc FROM webhooks WHERE id = :id
+FOR NO KEY UPDATE
+
+-- name: add_delivery
+INSERT INTO deliveries (
+    webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body, outcome
+)
+VALUES (
+    :webhook_id, :id, :owner, :run_id, :type, 'pending', FALSE, :at, 0, :at, :body, :outcome
+)
+
+-- name: remove_deliveries
+DELETE FROM deliveries WHERE webhook_id = :webhook_id
+
+-- name: hasten_deliveries
+UPDATE deliveries SET due_at = :at
+WHERE webhook_id = :webhook_id AND status = 'pending' AND NOT claimed AND due_at > :at
+
+-- name: delivery
+SELECT webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+FROM deliveries WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: delivery_place
+SELECT seq FROM deliveries WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: deliveries
+SELECT webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+FROM deliveries
+WHERE
+    webhook_id = :webhook_id AND seq < :place
+    AND (:status::text IS NULL OR status = :status::text)
+ORDER BY seq DESC
+LIMIT :limit
+
+-- name: resend_delivery
+UPDATE deliveries SET status = 'pending', claimed = FALSE, due_at = :at, outcome = :outcome
+WHERE
+    webhook_id = :webhook_id AND id = :id
+    AND NOT (status = 'pending' AND claimed AND due_at > :at)
+
+-- name: has_due_deliveries
+SELECT 1 FROM webhooks
+WHERE enabled AND EXISTS (
+    SELECT 1 FROM deliveries AS due
+    WHERE
+        due.webhook_id = webhooks.id AND due.status = 'pending' AND due.due_at <= :at
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries AS earlier
+            WHERE
+                earlier.webhook_id = due.webhook_id AND earlier.run_id = due.run_id
+                AND earlier.status = 'pending' AND earlier.seq < due.seq AND due.run_id <> ''
+        )
+)
+LIMIT 1
+
+-- name: due_webhooks
+-- Those that do not fail come first, and of each kind the one that has waited longest.
+SELECT owner, sealed, doc FROM webhooks
+WHERE
+    enabled
+    AND (
+        SELECT min(due_at) FROM deliveries
+        WHERE webhook_id = webhooks.id AND status = 'pending'
+    ) <= :at
+    AND (
+        SELECT count(*) FROM deliveries
+        WHERE webhook_id = webhooks.id AND status = 'pending' AND due_at > :at AND claimed
+    ) < CASE WHEN failing THEN 1 ELSE :most::bigint END
+ORDER BY
+    failing,
+    (SELECT min(due_at) FROM deliveries WHERE webhook_id = webhooks.id AND status = 'pending')
+LIMIT :limit FOR NO KEY UPDATE SKIP LOCKED
+
+-- name: claim_deliveries
+-- In their order within a run. What another worker has claimed since is counted once more.
+UPDATE deliveries SET claimed = TRUE, attempts = attempts + 1, due_at = :until
+WHERE seq IN (
+    SELECT seq FROM deliveries AS due
+    WHERE
+        webhook_id = :webhook_id AND status = 'pending' AND due_at <= :at
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries AS earlier
+            WHERE
+                earlier.webhook_id = due.webhook_id AND earlier.run_id = due.run_id
+                AND earlier.status = 'pending' AND earlier.seq < due.seq AND due.run_id <> ''
+        )
+    ORDER BY due_at, seq
+    LIMIT (
+        SELECT greatest(least(:limit::bigint, :most::bigint - count(*)), 0) FROM deliveries
+        WHERE webhook_id = :webhook_id AND status = 'pending' AND due_at > :at AND claimed
+    )
+)
+RETURNING
+    body, webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+
+-- name: held_delivery
+SELECT 1 FROM deliveries
+WHERE
+    webhook_id = :webhook_id AND id = :id AND attempts = :attempts
+    AND status = 'pending' AND claimed
+
+-- name: settle_delivery
+UPDATE deliveries SET status = :status, claimed = FALSE, due_at = :due_at, outcome = :outcome
+WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: postpone_deliveries
+UPDATE deliveries SET due_at = :due_at
+WHERE
+    webhook_id = :webhook_id AND run_id = :run_id AND status = 'pending' AND NOT claimed
+    AND due_at < :due_at AND run_id <> ''
+
+-- name: expire_deliveries
+DELETE FROM deliveries WHERE seq = ANY (ARRAY(
+    SELECT seq FROM deliveries WHERE created_at < :before ORDER BY created_at LIMIT :limit
+))
+
+-- name: erase_deliveries
+DELETE FROM deliveries
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM deliveries WHERE owner = :owner LIMIT :limit))
+
+-- name: erase_webhooks
+DELETE FROM webhooks
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM webhooks WHERE owner = :owner LIMIT :limit))

@@ -75,6 +75,35 @@ INSERT INTO acts (seq, id, owner, doc) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $
 -- name: count_acts
 SELECT count(*) FROM acts
 
+-- name: read_webhooks
+SELECT seq, id, owner, types, enabled, failing, sealed, doc FROM webhooks
+WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_webhooks
+INSERT INTO webhooks (seq, id, owner, types, enabled, failing, sealed, doc)
+OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: count_webhooks
+SELECT count(*) FROM webhooks
+
+-- name: read_deliveries
+SELECT
+    seq, webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
+    outcome
+FROM deliveries WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_deliveries
+INSERT INTO deliveries (
+    seq, webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
+    outcome
+)
+OVERRIDING SYSTEM VALUE
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+
+-- name: count_deliveries
+SELECT count(*) FROM deliveries
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > ($1, $2) ORDER BY 1, 2 LIMIT $3
@@ -237,11 +266,13 @@ FROM (
     UNION ALL SELECT 'threads', max(seq) FROM threads
     UNION ALL SELECT 'messages', max(seq) FROM messages
     UNION ALL SELECT 'actions', max(seq) FROM actions
+    UNION ALL SELECT 'webhooks', max(seq) FROM webhooks
+    UNION ALL SELECT 'deliveries', max(seq) FROM deliveries
 ) AS tables
 WHERE newest IS NOT NULL
 
 -- name: lock_tables
 LOCK TABLE
     meta, people, keys, projects, provider_keys, acts, counters, spent, assistants, uploads,
-    threads, messages, segments, runs, drives, actions, log, once
+    threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries
 IN SHARE MODE NOWAIT

@@ -683,7 +683,7 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into four indexes, however many things there are.
+-- From each owner to the next by a look into five indexes, however many things there are.
 WITH RECURSIVE named (owner) AS (
     SELECT min(owner) FROM (
         SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
@@ -693,6 +693,8 @@ WITH RECURSIVE named (owner) AS (
         SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from
     )
     UNION ALL
     SELECT (
@@ -704,6 +706,8 @@ WITH RECURSIVE named (owner) AS (
             SELECT min(owner) FROM assistants WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM provider_keys WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM webhooks WHERE owner > named.owner
         )
     )
     FROM named
@@ -828,3 +832,178 @@ WHERE thread_id IN (SELECT id FROM threads WHERE owner = :owner ORDER BY seq LIM
 -- name: transfer_threads
 UPDATE threads SET owner = :to
 WHERE seq IN (SELECT seq FROM threads WHERE owner = :owner ORDER BY seq LIMIT :limit)
+
+-- name: lock_webhooks
+-- The writer has locked the database.
+SELECT 1
+
+-- name: count_webhooks
+SELECT count(*) FROM webhooks WHERE owner = :owner
+
+-- name: add_webhook
+INSERT INTO webhooks (id, owner, types, enabled, failing, sealed, doc)
+VALUES (:id, :owner, :types, :enabled, :failing, :sealed, :doc)
+
+-- name: save_webhook
+UPDATE webhooks SET
+    types = :types, enabled = :enabled, failing = :failing, sealed = :sealed, doc = :doc
+WHERE id = :id
+
+-- name: remove_webhook
+DELETE FROM webhooks WHERE id = :id
+
+-- name: webhooks
+SELECT owner, sealed, doc FROM webhooks
+WHERE :owner IS NULL OR owner = :owner
+ORDER BY seq
+
+-- name: webhook
+SELECT owner, sealed, doc FROM webhooks WHERE id = :id
+
+-- name: webhook_for_update
+SELECT owner, sealed, doc FROM webhooks WHERE id = :id
+
+-- name: add_deliveries
+-- Of an event, one for each webhook of the owner that wants it. It need not be looked at before an
+-- earlier one of the run is sent again.
+INSERT INTO deliveries (
+    webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body, outcome
+)
+SELECT
+    webhooks.id, :id, owner, :run_id, :type, 'pending', 0,
+    max(
+        :now,
+        coalesce(
+            (
+                SELECT max(due_at) FROM deliveries AS earlier
+                WHERE
+                    earlier.webhook_id = webhooks.id AND earlier.run_id = :run_id
+                    AND earlier.status = 'pending' AND NOT earlier.claimed
+            ),
+            0
+        )
+    ),
+    0, :now, :body, :outcome
+FROM webhooks
+WHERE owner = :owner AND enabled AND (types = '*' OR instr(types, ' ' || :type || ' ') > 0)
+ORDER BY seq
+
+-- name: add_delivery
+INSERT INTO deliveries (
+    webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body, outcome
+)
+VALUES (
+    :webhook_id, :id, :owner, :run_id, :type, 'pending', 0, :at, 0, :at, :body, :outcome
+)
+
+-- name: remove_deliveries
+DELETE FROM deliveries WHERE webhook_id = :webhook_id
+
+-- name: hasten_deliveries
+UPDATE deliveries SET due_at = :at
+WHERE webhook_id = :webhook_id AND status = 'pending' AND NOT claimed AND due_at > :at
+
+-- name: delivery
+SELECT webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+FROM deliveries WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: delivery_place
+SELECT seq FROM deliveries WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: deliveries
+SELECT webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+FROM deliveries
+WHERE
+    webhook_id = :webhook_id AND seq < :place
+    AND (:status IS NULL OR status = :status)
+ORDER BY seq DESC
+LIMIT :limit
+
+-- name: resend_delivery
+UPDATE deliveries SET status = 'pending', claimed = 0, due_at = :at, outcome = :outcome
+WHERE
+    webhook_id = :webhook_id AND id = :id
+    AND NOT (status = 'pending' AND claimed AND due_at > :at)
+
+-- name: has_due_deliveries
+SELECT 1 FROM webhooks
+WHERE enabled AND EXISTS (
+    SELECT 1 FROM deliveries AS due
+    WHERE
+        due.webhook_id = webhooks.id AND due.status = 'pending' AND due.due_at <= :at
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries AS earlier
+            WHERE
+                earlier.webhook_id = due.webhook_id AND earlier.run_id = due.run_id
+                AND earlier.status = 'pending' AND earlier.seq < due.seq AND due.run_id <> ''
+        )
+)
+LIMIT 1
+
+-- name: due_webhooks
+-- Those that do not fail come first, and of each kind the one that has waited longest.
+SELECT owner, sealed, doc FROM webhooks
+WHERE
+    enabled
+    AND (
+        SELECT min(due_at) FROM deliveries
+        WHERE webhook_id = webhooks.id AND status = 'pending'
+    ) <= :at
+    AND (
+        SELECT count(*) FROM deliveries
+        WHERE webhook_id = webhooks.id AND status = 'pending' AND due_at > :at AND claimed
+    ) < CASE WHEN failing THEN 1 ELSE :most END
+ORDER BY
+    failing,
+    (SELECT min(due_at) FROM deliveries WHERE webhook_id = webhooks.id AND status = 'pending')
+LIMIT :limit
+
+-- name: claim_deliveries
+-- In their order within a run. What another worker has claimed since is counted once more.
+UPDATE deliveries SET claimed = 1, attempts = attempts + 1, due_at = :until
+WHERE seq IN (
+    SELECT seq FROM deliveries AS due
+    WHERE
+        webhook_id = :webhook_id AND status = 'pending' AND due_at <= :at
+        AND NOT EXISTS (
+            SELECT 1 FROM deliveries AS earlier
+            WHERE
+                earlier.webhook_id = due.webhook_id AND earlier.run_id = due.run_id
+                AND earlier.status = 'pending' AND earlier.seq < due.seq AND due.run_id <> ''
+        )
+    ORDER BY due_at, seq
+    LIMIT (
+        SELECT max(min(:limit, :most - count(*)), 0) FROM deliveries
+        WHERE webhook_id = :webhook_id AND status = 'pending' AND due_at > :at AND claimed
+    )
+)
+RETURNING
+    body, webhook_id, id, run_id, type, status, due_at, attempts, created_at, outcome
+
+-- name: held_delivery
+SELECT 1 FROM deliveries
+WHERE
+    webhook_id = :webhook_id AND id = :id AND attempts = :attempts
+    AND status = 'pending' AND claimed
+
+-- name: settle_delivery
+UPDATE deliveries SET status = :status, claimed = 0, due_at = :due_at, outcome = :outcome
+WHERE webhook_id = :webhook_id AND id = :id
+
+-- name: postpone_deliveries
+UPDATE deliveries SET due_at = :due_at
+WHERE
+    webhook_id = :webhook_id AND run_id = :run_id AND status = 'pending' AND NOT claimed
+    AND due_at < :due_at AND run_id <> ''
+
+-- name: expire_deliveries
+DELETE FROM deliveries WHERE seq IN (
+    SELECT seq FROM deliveries WHERE created_at < :before ORDER BY created_at LIMIT :limit
+)
+
+-- name: erase_deliveries
+DELETE FROM deliveries
+WHERE seq IN (SELECT seq FROM deliveries WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_webhooks
+DELETE FROM webhooks WHERE owner = :owner

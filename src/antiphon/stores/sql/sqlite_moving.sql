@@ -71,6 +71,33 @@ INSERT INTO acts (seq, id, owner, doc) VALUES (?1, ?2, ?3, ?4)
 -- name: count_acts
 SELECT count(*) FROM acts
 
+-- name: read_webhooks
+SELECT seq, id, owner, types, enabled, failing, sealed, doc FROM webhooks
+WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_webhooks
+INSERT INTO webhooks (seq, id, owner, types, enabled, failing, sealed, doc)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+
+-- name: count_webhooks
+SELECT count(*) FROM webhooks
+
+-- name: read_deliveries
+SELECT
+    seq, webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
+    outcome
+FROM deliveries WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_deliveries
+INSERT INTO deliveries (
+    seq, webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
+    outcome
+)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+
+-- name: count_deliveries
+SELECT count(*) FROM deliveries
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3

@@ -113,7 +113,7 @@ _DELETIONS = (
     *("erase_events", "erase_actions", "erase_runs"),
     *("erase_segments", "erase_messages", "erase_threads"),
     *("erase_uploads", "erase_assistants", "erase_answers"),
-    *("erase_usage", "erase_provider_keys"),
+    *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
 )
 """Rows of many are deleted before the rows that they belong to, so that no step is large."""
 

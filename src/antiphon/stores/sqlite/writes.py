@@ -15,6 +15,7 @@ from antiphon.ports import ChangeSet, Claim, Committed, Decide, IdempotencyKey, 
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.rows import message_columns
+from antiphon.stores.sql_webhooks import delivery_columns
 from antiphon.stores.sqlite import reads, text_index
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types import events
@@ -275,6 +276,10 @@ def _write_run(
         first = lease.last_event - len(update.events) + 1
         lines = b"\n".join(map(events.encode, update.events))
         connection.execute(SQL["add_events"], (first, lease.last_event, writer, lines, run.id))
+    for event in update.webhook_events:
+        owner = row.owner if row else invariants.require_owner(read_set, decided)
+        values = {"owner": owner, "now": now, **delivery_columns(event, now)}
+        connection.execute(SQL["add_deliveries"], values)
 
 
 def _count_tokens(connection: sqlite3.Connection, key_id: str, amount: int, now: int) -> None:

@@ -1,0 +1,1 @@
+"""Webhooks: the service behind their operations, and the deliverer of their events."""

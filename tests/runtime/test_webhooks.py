@@ -1,0 +1,506 @@
+"""Events of runs reach the receivers that their owners chose, and nothing else does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import openai
+import pytest
+from standardwebhooks import Webhook as Verifier
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from antiphon.api import operations
+from antiphon.engine.webhooks import RETRY_MS
+from antiphon.types import errors
+from antiphon.types.accounts import AuditEntry, Principal
+from tests.support.runtime.rig import BY, TOOLS, find_started
+from tests.support.runtime.webhooks import Hooks, headers_of, hooks
+
+DAY_MS = 86_400_000
+
+
+async def audit_of(rig: Hooks) -> list[tuple[str, str]]:
+    page = await rig.house.store.audit_entries(100)
+    entries: list[AuditEntry] = [*page.data]
+    return [(entry.what, entry.actor) for entry in reversed(entries)]
+
+
+# What is sent.
+
+
+async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -> None:
+    async with hooks("say The secret is 42.") as rig:
+        await rig.create()
+        told = await rig.house.ask("Tell me a secret.")
+        started = find_started(told)
+
+        await rig.deliver()
+
+        (event,) = rig.events
+        (asked,) = rig.far.asked
+        assert event == {
+            "id": asked.headers["webhook-id"],
+            "object": "event",
+            "type": "run.completed",
+            "created_at": 1_000,
+            "timestamp": "1970-01-01T00:16:40.000Z",
+            "data": {
+                "id": started.run_id,
+                "object": "run",
+                "thread_id": started.thread_id,
+                "assistant_id": None,
+                "status": "completed",
+                "reason": None,
+                "error_code": None,
+            },
+        }
+        assert asked.method == "POST"
+        assert asked.headers["content-type"] == "application/json"
+
+
+async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_the_run() -> None:
+    async with hooks('call look {"q":"private"}', "say Done.") as rig:
+        created = await rig.create()
+        told = await rig.house.ask(tools=TOOLS)
+        (action,) = await rig.house.submit(told)
+        await rig.house.read(operations.Process(run_id=find_started(told).run_id))
+
+        await rig.deliver()
+
+        assert rig.types == ["action.required", "run.completed"]
+        data = rig.events[0]["data"]
+        assert [each["id"] for each in data["actions"]] == [action.id]
+        assert data["status"] == "action_required"
+        assert b"private" not in rig.far.asked[0].body
+        assert b"look" not in rig.far.asked[0].body
+        listed = await rig.deliveries(created)
+        assert [(each.type, each.status) for each in listed] == [
+            ("run.completed", "delivered"),
+            ("action.required", "delivered"),
+        ]
+
+
+async def test_a_run_that_fails_or_is_cancelled_says_so_to_webhooks_that_want_to_know() -> None:
+    async with hooks('call look {"q":"x"}', "fail provider_auth The words of a provider.") as rig:
+        await rig.create(events=("run.failed", "run.cancelled"))
+        told = await rig.house.ask(tools=TOOLS)
+        await rig.dispatch(operations.CancelRun(find_started(told).run_id))
+        await rig.house.ask("Once more.")
+
+        await rig.deliver()
+
+        assert rig.types == ["run.cancelled", "run.failed"]
+        assert rig.events[1]["data"]["error_code"] == "provider_auth"
+        assert b"words" not in rig.far.asked[1].body
+
+
+# Signatures.
+
+
+def verify(rig: Hooks, place: int, secret: str) -> None:
+    """Verify a request as its receiver does, at the time at which it was signed."""
+    asked = rig.far.asked[place]
+    Verifier(secret).verify(asked.body, headers_of(asked))
+
+
+async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> None:
+    async with hooks("say Hello.") as rig:
+        rig.house.now = int(time.time() * 1000)
+        created = await rig.create()
+        await rig.house.ask()
+        await rig.deliver()
+        (asked,) = rig.far.asked
+        client = openai.OpenAI(api_key="unused", webhook_secret=created.secret)
+
+        event = client.webhooks.unwrap(asked.body, headers_of(asked))
+        Verifier(created.secret).verify(asked.body, headers_of(asked))
+
+        assert event.type == "run.completed"  # type: ignore[comparison-overlap]
+        assert event.data.id.startswith("run_")  # type: ignore[union-attr]
+        with pytest.raises(openai.InvalidWebhookSignatureError):
+            client.webhooks.unwrap(asked.body + b" ", headers_of(asked))
+        with pytest.raises(WebhookVerificationError):
+            Verifier(created.secret).verify(asked.body, {**headers_of(asked), "webhook-id": "evt"})
+
+
+async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
+    async with hooks("say One.", "say Two.", "say Three.") as rig:
+        rig.house.now = int(time.time() * 1000)
+        old = await rig.create()
+        new = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=60))
+        await rig.house.ask()
+        await rig.deliver()
+        rig.house.now += 60_000
+        await rig.house.ask()
+        await rig.deliver()
+
+        verify(rig, 0, old.secret)
+        verify(rig, 0, new.secret)
+        verify(rig, 1, new.secret)
+        with pytest.raises(WebhookVerificationError):
+            verify(rig, 1, old.secret)
+
+        last = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=0))
+        await rig.house.ask()
+        await rig.deliver()
+        verify(rig, 2, last.secret)
+        with pytest.raises(WebhookVerificationError):
+            verify(rig, 2, new.secret)
+
+
+async def test_a_secret_is_shown_once_and_stored_encrypted() -> None:
+    async with hooks() as rig:
+        created = await rig.create()
+        (stored,) = await rig.house.store.webhooks(None)
+
+        assert created.secret.startswith("whsec_")
+        assert created.secret not in repr(created)
+        assert created.secret.encode() not in stored.sealed
+        assert rig.house.secrets().decrypt(stored).current == created.secret
+
+
+# When it is sent.
+
+
+async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        rig.far.answers["/"] = "503 Service Unavailable", {}, b""
+
+        pauses: list[int] = []
+        for _ in range(4):
+            await rig.deliver()
+            (delivery,) = await rig.deliveries(created)
+            assert delivery.next_attempt_at is not None
+            pauses.append(delivery.next_attempt_at - rig.house.now)
+            rig.house.now = delivery.next_attempt_at
+        rig.far.say("/", "thanks")
+        await rig.deliver()
+
+        assert pauses == [5_000, 20_000, 80_000, 320_000]
+        (delivery,) = await rig.deliveries(created)
+        assert (delivery.status, delivery.attempts) == ("delivered", 5)
+        assert {asked.headers["webhook-id"] for asked in rig.far.asked} == {delivery.id}
+        assert len({asked.body for asked in rig.far.asked}) == 1
+        assert len({asked.headers["webhook-timestamp"] for asked in rig.far.asked}) == 5
+
+
+async def test_a_receiver_that_asks_for_time_gets_it() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        rig.far.answers["/"] = "429 Too Many Requests", {"retry-after": "120"}, b""
+
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert delivery.next_attempt_at == rig.house.now + 120_000
+        assert (delivery.status_code, delivery.error) == (429, "The receiver answered 429.")
+
+
+async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_enabled(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with hooks("say One.", "say Two.", "say Three.") as rig:
+        created = await rig.create()
+        rig.far.answers["/"] = "500 Internal Server Error", {}, b""
+        await rig.house.ask()
+        began = rig.house.now
+        with caplog.at_level(logging.WARNING, "antiphon"):
+            while (delivery := (await rig.deliveries(created))[0]).next_attempt_at is not None:
+                rig.house.now = max(rig.house.now, delivery.next_attempt_at)
+                await rig.deliver()
+
+        webhook = await rig.dispatch(operations.GetWebhook(created.webhook.id))
+        assert (webhook.enabled, webhook.disabled_reason) == (False, "failing")
+        assert (delivery.status, rig.house.now - began) == ("failed", RETRY_MS)
+        assert 12 < delivery.attempts < 30
+        assert (await audit_of(rig))[-1] == ("webhook.disabled", "backend")
+        assert created.webhook.id in caplog.text
+        assert created.secret not in caplog.text
+
+        await rig.house.ask()
+        assert len(await rig.deliveries(created)) == 1
+        with pytest.raises(errors.Conflict):
+            await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
+
+        rig.far.say("/", "thanks")
+        enabled = await rig.dispatch(operations.UpdateWebhook(webhook.id, enabled=True))
+        await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
+        await rig.house.ask()
+        await rig.deliver()
+
+        assert (enabled.enabled, enabled.failing_since) == (True, None)
+        assert [each.status for each in await rig.deliveries(created)] == ["delivered"] * 2
+
+
+async def test_a_receiver_that_is_gone_disables_its_webhook_at_once() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        rig.far.answers["/"] = "410 Gone", {}, b""
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        webhook = await rig.dispatch(operations.GetWebhook(created.webhook.id))
+        assert (webhook.enabled, webhook.disabled_reason) == (False, "gone")
+        assert [each.status for each in await rig.deliveries(created)] == ["failed"]
+
+
+async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        rig.far.answers.pop("/")  # the request is held open
+        await rig.deliverer.deliver_due()
+        while not rig.far.asked:
+            await asyncio.sleep(0)
+        await rig.deliverer.stop(0)
+
+        rig.far.say("/", "thanks")
+        rig.deliverer = rig.new_deliverer()
+        await rig.deliver()
+        assert len(rig.far.asked) == 1
+        rig.house.now += 60_000
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert (delivery.status, delivery.attempts) == ("delivered", 2)
+        assert len({asked.headers["webhook-id"] for asked in rig.far.asked}) == 1
+
+
+async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
+    async with hooks(*("say Hello." for _ in range(12)), seconds=60) as rig:
+        hanging = await rig.create("/hang")
+        works = await rig.create("/")
+        for _ in range(12):
+            await rig.house.ask()
+
+        while await rig.deliverer.deliver_due():
+            pass
+        while len([path for path in rig.far.paths if path == "/"]) < 12:
+            await rig.deliverer.deliver_due()
+            await asyncio.sleep(0)
+        while {each.status for each in await rig.deliveries(works)} != {"delivered"}:
+            await asyncio.sleep(0)
+
+        assert {each.status for each in await rig.deliveries(hanging)} == {"pending"}
+        assert rig.far.paths.count("/hang") <= 8
+
+
+async def test_the_loops_deliver_what_happens_without_being_asked() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        rig.deliverer.start()
+        rig.deliverer.start()
+
+        await rig.house.ask()
+        while not [each for each in await rig.deliveries(created) if each.status == "delivered"]:
+            await asyncio.sleep(0)
+
+        assert rig.types == ["run.completed"]
+
+
+async def test_old_deliveries_are_deleted_by_the_loops() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        await rig.deliver()
+        rig.house.now += 2 * DAY_MS
+
+        rig.deliverer.start()
+        while await rig.deliveries(created):
+            await asyncio.sleep(0)
+
+
+# Where it is sent.
+
+
+async def test_a_redirect_is_not_followed() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create("/moved")
+        rig.far.redirect("/moved", rig.far.url("/inside"), "307 Temporary Redirect")
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        assert rig.far.paths == ["/moved"]
+        (delivery,) = await rig.deliveries(created)
+        assert delivery.error == "The receiver answered 307: redirects are not followed."
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1/",
+        "https://localhost/",
+        "https://[::1]/",
+        "https://0x7f.1/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://[::ffff:10.0.0.1]/",
+        "http://10.0.0.1/",
+    ],
+)
+async def test_a_private_address_is_refused_when_the_webhook_is_created(url: str) -> None:
+    async with hooks(hosts=()) as rig:
+        with pytest.raises(errors.InvalidRequest) as refused:
+            await rig.create(url=url)
+
+        assert "webhook_hosts" in refused.value.details["hint"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://hooks.example/",
+        "file:///etc/passwd",
+        "https://",
+        "https://ann:word@hooks.example/",
+        "https://hooks.example/a b",
+        "https://hooks.example/\r\nx: y",
+        "https://hooks.example:99999/",
+        "https://häken.example/",
+        "http://hooks.example/",
+        "nonsense",
+    ],
+)
+async def test_an_address_that_is_none_of_a_receiver_is_refused(url: str) -> None:
+    async def nowhere(host: str, port: int) -> list[str]:
+        raise OSError("Name or service not known")
+
+    async with hooks(resolve=nowhere) as rig:
+        with pytest.raises(errors.InvalidRequest):
+            await rig.create(url=url)
+
+
+async def test_a_name_that_turns_private_later_is_not_reached() -> None:
+    async def rebinding(host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    async with hooks("say Hello.", hosts=(), resolve=rebinding) as rig:
+        created = await rig.create(url=f"https://hooks.example:{rig.far.port}/")
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert delivery.status_code is None
+        assert "not a public address" in (delivery.error or "")
+        assert rig.far.asked == []
+
+
+async def test_a_receiver_that_never_ends_its_answer_is_left() -> None:
+    async with hooks("say Hello.", seconds=0.3) as rig:
+        endless = {"content-length": "10000000000"}
+        rig.far.answers["/"] = "200 OK", endless, b"x" * 1_000_000
+        rig.far.answers["/drip"] = "200 OK", endless, b"x"
+        big, drip = await rig.create("/"), await rig.create("/drip")
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        assert [each.status for each in await rig.deliveries(big)] == ["delivered"]
+        (waits,) = await rig.deliveries(drip)
+        assert waits.error == "There was no whole answer within 0.3 s."
+
+
+async def test_a_receiver_that_is_not_there_is_named_without_its_path() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create("/token-in-a-path")
+        rig.far.stop()
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert (delivery.status, delivery.status_code) == ("pending", None)
+        assert "There was no answer" in (delivery.error or "")
+        assert "token-in-a-path" not in (delivery.error or "")
+
+
+async def test_a_secret_that_cannot_be_decrypted_is_an_error_of_the_delivery() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        (stored,) = await rig.house.store.webhooks(None)
+        await rig.house.store.change_webhook(
+            BY.owner,
+            stored.webhook.id,
+            lambda it: type(it)(it.owner, it.webhook, b"\x01" + bytes(40)),
+            AuditEntry(id="audit_x", at=1, actor="x", what="webhook.changed", target="x"),
+        )
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert delivery.error == "The webhook's secret cannot be decrypted here."
+        assert rig.far.asked == []
+
+
+# Operations.
+
+
+async def test_a_test_event_is_sent_whatever_the_webhook_wants() -> None:
+    async with hooks() as rig:
+        created = await rig.create(events=("run.failed",))
+
+        delivery = await rig.dispatch(operations.SendTestEvent(created.webhook.id))
+        await rig.deliver()
+
+        assert rig.types == ["webhook.test"]
+        assert rig.events[0]["id"] == delivery.id
+
+
+async def test_a_delivery_is_sent_again_by_hand_with_its_id() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        await rig.deliver()
+        (delivery,) = await rig.deliveries(created)
+
+        await rig.dispatch(operations.ResendWebhookDelivery(created.webhook.id, delivery.id))
+        await rig.deliver()
+
+        ids = [asked.headers["webhook-id"] for asked in rig.far.asked]
+        assert ids == [delivery.id, delivery.id]
+
+
+async def test_every_change_is_in_the_audit_log() -> None:
+    async with hooks() as rig:
+        created = await rig.create()
+        await rig.dispatch(operations.UpdateWebhook(created.webhook.id, description="Jobs"))
+        await rig.dispatch(operations.UpdateWebhook(created.webhook.id, description="Jobs"))
+        await rig.dispatch(operations.RotateWebhookSecret(created.webhook.id))
+        await rig.dispatch(operations.DeleteWebhook(created.webhook.id))
+
+        assert [what for what, _ in await audit_of(rig)] == [
+            "webhook.created",
+            "webhook.changed",
+            "webhook.rotated",
+            "webhook.removed",
+        ]
+
+
+async def test_another_owners_webhook_is_not_found() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+        await rig.house.ask()
+        (delivery,) = await rig.deliveries(created)
+        hook, other = created.webhook.id, Principal(owner="bob")
+
+        for call in (
+            operations.GetWebhook(hook),
+            operations.UpdateWebhook(hook, enabled=False),
+            operations.DeleteWebhook(hook),
+            operations.RotateWebhookSecret(hook),
+            operations.SendTestEvent(hook),
+            operations.ListWebhookDeliveries(hook),
+            operations.ResendWebhookDelivery(hook, delivery.id),
+        ):
+            with pytest.raises(errors.NotFound):
+                await rig.house.dispatcher.dispatch(call, other)
+        listed = await rig.house.dispatcher.dispatch(operations.ListWebhooks(), other)
+        assert listed.value.data == []

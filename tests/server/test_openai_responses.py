@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -15,10 +17,11 @@ from msgspec.structs import replace
 
 from antiphon import AsyncClient
 from antiphon.testing.script import Script
-from antiphon.types.runs import Status
+from antiphon.types.runs import McpServer, Status
 from tests.server.openai_place import Place
 from tests.support.server.served import SETTINGS, serve
 
+TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -579,3 +582,103 @@ async def test_ids_that_name_nothing_are_not_found(place: Place, id: str) -> Non
             await read(id)
     with pytest.raises(openai.NotFoundError):
         await responses.input_items.list(id)
+
+
+# Tools that run on the server.
+
+
+@asynccontextmanager
+async def open_with_server(tmp_path: Path, script: Script) -> AsyncIterator[Place]:
+    pytest.importorskip("mcp")
+    far = {"command": sys.executable, "args": ["-I", str(TOOL_SERVER), str(tmp_path / "calls")]}
+    config = tmp_path / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
+    async with open_place(script, backend_mcp="configured", config=str(config)) as place:
+        yield place
+
+
+async def test_calls_that_run_on_the_server_are_items_of_one_response(tmp_path: Path) -> None:
+    script = Script()
+    async with open_with_server(tmp_path, script) as place:
+        await place.ours.create_assistant(
+            name="helper",
+            model=script.model,
+            mcp_servers=(McpServer("far", require_approval="never"),),
+        )
+        far = {"type": "mcp", "server_label": "far", "require_approval": "never"}
+        for options, kinds in (
+            ({"model": "helper"}, ["function_call", "function_call_output"]),
+            ({"tools": [far]}, ["mcp_call"]),
+            (
+                {"model": "helper", "extra_headers": {"antiphon-server-tools": "mcp_call"}},
+                ["mcp_call"],
+            ),
+        ):
+            script.calls(("far__look", {}), text="I look.").reply("I have looked.")
+
+            events = await stream(place, input="Look!", **options)
+
+            done = events[-1].response
+            assert [item.type for item in done.output] == ["message", *kinds, "message"]
+            assert done.output_text == "I look.I have looked."
+            assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+            items = [e.item for e in events if e.type == "response.output_item.done"]
+            assert [plain(item) for item in items] == [plain(item) for item in done.output]
+            (call,) = [item for item in done.output if item.type == kinds[0]]
+            if call.type == "mcp_call":
+                assert (call.server_label, call.name, call.status) == ("far", "look", "completed")
+                assert call.output
+
+
+@pytest.mark.parametrize("approve", [True, False])
+async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool) -> None:
+    script = Script()
+    async with open_with_server(tmp_path, script) as place:
+        far: Any = {"type": "mcp", "server_label": "far", "require_approval": "always"}
+        script.calls(("far__look", {}), text="I look.").reply("Well.")
+        asked = await stream(place, input="Look!", tools=[far])
+        first = asked[-1].response
+        request = first.output[-1]
+        answer: Any = {
+            "type": "mcp_approval_response",
+            "approval_request_id": request.id,
+            "approve": approve,
+        }
+
+        with pytest.raises(openai.BadRequestError, match="alone"):
+            more = [answer, {"role": "user", "content": "And?"}]
+            await ask(place, more, previous_response_id=first.id, tools=[far])
+        events = await stream(place, input=[answer], previous_response_id=first.id, tools=[far])
+
+        assert (request.type, request.name, request.server_label) == (
+            "mcp_approval_request",
+            "look",
+            "far",
+        )
+        done = events[-1].response
+        assert [item.type for item in done.output] == ["mcp_call", "message"]
+        assert done.output[0].status == ("completed" if approve else "failed")
+        assert (tmp_path / "calls").exists() == approve
+        for response in (first, done):
+            assert plain(await place.client.responses.retrieve(response.id)) == plain(response)
+        given = (await place.client.responses.input_items.list(done.id)).data
+        assert [item.type for item in given] == ["mcp_approval_response"]
+
+
+async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path) -> None:
+    script = Script()
+    async with open_with_server(tmp_path, script) as place:
+        far: Any = {"type": "mcp", "server_label": "far", "require_approval": "never"}
+        script.calls(("far__look", {}), ("weather", {"city": "Oslo"})).reply("Well.")
+        options: dict[str, Any] = {"tools": [far, WEATHER]}
+        first = (await stream(place, input="Look!", **options))[-1].response
+        (call,) = first.output
+        given = [output(call.call_id, "rain")]
+
+        events = await stream(place, input=given, previous_response_id=first.id, **options)
+
+        done = events[-1].response
+        assert call.name == "weather"
+        assert [item.type for item in done.output] == ["mcp_call", "message"]
+        assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
+        assert plain(await place.client.responses.retrieve(first.id)) == plain(first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -22,6 +23,10 @@ from tests.server.openai_place import Place
 from tests.support.server.served import SETTINGS, serve
 
 TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
+PIXEL = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
+    "hKmMIQAAAABJRU5ErkJggg=="
+)
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -645,8 +650,8 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
             "approve": approve,
         }
 
+        more = [answer, {"role": "user", "content": "And?"}]
         with pytest.raises(openai.BadRequestError, match="alone"):
-            more = [answer, {"role": "user", "content": "And?"}]
             await ask(place, more, previous_response_id=first.id, tools=[far])
         events = await stream(place, input=[answer], previous_response_id=first.id, tools=[far])
 
@@ -682,3 +687,119 @@ async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path
         assert [item.type for item in done.output] == ["mcp_call", "message"]
         assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
+
+
+# Contexts.
+
+
+async def test_the_tokens_of_an_input_are_counted_with_what_it_continues(place: Place) -> None:
+    place.script.reply("word " * 400)
+    first = await ask(place, "Hello?")
+    count = place.client.responses.input_tokens.count
+
+    short = (await count(input="Hello?")).input_tokens
+    long = (await count(input="And?", previous_response_id=first.id)).input_tokens
+    more = (await count(input="Hello?", instructions="word " * 400, tools=[WEATHER])).input_tokens
+
+    assert 0 < short < 50
+    assert 400 < long < 1000
+    assert 400 < more < 1000
+
+
+async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(place: Place) -> None:
+    place.script.reply("One.").reply("They counted.", tokens=(7, 2)).reply("Two.")
+    first = await ask(place, "First?")
+
+    compacted = await place.client.responses.compact(
+        model=place.script.model, previous_response_id=first.id, input="Second?"
+    )
+    rest: Any = [
+        item.model_dump(mode="json", exclude_unset=True, warnings=False)
+        for item in compacted.output
+    ]
+    await ask(place, [*rest, {"role": "user", "content": "Third?"}])
+
+    assert [item.type for item in compacted.output] == ["message", "message", "compaction"]
+    assert compacted.usage.total_tokens == 9
+    assert [m["content"] for m in place.script.messages] == [
+        "First?",
+        "Second?",
+        "They counted.",
+        "Third?",
+    ]
+    await place.nothing_is_kept()
+    with pytest.raises(openai.BadRequestError, match="model"):
+        await place.client.post("/responses/compact", cast_to=object, body={"input": "?"})
+
+
+# What lasts, and for whom.
+
+
+async def test_a_response_outlives_its_events(place: Place) -> None:
+    place.script.calls(("weather", {"city": "Oslo"}), text="So.").reply("Rain.", reasoning="Hm.")
+    first = await ask(place, "Oslo?", tools=[WEATHER])
+    answer = [output(first.output[1].call_id, "rain")]
+    second = await ask(place, answer, previous_response_id=first.id, tools=[WEATHER])
+    third = {}
+    for kept in (first, second):
+        third[kept.id] = plain(await place.client.responses.retrieve(kept.id))
+    store = place.served.runtime.store
+    await store.delete_expired(await store.now() + 1, 0)
+
+    for kept in (first, second):
+        late = plain(await place.client.responses.retrieve(kept.id))
+        assert late["output"] == third[kept.id]["output"]
+        assert {**late, "usage": 0} == {**third[kept.id], "usage": 0}
+        with pytest.raises(openai.BadRequestError, match="past retention"):
+            await place.client.responses.retrieve(kept.id, stream=True)
+
+
+async def test_another_owner_finds_nothing_of_a_response(place: Place) -> None:
+    keys = [await place.served.key(owner) for owner in ("ann", "ben")]
+    ann, ben = (place.client.with_options(api_key=key) for key in keys)
+    place.script.reply("One.", reasoning="Hm.")
+    first = await ann.responses.create(model=place.script.model, input="First?")
+    asked: dict[str, Any] = {"model": place.script.model, "input": "And?"}
+
+    for read in (ben.responses.retrieve, ben.responses.delete, ben.responses.cancel):
+        with pytest.raises(openai.NotFoundError):
+            await read(first.id)
+    with pytest.raises(openai.NotFoundError):
+        await ben.responses.input_items.list(first.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ben.responses.create(**asked, previous_response_id=first.id)
+    assert refused.value.code == "previous_response_not_found"
+    for item in first.output:
+        named: Any = {"type": "item_reference", "id": item.id}
+        with pytest.raises(openai.NotFoundError):
+            await ben.responses.create(model=place.script.model, input=[named])
+    assert (await ann.responses.retrieve(first.id)).output_text == "One."
+
+
+async def test_files_and_pictures_travel_in_the_input(place: Place) -> None:
+    place.script.reply("One.").reply("Two.")
+    data = "data:text/plain;base64," + base64.b64encode(b"sent along").decode()
+    content: Any = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": PIXEL},
+        {"type": "input_file", "filename": "a.txt", "file_data": data},
+    ]
+    keyed = {"extra_headers": {"Idempotency-Key": "one"}}
+
+    first = await ask(place, [{"role": "user", "content": content}], **keyed)
+    again = await ask(place, [{"role": "user", "content": content}], **keyed)
+    await ask(place, "And?", previous_response_id=first.id)
+
+    assert first.id == again.id
+    for request in place.script.requests:
+        assert "sent along" in str(request.decode_messages())
+        assert PIXEL in str(request.decode_messages())
+    assert len((await place.ours.list_files()).data) == 1
+
+
+async def test_a_body_that_is_too_large_is_refused() -> None:
+    async with open_place(Script(), max_body=100_000) as place:
+        picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 200_000}
+        with pytest.raises(openai.APIStatusError) as refused:
+            await ask(place, [{"role": "user", "content": [picture]}])
+        assert refused.value.status_code == 413

@@ -9,6 +9,7 @@ from starlette.types import Send
 from antiphon.api import problems
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.chat import ChatCompletions, Connections
+from antiphon.server.openai.contexts import Contexts
 from antiphon.server.openai.conversations import Conversations
 from antiphon.server.openai.files import Files
 from antiphon.server.openai.models import ModelNames, send_models
@@ -44,11 +45,14 @@ class OpenAIRoutes:
         stored = StoredResponses(dispatcher, connections)
         conversations = Conversations(dispatcher, settings, connections)
         files = Files(dispatcher, settings, connections)
+        contexts = Contexts(dispatcher, self._names, settings, connections)
         self.handlers: Mapping[tuple[str, str], Handler] = {
             ("GET", f"{PREFIX}/models"): self._send_models,
             ("GET", f"{PREFIX}/models/{{model:path}}"): self._send_models,
             ("POST", f"{PREFIX}/chat/completions"): self._chat.handle,
             ("POST", f"{PREFIX}/responses"): responses.handle,
+            ("POST", f"{PREFIX}/responses/input_tokens"): contexts.count_tokens,
+            ("POST", f"{PREFIX}/responses/compact"): contexts.compact,
             ("GET", f"{PREFIX}/responses/{{response_id}}"): stored.retrieve,
             ("DELETE", f"{PREFIX}/responses/{{response_id}}"): stored.delete,
             ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"): stored.cancel,
@@ -77,6 +81,8 @@ ROUTES: tuple[tuple[str, str], ...] = (
     ("GET", f"{PREFIX}/models/{{model:path}}"),
     ("POST", f"{PREFIX}/chat/completions"),
     ("POST", f"{PREFIX}/responses"),
+    ("POST", f"{PREFIX}/responses/input_tokens"),
+    ("POST", f"{PREFIX}/responses/compact"),
     ("GET", f"{PREFIX}/responses/{{response_id}}"),
     ("DELETE", f"{PREFIX}/responses/{{response_id}}"),
     ("POST", f"{PREFIX}/responses/{{response_id}}/cancel"),

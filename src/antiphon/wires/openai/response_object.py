@@ -95,8 +95,8 @@ class ResponseState(msgspec.Struct, frozen=True, kw_only=True):
 def response_object(head: ResponseHead, state: ResponseState) -> dict[str, Any]:
     """Return the object of a response, every field of the original included."""
     request = head.request
-    reasoning = request.get("reasoning") or {}
-    text = request.get("text") or {}
+    reasoning: Mapping[str, Any] = request.get("reasoning") or {}
+    text: Mapping[str, Any] = request.get("text") or {}
     ended = state.status not in ("queued", "in_progress")
     incomplete = None
     if state.incomplete_reason is not None:

@@ -152,7 +152,9 @@ _REPEATED = (
 _LOGPROBS = "message.output_text.logprobs"
 
 
-def parse_response_request(fields: Mapping[str, Any]) -> ResponseRequest:
+def parse_response_request(
+    fields: Mapping[str, Any], *, needs_model: bool = True
+) -> ResponseRequest:
     """Return the request of a decoded body. Raises `InvalidRequest` and `UnsupportedByProvider`."""
     request = convert(dict(fields), ResponseRequest)
     for name, asked in (
@@ -184,7 +186,7 @@ def parse_response_request(fields: Mapping[str, Any]) -> ResponseRequest:
             hint="Leave `store` out, and delete the response once you have it.",
             where="$.background",
         )
-    if request.model is None and request.prompt is None:
+    if needs_model and request.model is None and request.prompt is None:
         raise InvalidRequest(
             "Missing required parameter: `model`.",
             expected="a model, or a prompt",

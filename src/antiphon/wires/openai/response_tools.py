@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
-from antiphon.types.runs import McpServer
+from antiphon.types.runs import ApprovalPolicy, McpServer
 from antiphon.wires.openai.items import CUSTOM_PARAMETERS
+
+T = TypeVar("T")
 
 HOSTED_TOOLS: Mapping[str, str] = {
     "web_search": "web_search",
@@ -153,9 +155,31 @@ def _to_spec(spec: Mapping[str, Any], where: str) -> ToolSpec:
         ) from error
 
 
+class _ToolFilter(msgspec.Struct, frozen=True):
+    tool_names: tuple[str, ...] | None = None
+    read_only: bool | None = None
+
+
+class _ApprovalFilter(msgspec.Struct, frozen=True):
+    always: _ToolFilter | None = None
+    never: _ToolFilter | None = None
+
+
+class _McpTool(msgspec.Struct, frozen=True):
+    server_label: str
+    server_url: str | None = None
+    allowed_tools: tuple[str, ...] | _ToolFilter | None = None
+    require_approval: ApprovalPolicy | _ApprovalFilter | None = None
+    authorization: Any = None
+    headers: Any = None
+    connector_id: Any = None
+    tunnel_id: Any = None
+
+
 def _server(tool: Mapping[str, Any], where: str) -> McpServer:
+    given = _convert(tool, _McpTool, where)
     for name in ("authorization", "headers", "connector_id", "tunnel_id"):
-        if tool.get(name):
+        if getattr(given, name):
             raise UnsupportedByProvider(
                 f"`{name}` of an MCP server is not served here.",
                 expected=f"no {name}",
@@ -163,56 +187,55 @@ def _server(tool: Mapping[str, Any], where: str) -> McpServer:
                 hint="The operator configures servers that need a secret; name one by its label.",
                 where=f"{where}.{name}",
             )
-    fields: dict[str, Any] = {"name": tool.get("server_label")}
-    if tool.get("server_url"):
-        fields["url"] = tool["server_url"]
-    match tool.get("allowed_tools"):
-        case None:
-            pass
-        case [*names] | {"tool_names": [*names]}:
-            fields["allowed_tools"] = cast("list[object]", names)
-        case other:
-            raise InvalidRequest(
-                "This is no list of tools.",
-                expected="names, or an object with tool_names",
-                received=str(other)[:100],
-                where=f"{where}.allowed_tools",
-            )
-    fields["require_approval"] = _approval(tool.get("require_approval"), where)
+    fields: dict[str, Any] = {"name": given.server_label}
+    if given.server_url:
+        fields["url"] = given.server_url
+    if isinstance(given.allowed_tools, _ToolFilter):
+        fields["allowed_tools"] = _names(given.allowed_tools, f"{where}.allowed_tools")
+    else:
+        fields["allowed_tools"] = given.allowed_tools
+    fields["require_approval"] = _approval(given.require_approval, f"{where}.require_approval")
+    return _convert(fields, McpServer, where)
+
+
+def _convert(fields: Mapping[str, Any], kind: type[T], where: str) -> T:
     try:
-        return msgspec.convert(fields, McpServer)
+        return msgspec.convert(fields, kind)
     except msgspec.ValidationError as error:
+        message, _, path = str(error).partition(" - at ")
         raise InvalidRequest(
-            f"This is no MCP server: {error}.",
+            f"This is no MCP server: {message}.",
             expected="a server_label of the operator's configuration, perhaps a server_url",
-            received=str(tool.get("server_label"))[:100],
-            where=where,
+            received=message[:100],
+            where=f"{where}{path.strip('`').removeprefix('$')}",
         ) from error
 
 
-def _approval(policy: object, where: str) -> object:
+def _approval(
+    policy: ApprovalPolicy | _ApprovalFilter | None, where: str
+) -> ApprovalPolicy | dict[str, ApprovalPolicy]:
     """Return the policy in our form: a word, or globs; a tool that none matches is asked about."""
-    match policy:
-        case None:
-            return "always"
-        case "always" | "never":
-            return policy
-        case {"always": _} | {"never": _}:
-            globs: dict[str, str] = {}
-            lists = cast("dict[str, Any]", policy)
-            for word in ("never", "always"):
-                names: list[object] = (lists.get(word) or {}).get("tool_names") or []
-                globs |= {str(name): word for name in names}
-            if "never" not in lists:
-                globs.setdefault("*", "never")  # `always` wins where both match
-            return globs
-        case _:
-            raise InvalidRequest(
-                "This is no policy for approvals.",
-                expected='always, never, or {"never": {"tool_names": [...]}}',
-                received=str(policy)[:100],
-                where=f"{where}.require_approval",
-            )
+    if policy is None:
+        return "always"
+    if not isinstance(policy, _ApprovalFilter):
+        return policy
+    globs: dict[str, ApprovalPolicy] = dict.fromkeys(_names(policy.never, where) or (), "never")
+    if policy.never is None and policy.always is not None:
+        globs["*"] = "never"  # `always` wins where both match
+    for name in _names(policy.always, where) or ():
+        globs[name] = "always"
+    return globs
+
+
+def _names(tools: _ToolFilter | None, where: str) -> tuple[str, ...] | None:
+    if tools is not None and tools.read_only is not None:
+        raise UnsupportedByProvider(
+            "Tools cannot be selected by `read_only` here: a server says of itself what is.",
+            expected="tool_names",
+            received="read_only",
+            where=where,
+        )
+    return None if tools is None else tools.tool_names or ()
 
 
 def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvider:

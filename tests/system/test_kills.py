@@ -11,8 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from antiphon.ports import ReadSet
+from antiphon.stores.sqlite.store import SqliteStore
+from tests.support.harness import buggy_server
 from tests.support.harness.chaos import SHORT, Plan, chaos
 from tests.support.harness.own_runs import FROM_THE_QUEUE
+from tests.support.stores.steps import (
+    a_message,
+    add_run,
+    add_thread,
+    append,
+    say,
+    take,
+    whole_log,
+)
 
 SEEDS = (1,)
 BUGS = {
@@ -25,6 +37,7 @@ BUGS = {
     # An event that was heard is not in the log, and its number is given out again. Somebody must
     # hear it in the moment before the kill, which takes more tries where the machine is busy.
     "tells before it keeps": ("broken", "was heard", ("append.before_commit",), 45),
+    "sends before the commit": ("broken", "was heard", ("append.before_commit",), 45),
 }
 QUICKLY_FOUND = ("claims carelessly",)
 HUNTS = (7, 8, 9, 10)
@@ -66,6 +79,28 @@ async def test_a_hundred_rolls_lose_nothing(tmp_path: Path) -> None:
     result = await chaos(replace(ROLLS, seed=3, kills=300, servers=3, people=8), tmp_path)
 
     assert not any(result.verdict.numbers.values()), str(result)
+
+
+@pytest.mark.parametrize("bug", BUGS)
+async def test_a_planted_bug_is_the_only_one_of_its_store(bug: str, tmp_path: Path) -> None:
+    kind, cached = buggy_server.BUGS[bug]
+    store = cached(await kind.open(tmp_path / "antiphon.db"))
+    try:
+        await add_thread(store)
+        await add_run(store, wanted=True)
+        claim = await store.claim(take())
+        assert claim is not None
+        await append(store, claim, claim.lease.last_event + 1, "hello")
+        about = ReadSet(owner="ann", thread_id="thread_1", what="message")
+        await store.change(about, say(a_message(1, "hello")))
+    finally:
+        await store.close()
+    stored = await SqliteStore.open(tmp_path / "antiphon.db")
+    try:
+        assert (await stored.context("thread_1")).messages == 1
+        assert len(await whole_log(stored, "run_1")) == claim.lease.last_event + 1
+    finally:
+        await stored.close()
 
 
 @pytest.mark.parametrize(

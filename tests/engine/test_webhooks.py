@@ -21,7 +21,7 @@ from antiphon.engine.webhooks import (
     webhook_events,
 )
 from antiphon.types.events import ActionRequired, PendingAction, RunStatus, TextDelta
-from antiphon.types.runs import TRANSITIONS, Fault, Run, Status
+from antiphon.types.runs import TRANSITIONS, Fault, ResponseRecord, Run, Status
 from antiphon.types.webhooks import Attempt, DeliveryOutcome, Webhook
 
 HOUR_MS = 3_600_000
@@ -70,7 +70,7 @@ def settle_at(now: int, webhook: Webhook, attempt: Attempt = FAILED, number: int
 
 @pytest.mark.parametrize("status", Status)
 def test_each_final_status_has_an_event_and_no_other_status_has(status: Status) -> None:
-    found = webhook_events(a_run(status), [a_status(status)], 5_000, mint())
+    found = webhook_events(a_run(status), [a_status(status)], 0, 5_000, mint())
 
     assert [each.type for each in found] == ([] if TRANSITIONS[status] else [f"run.{status}"])
 
@@ -79,7 +79,7 @@ def test_calls_for_a_client_and_calls_for_a_person_are_different_events() -> Non
     required = ActionRequired(run_id="run_1", actions=(a_call(1), a_call(2, "approval"), a_call(3)))
     told = [TextDelta(text="Hm."), required, a_status(Status.ACTION_REQUIRED)]
 
-    tools, approvals = webhook_events(a_run(Status.ACTION_REQUIRED), told, 5_000, mint())
+    tools, approvals = webhook_events(a_run(Status.ACTION_REQUIRED), told, 0, 5_000, mint())
 
     assert (tools.id, tools.type, tools.run_id) == ("evt_1", "action.required", "run_1")
     assert (approvals.id, approvals.type) == ("evt_2", "approval.required")
@@ -96,7 +96,7 @@ def test_no_event_holds_text_of_a_tool_or_a_provider() -> None:
     required = ActionRequired(run_id="run_1", actions=(a_call(1),))
     told = [required, a_status(Status.FAILED)]
 
-    for event in webhook_events(a_run(Status.FAILED), told, 5_000, mint()):
+    for event in webhook_events(a_run(Status.FAILED), told, 0, 5_000, mint()):
         assert b"private" not in event.body
         assert b"delete_everything" not in event.body
         assert b"words" not in event.body
@@ -106,11 +106,58 @@ def test_an_event_lists_a_limited_number_of_actions() -> None:
     calls = tuple(a_call(number) for number in range(MAX_LISTED_ACTIONS + 1))
 
     (event,) = webhook_events(
-        a_run(Status.ACTION_REQUIRED), [ActionRequired(run_id="run_1", actions=calls)], 1, mint()
+        a_run(Status.ACTION_REQUIRED), [ActionRequired(run_id="run_1", actions=calls)], 0, 1, mint()
     )
 
     data = json.loads(event.body)["data"]
     assert (len(data["actions"]), data["has_more"]) == (MAX_LISTED_ACTIONS, True)
+
+
+def of_response(status: Status, *records: ResponseRecord, began: int = 0) -> list[tuple[str, str]]:
+    run = replace(a_run(status), id="run_0123", responses=records)
+    event = (
+        ActionRequired(run_id="run_0123", actions=(a_call(1),))
+        if status is Status.ACTION_REQUIRED
+        else a_status(status)
+    )
+    found = webhook_events(run, [event], began, 5_000, mint())
+    return [
+        (each.type, json.loads(each.body)["data"]["id"])
+        for each in found
+        if each.type.startswith("response.")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (Status.COMPLETED, "response.completed"),
+        (Status.ACTION_REQUIRED, "response.completed"),
+        (Status.INCOMPLETE, "response.incomplete"),
+        (Status.EXPIRED, "response.incomplete"),
+        (Status.FAILED, "response.failed"),
+        (Status.CANCELLED, "response.cancelled"),
+    ],
+)
+def test_a_background_response_ends_with_its_run_or_at_a_hand_off(
+    status: Status, kind: str
+) -> None:
+    record = ResponseRecord(request={"background": True})
+
+    assert of_response(status, record) == [(kind, "resp_01230")]
+
+
+def test_only_a_background_response_in_progress_has_an_event() -> None:
+    earlier = ResponseRecord(request={"background": True})
+    later = ResponseRecord(request={"background": True}, after=7)
+
+    assert of_response(Status.COMPLETED, earlier, later, began=7) == [
+        ("response.completed", "resp_01231")
+    ]
+    assert of_response(Status.CANCELLED, earlier, began=7) == []
+    assert of_response(Status.COMPLETED, replace(earlier, deleted=True)) == []
+    assert of_response(Status.COMPLETED, ResponseRecord(request={})) == []
+    assert of_response(Status.COMPLETED) == []
 
 
 def test_pauses_grow_to_eight_hours_and_vary_by_a_fifth() -> None:

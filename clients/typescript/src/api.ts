@@ -945,7 +945,7 @@ export interface Webhook {
   disabled_reason: "failing" | "gone" | "owner" | null;
   enabled: boolean;
   enabled_at: number;
-  events: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[];
+  events: ("action.required" | "approval.required" | "response.cancelled" | "response.completed" | "response.failed" | "response.incomplete" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[];
   failing_since: number | null;
   id: string;
   old_secret_until: number | null;
@@ -970,7 +970,7 @@ export interface WebhookDelivery {
   run_id: string;
   status: "delivered" | "failed" | "pending";
   status_code: number | null;
-  type: "action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test";
+  type: "action.required" | "approval.required" | "response.cancelled" | "response.completed" | "response.failed" | "response.incomplete" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test";
   webhook_id: string;
 }
 
@@ -1270,7 +1270,7 @@ export abstract class Operations {
    * statuses, and no text of messages, tools or models: read the rest through the API. The URL is
    * https, at a public address; the operator can allow others.
    */
-  createWebhook(fields: { description?: string; events?: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url: string }, options?: RequestOptions): Promise<NewWebhook> {
+  createWebhook(fields: { description?: string; events?: ("action.required" | "approval.required" | "response.cancelled" | "response.completed" | "response.failed" | "response.incomplete" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url: string }, options?: RequestOptions): Promise<NewWebhook> {
     return this.send<NewWebhook>({ method: "POST", path: `/v1/webhooks`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1290,7 +1290,7 @@ export abstract class Operations {
    * A disabled webhook gets no new events. What waits for it is sent when it is enabled again, for
    * three days from then.
    */
-  updateWebhook(webhook_id: string, fields: { description?: string; enabled?: boolean; events?: ("action.required" | "approval.required" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url?: string } = {}, options?: RequestOptions): Promise<Webhook> {
+  updateWebhook(webhook_id: string, fields: { description?: string; enabled?: boolean; events?: ("action.required" | "approval.required" | "response.cancelled" | "response.completed" | "response.failed" | "response.incomplete" | "run.cancelled" | "run.completed" | "run.expired" | "run.failed" | "run.incomplete" | "webhook.test")[]; url?: string } = {}, options?: RequestOptions): Promise<Webhook> {
     return this.send<Webhook>({ method: "PATCH", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}`, fields: { ...fields }, creates: false }, options);
   }
 

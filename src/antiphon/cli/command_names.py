@@ -17,6 +17,7 @@ COMMANDS = {
     "people": "create, list or remove people who may log in to the web chat",
     "owners": "list the owners of data; export, import or erase all data of one",
     "provider-keys": "owners' own keys for providers",
+    "webhooks": "addresses that are sent events of runs; deliveries",
     "audit": "the audit log of administrators' actions",
     "models": "list the available models",
     "config": "the settings in force, and their origins",

@@ -100,10 +100,10 @@ def _print_plan(plan: Plan, source: str, target: str) -> None:
 
 def _describe_next_step(plan: Plan, target: str) -> str:
     advice = f"Name it from now on: --database {_display_name(target)}, or ANTIPHON_DATABASE."
-    if plan.counts["provider_keys"]:
+    if plan.counts["provider_keys"] or plan.counts["webhooks"]:
         advice += (
-            " Keys at providers stay sealed by the same secret: see secret_key in the page about"
-            " moving."
+            " Keys at providers and secrets of webhooks stay sealed by the same secret: see"
+            " secret_key in the page about moving."
         )
     return advice
 
@@ -135,7 +135,8 @@ class Backup:
         if copy.sealed and settings.secret_key is None:
             secret = f"{database_file(settings)}.key"
             note(
-                f"{copy.sealed} keys at providers are sealed by {one_line(secret)}: keep that, too."
+                f"Keys at providers and secrets of webhooks, {copy.sealed} in all, are sealed by"
+                f" {one_line(secret)}: keep that, too."
             )
         return 0
 

@@ -209,11 +209,11 @@ async def _check_wake_ups(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[Finding]:
-    """Check that owners' keys can be decrypted.
+    """Check that owners' provider keys and the secrets of their webhooks can be decrypted.
 
     The key file beside the database is not looked for, because that would create it.
     """
-    count = len(await store.provider_keys(None))
+    count = len(await store.provider_keys(None)) + len(await store.webhooks(None))
     if settings.secret_key is None and (count == 0 or database_file(settings)):
         return []
     try:
@@ -221,7 +221,7 @@ async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[Fi
     except AntiphonError as problem:
         return [_broken_finding("secrets", problem)]
     if lost:
-        found = f"{lost} of {count} keys of owners at providers cannot be opened"
+        found = f"{lost} of {count} keys at providers and secrets of webhooks cannot be opened"
         return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
     return [Finding("secrets", "ok", "secret_key opens what it has to")]
 

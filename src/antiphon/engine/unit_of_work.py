@@ -81,6 +81,7 @@ class UnitOfWork:
         self.thread: Thread = snapshot.thread
         self._run = snapshot.run
         self.lease: RunLease = snapshot.lease or RunLease()
+        self._turn_began_after = self.lease.turn_began_after  # before this change
         self._log = snapshot.log
         self._actions = {action.id: action for action in snapshot.actions}
         self._last_place = self.thread.messages  # of the places reserved for outputs
@@ -118,6 +119,7 @@ class UnitOfWork:
         """Continue with a new run; a displaced run is written in its current state."""
         self._flush_run()
         self.run, self.lease, self._actions, self._output_places = run, lease, {}, {}
+        self._turn_began_after = lease.turn_began_after
 
     def build(self, answer: object = None) -> ChangeSet:
         """Return the collected changes."""
@@ -136,7 +138,9 @@ class UnitOfWork:
 
     def _flush_run(self) -> None:
         if self._run is not None:
-            notices = webhook_events(self._run, self._events, self.now, self.mint)
+            notices = webhook_events(
+                self._run, self._events, self._turn_began_after, self.now, self.mint
+            )
             self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events), notices))
             self._events = []
 

@@ -14,7 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.types.events import ActionRequired, Event, PendingAction, RunStatus
-from antiphon.types.ids import Mint
+from antiphon.types.ids import Mint, response_id
 from antiphon.types.runs import Run, Status
 from antiphon.types.webhooks import (
     Attempt,
@@ -41,14 +41,28 @@ _ENDED: Mapping[Status, WebhookEventType] = {
 """Type of the event of each final status."""
 
 
+_RESPONSE_ENDED: Mapping[Status, WebhookEventType] = {
+    Status.ACTION_REQUIRED: "response.completed",  # its calls are the last items of a response
+    Status.COMPLETED: "response.completed",
+    Status.INCOMPLETE: "response.incomplete",
+    Status.FAILED: "response.failed",
+    Status.CANCELLED: "response.cancelled",
+    Status.EXPIRED: "response.incomplete",
+}
+"""Type of the event of a response of OpenAI's wire, by the status of the run at its end."""
+
+
 def webhook_events(
-    run: Run, events: Sequence[Event], now: int, mint: Mint
+    run: Run, events: Sequence[Event], turn_began_after: int, now: int, mint: Mint
 ) -> tuple[WebhookEvent, ...]:
-    """Return the webhook events of these new events of a run, in their order."""
+    """Return the webhook events of these new events of a run, in their order.
+
+    `turn_began_after` is that of the lease before these events.
+    """
     return tuple(
         _create_event(mint("evt"), kind, run.id, now, data)
         for event in events
-        for kind, data in _describe(run, event)
+        for kind, data in _describe(run, event, turn_began_after)
     )
 
 
@@ -58,17 +72,32 @@ def create_test_event(webhook: Webhook, now: int, mint: Mint) -> WebhookEvent:
     return _create_event(mint("evt"), "webhook.test", "", now, data)
 
 
-def _describe(run: Run, event: Event) -> Iterator[tuple[WebhookEventType, dict[str, Any]]]:
+def _describe(
+    run: Run, event: Event, turn_began_after: int
+) -> Iterator[tuple[WebhookEventType, dict[str, Any]]]:
     """Yield type and data of the webhook events of an event of the run."""
     match event:
         case RunStatus(status=status) if status in _ENDED:
             yield _ENDED[status], _describe_run(run, status)
         case ActionRequired(actions=actions):
+            status = Status.ACTION_REQUIRED
             for kind, name in _REQUIRED.items():
                 if listed := [action for action in actions if action.kind == kind]:
-                    yield name, _describe_run(run, Status.ACTION_REQUIRED) | _list_actions(listed)
+                    yield name, _describe_run(run, status) | _list_actions(listed)
         case _:
-            pass
+            return
+    if (place := _find_background_response(run, turn_began_after)) is not None:
+        yield _RESPONSE_ENDED[status], {"id": response_id(run.id, place)}
+
+
+def _find_background_response(run: Run, turn_began_after: int) -> int | None:
+    """Return the place of the response in progress, if it was made in the background."""
+    if not run.responses:  # unset, for a run that was not started on OpenAI's wire
+        return None
+    place = len(run.responses) - 1
+    last = run.responses[place]
+    is_current = last.after == turn_began_after and not last.deleted
+    return place if is_current and last.request.get("background") else None
 
 
 _REQUIRED: Mapping[str, WebhookEventType] = {

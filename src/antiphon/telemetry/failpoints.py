@@ -11,12 +11,13 @@ The points:
 
 - `X.before_commit`, `X.after_commit` around a store's transaction, where X is its work:
   `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, `import`, `transfer`,
-  `finish_import`, or the `About.what` of a
+  `finish_import`, `claim_delivery`, `settle_delivery`, or the `About.what` of a
   change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
   `decline`, ...;
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,
   `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
   `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;
+- in the deliverer of webhooks: `webhook.before_settle`;
 - in a process that is one of several: `serve.before_open`;
 - in a reader: `replay.after_subscribe`, `replay.middle`, `replay.before_live`.
 """

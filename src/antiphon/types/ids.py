@@ -56,3 +56,8 @@ def reply_id(run_id: str, turn: int) -> str:
     made = make("msg", 0, digest).removeprefix("msg_")
     time = suffix[:_TIME_DIGITS] if len(suffix) == _DIGITS else made[:_TIME_DIGITS]
     return f"msg_{time}{made[_TIME_DIGITS:]}"
+
+
+def response_id(run_id: str, place: int) -> str:
+    """Return the id on OpenAI's wire of a run's response at this place, from 0."""
+    return f"resp_{run_id.partition('_')[2]}{place}"

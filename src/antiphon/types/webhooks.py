@@ -16,12 +16,18 @@ WebhookEventType = Literal[
     "run.expired",
     "action.required",
     "approval.required",
+    "response.completed",
+    "response.incomplete",
+    "response.failed",
+    "response.cancelled",
     "webhook.test",
 ]
 """Types of the events that webhooks are sent.
 
 `run.` and a final status: the run has ended so. `action.required`: a client must run tool calls.
-`approval.required`: a person must approve tool calls. `webhook.test` is sent on request only.
+`approval.required`: a person must approve tool calls. `response.` and a status: a response of
+OpenAI's wire that was made in the background has ended so, as there. `webhook.test` is sent on
+request only.
 """
 
 EVENT_TYPES: tuple[WebhookEventType, ...] = get_args(WebhookEventType)

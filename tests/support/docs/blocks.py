@@ -31,7 +31,9 @@ SECONDS = 60  # far above what any of these takes
 HOME, ADDRESS = "/home/you", "127.0.0.1:8000"
 
 _BLOCK = re.compile(r"^```(\w+)(?: +(\w+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ID = re.compile(r"\b(?:asst|thread|msg|run|act|file|key)_[0-9a-z]{35}|\bcall_[0-9a-z]+_\d+_\d+")
+_ID = re.compile(
+    r"\b(?:asst|thread|msg|run|act|file|key|hook|evt)_[0-9a-z]{35}|\bcall_[0-9a-z]+_\d+_\d+"
+)
 _VARYING = re.compile(r"\b\d{13}\b|\b\d{4}-\d\d-\d\d \d\d:\d\d\b")
 
 

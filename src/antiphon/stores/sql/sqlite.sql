@@ -23,6 +23,9 @@ SELECT count(*) FROM threads
 -- name: count_provider_keys
 SELECT count(*) FROM provider_keys
 
+-- name: count_all_webhooks
+SELECT count(*) FROM webhooks
+
 -- name: thread
 SELECT owner, doc FROM threads WHERE id = ?
 

@@ -20,7 +20,7 @@ PAGES_PER_STEP = 4096
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """Contents of a checked copy; `size` is in bytes, `sealed` counts keys sealed by a secret."""
+    """Contents of a checked copy; `size` is in bytes, `sealed` counts sealed secrets."""
 
     path: Path
     size: int
@@ -137,7 +137,8 @@ def _check(copy: sqlite3.Connection, source: Path) -> tuple[int, int]:
             expected="a database that passes PRAGMA integrity_check",
             hint="Restore an older backup, or recover it with `sqlite3 FILE .recover`.",
         )
-    return _count(copy, "count_threads"), _count(copy, "count_provider_keys")
+    sealed = _count(copy, "count_provider_keys") + _count(copy, "count_all_webhooks")
+    return _count(copy, "count_threads"), sealed
 
 
 def _count(copy: sqlite3.Connection, statement: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from antiphon.types.ids import response_id as response_id
 from antiphon.types.runs import McpServer, ResponseRecord, Run, Usage
 from antiphon.wires.openai.items import Item
 from antiphon.wires.openai.object_ids import conversation_id
@@ -19,11 +20,6 @@ from antiphon.wires.openai.object_ids import conversation_id
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
 _ID = re.compile(r"resp_([0-9A-Za-z-]{35})([0-9]{1,5})", re.ASCII)
-
-
-def response_id(run_id: str, place: int) -> str:
-    """Return the id of a run's response at this place, from 0."""
-    return f"resp_{run_id.partition('_')[2]}{place}"
 
 
 def parse_response_id(id: str) -> tuple[str, int] | None:

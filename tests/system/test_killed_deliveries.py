@@ -1,0 +1,38 @@
+"""A server that dies between a run's end and its webhook: the event is sent by the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.harness import plain
+from tests.support.server.served import eventually
+from tests.support.tools.far_server import far_server
+
+
+@pytest.mark.parametrize("point", ["finalize.after_commit", "finalize.before_wake"])
+async def test_an_event_outlives_the_server_that_wrote_it(
+    serve: Callable[..., Any], point: str
+) -> None:
+    async with far_server() as far:
+        far.say("/", "thanks")
+        settings = {"ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1", "ANTIPHON_DEMO_DELAY": "0"}
+        first = await serve(**settings, FAILPOINTS=f"{point}:kill")
+        made = await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
+        assert made.json["secret"].startswith("whsec_")
+        asked = {"message": {"content": "Hello."}, "background": True}
+        run = (await plain.ask(first.url, "POST", "/v1/process", asked)).json
+        await first.end()
+        assert far.asked == []
+
+        await serve(**settings)
+
+        async def is_delivered() -> bool:
+            return bool(far.asked)
+
+        await eventually(is_delivered)
+        (request,) = far.asked
+        assert b'"run.completed"' in request.body
+        assert run["id"].encode() in request.body

@@ -27,6 +27,7 @@ PIXEL = (
     "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGA"
     "hKmMIQAAAABJRU5ErkJggg=="
 )
+HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 WEATHER = {
     "type": "function",
     "name": "weather",
@@ -327,7 +328,7 @@ async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Plac
 
 
 async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) -> None:
-    place.script.calls(("nothing", {}), text="I try.").reply("Sorry.")
+    place.script.calls(("nothing", {}), text="I try.").reply("Sorry.").reply("Yes.")
 
     events = await stream(place, input="Hello?", tools=[WEATHER])
 
@@ -340,6 +341,46 @@ async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) 
     assert restarted.item_ids == [done.output[0].id]
     assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
     assert len({item.id for item in done.output}) == 2
+    await ask(place, [{"type": "item_reference", "id": done.output[1].id}, *HELLO])
+    assert place.script.messages[0]["content"] == "Sorry."
+
+
+async def test_two_questions_at_once_do_not_cancel_each_other(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("One.").reply("Two.")
+    thread = await place.ours.create_thread()
+    conversation = "conv_" + thread.id.removeprefix("thread_")
+    await ask(place, "Oslo?", conversation=conversation, tools=[WEATHER])
+
+    answers = await asyncio.gather(
+        *(ask(place, text, conversation=conversation) for text in ("First?", "Second?")),
+        return_exceptions=True,
+    )
+
+    for answer in answers:
+        if isinstance(answer, openai.BadRequestError):
+            assert answer.code == "conversation_locked"
+        else:
+            assert answer.status == "completed"
+    statuses = [run.status for run in (await place.ours.list_runs()).data]
+    assert statuses.count(Status.CANCELLED) == 1
+
+
+async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
+    place: Place,
+) -> None:
+    place.script.call("weather", city="Oslo").reply("Rain.")
+    conversation = await place.client.conversations.create()
+    options: dict[str, Any] = {"conversation": conversation.id, "tools": [WEATHER]}
+    first = await ask(place, "Oslo?", **options)
+    given: Any = [output(first.output[0].call_id, "rain")]
+    await place.client.conversations.items.create(conversation.id, items=given)
+
+    final = await ask(place, [], **options)
+
+    assert final.output_text == "Rain."
+    listed = [i async for i in place.client.conversations.items.list(conversation.id, order="asc")]
+    ids = [item.id for item in (*first.output, *final.output)]
+    assert [item.id for item in listed if item.id in ids] == ids
 
 
 async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Place) -> None:

@@ -214,13 +214,13 @@ def create_run(
     """Create a run, and its message and thread where those are new, in one transaction.
 
     `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
-    request of a `ResponseRecord` that the run begins with. The answer is `TurnRequested`. Raises
-    `QuotaExceeded`, and `RunActive` where the thread has an active run that `if_busy` does not
-    displace.
+    request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
+    for its client. The answer is `TurnRequested`. Raises `QuotaExceeded`, and `RunActive` where the
+    thread has an active run that is not displaced.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     displaced = unit.busy
-    if displaced and if_busy in ("reject", "wait"):
+    if displaced and (if_busy in ("reject", "wait") or (response and not _waits_for_client(unit))):
         raise _run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
     accounts.check_run_quota(snapshot, by.limits, less=int(less))
@@ -257,6 +257,11 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+def _waits_for_client(unit: UnitOfWork) -> bool:
+    """Return whether nothing happens in the active run until its client sends something."""
+    return unit.run.status is not Status.IN_PROGRESS and not unit.lease.wanted
 
 
 def request_turn(

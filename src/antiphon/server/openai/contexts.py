@@ -22,8 +22,8 @@ from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import Connections
 from antiphon.server.openai.models import ModelNames
-from antiphon.server.openai.response_heads import find_items
 from antiphon.server.openai.response_threads import find_place
+from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import RequestContext, parse_json_object, read_body
 from antiphon.settings.settings import Settings
 from antiphon.types import events
@@ -34,7 +34,7 @@ from antiphon.types.runs import Assistant, Usage
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
-from antiphon.wires.openai.items import Item, ItemReference, Opaque, encode_opaque
+from antiphon.wires.openai.items import Item, Opaque, encode_opaque
 from antiphon.wires.openai.response_object import usage_object
 from antiphon.wires.openai.response_request import ResponseRequest, parse_response_request
 from antiphon.wires.openai.response_tools import read_tools
@@ -118,9 +118,8 @@ class Contexts:
         if name is not None:
             assistant = await self._names.find_assistant(name, context.caller.principal)
         items = parse_items([] if request.input is None else request.input, "input")
-        wanted = [item.id for item in items if isinstance(item, ItemReference)]
-        if wanted:
-            items = replace_references(items, await find_items(api, wanted), "input")
+        found = await ThreadItems(api).find_references(items)
+        items = replace_references(items, found, "input")
         sent = read_items(items, "input")
         stored = await _stored_messages(api, request)
         added = [*(output.message for output in sent.outputs), *sent.messages]

@@ -9,10 +9,10 @@ import msgspec
 from antiphon.api.operations import GetMessage, GetRun, ListActions, ListEvents, ListMessages
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
-from antiphon.types.errors import EventExpired, NotFound
+from antiphon.types.errors import EventExpired
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action, ResponseRecord, Run, Status, Usage
+from antiphon.types.runs import ResponseRecord, Run, Status, Usage
 from antiphon.wires.openai.items import (
     CustomToolCallOutput,
     FunctionCallOutput,
@@ -20,7 +20,6 @@ from antiphon.wires.openai.items import (
     McpApprovalResponse,
     is_custom,
 )
-from antiphon.wires.openai.object_ids import parse_item_id
 from antiphon.wires.openai.response_object import (
     CarriedCall,
     ResponseHead,
@@ -29,7 +28,7 @@ from antiphon.wires.openai.response_object import (
     response_id,
 )
 from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold
-from antiphon.wires.openai.stored_items import find_item, index_actions, select_fields, to_items
+from antiphon.wires.openai.stored_items import index_actions, select_fields, to_items
 
 PAGE = 100
 
@@ -195,48 +194,3 @@ async def input_items(api: CallerApi, head: ResponseHead, run: Run, place: int) 
     )
     run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
     return [item for item in items if not _is_output(item, run_here)]
-
-
-async def find_items(api: CallerApi, ids: Sequence[str]) -> Mapping[str, Item]:
-    """Return the stored items with these ids, as far as there are any."""
-    found: dict[str, Item] = {}
-    for wanted in ids:
-        item = await _find_item(api, wanted)
-        if item is not None:
-            found[wanted] = item
-    return found
-
-
-async def _find_item(api: CallerApi, id: str) -> Item | None:
-    plain = _without_number(id)
-    parsed = parse_item_id(plain)
-    if parsed is None:
-        return None
-    try:
-        message = await api.ask(GetMessage(parsed.message_id))
-    except NotFound:
-        return None
-    messages = [message]
-    actions: Sequence[Action] = ()
-    custom: frozenset[str] = frozenset()
-    if message.tool_calls:
-        run = None if message.run_id is None else await api.ask(GetRun(message.run_id))
-        listed = await api.list_all(ListMessages(message.thread_id, PAGE))
-        messages = _with_outputs(listed, {message.id})
-        if run is not None:
-            actions = await api.list_all(ListActions(run.id, limit=PAGE))
-            custom = frozenset(tool.name for tool in run.tools if is_custom(tool))
-    indexed = index_actions(actions)
-    for mcp_items in (False, True):
-        items = to_items(messages, indexed, custom_tools=custom, mcp_items=mcp_items)
-        item = find_item(items, plain)
-        if item is not None:
-            return item
-    return None
-
-
-def _without_number(id: str) -> str:
-    """Return the id that the item has in its stored form."""
-    head, dash, tail = id.partition("-")
-    _, line, place = tail.partition("_")
-    return f"{head}{line}{place}" if dash else id

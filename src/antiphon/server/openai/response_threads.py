@@ -30,6 +30,7 @@ from antiphon.api.operations import (
     SubmitToolOutputs,
 )
 from antiphon.api.threads import PastCall, PastMessage
+from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
@@ -38,7 +39,7 @@ from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, j
 from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import PreviousResponseNotFound
 from antiphon.wires.openai.input_items import SentItems, SentOutput, require_outputs
-from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id
+from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
 from antiphon.wires.openai.response_object import (
     find_record,
     parse_response_id,
@@ -208,8 +209,6 @@ async def _continue_run(
     if goes_on:
         reader = await open_turn(Complete(run.id), request_difference(run, beginning.request))
         return reader
-    if run.status is Status.QUEUED and not outputs:
-        raise _busy_error(run)
     if sent.approvals:
         raise InvalidRequest(
             "A message cannot come with the answer whether a tool may be called.",
@@ -263,20 +262,15 @@ async def _find_outputs(
 
 async def _approved_call(api: CallerApi, request_id: str) -> str:
     """Return the id of the call that an approval was asked for."""
-    parsed = parse_item_id(request_id)
+    parsed = parse_item_id(stored_item_id(request_id))
     if parsed is None or parsed.place is None:
         return request_id
     try:
-        reply = await api.ask(GetMessage(stored_message_id(parsed.message_id)))
+        reply = await api.ask(GetMessage(parsed.message_id))
     except NotFound:
         return request_id
     calls = reply.tool_calls
     return calls[parsed.place].id if parsed.place < len(calls) else request_id
-
-
-def stored_message_id(message_id: str) -> str:
-    """Return the id of a stored message; in a stream it may have a number after it."""
-    return message_id.partition("-")[0]
 
 
 # Copies.
@@ -323,14 +317,15 @@ def _outputs_of(
     for call_id, output in given.items():
         if call_id not in called:
             raise _unknown_call(output)
-    if not given:
-        return [to_past_message(stored[call.id]) for call in reply.tool_calls if call.id in stored]
     outputs: list[PastMessage] = []
     for call in reply.tool_calls:
         if call.id in given:
             outputs.append(given[call.id].message.message)
         elif call.id in stored:
             outputs.append(to_past_message(stored[call.id]))
+        elif not given:
+            cancelled = PastMessage(CANCELLED, "tool", tool_call_id=call.id, is_error=True)
+            outputs.append(cancelled)
         else:
             raise InvalidRequest(
                 f"No tool output found for function call {call.id}.", where="$.input"

@@ -24,8 +24,9 @@ from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
 from antiphon.server.openai.models import ModelNames
-from antiphon.server.openai.response_heads import find_items, make_head
+from antiphon.server.openai.response_heads import make_head
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
+from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import (
     Field,
     RequestContext,
@@ -47,7 +48,6 @@ from antiphon.wires.openai import response_request
 from antiphon.wires.openai.chat_request import ignored_fields
 from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
 from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
-from antiphon.wires.openai.items import ItemReference
 from antiphon.wires.openai.response_object import ResponseHead, response_object
 from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.response_stream import ResponseFold, ResponseFrames
@@ -163,9 +163,8 @@ class Responses:
         if request.prompt is not None:
             assistant = await self._find_prompt(context, request.prompt.id)
         items = parse_items([] if request.input is None else request.input, "input")
-        wanted = [item.id for item in items if isinstance(item, ItemReference)]
-        if wanted:
-            items = replace_references(items, await find_items(api, wanted), "input")
+        found = await ThreadItems(api).find_references(items)
+        items = replace_references(items, found, "input")
         call, repeated = _run_fields(request, assistant)
         if style := _style(context):
             repeated["server_tools"] = style

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from typing import Any
-from urllib.parse import parse_qsl
 
 from antiphon.api.operations import CancelRun, DeleteThread, GetThread, ListRuns
 from antiphon.runtime.event_reader import RunEventReader, SendNow
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import RUN_HEADER, Connections
+from antiphon.server.openai.conversations import ITEMS, ItemList, item_list
+from antiphon.server.openai.queries import Query
 from antiphon.server.openai.response_heads import (
     input_items,
     make_head,
@@ -27,10 +28,8 @@ from antiphon.types.runs import Run, Status
 from antiphon.wires.openai.items import Item
 from antiphon.wires.openai.response_object import ResponseHead, response_id, response_object
 from antiphon.wires.openai.response_stream import ResponseFrames
-from antiphon.wires.openai.stored_items import select_fields
 
-MAX_LIMIT = 100
-DEFAULT_LIMIT = 20
+PAGE = 100
 
 
 class StoredResponses:
@@ -42,13 +41,13 @@ class StoredResponses:
 
     async def retrieve(self, context: RequestContext) -> None:
         """Answer `GET /responses/{response_id}`."""
-        query = _Query(context, "stream", "starting_after", "include", "include_obfuscation")
+        query = Query(context.scope)
         api, run, place = await self._find(context)
         head = await make_head(api, run.id, place=place)
-        if query.flag("stream"):
-            await self._follow(context, api, head, run, place, query.number("starting_after"))
+        if query.text("stream") == "true":
+            await self._follow(context, head, run, place, _starting_after(query))
             return
-        if "starting_after" in query.values:
+        if query.text("starting_after") is not None:
             raise InvalidRequest(
                 "`starting_after` is for streams.",
                 expected="stream=true with it",
@@ -60,14 +59,12 @@ class StoredResponses:
     async def _follow(
         self,
         context: RequestContext,
-        api: CallerApi,
         head: ResponseHead,
         run: Run,
         place: int,
-        starting_after: int | None,
+        after: int,
     ) -> None:
-        """Send the events of a response after a number, stored and new ones."""
-        after = -1 if starting_after is None else starting_after
+        """Send the events of a response after this number, stored and new ones."""
         try:
             reader = await self._dispatcher.read_turn(
                 run.id, response_records(run)[place].after, context.caller.principal
@@ -114,11 +111,11 @@ class StoredResponses:
 
     async def list_input_items(self, context: RequestContext) -> None:
         """Answer `GET /responses/{response_id}/input_items`."""
-        query = _Query(context, "limit", "order", "after", "before", "include")
+        query = Query(context.scope)
         api, run, place = await self._find(context)
         head = await make_head(api, run.id, place=place)
         items = list(await input_items(api, head, run, place))
-        await context.respond_json(200, page_of_items(items, query))
+        await context.respond_json(200, _page_of(items, query))
 
     async def _find(self, context: RequestContext) -> tuple[CallerApi, Run, int]:
         api = CallerApi(self._dispatcher, context.caller.principal)
@@ -177,7 +174,7 @@ class CheckedPages:
 async def _is_unused(api: CallerApi, thread_id: str) -> bool:
     """Return whether a thread has nothing but deleted responses."""
     await api.ask(GetThread(thread_id))
-    for run in await api.list_all(ListRuns(thread_id, MAX_LIMIT)):
+    for run in await api.list_all(ListRuns(thread_id, PAGE)):
         records = response_records(run)
         if not records or not all(each.deleted for each in records):
             return False
@@ -190,97 +187,36 @@ def _run_header(run: Run) -> Sequence[tuple[bytes, bytes]]:
     return [(RUN_HEADER, run.id.encode())]
 
 
-class _Query:
-    """The fields of a query; `include` may come several times, as `include[]` too."""
-
-    def __init__(self, context: RequestContext, *known: str) -> None:
-        self.values: dict[str, str] = {}
-        self.include: list[str] = []
-        try:
-            pairs = parse_qsl(
-                context.scope["query_string"].decode("ascii"),
-                keep_blank_values=True,
-                errors="strict",
-                max_num_fields=100,
-            )
-        except ValueError as error:
-            raise InvalidRequest(
-                "The query cannot be read.", expected="percent-encoded UTF-8"
-            ) from error
-        for written, value in pairs:
-            name = written.removesuffix("[]")
-            if name == "include" and name in known:
-                self.include.append(value)
-            elif name not in known or name in self.values:
-                raise InvalidRequest(
-                    f"`{name[:64]}` is not a field of this query, or is given twice.",
-                    expected=", ".join(known),
-                    received=name[:64],
-                )
-            else:
-                self.values[name] = value
-
-    def flag(self, name: str) -> bool:
-        """Return a field that is true or false."""
-        return self.choice(name, ("true", "false"), "false") == "true"
-
-    def choice(self, name: str, words: Sequence[str], default: str) -> str:
-        """Return a field that is one of these words."""
-        value = self.values.get(name, default)
-        if value not in words:
-            raise InvalidRequest(
-                f"This is no value of `{name}`.",
-                expected=" or ".join(words),
-                received=value[:64],
-                where=f"$.{name}",
-            )
-        return value
-
-    def number(self, name: str, most: int | None = None) -> int | None:
-        """Return a field that is a number from 0."""
-        value = self.values.get(name)
-        if value is None:
-            return None
-        if not (value.isascii() and value.isdecimal() and len(value) < _DIGITS):
-            raise InvalidRequest(
-                f"`{name}` is no number from 0.",
-                expected="decimal digits",
-                received=value[:64],
-                where=f"$.{name}",
-            )
-        if most is not None and not 1 <= int(value) <= most:
-            raise InvalidRequest(
-                f"`{name}` is too small or too large.",
-                expected=f"1 to {most}",
-                received=value,
-                where=f"$.{name}",
-            )
-        return int(value)
+def _starting_after(query: Query) -> int:
+    """Return the number of the event that a reader has; -1 without one."""
+    given = query.text("starting_after")
+    if given is None:
+        return -1
+    if not (given.isascii() and given.isdecimal() and len(given) < _DIGITS):
+        raise InvalidRequest(
+            "`starting_after` is no number of an event.",
+            expected="decimal digits",
+            received=given[:64],
+            where="$.starting_after",
+        )
+    return int(given)
 
 
 _DIGITS = 16
 
 
-def page_of_items(items: list[Item], query: _Query) -> dict[str, Any]:
-    """Return a page of these items in the original's form; the newest come first by default."""
-    if query.choice("order", ("asc", "desc"), "desc") == "desc":
+def _page_of(items: list[Item], query: Query) -> ItemList:
+    """Return a page of these items; the newest come first by default."""
+    if query.descending:
         items = [*reversed(items)]
-    after = query.values.get("after")
-    if after is not None:
-        place = next((at for at, item in enumerate(items) if item.id == after), None)
+    if query.after is not None:
+        place = next((at for at, item in enumerate(items) if item.id == query.after), None)
         if place is None:
             raise InvalidRequest(
-                f"There is no item with id '{after[:128]}'.",
+                f"There is no item with id '{query.after[:128]}'.",
                 expected="the last_id of a page",
                 where="$.after",
             )
         items = items[place + 1 :]
-    limit = query.number("limit", MAX_LIMIT) or DEFAULT_LIMIT
-    some = [select_fields(item, query.include) for item in items[:limit]]
-    return {
-        "object": "list",
-        "data": some,
-        "first_id": some[0].id if some else None,
-        "last_id": some[-1].id if some else None,
-        "has_more": len(items) > limit,
-    }
+    limit = query.limit(ITEMS)
+    return item_list(items[:limit], query.include, has_more=len(items) > limit)

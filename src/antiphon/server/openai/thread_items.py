@@ -12,6 +12,7 @@ from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action
 from antiphon.wires.openai.items import InputItem, Item, ItemReference, is_custom
+from antiphon.wires.openai.object_ids import stored_item_id
 from antiphon.wires.openai.stored_items import (
     Actions,
     find_item,
@@ -70,7 +71,8 @@ class ThreadItems:
 
     async def locate(self, item_id: str, thread_id: str | None = None) -> Located:
         """Return the item with this id, of that thread if one is given. Raises `NotFound`."""
-        message_id = message_of_item(item_id)
+        stored_id = stored_item_id(item_id)
+        message_id = message_of_item(stored_id)
         if message_id is not None:
             try:
                 message = await self._api.ask(GetMessage(message_id))
@@ -78,7 +80,7 @@ class ThreadItems:
                 raise _no_item(item_id) from None
             if thread_id in (None, message.thread_id):
                 group = [message, *await self._outputs_after(message)]
-                item = find_item(await self.items_of(group), item_id)
+                item = find_item(await self.items_of(group), stored_id)
                 if item is not None:
                     return Located(item, group)
         raise _no_item(item_id)

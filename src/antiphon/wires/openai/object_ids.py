@@ -62,6 +62,18 @@ def parse_item_id(id: str) -> ItemId | None:
     return ItemId(found[3], f"msg_{found[4]}", int(found[5]))
 
 
+_NUMBER = re.compile(r"(?<=[0-9A-Za-z])-[0-9]{1,4}(?=_|$)", re.ASCII)
+
+
+def stored_item_id(id: str) -> str:
+    """Return the id that an item has once it is stored.
+
+    In the stream of a response, an item of a turn that began again has a number after its suffix,
+    as has text that goes on after calls.
+    """
+    return _NUMBER.sub("", id)
+
+
 def conversation_id(thread_id: str) -> str:
     """Return the id under which a thread is a conversation."""
     return f"conv_{thread_id.partition('_')[2]}"

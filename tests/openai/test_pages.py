@@ -5,6 +5,7 @@ A block says by the word after its language which environment it needs.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.programs import run_program
 
 REQUIREMENTS = {"openai": "openai-clients.txt", "llamaindex": "llama-index.txt"}
 PACKAGES = Path(__file__).parent / "openai_clients"
+CODEX = Path(__file__).parent / "codex"
 PYTHON = [block for purpose in REQUIREMENTS for block in every("python", purpose)]
 ANSWER = "16:35"
 """In the answer of each program: its tool was called, and the model has seen the output."""
@@ -36,6 +38,29 @@ def test_a_program_in_python_answers(
     told = run_program(tmp_path, python, "-c", block.text.replace(ADDRESS, address))
 
     assert ANSWER in told
+
+
+@pytest.mark.soak  # 400 MB to install
+def test_codex_runs_a_command_with_the_configuration_of_its_page(
+    npm_packages: Callable[[Path], Path], node: Path, address: str, tmp_path: Path
+) -> None:
+    (block,) = every("toml", "codex")
+    home, folder = tmp_path / "codex", tmp_path / "work"
+    home.mkdir()
+    folder.mkdir()
+    (home / "config.toml").write_text(block.text.replace(ADDRESS, address))
+    codex = (node, npm_packages(CODEX) / "@openai/codex/bin/codex.js")
+    options = ("--skip-git-repo-check", "--json", "--sandbox", "danger-full-access")
+    options += ("--config", "analytics.enabled=false")
+    environ = {"CODEX_HOME": str(home), "MY_ANTIPHON_KEY": "none"}
+
+    question = 'Use exec_command with "echo it-rains > weather; cat weather"'
+    told = run_program(folder, *codex, "exec", *options, question, **environ)
+
+    assert (folder / "weather").read_text() == "it-rains\n"
+    *_, answer, end = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    assert "it-rains" in answer["item"]["text"]
+    assert end["type"] == "turn.completed"
 
 
 @pytest.mark.parametrize("block", every("js", "openai"), ids=str)

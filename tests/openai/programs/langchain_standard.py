@@ -1,7 +1,7 @@
 """LangChain's own tests of chat models, with `ChatOpenAI` before our server.
 
-The address is in OPENAI_BASE_URL. Pictures and documents are sent by a test of ours: those of the
-suite are fetched from the internet first.
+The address is in OPENAI_BASE_URL, and the API, "chat" or "responses", in USED_API. Pictures and
+files are sent by a test of ours: those of the suite are fetched from the internet first.
 """
 
 import os
@@ -12,6 +12,11 @@ from langchain_openai import ChatOpenAI
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 PIXEL = "R0lGODlhAQABAIAAAAUEBAAAACwAAAAAAQABAAACAkQBADs="
+
+APIS = {
+    "chat": {"stream_usage": True},
+    "responses": {"use_responses_api": True, "output_version": "responses/v1"},
+}
 
 
 class TestAntiphon(ChatModelIntegrationTests):
@@ -29,7 +34,7 @@ class TestAntiphon(ChatModelIntegrationTests):
             "base_url": os.environ["OPENAI_BASE_URL"],
             "api_key": "none",
             "max_retries": 0,
-            "stream_usage": True,
+            **APIS[os.environ["USED_API"]],
         }
 
     @pytest.mark.parametrize(

@@ -1,12 +1,12 @@
 // Use Chat Completions as openai-node does.
 //
-//     node use_openai_node.mjs http://127.0.0.1:8000/openai/v1 thread_...
+//     node use_openai_node.mjs http://127.0.0.1:8000/openai/v1
 import assert from "node:assert/strict";
 import OpenAI from "openai";
 import { zodFunction, zodResponseFormat } from "openai/helpers/zod";
 import { z } from "zod";
 
-const [baseURL, threadId] = process.argv.slice(2);
+const [baseURL] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
 const model = "demo";
 const hello = [{ role: "user", content: "Hello, you" }];
@@ -60,6 +60,8 @@ const long = [{ role: "user", content: "100000 words" }];
 const left = await client.chat.completions.create({ model, messages: long, stream: true });
 for await (const chunk of left) if (chunk.choices[0]?.delta?.content) break;
 
+const threads = baseURL.replace("/openai/v1", "/v1/threads");
+const { id: threadId } = await client.post(threads, { body: {} });
 const headers = { "Antiphon-Thread": threadId };
 const kept = client.chat.completions.create({ model, messages: hello }, { headers });
 const { response } = await kept.withResponse();

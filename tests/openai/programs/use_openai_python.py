@@ -1,6 +1,6 @@
 """Use Chat Completions as openai-python does, oldest or newest, sync and async.
 
-python use_openai_python.py http://127.0.0.1:8000/openai/v1 thread_...
+python use_openai_python.py http://127.0.0.1:8000/openai/v1
 """
 
 import asyncio
@@ -30,7 +30,7 @@ class Weather(BaseModel):
 TOOL = openai.pydantic_function_tool(Weather, name="weather")
 
 
-async def use(client, thread_id):
+async def use(client, threads):
     """Use a client of either kind: what it returns is awaited where it must be."""
     chat = client.chat.completions
     typed = chat if hasattr(chat, "parse") else client.beta.chat.completions
@@ -89,6 +89,7 @@ async def use(client, thread_id):
     assert (refused.param, refused.code) == ("n", "unsupported_by_provider"), refused.body
     await fail_with(openai.NotFoundError, client.models.retrieve, "nothing")
 
+    thread_id = (await value(client.post(threads, cast_to=object, body={})))["id"]
     kept = {"Antiphon-Thread": thread_id}
     raw = await value(
         chat.with_raw_response.create(model="demo", messages=HELLO, extra_headers=kept)
@@ -139,11 +140,11 @@ async def fail_with(kind, method, *arguments, **options):
     raise AssertionError(f"wanted {kind.__name__}")
 
 
-async def main(base_url, *threads):
-    """Use both clients, each with a thread of its own."""
-    await use(OpenAI(base_url=base_url, api_key="none", max_retries=0), threads[0])
+async def main(base_url):
+    threads = base_url.replace("/openai/v1", "/v1/threads")
+    await use(OpenAI(base_url=base_url, api_key="none", max_retries=0), threads)
     async with AsyncOpenAI(base_url=base_url, api_key="none", max_retries=0) as client:
-        await use(client, threads[1])
+        await use(client, threads)
     print(f"used {openai.__version__}")
 
 

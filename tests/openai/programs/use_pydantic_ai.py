@@ -8,7 +8,7 @@ import sys
 
 from pydantic import BaseModel
 from pydantic_ai import Agent, BinaryContent, NativeOutput, PromptedOutput, ToolOutput
-from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
 
@@ -23,9 +23,12 @@ def get_weather(city: str) -> str:
     return f"{city}: rain"
 
 
-async def main(base_url):
+MODELS = {"chat": OpenAIChatModel, "responses": OpenAIResponsesModel}
+
+
+async def main(base_url, api):
     provider = OpenAIProvider(base_url=base_url, api_key="none")
-    model = OpenAIChatModel("demo", provider=provider)
+    model = MODELS[api]("demo", provider=provider)
 
     for mode in (ToolOutput, NativeOutput):
         typed = await Agent(model, output_type=mode(Place)).run("A place in Oslo")

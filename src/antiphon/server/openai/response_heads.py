@@ -28,7 +28,13 @@ from antiphon.wires.openai.response_object import (
     response_id,
 )
 from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold
-from antiphon.wires.openai.stored_items import index_actions, select_fields, to_items
+from antiphon.wires.openai.response_tools import read_namespaces
+from antiphon.wires.openai.stored_items import (
+    index_actions,
+    name_in_namespace,
+    select_fields,
+    to_items,
+)
 
 PAGE = 100
 
@@ -56,6 +62,7 @@ async def make_head(
         turn=record.turn,
         client_tools=client_tools,
         custom_tools=frozenset(tool.name for tool in run.tools if is_custom(tool)),
+        namespaces=read_namespaces(tools),
         servers={tool_name_prefix(server.name): server for server in run.mcp_servers},
         mcp_items=style == "mcp_call" if style else any(t.get("type") == "mcp" for t in tools),
         carried=carried,
@@ -117,7 +124,11 @@ async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int
         mcp_items=head.mcp_items,
     )
     run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
-    output = [select_fields(item, head.include) for item in items if _is_output(item, run_here)]
+    output = [
+        select_fields(name_in_namespace(item, head.namespaces), head.include)
+        for item in items
+        if _is_output(item, run_here)
+    ]
     last = messages[-1] if messages else None
     completed_at = last.created_at // 1000 if last else None
     usage = run.usage if len(records) == 1 else Usage()

@@ -41,8 +41,8 @@ from antiphon.wires.openai.errors import PreviousResponseNotFound
 from antiphon.wires.openai.input_items import SentItems, SentOutput, require_outputs
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
 from antiphon.wires.openai.response_object import (
-    find_record,
     parse_response_id,
+    record_request,
     request_difference,
 )
 from antiphon.wires.openai.response_request import ResponseRequest
@@ -70,7 +70,8 @@ async def find_response(api: CallerApi, id: str) -> tuple[Run, int]:
     parsed = parse_response_id(id)
     if parsed is not None:
         run = await api.ask(GetRun(parsed[0]))
-        if find_record(run, parsed[1]) is not None:
+        request = record_request(run, parsed[1])
+        if request is not None and request.get("store") is not False:
             return run, parsed[1]
     raise NotFound(f"Response with id '{id[:128]}' not found.", where="$.response_id")
 

@@ -287,9 +287,11 @@ class _ItemReader:
 
     def _add_tool_item(self, item: kinds.ToolItem, where: str) -> None:
         match item:
-            case kinds.FunctionCall(call_id=call_id, name=name, arguments=arguments):
+            case kinds.FunctionCall(call_id=call_id, arguments=arguments):
+                name = kinds.full_tool_name(item.namespace, item.name)
                 self._add_call(PastCall(call_id, name, _require_object(arguments, where)), where)
-            case kinds.CustomToolCall(call_id=call_id, name=name, input=text):
+            case kinds.CustomToolCall(call_id=call_id, input=text):
+                name = kinds.full_tool_name(item.namespace, item.name)
                 call = PastCall(call_id, name, kinds.custom_arguments(text))
                 self._add_call(call, where, "custom_tool_call")
             case kinds.FunctionCallOutput() | kinds.CustomToolCallOutput():

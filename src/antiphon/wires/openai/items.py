@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -132,6 +132,7 @@ class FunctionCall(
     id: str | None = None
     call_id: CallId
     name: ToolName
+    namespace: ToolName | UnsetType | None = UNSET
     arguments: Arguments
     status: Progress | None = "completed"
 
@@ -155,6 +156,7 @@ class CustomToolCall(
     id: str | None = None
     call_id: CallId
     name: ToolName
+    namespace: ToolName | UnsetType | None = UNSET
     input: Arguments
     status: Progress | None = "completed"
 
@@ -309,6 +311,21 @@ Item = MessageItem | ReasoningItem | CompactionItem | ToolItem
 
 InputItem = Item | ItemReference | CompactionTrigger
 """An item of a request."""
+
+
+# Tools of a namespace are offered to models under a name with it.
+
+
+class NamespacedName(NamedTuple):
+    """The name of a tool in its namespace."""
+
+    namespace: str
+    name: str
+
+
+def full_tool_name(namespace: str | UnsetType | None, name: str) -> str:
+    """Return the name under which a tool is offered to models."""
+    return f"{namespace}__{name}" if namespace else name
 
 
 # Custom tools are offered to models as functions with one argument.

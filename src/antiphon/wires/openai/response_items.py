@@ -19,6 +19,7 @@ from antiphon.wires.openai.stored_items import (
     approval_request_item,
     call_item,
     mcp_call_item,
+    name_in_namespace,
     output_item,
     reasoning_item,
     select_fields,
@@ -193,14 +194,16 @@ class _OpenCall:
 class ClientCallWriter:
     """The calls that the client runs, while their arguments arrive."""
 
-    def __init__(self, writer: ItemWriter) -> None:
+    def __init__(self, writer: ItemWriter, head: ResponseHead) -> None:
         self._writer = writer
+        self._head = head
         self._calls: dict[str, _OpenCall] = {}
 
-    def start(self, reply_id: str, place: int, call_id: str, name: str, *, custom: bool) -> None:
+    def start(self, reply_id: str, place: int, call_id: str, name: str) -> None:
         """Add the item of a call."""
+        custom = name in self._head.custom_tools
         item: Any = call_item(reply_id, place, ToolCall(call_id, name, ""), custom=custom)
-        item = replace(item, status="in_progress")
+        item = replace(name_in_namespace(item, self._head.namespaces), status="in_progress")
         self._calls[call_id] = _OpenCall(self._writer.add(item), item)
 
     def add(self, call_id: str, arguments: str) -> None:

@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.types.ids import response_id as response_id
 from antiphon.types.runs import McpServer, ResponseRecord, Run, Usage
-from antiphon.wires.openai.items import Item
+from antiphon.wires.openai.items import Item, NamespacedName
 from antiphon.wires.openai.object_ids import conversation_id
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
@@ -42,7 +42,8 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
 
     `created_at` is in seconds since 1970. `request` has the fields of the request that the response
     repeats. `turn` is the number of turns before. `client_tools` are the names of the tools that
-    the client runs, `custom_tools` those of them without a schema. `servers` are the run's MCP
+    the client runs, `custom_tools` those of them without a schema, and `namespaces` has those in a
+    namespace. `servers` are the run's MCP
     servers by the prefixes of their tools' names. With `mcp_items` the calls of these are items of
     the type `mcp_call`. `carried` are calls of the reply before, by their ids.
     """
@@ -55,6 +56,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     turn: int = 0
     client_tools: frozenset[str] = frozenset()
     custom_tools: frozenset[str] = frozenset()
+    namespaces: Mapping[str, NamespacedName] = {}
     servers: Mapping[str, McpServer] = {}
     mcp_items: bool = False
     carried: Mapping[str, CarriedCall] = {}

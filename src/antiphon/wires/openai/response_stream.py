@@ -71,7 +71,7 @@ class ResponseFold:
         self._created = self._started = self._hands_off = False
         self._writer = ItemWriter(head.include)
         self._text = TextWriter(self._writer)
-        self._calls = ClientCallWriter(self._writer)
+        self._calls = ClientCallWriter(self._writer, head)
         self._server_calls = ServerCallWriter(self._writer, head)
         self._usage = Usage()
         self._error: dict[str, str] | None = None
@@ -168,8 +168,7 @@ class ResponseFold:
         place = self._places[call_id] = len(self._places)
         if name in self._head.client_tools:
             self._text.close()
-            custom = name in self._head.custom_tools
-            self._calls.start(self._reply_id, place, call_id, name, custom=custom)
+            self._calls.start(self._reply_id, place, call_id, name)
 
     def _end_reply(self, message: Message) -> None:
         """Close the items of a reply, and begin those of its calls that run now."""

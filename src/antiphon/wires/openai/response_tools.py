@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -10,7 +11,7 @@ import msgspec
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import ApprovalPolicy, McpServer
-from antiphon.wires.openai.items import CUSTOM_PARAMETERS
+from antiphon.wires.openai.items import CUSTOM_PARAMETERS, NamespacedName, full_tool_name
 
 T = TypeVar("T")
 
@@ -30,12 +31,14 @@ UNSERVED_TOOLS = (
     "computer",
     "computer_use_preview",
     "local_shell",
-    "namespace",
     "programmatic_tool_calling",
     "shell",
     "tool_search",
 )
 """Other types of the original's tools."""
+
+
+_NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class SentTools(NamedTuple):
@@ -53,8 +56,7 @@ def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> SentTools:
     specs: list[ToolSpec] = []
     servers: list[McpServer] = []
     custom: set[str] = set()
-    for place, tool in enumerate(tools):
-        where = f"$.tools[{place}]"
+    for tool, where in _list_tools(tools):
         kind = tool.get("type")
         match kind:
             case "function":
@@ -68,6 +70,63 @@ def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> SentTools:
             case _:
                 raise _unserved(kind, where)
     return SentTools(tuple(specs), tuple(servers), frozenset(custom))
+
+
+def _list_tools(
+    tools: Sequence[Mapping[str, Any]],
+) -> Iterator[tuple[Mapping[str, Any], str]]:
+    """Yield each tool with its place, those of a namespace under their full names."""
+    for place, tool in enumerate(tools):
+        where = f"$.tools[{place}]"
+        if tool.get("type") != "namespace":
+            yield tool, where
+            continue
+        namespace = tool.get("name")
+        if not isinstance(namespace, str) or not _NAMESPACE.fullmatch(namespace):
+            raise InvalidRequest(
+                "This is no name of a namespace.",
+                expected="1 to 64 letters, digits, and _ -",
+                received=str(namespace)[:100],
+                where=f"{where}.name",
+            )
+        for inside, inner in enumerate(_tools_of_namespace(tool, where)):
+            yield (
+                {**inner, "name": full_tool_name(namespace, inner["name"])},
+                f"{where}.tools[{inside}]",
+            )
+
+
+def _tools_of_namespace(tool: Mapping[str, Any], where: str) -> Sequence[Mapping[str, Any]]:
+    tools = tool.get("tools")
+    if not isinstance(tools, list):
+        raise InvalidRequest(
+            "A namespace has tools.",
+            expected="an array of tools of the type function or custom",
+            received=type(tools).__name__,
+            where=f"{where}.tools",
+        )
+    for place, inner in enumerate(cast("list[object]", tools)):
+        match inner:
+            case {"type": "function" | "custom", "name": str()}:
+                pass
+            case _:
+                raise InvalidRequest(
+                    "This is no tool of a namespace.",
+                    expected="a tool of the type function or custom, with a name",
+                    received=str(inner)[:100],
+                    where=f"{where}.tools[{place}]",
+                )
+    return cast("list[dict[str, Any]]", tools)
+
+
+def read_namespaces(tools: Sequence[Mapping[str, Any]]) -> Mapping[str, NamespacedName]:
+    """Return the names of tools in namespaces, by those under which models see them."""
+    return {
+        full_tool_name(tool["name"], inner["name"]): NamespacedName(tool["name"], inner["name"])
+        for tool in tools
+        if tool.get("type") == "namespace"
+        for inner in tool["tools"]
+    }
 
 
 def repeat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
@@ -243,7 +302,7 @@ def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvide
     if hosted := HOSTED_TOOLS.get(name):
         return UnsupportedByProvider(
             f"There is no tool `{hosted}` here: the operator has configured none.",
-            expected="function, custom or mcp",
+            expected="function, custom, namespace or mcp",
             received=name,
             hint="Name an MCP server that does it: a tool of the type mcp with its server_label.",
             where=where,
@@ -251,13 +310,13 @@ def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvide
     if name in UNSERVED_TOOLS:
         return UnsupportedByProvider(
             f"Tools of the type `{name}` are not served here.",
-            expected="function, custom or mcp",
+            expected="function, custom, namespace or mcp",
             received=name,
             where=where,
         )
     return InvalidRequest(
         "This is no type of tool.",
-        expected="function, custom or mcp",
+        expected="function, custom, namespace or mcp",
         received=name,
         where=where,
     )

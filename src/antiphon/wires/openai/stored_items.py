@@ -21,7 +21,13 @@ from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, 
 from antiphon.types.runs import Action
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.input_items import CALLS, PHASE, ROLE, SERVER_SEPARATOR, SUMMARY
-from antiphon.wires.openai.items import Item, Opaque, custom_input, encode_opaque
+from antiphon.wires.openai.items import (
+    Item,
+    NamespacedName,
+    Opaque,
+    custom_input,
+    encode_opaque,
+)
 from antiphon.wires.openai.object_ids import (
     HOSTED_PREFIXES,
     call_item_id,
@@ -122,6 +128,14 @@ def call_item(reply_id: str, place: int, call: ToolCall, *, custom: bool) -> Ite
         name=call.name,
         arguments=call.arguments,
     )
+
+
+def name_in_namespace(item: Item, namespaces: Mapping[str, NamespacedName]) -> Item:
+    """Return a call with its namespace, if it has one, and the name there."""
+    if isinstance(item, kinds.FunctionCall | kinds.CustomToolCall) and item.name in namespaces:
+        namespace, name = namespaces[item.name]
+        return replace(item, namespace=namespace, name=name)
+    return item
 
 
 def output_item(

@@ -36,7 +36,7 @@ SHOP = "https://shop.example.org"
 OTHER = "https://other.example.org"
 SECRET = bytes(range(32))
 OPEN = replace(SETTINGS, allowed_origins=(SHOP, OTHER))
-MESSAGES = "/ai-sdk/v1/chat/any/messages"
+MESSAGES = "/ai-sdk/v6/chat/any/messages"
 
 
 @asynccontextmanager
@@ -183,16 +183,14 @@ async def test_a_key_that_only_reads_makes_no_token(shop: Served) -> None:
 # What it opens.
 
 
-@pytest.mark.parametrize("call", OPERATIONS, ids=lambda call: call.__name__)
-async def test_a_token_opens_no_operation_of_the_api(call: Any) -> None:
-    async with open_server() as shop:
-        token = await make_token(shop, await shop.key("ann", "admin"))
-        method, path = call.route.split(" ")
+async def test_a_token_opens_no_operation_of_the_api(shop: Served) -> None:
+    token = await make_token(shop, await shop.key("ann", "admin"))
 
+    for call in OPERATIONS:
+        method, path = call.route.split(" ")
         answer = await ask(shop, token, path, method=method)
 
-    assert answer.status_code == 403
-    assert answer.json()["code"] == "forbidden"
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), call
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/openai/v1/models"])
@@ -234,7 +232,7 @@ async def test_a_page_of_the_servers_own_origin_reads_without_the_header() -> No
             await client.get(MESSAGES),
         ]
 
-    assert [answer.status_code for answer in answers] == [404, 403, 403]
+    assert [answer.status_code for answer in answers] == [200, 403, 403]
 
 
 async def test_an_expired_token_is_refused_with_an_error_of_its_own(shop: Served) -> None:
@@ -255,7 +253,7 @@ async def test_an_expired_token_is_refused_with_an_error_of_its_own(shop: Served
 async def test_a_token_ends_with_its_key(shop: Served) -> None:
     key = await shop.key("ann")
     token = await make_token(shop, key)
-    assert (await ask(shop, token)).status_code == 404
+    assert (await ask(shop, token)).status_code == 200
 
     await KeyService(shop.runtime.store, mint).revoke(shop.keys[key], Principal())
 
@@ -284,13 +282,13 @@ async def test_an_administrator_makes_tokens_for_visitors(shop: Served) -> None:
     made = await admin.post("/v1/browser_tokens", json={"origins": [SHOP]}, headers=headers)
 
     assert made.json()["owner"] == "visitor-1"
-    assert (await ask(shop, made.json()["token"])).status_code == 404
+    assert (await ask(shop, made.json()["token"])).status_code == 200
 
 
 async def test_a_token_of_a_server_without_keys_ends_with_the_first_key(shop: Served) -> None:
     client = await shop.client()
     token = (await client.post("/v1/browser_tokens", json={"origins": [SHOP]})).json()["token"]
-    assert (await ask(shop, token)).status_code == 404
+    assert (await ask(shop, token)).status_code == 200
 
     await shop.key("ann")
 
@@ -322,7 +320,7 @@ async def test_without_the_setting_no_page_of_another_origin_is_answered(server:
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/threads", "/openai/v1/chat/completions", "/ai-sdk/v1/chat", "/ag-ui/v1/run"]
+    "path", ["/v1/threads", "/openai/v1/chat/completions", "/ai-sdk/v6/chat", "/ag-ui/v1/run"]
 )
 async def test_a_preflight_is_answered_without_a_key(shop: Served, path: str) -> None:
     await shop.key("ann")

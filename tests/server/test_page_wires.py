@@ -196,9 +196,12 @@ async def test_a_page_that_has_other_tools_meanwhile_goes_on_with_these(place: P
     await chat.send("Where am I?")
     chat.tools = {"fly": {}}
 
+    message_id = chat.messages[-1]["id"]
+
     await chat.give("get_place", "Oslo")
 
     assert chat.text == "Oslo."
+    assert [message["id"] for message in chat.messages[1:]] == [message_id]
     assert [tool.name for tool in place.script.requests[-1].tools] == ["fly"]
     assert place.script.messages[-1]["content"] == "Oslo"
 
@@ -324,7 +327,7 @@ async def test_a_page_that_comes_back_gets_the_call_again(place: Place) -> None:
     place.script.call("get_place").reply("Oslo.")
     chat = UseChat(place.http, "c", PAGE_TOOLS)
     first = await chat.send("Where am I?")
-    history = (await place.http.get("/ai-sdk/v1/chat/c/messages")).json()
+    history = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()
 
     page = UseChat(place.http, "c", PAGE_TOOLS)
     page.messages = history["messages"]
@@ -359,7 +362,7 @@ async def test_an_id_of_no_frame_of_this_chat_is_refused(place: Place, last: str
     run_id = answer.headers["antiphon-run"]
 
     for given in (last, f"{run_id}:999", f"{run_id}:1.0"):
-        refused = await place.http.get("/ai-sdk/v1/chat/c/stream", headers={"last-event-id": given})
+        refused = await place.http.get("/ai-sdk/v6/chat/c/stream", headers={"last-event-id": given})
         assert refused.status_code == 400
         assert refused.json()["code"] == "invalid_event_id"
 
@@ -370,7 +373,7 @@ async def test_the_stored_chat_is_what_the_page_had(place: Place) -> None:
     await chat.send("Where is Oslo?", "mine")
     await chat.give("show_map", {"zoom": [7, None]})
 
-    stored = (await place.http.get("/ai-sdk/v1/chat/c/messages?sdk=6")).json()
+    stored = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()
 
     assert stored["active"] is False
     user, reply = stored["messages"]
@@ -385,8 +388,8 @@ async def test_stopping_is_a_request_of_its_own(place: Place) -> None:
     chat = UseChat(place.http, "c", PAGE_TOOLS)
     await chat.send("Where am I?")
 
-    stopped = await place.http.post("/ai-sdk/v1/chat/c/stop")
-    again = await place.http.post("/ai-sdk/v1/chat/c/stop")
+    stopped = await place.http.post("/ai-sdk/v6/chat/c/stop")
+    again = await place.http.post("/ai-sdk/v6/chat/c/stop")
 
     assert (stopped.status_code, stopped.json()) == (202, {"runId": (await place.run()).id})
     assert (again.status_code, again.json()) == (200, {"runId": None})
@@ -407,7 +410,7 @@ async def test_an_answer_is_given_again_in_a_branch(place: Place) -> None:
     assert chat.text == "Two."
     assert repeated.content == again.content
     assert again.headers["antiphon-thread"] != first.headers["antiphon-thread"]
-    stored = (await place.http.get("/ai-sdk/v1/chat/c/messages")).json()["messages"]
+    stored = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()["messages"]
     assert [message["id"] for message in stored] == ["mine", again.headers["antiphon-run"]]
 
 
@@ -472,7 +475,7 @@ async def test_pictures_and_files_come_inside_the_request(place: Place) -> None:
 async def test_a_body_that_is_wrong_is_refused(
     place: Place, body: dict[str, Any], wanted: str
 ) -> None:
-    answer = await place.http.post("/ai-sdk/v1/chat", json=body)
+    answer = await place.http.post("/ai-sdk/v6/chat", json=body)
 
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -487,19 +490,45 @@ async def test_an_oversize_body_is_refused_before_it_is_read(place: Place) -> No
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
-@pytest.mark.parametrize("path", ["/ai-sdk/v1/chat?sdk=4", "/ag-ui/v1/run?sdk=6"])
+@pytest.mark.parametrize("path", ["/ai-sdk/v6/chat?sdk=6", "/ag-ui/v1/run?sdk=6"])
 async def test_a_query_that_is_not_known_is_refused(place: Place, path: str) -> None:
     assert (await place.http.post(path, json={})).status_code in (400, 422)
 
 
-@pytest.mark.parametrize("path", ["stream", "messages", "stop"])
-@pytest.mark.parametrize("wire", ["/ai-sdk/v1/chat", "/ag-ui/v1/threads"])
-async def test_a_chat_that_is_not_there_is_not_found(place: Place, wire: str, path: str) -> None:
-    method = "POST" if path == "stop" else "GET"
+@pytest.mark.parametrize("version", ["v4", "v8", "6", "%1b"])
+@pytest.mark.parametrize("path", ["", "/c/stream", "/c/messages", "/c/stop"])
+async def test_a_version_of_the_sdk_that_is_not_known_is_not_found(
+    place: Place, version: str, path: str
+) -> None:
+    method = "GET" if path in ("/c/stream", "/c/messages") else "POST"
 
-    answer = await place.http.request(method, f"{wire}/nobody/{path}")
+    answer = await place.http.request(
+        method, f"/ai-sdk/{version}/chat{path}", json=None if path else {"id": "c"}
+    )
 
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["stream", "messages", "stop"])
+@pytest.mark.parametrize("wire", ["/ai-sdk/v6/chat", "/ag-ui/v1/threads"])
+async def test_a_thread_that_is_not_there_is_not_found(place: Place, wire: str, path: str) -> None:
+    method = "POST" if path == "stop" else "GET"
+
+    answer = await place.http.request(method, f"{wire}/thread_1/{path}")
+
+    assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("wire", ["/ai-sdk/v6/chat", "/ag-ui/v1/threads"])
+async def test_a_chat_is_empty_before_its_first_message(place: Place, wire: str) -> None:
+    history = await place.http.get(f"{wire}/mine/messages")
+    stream = await place.http.get(f"{wire}/mine/stream")
+    stopped = await place.http.post(f"{wire}/mine/stop")
+
+    assert history.json() == {"threadId": None, "messages": [], "active": False}
+    assert stream.status_code == 204
+    assert stopped.json() == {"runId": None}
+    assert (await place.ours.list_threads()).data == []
 
 
 async def test_the_answer_goes_on_without_its_reader(place: Place) -> None:
@@ -509,7 +538,7 @@ async def test_the_answer_goes_on_without_its_reader(place: Place) -> None:
         "id": "c",
         "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hello?"}]}],
     }
-    async with place.http.stream("POST", "/ai-sdk/v1/chat?sdk=6", json=body) as answer:
+    async with place.http.stream("POST", "/ai-sdk/v6/chat", json=body) as answer:
         run_id = answer.headers["antiphon-run"]
 
     async with asyncio.timeout(20):
@@ -687,7 +716,7 @@ async def test_a_token_of_a_session_starts_chats_and_finds_them_again() -> None:
         stranger = await use_chat(place, ann, "c", session="visitor 2")
 
         assert later.text == "Oslo."
-        assert (await stranger.resume()).status_code == 404
+        assert (await stranger.resume()).status_code == 204
         await stranger.send("Hello?")
         assert stranger.text == "Yes."
         assert len((await ann.list_threads()).data) == 2

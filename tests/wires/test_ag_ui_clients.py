@@ -52,6 +52,12 @@ def exchange(events: Sequence[Numbered], reader: Reader, **said: Any) -> dict[st
     return {"stream": [base64.b64encode(piece).decode() for piece in cut], **said}
 
 
+def questions(log: Sequence[Numbered]) -> list[str]:
+    """The actions of which a person is asked."""
+    asked = [event.actions for _, event in log if isinstance(event, ActionRequired)]
+    return [each.action_id for actions in asked for each in actions if each.kind == "approval"]
+
+
 def in_time(log: Sequence[Numbered]) -> list[Numbered]:
     """The run as if it were now: a client answers nothing that has expired."""
     return [
@@ -130,9 +136,10 @@ def test_a_person_is_asked_and_a_later_run_goes_on(read: Read, client: str) -> N
     after = Reader(
         version=version, run_id="theirs", after=rest, history=(MINE,), answered=frozenset({"c0"})
     )
+    yes, no = questions(log)
     resume = [
-        {"interruptId": "act_6", "status": "resolved", "payload": {"approved": True}},
-        {"interruptId": "act_7", "status": "cancelled"},
+        {"interruptId": yes, "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": no, "status": "cancelled"},
     ]
 
     [made] = read(
@@ -158,9 +165,10 @@ def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
     log = in_time(number_events(TYPICAL["mixed"]()))
     rest = next(number for number, event in log if event.type == "turn.ended")
     answer = {"id": "a1", "role": "tool", "toolCallId": "c0", "content": "seen"}
+    yes, no = questions(log)
     resume = [
-        {"interruptId": "act_6", "status": "resolved", "payload": {"approved": True}},
-        {"interruptId": "act_7", "status": "cancelled"},
+        {"interruptId": yes, "status": "resolved", "payload": {"approved": True}},
+        {"interruptId": no, "status": "cancelled"},
     ]
     first = exchange(log[:rest], Reader(version=CLIENTS[client]))
     [made] = read(client, [[first, exchange([], Reader(), answers=[answer], resume=resume)]])
@@ -172,7 +180,7 @@ def test_what_a_client_asks_for_is_understood(read: Read, client: str) -> None:
     assert again.message is None
     assert again.outputs == (ClientOutput("c0", "seen"),)
     assert {of: said.approve for of, said in again.approvals.items()} == {
-        "act_6": True,
-        "act_7": False,
+        yes: True,
+        no: False,
     }
     assert list(again.history) == made["asked"][1]["messages"]

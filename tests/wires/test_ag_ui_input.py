@@ -12,7 +12,13 @@ from antiphon.api.operations import NewMessage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Approval
-from antiphon.wires.ag_ui.run_input import DROPPED, AgUiRequest, ClientOutput, parse_run_input
+from antiphon.wires.ag_ui.run_input import (
+    DROPPED,
+    AgUiRequest,
+    ClientOutput,
+    Wants,
+    parse_run_input,
+)
 
 USER = {"id": "u1", "role": "user", "content": "How late is it?"}
 CALL = {
@@ -45,7 +51,20 @@ def test_the_last_message_of_the_person_is_new() -> None:
 
     assert (asked.thread_id, asked.run_id, asked.version) == ("thread", "run", "1")
     assert (asked.message, asked.message_id) == (NewMessage("How late is it?"), "u1")
-    assert (asked.outputs, asked.approvals) == ((), {})
+    assert asked.approvals == {}
+
+
+def test_outputs_before_a_new_message_are_not_lost() -> None:
+    asked = parse_run_input(body(CALL, ANSWER, USER))
+
+    assert [output.tool_call_id for output in asked.outputs] == ["c0"]
+
+
+def test_a_client_may_name_what_answers() -> None:
+    named = parse_run_input(body(USER, forwardedProps={"assistantId": "asst_1", "more": 1}))
+
+    assert (named.wants.assistant_id, named.wants.model) == ("asst_1", None)
+    assert parse_run_input(body(USER, forwardedProps=["odd"])).wants == Wants()
 
 
 def test_a_message_in_parts_is_their_text() -> None:
@@ -102,7 +121,7 @@ def test_the_clients_tools_are_offered() -> None:
 
 def test_what_is_not_believed_is_passed_over() -> None:
     asked = parse_run_input(
-        body(USER, state={"admin": True}, context=[], forwardedProps={"model": "x"}, apiKey="k")
+        body(USER, state={"admin": True}, context=[], forwardedProps={"key": "x"}, apiKey="k")
     )
 
     assert asked == AgUiRequest(

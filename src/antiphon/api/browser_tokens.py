@@ -35,7 +35,7 @@ class BrowserToken(RedactedRepr, frozen=True, kw_only=True):
 class CreateBrowserToken(Operation[BrowserToken], frozen=True, kw_only=True):
     """Create a short-lived token with which a page in a browser talks to the wires for pages.
 
-    These are `/ai-sdk/v1` and `/ag-ui/v1`; the token opens nothing else. It works from pages of
+    These are below `/ai-sdk` and `/ag-ui`; the token opens nothing else. It works from pages of
     these `origins` only, for the data of the caller's owner: in the one thread `thread_id`, or else
     in threads that pages of the same `session` start, whose default is a new random name. Runs use
     `assistant_id` or `model`, or else the default model; a page cannot choose another.

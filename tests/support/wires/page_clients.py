@@ -87,13 +87,13 @@ class UseChat:
         body = {"id": self.name, "messages": self.messages, **self.body, **more}
         if self.tools is not None:
             body["tools"] = self.tools
-        path = f"/ai-sdk/v1/chat?sdk={self._sdk}"
+        path = f"/ai-sdk/v{self._sdk}/chat"
         answer = await self._client.post(path, json=body, headers=self._headers)
         self.read(answer)
         return answer
 
     async def resume(self, last_event_id: str | None = None) -> httpx2.Response:
-        path = f"/ai-sdk/v1/chat/{self.name}/stream?sdk={self._sdk}"
+        path = f"/ai-sdk/v{self._sdk}/chat/{self.name}/stream"
         more = {"last-event-id": last_event_id} if last_event_id else {}
         answer = await self._client.get(path, headers={**self._headers, **more})
         self.read(answer)

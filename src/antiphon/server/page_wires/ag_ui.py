@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.api.operations import NewToolOutput
-from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit, parse_choice
+from antiphon.server.page_wires.page_chats import CHAT, MakeWire, PageChats, Visit
 from antiphon.server.page_wires.page_runs import MESSAGE, PageRequest, PageRun
 from antiphon.types.messages import parts
 from antiphon.types.thread_view import Entry
@@ -23,10 +23,9 @@ class AgUiChats(PageChats):
     headers = framing.HEADERS
 
     def parse(
-        self, body: Mapping[str, Any], query: Mapping[str, str]
+        self, body: Mapping[str, Any], path: Mapping[str, str]
     ) -> tuple[PageRequest, MakeWire]:
         """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
-        parse_choice(query, {"": None})
         sent = parse_run_input(body)
         answered = frozenset(output.tool_call_id for output in sent.outputs)
         request = PageRequest(
@@ -39,8 +38,8 @@ class AgUiChats(PageChats):
             ),
             approvals=sent.approvals,
             tools=sent.tools,
-            assistant_id=sent.assistant_id,
-            model=sent.model,
+            assistant_id=sent.wants.assistant_id,
+            model=sent.wants.model,
         )
 
         def make_wire(run: PageRun, _: Cursor | None) -> AgUi:
@@ -59,11 +58,10 @@ class AgUiChats(PageChats):
 
         return request, make_wire
 
-    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
-        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
-        parse_choice(query, {"": None})
+    def make_wire(self, path: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it."""
         return lambda run, cursor: AgUi(
-            Reader(thread_id=name, after=run.after, page_tools=run.page_tools)
+            Reader(thread_id=path[CHAT], after=run.after, page_tools=run.page_tools)
         )
 
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""`/ai-sdk/v1`: the UI message stream, for `useChat` and what is built on it."""
+"""`/ai-sdk/v5`, `v6` and `v7`: the UI message stream, for `useChat` and what is built on it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from contextlib import suppress
 from typing import Any
 
 from antiphon.api.operations import GetFile, ListActions
-from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit, parse_choice
-from antiphon.server.page_wires.page_runs import MESSAGE, PAGE, PageRequest, PageRun, page_tools
+from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit
+from antiphon.server.page_wires.page_runs import (
+    CONTINUES,
+    MESSAGE,
+    PAGE,
+    PageRequest,
+    PageRun,
+    page_tools,
+)
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Action
+from antiphon.types.terminal_safe import clean
 from antiphon.types.thread_view import Entry, file_ids
 from antiphon.wires.ai_sdk import message_stream
 from antiphon.wires.ai_sdk.history import PageFacts, as_ui_message
@@ -20,19 +28,20 @@ from antiphon.wires.ai_sdk.page_request import parse_page_request
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
 
-SDKS: Mapping[str, Sdk] = {"5": 5, "6": 6, "7": 7}
+VERSION = "version"
+SDKS: Mapping[str, Sdk] = {"v5": 5, "v6": 6, "v7": 7}
 
 
 class AiSdkChats(PageChats):
-    """Answers `useChat`; `?sdk=` is the major version of the page's package `ai`."""
+    """Answers `useChat`; the path names the major version of the page's package `ai`."""
 
     headers = message_stream.HEADERS
 
     def parse(
-        self, body: Mapping[str, Any], query: Mapping[str, str]
+        self, body: Mapping[str, Any], path: Mapping[str, str]
     ) -> tuple[PageRequest, MakeWire]:
-        """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
-        sdk: Sdk = parse_choice(query, SDKS)
+        """Return the request, and how its run is encoded. Raises `CallerError`."""
+        sdk = _read_version(path)
         sent = parse_page_request(body)
         answered = frozenset(output.tool_call_id for output in sent.outputs)
         request = PageRequest(
@@ -50,14 +59,16 @@ class AiSdkChats(PageChats):
 
         def make_wire(run: PageRun, _: Cursor | None) -> UIMessageStream:
             after = Cursor(run.run.id, run.after) if run.after else None
-            return UIMessageStream(sdk, after, run.page_tools, answered)
+            return UIMessageStream(sdk, after, run.page_tools, answered, _message_id(run))
 
         return request, make_wire
 
-    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
-        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
-        sdk: Sdk = parse_choice(query, SDKS)
-        return lambda run, cursor: UIMessageStream(sdk, cursor, run.page_tools)
+    def make_wire(self, path: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it. Raises `NotFound`."""
+        sdk = _read_version(path)
+        return lambda run, cursor: UIMessageStream(
+            sdk, cursor, run.page_tools, message_id=_message_id(run)
+        )
 
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
         """Return these entries as messages of `useChat`."""
@@ -78,3 +89,20 @@ class AiSdkChats(PageChats):
             page = PageFacts(tools=tools, names=MESSAGE)
             messages.append(as_ui_message(entry, actions=actions, files=files, page=page))
         return messages
+
+
+def _message_id(run: PageRun) -> str | None:
+    """Return the id of the page's message that the run goes on, if it is an earlier run's."""
+    return run.run.metadata.get(CONTINUES)
+
+
+def _read_version(path: Mapping[str, str]) -> Sdk:
+    sdk = SDKS.get(path[VERSION])
+    if sdk is None:
+        raise NotFound(
+            "This version of the AI SDK is not known.",
+            expected=", ".join(SDKS),
+            received=clean(path[VERSION][:32]),
+            hint="It is the major version of the npm package `ai` of the page.",
+        )
+    return sdk

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from antiphon.api.operations import CancelRun, Follow, GetRun, ListMessages, ListRuns
+from antiphon.api.operations import CancelRun, Follow, ListMessages, ListRuns
 from antiphon.api.problems import Malformed
 from antiphon.engine import sanitize
 from antiphon.runtime.services.dispatch import Dispatcher
@@ -30,6 +30,9 @@ from antiphon.types.thread_view import Entry, group_entries
 from antiphon.wires.framing import Cursor, parse_cursor
 
 LAST_EVENT_ID = b"last-event-id"
+CHAT = "chat_id"
+"""Field of the path with the page's name of the chat."""
+MAX_NAME = 128
 READS = 3
 """Times that a history is read, at most, until no run has begun or ended meanwhile."""
 
@@ -60,13 +63,16 @@ class PageChats(ABC):
 
     @abstractmethod
     def parse(
-        self, body: Mapping[str, Any], query: Mapping[str, str]
+        self, body: Mapping[str, Any], path: Mapping[str, str]
     ) -> tuple[PageRequest, MakeWire]:
-        """Return the request, and how its run is encoded. Raises `InvalidRequest`."""
+        """Return the request, and how its run is encoded. Raises `CallerError`.
+
+        `path` are the fields of the request's path.
+        """
 
     @abstractmethod
-    def make_wire(self, name: str, query: Mapping[str, str]) -> MakeWire:
-        """Return how a run is encoded for a page that joins it. Raises `InvalidRequest`."""
+    def make_wire(self, path: Mapping[str, str]) -> MakeWire:
+        """Return how a run is encoded for a page that joins it. Raises `CallerError`."""
 
     @abstractmethod
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:
@@ -77,7 +83,7 @@ class PageChats(ABC):
         body = await read_body(context.scope, context.receive, self._settings.max_body)
         fields = parse_json_object(body, context.scope, self._settings.max_depth)
         sanitize.validate_text(fields)
-        request, make_wire = self.parse(fields, parse_query(context.scope))
+        request, make_wire = self.parse(fields, _read_path(context))
         visit = self._visit(context)
         try:
             run = await self._connections.run_in_slot(context, visit.runs.handle(request))
@@ -91,10 +97,10 @@ class PageChats(ABC):
 
         The response is 204 if no run is active.
         """
-        name, query = _chat_name(context), parse_query(context.scope)
-        make_wire = self.make_wire(name, query)
+        path = _read_path(context)
+        make_wire = self.make_wire(path)
         visit = self._visit(context)
-        _, run = await visit.runs.newest(name)
+        run = await visit.runs.newest(path[CHAT])
         cursor = None
         given = [value for key, value in context.scope["headers"] if key == LAST_EVENT_ID]
         if given and run is not None:
@@ -118,22 +124,31 @@ class PageChats(ABC):
 
     async def messages(self, context: RequestContext) -> None:
         """Answer with the chat's messages, without those of a run that has not ended."""
+        path = _read_path(context)
+        self.make_wire(path)
         visit = self._visit(context)
-        thread, _ = await visit.runs.newest(_chat_name(context))
+        thread = await visit.threads.find(path[CHAT])
+        if thread is None:
+            await context.respond_unless_known({"threadId": None, "messages": [], "active": False})
+            return
         entries = await _read_entries(visit.api, thread)
-        ended = [entry for entry in entries if not entry.is_active]
+        run = await visit.threads.newest_run(thread)
         value = {
             "threadId": thread.id,
-            "messages": await self.as_history(visit, ended),
-            "active": len(ended) < len(entries) or await _is_active(visit, thread),
+            "messages": await self.as_history(
+                visit, [entry for entry in entries if not entry.is_active]
+            ),
+            "active": run is not None and not run.status.ended,
         }
         await context.respond_unless_known(value)
 
     async def stop(self, context: RequestContext) -> None:
         """Cancel the chat's active run; the answer names it, or null."""
         await read_body(context.scope, context.receive, 64)
+        path = _read_path(context)
+        self.make_wire(path)
         visit = self._visit(context)
-        _, run = await visit.runs.newest(_chat_name(context))
+        run = await visit.runs.newest(path[CHAT])
         if run is None or run.status.ended:
             await context.respond_json(200, {"runId": None})
             return
@@ -154,32 +169,18 @@ class PageChats(ABC):
             await self._connections.send_pages(context, RestingPages(reader, encoder), encoder)
 
 
-def parse_choice(query: Mapping[str, str], known: Mapping[str, Any]) -> Any:
-    """Return the value of `sdk` in a query that has no other field; the first by default."""
-    if set(query) - {"sdk"}:
-        raise Malformed(
-            "The query has an unknown field.",
-            expected="sdk, or none",
-            received=", ".join(sorted(query))[:100],
-        )
-    named = query.get("sdk", next(iter(known)))
-    if named not in known:
+def _read_path(context: RequestContext) -> Mapping[str, str]:
+    """Return the fields of the path. Raises `InvalidRequest` beside a query."""
+    if parse_query(context.scope):
+        raise Malformed("This address has no query.", expected="no query", received="a query")
+    path = path_parameters(context.scope)
+    if CHAT in path and not 1 <= len(path[CHAT]) <= MAX_NAME:
         raise InvalidRequest(
-            "This version of the AI SDK is not known.",
-            expected=", ".join(known),
-            received=named[:32],
-            where="sdk",
+            "This is no name of a chat.",
+            expected=f"1 to {MAX_NAME} characters",
+            received=str(len(path[CHAT])),
         )
-    return known[named]
-
-
-def _chat_name(context: RequestContext) -> str:
-    name = path_parameters(context.scope)["chat_id"]
-    if not 1 <= len(name) <= 128:
-        raise InvalidRequest(
-            "This is no name of a chat.", expected="1 to 128 characters", received=str(len(name))
-        )
-    return name
+    return path
 
 
 async def _read_entries(api: CallerApi, thread: Thread) -> list[Entry]:
@@ -195,9 +196,3 @@ async def _read_entries(api: CallerApi, thread: Thread) -> list[Entry]:
         ]
         if is_same or not reads:
             return group_entries(messages, runs)
-
-
-async def _is_active(visit: Visit, thread: Thread) -> bool:
-    """Return whether a run is active that has no message yet."""
-    run = await visit.threads.newest_run(thread)
-    return run is not None and not (await visit.api.ask(GetRun(run.id))).status.ended

@@ -51,6 +51,8 @@ ANSWERS_AGAIN = "answers_again"
 """Metadata key of a run with the client's id of the answer that it replaces."""
 PAGE_TOOLS = "page_tools"
 """Metadata key of a run with the number of its tools that the page runs; they are its last."""
+CONTINUES = "continues"
+"""Metadata key of a run with the id of the run whose answer it goes on with other tools."""
 PAGE = 100
 
 
@@ -123,10 +125,10 @@ class PageRuns:
             thread = await self._threads.branch_before(request.name, thread, stored)
         return await self._start(request, thread)
 
-    async def newest(self, name: str) -> tuple[Thread, Run | None]:
-        """Return the thread of this name, and its newest run. Raises `NotFound`."""
-        thread = await self._threads.get(name)
-        return thread, await self._threads.newest_run(thread)
+    async def newest(self, name: str) -> Run | None:
+        """Return the newest run of the thread of this name. Raises as `PageThreads.find`."""
+        thread = await self._threads.find(name)
+        return None if thread is None else await self._threads.newest_run(thread)
 
     async def read_log(self, run: Run) -> list[Numbered]:
         """Return the events of a run that are stored now."""
@@ -280,7 +282,9 @@ class PageRuns:
             )
         if run.status is Status.QUEUED and _has_other_tools(run, request.tools):
             call = await self._run_fields(request)
-            call = replace(call, thread_id=thread.id, if_busy="interrupt")
+            first = run.metadata.get(CONTINUES, run.id)
+            metadata = call.metadata | {CONTINUES: first}
+            call = replace(call, thread_id=thread.id, if_busy="interrupt", metadata=metadata)
             reader = await self._api.open_turn(call)
             return PageRun(await self._api.ask(GetRun(reader.run_id)))
         if not run.status.ended:

@@ -38,16 +38,39 @@ class PageThreads:
         self._api = api
         self._grant = grant
 
+    async def find(self, name: str) -> Thread | None:
+        """Return the newest thread of this name, or None while no message has come under it.
+
+        The name may be the id of a thread, or that of one whose branch took its place. Raises
+        `Forbidden`, and `NotFound` for an id.
+        """
+        sanitize.validate_text(name, "the name of the chat")
+        bound = self._grant.thread_id if self._grant else None
+        if bound is not None and name != bound:
+            raise Forbidden(
+                "The token is for another chat.",
+                expected=f"the chat {bound}, under its id",
+            )
+        for thread in (await self._api.ask(ListThreads(limit=1, metadata=self._marks(name)))).data:
+            return thread
+        if not name.startswith(THREAD_PREFIX):
+            return None
+        thread = await self._api.ask(GetThread(name))
+        session = self._session
+        if session is not None and thread.metadata.get(SESSION) != session:
+            raise NotFound(f"There is no thread {name}.")
+        return thread
+
     async def get(self, name: str) -> Thread:
         """Return the newest thread of this name. Raises `Forbidden` and `NotFound`."""
-        thread = await self._find(name)
+        thread = await self.find(name)
         if thread is None:
             raise NotFound("There is no chat of this name.")
         return thread
 
     async def get_or_create(self, name: str) -> Thread:
         """Return the thread of this name, created once, however often it is requested."""
-        thread = await self._find(name)
+        thread = await self.find(name)
         if thread is not None:
             return thread
         marks = self._marks(name)
@@ -73,25 +96,6 @@ class PageThreads:
         """Return the newest run of a thread, which is the only one that may not have ended."""
         runs = (await self._api.ask(ListRuns(thread.id, limit=1))).data
         return runs[0] if runs else None
-
-    async def _find(self, name: str) -> Thread | None:
-        """Return the newest thread of this name, which for ours is an id or that of a branch."""
-        sanitize.validate_text(name, "the name of the chat")
-        bound = self._grant.thread_id if self._grant else None
-        if bound is not None and name != bound:
-            raise Forbidden(
-                "The token is for another chat.",
-                expected=f"the chat {bound}, under its id",
-            )
-        for thread in (await self._api.ask(ListThreads(limit=1, metadata=self._marks(name)))).data:
-            return thread
-        if not name.startswith(THREAD_PREFIX):
-            return None
-        thread = await self._api.ask(GetThread(name))
-        session = self._session
-        if session is not None and thread.metadata.get(SESSION) != session:
-            raise NotFound(f"There is no thread {name}.")
-        return thread
 
     @property
     def _session(self) -> str | None:

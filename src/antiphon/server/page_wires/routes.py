@@ -1,4 +1,4 @@
-"""The routes of the wires for pages: `/ai-sdk/v1` and `/ag-ui/v1`.
+"""The routes of the wires for pages, below `/ai-sdk` and `/ag-ui`.
 
 A key with the scope of the method opens them, or the token of a page within its bounds. Errors
 before a stream begins are problem documents, which the clients of both protocols show.
@@ -16,9 +16,9 @@ from antiphon.server.page_wires.page_chats import PageChats
 from antiphon.server.requests import RequestContext
 from antiphon.settings.settings import Settings
 
-AI_SDK = "/ai-sdk/v1"
+AI_SDK = "/ai-sdk/{version}"
 AG_UI = "/ag-ui/v1"
-PREFIXES = (AI_SDK, AG_UI)
+PREFIXES = ("/ai-sdk", "/ag-ui")
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 

@@ -9,7 +9,7 @@ back to it. `forwardedProps` may name the `assistantId` or the `model` that answ
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -37,6 +37,13 @@ class ClientOutput(msgspec.Struct, frozen=True):
     is_error: bool = False
 
 
+class Wants(CamelStruct, frozen=True):
+    """The assistant or the model that the client wants to answer."""
+
+    assistant_id: Id | None = None
+    model: Name | None = None
+
+
 class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The new part of a request; both ids are the client's own names.
 
@@ -44,7 +51,7 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     `outputs` are those in all messages since the user's last one, or before it if that is new; some
     may have come from us.
     `approvals` are keyed by the ids of the actions. `tools` are run by the client. `history` are
-    all of the client's messages. `assistant_id` or `model` is what the client wants to answer.
+    all of the client's messages.
     """
 
     thread_id: str
@@ -56,8 +63,7 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Mapping[str, Approval] = {}
     tools: tuple[ToolSpec, ...] = ()
     history: tuple[Json, ...] = ()
-    assistant_id: str | None = None
-    model: str | None = None
+    wants: Wants = Wants()
 
 
 def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
@@ -88,8 +94,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
             for tool in sent.tools or ()
         ),
         history=sent.messages,
-        assistant_id=sent.forwarded_props.assistant_id if sent.forwarded_props else None,
-        model=sent.forwarded_props.model if sent.forwarded_props else None,
+        wants=_wants(sent.forwarded_props),
     )
     if request.message is None and not request.outputs and not request.approvals:
         raise InvalidRequest(
@@ -115,11 +120,6 @@ class _Resume(CamelStruct, frozen=True):
     payload: Any = None
 
 
-class _ForwardedProps(CamelStruct, frozen=True):
-    assistant_id: Id | None = None
-    model: Name | None = None
-
-
 class _RunAgentInput(CamelStruct, frozen=True):
     thread_id: _Name
     run_id: _Name
@@ -127,7 +127,7 @@ class _RunAgentInput(CamelStruct, frozen=True):
     protocol_version: Annotated[str, Meta(max_length=16)] | None = None
     tools: Annotated[tuple[_ClientTool, ...], Meta(max_length=512)] | None = None
     resume: Annotated[tuple[_Resume, ...], Meta(max_length=512)] | None = None
-    forwarded_props: _ForwardedProps | None = None
+    forwarded_props: Any = None
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -182,6 +182,13 @@ def _output(sent: Json) -> ClientOutput:
     return ClientOutput(
         output.tool_call_id, text or output.error or "", is_error=bool(output.error)
     )
+
+
+def _wants(forwarded_props: object) -> Wants:
+    """Return what the client's properties name; other properties are ignored."""
+    if not isinstance(forwarded_props, dict):
+        return Wants()
+    return convert(cast("Json", forwarded_props), Wants)
 
 
 def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:

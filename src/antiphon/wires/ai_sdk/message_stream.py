@@ -60,7 +60,8 @@ class UIMessageStream:
 
     `page_tools` are the tools that the client runs itself: it gets their calls once they are handed
     over, and as its own. None if it runs none and need not know. `answered` are the calls whose
-    outputs it has given.
+    outputs it has given. `message_id` is the client's message that the run goes on, by default a
+    new one with the run's id.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class UIMessageStream:
         after: Cursor | None = None,
         page_tools: Collection[str] | None = None,
         answered: Collection[str] = (),
+        message_id: str | None = None,
     ) -> None:
         self._sdk = sdk
+        self._message_id = message_id
         self._has_page = page_tools is not None
         self._after = (after.number, after.place or _LAST) if after else (0, 0)
         self._run: RunStatus | None = None
@@ -253,7 +256,8 @@ class UIMessageStream:
         before, self._run = self._run, event
         if before is None:
             named = ui.MessageIds(run_id=event.run_id, thread_id=event.thread_id)
-            yield ui.StartPart(message_id=event.run_id, message_metadata=named)
+            own_id = self._message_id or event.run_id
+            yield ui.StartPart(message_id=own_id, message_metadata=named)
         if event.status is Status.QUEUED:
             # The client has done its part, so every open question was approved.
             yield from self._calls.approve_all()

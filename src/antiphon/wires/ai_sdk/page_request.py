@@ -9,7 +9,7 @@ message. Beside the fields of the AI SDK, a body may have `tools`, which the pag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -209,7 +209,13 @@ def _tools(sent: dict[str, _Json] | tuple[_Json, ...] | None) -> Iterator[ToolSp
 def page_tool(tool: Mapping[str, Any]) -> ToolSpec:
     """Return a tool as pages describe it. Raises `InvalidRequest`."""
     schema: Any = tool.get("parameters") or tool.get("inputSchema")
-    if isinstance(schema, dict) and "jsonSchema" in schema:  # as `jsonSchema()` of the AI SDK
-        schema = cast("dict[str, Any]", schema)["jsonSchema"]
-    fields = {"name": tool.get("name"), "description": tool.get("description") or ""}
-    return convert(fields | ({"parameters": schema} if schema else {}), ToolSpec)
+    given: dict[str, Any] = {
+        "name": tool.get("name"),
+        "description": tool.get("description") or "",
+    }
+    if schema:
+        is_wrapped = (
+            isinstance(schema, dict) and "jsonSchema" in schema
+        )  # `jsonSchema()` of the SDK
+        given["parameters"] = schema["jsonSchema"] if is_wrapped else schema
+    return convert(given, ToolSpec)

@@ -1,0 +1,287 @@
+"""Pages with other people's client libraries, from npm in Node, before a real server.
+
+The pages of the AI SDK and of AG-UI are those of the documentation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon import AsyncClient, ToolSpec
+from antiphon.testing.script import Script
+from tests.support.docs.blocks import ROOT, blocks
+from tests.support.server.served import SETTINGS, Served, serve
+from tests.support.wires.node_programs import NodePrograms
+
+HERE = Path(__file__).parents[1] / "support/wires"
+PAGE = ROOT / "docs/how-to/page-chat.md"
+SHOP = "https://shop.example.org"
+PLACE = {"city": "Oslo"}
+
+Play = Callable[..., Any]
+
+
+def write_page(folder: Path, purpose: str, packages: dict[str, Path]) -> Path:
+    """Write the page of the documentation, with the packages that it imports beside it."""
+    (text,) = [block.text for block in blocks(PAGE) if block.purpose == purpose]
+    (folder / "page.mjs").write_text(text, "utf-8")
+    for name, package in packages.items():
+        link = folder / "node_modules" / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(package)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[5, 6, 7])
+def use_chat(
+    request: pytest.FixtureRequest,
+    npm_packages: Callable[[Path], Path],
+    node: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[int, Play]]:
+    """The page with `useChat`, of each major version of the AI SDK."""
+    sdk: int = request.param
+    package = npm_packages(HERE / "ui_clients") / f"ai{sdk}"
+    folder = write_page(tmp_path_factory.mktemp("page"), "ai_sdk", {"ai": package})
+    page = folder / "page.mjs"
+    page.write_text(page.read_text().replace("/ai-sdk/v6/", f"/ai-sdk/v{sdk}/"))
+    with NodePrograms(node, HERE / "page_programs/ai_sdk.mjs", folder) as programs:
+        yield sdk, programs.ask
+
+
+@pytest.fixture(scope="module", params=["agui0", "agui1"])
+def http_agent(
+    request: pytest.FixtureRequest,
+    npm_packages: Callable[[Path], Path],
+    node: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Play]:
+    """The page with `HttpAgent`, of both versions of AG-UI."""
+    package = npm_packages(HERE / "ag_ui_clients") / request.param
+    folder = write_page(tmp_path_factory.mktemp("page"), "ag_ui", {"@ag-ui/client": package})
+    with NodePrograms(node, HERE / "page_programs/ag_ui.mjs", folder) as programs:
+        yield programs.ask
+
+
+@pytest.fixture(scope="module")
+def copilotkit(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
+    folder = npm_packages(HERE / "copilotkit")
+    with NodePrograms(node, HERE / "page_programs/copilotkit.mjs", folder) as programs:
+        yield programs.ask
+
+
+class Shop:
+    """A server with a scripted model, and pages of a shop."""
+
+    def __init__(self, served: Served, script: Script, ann: AsyncClient) -> None:
+        self.served = served
+        self.script = script
+        self.ann = ann
+
+    async def play(
+        self, play: Play, name: str, token: Mapping[str, Any] | None = None, **told: Any
+    ) -> Any:
+        """Let a page do this in the chat of this name, with a token of its own."""
+        fields = {"session": "visitor", **(token or {})}
+        made = await self.ann.create_browser_token(origins=(SHOP,), **fields)
+        about: dict[str, Any] = {"id": name, "server": self.served.url, "origin": SHOP}
+        about["token"] = {"token": made.token, "expires_at": made.expires_at}
+        return await asyncio.to_thread(play, "page", {**about, **told})
+
+
+@asynccontextmanager
+async def open_shop() -> AsyncIterator[Shop]:
+    script = Script()
+    settings = replace(SETTINGS, model=script.model, allowed_origins=(SHOP,))
+    async with (
+        serve(settings) as served,
+        AsyncClient(served.url, api_key=await served.key("ann")) as ann,
+    ):
+        yield Shop(served, script, ann)
+
+
+@pytest.fixture
+async def shop() -> AsyncIterator[Shop]:
+    async with open_shop() as shop:
+        yield shop
+
+
+def outputs(script: Script) -> list[str]:
+    return [message["content"] for message in script.messages if message["role"] == "tool"]
+
+
+async def claim(shop: Shop, tool: str, output: str) -> None:
+    """Run one call of this tool, as a worker for tools does."""
+    (action,) = (await shop.ann.claim_actions(tools=(tool,), wait=20)).data
+    await shop.ann.submit_tool_output(
+        run_id=action.run_id,
+        tool_call_id=action.tool_call_id,
+        output=output,
+        attempt=action.attempt,
+    )
+
+
+# The AI SDK.
+
+
+async def test_the_page_of_the_ai_sdk_runs_its_tools(
+    shop: Shop, use_chat: tuple[int, Play]
+) -> None:
+    _, play = use_chat
+    shop.script.call("get_place").calls(("get_place", {}), ("get_place", {}))
+    shop.script.reply("You are in Oslo.").reply("You are welcome.")
+
+    told = await shop.play(play, "c", doings=[["send", "Where am I?"], ["send", "Thanks."]])
+
+    assert (told["status"], told["error"]) == ("ready", None)
+    assert told["ran"] == ["get_place"] * 3
+    assert len(told["asked"]) == 4
+    assert [message["role"] for message in told["messages"]] == ["user", "assistant"] * 2
+    texts = [part["text"] for m in told["messages"] for part in m["parts"] if "text" in part]
+    assert texts == ["Where am I?", "You are in Oslo.", "Thanks.", "You are welcome."]
+    calls = [p for p in told["messages"][1]["parts"] if p["type"] == "tool-get_place"]
+    assert [(call["state"], call["output"]) for call in calls] == [("output-available", PLACE)] * 3
+    assert outputs(shop.script) == ['{"city":"Oslo"}'] * 3
+
+
+async def test_a_page_of_the_ai_sdk_waits_for_a_worker_beside_its_own_tool(
+    shop: Shop, use_chat: tuple[int, Play]
+) -> None:
+    _, play = use_chat
+    helper = await shop.ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    shop.script.calls(("weather", {"city": "Oslo"}), ("get_place", {})).reply("Rain in Oslo.")
+    token = {"assistant_id": helper.id}
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(claim(shop, "weather", "rain"))
+        playing = tasks.create_task(
+            shop.play(play, "c", token, doings=[["send", "Is it raining here?"]])
+        )
+
+    told = playing.result()
+    assert (told["status"], told["error"]) == ("ready", None)
+    assert told["ran"] == ["get_place"]
+    assert len(told["asked"]) == 2
+    parts = told["messages"][1]["parts"]
+    (worker,) = [part for part in parts if part["type"] == "dynamic-tool"]
+    assert (worker["state"], worker["output"]) == ("output-available", "rain")
+    assert parts[-2]["text"] == "Rain in Oslo."
+
+
+async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
+    shop: Shop, use_chat: tuple[int, Play]
+) -> None:
+    _, play = use_chat
+    shop.script.call("get_place").reply("You are in Oslo.")
+    made = await shop.ann.create_browser_token(origins=(SHOP,), session="visitor")
+    page = await shop.served.client(made.token)
+    text = {"type": "text", "text": "Where am I?"}
+    tool = {"get_place": {"parameters": {"type": "object", "properties": {}}}}
+    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [text]}], "tools": tool}
+    headers = {"origin": SHOP}
+    await page.post("/ai-sdk/v6/chat", json=body, headers=headers)
+    history = (await page.get("/ai-sdk/v6/chat/c/messages", headers=headers)).json()
+
+    told = await shop.play(play, "c", doings=[["resume"]], messages=history["messages"])
+
+    assert (told["status"], told["error"]) == ("ready", None)
+    assert told["ran"] == ["get_place"]
+    assert told["messages"][0]["id"] == "m"
+    assert told["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
+    assert len(shop.script.requests) == 2
+
+
+async def test_a_page_of_the_ai_sdk_shows_an_error_of_the_server(
+    shop: Shop, use_chat: tuple[int, Play]
+) -> None:
+    _, play = use_chat
+    shop.script.fail("provider_unavailable", "It is down.")
+
+    told = await shop.play(play, "c", doings=[["send", "Hello?"]])
+    refused = await shop.play(play, "thread_1", doings=[["send", "Hello?"]])
+
+    assert told["status"] == "error"
+    assert "It is down." in told["error"]
+    assert "not_found" in refused["error"]
+
+
+# AG-UI.
+
+
+async def test_the_page_of_ag_ui_runs_its_tools(shop: Shop, http_agent: Play) -> None:
+    shop.script.call("get_place").calls(("get_place", {}), ("get_place", {}))
+    shop.script.reply("You are in Oslo.").reply("You are welcome.")
+
+    told = await shop.play(http_agent, "c", texts=["Where am I?", "Thanks."])
+
+    assert told.get("error") is None
+    assert told["answers"] == ["You are in Oslo.", "You are welcome."]
+    assert (told["asked"], told["complaints"]) == (4, [])
+    assert outputs(shop.script) == ['{"city":"Oslo"}'] * 3
+
+
+async def test_copilotkit_runs_its_frontend_tools(shop: Shop, copilotkit: Play) -> None:
+    shop.script.calls(("get_place", {}), ("fly", {})).reply("You are in Oslo.")
+
+    told = await shop.play(
+        copilotkit, "c", tools={"get_place": "Oslo", "fly": "flown"}, texts=["Where am I?"]
+    )
+
+    assert sorted(told["ran"]) == ["fly", "get_place"]
+    assert told["messages"][-1]["content"] == "You are in Oslo."
+    assert outputs(shop.script) == ["Oslo", "flown"]
+
+
+async def test_copilotkit_waits_for_a_worker_beside_its_frontend_tool(
+    shop: Shop, copilotkit: Play
+) -> None:
+    helper = await shop.ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    shop.script.calls(("weather", {}), ("get_place", {})).reply("Rain in Oslo.")
+    told: dict[str, Any] = {"tools": {"get_place": "Oslo"}, "texts": ["Is it raining here?"]}
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(claim(shop, "weather", "rain"))
+        playing = tasks.create_task(shop.play(copilotkit, "c", {"assistant_id": helper.id}, **told))
+
+    assert playing.result()["ran"] == ["get_place"]
+    assert playing.result()["messages"][-1]["content"] == "Rain in Oslo."
+    assert outputs(shop.script) == ["rain", "Oslo"]
+
+
+# The backend of a page.
+
+
+@pytest.mark.parametrize("framework", ["fastapi", "flask"])
+async def test_the_backend_of_the_documentation_gives_a_token(
+    shop: Shop, framework: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(framework)
+    monkeypatch.setenv("ANTIPHON_SERVER", shop.served.url)
+    monkeypatch.setenv("ANTIPHON_API_KEY", await shop.served.key("ann"))
+    texts = [block.text for block in blocks(PAGE) if block.purpose == "run"]
+    (text,) = [text for text in texts if f"from {framework} import" in text]
+    backend: dict[str, Any] = {"__name__": "backend"}
+
+    def ask() -> Any:
+        exec(compile(text, "backend.py", "exec"), backend)
+        if framework == "flask":
+            with backend["client"]:
+                return backend["app"].test_client().post("/token").get_json()
+        from starlette.testclient import TestClient
+
+        with TestClient(backend["app"]) as client:
+            return client.post("/token").json()
+
+    token = await asyncio.to_thread(ask)
+    page = await shop.served.client(token["token"])
+    answer = await page.get("/ai-sdk/v6/chat/c/messages", headers={"origin": SHOP})
+
+    assert answer.status_code == 200
+    assert token["expires_at"] > await shop.served.runtime.store.now()

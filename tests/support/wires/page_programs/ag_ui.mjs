@@ -1,0 +1,30 @@
+// A page with `HttpAgent`: `node ag_ui.mjs NAME FOLDER`, in which `page.mjs` is that of the documentation.
+//
+// In: for each chat a line with `id`, `server`, `origin`, `token` and `texts`. Out: what was answered to each text, the
+// messages, and how many requests there were.
+
+import { createInterface } from "node:readline";
+import { openPage } from "./browser.mjs";
+
+const [, folder] = process.argv.slice(2);
+const { ask, openAgent } = await import(`${folder}/page.mjs`);
+const complaints = [];
+for (const level of ["warn", "error"]) console[level] = (...said) => complaints.push(said.join(" "));
+
+async function play({ id, texts, ...about }) {
+  const page = openPage(about);
+  complaints.length = 0;
+  const agent = await openAgent(id);
+  const answers = [];
+  let error;
+  try {
+    for (const text of texts) answers.push(await ask(agent, text));
+  } catch (raised) {
+    error = String(raised.message ?? raised);
+  }
+  page.close();
+  return { answers, messages: agent.messages, asked: page.asked.length, error, complaints };
+}
+
+for await (const line of createInterface({ input: process.stdin }))
+  process.stdout.write(`${JSON.stringify(await play(JSON.parse(line)))}\n`);

@@ -102,3 +102,17 @@ def test_llm_comply_finds_nothing_wrong(
 
     assert f"All {tests} tests passed!" in told
     assert "warning" not in told
+
+
+def test_llm_comply_finds_nothing_wrong_with_responses(
+    python_with: Callable[[Path], Path], server: str
+) -> None:
+    """It has the older name of these two events; its own specification has ours."""
+    wrongly = "unknown SSE event type: response.reasoning_summary_text."
+    judge = (python_with(CLIENTS), "-c", LLM_COMPLY, "--format", "open-responses")
+    model = ("--base-url", f"{server}/openai/v1", "--api-key", "none", "--model", "gpt-5-demo")
+
+    told = run_program(PROGRAMS, *judge, *model, "--ignore", wrongly)
+
+    assert "All 13 tests passed!" in told
+    assert "warning" not in told

@@ -59,6 +59,8 @@ class Target:
                 return {"message": hello}
             case "/api/messages/process":
                 return {"content": "hello"}
+            case "/openai/v1/responses":
+                return {"input": [hello], "stream": True}
             case _:
                 return {"messages": [hello], "stream": True}
 

@@ -11,7 +11,10 @@ from benchmarks.load import Target, first_token, flood, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 
 STREAMS = 50
-WIRES = {"Chat Completions": "/openai/v1/chat/completions"}
+WIRES = {
+    "Chat Completions": "/openai/v1/chat/completions",
+    "Responses": "/openai/v1/responses",
+}
 NATIVE = "native API"
 
 

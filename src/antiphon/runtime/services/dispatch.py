@@ -134,8 +134,8 @@ class Dispatcher:
         by: Principal,
         request: Mapping[str, Any],
         once: IdempotencyKey | None = None,
-    ) -> RunEventReader:
-        """Begin a response of OpenAI's wire; return the reader of its events.
+    ) -> tuple[Run, RunEventReader]:
+        """Begin a response of OpenAI's wire; return its run, and the reader of its events.
 
         `request` is that of its `ResponseRecord`. Raises as `open_stream`, and `RunActive` for a
         turn that another request began.
@@ -143,19 +143,23 @@ class Dispatcher:
         answer = await self._request_turn(call, by, once, request)
         return await self._read_requested(answer, by)
 
-    async def find_response(self, once: IdempotencyKey, by: Principal) -> RunEventReader | None:
-        """Return the reader of the response that an earlier request with this key began."""
+    async def find_response(
+        self, once: IdempotencyKey, by: Principal
+    ) -> tuple[Run, RunEventReader] | None:
+        """Return what `open_response` did for an earlier request with this key, if any."""
         answer = await self._find_answer(once)
         return None if answer is None else await self._read_requested(answer, by)
 
     async def _read_requested(
         self, answer: TurnRequested | msgspec.Raw, by: Principal
-    ) -> RunEventReader:
+    ) -> tuple[Run, RunEventReader]:
         if not isinstance(answer, TurnRequested):
             answer = await self._runs.ensure_turn_requested(
                 msgspec.json.decode(answer, type=TurnRequested), by
             )
-        return RunEventReader(self._store, self._bus, answer.run.id, answer.after, whole=False)
+        run = answer.run
+        reader = RunEventReader(self._store, self._bus, run.id, answer.after, whole=False)
+        return run, reader
 
     async def forget_response(self, run_id: str, place: int, by: Principal) -> Run:
         """Delete the record of a run's response at this place. Raises `NotFound`."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from antiphon.api.operations import GetMessage, GetRun, ListActions, ListEvents, ListMessages
+from antiphon.api.operations import GetMessage, ListActions, ListEvents, ListMessages
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.types.errors import EventExpired
@@ -39,15 +39,9 @@ from antiphon.wires.openai.stored_items import (
 PAGE = 100
 
 
-async def make_head(
-    api: CallerApi, run_id: str, *, place: int | None = None, after: int | None = None
-) -> ResponseHead:
-    """Return the head of a run's response, named by its place, or by the event before its first."""
-    run = await api.ask(GetRun(run_id))
-    records = response_records(run)
-    if place is None:
-        place = next(at for at, each in enumerate(records) if each.after == after)
-    record = records[place]
+async def make_head(api: CallerApi, run: Run, place: int) -> ResponseHead:
+    """Return the head of a run's response at this place."""
+    record = response_records(run)[place]
     request = record_request(run, place) or {}
     client_tools = frozenset(tool.name for tool in run.tools)
     carried = await _carried_calls(api, run, record.turn, client_tools)

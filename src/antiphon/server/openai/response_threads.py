@@ -1,7 +1,7 @@
 """Where a response begins: in a new thread, at the end of one, in a fork, or in a run that waits.
 
     place = await find_place(api, request)
-    reader = await begin_response(api, place, sent, call, ...)
+    run, reader = await begin_response(api, place, beginning, open_turn)
 
 A run whose calls wait for the client is continued by their outputs, if the request asks for what
 the run has; else it ends, and a new run of the thread reads them. A response that is no longer the
@@ -10,7 +10,7 @@ last of its thread is continued in a fork.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -147,10 +147,7 @@ async def _newest_run(api: CallerApi, thread: Thread) -> Run | None:
 
 
 class Beginning(NamedTuple):
-    """A response to begin: its run without messages, what was sent, and what its record holds.
-
-    `open` begins a turn, with the fields of the record.
-    """
+    """A response to begin: its run without messages, what was sent, and what its record holds."""
 
     call: Process
     sent: SentItems
@@ -158,13 +155,17 @@ class Beginning(NamedTuple):
     is_stored: bool
 
 
+OpenTurn = Callable[[Process | Complete, Mapping[str, Any]], Awaitable[tuple[Run, RunEventReader]]]
+"""Begins a turn with the fields of a response's record."""
+
+
 async def begin_response(
     api: CallerApi,
     place: Place,
     beginning: Beginning,
-    open_turn: Callable[[Process | Complete, Mapping[str, Any]], Any],
-) -> RunEventReader:
-    """Begin a response at this place; return the reader of its events. Raises `CallerError`."""
+    open_turn: OpenTurn,
+) -> tuple[Run, RunEventReader]:
+    """Begin a response at this place; return its run and a reader. Raises `CallerError`."""
     sent, call = beginning.sent, beginning.call
     require_outputs(sent)
     if place.run is not None and place.thread is not None:
@@ -176,8 +177,7 @@ async def begin_response(
         call = replace(call, thread_id=place.thread.id if place.thread else None)
         call = replace(call, temporary=place.thread is None and not beginning.is_stored)
     history = (*call.history, *await api.keep_files(sent.messages))
-    reader: RunEventReader = await open_turn(replace(call, history=history), beginning.request)
-    return reader
+    return await open_turn(replace(call, history=history), beginning.request)
 
 
 async def _continue_run(
@@ -185,8 +185,8 @@ async def _continue_run(
     thread: Thread,
     run: Run,
     beginning: Beginning,
-    open_turn: Callable[[Process | Complete, Mapping[str, Any]], Any],
-) -> RunEventReader:
+    open_turn: OpenTurn,
+) -> tuple[Run, RunEventReader]:
     """Answer the calls of a run that waits for them, and go on."""
     sent, call = beginning.sent, beginning.call
     if run.status is Status.IN_PROGRESS:
@@ -206,10 +206,8 @@ async def _continue_run(
     goes_on = not sent.messages and (
         bool(sent.approvals) or (_asks_for_same(run, call) and run.turn < run.max_turns)
     )
-    reader: RunEventReader
     if goes_on:
-        reader = await open_turn(Complete(run.id), request_difference(run, beginning.request))
-        return reader
+        return await open_turn(Complete(run.id), request_difference(run, beginning.request))
     if sent.approvals:
         raise InvalidRequest(
             "A message cannot come with the answer whether a tool may be called.",
@@ -219,8 +217,7 @@ async def _continue_run(
         )
     history = tuple(await api.keep_files(sent.messages))
     call = replace(call, thread_id=thread.id, history=history, if_busy="interrupt")
-    reader = await open_turn(call, beginning.request)
-    return reader
+    return await open_turn(call, beginning.request)
 
 
 def _asks_for_same(run: Run, call: Process) -> bool:

@@ -24,7 +24,7 @@ from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
 from antiphon.server.openai.models import ModelNames
-from antiphon.server.openai.response_heads import make_head
+from antiphon.server.openai.response_heads import make_head, response_records
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
 from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import (
@@ -42,7 +42,7 @@ from antiphon.telemetry.logs import log_context
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
 from antiphon.types.messages import ToolSpec
-from antiphon.types.runs import Assistant, Sampling
+from antiphon.types.runs import Assistant, Run, Sampling
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import response_request
 from antiphon.wires.openai.chat_request import ignored_fields
@@ -137,12 +137,11 @@ class Responses:
         if once is not None:
             known = await self._dispatcher.find_response(once, by)
             if known is not None:
-                return Started(await make_head(api, known.run_id, after=known.after), known)
+                return await _start_reading(api, *known)
         beginning = await self._read(context, api, request)
         open_turn = partial(self._open_turn, context, once)
         place = await find_place(api, request)
-        reader = await begin_response(api, place, beginning, open_turn)
-        return Started(await make_head(api, reader.run_id, after=reader.after), reader)
+        return await _start_reading(api, *await begin_response(api, place, beginning, open_turn))
 
     async def _open_turn(
         self,
@@ -150,7 +149,7 @@ class Responses:
         once: IdempotencyKey | None,
         call: Process | Complete,
         request: Mapping[str, Any],
-    ) -> RunEventReader:
+    ) -> tuple[Run, RunEventReader]:
         by = context.caller.principal
         return await self._dispatcher.open_response(call, by, request, once)
 
@@ -203,6 +202,13 @@ class Responses:
         task = asyncio.create_task(work)
         self._deletions.add(task)
         task.add_done_callback(self._deletions.discard)
+
+
+async def _start_reading(api: CallerApi, run: Run, reader: RunEventReader) -> Started:
+    """Return a response of the run that the reader is at the beginning of."""
+    records = response_records(run)
+    place = next(at for at, each in enumerate(records) if each.after == reader.after)
+    return Started(await make_head(api, run, place), reader)
 
 
 async def _send_whole(context: RequestContext, started: Started, headers: Sequence[Field]) -> None:

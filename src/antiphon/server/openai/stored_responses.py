@@ -43,7 +43,7 @@ class StoredResponses:
         """Answer `GET /responses/{response_id}`."""
         query = Query(context.scope)
         api, run, place = await self._find(context)
-        head = await make_head(api, run.id, place=place)
+        head = await make_head(api, run, place)
         if query.text("stream") == "true":
             await self._follow(context, head, run, place, _starting_after(query))
             return
@@ -105,7 +105,7 @@ class StoredResponses:
         goes_on = run.status in (Status.QUEUED, Status.IN_PROGRESS)
         if goes_on and place == len(response_records(run)) - 1:
             run = await api.ask(CancelRun(run.id))
-        head = await make_head(api, run.id, place=place)
+        head = await make_head(api, run, place)
         state = await read_state(api, head, run, place)
         await context.respond_json(200, response_object(head, state), _run_header(run))
 
@@ -113,7 +113,7 @@ class StoredResponses:
         """Answer `GET /responses/{response_id}/input_items`."""
         query = Query(context.scope)
         api, run, place = await self._find(context)
-        head = await make_head(api, run.id, place=place)
+        head = await make_head(api, run, place)
         items = list(await input_items(api, head, run, place))
         await context.respond_json(200, _page_of(items, query))
 

@@ -82,6 +82,8 @@ class TextWriter:
         self._index = 0
         self._id = ""
         self._parts: list[tuple[str, list[str]]] = []
+        self._item_place: dict[str, Any] = {}
+        self._place: dict[str, Any] = {}  # of the last part
 
     def add_text(self, reply_id: str, part: str, text: str) -> None:
         """Add to the text (`output_text`) or the refusal of a message."""
@@ -95,11 +97,14 @@ class TextWriter:
         if not self._parts or self._parts[-1][0] != part:
             self._close_part()
             self._parts.append((part, []))
+            self._place = {**self._item_place, "content_index": len(self._parts) - 1}
             added = _text_part(part, "")
             self._writer.emit("response.content_part.added", **self._place, part=added)
         self._parts[-1][1].append(text)
-        more: dict[str, Any] = {"logprobs": ()} if part == "output_text" else {}
-        self._writer.emit(f"response.{part}.delta", **self._place, delta=text, **more)
+        if part == "output_text":
+            self._writer.emit("response.output_text.delta", **self._place, delta=text, logprobs=())
+        else:
+            self._writer.emit("response.refusal.delta", **self._place, delta=text)
 
     def add_reasoning(self, reply_id: str, text: str) -> None:
         """Add to the summary of a reasoning."""
@@ -109,10 +114,11 @@ class TextWriter:
             self._id = self._writer.unique(item_id("rs", reply_id))
             self._open("reasoning", kinds.ReasoningItem(id=self._id, summary=()))
             self._parts.append(("summary_text", []))
+            self._place = {**self._item_place, "summary_index": 0}
             part = kinds.SummaryText("")
-            emit("response.reasoning_summary_part.added", **self._summary_place, part=part)
+            emit("response.reasoning_summary_part.added", **self._place, part=part)
         self._parts[-1][1].append(text)
-        emit("response.reasoning_summary_text.delta", **self._summary_place, delta=text)
+        emit("response.reasoning_summary_text.delta", **self._place, delta=text)
 
     def close(self, *, whole: bool = True) -> None:
         """Close the item that is being written, if there is one."""
@@ -134,6 +140,7 @@ class TextWriter:
     def _open(self, kind: str, item: Item) -> None:
         self._kind = kind
         self._index = self._writer.add(item)
+        self._item_place = {"item_id": self._id, "output_index": self._index}
 
     def _close_part(self) -> None:
         if not self._parts:
@@ -149,22 +156,13 @@ class TextWriter:
 
     def _close_reasoning(self, *, whole: bool) -> None:
         text = "".join(self._parts[0][1])
-        place, emit = self._summary_place, self._writer.emit
+        place, emit = self._place, self._writer.emit
         emit("response.reasoning_summary_text.done", **place, text=text)
         emit("response.reasoning_summary_part.done", **place, part=kinds.SummaryText(text))
         item = replace(reasoning_item(self._id, text), id=self._id)
         if not whole:
             item = replace(item, status="incomplete", encrypted_content=msgspec.UNSET)
         self._writer.finish(self._index, item)
-
-    @property
-    def _place(self) -> dict[str, Any]:
-        last = max(0, len(self._parts) - 1)
-        return {"item_id": self._id, "output_index": self._index, "content_index": last}
-
-    @property
-    def _summary_place(self) -> dict[str, Any]:
-        return {"item_id": self._id, "output_index": self._index, "summary_index": 0}
 
 
 def _text_part(part: str, text: str) -> kinds.OutputText | kinds.RefusalPart:

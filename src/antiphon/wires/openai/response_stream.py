@@ -82,6 +82,7 @@ class ResponseFold:
         self._restarts = 0
         self._first_of_turn = 0  # place in the output
         self._places: dict[str, int] = {}  # of the reply's calls
+        self._reply_id = self._make_reply_id()
 
     @property
     def failure(self) -> tuple[int, Envelope] | None:
@@ -158,12 +159,6 @@ class ResponseFold:
 
     # Turns.
 
-    @property
-    def _reply_id(self) -> str:
-        """The id of the turn's message; after a restart with a number."""
-        plain = reply_id(self._head.run_id, self._turn)
-        return f"{plain}-{self._restarts + 1}" if self._restarts else plain
-
     def _start_call(self, call_id: str, name: str) -> None:
         place = self._places[call_id] = len(self._places)
         if name in self._head.client_tools:
@@ -211,6 +206,12 @@ class ResponseFold:
         """Begin with the items of a turn, or of its next attempt."""
         self._first_of_turn = len(self._writer.output)
         self._places = {}
+        self._reply_id = self._make_reply_id()
+
+    def _make_reply_id(self) -> str:
+        """Return the id of the turn's message; after a restart with a number."""
+        plain = reply_id(self._head.run_id, self._turn)
+        return f"{plain}-{self._restarts + 1}" if self._restarts else plain
 
     # The end.
 

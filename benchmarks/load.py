@@ -57,6 +57,8 @@ class Target:
         match self.path:
             case "/v1/process":
                 return {"message": hello}
+            case "/openai/v1/responses":
+                return {"input": "hello", "stream": True}
             case "/api/messages/process":
                 return {"content": "hello"}
             case "/openai/v1/responses":

@@ -62,6 +62,7 @@ def test_openai_python_does_all_that_it_can(
         (CLIENTS, "use_pydantic_ai.py", ["chat"]),
         (CLIENTS, "use_pydantic_ai.py", ["responses"]),
         (CLIENTS, "use_agents_chat.py", []),
+        (CLIENTS, "use_agents_responses.py", []),
         (LLAMA_INDEX, "use_llama_index.py", []),
     ],
 )

@@ -86,6 +86,20 @@ def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> No
     assert tried["tools"] == ["echo", "for_elicitation", "for_sampling"]
 
 
+def test_the_doctor_says_whether_a_server_can_do_a_hosted_tool(place: Place) -> None:
+    place.run("mcp", "add", "mine", "--", *RAW)
+    mapped = {"ANTIPHON_HOSTED_TOOLS": "web_search=mine/echo, file_search=elsewhere"}
+
+    off = place.run("doctor", environ=mapped)
+    on = place.run("doctor", environ={"ANTIPHON_BACKEND_MCP": "configured", **mapped})
+    wrong = place.run("doctor", environ={"ANTIPHON_HOSTED_TOOLS": "teapot=mine"})
+
+    assert "web_search is done by mine, echo; runs may use no MCP servers" in off.stdout
+    assert "file_search is done by elsewhere, which no run may use" in on.stdout
+    assert (off.returncode, on.returncode) == (1, 1)
+    assert "web_search=SERVER/TOOL" in wrong.stderr
+
+
 def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
     url = "https://user:hunter2@mcp.example/mcp"
     done = place.run(

@@ -32,6 +32,10 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "config": ("/srv/servers.json", "/srv/servers.json"),
     "allowed_paths": ("/srv/notes,/srv/more", ("/srv/notes", "/srv/more")),
     "webhook_hosts": ("jobs.corp:8080, 10.0.0.0/8", ("jobs.corp:8080", "10.0.0.0/8")),
+    "hosted_tools": (
+        "web_search=brave/search, code_interpreter=python",
+        ("web_search=brave/search", "code_interpreter=python"),
+    ),
     "private_hosts": ("wiki.corp:8080, 10.0.0.0/8", ("wiki.corp:8080", "10.0.0.0/8")),
     "allowed_hosts": ("chat.example.org, chat.lan:8443", ("chat.example.org", "chat.lan:8443")),
     "allowed_origins": (

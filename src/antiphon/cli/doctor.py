@@ -16,7 +16,7 @@ import platform
 import socket
 import urllib.request
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -48,6 +48,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.runs import Destination
 from antiphon.types.terminal_safe import clean
+from antiphon.wires.openai.hosted_tools import parse_hosted_tools
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
@@ -334,6 +335,22 @@ def _check_mcp_servers(settings: Settings) -> Iterator[Finding]:
         found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
         to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
         yield Finding("mcp", "note", found, to_do)
+    backend = {config.name for config in usable.enabled if config.backend}
+    yield from _check_hosted_tools(settings, backend)
+
+
+def _check_hosted_tools(settings: Settings, backend: Collection[str]) -> Iterator[Finding]:
+    """Check that runs may use the servers of the setting `hosted_tools`."""
+    for kind, target in parse_hosted_tools(settings.hosted_tools).items():
+        where = f"{kind} is done by {target.server}" + (f", {target.tool}" if target.tool else "")
+        if settings.backend_mcp == "off":
+            to_do = "Set backend_mcp to configured."
+            yield Finding("mcp", "broken", f"{where}; runs may use no MCP servers", to_do)
+        elif target.server not in backend:
+            to_do = "Write it down, with `backend` set to true, or map another one."
+            yield Finding("mcp", "broken", f"{where}, which no run may use", to_do)
+        else:
+            yield Finding("mcp", "ok", where)
 
 
 def _broken_finding(about: str, problem: AntiphonError) -> Finding:

@@ -38,6 +38,7 @@ OF_BACKEND = (
     "busy_timeout",
     "search_timeout",
     "backend_mcp",
+    "hosted_tools",
     "webhooks",
     "webhook_hosts",
     "webhook_timeout",

@@ -337,6 +337,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "redis": _reject,  # it would receive what people write
     "allow": _reject,
     "backend_mcp": _reject,
+    "hosted_tools": _reject,
     "servers": _foreign_servers,
     "secret_key": _reject,
     "old_secret_keys": _reject,

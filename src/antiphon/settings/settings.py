@@ -51,6 +51,23 @@ Several = Annotated[
     tuple[Annotated[str, Meta(min_length=1)], ...],
     Meta(title="a list of texts, or one text with commas between them", extra={"several": True}),
 ]
+HostedTools = Annotated[
+    tuple[
+        Annotated[
+            str,
+            Meta(
+                pattern=r"^(web_search|file_search|code_interpreter)"
+                r"=[A-Za-z0-9][A-Za-z0-9_. -]{0,63}(/[^/\s]{1,128})?$(?!\n)"
+            ),
+        ],
+        ...,
+    ],
+    Meta(
+        title="a list such as web_search=SERVER/TOOL; the tools are web_search, file_search and"
+        " code_interpreter",
+        extra={"several": True},
+    ),
+]
 Switch = Annotated[bool, Meta(title="true or false", extra={"switch": True})]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
@@ -205,6 +222,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " marked `backend` (configured), or any https address too (urls)",
         ),
     ] = "off"
+    hosted_tools: Annotated[
+        HostedTools,
+        Meta(
+            description="hosted tools of OpenAI's API that your MCP servers do, such as"
+            " web_search=brave/brave_web_search or code_interpreter=python"
+        ),
+    ] = ()
     allowed_paths: Annotated[
         Several, Meta(description="folders that the tools read_file and list_files may read")
     ] = ()
@@ -543,7 +567,7 @@ def masked_value(setting: Setting, value: Any) -> Any:
 MASK = "****"
 
 _SEVERAL = (
-    *("allow", "ask", "deny", "allowed_paths", "private_hosts"),
+    *("allow", "ask", "deny", "allowed_paths", "private_hosts", "hosted_tools"),
     *("allowed_hosts", "allowed_origins", "oidc_admins", "trusted_proxies", "old_secret_keys"),
     "webhook_hosts",
 )

@@ -1,12 +1,14 @@
-"""An MCP server in raw JSON lines: `tool_server.py LOG`, with a FIFO at `LOG.go`.
+"""An MCP server in raw JSON lines: `tool_server.py LOG [TEXT]`, with a FIFO at `LOG.go`.
 
 `look` answers at once, `linger` when somebody writes to the FIFO. Each call is a line in the log.
+TEXT is the answer to each.
 """
 
 import json
 import sys
 
 LOG = sys.argv[1]
+TEXT = " ".join(sys.argv[2:])
 
 
 def send(**message: object) -> None:
@@ -19,7 +21,7 @@ def answer_call(params: dict) -> dict:
     if params["name"] == "linger":
         with open(LOG + ".go") as go:
             go.read()
-    return {"content": [{"type": "text", "text": f"{params['name']} saw 16:35"}]}
+    return {"content": [{"type": "text", "text": TEXT or f"{params['name']} saw 16:35"}]}
 
 
 def tool(name: str) -> dict:

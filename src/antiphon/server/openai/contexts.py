@@ -33,6 +33,7 @@ from antiphon.types.messages import File, Image, Message, Text, parts, to_chat_c
 from antiphon.types.runs import Assistant, Usage
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.chat_request import SentMessage
+from antiphon.wires.openai.hosted_tools import parse_hosted_tools
 from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
 from antiphon.wires.openai.items import Item, Opaque, encode_opaque
 from antiphon.wires.openai.response_object import usage_object
@@ -67,6 +68,7 @@ class Contexts:
         self._dispatcher = dispatcher
         self._names = names
         self._settings = settings
+        self._targets = parse_hosted_tools(settings.hosted_tools)
         self._connections = connections
 
     async def count_tokens(self, context: RequestContext) -> None:
@@ -76,7 +78,7 @@ class Contexts:
         own = read.assistant.instructions if read.assistant else None
         for text in filter(None, (own, read.request.instructions)):
             count += tokens(len(text.encode()))
-        for tool in read_tools(read.request.tools).specs or ():
+        for tool in read_tools(read.request.tools, self._targets).specs or ():
             count += tokens(len(msgspec.json.encode(tool)))
         answer = {"object": "response.input_tokens", "input_tokens": count}
         await context.respond_json(200, answer)

@@ -9,10 +9,12 @@ import msgspec
 from antiphon.api.operations import GetMessage, ListActions, ListEvents, ListMessages
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.run_tools import read_hosted_run
 from antiphon.types.errors import EventExpired
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message
 from antiphon.types.runs import ResponseRecord, Run, Status, Usage
+from antiphon.wires.openai.hosted_tools import HostedRun
 from antiphon.wires.openai.items import (
     CustomToolCallOutput,
     FunctionCallOutput,
@@ -60,6 +62,7 @@ async def make_head(api: CallerApi, run: Run, place: int) -> ResponseHead:
         servers={tool_name_prefix(server.name): server for server in run.mcp_servers},
         mcp_items=style == "mcp_call" if style else any(t.get("type") == "mcp" for t in tools),
         carried=carried,
+        hosted=await _hosted_before(api, run, record.turn),
     )
 
 
@@ -80,6 +83,16 @@ async def _carried_calls(
         for place, call in enumerate(reply.tool_calls)
         if call.name not in client_tools
     }
+
+
+async def _hosted_before(api: CallerApi, run: Run, turn: int) -> HostedRun:
+    """Return the hosted tools of a run, with what was found before its turn after this one."""
+    hosted = await read_hosted_run(api, run)
+    if not hosted.sources or not turn:
+        return hosted._replace(sources=())
+    reply = await api.ask(GetMessage(reply_id(run.id, turn)))
+    sources = [each for each in hosted.sources if each.number < reply.number]
+    return hosted._replace(sources=sources)
 
 
 async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
@@ -116,6 +129,7 @@ async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int
         index_actions(actions),
         custom_tools=head.custom_tools,
         mcp_items=head.mcp_items,
+        hosted={run.id: await read_hosted_run(api, run)},
     )
     run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
     output = [
@@ -196,6 +210,7 @@ async def input_items(api: CallerApi, head: ResponseHead, run: Run, place: int) 
         index_actions(actions),
         custom_tools=head.custom_tools,
         mcp_items=head.mcp_items,
+        hosted={run.id: head.hosted},
     )
     run_here = {each.tool_call_id for each in actions if each.runs_on == "server"}
     return [item for item in items if not _is_output(item, run_here)]

@@ -26,6 +26,7 @@ from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.response_heads import make_head, response_records
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
+from antiphon.server.openai.run_tools import HOSTED_TOOLS
 from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import (
     Field,
@@ -47,6 +48,7 @@ from antiphon.wires.framing import json_line
 from antiphon.wires.openai import response_request
 from antiphon.wires.openai.chat_request import ignored_fields
 from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
+from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_record, parse_hosted_tools
 from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
 from antiphon.wires.openai.response_object import ResponseHead, response_object
 from antiphon.wires.openai.response_request import ResponseRequest
@@ -96,6 +98,7 @@ class Responses:
         self._dispatcher = dispatcher
         self._names = names
         self._settings = settings
+        self._targets = parse_hosted_tools(settings.hosted_tools)
         self._connections = connections
         self._deletions: set[asyncio.Task[None]] = set()
 
@@ -164,7 +167,7 @@ class Responses:
         items = parse_items([] if request.input is None else request.input, "input")
         found = await ThreadItems(api).find_references(items)
         items = replace_references(items, found, "input")
-        call, repeated = _run_fields(request, assistant)
+        call, repeated = _run_fields(request, assistant, self._targets)
         if style := _style(context):
             repeated["server_tools"] = style
         return Beginning(call, read_items(items, "input"), repeated, request.is_stored)
@@ -262,10 +265,10 @@ def _headers(started: Started, request: ResponseRequest, ignored: Sequence[str])
 
 
 def _run_fields(
-    request: ResponseRequest, assistant: Assistant | None
+    request: ResponseRequest, assistant: Assistant | None, targets: Mapping[str, HostedTarget]
 ) -> tuple[Process, dict[str, Any]]:
     """Return the run that the request asks for, without messages, and what its response repeats."""
-    tools = read_tools(request.tools)
+    tools = read_tools(request.tools, targets)
     choice = read_tool_choice(request.tool_choice)
     specs: tuple[ToolSpec, ...] = tools.specs or ()
     if tools.specs is None and assistant is not None:
@@ -291,6 +294,8 @@ def _run_fields(
     repeated = response_request.repeated_fields(request)
     if request.tools:
         repeated["tools"] = [repeat_tool(tool) for tool in request.tools]
+    if tools.hosted:
+        repeated[HOSTED_TOOLS] = hosted_record(tools.hosted, targets)
     if request.model is None and assistant is not None:
         repeated["model"] = assistant.name or assistant.id
     return call, repeated

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import aclosing, suppress
 from typing import NamedTuple
 
-from antiphon.api.operations import GetMessage, GetRun, ListActions, ListMessages
+from antiphon.api.operations import GetMessage, ListMessages
 from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.run_tools import RunTools, read_run_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action
-from antiphon.wires.openai.items import InputItem, Item, ItemReference, is_custom
+from antiphon.wires.openai.hosted_tools import HostedRun
+from antiphon.wires.openai.items import InputItem, Item, ItemReference
 from antiphon.wires.openai.object_ids import stored_item_id
-from antiphon.wires.openai.stored_items import (
-    Actions,
-    find_item,
-    index_actions,
-    message_of_item,
-    to_items,
-)
+from antiphon.wires.openai.stored_items import find_item, message_of_item, to_items
 
 PAGE = 100
 
@@ -38,35 +34,34 @@ class Located(NamedTuple):
     group: Sequence[Message]
 
 
-class _RunTools(NamedTuple):
-    """Actions of a run, and the names of its custom tools."""
-
-    actions: Actions
-    custom: Collection[str]
-
-
 class ThreadItems:
     """Reads items for one caller, and remembers the runs that they come from."""
 
     def __init__(self, api: CallerApi, *, mcp_items: bool = False) -> None:
         self._api = api
         self._mcp_items = mcp_items
-        self._runs: dict[str, _RunTools] = {}
+        self._runs: dict[tuple[str, bool], RunTools] = {}
 
-    async def items_of(self, messages: Sequence[Message]) -> list[Item]:
+    async def items_of(
+        self, messages: Sequence[Message], *, mcp_items: bool | None = None
+    ) -> list[Item]:
         """Return the items of messages that follow each other; the first is no tool's output."""
         actions: dict[tuple[str, str], Action] = {}
         custom: set[str] = set()
-        for run_id in dict.fromkeys(each.run_id for each in messages if each.tool_calls):
-            if run_id is not None:
-                tools = await self._tools_of(run_id)
+        hosted: dict[str, HostedRun] = {}
+        for reply in messages:
+            run_id = reply.run_id
+            if reply.role == "assistant" and run_id is not None:
+                tools = await self._tools_of(run_id, has_calls=bool(reply.tool_calls))
                 actions |= tools.actions
                 custom |= set(tools.custom)
+                hosted[run_id] = tools.hosted
         return to_items(
             messages,
             actions,
             custom_tools=custom,
-            mcp_items=self._mcp_items,
+            mcp_items=self._mcp_items if mcp_items is None else mcp_items,
+            hosted=hosted,
         )
 
     async def locate(self, item_id: str, thread_id: str | None = None) -> Located:
@@ -80,17 +75,19 @@ class ThreadItems:
                 raise _no_item(item_id) from None
             if thread_id in (None, message.thread_id):
                 group = [message, *await self._outputs_after(message)]
-                item = find_item(await self.items_of(group), stored_id)
-                if item is not None:
-                    return Located(item, group)
+                for mcp_items in (self._mcp_items, not self._mcp_items):
+                    items = await self.items_of(group, mcp_items=mcp_items)
+                    if (item := find_item(items, stored_id)) is not None:
+                        return Located(item, group)
         raise _no_item(item_id)
 
     async def find_references(self, items: Iterable[InputItem]) -> dict[str, Item]:
-        """Return the stored items that references stand for, by their ids. Raises `NotFound`."""
+        """Return the stored items that references stand for, by their ids, where there are any."""
         found: dict[str, Item] = {}
         for item in items:
             if isinstance(item, ItemReference) and item.id not in found:
-                found[item.id] = (await self.locate(item.id)).item
+                with suppress(NotFound):
+                    found[item.id] = (await self.locate(item.id)).item
         return found
 
     async def list_items(
@@ -160,18 +157,11 @@ class ThreadItems:
                 outputs.append(message)
         return outputs
 
-    async def _tools_of(self, run_id: str) -> _RunTools:
-        """Return the tools of a run; none if it is not there any more."""
-        if run_id not in self._runs:
-            try:
-                run = await self._api.ask(GetRun(run_id))
-                actions = await self._api.list_all(ListActions(run_id, limit=PAGE))
-            except NotFound:
-                self._runs[run_id] = _RunTools({}, ())
-            else:
-                custom = [tool.name for tool in run.tools if is_custom(tool)]
-                self._runs[run_id] = _RunTools(index_actions(actions), custom)
-        return self._runs[run_id]
+    async def _tools_of(self, run_id: str, *, has_calls: bool) -> RunTools:
+        key = run_id, has_calls
+        if key not in self._runs:
+            self._runs[key] = await read_run_tools(self._api, run_id, has_calls=has_calls)
+        return self._runs[key]
 
 
 def _no_item(item_id: str) -> NotFound:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,12 +12,14 @@ from antiphon.types.events import ToolCallReady, ToolOutputAdded
 from antiphon.types.messages import ToolCall
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.custom_input import CustomInputReader
+from antiphon.wires.openai.hosted_tools import find_links, hosted_call_item
 from antiphon.wires.openai.items import Item
 from antiphon.wires.openai.object_ids import item_id
 from antiphon.wires.openai.response_object import CarriedCall, ResponseHead
 from antiphon.wires.openai.stored_items import (
     approval_request_item,
     call_item,
+    cite,
     mcp_call_item,
     name_in_namespace,
     output_item,
@@ -34,10 +36,14 @@ class WireEvent(NamedTuple):
 
 
 class ItemWriter:
-    """The output of a response, and the events that are not yet taken."""
+    """The output of a response, and the events that are not yet taken.
 
-    def __init__(self, include: Sequence[str]) -> None:
+    `titles` are those of the sources that searches have found, by their URLs.
+    """
+
+    def __init__(self, include: Sequence[str], titles: Mapping[str, str]) -> None:
         self.output: list[Item] = []
+        self.titles: dict[str, str] = dict(titles)
         self._include = include
         self._events: list[WireEvent] = []
         self._ids: set[str] = set()
@@ -130,7 +136,7 @@ class TextWriter:
                 id=self._id,
                 role="assistant",
                 status="completed" if whole else "incomplete",
-                content=tuple(_text_part(part, text) for part, text in texts),
+                content=tuple(self._whole_part(part, text) for part, text in texts),
             )
             self._writer.finish(self._index, item)
         elif kind == "reasoning":
@@ -150,9 +156,17 @@ class TextWriter:
         more: dict[str, Any] = (
             {"refusal": text} if part == "refusal" else {"text": text, "logprobs": ()}
         )
+        whole = self._whole_part(part, text)
+        if isinstance(whole, kinds.OutputText):
+            for number, citation in enumerate(whole.annotations or ()):
+                at: dict[str, Any] = {"annotation_index": number, "annotation": citation}
+                name = "response.output_text.annotation.added"
+                self._writer.emit(name, **self._place, **at)
         self._writer.emit(f"response.{part}.done", **self._place, **more)
-        whole = _text_part(part, text)
         self._writer.emit("response.content_part.done", **self._place, part=whole)
+
+    def _whole_part(self, part: str, text: str) -> kinds.ContentPart:
+        return cite(_text_part(part, text), self._writer.titles)
 
     def _close_reasoning(self, *, whole: bool) -> None:
         text = "".join(self._parts[0][1])
@@ -274,6 +288,9 @@ class ServerCallWriter:
     def run(self, call_id: str) -> None:
         """Add the item of a call that runs now."""
         call = self.waiting.pop(call_id)
+        if (kind := self._hosted_kind(call)) is not None:
+            self._run_hosted(call_id, call, kind)
+            return
         item: Any = (
             self._mcp_item(call_id, call)
             if self._head.mcp_items
@@ -303,6 +320,9 @@ class ServerCallWriter:
         if event.tool_call_id not in self._running:
             return
         call, index = self._running.pop(event.tool_call_id)
+        if (kind := self._hosted_kind(call)) is not None:
+            self._finish_hosted(call, kind, index, event)
+            return
         if not self._head.mcp_items:
             item = output_item(
                 call.reply_id, call.place, event.tool_call_id, event.output, custom=False
@@ -331,11 +351,48 @@ class ServerCallWriter:
 
     def cut(self) -> None:
         """Close the calls whose outputs never came."""
-        if self._head.mcp_items:
-            for _, index in self._running.values():
+        for call, index in self._running.values():
+            if self._head.mcp_items or self._hosted_kind(call):
                 item: Any = self._writer.output[index]
                 self._writer.finish(index, replace(item, status="incomplete"))
         self._running = {}
+
+    # Hosted tools.
+
+    def _hosted_kind(self, call: CarriedCall) -> str | None:
+        """Return the type of hosted tool that a call belongs to, None for another call."""
+        return None if self._head.asks(call.name) else self._head.hosted.calls.find(call.name)
+
+    def _hosted_item(self, call: CarriedCall, kind: str, **output: Any) -> kinds.HostedCall:
+        found = self._head.find_server(call.name)
+        server = found[0].name if found else ""
+        return hosted_call_item(
+            kind, call.reply_id, call.place, call.arguments, server=server, **output
+        )
+
+    def _run_hosted(self, call_id: str, call: CarriedCall, kind: str) -> None:
+        item = self._hosted_item(call, kind)
+        index = self._writer.add(item)
+        self._running[call_id] = call, index
+        place = {"item_id": item.id, "output_index": index}
+        self._writer.emit(f"response.{kind}_call.in_progress", **place)
+        if isinstance(item, kinds.CodeInterpreterCall):
+            code = item.code or ""
+            self._writer.emit("response.code_interpreter_call_code.delta", **place, delta=code)
+            self._writer.emit("response.code_interpreter_call_code.done", **place, code=code)
+        step = "interpreting" if kind == "code_interpreter" else "searching"
+        self._writer.emit(f"response.{kind}_call.{step}", **place)
+
+    def _finish_hosted(
+        self, call: CarriedCall, kind: str, index: int, event: ToolOutputAdded
+    ) -> None:
+        item = self._hosted_item(call, kind, output=event.output, is_error=event.is_error)
+        place = {"item_id": item.id, "output_index": index}
+        self._writer.emit(f"response.{kind}_call.completed", **place)
+        self._writer.finish(index, item)
+        if kind == "web_search" and not event.is_error:
+            for url, title in find_links(event.output).items():
+                self._writer.titles[url] = title
 
     def _mcp_item(self, call_id: str, call: CarriedCall) -> kinds.McpCall:
         found = self._head.find_server(call.name)

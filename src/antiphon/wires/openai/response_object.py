@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.types.ids import response_id as response_id
 from antiphon.types.runs import McpServer, ResponseRecord, Run, Usage
+from antiphon.wires.openai.hosted_tools import NO_HOSTED_RUN, HostedRun
 from antiphon.wires.openai.items import Item, NamespacedName
 from antiphon.wires.openai.object_ids import conversation_id
 
@@ -45,7 +46,8 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     the client runs, `custom_tools` those of them without a schema, and `namespaces` has those in a
     namespace. `servers` are the run's MCP
     servers by the prefixes of their tools' names. With `mcp_items` the calls of these are items of
-    the type `mcp_call`. `carried` are calls of the reply before, by their ids.
+    the type `mcp_call`. `carried` are calls of the reply before, by their ids. `hosted` are the
+    hosted tools of the run, with what earlier responses have found.
     """
 
     id: str
@@ -60,6 +62,7 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
     servers: Mapping[str, McpServer] = {}
     mcp_items: bool = False
     carried: Mapping[str, CarriedCall] = {}
+    hosted: HostedRun = NO_HOSTED_RUN
 
     @property
     def include(self) -> Sequence[str]:
@@ -77,6 +80,11 @@ class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
             if tool.startswith(prefix):
                 return server, tool.removeprefix(prefix)
         return None
+
+    def asks(self, tool: str) -> bool:
+        """Return whether a call of the server's tool of this name needs approval."""
+        found = self.find_server(tool)
+        return found is not None and found[0].asks(found[1])
 
 
 class ResponseState(msgspec.Struct, frozen=True, kw_only=True):

@@ -69,7 +69,7 @@ class ResponseFold:
         self._head = head
         self._status: ResponseStatus = "queued" if head.background else "in_progress"
         self._created = self._started = self._hands_off = False
-        self._writer = ItemWriter(head.include)
+        self._writer = ItemWriter(head.include, head.hosted.titles)
         self._text = TextWriter(self._writer)
         self._calls = ClientCallWriter(self._writer, head)
         self._server_calls = ServerCallWriter(self._writer, head)
@@ -176,7 +176,7 @@ class ResponseFold:
             if call.name not in self._head.client_tools
         }
         waits = len(hosted) < len(message.tool_calls) or any(
-            self._asks(call.name) for call in hosted.values()
+            self._head.asks(call.name) for call in hosted.values()
         )
         self._server_calls.waiting |= hosted
         if not waits:
@@ -185,10 +185,6 @@ class ResponseFold:
         self._turn += 1
         self._restarts = 0
         self._begin_items()
-
-    def _asks(self, tool: str) -> bool:
-        found = self._head.find_server(tool)
-        return found is not None and found[0].asks(found[1])
 
     def _restart(self, event: TurnRestarted) -> None:
         self._text.close(whole=False)

@@ -11,9 +11,12 @@ import msgspec
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import ApprovalPolicy, McpServer
+from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_servers
 from antiphon.wires.openai.items import CUSTOM_PARAMETERS, NamespacedName, full_tool_name
 
 T = TypeVar("T")
+
+NO_TARGETS: Mapping[str, HostedTarget] = {}
 
 HOSTED_TOOLS: Mapping[str, str] = {
     "web_search": "web_search",
@@ -42,20 +45,30 @@ _NAMESPACE = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 
 class SentTools(NamedTuple):
-    """Tools of a request. `specs` and `servers` are None if it has no field `tools`."""
+    """Tools of a request. `specs` and `servers` are None if it has no field `tools`.
+
+    `hosted` are the types of hosted tools among them, whose servers are in `servers` too.
+    """
 
     specs: tuple[ToolSpec, ...] | None = None
     servers: tuple[McpServer, ...] | None = None
     custom: frozenset[str] = frozenset()
+    hosted: tuple[str, ...] = ()
 
 
-def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> SentTools:
-    """Return what the tools mean. Raises `InvalidRequest` and `UnsupportedByProvider`."""
+def read_tools(
+    tools: Sequence[Mapping[str, Any]] | None, targets: Mapping[str, HostedTarget] = NO_TARGETS
+) -> SentTools:
+    """Return what the tools mean. Raises `InvalidRequest` and `UnsupportedByProvider`.
+
+    `targets` are the MCP servers that do hosted tools.
+    """
     if tools is None:
         return SentTools()
     specs: list[ToolSpec] = []
     servers: list[McpServer] = []
     custom: set[str] = set()
+    hosted: dict[str, None] = {}
     for tool, where in _list_tools(tools):
         kind = tool.get("type")
         match kind:
@@ -67,9 +80,13 @@ def read_tools(tools: Sequence[Mapping[str, Any]] | None) -> SentTools:
                 specs.append(spec)
             case "mcp":
                 servers.append(_server(tool, where))
+            case str(name) if HOSTED_TOOLS.get(name) in targets:
+                hosted[HOSTED_TOOLS[name]] = None
             case _:
                 raise _unserved(kind, where)
-    return SentTools(tuple(specs), tuple(servers), frozenset(custom))
+    named = {server.name for server in servers}
+    servers += [each for each in hosted_servers(hosted, targets) if each.name not in named]
+    return SentTools(tuple(specs), tuple(servers), frozenset(custom), tuple(hosted))
 
 
 def _list_tools(
@@ -304,7 +321,7 @@ def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvide
             f"There is no tool `{hosted}` here: the operator has configured none.",
             expected="function, custom, namespace or mcp",
             received=name,
-            hint="Name an MCP server that does it: a tool of the type mcp with its server_label.",
+            hint=f"The setting hosted_tools maps it to an MCP server: {hosted}=SERVER/TOOL.",
             where=where,
         )
     if name in UNSERVED_TOOLS:

@@ -20,6 +20,13 @@ from msgspec.structs import replace
 from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
 from antiphon.types.runs import Action
 from antiphon.wires.openai import items as kinds
+from antiphon.wires.openai.hosted_tools import (
+    NO_HOSTED_RUN,
+    NO_HOSTED_RUNS,
+    HostedRun,
+    citations,
+    hosted_call_item,
+)
 from antiphon.wires.openai.input_items import CALLS, PHASE, ROLE, SERVER_SEPARATOR, SUMMARY
 from antiphon.wires.openai.items import (
     Item,
@@ -56,16 +63,19 @@ def to_items(
     *,
     custom_tools: Collection[str] = (),
     mcp_items: bool = False,
+    hosted: Mapping[str, HostedRun] = NO_HOSTED_RUNS,
 ) -> list[Item]:
     """Return the items of messages that follow each other; the first is not a tool's output.
 
-    `custom_tools` are the names of those tools that were offered as custom ones.
+    `custom_tools` are the names of those tools that were offered as custom ones, `hosted` the runs
+    with hosted tools by their ids.
     """
     items: list[Item] = []
     for group in _group_by_reply(messages):
         first = group[0]
         if first.role in ("assistant", "tool"):
-            items += _ReplyItems(group, actions, custom_tools, mcp_items=mcp_items).items()
+            run = hosted.get(first.run_id or "")
+            items += _ReplyItems(group, actions, custom_tools, run, mcp_items=mcp_items).items()
         elif (item := _message_item(first)) is not None:
             items.append(item)
     return items
@@ -245,6 +255,7 @@ class _ReplyItems:
         group: Sequence[Message],
         actions: Actions,
         custom_tools: Collection[str],
+        hosted: HostedRun | None,
         *,
         mcp_items: bool,
     ) -> None:
@@ -255,6 +266,7 @@ class _ReplyItems:
         self._places = {call.id: place for place, call in enumerate(reply.tool_calls)}
         self._actions = actions
         self._custom_tools = custom_tools
+        self._hosted = hosted
         self._mcp_items = mcp_items
         self._marks = _call_marks(reply)
 
@@ -267,7 +279,8 @@ class _ReplyItems:
         if reply.reasoning:
             items.append(reasoning_item(reply.id, reply.reasoning))
         if reply.content:
-            items.append(reply_text_item(reply))
+            hosted = self._hosted or NO_HOSTED_RUN
+            items.append(reply_text_item(reply, hosted.titles_before(reply.number)))
         for place, call in enumerate(reply.tool_calls):
             items += self._call_items(place, call)
         items += [
@@ -288,8 +301,8 @@ class _ReplyItems:
         output = self._outputs.get(call.id)
         reply_id = self._reply.id
         match self._mark(place):
-            case ["mcp_call", server]:
-                yield mcp_call_item(reply_id, place, call, server, output)
+            case ["mcp_call", label]:
+                yield mcp_call_item(reply_id, place, call, label, output)
                 return
             case [kind] if item := _hosted_item(reply_id, place, call, kind, output):
                 yield item
@@ -297,6 +310,13 @@ class _ReplyItems:
             case _:
                 pass
         server = "" if action is None else action.server or ""
+        if (hosted := self._hosted_kind(call.name, action)) is not None:
+            failed = output is not None and output.is_error
+            text = None if output is None else output.text
+            yield hosted_call_item(
+                hosted, reply_id, place, call.arguments, text, is_error=failed, server=server
+            )
+            return
         if action is not None and action.approval is not None:
             yield approval_request_item(reply_id, place, call.name, call.arguments, server)
             if action.approval == "required":
@@ -311,6 +331,12 @@ class _ReplyItems:
             yield mcp_call_item(reply_id, place, call, server, output, approved=approved)
             return
         yield call_item(reply_id, place, call, custom=self._is_custom(call.name, place))
+
+    def _hosted_kind(self, name: str, action: Action | None) -> str | None:
+        """Return the type of hosted tool that a call belongs to, None for another call."""
+        if self._hosted is None or action is None or action.runs_on != "server":
+            return None
+        return None if action.approval else self._hosted.calls.find(name)
 
     def _has_output_item(self, call_id: str) -> bool:
         """Return whether a call's output is an item of its own."""
@@ -341,16 +367,23 @@ class _ReplyItems:
         return output_item(self._reply.id, place, call_id, content, custom=custom)
 
 
-def reply_text_item(reply: Message) -> kinds.MessageItem:
-    """Return the item of a reply's text."""
+def reply_text_item(reply: Message, titles: Mapping[str, str]) -> kinds.MessageItem:
+    """Return the item of a reply's text, with citations of URLs that have a title."""
     phase: Any = reply.metadata.get(PHASE, UNSET)
     return kinds.MessageItem(
         id=item_id("msg", reply.id),
         role="assistant",
         status=reply.status,
-        content=tuple(message_content(reply.content, of_model=True)),
+        content=tuple(cite(p, titles) for p in message_content(reply.content, of_model=True)),
         phase=phase,
     )
+
+
+def cite(part: kinds.ContentPart, titles: Mapping[str, str]) -> kinds.ContentPart:
+    """Return a part of a reply with the citations of its text."""
+    if titles and isinstance(part, kinds.OutputText):
+        return replace(part, annotations=citations(part.text, titles))
+    return part
 
 
 def _call_marks(reply: Message) -> Mapping[str, list[str]]:

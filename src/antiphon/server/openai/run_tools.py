@@ -1,0 +1,73 @@
+"""What is stored of a run about its calls, as their items need it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.api.operations import GetRun, ListActions, ListMessages
+from antiphon.mcp.metadata import model_tool_name, tool_name_prefix
+from antiphon.server.openai.caller_api import CallerApi
+from antiphon.types.errors import NotFound
+from antiphon.types.runs import Run
+from antiphon.wires.openai.hosted_tools import (
+    NO_HOSTED_RUN,
+    HostedCalls,
+    HostedRun,
+    find_sources,
+    parse_hosted_tools,
+)
+from antiphon.wires.openai.items import is_custom
+from antiphon.wires.openai.stored_items import NO_ACTIONS, Actions, index_actions
+
+PAGE = 100
+
+HOSTED_TOOLS = "hosted_tools"
+"""Field of a response's record: the setting of that name, as far as the request needed it."""
+
+
+class RunTools(NamedTuple):
+    """Actions of a run, the names of its custom tools, and its hosted tools."""
+
+    actions: Actions = NO_ACTIONS
+    custom: Collection[str] = ()
+    hosted: HostedRun = NO_HOSTED_RUN
+
+
+async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> RunTools:
+    """Return the tools of a run; none if it is not there any more, no actions without calls."""
+    try:
+        run = await api.ask(GetRun(run_id))
+        actions = await api.list_all(ListActions(run_id, limit=PAGE)) if has_calls else ()
+        hosted = await read_hosted_run(api, run)
+    except NotFound:
+        return RunTools()
+    custom = [tool.name for tool in run.tools if is_custom(tool)]
+    return RunTools(index_actions(actions), custom, hosted)
+
+
+async def read_hosted_run(api: CallerApi, run: Run) -> HostedRun:
+    """Return the hosted tools of a run, with what its searches have found."""
+    records = () if run.responses is msgspec.UNSET else run.responses
+    mapped: dict[str, str] = {}
+    for record in records:
+        mapped |= record.request.get(HOSTED_TOOLS) or {}
+    if not mapped:
+        return NO_HOSTED_RUN
+    messages = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
+    return find_sources(hosted_calls(mapped), messages)
+
+
+def hosted_calls(mapped: Mapping[str, str]) -> HostedCalls:
+    """Return how calls are named of hosted tools, whose targets are by their types."""
+    names: dict[str, str] = {}
+    prefixes: dict[str, str] = {}
+    texts = [f"{kind}={target}" for kind, target in mapped.items()]
+    for kind, target in parse_hosted_tools(texts).items():
+        if target.tool is not None:
+            names[model_tool_name(target.server, target.tool)] = kind
+        elif prefix := tool_name_prefix(target.server):
+            prefixes[prefix] = kind
+    return HostedCalls(names, prefixes)

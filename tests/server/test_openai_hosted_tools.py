@@ -1,0 +1,154 @@
+"""Hosted tools of OpenAI's API, done by MCP servers that the operator maps."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from msgspec.structs import replace
+from openai import AsyncOpenAI
+
+from antiphon.testing.script import Script
+from tests.support.server.served import SETTINGS, serve
+
+pytest.importorskip("mcp")
+
+TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
+FOUND = json.dumps([{"title": "Bees", "url": "https://bees.example/a"}])
+SOURCES = "web_search_call.action.sources"
+
+
+class Place:
+    """A server whose MCP server `far` finds the same page always, and OpenAI's client of it."""
+
+    def __init__(self, client: AsyncOpenAI, script: Script) -> None:
+        self.client = client
+        self.script = script
+
+    async def ask(self, *types: str, **options: Any) -> Any:
+        return await self.client.responses.create(
+            model=self.script.model,
+            input="What do bees do?",
+            tools=[{"type": each} for each in types],  # type: ignore[arg-type,misc]
+            **options,
+        )
+
+
+@asynccontextmanager
+async def open_place(tmp_path: Path, *hosted_tools: str) -> AsyncIterator[Place]:
+    script = Script()
+    far = ["-I", str(TOOL_SERVER), str(tmp_path / "calls"), FOUND]
+    config = tmp_path / "mcp.json"
+    servers = {"far": {"command": sys.executable, "args": far, "backend": True}}
+    config.write_text(json.dumps({"mcpServers": servers}))
+    settings = replace(
+        SETTINGS,
+        model=script.model,
+        backend_mcp="configured",
+        config=str(config),
+        hosted_tools=hosted_tools,
+    )
+    async with (
+        serve(settings) as served,
+        AsyncOpenAI(
+            base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+        ) as client,
+    ):
+        yield Place(client, script)
+
+
+async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "web_search=far/look") as place:
+        place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
+
+        stream = await place.ask("web_search", stream=True, include=[SOURCES])
+        seen = [event async for event in stream]
+        streamed = seen[-1].response
+        stored = await place.client.responses.retrieve(streamed.id, include=[SOURCES])
+
+        assert [event.type for event in seen if "web_search" in event.type] == [
+            "response.web_search_call.in_progress",
+            "response.web_search_call.searching",
+            "response.web_search_call.completed",
+        ]
+        search, message = streamed.output
+        assert (search.type, search.status, search.action.query) == (
+            "web_search_call",
+            "completed",
+            "bees",
+        )
+        assert [source.url for source in search.action.sources] == ["https://bees.example/a"]
+        (citation,) = message.content[0].annotations
+        assert (citation.type, citation.title) == ("url_citation", "Bees")
+        text = message.content[0].text
+        assert text[citation.start_index : citation.end_index] == "https://bees.example/a"
+        (added,) = [e for e in seen if e.type == "response.output_text.annotation.added"]
+        assert added.annotation.to_dict() == citation.to_dict()
+        assert stored.output == streamed.output
+
+
+async def test_lists_and_streams_of_a_conversation_agree(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "web_search=far", "code_interpreter=far/linger") as place:
+        place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
+        place.script.reply("I said https://bees.example/a.")
+        conversation = (await place.client.conversations.create()).id
+
+        first = await place.ask("web_search_preview", conversation=conversation)
+        second = await place.ask("web_search_preview", conversation=conversation)
+        listed = await place.client.conversations.items.list(conversation, order="asc")
+
+        items = [item.to_dict() for item in listed.data if getattr(item, "role", "") != "user"]
+        assert items == [item.to_dict() for item in (*first.output, *second.output)]
+        assert second.output[0].content[0].annotations == []  # it searched for nothing itself
+        for item in listed.data:
+            alone = await place.client.conversations.items.retrieve(
+                item.id, conversation_id=conversation
+            )
+            assert alone == item
+
+
+async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "code_interpreter=far/look") as place:
+        for _ in range(2):
+            place.script.calls(("far__look", {"code": "1 + 1"})).reply("2.")
+
+        stream = await place.ask("code_interpreter", stream=True)
+        seen = [event async for event in stream]
+
+        steps = [event.type for event in seen if "code_interpreter" in event.type]
+        assert [step.removeprefix("response.code_interpreter_call") for step in steps] == [
+            ".in_progress",
+            "_code.delta",
+            "_code.done",
+            ".interpreting",
+            ".completed",
+        ]
+        call = seen[-1].response.output[0]
+        assert (call.type, call.code, call.container_id) == (
+            "code_interpreter_call",
+            "1 + 1",
+            "far",
+        )
+        assert call.outputs is None
+        whole = await place.ask("code_interpreter", include=["code_interpreter_call.outputs"])
+        assert [output.logs for output in whole.output[0].outputs] == [FOUND]
+
+
+async def test_what_is_not_mapped_is_refused_with_what_to_set(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "web_search=far/look") as place:
+        for kind in ("file_search", "code_interpreter", "image_generation"):
+            with pytest.raises(openai.BadRequestError, match="hosted_tools") as refused:
+                await place.ask(kind)
+            assert refused.value.param == "tools[0]"
+
+
+async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "web_search=near") as place:
+        with pytest.raises(openai.BadRequestError, match="There is no MCP server near"):
+            await place.ask("web_search")

@@ -4,7 +4,7 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check style mypy pyright programs suite format bench soak site lock clean
+.PHONY: help run quick test check style mypy pyright programs suite format bench soak site dist lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
@@ -16,7 +16,7 @@ VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conforma
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
 # Environments of other people's programs, which tests start.
-TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index site
+TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index release site
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -68,6 +68,9 @@ soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thou
 site: .venv/.ready ## build the documentation site into build/site
 	@$(BIN)/python docs/site/build.py
 
+dist: .venv/.ready .tools/release/.ready ## build and check wheel, source archive and bill of materials
+	@$(BIN)/python scripts/build_packages.py
+
 lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
 	@for tested in $(TESTED); do $(COMPILE) --python-version 3.11 \
@@ -81,6 +84,11 @@ clean: ## remove what these commands made
 	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
 	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/lock.txt
 	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.tools/release/.ready: requirements/release.txt | $(UV)
+	@$(UV) venv --quiet --clear --python '>=3.11' .tools/release
+	@$(UV) pip sync --quiet --python .tools/release/bin/python --require-hashes requirements/release.txt
 	@touch $@
 
 .tools/uv/bin/uv:

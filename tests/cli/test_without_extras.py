@@ -3,10 +3,13 @@
 What the extra brings is hidden from the programs by a module that Python loads as it starts.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from antiphon.settings.extras import install_hint
 from tests.support.cli.place import Place
 
 EXTRA = (
@@ -51,7 +54,7 @@ def test_the_chat_says_what_to_install(
     ended = place.run(*arguments, environ=bare)
 
     assert ended.returncode == 5
-    assert "pip install '.[terminal]'" in ended.stderr
+    assert install_hint("terminal") in ended.stderr
 
 
 @pytest.mark.parametrize("arguments", [("up",), ("web", "--server", "http://127.0.0.1:1")])
@@ -61,8 +64,16 @@ def test_the_web_chat_says_what_to_install(
     ended = place.run(*arguments, environ=bare)
 
     assert ended.returncode == 5
-    assert "pip install '.[web]'" in ended.stderr
+    assert install_hint("web") in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_other_wsgi_servers_are_told_what_to_install(bare: dict[str, str]) -> None:
+    command = [sys.executable, "-c", "import antiphon.web.wsgi"]
+    ended = subprocess.run(command, env=bare, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert install_hint("web") in ended.stderr
 
 
 def test_a_page_is_exported_with_its_markdown_as_it_was_written(place: Place, bare: dict[str, str]):
@@ -78,7 +89,7 @@ def test_a_password_says_what_to_install(place: Place, bare: dict[str, str]):
     ended = place.run(*command, stdin="correct horse battery\n", environ=bare)
 
     assert ended.returncode != 0
-    assert "pip install '.[web]'" in ended.stderr
+    assert install_hint("web") in ended.stderr
     assert place.run("people", "list", environ=bare).returncode == 0
 
 
@@ -101,7 +112,7 @@ def test_a_command_says_which_extra_it_needs(
     ended = place.run(*arguments, environ=bare)
 
     assert ended.returncode in (1, 5)
-    assert f"pip install '.[{extra}]'" in ended.stdout + ended.stderr
+    assert install_hint(extra) in ended.stdout + ended.stderr
     assert "Traceback" not in ended.stderr
 
 
@@ -112,7 +123,7 @@ def test_a_server_is_written_down_and_it_is_said_what_starts_it(place: Place, ba
 
     assert (added.returncode, listed.returncode, removed.returncode) == (0, 0, 0)
     for told in (added, listed):
-        assert told.stderr.count("pip install '.[mcp]'") == 1
+        assert told.stderr.count(install_hint("mcp")) == 1
     assert "pip install" not in removed.stderr
 
 
@@ -124,7 +135,7 @@ def test_what_looks_at_servers_says_what_starts_them(
 
     told = place.run(*arguments, environ=bare)
 
-    assert (told.stdout + told.stderr).count("pip install '.[mcp]'") == 1
+    assert (told.stdout + told.stderr).count(install_hint("mcp")) == 1
 
 
 def test_a_secret_of_a_keyring_says_what_reads_it(place: Place, bare: dict[str, str]):
@@ -134,4 +145,4 @@ def test_a_secret_of_a_keyring_says_what_reads_it(place: Place, bare: dict[str, 
 
     assert told.returncode == 1
     assert "service/name" in told.stdout
-    assert "pip install '.[keyring]'" in told.stdout
+    assert install_hint("keyring") in told.stdout

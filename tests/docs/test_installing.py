@@ -5,12 +5,9 @@ from __future__ import annotations
 import configparser
 import re
 import shutil
-import site
 import subprocess
 import sys
 import tomllib
-import venv
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -89,63 +86,3 @@ def test_systemd_takes_the_unit(unit: Path, tmp_path: Path) -> None:
     )
 
     assert unit.name not in done.stderr
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel that `pip wheel` builds of this checkout."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
-        cwd=ROOT,
-        check=True,
-        capture_output=True,
-    )
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-@pytest.mark.soak
-def test_a_wheel_has_all_that_the_package_has_and_nothing_else(wheel: Path) -> None:
-    tracked = subprocess.run(
-        ["git", "ls-files", "src/antiphon"], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
-
-    with zipfile.ZipFile(wheel) as archive:
-        held = {name for name in archive.namelist() if name.startswith("antiphon/")}
-
-    assert wheel.name == f"antiphon-{antiphon.__version__}-py3-none-any.whl"
-    assert held == {name.removeprefix("src/") for name in tracked}
-
-
-@pytest.mark.soak
-def test_a_wheel_in_an_environment_of_its_own_answers(wheel: Path, tmp_path: Path) -> None:
-    home = tmp_path / "env"
-    venv.create(home, with_pip=True)
-    program = home / "bin"
-    subprocess.run(
-        [program / "python", "-m", "pip", "install", "--no-index", "--no-deps", str(wheel)],
-        check=True,
-        capture_output=True,
-    )
-    (packages,) = (home / "lib").glob("python*/site-packages")
-    # What it depends on is what the tests run with; the package itself is the wheel's.
-    (packages / "beside.pth").write_text("\n".join(site.getsitepackages()) + "\n")
-    environ = {
-        "PATH": f"{program}:/usr/bin:/bin",
-        "HOME": str(tmp_path),
-        "ANTIPHON_DEMO_DELAY": "0",
-        "ANTIPHON_MODEL": "demo",
-    }
-
-    def run(*words: str) -> str:
-        return subprocess.run(
-            words, cwd=tmp_path, env=environ, check=True, capture_output=True, text=True
-        ).stdout
-
-    where = run("python", "-c", "import antiphon; print(antiphon.__file__)").strip()
-    assert Path(where).is_relative_to(packages)
-    assert run("antiphon", "--version").strip() == f"antiphon {antiphon.__version__}"
-    assert "One voice" in run("antiphon", "ask", "-q", "Say 3 words")
-    (block,) = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
-    assert "16:35" in run("python", "-c", block.text)

@@ -9,8 +9,9 @@ import pytest
 
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.servers import SERVERS, VENDORS, is_installed
+from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import BadSettings, install_hint
+from antiphon.types.errors import BadSettings
 from tests.support.providers.anthropic_upstream import SCENARIOS, AnthropicUpstream
 
 pytestmark = pytest.mark.processes

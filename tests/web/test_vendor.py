@@ -5,12 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import zipfile
 from pathlib import Path
 
 import msgspec
 import pytest
-from hatchling.builders.wheel import WheelBuilder
 
 ROOT = Path(__file__).parents[2]
 CHAT = ROOT / "src/antiphon/web/static/chat"
@@ -75,13 +73,3 @@ def test_a_library_asks_only_for_files_beside_it_and_names_no_map_of_its_source(
 
     assert all((VENDOR / name).is_file() for name in IMPORT.findall(text))
     assert "sourceMappingURL=" not in text.rsplit("\n", 2)[-2]
-
-
-def test_the_wheel_brings_the_libraries_and_their_licences(tmp_path: Path) -> None:
-    wheel = next(WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"]))
-
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
-    lost = {name for name in files() if f"antiphon/web/static/chat/vendor/{name}" not in names}
-    assert not lost
-    assert "antiphon/web/static/chat/vendor.lock" in names

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 from antiphon.cli.flags import CLIENT, LOOKS, RUNTIME, TOOLS
 from antiphon.cli.question import ASK_ONLY_FLAGS, answer_arguments, read_request, tool_arguments
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.trust import FolderFile
-from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
+from antiphon.types.errors import BadSettings, InvalidRequest
 
 if TYPE_CHECKING:
     from antiphon.terminal.ui_manager import UiManager

@@ -34,6 +34,7 @@ from antiphon.ports import Store
 from antiphon.runtime.runtime import count_undecryptable_keys, open_catalog, open_store
 from antiphon.runtime.wiring import check_wakeups, read_schema
 from antiphon.runtime.worker import UNCLAIMED_SECONDS
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, database_file, masked_value
 from antiphon.settings.trust import FolderFile
@@ -44,7 +45,6 @@ from antiphon.types.errors import (
     ProviderProtocol,
     ProviderRateLimited,
     ProviderRejected,
-    install_hint,
 )
 from antiphon.types.runs import Destination
 from antiphon.types.terminal_safe import clean

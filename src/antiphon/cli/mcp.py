@@ -50,6 +50,7 @@ from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
 from antiphon.server.limits import RequestQuota
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
@@ -60,7 +61,6 @@ from antiphon.types.errors import (
     Forbidden,
     InvalidRequest,
     Unauthorized,
-    install_hint,
 )
 
 FLAGS = ("config", "private_hosts")

@@ -15,6 +15,7 @@ from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import IsClosing, serve, serve_app
 from antiphon.server.workers import serve_workers
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings
 from antiphon.types.errors import (
@@ -23,7 +24,6 @@ from antiphon.types.errors import (
     InvalidRequest,
     TryAgain,
     Unauthorized,
-    install_hint,
 )
 
 if TYPE_CHECKING:

@@ -22,10 +22,11 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.startup import has_extra, resolve_servers
 from antiphon.ports import ProgressCallback, Toolbox, quiet
+from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy, parse_exemptions
 from antiphon.types.addresses import parse_address
-from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest, install_hint
+from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 from antiphon.types.runs import McpServer
 

@@ -31,8 +31,9 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool, ignore_state
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
 from antiphon.mcp.config.server_config import MissingReference, Reference, ServerConfig, interpolate
+from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import AntiphonError, BadSettings, install_hint
+from antiphon.types.errors import AntiphonError, BadSettings
 
 
 class ServerProblem(msgspec.Struct, frozen=True):

@@ -20,6 +20,7 @@ from antiphon.buses.shared import BusBackend, SharedBus
 from antiphon.ports import Store
 from antiphon.providers.model_info import PriceList, WindowList
 from antiphon.runtime.admin.provider_keys import Cipher
+from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.stores.cached.store import CachedStore
@@ -278,7 +279,7 @@ def _import_extra(module: str, library: str, extra: str) -> Any:
         if (missing.name or "").partition(".")[0] != library:
             raise
         raise errors.BadSettings(
-            f"{library} is not installed.", hint=errors.install_hint(extra)
+            f"{library} is not installed.", hint=install_hint(extra)
         ) from missing
 
 

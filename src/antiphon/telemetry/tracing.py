@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Literal, Protocol, cast
 
-from antiphon.types.errors import AntiphonError, BadSettings, install_hint
+from antiphon.settings.extras import install_hint
+from antiphon.types.errors import AntiphonError, BadSettings
 
 Kind = Literal["internal", "server", "client"]
 AttributeValue = str | bool | int | float | Sequence[str]

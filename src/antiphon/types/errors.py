@@ -378,11 +378,6 @@ class Internal(AntiphonError):
     code = "internal"
 
 
-def install_hint(extra: str) -> str:
-    """Return the instruction for installing a missing extra."""
-    return f"Install the extra `{extra}`: pip install '.[{extra}]' in a checkout of Antiphon."
-
-
 def class_for_code(code: str) -> type[AntiphonError]:
     """Return the class with this code; `AntiphonError` for an unknown one."""
     return _BY_CODE.get(code, AntiphonError)

@@ -15,15 +15,23 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from flask import Flask
-
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.portal import Portal
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
-from antiphon.web import app
-from antiphon.web.site import Site, open_site
+
+try:
+    from flask import Flask
+
+    from antiphon.web import app
+    from antiphon.web.site import Site, open_site
+except ModuleNotFoundError as missing:
+    raise ModuleNotFoundError(
+        f"The web chat needs {missing.name}, which is not installed. {install_hint('web')}",
+        name=missing.name,
+    ) from missing
 
 
 def application(

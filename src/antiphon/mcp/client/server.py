@@ -28,9 +28,10 @@ from antiphon.mcp.client.server_listing import LeftOut, ServerState, Status
 from antiphon.mcp.config.server_config import Mode, ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text, model_tool_name, quiet_sdk_logging
 from antiphon.settings import private_files
+from antiphon.settings.extras import install_hint
 from antiphon.settings.paths import data_folder
 from antiphon.tools.egress_policy import EgressPolicy
-from antiphon.types.errors import Unavailable, install_hint
+from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Hints, Tool, ToolSpec
 
 if TYPE_CHECKING:

@@ -18,6 +18,7 @@ from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin import audit
+from antiphon.settings.extras import install_hint
 from antiphon.types.accounts import (
     Account,
     AuditAction,
@@ -33,7 +34,6 @@ from antiphon.types.errors import (
     InvalidRequest,
     NotFound,
     SignInRefused,
-    install_hint,
 )
 from antiphon.types.ids import Mint
 

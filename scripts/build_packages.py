@@ -1,0 +1,244 @@
+"""Build what is released, and check it: a wheel, a source archive and a bill of materials.
+
+    make dist                                       build all three into dist/, and check them
+    python scripts/build_packages.py --help
+
+What is built is what git tracks, as it is in the working tree. The same files give the same bytes
+on any machine: the backend is the one of requirements/lock.txt, and all times are those of the last
+commit. The tools that check are those of requirements/release.txt.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import email.parser
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import tomllib
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools/release/bin"
+VENDOR_LOCK = "src/antiphon/web/static/chat/vendor.lock"
+
+VALIDATE = """
+import pathlib, sys
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+text = pathlib.Path(sys.argv[1]).read_text("utf-8")
+sys.exit(str(JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) or "") or None)
+"""
+
+
+class BadPackage(Exception):
+    """A package is not as it must be."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the named steps, or all; return 1 if a package is not as it must be."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; by default all")
+    parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
+    parser.add_argument("--tools", type=Path, default=TOOLS, help="the folder of twine and others")
+    given = parser.parse_args(arguments)
+    if unknown := set(given.steps) - STEPS.keys():
+        parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
+    given.output.mkdir(parents=True, exist_ok=True)
+    try:
+        for step in given.steps or STEPS:
+            STEPS[step](given.output.resolve(), given.tools.resolve())
+    except BadPackage as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def build(output: Path, _: Path) -> None:
+    """Build the wheel and the source archive; packages that are already there are removed."""
+    for old in (*output.glob("antiphon-*.whl"), *output.glob("antiphon-*.tar.gz")):
+        old.unlink()
+    environ = os.environ | {"SOURCE_DATE_EPOCH": commit_time()}
+    with tempfile.TemporaryDirectory() as folder:
+        for name in tracked_files():
+            copy = Path(folder, name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, copy)
+            copy.chmod(0o755 if os.access(ROOT / name, os.X_OK) else 0o644)
+        command = [sys.executable, "-m", "hatchling", "build", "-d", str(output)]
+        run(command, cwd=folder, env=environ)
+    for package in find_packages(output):
+        print(f"{hashlib.sha256(package.read_bytes()).hexdigest()}  {package.name}")
+
+
+def check(output: Path, tools: Path) -> None:
+    """Check metadata and contents, also by the tools of the index. Raises `BadPackage`."""
+    wheel, archive = find_packages(output)
+    run([tools / "twine", "check", "--strict", wheel, archive])
+    run([tools / "check-wheel-contents", "--config", ROOT / "pyproject.toml", wheel])
+    check_contents(wheel, archive)
+    print(f"{wheel.name} and {archive.name} are complete.")
+
+
+def check_contents(wheel: Path, archive: Path) -> None:
+    """Compare what the packages hold with the checkout. Raises `BadPackage`."""
+    with zipfile.ZipFile(wheel) as opened:
+        check_wheel_files(opened)
+        metadata = next(name for name in opened.namelist() if name.endswith("/METADATA"))
+        check_metadata(opened.read(metadata).decode())
+    with tarfile.open(archive) as opened_archive:
+        held = {name.partition("/")[2] for name in opened_archive.getnames()}
+    compare("The source archive", held - {"PKG-INFO"}, set(tracked_files()))
+
+
+def check_wheel_files(wheel: zipfile.ZipFile) -> None:
+    """Compare the files of a wheel with those of the checkout. Raises `BadPackage`."""
+    names = wheel.namelist()
+    package = {name for name in names if name.startswith("antiphon/")}
+    tracked = {name.removeprefix("src/") for name in tracked_files("src/antiphon")}
+    compare("The wheel", package, tracked)
+    licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
+    vendored = {name for name in tracked_files("src/antiphon") if "/vendor/licences/" in name}
+    compare("The licences of the wheel", licences, {"LICENSE", *vendored})
+
+
+def check_metadata(text: str) -> None:
+    """Compare the metadata with pyproject.toml. Raises `BadPackage`."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    metadata = email.parser.Parser().parsestr(text)
+    extras = {name.lower() for name in project["optional-dependencies"]}
+    compare("The extras", set(metadata.get_all("Provides-Extra", [])), extras)
+    wanted = {
+        "Name": project["name"],
+        "Summary": project["description"],
+        "Requires-Python": project["requires-python"],
+        "License-Expression": project["license"],
+    }
+    for field, value in wanted.items():
+        if metadata[field] != value:
+            raise BadPackage(f"{field} is {metadata[field]!r}, wanted {value!r}.")
+    if os.environ.get("ANTIPHON_REPOSITORY") and not metadata.get_all("Project-URL"):
+        raise BadPackage("The metadata has no Project-URL.")
+
+
+def compare(what: str, held: set[str], wanted: set[str]) -> None:
+    """Raise `BadPackage` unless both are the same."""
+    faults = [f"  without {name}" for name in sorted(wanted - held)]
+    faults += [f"  with {name}" for name in sorted(held - wanted)]
+    if faults:
+        raise BadPackage("\n".join([f"{what} came", *faults]))
+
+
+def write_bill_of_materials(output: Path, tools: Path) -> None:
+    """Write a CycloneDX document: all extras, as the lock file pins them, and the page's libraries.
+
+    It is made of an environment in which the wheel is installed.
+    """
+    wheel, _ = find_packages(output)
+    target = output / f"{wheel.name.partition('-py3')[0]}.cdx.json"
+    with tempfile.TemporaryDirectory() as folder:
+        python = Path(folder, "bin/python")
+        run([tools / "uv", "venv", "--quiet", "--python", sys.executable, folder])
+        pinned = ["--constraint", ROOT / "requirements/lock.txt", f"{wheel}[all]"]
+        run([tools / "uv", "pip", "install", "--quiet", "--python", python, *pinned])
+        command = [tools / "cyclonedx-py", "environment", python, "--output-reproducible"]
+        command += ["--pyproject", ROOT / "pyproject.toml", "--output-file", target]
+        run(command, env=os.environ | {"SOURCE_DATE_EPOCH": commit_time()})
+    document = json.loads(target.read_text("utf-8"))
+    add_page_libraries(document, version=wheel.name.split("-")[1])
+    target.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n", "utf-8")
+    run([tools / "python", "-c", VALIDATE, target])
+    print(f"{target.name} lists {len(document['components'])} components.")
+
+
+def add_page_libraries(document: dict[str, Any], version: str) -> None:
+    """Add the libraries of the web page, and the version of what is described, to the document."""
+    lock = json.loads((ROOT / VENDOR_LOCK).read_text("utf-8"))
+    libraries = [_to_component(each) for each in lock["libraries"]]
+    root = document["metadata"]["component"]
+    root["version"] = version
+    document["components"] += libraries
+    references = [each["bom-ref"] for each in libraries]
+    for each in document["dependencies"]:
+        if each["ref"] == root["bom-ref"]:
+            each["dependsOn"] = [*each.get("dependsOn", []), *references]
+    document["dependencies"] += [{"ref": reference} for reference in references]
+
+
+def _to_component(library: dict[str, Any]) -> dict[str, Any]:
+    name, version = library["name"], library["version"]
+    algorithm, _, digest = library["integrity"].partition("-")
+    content = base64.b64decode(digest).hex()
+    return {
+        "type": "library",
+        "bom-ref": f"npm:{name}@{version}",
+        "name": name,
+        "version": version,
+        "purl": f"pkg:npm/{name.replace('@', '%40')}@{version}",
+        "licenses": [{"expression": library["licence"].strip("()")}],
+        "hashes": [{"alg": algorithm.replace("sha", "SHA-"), "content": content}],
+    }
+
+
+STEPS: dict[str, Callable[[Path, Path], None]] = {
+    "build": build,
+    "check": check,
+    "sbom": write_bill_of_materials,
+}
+
+
+def find_packages(output: Path) -> tuple[Path, Path]:
+    """Return the wheel and the source archive in the folder. Raises `BadPackage`."""
+    found = [*output.glob("antiphon-*.whl"), *output.glob("antiphon-*.tar.gz")]
+    if len(found) != 2:
+        raise BadPackage(f"{output} has {len(found)} packages, wanted a wheel and an archive.")
+    return found[0], found[1]
+
+
+def tracked_files(folder: str = ".") -> list[str]:
+    """Return the files below the folder that git tracks and that are there."""
+    return [
+        name
+        for name in _git("ls-files", "-z", folder).split("\0")
+        if name and (ROOT / name).is_file()
+    ]
+
+
+def commit_time() -> str:
+    """Return the time of the last commit, in seconds since 1970."""
+    return _git("log", "-1", "--format=%ct").strip()
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def run(command: list[Any], **options: Any) -> None:
+    """Run a program. Raises `BadPackage` with what it said if it fails."""
+    done = subprocess.run(
+        [str(word) for word in command],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    )
+    if done.returncode:
+        raise BadPackage(f"{Path(str(command[0])).name} failed:\n{done.stdout}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

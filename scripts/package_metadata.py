@@ -1,0 +1,53 @@
+"""The part of the packages' metadata that depends on where the repository is published.
+
+The environment variable `ANTIPHON_REPOSITORY` is its address. With it, a package has links to the
+repository, and the links of its description, which is the README, lead there; without it, they are
+relative, and there is no link. `hatchling` calls this for every build.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from hatchling.metadata.plugin.interface import MetadataHookInterface
+
+VARIABLE = "ANTIPHON_REPOSITORY"
+_LINK = re.compile(r"(!?)(\[[^\]]*\])\((?![a-z]+:|#)([^)\s]+)\)")
+
+
+class RepositoryMetadata(MetadataHookInterface):
+    """Adds the description and the links of the project."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Add the dynamic fields to the static ones."""
+        repository = os.environ.get(VARIABLE, "").rstrip("/")
+        readme = (Path(self.root) / "README.md").read_text("utf-8")
+        if repository:
+            readme = absolute_links(readme, repository, f"v{metadata['version']}")
+            metadata["urls"] = project_urls(repository)
+        metadata["readme"] = {"content-type": "text/markdown", "text": readme}
+
+
+def project_urls(repository: str) -> dict[str, str]:
+    """Return the links of the project, by the labels that package indexes know."""
+    return {
+        "Homepage": repository,
+        "Documentation": f"{repository}/tree/main/docs",
+        "Source": repository,
+        "Issues": f"{repository}/issues",
+        "Changelog": f"{repository}/blob/main/CHANGELOG.md",
+        "Security": f"{repository}/security/policy",
+    }
+
+
+def absolute_links(text: str, repository: str, tag: str) -> str:
+    """Return Markdown whose relative links lead to the repository at this tag."""
+
+    def link(found: re.Match[str]) -> str:
+        image, label, path = found.groups()
+        return f"{image}{label}({repository}/{'raw' if image else 'blob'}/{tag}/{path})"
+
+    return _LINK.sub(link, text)

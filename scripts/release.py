@@ -1,0 +1,154 @@
+"""Prepare a release, check that it is prepared, and write its notes.
+
+    python -m scripts.release prepare 0.2.0         set the version and date the changelog's section
+    python -m scripts.release verify [v0.2.0]       fail unless all versions agree (with this tag)
+    python -m scripts.release notes 0.2.0           print the section of the changelog
+
+See docs/contributing/release.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple
+
+from scripts.package_metadata import VARIABLE, absolute_links
+
+ROOT = Path(__file__).resolve().parent.parent
+CHANGELOG = "CHANGELOG.md"
+UNRELEASED = "Unreleased"
+VERSION = r"\d+\.\d+\.\d+"
+
+
+class Place(NamedTuple):
+    """A place where the version is written, `count` times: `pattern` has one group around it."""
+
+    path: str
+    pattern: str
+    count: int = 1
+
+
+PLACES = (
+    Place("src/antiphon/__init__.py", rf'(?m)^__version__ = "({VERSION})"'),
+    Place("clients/typescript/package.json", rf'(?m)^  "version": "({VERSION})"'),
+    Place(
+        "clients/typescript/package-lock.json",
+        rf'"name": "antiphon-client",\s+"version": "({VERSION})"',
+        2,
+    ),
+    Place("clients/typescript/src/client.ts", rf'antiphon-client-typescript/({VERSION})"'),
+    Place("deploy/kubernetes/kustomization.yaml", rf'newTag: "({VERSION})"'),
+    Place("docs/how-to/install.md", rf"antiphon-({VERSION})-py3-none-any\.whl"),
+)
+
+
+class Unprepared(Exception):
+    """The release is not prepared."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command; return 1 if the release is not prepared."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("prepare").add_argument("version")
+    commands.add_parser("verify").add_argument("tag", nargs="?")
+    commands.add_parser("notes").add_argument("version")
+    given = parser.parse_args(arguments)
+    try:
+        match given.command:
+            case "prepare":
+                prepare(ROOT, given.version, datetime.now(UTC).date().isoformat())
+            case "verify":
+                print(verify(ROOT, given.tag))
+            case _:
+                print(read_notes(ROOT, given.version))
+    except Unprepared as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def prepare(root: Path, version: str, date: str) -> None:
+    """Set the version in all places, and make the changelog's next section that of the version."""
+    if not re.fullmatch(VERSION, version):
+        raise Unprepared(f"{version} is no version, such as 0.2.0.")
+    changelog = (root / CHANGELOG).read_text("utf-8")
+    sections = split_sections(changelog)
+    if version in sections:
+        raise Unprepared(f"{CHANGELOG} has a section of {version} already.")
+    if not sections.get(UNRELEASED, "").strip():
+        raise Unprepared(f"{CHANGELOG} has nothing under {UNRELEASED}.")
+    for place in PLACES:
+        write_version(root, place, version)
+    heading = f"## {UNRELEASED}\n"
+    dated = changelog.replace(heading, f"{heading}\n## {version} - {date}\n", 1)
+    (root / CHANGELOG).write_text(dated, "utf-8")
+
+
+def verify(root: Path, tag: str | None = None) -> str:
+    """Return the version. Raises `Unprepared` if places disagree, or with the tag."""
+    found = {place.path: read_versions(root, place) for place in PLACES}
+    versions = {version for each in found.values() for version in each}
+    if len(versions) != 1:
+        lines = [f"  {path}: {', '.join(each)}" for path, each in found.items()]
+        raise Unprepared("\n".join(["The versions differ:", *lines]))
+    (version,) = versions
+    if tag is not None:
+        if tag != f"v{version}":
+            raise Unprepared(f"The tag is {tag}, and the version is {version}.")
+        sections = split_sections((root / CHANGELOG).read_text("utf-8"))
+        if version not in sections or sections.get(UNRELEASED, "").strip():
+            raise Unprepared(
+                f"{CHANGELOG} has no section of {version}, or has entries under {UNRELEASED}."
+            )
+    return version
+
+
+def read_notes(root: Path, version: str) -> str:
+    """Return the changelog's section of the version, with absolute links where they are known."""
+    sections = split_sections((root / CHANGELOG).read_text("utf-8"))
+    if version not in sections:
+        raise Unprepared(f"{CHANGELOG} has no section of {version}.")
+    notes = sections[version].strip()
+    repository = os.environ.get(VARIABLE, "").rstrip("/")
+    return absolute_links(notes, repository, f"v{version}") if repository else notes
+
+
+def split_sections(changelog: str) -> dict[str, str]:
+    """Return the text of each section of a changelog, by its version."""
+    pieces = re.split(r"(?m)^## (.+)\n", changelog)[1:]
+    return {
+        heading.partition(" - ")[0].strip(): text
+        for heading, text in zip(pieces[::2], pieces[1::2], strict=True)
+    }
+
+
+def read_versions(root: Path, place: Place) -> list[str]:
+    """Return the versions that are written in this place. Raises `Unprepared`."""
+    found = re.findall(place.pattern, (root / place.path).read_text("utf-8"))
+    if len(found) != place.count:
+        raise Unprepared(f"{place.path} has {len(found)} versions, wanted {place.count}.")
+    return found
+
+
+def write_version(root: Path, place: Place, version: str) -> None:
+    """Write this version into the place."""
+    read_versions(root, place)
+    text = (root / place.path).read_text("utf-8")
+
+    def change(found: re.Match[str]) -> str:
+        start, end = found.start(1) - found.start(), found.end(1) - found.start()
+        return found[0][:start] + version + found[0][end:]
+
+    (root / place.path).write_text(re.sub(place.pattern, change, text), "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

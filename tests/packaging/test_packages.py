@@ -1,0 +1,125 @@
+"""The packages hold what they need, and the same checkout gives the same bytes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import antiphon
+from scripts import build_packages
+from scripts.package_metadata import absolute_links
+from tests.support.docs.blocks import blocks
+from tests.support.packaging.installed import Installed
+from tests.support.packaging.packages import Packages
+
+ROOT = build_packages.ROOT
+MISSING = {
+    "mcp": ("antiphon", "mcp", "serve"),
+    "postgres": ("antiphon", "ask", "--database", "postgresql://u@127.0.0.1:9/x", "hello"),
+    "redis": ("antiphon", "ask", "--redis", "redis://127.0.0.1:9", "hello"),
+    "secrets": ("antiphon", "provider-keys", "secret"),
+    "telemetry": ("antiphon", "serve", "--port", "0", "--telemetry", "otlp"),
+    "terminal": ("antiphon",),
+    "vendors": ("antiphon", "ask", "--model", "anthropic:some-model", "hello"),
+    "web": ("antiphon", "up", "--port", "0"),
+}
+"""A command that needs each extra."""
+
+
+def test_the_packages_hold_all_that_is_tracked_and_nothing_else(packages: Packages) -> None:
+    build_packages.check_contents(packages.wheel, packages.archive)
+
+    assert packages.wheel.name == f"antiphon-{antiphon.__version__}-py3-none-any.whl"
+    assert packages.archive.name == f"antiphon-{antiphon.__version__}.tar.gz"
+
+
+def test_a_package_that_lacks_a_file_is_refused(packages: Packages, tmp_path: Path) -> None:
+    lacking = tmp_path / packages.wheel.name
+    with zipfile.ZipFile(packages.wheel) as whole, zipfile.ZipFile(lacking, "w") as copy:
+        for name in whole.namelist():
+            if not name.endswith("shell.html"):
+                copy.writestr(name, whole.read(name))
+
+    with pytest.raises(build_packages.BadPackage, match=r"without antiphon/web/templates/shell\.h"):
+        build_packages.check_contents(lacking, packages.archive)
+
+
+def test_links_of_the_description_lead_to_the_repository() -> None:
+    text = "![A](docs/a.svg) [B](docs/b.md#c) [D](https://d.example) [E](#e)"
+
+    assert absolute_links(text, "https://forge.example/x", "v1") == (
+        "![A](https://forge.example/x/raw/v1/docs/a.svg)"
+        " [B](https://forge.example/x/blob/v1/docs/b.md#c) [D](https://d.example) [E](#e)"
+    )
+
+
+@pytest.mark.soak
+def test_the_tools_of_the_index_find_no_fault(
+    packages: Packages, python_with: Callable[[Path], Path]
+) -> None:
+    tools = python_with(ROOT / "requirements/release.txt").parent
+
+    build_packages.check(packages.folder, tools)
+    build_packages.write_bill_of_materials(packages.folder, tools)
+
+    (document,) = packages.folder.glob("*.cdx.json")
+    components = {each["purl"] for each in json.loads(document.read_text())["components"]}
+    assert any(purl.startswith("pkg:pypi/starlette@") for purl in components)
+    assert any(purl.startswith("pkg:npm/%40preact/signals@") for purl in components)
+    assert not any(purl.startswith("pkg:pypi/pytest@") for purl in components)
+
+
+@pytest.mark.soak
+def test_the_same_checkout_gives_the_same_bytes(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "Pacific/Auckland")
+    monkeypatch.setenv("LC_ALL", "C")
+    monkeypatch.setenv("PYTHONHASHSEED", "1")
+
+    build_packages.build(tmp_path, build_packages.TOOLS)
+
+    again = build_packages.find_packages(tmp_path)
+    assert [path.read_bytes() for path in again] == [
+        packages.wheel.read_bytes(),
+        packages.archive.read_bytes(),
+    ]
+
+
+@pytest.mark.soak
+def test_the_source_archive_builds_the_same_wheel(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(packages.archive) as archive:
+        archive.extractall(tmp_path, filter="data")
+    (source,) = tmp_path.iterdir()
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", build_packages.commit_time())
+
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist"]
+    subprocess.run(command, cwd=source, check=True, capture_output=True)
+
+    (wheel,) = (tmp_path / "dist").iterdir()
+    assert wheel.read_bytes() == packages.wheel.read_bytes()
+
+
+def test_the_wheel_alone_answers_and_says_which_extra_is_missing(
+    packages: Packages, tmp_path: Path
+) -> None:
+    locked = ("--constraint", ROOT / "requirements/lock.txt")
+    installed = Installed(tmp_path, *locked, packages.wheel, python=sys.executable)
+    (block,) = [each for each in blocks(ROOT / "README.md") if each.language == "python"]
+
+    assert installed.succeed("antiphon", "--version") == f"antiphon {antiphon.__version__}\n"
+    assert "16:35" in installed.succeed(installed.python, "-c", block.text)
+    for extra, command in MISSING.items():
+        ended = installed.run(*command)
+        assert ended.returncode in (1, 5), extra
+        assert "Traceback" not in ended.stderr
+        assert f"pip install '{packages.wheel}[{extra}]'" in ended.stdout + ended.stderr

@@ -1,0 +1,69 @@
+"""The steps of a release: one version in all places, a dated changelog, its notes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+import antiphon
+from scripts import release
+
+NEXT = "9.8.7"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A copy of the files that a release changes."""
+    for name in (release.CHANGELOG, *(place.path for place in release.PLACES)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(release.ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    assert release.verify(release.ROOT) == antiphon.__version__
+
+
+def test_a_release_is_prepared_in_all_places(checkout: Path) -> None:
+    (checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n- A [b](docs/c.md).\n")
+
+    release.prepare(checkout, NEXT, "2026-12-01")
+
+    assert release.verify(checkout, f"v{NEXT}") == NEXT
+    assert "## Unreleased\n\n## 9.8.7 - 2026-12-01\n" in (checkout / "CHANGELOG.md").read_text()
+    assert release.read_notes(checkout, NEXT) == "- A [b](docs/c.md)."
+    changed = (checkout / "src/antiphon/__init__.py").read_text()
+    assert changed.replace(NEXT, antiphon.__version__) == Path(antiphon.__file__).read_text()
+
+
+def test_links_of_the_notes_lead_to_the_repository(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTIPHON_REPOSITORY", "https://forge.example/x/")
+    (checkout / "CHANGELOG.md").write_text("# Changelog\n\n## 1.0.0 - today\n\n[b](docs/c.md)\n")
+
+    notes = release.read_notes(checkout, "1.0.0")
+
+    assert notes == "[b](https://forge.example/x/blob/v1.0.0/docs/c.md)"
+
+
+def test_a_release_that_is_not_prepared_is_refused(
+    checkout: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(release.Unprepared, match=r"The tag is v9\.8\.7"):
+        release.verify(checkout, f"v{NEXT}")
+    with pytest.raises(release.Unprepared, match="no section of"):
+        release.verify(checkout, f"v{antiphon.__version__}")
+    with pytest.raises(release.Unprepared, match="is no version"):
+        release.prepare(checkout, "next", "2026-12-01")
+    release.write_version(checkout, release.PLACES[0], NEXT)
+    with pytest.raises(release.Unprepared, match="The versions differ"):
+        release.verify(checkout)
+    (checkout / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n")
+    with pytest.raises(release.Unprepared, match="nothing under Unreleased"):
+        release.prepare(checkout, NEXT, "2026-12-01")
+
+    assert release.main(["notes", NEXT]) == 1
+    assert f"no section of {NEXT}" in capsys.readouterr().err

@@ -1,0 +1,26 @@
+"""The packages of this checkout, built once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from scripts import build_packages
+
+
+class Packages(NamedTuple):
+    """The folder of the packages, and both of them."""
+
+    folder: Path
+    wheel: Path
+    archive: Path
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Packages:
+    """The wheel and the source archive."""
+    folder = tmp_path_factory.mktemp("dist")
+    build_packages.build(folder, build_packages.TOOLS)
+    return Packages(folder, *build_packages.find_packages(folder))

@@ -26,11 +26,11 @@ VERSION = r"\d+\.\d+\.\d+"
 
 
 class Place(NamedTuple):
-    """A place where the version is written, `count` times: `pattern` has one group around it."""
+    """A place where the version is written, so many `times`: `pattern` has one group around it."""
 
     path: str
     pattern: str
-    count: int = 1
+    times: int = 1
 
 
 PLACES = (
@@ -43,7 +43,7 @@ PLACES = (
     ),
     Place("clients/typescript/src/client.ts", rf'antiphon-client-typescript/({VERSION})"'),
     Place("deploy/kubernetes/kustomization.yaml", rf'newTag: "({VERSION})"'),
-    Place("docs/how-to/install.md", rf"antiphon-({VERSION})-py3-none-any\.whl"),
+    Place("docs/how-to/install.md", rf"antiphon-({VERSION})-py3-none-any\.whl", 2),
 )
 
 
@@ -133,8 +133,8 @@ def split_sections(changelog: str) -> dict[str, str]:
 def read_versions(root: Path, place: Place) -> list[str]:
     """Return the versions that are written in this place. Raises `Unprepared`."""
     found = re.findall(place.pattern, (root / place.path).read_text("utf-8"))
-    if len(found) != place.count:
-        raise Unprepared(f"{place.path} has {len(found)} versions, wanted {place.count}.")
+    if len(found) != place.times:
+        raise Unprepared(f"{place.path} has {len(found)} versions, wanted {place.times}.")
     return found
 
 

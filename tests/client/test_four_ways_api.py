@@ -805,6 +805,7 @@ def test_a_webhook_is_created_changed_tested_rotated_and_deleted(client: Any) ->
     assert created.secret.startswith("whsec_")
     assert created.secret != rotated.secret
     assert [each.id for each in client.list_webhooks().data] == [webhook.id]
+    assert [each.webhook.id for each in client.list_all_webhooks().data] == [webhook.id]
     assert client.get_webhook(webhook.id).disabled_reason == changed.disabled_reason == "owner"
     assert [each.id for each in listed] == [sent.id] == [again.id]
     gone = client.delete_webhook(webhook.id)

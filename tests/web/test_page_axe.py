@@ -32,7 +32,7 @@ print("hello")
 ```
 """
 SECTIONS = (
-    *("people", "projects", "usage", "runs", "keys", "provider_keys", "owners"),
+    *("people", "projects", "usage", "runs", "keys", "provider_keys", "webhooks", "owners"),
     *("models", "assistants", "servers", "acts"),
 )
 THEMES = ("light", "dark", "contrast")
@@ -85,6 +85,7 @@ async def live_in(chat: Chat) -> None:
             "limits": {"requests_per_minute": 60, "runs_at_once": 4, "tokens_per_day": 100_000},
         },
         "admin/projects": {"name": "Moon"},
+        "admin/webhooks": {"owner": "local", "url": "https://hooks.invalid/antiphon"},
     }
     for kind, body in made.items():
         address = f"{chat.up.url}/api/{kind}"

@@ -269,6 +269,13 @@ export interface MessagePage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface OwnedWebhookPage {
+  data: OwnedWebhook[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface OwnerTotalsPage {
   data: OwnerTotals[];
   has_more: boolean;
@@ -451,6 +458,12 @@ export interface NewToolOutput {
 /** A webhook with a new secret, which is returned this once only. */
 export interface NewWebhook {
   secret: string;
+  webhook: Webhook;
+}
+
+/** A webhook, and its owner. */
+export interface OwnedWebhook {
+  owner: string;
   webhook: Webhook;
 }
 
@@ -1334,6 +1347,11 @@ export abstract class Operations {
    */
   resendWebhookDelivery(webhook_id: string, event_id: string, options?: RequestOptions): Promise<WebhookDelivery> {
     return this.send<WebhookDelivery>({ method: "POST", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/deliveries/${encodeURIComponent(event_id)}/resend`, fields: {}, creates: false }, options);
+  }
+
+  /** List the webhooks of all owners, oldest first. */
+  listAllWebhooks(options?: RequestOptions): Promise<OwnedWebhookPage> {
+    return this.send<OwnedWebhookPage>({ method: "GET", path: `/v1/all_webhooks`, fields: {}, creates: false }, options);
   }
 
   /**

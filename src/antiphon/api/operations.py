@@ -132,9 +132,11 @@ from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
 from antiphon.api.webhooks import Description as Description
 from antiphon.api.webhooks import GetWebhook as GetWebhook
+from antiphon.api.webhooks import ListAllWebhooks as ListAllWebhooks
 from antiphon.api.webhooks import ListWebhookDeliveries as ListWebhookDeliveries
 from antiphon.api.webhooks import ListWebhooks as ListWebhooks
 from antiphon.api.webhooks import NewWebhook as NewWebhook
+from antiphon.api.webhooks import OwnedWebhook as OwnedWebhook
 from antiphon.api.webhooks import ResendWebhookDelivery as ResendWebhookDelivery
 from antiphon.api.webhooks import RotateWebhookSecret as RotateWebhookSecret
 from antiphon.api.webhooks import SendTestEvent as SendTestEvent
@@ -188,6 +190,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     SendTestEvent,
     ListWebhookDeliveries,
     ResendWebhookDelivery,
+    ListAllWebhooks,
     *ADMIN_OPERATIONS,
     *OWNER_OPERATIONS,
 )

@@ -57,6 +57,21 @@ class ListWebhooks(Operation[Listed[Webhook]], frozen=True):
     answer: ClassVar[Any] = Listed[Webhook]
 
 
+class OwnedWebhook(msgspec.Struct, frozen=True):
+    """A webhook, and its owner."""
+
+    owner: str
+    webhook: Webhook
+
+
+class ListAllWebhooks(Operation[Listed[OwnedWebhook]], frozen=True):
+    """List the webhooks of all owners, oldest first."""
+
+    route: ClassVar[str] = "GET /v1/all_webhooks"
+    answer: ClassVar[Any] = Listed[OwnedWebhook]
+    scope: ClassVar[str | None] = "admin"
+
+
 class GetWebhook(Operation[Webhook], frozen=True):
     """Get one webhook."""
 

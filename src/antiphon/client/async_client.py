@@ -216,6 +216,7 @@ class AsyncClient(RenamedMethods):
     send_test_event = async_method(operations.SendTestEvent)
     list_webhook_deliveries = async_list_method(operations.ListWebhookDeliveries)
     resend_webhook_delivery = async_method(operations.ResendWebhookDelivery)
+    list_all_webhooks = async_list_method(operations.ListAllWebhooks)
     set_provider_key = async_method(operations.SetProviderKey)
     list_provider_keys = async_list_method(operations.ListProviderKeys)
     delete_provider_key = async_method(operations.DeleteProviderKey)

@@ -217,6 +217,7 @@ class Client(RenamedMethods):
     send_test_event = sync_method(operations.SendTestEvent)
     list_webhook_deliveries = sync_list_method(operations.ListWebhookDeliveries)
     resend_webhook_delivery = sync_method(operations.ResendWebhookDelivery)
+    list_all_webhooks = sync_list_method(operations.ListAllWebhooks)
     set_provider_key = sync_method(operations.SetProviderKey)
     list_provider_keys = sync_list_method(operations.ListProviderKeys)
     delete_provider_key = sync_method(operations.DeleteProviderKey)

@@ -20,6 +20,7 @@ from antiphon.api.operations import (
 )
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.accounts import AuditEntry, OwnerTotals, ProviderKey, UsageRow
+from antiphon.types.webhooks import Webhook
 from antiphon.web import assistants
 from antiphon.web.people import LOCAL_USER
 
@@ -96,6 +97,13 @@ class NamedProviderKey(ProviderKey, frozen=True, kw_only=True):
     person: str
 
 
+class NamedWebhook(Webhook, frozen=True, kw_only=True):
+    """Webhook with its owner, and the owner's name."""
+
+    owner: str
+    person: str
+
+
 class NamedAuditEntry(AuditEntry, frozen=True, kw_only=True):
     """Audit entry with the names of actor and owner."""
 
@@ -129,6 +137,19 @@ async def list_provider_keys(client: AsyncClient) -> list[NamedProviderKey]:
     return [
         NamedProviderKey(**msgspec.structs.asdict(key), person=names.get(key.owner, key.owner))
         for key in (await client.list_all_provider_keys()).data
+    ]
+
+
+async def list_webhooks(client: AsyncClient) -> list[NamedWebhook]:
+    """Return the webhooks of all owners."""
+    names = await _read_names(client)
+    return [
+        NamedWebhook(
+            **msgspec.structs.asdict(each.webhook),
+            owner=each.owner,
+            person=names.get(each.owner, each.owner),
+        )
+        for each in (await client.list_all_webhooks()).data
     ]
 
 

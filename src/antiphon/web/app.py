@@ -18,14 +18,25 @@ from antiphon.types.errors import AntiphonError
 from antiphon.web import guard, session
 from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
 from antiphon.web.http import problem_response
-from antiphon.web.routes import admin, assistants, login, me, messages, page, threads
+from antiphon.web.routes import (
+    admin,
+    assistants,
+    login,
+    me,
+    messages,
+    page,
+    threads,
+    webhooks,
+)
 from antiphon.web.session import EXTENSION, WebState
 from antiphon.web.site import Site, open_site
 
 MAX_REQUEST_BYTES = 32 * 2**20
 """Largest request in bytes: an upload and the form around it."""
 
-BLUEPRINTS = [module.routes for module in (page, me, messages, threads, assistants, admin, login)]
+BLUEPRINTS = [
+    module.routes for module in (page, me, messages, threads, assistants, admin, webhooks, login)
+]
 
 
 def create_app(site: Site, *, is_bridged: bool = False) -> Flask:

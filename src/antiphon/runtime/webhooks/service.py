@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Deleted, Listed, NewWebhook, Operation, given_fields
+from antiphon.api.operations import (
+    Deleted,
+    Listed,
+    NewWebhook,
+    Operation,
+    OwnedWebhook,
+    given_fields,
+)
 from antiphon.engine.webhooks import create_test_event, disable, enable
 from antiphon.ports import WEBHOOKS, Bus, IdempotencyKey, WebhookStore
 from antiphon.runtime.admin import audit
@@ -60,6 +67,7 @@ class WebhookService:
             operations.SendTestEvent: self._send_test_event,
             operations.ListWebhookDeliveries: self._list_deliveries,
             operations.ResendWebhookDelivery: self._resend,
+            operations.ListAllWebhooks: self._list_all,
         }
 
     async def _create(
@@ -88,6 +96,12 @@ class WebhookService:
     ) -> Listed[Webhook]:
         stored = await self._store.webhooks(by.owner)
         return Listed([each.webhook for each in stored], has_more=False)
+
+    async def _list_all(
+        self, _call: operations.ListAllWebhooks, _by: Principal, _: IdempotencyKey | None
+    ) -> Listed[OwnedWebhook]:
+        stored = await self._store.webhooks(None)
+        return Listed([OwnedWebhook(each.owner, each.webhook) for each in stored], has_more=False)
 
     async def _get(
         self, call: operations.GetWebhook, by: Principal, _: IdempotencyKey | None
@@ -212,14 +226,14 @@ class WebhookService:
         )
 
 
-def _split(url: str) -> Any:
+def _split(url: str) -> SplitResult:
     """Return the parts of a URL. Raises `InvalidRequest` for one that is not of a webhook."""
     try:
         parts = urlsplit(url)
-        valid = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+        is_whole = parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
     except ValueError:
-        valid = False
-    if not valid or not url.isascii() or not url.isprintable() or " " in url:
+        is_whole, parts = False, urlsplit("")
+    if not is_whole or not url.isascii() or not url.isprintable() or " " in url:
         raise InvalidRequest(
             "A webhook's URL cannot be used.",
             expected="https://host/path, in ASCII characters",
@@ -233,7 +247,7 @@ def _split(url: str) -> Any:
     return parts
 
 
-def _port(parts: Any) -> int:
+def _port(parts: SplitResult) -> int:
     return int(parts.port or _PORTS[parts.scheme])
 
 

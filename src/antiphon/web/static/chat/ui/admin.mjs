@@ -11,6 +11,7 @@ import { Projects } from "./admin_projects.mjs";
 import { ProviderKeys } from "./admin_provider_keys.mjs";
 import { LiveRuns } from "./admin_runs.mjs";
 import { UsageCharts } from "./admin_usage.mjs";
+import { Webhooks } from "./admin_webhooks.mjs";
 import { Link } from "./link.mjs";
 import { NotFound } from "./failures.mjs";
 import { MenuButton } from "./sidebar.mjs";
@@ -22,6 +23,7 @@ const SECTIONS = {
   runs: LiveRuns,
   keys: Keys,
   provider_keys: ProviderKeys,
+  webhooks: Webhooks,
   owners: Owners,
   models: ModelList,
   assistants: SharedAssistants,

@@ -8,9 +8,9 @@ import { Check, Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { possibleOwners } from "./owners.mjs";
+import { ShownOnce } from "./shown_once.mjs";
 import { Table } from "./table.mjs";
 import { ago, moment } from "./times.mjs";
-import { toast, runAndReport } from "./toasts.mjs";
 import { whole } from "./usage.mjs";
 
 /** @typedef {Record<string, number | null>} Limits */
@@ -31,7 +31,7 @@ export function Keys() {
   const [dialog, setDialog] = useState(/** @type {any} */ (null));
   const close = () => setDialog(null);
   const made = async (/** @type {string} */ token) => {
-    setDialog(html`<${MadeKey} token=${token} onClose=${close} />`);
+    setDialog(html`<${ShownOnce} title=${t("keys.made_title")} text=${t("keys.made_once")} label=${t("keys.token")} secret=${token} onClose=${close} />`);
     await loaded.again();
   };
   const done = async () => {
@@ -120,22 +120,6 @@ const limitsOf = (/** @type {Record<string, string>} */ values) =>
 /** Returns the limits in words, empty if there are none. */
 const limitWords = (/** @type {Limits} */ limits) =>
   LIMITS.filter((name) => limits[name]).map((name) => t(`keys.bound_${name}`, { count: whole(/** @type {number} */ (limits[name])) })).join(" · ");
-
-function MadeKey(/** @type {{token: string, onClose: () => void}} */ { token, onClose }) {
-  const copy = async () => {
-    if (await runAndReport(() => navigator.clipboard.writeText(token))) toast({ text: t("common.copied") });
-  };
-  return html`<${Dialog} title=${t("keys.made_title")} onClose=${onClose}>
-    <div class="stack">
-      <p>${t("keys.made_once")}</p>
-      <input class="input mono" readonly value=${token} aria-label=${t("keys.token")} onFocus=${(/** @type {any} */ event) => event.currentTarget.select()} />
-      <div class="row">
-        <button type="button" class="button primary" onClick=${copy}><${Icon} name="copy" size=${18} />${t("common.copy")}</button>
-        <button type="button" class="button quiet" onClick=${onClose}>${t("keys.kept")}</button>
-      </div>
-    </div>
-  <//>`;
-}
 
 function Revoke(/** @type {{of: Key, onDone: () => Promise<void>, onClose: () => void}} */ { of, onDone, onClose }) {
   const revoke = async () => {

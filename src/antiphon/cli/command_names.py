@@ -6,6 +6,7 @@ COMMANDS = {
     "chat": "the terminal chat; also `antiphon` without a command",
     "ask": "one answer to stdout; reads stdin",
     "work": "run the tools of conversations that wait for them",
+    "acp": "the chat of an editor: Zed, JetBrains, Neovim",
     "serve": "the backend, for clients on this machine or elsewhere",
     "up": "the backend and the web chat on one port",
     "web": "the web chat alone, in front of a backend",

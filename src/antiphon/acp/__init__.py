@@ -1,0 +1,1 @@
+"""The Agent Client Protocol: the chat of an editor, over stdin and stdout."""

@@ -1,0 +1,542 @@
+"""Antiphon as an agent of the Agent Client Protocol, version 1: sessions are threads.
+
+The protocol is at https://agentclientprotocol.com. Its requests arrive here; a session does the
+work. Nothing is sent about a session before the response that names it, since some editors wait
+for ever then (JetBrains).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import acp
+import msgspec
+from acp.connection import StreamDirection, StreamEvent
+from acp.exceptions import RequestError
+from acp.interfaces import Client
+from acp.schema import (
+    AgentCapabilities,
+    AuthenticateResponse,
+    AuthMethodAgent,
+    AvailableCommand,
+    AvailableCommandsUpdate,
+    ClientCapabilities,
+    CloseSessionResponse,
+    ForkSessionResponse,
+    HttpMcpServer,
+    Implementation,
+    InitializeResponse,
+    ListSessionsResponse,
+    LoadSessionResponse,
+    McpCapabilities,
+    McpServerStdio,
+    NewSessionResponse,
+    PromptCapabilities,
+    PromptResponse,
+    ResumeSessionResponse,
+    SessionCapabilities,
+    SessionCloseCapabilities,
+    SessionConfigOptionSelect,
+    SessionConfigSelectOption,
+    SessionForkCapabilities,
+    SessionInfo,
+    SessionListCapabilities,
+    SessionModeState,
+    SessionResumeCapabilities,
+    SetSessionConfigOptionResponse,
+    SetSessionModeResponse,
+    SseMcpServer,
+)
+
+import antiphon
+from antiphon.acp.permissions import MODES
+from antiphon.acp.prompts import Block, PromptReader
+from antiphon.acp.session import Session, SessionSetup
+from antiphon.acp.updates import text_update
+from antiphon.client.thread_families import latest_threads
+from antiphon.mcp import startup
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.mcp.config.server_config import ServerConfig, legal_names
+from antiphon.types.errors import (
+    AntiphonError,
+    CallerError,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    Unauthorized,
+)
+from antiphon.types.json_values import is_object
+from antiphon.types.runs import Thread
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+KEY = "api-key"
+"""The method of authentication of a server: a key in the environment."""
+FOLDER = "acp_folder"
+"""Metadata key of a thread with the working folder of its session."""
+FOLDER_CHARACTERS = 512
+MODEL = "model"
+PAGE = 50
+
+COMMANDS = (
+    AvailableCommand(name="compact", description="Sum up the older messages of this session"),
+    AvailableCommand(name="tools", description="List the tools that the model may call"),
+    AvailableCommand(name="servers", description="List the MCP servers and their states"),
+)
+
+AUTH_REQUIRED, RESOURCE_NOT_FOUND = -32000, -32002
+INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
+
+_OPENING = ("session/new", "session/load", "session/resume", "session/fork")
+
+AnyServer = HttpMcpServer | SseMcpServer | McpServerStdio | Any
+
+
+def _translate_errors(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the method with our errors as those of JSON-RPC, which name what was wanted."""
+
+    @wraps(method)
+    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except AntiphonError as error:
+            raise _request_error(error) from error
+
+    return translated
+
+
+def _request_error(error: AntiphonError) -> RequestError:
+    data = {"code": error.code, "details": error.told}
+    match error:
+        case Unauthorized() | Forbidden():
+            return RequestError(AUTH_REQUIRED, error.told, data)
+        case NotFound():
+            return RequestError(RESOURCE_NOT_FOUND, error.told, data)
+        case CallerError():
+            return RequestError(INVALID_PARAMS, error.told, data)
+        case _:
+            return RequestError(INTERNAL_ERROR, error.told, data)
+
+
+class AcpAgent:
+    """Answers an editor's requests. One connection, any number of sessions."""
+
+    def __init__(self, setup: SessionSetup) -> None:
+        self._setup = setup
+        self._sessions: dict[str, Session] = {}
+        self._stacks: dict[str, AsyncExitStack] = {}
+        self._capabilities = ClientCapabilities()
+        self._opening: dict[object, str] = {}
+        self._announcements: set[asyncio.Task[None]] = set()
+
+    def on_connect(self, conn: Client) -> None:
+        """Take the connection."""
+        self._editor = conn
+
+    def observe(self, event: StreamEvent) -> None:
+        """Announce the commands of a session once the response that opens it was sent."""
+        message = event.message
+        request_id = message.get("id")
+        if event.direction is StreamDirection.INCOMING and message.get("method") in _OPENING:
+            params = message.get("params")
+            named = params.get("sessionId") if is_object(params) else None
+            self._opening[request_id] = str(named or "")
+        elif event.direction is StreamDirection.OUTGOING and "result" in message:
+            if (named := self._opening.pop(request_id, None)) is None:
+                return
+            session = self._sessions.get(message["result"].get("sessionId", named))
+            if session is not None:
+                self._announce(session)
+
+    async def initialize(
+        self,
+        protocol_version: int,
+        client_capabilities: ClientCapabilities | None = None,
+        client_info: Implementation | None = None,
+        **_: Any,
+    ) -> InitializeResponse:
+        """Return what this agent can do; the version is 1, whatever the editor asks for."""
+        self._capabilities = client_capabilities or ClientCapabilities()
+        server = self._setup.settings.server
+        key = AuthMethodAgent(
+            id=KEY,
+            name="API key",
+            description=f"Set ANTIPHON_API_KEY to a key of {server} in the editor's settings",
+        )
+        return InitializeResponse(
+            protocol_version=acp.PROTOCOL_VERSION,
+            agent_info=Implementation(
+                name="antiphon", title="Antiphon", version=antiphon.__version__
+            ),
+            agent_capabilities=AgentCapabilities(
+                load_session=True,
+                prompt_capabilities=PromptCapabilities(
+                    image=True, audio=False, embedded_context=True
+                ),
+                mcp_capabilities=McpCapabilities(http=True, sse=True),
+                session_capabilities=SessionCapabilities(
+                    list=SessionListCapabilities(),
+                    fork=SessionForkCapabilities(),
+                    resume=SessionResumeCapabilities(),
+                    close=SessionCloseCapabilities(),
+                ),
+            ),
+            auth_methods=[key] if server else [],
+        )
+
+    @_translate_errors
+    async def authenticate(self, method_id: str, **_: Any) -> AuthenticateResponse:
+        """Check the key against the server."""
+        if method_id != KEY:
+            raise InvalidRequest("There is no such method.", expected=KEY, received=method_id[:100])
+        await self._setup.client.get_caller()
+        return AuthenticateResponse()
+
+    @_translate_errors
+    async def new_session(
+        self,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: Sequence[AnyServer] | None = None,
+        **_: Any,
+    ) -> NewSessionResponse:
+        """Begin a session in a thread of its own."""
+        folders = _folders(cwd, additional_directories)
+        thread = await self._setup.client.create_thread(metadata={FOLDER: cwd[:FOLDER_CHARACTERS]})
+        session = await self._open(thread, folders, mcp_servers or ())
+        return NewSessionResponse(
+            session_id=session.id,
+            modes=_modes(session),
+            config_options=await self._options(session),
+        )
+
+    @_translate_errors
+    async def load_session(
+        self,
+        cwd: str,
+        session_id: str,
+        mcp_servers: Sequence[AnyServer] | None = None,
+        additional_directories: list[str] | None = None,
+        **_: Any,
+    ) -> LoadSessionResponse:
+        """Open an earlier session, and send everything that was said in it."""
+        session = await self._reopen(session_id, cwd, additional_directories, mcp_servers)
+        await session.replay()
+        return LoadSessionResponse(
+            modes=_modes(session), config_options=await self._options(session)
+        )
+
+    @_translate_errors
+    async def resume_session(
+        self,
+        session_id: str,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: Sequence[AnyServer] | None = None,
+        **_: Any,
+    ) -> ResumeSessionResponse:
+        """Open an earlier session whose messages the editor has."""
+        session = await self._reopen(session_id, cwd, additional_directories, mcp_servers)
+        return ResumeSessionResponse(
+            modes=_modes(session), config_options=await self._options(session)
+        )
+
+    @_translate_errors
+    async def fork_session(
+        self,
+        session_id: str,
+        cwd: str,
+        additional_directories: list[str] | None = None,
+        mcp_servers: Sequence[AnyServer] | None = None,
+        **_: Any,
+    ) -> ForkSessionResponse:
+        """Begin a session with everything that was said in another."""
+        folders = _folders(cwd, additional_directories)
+        thread = await self._setup.client.fork_thread(session_id)
+        session = await self._open(thread, folders, mcp_servers or ())
+        return ForkSessionResponse(
+            session_id=session.id,
+            modes=_modes(session),
+            config_options=await self._options(session),
+        )
+
+    @_translate_errors
+    async def list_sessions(
+        self, cwd: str | None = None, cursor: str | None = None, **_: Any
+    ) -> ListSessionsResponse:
+        """Return the conversations, last changed first; with `cwd`, those of that folder."""
+        listing = latest_threads(limit=PAGE, after=cursor)
+        if cwd is not None:
+            folder = {FOLDER: cwd[:FOLDER_CHARACTERS]}
+            listing = msgspec.structs.replace(listing, metadata=folder)
+        page = await self._setup.client.transport.send(listing)
+        return ListSessionsResponse(
+            sessions=[_session_info(thread, cwd) for thread in page.data],
+            next_cursor=page.next if page.has_more else None,
+        )
+
+    @_translate_errors
+    async def set_session_mode(
+        self, session_id: str, mode_id: str, **_: Any
+    ) -> SetSessionModeResponse:
+        """Change how tool calls are permitted."""
+        session = self._find(session_id)
+        known = [mode.id for mode in MODES]
+        if mode_id not in known:
+            raise InvalidRequest(
+                "There is no such mode.", expected=", ".join(known), received=mode_id[:100]
+            )
+        session.set_mode(mode_id)
+        return SetSessionModeResponse()
+
+    @_translate_errors
+    async def set_config_option(
+        self, config_id: str, session_id: str, value: str | bool, **_: Any
+    ) -> SetSessionConfigOptionResponse:
+        """Change the model of the next prompts."""
+        session = self._find(session_id)
+        if config_id != MODEL or not isinstance(value, str):
+            raise InvalidRequest(
+                "There is no such option.", expected=MODEL, received=config_id[:100]
+            )
+        session.model = value
+        return SetSessionConfigOptionResponse(config_options=await self._options(session))
+
+    @_translate_errors
+    async def prompt(self, session_id: str, prompt: Sequence[Block], **_: Any) -> PromptResponse:
+        """Answer a prompt, or carry out a command."""
+        session = self._find(session_id)
+        reads = self._capabilities.fs is not None and self._capabilities.fs.read_text_file
+
+        async def read_text(path: str) -> str:
+            found = await self._editor.read_text_file(session_id=session_id, path=path)
+            return found.content
+
+        message = await PromptReader(session.folders, read_text if reads else None).read(prompt)
+        if not message.files and message.text.startswith("/"):
+            answer = await self._carry_out(session, message.text.removeprefix("/").strip())
+            if answer is not None:
+                await session.send(text_update(answer))
+                return PromptResponse(stop_reason="end_turn")
+        if not message.text.strip() and not message.files:
+            raise InvalidRequest("The prompt is empty.", expected="a text or a file")
+        return PromptResponse(stop_reason=await session.prompt(message))
+
+    async def cancel(self, session_id: str, **_: Any) -> None:
+        """Stop what a session does; an unknown session does nothing."""
+        session = self._sessions.get(session_id)
+        if session is not None:
+            await session.cancel()
+
+    @_translate_errors
+    async def close_session(self, session_id: str, **_: Any) -> CloseSessionResponse:
+        """End a session and its MCP servers; its thread stays."""
+        await self._find(session_id).close()
+        await self._drop(session_id)
+        return CloseSessionResponse()
+
+    async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """Refuse a method that is no part of the protocol."""
+        raise RequestError.method_not_found(method)
+
+    async def ext_notification(self, method: str, params: dict[str, Any]) -> None:
+        """Ignore a notification that is no part of the protocol."""
+
+    async def close(self) -> None:
+        """End all MCP servers. Runs that were under way are finished by the next prompt."""
+        for session_id in list(self._stacks):
+            await self._drop(session_id)
+
+    # Sessions.
+
+    def _find(self, session_id: str) -> Session:
+        session = self._sessions.get(session_id)
+        if session is None:
+            raise NotFound(
+                f"The session {session_id[:100]} is not open.", hint="Load it, or begin another."
+            )
+        return session
+
+    async def _reopen(
+        self,
+        session_id: str,
+        cwd: str,
+        more: list[str] | None,
+        servers: Sequence[AnyServer] | None,
+    ) -> Session:
+        folders = _folders(cwd, more)
+        thread = await self._setup.client.get_thread(session_id)
+        await self._drop(session_id)
+        return await self._open(thread, folders, servers or ())
+
+    async def _open(
+        self, thread: Thread, folders: Sequence[Path], servers: Sequence[AnyServer]
+    ) -> Session:
+        stack = AsyncExitStack()
+        pool = await stack.enter_async_context(self._run_servers(folders, servers))
+        session = Session(self._setup, self._editor, thread.id, folders, pool)
+        self._sessions[thread.id], self._stacks[thread.id] = session, stack
+        return session
+
+    async def _drop(self, session_id: str) -> None:
+        self._sessions.pop(session_id, None)
+        stack = self._stacks.pop(session_id, None)
+        if stack is not None:
+            await stack.aclose()
+
+    @asynccontextmanager
+    async def _run_servers(
+        self, folders: Sequence[Path], given: Sequence[AnyServer]
+    ) -> AsyncGenerator[AsyncMcpServerPool | None]:
+        """Start the editor's servers and the user's own; of two with one name, the editor's.
+
+        References such as `${VARIABLE}` in the editor's servers are not resolved: a folder's
+        settings may have written them.
+        """
+        if not self._setup.with_servers:
+            yield None
+            return
+        if not startup.has_extra():
+            if given:
+                self._setup.warn("MCP servers need the extra `mcp`: pip install 'antiphon[mcp]'")
+            yield None
+            return
+        usable = await asyncio.to_thread(startup.resolve_servers, self._setup.settings)
+        for problem in usable.problems:
+            self._setup.warn(f"the MCP server {problem.server} cannot be used: {problem.why}")
+        for each in usable.unapproved:
+            self._setup.warn(each.explanation)
+        passed = _server_configs(given, folders[0])
+        names = {config.name for config in passed}
+        configs = [*passed, *(each for each in usable.enabled if each.name not in names)]
+        if not configs:
+            yield None
+            return
+        async with AsyncMcpServerPool(
+            configs, roots=folders, auth=usable.auth, protocol_cache=usable.protocol_cache
+        ) as pool:
+            yield pool
+
+    def _announce(self, session: Session) -> None:
+        """Send the commands of a session."""
+        update = AvailableCommandsUpdate(
+            session_update="available_commands_update", available_commands=list(COMMANDS)
+        )
+        task = asyncio.create_task(_send_quietly(session, update))
+        self._announcements.add(task)
+        task.add_done_callback(self._announcements.discard)
+
+    async def _options(self, session: Session) -> list[Any]:
+        """Return the options of a session: its model, if the models can be listed."""
+        try:
+            models = (await self._setup.client.list_models()).data
+        except AntiphonError as error:
+            self._setup.warn(f"the models cannot be listed: {error}")
+            return []
+        names = [model.id for model in models]
+        default = next((model.id for model in models if model.default), "")
+        current = session.model or default
+        if current and current not in names:
+            names.insert(0, current)
+        if not names:
+            return []
+        options = [SessionConfigSelectOption(value=name, name=name) for name in names]
+        return [
+            SessionConfigOptionSelect(
+                type="select",
+                id=MODEL,
+                name="Model",
+                category="model",
+                current_value=current or names[0],
+                options=options,
+            )
+        ]
+
+    async def _carry_out(self, session: Session, words: str) -> str | None:
+        """Return the answer of a command; None if there is no such command."""
+        match words.partition(" ")[0]:
+            case "compact":
+                done = await self._setup.client.compact(session.id, model=session.model or None)
+                if done is None:
+                    return "Nothing is old enough to be summed up."
+                return f"Summed up: {done.tokens_before:,} -> {done.tokens_after:,} tokens."
+            case "tools":
+                names = [f"- `{tool.spec.name}`" for tool in session.tools()]
+                return "\n".join(names) or "There are no tools."
+            case "servers":
+                states = session.servers.states() if session.servers is not None else ()
+                lines = [f"- {each.server}: {each.status} {each.why}".rstrip() for each in states]
+                return "\n".join(lines) or "There are no MCP servers."
+            case _:
+                return None
+
+
+async def _send_quietly(session: Session, update: AvailableCommandsUpdate) -> None:
+    with suppress(ConnectionError):
+        await session.send(update)
+
+
+def _folders(cwd: str, more: Sequence[str] | None) -> list[Path]:
+    """Return the folders of a session. Raises `InvalidRequest`."""
+    folders = [Path(folder) for folder in (cwd, *(more or ()))]
+    for folder in folders:
+        if "\0" in str(folder) or not folder.is_absolute() or not folder.is_dir():
+            raise InvalidRequest(
+                "A session works in a folder.",
+                expected="an absolute path of a folder that exists",
+                received=str(folder)[:200],
+            )
+    return folders
+
+
+def _modes(session: Session) -> SessionModeState:
+    return SessionModeState(current_mode_id=session.mode, available_modes=list(MODES))
+
+
+def _session_info(thread: Thread, cwd: str | None) -> SessionInfo:
+    changed = datetime.fromtimestamp(thread.updated_at / 1000, UTC)
+    return SessionInfo(
+        session_id=thread.id,
+        cwd=thread.metadata.get(FOLDER) or cwd or str(Path.home()),
+        title=thread.title or None,
+        updated_at=changed.isoformat(),
+    )
+
+
+def _server_configs(given: Sequence[AnyServer], folder: Path) -> list[ServerConfig]:
+    """Return the editor's servers, with legal names. Raises `InvalidRequest`."""
+    names = legal_names(server.name for server in given)
+    configs: dict[str, ServerConfig] = {}
+    for server in given:
+        name = names[server.name]
+        match server:
+            case McpServerStdio():
+                env = {each.name: each.value for each in server.env}
+                configs[name] = ServerConfig(
+                    name=name,
+                    command=server.command,
+                    args=tuple(server.args),
+                    env=env,
+                    cwd=str(folder),
+                )
+            case HttpMcpServer() | SseMcpServer():
+                headers = {each.name: each.value for each in server.headers}
+                configs[name] = ServerConfig(
+                    name=name, transport=server.type, url=server.url, headers=headers
+                )
+            case _:
+                raise InvalidRequest(
+                    "This MCP server cannot be used here.",
+                    expected="one over stdio, http or sse",
+                    received=name,
+                )
+    return list(configs.values())

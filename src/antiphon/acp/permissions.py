@@ -1,0 +1,107 @@
+"""Permission for tool calls: modes of a session, and questions to the person at the editor."""
+
+from __future__ import annotations
+
+from secrets import token_hex
+
+from acp.interfaces import Client
+from acp.schema import AllowedOutcome, PermissionOption, SessionMode, ToolCallUpdate
+
+from antiphon.acp import tool_views
+from antiphon.settings.settings import Settings
+from antiphon.tools.permissions import Rules, Verdict
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
+from antiphon.types.messages import Tool
+
+ASK, PLAN, ALLOW = "ask", "plan", "allow"
+
+MODES = (
+    SessionMode(id=ASK, name="Ask", description="Ask before a tool of a server runs"),
+    SessionMode(id=PLAN, name="Plan", description="Propose only: no tool with effects runs"),
+    SessionMode(id=ALLOW, name="Allow", description="Run every tool that the settings do not deny"),
+)
+
+PLAN_INSTRUCTIONS = (
+    "The user wants a plan. Only tools that read can run now; calls of others are refused."
+    " Describe what you would change, step by step, and wait for the user's agreement."
+)
+
+
+class ReadOnlyRules(Rules, frozen=True):
+    """Rules under which only tools run that say they only read; others are denied."""
+
+    def verdict(self, tool: Tool) -> Verdict | None:
+        """Return the decision; of a tool that reads, that of the settings."""
+        reads = tool.hints.read_only and not tool.hints.destructive
+        return super().verdict(tool) if reads else "deny"
+
+
+def mode_rules(mode: str, settings: Settings) -> Rules:
+    """Return the rules of a mode, with the settings' own."""
+    match mode:
+        case "plan":
+            return ReadOnlyRules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+        case "allow":
+            return Rules(allow=("*",), deny=settings.deny)
+        case _:
+            return Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
+
+
+class PermissionAsker:
+    """Asks the person at the editor about one call, with exactly these arguments."""
+
+    def __init__(self, client: Client, session_id: str, folder: str) -> None:
+        self._client = client
+        self._session_id = session_id
+        self._folder = folder
+
+    async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
+        """Return the answer: no, unless an option of this very question was selected."""
+        once, session, always, reject = (f"{name}-{token_hex(8)}" for name in _OPTION_NAMES)
+        answers = {
+            once: ConsentAnswer(allowed=True),
+            session: ConsentAnswer(allowed=True, keep="session"),
+            always: ConsentAnswer(allowed=True, keep="always"),
+        }
+        by = f" for {question.asked_by}" if question.asked_by else ""
+        options = [
+            PermissionOption(option_id=once, name="Allow", kind="allow_once"),
+            PermissionOption(option_id=session, name="Allow in this session", kind="allow_always"),
+            PermissionOption(option_id=always, name=f"Always allow{by}", kind="allow_always"),
+            PermissionOption(option_id=reject, name="Reject", kind="reject_once"),
+        ]
+        if question.tool.server is None:  # a function of the program has no lasting grant
+            options = [options[0], options[-1]]
+        offered = {option.option_id for option in options}
+        response = await self._client.request_permission(
+            session_id=self._session_id, tool_call=self._show(question), options=options
+        )
+        match response.outcome:
+            case AllowedOutcome(option_id=chosen) if chosen in offered:
+                return answers.get(chosen, ConsentAnswer())
+            case _:
+                return ConsentAnswer()
+
+    def _show(self, question: ConsentRequest) -> ToolCallUpdate:
+        kind = tool_views.tool_kind(question.tool)
+        arguments = tool_views.parse_arguments(question.call.arguments)
+        content = tool_views.changes(kind, arguments, self._folder)
+        warnings = [question.elsewhere] if question.elsewhere else []
+        if question.before is not None:
+            warnings.append("This tool has changed since you allowed it.")
+        return ToolCallUpdate(
+            tool_call_id=question.call.id,
+            title=tool_views.tool_title(question.tool),
+            kind=kind,
+            status="pending",
+            raw_input=arguments,
+            locations=tool_views.locations(arguments, self._folder),
+            content=[
+                *map(tool_views.text_content, warnings),
+                tool_views.arguments_content(question.call.arguments),
+                *content,
+            ],
+        )
+
+
+_OPTION_NAMES = ("allow", "session", "always", "reject")

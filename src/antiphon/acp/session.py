@@ -1,0 +1,298 @@
+"""One session of an editor: a thread, its MCP servers, its mode and model, and its prompts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+import msgspec
+from acp.helpers import SessionUpdate as HelperUpdate
+from acp.interfaces import Client
+from acp.schema import (
+    ConfigOptionUpdate,
+    Cost,
+    SessionInfoUpdate,
+    StopReason,
+    UsageUpdate,
+)
+
+from antiphon.acp.permissions import ASK, PLAN, PLAN_INSTRUCTIONS, PermissionAsker, mode_rules
+from antiphon.acp.updates import HistoryEncoder, UpdateEncoder
+from antiphon.api.operations import Content, ListMessages, ListModels, Options
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.async_events import AsyncEvents
+from antiphon.client.mentions import PreparedMessage, upload_attachments
+from antiphon.client.thread_families import find_newest_run
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.settings.settings import Settings
+from antiphon.tools.consent import Consent, GrantStore
+from antiphon.tools.functions import Function
+from antiphon.tools.tool_events import ToolEvent
+from antiphon.types.errors import AntiphonError, InvalidRequest, RunError
+from antiphon.types.events import Numbered
+from antiphon.types.messages import Tool
+from antiphon.types.runs import Status, Usage
+
+SERVERS_SECONDS = 30.0
+"""For all MCP servers of a session, before its first prompt is sent."""
+SessionUpdate = HelperUpdate | ConfigOptionUpdate | UsageUpdate
+
+CANCEL_SECONDS = 5.0
+PAGE = 100
+
+STOP_REASONS: Mapping[str | None, StopReason] = {
+    "length": "max_tokens",
+    "max_turns": "max_turn_requests",
+    "max_tool_calls": "max_turn_requests",
+    "content_filter": "refusal",
+}
+"""Stop reasons of incomplete runs; of others, the error is sent."""
+
+
+class SessionSetup(msgspec.Struct, frozen=True):
+    """Parts that all sessions of a process share. `mode` is that of a new session."""
+
+    client: AsyncClient
+    settings: Settings
+    functions: tuple[Function, ...]
+    own_tools: tuple[Tool, ...]
+    grants: GrantStore
+    options: Options
+    warn: Callable[[str], None]
+    mode: str = ASK
+    with_servers: bool = True
+
+
+Send = Callable[[SessionUpdate], Awaitable[None]]
+"""Sends an update of a session to the editor."""
+
+
+class Session:
+    """A thread as an editor works with it. One prompt runs at a time.
+
+    `folders` are the session's working folder and further ones; `servers` its MCP servers.
+    """
+
+    def __init__(
+        self,
+        setup: SessionSetup,
+        editor: Client,
+        thread_id: str,
+        folders: Sequence[Path],
+        servers: AsyncMcpServerPool | None,
+    ) -> None:
+        self.id = thread_id
+        self.folders = tuple(folders)
+        self.servers = servers
+        self.mode = setup.mode
+        self.model = setup.settings.model or ""
+        self._setup = setup
+        self._editor = editor
+        self._title = ""
+        self._events: AsyncEvents | None = None
+        self._prompt: asyncio.Task[StopReason] | None = None
+        self._is_cancelled = False
+        self._consent = Consent(
+            mode_rules(setup.mode, setup.settings),
+            grants=setup.grants,
+            asker=PermissionAsker(editor, thread_id, str(folders[0])),
+            warn=setup.warn,
+        )
+
+    @property
+    def is_busy(self) -> bool:
+        """True while a prompt is answered."""
+        return self._prompt is not None
+
+    def set_mode(self, mode: str) -> None:
+        """Apply another mode from the next tool call on."""
+        self.mode = mode
+        self._consent.rules = mode_rules(mode, self._setup.settings)
+
+    def tools(self) -> Sequence[Tool]:
+        """Return the program's functions, and the tools of servers that are ready."""
+        served = self.servers.tools() if self.servers is not None else ()
+        return (*self._setup.own_tools, *served)
+
+    async def send(self, update: SessionUpdate) -> None:
+        """Send an update to the editor. Raises `ConnectionError`."""
+        await self._editor.session_update(session_id=self.id, update=update)
+
+    async def replay(self) -> None:
+        """Send every message of the thread as an update."""
+        encoder = HistoryEncoder(str(self.folders[0]), self.tools())
+        messages = self._setup.client.paginate(ListMessages(self.id, limit=PAGE))
+        async for message in messages:
+            for update in encoder.encode(message):
+                await self.send(update)
+
+    async def prompt(self, message: PreparedMessage) -> StopReason:
+        """Answer a message; a run that was left unfinished is finished first.
+
+        Raises `AntiphonError`, also for a run that fails.
+        """
+        if self._prompt is not None:
+            raise InvalidRequest(
+                "A prompt of this session is being answered.",
+                hint="Cancel it, or wait for its end.",
+            )
+        self._is_cancelled = False
+        self._prompt = asyncio.create_task(self._answer(message))
+        try:
+            return await self._prompt
+        except asyncio.CancelledError:
+            if not self._is_cancelled:
+                raise
+            return "cancelled"
+        finally:
+            self._prompt = self._events = None
+
+    async def cancel(self) -> None:
+        """Stop the prompt that is answered, and its tools; do nothing without one."""
+        if self._prompt is None or self._is_cancelled:
+            return
+        self._is_cancelled = True
+        run_id = self._events.run_id if self._events is not None else None
+        self._prompt.cancel()  # and with it the tools
+        if run_id is not None:
+            with suppress(AntiphonError, TimeoutError):
+                async with asyncio.timeout(CANCEL_SECONDS):
+                    await self._setup.client.cancel_run(run_id)
+
+    async def close(self) -> None:
+        """Stop, and delete the thread if nothing was said in it."""
+        await self.cancel()
+        with suppress(AntiphonError):
+            if not (await self._setup.client.get_thread(self.id)).messages:
+                await self._setup.client.delete_thread(self.id)
+
+    async def _answer(self, message: PreparedMessage) -> StopReason:
+        client = self._setup.client
+        if self.servers is not None:
+            for state in await self.servers.ready(SERVERS_SECONDS):
+                self._setup.warn(f"the MCP server {state.server} is not there: {state.why}")
+        newest = await find_newest_run(client, self.id)
+        if newest is not None and not newest.status.ended:
+            await self._stream(None, newest.id)
+        events = await self._stream(await upload_attachments(client, message))
+        await self._report(events)
+        return self._stop_reason(events)
+
+    def _converse(
+        self, content: Content | None, run_id: str | None, sender: _Sender
+    ) -> AsyncEvents:
+        options = self._setup.options.copy()
+        if run_id is None:
+            options["thread_id"] = self.id
+            if self.model:
+                options["model"] = self.model
+            if self.mode == PLAN:
+                options["instructions"] = PLAN_INSTRUCTIONS
+        settings = self._setup.settings
+        return self._setup.client.converse(
+            content,
+            tools=self._setup.functions,
+            toolbox=self.servers,
+            run_id=run_id,
+            consent=self._consent,
+            on_tool_event=sender.put_tool_event,
+            max_tools=settings.max_parallel_tools,
+            tool_timeout=settings.tool_timeout,
+            raise_on_failure=False,
+            **options,
+        )
+
+    async def _stream(self, content: Content | None, run_id: str | None = None) -> AsyncEvents:
+        """Send the events of a run and of its tools, in order; return them, read to the end."""
+        encoder = UpdateEncoder(str(self.folders[0]), self.tools)
+        async with _Sender(self.send, encoder) as sender:
+            self._events = events = self._converse(content, run_id, sender)
+            async with events:
+                async for batch in events.batches():
+                    await sender.send_events(batch)
+        return events
+
+    async def _report(self, events: AsyncEvents) -> None:
+        """Send the thread's title, and how full the model's context is, where they are known."""
+        client = self._setup.client
+        with suppress(AntiphonError):
+            thread = await client.get_thread(self.id)
+            if thread.title != self._title:
+                self._title = thread.title
+                await self.send(
+                    SessionInfoUpdate(session_update="session_info_update", title=thread.title)
+                )
+            run = await client.get_run(events.run_id or "")
+            listed = await client.transport.send(ListModels(model=run.model))
+            sizes = [each.context_tokens for each in listed.data if each.id == run.model]
+            if sizes and sizes[0]:
+                await self.send(_usage_update(run.usage, sizes[0]))
+
+    def _stop_reason(self, events: AsyncEvents) -> StopReason:
+        match events.status:
+            case Status.COMPLETED:
+                return "end_turn"
+            case Status.CANCELLED:
+                return "cancelled"
+            case Status.INCOMPLETE if events.reason in STOP_REASONS:
+                return STOP_REASONS[events.reason]
+            case _:
+                events.raise_for_status()
+                raise RunError("The run ended without an answer.")
+
+
+def _usage_update(usage: Usage, size: int) -> UsageUpdate:
+    cost = None if usage.cost is None else Cost(amount=usage.cost, currency="USD")
+    used = usage.input_tokens + usage.output_tokens
+    return UsageUpdate(session_update="usage_update", used=used, size=size, cost=cost)
+
+
+class _Sender:
+    """Sends the updates of a run in the order in which they were put; a context manager."""
+
+    def __init__(self, send: Send, encoder: UpdateEncoder) -> None:
+        self._send = send
+        self._encoder = encoder
+        self._updates: asyncio.Queue[SessionUpdate] = asyncio.Queue()
+        self._failure: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        self._sending = asyncio.create_task(self._send_all())
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                await self._wait()
+        finally:
+            self._sending.cancel()
+
+    def put_tool_event(self, event: ToolEvent) -> None:
+        """Send what happens to a tool, soon."""
+        for update in self._encoder.encode_tool_event(event):
+            self._updates.put_nowait(update)
+
+    async def send_events(self, batch: Iterable[Numbered]) -> None:
+        """Send events; return when the editor has them. Raises `ConnectionError`."""
+        for update in self._encoder.encode(event for _, event in batch):
+            self._updates.put_nowait(update)
+        await self._wait()
+
+    async def _wait(self) -> None:
+        await self._updates.join()
+        if self._failure is not None:
+            raise self._failure
+
+    async def _send_all(self) -> None:
+        while True:
+            update = await self._updates.get()
+            try:
+                if self._failure is None:
+                    await self._send(update)
+            except (ConnectionError, OSError) as error:
+                self._failure = error
+            finally:
+                self._updates.task_done()

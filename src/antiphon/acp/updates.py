@@ -1,0 +1,235 @@
+"""Our events, and the messages of a stored thread, as updates of a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from acp.schema import (
+    AgentMessageChunk,
+    AgentThoughtChunk,
+    TextContentBlock,
+    ToolCallProgress,
+    ToolCallStart,
+    ToolCallStatus,
+    UserMessageChunk,
+)
+
+from antiphon.acp import tool_views
+from antiphon.tools.consent import find_tool
+from antiphon.tools.tool_events import (
+    ToolAwaited,
+    ToolBegan,
+    ToolEnded,
+    ToolEvent,
+    ToolProgressed,
+)
+from antiphon.types.events import (
+    Event,
+    ReasoningDelta,
+    RefusalDelta,
+    TextDelta,
+    ToolCallReady,
+    ToolCallStarted,
+    ToolOutputAdded,
+    TurnRestarted,
+)
+from antiphon.types.messages import Blob, Link, Message, Progress, Text, Tool, ToolResult
+from antiphon.types.thread_view import (
+    AttachmentsView,
+    CallView,
+    ChangedCallView,
+    MessageView,
+    NoteView,
+    ReasoningView,
+    RefusalView,
+    TextView,
+    ThreadReader,
+)
+
+Update = UserMessageChunk | AgentMessageChunk | AgentThoughtChunk | ToolCallStart | ToolCallProgress
+
+_ChunkKind = type[AgentMessageChunk] | type[AgentThoughtChunk]
+
+RESTARTED = "\n\n*(The reply was cut off here, and starts again.)*\n\n"
+
+
+class UpdateEncoder:
+    """Encodes one run for a session. `tools` returns the tools that are offered now.
+
+    The output of a call is shown as it is saved; of a tool that ran here, its whole result is.
+    """
+
+    def __init__(self, folder: str, tools: Callable[[], Sequence[Tool]]) -> None:
+        self._folder = folder
+        self._tools = tools
+        self._ended: set[str] = set()
+
+    def encode(self, batch: Iterable[Event]) -> Iterator[Update]:
+        """Yield the updates of events in order; pieces of text beside each other are joined."""
+        kind: _ChunkKind = AgentMessageChunk
+        new: _ChunkKind
+        pieces: list[str] = []
+        for event in batch:
+            match event:
+                case TextDelta(text=text) | RefusalDelta(text=text):
+                    new = AgentMessageChunk
+                case ReasoningDelta(text=text):
+                    new = AgentThoughtChunk
+                case TurnRestarted():
+                    new, text = AgentMessageChunk, RESTARTED
+                case _:
+                    yield from _chunks(kind, pieces)
+                    pieces = []
+                    yield from self._encode_call(event)
+                    continue
+            if new is not kind:
+                yield from _chunks(kind, pieces)
+                kind, pieces = new, []
+            pieces.append(text)
+        yield from _chunks(kind, pieces)
+
+    def encode_tool_event(self, event: ToolEvent) -> Iterator[Update]:
+        """Yield the updates of what happens to a tool in this process."""
+        match event:
+            case ToolAwaited(call=call, servers=servers):
+                waits = f"Waits for {', '.join(servers)}, which starts."
+                yield _progress(call.id, "pending", waits)
+            case ToolBegan(call=call):
+                arguments = tool_views.parse_arguments(call.arguments)
+                yield _update(call.id, "in_progress", raw_input=arguments)
+            case ToolProgressed(tool_call_id=id, progress=progress):
+                yield _progress(id, "in_progress", _progress_text(progress))
+            case ToolEnded(tool_call_id=id, result=result):
+                self._ended.add(id)
+                yield _ended(id, result.is_error, "\n\n".join(_result_texts(result)))
+            case _:
+                pass
+
+    def _encode_call(self, event: Event) -> Iterator[Update]:
+        match event:
+            case ToolCallStarted(tool_call_id=id, name=name):
+                yield start_call(id, find_tool(name, self._tools()))
+            case ToolCallReady(tool_call_id=id, name=name, arguments=text):
+                kind = tool_views.tool_kind(find_tool(name, self._tools()))
+                arguments = tool_views.parse_arguments(text)
+                yield ToolCallProgress(
+                    session_update="tool_call_update",
+                    tool_call_id=id,
+                    raw_input=arguments,
+                    locations=tool_views.locations(arguments, self._folder),
+                    content=list(tool_views.changes(kind, arguments, self._folder)),
+                )
+            case ToolOutputAdded(tool_call_id=id) if id not in self._ended:
+                yield _ended(id, event.is_error, event.output)
+            case _:
+                pass
+
+
+def start_call(id: str, tool: Tool) -> ToolCallStart:
+    """Return the update that shows a call for the first time."""
+    return ToolCallStart(
+        session_update="tool_call",
+        tool_call_id=id,
+        title=tool_views.tool_title(tool),
+        kind=tool_views.tool_kind(tool),
+        status="pending",
+    )
+
+
+class HistoryEncoder:
+    """Encodes the messages of a stored thread, in order, as they were shown when they came."""
+
+    def __init__(self, folder: str, tools: Sequence[Tool]) -> None:
+        self._folder = folder
+        self._tools = tools
+        self._reader = ThreadReader()
+
+    def encode(self, message: Message) -> Iterator[Update]:
+        """Yield the updates of a message."""
+        view = self._reader.read(message)
+        if view is not None:
+            yield from self._encode_parts(view)
+            for call in message.tool_calls:
+                tool = find_tool(call.name, self._tools)
+                arguments = tool_views.parse_arguments(call.arguments)
+                yield start_call(call.id, tool).model_copy(
+                    update={
+                        "raw_input": arguments,
+                        "locations": tool_views.locations(arguments, self._folder),
+                    }
+                )
+
+    def _encode_parts(self, view: MessageView) -> Iterator[Update]:
+        for part in view.parts:
+            match part:
+                case TextView(text=text) if view.speaker == "user":
+                    yield UserMessageChunk(session_update="user_message_chunk", content=_text(text))
+                case TextView(text=text) | RefusalView(text=text):
+                    yield from _chunks(AgentMessageChunk, [text])
+                case ReasoningView(text=text):
+                    yield from _chunks(AgentThoughtChunk, [text])
+                case AttachmentsView(attachments=files) if view.speaker == "user":
+                    names = ", ".join(file.name for file in files)
+                    content = _text(f"[attached: {names}]")
+                    yield UserMessageChunk(session_update="user_message_chunk", content=content)
+                case CallView(call=call) as called:
+                    yield _ended(call.id, called.is_error, called.text)
+                case NoteView(text=text):
+                    yield from _chunks(AgentMessageChunk, [f"*({text})*"])
+                case ChangedCallView(arguments=text):
+                    yield from _chunks(AgentThoughtChunk, [text])
+                case _:
+                    pass
+
+
+def text_update(text: str) -> Update:
+    """Return text of the agent as an update."""
+    return AgentMessageChunk(session_update="agent_message_chunk", content=_text(text))
+
+
+def _chunks(kind: _ChunkKind, pieces: Sequence[str]) -> Iterator[Update]:
+    if not (text := "".join(pieces)):
+        return
+    if kind is AgentThoughtChunk:
+        yield AgentThoughtChunk(session_update="agent_thought_chunk", content=_text(text))
+    else:
+        yield text_update(text)
+
+
+def _text(text: str) -> TextContentBlock:
+    return TextContentBlock(type="text", text=text)
+
+
+def _update(id: str, status: ToolCallStatus, **fields: object) -> ToolCallProgress:
+    return ToolCallProgress.model_validate(
+        {"sessionUpdate": "tool_call_update", "toolCallId": id, "status": status, **fields},
+        by_name=True,
+        by_alias=True,
+    )
+
+
+def _progress(id: str, status: ToolCallStatus, text: str) -> ToolCallProgress:
+    return _update(id, status, content=[tool_views.text_content(text)])
+
+
+def _ended(id: str, is_error: bool, text: str) -> ToolCallProgress:
+    status: ToolCallStatus = "failed" if is_error else "completed"
+    return _update(id, status, content=[tool_views.text_content(text)], raw_output=text)
+
+
+def _progress_text(progress: Progress) -> str:
+    amount = f"{progress.done:g}" + (f" of {progress.total:g}" if progress.total else "")
+    return f"{amount} {progress.message}".strip()
+
+
+def _result_texts(result: ToolResult) -> Iterator[str]:
+    if not result.content:
+        yield result.output
+    for part in result.content:
+        match part:
+            case Text(text):
+                yield text
+            case Link(uri=uri, name=name):
+                yield f"{name} {uri}".strip()
+            case Blob(media_type=media_type, data=data, name=name):
+                yield f"[{name or media_type}, {len(data):,} bytes]"

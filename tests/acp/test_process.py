@@ -1,0 +1,131 @@
+"""`antiphon acp` as an editor starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from acp import connect_to_agent
+from acp.schema import EnvVariable, McpServerStdio, TextContentBlock
+
+from tests.support.acp.editor import Editor, choose
+from tests.support.terminal.mcp_servers import raw
+
+TOOL = '''
+from antiphon import tool
+
+@tool
+def greet(name: str) -> str:
+    """Greet somebody."""
+    print("stdout is the protocol's")
+    return f"hello {name}"
+'''
+
+
+@asynccontextmanager
+async def start_agent(folder: Path, *flags: str) -> AsyncGenerator[asyncio.subprocess.Process]:
+    folder.mkdir(exist_ok=True)
+    homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "antiphon", "acp", "--model", "demo", *flags),
+        cwd=folder,
+        env=os.environ | homes,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes_on(
+    tmp_path: Path,
+) -> None:
+    server = raw("good")
+    given = McpServerStdio(
+        name="raw",
+        command=server["command"],
+        args=server["args"],
+        env=[EnvVariable(name="A", value="1")],
+    )
+    prompt = [TextContentBlock(type="text", text='call raw__echo {"text": "hi"}')]
+    editor = Editor()
+    editor.answer = choose("allow_once")
+    async with start_agent(tmp_path / "home") as process:
+        connection = connect_to_agent(editor, process.stdin, process.stdout)
+        await connection.initialize(protocol_version=1)
+        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[given])
+        response = await connection.prompt(session_id=session.session_id, prompt=prompt)
+        (call,) = editor.calls().values()
+        await connection.close()
+        process.stdin.close()
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+        code = process.returncode
+        print(errors.decode())
+    again = Editor()
+    async with start_agent(tmp_path / "home") as process:
+        connection = connect_to_agent(again, process.stdin, process.stdout)
+        await connection.initialize(protocol_version=1)
+        await connection.load_session(cwd=str(tmp_path), session_id=session.session_id)
+        (replayed,) = again.calls().values()
+        await connection.close()
+
+    assert (response.stop_reason, code) == ("end_turn", 0)
+    assert len(editor.questions) == 1
+    assert call["title"] == "raw: echo"
+    assert call["status"] == replayed["status"] == "completed"
+    assert again.texts() == editor.texts()
+
+
+async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Path) -> None:
+    tools = tmp_path / "greetings.py"
+    tools.write_text(TOOL)
+    untrusted = tmp_path / "home" / "antiphon.toml"
+    untrusted.parent.mkdir()
+    untrusted.write_text('base_url = "http://attacker.example/v1"\n')
+    requests = [
+        {"id": 1, "method": "initialize", "params": {"protocolVersion": 1}},
+        {"id": 2, "method": "session/new", "params": {"cwd": str(tmp_path), "mcpServers": []}},
+        {"id": 3, "method": "session/prompt", "params": {"sessionId": 7, "prompt": "no list"}},
+        {"id": 4, "method": "no/such/method"},
+    ]
+    async with start_agent(tmp_path / "home", "--tools", str(tools)) as process:
+        assert process.stdin is not None
+        process.stdin.write(b'\xff\xfe no JSON\n[]\n"text"\n{}\n')
+        for request in requests:
+            process.stdin.write(json.dumps({"jsonrpc": "2.0", **request}).encode() + b"\n")
+        answers: dict[int, dict] = {}
+        refused: list[int] = []
+        while len(answers) < len(requests):
+            line = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))
+            if line.get("id") is not None:
+                answers[line["id"]] = line
+            elif "error" in line:
+                refused.append(line["error"]["code"])
+        session = answers[2]["result"]["sessionId"]
+        text = 'call greet {"name": "you"}'
+        params = {"sessionId": session, "prompt": [{"type": "text", "text": text}]}
+        asked = {"jsonrpc": "2.0", "id": 5, "method": "session/prompt", "params": params}
+        process.stdin.write(json.dumps(asked).encode() + b"\n")
+        lines = []
+        while not (lines and lines[-1].get("id") == 5):
+            lines.append(json.loads(await asyncio.wait_for(process.stdout.readline(), 60)))
+        process.stdin.close()
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+
+    assert refused == [-32700, -32600, -32600]
+    assert answers[3]["error"]["code"] == -32602
+    assert answers[4]["error"]["code"] == -32601
+    assert lines[-1]["result"]["stopReason"] == "end_turn"
+    assert "hello " in json.dumps(lines)
+    assert b"stdout is the protocol's" in errors
+    assert b"is not trusted and not used" in errors

@@ -1,0 +1,381 @@
+"""An editor's sessions are threads: begun, answered, cancelled, listed, loaded, forked."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+from acp.exceptions import RequestError
+from acp.schema import (
+    EmbeddedResourceContentBlock,
+    ImageContentBlock,
+    ResourceContentBlock,
+    TextContentBlock,
+    TextResourceContents,
+)
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.testing import Script
+from tests.support.acp.editor import Editor, choose, open_editor
+
+
+def text(words: str) -> TextContentBlock:
+    return TextContentBlock(type="text", text=words)
+
+
+async def begin(editor: Editor, folder: Path) -> str:
+    return (await editor.agent.new_session(cwd=str(folder))).session_id
+
+
+async def test_a_prompt_is_answered_and_the_commands_are_announced_after_the_session(
+    tmp_path: Path,
+) -> None:
+    script = Script().reply("They hum.", reasoning="Bees...", tokens=(10, 5))
+    async with open_editor(script.settings()) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.until(lambda: bool(editor.updates))
+        announced = editor.updates[0]
+        response = await editor.agent.prompt(session_id=session, prompt=[text("What do bees do?")])
+
+        assert announced.session_update == "available_commands_update"
+        assert response.stop_reason == "end_turn"
+        assert editor.texts() == "They hum."
+        assert editor.texts("agent_thought_chunk") == "Bees..."
+
+
+async def test_a_function_runs_and_its_call_is_shown_from_start_to_end(tmp_path: Path) -> None:
+    def read_file(path: str) -> str:
+        """Read a file."""
+        return f"all of {path}"
+
+    script = Script().call("read_file", path="notes/bees.txt").reply("Done.")
+    async with open_editor(script.settings(), read_file) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Read it.")])
+        (call,) = editor.calls().values()
+
+        assert call["title"] == "read_file"
+        assert call["kind"] == "read"
+        assert call["status"] == "completed"
+        assert call["raw_input"] == {"path": "notes/bees.txt"}
+        assert call["locations"] == [{"path": str(tmp_path / "notes/bees.txt")}]
+        assert call["content"][0]["content"]["text"] == "all of notes/bees.txt"
+        assert editor.questions == []
+
+
+async def test_a_change_of_a_file_is_shown_as_a_difference(tmp_path: Path) -> None:
+    def edit_file(path: str, old_text: str, new_text: str) -> str:
+        """Change a file."""
+        return "changed"
+
+    script = Script().call("edit_file", path="a.txt", old_text="one", new_text="two").reply("Done.")
+    async with open_editor(script.settings(), edit_file) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Change it.")])
+        contents = [
+            item
+            for update in editor.updates
+            if update.session_update == "tool_call_update"
+            for item in update.content or []
+            if item.type == "diff"
+        ]
+
+        assert [(item.path, item.old_text, item.new_text) for item in contents] == [
+            (str(tmp_path / "a.txt"), "one", "two")
+        ]
+
+
+@pytest.mark.parametrize("chosen", ["allow_once", "reject_once", None])
+async def test_a_tool_that_asks_runs_only_if_this_question_is_allowed(
+    tmp_path: Path, chosen: str | None
+) -> None:
+    from antiphon import tool
+
+    ran: list[str] = []
+
+    @tool(consent=True)
+    def delete_file(path: str) -> str:
+        """Delete a file."""
+        ran.append(path)
+        return "gone"
+
+    script = Script().call("delete_file", path="a\u202etxt").reply("So be it.")
+    async with open_editor(script.settings(), delete_file) as editor:
+        if chosen is not None:
+            editor.answer = choose(chosen)
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Delete it.")])
+        ((asked, options),) = editor.questions
+        shown = asked.content[0].content.text
+
+        assert bool(ran) == (chosen == "allow_once")
+        assert asked.raw_input == {"path": "a\u202etxt"}
+        assert "\u202e" not in shown
+        assert "\\u202e" in shown
+        assert [option.kind for option in options] == ["allow_once", "reject_once"]
+
+
+async def test_an_option_of_another_question_allows_nothing(tmp_path: Path) -> None:
+    from antiphon import tool
+
+    @tool(consent=True)
+    def pay(amount: int) -> str:
+        """Pay."""
+        return "paid"
+
+    script = Script().call("pay", amount=1).call("pay", amount=1_000_000).reply("Done.")
+    async with open_editor(script.settings(), pay) as editor:
+        first: list[str] = []
+
+        def answer(_: object, options: list) -> str:
+            first.append(options[0].option_id)
+            return first[0]
+
+        editor.answer = answer
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Pay.")])
+
+        assert [call["status"] for call in editor.calls().values()] == ["completed", "failed"]
+
+
+async def test_in_plan_mode_only_tools_that_read_run(tmp_path: Path) -> None:
+    def write_file(path: str) -> str:
+        """Write a file."""
+        return "written"
+
+    script = Script().call("write_file", path="a").reply("I would write it.")
+    async with open_editor(script.settings(), write_file) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.set_session_mode(session_id=session, mode_id="plan")
+        await editor.agent.prompt(session_id=session, prompt=[text("Write it.")])
+        (call,) = editor.calls().values()
+
+        assert call["status"] == "failed"
+        assert "wants a plan" in str(script.requests[0].instructions)
+
+
+async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_path: Path) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return ""
+
+    script = Script().call("wait").reply("Here again.")
+    async with open_editor(script.settings(), wait) as editor:
+        session = await begin(editor, tmp_path)
+        asking = asyncio.create_task(
+            editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
+        )
+        await asyncio.wait_for(started.wait(), 60)
+        await editor.agent.cancel(session_id=session)
+        await editor.agent.cancel(session_id=session)
+        cancelled = await asking
+        await asyncio.wait_for(stopped.wait(), 60)
+        again = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
+
+        assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
+        assert editor.texts() == "Here again."
+
+
+async def test_a_second_prompt_is_refused_while_one_is_answered(tmp_path: Path) -> None:
+    started, go = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        started.set()
+        await go.wait()
+        return ""
+
+    script = Script().call("wait").reply("Done.")
+    async with open_editor(script.settings(), wait) as editor:
+        session = await begin(editor, tmp_path)
+        asking = asyncio.create_task(
+            editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
+        )
+        await asyncio.wait_for(started.wait(), 60)
+        with pytest.raises(RequestError, match="being answered"):
+            await editor.agent.prompt(session_id=session, prompt=[text("Me too.")])
+        go.set()
+
+        assert (await asking).stop_reason == "end_turn"
+
+
+async def test_a_session_is_listed_and_loaded_with_everything_that_was_said(
+    tmp_path: Path,
+) -> None:
+    def look_up(word: str) -> str:
+        """Look up a word."""
+        return "an insect"
+
+    script = Script().call("look_up", word="bee").reply("An insect.", reasoning="Hm.").reply("Yes.")
+    database = f"sqlite:///{tmp_path}/antiphon.db"
+    settings = script.settings(database=database)
+    async with open_editor(settings, look_up) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("What is a bee?")])
+        await editor.agent.close_session(session_id=session)
+    async with open_editor(settings, look_up) as editor:
+        (listed,) = (await editor.agent.list_sessions(cwd=str(tmp_path))).sessions
+        elsewhere = await editor.agent.list_sessions(cwd="/")
+        await editor.agent.load_session(cwd=str(tmp_path), session_id=session)
+        await editor.until(lambda: "An insect." in editor.texts())
+        (call,) = editor.calls().values()
+        await editor.agent.prompt(session_id=session, prompt=[text("Really?")])
+
+        assert (listed.session_id, listed.title) == (session, "What is a bee?")
+        assert elsewhere.sessions == []
+        assert editor.texts("user_message_chunk") == "What is a bee?"
+        assert editor.texts("agent_thought_chunk") == "Hm."
+        assert (call["status"], call["raw_input"]) == ("completed", {"word": "bee"})
+        assert editor.texts() == "An insect.Yes."
+
+
+async def test_a_run_that_an_editor_left_is_finished_before_the_next_prompt(
+    tmp_path: Path,
+) -> None:
+    def roll() -> str:
+        """Roll a die."""
+        return "six"
+
+    script = Script().call("roll").reply("It was six.").reply("Bye.")
+    settings = script.settings(database=f"sqlite:///{tmp_path}/antiphon.db")
+    async with AsyncClient(settings=settings) as client:
+        thread = await client.create_thread()
+        spec = {"name": "roll", "parameters": {"type": "object", "properties": {}}}
+        run = await client.create_run(thread.id, tools=[spec])
+        async with client.sync_stream().setup(run_id=run.id) as stream:
+            async for _ in stream.stream_chunks():
+                pass
+    async with open_editor(settings, roll) as editor:
+        await editor.agent.resume_session(cwd=str(tmp_path), session_id=thread.id)
+        response = await editor.agent.prompt(session_id=thread.id, prompt=[text("Thanks.")])
+
+        assert response.stop_reason == "end_turn"
+        assert editor.texts() == "It was six.Bye."
+
+
+async def test_a_fork_goes_on_apart_from_its_origin(tmp_path: Path) -> None:
+    script = Script().reply("One.").reply("Two.")
+    async with open_editor(script.settings()) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Count.")])
+        fork = await editor.agent.fork_session(cwd=str(tmp_path), session_id=session)
+        await editor.agent.prompt(session_id=fork.session_id, prompt=[text("On.")])
+
+        assert fork.session_id != session
+        assert [each["role"] for each in script.messages] == ["user", "assistant", "user"]
+
+
+async def test_the_model_of_a_session_is_chosen_by_the_editor(tmp_path: Path) -> None:
+    script = Script()
+    async with open_editor(script.settings()) as editor:
+        opened = await editor.agent.new_session(cwd=str(tmp_path))
+        (option,) = opened.config_options or []
+        changed = await editor.agent.set_config_option(
+            config_id="model", session_id=opened.session_id, value="demo"
+        )
+        await editor.agent.prompt(session_id=opened.session_id, prompt=[text("3 words")])
+
+        assert (option.category, option.current_value) == ("model", script.model)
+        assert "demo" in [each.value for each in option.options]
+        assert changed.config_options[0].current_value == "demo"
+        assert len(editor.texts().split()) == 3
+        assert script.requests == []
+
+
+async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) -> None:
+    (tmp_path / "saved.txt").write_text("as it was saved")
+    secret = tmp_path.parent / "secret.txt"
+    secret.write_text("nothing for a model")
+    png = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(16)).decode()
+    script = Script().reply("I see.")
+    async with open_editor(script.settings()) as editor:
+        editor.buffers[str((tmp_path / "saved.txt").resolve())] = "as it is being edited"
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(
+            session_id=session,
+            prompt=[
+                text("Look: "),
+                ResourceContentBlock(
+                    type="resource_link", name="saved", uri=(tmp_path / "saved.txt").as_uri()
+                ),
+                ResourceContentBlock(type="resource_link", name="secret", uri=secret.as_uri()),
+                EmbeddedResourceContentBlock(
+                    type="resource",
+                    resource=TextResourceContents(uri="file:///x/part.py", text="x = 1"),
+                ),
+                ImageContentBlock(type="image", data=png, mime_type="image/png"),
+            ],
+        )
+        content = script.requests[-1].decode_messages()[-1]["content"]
+        sent = "".join(part.get("text", "") for part in content)
+
+        assert "as it is being edited" in sent
+        assert "x = 1" in sent
+        assert "nothing for a model" not in sent
+        assert any(part["type"] == "image_url" for part in content)
+
+
+async def test_an_answer_that_is_cut_off_names_its_reason(tmp_path: Path) -> None:
+    script = Script().reply("Too lo", finish="length").fail("provider_auth", "The key is wrong.")
+    async with open_editor(script.settings()) as editor:
+        session = await begin(editor, tmp_path)
+        cut = await editor.agent.prompt(session_id=session, prompt=[text("Talk.")])
+        with pytest.raises(RequestError, match="The key is wrong"):
+            await editor.agent.prompt(session_id=session, prompt=[text("Go on.")])
+
+        assert cut.stop_reason == "max_tokens"
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments", "error"),
+    [
+        ("new_session", {"cwd": "relative"}, "absolute path"),
+        ("new_session", {"cwd": "/does/not/exist"}, "absolute path"),
+        ("load_session", {"cwd": "/", "session_id": "thread_none"}, "thread_none"),
+        ("prompt", {"session_id": "none", "prompt": []}, "not open"),
+        ("set_session_mode", {"session_id": "none", "mode_id": "plan"}, "not open"),
+        ("close_session", {"session_id": "none"}, "not open"),
+    ],
+)
+async def test_a_request_that_cannot_be_met_says_why(
+    method: str, arguments: dict, error: str
+) -> None:
+    async with open_editor(Script().settings()) as editor:
+        with pytest.raises(RequestError, match=error):
+            await getattr(editor.agent, method)(**arguments)
+
+
+async def test_an_empty_session_leaves_no_thread(tmp_path: Path) -> None:
+    settings = Script().settings()
+    async with AsyncClient(settings=settings) as client:
+        async with open_editor(settings, client=client) as editor:
+            session = await begin(editor, tmp_path)
+            await editor.agent.close_session(session_id=session)
+            listed = (await client.list_threads()).data
+
+        assert listed == []
+
+
+async def test_commands_answer_without_the_model(tmp_path: Path) -> None:
+    def hum() -> str:
+        """Hum."""
+        return "hum"
+
+    script = Script()
+    async with open_editor(script.settings(), hum) as editor:
+        session = await begin(editor, tmp_path)
+        response = await editor.agent.prompt(session_id=session, prompt=[text("/tools")])
+        await editor.agent.prompt(session_id=session, prompt=[text("/servers")])
+
+        assert response.stop_reason == "end_turn"
+        assert editor.texts() == "- `hum`There are no MCP servers."
+        assert script.requests == []

@@ -24,7 +24,6 @@ from antiphon.tools.functions import Function, Functions
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.errors import InvalidRequest
 
-
 MAX_MESSAGE = 50 * 1024 * 1024
 """Bytes of one message: a prompt may carry pictures."""
 

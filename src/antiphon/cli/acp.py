@@ -16,10 +16,11 @@ from importlib import import_module
 from antiphon.cli.console import note
 from antiphon.cli.flags import CLIENT, RUNTIME, TOOLS, run_interruptibly
 from antiphon.cli.question import run_options, tool_arguments
+from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.tool_loading import open_tools
-from antiphon.types.errors import BadSettings, InvalidRequest, install_hint
+from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
 
 FLAGS = (*RUNTIME, *CLIENT, *TOOLS)

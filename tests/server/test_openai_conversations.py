@@ -584,3 +584,54 @@ async def test_a_key_that_may_only_read_changes_nothing(place: Place) -> None:
     ):
         with pytest.raises(openai.PermissionDeniedError):
             await attempt
+
+
+# Responses in a conversation.
+
+
+@pytest.mark.parametrize("style", ["function_call", "mcp_call"])
+async def test_a_list_shows_what_the_responses_showed(tmp_path: Path, style: str) -> None:
+    pytest.importorskip("mcp")
+    far = {"command": sys.executable, "args": ["-I", str(TOOL_SERVER), str(tmp_path / "calls")]}
+    config = tmp_path / "mcp.json"
+    config.write_text(json.dumps({"mcpServers": {"far": {**far, "backend": True}}}))
+    tools: list[Any] = [
+        {"type": "mcp", "server_label": "far", "require_approval": "never"},
+        {"type": "custom", "name": "patch"},
+        {"type": "namespace", "name": "crm", "description": "", "tools": [look_tool()]},
+    ]
+    async with open_place(backend_mcp="configured", config=str(config)) as place:
+        conversation = await place.create()
+        place.script.calls(("far__look", {}), text="I look.")
+        place.script.calls(("crm__look", {}), ("patch", {"input": "*** x"})).reply("Done.")
+
+        first = await place.client.responses.create(
+            model=place.script.model,
+            conversation=conversation,
+            input="Look.",
+            tools=tools,
+            extra_headers={"antiphon-server-tools": style},
+        )
+        answers = [
+            {**OUTPUT, "type": f"{item.type}_output", "call_id": item.call_id}
+            for item in first.output
+            if item.type in ("function_call", "custom_tool_call") and item.name != "far__look"
+        ]
+        added = await place.items.create(conversation, items=answers)
+        second = await place.client.responses.create(
+            model=place.script.model,
+            conversation=conversation,
+            tools=tools,
+            extra_headers={"antiphon-server-tools": style},
+        )
+        listed = (await place.items.list(conversation, order="asc", limit=100)).data
+
+        shown = [*first.output, *added.data, *second.output]
+        assert [item.to_dict() for item in listed[1:]] == [item.to_dict() for item in shown]
+        assert len(answers) == 2
+        for item in listed:
+            assert await place.items.retrieve(item.id, conversation_id=conversation) == item
+
+
+def look_tool() -> dict[str, Any]:
+    return {"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": False}

@@ -363,7 +363,9 @@ def replies(draw: st.DrawFn, number: int) -> list[Any]:
         text = draw(st.one_of(texts, st.just("")))
         match kind:
             case "function":
-                items.append(call(call_id, draw(call_names), draw(st.sampled_from(ARGUMENTS))))
+                within = draw(st.sampled_from([{}, {"namespace": "crm"}]))
+                arguments = draw(st.sampled_from(ARGUMENTS))
+                items.append(call(call_id, draw(call_names), arguments, **within))
                 outputs.append(output(call_id, draw(st.one_of(st.just(text), PARTS))))
             case "custom":
                 items.append(
@@ -429,7 +431,7 @@ def essence(item: Any) -> dict[str, Any]:
     for name in ("content", "output"):
         if isinstance(kept.get(name), list):
             kept[name] = [essence(part) for part in kept[name]]
-    return {**kept, "approval_request_id": None}
+    return dict(sorted({**kept, "approval_request_id": None}.items()))
 
 
 @given(conversations())

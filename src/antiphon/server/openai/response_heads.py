@@ -26,6 +26,7 @@ from antiphon.wires.openai.response_object import (
     CarriedCall,
     ResponseHead,
     ResponseState,
+    has_mcp_items,
     record_request,
     response_id,
 )
@@ -48,7 +49,6 @@ async def make_head(api: CallerApi, run: Run, place: int) -> ResponseHead:
     client_tools = frozenset(tool.name for tool in run.tools)
     carried = await _carried_calls(api, run, record.turn, client_tools)
     tools = request.get("tools") or ()
-    style = request.get("server_tools")
     return ResponseHead(
         id=response_id(run.id, place),
         run_id=run.id,
@@ -60,7 +60,7 @@ async def make_head(api: CallerApi, run: Run, place: int) -> ResponseHead:
         custom_tools=frozenset(tool.name for tool in run.tools if is_custom(tool)),
         namespaces=read_namespaces(tools),
         servers={tool_name_prefix(server.name): server for server in run.mcp_servers},
-        mcp_items=style == "mcp_call" if style else any(t.get("type") == "mcp" for t in tools),
+        mcp_items=has_mcp_items(request),
         carried=carried,
         hosted=await _hosted_before(api, run, record.turn),
     )

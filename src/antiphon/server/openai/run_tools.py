@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -11,6 +11,7 @@ from antiphon.api.operations import GetRun, ListActions, ListMessages
 from antiphon.mcp.metadata import model_tool_name, tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.types.errors import NotFound
+from antiphon.types.ids import reply_id
 from antiphon.types.runs import Run
 from antiphon.wires.openai.hosted_tools import (
     NO_HOSTED_RUN,
@@ -19,7 +20,9 @@ from antiphon.wires.openai.hosted_tools import (
     find_sources,
     parse_hosted_tools,
 )
-from antiphon.wires.openai.items import is_custom
+from antiphon.wires.openai.items import NamespacedName, is_custom
+from antiphon.wires.openai.response_object import has_mcp_items
+from antiphon.wires.openai.response_tools import read_namespaces
 from antiphon.wires.openai.stored_items import NO_ACTIONS, Actions, index_actions
 
 PAGE = 100
@@ -29,11 +32,17 @@ HOSTED_TOOLS = "hosted_tools"
 
 
 class RunTools(NamedTuple):
-    """Actions of a run, the names of its custom tools, and its hosted tools."""
+    """Actions of a run, the names of its custom tools, and its hosted tools.
+
+    `namespaces` are those of its tools, `mcp_replies` the ids of replies whose calls that the
+    backend ran are items `mcp_call`.
+    """
 
     actions: Actions = NO_ACTIONS
     custom: Collection[str] = ()
     hosted: HostedRun = NO_HOSTED_RUN
+    namespaces: Mapping[str, NamespacedName] = {}
+    mcp_replies: Collection[str] = ()
 
 
 async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> RunTools:
@@ -45,15 +54,29 @@ async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> Run
     except NotFound:
         return RunTools()
     custom = [tool.name for tool in run.tools if is_custom(tool)]
-    return RunTools(index_actions(actions), custom, hosted)
+    namespaces: dict[str, NamespacedName] = {}
+    mcp_replies: set[str] = set()
+    for turns, request in _requests_of(run):
+        namespaces |= read_namespaces(request.get("tools") or ())
+        if has_mcp_items(request):
+            mcp_replies |= {reply_id(run.id, turn) for turn in turns}
+    return RunTools(index_actions(actions), custom, hosted, namespaces, mcp_replies)
+
+
+def _requests_of(run: Run) -> Iterator[tuple[range, Mapping[str, Any]]]:
+    """Yield the turns of each of a run's responses, with what its request said."""
+    records = () if run.responses is msgspec.UNSET else run.responses
+    for place, record in enumerate(records):
+        is_last = place + 1 == len(records)
+        last = run.turn if is_last else records[place + 1].turn
+        yield range(record.turn + 1, last + 1), {**records[0].request, **record.request}
 
 
 async def read_hosted_run(api: CallerApi, run: Run) -> HostedRun:
     """Return the hosted tools of a run, with what its searches have found."""
-    records = () if run.responses is msgspec.UNSET else run.responses
     mapped: dict[str, str] = {}
-    for record in records:
-        mapped |= record.request.get(HOSTED_TOOLS) or {}
+    for _, request in _requests_of(run):
+        mapped |= request.get(HOSTED_TOOLS) or {}
     if not mapped:
         return NO_HOSTED_RUN
     messages = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))

@@ -11,11 +11,15 @@ from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.run_tools import RunTools, read_run_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action
-from antiphon.wires.openai.hosted_tools import HostedRun
 from antiphon.wires.openai.items import InputItem, Item, ItemReference
 from antiphon.wires.openai.object_ids import stored_item_id
-from antiphon.wires.openai.stored_items import find_item, message_of_item, to_items
+from antiphon.wires.openai.stored_items import (
+    find_item,
+    group_by_reply,
+    message_of_item,
+    name_in_namespace,
+    to_items,
+)
 
 PAGE = 100
 
@@ -37,32 +41,38 @@ class Located(NamedTuple):
 class ThreadItems:
     """Reads items for one caller, and remembers the runs that they come from."""
 
-    def __init__(self, api: CallerApi, *, mcp_items: bool = False) -> None:
+    def __init__(self, api: CallerApi) -> None:
         self._api = api
-        self._mcp_items = mcp_items
         self._runs: dict[tuple[str, bool], RunTools] = {}
 
     async def items_of(
         self, messages: Sequence[Message], *, mcp_items: bool | None = None
     ) -> list[Item]:
-        """Return the items of messages that follow each other; the first is no tool's output."""
-        actions: dict[tuple[str, str], Action] = {}
-        custom: set[str] = set()
-        hosted: dict[str, HostedRun] = {}
-        for reply in messages:
-            run_id = reply.run_id
-            if reply.role == "assistant" and run_id is not None:
-                tools = await self._tools_of(run_id, has_calls=bool(reply.tool_calls))
-                actions |= tools.actions
-                custom |= set(tools.custom)
-                hosted[run_id] = tools.hosted
-        return to_items(
-            messages,
-            actions,
-            custom_tools=custom,
-            mcp_items=self._mcp_items if mcp_items is None else mcp_items,
-            hosted=hosted,
+        """Return the items of messages that follow each other; the first is no tool's output.
+
+        Calls that the backend ran are shown as the response showed them, unless `mcp_items` says
+        otherwise.
+        """
+        items: list[Item] = []
+        for group in group_by_reply(messages):
+            items += await self._items_of_group(group, mcp_items)
+        return items
+
+    async def _items_of_group(
+        self, group: Sequence[Message], mcp_items: bool | None
+    ) -> Sequence[Item]:
+        reply = group[0]
+        if reply.role != "assistant" or reply.run_id is None:
+            return to_items(group)
+        tools = await self._tools_of(reply.run_id, has_calls=bool(reply.tool_calls))
+        items = to_items(
+            group,
+            tools.actions,
+            custom_tools=tools.custom,
+            mcp_items=reply.id in tools.mcp_replies if mcp_items is None else mcp_items,
+            hosted={reply.run_id: tools.hosted},
         )
+        return [name_in_namespace(item, tools.namespaces) for item in items]
 
     async def locate(self, item_id: str, thread_id: str | None = None) -> Located:
         """Return the item with this id, of that thread if one is given. Raises `NotFound`."""
@@ -75,7 +85,7 @@ class ThreadItems:
                 raise _no_item(item_id) from None
             if thread_id in (None, message.thread_id):
                 group = [message, *await self._outputs_after(message)]
-                for mcp_items in (self._mcp_items, not self._mcp_items):
+                for mcp_items in (None, False, True):
                     items = await self.items_of(group, mcp_items=mcp_items)
                     if (item := find_item(items, stored_id)) is not None:
                         return Located(item, group)

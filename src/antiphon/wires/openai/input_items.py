@@ -289,11 +289,13 @@ class _ItemReader:
         match item:
             case kinds.FunctionCall(call_id=call_id, arguments=arguments):
                 name = kinds.full_tool_name(item.namespace, item.name)
-                self._add_call(PastCall(call_id, name, _require_object(arguments, where)), where)
+                call = PastCall(call_id, name, _require_object(arguments, where))
+                kind = "function_call" if item.namespace else ""
+                self._add_call(call, where, kind, item.namespace or "")
             case kinds.CustomToolCall(call_id=call_id, input=text):
                 name = kinds.full_tool_name(item.namespace, item.name)
                 call = PastCall(call_id, name, kinds.custom_arguments(text))
-                self._add_call(call, where, "custom_tool_call")
+                self._add_call(call, where, "custom_tool_call", item.namespace or "")
             case kinds.FunctionCallOutput() | kinds.CustomToolCallOutput():
                 content, files = _content(item.output, f"{where}.output")
                 self._add_output(item.call_id, content, where, files)

@@ -169,6 +169,14 @@ def record_request(run: Run, place: int) -> Mapping[str, Any] | None:
     return {**run.responses[0].request, **record.request}
 
 
+def has_mcp_items(request: Mapping[str, Any]) -> bool:
+    """Return whether a response shows calls that the backend ran as items `mcp_call`."""
+    style = request.get("server_tools")
+    if style:
+        return bool(style == "mcp_call")
+    return any(tool.get("type") == "mcp" for tool in request.get("tools") or ())
+
+
 def find_record(run: Run, place: int) -> ResponseRecord | None:
     """Return the record of a run's response at this place, unless it was deleted."""
     records = () if run.responses is msgspec.UNSET else run.responses

@@ -71,7 +71,7 @@ def to_items(
     with hosted tools by their ids.
     """
     items: list[Item] = []
-    for group in _group_by_reply(messages):
+    for group in group_by_reply(messages):
         first = group[0]
         if first.role in ("assistant", "tool"):
             run = hosted.get(first.run_id or "")
@@ -207,7 +207,7 @@ def _own_name(name: str, server: str) -> str:
     return name.removeprefix(f"{server}{SERVER_SEPARATOR}")
 
 
-def _group_by_reply(messages: Iterable[Message]) -> Iterator[list[Message]]:
+def group_by_reply(messages: Iterable[Message]) -> Iterator[list[Message]]:
     """Yield each message; a reply with the outputs of its calls."""
     group: list[Message] = []
     for message in messages:
@@ -330,7 +330,17 @@ class _ReplyItems:
             approved = action.approval is not None
             yield mcp_call_item(reply_id, place, call, server, output, approved=approved)
             return
-        yield call_item(reply_id, place, call, custom=self._is_custom(call.name, place))
+        item = call_item(reply_id, place, call, custom=self._is_custom(call.name, place))
+        yield name_in_namespace(item, self._namespace(place, call.name))
+
+    def _namespace(self, place: int, name: str) -> Mapping[str, NamespacedName]:
+        """Return the namespace with which a call came, by its name for a model."""
+        match self._mark(place):
+            case ["function_call" | "custom_tool_call", namespace]:
+                own = name.removeprefix(kinds.full_tool_name(namespace, ""))
+                return {name: NamespacedName(namespace, own)}
+            case _:
+                return {}
 
     def _hosted_kind(self, name: str, action: Action | None) -> str | None:
         """Return the type of hosted tool that a call belongs to, None for another call."""
@@ -353,7 +363,7 @@ class _ReplyItems:
         )
 
     def _is_custom(self, name: str, place: int) -> bool:
-        return name in self._custom_tools or list(self._mark(place)) == ["custom_tool_call"]
+        return name in self._custom_tools or self._mark(place)[:1] == ["custom_tool_call"]
 
     def _output_item(self, output: Message) -> Item:
         call_id = output.tool_call_id or ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -12,7 +12,7 @@ from antiphon.mcp.metadata import model_tool_name, tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import reply_id
-from antiphon.types.runs import Run
+from antiphon.types.runs import ResponseRecord, Run
 from antiphon.wires.openai.hosted_tools import (
     NO_HOSTED_RUN,
     HostedCalls,
@@ -65,7 +65,7 @@ async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> Run
 
 def _requests_of(run: Run) -> Iterator[tuple[range, Mapping[str, Any]]]:
     """Yield the turns of each of a run's responses, with what its request said."""
-    records = () if run.responses is msgspec.UNSET else run.responses
+    records: Sequence[ResponseRecord] = () if run.responses is msgspec.UNSET else run.responses
     for place, record in enumerate(records):
         is_last = place + 1 == len(records)
         last = run.turn if is_last else records[place + 1].turn

@@ -41,7 +41,9 @@ from antiphon.api.operations import (
     NewMessage,
     NewProgress,
     NewToolOutput,
+    NewWebhook,
     Operation,
+    OwnedWebhook,
     OwnerImport,
     PastCall,
     PastMessage,
@@ -90,6 +92,7 @@ from antiphon.types.runs import (
     Deadlines,
     Fault,
     McpServer,
+    ResponseRecord,
     Run,
     Sampling,
     Status,
@@ -97,6 +100,7 @@ from antiphon.types.runs import (
     Usage,
 )
 from antiphon.types.runs import Action as ActionRecord
+from antiphon.types.webhooks import Webhook, WebhookDelivery
 from antiphon.wires.openai import chat_request, response_request
 
 DOCS = Path(__file__).resolve().parent.parent
@@ -157,6 +161,11 @@ RECORDS: tuple[type[Any], ...] = (
     OwnerTotals,
     OwnerImport,
     Erasure,
+    Webhook,
+    NewWebhook,
+    OwnedWebhook,
+    WebhookDelivery,
+    ResponseRecord,
 )
 
 

@@ -63,7 +63,8 @@ def test_openai_python_does_all_that_it_can(
         (CLIENTS, "use_pydantic_ai.py", ["responses"]),
         (CLIENTS, "use_agents_chat.py", []),
         (CLIENTS, "use_agents_responses.py", []),
-        (LLAMA_INDEX, "use_llama_index.py", []),
+        (LLAMA_INDEX, "use_llama_index.py", ["chat"]),
+        (LLAMA_INDEX, "use_llama_index.py", ["responses"]),
     ],
 )
 def test_a_framework_does_all_that_it_can(

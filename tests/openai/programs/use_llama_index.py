@@ -1,6 +1,6 @@
-"""Use Chat Completions as LlamaIndex does: whole, in streams, typed, and by an agent.
+"""Use either API as LlamaIndex does: whole, in streams, typed, and by an agent.
 
-python use_llama_index.py http://127.0.0.1:8000/openai/v1
+python use_llama_index.py http://127.0.0.1:8000/openai/v1 chat
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import sys
 
 from llama_index.core.agent.workflow import FunctionAgent
 from llama_index.core.llms import ChatMessage
-from llama_index.llms.openai_like import OpenAILike
+from llama_index.llms.openai_like import OpenAILike, OpenAILikeResponses
 from pydantic import BaseModel
 
 
@@ -23,13 +23,17 @@ def get_weather(city: str) -> str:
     return f"{city}: rain"
 
 
-async def main(base_url):
-    model = OpenAILike(
+MODELS = {"chat": OpenAILike, "responses": OpenAILikeResponses}
+
+
+async def main(base_url, api):
+    model = MODELS[api](
         model="demo",
         api_base=base_url,
         api_key="none",
         is_chat_model=True,
         is_function_calling_model=True,
+        context_window=32_000,
         max_retries=0,
     )
     asked = [ChatMessage(role="user", content="5 words")]

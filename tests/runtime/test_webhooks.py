@@ -96,6 +96,15 @@ async def test_a_run_that_fails_or_is_cancelled_says_so_to_webhooks_that_want_to
         assert b"words" not in rig.far.asked[1].body
 
 
+async def test_a_run_in_a_temporary_thread_is_told_to_nobody() -> None:
+    async with hooks("say Hello.") as rig:
+        created = await rig.create()
+
+        await rig.house.ask(temporary=True)
+
+        assert await rig.deliveries(created) == ()
+
+
 # Signatures.
 
 
@@ -209,7 +218,7 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
         rig.far.answers["/"] = "500 Internal Server Error", {}, b""
         await rig.house.ask()
         began = rig.house.now
-        with caplog.at_level(logging.WARNING, "antiphon"):
+        with caplog.at_level(logging.DEBUG, "antiphon"):
             while (delivery := (await rig.deliveries(created))[0]).next_attempt_at is not None:
                 rig.house.now = max(rig.house.now, delivery.next_attempt_at)
                 await rig.deliver()
@@ -219,7 +228,7 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
         assert (delivery.status, rig.house.now - began) == ("failed", RETRY_MS)
         assert 12 < delivery.attempts < 30
         assert (await audit_of(rig))[-1] == ("webhook.disabled", "backend")
-        assert created.webhook.id in caplog.text
+        assert f"webhook {created.webhook.id} of local is disabled" in caplog.text
         assert created.secret not in caplog.text
 
         await rig.house.ask()

@@ -52,6 +52,7 @@ from antiphon.types.runs import (
     Status,
     Thread,
 )
+from antiphon.types.webhooks import WebhookEvent
 
 CANCELLED = "This call was cancelled before its output came."
 UNANSWERED = "Nobody answered this call in time; it may or may not have been carried out."
@@ -137,12 +138,16 @@ class UnitOfWork:
         )
 
     def _flush_run(self) -> None:
-        if self._run is not None:
+        """Collect the run with its new events, which webhooks hear of unless it leaves no trace."""
+        if self._run is None:
+            return
+        notices: tuple[WebhookEvent, ...] = ()
+        if not self.thread.temporary:
             notices = webhook_events(
                 self._run, self._events, self._turn_began_after, self.now, self.mint
             )
-            self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events), notices))
-            self._events = []
+        self._run_updates.append(RunUpdate(self._run, self.lease, tuple(self._events), notices))
+        self._events = []
 
     # Messages.
 

@@ -107,11 +107,15 @@ class Runtime:
             self.webhooks.start()
 
     async def drain(self, grace: float) -> None:
-        """Claim no more runs; wait `grace` seconds for those in progress, release the rest."""
+        """Claim no more runs; wait `grace` seconds for those in progress, release the rest.
+
+        The same holds for deliveries to webhooks.
+        """
         self.draining = True
-        await self.worker.stop(grace)
-        if self.webhooks is not None:  # last, so that it sends how the last runs ended
-            await self.webhooks.stop(grace)
+        stopping = [self.worker.stop(grace)]
+        if self.webhooks is not None:
+            stopping.append(self.webhooks.stop(grace))
+        await asyncio.gather(*stopping)
 
     def on_external_change(self, run_ids: Sequence[str]) -> None:
         """Notify readers and the worker of events that another process has written."""

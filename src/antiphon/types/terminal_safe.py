@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal
 
 Place = Literal["notice", "prose", "code", "source", "approval"]
@@ -33,7 +34,7 @@ class Cleaner:
     """
 
     def __init__(self, place: Place = "notice") -> None:
-        self._shown = _SHOWN[place]
+        self._place: Place = place
         self._sequences = place in _WITHOUT_SEQUENCES
         self._held = ""
         self._after_return = False
@@ -61,7 +62,7 @@ class Cleaner:
         else:
             kept = [text]
         self._after_return = kept[-1].endswith("\r")
-        return "".join(part.replace("\r\n", "\n").translate(self._shown) for part in kept)
+        return "".join(part.replace("\r\n", "\n").translate(_table(self._place)) for part in kept)
 
 
 def clean(text: str, place: Place = "notice") -> str:
@@ -140,7 +141,22 @@ def _codes(ranges: Ranges) -> Iterator[int]:
         yield from range(first, last + 1)
 
 
-def _table(*, shown: Ranges, removed: Ranges = ()) -> dict[int, str]:
+_SHOWN_AND_REMOVED: dict[Place, tuple[Ranges, Ranges]] = {
+    "notice": (_DIRECTION + _UNSEEN, ()),
+    "prose": ((), _DIRECTION + _UNSEEN),
+    "code": (_DIRECTION, _UNSEEN),
+    "source": ((), _UNSEEN),
+    "approval": (_DIRECTION + _UNSEEN + _JOINERS, ()),
+}
+
+
+@cache
+def _table(place: Place) -> dict[int, str]:
+    """Return the replacements in a place.
+
+    Made when they are first needed: a process that meets no such character saves some megabytes.
+    """
+    shown, removed = _SHOWN_AND_REMOVED[place]
     # U+2400 begins the pictures of control characters, in the same order.
     table = {control: chr(0x2400 + control) for control in range(0x20)}
     table |= {0x7F: "\u2421", ord("\n"): "\n", ord("\t"): "\t", ord("\r"): "\n"}
@@ -149,13 +165,6 @@ def _table(*, shown: Ranges, removed: Ranges = ()) -> dict[int, str]:
     return table | dict.fromkeys(_codes(removed), "")
 
 
-_SHOWN: dict[Place, dict[int, str]] = {
-    "notice": _table(shown=_DIRECTION + _UNSEEN),
-    "prose": _table(shown=(), removed=_DIRECTION + _UNSEEN),
-    "code": _table(shown=_DIRECTION, removed=_UNSEEN),
-    "source": _table(shown=(), removed=_UNSEEN),
-    "approval": _table(shown=_DIRECTION + _UNSEEN + _JOINERS),
-}
 _WITHOUT_SEQUENCES: frozenset[Place] = frozenset({"prose", "code", "source"})
 
 

@@ -129,7 +129,8 @@ class ClaimsCarelessly(SqliteStore):
         if wanted is None:
             return None
         about, now = ReadSet(owner=None, run_id=wanted), system_clock()
-        change = decide(await self._read(reads.read_snapshot, about, now))
+        records, _ = await self._read(reads.read_records, about, now)
+        change = decide(records)
         if change is None:
             return None
         await asyncio.sleep(WINDOW_SECONDS)

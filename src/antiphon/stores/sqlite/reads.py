@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -50,20 +50,29 @@ def fetch_all(connection: sqlite3.Connection, name: str, *values: Any) -> list[t
     return connection.execute(SQL[name], values).fetchall()
 
 
-def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -> Snapshot:
-    """Return the records that a change reads, without those of other owners."""
+class FoundRows(NamedTuple):
+    """The rows of a run and of a thread, with its owner, that a change has read."""
+
+    run: RunRow | None
+    thread: tuple[str, Thread] | None
+
+
+def read_records(
+    connection: sqlite3.Connection, read_set: ReadSet, now: int
+) -> tuple[Snapshot, FoundRows]:
+    """Return the records that a change reads, without those of other owners, and their rows."""
     known = _read_key_usage(connection, read_set.key_id, now)
     row = find_run(connection, read_set.run_id) if read_set.run_id else None
     thread_id = read_set.thread_id or (row.run.thread_id if row else None)
     found = find_thread(connection, thread_id) if thread_id else None
     if found is None or read_set.owner not in (None, found[0]):
-        return known
+        return known, FoundRows(row, found)
     if read_set.run_id is None:
         active = find_active_run(connection, found[1].id)
         row = find_run(connection, active) if active else None
     if row is None or row.run.thread_id != found[1].id:
-        return replace(known, thread=found[1])
-    return replace(
+        return replace(known, thread=found[1]), FoundRows(row, found)
+    snapshot = replace(
         known,
         thread=found[1],
         run=row.run,
@@ -71,6 +80,7 @@ def read_snapshot(connection: sqlite3.Connection, read_set: ReadSet, now: int) -
         actions=_actions(connection, row.run.id, read_set.tool_call_id),
         log=_read_turn(connection, row) if read_set.turn_log else (),
     )
+    return snapshot, FoundRows(row, found)
 
 
 def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int) -> Snapshot:

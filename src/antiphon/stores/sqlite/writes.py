@@ -17,7 +17,7 @@ from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.rows import message_columns
 from antiphon.stores.sql_webhooks import delivery_columns
 from antiphon.stores.sqlite import reads, text_index
-from antiphon.stores.sqlite.reads import SQL
+from antiphon.stores.sqlite.reads import SQL, FoundRows
 from antiphon.types import events
 from antiphon.types.accounts import PERIODS
 from antiphon.types.errors import Fenced, Internal
@@ -40,13 +40,13 @@ def change(
     once = read_set.idempotency_key
     if once and (earlier := reads.find_answer(connection, once)) is not None:
         return Committed(earlier)
-    records = reads.read_snapshot(connection, read_set, now)
+    records, found = reads.read_records(connection, read_set, now)
     decided = decide(records)
     if decided is None:
         return Committed()
-    _write_thread(connection, read_set, decided)
+    _write_thread(connection, read_set, decided, found)
     for update in decided.run_updates:
-        _write_run(connection, read_set, decided, update, now, writer)
+        _write_run(connection, read_set, decided, update, found, now, writer)
     for action in decided.actions:
         _write_action(connection, action)
     if (entry := decided.audit_entry) is not None:
@@ -201,9 +201,13 @@ def _save_answer(
     connection.execute(SQL["save_answer"], values)
 
 
-def _write_thread(connection: sqlite3.Connection, read_set: ReadSet, decided: ChangeSet) -> None:
+def _write_thread(
+    connection: sqlite3.Connection, read_set: ReadSet, decided: ChangeSet, found: FoundRows
+) -> None:
     thread = decided.thread
-    row = reads.find_thread(connection, thread.id) if thread else None
+    row = found.thread
+    if thread is not None and (row is None or row[1].id != thread.id):
+        row = reads.find_thread(connection, thread.id)
     invariants.check_thread_change(row[1] if row else None, decided)
     if thread is None:
         return
@@ -243,11 +247,14 @@ def _write_run(
     read_set: ReadSet,
     decided: ChangeSet,
     update: RunUpdate,
+    found: FoundRows,
     now: int,
     writer: int,
 ) -> None:
     """Write the new run and lease. Raises `Fenced` if its status or epoch has changed."""
-    row = reads.find_run(connection, update.run.id)
+    row = found.run
+    if row is None or row.run.id != update.run.id:
+        row = reads.find_run(connection, update.run.id)
     invariants.check_run_update((row.run, row.lease) if row else None, update)
     run, lease = update.run, update.lease
     waited = row.wanted_at if row and row.lease.wanted else now

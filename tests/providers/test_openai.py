@@ -1,6 +1,8 @@
 import asyncio
+import gc
 import itertools
 import json
+import weakref
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -628,3 +630,15 @@ async def test_a_request_with_tool_outputs_is_a_legal_history(upstream: Upstream
 
     assert text_in(chunks) == AFTER_TOOLS
     assert upstream.rejected == []
+
+
+def test_a_parsed_reply_is_freed_without_the_cycle_collector() -> None:
+    reply = ChatCompletionsParser()
+    reply.feed(b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n')
+    known = weakref.ref(reply)
+    gc.disable()
+    try:
+        del reply
+        assert known() is None
+    finally:
+        gc.enable()

@@ -6,6 +6,7 @@ Guarantees G14, G17 and G18.
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -15,10 +16,16 @@ import httpx2
 import msgspec
 import pytest
 from msgspec.structs import replace
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from antiphon.server.auth import Caller
 from antiphon.server.requests import RequestContext
-from antiphon.server.streaming import SessionCheck, StreamTimeouts, send_events
+from antiphon.server.streaming import (
+    SessionCheck,
+    StreamTimeouts,
+    _EventStreamSender,
+    send_events,
+)
 from antiphon.telemetry.metrics import Metrics
 from antiphon.types import events
 from antiphon.types.accounts import Principal
@@ -436,3 +443,24 @@ async def test_a_key_that_is_revoked_may_not_wait_for_a_busy_thread(
         runs = (await other.get("/v1/runs", params={"thread_id": thread})).json()["data"]
         assert answer.status_code == 401
         assert [run["id"] for run in runs] == [busy]
+
+
+async def test_a_finished_request_leaves_nothing_for_the_cycle_collector() -> None:
+    """Cycles of long streams outlive the young generations, and the old ones are seldom freed."""
+    kinds = (RequestResponseCycle, _EventStreamSender, RequestContext)
+
+    async def nothing_is_left() -> bool:
+        return not any(isinstance(each, kinds) for each in gc.get_objects())
+
+    async with serve() as server:
+        gc.collect()
+        gc.disable()
+        try:
+            async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as client:
+                await _turn(client, message={"content": "hi"})
+                run = await _resting(client)
+                async with client.stream("GET", f"/v1/runs/{run}/events") as left:
+                    await anext(_frames(left))
+            await eventually(nothing_is_left)
+        finally:
+            gc.enable()

@@ -83,6 +83,9 @@ _REDACT = Redactor()
 Spoken = Piece | RefusalPiece
 
 
+_Consume = Callable[["ChatCompletionsParser", bytes], "list[Chunk] | None"]
+
+
 class ChatCompletionsParser:
     """Parses one reply. `finished` is true after a terminal marker, `done` at the end of data.
 
@@ -106,7 +109,8 @@ class ChatCompletionsParser:
         self._bytes_left = max_bytes
         self._origin = origin
         self._decoder = Decoder(invalid="surrogateescape", error_field=True)
-        self._consume: Callable[[bytes], list[Chunk] | None] = self._detect_format
+        # A function of the class: a bound method would be a reference cycle.
+        self._consume: _Consume = ChatCompletionsParser._detect_format
         self._body = bytearray()
         self._begun = False
         self._spoke = False
@@ -136,7 +140,7 @@ class ChatCompletionsParser:
         if self._bytes_left < 0:
             raise ProviderProtocol("The reply is longer than any that is taken.")
         try:
-            return self._consume(data)
+            return self._consume(self, data)
         except RecursionError as error:
             raise ProviderProtocol(_TOO_DEEP) from error
 
@@ -177,9 +181,9 @@ class ChatCompletionsParser:
         return out
 
     def _rest(self) -> list[Chunk]:
-        if self._consume == self._consume_json:
+        if self._consume is ChatCompletionsParser._consume_json:
             return self._parse_body(bytes(self._body))
-        if self._consume == self._consume_html:
+        if self._consume is ChatCompletionsParser._consume_html:
             self._refuse(_PAGE, bytes(self._body))
         rest = self._decoder.close()
         # Half an event is no protocol error: the stream was cut.
@@ -198,13 +202,13 @@ class ChatCompletionsParser:
             return None
         match start:
             case b"{" | b"[":
-                self._consume = self._consume_json
+                self._consume = ChatCompletionsParser._consume_json
             case b"<":
-                self._consume = self._consume_html
+                self._consume = ChatCompletionsParser._consume_html
             case _:
-                self._consume = self._consume_stream
+                self._consume = ChatCompletionsParser._consume_stream
         self._body.clear()
-        return self._consume(data)
+        return self._consume(self, data)
 
     def _consume_html(self, data: bytes) -> None:
         """Collect a sample of fixed length, so that the error does not depend on the reads."""

@@ -11,6 +11,7 @@ import asyncio
 import os
 import socket
 import sys
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -141,7 +142,8 @@ class HttpConnection(HttpToolsProtocol):
         extensions = self.scope.get("extensions")
         if cycle is not None and extensions is not None:
             cycle.transport = _HeadHolder(cycle, self.loop)
-            extensions[WRITE] = {"now": partial(_write_now, cycle)}
+            # Weak: the cycle has the scope, which would have the cycle.
+            extensions[WRITE] = {"now": partial(_write_now, weakref.ref(cycle))}
 
     def on_message_complete(self) -> None:
         """Reset the count for the next request."""
@@ -266,12 +268,15 @@ class _HeadHolder(asyncio.Transport):
             self._transport.write(self._head)
 
 
-def _write_now(cycle: RequestResponseCycle, make_body: Callable[[], bytes]) -> bool:
+def _write_now(
+    weak_cycle: weakref.ref[RequestResponseCycle], make_body: Callable[[], bytes]
+) -> bool:
     """Send a piece of a started response; return False if it would wait for the client.
 
     The piece is made only if it is sent. An empty one is not.
     """
-    if cycle.flow.write_paused or cycle.disconnected or not cycle.response_started:
+    cycle = weak_cycle()
+    if cycle is None or cycle.flow.write_paused or cycle.disconnected or not cycle.response_started:
         return False
     body = make_body()
     if not body:

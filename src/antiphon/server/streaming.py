@@ -158,7 +158,7 @@ class _EventStreamSender:
         encoder: EventEncoder,
     ) -> None:
         self._encoder = encoder
-        self._scope = context.scope
+        self._abort = connection_aborter(context.scope)
         self._hold_bytes = context.hold_bytes
         self._send = context.send
         self._write: Callable[[Callable[[], bytes]], bool] | None = (
@@ -179,22 +179,22 @@ class _EventStreamSender:
 
         One timer per stream: a timeout around each send would cost more than the event itself.
         """
-        abort = connection_aborter(self._scope)
-        later = partial(asyncio.get_running_loop().call_later, self._timeouts.patience / 4)
-        timer: list[asyncio.TimerHandle] = []
-
-        def look() -> None:
-            since = self._sending_since
-            if since and time.monotonic() - since >= self._timeouts.patience:
-                abort()
-            else:
-                timer[:] = [later(look)]
-
-        timer.append(later(look))
+        self._look_later()
         try:
             yield
         finally:
-            timer[0].cancel()
+            self._timer.cancel()
+
+    def _look_later(self) -> None:
+        later = asyncio.get_running_loop().call_later
+        self._timer = later(self._timeouts.patience / 4, self._look_at_reader)
+
+    def _look_at_reader(self) -> None:
+        since = self._sending_since
+        if since and time.monotonic() - since >= self._timeouts.patience:
+            self._abort()
+        else:
+            self._look_later()
 
     async def send_headers(self) -> None:
         """Send the response's headers."""

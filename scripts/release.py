@@ -42,6 +42,7 @@ PLACES = (
         2,
     ),
     Place("clients/typescript/src/client.ts", rf'antiphon-client-typescript/({VERSION})"'),
+    Place("deploy/helm/antiphon/Chart.yaml", rf'(?m)^(?:version|appVersion): "?({VERSION})"?$', 2),
     Place("deploy/kubernetes/kustomization.yaml", rf'newTag: "({VERSION})"'),
     Place("docs/how-to/install.md", rf"antiphon-({VERSION})-py3-none-any\.whl", 2),
 )

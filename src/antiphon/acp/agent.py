@@ -8,12 +8,11 @@ for ever then (JetBrains).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
-from functools import wraps
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import acp
 import msgspec
@@ -29,13 +28,11 @@ from acp.schema import (
     ClientCapabilities,
     CloseSessionResponse,
     ForkSessionResponse,
-    HttpMcpServer,
     Implementation,
     InitializeResponse,
     ListSessionsResponse,
     LoadSessionResponse,
     McpCapabilities,
-    McpServerStdio,
     NewSessionResponse,
     PromptCapabilities,
     PromptResponse,
@@ -51,31 +48,23 @@ from acp.schema import (
     SessionResumeCapabilities,
     SetSessionConfigOptionResponse,
     SetSessionModeResponse,
-    SseMcpServer,
 )
 
 import antiphon
+from antiphon.acp.errors import translate_errors
 from antiphon.acp.permissions import MODES
 from antiphon.acp.prompts import Block, PromptReader
+from antiphon.acp.servers import AnyServer, run_servers
 from antiphon.acp.session import Session, SessionSetup
 from antiphon.acp.updates import text_update
 from antiphon.client.thread_families import latest_threads
-from antiphon.mcp import startup
-from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.config.server_config import ServerConfig, legal_names
 from antiphon.types.errors import (
     AntiphonError,
-    CallerError,
-    Forbidden,
     InvalidRequest,
     NotFound,
-    Unauthorized,
 )
 from antiphon.types.json_values import is_object
 from antiphon.types.runs import Thread
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 KEY = "api-key"
 """The method of authentication of a server: a key in the environment."""
@@ -91,40 +80,7 @@ COMMANDS = (
     AvailableCommand(name="servers", description="List the MCP servers and their states"),
 )
 
-AUTH_REQUIRED, RESOURCE_NOT_FOUND = -32000, -32002
-INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
-
 _OPENING = ("session/new", "session/load", "session/resume", "session/fork")
-
-AnyServer = HttpMcpServer | SseMcpServer | McpServerStdio | Any
-
-
-def _translate_errors(
-    method: Callable[P, Coroutine[Any, Any, T]],
-) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return the method with our errors as those of JSON-RPC, which name what was wanted."""
-
-    @wraps(method)
-    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return await method(*args, **kwargs)
-        except AntiphonError as error:
-            raise _request_error(error) from error
-
-    return translated
-
-
-def _request_error(error: AntiphonError) -> RequestError:
-    data = {"code": error.code, "details": error.told}
-    match error:
-        case Unauthorized() | Forbidden():
-            return RequestError(AUTH_REQUIRED, error.told, data)
-        case NotFound():
-            return RequestError(RESOURCE_NOT_FOUND, error.told, data)
-        case CallerError():
-            return RequestError(INVALID_PARAMS, error.told, data)
-        case _:
-            return RequestError(INTERNAL_ERROR, error.told, data)
 
 
 class AcpAgent:
@@ -193,7 +149,7 @@ class AcpAgent:
             auth_methods=[key] if server else [],
         )
 
-    @_translate_errors
+    @translate_errors
     async def authenticate(self, method_id: str, **_: Any) -> AuthenticateResponse:
         """Check the key against the server."""
         if method_id != KEY:
@@ -201,7 +157,7 @@ class AcpAgent:
         await self._setup.client.get_caller()
         return AuthenticateResponse()
 
-    @_translate_errors
+    @translate_errors
     async def new_session(
         self,
         cwd: str,
@@ -219,7 +175,7 @@ class AcpAgent:
             config_options=await self._options(session),
         )
 
-    @_translate_errors
+    @translate_errors
     async def load_session(
         self,
         cwd: str,
@@ -235,7 +191,7 @@ class AcpAgent:
             modes=_modes(session), config_options=await self._options(session)
         )
 
-    @_translate_errors
+    @translate_errors
     async def resume_session(
         self,
         session_id: str,
@@ -250,7 +206,7 @@ class AcpAgent:
             modes=_modes(session), config_options=await self._options(session)
         )
 
-    @_translate_errors
+    @translate_errors
     async def fork_session(
         self,
         session_id: str,
@@ -269,7 +225,7 @@ class AcpAgent:
             config_options=await self._options(session),
         )
 
-    @_translate_errors
+    @translate_errors
     async def list_sessions(
         self, cwd: str | None = None, cursor: str | None = None, **_: Any
     ) -> ListSessionsResponse:
@@ -284,7 +240,7 @@ class AcpAgent:
             next_cursor=page.next if page.has_more else None,
         )
 
-    @_translate_errors
+    @translate_errors
     async def set_session_mode(
         self, session_id: str, mode_id: str, **_: Any
     ) -> SetSessionModeResponse:
@@ -298,7 +254,7 @@ class AcpAgent:
         session.set_mode(mode_id)
         return SetSessionModeResponse()
 
-    @_translate_errors
+    @translate_errors
     async def set_config_option(
         self, config_id: str, session_id: str, value: str | bool, **_: Any
     ) -> SetSessionConfigOptionResponse:
@@ -311,7 +267,7 @@ class AcpAgent:
         session.model = value
         return SetSessionConfigOptionResponse(config_options=await self._options(session))
 
-    @_translate_errors
+    @translate_errors
     async def prompt(self, session_id: str, prompt: Sequence[Block], **_: Any) -> PromptResponse:
         """Answer a prompt, or carry out a command."""
         session = self._find(session_id)
@@ -337,7 +293,7 @@ class AcpAgent:
         if session is not None:
             await session.cancel()
 
-    @_translate_errors
+    @translate_errors
     async def close_session(self, session_id: str, **_: Any) -> CloseSessionResponse:
         """End a session and its MCP servers; its thread stays."""
         await self._find(session_id).close()
@@ -382,7 +338,7 @@ class AcpAgent:
         self, thread: Thread, folders: Sequence[Path], servers: Sequence[AnyServer]
     ) -> Session:
         stack = AsyncExitStack()
-        pool = await stack.enter_async_context(self._run_servers(folders, servers))
+        pool = await stack.enter_async_context(run_servers(self._setup, folders, servers))
         session = Session(self._setup, self._editor, thread.id, folders, pool)
         self._sessions[thread.id], self._stacks[thread.id] = session, stack
         return session
@@ -392,39 +348,6 @@ class AcpAgent:
         stack = self._stacks.pop(session_id, None)
         if stack is not None:
             await stack.aclose()
-
-    @asynccontextmanager
-    async def _run_servers(
-        self, folders: Sequence[Path], given: Sequence[AnyServer]
-    ) -> AsyncGenerator[AsyncMcpServerPool | None]:
-        """Start the editor's servers and the user's own; of two with one name, the editor's.
-
-        References such as `${VARIABLE}` in the editor's servers are not resolved: a folder's
-        settings may have written them.
-        """
-        if not self._setup.with_servers:
-            yield None
-            return
-        if not startup.has_extra():
-            if given:
-                self._setup.warn("MCP servers need the extra `mcp`: pip install 'antiphon[mcp]'")
-            yield None
-            return
-        usable = await asyncio.to_thread(startup.resolve_servers, self._setup.settings)
-        for problem in usable.problems:
-            self._setup.warn(f"the MCP server {problem.server} cannot be used: {problem.why}")
-        for each in usable.unapproved:
-            self._setup.warn(each.explanation)
-        passed = _server_configs(given, folders[0])
-        names = {config.name for config in passed}
-        configs = [*passed, *(each for each in usable.enabled if each.name not in names)]
-        if not configs:
-            yield None
-            return
-        async with AsyncMcpServerPool(
-            configs, roots=folders, auth=usable.auth, protocol_cache=usable.protocol_cache
-        ) as pool:
-            yield pool
 
     def _announce(self, session: Session) -> None:
         """Send the commands of a session."""
@@ -510,33 +433,3 @@ def _session_info(thread: Thread, cwd: str | None) -> SessionInfo:
         title=thread.title or None,
         updated_at=changed.isoformat(),
     )
-
-
-def _server_configs(given: Sequence[AnyServer], folder: Path) -> list[ServerConfig]:
-    """Return the editor's servers, with legal names. Raises `InvalidRequest`."""
-    names = legal_names(server.name for server in given)
-    configs: dict[str, ServerConfig] = {}
-    for server in given:
-        name = names[server.name]
-        match server:
-            case McpServerStdio():
-                env = {each.name: each.value for each in server.env}
-                configs[name] = ServerConfig(
-                    name=name,
-                    command=server.command,
-                    args=tuple(server.args),
-                    env=env,
-                    cwd=str(folder),
-                )
-            case HttpMcpServer() | SseMcpServer():
-                headers = {each.name: each.value for each in server.headers}
-                configs[name] = ServerConfig(
-                    name=name, transport=server.type, url=server.url, headers=headers
-                )
-            case _:
-                raise InvalidRequest(
-                    "This MCP server cannot be used here.",
-                    expected="one over stdio, http or sse",
-                    received=name,
-                )
-    return list(configs.values())

@@ -175,6 +175,27 @@ async def test_a_page_of_the_ai_sdk_waits_for_a_worker_beside_its_own_tool(
     assert parts[-2]["text"] == "Rain in Oslo."
 
 
+async def test_a_page_of_the_ai_sdk_runs_a_call_that_asks_after_its_approval(
+    shop: Shop, use_chat: tuple[int, Play]
+) -> None:
+    sdk, play = use_chat
+    if sdk == 5:
+        pytest.skip("it cannot ask people")
+    shop.script.call("get_place").call("get_place").reply("You are in Oslo.").reply("A pity.")
+    token, send = {"ask": ("get_*",)}, ["send", "Where am I?"]
+
+    asked = await shop.play(play, "a", token, doings=[send])
+    answered = await shop.play(play, "b", token, doings=[send, ["approve", True]])
+
+    assert asked["ran"] == []
+    assert asked["messages"][1]["parts"][-1]["state"] == "approval-requested"
+    assert (answered["status"], answered["error"]) == ("ready", None)
+    assert answered["ran"] == ["get_place"]
+    (call,) = [p for p in answered["messages"][1]["parts"] if p["type"] == "tool-get_place"]
+    assert (call["state"], call["output"]) == ("output-available", PLACE)
+    assert answered["messages"][1]["parts"][-2]["text"] == "You are in Oslo."
+
+
 async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
     shop: Shop, use_chat: tuple[int, Play]
 ) -> None:

@@ -299,6 +299,82 @@ async def test_a_call_that_asks_runs_after_its_approval_beside_a_tool_of_the_pag
         assert len(log.read_text().splitlines()) == 1
 
 
+ASKING = {**PAGE_TOOLS, "pay": {"parameters": CITY, "needsApproval": True}}
+
+
+async def test_a_page_gets_a_call_that_asks_after_its_approval(place: Place) -> None:
+    place.script.calls(("pay", {"city": "Oslo"}), ("get_place", {})).reply("Paid.")
+    chat = UseChat(place.http, "c", ASKING)
+    await chat.send("Pay for it.")
+    asked = dict(chat.call("pay"))
+    assert [part["type"] for part in chat.parts].count("tool-input-available") == 1
+
+    await chat.give("get_place", "Oslo")
+    assert chat.call("pay")["state"] == "approval-requested"
+    await chat.approve("pay")
+
+    assert (asked["type"], asked["state"]) == ("tool-pay", "approval-requested")
+    assert chat.call("pay")["state"] == "input-available"
+    assert chat.call("pay")["input"] == {"city": "Oslo"}
+    assert (await place.run()).status is Status.ACTION_REQUIRED
+    await chat.give("pay", {"paid": True})
+    assert chat.text == "Paid."
+    assert (await place.run()).status is Status.COMPLETED
+
+
+async def test_a_call_of_the_page_that_a_person_refuses_is_never_handed_over(place: Place) -> None:
+    place.script.call("pay", city="Oslo").reply("All right.")
+    chat = UseChat(place.http, "c", ASKING)
+    await chat.send("Pay for it.")
+
+    await chat.approve("pay", approved=False)
+
+    assert not [part for part in chat.parts if part["type"] == "tool-input-available"]
+    assert [part["type"] for part in chat.parts].count("tool-output-denied") == 1
+    assert chat.text == "All right."
+    (action,) = (await place.ours.list_actions()).data
+    assert action.is_error
+    assert "refused" in str(action.output)
+
+
+async def test_an_output_without_the_approval_of_its_call_does_not_count(place: Place) -> None:
+    place.script.call("pay", city="Oslo").reply("Paid.")
+    chat = UseChat(place.http, "c", ASKING)
+    await chat.send("Pay for it.")
+    chat.call("pay")["approval"]["approved"] = False
+
+    await chat.give("pay", {"paid": True})
+
+    assert (await place.run()).status is Status.ACTION_REQUIRED
+    chat.call("pay")["approval"]["approved"] = True
+    await chat.submit()
+    assert chat.text == "Paid."
+
+
+async def test_a_client_that_cannot_ask_people_has_no_tools_that_ask(place: Place) -> None:
+    answer = await UseChat(place.http, "c", ASKING, sdk=5).send("Pay for it.")
+
+    assert answer.status_code == 422
+    assert "pay" in answer.json()["received"]
+    assert (await place.ours.list_runs()).data == []
+
+
+async def test_a_page_that_comes_back_asks_again(place: Place) -> None:
+    place.script.call("pay", city="Oslo").reply("Paid.")
+    chat = UseChat(place.http, "c", ASKING)
+    await chat.send("Pay for it.")
+    await chat.approve("pay")
+
+    page = UseChat(place.http, "c", ASKING)
+    page.messages = chat.messages[:1]
+    await page.resume()
+    assert page.call("pay")["state"] == "approval-requested"
+    await page.approve("pay")
+    await page.give("pay", "paid")
+
+    assert page.text == "Paid."
+
+
 async def test_an_answer_about_a_call_of_another_chat_is_refused(tmp_path: Path) -> None:
     script = Script().call("far__look").call("far__look")
     async with open_gated(tmp_path, script) as (place, helper, log):
@@ -657,6 +733,48 @@ async def test_over_ag_ui_a_call_that_asks_runs_after_its_approval(tmp_path: Pat
 
         assert log.exists()
         assert chat.text == "Both done."
+
+
+async def test_over_ag_ui_a_page_sees_a_call_that_asks_after_its_approval() -> None:
+    script = Script().calls(("pay", {"city": "Oslo"}), ("get_place", {})).reply("Paid.")
+    async with open_shop(script) as (place, ann):
+        token = (await ann.create_browser_token(origins=(SHOP,), ask=("p*",))).token
+        http = await place.served.client(token)
+        tools = [*AG_UI_TOOLS, {"name": "pay", "description": "", "parameters": CITY}]
+        chat = AgUiPage(http, "c", tools, headers={"origin": SHOP})
+
+        await chat.send("Pay for it.")
+        (interrupt,) = chat.outcome["interrupts"]
+        assert interrupt["metadata"] == {"toolName": "pay", "arguments": {"city": "Oslo"}}
+        assert [e["toolCallName"] for e in chat.events if e["type"] == "TOOL_CALL_START"] == [
+            "get_place"
+        ]
+        answer = {"interruptId": interrupt["id"], "status": "resolved"}
+        await chat.submit(resume=[{**answer, "payload": {"approved": True}}])
+
+        assert chat.outcome["pendingToolCallIds"] == [
+            chat.call_id("pay"),
+            chat.call_id("get_place"),
+        ]
+        chat.add_output("pay", "paid")
+        await chat.give("get_place", "Oslo")
+        assert chat.text == "Paid."
+
+
+async def test_over_ag_ui_a_refused_call_of_the_page_is_seen_with_its_refusal() -> None:
+    script = Script().call("pay", city="Oslo").reply("All right.")
+    async with open_shop(script) as (place, ann):
+        token = (await ann.create_browser_token(origins=(SHOP,), ask=("*",))).token
+        http = await place.served.client(token)
+        chat = AgUiPage(http, "c", [{"name": "pay", "description": ""}], headers={"origin": SHOP})
+        await chat.send("Pay for it.")
+        (interrupt,) = chat.outcome["interrupts"]
+
+        await chat.submit(resume=[{"interruptId": interrupt["id"], "status": "cancelled"}])
+
+        assert chat.text == "All right."
+        results = {m["toolCallId"]: m["content"] for m in chat.messages if m["role"] == "tool"}
+        assert "refused" in results[chat.call_id("pay")]
 
 
 async def test_the_stored_chat_is_what_the_ag_ui_client_had(place: Place) -> None:

@@ -115,6 +115,7 @@ export interface BackendServer {
  * The token itself is returned this once only, and is stored nowhere.
  */
 export interface BrowserToken {
+  ask: string[];
   assistant_id: string | null;
   expires_at: number;
   model: string | null;
@@ -1266,12 +1267,13 @@ export abstract class Operations {
    * These are below `/ai-sdk` and `/ag-ui`; the token opens nothing else. It works from pages of
    * these `origins` only, for the data of the caller's owner: in the one thread `thread_id`, or
    * else in threads that pages of the same `session` start, whose default is a new random name.
-   * Runs use `assistant_id` or `model`, or else the default model; a page cannot choose another.
+   * Runs use `assistant_id` or `model`, or else the default model; a page cannot choose another. A
+   * person must approve each call of the page's own tools whose name a glob of `ask` matches.
    *
    * It lasts `expires_in` seconds, 15 minutes by default, and the setting `max_token_age` at most.
    * It ends with the key that created it, whose limits apply to it.
    */
-  createBrowserToken(fields: { assistant_id?: string | null; expires_in?: number | null; model?: string | null; origins: string[]; session?: string | null; thread_id?: string | null }, options?: RequestOptions): Promise<BrowserToken> {
+  createBrowserToken(fields: { ask?: string[]; assistant_id?: string | null; expires_in?: number | null; model?: string | null; origins: string[]; session?: string | null; thread_id?: string | null }, options?: RequestOptions): Promise<BrowserToken> {
     return this.send<BrowserToken>({ method: "POST", path: `/v1/browser_tokens`, fields: { ...fields }, creates: false }, options);
   }
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 from antiphon.api.operation import Id, Name, Operation
 from antiphon.types.accounts import RedactedRepr
 from antiphon.types.addresses import ORIGIN
+from antiphon.types.runs import Glob
 
 PageOrigin = Annotated[str, Meta(max_length=256, pattern=ORIGIN)]
 PageOrigins = Annotated[tuple[PageOrigin, ...], Meta(min_length=1, max_length=16)]
@@ -30,6 +31,7 @@ class BrowserToken(RedactedRepr, frozen=True, kw_only=True):
     session: str | None = None
     assistant_id: str | None = None
     model: str | None = None
+    ask: tuple[str, ...] = ()
 
 
 class CreateBrowserToken(Operation[BrowserToken], frozen=True, kw_only=True):
@@ -38,7 +40,8 @@ class CreateBrowserToken(Operation[BrowserToken], frozen=True, kw_only=True):
     These are below `/ai-sdk` and `/ag-ui`; the token opens nothing else. It works from pages of
     these `origins` only, for the data of the caller's owner: in the one thread `thread_id`, or else
     in threads that pages of the same `session` start, whose default is a new random name. Runs use
-    `assistant_id` or `model`, or else the default model; a page cannot choose another.
+    `assistant_id` or `model`, or else the default model; a page cannot choose another. A person
+    must approve each call of the page's own tools whose name a glob of `ask` matches.
 
     It lasts `expires_in` seconds, 15 minutes by default, and the setting `max_token_age` at most.
     It ends with the key that created it, whose limits apply to it.
@@ -53,4 +56,5 @@ class CreateBrowserToken(Operation[BrowserToken], frozen=True, kw_only=True):
     session: Session | None = None
     assistant_id: Id | None = None
     model: Name | None = None
+    ask: Annotated[tuple[Glob, ...], Meta(max_length=64)] = ()
     expires_in: TokenSeconds | None = None

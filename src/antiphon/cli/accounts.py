@@ -317,6 +317,7 @@ class Keys(_AccessCommand):
                 "session": args.session,
                 "assistant_id": args.assistant,
                 "model": args.model,
+                "ask": tuple(args.ask or ()),
                 "expires_in": args.expires_in,
             },
             operations.CreateBrowserToken,
@@ -360,6 +361,12 @@ def _add_token_arguments(parser: ArgumentParser) -> None:
     runs = parser.add_mutually_exclusive_group()
     runs.add_argument("--assistant", metavar="ID", help="the assistant that answers")
     runs.add_argument("--model", metavar="NAME", help="the model that answers")
+    parser.add_argument(
+        "--ask",
+        action="append",
+        metavar="GLOB",
+        help="tools of the page whose calls a person must approve, such as delete_*",
+    )
     parser.add_argument(
         "--expires-in", type=_parse_seconds, metavar="TIME", help="the lifetime; by default 15m"
     )

@@ -172,7 +172,8 @@ class BrowserGrant(msgspec.Struct, frozen=True, kw_only=True):
 
     The page acts for `owner`, from these `origins`, with the key of prefix `key`, which is empty
     where no key exists. It uses the one thread `thread_id`, or else those threads that pages of the
-    same `session` have started. Its runs use `assistant_id` or `model`, or the default model.
+    same `session` have started. Its runs use `assistant_id` or `model`, or the default model. A
+    person must approve the calls of the page's own tools that a glob of `ask` matches.
     """
 
     owner: str
@@ -183,6 +184,7 @@ class BrowserGrant(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None
     assistant_id: str | None = None
     model: str | None = None
+    ask: tuple[str, ...] = ()
 
 
 class Caller(msgspec.Struct, frozen=True, kw_only=True):

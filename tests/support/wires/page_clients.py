@@ -135,6 +135,8 @@ class UseChat:
             self._call_of(part).update(state="approval-requested", approval=asked)
         elif kind == "tool-output-available":
             self._call_of(part).update(state="output-available", output=part["output"])
+        elif kind == "tool-output-denied":
+            self._call_of(part)["state"] = "output-denied"
         elif kind == "tool-output-error":
             self._call_of(part).update(state="output-error", errorText=part["errorText"])
 

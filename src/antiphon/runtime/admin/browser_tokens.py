@@ -76,6 +76,7 @@ class BrowserTokenService:
             session=session,
             assistant_id=call.assistant_id,
             model=call.model,
+            ask=call.ask,
         )
         token = sign_grant(grant, await self._store.installation_secret())
         shown = {name: value for name, value in asdict(grant).items() if name != "key"}

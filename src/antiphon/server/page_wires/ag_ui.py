@@ -52,6 +52,7 @@ class AgUiChats(PageChats):
                     history=sent.history,
                     answered=answered,
                     page_tools=run.page_tools,
+                    ask=run.ask,
                     approved=run.approved,
                 )
             )
@@ -61,7 +62,7 @@ class AgUiChats(PageChats):
     def make_wire(self, path: Mapping[str, str]) -> MakeWire:
         """Return how a run is encoded for a page that joins it."""
         return lambda run, cursor: AgUi(
-            Reader(thread_id=path[CHAT], after=run.after, page_tools=run.page_tools)
+            Reader(thread_id=path[CHAT], after=run.after, page_tools=run.page_tools, ask=run.ask)
         )
 
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:

@@ -14,18 +14,20 @@ from antiphon.server.page_wires.page_runs import (
     PAGE,
     PageRequest,
     PageRun,
-    page_tools,
 )
+from antiphon.server.page_wires.page_tools import page_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Action
 from antiphon.types.terminal_safe import clean
 from antiphon.types.thread_view import Entry, file_ids
 from antiphon.wires.ai_sdk import message_stream
+from antiphon.wires.ai_sdk import parts as ui
 from antiphon.wires.ai_sdk.history import PageFacts, as_ui_message
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.page_request import parse_page_request
 from antiphon.wires.ai_sdk.parts import Sdk
+from antiphon.wires.ai_sdk.tool_parts import PageCalls
 from antiphon.wires.framing import Cursor
 
 VERSION = "version"
@@ -53,13 +55,19 @@ class AiSdkChats(PageChats):
             approvals=sent.approvals,
             regenerate=sent.regenerate,
             tools=sent.tools,
+            ask=sent.ask,
+            can_ask_people=sdk >= ui.ToolApprovalRequest.since,
+            approved=sent.approved,
             assistant_id=sent.assistant_id,
             model=sent.model,
         )
 
         def make_wire(run: PageRun, _: Cursor | None) -> UIMessageStream:
             after = Cursor(run.run.id, run.after) if run.after else None
-            return UIMessageStream(sdk, after, run.page_tools, answered, _message_id(run))
+            page = PageCalls(
+                tools=run.page_tools, ask=run.ask, approved=run.approved, answered=answered
+            )
+            return UIMessageStream(sdk, after, page, _message_id(run))
 
         return request, make_wire
 
@@ -67,7 +75,7 @@ class AiSdkChats(PageChats):
         """Return how a run is encoded for a page that joins it. Raises `NotFound`."""
         sdk = _read_version(path)
         return lambda run, cursor: UIMessageStream(
-            sdk, cursor, run.page_tools, message_id=_message_id(run)
+            sdk, cursor, PageCalls(tools=run.page_tools, ask=run.ask), _message_id(run)
         )
 
     async def as_history(self, visit: Visit, entries: Sequence[Entry]) -> Sequence[Any]:

@@ -7,8 +7,9 @@ for which the run waits. The same request again is answered by the same events.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 import msgspec
@@ -27,8 +28,16 @@ from antiphon.api.operations import (
     SubmitToolOutputs,
 )
 from antiphon.api.threads import PastMessage
+from antiphon.engine.transitions import refusal_text
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.page_wires.page_threads import PageThreads, make_key
+from antiphon.server.page_wires.page_tools import (
+    asking_tools,
+    check_names,
+    has_other_tools,
+    mark_tools,
+    page_tools,
+)
 from antiphon.types.accounts import BrowserGrant
 from antiphon.types.errors import (
     Forbidden,
@@ -49,8 +58,6 @@ MESSAGE = "client_message"
 """Metadata key of a message and its run with the client's id of the message."""
 ANSWERS_AGAIN = "answers_again"
 """Metadata key of a run with the client's id of the answer that it replaces."""
-PAGE_TOOLS = "page_tools"
-"""Metadata key of a run with the number of its tools that the page runs; they are its last."""
 CONTINUES = "continues"
 """Metadata key of a run with the id of the run whose answer it goes on with other tools."""
 PAGE = 100
@@ -62,7 +69,9 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     `name` is the client's name of the thread. `message` is the content of a new message, which the
     client calls `message_id`; `files` stand for its `File` parts without an id. `approvals` are
     keyed by the ids of actions. `regenerate` is the message to answer again, "" for the last
-    answer. `tools` are run by the page; None leaves those of a run as they are.
+    answer. `tools` are run by the page; None leaves those of a run as they are. A person must
+    approve the calls of those that `ask`, of which a page without `can_ask_people` may have none.
+    `approved` are actions that the page says were approved, None if it does not say.
     """
 
     name: str
@@ -73,6 +82,9 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Mapping[str, Approval] = {}
     regenerate: str | None = None
     tools: tuple[ToolSpec, ...] | None = None
+    ask: frozenset[str] = frozenset()
+    can_ask_people: bool = True
+    approved: frozenset[str] | None = None
     assistant_id: str | None = None
     model: str | None = None
 
@@ -94,11 +106,10 @@ class PageRun(NamedTuple):
         """Names of the tools that the page runs."""
         return frozenset(tool.name for tool in page_tools(self.run))
 
-
-def page_tools(run: Run) -> Sequence[ToolSpec]:
-    """Return the tools of a run that a page runs: the last ones, as many as were marked."""
-    count = run.metadata.get(PAGE_TOOLS, "")
-    return run.tools[-int(count) :] if count.isdecimal() and int(count) else ()
+    @property
+    def ask(self) -> frozenset[str]:
+        """Names of those whose calls a person must approve."""
+        return asking_tools(self.run)
 
 
 class PageRuns:
@@ -117,7 +128,9 @@ class PageRuns:
             return await self._continue(request, await self._threads.get(request.name))
         thread = await self._threads.get_or_create(request.name)
         stored = await self._find_message(thread, request)
-        if stored is not None and await self._is_same(stored, request):
+        if stored is not None and _is_same(stored, request):
+            if request.approvals:  # of calls that the page does not see yet
+                return await self._continue(request, thread)
             run = await self._find_run(thread, {MESSAGE: request.message_id})
             if run is not None:
                 return PageRun(run)
@@ -214,13 +227,29 @@ class PageRuns:
             given: tuple[ToolSpec, ...] = ()
             if assistant_id is not None:
                 given = (await self._api.ask(GetAssistant(assistant_id))).tools
-            _check_names(request.tools, given)
+            check_names(request.tools, given)
             tools = given + request.tools
+        ask = self._asking(request)
+        if ask and not request.can_ask_people:
+            raise InvalidRequest(
+                "A tool of the page asks a person, which this version of the AI SDK cannot do.",
+                expected="version 6 or later",
+                received=", ".join(sorted(ask))[:200],
+            )
         return Process(
             assistant_id=assistant_id,
             model=model,
             tools=tools,
-            metadata={PAGE_TOOLS: str(len(request.tools))} if request.tools else {},
+            metadata=mark_tools(request.tools or (), ask),
+        )
+
+    def _asking(self, request: PageRequest) -> frozenset[str]:
+        """Return the page's tools that ask, by its own words or by those of its token."""
+        globs = self._grant.ask if self._grant else ()
+        return request.ask | frozenset(
+            tool.name
+            for tool in request.tools or ()
+            if any(fnmatchcase(tool.name, glob) for glob in globs)
         )
 
     async def _find_message(self, thread: Thread, request: PageRequest) -> Message | None:
@@ -230,15 +259,6 @@ class PageRuns:
         marks = {MESSAGE: request.message_id}
         found = await self._api.ask(ListMessages(thread.id, limit=1, role="user", metadata=marks))
         return found.data[0] if found.data else None
-
-    async def _is_same(self, stored: Message, request: PageRequest) -> bool:
-        """Return whether a stored message is that of the request, but for the ids of its files."""
-        sent = request.message or ()
-
-        def anonymous(parts: Sequence[object]) -> list[object]:
-            return [File("") if isinstance(part, File) else part for part in parts]
-
-        return anonymous(stored.content) == anonymous(sent)
 
     async def _find_run(self, thread: Thread, marks: dict[str, str]) -> Run | None:
         found = await self._api.ask(ListRuns(thread.id, limit=1, metadata=marks))
@@ -280,7 +300,7 @@ class PageRuns:
                 run_id=run.id,
                 run_status=run.status.value,
             )
-        if run.status is Status.QUEUED and _has_other_tools(run, request.tools):
+        if run.status is Status.QUEUED and has_other_tools(run, request.tools):
             call = await self._run_fields(request)
             first = run.metadata.get(CONTINUES, run.id)
             metadata = call.metadata | {CONTINUES: first}
@@ -294,6 +314,8 @@ class PageRuns:
         after = _hand_off(log, named)
         last = log[-1][0] if log else 0
         approved = frozenset(each.id for each in actions if each.approval == "given")
+        approved |= {each for each, answer in request.approvals.items() if answer.approve}
+        approved |= request.approved or frozenset()
         return PageRun(run, after, last if saved else min(last, after + 1), approved)
 
     async def _submit(self, request: PageRequest, run: Run) -> tuple[bool, Sequence[Action]]:
@@ -303,21 +325,7 @@ class PageRuns:
         turns, which a page sends again, and those of tools that the page does not run.
         """
         actions = await self._list_actions(run)
-        pages = {tool.name for tool in page_tools(run)}
-        open_calls = {
-            each.tool_call_id
-            for each in actions
-            if each.awaited and each.runs_on == "client" and each.name in pages
-        }
-        outputs = [each for each in request.outputs if each.tool_call_id in open_calls]
-        asked = {each.id: each for each in actions if each.approval is not None}
-        for action_id, approval in request.approvals.items():
-            action = asked.get(action_id)
-            if action is None:
-                raise NotFound("This answers nothing that is asked in this chat now.")
-            if action.awaited:
-                answer = msgspec.json.encode(approval).decode()
-                outputs.append(NewToolOutput(action.tool_call_id, answer))
+        outputs = [*_page_outputs(request, run, actions), *_answers(request, run, actions)]
         if not outputs or run.status is not Status.ACTION_REQUIRED:
             return False, actions
         try:
@@ -330,24 +338,57 @@ class PageRuns:
         return await self._api.list_all(ListActions(run.id, limit=PAGE))
 
 
-def _check_names(tools: Sequence[ToolSpec], given: Sequence[ToolSpec]) -> None:
-    """Raise `InvalidRequest` for a page's tool with the name of one of the assistant's."""
-    taken = {tool.name for tool in given}
-    for tool in tools:
-        if tool.name in taken:
-            raise InvalidRequest(
-                f"The page's tool {tool.name} has the name of one of the assistant's.",
-                expected="another name",
-                where="$.tools",
-            )
+def _is_same(stored: Message, request: PageRequest) -> bool:
+    """Return whether a stored message is that of the request, but for the ids of its files."""
+    contents = stored.content, request.message or ()
+    kept, sent = (
+        [File("") if isinstance(part, File) else part for part in content] for content in contents
+    )
+    return kept == sent
 
 
-def _has_other_tools(run: Run, tools: Sequence[ToolSpec] | None) -> bool:
-    """Return whether a page now has other tools than those that a run offers."""
-    if tools is None:
-        return False
-    before = {tool.name: tool for tool in page_tools(run)}
-    return before != {tool.name: tool for tool in tools}
+def _page_outputs(
+    request: PageRequest, run: Run, actions: Sequence[Action]
+) -> Iterator[NewToolOutput]:
+    """Yield the outputs for which the run waits, of tools that the page runs.
+
+    Of a call that asks, the output counts only if the page does not contradict its approval.
+    """
+    pages, ask = {tool.name for tool in page_tools(run)}, asking_tools(run)
+    waiting = {
+        action.tool_call_id: action
+        for action in actions
+        if action.awaited and action.runs_on == "client" and action.name in pages
+    }
+    for output in request.outputs:
+        action = waiting.get(output.tool_call_id)
+        if action is None:
+            continue
+        is_asked = action.name in ask and request.approved is not None
+        if not is_asked or action.id in (request.approved or ()):
+            yield output
+
+
+def _answers(request: PageRequest, run: Run, actions: Sequence[Action]) -> Iterator[NewToolOutput]:
+    """Yield what a person has answered about calls of MCP servers, and refusals of the page's.
+
+    An approval of the page's own call is not stored: the page runs the call now. Raises `NotFound`
+    for a question of another run.
+    """
+    ask = asking_tools(run)
+    asked = {each.id: each for each in actions if each.approval is not None or each.name in ask}
+    for action_id, approval in request.approvals.items():
+        action = asked.get(action_id)
+        if action is None:
+            raise NotFound("This answers nothing that is asked in this chat now.")
+        if not action.awaited:
+            continue
+        if action.runs_on == "server":
+            yield NewToolOutput(action.tool_call_id, msgspec.json.encode(approval).decode())
+        elif not approval.approve:
+            metadata = {"fault": "refused"}
+            text = refusal_text(approval)
+            yield NewToolOutput(action.tool_call_id, text, is_error=True, metadata=metadata)
 
 
 def _named_calls(request: PageRequest, actions: Sequence[Action]) -> frozenset[str]:

@@ -52,7 +52,6 @@ class PageEncoder:
         ]
         self._wire = wire
         self._rests_from = run.rests_from
-        self._sent = False
 
     def encode(self, first: int, lines: Sequence[bytes]) -> bytes:
         """Return the frames of these events."""
@@ -64,13 +63,12 @@ class PageEncoder:
             if number == self._rests_from or (not was_stored and isinstance(event, _ENDS)):
                 frames += self._wire.feed_all(unsent)
                 unsent = []
-                if number == self._rests_from and not frames and not self._sent:
+                if number == self._rests_from:
                     frames += self._wire.continue_run()
                 self.rests = self._wire.awaits_client
                 if self.rests:
                     break
         frames += self._wire.feed_all(unsent)
-        self._sent = self._sent or bool(frames)
         return b"".join(frames)
 
     def close(self) -> bytes:

@@ -58,7 +58,8 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     the calls that it `answered` itself. `here` are the tools that run on this side: the client sees
     their calls and need not run them. `page_tools` are those that the client runs, if that is known
     for each tool: then all others are on this side, and a call of the client's ends only when it is
-    handed over. `approved` are actions that a person has approved before.
+    handed over. A person must approve the calls of those that `ask`: the client sees such a call
+    only then. `approved` are actions that a person has approved.
     """
 
     version: ag.Version = "0"
@@ -69,6 +70,7 @@ class Reader(msgspec.Struct, frozen=True, kw_only=True):
     answered: frozenset[str] = frozenset()
     here: frozenset[str] = frozenset()
     page_tools: frozenset[str] | None = None
+    ask: frozenset[str] = frozenset()
     approved: frozenset[str] = frozenset()
 
 
@@ -99,6 +101,7 @@ class AgUi:
             self._reader.here,
             self._reader.page_tools,
             self._reader.approved,
+            self._reader.ask,
         )
         self._messages = Messages(self._reader.history)
 
@@ -150,9 +153,12 @@ class AgUi:
     def continue_run(self) -> Sequence[bytes]:
         """Return the frames of a new run of the client, where our run has not gone on yet.
 
-        It ends at once if the client still has something to do.
+        It has the client's own calls that were approved, and ends at once if the client has
+        something to do. There are none if the client got a run before.
         """
-        begun = list(self._begin(self._ours))
+        if self._first is not None or self._ours.status.ended:
+            return []
+        begun = [*self._begin(self._ours), *self._calls.reveal_approved()]
         if self.awaits_client:
             begun += self._hand_over()
         for event in begun:
@@ -467,6 +473,8 @@ class AgUi:
             case ToolCallReady(tool_call_id=id, name=name, arguments=arguments):
                 if self._calls.get(id) is None:
                     yield from self._calls.start_call(id, name, self._id)
+                if self._calls.keep_hidden(id, arguments):
+                    return
                 yield from self._calls.complete_call(id, arguments, self._messages.arguments(id))
                 if self._messages.arguments(id) != arguments:
                     self._messages.correct(id, arguments)

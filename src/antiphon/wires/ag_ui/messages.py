@@ -150,9 +150,21 @@ class AgUiCall:
     """A tool call as sent so far; `reply` is the message that contains it.
 
     `asked` is its open question to a person; `handed_out` is true if the worker does not run it.
+    `hidden` is true while the client must not see it, which would run it; `arguments` are kept for
+    then.
     """
 
-    __slots__ = ("answered", "asked", "handed_out", "id", "name", "open", "reply")
+    __slots__ = (
+        "answered",
+        "arguments",
+        "asked",
+        "handed_out",
+        "hidden",
+        "id",
+        "name",
+        "open",
+        "reply",
+    )
 
     def __init__(self, id: str, name: str, reply: str) -> None:
         self.id = id
@@ -162,10 +174,12 @@ class AgUiCall:
         self.asked: PendingAction | None = None
         self.handed_out = False
         self.answered = False
+        self.hidden = False
+        self.arguments = ""
 
 
 class AgUiCalls:
-    """The calls of a run; `here` and `page_tools` are those of the `Reader`, as is `approved`."""
+    """The calls of a run; the arguments are fields of the `Reader`."""
 
     def __init__(
         self,
@@ -173,7 +187,9 @@ class AgUiCalls:
         here: Collection[str],
         page_tools: Collection[str] | None = None,
         approved: Collection[str] = (),
+        ask: Collection[str] = (),
     ) -> None:
+        self._ask = ask
         self._version = version
         self._here = here
         self._page_tools = page_tools
@@ -196,26 +212,52 @@ class AgUiCalls:
         return tuple(
             call.id
             for call in self._calls.values()
-            if call.handed_out and not call.answered and self._is_clients(call)
+            if call.handed_out and not call.answered and not call.asked and self._is_clients(call)
         )
 
     @property
     def open(self) -> list[AgUiCall]:
         """The calls with incomplete arguments."""
-        return [call for call in self._calls.values() if call.open]
+        return [call for call in self._calls.values() if call.open and not call.hidden]
 
     # Events of a call.
 
     def start_call(self, id: str, name: str, reply: str) -> Iterator[ag.AgUiEvent]:
         """Yield the start of a call."""
-        self._calls[id] = AgUiCall(id, name, reply)
-        yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
+        call = self._calls[id] = AgUiCall(id, name, reply)
+        call.hidden = name in self._ask
+        if not call.hidden:
+            yield ag.ToolCallStart(tool_call_id=id, tool_call_name=name, parent_message_id=reply)
 
     def append_arguments(self, id: str, arguments: str) -> Iterator[ag.AgUiEvent]:
         """Yield the next characters of a call's arguments."""
         call = self._calls.get(id)
-        if call is not None and call.open and arguments:
+        if call is not None and call.open and arguments and not call.hidden:
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
+
+    def keep_hidden(self, id: str, arguments: str) -> bool:
+        """Keep the arguments of a hidden call; return whether it is one."""
+        call = self._calls[id]
+        if call.hidden:
+            call.arguments = arguments
+        return call.hidden
+
+    def reveal(self, call: AgUiCall) -> Iterator[ag.AgUiEvent]:
+        """Yield a call that was hidden, as a whole."""
+        if call.hidden:
+            call.hidden = False
+            call.open = True
+            yield ag.ToolCallStart(
+                tool_call_id=call.id, tool_call_name=call.name, parent_message_id=call.reply
+            )
+            yield from self.append_arguments(call.id, call.arguments)
+            yield from self.end_arguments(call)
+
+    def reveal_approved(self) -> Iterator[ag.AgUiEvent]:
+        """Yield the client's calls that a person has approved, so that it runs them."""
+        for call in self._calls.values():
+            if call.handed_out and not call.asked:
+                yield from self.reveal(call)
 
     def complete_call(self, id: str, arguments: str, sent: str) -> Iterator[ag.AgUiEvent]:
         """Yield the end of a call, after those arguments that were not sent yet."""
@@ -240,9 +282,10 @@ class AgUiCalls:
         if call is None:
             return
         call.handed_out = action.kind == "tool"
-        asks = action.kind == "approval" and action.action_id not in self._approved
-        call.asked = action if asks else None
-        yield from self.end_arguments(call)
+        asks = action.kind == "approval" or call.hidden
+        call.asked = action if asks and action.action_id not in self._approved else None
+        if not call.hidden:
+            yield from self.end_arguments(call)
 
     def resolve_all(self) -> None:
         """Drop all open questions."""
@@ -254,6 +297,7 @@ class AgUiCalls:
         call = self._calls.get(id)
         if call is None or call.answered:
             return
+        yield from self.reveal(call)
         yield from self.end_arguments(call)
         call.answered = True
         yield ag.ToolCallResult(message_id=output_id(run_id, id), tool_call_id=id, content=output)
@@ -263,7 +307,8 @@ class AgUiCalls:
     ) -> Iterator[ag.AgUiEvent]:
         """Close every other call, so that none seems to be waiting."""
         for call in list(self._calls.values()):
-            if call.id not in but and reply in (None, call.reply):
+            never_seen = call.hidden and reply is not None
+            if call.id not in but and reply in (None, call.reply) and not never_seen:
                 yield from self.add_output(run_id, call.id, why)
 
     def forget(self, reply: str) -> None:
@@ -280,6 +325,7 @@ class AgUiCalls:
     def _interrupt(self, action: PendingAction) -> ag.Interrupt:
         """Return the interrupt, without expiry for clients of version 0: these never ask again."""
         of = {"server": action.server} if action.server else {}
+        hidden = {"arguments": action.arguments} if action.kind == "tool" else {}
         expires_at = datetime.fromtimestamp(action.expires_at / 1000, UTC).isoformat()
         return ag.Interrupt(
             id=action.action_id,
@@ -287,6 +333,6 @@ class AgUiCalls:
             message=f"May {clean(' of '.join([action.name, *of.values()]))} be called?",
             tool_call_id=action.tool_call_id,
             response_schema=APPROVAL,
-            metadata={"toolName": action.name, **of},
+            metadata={"toolName": action.name, **of, **hidden},
             expires_at=UNSET if self._version == "0" else expires_at,
         )

@@ -15,7 +15,7 @@ from the first one on, and the frames up to that id are left out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, cast
 
@@ -43,7 +43,7 @@ from antiphon.types.runs import Fault, Reason, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires import framing
 from antiphon.wires.ai_sdk import parts as ui
-from antiphon.wires.ai_sdk.tool_parts import ToolParts
+from antiphon.wires.ai_sdk.tool_parts import PageCalls, ToolParts
 from antiphon.wires.framing import NOT_ANSWERED, NOT_WHOLE, TAKEN_BACK, Cursor, frame
 
 HEADERS: Mapping[str, str] = {**framing.HEADERS, "x-vercel-ai-ui-message-stream": "v1"}
@@ -58,23 +58,21 @@ class UIMessageStream:
     `sdk` is the client's major version: it gets no newer parts. `after` is what the reader already
     has. An event that was fed before is ignored.
 
-    `page_tools` are the tools that the client runs itself: it gets their calls once they are handed
-    over, and as its own. None if it runs none and need not know. `answered` are the calls whose
-    outputs it has given. `message_id` is the client's message that the run goes on, by default a
-    new one with the run's id.
+    `page` is for a client that runs tools itself: it gets the calls of these once they are handed
+    over, and as its own. None if it runs none and need not know. `message_id` is the client's
+    message that the run goes on, by default a new one with the run's id.
     """
 
     def __init__(
         self,
         sdk: ui.Sdk = 5,
         after: Cursor | None = None,
-        page_tools: Collection[str] | None = None,
-        answered: Collection[str] = (),
+        page: PageCalls | None = None,
         message_id: str | None = None,
     ) -> None:
         self._sdk = sdk
         self._message_id = message_id
-        self._has_page = page_tools is not None
+        self._has_page = page is not None
         self._after = (after.number, after.place or _LAST) if after else (0, 0)
         self._run: RunStatus | None = None
         self._last = 0
@@ -84,7 +82,7 @@ class UIMessageStream:
         self._in_step = False
         self._speaking: _Speech | None = None
         self._spoken = 0
-        self._calls = ToolParts(sdk, page_tools, answered)
+        self._calls = ToolParts(sdk, page)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
         """Return the frames of this event."""
@@ -122,8 +120,11 @@ class UIMessageStream:
         return waits and self._calls.wait_for_page
 
     def continue_run(self) -> Sequence[bytes]:
-        """Return no frames: the client's message goes on without a beginning."""
-        return []
+        """Return the frames for a client whose answers have let its own calls run.
+
+        They have no id: a person's answer about a call of the page is not in the log.
+        """
+        return list(map(frame, self._calls.hand_over_approved()))
 
     # Parts that are not in the log. Their frames have no id, and a replay omits them.
 

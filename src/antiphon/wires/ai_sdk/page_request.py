@@ -42,7 +42,8 @@ class ChatPageRequest(msgspec.Struct, frozen=True, kw_only=True):
     `message` is the content of the user's message at the end, None if it ends otherwise; the client
     calls it `message_id`. `files` stand for the `File` parts in it whose id is empty, in order.
     `regenerate` is the message to answer again, "" for the last answer. `tools` is None if the
-    request has no such field.
+    request has no such field; a person must approve the calls of those that `ask`. `approved` are
+    the actions of the last reply that the client says a person has approved, sooner or later.
     """
 
     chat_id: str
@@ -53,6 +54,8 @@ class ChatPageRequest(msgspec.Struct, frozen=True, kw_only=True):
     approvals: Mapping[str, Approval] = {}
     regenerate: str | None = None
     tools: tuple[ToolSpec, ...] | None = None
+    ask: frozenset[str] = frozenset()
+    approved: frozenset[str] = frozenset()
     assistant_id: str | None = None
     model: str | None = None
 
@@ -71,6 +74,7 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
     replies = [message for message in sent.messages if message.role == "assistant"]
     outputs = {output.tool_call_id: output for reply in replies for output in _outputs(reply.parts)}
     answers = replies[-1].parts if replies and last is replies[-1] else ()
+    named: Sequence[_Json] = () if sent.tools is UNSET else _named_tools(sent.tools)
     request = ChatPageRequest(
         chat_id=sent.id,
         message=content,
@@ -79,7 +83,9 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
         outputs=tuple(outputs.values()),
         approvals=dict(_approvals(answers)),
         regenerate=(sent.message_id or "") if regenerates else None,
-        tools=None if sent.tools is UNSET else tuple(_tools(sent.tools)),
+        tools=None if sent.tools is UNSET else tuple(map(_page_tool, named)),
+        ask=frozenset(str(tool.get("name")) for tool in named if tool.get("needsApproval")),
+        approved=frozenset(_approved(replies[-1].parts if replies else ())),
         assistant_id=sent.assistant_id,
         model=sent.model,
     )
@@ -193,29 +199,39 @@ def _approvals(parts: Sequence[_Json]) -> Iterator[tuple[str, Approval]]:
                 pass
 
 
-def _tools(sent: dict[str, _Json] | tuple[_Json, ...] | None) -> Iterator[ToolSpec]:
-    """Yield the page's tools, which come by name or as a list."""
+def _approved(parts: Sequence[_Json]) -> Iterator[str]:
+    """Yield the actions of calls that were approved, whatever has become of the calls."""
+    for part in parts:
+        match part:
+            case {"approval": {"id": str(action_id), "approved": True}}:
+                yield action_id
+            case _:
+                pass
+
+
+def _named_tools(sent: dict[str, _Json] | tuple[_Json, ...] | None) -> Sequence[_Json]:
+    """Return the page's tools, which come by name or as a list, each with its name."""
     match sent:
         case None:
-            return
+            return ()
         case dict():
-            named = [{**tool, "name": name} for name, tool in sent.items()]
+            return [tool | {"name": name} for name, tool in sent.items()]
         case _:
-            named = list(sent)
-    for tool in named:
-        yield page_tool(tool)
+            return sent
 
 
-def page_tool(tool: Mapping[str, Any]) -> ToolSpec:
+def _page_tool(tool: _Json) -> ToolSpec:
     """Return a tool as pages describe it. Raises `InvalidRequest`."""
     schema: Any = tool.get("parameters") or tool.get("inputSchema")
     given: dict[str, Any] = {
         "name": tool.get("name"),
         "description": tool.get("description") or "",
     }
-    if schema:
-        is_wrapped = (
-            isinstance(schema, dict) and "jsonSchema" in schema
-        )  # `jsonSchema()` of the SDK
-        given["parameters"] = schema["jsonSchema"] if is_wrapped else schema
+    match schema:
+        case {"jsonSchema": inner}:  # as `jsonSchema()` of the AI SDK
+            given["parameters"] = inner
+        case _ if schema:
+            given["parameters"] = schema
+        case _:
+            pass
     return convert(given, ToolSpec)

@@ -33,10 +33,21 @@ class ToolCallState:
     """A tool call as sent so far; `reply` is the number of complete replies before it.
 
     `approval` is its open question to a person; `handed_out` is true if the client has to run it.
-    `place` is where its tool runs: with the client, here, or unknown.
+    `place` is where its tool runs: with the client, elsewhere, or unknown. `streamed` is true once
+    a piece of its arguments was sent.
     """
 
-    __slots__ = ("answered", "approval", "handed_out", "id", "input", "name", "place", "reply")
+    __slots__ = (
+        "answered",
+        "approval",
+        "handed_out",
+        "id",
+        "input",
+        "name",
+        "place",
+        "reply",
+        "streamed",
+    )
 
     def __init__(self, id: str, name: str, reply: int, place: Place) -> None:
         self.id = id
@@ -47,6 +58,7 @@ class ToolCallState:
         self.approval: ui.ApprovalState | None = None
         self.handed_out = False
         self.answered = False
+        self.streamed = False
 
     @property
     def running(self) -> bool:
@@ -64,22 +76,31 @@ class ToolCallState:
         return _PLACES[self.place]
 
 
+class PageCalls(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client that runs tools itself has to do with the calls of a run.
+
+    `tools` are the tools that it runs. A person must approve each call of those that `ask`;
+    `approved` are the actions of such calls that were approved. `answered` are the calls whose
+    outputs the client has given.
+    """
+
+    tools: frozenset[str] = frozenset()
+    ask: frozenset[str] = frozenset()
+    approved: frozenset[str] = frozenset()
+    answered: frozenset[str] = frozenset()
+
+
 class ToolParts:
     """The calls of a run as parts for a client of this version.
 
-    Clients fail on parts of an unknown call, so none are sent for those. `page_tools` are the tools
-    that the client runs, None if that is not known; `answered` are calls whose outputs it has.
+    Clients fail on parts of an unknown call, so none are sent for those. `page` is None for a
+    client of which it is not known what it runs.
     """
 
-    def __init__(
-        self,
-        sdk: ui.Sdk,
-        page_tools: Collection[str] | None = None,
-        answered: Collection[str] = (),
-    ) -> None:
+    def __init__(self, sdk: ui.Sdk, page: PageCalls | None = None) -> None:
         self._sdk = sdk
-        self._page_tools = page_tools
-        self._answered = answered
+        self._page = page
+        self._approved: list[ToolCallState] = []
         self._calls: dict[str, ToolCallState] = {}
 
     def get(self, tool_call_id: str) -> ToolCallState | None:
@@ -112,6 +133,7 @@ class ToolParts:
                 yield from self._on_start(tool_call_id, name, reply)
             case ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments):
                 if tool_call_id in self._calls:
+                    self._calls[tool_call_id].streamed = True
                     yield ui.ToolInputDelta(tool_call_id=tool_call_id, input_text_delta=arguments)
             case ToolCallReady(tool_call_id=tool_call_id, name=name, arguments=arguments):
                 if tool_call_id not in self._calls:
@@ -120,11 +142,19 @@ class ToolParts:
                 call.input = safe_input(arguments)
                 if call.place != "page":
                     yield ui.ToolInputAvailable(**call.call_fields, **call.place_fields)
+                elif not call.streamed and self._asks(call):  # a person reads them before the page
+                    yield ui.ToolInputDelta(tool_call_id=tool_call_id, input_text_delta=arguments)
             case ActionRequired(actions=actions):
                 for action in actions:
                     yield from self._on_required(action)
             case ToolOutputAdded():
                 yield from self._on_output(event)
+
+    def hand_over_approved(self) -> Iterator[ui.UiPart]:
+        """Yield the page's calls that a person has approved, so that it runs them."""
+        for call in self._approved:
+            if not call.answered:
+                yield ui.ToolInputAvailable(**call.call_fields, **call.place_fields)
 
     def close(self, why: str, but: Collection[str] = ()) -> Iterator[ui.UiPart]:
         """Yield an end for every other open call."""
@@ -201,15 +231,25 @@ class ToolParts:
         yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name, **call.place_fields)
 
     def _place_of(self, name: str) -> Place:
-        if self._page_tools is None:
+        if self._page is None:
             return "unknown"
-        return "page" if name in self._page_tools else "elsewhere"
+        return "page" if name in self._page.tools else "elsewhere"
+
+    def _asks(self, call: ToolCallState) -> bool:
+        """Return whether a person must approve the page's call."""
+        return self._page is not None and call.name in self._page.ask
 
     def _on_required(self, action: PendingAction) -> Iterator[ui.UiPart]:
         call = self._calls.get(action.tool_call_id)
         if call is None:
             return
-        if action.kind == "tool":
+        approved = self._page.approved if self._page else frozenset[str]()
+        asks = call.place == "page" and self._asks(call)
+        if asks and action.action_id in approved:
+            call.handed_out = True
+            self._approved.append(call)
+            return
+        if action.kind == "tool" and not asks:
             call.handed_out = True
             if call.place == "page":
                 # Only now: pages run a call as soon as they see that its arguments are complete,
@@ -240,7 +280,7 @@ class ToolParts:
         yield from self._settle(call, "cancelled" if event.cancelled else ended)
         if denied and self._sdk >= ui.ToolOutputDenied.since:
             yield ui.ToolOutputDenied(tool_call_id=call.id)
-        elif call.id in self._answered:
+        elif self._page is not None and call.id in self._page.answered:
             pass
         elif event.is_error:
             yield ui.ToolOutputError(

@@ -1,0 +1,61 @@
+"""Tools that a page runs itself, as a run remembers them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from string import hexdigits
+
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Run
+
+PAGE_TOOLS = "page_tools"
+"""Metadata key of a run with the number of its tools that the page runs; they are its last.
+
+After it may stand `?` and, in hexadecimal, a bit for each that asks a person, the lowest for the
+first.
+"""
+_ASK = "?"
+
+
+def page_tools(run: Run) -> Sequence[ToolSpec]:
+    """Return the tools of a run that a page runs: the last ones, as many as were marked."""
+    count = run.metadata.get(PAGE_TOOLS, "").partition(_ASK)[0]
+    return run.tools[-int(count) :] if count.isdecimal() and int(count) else ()
+
+
+def asking_tools(run: Run) -> frozenset[str]:
+    """Return the names of a page's tools whose calls a person must approve."""
+    bits = run.metadata.get(PAGE_TOOLS, "").partition(_ASK)[2]
+    if not bits or set(bits) - set(hexdigits):
+        return frozenset()
+    tools = enumerate(page_tools(run))
+    return frozenset(tool.name for place, tool in tools if int(bits, 16) >> place & 1)
+
+
+def mark_tools(tools: Sequence[ToolSpec], ask: Collection[str]) -> dict[str, str]:
+    """Return the metadata of a run with these tools of a page, of which some ask."""
+    if not tools:
+        return {}
+    bits = sum(1 << place for place, tool in enumerate(tools) if tool.name in ask)
+    return {PAGE_TOOLS: f"{len(tools)}{_ASK}{bits:x}" if bits else str(len(tools))}
+
+
+def check_names(tools: Sequence[ToolSpec], given: Sequence[ToolSpec]) -> None:
+    """Raise `InvalidRequest` for a page's tool with the name of one of the assistant's."""
+    taken = {tool.name for tool in given}
+    for tool in tools:
+        if tool.name in taken:
+            raise InvalidRequest(
+                f"The page's tool {tool.name} has the name of one of the assistant's.",
+                expected="another name",
+                where="$.tools",
+            )
+
+
+def has_other_tools(run: Run, tools: Sequence[ToolSpec] | None) -> bool:
+    """Return whether a page now has other tools than those that a run offers."""
+    if tools is None:
+        return False
+    before = {tool.name: tool for tool in page_tools(run)}
+    return before != {tool.name: tool for tool in tools}

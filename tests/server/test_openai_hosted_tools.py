@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import sys
 from collections.abc import AsyncIterator
@@ -25,7 +26,7 @@ SOURCES = "web_search_call.action.sources"
 
 
 class Place:
-    """A server whose MCP server `far` finds the same page always, and OpenAI's client of it."""
+    """A server whose MCP server `far` has one result for all calls, and OpenAI's client of it."""
 
     def __init__(self, client: AsyncOpenAI, script: Script) -> None:
         self.client = client
@@ -41,9 +42,11 @@ class Place:
 
 
 @asynccontextmanager
-async def open_place(tmp_path: Path, *hosted_tools: str) -> AsyncIterator[Place]:
+async def open_place(
+    tmp_path: Path, *hosted_tools: str, result: str = FOUND
+) -> AsyncIterator[Place]:
     script = Script()
-    far = ["-I", str(TOOL_SERVER), str(tmp_path / "calls"), FOUND]
+    far = ["-I", str(TOOL_SERVER), str(tmp_path / "calls"), result]
     config = tmp_path / "mcp.json"
     servers = {"far": {"command": sys.executable, "args": far, "backend": True}}
     config.write_text(json.dumps({"mcpServers": servers}))
@@ -138,6 +141,32 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
         assert call.outputs is None
         whole = await place.ask("code_interpreter", include=["code_interpreter_call.outputs"])
         assert [output.logs for output in whole.output[0].outputs] == [FOUND]
+
+
+async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "image_generation=far/look", result="picture") as place:
+        place.script.calls(("far__look", {"prompt": "a bee"})).reply("Here it is.")
+        conversation = (await place.client.conversations.create()).id
+
+        stream = await place.ask("image_generation", stream=True, conversation=conversation)
+        seen = [event async for event in stream]
+        done = seen[-1].response
+
+        steps = [event.type for event in seen if "image_generation" in event.type]
+        assert [step.removeprefix("response.image_generation_call.") for step in steps] == [
+            "in_progress",
+            "generating",
+            "completed",
+        ]
+        picture = done.output[0]
+        assert (picture.type, picture.status) == ("image_generation_call", "completed")
+        assert base64.b64decode(picture.result).startswith(b"\x89PNG")
+        stored = await place.client.responses.retrieve(done.id)
+        assert stored.output == done.output
+        again = await place.client.responses.retrieve(done.id, stream=True)
+        assert [event async for event in again] == seen
+        items = (await place.client.conversations.items.list(conversation, order="asc")).data
+        assert [item.to_dict() for item in items[1:]] == [item.to_dict() for item in done.output]
 
 
 async def test_what_is_not_mapped_is_refused_with_what_to_set(tmp_path: Path) -> None:

@@ -849,11 +849,13 @@ export interface ToolCallStarted {
  * A tool output was saved.
  *
  * `refused` if the call was not allowed to run, `cancelled` if it was stopped. `arguments` is the
- * JSON with which the tool ran, if a person changed the model's.
+ * JSON with which the tool ran, if a person changed the model's. `files` are ids of uploads with
+ * those parts of the result that the output only names, such as pictures.
  */
 export interface ToolOutputAdded {
   arguments?: string | null;
   cancelled?: boolean;
+  files?: string[];
   is_error?: boolean;
   output: string;
   refused?: boolean;

@@ -40,6 +40,7 @@ from antiphon.types.messages import (
     changed_arguments,
     join_text,
     parts,
+    result_files,
 )
 from antiphon.types.runs import (
     TRANSITIONS,
@@ -387,6 +388,7 @@ class UnitOfWork:
                 refused=action.approval == "refused" or metadata.get("fault") == "refused",
                 cancelled=metadata.get("fault") == "cancelled",
                 arguments=changed_arguments(metadata),
+                files=result_files(metadata),
             )
         )
         return self._put_action(

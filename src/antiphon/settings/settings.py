@@ -56,15 +56,15 @@ HostedTools = Annotated[
         Annotated[
             str,
             Meta(
-                pattern=r"^(web_search|file_search|code_interpreter)"
+                pattern=r"^(web_search|file_search|code_interpreter|image_generation)"
                 r"=[A-Za-z0-9][A-Za-z0-9_. -]{0,63}(/[^/\s]{1,128})?$(?!\n)"
             ),
         ],
         ...,
     ],
     Meta(
-        title="a list such as web_search=SERVER/TOOL; the tools are web_search, file_search and"
-        " code_interpreter",
+        title="a list such as web_search=SERVER/TOOL; the tools are web_search, file_search,"
+        " code_interpreter and image_generation",
         extra={"several": True},
     ),
 ]

@@ -134,7 +134,8 @@ class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
     """A tool output was saved.
 
     `refused` if the call was not allowed to run, `cancelled` if it was stopped. `arguments` is the
-    JSON with which the tool ran, if a person changed the model's.
+    JSON with which the tool ran, if a person changed the model's. `files` are ids of uploads with
+    those parts of the result that the output only names, such as pictures.
     """
 
     tool_call_id: str
@@ -143,6 +144,7 @@ class ToolOutputAdded(_Event, frozen=True, tag="tool_output.added"):
     refused: bool = False
     cancelled: bool = False
     arguments: str | None = None
+    files: tuple[str, ...] = ()
 
 
 class TurnRestarted(_Event, frozen=True, tag="turn.restarted"):

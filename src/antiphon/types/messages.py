@@ -161,6 +161,12 @@ def changed_arguments(metadata: Mapping[str, str]) -> str | None:
 MAX_FILES = 10
 """Maximum files of one result: their ids must fit one metadata value of a message."""
 
+
+def result_files(metadata: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the ids of a tool result's files from its message's metadata."""
+    return tuple(filter(None, metadata.get("files", "").split(",")[:MAX_FILES]))
+
+
 ToolFault = Literal[
     "unknown_tool",
     "invalid_arguments",
@@ -278,8 +284,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def file_ids(self) -> tuple[str, ...]:
         """Ids of files that hold parts of a tool's result that are too long for its output."""
-        ids = self.metadata.get("files", "") if self.role == "tool" else ""
-        return tuple(filter(None, ids.split(",")[:MAX_FILES]))
+        return result_files(self.metadata) if self.role == "tool" else ()
 
 
 class IndexProgress(msgspec.Struct, frozen=True):

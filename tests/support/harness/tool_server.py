@@ -1,7 +1,7 @@
 """An MCP server in raw JSON lines: `tool_server.py LOG [TEXT]`, with a FIFO at `LOG.go`.
 
 `look` answers at once, `linger` when somebody writes to the FIFO. Each call is a line in the log.
-TEXT is the answer to each.
+TEXT is the answer to each; `picture` is a picture.
 """
 
 import json
@@ -9,6 +9,10 @@ import sys
 
 LOG = sys.argv[1]
 TEXT = " ".join(sys.argv[2:])
+PIXEL = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJg"
+    "gg=="
+)
 
 
 def send(**message: object) -> None:
@@ -21,6 +25,8 @@ def answer_call(params: dict) -> dict:
     if params["name"] == "linger":
         with open(LOG + ".go") as go:
             go.read()
+    if TEXT == "picture":
+        return {"content": [{"type": "image", "data": PIXEL, "mimeType": "image/png"}]}
     return {"content": [{"type": "text", "text": TEXT or f"{params['name']} saw 16:35"}]}
 
 

@@ -149,6 +149,10 @@ class CallerApi:
             await self.ask(DeleteThread(run.thread_id))
         await self.delete_files()
 
+    async def read_file(self, file_id: str) -> tuple[Upload, bytes]:
+        """Return a file and its bytes. Raises `NotFound`."""
+        return await self._dispatcher.download(self._by.owner, file_id)
+
     async def delete_files(self) -> None:
         """Delete the files that came inline."""
         for file_id in self.uploaded:

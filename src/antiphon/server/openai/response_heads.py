@@ -9,6 +9,7 @@ import msgspec
 from antiphon.api.operations import GetMessage, ListActions, ListEvents, ListMessages
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.pictures import load_picture
 from antiphon.server.openai.run_tools import read_hosted_run
 from antiphon.types.errors import EventExpired
 from antiphon.types.ids import reply_id
@@ -89,10 +90,10 @@ async def _hosted_before(api: CallerApi, run: Run, turn: int) -> HostedRun:
     """Return the hosted tools of a run, with what was found before its turn after this one."""
     hosted = await read_hosted_run(api, run)
     if not hosted.sources or not turn:
-        return hosted._replace(sources=())
+        return msgspec.structs.replace(hosted, sources=())
     reply = await api.ask(GetMessage(reply_id(run.id, turn)))
     sources = [each for each in hosted.sources if each.number < reply.number]
-    return hosted._replace(sources=sources)
+    return msgspec.structs.replace(hosted, sources=sources)
 
 
 async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
@@ -103,6 +104,7 @@ async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -
         while not fold.ended:
             page = await api.ask(ListEvents(run.id, after))
             for logged in page.data:
+                await load_picture(api, head.hosted, logged.event)
                 fold.feed(logged.event)
                 after = logged.number
             if not page.data:

@@ -24,6 +24,7 @@ from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
 from antiphon.server.openai.models import ModelNames
+from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_heads import make_head, response_records
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
 from antiphon.server.openai.run_tools import HOSTED_TOOLS
@@ -64,6 +65,8 @@ STYLE_HEADER = "antiphon-server-tools"
 
 class Started(NamedTuple):
     """A response that has begun, and the reader of its events."""
+
+    api: CallerApi
 
     head: ResponseHead
     reader: RunEventReader
@@ -193,7 +196,8 @@ class Responses:
     ) -> None:
         if request.stream:
             encoder = ResponseEncoder(ResponseFrames(started.head), headers)
-            await self._connections.send_pages(context, started.reader, encoder)
+            pages = pages_with_pictures(started.api, started.head.hosted, started.reader)
+            await self._connections.send_pages(context, pages, encoder)
         elif request.background:
             state = ResponseFold(started.head).state
             await context.respond_json(200, response_object(started.head, state), headers)
@@ -211,14 +215,15 @@ async def _start_reading(api: CallerApi, run: Run, reader: RunEventReader) -> St
     """Return a response of the run that the reader is at the beginning of."""
     records = response_records(run)
     place = next(at for at, each in enumerate(records) if each.after == reader.after)
-    return Started(await make_head(api, run, place), reader)
+    return Started(api, await make_head(api, run, place), reader)
 
 
 async def _send_whole(context: RequestContext, started: Started, headers: Sequence[Field]) -> None:
     """Send the whole response once it is over."""
     fold = ResponseFold(started.head)
     try:
-        async with aclosing(started.reader.pages()) as pages:
+        reader = pages_with_pictures(started.api, started.head.hosted, started.reader)
+        async with aclosing(reader.pages()) as pages:
             async for _, lines in pages:
                 for line in lines:
                     fold.feed(events.decode(line))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,9 +11,10 @@ import msgspec
 from antiphon.api.operations import GetRun, ListActions, ListMessages
 from antiphon.mcp.metadata import model_tool_name, tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.pictures import IMAGES, load_pictures
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import reply_id
-from antiphon.types.runs import ResponseRecord, Run
+from antiphon.types.runs import Run
 from antiphon.wires.openai.hosted_tools import (
     NO_HOSTED_RUN,
     HostedCalls,
@@ -65,11 +67,13 @@ async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> Run
 
 def _requests_of(run: Run) -> Iterator[tuple[range, Mapping[str, Any]]]:
     """Yield the turns of each of a run's responses, with what its request said."""
-    records: Sequence[ResponseRecord] = () if run.responses is msgspec.UNSET else run.responses
-    for place, record in enumerate(records):
-        is_last = place + 1 == len(records)
-        last = run.turn if is_last else records[place + 1].turn
-        yield range(record.turn + 1, last + 1), {**records[0].request, **record.request}
+    if run.responses is msgspec.UNSET:
+        return
+    lasts = [*(record.turn for record in run.responses[1:]), run.turn]
+    first: Mapping[str, Any] = {}
+    for record, last in zip(run.responses, lasts, strict=True):
+        first = first or record.request
+        yield range(record.turn + 1, last + 1), {**first, **record.request}
 
 
 async def read_hosted_run(api: CallerApi, run: Run) -> HostedRun:
@@ -80,7 +84,10 @@ async def read_hosted_run(api: CallerApi, run: Run) -> HostedRun:
     if not mapped:
         return NO_HOSTED_RUN
     messages = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
-    return find_sources(hosted_calls(mapped), messages)
+    hosted = find_sources(hosted_calls(mapped), messages)
+    if IMAGES in mapped:
+        await load_pictures(api, hosted, chain(*(each.file_ids for each in messages)))
+    return hosted
 
 
 def hosted_calls(mapped: Mapping[str, str]) -> HostedCalls:

@@ -7,11 +7,12 @@ from contextlib import aclosing
 from typing import Any
 
 from antiphon.api.operations import CancelRun, DeleteThread, GetThread, ListRuns
-from antiphon.runtime.event_reader import RunEventReader, SendNow
+from antiphon.runtime.event_reader import SendNow
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import RUN_HEADER, Connections
 from antiphon.server.openai.conversations import ITEMS, ItemList, item_list
+from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.queries import Query
 from antiphon.server.openai.response_heads import (
     input_items,
@@ -22,6 +23,7 @@ from antiphon.server.openai.response_heads import (
 from antiphon.server.openai.response_threads import find_response
 from antiphon.server.openai.responses import ResponseEncoder
 from antiphon.server.requests import RequestContext, path_parameters, read_body
+from antiphon.server.streaming import EventPages
 from antiphon.types import events
 from antiphon.types.errors import EventExpired, InvalidEventId, InvalidRequest
 from antiphon.types.runs import Run, Status
@@ -76,7 +78,8 @@ class StoredResponses:
                 where="$.starting_after",
             ) from error
         frames = ResponseFrames(head, after)
-        pages = CheckedPages(reader, frames, after)
+        api = CallerApi(self._dispatcher, context.caller.principal)
+        pages = CheckedPages(pages_with_pictures(api, head.hosted, reader), frames, after)
         async with aclosing(pages):
             await self._connections.run_while_connected(context, pages.check())
             encoder = ResponseEncoder(frames, _run_header(run))
@@ -126,7 +129,7 @@ class StoredResponses:
 class CheckedPages:
     """Pages of a response, the stored ones of which are read first to check the reader's number."""
 
-    def __init__(self, reader: RunEventReader, frames: ResponseFrames, after: int) -> None:
+    def __init__(self, reader: EventPages, frames: ResponseFrames, after: int) -> None:
         self.run_id = reader.run_id
         self._send_now: SendNow | None = None
         self._pages = reader.pages(self._try_to_send)

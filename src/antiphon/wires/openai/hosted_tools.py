@@ -83,6 +83,10 @@ class HostedCalls(msgspec.Struct, frozen=True):
         found = (kind for prefix, kind in self.prefixes.items() if name.startswith(prefix))
         return next(found, None)
 
+    def has(self, kind: str) -> bool:
+        """Return whether a hosted tool of this type is among them."""
+        return kind in self.names.values() or kind in self.prefixes.values()
+
 
 class Source(NamedTuple):
     """A link in the result of a search, and the number of the message that holds it."""
@@ -92,16 +96,25 @@ class Source(NamedTuple):
     title: str
 
 
-class HostedRun(NamedTuple):
-    """The hosted tools of a run, and the sources that their calls have found."""
+class HostedRun(msgspec.Struct, frozen=True):
+    """The hosted tools of a run, and the sources that their calls have found.
+
+    `pictures` are the pictures that its calls have made, as base64 by the ids of their files; more
+    are added as they are made.
+    """
 
     calls: HostedCalls
     sources: Sequence[Source] = ()
+    pictures: dict[str, str] = {}
 
     @property
     def titles(self) -> Mapping[str, str]:
         """Titles of all sources, by their URLs."""
         return {each.url: each.title for each in self.sources}
+
+    def find_picture(self, file_ids: Iterable[str]) -> str | None:
+        """Return the first picture among these files, as base64."""
+        return next((self.pictures[each] for each in file_ids if each in self.pictures), None)
 
     def titles_before(self, number: int) -> Mapping[str, str]:
         """Return titles by URLs of the sources that the reply of this number could cite."""
@@ -138,8 +151,12 @@ def hosted_call_item(
     *,
     is_error: bool = False,
     server: str = "",
+    picture: str | None = None,
 ) -> kinds.HostedCall:
-    """Return the item of a call of a hosted tool; without an output it is in progress."""
+    """Return the item of a call of a hosted tool; without an output it is in progress.
+
+    `picture` is what was made, as base64.
+    """
     given = _decode_object(arguments)
     prefix = HOSTED_PREFIXES[f"{kind}_call"]
     fields: dict[str, Any] = {
@@ -153,6 +170,9 @@ def hosted_call_item(
         case "file_search":
             results = _file_results(text) if text else None
             return kinds.FileSearchCall(queries=_queries(given), results=results, **fields)
+        case "image_generation":
+            prompt = _first_text(given, ("prompt", "description", "text"))
+            return kinds.ImageGenerationCall(result=picture, revised_prompt=prompt, **fields)
         case _:
             logs = ({"type": "logs", "logs": output},) if output else None
             code = _first_text(given, ("code", "source", "script", "program"))

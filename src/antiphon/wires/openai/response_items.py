@@ -273,6 +273,10 @@ def emit_arguments(
             writer.emit("response.function_call_arguments.delta", **place, delta=text)
 
 
+_HOSTED_STEPS = {"code_interpreter": "interpreting", "image_generation": "generating"}
+"""What a hosted tool does while it runs, as an event says it; others are searching."""
+
+
 class ServerCallWriter:
     """The calls that the backend runs, until their outputs come.
 
@@ -380,13 +384,16 @@ class ServerCallWriter:
             code = item.code or ""
             self._writer.emit("response.code_interpreter_call_code.delta", **place, delta=code)
             self._writer.emit("response.code_interpreter_call_code.done", **place, code=code)
-        step = "interpreting" if kind == "code_interpreter" else "searching"
+        step = _HOSTED_STEPS.get(kind, "searching")
         self._writer.emit(f"response.{kind}_call.{step}", **place)
 
     def _finish_hosted(
         self, call: CarriedCall, kind: str, index: int, event: ToolOutputAdded
     ) -> None:
-        item = self._hosted_item(call, kind, output=event.output, is_error=event.is_error)
+        picture = self._head.hosted.find_picture(event.files)
+        item = self._hosted_item(
+            call, kind, output=event.output, is_error=event.is_error, picture=picture
+        )
         place = {"item_id": item.id, "output_index": index}
         self._writer.emit(f"response.{kind}_call.completed", **place)
         self._writer.finish(index, item)

@@ -313,8 +313,16 @@ class _ReplyItems:
         if (hosted := self._hosted_kind(call.name, action)) is not None:
             failed = output is not None and output.is_error
             text = None if output is None else output.text
+            run, files = self._hosted or NO_HOSTED_RUN, () if output is None else output.file_ids
             yield hosted_call_item(
-                hosted, reply_id, place, call.arguments, text, is_error=failed, server=server
+                hosted,
+                reply_id,
+                place,
+                call.arguments,
+                text,
+                is_error=failed,
+                server=server,
+                picture=run.find_picture(files),
             )
             return
         if action is not None and action.approval is not None:

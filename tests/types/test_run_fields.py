@@ -24,8 +24,8 @@ FROM_ASSISTANT = {"model", "instructions", "tools", "mcp_servers", "sampling", "
 """Fields that a request leaves out to have the assistant's."""
 NOT_OF_THE_RUN = {"if_busy"}
 """Fields of a request that decide whether and how the run begins."""
-NOT_OPTIONS = {"tools", "background", "message", "run_id", "history", "temporary"}
-"""Fields of a request that the SDK sets itself when it converses, or that only wires use."""
+NOT_OPTIONS = {"tools", "background", "message", "run_id"}
+"""Fields of a request that the SDK sets itself when it converses."""
 
 VALUES: dict[Any, Any] = {
     str: "another",

@@ -296,6 +296,22 @@ async def test_a_repeated_request_with_a_key_adds_its_items_once(place: Place) -
     assert len((await place.ours.list_files()).data) == 1
 
 
+async def test_a_request_that_was_refused_can_be_repeated_with_its_key(place: Place) -> None:
+    run = await place.wait_for_call("a")
+    conversation = conversation_of(run)
+    part = {"type": "input_file", "filename": "a.txt", "file_data": "aGk="}
+    items = [{"role": "user", "content": [part]}]
+    headers = {"Idempotency-Key": "one"}
+
+    with pytest.raises(openai.BadRequestError):
+        await place.items.create(conversation, items=items, extra_headers=headers)
+    await place.ours.cancel_run(run.id)
+    added = await place.items.create(conversation, items=items, extra_headers=headers)
+
+    content = await place.client.files.content(added.data[0].content[0].file_id)
+    assert content.content == b"hi"
+
+
 # Outputs of calls.
 
 

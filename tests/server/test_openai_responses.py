@@ -741,8 +741,12 @@ async def test_the_tokens_of_an_input_are_counted_with_what_it_continues(place: 
     short = (await count(input="Hello?")).input_tokens
     long = (await count(input="And?", previous_response_id=first.id)).input_tokens
     more = (await count(input="Hello?", instructions="word " * 400, tools=[WEATHER])).input_tokens
+    arguments = json.dumps({"city": "word " * 400})
+    call: Any = {"type": "function_call", "call_id": "c", "name": "look", "arguments": arguments}
+    called = (await count(input=[call, output("c", "")])).input_tokens
 
     assert 0 < short < 50
+    assert 400 < called < 1000
     assert 400 < long < 1000
     assert 400 < more < 1000
 

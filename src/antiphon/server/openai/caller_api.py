@@ -95,11 +95,15 @@ class CallerApi:
     async def inline_files(
         self, messages: Sequence[SentMessage], key: str | None = None
     ) -> AsyncGenerator[list[PastMessage]]:
-        """Yield the messages with the ids of their inline files, which an error deletes again."""
+        """Yield the messages with the ids of their inline files, which an error deletes again.
+
+        With an idempotency key they stay, since the repeated request finds them by it.
+        """
         try:
             yield await self.keep_files(messages, key)
         except BaseException:
-            await self.delete_files()
+            if key is None:
+                await self.delete_files()
             raise
 
     async def keep_files(

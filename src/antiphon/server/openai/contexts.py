@@ -29,7 +29,15 @@ from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.events import RunStatus
-from antiphon.types.messages import File, Image, Message, Text, parts, to_chat_completions
+from antiphon.types.messages import (
+    File,
+    Image,
+    Message,
+    Text,
+    ToolCall,
+    parts,
+    to_chat_completions,
+)
 from antiphon.types.runs import Assistant, Usage
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.chat_request import SentMessage
@@ -187,6 +195,9 @@ def _number(sent: Sequence[SentMessage], before: int) -> list[Message]:
             number=number,
             role=each.message.role,
             content=parts(each.message.content),
+            tool_calls=tuple(
+                ToolCall(call.id, call.name, call.arguments) for call in each.message.tool_calls
+            ),
             tool_call_id=each.message.tool_call_id,
             reasoning=each.message.reasoning,
             metadata=each.message.metadata,

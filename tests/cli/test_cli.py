@@ -518,6 +518,21 @@ def test_a_key_is_revoked_by_its_id(place: Place) -> None:
     assert revoked["revoked_at"]
 
 
+def test_a_token_for_a_page_is_made_of_a_key(place: Place) -> None:
+    place.run("keys", "create", "shop", "--owner", "ann")
+    (key,) = json.loads(place.run("keys", "list", "--json").stdout)
+    page = ("--origin", "https://shop.example.org", "--session", "visitor-42")
+
+    made = place.run("keys", "browser-token", key["id"], *page, "--expires-in", "5m")
+    wrong = place.run("keys", "browser-token", key["id"], "--origin", "*")
+    unknown = place.run("keys", "browser-token", "key_unknown", *page)
+
+    assert made.stdout.startswith("bt_")
+    assert made.stdout.strip() not in made.stderr
+    assert "session visitor-42 of owner ann" in made.stderr
+    assert (wrong.returncode, unknown.returncode) == (2, 1)
+
+
 def test_an_unknown_key_is_a_failure(place: Place) -> None:
     assert place.run("keys", "revoke", "key_unknown").returncode == 1
 

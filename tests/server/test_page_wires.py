@@ -15,6 +15,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon import AsyncClient, ToolSpec
+from antiphon.server.streaming import StreamTimeouts
 from antiphon.testing.script import Script
 from antiphon.types.runs import McpServer, Status
 from tests.support.server.served import SETTINGS, Served, serve
@@ -625,6 +626,51 @@ async def test_the_answer_goes_on_without_its_reader(place: Place) -> None:
     assert chat.text == "Still here."
 
 
+async def test_two_requests_at_once_with_one_message_have_one_answer(place: Place) -> None:
+    place.script.reply("Once.")
+    chats = [UseChat(place.http, "c", PAGE_TOOLS) for _ in range(4)]
+
+    answers = await asyncio.gather(*(chat.send("Hello?", "mine") for chat in chats))
+
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert [chat.text for chat in chats] == ["Once."] * 4
+    assert len((await place.ours.list_runs()).data) == 1
+    assert len((await place.ours.list_threads()).data) == 1
+
+
+async def test_two_tabs_with_one_call_have_one_output(place: Place) -> None:
+    place.script.call("get_place").reply("Right.")
+    one, two = (UseChat(place.http, "c", PAGE_TOOLS) for _ in range(2))
+    await one.send("Where am I?", "mine")
+    two.messages = json.loads(json.dumps(one.messages))
+
+    answers = await asyncio.gather(one.give("get_place", "Oslo"), two.give("get_place", "Bergen"))
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert one.text == two.text == "Right."
+    (action,) = (await place.ours.list_actions()).data
+    assert action.output in ("Oslo", "Bergen")
+
+
+async def test_a_message_while_the_model_answers_is_refused(place: Place) -> None:
+    helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
+    place.script.call("weather").reply("Rain.")
+    chat = UseChat(place.http, "c", assistantId=helper.id)
+    first = asyncio.create_task(chat.send("Is it raining?", "mine"))
+    async with asyncio.timeout(20):
+        while not (await place.ours.list_actions(status="pending")).data:
+            await asyncio.sleep(0)
+    other = UseChat(place.http, "c", assistantId=helper.id)
+    other.messages = [chat.messages[0]]
+
+    joins = asyncio.create_task(other.submit())
+    await claim(place, "weather", "rain")
+    await first
+    await joins
+
+    assert chat.text == other.text == "Rain."
+
+
 # AG-UI.
 
 
@@ -896,6 +942,50 @@ async def test_a_token_speaks_for_its_owner_alone() -> None:
 
         assert (await chat.send("Hello?")).status_code == 404
         assert (await bob.list_messages(thread.id)).data == []
+
+
+async def test_a_stream_ends_with_its_token(impatient: StreamTimeouts) -> None:
+    script = Script().call("weather")
+    settings = replace(SETTINGS, model=script.model, allowed_origins=(SHOP,))
+    async with (
+        serve(settings, timeouts=impatient) as served,
+        AsyncClient(served.url, api_key=await served.key("ann")) as ann,
+    ):
+        helper = await ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
+        token = await ann.create_browser_token(
+            origins=(SHOP,), assistant_id=helper.id, expires_in=1
+        )
+        chat = UseChat(await served.client(token.token), "c", headers={"origin": SHOP})
+
+        await chat.send("Is it raining?")
+
+        assert chat.call("weather")["state"] == "input-available"
+        assert chat.parts[-1]["type"] != "finish"
+        assert (await chat.resume()).json()["code"] == "token_expired"
+        (run,) = (await ann.list_runs()).data
+        assert run.status is Status.ACTION_REQUIRED
+
+
+@asynccontextmanager
+async def open_web_chat(_runtime: Any, _closing: Any) -> AsyncIterator[Any]:
+    async def chat(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 418, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    yield chat
+
+
+async def test_the_wires_are_served_beside_a_web_chat() -> None:
+    script = Script().reply("Hello.")
+    settings = replace(SETTINGS, model=script.model)
+    async with serve(settings, beside=open_web_chat) as served:
+        http = await served.client(await served.key("ann"))
+        page = UseChat(http, "c")
+        await page.send("Hello?")
+
+        assert page.text == "Hello."
+        assert (await http.get("/ai-sdk/v6/nothing")).status_code == 404
+        assert (await http.get("/somewhere")).status_code == 418
 
 
 async def test_the_limits_of_a_key_hold_for_its_tokens() -> None:

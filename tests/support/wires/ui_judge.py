@@ -47,11 +47,20 @@ GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
 FINISH_REASONS = {"stop", "length", "content-filter", "tool-calls", "error", "other"}
 
 
-class Judge:
-    """A client of a version, and the message that it makes of the streams it is given."""
+PLACES = {"dynamic", "providerExecuted"}
+"""Keys that tell a page which runs tools whether a call is its own."""
 
-    def __init__(self, sdk: int) -> None:
+
+class Judge:
+    """A client of a version, and the message that it makes of the streams it is given.
+
+    `page_tools` are the tools that it runs itself, None if it runs none.
+    """
+
+    def __init__(self, sdk: int, page_tools: frozenset[str] | None = None) -> None:
         self.sdk = sdk
+        self.page_tools = page_tools
+        self._pages: set[str] = set()
         self.message: dict[str, Any] = {"id": "", "role": "assistant", "parts": []}
         self.transient: Parts = []
         self.errors: list[str] = []
@@ -104,11 +113,24 @@ class Judge:
             assert part["finishReason"] in FINISH_REASONS
             must = must | {"finishReason"}
         assert since <= self.sdk, f"unknown to version {self.sdk}: {part}"
+        if "dynamic" in must and self.page_tools is not None:
+            self._check_place(part)
+            must, may = must - PLACES, may | PLACES
+        else:
+            assert part.get("dynamic", True) is True
         assert must <= part.keys() - {"type"} <= must | may, part
-        assert part.get("dynamic", True) is True
         assert not self.finished or kind == "start", f"after the message: {part}"
         assert self.message["id"] or kind == "start", f"before the message: {part}"
         self._assemble(kind, part)
+
+    def _check_place(self, part: dict[str, Any]) -> None:
+        """A call is the page's, or runs elsewhere, from its first part to its last."""
+        assert self.page_tools is not None
+        if "toolName" in part and part["toolName"] in self.page_tools:
+            self._pages.add(part["toolCallId"])
+        place = {key: part[key] for key in PLACES & part.keys()}
+        elsewhere = {"dynamic": True, "providerExecuted": True}
+        assert place == ({} if part["toolCallId"] in self._pages else elsewhere), part
 
     def _assemble(self, kind: str, part: dict[str, Any]) -> None:
         parts = self.message["parts"]
@@ -168,7 +190,9 @@ class Judge:
         if kind == "tool-input-start":
             assert self._in_step
             assert not self._speaking, "somebody speaks"
-            new = {"type": "dynamic-tool", "state": "input-streaming"}
+            own = part["toolCallId"] in self._pages
+            kind = f"tool-{part['toolName']}" if own else "dynamic-tool"
+            new = {"type": kind, "state": "input-streaming"}
             parts.append(new | {key: part[key] for key in ("toolCallId", "toolName")})
             self._streaming.add(part["toolCallId"])
             return
@@ -186,11 +210,12 @@ class Judge:
                 assert part["toolCallId"] in self._streaming
                 return
             case "tool-input-available":
-                assert state == "input-streaming"
+                assert state == "input-streaming" or call.pop("approval", None)
                 call["input"] = part["input"]
                 call["state"] = "input-available"
             case "tool-approval-request":
-                assert state == "input-available"
+                its_own = call["type"] != "dynamic-tool"
+                assert state == ("input-streaming" if its_own else "input-available")
                 call["approval"] = {"id": part["approvalId"]}
                 call["state"] = "approval-requested"
             case "tool-output-denied":

@@ -126,21 +126,8 @@ class PageChats(ABC):
         """Answer with the chat's messages, without those of a run that has not ended."""
         path = _read_path(context)
         self.make_wire(path)
-        visit = self._visit(context)
-        thread = await visit.threads.find(path[CHAT])
-        if thread is None:
-            await context.respond_unless_known({"threadId": None, "messages": [], "active": False})
-            return
-        entries = await _read_entries(visit.api, thread)
-        run = await visit.threads.newest_run(thread)
-        value = {
-            "threadId": thread.id,
-            "messages": await self.as_history(
-                visit, [entry for entry in entries if not entry.is_active]
-            ),
-            "active": run is not None and not run.status.ended,
-        }
-        await context.respond_unless_known(value)
+        reading = self._read_history(self._visit(context), path[CHAT])
+        await context.respond_unless_known(await self._connections.run_in_slot(context, reading))
 
     async def stop(self, context: RequestContext) -> None:
         """Cancel the chat's active run; the answer names it, or null."""
@@ -154,6 +141,19 @@ class PageChats(ABC):
             return
         await visit.api.ask(CancelRun(run.id))
         await context.respond_json(202, {"runId": run.id})
+
+    async def _read_history(self, visit: Visit, name: str) -> Mapping[str, Any]:
+        thread = await visit.threads.find(name)
+        if thread is None:
+            return {"threadId": None, "messages": [], "active": False}
+        entries = await _read_entries(visit.api, thread)
+        run = await visit.threads.newest_run(thread)
+        ended = [entry for entry in entries if not entry.is_active]
+        return {
+            "threadId": thread.id,
+            "messages": await self.as_history(visit, ended),
+            "active": run is not None and not run.status.ended,
+        }
 
     def _visit(self, context: RequestContext) -> Visit:
         api = CallerApi(self._dispatcher, context.caller.principal)

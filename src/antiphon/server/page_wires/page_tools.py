@@ -16,6 +16,7 @@ After it may stand `?` and, in hexadecimal, a bit for each that asks a person, t
 first.
 """
 _ASK = "?"
+MAX_TOOLS = 512
 
 
 def page_tools(run: Run) -> Sequence[ToolSpec]:
@@ -42,7 +43,17 @@ def mark_tools(tools: Sequence[ToolSpec], ask: Collection[str]) -> dict[str, str
 
 
 def check_names(tools: Sequence[ToolSpec], given: Sequence[ToolSpec]) -> None:
-    """Raise `InvalidRequest` for a page's tool with the name of one of the assistant's."""
+    """Raise `InvalidRequest` for a page's tool with the name of one of the assistant's.
+
+    There may be as many of both together as a run can have.
+    """
+    if len(tools) + len(given) > MAX_TOOLS:
+        raise InvalidRequest(
+            "These are too many tools.",
+            expected=f"at most {MAX_TOOLS}, those of the assistant included",
+            received=str(len(tools) + len(given)),
+            where="$.tools",
+        )
     taken = {tool.name for tool in given}
     for tool in tools:
         if tool.name in taken:

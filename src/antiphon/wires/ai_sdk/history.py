@@ -165,11 +165,13 @@ class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
 class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a page is to its thread: `tools` are those that it runs in the run of the entry.
 
-    `names` is the metadata key of a user's message with the page's own id of it.
+    `names` is the metadata key of a user's message with the page's own id of it. `file_path` is
+    where the page reads a file, whose id takes the place of the braces.
     """
 
     tools: frozenset[str] = frozenset()
     names: str = ""
+    file_path: str = "/v1/files/{}/content"
 
 
 class UIMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -205,7 +207,7 @@ def as_ui_message(
                 id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
             )
         case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
-            parts = list(_words(message, files))
+            parts = list(_words(message, files, page))
             own_id = message.metadata.get(page.names) if page else None
             return UIMessage(
                 id=own_id or message.id,
@@ -253,7 +255,9 @@ def _account(run: Run, number: int) -> StoredRunMetadata:
 # Messages of the user and the system.
 
 
-def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart]:
+def _words(
+    message: Message, files: Mapping[str, Upload], page: PageFacts | None
+) -> Iterator[StoredPart]:
     if message.compacts is not None:
         compacted = CompactionData(compacts=message.compacts, text=message.text)
         yield DataCompaction(id=message.id, data=compacted)
@@ -268,15 +272,15 @@ def _words(message: Message, files: Mapping[str, Upload]) -> Iterator[StoredPart
                     kind = url.removeprefix("data:").partition(",")[0].partition(";")[0]
                 yield FilePart(url=url, media_type=kind)
             case Image(file_id=file_id) | File(file_id=file_id):
-                yield _file_part(file_id or "", files)
+                yield _file_part(file_id or "", files, page)
             case Refusal():
                 pass  # only models refuse
 
 
-def _file_part(file_id: str, files: Mapping[str, Upload]) -> FilePart:
+def _file_part(file_id: str, files: Mapping[str, Upload], page: PageFacts | None) -> FilePart:
     upload = files.get(file_id)
     return FilePart(
-        url=f"/api/files/{file_id}",
+        url=page.file_path.format(file_id) if page else f"/api/files/{file_id}",
         media_type=upload.media_type if upload else UNKNOWN_TYPE,
         filename=upload.name if upload else file_id,
     )
@@ -305,7 +309,7 @@ def _replies(
         for each in calls:
             is_of_page = page is not None and each.call.name in page.tools
             yield _page_tool_part(each) if is_of_page else _tool_part(each, page)
-        yield from _file_data_parts(calls, files)
+        yield from _file_data_parts(calls, files, page)
         yield from _approvals(calls, by_call)
         # One part for each saved output, in the order in which they were saved.
         saved = [(each.output.created_at, each.call) for each in calls if each.output is not None]
@@ -359,11 +363,13 @@ def _tool_part(called: CallView, page: PageFacts | None) -> ToolPart:
     )
 
 
-def _file_data_parts(calls: Iterable[CallView], files: Mapping[str, Upload]) -> Iterator[DataFiles]:
+def _file_data_parts(
+    calls: Iterable[CallView], files: Mapping[str, Upload], page: PageFacts | None
+) -> Iterator[DataFiles]:
     """Yield the files of calls that still exist."""
     for called in calls:
         if there := [each for each in called.file_ids if each in files]:
-            attached = [_file_part(each, files) for each in there]
+            attached = [_file_part(each, files, page) for each in there]
             files_of_call = CallFiles(tool_call_id=called.call.id, files=attached)
             yield DataFiles(id=called.call.id, data=files_of_call)
 

@@ -16,7 +16,7 @@ VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conforma
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
 # Environments of other people's programs, which tests start.
-TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index release chart site
+TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index litellm release chart site
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 

@@ -13,11 +13,13 @@ from typing import TypeVar
 from benchmarks.children import child
 from benchmarks.load import RATE, Target
 from benchmarks.report import Figure
+from tests.support.programs import install_python
 
 T = TypeVar("T")
 
 SIZES = ("smoke", "quick", "full")
 PYTHON = (sys.executable, "-m")
+REQUIREMENTS = Path(__file__).parents[1] / "requirements"
 
 _NUMBERS = count()
 
@@ -50,6 +52,14 @@ class Bench:
         """The relay that uses openai's SDK."""
         async with child(*PYTHON, "benchmarks.relay_sdk", upstream.child.address) as process:
             yield Target("Starlette + openai SDK", process)
+
+    @asynccontextmanager
+    async def litellm(self, upstream: Target) -> AsyncIterator[Target]:
+        """LiteLLM's proxy, installed when it is asked for."""
+        python = str(install_python(REQUIREMENTS / "litellm.txt"))
+        command = (python, "benchmarks/litellm_proxy.py", upstream.child.address)
+        async with child(*command, patience=120) as process:
+            yield Target("LiteLLM", process)
 
     @asynccontextmanager
     async def antiphon(self, upstream: Target) -> AsyncIterator[Target]:

@@ -50,8 +50,11 @@ class Child:
 
 
 @asynccontextmanager
-async def child(*command: str, **environ: str) -> AsyncIterator[Child]:
-    """A process for as long as the block lasts; `environ` comes on top of ours."""
+async def child(*command: str, patience: float = PATIENCE, **environ: str) -> AsyncIterator[Child]:
+    """A process for as long as the block lasts; `environ` comes on top of ours.
+
+    `patience` is how long its start may take, in seconds.
+    """
     began = time.perf_counter()
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -62,7 +65,7 @@ async def child(*command: str, **environ: str) -> AsyncIterator[Child]:
     assert process.stderr is not None
     draining: asyncio.Task[bytes] | None = None
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(patience):
             address = await address_said(process)
         ready_seconds = time.perf_counter() - began
         # What it still says may fill the pipe, and it would wait for us to read it.

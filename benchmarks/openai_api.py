@@ -1,8 +1,13 @@
-"""Streams of OpenAI's API through `antiphon serve`, beside the native API of the same server."""
+"""Streams of OpenAI's API through `antiphon serve`, beside the native API of the same server.
+
+With PEERS=1 in the environment also beside LiteLLM's proxy, which is installed for it.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from statistics import median
 
@@ -20,15 +25,23 @@ NATIVE = "native API"
 
 async def measure(bench: Bench) -> list[Row]:
     """Measure what each wire adds to a chunk, and to the first token."""
-    async with bench.upstream() as upstream, bench.antiphon(upstream) as antiphon:
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(bench.upstream())
+        antiphon = await stack.enter_async_context(bench.antiphon(upstream))
         native = replace(antiphon, name=NATIVE)
         targets = [native, *(replace(antiphon, name=n, path=path) for n, path in WIRES.items())]
         for target in targets:
             await flood(target, 640)
-        paced = await _measure_paced(bench, targets)
         poured = await _measure_flood(bench, targets)
+        if os.environ.get("PEERS") == "1":
+            targets.append(await stack.enter_async_context(bench.litellm(upstream)))
+            await first_token(targets[-1])
+        paced = await _measure_paced(bench, targets)
         waited = await _measure_first_token(bench, targets)
-    rows: list[Row] = []
+    rows = [
+        *_compare_peers("CPU per chunk", targets, paced),
+        *_compare_peers("first token", targets, waited),
+    ]
     for place, name in enumerate(WIRES, start=1):
         added = zip(waited[place].values, waited[0].values, strict=True)
         rows += [
@@ -53,6 +66,15 @@ async def measure(bench: Bench) -> list[Row]:
     return rows
 
 
+def _compare_peers(what: str, targets: Sequence[Target], measured: Sequence[Figure]) -> list[Row]:
+    """Return our Chat Completions beside the peers, which speak nothing else here."""
+    peers = range(len(WIRES) + 1, len(targets))
+    return [
+        row(f"{what}, Chat Completions", measured[1], targets[place].name, measured[place])
+        for place in peers
+    ]
+
+
 async def _measure_paced(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
     streams, seconds = bench.pick(2, STREAMS, STREAMS), bench.pick(0.2, 1.2, 3.0)
 
@@ -63,7 +85,7 @@ async def _measure_paced(bench: Bench, targets: Sequence[Target]) -> list[Figure
 
 
 async def _measure_flood(bench: Bench, targets: Sequence[Target]) -> list[Figure]:
-    chunks = bench.pick(640, 64_000, 64_000)
+    chunks = bench.pick(640, 16_000, 32_000)
 
     async def cost(target: Target) -> float:
         return (await flood(target, chunks)).cpu_per_chunk

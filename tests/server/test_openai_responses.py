@@ -365,6 +365,24 @@ async def test_two_questions_at_once_do_not_cancel_each_other(place: Place) -> N
     assert statuses.count(Status.CANCELLED) == 1
 
 
+async def test_of_many_that_continue_one_response_at_once_the_others_do_it_in_forks(
+    place: Place,
+) -> None:
+    place.script.reply("One.")
+    first = await ask(place, "First?")
+    for number in range(6):
+        place.script.reply(f"Reply {number}.")
+
+    answers = await asyncio.gather(
+        *(ask(place, f"Question {n}?", previous_response_id=first.id) for n in range(6))
+    )
+
+    assert all(answer.status == "completed" for answer in answers)
+    said = [[m["content"] for m in r.decode_messages()] for r in place.script.requests[1:]]
+    assert sorted(said) == [["First?", "One.", f"Question {number}?"] for number in range(6)]
+    assert len((await place.ours.list_threads()).data) == 6
+
+
 async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
     place: Place,
 ) -> None:

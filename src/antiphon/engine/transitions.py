@@ -210,16 +210,25 @@ def create_run(
     fresh: bool = False,
     claimant: Claimant | None = None,
     response: Mapping[str, Any] | None = None,
+    last_message: int | None = None,
 ) -> ChangeSet:
     """Create a run, and its message and thread where those are new, in one transaction.
 
     `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
     request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
-    for its client. The answer is `TurnRequested`. Raises `QuotaExceeded`, and `RunActive` where the
-    thread has an active run that is not displaced.
+    for its client. `last_message` is the number of messages that the thread must have. The answer
+    is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, and `RunActive` where the thread
+    has an active run that is not displaced.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     displaced = unit.busy
+    if last_message is not None and unit.thread.messages != last_message:
+        raise ThreadMovedOn(
+            f"Thread {unit.thread.id} has {unit.thread.messages} messages by now.",
+            expected=str(last_message),
+            received=str(unit.thread.messages),
+            hint="Read the thread again.",
+        )
     if displaced and (if_busy in ("reject", "wait") or (response and not _waits_for_client(unit))):
         raise _run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
@@ -257,6 +266,10 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+class ThreadMovedOn(errors.RunActive):
+    """Something was added to the thread since it was read."""
 
 
 def _waits_for_client(unit: UnitOfWork) -> bool:

@@ -134,13 +134,21 @@ class Dispatcher:
         by: Principal,
         request: Mapping[str, Any],
         once: IdempotencyKey | None = None,
+        last_message: int | None = None,
     ) -> tuple[Run, RunEventReader]:
         """Begin a response of OpenAI's wire; return its run, and the reader of its events.
 
-        `request` is that of its `ResponseRecord`. Raises as `open_stream`, and `RunActive` for a
-        turn that another request began.
+        `request` is that of its `ResponseRecord`, `last_message` as in `transitions.create_run`.
+        Raises as `open_stream`, `ThreadMovedOn`, and `RunActive` for a turn that another request
+        began.
         """
-        answer = await self._request_turn(call, by, once, request)
+        answer: TurnRequested | msgspec.Raw
+        if isinstance(call, operations.Process):
+            answer = await self._runs.start_run(call, by, once, request, last_message)
+        else:
+            answer = await self._runs.request_turn(
+                call.run_id, by, once, fresh=call.force_refresh, response=request
+            )
         return await self._read_requested(answer, by)
 
     async def find_response(
@@ -177,19 +185,16 @@ class Dispatcher:
         call: operations.Process | operations.Complete,
         by: Principal,
         once: IdempotencyKey | None,
-        response: Mapping[str, Any] | None = None,
     ) -> TurnRequested | msgspec.Raw:
         """Request the turn; return `Raw` if a request with the same key was first."""
         match call:
             case operations.Complete(run_id, fresh):
-                return await self._runs.request_turn(
-                    run_id, by, once, fresh=fresh, response=response
-                )
+                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
                 validation.validate_only_run_id(call)
                 return await self._runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process():
-                return await self._runs.start_run(call, by, once, response)
+                return await self._runs.start_run(call, by, once)
 
     async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None

@@ -75,10 +75,11 @@ class RunService:
         by: Principal,
         once: IdempotencyKey | None,
         response: Mapping[str, Any] | None = None,
+        last_message: int | None = None,
     ) -> TurnRequested | msgspec.Raw:
         """Create thread, message and run, as far as they are missing, in one transaction.
 
-        `response` is as in `transitions.create_run`.
+        `response` and `last_message` are as in `transitions.create_run`.
         """
         validation.validate_has_input(call)
         validation.validate_temporary(call)
@@ -101,6 +102,7 @@ class RunService:
                 fresh=call.force_refresh,
                 claimant=claimant,
                 response=response,
+                last_message=last_message,
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)

@@ -159,9 +159,9 @@ class CallerApi:
 
     async def delete_files(self) -> None:
         """Delete the files that came inline."""
-        for file_id in self.uploaded:
+        while self.uploaded:
             with suppress(NotFound, TryAgain):
-                await self.ask(DeleteFile(file_id))
+                await self.ask(DeleteFile(self.uploaded.pop()))
 
 
 _DATA_URL = re.compile(r"data:([^;,]{1,128})(?:;[^,]{0,128})?,", re.ASCII)

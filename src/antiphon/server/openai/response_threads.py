@@ -56,13 +56,15 @@ class Place(NamedTuple):
 
     Without a `thread` it begins a new one. `run` waits there for outputs, or is about to go on.
     With `reply`, the thread has moved on since the response with that last reply, or is not to be
-    changed: the new response begins with a copy up to `reply`.
+    changed: the new response begins with a copy up to `reply`. A thread must still have
+    `last_message` messages when a response begins that continues another one.
     """
 
     thread: Thread | None = None
     run: Run | None = None
     reply: Message | None = None
     is_copy: bool = False
+    last_message: int | None = None
 
 
 async def find_response(api: CallerApi, id: str) -> tuple[Run, int]:
@@ -113,7 +115,7 @@ async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
     if is_latest and active and run.status is Status.IN_PROGRESS:
         raise _busy_error(run)
     if is_latest and is_stored:
-        return Place(thread, run if active else None)
+        return Place(thread, run if active else None, last_message=thread.messages)
     return Place(thread, reply=await _last_reply(api, run, place), is_copy=True)
 
 
@@ -155,8 +157,13 @@ class Beginning(NamedTuple):
     is_stored: bool
 
 
-OpenTurn = Callable[[Process | Complete, Mapping[str, Any]], Awaitable[tuple[Run, RunEventReader]]]
-"""Begins a turn with the fields of a response's record."""
+OpenTurn = Callable[
+    [Process | Complete, Mapping[str, Any], int | None], Awaitable[tuple[Run, RunEventReader]]
+]
+"""Begins a turn, with the fields of a response's record.
+
+The number is that of the messages that the thread must still have.
+"""
 
 
 async def begin_response(
@@ -169,7 +176,7 @@ async def begin_response(
     sent, call = beginning.sent, beginning.call
     require_outputs(sent)
     if place.run is not None and place.thread is not None:
-        return await _continue_run(api, place.thread, place.run, beginning, open_turn)
+        return await _continue_run(api, place, place.run, beginning, open_turn)
     if place.is_copy and place.thread is not None:
         call = await _copy_thread(api, place.thread, place.reply, beginning)
     else:
@@ -177,12 +184,13 @@ async def begin_response(
         call = replace(call, thread_id=place.thread.id if place.thread else None)
         call = replace(call, temporary=place.thread is None and not beginning.is_stored)
     history = (*call.history, *await api.keep_files(sent.messages))
-    return await open_turn(replace(call, history=history), beginning.request)
+    call = replace(call, history=history)
+    return await open_turn(call, beginning.request, place.last_message)
 
 
 async def _continue_run(
     api: CallerApi,
-    thread: Thread,
+    place: Place,
     run: Run,
     beginning: Beginning,
     open_turn: OpenTurn,
@@ -207,7 +215,8 @@ async def _continue_run(
         bool(sent.approvals) or (_asks_for_same(run, call) and run.turn < run.max_turns)
     )
     if goes_on:
-        return await open_turn(Complete(run.id), request_difference(run, beginning.request))
+        difference = request_difference(run, beginning.request)
+        return await open_turn(Complete(run.id), difference, None)
     if sent.approvals:
         raise InvalidRequest(
             "A message cannot come with the answer whether a tool may be called.",
@@ -216,8 +225,8 @@ async def _continue_run(
             where="$.input",
         )
     history = tuple(await api.keep_files(sent.messages))
-    call = replace(call, thread_id=thread.id, history=history, if_busy="interrupt")
-    return await open_turn(call, beginning.request)
+    call = replace(call, thread_id=run.thread_id, history=history, if_busy="interrupt")
+    return await open_turn(call, beginning.request, place.last_message)
 
 
 def _asks_for_same(run: Run, call: Process) -> bool:

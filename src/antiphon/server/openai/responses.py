@@ -42,7 +42,7 @@ from antiphon.server.streaming import HEADERS
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
-from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest
+from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, RunActive
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Assistant, Run, Sampling
 from antiphon.wires.framing import json_line
@@ -56,6 +56,8 @@ from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.response_stream import ResponseFold, ResponseFrames
 from antiphon.wires.openai.response_tools import read_tool_choice, read_tools, repeat_tool
 
+ATTEMPTS = 3
+"""Times that a response is begun while other requests continue the same one."""
 ROUTE = "POST /openai/v1/responses"
 NO_RETRY: Field = (b"x-should-retry", b"false")
 """Keeps openai-python from repeating a request whose messages are stored by now."""
@@ -146,8 +148,18 @@ class Responses:
                 return await _start_reading(api, *known)
         beginning = await self._read(context, api, request)
         open_turn = partial(self._open_turn, context, once)
-        place = await find_place(api, request)
-        return await _start_reading(api, *await begin_response(api, place, beginning, open_turn))
+        for _ in range(ATTEMPTS):
+            place = await find_place(api, request)
+            try:
+                begun = await begin_response(api, place, beginning, open_turn)
+            except RunActive:
+                # Another request has continued the same response: this one does it in a fork.
+                if place.last_message is None:
+                    raise
+                await api.delete_files()
+            else:
+                return await _start_reading(api, *begun)
+        raise RunActive("Other requests continue the same response. Ask again.")
 
     async def _open_turn(
         self,
@@ -155,9 +167,10 @@ class Responses:
         once: IdempotencyKey | None,
         call: Process | Complete,
         request: Mapping[str, Any],
+        last_message: int | None,
     ) -> tuple[Run, RunEventReader]:
         by = context.caller.principal
-        return await self._dispatcher.open_response(call, by, request, once)
+        return await self._dispatcher.open_response(call, by, request, once, last_message)
 
     async def _read(
         self, context: RequestContext, api: CallerApi, request: ResponseRequest

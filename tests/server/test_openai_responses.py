@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pydantic
 import pytest
@@ -858,6 +859,76 @@ async def test_files_and_pictures_travel_in_the_input(place: Place) -> None:
         assert "sent along" in str(request.decode_messages())
         assert PIXEL in str(request.decode_messages())
     assert len((await place.ours.list_files()).data) == 1
+
+
+async def test_a_picture_in_an_output_is_shown_after_it(place: Place) -> None:
+    place.script.call("weather", city="Oslo").reply("Snow.").reply("Snow.")
+    options: dict[str, Any] = {"tools": [WEATHER]}
+    first = await ask(place, "Oslo?", **options)
+    call = plain(first.output[0])
+    shown = [
+        {"type": "input_text", "text": "A picture."},
+        {"type": "input_image", "image_url": PIXEL},
+    ]
+    given: Any = {**output(call["call_id"], ""), "output": shown}
+
+    await ask(place, [given], previous_response_id=first.id, **options)
+    await ask(place, [*HELLO, call, given], store=False, **options)
+
+    for request in place.script.requests[1:]:
+        *_, answer, after = request.decode_messages()
+        assert (answer["role"], answer["content"]) == (
+            "tool",
+            "A picture.[shown in the next message]",
+        )
+        assert after["role"] == "user"
+        assert after["content"][1]["image_url"]["url"] == PIXEL
+
+
+async def test_more_of_an_item_can_be_asked_for_later(place: Place) -> None:
+    place.script.reply("One.", reasoning="Hm.")
+    first = await ask(place, "First?")
+    include: Any = ["reasoning.encrypted_content"]
+
+    more = await place.client.responses.retrieve(first.id, include=include)
+
+    assert first.output[0].encrypted_content is None
+    assert more.output[0].encrypted_content
+
+
+async def test_responses_move_with_their_owner(place: Place) -> None:
+    admin = place.client.with_options(api_key=await place.served.key("root", "admin"))
+    ann = place.client.with_options(api_key=await place.served.key("ann"))
+    place.script.call("weather", city="Oslo").reply("Rain.").reply("More.")
+    model = place.script.model
+    tools: Any = [WEATHER]
+    first = await ann.responses.create(model=model, input="Oslo?", tools=tools)
+    given: Any = [output(first.output[0].call_id, "rain")]
+    second = await ann.responses.create(
+        model=model, input=given, previous_response_id=first.id, tools=tools
+    )
+    async with httpx2.AsyncClient(
+        base_url=place.served.url, headers={"authorization": f"Bearer {admin.api_key}"}
+    ) as client:
+        archive = (await client.get("/v1/owners/ann/export")).content
+        params = {"owner": "ben", "new_ids": "true"}
+        headers = {"content-type": "application/zip"}
+        added = await client.post("/v1/imports", content=archive, params=params, headers=headers)
+    assert added.status_code == 200, added.text
+    ben = place.client.with_options(api_key=await place.served.key("ben"))
+    async with AsyncClient(place.served.url, api_key=str(ben.api_key)) as theirs:
+        (run,) = (await theirs.list_runs()).data
+
+    moved = [f"resp_{run.id.removeprefix('run_')}{place}" for place in range(2)]
+    answers = [await ben.responses.retrieve(each) for each in moved]
+
+    assert answers[0].output[0].call_id == first.output[0].call_id
+    assert answers[1].output_text == second.output_text == "Rain."
+    assert answers[1].previous_response_id == moved[0]
+    (item,) = (await ben.responses.input_items.list(moved[1])).data
+    assert item.type == "function_call_output"
+    more = await ben.responses.create(model=model, input="More?", previous_response_id=moved[1])
+    assert more.output_text == "More."
 
 
 async def test_a_body_that_is_too_large_is_refused() -> None:

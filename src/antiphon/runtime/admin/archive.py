@@ -224,7 +224,30 @@ def _run(record: RunRecord, new: NewIds) -> RunRecord:
         thread_id=new(run.thread_id),
         assistant_id=_optional(run.assistant_id, new),
     )
+    if run.responses is not msgspec.UNSET:
+        renewed = tuple(replace(e, request=_response(e.request, new)) for e in run.responses)
+        changed = replace(changed, responses=renewed)
     return replace(record, run=changed)
+
+
+_RUN_DIGITS = 35  # of an id of a response; its place in the run follows
+
+
+def _response(request: dict[str, Any], new: NewIds) -> dict[str, Any]:
+    """Return the request of a response, which names an earlier one or a conversation."""
+    changed = dict(request)
+    match request.get("previous_response_id"):
+        case str(before):
+            end = len("resp_") + _RUN_DIGITS
+            changed["previous_response_id"] = new(before[:end]) + before[end:]
+        case _:
+            pass
+    match request.get("conversation"):
+        case str(conversation):
+            changed["conversation"] = new(conversation)
+        case _:
+            pass
+    return changed
 
 
 def _events(record: EventsRecord, new: NewIds) -> EventsRecord:

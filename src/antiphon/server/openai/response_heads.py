@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 
@@ -11,7 +11,7 @@ from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.pictures import load_picture
 from antiphon.server.openai.run_tools import read_hosted_run
-from antiphon.types.errors import EventExpired
+from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message
 from antiphon.types.runs import ResponseRecord, Run, Status, Usage
@@ -43,10 +43,14 @@ from antiphon.wires.openai.stored_items import (
 PAGE = 100
 
 
-async def make_head(api: CallerApi, run: Run, place: int) -> ResponseHead:
-    """Return the head of a run's response at this place."""
+async def make_head(
+    api: CallerApi, run: Run, place: int, include: Collection[str] = ()
+) -> ResponseHead:
+    """Return the head of a run's response at this place; `include` adds to the request's own."""
     record = response_records(run)[place]
     request = record_request(run, place) or {}
+    if include:
+        request = {**request, "include": sorted({*(request.get("include") or ()), *include})}
     client_tools = frozenset(tool.name for tool in run.tools)
     carried = await _carried_calls(api, run, record.turn, client_tools)
     tools = request.get("tools") or ()
@@ -78,7 +82,9 @@ async def _carried_calls(
     """Return the calls of this turn's reply that the backend runs in the response after it."""
     if not turn or not run.mcp_servers:
         return {}
-    reply = await api.ask(GetMessage(reply_id(run.id, turn)))
+    reply = await find_reply(api, run, turn)
+    if reply is None:
+        return {}
     return {
         call.id: CarriedCall(reply.id, place, call.name, call.arguments)
         for place, call in enumerate(reply.tool_calls)
@@ -91,9 +97,24 @@ async def _hosted_before(api: CallerApi, run: Run, turn: int) -> HostedRun:
     hosted = await read_hosted_run(api, run)
     if not hosted.sources or not turn:
         return msgspec.structs.replace(hosted, sources=())
-    reply = await api.ask(GetMessage(reply_id(run.id, turn)))
-    sources = [each for each in hosted.sources if each.number < reply.number]
+    reply = await find_reply(api, run, turn)
+    last = reply.number if reply else 0
+    sources = [each for each in hosted.sources if each.number < last]
     return msgspec.structs.replace(hosted, sources=sources)
+
+
+async def find_reply(api: CallerApi, run: Run, turn: int) -> Message | None:
+    """Return the reply of a run in this turn; None for a turn without one."""
+    try:
+        return await api.ask(GetMessage(reply_id(run.id, turn)))
+    except NotFound:  # an import may have given it another id
+        replies = _replies(await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id)))
+        return replies[turn - 1] if 0 < turn <= len(replies) else None
+
+
+def _replies(listed: Sequence[Message]) -> list[Message]:
+    """Return the replies of a run, one for each turn; only the last may have none."""
+    return [message for message in listed if message.role == "assistant"]
 
 
 async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
@@ -121,10 +142,9 @@ async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int
     """Return a response whose events are past retention, from messages and actions."""
     records = response_records(run)
     is_last = place == len(records) - 1
-    turns = range(records[place].turn + 1, run.turn + 1 if is_last else records[place + 1].turn + 1)
-    replies = {reply_id(run.id, turn) for turn in turns}
     listed = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
-    messages = _with_outputs(listed, replies)
+    replies = _replies(listed)[records[place].turn : None if is_last else records[place + 1].turn]
+    messages = _with_outputs(listed, {reply.id for reply in replies})
     actions = await api.list_all(ListActions(run.id, limit=PAGE))
     items = to_items(
         messages,
@@ -204,11 +224,11 @@ async def input_items(api: CallerApi, head: ResponseHead, run: Run, place: int) 
         first, last = run.messages_before, run.messages_before + record.messages
         listed = await api.list_all(ListMessages(run.thread_id, PAGE))
         return to_items([each for each in listed if first < each.number <= last])
-    reply = reply_id(run.id, record.turn)
     listed = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
+    before = _replies(listed)[record.turn - 1 : record.turn]
     actions = await api.list_all(ListActions(run.id, limit=PAGE))
     items = to_items(
-        _with_outputs(listed, {reply}),
+        _with_outputs(listed, {reply.id for reply in before}),
         index_actions(actions),
         custom_tools=head.custom_tools,
         mcp_items=head.mcp_items,

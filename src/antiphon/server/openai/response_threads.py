@@ -33,8 +33,8 @@ from antiphon.api.threads import PastCall, PastMessage
 from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.openai.response_heads import find_reply
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
-from antiphon.types.ids import reply_id
 from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import PreviousResponseNotFound
@@ -128,10 +128,9 @@ async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
     records = _records(run)
     turn = records[place + 1].turn if place + 1 < len(records) else run.turn
     while turn > records[place].turn:
-        try:
-            return await api.ask(GetMessage(reply_id(run.id, turn)))
-        except NotFound:  # a turn without a reply
-            turn -= 1
+        if reply := await find_reply(api, run, turn):
+            return reply
+        turn -= 1  # a turn without a reply
     number = run.messages_before + records[0].messages
     listed = await api.list_all(ListMessages(run.thread_id, PAGE))
     return next((each for each in reversed(listed) if each.number <= number), None)

@@ -51,6 +51,7 @@ from antiphon.wires.openai.chat_request import ignored_fields
 from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
 from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_record, parse_hosted_tools
 from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
+from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.response_object import ResponseHead, response_object
 from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.response_stream import ResponseFold, ResponseFrames
@@ -186,7 +187,8 @@ class Responses:
         call, repeated = _run_fields(request, assistant, self._targets)
         if style := _style(context):
             repeated["server_tools"] = style
-        return Beginning(call, read_items(items, "input"), repeated, request.is_stored)
+        sent = move_pictures(read_items(items, "input"))
+        return Beginning(call, sent, repeated, request.is_stored)
 
     async def _find_prompt(self, context: RequestContext, name: str) -> Assistant:
         found = await self._names.find_assistant(name, context.caller.principal)

@@ -45,7 +45,7 @@ class StoredResponses:
         """Answer `GET /responses/{response_id}`."""
         query = Query(context.scope)
         api, run, place = await self._find(context)
-        head = await make_head(api, run, place)
+        head = await make_head(api, run, place, query.include)
         if query.text("stream") == "true":
             await self._follow(context, head, run, place, _starting_after(query))
             return

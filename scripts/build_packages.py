@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("steps", nargs="*", help=f"of {', '.join(STEPS)}; by default all")
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="the folder to write to")
     parser.add_argument("--tools", type=Path, default=TOOLS, help="the folder of twine and others")
+    parser.add_argument("--compare", type=Path, help="a folder with packages of the same bytes")
     given = parser.parse_args(arguments)
     if unknown := set(given.steps) - STEPS.keys():
         parser.error(f"unknown steps: {', '.join(sorted(unknown))}")
@@ -59,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         for step in given.steps or STEPS:
             STEPS[step](given.output.resolve(), given.tools.resolve())
+        if given.compare:
+            compare_packages(given.output, given.compare)
     except BadPackage as error:
         print(error, file=sys.stderr)
         return 1
@@ -100,6 +103,14 @@ def check_contents(wheel: Path, archive: Path) -> None:
     with tarfile.open(archive) as opened_archive:
         held = {name.partition("/")[2] for name in opened_archive.getnames()}
     compare("The source archive", held - {"PKG-INFO"}, set(tracked_files()))
+
+
+def compare_packages(output: Path, other: Path) -> None:
+    """Raise `BadPackage` unless both folders have packages of the same bytes."""
+    for mine, theirs in zip(find_packages(output), find_packages(other), strict=True):
+        if mine.name != theirs.name or mine.read_bytes() != theirs.read_bytes():
+            raise BadPackage(f"{theirs} is not what is built here as {mine}.")
+    print(f"{output} and {other} have the same packages.")
 
 
 def check_wheel_files(wheel: zipfile.ZipFile) -> None:
@@ -146,7 +157,7 @@ def write_bill_of_materials(output: Path, tools: Path) -> None:
     It is made of an environment in which the wheel is installed.
     """
     wheel, _ = find_packages(output)
-    target = output / f"{wheel.name.partition('-py3')[0]}.cdx.json"
+    target = output / "antiphon.cdx.json"
     with tempfile.TemporaryDirectory() as folder:
         python = Path(folder, "bin/python")
         run([tools / "uv", "venv", "--quiet", "--python", sys.executable, folder])

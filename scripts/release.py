@@ -3,6 +3,7 @@
     python -m scripts.release prepare 0.2.0         set the version and date the changelog's section
     python -m scripts.release verify [v0.2.0]       fail unless all versions agree (with this tag)
     python -m scripts.release notes 0.2.0           print the section of the changelog
+    python -m scripts.release chart FOLDER IMAGE DIGEST     copy the Helm chart, with this image
 
 See docs/contributing/release.md.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from scripts.package_metadata import VARIABLE, absolute_links
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANGELOG = "CHANGELOG.md"
+CHART = "deploy/helm/antiphon"
 UNRELEASED = "Unreleased"
 VERSION = r"\d+\.\d+\.\d+"
 
@@ -61,6 +64,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands.add_parser("prepare").add_argument("version")
     commands.add_parser("verify").add_argument("tag", nargs="?")
     commands.add_parser("notes").add_argument("version")
+    chart = commands.add_parser("chart")
+    chart.add_argument("folder", type=Path)
+    chart.add_argument("image")
+    chart.add_argument("digest")
     given = parser.parse_args(arguments)
     try:
         match given.command:
@@ -68,8 +75,10 @@ def main(arguments: list[str] | None = None) -> int:
                 prepare(ROOT, given.version, datetime.now(UTC).date().isoformat())
             case "verify":
                 print(verify(ROOT, given.tag))
-            case _:
+            case "notes":
                 print(read_notes(ROOT, given.version))
+            case _:
+                write_chart(ROOT, given.folder, given.image, given.digest)
     except Unprepared as error:
         print(error, file=sys.stderr)
         return 1
@@ -120,6 +129,20 @@ def read_notes(root: Path, version: str) -> str:
     notes = sections[version].strip()
     repository = os.environ.get(VARIABLE, "").rstrip("/")
     return absolute_links(notes, repository, f"v{version}") if repository else notes
+
+
+def write_chart(root: Path, folder: Path, image: str, digest: str) -> None:
+    """Copy the Helm chart into the folder, with this image in place of none."""
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise Unprepared(f"{digest!r} is no digest, such as sha256:01ab...")
+    chart = folder / "antiphon"
+    shutil.copytree(root / CHART, chart, dirs_exist_ok=True)
+    values = (chart / "values.yaml").read_text("utf-8")
+    for field, value in (("repository", image), ("digest", digest)):
+        values, times = re.subn(rf'(?m)^  {field}: ""$', f"  {field}: {value}", values)
+        if times != 1:
+            raise Unprepared(f"values.yaml has {times} places for the image's {field}, wanted one.")
+    (chart / "values.yaml").write_text(values, "utf-8")
 
 
 def split_sections(changelog: str) -> dict[str, str]:

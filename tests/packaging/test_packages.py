@@ -84,13 +84,14 @@ def test_the_same_checkout_gives_the_same_bytes(
     monkeypatch.setenv("LC_ALL", "C")
     monkeypatch.setenv("PYTHONHASHSEED", "1")
 
-    build_packages.build(tmp_path, build_packages.TOOLS)
+    again, same = ["build", "--output", str(tmp_path)], ["--compare", str(packages.folder)]
 
-    again = build_packages.find_packages(tmp_path)
-    assert [path.read_bytes() for path in again] == [
-        packages.wheel.read_bytes(),
-        packages.archive.read_bytes(),
-    ]
+    assert build_packages.main([*again, *same]) == 0
+
+    (wheel,) = tmp_path.glob("*.whl")
+    wheel.write_bytes(wheel.read_bytes() + b"more")
+    with pytest.raises(build_packages.BadPackage, match="is not what is built here"):
+        build_packages.compare_packages(packages.folder, tmp_path)
 
 
 @pytest.mark.soak

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 import antiphon
 from scripts import release
@@ -67,3 +70,47 @@ def test_a_release_that_is_not_prepared_is_refused(
 
     assert release.main(["notes", NEXT]) == 1
     assert f"no section of {NEXT}" in capsys.readouterr().err
+
+
+def test_the_released_chart_names_its_image(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digest = f"sha256:{'1' * 64}"
+    command = ["chart", str(tmp_path), "ghcr.io/example/antiphon"]
+
+    assert release.main([*command, digest]) == 0
+    assert release.main([*command, "latest"]) == 1
+
+    values = yaml.safe_load((tmp_path / "antiphon/values.yaml").read_text())
+    assert values["image"]["repository"] == "ghcr.io/example/antiphon"
+    assert values["image"]["digest"] == digest
+    assert (tmp_path / "antiphon/templates/server.yaml").is_file()
+    assert "'latest' is no digest" in capsys.readouterr().err
+
+
+DOCKER = """#!/bin/sh
+echo "$*" >> "$CALLS"
+while [ $# -gt 0 ]; do
+    [ "$1" = --metadata-file ] && printf '{"containerimage.digest": "%s"}' "$DIGEST" > "$2"
+    shift
+done
+"""
+
+
+@pytest.mark.parametrize("digest", [f"sha256:{'2' * 64}", ""])
+def test_an_image_is_pushed_for_two_architectures(tmp_path: Path, digest: str) -> None:
+    (tmp_path / "docker").write_text(DOCKER)
+    (tmp_path / "docker").chmod(0o755)
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    environ = {"PATH": path, "CALLS": str(tmp_path / "calls"), "DIGEST": digest}
+    command = [release.ROOT / "deploy/push-image.sh", "ghcr.io/example/antiphon", NEXT]
+
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    built = (tmp_path / "calls").read_text()
+    assert "--platform linux/amd64,linux/arm64" in built
+    assert f"--tag ghcr.io/example/antiphon:{NEXT}" in built
+    if digest:
+        assert done.stdout == f"name=ghcr.io/example/antiphon\ndigest={digest}\n"
+    else:
+        assert (done.returncode, done.stdout) == (1, "")

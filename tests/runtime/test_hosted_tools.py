@@ -331,6 +331,16 @@ async def test_a_choice_of_a_servers_tool_reaches_the_model() -> None:
         assert h.model.requests[0].sampling.tool_choice == "far__read"
 
 
+@pytest.mark.parametrize("choice", ["required", "far__read"])
+async def test_a_call_is_forced_in_the_first_turn_alone(choice: str) -> None:
+    async with house('call far__read {"q":"x"}', "say Done.", servers=Far()) as h:
+        told = await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
+
+        choices = [request.sampling.tool_choice for request in h.model.requests]
+        assert choices == [choice, None]
+        assert last(told).status == "completed"
+
+
 async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
     async def breaks(call: ToolCall) -> ToolResult:
         raise RuntimeError("out of paper")

@@ -143,6 +143,31 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
         assert [output.logs for output in whole.output[0].outputs] == [FOUND]
 
 
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"type": "web_search_preview"},
+        {"type": "mcp", "server_label": "far", "name": "look"},
+        {"type": "mcp", "server_label": "far"},
+        "required",
+    ],
+)
+async def test_a_search_can_be_forced_and_the_answer_still_comes(
+    tmp_path: Path, choice: Any
+) -> None:
+    async with open_place(tmp_path, "web_search=far/look") as place:
+        place.script.calls(("far__look", {"query": "bees"})).reply("Buzz.")
+
+        done = await place.ask("web_search", tool_choice=choice)
+
+        named = isinstance(choice, dict) and choice != {"type": "mcp", "server_label": "far"}
+        first, second = place.script.requests
+        assert (first.sampling.chosen_tool == "far__look") == named
+        assert first.sampling.forces_call
+        assert not second.sampling.forces_call
+        assert done.output_text == "Buzz."
+
+
 async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
     async with open_place(tmp_path, "image_generation=far/look", result="picture") as place:
         place.script.calls(("far__look", {"prompt": "a bee"})).reply("Here it is.")

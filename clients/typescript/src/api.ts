@@ -724,9 +724,10 @@ export interface RunStatus {
  * Sampling settings of a model. The provider decides those that are None.
  *
  * `tool_choice` is `auto`, `none`, `required` or the name of a tool that is offered, or the object
- * in which chat completions names one. `reasoning_effort` is the provider's word for it: `none`,
- * `minimal`, `low`, `medium`, `high`, `xhigh`, `max`. `response_format` has the `type` `text`,
- * `json_object` or `json_schema`, the last one with a `json_schema` that has a name and a schema.
+ * in which chat completions names one. A call is forced in the first turn of a run alone: else it
+ * could never answer. `reasoning_effort` is the provider's word for it: `none`, `minimal`, `low`,
+ * `medium`, `high`, `xhigh`, `max`. `response_format` has the `type` `text`, `json_object` or
+ * `json_schema`, the last one with a `json_schema` that has a name and a schema.
  */
 export interface Sampling {
   frequency_penalty?: number | null;

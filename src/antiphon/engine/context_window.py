@@ -279,7 +279,8 @@ class ToolSelection(msgspec.Struct, frozen=True):
 def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     """Return the run's own tools and those of its servers; on equal names the run's own win.
 
-    Servers come and go: if a chosen tool is missing, the choice is left to the model.
+    Servers come and go: if a chosen tool is missing, the choice is left to the model, as it is
+    after the first turn, which has called a tool.
     """
     servers = {server.name: server for server in run.mcp_servers}
     own = {tool.name for tool in run.tools}
@@ -295,7 +296,7 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     sampling, names = run.sampling, own | hosted.keys()
     chosen = sampling.chosen_tool
     is_lost = chosen not in names if chosen is not None else not names
-    if is_lost and sampling.tool_choice not in (None, "auto", "none"):
+    if sampling.forces_call and (is_lost or run.turn > 1):
         sampling = replace(sampling, tool_choice=None)
     return ToolSelection((*run.tools, *specs), sampling, hosted)
 

@@ -91,7 +91,8 @@ class Sampling(
     """Sampling settings of a model. The provider decides those that are None.
 
     `tool_choice` is `auto`, `none`, `required` or the name of a tool that is offered, or the object
-    in which chat completions names one. `reasoning_effort` is the provider's word for it: `none`,
+    in which chat completions names one. A call is forced in the first turn of a run alone: else it
+    could never answer. `reasoning_effort` is the provider's word for it: `none`,
     `minimal`, `low`, `medium`, `high`, `xhigh`, `max`. `response_format` has the `type` `text`,
     `json_object` or `json_schema`, the last one with a `json_schema` that has a name and a schema.
     """
@@ -125,6 +126,11 @@ class Sampling(
                 return name
             case _:
                 return None
+
+    @property
+    def forces_call(self) -> bool:
+        """True if the model must call a tool."""
+        return self.chosen_tool is not None or self.tool_choice == "required"
 
 
 class Deadlines(

@@ -136,7 +136,12 @@ async def _answer_calls(api: CallerApi, run: Run, new: Sequence[PastMessage]) ->
 
 
 def _is_same_run(run: Run, call: Process) -> bool:
-    """Return whether a run has what this request asks for, so that it can simply go on."""
+    """Return whether a run has what this request asks for, so that it can simply go on.
+
+    A call can be forced in the first turn of a run alone.
+    """
+    if call.sampling is not None and call.sampling.forces_call:
+        return False
     same_model = run.assistant_id == call.assistant_id and call.model in (None, run.model)
     same_tools = call.tools is None or tuple(run.tools) == call.tools
     same_words = call.instructions in (None, run.instructions)

@@ -229,7 +229,12 @@ async def _continue_run(
 
 
 def _asks_for_same(run: Run, call: Process) -> bool:
-    """Return whether a run has what the request asks for, so that it can simply go on."""
+    """Return whether a run has what the request asks for, so that it can simply go on.
+
+    A call can be forced in the first turn of a run alone.
+    """
+    if call.sampling is not None and call.sampling.forces_call:
+        return False
     return (
         run.assistant_id == call.assistant_id
         and call.model in (None, run.model)

@@ -18,6 +18,7 @@ from starlette.datastructures import Headers
 
 from antiphon.api.operations import Complete, Process
 from antiphon.engine import sanitize
+from antiphon.mcp.metadata import model_tool_name
 from antiphon.ports import IdempotencyKey
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
@@ -289,7 +290,7 @@ def _run_fields(
 ) -> tuple[Process, dict[str, Any]]:
     """Return the run that the request asks for, without messages, and what its response repeats."""
     tools = read_tools(request.tools, targets)
-    choice = read_tool_choice(request.tool_choice)
+    choice = read_tool_choice(request.tool_choice, targets, model_tool_name)
     specs: tuple[ToolSpec, ...] = tools.specs or ()
     if tools.specs is None and assistant is not None:
         specs = assistant.tools

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -160,19 +160,31 @@ class Choice(NamedTuple):
     allowed: frozenset[str] | None = None
 
 
-def read_tool_choice(choice: str | dict[str, Any] | None) -> Choice:
-    """Return what the choice means. Raises `InvalidRequest` and `UnsupportedByProvider`."""
-    match choice:
-        case None | str():
-            return Choice(choice)
+def read_tool_choice(
+    choice: str | dict[str, Any] | None,
+    targets: Mapping[str, HostedTarget] = NO_TARGETS,
+    model_name: Callable[[str, str], str] = lambda server, tool: f"{server}__{tool}",
+) -> Choice:
+    """Return what the choice means. Raises `InvalidRequest` and `UnsupportedByProvider`.
+
+    `targets` are the MCP servers that do hosted tools; `model_name` returns the model's name of a
+    server's tool. A choice of a server with several tools means any tool.
+    """
+    match _replace_hosted(choice, targets):
+        case None | str() as word:
+            return Choice(word)
         case {"type": "function" | "custom", "name": str(name)}:
-            return Choice({"type": "function", "function": {"name": name}})
+            return Choice(_named_function(name))
         case {"type": "allowed_tools", "mode": str(mode), "tools": [*tools]}:
             return Choice(mode, frozenset(map(_allowed_name, cast("list[object]", tools))))
+        case {"type": "mcp", "server_label": str(server), "name": str(name)}:
+            return Choice(_named_function(model_name(server, name)))
+        case {"type": "mcp", "server_label": str()}:
+            return Choice("required")
         case {"type": str(kind)} if kind not in ("function", "custom", "allowed_tools"):
             raise UnsupportedByProvider(
                 f"A choice of the type `{kind[:100]}` is not served here.",
-                expected="auto, none, required, function, custom or allowed_tools",
+                expected="auto, none, required, function, custom, mcp or allowed_tools",
                 received=kind[:100],
                 where="$.tool_choice",
             )
@@ -183,6 +195,21 @@ def read_tool_choice(choice: str | dict[str, Any] | None) -> Choice:
                 received=str(choice)[:100],
                 where="$.tool_choice",
             )
+
+
+def _replace_hosted(
+    choice: str | dict[str, Any] | None, targets: Mapping[str, HostedTarget]
+) -> str | dict[str, Any] | None:
+    """Return the choice of a hosted tool as that of its server."""
+    match choice:
+        case {"type": str(kind)} if target := targets.get(HOSTED_TOOLS.get(kind, "")):
+            return {"type": "mcp", "server_label": target.server, "name": target.tool}
+        case _:
+            return choice
+
+
+def _named_function(name: str) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name}}
 
 
 def _allowed_name(tool: object) -> str:

@@ -349,6 +349,19 @@ async def test_a_request_that_continues_a_named_thread_appends_to_it(place: Plac
     assert place.script.requests[-1].instructions == "Be brief."
 
 
+async def test_other_blanks_in_an_answer_are_no_other_answer(place: Place) -> None:
+    """Open WebUI joins what stands before and after reasoning with a line break of its own."""
+    place.script.reply("I look.\n\nI have  looked.").reply("Two.")
+    thread = await place.ours.create_thread()
+    named = {"Antiphon-Thread": thread.id}
+    await place.ask(HELLO, extra_headers=named)
+
+    seen = {"role": "assistant", "content": " I look.\n\n\nI have looked.\n"}
+    await place.ask([*HELLO, seen, {"role": "user", "content": "More?"}], extra_headers=named)
+
+    assert (await place.texts(thread.id))[2:] == ["user: More?", "assistant: Two."]
+
+
 async def test_a_request_that_changes_a_named_thread_continues_in_a_fork(place: Place) -> None:
     place.script.reply("One.").reply("Two.").reply("Three.")
     thread = await place.ours.create_thread()

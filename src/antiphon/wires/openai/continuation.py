@@ -101,7 +101,7 @@ def _visible_messages(
             continue
         text = BETWEEN_TURNS.join(filter(None, texts))
         calls = tuple(_call_key(call.id, call.name, call.arguments) for call in shown)
-        yield message.number, _Seen("assistant", text.strip(), calls)
+        yield message.number, _Seen("assistant", _squeeze(text), calls)
         texts = []
 
 
@@ -120,7 +120,7 @@ def _stored_key(message: Message) -> _Seen:
         attachments = (*ids, *digests.split(","))
     return _Seen(
         message.role,
-        message.full_text.strip(),
+        _squeeze(message.full_text),
         attachments=attachments,
         call_id=message.tool_call_id,
     )
@@ -132,11 +132,16 @@ def _sent_key(sent: SentMessage) -> _Seen:
     attachments = [each for each in _attachments(content) if each != "file:"]
     return _Seen(
         message.role,
-        join_text(content).strip(),
+        _squeeze(join_text(content)),
         tuple(_call_key(call.id, call.name, call.arguments) for call in message.tool_calls),
         (*attachments, *filter(None, digest_files(sent.files).split(","))),
         message.tool_call_id,
     )
+
+
+def _squeeze(text: str) -> str:
+    """Return the text with one space for each run of blanks: clients join parts as they like."""
+    return " ".join(text.split())
 
 
 def _attachments(content: Sequence[MessagePart]) -> tuple[str, ...]:

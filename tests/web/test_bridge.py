@@ -15,7 +15,12 @@ from flask import Flask, Response, request
 from antiphon.limits import PIECE, UNSENT, UnsentBytes
 from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
-from antiphon.web.streamed_responses import AwaitedResponse, EventStream, FileStream
+from antiphon.web.streamed_responses import (
+    AwaitedResponse,
+    EventStream,
+    FileStream,
+    StreamedBody,
+)
 from antiphon.wires.framing import HEARTBEAT
 
 SECONDS = 10
@@ -455,3 +460,22 @@ def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:
         loop.close()
 
     assert told == b"data: 1\n\ndata: 2\n\n"
+
+
+def test_a_stream_that_outlives_its_loop_is_dropped_without_a_word() -> None:
+    async def frames() -> AsyncGenerator[bytes]:
+        yield b"first"
+        yield b"second"
+
+    loop = asyncio.new_event_loop()
+    running = threading.Thread(target=loop.run_forever)
+    running.start()
+    body = StreamedBody(frames, loop)
+    first = next(iter(body))
+    loop.call_soon_threadsafe(loop.stop)
+    running.join()
+    loop.run_until_complete(loop.shutdown_asyncgens())
+    loop.close()
+    body.close()
+
+    assert first == b"first"

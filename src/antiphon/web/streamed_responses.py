@@ -114,7 +114,11 @@ def _iterate_in_thread(
             yield frame
     finally:
         if step is None or not step.done():  # not at their end
-            asyncio.run_coroutine_threadsafe(_close_when_idle(frames, step), loop)
+            closing = _close_when_idle(frames, step)
+            try:
+                asyncio.run_coroutine_threadsafe(closing, loop)
+            except RuntimeError:  # the loop is closed, and with it all that ran on it
+                closing.close()
 
 
 async def _close_when_idle(frames: AsyncGenerator[bytes, None], step: Future[bytes] | None) -> None:

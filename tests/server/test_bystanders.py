@@ -337,7 +337,7 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
 
 async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstream) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
-    async with run_stage(**settings, ANTIPHON_CHUNK_TIMEOUT="2") as stage:
+    async with run_stage(**settings, ANTIPHON_CHUNK_TIMEOUT="1.2") as stage:
         cost = await stage.cost(turn(stage, upstream, b": there\n\n" * 50_000, repeat=True))
 
     cost.refuse_hold()

@@ -18,7 +18,7 @@ def databases(postgres: Postgres) -> Databases:
     return Databases(postgres)
 
 
-LONG = ("folding_sqlite", "cached_sqlite", "cached_postgres")
+LONG = ("folding_sqlite", "open_cached_sqlite", "cached_postgres")
 """What is in front is tried before another store already, and what is behind without it; how events
 are folded has tests of its own."""
 KINDS = (

@@ -4,8 +4,8 @@ Importing and collecting all tests takes 15 seconds of processor time, and a pro
 so is forked in an instant. Each fork takes a module at a time, in the order in which modules were
 collected, and sends the reports of their tests to the process that started it.
 
-Starting a browser and loading the page into it takes four seconds of processor time, so half of the
-forks take modules with tests of the page first, and the other half take those last.
+A browser of its own costs a fork nine seconds of processor time, so one fork in three takes modules
+with tests of the page first, and the others take those last.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ from tests.support import fork_server
 
 SECONDS = 60
 """How long a fork may take to stop the services of its tests."""
+ONE_IN = 3
+"""Of so many forks, one takes tests of the page first."""
 SIZE = 4
 """Bytes of a module's number: reading so few from a pipe is atomic."""
 
@@ -114,7 +116,7 @@ class _Forks:
         folder = self._folder / f"fork-{number}"
         folder.mkdir(mode=0o700)
         todo = tuple(tests)
-        queues = self._queues if number % 2 else self._queues[::-1]
+        queues = self._queues[::-1] if number % ONE_IN else self._queues
 
         def take() -> list[int]:
             """Return the tests of the next module; none where all modules were taken."""

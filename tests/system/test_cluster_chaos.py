@@ -82,15 +82,15 @@ def nothing_wrong(result: Result) -> None:
     assert not any(result.verdict.numbers.values()), str(result)
 
 
-async def test_a_cluster_keeps_its_promises_through_twenty_troubles(
+async def test_a_cluster_keeps_its_promises_through_ten_troubles(
     open_folder: Path, tmp_path: Path
 ) -> None:
-    plan = Plan(seed=1, troubles=[*islice(in_pairs(1), 10)], surroundings=clocks(), people=4)
+    plan = Plan(seed=1, troubles=[*islice(in_pairs(1), 5)], surroundings=clocks(), people=4)
 
     result = await rounds(plan, open_folder, tmp_path)
 
     nothing_wrong(result)
-    assert len(result.record.entries) > 200, str(result)
+    assert len(result.record.entries) > 100, str(result)
 
 
 @pytest.mark.soak

@@ -51,11 +51,11 @@ ROLLS = Plan(
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_fifty_kills_lose_nothing_and_repeat_nothing(seed: int, tmp_path: Path) -> None:
-    result = await chaos(Plan(seed=seed, kills=50), tmp_path)
+async def test_twenty_kills_lose_nothing_and_repeat_nothing(seed: int, tmp_path: Path) -> None:
+    result = await chaos(Plan(seed=seed, kills=20), tmp_path)
 
     assert not any(result.verdict.numbers.values()), str(result)
-    assert len(result.record.entries) > 200, str(result)
+    assert len(result.record.entries) > 80, str(result)
 
 
 @pytest.mark.soak

@@ -350,7 +350,7 @@ async def test_messages_are_counted_for_each_person(chat: Chat, people: People) 
     sent = [await ann.post("/api/messages/process", {"content": "hi"}) for _ in range(4)]
 
     assert [answer.status_code for answer in sent] == [200, 200, 200, 429]
-    assert int(sent[-1].headers["Retry-After"]) == 20
+    assert 0 < int(sent[-1].headers["Retry-After"]) <= 20
     assert (await bob.post("/api/messages/process", {"content": "hi"})).status_code == 200
 
 

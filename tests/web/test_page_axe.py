@@ -99,6 +99,7 @@ async def live_in(chat: Chat) -> None:
 
 async def views(chat: Chat) -> AsyncIterator[str]:
     """Goes to one view after the other, and says which it is."""
+    await chat.sees("A list, a table and code")
     yield f"/t/{chat.thread}"
     await open_address(chat, "/", "#composer")
     yield "/"

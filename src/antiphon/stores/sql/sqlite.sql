@@ -44,8 +44,9 @@ INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, do
 VALUES (:id, :thread_id, :number, :role, :size, :tokens, :chat, '', :doc)
 
 -- name: index_message
+-- With values: from a SELECT it takes five times as long.
 INSERT OR REPLACE INTO message_index (rowid, owner, words)
-SELECT seq, hex(:owner), :words FROM messages WHERE id = :id
+VALUES ((SELECT seq FROM messages WHERE id = :id), hex(:owner), :words)
 
 -- name: reindex_message
 INSERT OR REPLACE INTO reindex (seq, gone) SELECT seq, FALSE FROM messages WHERE id = :id
@@ -363,7 +364,7 @@ ON CONFLICT (id) DO UPDATE SET status = ?5, doc = ?6
 
 -- name: add_events
 INSERT INTO fresh (run, first, last, writer, lines)
-SELECT seq, ?, ?, ?, ? FROM runs WHERE id = ?
+VALUES ((SELECT seq FROM runs WHERE id = ?5), ?1, ?2, ?3, ?4)
 
 -- name: append
 INSERT INTO fresh (run, first, last, writer, lines)

@@ -1,4 +1,4 @@
-"""Tokens for pages in browsers, and what pages of other origins may do."""
+"""Tokens for pages in browsers, and what pages of other origins may do: G31."""
 
 from __future__ import annotations
 

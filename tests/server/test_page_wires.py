@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from antiphon import AsyncClient, ToolSpec
 from antiphon.server.streaming import StreamTimeouts
 from antiphon.testing.script import Script
-from antiphon.types.runs import McpServer, Status
+from antiphon.types.runs import ApprovalPolicy, McpServer, Status
 from tests.support.server.served import SETTINGS, Served, serve
 from tests.support.wires.page_clients import AgUiPage, UseChat
 
@@ -266,7 +266,9 @@ async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Pla
 
 
 @asynccontextmanager
-async def open_gated(tmp_path: Path, script: Script) -> AsyncIterator[tuple[Place, str, Path]]:
+async def open_gated(
+    tmp_path: Path, script: Script, when: ApprovalPolicy = "always"
+) -> AsyncIterator[tuple[Place, str, Path]]:
     """A server with an assistant whose MCP tool asks first; its id, and the log of its calls."""
     pytest.importorskip("mcp")
     log = tmp_path / "calls"
@@ -274,7 +276,9 @@ async def open_gated(tmp_path: Path, script: Script) -> AsyncIterator[tuple[Plac
     config = tmp_path / "mcp.json"
     config.write_text(json.dumps({"mcpServers": {"far": far}}))
     async with open_place(script, backend_mcp="configured", config=str(config)) as place:
-        helper = await place.ours.create_assistant(name="h", mcp_servers=(McpServer("far"),))
+        helper = await place.ours.create_assistant(
+            name="h", mcp_servers=(McpServer("far", require_approval=when),)
+        )
         yield place, helper.id, log
 
 
@@ -298,6 +302,23 @@ async def test_a_call_that_asks_runs_after_its_approval_beside_a_tool_of_the_pag
         again = await chat.submit()
         assert again.status_code == 200
         assert len(log.read_text().splitlines()) == 1
+
+
+async def test_a_call_of_the_backend_beside_one_of_the_page_runs_when_the_page_is_done(
+    tmp_path: Path,
+) -> None:
+    script = Script().calls(("far__look", {}), ("get_place", {})).reply("Both done.")
+    async with open_gated(tmp_path, script, "never") as (place, helper, log):
+        chat = UseChat(place.http, "c", PAGE_TOOLS, assistantId=helper)
+
+        await chat.send("Look around.")
+        assert chat.call("far__look")["state"] == "input-available"
+        assert chat.call("far__look")["providerExecuted"] is True
+        await chat.give("get_place", "Oslo")
+
+        assert len(log.read_text().splitlines()) == 1
+        assert "16:35" in chat.call("far__look")["output"]
+        assert chat.text == "Both done."
 
 
 ASKING = {**PAGE_TOOLS, "pay": {"parameters": CITY, "needsApproval": True}}
@@ -837,6 +858,45 @@ async def test_the_stored_chat_is_what_the_ag_ui_client_had(place: Place) -> Non
     assert essence(stored) == essence(chat.messages)
 
 
+async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Place) -> None:
+    place.script.reply("Nice.")
+    chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
+    picture = {"type": "data", "value": "iVBORw0KGgo=", "mimeType": "image/png"}
+    note = {"type": "data", "value": "SGVsbG8=", "mimeType": "text/plain"}
+    content = [
+        {"type": "text", "text": "Look."},
+        {"type": "image", "source": picture},
+        {"type": "document", "source": note},
+    ]
+    chat.page.messages.append({"id": "m", "role": "user", "content": content})
+    context = [{"description": "The basket", "value": "3 apples"}]
+
+    await chat.submit(context=context)
+    chat.page.messages.pop()
+    await chat.submit(context=context)
+
+    assert chat.text == "Nice."
+    assert len((await place.ours.list_runs()).data) == 1
+    sent = json.dumps(place.script.messages[-1])
+    assert "The basket: 3 apples" in sent
+    assert "data:image/png;base64,iVBORw0KGgo=" in sent
+    (thread,) = (await place.ours.list_threads()).data
+    assert thread.title == "Look."
+    stored = (await place.http.get("/ag-ui/v1/threads/c/messages")).json()["messages"]
+    assert stored[0]["content"] == content[:2]
+    page = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()["messages"]
+    assert [part["type"] for part in page[0]["parts"]] == ["text", "file", "file"]
+
+
+async def test_a_page_of_ag_ui_names_no_file_of_others(place: Place) -> None:
+    for source in ({"type": "url", "value": "/v1/files/file_1/content"}, {"id": "file_1"}):
+        chat = AgUiPage(place.http, "c")
+        part = {"type": "document", "source": source}
+        chat.page.messages.append({"id": "m", "role": "user", "content": [part]})
+
+        assert (await chat.submit()).status_code == 422
+
+
 async def test_an_ag_ui_client_joins_a_run_that_waits(place: Place) -> None:
     place.script.call("get_place").reply("Oslo.")
     first = AgUiPage(place.http, "c", AG_UI_TOOLS)
@@ -850,7 +910,7 @@ async def test_an_ag_ui_client_joins_a_run_that_waits(place: Place) -> None:
     assert (await other.resume()).status_code == 204
 
 
-# Tokens of pages.
+# Tokens of pages: G31.
 
 
 @asynccontextmanager

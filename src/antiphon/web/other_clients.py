@@ -17,7 +17,7 @@ from antiphon.api.operations import CreateThread, ListThreads
 from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import ConsentAnswer
-from antiphon.types.errors import Forbidden, NotFound, OutputConflict
+from antiphon.types.errors import Forbidden, InvalidRequest, NotFound, OutputConflict
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
 from antiphon.web.people import User
@@ -107,6 +107,12 @@ async def handle_ag_ui(site: Site, user: User, body: Body) -> Frames:
     Tools of the client are ignored: the app's own run here.
     """
     posted, client = run_input.parse_run_input(body), site.client_for_user(user)
+    if posted.files:
+        raise InvalidRequest(
+            "A file inside a message is not read here.",
+            expected="text and pictures",
+            hint="POST the file to /api/files first.",
+        )
     after = 0
     if posted.message is None:
         run = await _get_active_run(client, await _get_thread(client, posted.thread_id))

@@ -36,6 +36,13 @@ class CamelStruct(msgspec.Struct, frozen=True, rename="camel"):
     """Struct with camelCase JSON names."""
 
 
+class InlineFile(msgspec.Struct, frozen=True):
+    """A file inside a request; `data` is a data URL."""
+
+    name: str
+    data: str
+
+
 class Cursor(msgspec.Struct, frozen=True):
     """The last frame that a reader has: `place` among those of event `number`, None for all."""
 

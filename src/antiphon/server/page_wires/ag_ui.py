@@ -32,6 +32,8 @@ class AgUiChats(PageChats):
             name=sent.thread_id,
             message=None if sent.message is None else parts(sent.message.content),
             message_id=sent.message_id or "",
+            files=sent.files,
+            context=sent.context,
             outputs=tuple(
                 NewToolOutput(each.tool_call_id, each.output, is_error=each.is_error)
                 for each in sent.outputs

@@ -6,13 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
+
 from antiphon.api.operations import CancelRun, Follow, ListMessages, ListRuns
 from antiphon.api.problems import Malformed
 from antiphon.engine import sanitize
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import Connections
-from antiphon.server.page_wires.page_runs import PAGE, PageRequest, PageRun, PageRuns
+from antiphon.server.page_wires.page_runs import PAGE, PageRequest, PageRun, PageRuns, own_content
 from antiphon.server.page_wires.page_streams import PageEncoder, PageWire, RestingPages
 from antiphon.server.page_wires.page_threads import PageThreads
 from antiphon.server.requests import (
@@ -195,4 +197,5 @@ async def _read_entries(api: CallerApi, thread: Thread) -> list[Entry]:
             (run.id, run.status) for run in newest
         ]
         if is_same or not reads:
-            return group_entries(messages, runs)
+            seen = [replace(each, content=own_content(each)) for each in messages]
+            return group_entries(seen, runs)

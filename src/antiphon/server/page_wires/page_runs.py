@@ -49,26 +49,36 @@ from antiphon.types.errors import (
     RunEnded,
 )
 from antiphon.types.events import ActionRequired, Numbered, TurnEnded
-from antiphon.types.messages import File, Message, Part, Refusal, ToolSpec
+from antiphon.types.messages import File, Message, MessagePart, Part, Refusal, Text, ToolSpec
 from antiphon.types.runs import Action, Approval, Run, Status, Thread
-from antiphon.wires.ai_sdk.page_request import InlineFile
+from antiphon.wires.framing import InlineFile
 from antiphon.wires.openai import chat_request
 
 MESSAGE = "client_message"
 """Metadata key of a message and its run with the client's id of the message."""
 ANSWERS_AGAIN = "answers_again"
 """Metadata key of a run with the client's id of the answer that it replaces."""
+HAS_CONTEXT = "page_context"
+"""Metadata key of a message whose last part is what its page said about itself."""
+SHOWN = {HAS_CONTEXT: "yes"}
+CONTEXT_HEAD = "\n\nThe page shows:\n"
 CONTINUES = "continues"
 """Metadata key of a run with the id of the run whose answer it goes on with other tools."""
 PAGE = 100
+
+
+def own_content(message: Message) -> tuple[MessagePart, ...]:
+    """Return the content of a message without what its page said about itself."""
+    return message.content[:-1] if HAS_CONTEXT in message.metadata else message.content
 
 
 class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A page's request, whatever its protocol.
 
     `name` is the client's name of the thread. `message` is the content of a new message, which the
-    client calls `message_id`; `files` stand for its `File` parts without an id. `approvals` are
-    keyed by the ids of actions. `regenerate` is the message to answer again, "" for the last
+    client calls `message_id`; `files` stand for its `File` parts without an id. `context` is what
+    the page says about itself, which the model reads after the message. `approvals` are keyed by
+    the ids of actions. `regenerate` is the message to answer again, "" for the last
     answer. `tools` are run by the page; None leaves those of a run as they are. A person must
     approve the calls of those that `ask`, of which a page without `can_ask_people` may have none.
     `approved` are actions that the page says were approved, None if it does not say.
@@ -78,6 +88,7 @@ class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
     message: tuple[Part, ...] | None = None
     message_id: str = ""
     files: tuple[InlineFile, ...] = ()
+    context: str = ""
     outputs: tuple[NewToolOutput, ...] = ()
     approvals: Mapping[str, Approval] = {}
     regenerate: str | None = None
@@ -166,10 +177,13 @@ class PageRuns:
                 await self._api.open_turn(Complete(busy.id))
         marks = {MESSAGE: request.message_id} if request.message_id else {}
         message = PastMessage(request.message or (), metadata=marks)
+        if request.context:
+            page = Text(CONTEXT_HEAD + request.context)
+            message = PastMessage((*(request.message or ()), page), metadata=marks | SHOWN)
         if request.files:
             files = tuple(chat_request.InlineFile(each.name, each.data) for each in request.files)
             (kept,) = await self._api.keep_files([chat_request.SentMessage(message, files)])
-            message = replace(kept, metadata=marks)
+            message = replace(kept, metadata=message.metadata)
         call = await self._run_fields(request)
         call = replace(
             call,
@@ -199,12 +213,13 @@ class PageRuns:
         question = await self._find_question(thread, answer)
         branch = await self._threads.branch_before(request.name, thread, question)
         content = tuple(part for part in question.content if not isinstance(part, Refusal))
+        shown = SHOWN if HAS_CONTEXT in question.metadata else {}
         call = await self._run_fields(request)
         marks = {MESSAGE: question.metadata.get(MESSAGE, "")}
         call = replace(
             call,
             thread_id=branch.id,
-            history=(PastMessage(content, metadata=marks),),
+            history=(PastMessage(content, metadata=marks | shown),),
             metadata=call.metadata | marks | {ANSWERS_AGAIN: answer},
         )
         reader = await self._api.open_turn(call)
@@ -340,7 +355,7 @@ class PageRuns:
 
 def _is_same(stored: Message, request: PageRequest) -> bool:
     """Return whether a stored message is that of the request, but for the ids of its files."""
-    contents = stored.content, request.message or ()
+    contents = own_content(stored), request.message or ()
     kept, sent = (
         [File("") if isinstance(part, File) else part for part in content] for content in contents
     )

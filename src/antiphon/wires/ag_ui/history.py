@@ -1,13 +1,13 @@
 """Converts a stored thread to the messages of an AG-UI client, as it builds them from the streams.
 
-The ids are those of the streams. Messages contain text only, no uploads.
+The ids are those of the streams. Messages contain text and pictures, no uploads.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from antiphon.types.messages import Message
+from antiphon.types.messages import Image, Message, MessagePart, Text
 from antiphon.types.thread_view import Entry
 from antiphon.wires.ag_ui.events import Json
 from antiphon.wires.ag_ui.messages import output_id, reasoning_id, reply_id
@@ -28,7 +28,7 @@ def _messages(entry: Entry, names: str) -> Iterator[Json]:
         match message.role:
             case "user":
                 own_id = message.metadata.get(names) or message.id
-                yield {"id": own_id, "role": "user", "content": message.text}
+                yield {"id": own_id, "role": "user", "content": _content(message)}
             case "system" if message.compacts is None:
                 yield {"id": message.id, "role": "system", "content": message.text}
             case "assistant":
@@ -44,6 +44,27 @@ def _messages(entry: Entry, names: str) -> Iterator[Json]:
                 }
             case _:
                 pass  # a summary, which only models read
+
+
+def _content(message: Message) -> str | list[Json]:
+    """Return a user's message as its client sent it, without its files."""
+    if not any(isinstance(part, Image) for part in message.content):
+        return message.text
+    return [part for each in message.content for part in _parts(each)]
+
+
+def _parts(part: MessagePart) -> Iterator[Json]:
+    match part:
+        case Text(text=text):
+            yield {"type": "text", "text": text}
+        case Image(url=str(url)) if url.startswith("data:"):
+            kind, _, data = url.removeprefix("data:").partition(";base64,")
+            source = {"type": "data", "value": data, "mimeType": kind}
+            yield {"type": "image", "source": source}
+        case Image(url=str(url)):
+            yield {"type": "image", "source": {"type": "url", "value": url}}
+        case _:
+            pass
 
 
 def _reply(message: Message, id: str) -> Iterator[Json]:

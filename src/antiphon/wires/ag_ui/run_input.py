@@ -2,8 +2,8 @@
 
 A client sends the whole conversation each time. Only what is new is used: its last message, the
 outputs of its own tools, and its answers to questions. The rest is kept for snapshots that are sent
-back to it. `forwardedProps` may name the `assistantId` or the `model` that answers; `state` and
-`context` are ignored.
+back to it. `forwardedProps` may name the `assistantId` or the `model` that answers; `state` is
+ignored.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from msgspec import Meta
 from antiphon.api.operation import convert
 from antiphon.api.operations import Id, Name, NewMessage
 from antiphon.types.errors import InvalidRequest
-from antiphon.types.messages import ToolSpec
+from antiphon.types.messages import File, Image, Part, Text, ToolSpec
 from antiphon.types.runs import Approval
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui.events import Json, Version
-from antiphon.wires.framing import CamelStruct
+from antiphon.wires.framing import CamelStruct, InlineFile
 
 DROPPED = "The question was closed without an answer."
 
@@ -51,7 +51,8 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     `outputs` are those in all messages since the user's last one, or before it if that is new; some
     may have come from us.
     `approvals` are keyed by the ids of the actions. `tools` are run by the client. `history` are
-    all of the client's messages.
+    all of the client's messages. `files` stand for the `File` parts of the message, which have no
+    id. `context` is what the page says about itself, in lines.
     """
 
     thread_id: str
@@ -64,6 +65,8 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[ToolSpec, ...] = ()
     history: tuple[Json, ...] = ()
     wants: Wants = Wants()
+    files: tuple[InlineFile, ...] = ()
+    context: str = ""
 
 
 def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
@@ -73,11 +76,12 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
+    message, files = (None, ()) if new is None else _message(sent.messages[new])
     request = AgUiRequest(
         thread_id=sent.thread_id,
         run_id=sent.run_id,
         version="1" if sent.protocol_version else "0",
-        message=None if new is None else _message(sent.messages[new]),
+        message=message,
         message_id=None if new is None else heads[new].id,
         outputs=tuple(
             _output(sent.messages[at])
@@ -95,6 +99,8 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
         ),
         history=sent.messages,
         wants=_wants(sent.forwarded_props),
+        files=files,
+        context="\n".join(f"{each.description}: {each.value}" for each in sent.context or ()),
     )
     if request.message is None and not request.outputs and not request.approvals:
         raise InvalidRequest(
@@ -114,6 +120,11 @@ class _ClientTool(CamelStruct, frozen=True):
     parameters: dict[str, Any] | None = None
 
 
+class _Context(CamelStruct, frozen=True):
+    description: str
+    value: str
+
+
 class _Resume(CamelStruct, frozen=True):
     interrupt_id: Id
     status: Literal["resolved", "cancelled"]
@@ -128,6 +139,7 @@ class _RunAgentInput(CamelStruct, frozen=True):
     tools: Annotated[tuple[_ClientTool, ...], Meta(max_length=512)] | None = None
     resume: Annotated[tuple[_Resume, ...], Meta(max_length=512)] | None = None
     forwarded_props: Any = None
+    context: Annotated[tuple[_Context, ...], Meta(max_length=128)] | None = None
 
 
 class _Head(msgspec.Struct, frozen=True):
@@ -152,28 +164,64 @@ class _UserMessage(msgspec.Struct, frozen=True):
 # Conversion.
 
 
-def _message(sent: Json) -> NewMessage:
-    text = _text(convert(sent, _UserMessage).content)
-    if not text:
-        raise InvalidRequest("The new message is empty.", expected="a text", received="none")
-    return convert({"content": text}, NewMessage)
+def _message(sent: Json) -> tuple[NewMessage, tuple[InlineFile, ...]]:
+    """Return the new message, and the files for its `File` parts."""
+    content = convert(sent, _UserMessage).content
+    if isinstance(content, str) or all(part.get("type") == "text" for part in content):
+        text = _text(content)
+        if not text:
+            raise InvalidRequest("The new message is empty.", expected="a text", received="none")
+        return convert({"content": text}, NewMessage), ()
+    files: list[InlineFile] = []
+    return NewMessage(tuple(_content(part, files) for part in content)), tuple(files)
+
+
+def _content(part: Json, files: list[InlineFile]) -> Part:
+    """Return a part of the new message; a file is added to `files`."""
+    match part:
+        case {"type": "text", "text": str(text)}:
+            return Text(text)
+        case {
+            "type": "image" | "document",
+            "source": {"type": "data", "value": str(data), "mimeType": str(kind)},
+        } | {"type": "binary", "mimeType": str(kind), "data": str(data)}:
+            url = f"data:{kind};base64,{data}"
+        case {"type": "image", "source": {"type": "url", "value": str(url)}}:
+            pass
+        case {"type": "binary", "mimeType": str(kind), "url": str(url)} if kind.startswith(
+            "image/"
+        ):
+            pass
+        case _:
+            raise _part_error(part)
+    if url.startswith(("data:image/", "https://")):
+        return Image(url=url)
+    if not url.startswith("data:"):
+        raise _part_error(part)
+    name = part.get("filename")
+    files.append(InlineFile(name if isinstance(name, str) and name else "file", url))
+    return File(file_id="")
 
 
 def _text(content: str | list[Json]) -> str:
-    return content if isinstance(content, str) else "".join(map(_part, content))
+    return content if isinstance(content, str) else "".join(map(_text_part, content))
 
 
-def _part(part: Json) -> str:
+def _text_part(part: Json) -> str:
     match part:
         case {"type": "text", "text": str(text)}:
             return text
         case _:
-            raise InvalidRequest(
-                "A message has a part that cannot be sent here.",
-                expected='parts such as {"type": "text", "text": "..."}',
-                received=f"type {clean(str(part.get('type'))[:40])}",
-                hint="Upload a file first, and name it in a message of the API.",
-            )
+            raise _part_error(part)
+
+
+def _part_error(part: Json) -> InvalidRequest:
+    return InvalidRequest(
+        "A message has a part that cannot be sent here.",
+        expected="a text, a picture, or a document with its data",
+        received=f"type {clean(str(part.get('type'))[:40])}",
+        where="$.messages",
+    )
 
 
 def _output(sent: Json) -> ClientOutput:

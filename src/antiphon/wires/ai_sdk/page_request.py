@@ -20,6 +20,7 @@ from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec
 from antiphon.types.runs import Approval
 from antiphon.types.terminal_safe import clean
+from antiphon.wires.framing import InlineFile
 
 FORMAT = "format"
 """Metadata key of an output that is JSON: the client gave a value, which it gets back as one."""
@@ -27,13 +28,6 @@ FORMAT = "format"
 _ChatId = Annotated[str, Meta(min_length=1, max_length=128)]
 _MessageId = Annotated[str, Meta(max_length=128)]
 _Json = dict[str, Any]
-
-
-class InlineFile(msgspec.Struct, frozen=True):
-    """A file inside the request; `data` is a data URL."""
-
-    name: str
-    data: str
 
 
 class ChatPageRequest(msgspec.Struct, frozen=True, kw_only=True):

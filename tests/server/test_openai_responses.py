@@ -326,6 +326,15 @@ async def test_a_question_instead_of_outputs_leaves_the_calls_behind(place: Plac
 
     assert final.output_text == "Fine."
     assert (await place.client.responses.retrieve(first.id)).status == "completed"
+    await forget_events(place)
+    late = await place.client.responses.retrieve(first.id)
+    assert {**plain(late), "usage": 0} == {**plain(first), "usage": 0}
+
+
+async def forget_events(place: Place) -> None:
+    """Let the events of all runs that have ended pass their retention."""
+    store = place.served.runtime.store
+    await store.delete_expired(await store.now() + 1, 0)
 
 
 async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) -> None:
@@ -413,6 +422,9 @@ async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Plac
     assert [event.type for event in events[-2:]] == ["error", "response.failed"]
     assert events[-1].response.error.code == "rate_limit_exceeded"
     assert events[-1].response.status == "failed"
+    await forget_events(place)
+    late = await place.client.responses.retrieve(events[-1].response.id)
+    assert plain(late) == plain(events[-1].response)
 
 
 @pytest.mark.parametrize(
@@ -444,6 +456,31 @@ async def test_a_response_is_cancelled_once_and_stays_as_it_was(place: Place) ->
     place.script.reply("Hello.")
     done = await ask(place, "Hello?")
     assert plain(await place.client.responses.cancel(done.id)) == plain(done)
+
+
+async def test_readers_see_the_end_of_a_response_that_others_cancel_at_once() -> None:
+    async with open_place(Script(), demo_delay=0.01) as place:
+        responses = place.client.responses
+        asked = {"model": "demo", "input": "600 words", "stream": True}
+        events = await responses.create(**asked)
+        seen: list[Any] = []
+        cancelled: list[Any] = []
+        async for event in events:
+            seen.append(event)
+            if event.type == "response.output_text.delta" and not cancelled:
+                own_id = seen[0].response.id
+                cancelled = await asyncio.gather(*(responses.cancel(own_id) for _ in range(4)))
+
+        last = seen[-1]
+        assert (last.type, last.response.status) == ("response.incomplete", "cancelled")
+        assert {each.status for each in cancelled} == {"cancelled"}
+        assert plain(await responses.retrieve(last.response.id)) == plain(last.response)
+        again = await responses.retrieve(last.response.id, stream=True)
+        assert [plain(event) async for event in again] == [plain(event) for event in seen]
+        more = await responses.create(
+            model="demo", input="Hello?", previous_response_id=last.response.id
+        )
+        assert more.status == "completed"
 
 
 async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) -> None:
@@ -807,8 +844,7 @@ async def test_a_response_outlives_its_events(place: Place) -> None:
     third = {}
     for kept in (first, second):
         third[kept.id] = plain(await place.client.responses.retrieve(kept.id))
-    store = place.served.runtime.store
-    await store.delete_expired(await store.now() + 1, 0)
+    await forget_events(place)
 
     for kept in (first, second):
         late = plain(await place.client.responses.retrieve(kept.id))

@@ -14,7 +14,7 @@ from antiphon.server.openai.run_tools import read_hosted_run
 from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message
-from antiphon.types.runs import ResponseRecord, Run, Status, Usage
+from antiphon.types.runs import Action, ResponseRecord, Run, Status, Usage
 from antiphon.wires.openai.hosted_tools import HostedRun
 from antiphon.wires.openai.items import (
     CustomToolCallOutput,
@@ -31,7 +31,7 @@ from antiphon.wires.openai.response_object import (
     record_request,
     response_id,
 )
-from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold
+from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold, error_object
 from antiphon.wires.openai.response_tools import read_namespaces
 from antiphon.wires.openai.stored_items import (
     index_actions,
@@ -159,16 +159,24 @@ async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int
         for item in items
         if _is_output(item, run_here)
     ]
-    last = messages[-1] if messages else None
-    completed_at = last.created_at // 1000 if last else None
-    usage = run.usage if len(records) == 1 else Usage()
-    if not is_last or run.status is Status.ACTION_REQUIRED:
-        return ResponseState(
-            status="completed", output=output, usage=usage, completed_at=completed_at
-        )
-    return _ended_state(
-        run,
-        ResponseState(status="in_progress", output=output, usage=usage, completed_at=completed_at),
+    last = replies[-1] if replies else None
+    state = ResponseState(
+        status="completed",
+        output=output,
+        usage=run.usage if len(records) == 1 else Usage(),
+        completed_at=last.created_at // 1000 if last else None,
+    )
+    if not is_last or (last is not None and _hands_off(last, actions)):
+        return state
+    return _ended_state(run, state)
+
+
+def _hands_off(reply: Message, actions: Sequence[Action]) -> bool:
+    """Return whether the client had to run or to approve a call of this reply."""
+    calls = {call.id for call in reply.tool_calls}
+    return any(
+        action.tool_call_id in calls and (action.runs_on == "client" or action.approval is not None)
+        for action in actions
     )
 
 
@@ -208,10 +216,9 @@ def _ended_state(run: Run, state: ResponseState) -> ResponseState:
         case Status.CANCELLED:
             return change(state, status="cancelled")
         case Status.FAILED if run.error is not None:
-            error = {"code": run.error.code, "message": run.error.message}
-            return change(state, status="failed", error=error)
+            return change(state, status="failed", error=error_object(run.error))
         case _:
-            return state
+            return change(state, status="in_progress")
 
 
 # Items.

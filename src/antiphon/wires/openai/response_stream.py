@@ -228,10 +228,9 @@ class ResponseFold:
 
     def _fail(self, fault: Fault) -> None:
         self._failure = fault_envelope(fault)
-        body = self._failure[1].error
-        self._error = {"code": body.code or body.type, "message": body.message}
+        self._error = error_object(fault)
         self._close()
-        self._writer.emit("error", **self._error, param=body.param)
+        self._writer.emit("error", **self._error, param=self._failure[1].error.param)
         self._end("failed")
 
     def _close(self) -> None:
@@ -246,6 +245,12 @@ class ResponseFold:
         self._status = status
         # The original has no event for a cancelled response; its status says it.
         self._emit_state(f"response.{'incomplete' if status == 'cancelled' else status}")
+
+
+def error_object(fault: Fault) -> dict[str, str]:
+    """Return the error of a failed response."""
+    body = fault_envelope(fault)[1].error
+    return {"code": body.code or body.type, "message": body.message}
 
 
 _encode = msgspec.json.Encoder().encode

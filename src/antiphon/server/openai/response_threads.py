@@ -295,35 +295,38 @@ async def _copy_thread(
     if reply is None:
         _refuse_unknown(sent)
         return replace(call, temporary=not beginning.is_stored)
-    listed = await _messages_around(api, thread, reply)
-    before = [each for each in listed if each.number < reply.number]
-    ending: tuple[PastMessage, ...] = ()
     if reply.tool_calls:
-        ending = (to_past_message(reply), *_outputs_of(reply, listed, sent))
+        outputs = _outputs_of(reply, await _stored_outputs(api, reply), sent)
+        ending = (to_past_message(reply), *outputs)
     else:
         _refuse_unknown(sent)
-        before.append(reply)
+        ending = (to_past_message(reply),)
     if not beginning.is_stored:
-        return replace(call, history=(*map(to_past_message, before), *ending), temporary=True)
-    if not before:
+        listed = await api.list_all(ListMessages(thread.id, PAGE))
+        before = [to_past_message(each) for each in listed if each.number < reply.number]
+        return replace(call, history=(*before, *ending), temporary=True)
+    if not reply.tool_calls:
+        fork = await api.ask(ForkThread(thread.id, reply.id))
+        return replace(call, thread_id=fork.id)
+    if reply.number == 1:
         return replace(call, history=ending)
-    fork = await api.ask(ForkThread(thread.id, before[-1].id))
+    fork = await api.ask(ForkThread(thread.id, reply.id, before=True))
     return replace(call, thread_id=fork.id, history=ending)
 
 
-async def _messages_around(api: CallerApi, thread: Thread, reply: Message) -> list[Message]:
-    """Return the thread's messages up to the outputs of this reply's calls."""
+async def _stored_outputs(api: CallerApi, reply: Message) -> Mapping[str | None, Message]:
+    """Return the stored outputs of this reply's calls, by the ids of the calls."""
     last = reply.number + len(reply.tool_calls)
-    listed = await api.list_all(ListMessages(thread.id, PAGE))
-    return [each for each in listed if each.number <= last]
+    listing = ListMessages(reply.thread_id, PAGE, reply.id)
+    listed, _ = await api.list_some(listing, len(reply.tool_calls))
+    return {each.tool_call_id: each for each in listed if each.number <= last}
 
 
 def _outputs_of(
-    reply: Message, listed: Sequence[Message], sent: SentItems
+    reply: Message, stored: Mapping[str | None, Message], sent: SentItems
 ) -> Sequence[PastMessage]:
     """Return an output for each call of the reply: of the request, or as it is stored."""
     given = {output.call_id: output for output in sent.outputs}
-    stored = {each.tool_call_id: each for each in listed if each.number > reply.number}
     called = {call.id for call in reply.tool_calls}
     for call_id, output in given.items():
         if call_id not in called:

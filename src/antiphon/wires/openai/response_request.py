@@ -98,7 +98,10 @@ FIELDS: Mapping[str, tuple[Treatment, str]] = {
     "previous_response_id": ("honoured", "also of a response that is not the latest"),
     "conversation": ("honoured", "not together with `previous_response_id`"),
     "prompt": ("honoured", "the name or id of an assistant; `version` and `variables` are refused"),
-    "tools": ("honoured", "`function`, `custom`, `namespace`, `mcp`; others are refused by name"),
+    "tools": (
+        "honoured",
+        "`function`, `custom`, `namespace`, `mcp`, and hosted tools that are mapped",
+    ),
     "tool_choice": ("honoured", "also `allowed_tools`"),
     "parallel_tool_calls": ("honoured", ""),
     "max_tool_calls": ("honoured", "over the whole run"),

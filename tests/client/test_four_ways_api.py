@@ -187,7 +187,10 @@ def test_messages_are_appended_and_the_last_ones_replaced(client: Any) -> object
     again = client.append_messages(thread.id, [reply, answered]).data
     elsewhere = client.create_thread(messages=[PastMessage("x")])
     waiting = client.create_run(elsewhere.id)
+    version = client.get_thread(thread.id).version
+    client.append_messages(thread.id, [PastMessage("five")], if_version=version)
     return [
+        catch_error(lambda: client.append_messages(thread.id, [], if_version=version)),
         added,
         again,
         catch_error(lambda: client.append_messages(thread.id, [], again[1].id)),

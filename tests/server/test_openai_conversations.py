@@ -435,6 +435,78 @@ async def test_a_call_is_approved_by_an_item(tmp_path: Path) -> None:
         ]
 
 
+# Several writers.
+
+
+async def test_items_of_several_writers_are_all_kept_and_each_request_as_a_whole(
+    place: Place,
+) -> None:
+    conversation = await place.create()
+
+    def pair(n: int) -> list[Any]:
+        return [{"role": "user", "content": f"{n} a"}, {"role": "user", "content": f"{n} b"}]
+
+    await asyncio.gather(*(place.items.create(conversation, items=pair(n)) for n in range(12)))
+
+    listed = texts_of((await place.items.list(conversation, order="asc", limit=100)).data)
+    pairs = list(zip(listed[::2], listed[1::2], strict=True))
+    assert sorted(pairs) == sorted((f"{n} a", f"{n} b") for n in range(12))
+
+
+async def test_of_different_outputs_for_one_call_exactly_one_is_saved(place: Place) -> None:
+    run = await place.wait_for_call("a")
+    conversation = conversation_of(run)
+    (call,) = [i for i in (await place.items.list(conversation)).data if i.type == "function_call"]
+
+    def submit(n: int) -> Any:
+        output = {**OUTPUT, "call_id": call.call_id, "output": f"{n % 3}"}
+        return place.items.create(conversation, items=[output])
+
+    done = await asyncio.gather(*(submit(n) for n in range(9)), return_exceptions=True)
+
+    saved = [each.data[0].output for each in done if not isinstance(each, BaseException)]
+    refused = [each for each in done if isinstance(each, openai.BadRequestError)]
+    assert (len(set(saved)), len(saved), len(refused)) == (1, 3, 6)
+    (kept,) = [
+        i.output
+        for i in (await place.items.list(conversation)).data
+        if i.type == "function_call_output"
+    ]
+    assert kept == saved[0]
+
+
+async def test_a_last_item_is_deleted_once_by_several_who_delete_it(place: Place) -> None:
+    conversation = await place.create(HI, YES, HI)
+    last = (await place.items.list(conversation, limit=1)).data[0]
+
+    done = await asyncio.gather(
+        *(place.items.delete(last.id, conversation_id=conversation) for _ in range(6)),
+        return_exceptions=True,
+    )
+
+    assert sum(not isinstance(each, BaseException) for each in done) == 1, done
+    assert all(
+        isinstance(each, openai.NotFoundError | openai.BadRequestError)
+        for each in done
+        if isinstance(each, BaseException)
+    )
+    assert await place.texts(conversation) == ["user: Hi.", "assistant: Yes?"]
+
+
+async def test_what_is_added_while_an_item_is_deleted_stays(place: Place) -> None:
+    for _ in range(10):
+        conversation = await place.create(HI, YES)
+        last = (await place.items.list(conversation, limit=1)).data[0]
+
+        await asyncio.gather(
+            place.items.delete(last.id, conversation_id=conversation),
+            place.items.create(conversation, items=[{**HI, "content": "New."}]),
+            return_exceptions=True,
+        )
+
+        assert (await place.texts(conversation))[-1] == "user: New."
+
+
 # Items that are deleted.
 
 

@@ -1088,8 +1088,11 @@ export abstract class Operations {
    * step; it must not be a tool output. Without `messages`, this only deletes. The thread must
    * have no active run. The events of runs whose messages are deleted stay until they are past
    * retention.
+   *
+   * With `if_version`, the request is refused (409 `conflict`) if the thread has another
+   * `version`, because it has changed meanwhile.
    */
-  appendMessages(thread_id: string, fields: { messages?: PastMessage[]; replace_from?: string | null } = {}, options?: RequestOptions): Promise<MessagePage> {
+  appendMessages(thread_id: string, fields: { if_version?: number | null; messages?: PastMessage[]; replace_from?: string | null } = {}, options?: RequestOptions): Promise<MessagePage> {
     return this.send<MessagePage>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/messages`, fields: { ...fields }, creates: true }, options);
   }
 

@@ -193,6 +193,9 @@ class AppendMessages(Operation[Listed[Message]], frozen=True):
     With `replace_from`, the message with this id and all after it are deleted first, in the same
     step; it must not be a tool output. Without `messages`, this only deletes. The thread must have
     no active run. The events of runs whose messages are deleted stay until they are past retention.
+
+    With `if_version`, the request is refused (409 `conflict`) if the thread has another `version`,
+    because it has changed meanwhile.
     """
 
     route: ClassVar[str] = "POST /v1/threads/{thread_id}/messages"
@@ -203,6 +206,7 @@ class AppendMessages(Operation[Listed[Message]], frozen=True):
     thread_id: Id
     messages: PastMessages = ()
     replace_from: Id | None = None
+    if_version: Annotated[int, Meta(ge=0)] | None = None
 
 
 class ListMessages(Operation[Listed[Message]], frozen=True):

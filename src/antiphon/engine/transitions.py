@@ -178,21 +178,28 @@ def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) 
 
 
 def append_messages(
-    snapshot: Snapshot, messages: Sequence[operations.PastMessage], mint: Mint, keep: int | None
+    snapshot: Snapshot, call: operations.AppendMessages, mint: Mint, keep: int | None
 ) -> ChangeSet:
     """Add past messages to a thread without an active run; the answer is their list.
 
-    With `keep`, the messages after that number are deleted first. Raises `RunActive` and
-    `NotFound`.
+    With `keep`, the messages after that number are deleted first. Raises `RunActive`, `Conflict`
+    and `NotFound`.
     """
     unit = UnitOfWork(snapshot, mint)
     if unit.busy:
         raise _run_active_error(unit.run)
+    if call.if_version not in (None, unit.thread.version):
+        raise errors.Conflict(
+            f"Thread {unit.thread.id} has changed.",
+            expected=f"version {call.if_version}",
+            received=f"version {unit.thread.version}",
+            hint="Read it again.",
+        )
     if keep is not None:
         if keep >= unit.thread.messages:
             raise NotFound(f"Thread {unit.thread.id} has no message {keep + 1}.")
         unit.roll_back(keep)
-    added = tuple(map(unit.add_past_message, messages))
+    added = tuple(map(unit.add_past_message, call.messages))
     return unit.build(operations.Listed(added, has_more=False))
 
 

@@ -212,7 +212,7 @@ class ThreadService:
         )
         committed = await self._store.change(
             read_set,
-            lambda records: transitions.append_messages(records, call.messages, self._mint, keep),
+            lambda records: transitions.append_messages(records, call, self._mint, keep),
         )
         return committed.answer
 

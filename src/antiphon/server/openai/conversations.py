@@ -28,7 +28,7 @@ from antiphon.server.openai.answers import busy_error, refuse_answers, submit_an
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import Connections
 from antiphon.server.openai.queries import Query
-from antiphon.server.openai.thread_items import ThreadItems
+from antiphon.server.openai.thread_items import Located, ThreadItems
 from antiphon.server.requests import (
     RequestContext,
     idempotency_key,
@@ -37,7 +37,7 @@ from antiphon.server.requests import (
     read_body,
 )
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import InvalidRequest, NotFound, RunActive
+from antiphon.types.errors import Conflict, InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 from antiphon.wires.openai.input_items import (
@@ -234,24 +234,17 @@ class Conversations:
 
     async def _delete_item(self, context: RequestContext) -> Thread:
         api = self._api(context)
-        thread = await _find_thread(api, context)
         item_id = path_parameters(context.scope)["item_id"]
-        item, group = await ThreadItems(api).locate(item_id, thread.id)
-        parsed = parse_item_id(item.id or "")
-        if parsed is None or group[-1].number != thread.messages:
-            raise InvalidRequest(
-                "Only what a conversation ends with can be deleted.",
-                expected="an item of the last message",
-                received=item_id[:100],
-                hint="Delete the items after it first, the last one first.",
-                where="$.item_id",
-            )
-        rest = tuple(remove_item(group, parsed))
-        try:
-            await api.ask(AppendMessages(thread.id, rest, group[0].id))
-        except RunActive:
-            raise await busy_error(api, thread) from None
-        return await api.ask(GetThread(thread.id))
+        while True:
+            thread = await _find_thread(api, context)
+            located = await ThreadItems(api).locate(item_id, thread.id)
+            try:
+                await api.ask(_deletion(thread, located))
+            except RunActive:
+                raise await busy_error(api, thread) from None
+            except Conflict:  # another request came first: look again
+                continue
+            return await api.ask(GetThread(thread.id))
 
     def _api(self, context: RequestContext) -> CallerApi:
         return CallerApi(self._dispatcher, context.caller.principal)
@@ -274,6 +267,22 @@ def _conversation(thread: Thread) -> ConversationObject:
         created_at=thread.created_at // 1000,
         metadata=thread.metadata,
     )
+
+
+def _deletion(thread: Thread, located: Located) -> AppendMessages:
+    """Return the operation that deletes an item of a thread's end. Raises `InvalidRequest`."""
+    item, group = located
+    parsed = parse_item_id(item.id or "")
+    if parsed is None or group[-1].number != thread.messages:
+        raise InvalidRequest(
+            "Only what a conversation ends with can be deleted.",
+            expected="an item of the last message",
+            received=item.id,
+            hint="Delete the items after it first, the last one first.",
+            where="$.item_id",
+        )
+    rest = tuple(remove_item(group, parsed))
+    return AppendMessages(thread.id, rest, group[0].id, if_version=thread.version)
 
 
 async def _find_thread(api: CallerApi, context: RequestContext) -> Thread:

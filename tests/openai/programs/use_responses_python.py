@@ -59,6 +59,9 @@ async def use(client):
     if hasattr(responses, "cancel"):  # all that came with it, in version 1.80
         await replay(responses, streamed)
         await run_in_background(responses)
+    if hasattr(client, "conversations"):  # version 1.101
+        await converse(client)
+    await use_files(client)
 
     more = await value(
         responses.create(model="demo", input="5 words", previous_response_id=whole.id)
@@ -181,6 +184,59 @@ async def run_in_background(responses):
 
     over = await value(responses.cancel(queued.id))
     assert over.status in ("completed", "cancelled")
+
+
+async def converse(client):
+    """Keep a conversation at the server, and read, add and delete its items."""
+    asked = {"role": "user", "content": "First."}
+    conversation = await value(client.conversations.create(items=[asked], metadata={"a": "b"}))
+    where = {"model": "demo", "conversation": conversation.id}
+    called = await value(client.responses.create(**where, input=BOTH, tools=[TOOL]))
+    calls = [item for item in called.output if item.type == "function_call"]
+    outputs = [
+        {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
+        for call in calls
+    ]
+    answer = await value(client.responses.create(**where, input=outputs, tools=[TOOL]))
+    assert answer.conversation.id == conversation.id
+
+    listed = await items(
+        await value(client.conversations.items.list(conversation.id, order="asc", limit=2))
+    )
+    kinds = [item.type for item in listed if item.type != "reasoning"]
+    assert kinds == [
+        *("message", "message", "function_call", "function_call"),
+        *("function_call_output", "function_call_output", "message"),
+    ], kinds
+    found = await value(
+        client.conversations.items.retrieve(listed[-1].id, conversation_id=conversation.id)
+    )
+    assert found.content[0].text == answer.output_text
+
+    changed = await value(client.conversations.update(conversation.id, metadata={"c": "d"}))
+    assert changed.metadata == {"c": "d"}
+    both = {**where, "previous_response_id": answer.id}
+    await fail_with(openai.BadRequestError, client.responses.create, **both, input=HELLO)
+    await value(client.conversations.delete(conversation.id))
+    await fail_with(openai.NotFoundError, client.conversations.retrieve, conversation.id)
+
+
+async def use_files(client):
+    """Upload a file, ask about it, and delete it."""
+    file = await value(client.files.create(file=("a.txt", b"sunny"), purpose="user_data"))
+    assert (file.filename, file.bytes, file.purpose) == ("a.txt", 5, "user_data")
+    content = await value(client.files.content(file.id))
+    assert content.text == "sunny"
+    assert file.id in [each.id for each in await items(await value(client.files.list()))]
+    parts = [
+        {"type": "input_text", "text": "Look at this"},
+        {"type": "input_file", "file_id": file.id},
+    ]
+    asked = [{"role": "user", "content": parts}]
+    answer = await value(client.responses.create(model="demo", input=asked))
+    assert "Look at this" in answer.output_text
+    await value(client.files.delete(file.id))
+    await fail_with(openai.NotFoundError, client.files.retrieve, file.id)
 
 
 async def keep_nothing(responses):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from ssl import SSLContext
 
 Answer = tuple[str, dict[str, str], bytes]
@@ -27,6 +27,7 @@ class FarServer:
         self.answers: dict[str, Answer] = {}
         self.asked: list[Asked] = []
         self.gone = asyncio.Event()
+        self.writers: set[asyncio.StreamWriter] = set()
         self.port = 0
         self.stop: Callable[[], None] = lambda: None
 
@@ -45,6 +46,7 @@ class FarServer:
         return [asked.path for asked in self.asked]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.add(writer)
         try:
             while asked := await _read(reader):
                 self.asked.append(asked)
@@ -64,6 +66,14 @@ class FarServer:
         finally:
             self.gone.set()
             writer.close()
+            self.writers.discard(writer)
+
+    async def close_connections(self) -> None:
+        """Close what clients keep open, and wait until it is."""
+        for writer in [*self.writers]:
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
 
 
 async def _read(reader: asyncio.StreamReader) -> Asked | None:
@@ -89,3 +99,4 @@ async def far_server(
         yield far
     finally:
         server.close()
+        await far.close_connections()

@@ -39,6 +39,7 @@ from antiphon.types.events import Numbered, TurnEnded
 from antiphon.types.ids import Prefix
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Action, Assistant, RunLease, Thread
+from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 T = TypeVar("T")
 
@@ -156,7 +157,7 @@ class _Loader:
                     received=ascii(record.owner)[:100],
                     where="$.owner",
                 )
-            case Key() | ProviderKey():
+            case Key() | ProviderKey() | Webhook() | WebhookDelivery():
                 return
             case UsageRow():
                 _check_usage(record)

@@ -42,12 +42,20 @@ class Part(NamedTuple):
         return f"log_{self.day}"
 
 
-async def schema(connection: Connection[Any]) -> SchemaVersion:
-    """Return the database's schema version, 0 if it is new; changes nothing."""
+async def schema(connection: Connection[Any], known: Sequence[Migration] = KNOWN) -> SchemaVersion:
+    """Return the database's schema version, 0 if it is new; changes nothing.
+
+    That is the number of its migrations, or that of the newest where it is of a later version.
+    """
     there = await fetch_value(connection, "has_migrations")
-    return SchemaVersion(
-        await fetch_value(connection, "newest_migration") if there else 0, len(KNOWN)
-    )
+    applied = await _find_applied(connection) if there else frozenset[int]()
+    newest = max(applied, default=0)
+    return SchemaVersion(newest if newest > len(known) else len(applied), len(known))
+
+
+async def _find_applied(connection: Connection[Any]) -> frozenset[int]:
+    """Return the numbers of the migrations that the database has had."""
+    return frozenset(row[0] for row in await fetch_rows(connection, "applied_migrations"))
 
 
 async def prepare(
@@ -65,7 +73,7 @@ async def prepare(
     finished filling.
     """
     _check_server_version(connection)
-    found = (await schema(connection)).found
+    found = (await schema(connection, known)).found
     if found < len(known):
         found = await _migrate(connection, known, everything=everything)
     if found > len(known):
@@ -148,28 +156,30 @@ async def _make_part(connection: Connection[Any], part: Part) -> None:
 async def _migrate(
     connection: Connection[Any], known: Sequence[Migration], *, everything: bool
 ) -> int:
-    """Apply missing migrations up to the first that takes long; return the version reached."""
+    """Apply missing migrations but for those that take long; return how many there are then.
+
+    A migration does not need one before it that takes long, which may come later.
+    """
     async with connection.transaction():
         await _lock_migrations(connection)
         await execute(connection, "migrations")
-        found = int(await fetch_value(connection, "newest_migration"))
-        new = found == 0
-        for migration in known[found:]:
-            if migration.online and not new:
-                break
-            await _apply(connection, migration, in_use=False)
-            found = migration.number
-    lacking = known[found:]
-    if not lacking:
-        return found
+        applied = await _find_applied(connection)
+        lacking = [migration for migration in known if migration.number not in applied]
+        for migration in lacking:
+            if not (migration.online and applied):
+                await _apply(connection, migration, in_use=False)
+    long = [migration for migration in lacking if migration.online and applied]
+    if not long:
+        return max(len(known), *applied, 0)
     if not everything:
-        log.warning("the database lacks %s: `antiphon migrate` makes it", lacking[0].name)
-        return found
-    return await _migrate_in_use(connection, lacking)
+        log.warning("the database lacks %s: `antiphon migrate` makes it", long[0].name)
+        return len(known) - len(long)
+    await _migrate_in_use(connection, long)
+    return len(known)
 
 
-async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migration]) -> int:
-    """Apply the rest one by one; online ones outside a transaction, beside readers and writers.
+async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migration]) -> None:
+    """Apply these one by one, outside a transaction, beside readers and writers.
 
     An interrupted migration starts over, so it first drops what it has created.
     """
@@ -177,12 +187,11 @@ async def _migrate_in_use(connection: Connection[Any], lacking: Sequence[Migrati
     await fetch_value(connection, "lock_online_migrations")
     try:
         for migration in lacking:
-            if migration.number > await fetch_value(connection, "newest_migration"):
+            if migration.number not in await _find_applied(connection):
                 await _apply(connection, migration, in_use=True)
     finally:
         await fetch_value(connection, "unlock_online_migrations")
         await connection.execute("RESET statement_timeout; RESET lock_timeout")
-    return lacking[-1].number
 
 
 async def _lock_migrations(connection: Connection[Any]) -> None:
@@ -194,8 +203,7 @@ async def _lock_migrations(connection: Connection[Any]) -> None:
 
 async def _apply(connection: Connection[Any], migration: Migration, *, in_use: bool) -> None:
     for statement in migration.statements:
-        beside = in_use and migration.online
-        await connection.execute(statement if beside else statement.replace(" CONCURRENTLY", ""))
+        await connection.execute(statement if in_use else statement.replace(" CONCURRENTLY", ""))
     await execute(connection, "add_migration", number=migration.number, name=migration.name)
 
 

@@ -8,8 +8,8 @@ CREATE TABLE IF NOT EXISTS migrations (
 -- name: has_migrations
 SELECT to_regclass('migrations') IS NOT NULL
 
--- name: newest_migration
-SELECT coalesce(max(number), 0) FROM migrations
+-- name: applied_migrations
+SELECT number FROM migrations
 
 -- name: unfinished_copy
 SELECT 1 FROM meta WHERE name = 'moving'

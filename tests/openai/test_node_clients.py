@@ -34,6 +34,7 @@ def folder(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Path:
     [
         "use_openai_node.mjs",
         "use_responses_node.mjs",
+        "use_conversations_node.mjs",
         "use_ai_sdk.mjs",
         "use_ai_sdk_responses.mjs",
     ],

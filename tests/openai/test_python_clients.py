@@ -39,7 +39,10 @@ def server() -> Iterator[str]:
         yield url
 
 
-@pytest.mark.parametrize("program", ["use_openai_python.py", "use_responses_python.py"])
+@pytest.mark.parametrize(
+    "program",
+    ["use_openai_python.py", "use_responses_python.py", "use_conversations_python.py"],
+)
 @pytest.mark.parametrize(
     ("requirements", "version"), [(CLIENTS, "3."), (OLDEST, "1.66.2")], ids=["newest", "oldest"]
 )

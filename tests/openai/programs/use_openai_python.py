@@ -148,4 +148,5 @@ async def main(base_url):
     print(f"used {openai.__version__}")
 
 
-asyncio.run(main(*sys.argv[1:]))
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:]))

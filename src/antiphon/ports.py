@@ -431,7 +431,8 @@ class RunStore(Protocol):
         messages contains these words, as `parse_query` reads them; one that was never indexed is
         not found). `metadata` has these pairs, and perhaps others (Thread, Message, Run; of an
         Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
-        `name` is one of these names (Action). `created_after` and `created_before` are times in ms.
+        `name` is this name (Assistant) or one of these (Action). `created_after` and
+        `created_before` are times in ms.
         `pinned` and `temporary` (Thread). `purpose`, and `expires_before` in ms (Upload).
         `claimable_at` selects actions that a worker may claim at that time (Action).
 

@@ -91,9 +91,11 @@ def test_an_assistant_is_made_changed_and_gone(client: Any) -> object:
     )
     changed = client.update_assistant(made.id, instructions=None, name="Pilot")
     listed = client.list_assistants(limit=1)
+    named = [client.list_assistants(name=name).data for name in ("Pilot", "Guide")]
     gone = client.delete_assistant(made.id)
 
     assert client.list_assistants().data == []
+    assert named == [listed.data, []]
     assert (changed.name, changed.instructions, changed.tools) == ("Pilot", None, made.tools)
     return [made, changed, listed, gone, catch_error(lambda: client.get_assistant(made.id))]
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.ports import ChangeSet, ReadSet, Store
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Action, Run, Status, Thread
+from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
@@ -121,6 +121,22 @@ async def test_temporary_threads_are_found_and_no_title_can_say_so(store: Store)
     assert await page_through(store, Thread, 9, temporary=True) == ["thread_1"]
     assert await page_through(store, Thread, 9, temporary=False) == ["thread_2"]
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
+async def test_assistants_are_found_by_name(store: Store) -> None:
+    plain = Assistant(id="asst_1", name="Ann's helper", model="demo", created_at=1, updated_at=1)
+    for assistant in (
+        plain,
+        replace(plain, id="asst_2", name="other", instructions="Ann's helper"),
+        replace(plain, id="asst_3"),
+        replace(plain, id="asst_4", name=""),
+    ):
+        await store.put("ann", assistant)
+    await store.put("bob", replace(plain, id="asst_5"))
+
+    assert await page_through(store, Assistant, 1, name="Ann's helper") == ["asst_3", "asst_1"]
+    assert await page_through(store, Assistant, 9, name="ann's helper") == []
+    assert len(await page_through(store, Assistant, 9)) == 4
 
 
 async def test_uploads_are_found_by_purpose_and_by_their_end(store: Store) -> None:

@@ -1000,8 +1000,8 @@ export abstract class Operations {
     return this.send<Assistant>({ method: "POST", path: `/v1/assistants`, fields: { ...fields }, creates: true }, options);
   }
 
-  /** List assistants, newest first. */
-  listAssistants(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<AssistantPage> {
+  /** List assistants, newest first; with `name`, those of exactly this name. */
+  listAssistants(fields: { limit?: number; after?: string; name?: string } = {}, options?: RequestOptions): Promise<AssistantPage> {
     return this.send<AssistantPage>({ method: "GET", path: `/v1/assistants`, fields: { ...fields }, creates: false }, options);
   }
 

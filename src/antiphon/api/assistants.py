@@ -40,13 +40,14 @@ class CreateAssistant(Operation[Assistant], frozen=True):
 
 
 class ListAssistants(Operation[Listed[Assistant]], frozen=True):
-    """List assistants, newest first."""
+    """List assistants, newest first; with `name`, those of exactly this name."""
 
     route: ClassVar[str] = "GET /v1/assistants"
     answer: ClassVar[Any] = Listed[Assistant]
 
     limit: Limit = 20
     after: Id | None = None
+    name: Name | None = None
 
 
 class GetAssistant(Operation[Assistant], frozen=True):

@@ -34,7 +34,7 @@ class TableOfKind(NamedTuple):
 
 
 KINDS: Mapping[type[Any], TableOfKind] = {
-    Assistant: TableOfKind("assistants"),
+    Assistant: TableOfKind("assistants", fields={"name": "doc"}),
     Upload: TableOfKind("uploads", fields={"purpose": "doc"}),
     Thread: TableOfKind("threads", scopes=("parent_id",), fields={"metadata": "doc"}),
     Run: TableOfKind(
@@ -111,8 +111,10 @@ LIVE = frozenset({"queued", "in_progress", "action_required"})
 def reads_documents(kind: type[Any], where: Mapping[str, FilterValue]) -> bool:
     """Return whether a list may have to read many documents, as a search does, to find a page.
 
-    Few runs have not ended, and few actions are pending.
+    Few runs have not ended, few actions are pending, and an owner has few assistants.
     """
+    if kind is Assistant:
+        return False
     names = {name for name, value in where.items() if value not in (None, "created", "all")}
     how = KINDS[kind]
     if names & {"query"}:

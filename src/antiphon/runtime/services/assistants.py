@@ -71,7 +71,9 @@ class AssistantService:
     async def _list_assistants(
         self, call: operations.ListAssistants, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Assistant]:
-        return await paginate(self._store, Assistant, by.owner, call.limit, call.after)
+        return await paginate(
+            self._store, Assistant, by.owner, call.limit, call.after, name=call.name
+        )
 
     async def _get_assistant(
         self, call: operations.GetAssistant, by: Principal, _: IdempotencyKey | None

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from antiphon.api.operations import ListAssistants, ListModels, Model, ModelList
+from antiphon.api.operations import GetAssistant, ListAssistants, ListModels, Model, ModelList
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.requests import RequestContext, path_parameters
 from antiphon.types.accounts import Principal
-from antiphon.types.errors import BadSettings
+from antiphon.types.errors import BadSettings, NotFound
 from antiphon.types.runs import Assistant
 
 PAGE = 100
+ASSISTANT_PREFIX = "asst"
 ASSISTANT_OWNER = "assistant"
 """`owned_by` of an assistant in the list of models."""
 
@@ -59,11 +61,12 @@ class ModelNames:
 
     async def find_assistant(self, name: str, by: Principal) -> Assistant | None:
         """Return the owner's assistant with this name or id; of several, the newest."""
-        assistants = await self._list_assistants(by)
-        for assistant in assistants.values():
-            if name == assistant.id:
-                return assistant
-        return assistants.get(name)
+        if name.startswith(f"{ASSISTANT_PREFIX}_"):
+            with suppress(NotFound):
+                found: Assistant = (await self._dispatcher.dispatch(GetAssistant(name), by)).value
+                return found
+        listed = (await self._dispatcher.dispatch(ListAssistants(1, name=name), by)).value
+        return listed.data[0] if listed.data else None
 
     async def _list_assistants(self, by: Principal) -> Mapping[str, Assistant]:
         """Return the owner's assistants by the names that they have as models, newest first."""

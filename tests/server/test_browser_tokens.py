@@ -353,6 +353,13 @@ async def test_origins_match_exactly(shop: Served, origin: str) -> None:
     assert answer.headers["vary"] == "Origin"
 
 
+async def test_an_origin_may_be_written_with_the_port_of_its_scheme() -> None:
+    async with open_server(allowed_origins=(f"{SHOP}:443",)) as shop:
+        token = await make_token(shop, await shop.key("ann"), origins=[f"{SHOP}:443"])
+
+        assert (await ask(shop, token)).status_code == 200
+
+
 async def test_a_page_reads_answers_and_errors(shop: Served) -> None:
     client = await shop.client(await shop.key("ann"))
 

@@ -206,6 +206,10 @@ async def test_a_page_that_has_other_tools_meanwhile_goes_on_with_these(place: P
     assert [tool.name for tool in place.script.requests[-1].tools] == ["fly"]
     assert place.script.messages[-1]["content"] == "Oslo"
 
+    chat.messages[-1]["parts"] = chat.last[:2]
+    await chat.submit()
+    assert len(place.script.requests) == 2
+
 
 async def test_a_page_may_not_take_the_name_of_a_tool_of_the_assistant(place: Place) -> None:
     helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("get_place"),))
@@ -673,23 +677,21 @@ async def test_two_tabs_with_one_call_have_one_output(place: Place) -> None:
     assert action.output in ("Oslo", "Bergen")
 
 
-async def test_a_message_while_the_model_answers_is_refused(place: Place) -> None:
+async def test_a_message_while_the_run_goes_on_is_refused(place: Place) -> None:
     helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.call("weather").reply("Rain.")
     chat = UseChat(place.http, "c", assistantId=helper.id)
-    first = asyncio.create_task(chat.send("Is it raining?", "mine"))
+    first = asyncio.create_task(chat.send("Is it raining?"))
     async with asyncio.timeout(20):
         while not (await place.ours.list_actions(status="pending")).data:
             await asyncio.sleep(0)
-    other = UseChat(place.http, "c", assistantId=helper.id)
-    other.messages = [chat.messages[0]]
 
-    joins = asyncio.create_task(other.submit())
+    refused = await UseChat(place.http, "c", assistantId=helper.id).send("Hello?")
     await claim(place, "weather", "rain")
     await first
-    await joins
 
-    assert chat.text == other.text == "Rain."
+    assert (refused.status_code, refused.json()["code"]) == (409, "run_active")
+    assert chat.text == "Rain."
 
 
 # AG-UI.
@@ -871,9 +873,9 @@ async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Pla
     chat.page.messages.append({"id": "m", "role": "user", "content": content})
     context = [{"description": "The basket", "value": "3 apples"}]
 
-    await chat.submit(context=context)
+    await chat.submit(context=context, runId="run-1")
     chat.page.messages.pop()
-    await chat.submit(context=context)
+    await chat.submit(context=context, runId="run-1")
 
     assert chat.text == "Nice."
     assert len((await place.ours.list_runs()).data) == 1
@@ -886,6 +888,36 @@ async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Pla
     assert stored[0]["content"] == content[:2]
     page = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()["messages"]
     assert [part["type"] for part in page[0]["parts"]] == ["text", "file", "file"]
+
+
+async def test_an_ag_ui_client_that_asks_again_gets_another_answer(place: Place) -> None:
+    place.script.reply("One.").reply("Two.")
+    chat = AgUiPage(place.http, "c")
+    await chat.send("A number?", "mine")
+    chat.page.messages = chat.messages[:1]
+
+    await chat.submit(runId="another")
+    repeated = AgUiPage(place.http, "c")
+    repeated.page.messages = [dict(chat.messages[0])]
+    await repeated.submit(runId="another")
+
+    assert chat.text == repeated.text == "Two."
+    assert len(place.script.requests) == 2
+
+
+async def test_an_output_of_an_earlier_answer_is_none_of_this_one(place: Place) -> None:
+    place.script.call("get_place").reply("Oslo.").calls(("get_place", {}), ("show_map", {}))
+    chat = UseChat(place.http, "c", PAGE_TOOLS)
+    await chat.send("Where am I?")
+    await chat.give("get_place", "Oslo")
+    await chat.send("And now?")
+    same = chat.call("get_place")["toolCallId"]
+    chat.messages[1]["parts"][1]["toolCallId"] = same
+
+    await chat.give("show_map", "shown")
+
+    waiting = (await place.ours.list_actions(status="pending")).data
+    assert [action.name for action in waiting] == ["get_place"]
 
 
 async def test_a_page_of_ag_ui_names_no_file_of_others(place: Place) -> None:
@@ -943,6 +975,18 @@ async def test_a_token_of_a_session_starts_chats_and_finds_them_again() -> None:
         assert (await stranger.resume()).status_code == 204
         await stranger.send("Hello?")
         assert stranger.text == "Yes."
+        assert len((await ann.list_threads()).data) == 2
+
+
+async def test_a_key_and_a_session_share_no_names() -> None:
+    async with open_shop(Script().reply("One.").reply("Two.")) as (place, ann):
+        page = await use_chat(place, ann, "c")
+        await page.send("Hello?")
+        own = UseChat(await place.served.client(await place.served.key("ann")), "c")
+
+        await own.send("Hello?")
+
+        assert (page.text, own.text) == ("One.", "Two.")
         assert len((await ann.list_threads()).data) == 2
 
 

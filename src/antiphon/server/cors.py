@@ -12,6 +12,8 @@ from collections.abc import Collection, Sequence
 from starlette.datastructures import Headers
 from starlette.types import Scope
 
+from antiphon.types.addresses import normal_origin
+
 MAX_AGE = 600
 """Seconds for which a browser remembers the answer to a preflight."""
 
@@ -29,7 +31,7 @@ class CrossOrigin:
     """Rules for the pages of these origins, each as `https://host:port` in lower case."""
 
     def __init__(self, allowed: Collection[str]) -> None:
-        self.allowed = frozenset(origin.lower() for origin in allowed)
+        self.allowed = frozenset(map(normal_origin, allowed))
 
     def allows(self, origin: str) -> bool:
         """Return whether pages of this origin may use the API."""

@@ -15,6 +15,15 @@ ORIGIN = r"^[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?$(?!
 """Pattern of the origin of a page, as browsers send it: no path, lower case."""
 
 
+def normal_origin(origin: str) -> str:
+    """Return an origin as browsers send it: in lower case, without the port of its scheme."""
+    scheme, _, place = origin.lower().partition("://")
+    return f"{scheme}://{place.removesuffix(_PORTS.get(scheme, chr(0)))}"
+
+
+_PORTS = {"http": ":80", "https": ":443"}
+
+
 def is_loopback(host: str) -> bool:
     """Return whether this is a loopback address or `localhost`."""
     if host == "127.0.0.1" or host.lower() == "localhost":  # the first for speed

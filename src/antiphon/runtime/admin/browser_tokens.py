@@ -18,6 +18,7 @@ from msgspec.structs import asdict
 from antiphon.api.browser_tokens import BrowserToken, CreateBrowserToken
 from antiphon.ports import AdminStore
 from antiphon.types.accounts import BrowserGrant, Principal
+from antiphon.types.addresses import normal_origin
 from antiphon.types.errors import InvalidRequest, NotFound, Unauthorized
 from antiphon.types.runs import Assistant, Thread
 
@@ -70,7 +71,7 @@ class BrowserTokenService:
         grant = BrowserGrant(
             owner=by.owner,
             key=await self._key_prefix(by),
-            origins=tuple(dict.fromkeys(origin.lower() for origin in call.origins)),
+            origins=tuple(dict.fromkeys(map(normal_origin, call.origins))),
             expires_at=await self._store.now() + seconds * 1000,
             thread_id=call.thread_id,
             session=session,

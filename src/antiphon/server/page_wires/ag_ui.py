@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.api.operations import NewToolOutput
 from antiphon.server.page_wires.page_chats import CHAT, MakeWire, PageChats, Visit
-from antiphon.server.page_wires.page_runs import MESSAGE, PageRequest, PageRun
+from antiphon.server.page_wires.page_requests import MESSAGE, PageRequest, PageRun
 from antiphon.types.messages import parts
 from antiphon.types.thread_view import Entry
 from antiphon.wires import framing
@@ -30,6 +30,7 @@ class AgUiChats(PageChats):
         answered = frozenset(output.tool_call_id for output in sent.outputs)
         request = PageRequest(
             name=sent.thread_id,
+            client_run=sent.run_id,
             message=None if sent.message is None else parts(sent.message.content),
             message_id=sent.message_id or "",
             files=sent.files,

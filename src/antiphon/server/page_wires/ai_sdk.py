@@ -8,7 +8,7 @@ from typing import Any
 
 from antiphon.api.operations import GetFile, ListActions
 from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit
-from antiphon.server.page_wires.page_runs import (
+from antiphon.server.page_wires.page_requests import (
     CONTINUES,
     MESSAGE,
     PAGE,

@@ -14,7 +14,8 @@ from antiphon.engine import sanitize
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import Connections
-from antiphon.server.page_wires.page_runs import PAGE, PageRequest, PageRun, PageRuns, own_content
+from antiphon.server.page_wires.page_requests import PAGE, PageRequest, PageRun, own_content
+from antiphon.server.page_wires.page_runs import PageRuns
 from antiphon.server.page_wires.page_streams import PageEncoder, PageWire, RestingPages
 from antiphon.server.page_wires.page_threads import PageThreads
 from antiphon.server.requests import (

@@ -7,12 +7,10 @@ for which the run waits. The same request again is answered by the same events.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from fnmatch import fnmatchcase
-from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.operations import (
@@ -23,21 +21,32 @@ from antiphon.api.operations import (
     ListEvents,
     ListMessages,
     ListRuns,
-    NewToolOutput,
     Process,
     SubmitToolOutputs,
 )
 from antiphon.api.threads import PastMessage
-from antiphon.engine.transitions import refusal_text
 from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.page_wires.page_threads import PageThreads, make_key
-from antiphon.server.page_wires.page_tools import (
-    asking_tools,
-    check_names,
-    has_other_tools,
-    mark_tools,
-    page_tools,
+from antiphon.server.page_wires.page_requests import (
+    ANSWERS_AGAIN,
+    CONTEXT_HEAD,
+    CONTINUES,
+    HAS_CONTEXT,
+    MESSAGE,
+    PAGE,
+    SHOWN,
+    PageRequest,
+    PageRun,
+    client_run_marks,
+    find_hand_off,
+    find_named_calls,
+    is_same_message,
+    is_with_page,
+    page_outputs,
+    person_answers,
+    wants_another_answer,
 )
+from antiphon.server.page_wires.page_threads import PageThreads, make_key
+from antiphon.server.page_wires.page_tools import check_names, has_other_tools, mark_tools
 from antiphon.types.accounts import BrowserGrant
 from antiphon.types.errors import (
     Forbidden,
@@ -48,79 +57,10 @@ from antiphon.types.errors import (
     OutputsMissing,
     RunEnded,
 )
-from antiphon.types.events import ActionRequired, Numbered, TurnEnded
-from antiphon.types.messages import File, Message, MessagePart, Part, Refusal, Text, ToolSpec
-from antiphon.types.runs import Action, Approval, Run, Status, Thread
-from antiphon.wires.framing import InlineFile
+from antiphon.types.events import Numbered
+from antiphon.types.messages import Message, Refusal, Text, ToolSpec
+from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai import chat_request
-
-MESSAGE = "client_message"
-"""Metadata key of a message and its run with the client's id of the message."""
-ANSWERS_AGAIN = "answers_again"
-"""Metadata key of a run with the client's id of the answer that it replaces."""
-HAS_CONTEXT = "page_context"
-"""Metadata key of a message whose last part is what its page said about itself."""
-SHOWN = {HAS_CONTEXT: "yes"}
-CONTEXT_HEAD = "\n\nThe page shows:\n"
-CONTINUES = "continues"
-"""Metadata key of a run with the id of the run whose answer it goes on with other tools."""
-PAGE = 100
-
-
-def own_content(message: Message) -> tuple[MessagePart, ...]:
-    """Return the content of a message without what its page said about itself."""
-    return message.content[:-1] if HAS_CONTEXT in message.metadata else message.content
-
-
-class PageRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """A page's request, whatever its protocol.
-
-    `name` is the client's name of the thread. `message` is the content of a new message, which the
-    client calls `message_id`; `files` stand for its `File` parts without an id. `context` is what
-    the page says about itself, which the model reads after the message. `approvals` are keyed by
-    the ids of actions. `regenerate` is the message to answer again, "" for the last
-    answer. `tools` are run by the page; None leaves those of a run as they are. A person must
-    approve the calls of those that `ask`, of which a page without `can_ask_people` may have none.
-    `approved` are actions that the page says were approved, None if it does not say.
-    """
-
-    name: str
-    message: tuple[Part, ...] | None = None
-    message_id: str = ""
-    files: tuple[InlineFile, ...] = ()
-    context: str = ""
-    outputs: tuple[NewToolOutput, ...] = ()
-    approvals: Mapping[str, Approval] = {}
-    regenerate: str | None = None
-    tools: tuple[ToolSpec, ...] | None = None
-    ask: frozenset[str] = frozenset()
-    can_ask_people: bool = True
-    approved: frozenset[str] | None = None
-    assistant_id: str | None = None
-    model: str | None = None
-
-
-class PageRun(NamedTuple):
-    """A run to read for a page.
-
-    The reader has all events up to `after`. The stream may end from event `rests_from` on, as soon
-    as the run waits for the page. `approved` are actions that a person has approved.
-    """
-
-    run: Run
-    after: int = 0
-    rests_from: int = 0
-    approved: frozenset[str] = frozenset()
-
-    @property
-    def page_tools(self) -> frozenset[str]:
-        """Names of the tools that the page runs."""
-        return frozenset(tool.name for tool in page_tools(self.run))
-
-    @property
-    def ask(self) -> frozenset[str]:
-        """Names of those whose calls a person must approve."""
-        return asking_tools(self.run)
 
 
 class PageRuns:
@@ -139,13 +79,13 @@ class PageRuns:
             return await self._continue(request, await self._threads.get(request.name))
         thread = await self._threads.get_or_create(request.name)
         stored = await self._find_message(thread, request)
-        if stored is not None and _is_same(stored, request):
+        if stored is not None and is_same_message(stored, request):
             if request.approvals:  # of calls that the page does not see yet
                 return await self._continue(request, thread)
             run = await self._find_run(thread, {MESSAGE: request.message_id})
-            if run is not None:
+            if run is not None and not wants_another_answer(run, request):
                 return PageRun(run)
-        if stored is not None:  # the page has edited it
+        if stored is not None:  # the page has edited it, or wants another answer
             thread = await self._threads.branch_before(request.name, thread, stored)
         return await self._start(request, thread)
 
@@ -168,10 +108,10 @@ class PageRuns:
 
     async def _start(self, request: PageRequest, thread: Thread) -> PageRun:
         """Add the message and start the run that answers it, in one transaction."""
-        busy = await self._threads.newest_run(thread)
-        waits = busy is not None and busy.status is Status.ACTION_REQUIRED
-        if busy is not None and waits:
-            await self._submit(request, busy)
+        busy, waits = await self._threads.newest_run(thread), False
+        if busy is not None and busy.status is Status.ACTION_REQUIRED:
+            _, actions = await self._submit(request, busy)
+            waits = is_with_page(busy, actions)
         elif busy is not None and busy.status is Status.QUEUED and busy.turn:
             with suppress(RunEnded):  # all outputs are there, but its next turn was never asked for
                 await self._api.open_turn(Complete(busy.id))
@@ -190,12 +130,13 @@ class PageRuns:
             thread_id=thread.id,
             history=(message,),
             if_busy="interrupt" if waits else "reject",
-            metadata=call.metadata | marks,
+            metadata=call.metadata | marks | client_run_marks(request),
         )
         key = make_key("message", thread.id, request.message_id) if request.message_id else None
         try:
             reader = await self._api.open_turn(call, key)
         except IdempotencyConflict:  # the same message, sent twice at once
+            await self._api.delete_files()
             run = await self._find_run(thread, {MESSAGE: request.message_id})
             if run is None:
                 raise
@@ -301,7 +242,9 @@ class PageRuns:
         if run is None:
             raise NotFound("Nothing in this chat waits for an output or an answer.")
         saved, actions = await self._submit(request, run)
-        named = _named_calls(request, actions)
+        named = find_named_calls(request, actions)
+        if not named and await self._has_gone_on(request, thread, run):
+            return PageRun(run)
         if not named:
             raise NotFound(
                 "This answers nothing that is asked in this chat now.",
@@ -326,7 +269,7 @@ class PageRuns:
             with suppress(OutputsMissing, RunEnded):
                 await self._api.open_turn(Complete(run.id))
         log = await self.read_log(run)
-        after = _hand_off(log, named)
+        after = find_hand_off(log, named)
         last = log[-1][0] if log else 0
         approved = frozenset(each.id for each in actions if each.approval == "given")
         approved |= {each for each, answer in request.approvals.items() if answer.approve}
@@ -340,7 +283,7 @@ class PageRuns:
         turns, which a page sends again, and those of tools that the page does not run.
         """
         actions = await self._list_actions(run)
-        outputs = [*_page_outputs(request, run, actions), *_answers(request, run, actions)]
+        outputs = [*page_outputs(request, run, actions), *person_answers(request, run, actions)]
         if not outputs or run.status is not Status.ACTION_REQUIRED:
             return False, actions
         try:
@@ -349,82 +292,12 @@ class PageRuns:
             return False, await self._list_actions(run)
         return True, await self._list_actions(run)
 
+    async def _has_gone_on(self, request: PageRequest, thread: Thread, run: Run) -> bool:
+        """Return whether the request is one after which its run went on as this one."""
+        if CONTINUES not in run.metadata:
+            return False
+        listing = ListActions(thread_id=thread.id, order="newest", limit=PAGE)
+        return bool(find_named_calls(request, (await self._api.ask(listing)).data))
+
     async def _list_actions(self, run: Run) -> Sequence[Action]:
         return await self._api.list_all(ListActions(run.id, limit=PAGE))
-
-
-def _is_same(stored: Message, request: PageRequest) -> bool:
-    """Return whether a stored message is that of the request, but for the ids of its files."""
-    contents = own_content(stored), request.message or ()
-    kept, sent = (
-        [File("") if isinstance(part, File) else part for part in content] for content in contents
-    )
-    return kept == sent
-
-
-def _page_outputs(
-    request: PageRequest, run: Run, actions: Sequence[Action]
-) -> Iterator[NewToolOutput]:
-    """Yield the outputs for which the run waits, of tools that the page runs.
-
-    Of a call that asks, the output counts only if the page does not contradict its approval.
-    """
-    pages, ask = {tool.name for tool in page_tools(run)}, asking_tools(run)
-    waiting = {
-        action.tool_call_id: action
-        for action in actions
-        if action.awaited and action.runs_on == "client" and action.name in pages
-    }
-    for output in request.outputs:
-        action = waiting.get(output.tool_call_id)
-        if action is None:
-            continue
-        is_asked = action.name in ask and request.approved is not None
-        if not is_asked or action.id in (request.approved or ()):
-            yield output
-
-
-def _answers(request: PageRequest, run: Run, actions: Sequence[Action]) -> Iterator[NewToolOutput]:
-    """Yield what a person has answered about calls of MCP servers, and refusals of the page's.
-
-    An approval of the page's own call is not stored: the page runs the call now. Raises `NotFound`
-    for a question of another run.
-    """
-    ask = asking_tools(run)
-    asked = {each.id: each for each in actions if each.approval is not None or each.name in ask}
-    for action_id, approval in request.approvals.items():
-        action = asked.get(action_id)
-        if action is None:
-            raise NotFound("This answers nothing that is asked in this chat now.")
-        if not action.awaited:
-            continue
-        if action.runs_on == "server":
-            yield NewToolOutput(action.tool_call_id, msgspec.json.encode(approval).decode())
-        elif not approval.approve:
-            metadata = {"fault": "refused"}
-            text = refusal_text(approval)
-            yield NewToolOutput(action.tool_call_id, text, is_error=True, metadata=metadata)
-
-
-def _named_calls(request: PageRequest, actions: Sequence[Action]) -> frozenset[str]:
-    """Return the calls of a run about which the request says something."""
-    given = {each.tool_call_id for each in request.outputs}
-    return frozenset(
-        each.tool_call_id
-        for each in actions
-        if each.tool_call_id in given or each.id in request.approvals
-    )
-
-
-def _hand_off(log: Sequence[Numbered], calls: frozenset[str]) -> int:
-    """Return the number of the last event of the newest turn that handed one of these over."""
-    found, waits = 0, False
-    for number, event in log:
-        match event:
-            case ActionRequired(actions=actions):
-                waits = any(action.tool_call_id in calls for action in actions)
-            case TurnEnded() if waits:
-                found, waits = number, False
-            case _:
-                pass
-    return found

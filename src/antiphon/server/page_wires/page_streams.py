@@ -7,7 +7,7 @@ from contextlib import aclosing
 from typing import Protocol
 
 from antiphon.runtime.event_reader import RunEventReader, SendNow
-from antiphon.server.page_wires.page_runs import PageRun
+from antiphon.server.page_wires.page_requests import PageRun
 from antiphon.server.requests import Field, field
 from antiphon.types import events
 from antiphon.types.events import Numbered, ToolOutputAdded, TurnEnded

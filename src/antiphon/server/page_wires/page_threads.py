@@ -29,6 +29,7 @@ NAME = "client_name"
 """Metadata key of a thread with the name that a client gave it."""
 SESSION = "browser_session"
 """Metadata key of a thread with the session of the page's token that created it."""
+PAGE = 100
 
 
 class PageThreads:
@@ -51,8 +52,10 @@ class PageThreads:
                 "The token is for another chat.",
                 expected=f"the chat {bound}, under its id",
             )
-        for thread in (await self._api.ask(ListThreads(limit=1, metadata=self._marks(name)))).data:
-            return thread
+        listing = ListThreads(limit=PAGE, metadata=self._marks(name))
+        for thread in (await self._api.ask(listing)).data:
+            if thread.metadata.get(SESSION) == self._session:
+                return thread
         if not name.startswith(THREAD_PREFIX):
             return None
         thread = await self._api.ask(GetThread(name))

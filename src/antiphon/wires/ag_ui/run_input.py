@@ -48,11 +48,10 @@ class AgUiRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The new part of a request; both ids are the client's own names.
 
     `message_id` is the client's name of the new message: the same id again is the same message.
-    `outputs` are those in all messages since the user's last one, or before it if that is new; some
-    may have come from us.
-    `approvals` are keyed by the ids of the actions. `tools` are run by the client. `history` are
-    all of the client's messages. `files` stand for the `File` parts of the message, which have no
-    id. `context` is what the page says about itself, in lines.
+    `outputs` are those in all messages since the user's last one, or between the last two if that
+    is new; some may have come from us. `approvals` are keyed by the ids of the actions. `tools` are
+    run by the client. `history` are all of the client's messages. `files` stand for the `File`
+    parts of the message, which have no id. `context` is what the page says about itself, in lines.
     """
 
     thread_id: str
@@ -74,6 +73,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     sent = convert(body, _RunAgentInput)
     heads = convert(body, _Heads).messages
     spoke = max((place for place, head in enumerate(heads) if head.role == "user"), default=-1)
+    before = max((place for place in range(spoke) if heads[place].role == "user"), default=-1)
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
     message, files = (None, ()) if new is None else _message(sent.messages[new])
@@ -85,7 +85,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
         message_id=None if new is None else heads[new].id,
         outputs=tuple(
             _output(sent.messages[at])
-            for at in (range(spoke) if new is not None else since)
+            for at in (range(before + 1, spoke) if new is not None else since)
             if heads[at].role == "tool"
         ),
         approvals=_approvals(sent.resume or ()),

@@ -1,9 +1,9 @@
 """Parses a request of `useChat` whose page runs tools itself.
 
 A client sends the whole conversation each time. What is new in it is used: the user's last message,
-the outputs of the page's own tools, wherever they stand, and the answers about calls in the last
-message. Beside the fields of the AI SDK, a body may have `tools`, which the page runs, and the
-`assistantId` or `model` that answers.
+the outputs of the page's own tools in the last reply, which may stand before a new message, and the
+answers about calls in the last message. Beside the fields of the AI SDK, a body may have `tools`,
+which the page runs, and the `assistantId` or `model` that answers.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
         if not content:
             raise InvalidRequest("The new message is empty.", expected="a text", received="none")
     replies = [message for message in sent.messages if message.role == "assistant"]
-    outputs = {output.tool_call_id: output for reply in replies for output in _outputs(reply.parts)}
-    answers = replies[-1].parts if replies and last is replies[-1] else ()
+    reply = replies[-1].parts if replies else ()  # a run is one message
+    outputs = {output.tool_call_id: output for output in _outputs(reply)}
+    answers = reply if replies and last is replies[-1] else ()
     named: Sequence[_Json] = () if sent.tools is UNSET else _named_tools(sent.tools)
     request = ChatPageRequest(
         chat_id=sent.id,
@@ -79,7 +80,7 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
         regenerate=(sent.message_id or "") if regenerates else None,
         tools=None if sent.tools is UNSET else tuple(map(_page_tool, named)),
         ask=frozenset(str(tool.get("name")) for tool in named if tool.get("needsApproval")),
-        approved=frozenset(_approved(replies[-1].parts if replies else ())),
+        approved=frozenset(_approved(reply)),
         assistant_id=sent.assistant_id,
         model=sent.model,
     )

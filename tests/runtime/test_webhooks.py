@@ -195,6 +195,9 @@ async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() 
         assert {asked.headers["webhook-id"] for asked in rig.far.asked} == {delivery.id}
         assert len({asked.body for asked in rig.far.asked}) == 1
         assert len({asked.headers["webhook-timestamp"] for asked in rig.far.asked}) == 5
+        counted = rig.metrics.snapshot().to_prometheus()
+        assert 'antiphon_webhook_seconds_count{outcome="retried"} 4' in counted
+        assert 'antiphon_webhook_seconds_count{outcome="delivered"} 1' in counted
 
 
 async def test_a_receiver_that_asks_for_time_gets_it() -> None:
@@ -318,7 +321,7 @@ async def test_old_deliveries_are_deleted_by_the_loops() -> None:
         created = await rig.create()
         await rig.house.ask()
         await rig.deliver()
-        rig.house.now += 2 * DAY_MS
+        rig.house.now += 8 * DAY_MS
 
         rig.deliverer.start()
         while await rig.deliveries(created):

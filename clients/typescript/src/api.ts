@@ -1342,7 +1342,7 @@ export abstract class Operations {
   /**
    * List deliveries of a webhook, newest first; with `status`, only those.
    *
-   * They are kept as long as the events of runs.
+   * They are kept as long as the events of runs, and for a week at least.
    */
   listWebhookDeliveries(webhook_id: string, fields: { status?: "delivered" | "failed" | "pending"; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<WebhookDeliveryPage> {
     return this.send<WebhookDeliveryPage>({ method: "GET", path: `/v1/webhooks/${encodeURIComponent(webhook_id)}/deliveries`, fields: { ...fields }, creates: false }, options);

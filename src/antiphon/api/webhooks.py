@@ -136,7 +136,7 @@ class SendTestEvent(Operation[WebhookDelivery], frozen=True):
 class ListWebhookDeliveries(Operation[Listed[WebhookDelivery]], frozen=True):
     """List deliveries of a webhook, newest first; with `status`, only those.
 
-    They are kept as long as the events of runs.
+    They are kept as long as the events of runs, and for a week at least.
     """
 
     route: ClassVar[str] = "GET /v1/webhooks/{webhook_id}/deliveries"

@@ -13,6 +13,7 @@ from antiphon.runtime.admin.encryption import AesCipher
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
 from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
 from antiphon.settings.settings import Settings
+from antiphon.telemetry.metrics import Metrics
 from antiphon.tools.egress_policy import Resolve, resolve_host
 from antiphon.types.webhooks import WebhookDelivery
 from tests.support.runtime.rig import BY, House, house
@@ -29,6 +30,7 @@ class Hooks:
         self.far = far
         self._resolve = resolve
         self._seconds = seconds
+        self.metrics = Metrics()
         self.deliverer = self.new_deliverer()
 
     def new_deliverer(self) -> WebhookDeliverer:
@@ -42,6 +44,7 @@ class Hooks:
             self.house.mint,
             timeout=self._seconds,
             retention=86_400,
+            metrics=self.metrics,
             random=lambda: 0.5,
         )
 

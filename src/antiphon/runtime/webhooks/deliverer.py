@@ -26,13 +26,14 @@ from antiphon.telemetry.metrics import WEBHOOKS_SENT, Metrics
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
+from antiphon.types.runs import DAY
 from antiphon.types.terminal_safe import one_line
 from antiphon.types.webhooks import Attempt
 
 log = logging.getLogger(__name__)
 
-MAX_SENDING = 64
-"""Deliveries that a process sends at once."""
+MAX_SENDING = 96
+"""Deliveries that a process sends at once; its HTTP client has 100 connections."""
 MAX_FAILING = 32
 """How many of these may be to webhooks that fail."""
 PER_WEBHOOK = 8
@@ -44,6 +45,8 @@ PATIENCE = 2.0
 PAUSE = 0.05
 """Seconds after a look that found nothing: many events in a moment cause few looks."""
 FAULT_PAUSE = 1.0
+MIN_RETENTION = 7 * DAY
+"""Seconds that deliveries are kept at least: longer than they are tried, to be looked at."""
 FORGET_SECONDS = 600.0
 FORGOTTEN_AT_ONCE = 500
 
@@ -52,7 +55,11 @@ BACKEND = Principal(owner="", actor="backend")
 
 
 class WebhookDeliverer:
-    """Claims due deliveries and sends them; `retention` is how long deliveries are kept (s)."""
+    """Claims due deliveries and sends them.
+
+    An attempt takes at most `timeout` seconds. Deliveries are kept for `retention` seconds, but for
+    `MIN_RETENTION` at least.
+    """
 
     def __init__(
         self,
@@ -73,7 +80,7 @@ class WebhookDeliverer:
         self._sender = sender
         self._mint = mint
         self._lease_ms = int((timeout + LEASE_MARGIN) * 1000)
-        self._retention_ms = int(retention * 1000)
+        self._retention_ms = int(max(retention, MIN_RETENTION) * 1000)
         self._metrics = metrics or Metrics()
         self._random = random
         self._sending: dict[asyncio.Task[None], DeliveryClaim] = {}

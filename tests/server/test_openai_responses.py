@@ -343,15 +343,15 @@ async def test_a_turn_that_begins_again_keeps_what_was_void_apart(place: Place) 
     events = await stream(place, input="Hello?", tools=[WEATHER])
 
     done = events[-1].response
-    assert [(item.status, item.content[0].text) for item in done.output] == [
-        ("incomplete", "I try."),
-        ("completed", "Sorry."),
-    ]
+    void, item = (e.item for e in events if e.type == "response.output_item.done")
+    assert (void.status, void.content[0].text) == ("incomplete", "I try.")
+    assert (done.output, done.output_text) == ([item], "Sorry.")
     (restarted,) = [event for event in events if event.type == "antiphon:turn.restarted"]
-    assert restarted.item_ids == [done.output[0].id]
+    assert restarted.item_ids == [void.id]
     assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
-    assert len({item.id for item in done.output}) == 2
-    await ask(place, [{"type": "item_reference", "id": done.output[1].id}, *HELLO])
+    async with place.client.responses.stream(response_id=done.id) as helper:
+        assert (await helper.get_final_response()).output_text == "Sorry."
+    await ask(place, [{"type": "item_reference", "id": item.id}, *HELLO])
     assert place.script.messages[0]["content"] == "Sorry."
 
 
@@ -396,7 +396,7 @@ async def test_of_many_that_continue_one_response_at_once_the_others_do_it_in_fo
 async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
     place: Place,
 ) -> None:
-    place.script.call("weather", city="Oslo").reply("Rain.")
+    place.script.call("weather", city="Oslo").reply("Rain.", reasoning="Hm.")
     conversation = await place.client.conversations.create()
     options: dict[str, Any] = {"conversation": conversation.id, "tools": [WEATHER]}
     first = await ask(place, "Oslo?", **options)
@@ -407,8 +407,30 @@ async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
 
     assert final.output_text == "Rain."
     listed = [i async for i in place.client.conversations.items.list(conversation.id, order="asc")]
-    ids = [item.id for item in (*first.output, *final.output)]
-    assert [item.id for item in listed if item.id in ids] == ids
+    given_back = [plain(item) for item in (*first.output, *final.output)]
+    assert [plain(item) for item in listed if plain(item) in given_back] == given_back
+    await place.client.conversations.delete(conversation.id)
+    with pytest.raises(openai.NotFoundError):
+        await place.client.responses.retrieve(final.id)
+    with pytest.raises(openai.BadRequestError) as refused:
+        await ask(place, "More?", previous_response_id=final.id)
+    assert refused.value.code == "previous_response_not_found"
+
+
+async def test_the_thread_and_the_run_of_a_response_are_told_and_say_the_same(
+    place: Place,
+) -> None:
+    place.script.reply("Hello, you.", reasoning="A greeting.")
+    raw = await place.client.responses.with_raw_response.create(
+        model=place.script.model, input="Hello?"
+    )
+
+    answer = raw.parse()
+
+    _, reply = (await place.ours.list_messages(raw.headers["antiphon-thread"])).data
+    assert reply.run_id == raw.headers["antiphon-run"]
+    assert (reply.reasoning, reply.text) == ("A greeting.", answer.output_text)
+    assert reply.id == answer.output[1].id
 
 
 async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Place) -> None:

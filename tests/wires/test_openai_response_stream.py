@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from openai.types.responses import Response
@@ -17,6 +19,7 @@ from antiphon.types.events import (
     ActionRequired,
     Event,
     MessageCompleted,
+    Numbered,
     PendingAction,
     RunStatus,
     ToolOutputAdded,
@@ -26,9 +29,11 @@ from antiphon.types.events import (
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message, Refusal, Text
 from antiphon.types.runs import McpServer, Status
-from antiphon.wires.openai.response_object import ResponseHead, response_object
+from antiphon.wires.openai.response_object import CarriedCall, ResponseHead, response_object
 from antiphon.wires.openai.response_stream import DONE, ResponseFrames
+from tests.support.wires.stories import HOSTED, TYPICAL, number_events, runs
 
+GOLDEN = Path(__file__).parent / "golden"
 RUN = "run_" + "0" * 35
 HEADS = [
     ResponseHead(
@@ -166,16 +171,31 @@ def test_deltas_items_and_the_object_agree(head: ResponseHead, log: list[Event])
 
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     final = events[-1]["response"]
-    done = {e["output_index"]: e["item"] for e in events if e["type"].endswith("item.done")}
     added = [e for e in events if e["type"] == "response.output_item.added"]
-    assert [e["output_index"] for e in added] == list(range(len(final["output"])))
-    assert final["output"] == [done[index] for index in range(len(added))]
-    assert [e["item"]["id"] for e in added] == [item["id"] for item in final["output"]]
-    assert len({item["id"] for item in final["output"]}) == len(final["output"])
-    for index, item in enumerate(final["output"]):
-        mine = [e for e in events if e.get("output_index") == index]
-        assert _joined(mine) == _text_of(item)
+    assert [e["output_index"] for e in added] == list(range(len(added)))
+    assert len({e["item"]["id"] for e in added}) == len(added)
+    done = {e["item"]["id"]: e["item"] for e in events if e["type"].endswith("item.done")}
+    assert final["output"] == _without_void(events, done)
+    for each in added:
+        mine = [e for e in events if e.get("output_index") == each["output_index"]]
+        if each["item"]["id"] in done:
+            assert _joined(mine) == _text_of(done[each["item"]["id"]])
+        else:
+            assert each["item"]["type"] in ("function_call", "custom_tool_call")
     Response.model_validate(final)
+
+
+def _without_void(
+    events: Sequence[dict[str, Any]], done: dict[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return the items that a client has at the end: done, and not void."""
+    void = {
+        item_id
+        for event in events
+        if event["type"] == "antiphon:turn.restarted"
+        for item_id in event["item_ids"]
+    }
+    return [item for item_id, item in done.items() if item_id not in void]
 
 
 def _joined(events: Sequence[dict[str, Any]]) -> str:
@@ -216,3 +236,79 @@ def test_what_follows_the_end_adds_nothing(head: ResponseHead, log: list[Event])
     assert frames.close() == DONE
     after = json.loads(json.dumps(response_object(head, frames.fold.state), default=str))
     assert before == after
+
+
+# Whole runs, as the engine logs them.
+
+
+def _responses(events: Sequence[Numbered]) -> list[bytes]:
+    """Return the frames of each response of a run, which begins where the one before ended."""
+    bodies: list[bytes] = []
+    run_id = next(event.run_id for _, event in events if isinstance(event, RunStatus))
+    turn = 0
+    carried: dict[str, CarriedCall] = {}
+    frames: ResponseFrames | None = None
+    for _, event in events:
+        if frames is None:
+            frames = ResponseFrames(_head(run_id, len(bodies), turn, carried))
+            body = b""
+        body += frames.encode(event)
+        if isinstance(event, MessageCompleted) and event.message.role == "assistant":
+            turn += 1
+            carried = {
+                call.id: CarriedCall(
+                    event.message.id, place, call.name, call.arguments, HOSTED[call.name].asks
+                )
+                for place, call in enumerate(event.message.tool_calls)
+                if call.name in HOSTED
+            }
+        if isinstance(event, TurnEnded):
+            bodies.append(body + frames.close())
+            frames = None
+    return bodies if frames is None else [*bodies, body + frames.close()]
+
+
+def _head(run_id: str, place: int, turn: int, carried: dict[str, CarriedCall]) -> ResponseHead:
+    return ResponseHead(
+        id=f"resp_1{place}",
+        run_id=run_id,
+        thread_id="thread_1",
+        created_at=5,
+        request={"model": "m"},
+        turn=turn,
+        client_tools=frozenset({"look"}),
+        servers={"far__": McpServer("far", require_approval={"read": "never"})},
+        mcp_items=True,
+        carried=dict(carried),
+    )
+
+
+@pytest.mark.parametrize("name", TYPICAL)
+def test_a_typical_run_is_told_as_it_stands_in_its_golden_file(name: str) -> None:
+    """Delete the file, and this writes it anew, and fails once.
+
+    Clients that resume across an upgrade need the same numbers for the same log.
+    """
+    told = b"".join(_responses(number_events(TYPICAL[name]())))
+    golden = GOLDEN / f"responses-{name}.txt"
+    if not golden.exists():
+        golden.write_bytes(told)
+        pytest.fail(f"{golden.name} was not there: read it, and keep it if it is right")
+
+    assert told.decode() == golden.read_text("utf-8")
+
+
+@given(runs())
+def test_whatever_happens_each_response_of_a_run_is_whole(events: list[Numbered]) -> None:
+    for body in _responses(events):
+        told = _decode(body.removesuffix(DONE))
+        assert [event["sequence_number"] for event in told] == list(range(len(told)))
+        added = [e["item"]["id"] for e in told if e["type"] == "response.output_item.added"]
+        assert len(set(added)) == len(added)
+        if body.endswith(DONE):
+            final = told[-1]["response"]
+            done = {e["item"]["id"]: e["item"] for e in told if e["type"].endswith("item.done")}
+            kept = _without_void(told, done)
+            assert sorted(i["id"] for i in final["output"]) == sorted(i["id"] for i in kept)
+            # Reasons and errors that only our runs have keep our words.
+            Response.model_validate({**final, "incomplete_details": None, "error": None})

@@ -85,8 +85,10 @@ async def _carried_calls(
     reply = await find_reply(api, run, turn)
     if reply is None:
         return {}
+    actions = await api.list_all(ListActions(run.id, limit=PAGE))
+    asked = {action.tool_call_id for action in actions if action.approval is not None}
     return {
-        call.id: CarriedCall(reply.id, place, call.name, call.arguments)
+        call.id: CarriedCall(reply.id, place, call.name, call.arguments, call.id in asked)
         for place, call in enumerate(reply.tool_calls)
         if call.name not in client_tools
     }

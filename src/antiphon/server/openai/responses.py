@@ -24,6 +24,7 @@ from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
+from antiphon.server.openai.kept_threads import THREAD_HEADER
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_heads import make_head, response_records
@@ -279,7 +280,11 @@ def _style(context: RequestContext) -> str | None:
 def _headers(started: Started, request: ResponseRequest, ignored: Sequence[str]) -> Sequence[Field]:
     fields: list[Field] = []
     if request.is_stored:
-        fields = [(RUN_HEADER, started.head.run_id.encode()), NO_RETRY]
+        fields = [
+            (THREAD_HEADER.encode(), started.head.thread_id.encode()),
+            (RUN_HEADER, started.head.run_id.encode()),
+            NO_RETRY,
+        ]
     if ignored:
         fields.append(field(IGNORED_HEADER, ", ".join(ignored)[:1000]))
     return fields

@@ -36,7 +36,7 @@ class WireEvent(NamedTuple):
 
 
 class ItemWriter:
-    """The output of a response, and the events that are not yet taken.
+    """The items of a response by their places, and the events that are not yet taken.
 
     `titles` are those of the sources that searches have found, by their URLs.
     """
@@ -47,6 +47,16 @@ class ItemWriter:
         self._include = include
         self._events: list[WireEvent] = []
         self._ids: set[str] = set()
+        self._void: set[int] = set()
+
+    @property
+    def kept(self) -> Sequence[Item]:
+        """The items without void ones: the output of the response."""
+        return [item for index, item in enumerate(self.output) if index not in self._void]
+
+    def drop(self, first: int, last: int | None = None) -> None:
+        """Make items void: those from this place to the last one, which is left out, or the end."""
+        self._void.update(range(first, len(self.output) if last is None else last))
 
     def emit(self, name: str, /, **fields: Any) -> None:
         """Add an event."""
@@ -234,23 +244,19 @@ class ClientCallWriter:
         sent = call.text
         if whole.startswith(sent) and whole != sent:
             emit_arguments(self._writer, call.item, call.index, whole.removeprefix(sent))
-        item = _with_arguments(call.item, whole, "completed")
+        item: Any = (
+            replace(call.item, input=whole, status="completed")
+            if isinstance(call.item, kinds.CustomToolCall)
+            else replace(call.item, arguments=whole, status="completed")
+        )
         emit_arguments(self._writer, item, call.index, whole, done=True)
         self._writer.finish(call.index, item)
 
     def cut(self) -> None:
-        """Close the calls that are not whole."""
+        """Drop the calls that are not whole. None of them is done: a client would run it."""
         calls, self._calls = self._calls, {}
         for call in calls.values():
-            self._writer.finish(call.index, _with_arguments(call.item, call.text, "incomplete"))
-
-
-def _with_arguments(
-    item: kinds.FunctionCall | kinds.CustomToolCall, text: str, status: kinds.Progress
-) -> kinds.FunctionCall | kinds.CustomToolCall:
-    if isinstance(item, kinds.CustomToolCall):
-        return replace(item, input=text, status=status)
-    return replace(item, arguments=text, status=status)
+            self._writer.drop(call.index, call.index + 1)
 
 
 def emit_arguments(
@@ -409,6 +415,6 @@ class ServerCallWriter:
             ToolCall(call_id, call.name, call.arguments),
             found[0].name if found else "",
             None,
-            approved=call_id in self._head.carried,
+            approved=call.asked,
         )
         return replace(item, name=found[1]) if found else item

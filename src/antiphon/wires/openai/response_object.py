@@ -30,12 +30,13 @@ def parse_response_id(id: str) -> tuple[str, int] | None:
 
 
 class CarriedCall(msgspec.Struct, frozen=True):
-    """A call of the reply before this response that the backend runs in it, once approved."""
+    """A call of a reply that the backend runs; `asked` if a person was asked about it before."""
 
     reply_id: str
     place: int
     name: str
     arguments: str
+    asked: bool = False
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,8 +10,9 @@ has the same numbers in every replay, on every worker, however its stream is cut
 
 A reply's reasoning, text and calls are items in the order in which they came. Calls that the
 backend runs are items once the reply is whole: whether they run now, wait for approval, or wait for
-the client's own calls is known only then. What a restart made void is closed as incomplete and
-stays in the output; the turn begins again with new items, whose ids have another suffix.
+the client's own calls is known only then. What a restart made void is closed as incomplete, except
+calls, which a client might run, and is not in the output of the response. The turn begins again
+with new items, at the next places, whose ids have a number.
 """
 
 from __future__ import annotations
@@ -87,14 +88,14 @@ class ResponseFold:
     @property
     def failure(self) -> tuple[int, Envelope] | None:
         """Status and body of an answer that is nothing but an error."""
-        return None if self._writer.output else self._failure
+        return None if self._writer.kept else self._failure
 
     @property
     def state(self) -> ResponseState:
         """The response as far as it has come."""
         return ResponseState(
             status=self._status,
-            output=tuple(self._writer.output),
+            output=self._writer.kept,
             usage=self._usage,
             error=self._error,
             incomplete_reason=self._incomplete_reason,
@@ -110,6 +111,8 @@ class ResponseFold:
             self._emit_state("response.created")
             if self._status == "queued":
                 self._emit_state("response.queued")
+            else:
+                self._begin()
         match event:
             case TextDelta(text=text):
                 self._text.add_text(self._reply_id, "output_text", text)
@@ -144,15 +147,18 @@ class ResponseFold:
             case UsageAdded(usage=usage):
                 self._usage += usage
             case RunStatus(status=Status.IN_PROGRESS) if not self._started:
-                self._started = True
-                self._status = "in_progress"
-                self._emit_state("response.in_progress")
+                self._begin()
             case RunStatus(status=Status.ACTION_REQUIRED) if self._hands_off:
                 self._end("completed")
             case RunStatus(status=status) if status.ended:
                 self._end_run(event)
             case _:
                 pass
+
+    def _begin(self) -> None:
+        self._started = True
+        self._status = "in_progress"
+        self._emit_state("response.in_progress")
 
     def _emit_state(self, name: str) -> None:
         self._writer.emit(name, response=response_object(self._head, self.state))
@@ -195,6 +201,7 @@ class ResponseFold:
             reason=event.reason,
             attempt=event.attempt,
         )
+        self._writer.drop(self._first_of_turn)
         self._restarts += 1
         self._begin_items()
 

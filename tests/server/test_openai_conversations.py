@@ -340,6 +340,26 @@ async def test_outputs_go_to_the_run_that_waits_for_them(place: Place) -> None:
     assert listed.data[-2:] == rest.data
 
 
+async def test_pictures_of_outputs_are_shown_to_the_model_and_never_lost(place: Place) -> None:
+    run = await place.wait_for_call("a")
+    waiting = conversation_of(run)
+    (call,) = [i for i in (await place.items.list(waiting)).data if i.type == "function_call"]
+    picture = {"type": "input_image", "image_url": "https://example.org/a.png"}
+    content = [{"type": "input_text", "text": "Look:"}, picture]
+
+    conversation = await place.create(HI, CALL, {**OUTPUT, "output": content}, YES)
+    output = {**OUTPUT, "output": content}
+    await place.items.create(conversation, items=[output])  # the same again
+    with pytest.raises(openai.BadRequestError, match="input of a response") as refused:
+        await place.items.create(waiting, items=[{**output, "call_id": call.call_id}])
+
+    shown = (await place.items.list(conversation, order="asc")).data
+    assert [item.type for item in shown[1:3]] == ["function_call", "function_call_output"]
+    assert [part.type for part in shown[3].content] == ["input_text", "input_image"]
+    assert len(shown) == 5
+    assert refused.value.param == "items[0].output"
+
+
 async def test_messages_may_follow_the_outputs_of_a_run(place: Place) -> None:
     run = await place.wait_for_call("a")
     conversation = conversation_of(run)

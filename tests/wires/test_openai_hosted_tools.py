@@ -25,7 +25,8 @@ from antiphon.wires.openai.hosted_tools import (
     hosted_servers,
     parse_hosted_tools,
 )
-from antiphon.wires.openai.stored_items import index_actions, select_fields, to_items
+from antiphon.wires.openai.item_builders import select_fields
+from antiphon.wires.openai.stored_items import index_actions, to_items
 
 RESPONSE_ITEM: TypeAdapter[Any] = TypeAdapter(ResponseItem)
 REPLY = f"msg_{'0' * 35}"

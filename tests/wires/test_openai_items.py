@@ -21,15 +21,8 @@ from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import File, Image, Message, Refusal, Text, ToolCall, parts
 from antiphon.types.runs import Action
 from antiphon.wires.openai import items as kinds
-from antiphon.wires.openai.input_items import (
-    MAX_ITEMS,
-    UNSERVED,
-    SentItems,
-    parse_items,
-    read_items,
-    replace_references,
-    require_outputs,
-)
+from antiphon.wires.openai.input_items import MAX_ITEMS, UNSERVED, parse_items, replace_references
+from antiphon.wires.openai.item_builders import select_fields
 from antiphon.wires.openai.object_ids import (
     conversation_id,
     parse_conversation_id,
@@ -37,13 +30,13 @@ from antiphon.wires.openai.object_ids import (
     parse_item_id,
     public_file_id,
 )
+from antiphon.wires.openai.sent_items import SentItems, read_items, require_outputs
 from antiphon.wires.openai.stored_items import (
     NO_ACTIONS,
     Actions,
     find_item,
     index_actions,
     message_of_item,
-    select_fields,
     to_items,
 )
 from tests.support.wires.stories import Story, number_events, stories

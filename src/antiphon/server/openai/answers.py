@@ -22,9 +22,8 @@ from antiphon.api.operations import (
 from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.thread_items import PAGE, ThreadItems
 from antiphon.types.errors import CallerError, InvalidRequest, NotFound, OutputConflict, RunActive
-from antiphon.types.messages import Message, join_text
+from antiphon.types.messages import Message, Text, join_text, parts
 from antiphon.types.runs import Action, Run, Status, Thread
-from antiphon.wires.openai.input_items import SentApproval, SentItems, SentOutput
 from antiphon.wires.openai.items import (
     CustomToolCallOutput,
     FunctionCallOutput,
@@ -33,6 +32,8 @@ from antiphon.wires.openai.items import (
     McpApprovalResponse,
 )
 from antiphon.wires.openai.object_ids import parse_item_id
+from antiphon.wires.openai.output_pictures import move_pictures
+from antiphon.wires.openai.sent_items import SentApproval, SentItems, SentOutput
 
 MAX_OUTPUTS = 128  # in one submission
 
@@ -62,6 +63,7 @@ async def submit_answers(api: CallerApi, thread: Thread, sent: SentItems) -> lis
     actions = await _actions_of(api, run)
     await _check_known(items, thread, [each for each in answers if each.call_id not in actions])
     given = [NewToolOutput(e.call_id, e.output) for e in answers if e.call_id in actions]
+    _check_only_text([each for each in sent.outputs if each.call_id in actions])
     if run is not None and given:
         was_waiting = run.status is Status.ACTION_REQUIRED
         if sent.messages and was_waiting:
@@ -157,13 +159,32 @@ async def _check_known(items: ThreadItems, thread: Thread, answers: Sequence[_An
             is_same = saved == [answer.sent.approve]
         else:
             texts = [each.text for each in group if each.tool_call_id == answer.call_id]
-            is_same = texts == [answer.output]
+            is_same = texts in ([answer.output], [_text_without_pictures(answer.sent)])
         if not is_same:
             raise OutputConflict(
                 f"Tool call {answer.call_id} already has another output.",
                 expected="the output that was saved first, or none",
                 received="a different output",
                 where=answer.sent.where,
+            )
+
+
+def _text_without_pictures(output: SentOutput) -> str:
+    """Return the text of an output as it is stored if it came with its call."""
+    (moved,) = move_pictures(SentItems((), (output,))).outputs
+    return join_text(moved.message.message.content)
+
+
+def _check_only_text(outputs: Sequence[SentOutput]) -> None:
+    """Raise `InvalidRequest` for pictures and files: a run takes text, and loses nothing."""
+    for output in outputs:
+        content = parts(output.message.message.content)
+        if not all(isinstance(part, Text) for part in content):
+            raise InvalidRequest(
+                "An output with pictures or files goes to a response.",
+                expected="text, where a run waits for the output",
+                hint="Send it as input of a response in this conversation.",
+                where=f"{output.where}.output",
             )
 
 

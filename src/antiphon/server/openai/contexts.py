@@ -42,11 +42,12 @@ from antiphon.types.runs import Assistant, Usage
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.hosted_tools import parse_hosted_tools
-from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
+from antiphon.wires.openai.input_items import parse_items, replace_references
 from antiphon.wires.openai.items import Item, Opaque, encode_opaque
 from antiphon.wires.openai.response_object import usage_object
 from antiphon.wires.openai.response_request import ResponseRequest, parse_response_request
 from antiphon.wires.openai.response_tools import read_tools
+from antiphon.wires.openai.sent_items import read_items
 from antiphon.wires.openai.stored_items import to_items
 
 PAGE = 100

@@ -40,21 +40,17 @@ from antiphon.settings.settings import Settings
 from antiphon.types.errors import Conflict, InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
-from antiphon.wires.openai.input_items import (
-    SentItems,
-    parse_items,
-    read_items,
-    replace_references,
-    require_outputs,
-)
+from antiphon.wires.openai.input_items import parse_items, replace_references
+from antiphon.wires.openai.item_builders import select_fields
 from antiphon.wires.openai.items import Item
 from antiphon.wires.openai.object_ids import (
     conversation_id,
     parse_conversation_id,
     parse_item_id,
 )
+from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.removal import remove_item
-from antiphon.wires.openai.stored_items import select_fields
+from antiphon.wires.openai.sent_items import SentItems, read_items, require_outputs
 
 T = TypeVar("T")
 
@@ -307,4 +303,5 @@ async def _read_sent(stored: ThreadItems, given: list[Any]) -> SentItems:
     items = replace_references(items, await stored.find_references(items), "items")
     sent = read_items(items, "items")
     require_outputs(sent)
-    return sent
+    moved = move_pictures(sent._replace(outputs=()))
+    return sent._replace(messages=moved.messages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -16,6 +17,7 @@ from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action, ResponseRecord, Run, Status, Usage
 from antiphon.wires.openai.hosted_tools import HostedRun
+from antiphon.wires.openai.item_builders import name_in_namespace, select_fields
 from antiphon.wires.openai.items import (
     CustomToolCallOutput,
     FunctionCallOutput,
@@ -33,12 +35,7 @@ from antiphon.wires.openai.response_object import (
 )
 from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold, error_object
 from antiphon.wires.openai.response_tools import read_namespaces
-from antiphon.wires.openai.stored_items import (
-    index_actions,
-    name_in_namespace,
-    select_fields,
-    to_items,
-)
+from antiphon.wires.openai.stored_items import index_actions, to_items
 
 PAGE = 100
 
@@ -53,7 +50,7 @@ async def make_head(
         request = {**request, "include": sorted({*(request.get("include") or ()), *include})}
     client_tools = frozenset(tool.name for tool in run.tools)
     carried = await _carried_calls(api, run, record.turn, client_tools)
-    tools = request.get("tools") or ()
+    tools: Sequence[Mapping[str, Any]] = request.get("tools") or ()
     return ResponseHead(
         id=response_id(run.id, place),
         run_id=run.id,

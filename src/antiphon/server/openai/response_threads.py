@@ -38,7 +38,6 @@ from antiphon.types.errors import InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import PreviousResponseNotFound
-from antiphon.wires.openai.input_items import SentItems, SentOutput, require_outputs
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
 from antiphon.wires.openai.response_object import (
     parse_response_id,
@@ -46,6 +45,7 @@ from antiphon.wires.openai.response_object import (
     request_difference,
 )
 from antiphon.wires.openai.response_request import ResponseRequest
+from antiphon.wires.openai.sent_items import SentItems, SentOutput, require_outputs
 
 PAGE = 100
 MAX_OUTPUTS = 128  # in one submission

@@ -52,12 +52,13 @@ from antiphon.wires.openai import response_request
 from antiphon.wires.openai.chat_request import ignored_fields
 from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
 from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_record, parse_hosted_tools
-from antiphon.wires.openai.input_items import parse_items, read_items, replace_references
+from antiphon.wires.openai.input_items import parse_items, replace_references
 from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.response_object import ResponseHead, response_object
 from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.response_stream import ResponseFold, ResponseFrames
 from antiphon.wires.openai.response_tools import read_tool_choice, read_tools, repeat_tool
+from antiphon.wires.openai.sent_items import read_items
 
 ATTEMPTS = 3
 """Times that a response is begun while other requests continue the same one."""

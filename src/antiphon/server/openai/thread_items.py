@@ -11,15 +11,10 @@ from antiphon.server.openai.caller_api import CallerApi
 from antiphon.server.openai.run_tools import RunTools, read_run_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
+from antiphon.wires.openai.item_builders import name_in_namespace
 from antiphon.wires.openai.items import InputItem, Item, ItemReference
 from antiphon.wires.openai.object_ids import stored_item_id
-from antiphon.wires.openai.stored_items import (
-    find_item,
-    group_by_reply,
-    message_of_item,
-    name_in_namespace,
-    to_items,
-)
+from antiphon.wires.openai.stored_items import find_item, group_by_reply, message_of_item, to_items
 
 PAGE = 100
 

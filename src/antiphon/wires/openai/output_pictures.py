@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from antiphon.api.threads import PastMessage
 from antiphon.types.messages import Part, Text, parts
 from antiphon.wires.openai.chat_request import InlineFile, SentMessage
-from antiphon.wires.openai.input_items import SentItems
+from antiphon.wires.openai.sent_items import SentItems
 
 SHOWN_LATER = "[shown in the next message]"
 """Stands in an output for what is moved."""

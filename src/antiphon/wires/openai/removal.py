@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.messages import Message, Part, Refusal, Text
-from antiphon.wires.openai.input_items import CALLS
 from antiphon.wires.openai.object_ids import ItemId
+from antiphon.wires.openai.sent_items import CALLS
 
 
 def remove_item(group: Sequence[Message], item: ItemId) -> list[PastMessage]:

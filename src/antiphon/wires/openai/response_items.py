@@ -13,10 +13,7 @@ from antiphon.types.messages import ToolCall
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.custom_input import CustomInputReader
 from antiphon.wires.openai.hosted_tools import find_links, hosted_call_item
-from antiphon.wires.openai.items import Item
-from antiphon.wires.openai.object_ids import item_id
-from antiphon.wires.openai.response_object import CarriedCall, ResponseHead
-from antiphon.wires.openai.stored_items import (
+from antiphon.wires.openai.item_builders import (
     approval_request_item,
     call_item,
     cite,
@@ -26,6 +23,9 @@ from antiphon.wires.openai.stored_items import (
     reasoning_item,
     select_fields,
 )
+from antiphon.wires.openai.items import Item
+from antiphon.wires.openai.object_ids import item_id
+from antiphon.wires.openai.response_object import CarriedCall, ResponseHead
 
 
 class WireEvent(NamedTuple):

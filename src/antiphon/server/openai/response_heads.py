@@ -45,7 +45,7 @@ async def make_head(
 ) -> ResponseHead:
     """Return the head of a run's response at this place; `include` adds to the request's own."""
     record = response_records(run)[place]
-    request = record_request(run, place) or {}
+    request: Mapping[str, Any] = record_request(run, place) or {}
     if include:
         request = {**request, "include": sorted({*(request.get("include") or ()), *include})}
     client_tools = frozenset(tool.name for tool in run.tools)

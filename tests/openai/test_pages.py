@@ -18,7 +18,11 @@ from tests.support.programs import run_program
 REQUIREMENTS = {"openai": "openai-clients.txt", "llamaindex": "llama-index.txt"}
 PACKAGES = Path(__file__).parent / "openai_clients"
 CODEX = Path(__file__).parent / "codex"
-PYTHON = [block for purpose in REQUIREMENTS for block in every("python", purpose)]
+PYTHON = [
+    *every("python", "openai"),
+    # It takes as long as all others together.
+    *(pytest.param(each, marks=pytest.mark.soak) for each in every("python", "llamaindex")),
+]
 ANSWER = "16:35"
 """In the answer of each program: its tool was called, and the model has seen the output."""
 

@@ -82,7 +82,7 @@ def test_a_framework_does_all_that_it_can(
     assert run_program(PROGRAMS, *command) == "used\n"
 
 
-@pytest.mark.parametrize("api", ["chat", "responses"])
+@pytest.mark.parametrize("api", [pytest.param("chat", marks=pytest.mark.soak), "responses"])
 def test_langchain_finds_a_chat_model_that_keeps_its_rules(
     python_with: Callable[[Path], Path], server: str, api: str
 ) -> None:

@@ -144,6 +144,7 @@ def test_no_face_makes_a_pool_or_looks_for_servers_by_itself() -> None:
 
     assert callers["AsyncMcpServerPool"] == {
         "mcp/startup.py",
+        "acp/servers.py",  # of the servers that an editor passes on
         "mcp/hosted.py",  # one server at a time, when a run names it
         "mcp/sync_servers.py",  # of configurations that the caller gives
     }

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -230,24 +231,40 @@ def test_a_tool_is_retried_a_few_times_at_most(retries: int) -> None:
         tool(retries=retries)
 
 
-def answer_blue(question: str, choices: Sequence[str]) -> str:
-    """The user, who takes longer than a call may."""
-    threading.Event().wait(0.2)
-    return f"{question} {'/'.join(choices)}: blue"
+class User:
+    """The user, who notes while they answer how much time the call has left."""
+
+    def __init__(self) -> None:
+        self.asked_by: ToolContext | None = None
+        self.left: list[float] = []
+
+    def answer_blue(self, question: str, choices: Sequence[str]) -> str:
+        if self.asked_by is not None:
+            for _ in range(2):
+                self.left.append(self.asked_by.seconds_left)
+                now = time.monotonic()
+                while time.monotonic() == now:
+                    pass
+        return f"{question} {'/'.join(choices)}: blue"
 
 
 @pytest.mark.parametrize("on_the_loop", [True, False])
 async def test_a_tool_asks_the_user_whose_time_is_not_its_own(on_the_loop: bool) -> None:
+    user = User()
+
     async def paint(ctx: ToolContext) -> str | None:
+        user.asked_by = ctx
         return await ctx.ask_user("Which?", ["red", "blue"])
 
     def paint_in_a_thread(ctx: ToolContext) -> str | None:
+        user.asked_by = ctx
         return ctx.wait(ctx.ask_user("Which?", ["red", "blue"]))
 
     function = paint if on_the_loop else paint_in_a_thread
-    result = await run_call(function, seconds=0.1, ask_user=answer_blue)
+    result = await run_call(function, seconds=100.0, ask_user=user.answer_blue)
 
     assert result.output == "Which? red/blue: blue"
+    assert user.left[0] == user.left[1]
 
 
 async def test_without_a_user_nobody_is_asked() -> None:
@@ -297,7 +314,7 @@ async def test_an_async_tool_is_told_not_to_wait_in_the_way_of_a_sync_one() -> N
     async def paint(ctx: ToolContext) -> str | None:
         return ctx.wait(ctx.ask_user("Which?"))
 
-    result = await run_call(paint, ask_user=answer_blue)
+    result = await run_call(paint, ask_user=User().answer_blue)
 
     assert result.output == (
         "RuntimeError: An async tool awaits this itself; wait() is for sync tools."
@@ -409,7 +426,10 @@ async def test_a_question_is_asked_by_whatever_is_async_after_all(ask_user: Any)
 
 
 async def test_a_thread_of_the_tools_own_pauses_its_deadline_too() -> None:
+    user = User()
+
     def paint(ctx: ToolContext) -> str:
+        user.asked_by = ctx
         answers: list[str | None] = []
         thread = threading.Thread(
             target=lambda: answers.append(ctx.wait(ctx.ask_user("Which?", ["red"])))
@@ -418,9 +438,10 @@ async def test_a_thread_of_the_tools_own_pauses_its_deadline_too() -> None:
         thread.join()
         return str(answers[0])
 
-    result = await run_call(paint, seconds=0.1, ask_user=answer_blue)
+    result = await run_call(paint, seconds=100.0, ask_user=user.answer_blue)
 
     assert result.output == "Which? red: blue"
+    assert user.left[0] == user.left[1]
 
 
 async def test_nobody_is_asked_once_the_call_has_ended() -> None:
@@ -429,6 +450,6 @@ async def test_nobody_is_asked_once_the_call_has_ended() -> None:
     async def paint(ctx: ToolContext) -> None:
         kept.append(ctx)
 
-    await run_call(paint, ask_user=answer_blue)
+    await run_call(paint, ask_user=User().answer_blue)
 
     assert await kept[0].ask_user("Which?") is None

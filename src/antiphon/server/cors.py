@@ -19,7 +19,7 @@ MAX_AGE = 600
 
 _EXPOSED = (
     b"antiphon-ignored, antiphon-run, antiphon-thread, etag, idempotency-replayed, retry-after,"
-    b" x-request-id, x-vercel-ai-ui-message-stream"
+    b" x-request-id, x-should-retry, x-vercel-ai-ui-message-stream"
 )
 _METHODS = b"GET, HEAD, POST, PATCH, DELETE"
 _NAMES = re.compile(r"[A-Za-z0-9-]{1,64}(\s*,\s*[A-Za-z0-9-]{1,64}){0,63}")

@@ -5,8 +5,11 @@ A redirect is a failure: a receiver at a public address cannot lead the request 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import (
@@ -16,10 +19,12 @@ from antiphon.tools.egress_policy import (
     parse_exemptions,
     resolve_host,
 )
-from antiphon.tools.guarded_http import GuardedClient, post
 from antiphon.types.errors import Unavailable
 from antiphon.types.terminal_safe import one_line
 from antiphon.types.webhooks import Attempt
+
+if TYPE_CHECKING:
+    from antiphon.tools.guarded_http import GuardedClient, PostAnswer
 
 MAX_ANSWER_BYTES = 4_096
 """Bytes of a response that are read, so that its connection can be used again; no more are."""
@@ -43,20 +48,22 @@ class WebhookSender:
         resolve: Resolve = resolve_host,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._policy = policy
         self._seconds = seconds
+        self._resolve = resolve
         self._clock = clock
-        self._client = GuardedClient(
-            policy, resolve=resolve, headers={"user-agent": _USER_AGENT}, any_encoding=True
-        )
+        self._http: Any = None  # the module, which most processes never need
+        self._client: GuardedClient | None = None
 
     async def send(self, url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
         """POST the body; return what became of it."""
+        client = await self._open_client()
         began = self._clock()
         status: int | None = None
         retry_after: int | None = None
         try:
-            answer = await post(
-                *(self._client, url, headers, body),
+            answer: PostAnswer = await self._http.post(
+                *(client, url, headers, body),
                 max_bytes=MAX_ANSWER_BYTES,
                 seconds=self._seconds,
             )
@@ -64,7 +71,7 @@ class WebhookSender:
             error: str | None = one_line(failure.message)[:MAX_ERROR_LENGTH]
         else:
             status, retry_after = answer.status, answer.retry_after
-            error = _describe_refusal(status)
+            error = _describe_refusal(answer.status)
         return Attempt(
             duration=int((self._clock() - began) * 1000),
             status_code=status,
@@ -72,9 +79,24 @@ class WebhookSender:
             retry_after=retry_after,
         )
 
+    async def _open_client(self) -> GuardedClient:
+        """Return the client; the first time, its library is imported beside the loop."""
+        if self._http is None:
+            self._http = await asyncio.to_thread(import_module, "antiphon.tools.guarded_http")
+        client = self._client
+        if client is None:
+            client = self._client = self._http.GuardedClient(
+                self._policy,
+                resolve=self._resolve,
+                headers={"user-agent": _USER_AGENT},
+                any_encoding=True,
+            )
+        return client
+
     async def close(self) -> None:
         """Close every connection."""
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
 
 
 def _describe_refusal(status: int) -> str | None:

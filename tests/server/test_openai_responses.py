@@ -522,6 +522,34 @@ async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) 
     assert (await place.ours.list_threads()).data == []
 
 
+async def test_a_response_that_is_deleted_in_the_middle_ends_and_a_conversation_stays() -> None:
+    async with open_place(Script(), demo_delay=0.2) as place:
+        asked = {"model": "demo", "input": "600 words", "background": True}
+        alone = await place.client.responses.create(**asked)
+        conversation = await place.client.conversations.create()
+        within = await place.client.responses.create(**asked, conversation=conversation.id)
+
+        for response in (alone, within):
+            await place.client.responses.delete(response.id)
+            with pytest.raises(openai.NotFoundError):
+                await place.client.responses.retrieve(response.id)
+
+        (run,) = (await place.ours.list_runs()).data
+        assert run.status is Status.CANCELLED
+        items = await place.client.conversations.items.list(conversation.id)
+        assert items.data[-1].role == "user"
+
+
+async def test_of_the_same_requests_at_once_one_is_carried_out(place: Place) -> None:
+    place.script.reply("One.")
+    keyed = {"extra_headers": {"Idempotency-Key": "one"}}
+
+    answers = await asyncio.gather(*(ask(place, "First?", **keyed) for _ in range(8)))
+
+    assert len({json.dumps(plain(answer)) for answer in answers}) == 1
+    assert len((await place.ours.list_runs()).data) == 1
+
+
 async def test_the_items_of_a_request_are_listed_in_pages(place: Place) -> None:
     place.script.reply("Yes.")
     items: list[Any] = [

@@ -355,18 +355,19 @@ def _add_response(run: Run, lease: RunLease, request: Mapping[str, Any], now: in
     return replace(run, responses=(*before, record))
 
 
-def forget_response(snapshot: Snapshot, place: int) -> ChangeSet:
-    """Delete the record of the run's response at this place. The answer is the run.
+def forget_response(snapshot: Snapshot, place: int, keep: str) -> ChangeSet:
+    """Delete the record of the run's response at this place, but the field `keep` of its request.
 
-    Raises `NotFound`. Later responses keep their places.
+    Later responses keep their places. The answer is the run. Raises `NotFound`.
     """
     run, lease = _require_run(snapshot)
     records = () if run.responses is msgspec.UNSET else run.responses
     if place >= len(records) or records[place].deleted:
         raise errors.NotFound("There is no such response.")
-    forgotten = replace(records[place], request={}, deleted=True)
-    if place == 0 and len(records) > 1:  # the others repeat only what differs from the first
-        forgotten = replace(records[place], deleted=True)
+    request = records[place].request
+    if place > 0 or len(records) == 1:  # else the others repeat only what differs from the first
+        request = {name: value for name, value in request.items() if name == keep}
+    forgotten = replace(records[place], request=request, deleted=True)
     run = replace(run, responses=(*records[:place], forgotten, *records[place + 1 :]))
     return ChangeSet(answer=run, run_updates=(RunUpdate(run, lease),))
 

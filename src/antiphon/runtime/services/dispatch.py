@@ -169,9 +169,9 @@ class Dispatcher:
         reader = RunEventReader(self._store, self._bus, run.id, answer.after, whole=False)
         return run, reader
 
-    async def forget_response(self, run_id: str, place: int, by: Principal) -> Run:
-        """Delete the record of a run's response at this place. Raises `NotFound`."""
-        return await self._runs.forget_response(run_id, place, by.owner)
+    async def forget_response(self, run_id: str, place: int, by: Principal, keep: str) -> Run:
+        """Delete the record of a run's response, as `transitions.forget_response`."""
+        return await self._runs.forget_response(run_id, place, by.owner, keep)
 
     async def read_turn(self, run_id: str, after: int, by: Principal) -> RunEventReader:
         """Return a reader of the run's events after this number, up to the end of that turn.

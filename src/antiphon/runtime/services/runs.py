@@ -180,11 +180,11 @@ class RunService:
         reader = RunEventReader(self._store, self._bus, call.run_id, call.after, whole=True)
         return reader if types is None else SelectedEvents(reader, types)
 
-    async def forget_response(self, run_id: str, place: int, owner: str) -> Run:
-        """Delete the record of the run's response at this place. Raises `NotFound`."""
+    async def forget_response(self, run_id: str, place: int, owner: str, keep: str) -> Run:
+        """Delete the record of a run's response, as `transitions.forget_response`."""
         run: Run = await self._changes.commit_and_notify(
             ReadSet(owner=owner, run_id=run_id, what="forget_response"),
-            partial(transitions.forget_response, place=place),
+            partial(transitions.forget_response, place=place, keep=keep),
         )
         return run
 

@@ -95,7 +95,8 @@ class StoredResponses:
         api, run, place = await self._find(context)
         if not run.status.ended and place == len(response_records(run)) - 1:
             await api.ask(CancelRun(run.id))
-        await self._dispatcher.forget_response(run.id, place, context.caller.principal)
+        by = context.caller.principal
+        await self._dispatcher.forget_response(run.id, place, by, keep="conversation")
         if await _is_unused(api, run.thread_id):
             await api.ask(DeleteThread(run.thread_id))
         deleted = {"id": response_id(run.id, place), "object": "response", "deleted": True}

@@ -13,12 +13,13 @@ import pytest
 from tests.support import programs
 from tests.support.docs.blocks import ROOT, blocks
 from tests.support.packaging.installed import DEMO, Installed, fetch, find_pythons, serve
-from tests.support.packaging.packages import Packages
+from tests.support.packaging.packages import EXTRAS, Packages
 
 pytestmark = pytest.mark.soak
 
 PYTHONS = find_pythons(("3.11", "3.12", "3.13", "3.14"))
 LIBRARIES = {
+    "acp": {"acp"},
     "keyring": {"keyring"},
     "mcp": {"mcp", "mcp_types"},
     "postgres": {"asyncpg"},
@@ -45,6 +46,10 @@ with McpServerPool([own]) as pool:
 def python(request: pytest.FixtureRequest) -> str:
     """A Python of each supported version that is here."""
     return PYTHONS[request.param]
+
+
+def test_every_extra_is_tried() -> None:
+    assert LIBRARIES.keys() == EXTRAS - {"all"}
 
 
 @pytest.mark.parametrize("extra", sorted(LIBRARIES))

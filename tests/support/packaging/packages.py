@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from scripts import build_packages
+
+PROJECT = tomllib.loads((build_packages.ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+EXTRAS = set(PROJECT["optional-dependencies"])
 
 
 class Packages(NamedTuple):

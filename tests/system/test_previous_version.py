@@ -30,6 +30,8 @@ import sys
 from antiphon import Client, ToolSpec
 
 with Client(sys.argv[1]) as client:
+    client.create_assistant(name="Guide", model="demo", metadata={{"team": "red"}})
+    client.upload_file(b"Gate A", "gates.txt")
     properties = {{"departure": {{"type": "string"}}, "arrival": {{"type": "string"}}}}
     parameters = {{"type": "object", "properties": properties, "required": list(properties)}}
     offered = ToolSpec(name="get_flight_times", description="Times.", parameters=parameters)
@@ -59,6 +61,19 @@ with Client(sys.argv[1]) as client:
     messages = client.list_messages(run.thread_id).data
     print(run.status, [message.role for message in messages])
 """
+
+FIND = """
+import sys
+from antiphon import Client
+
+with Client(sys.argv[1]) as client:
+    print(sorted({(each.name, each.metadata["team"]) for each in client.list_assistants()}))
+    print({client.download_file(each.id) for each in client.list_files()})
+    client.update_thread(client.get_run(sys.argv[2]).thread_id, pinned=True)
+    print([run.id for thread in client.list_threads(pinned=True)
+           for run in client.list_runs(thread.id)] == [sys.argv[2]])
+"""
+"""What only this version can do, with the data of the previous one."""
 
 
 @pytest.fixture(scope="module")
@@ -110,8 +125,10 @@ async def test_a_database_of_the_previous_version_is_opened_and_its_runs_go_on(
     async with this.serve(database) as url:
         said = await this.run(ANSWER, url, waiting)
         read = [await this.run(READ, url, run) for run in (ended, waiting)]
+        found = await this.run(FIND, url, ended)
 
     assert "16:35" in said
+    assert found.splitlines() == ["[('Guide', 'red')]", "{b'Gate A'}", "True"]
     assert read == ["completed ['user', 'assistant', 'tool', 'assistant']"] * 2
 
 

@@ -16,7 +16,13 @@ from pydantic import TypeAdapter
 from antiphon.api.threads import PastCall, PastMessage
 from antiphon.engine.validation import validate_past_messages
 from antiphon.types import ids
-from antiphon.types.errors import AntiphonError, InvalidRequest, NotFound, UnsupportedByProvider
+from antiphon.types.errors import (
+    AntiphonError,
+    CallerError,
+    InvalidRequest,
+    NotFound,
+    UnsupportedByProvider,
+)
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import File, Image, Message, Refusal, Text, ToolCall, parts
 from antiphon.types.runs import Action
@@ -307,6 +313,59 @@ def test_an_error_names_the_place_of_the_item(name: str) -> None:
         read_items(parse_items(value, "input"), "input")
 
     assert caught.value.details["where"] == f"$.{where}"
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False), st.text(max_size=5)
+)
+anything = st.recursive(
+    scalars,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+TYPES = sorted({str(kind.__struct_config__.tag) for kind in kinds.InputItem.__args__} | UNSERVED)
+FIELD_NAMES = sorted(
+    {name for kind in kinds.InputItem.__args__ for name in kind.__struct_fields__} | {"text"}
+)
+PART_TYPES = ["input_text", "output_text", "input_image", "input_file", "refusal", "text", "x"]
+wild_parts = st.lists(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(PART_TYPES)},
+        optional={"text": scalars, "image_url": scalars, "file_id": scalars, "file_data": scalars},
+    ),
+    max_size=3,
+)
+wild_items = st.fixed_dictionaries(
+    {"type": st.one_of(st.sampled_from(TYPES), scalars)},
+    optional={
+        **{name: st.one_of(anything, wild_parts) for name in FIELD_NAMES},
+        "role": st.sampled_from(["user", "assistant", "developer", "tool"]),
+        "call_id": st.sampled_from(["a", "b", "", None]),
+        "name": st.sampled_from(["look", "", 1]),
+        "arguments": st.sampled_from(["{}", "[]", "{", None]),
+        "server_label": st.sampled_from(["far", None]),
+    },
+)
+
+
+@given(st.one_of(anything, st.lists(st.one_of(wild_items, anything), max_size=6)))
+def test_whatever_is_sent_is_read_or_refused_with_an_error_of_the_caller(value: Any) -> None:
+    try:
+        sent = read_items(parse_items(value, "input"), "input")
+    except CallerError:
+        return
+    messages = [each.message for each in sent.messages]
+    if not sent.open_calls:
+        validate_past_messages(messages, "history")
+        assert msgspec.json.encode(to_items(store(messages)))
+
+
+def test_a_search_without_an_action_has_one() -> None:
+    (item,) = show(store(past({"type": "web_search_call"})))
+
+    assert item["action"] == {"type": "search", "query": ""}
 
 
 def test_every_type_of_the_original_is_served_or_refused_by_name() -> None:

@@ -297,6 +297,8 @@ def _hosted_item(
     }
     try:
         fields = msgspec.json.decode(call.arguments, type=dict[str, Any])
+        if kind == "web_search_call":
+            fields.setdefault("action", {"type": "search", "query": ""})
         if output is not None and output.text:
             name = "outputs" if kind == "code_interpreter_call" else "results"
             fields[name] = msgspec.json.decode(output.text)

@@ -8,6 +8,7 @@ import time
 
 import openai
 import pytest
+from msgspec.structs import replace
 from standardwebhooks import Webhook as Verifier
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -450,6 +451,27 @@ async def test_a_secret_that_cannot_be_decrypted_is_an_error_of_the_delivery() -
         (delivery,) = await rig.deliveries(created)
         assert delivery.error == "The webhook's secret cannot be decrypted here."
         assert rig.far.asked == []
+
+
+async def test_a_request_that_cannot_be_made_for_a_fault_of_ours_is_tried_again_later() -> None:
+    async def broken(host: str, port: int) -> list[str]:
+        raise RuntimeError("a resolver with a bug")
+
+    async with hooks("say Hello.", resolve=broken) as rig:
+        created = await rig.create()
+        await rig.house.store.change_webhook(
+            BY.owner,
+            created.webhook.id,
+            lambda it: replace(it, webhook=replace(it.webhook, url="https://hooks.example/")),
+            AuditEntry(id="audit_x", at=1, actor="x", what="webhook.changed", target="x"),
+        )
+        await rig.house.ask()
+
+        await rig.deliver()
+
+        (delivery,) = await rig.deliveries(created)
+        assert (delivery.status, delivery.attempts) == ("pending", 1)
+        assert delivery.error == "The request could not be made."
 
 
 # Operations.

@@ -158,7 +158,12 @@ class WebhookDeliverer:
             log.warning("a webhook's delivery was not settled: %s", one_line(str(fault)))
 
     async def _deliver(self, claim: DeliveryClaim) -> None:
-        attempt = await self._send(claim)
+        try:
+            attempt = await self._send(claim)
+        except Exception:
+            # It must be settled all the same, or it would be sent again for ever.
+            log.exception("the request to webhook %s could not be made", claim.stored.webhook.id)
+            attempt = Attempt(duration=0, error="The request could not be made.")
         hit("webhook.before_settle")
         webhook = claim.stored.webhook
         entry = await audit.create_entry(

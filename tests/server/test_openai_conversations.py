@@ -614,6 +614,37 @@ async def test_bad_items_are_refused_and_nothing_is_kept(place: Place, name: str
 
 
 @pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("", "[]", 400),
+        ("", "{", 400),
+        ("", '{"items": 5}', 400),
+        ("", '{"metadata": "x"}', 400),
+        ("", '{"metadata": {"a": 1}}', 400),
+        ("", json.dumps({"metadata": {f"{n}": "x" for n in range(17)}}), 400),
+        ("", json.dumps({"metadata": {"a": "x" * 513}}), 400),
+        ("", '{"items": [{"role": "user", "content": "\\u0000"}]}', 400),
+        ("", '{"items": ' + "[" * 200 + "]" * 200 + "}", 413),
+        ("/conv_x", "{}", 400),
+        ("/conv_x", '{"metadata": {}}', 404),
+        ("/conv_x/items", "{}", 400),
+        ("/conv_x/items", '{"items": []}', 404),
+    ],
+)
+async def test_a_bad_body_is_refused_in_the_form_of_the_original(
+    place: Place, path: str, body: str, status: int
+) -> None:
+    http = await place.served.client()
+    headers = {"content-type": "application/json"}
+
+    answer = await http.post(f"/openai/v1/conversations{path}", content=body, headers=headers)
+
+    assert answer.status_code == status, answer.text
+    assert set(answer.json()) == {"error"}
+    assert (await place.ours.list_threads()).data == []
+
+
+@pytest.mark.parametrize(
     "query", [{"limit": "0"}, {"limit": "101"}, {"limit": "x"}, {"order": "up"}, {"after": "msg_x"}]
 )
 async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> None:

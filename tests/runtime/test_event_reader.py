@@ -153,3 +153,17 @@ async def test_events_that_cannot_be_sent_at_once_are_read_in_order(lacks: str) 
 
     assert reader.sent == [(2, [SAID % 2]), (4, [SAID % 4])]
     assert reader.yielded == [(1, [SAID % 1]), (3, [SAID % 3]), (5, [END])]
+
+
+def test_lines_that_are_added_after_the_last_ones_do_not_hide_the_end() -> None:
+    tails = LogTails(1_000_000)
+    tails.extend("run_1", 1, [b"1", b"2"], ended=False)
+    tails.extend("run_1", 4, [END], ended=True)
+
+    tails.extend("run_1", 3, [b"3"], ended=False)
+
+    tail = tails.get("run_1")
+    assert tail is not None
+    assert tail.ended
+    assert list(tail.after(2)) == []
+    assert list(tail.after(3)) == [END]

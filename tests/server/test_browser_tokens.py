@@ -135,31 +135,28 @@ async def test_the_sync_client_makes_tokens_without_a_server() -> None:
     assert (made.owner, made.thread_id, made.session) == ("local", thread.id, None)
 
 
-@pytest.mark.parametrize(
-    ("fields", "wrong"),
-    [
-        ({"origins": []}, InvalidRequest),
-        ({"origins": ["*"]}, InvalidRequest),
-        ({"origins": ["null"]}, InvalidRequest),
-        ({"origins": ["https://shop.example.org/"]}, InvalidRequest),
-        ({"origins": ["https://shop.example.org\n"]}, InvalidRequest),
-        ({"origins": ["https://ann@shop.example.org"]}, InvalidRequest),
-        ({"expires_in": 3601}, InvalidRequest),
-        ({"expires_in": 0}, InvalidRequest),
-        ({"thread_id": "thread_1", "session": "mine"}, InvalidRequest),
-        ({"assistant_id": "asst_1", "model": "demo"}, InvalidRequest),
-        ({"thread_id": "thread_1"}, NotFound),
-        ({"assistant_id": "asst_1"}, NotFound),
-    ],
-)
-async def test_a_token_is_bound_to_what_exists(
-    shop: Served, fields: dict[str, Any], wrong: type[AntiphonError]
-) -> None:
+WRONG: list[tuple[dict[str, Any], type[AntiphonError]]] = [
+    ({"origins": []}, InvalidRequest),
+    ({"origins": ["*"]}, InvalidRequest),
+    ({"origins": ["null"]}, InvalidRequest),
+    ({"origins": ["https://shop.example.org/"]}, InvalidRequest),
+    ({"origins": ["https://shop.example.org\n"]}, InvalidRequest),
+    ({"origins": ["https://ann@shop.example.org"]}, InvalidRequest),
+    ({"expires_in": 3601}, InvalidRequest),
+    ({"expires_in": 0}, InvalidRequest),
+    ({"thread_id": "thread_1", "session": "mine"}, InvalidRequest),
+    ({"assistant_id": "asst_1", "model": "demo"}, InvalidRequest),
+    ({"thread_id": "thread_1"}, NotFound),
+    ({"assistant_id": "asst_1"}, NotFound),
+]
+
+
+async def test_a_token_is_bound_to_what_exists(shop: Served) -> None:
     client = await shop.client(await shop.key("ann"))
+    for fields, wrong in WRONG:
+        answer = await client.post("/v1/browser_tokens", json={"origins": [SHOP], **fields})
 
-    answer = await client.post("/v1/browser_tokens", json={"origins": [SHOP], **fields})
-
-    assert answer.json()["code"] == wrong.code
+        assert answer.json()["code"] == wrong.code, fields
 
 
 async def test_a_token_for_the_thread_of_another_owner_is_not_made(shop: Served) -> None:
@@ -211,13 +208,11 @@ async def test_a_token_acts_for_no_other_owner(shop: Served) -> None:
     assert answer.status_code == 403
 
 
-@pytest.mark.parametrize("origin", [OTHER, None, "null", "https://shop.example.org.evil.example"])
-async def test_a_token_of_another_origin_is_refused(shop: Served, origin: str | None) -> None:
+async def test_a_token_of_another_origin_is_refused(shop: Served) -> None:
     token = await make_token(shop, await shop.key("ann"))
 
-    answer = await ask(shop, token, origin=origin)
-
-    assert answer.status_code == 403
+    for origin in (OTHER, None, "null", f"{SHOP}.evil.example", f"{SHOP}:8443"):
+        assert (await ask(shop, token, origin=origin)).status_code == 403, origin
 
 
 async def test_a_page_of_the_servers_own_origin_reads_without_the_header() -> None:

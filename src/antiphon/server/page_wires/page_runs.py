@@ -77,7 +77,9 @@ class PageRuns:
             return await self._regenerate(request)
         if request.message is None:
             return await self._continue(request, await self._threads.get(request.name))
-        thread = await self._threads.get_or_create(request.name)
+        thread, is_new = await self._threads.get_or_create(request.name)
+        if is_new:
+            return await self._start(request, thread, None)
         stored = await self._find_message(thread, request)
         if stored is not None and is_same_message(stored, request):
             if request.approvals:  # of calls that the page does not see yet
@@ -87,7 +89,7 @@ class PageRuns:
                 return PageRun(run)
         if stored is not None:  # the page has edited it, or wants another answer
             thread = await self._threads.branch_before(request.name, thread, stored)
-        return await self._start(request, thread)
+        return await self._start(request, thread, await self._threads.newest_run(thread))
 
     async def newest(self, name: str) -> Run | None:
         """Return the newest run of the thread of this name. Raises as `PageThreads.find`."""
@@ -106,9 +108,12 @@ class PageRuns:
 
     # A new message.
 
-    async def _start(self, request: PageRequest, thread: Thread) -> PageRun:
-        """Add the message and start the run that answers it, in one transaction."""
-        busy, waits = await self._threads.newest_run(thread), False
+    async def _start(self, request: PageRequest, thread: Thread, busy: Run | None) -> PageRun:
+        """Add the message and start the run that answers it, in one transaction.
+
+        `busy` is the thread's newest run, which may have ended.
+        """
+        waits = False
         if busy is not None and busy.status is Status.ACTION_REQUIRED:
             _, actions = await self._submit(request, busy)
             waits = is_with_page(busy, actions)

@@ -71,15 +71,20 @@ class PageThreads:
             raise NotFound("There is no chat of this name.")
         return thread
 
-    async def get_or_create(self, name: str) -> Thread:
-        """Return the thread of this name, created once, however often it is requested."""
+    async def get_or_create(self, name: str) -> tuple[Thread, bool]:
+        """Return the thread of this name, and whether it is new.
+
+        It is created once, however often it is requested.
+        """
         thread = await self.find(name)
         if thread is not None:
-            return thread
+            return thread, False
         marks = self._marks(name)
         key = make_key("thread", *marks.values())
         made = await self._api.ask_once(CreateThread(metadata=marks), key)
-        return made if isinstance(made, Thread) else msgspec.json.decode(made, type=Thread)
+        if isinstance(made, Thread):
+            return made, True
+        return msgspec.json.decode(made, type=Thread), False
 
     async def branch_before(self, name: str, thread: Thread, message: Message) -> Thread:
         """Create a branch that ends before this message and takes the name of its thread.

@@ -73,8 +73,13 @@ class LogTails:
         return self._active.get(run_id) or self._ended.get(run_id)
 
     def extend(self, run_id: str, first: int, lines: Sequence[bytes], *, ended: bool) -> None:
-        """Add lines that were stored; `ended` says that they are the run's last."""
+        """Add lines that were stored; `ended` says that they are the run's last.
+
+        Lines that are added after a run's last ones were stored before these, and are left out.
+        """
         tail = self._active.get(run_id)
+        if tail is None and self._ended.get(run_id) is not None:
+            return
         if tail is None:
             tail = LogTail(first)
             self._active.put(run_id, tail, 0)

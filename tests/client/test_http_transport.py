@@ -171,7 +171,7 @@ async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServe
 CUTS = st.lists(st.builds(Cut, st.integers(40, 900), st.booleans(), st.booleans()), max_size=4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(cuts=CUTS, read=st.sampled_from([read_now, read_later]))
 def test_however_often_it_is_cut_each_event_comes_once(
     server: CutServer, cuts: list[Cut], read: Read

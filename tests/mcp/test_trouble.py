@@ -708,7 +708,7 @@ async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     url = f"http://127.0.0.1:{http_port}/mcp"
     over_http = ServerConfig(name="whole", transport="http", url=url)
     first: tuple[int, int] | None = None
-    for _ in range(20):
+    for _ in range(8):
         async with running(raw(), over_http, raw("crash", name="crash")) as servers:
             await servers.call(call("raw__echo"))
         first = first or count_resources()

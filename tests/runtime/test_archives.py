@@ -377,7 +377,7 @@ json_values = st.recursive(
 )
 
 anything = settings(
-    max_examples=150,
+    max_examples=4 * settings.default.max_examples,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -1141,7 +1141,9 @@ async def test_a_context_is_right_after_a_cut_anywhere(store: Store, keep: int) 
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     st.lists(
@@ -1362,7 +1364,9 @@ async def test_a_search_finds_words_of_a_title_or_of_one_message(store: Store) -
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     limit=st.integers(1, 5),

@@ -139,7 +139,9 @@ async def test_a_text_is_found_by_its_words(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2 * settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(texts=st.lists(st.text(max_size=80), min_size=1, max_size=4))
 async def test_every_text_is_found_by_each_of_its_words(

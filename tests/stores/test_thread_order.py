@@ -217,7 +217,9 @@ async def test_a_page_behind_what_is_no_cursor_is_refused(store: Store, after: s
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=settings.default.max_examples,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     limit=st.integers(1, 4),

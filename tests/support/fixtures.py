@@ -1,7 +1,7 @@
 """Fixtures and hooks of all tests: order, patience, services and programs of other people.
 
 Hypothesis tries the same examples each time, without a deadline, so that no change fails by chance
-or on a busy machine. `make soak` searches for other examples, and four times as many.
+or on a busy machine. `make soak` searches for other examples, and seven times as many.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.support.services.redis import Redis
 
 settings.register_profile("searching", settings.default, deadline=None)
 settings.register_profile(
-    "patient", deadline=None, derandomize=True, database=None, max_examples=25
+    "patient", deadline=None, derandomize=True, database=None, max_examples=15
 )
 settings.load_profile("patient")
 

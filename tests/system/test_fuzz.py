@@ -241,7 +241,7 @@ PROVIDERS = st.sampled_from(["auto", "tags"])
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW)
+@settings(max_examples=4 * settings.default.max_examples, deadline=None, suppress_health_check=SLOW)
 @given(ANSWERS, PROVIDERS)
 def test_whatever_comes_a_run_ends_soon_and_truthfully(
     whole: Whole, answer: Answer, provider: str

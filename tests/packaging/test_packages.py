@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -103,13 +105,34 @@ def test_the_source_archive_builds_the_same_wheel(
     with tarfile.open(packages.archive) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
+
+    assert build_wheel(source, monkeypatch) == packages.wheel.read_bytes()
+
+
+def build_wheel(source: Path, monkeypatch: pytest.MonkeyPatch) -> bytes:
     monkeypatch.setenv("SOURCE_DATE_EPOCH", build_packages.commit_time())
-
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path / "dist"]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", source / "dist"]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
+    (wheel,) = (source / "dist").iterdir()
+    return wheel.read_bytes()
 
-    (wheel,) = (tmp_path / "dist").iterdir()
-    assert wheel.read_bytes() == packages.wheel.read_bytes()
+
+@pytest.mark.soak
+def test_what_the_image_copies_builds_the_same_wheel(
+    packages: Packages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = (ROOT / "deploy/Containerfile").read_text()
+    copied = [
+        name
+        for line in re.findall(r"(?m)^COPY (?!--)(.+) \S+$", recipe)
+        for path in line.split()
+        for name in build_packages.tracked_files(path)
+    ]
+    for name in copied:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    assert build_wheel(tmp_path, monkeypatch) == packages.wheel.read_bytes()
 
 
 def test_the_wheel_alone_answers_and_says_which_extra_is_missing(

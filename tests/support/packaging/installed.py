@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.support import programs
 
 SECONDS = 60
@@ -51,7 +53,14 @@ class Installed:
     """An environment with the wheel, and a home that nothing else uses."""
 
     def __init__(self, folder: Path, *wanted: str | Path, python: str | Path) -> None:
-        self.python = programs.create_environment(folder / "env", *wanted, python=python)
+        try:
+            self.python = programs.create_environment(folder / "env", *wanted, python=python)
+        except subprocess.CalledProcessError as error:
+            if "Failed to fetch" in error.stderr:
+                pytest.skip(
+                    f"NOT TESTED: THE PACKAGE INDEX CANNOT BE REACHED: {error.stderr[-300:]}"
+                )
+            pytest.fail(error.stderr)
         self.home = folder / "home"
         self.home.mkdir()
         self.environ = {

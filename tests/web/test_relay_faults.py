@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +20,7 @@ from antiphon.web import relay as relays
 from antiphon.web.people import LOCAL_USER
 from antiphon.web.runs import create_run
 from antiphon.web.site import grants_file
+from tests.support.server.served import eventually
 from tests.support.terminal.model import Model
 from tests.support.web.served import SECONDS, Served, Stream, chatting
 
@@ -245,3 +247,22 @@ def test_what_an_owner_allowed_is_kept_in_its_folder_whatever_they_are_called(
 
     assert file.resolve().parent == tmp_path / "grants"
     assert len(file.name) < 100
+
+
+async def test_a_relay_that_is_over_is_freed_without_the_cycle_collector() -> None:
+    """It holds all events of its run."""
+
+    async def is_freed() -> bool:
+        return not any(isinstance(each, relays.Relay) for each in gc.get_objects())
+
+    async with chatting([get_flight_times]) as (here, model):
+        gc.collect()
+        gc.disable()
+        try:
+            model.will_say("Hello.")
+            async with here.post({"content": "Hi"}) as stream:
+                await stream.end()
+            await eventually(is_freed)
+        finally:
+            gc.enable()
+    assert stream.text == "Hello."

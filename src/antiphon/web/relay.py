@@ -88,7 +88,7 @@ class Relay:
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
         self._readers: set[asyncio.Event] = set()
         self._approvals = PendingApprovals()
-        self._processor = ToolProcessor(
+        self._processor: ToolProcessor | None = ToolProcessor(
             tools.toolbox,
             consent=_consent(settings, self._approvals, grants),
             at_once=settings.max_parallel_tools,
@@ -138,7 +138,7 @@ class Relay:
         """Stop one call; the model gets to know, and the run goes on. Return False if it does not
         run.
         """
-        return self._processor.cancel(tool_call_id)
+        return self._processor is not None and self._processor.cancel(tool_call_id)
 
     @contextmanager
     def subscribe(self) -> Generator[asyncio.Event]:
@@ -175,6 +175,8 @@ class Relay:
             self.fault = Fault("internal", "Something went wrong in the web chat.")
         finally:
             self.is_over = True
+            # It has methods of this relay, and would keep the events until a garbage collection.
+            self._processor = None
             self._notify_readers()
 
     async def _run_until_unreachable(self) -> bool:
@@ -224,6 +226,8 @@ class Relay:
 
         If the user stops the run while its tools run, the tools are cancelled.
         """
+        if self._processor is None:
+            raise RuntimeError("the relay of this run is over")
         work = self._client.poll_and_execute_action(
             self.run_id, self._processor, raise_on_failure=False
         )

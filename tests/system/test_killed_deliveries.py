@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -36,3 +37,29 @@ async def test_an_event_outlives_the_server_that_wrote_it(
         (request,) = far.asked
         assert b'"run.completed"' in request.body
         assert run["id"].encode() in request.body
+
+
+@pytest.mark.soak
+async def test_an_event_whose_answer_was_never_written_is_sent_again_with_its_id(
+    serve: Callable[..., Any],
+) -> None:
+    async with far_server() as far:
+        far.say("/", "thanks")
+        settings = {
+            "ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1",
+            "ANTIPHON_WEBHOOK_TIMEOUT": "0.1",  # and so much less of a lease
+            "ANTIPHON_DEMO_DELAY": "0",
+        }
+        first = await serve(**settings, FAILPOINTS="webhook.before_settle:kill")
+        await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
+        asked = {"message": {"content": "Hello."}, "background": True}
+        await plain.ask(first.url, "POST", "/v1/process", asked)
+        await first.end()
+
+        await serve(**settings)
+        async with asyncio.timeout(60):
+            while len(far.asked) < 2:
+                await asyncio.sleep(0.02)
+
+        assert len({request.headers["webhook-id"] for request in far.asked}) == 1
+        assert len({request.body for request in far.asked}) == 1

@@ -31,58 +31,60 @@ HEAD = ("id", "url", "events", "state", "since", "description")
 DELIVERY_HEAD = ("event", "type", "run", "status", "tries", "code", "last", "next", "error")
 
 
+ACTIONS = {
+    "list": "list the webhooks",
+    "add": "create a webhook, and print its secret this once",
+    "change": "change a webhook",
+    "enable": "send events again, first those that wait",
+    "disable": "send no more events",
+    "remove": "delete a webhook with its deliveries",
+    "rotate": "replace the secret, and print the new one this once",
+    "test": "send an event of type webhook.test",
+    "deliveries": "list what was sent or waits, the newest first",
+    "resend": "send a delivery again",
+}
+
+
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(
-        dest="action",
-        required=True,
-        metavar="list|add|change|enable|disable|remove|rotate|test|deliveries|resend",
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
+    of = {
+        name: actions.add_parser(name, parents=[flags], help=meaning)
+        for name, meaning in ACTIONS.items()
+    }
+    of["add"].add_argument(
+        "url", help="https at a public host, or a host of the setting webhook_hosts"
     )
-    listing = actions.add_parser("list", parents=[flags], help="list the webhooks")
-    add = actions.add_parser(
-        "add", parents=[flags], help="create a webhook, and print its secret this once"
-    )
-    add.add_argument("url", help="https at a public host, or a host of the setting webhook_hosts")
-    change = actions.add_parser("change", parents=[flags], help="change a webhook")
-    enable = actions.add_parser(
-        "enable", parents=[flags], help="send events again, first those that wait"
-    )
-    disable = actions.add_parser("disable", parents=[flags], help="send no more events")
-    remove = actions.add_parser(
-        "remove", parents=[flags], help="delete a webhook with its deliveries"
-    )
-    rotate = actions.add_parser(
-        "rotate", parents=[flags], help="replace the secret, and print the new one this once"
-    )
-    test = actions.add_parser("test", parents=[flags], help="send an event of type webhook.test")
-    deliveries = actions.add_parser(
-        "deliveries", parents=[flags], help="list what was sent or waits, the newest first"
-    )
-    resend = actions.add_parser("resend", parents=[flags], help="send a delivery again")
-    of_one = (change, enable, disable, remove, rotate, test, deliveries, resend)
-    for action in of_one:
-        action.add_argument("id", help="the webhook, as in `antiphon webhooks list`")
-    for action in (listing, add, *of_one):
-        action.add_argument(
+    for name in ACTIONS:
+        if name not in ("list", "add"):
+            of[name].add_argument("id", help="the webhook, as in `antiphon webhooks list`")
+        of[name].add_argument(
             "--owner", metavar="OWNER", help="act for this owner; on a server with an admin key"
         )
-    change.add_argument("--url", help="the new URL")
-    for action in (add, change):
-        action.add_argument(
+        if name in ("list", "add", "rotate", "deliveries"):
+            of[name].add_argument("--json", action="store_true", help="as JSON")
+    of["change"].add_argument("--url", help="the new URL")
+    for name in ("add", "change"):
+        of[name].add_argument(
             "--event",
             action="append",
             choices=EVENT_TYPES,
             metavar="TYPE",
             help=f"a type to send, by default all; can be repeated: {', '.join(EVENT_TYPES)}",
         )
-        action.add_argument("--description", metavar="TEXT", help="what it is for")
-    rotate.add_argument(
+        of[name].add_argument("--description", metavar="TEXT", help="what it is for")
+    of["rotate"].add_argument(
         "--keep-old",
         type=int,
         default=DAY,
         metavar="SECONDS",
         help="sign with the old secret too for so long, by default a day; 0 ends it at once",
     )
+    _delivery_arguments(of["deliveries"])
+    of["resend"].add_argument("event", help="the event, as in `antiphon webhooks deliveries ID`")
+
+
+def _delivery_arguments(deliveries: ArgumentParser) -> None:
     deliveries.add_argument(
         "--status", choices=("pending", "delivered", "failed"), help="only these"
     )
@@ -93,9 +95,6 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         metavar="N",
         help="the maximum number, 20 by default",
     )
-    resend.add_argument("event", help="the event, as in `antiphon webhooks deliveries ID`")
-    for action in (listing, add, rotate, deliveries):
-        action.add_argument("--json", action="store_true", help="as JSON")
 
 
 def run(args: Namespace, loaded: LoadedSettings) -> int:

@@ -73,6 +73,7 @@ async def _live(server: Served) -> None:
     await ann.post("/v1/assistants", json={"name": "helper"})
     await ann.post("/v1/files", params={"name": "a.bin"}, content=bytes(range(256)))
     await ann.post("/v1/files", params={"name": "empty.bin"}, content=b"")
+    hook = (await ann.post("/v1/webhooks", json={"url": "https://hooks.invalid/"})).json()
     once = {"idempotency-key": "once"}
     thread = (await ann.post("/v1/threads", json={"title": "Größe 🎼"}, headers=once)).json()["id"]
     said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
@@ -86,6 +87,9 @@ async def _live(server: Served) -> None:
     for number in range(140):  # more than a segment holds
         content = {"thread_id": thread, "content": f"message {number}"}
         assert (await ann.post("/v1/messages", json=content)).status_code == 201
+    # Nothing is sent while databases are compared.
+    switched = await ann.patch(f"/v1/webhooks/{hook['webhook']['id']}", json={"enabled": False})
+    assert switched.status_code == 200
 
 
 async def move_database(source: str, target: str) -> Plan:
@@ -125,6 +129,8 @@ async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
         await ask(f"/v1/files/{file['id']}/content")
     for path in ("assistants", "people", "usage", "live_runs", "projects"):
         await ask(f"/v1/{path}")
+    for webhook in (await ask("/v1/webhooks"))["data"]:
+        await ask(f"/v1/webhooks/{webhook['id']}/deliveries", limit=100)
     return told
 
 
@@ -138,6 +144,7 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
 
     assert plan.counts["messages"] > 140
     assert plan.counts["segments"] >= 1
+    assert (plan.counts["webhooks"], plan.counts["deliveries"]) == (1, 5)
     async with reader(target) as client:
         assert await everything(client) == before
         client.headers["antiphon-owner"] = "ann"

@@ -355,6 +355,36 @@ async def test_many_servers_start_together_and_each_that_fails_is_named_with_its
     assert not any(output.is_error for output in outputs)
 
 
+ENDS = """
+import os, subprocess, sys
+holder = [sys.executable, "-I", "-S", "-c", "import time; time.sleep(60)"]
+held = subprocess.Popen(holder, stdin=-3, stdout=-3, start_new_session=True)
+os.close(1)
+with open("pid", "w") as file:
+    file.write(str(held.pid))
+os.rename("pid", "held")
+sys.stdin.read()
+sys.exit(2)
+"""
+"""Closes its stdout, ends with its stdin, and leaves a process behind that holds its stderr."""
+
+
+async def test_a_session_that_is_closed_while_its_server_ends_knows_the_exit_code(tmp_path: Path):
+    config = ServerConfig(name="x", command=sys.executable, args=("-c", ENDS), cwd=str(tmp_path))
+    held = tmp_path / "held"
+    monitor = SessionMonitor()
+    try:
+        async with asyncio.timeout(60), connect_stdio(config, monitor):
+            while not held.exists():
+                await asyncio.sleep(0)
+            for _ in range(10):  # until the end of its stdout has been seen
+                await asyncio.sleep(0)
+    finally:
+        os.kill(int(held.read_text()), signal.SIGKILL)
+
+    assert monitor.end_reason == "it exited with code 2"
+
+
 async def test_ready_waits_no_longer_than_it_is_told():
     async with AsyncMcpServerPool([raw("silent")]) as servers:
         began = time.monotonic()

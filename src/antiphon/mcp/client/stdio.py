@@ -37,6 +37,8 @@ from antiphon.types.errors import Unavailable
 
 GRACE_SECONDS = 1.0
 """Time for a server to end after its stdin or stdout is closed, and again after SIGTERM."""
+REAP_SECONDS = 10.0
+"""Time in which the end of a process that was killed is seen, however busy the machine is."""
 LAST_WORDS_SECONDS = 0.2
 """Time between the end of a process and that of its pipes, which a grandchild may hold open."""
 WAITING = 256
@@ -141,14 +143,17 @@ class _Child(asyncio.SubprocessProtocol):
 
     async def stop(self) -> None:
         """End the process and all that it started."""
+        ended_by_itself = self._ending is not None
         self._end()
         try:
             await self._terminate()
         finally:  # cut off by a second cancellation, it leaves nobody behind either
             _signal_group(self._process, _KILL, gone=self._exited.is_set())
-            self._process.close()
             if self._ending is not None:
                 self._ending.cancel()
+            if ended_by_itself and self._exited.is_set():
+                self._monitor.end(_describe_exit(self._process.get_returncode()))
+            self._process.close()
 
     async def _terminate(self) -> None:
         """Close stdin, then terminate, then kill, as MCP specifies."""
@@ -159,12 +164,15 @@ class _Child(asyncio.SubprocessProtocol):
                 await self._exited.wait()
         for signal_number in (signal.SIGTERM, _KILL):
             if not _signal_group(self._process, signal_number, gone=self._exited.is_set()):
-                return
+                break
             # Wait a while for the process group to empty: the end of a grandchild is not reported.
             for _ in range(round(GRACE_SECONDS / 0.01)):
                 if self._exited.is_set() and not _group_exists(self._process):
                     break
                 await asyncio.sleep(0.01)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REAP_SECONDS):
+                await self._exited.wait()
 
     def _pipe(self, fd: int) -> asyncio.ReadTransport:
         return cast(asyncio.ReadTransport, self._process.get_pipe_transport(fd))

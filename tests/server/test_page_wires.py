@@ -516,6 +516,35 @@ async def test_an_answer_is_given_again_in_a_branch(place: Place) -> None:
     assert [message["id"] for message in stored] == ["mine", again.headers["antiphon-run"]]
 
 
+async def test_a_chat_whose_thread_was_deleted_begins_again(place: Place) -> None:
+    place.script.reply("One.").reply("Two.").reply("Three.")
+    chat = UseChat(place.http, "c")
+    for answer in ("One.", "Two.", "Three."):
+        sent = await chat.send("A number?")
+
+        assert chat.text == answer
+        await place.ours.delete_thread(sent.headers["antiphon-thread"])
+
+
+async def test_a_thread_whose_branch_took_its_place_goes_on_there(place: Place) -> None:
+    place.script.reply("One.").reply("Two.").reply("Three.").reply("Four.")
+    thread = await place.ours.create_thread()
+    chat = UseChat(place.http, thread.id)
+    await chat.send("A number?")
+    for _ in range(2):
+        chat.messages.pop()
+        again = await chat.submit(trigger="regenerate-message")
+
+    last = await chat.send("The next?")
+
+    assert chat.text == "Four."
+    branch_id = again.headers["antiphon-thread"]
+    assert last.headers["antiphon-thread"] == branch_id != thread.id
+    await place.ours.delete_thread(branch_id)
+    history = (await place.http.get(f"/ai-sdk/v6/chat/{thread.id}/messages")).json()
+    assert [part["text"] for part in history["messages"][-1]["parts"] if "text" in part] == ["Two."]
+
+
 async def test_a_message_that_was_edited_is_answered_in_a_branch(place: Place) -> None:
     place.script.reply("One.").reply("Two.")
     chat = UseChat(place.http, "c")

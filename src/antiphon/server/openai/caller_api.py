@@ -45,6 +45,11 @@ class CallerApi:
         self._dispatcher = dispatcher
         self._by = by
 
+    @property
+    def owner(self) -> str:
+        """The owner whose data the caller sees."""
+        return self._by.owner
+
     async def ask(self, call: Operation[T]) -> T:
         """Execute the operation. Raises `AntiphonError`."""
         value: T = (await self._dispatcher.dispatch(call, self._by)).value

@@ -17,7 +17,7 @@ from antiphon.server.openai.chat import Connections
 from antiphon.server.page_wires.page_requests import PAGE, PageRequest, PageRun, own_content
 from antiphon.server.page_wires.page_runs import PageRuns
 from antiphon.server.page_wires.page_streams import PageEncoder, PageWire, RestingPages
-from antiphon.server.page_wires.page_threads import PageThreads
+from antiphon.server.page_wires.page_threads import PageThreads, ThreadNames
 from antiphon.server.requests import (
     RequestContext,
     parse_json_object,
@@ -58,8 +58,13 @@ class PageChats(ABC):
     """Header fields of a stream."""
 
     def __init__(
-        self, dispatcher: Dispatcher, settings: Settings, connections: Connections
+        self,
+        dispatcher: Dispatcher,
+        settings: Settings,
+        connections: Connections,
+        names: ThreadNames,
     ) -> None:
+        self._names = names
         self._dispatcher = dispatcher
         self._settings = settings
         self._connections = connections
@@ -160,7 +165,7 @@ class PageChats(ABC):
 
     def _visit(self, context: RequestContext) -> Visit:
         api = CallerApi(self._dispatcher, context.caller.principal)
-        threads = PageThreads(api, context.caller.grant)
+        threads = PageThreads(api, context.caller.grant, self._names)
         return Visit(api, threads, PageRuns(api, context.caller.grant, threads))
 
     async def _send(

@@ -13,6 +13,7 @@ from antiphon.server.openai.chat import Connections
 from antiphon.server.page_wires.ag_ui import AgUiChats
 from antiphon.server.page_wires.ai_sdk import AiSdkChats
 from antiphon.server.page_wires.page_chats import PageChats
+from antiphon.server.page_wires.page_threads import ThreadNames
 from antiphon.server.requests import RequestContext
 from antiphon.settings.settings import Settings
 
@@ -46,7 +47,8 @@ class PageWireRoutes:
     def __init__(
         self, dispatcher: Dispatcher, settings: Settings, connections: Connections
     ) -> None:
-        chats = {kind: kind(dispatcher, settings, connections) for kind in _PROTOCOLS}
+        names: ThreadNames = {}
+        chats = {kind: kind(dispatcher, settings, connections, names) for kind in _PROTOCOLS}
         self.handlers: Mapping[tuple[str, str], Handler] = {
             route: getattr(chats[kind], name) for route, (kind, name) in ROUTES.items()
         }

@@ -74,7 +74,7 @@ def build(output: Path, _: Path) -> None:
         old.unlink()
     environ = os.environ | {"SOURCE_DATE_EPOCH": commit_time()}
     with tempfile.TemporaryDirectory() as folder:
-        for name in tracked_files():
+        for name in list_tracked_files():
             copy = Path(folder, name)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, copy)
@@ -102,7 +102,7 @@ def check_contents(wheel: Path, archive: Path) -> None:
         check_metadata(opened.read(metadata).decode())
     with tarfile.open(archive) as opened_archive:
         held = {name.partition("/")[2] for name in opened_archive.getnames()}
-    compare("The source archive", held - {"PKG-INFO"}, set(tracked_files()))
+    compare("The source archive", held - {"PKG-INFO"}, set(list_tracked_files()))
 
 
 def compare_packages(output: Path, other: Path) -> None:
@@ -117,10 +117,10 @@ def check_wheel_files(wheel: zipfile.ZipFile) -> None:
     """Compare the files of a wheel with those of the checkout. Raises `BadPackage`."""
     names = wheel.namelist()
     package = {name for name in names if name.startswith("antiphon/")}
-    tracked = {name.removeprefix("src/") for name in tracked_files("src/antiphon")}
+    tracked = {name.removeprefix("src/") for name in list_tracked_files("src/antiphon")}
     compare("The wheel", package, tracked)
     licences = {name.partition("/licenses/")[2] for name in names if "/licenses/" in name}
-    vendored = {name for name in tracked_files("src/antiphon") if "/vendor/licences/" in name}
+    vendored = {name for name in list_tracked_files("src/antiphon") if "/vendor/licences/" in name}
     compare("The licences of the wheel", licences, {"LICENSE", *vendored})
 
 
@@ -217,7 +217,7 @@ def find_packages(output: Path) -> tuple[Path, Path]:
     return found[0], found[1]
 
 
-def tracked_files(folder: str = ".") -> list[str]:
+def list_tracked_files(folder: str = ".") -> list[str]:
     """Return the files below the folder that git tracks and that are there."""
     return [
         name

@@ -169,7 +169,9 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
         return ""
 
     script = Script().call("wait").reply("Here again.")
-    async with open_editor(script.settings(), wait) as editor:
+    settings = script.settings()
+    client = AsyncClient(settings=settings)
+    async with open_editor(settings, wait, client=client) as editor:
         session = await begin(editor, tmp_path)
         asking = asyncio.create_task(
             editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
@@ -178,9 +180,11 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
         await editor.agent.cancel(session_id=session)
         await editor.agent.cancel(session_id=session)
         cancelled = await asking
+        (run,) = (await client.list_runs(session)).data
         await asyncio.wait_for(stopped.wait(), 60)
         again = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
 
+        assert run.status == "cancelled"
         assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
         assert editor.texts() == "Here again."
 

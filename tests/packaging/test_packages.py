@@ -126,7 +126,7 @@ def test_what_the_image_copies_builds_the_same_wheel(
         name
         for line in re.findall(r"(?m)^COPY (?!--)(.+) \S+$", recipe)
         for path in line.split()
-        for name in build_packages.tracked_files(path)
+        for name in build_packages.list_tracked_files(path)
     ]
     for name in copied:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

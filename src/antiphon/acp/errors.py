@@ -24,13 +24,13 @@ def translate_errors(
     """Return the method with our errors as those of JSON-RPC, which name what was wanted."""
 
     @wraps(method)
-    async def translated(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return await method(*args, **kwargs)
         except AntiphonError as error:
             raise _request_error(error) from error
 
-    return translated
+    return call
 
 
 def _request_error(error: AntiphonError) -> RequestError:

@@ -54,9 +54,9 @@ class PromptReader:
                 case ImageContentBlock(data=data):
                     files.append(classify_file("picture", _decode(data)))
                 case EmbeddedResourceContentBlock(resource=TextResourceContents() as resource):
-                    files.append(_embedded(resource.uri, resource.text.encode()))
+                    files.append(_classify_embedded(resource.uri, resource.text.encode()))
                 case EmbeddedResourceContentBlock(resource=resource):
-                    files.append(_embedded(resource.uri, _decode(resource.blob)))
+                    files.append(_classify_embedded(resource.uri, _decode(resource.blob)))
                 case ResourceContentBlock(uri=uri, name=name):
                     path = self._find(uri)
                     if path is None:
@@ -88,7 +88,7 @@ class PromptReader:
         return classify_file(str(path), (await self._read_text(str(path))).encode())
 
 
-def _embedded(uri: str, content: bytes) -> AttachedFile:
+def _classify_embedded(uri: str, content: bytes) -> AttachedFile:
     return classify_file(one_line(unquote(urlsplit(uri).path)) or "file", content)
 
 

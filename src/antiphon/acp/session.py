@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from secrets import token_hex
 from typing import Self
 
 import msgspec
@@ -41,6 +42,8 @@ SERVERS_SECONDS = 30.0
 SessionUpdate = HelperUpdate | ConfigOptionUpdate | UsageUpdate
 
 CANCEL_SECONDS = 5.0
+MARK = "acp_prompt"
+"""Metadata key of a run with the mark of the prompt that it answers."""
 PAGE = 100
 
 STOP_REASONS: Mapping[str | None, StopReason] = {
@@ -95,17 +98,13 @@ class Session:
         self._events: AsyncEvents | None = None
         self._prompt: asyncio.Task[StopReason] | None = None
         self._is_cancelled = False
+        self._mark = ""
         self._consent = Consent(
             mode_rules(setup.mode, setup.settings),
             grants=setup.grants,
             asker=PermissionAsker(editor, thread_id, str(folders[0])),
             warn=setup.warn,
         )
-
-    @property
-    def is_busy(self) -> bool:
-        """True while a prompt is answered."""
-        return self._prompt is not None
 
     def set_mode(self, mode: str) -> None:
         """Apply another mode from the next tool call on."""
@@ -140,27 +139,41 @@ class Session:
                 hint="Cancel it, or wait for its end.",
             )
         self._is_cancelled = False
+        self._mark = token_hex(8)
         self._prompt = asyncio.create_task(self._answer(message))
         try:
             return await self._prompt
         except asyncio.CancelledError:
             if not self._is_cancelled:
                 raise
+            await self._cancel_run()
             return "cancelled"
         finally:
             self._prompt = self._events = None
 
     async def cancel(self) -> None:
         """Stop the prompt that is answered, and its tools; do nothing without one."""
-        if self._prompt is None or self._is_cancelled:
-            return
-        self._is_cancelled = True
+        if self._prompt is not None and not self._is_cancelled:
+            self._is_cancelled = True
+            self._prompt.cancel()  # and with it the tools
+
+    async def _cancel_run(self) -> None:
+        """Cancel the run of a stopped prompt, so that the next prompt does not finish it.
+
+        If the run's id has not arrived, the mark of the prompt identifies the run.
+        """
+        client = self._setup.client
         run_id = self._events.run_id if self._events is not None else None
-        self._prompt.cancel()  # and with it the tools
-        if run_id is not None:
-            with suppress(AntiphonError, TimeoutError):
-                async with asyncio.timeout(CANCEL_SECONDS):
-                    await self._setup.client.cancel_run(run_id)
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                if run_id is None:
+                    newest = await find_newest_run(client, self.id)
+                    if newest is None or newest.metadata.get(MARK) != self._mark:
+                        return
+                    run_id = newest.id
+                await client.cancel_run(run_id)
+        except (AntiphonError, TimeoutError) as error:
+            self._setup.warn(f"the run could not be cancelled: {error}")
 
     async def close(self) -> None:
         """Stop, and delete the thread if nothing was said in it."""
@@ -187,6 +200,7 @@ class Session:
         options = self._setup.options.copy()
         if run_id is None:
             options["thread_id"] = self.id
+            options["metadata"] = {**options.get("metadata", {}), MARK: self._mark}
             if self.model:
                 options["model"] = self.model
             if self.mode == PLAN:

@@ -101,7 +101,7 @@ class UpdateEncoder:
                 yield _progress(id, "in_progress", _progress_text(progress))
             case ToolEnded(tool_call_id=id, result=result):
                 self._ended.add(id)
-                yield _ended(id, result.is_error, "\n\n".join(_result_texts(result)))
+                yield _end_call(id, result.is_error, "\n\n".join(_result_texts(result)))
             case _:
                 pass
 
@@ -120,7 +120,7 @@ class UpdateEncoder:
                     content=list(tool_views.changes(kind, arguments, self._folder)),
                 )
             case ToolOutputAdded(tool_call_id=id) if id not in self._ended:
-                yield _ended(id, event.is_error, event.output)
+                yield _end_call(id, event.is_error, event.output)
             case _:
                 pass
 
@@ -173,7 +173,7 @@ class HistoryEncoder:
                     content = _text(f"[attached: {names}]")
                     yield UserMessageChunk(session_update="user_message_chunk", content=content)
                 case CallView(call=call) as called:
-                    yield _ended(call.id, called.is_error, called.text)
+                    yield _end_call(call.id, called.is_error, called.text)
                 case NoteView(text=text):
                     yield from _chunks(AgentMessageChunk, [f"*({text})*"])
                 case ChangedCallView(arguments=text):
@@ -212,7 +212,7 @@ def _progress(id: str, status: ToolCallStatus, text: str) -> ToolCallProgress:
     return _update(id, status, content=[tool_views.text_content(text)])
 
 
-def _ended(id: str, is_error: bool, text: str) -> ToolCallProgress:
+def _end_call(id: str, is_error: bool, text: str) -> ToolCallProgress:
     status: ToolCallStatus = "failed" if is_error else "completed"
     return _update(id, status, content=[tool_views.text_content(text)], raw_output=text)
 

@@ -155,7 +155,7 @@ def _create_event(
 # What follows from an attempt.
 
 RETRY_MS = 3 * 86_400_000
-"""How long a delivery is tried, and how long a webhook may fail before it is disabled."""
+"""Time for which a delivery is retried, and a webhook may fail before it is disabled."""
 FIRST_PAUSE_MS = 5_000
 PAUSE_FACTOR = 4
 MAX_PAUSE_MS = 8 * 3_600_000

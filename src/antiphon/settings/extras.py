@@ -1,4 +1,4 @@
-"""How a missing extra is installed, which depends on how Antiphon was installed."""
+"""Instructions to install a missing extra; they depend on how Antiphon was installed."""
 
 from __future__ import annotations
 

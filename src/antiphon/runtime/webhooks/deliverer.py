@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 MAX_SENDING = 96
 """Deliveries that a process sends at once; its HTTP client has 100 connections."""
 MAX_FAILING = 32
-"""How many of these may be to webhooks that fail."""
+"""Number of these that may be to webhooks that fail."""
 PER_WEBHOOK = 8
 """Deliveries to one webhook at once, of all processes."""
 LEASE_MARGIN = 15.0

@@ -1,4 +1,4 @@
-"""What stored runs, messages and actions say about responses and their items."""
+"""Facts about responses and their items in stored runs, messages and actions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is stored of a run about its calls, as their items need it."""
+"""Stored facts about the calls of a run, as their items need them."""
 
 from __future__ import annotations
 

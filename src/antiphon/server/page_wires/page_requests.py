@@ -1,4 +1,4 @@
-"""What a page asks for, whatever its protocol, and what it means for the runs of its thread."""
+"""Requests of a page in any protocol, and their meaning for the runs of its thread."""
 
 from __future__ import annotations
 

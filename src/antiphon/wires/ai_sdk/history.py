@@ -163,7 +163,7 @@ class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
 
 
 class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page is to its thread: `tools` are those that it runs in the run of the entry.
+    """Relation of a page to its thread: `tools` are those that it runs in the run of the entry.
 
     `names` is the metadata key of a user's message with the page's own id of it. `file_path` is
     where the page reads a file, whose id takes the place of the braces.

@@ -77,7 +77,7 @@ class ToolCallState:
 
 
 class PageCalls(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client that runs tools itself has to do with the calls of a run.
+    """Relation of a client that runs tools itself to the calls of a run.
 
     `tools` are the tools that it runs. A person must approve each call of those that `ask`;
     `approved` are the actions of such calls that were approved. `answered` are the calls whose

@@ -370,7 +370,7 @@ class _CustomArguments(msgspec.Struct):
 
 
 class Opaque(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What `encrypted_content` holds: the text of reasoning, or a summary."""
+    """Content of `encrypted_content`: the text of reasoning, or a summary."""
 
     reasoning: str | None = None
     summary: str | None = None

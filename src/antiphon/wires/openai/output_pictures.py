@@ -41,7 +41,7 @@ def _move_in_messages(messages: Sequence[SentMessage]) -> Iterator[SentMessage]:
 
 
 class _Moved:
-    """What was taken out of outputs that follow each other."""
+    """Parts taken out of outputs that follow each other."""
 
     def __init__(self) -> None:
         self._parts: list[Part] = []

@@ -280,7 +280,7 @@ def emit_arguments(
 
 
 _HOSTED_STEPS = {"code_interpreter": "interpreting", "image_generation": "generating"}
-"""What a hosted tool does while it runs, as an event says it; others are searching."""
+"""Word of an event for a hosted tool that runs; other tools are `searching`."""
 
 
 class ServerCallWriter:

@@ -40,7 +40,7 @@ class CarriedCall(msgspec.Struct, frozen=True):
 
 
 class ResponseHead(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a response before its first event, and never changes.
+    """Facts about a response that are known before its first event and never change.
 
     `created_at` is in seconds since 1970. `request` has the fields of the request that the response
     repeats. `turn` is the number of turns before. `client_tools` are the names of the tools that

@@ -53,7 +53,7 @@ class SentApproval(NamedTuple):
 
 
 class SentItems(NamedTuple):
-    """What a request's items mean for a thread.
+    """Meaning of a request's items for a thread.
 
     `outputs` and `approvals` answer calls that are not among the items. `open_calls` are the places
     of calls that have no output, by their ids: a thread cannot continue with these.

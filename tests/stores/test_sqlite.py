@@ -21,6 +21,8 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.ports import Committed, ReadSet, Store
+from antiphon.stores.search_queue import MAX_CONCURRENT_SEARCHES
+from antiphon.stores.sql_admin import Transaction
 from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
@@ -670,16 +672,24 @@ def no_file_to_spare() -> Iterator[None]:
 
 
 async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
-    async with open_store(path) as store:
+    store = await SqliteStore.open(path, clock=Clock())
+    free = threading.Event()
+
+    async def occupy(_: Transaction) -> None:
+        free.wait()
+
+    try:
         await add_thread(store)
-        about = ReadSet(owner="ann", thread_id="thread_1")
-        await store.change(about, say(*(a_message(n, "la " * 30_000) for n in range(1, 20))))
-        searches = [
-            asyncio.create_task(store.list(Thread, "ann", limit=9, query=f"word{number}"))
-            for number in range(20)
+        slow_reads = [
+            asyncio.create_task(store.read_administration(occupy, slow=True))
+            for _ in range(MAX_CONCURRENT_SEARCHES)
         ]
-        await asyncio.sleep(0)
+        search = asyncio.create_task(store.list(Thread, "ann", limit=9, query="word"))
         await store.get(Thread, "ann", "thread_1")
 
-        assert not all(search.done() for search in searches)
-        await asyncio.gather(*searches)
+        assert not search.done()
+        free.set()
+        await asyncio.gather(search, *slow_reads)
+    finally:
+        free.set()
+        await store.close()

@@ -347,7 +347,7 @@ def methods() -> Iterator[str]:
 def loops() -> Iterator[str]:
     """Every method of the client that is more than one call."""
     for name, method in _methods():
-        if method.__qualname__ == f"Client.{name}":
+        if method.__qualname__.endswith(f".{name}"):  # not made from an operation
             yield f"### `{name}({_parameters(method)})`\n"
             yield f"{inspect.getdoc(method)}\n"
 
@@ -591,9 +591,10 @@ def _usage(action: Action) -> str:
 
 def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public methods of the client; those made from a call bear the call's name."""
-    for name, method in vars(Client).items():
-        if inspect.isfunction(method) and not name.startswith("_"):
-            yield name, method
+    for kind in Client.__mro__:
+        for name, method in vars(kind).items():
+            if inspect.isfunction(method) and not name.startswith("_"):
+                yield name, method
 
 
 def _parameters(method: Callable[..., Any]) -> str:

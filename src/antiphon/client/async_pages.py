@@ -38,3 +38,9 @@ async def iterate_pages(
         page = await transport.send(replace(listing, after=page.next))
         for each in page.data:
             yield each
+
+
+async def paginate(transport: AsyncTransport, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
+    """Iterate over the items of all pages of a list."""
+    async for each in await send_listing(transport, listing):
+        yield each

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from copy import copy
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
     GetCaller,
     GetRun,
-    Listed,
     ListMessages,
-    Operation,
     SubmitToolOutput,
 )
 from antiphon.client.async_events import create_events
-from antiphon.client.async_pages import send_listing
+from antiphon.client.async_pages import paginate
 from antiphon.client.async_transport import AsyncBatches, AsyncTransport
 from antiphon.client.compaction import (
     PAGE,
@@ -55,14 +53,6 @@ from antiphon.types.errors import (
 from antiphon.types.events import RunStatus
 from antiphon.types.messages import ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
-
-T = TypeVar("T")
-
-
-async def paginate(transport: AsyncTransport, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
-    """Iterate over the items of all pages of a list."""
-    async for each in await send_listing(transport, listing):
-        yield each
 
 
 class AsyncRunner:

@@ -40,3 +40,8 @@ def iterate_pages(
         page = transport.send(replace(listing, after=page.next))
         for each in page.data:
             yield each
+
+
+def paginate(transport: Transport, listing: Operation[Listed[T]]) -> Iterator[T]:
+    """Iterate over the items of all pages of a list."""
+    yield from send_listing(transport, listing)

@@ -4,19 +4,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from copy import copy
-from typing import TypeVar, Unpack
+from typing import Unpack
 
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
     GetCaller,
     GetRun,
-    Listed,
     ListMessages,
-    Operation,
     SubmitToolOutput,
 )
 from antiphon.client.compaction import (
@@ -39,7 +37,7 @@ from antiphon.client.conversation import (
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal
 from antiphon.client.sync_events import create_events
-from antiphon.client.sync_pages import send_listing
+from antiphon.client.sync_pages import paginate
 from antiphon.client.sync_transport import Batches, Transport
 from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
@@ -57,13 +55,6 @@ from antiphon.types.errors import (
 from antiphon.types.events import RunStatus
 from antiphon.types.messages import ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
-
-T = TypeVar("T")
-
-
-def paginate(transport: Transport, listing: Operation[Listed[T]]) -> Iterator[T]:
-    """Iterate over the items of all pages of a list."""
-    yield from send_listing(transport, listing)
 
 
 class Runner:

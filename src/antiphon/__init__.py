@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from antiphon import deprecated
+from antiphon.settings import deprecated
 
 if TYPE_CHECKING:
     from antiphon.api import operations as operations

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import antiphon
-from antiphon import deprecated
+from antiphon.settings import deprecated
 
 
 @pytest.mark.parametrize("name", antiphon.__all__)

@@ -37,7 +37,7 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
     heights = {name: -floor for floor, names in enumerate(floors()) for name in names}
 
     drawn = {one for pair in arrows for one in pair} - set(groups) | set().union(*groups.values())
-    assert drawn == set(heights) - {"deprecated"}
+    assert drawn == set(heights)
     for above, below in arrows:
         lowest = min(heights[name] for name in groups.get(above, {above}))
         highest = max(heights[name] for name in groups.get(below, {below}))

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 
 from antiphon.cli.flags import WEB
-from antiphon.deprecated import SETTINGS
+from antiphon.settings.deprecated import SETTINGS
 from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, masked_value

@@ -23,9 +23,9 @@ from pathlib import Path
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, cast
 
-from antiphon import deprecated
 from antiphon.cli.command_names import CLASSES
 from antiphon.cli.console import note
+from antiphon.settings import deprecated
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
 from antiphon.settings.trust import FolderFile

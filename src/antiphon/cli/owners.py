@@ -21,11 +21,11 @@ from antiphon.cli.console import (
     read_secret,
 )
 from antiphon.client.formatting import count_noun
-from antiphon.deprecated import explain_renamed
 from antiphon.ports import AdminStore
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin, open_store
 from antiphon.runtime.wiring import new_secret_key
+from antiphon.settings.deprecated import explain_renamed
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.private_files import create_private_file
 from antiphon.settings.settings import Settings

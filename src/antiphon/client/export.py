@@ -21,11 +21,11 @@ from typing import Any, Literal, Protocol, get_args
 
 import msgspec
 
-from antiphon import deprecated
 from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export_markdown import MarkdownExport
 from antiphon.client.formatting import format_arguments, moment
+from antiphon.settings import deprecated
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread

@@ -49,9 +49,9 @@ from antiphon.client.transport import (
     create_transport,
 )
 from antiphon.client.typed_answer import TypedAnswer
-from antiphon.deprecated import renamed_argument
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
+from antiphon.settings.deprecated import renamed_argument
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler

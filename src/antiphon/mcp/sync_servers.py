@@ -9,7 +9,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from antiphon import deprecated
 from antiphon.client.portal import Portal
 from antiphon.mcp.client.client_features import ClientFeatures
 from antiphon.mcp.client.server_listing import (
@@ -24,6 +23,7 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.startup import resolve_servers
 from antiphon.ports import ProgressCallback, quiet
+from antiphon.settings import deprecated
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.deadlines import ThreadSafeProgress

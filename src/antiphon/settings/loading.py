@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon import deprecated
+from antiphon.settings import deprecated
 from antiphon.settings.paths import config_folder, from_home
 from antiphon.settings.settings import (
     MASK,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hi
 import msgspec
 from msgspec import Meta, StructMeta, field
 
-from antiphon import deprecated
+from antiphon.settings import deprecated
 from antiphon.settings.paths import data_folder
 from antiphon.types.addresses import ORIGIN
 from antiphon.types.runs import MAX_TOOL_CALLS

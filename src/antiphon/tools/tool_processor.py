@@ -15,9 +15,9 @@ from typing import TypedDict, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.deprecated import renamed_argument
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
+from antiphon.settings.deprecated import renamed_argument
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas

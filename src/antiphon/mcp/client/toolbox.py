@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from antiphon import deprecated
 from antiphon.mcp.client.client_features import ClientFeatures, NoClientFeatures
 from antiphon.mcp.client.server import DELAYS, ProtocolCache, ServerSupervisor
 from antiphon.mcp.client.server_listing import (
@@ -34,6 +33,7 @@ from antiphon.mcp.client.server_listing import (
 from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import ProgressCallback, quiet
+from antiphon.settings import deprecated
 from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult

@@ -17,7 +17,7 @@ from antiphon.engine.transcript import fold_events
 from antiphon.engine.turn import Turn
 from antiphon.engine.unit_of_work import CANCELLED, CUT_SHORT, UNANSWERED, UNAPPROVED
 from antiphon.types import errors
-from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.chunks import Finish, TextPiece, UsagePiece
 from antiphon.types.events import (
     ActionRequired,
     MessageCompleted,
@@ -27,7 +27,7 @@ from antiphon.types.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.types.runs import TRANSITIONS, Approval, Fault, HostedTool, Status
+from antiphon.types.runs import TRANSITIONS, Approval, Fault, HostedTool, Status, Usage
 from tests.support.engine.world import LEASE_MS, WEEK_MS, World, call
 
 CALLS = Finish("tool_calls")
@@ -422,7 +422,7 @@ def test_the_limit_of_turns_holds_for_turns_without_a_client(world: World) -> No
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_turns")
     assert world.run.turn == 2
-    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format(2, "turns"))
+    assert story(world)[-1] == ("tool", transitions.NOT_STARTED.format("2 turns"))
 
 
 def test_the_limit_of_tool_calls_holds_for_all_turns_together(world: World) -> None:
@@ -432,7 +432,7 @@ def test_the_limit_of_tool_calls_holds_for_all_turns_together(world: World) -> N
 
     assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "max_tool_calls")
     assert world.run.tool_calls == 1
-    refused = ("tool", transitions.NOT_STARTED.format(2, "tool calls"))
+    refused = ("tool", transitions.NOT_STARTED.format("2 tool calls"))
     assert story(world)[-2:] == [refused, refused]
 
 
@@ -443,6 +443,75 @@ def test_as_many_calls_as_the_limit_allows_are_carried_out(world: World) -> None
 
     assert world.run.status is Status.IN_PROGRESS
     assert world.run.tool_calls == 2
+
+
+@pytest.mark.parametrize(
+    ("limit", "usage", "reason"),
+    [
+        ({"max_total_tokens": 30}, Usage(input_tokens=20, output_tokens=10), "max_total_tokens"),
+        ({"max_total_tokens": 31}, Usage(input_tokens=20, output_tokens=10), None),
+        ({"max_cost": 0.5}, Usage(input_tokens=20, cost=0.5), "max_cost"),
+        ({"max_cost": 0.5}, Usage(input_tokens=20, cost=0.4), None),
+        ({"max_cost": 0.5}, Usage(input_tokens=20), "max_cost"),
+        ({"max_cost": 0.5}, None, "max_cost"),
+    ],
+)
+def test_a_budget_that_is_used_up_allows_no_further_turn(
+    world: World, limit: dict[str, float], usage: Usage | None, reason: str | None
+) -> None:
+    world.begin(**limit)
+    world.claim()
+    spent = [] if usage is None else [UsagePiece(usage)]
+    world.reply(call(0, READ), *spent, CALLS, hosted=HOSTED)
+
+    assert world.run.reason == reason
+    assert world.run.status is (Status.INCOMPLETE if reason else Status.IN_PROGRESS)
+
+
+def test_a_final_answer_above_the_budget_is_kept(world: World) -> None:
+    world.begin(max_total_tokens=1)
+    world.claim()
+    world.reply(TextPiece("done"), UsagePiece(Usage(output_tokens=9)), STOP)
+
+    assert world.run.status is Status.COMPLETED
+
+
+def test_a_run_whose_time_is_over_hands_out_no_calls(world: World) -> None:
+    world.begin(timeout=60)
+    world.claim()
+    world.now += 60_000
+    world.reply(call(0, READ), CALLS, hosted=HOSTED)
+
+    assert (world.run.status, world.run.reason) == (Status.INCOMPLETE, "timeout")
+
+
+def test_a_call_waits_no_longer_than_its_run_may_last(world: World) -> None:
+    call_tools(world, WRITE, timeout=60)
+    (action,) = world.actions.values()
+    world.wait(60_000)
+
+    assert action.expires_at == world.run.created_at + 60_000
+    assert world.run.status is Status.EXPIRED
+    assert story(world)[-1] == ("tool", UNAPPROVED)
+
+
+def test_a_run_that_no_worker_takes_expires_at_the_end_of_its_time(world: World) -> None:
+    world.begin(timeout=60)
+    world.wait(59_000)
+    assert world.run.status is Status.QUEUED
+    world.wait(1_000)
+
+    assert world.run.status is Status.EXPIRED
+
+
+def test_a_lost_worker_does_not_prolong_the_time_of_a_run(world: World) -> None:
+    world.begin(timeout=60)
+    world.claim()
+    world.wait(LEASE_MS)
+    assert world.run.status is Status.QUEUED
+    world.wait(60_000)
+
+    assert world.run.status is Status.EXPIRED
 
 
 def test_a_reply_that_fails_after_the_tools_ran_leaves_a_legal_history(world: World) -> None:

@@ -68,6 +68,31 @@ async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_set
         assert (await h.run(find_started(told).run_id)).tool_calls == 1
 
 
+@pytest.mark.parametrize(
+    ("allowed", "offered"),
+    [(None, ["look", "add"]), ((), []), (("add", "other"), ["add"]), (("l*",), ["look"])],
+)
+async def test_the_model_is_offered_the_allowed_tools_alone(
+    allowed: tuple[str, ...] | None, offered: list[str]
+) -> None:
+    async with house("say Hi.") as h:
+        await h.ask(tools=TOOLS, allowed_tools=allowed)
+        (request,) = h.model.requests
+
+        assert [tool.name for tool in request.tools] == offered
+
+
+async def test_a_run_whose_time_is_over_ends_within_its_turn() -> None:
+    async with house("say Hi.\nwait late\nsay there") as h:
+        asking = asyncio.create_task(h.ask(timeout=1))
+        await h.model.gates["late"].reached.wait()
+        h.now += 1_000
+        told = await asking
+
+        assert (last(told).status, last(told).reason) == ("incomplete", "timeout")
+        assert fold_events(told).text == "Hi."
+
+
 async def test_a_hand_off_and_the_next_turn() -> None:
     async with house('call look {"q":"x"}', "say It is 42.") as h:
         told = await h.ask(tools=TOOLS)

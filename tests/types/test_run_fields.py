@@ -30,6 +30,7 @@ NOT_OPTIONS = {"tools", "background", "message", "run_id"}
 VALUES: dict[Any, Any] = {
     str: "another",
     dict[str, str]: {"a": "b"},
+    tuple[str, ...]: ("look",),
     tuple[ToolSpec, ...]: TOOLS,
     tuple[McpServer, ...]: (),
     Sampling: Sampling(seed=1),

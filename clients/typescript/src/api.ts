@@ -667,12 +667,17 @@ export interface ResponseRecord {
  * `turn` counts the started turns, `attempt` the attempts at the current one; a turn begins with
  * the calls of the previous turn that the worker runs itself. Actions wait `expires_in` seconds
  * for their outputs. `tool_calls` counts the calls of all turns, of which there may be
- * `max_tool_calls`. `messages_before` is the number of messages in the thread before the run and
- * the message that came with it. `waiting_for` is the provider that a queued run waits for: no
- * worker that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's
- * wire, if it was started there.
+ * `max_tool_calls`. Between two turns the run ends if it has used `max_total_tokens` tokens, read
+ * and written, or has cost `max_cost` US dollars; a cost that is not known counts as too much. It
+ * ends at the latest `timeout` seconds after its creation. Of its tools and those of its MCP
+ * servers the model is offered only those whose names match one of `allowed_tools`, or all where
+ * that is None. `messages_before` is the number of messages in the thread before the run and the
+ * message that came with it. `waiting_for` is the provider that a queued run waits for: no worker
+ * that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's wire,
+ * if it was started there.
  */
 export interface Run {
+  allowed_tools: string[] | null;
   assistant_id: string | null;
   attempt: number;
   background: boolean;
@@ -684,19 +689,22 @@ export interface Run {
   id: string;
   instructions: string | null;
   max_attempts: number;
+  max_cost: number | null;
   max_tool_calls: number | null;
+  max_total_tokens: number | null;
   max_turns: number;
   mcp_servers: McpServer[];
   messages_before: number;
   metadata: Record<string, string>;
   model: string;
   on_expiry: "continue" | "expire";
-  reason: "content_filter" | "disconnected" | "length" | "max_tool_calls" | "max_turns" | "stalled" | "worker_lost" | null;
+  reason: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
   responses: ResponseRecord[];
   sampling: Sampling;
   started_at: number | null;
   status: Status;
   thread_id: string;
+  timeout: number | null;
   tool_calls: number;
   tools: ToolSpec[];
   turn: number;
@@ -712,7 +720,7 @@ export interface Run {
  */
 export interface RunStatus {
   error?: Fault | null;
-  reason?: "content_filter" | "disconnected" | "length" | "max_tool_calls" | "max_turns" | "stalled" | "worker_lost" | null;
+  reason?: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
   run_id: string;
   status: Status;
   thread_id: string;
@@ -873,7 +881,7 @@ export interface ToolSpec {
 
 /** The last event of a turn's connection. */
 export interface TurnEnded {
-  reason?: "content_filter" | "disconnected" | "length" | "max_tool_calls" | "max_turns" | "stalled" | "worker_lost" | null;
+  reason?: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
   run_id: string;
   status: Status;
   type: "turn.ended";
@@ -1146,7 +1154,7 @@ export abstract class Operations {
    * The run stays `queued` until `/process` or `/completions` requests its first turn. With
    * `background`, the first turn starts at once.
    */
-  createRun(fields: { assistant_id?: string | null; background?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_tool_calls?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; sampling?: Sampling | null; thread_id: string; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
+  createRun(fields: { allowed_tools?: string[] | null; assistant_id?: string | null; background?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_cost?: number | null; max_tool_calls?: number | null; max_total_tokens?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; sampling?: Sampling | null; thread_id: string; timeout?: number | null; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
     return this.send<Run>({ method: "POST", path: `/v1/runs`, fields: { ...fields }, creates: true }, options);
   }
 

@@ -23,6 +23,8 @@ Metadata = Annotated[
     Meta(max_length=16),
 ]
 MaxToolCalls = Annotated[int, Meta(ge=1, le=MAX_TOOL_CALLS)]
+MaxTokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+MaxCost = Annotated[float, Meta(gt=0, le=1_000_000)]
 Tools = Annotated[tuple[ToolSpec, ...], Meta(max_length=512)]
 Servers = Annotated[tuple[McpServer, ...], Meta(max_length=32)]
 Seconds = Annotated[int, Meta(ge=1, le=365 * DAY)]

@@ -79,6 +79,8 @@ from antiphon.api.fields import IfBusy as IfBusy
 from antiphon.api.fields import LeaseSeconds as LeaseSeconds
 from antiphon.api.fields import ListOrder as ListOrder
 from antiphon.api.fields import Long as Long
+from antiphon.api.fields import MaxCost as MaxCost
+from antiphon.api.fields import MaxTokens as MaxTokens
 from antiphon.api.fields import MaxToolCalls as MaxToolCalls
 from antiphon.api.fields import Metadata as Metadata
 from antiphon.api.fields import Seconds as Seconds

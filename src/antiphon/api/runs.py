@@ -12,6 +12,8 @@ from antiphon.api.fields import (
     IfBusy,
     ListOrder,
     Long,
+    MaxCost,
+    MaxTokens,
     MaxToolCalls,
     Metadata,
     Seconds,
@@ -27,6 +29,8 @@ from antiphon.types.runs import (
     MAX_ATTEMPTS,
     MAX_TURNS,
     Deadlines,
+    Glob,
+    Globs,
     McpServer,
     OnExpiry,
     Run,
@@ -39,7 +43,9 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     """Fields of both operations that start a run; those not given are the assistant's.
 
     `mcp_servers` are MCP servers whose tools the backend runs, if its operator allows that.
-    `if_busy` decides what happens to an active run of the thread.
+    `if_busy` decides what happens to an active run of the thread. The run ends between two turns
+    once it has used `max_total_tokens` tokens or cost `max_cost` US dollars, and in any case after
+    `timeout` seconds. `allowed_tools` are globs of the names of tools that the model is offered.
     """
 
     assistant_id: Id | None = None
@@ -52,9 +58,13 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     background: bool = False
     max_turns: Annotated[int, Meta(ge=1, le=1000)] = MAX_TURNS
     max_tool_calls: MaxToolCalls | None = None
+    max_total_tokens: MaxTokens | None = None
+    max_cost: MaxCost | None = None
+    allowed_tools: Globs | None = None
     max_attempts: Annotated[int, Meta(ge=1, le=10)] = MAX_ATTEMPTS
     on_expiry: OnExpiry = "continue"
     expires_in: Seconds = EXPIRES_IN
+    timeout: Seconds | None = None
     if_busy: IfBusy = "reject"
     metadata: Metadata = {}
 
@@ -71,9 +81,13 @@ class Options(TypedDict, total=False):
     deadlines: Deadlines
     max_turns: int
     max_tool_calls: int
+    max_total_tokens: int
+    max_cost: float
+    allowed_tools: tuple[Glob, ...]
     max_attempts: int
     on_expiry: OnExpiry
     expires_in: int
+    timeout: int
     if_busy: IfBusy
     metadata: dict[str, str]
     history: tuple[PastMessage, ...]

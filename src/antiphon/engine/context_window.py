@@ -279,10 +279,13 @@ class ToolSelection(msgspec.Struct, frozen=True):
 def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     """Return the run's own tools and those of its servers; on equal names the run's own win.
 
+    Those that the run does not allow are left out.
+
     Servers come and go: if a chosen tool is missing, the choice is left to the model, as it is
     after the first turn, which has called a tool.
     """
     servers = {server.name: server for server in run.mcp_servers}
+    allowed = tuple(tool for tool in run.tools if run.allows(tool.name))
     own = {tool.name for tool in run.tools}
     hosted: dict[str, HostedTool] = {}
     specs: list[ToolSpec] = []
@@ -291,14 +294,16 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
         name = tool.spec.name
         if server is None or name in own or name in hosted or not server.offers(tool.own_name):
             continue
+        if not run.allows(name):
+            continue
         specs.append(tool.spec)
         hosted[name] = HostedTool(server.name, server.asks(tool.own_name), _digest(tool))
-    sampling, names = run.sampling, own | hosted.keys()
+    sampling, names = run.sampling, {tool.name for tool in allowed} | hosted.keys()
     chosen = sampling.chosen_tool
     is_lost = chosen not in names if chosen is not None else not names
     if sampling.forces_call and (is_lost or run.turn > 1):
         sampling = replace(sampling, tool_choice=None)
-    return ToolSelection((*run.tools, *specs), sampling, hosted)
+    return ToolSelection((*allowed, *specs), sampling, hosted)
 
 
 def has_changed(action: Action, there: Sequence[Tool]) -> bool:

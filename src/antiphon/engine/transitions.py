@@ -21,7 +21,7 @@ from antiphon.engine.claims import find_action, require_claim
 from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
-from antiphon.engine.unit_of_work import UnitOfWork, rest_deadline, status_event
+from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, status_event
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -81,7 +81,7 @@ def is_same_approval(action: Action, approval: Approval) -> bool:
     return action.approval == "refused" and action.output == refusal_text(approval)
 
 
-NOT_STARTED = "This call was not carried out: the run reached its limit of {} {}."
+NOT_STARTED = "This call was not carried out: the run reached its limit of {}."
 NO_HOSTED_TOOLS: Mapping[str, HostedTool] = {}
 LOCAL_PRINCIPAL = Principal()
 
@@ -265,7 +265,7 @@ def create_run(
         record = ResponseRecord(request=dict(response), messages=added, created_at=now)
         run = replace(run, responses=(record,))
     wanted = ask or run.background
-    lease = RunLease(wanted=wanted, fresh=fresh, due_at=rest_deadline(run, now, wanted=wanted))
+    lease = RunLease(wanted=wanted, fresh=fresh, due_at=queue_deadline(run, now, wanted=wanted))
     lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=spec.destination)
     unit.begin_run(run, lease)
     unit.emit(status_event(run))
@@ -328,7 +328,7 @@ def request_turn(
         case AwaitRequest():
             lease = adopt_destination(run, lease, serves, adopt)
             accounts.check_turn_quota(snapshot, by.limits)
-            wanted = replace(lease, wanted=True, fresh=fresh, due_at=None, trace=by.trace)
+            wanted = replace(lease, wanted=True, fresh=fresh, due_at=run.ends_by, trace=by.trace)
             unit = UnitOfWork(replace(snapshot, lease=wanted), _no_mint)
             if response is not None:
                 unit.run = _add_response(run, lease, response, snapshot.now)
@@ -429,13 +429,10 @@ def finish(
     if reply.usage:
         unit.run = replace(unit.run, usage=unit.run.usage + reply.usage)
     match reply.outcome:
-        case "calls" if run.turn >= run.max_turns:
+        case "calls" if (reached := _find_reached_limit(unit, reply)) is not None:
+            reason, limit = reached
             _add_reply(unit, reply)
-            _drop_calls(unit, reply, NOT_STARTED.format(run.max_turns, "turns"), "max_turns")
-        case "calls" if _exceeds_calls(run, reply):
-            _add_reply(unit, reply)
-            output = NOT_STARTED.format(run.max_tool_calls, "tool calls")
-            _drop_calls(unit, reply, output, "max_tool_calls")
+            _drop_calls(unit, reply, NOT_STARTED.format(limit), reason)
         case "calls":
             _add_reply(unit, reply)
             unit.run = replace(unit.run, tool_calls=run.tool_calls + len(reply.calls))
@@ -445,7 +442,8 @@ def finish(
             unit.end_turn(Status.COMPLETED)
         case "incomplete":
             unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
-            unit.end_turn(Status.INCOMPLETE, reason=reply.reason)
+            is_late = reply.reason == "stalled" and run.is_overdue(snapshot.now)
+            unit.end_turn(Status.INCOMPLETE, reason="timeout" if is_late else reply.reason)
         case "failed" | "invalid_tool_call":
             unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
             unit.end_turn(Status.FAILED, error=reply.fault)
@@ -463,9 +461,22 @@ def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
     )
 
 
-def _exceeds_calls(run: Run, reply: TurnResult) -> bool:
-    limit = run.max_tool_calls
-    return limit is not None and run.tool_calls + len(reply.calls) > limit
+def _find_reached_limit(unit: UnitOfWork, reply: TurnResult) -> tuple[Reason, str] | None:
+    """Return the limit of the run that forbids a further turn, and its words; None without one."""
+    run = unit.run
+    used = run.usage
+    if run.turn >= run.max_turns:
+        return "max_turns", f"{run.max_turns} turns"
+    if run.max_tool_calls is not None and run.tool_calls + len(reply.calls) > run.max_tool_calls:
+        return "max_tool_calls", f"{run.max_tool_calls} tool calls"
+    tokens = used.input_tokens + used.output_tokens
+    if run.max_total_tokens is not None and tokens >= run.max_total_tokens:
+        return "max_total_tokens", f"{run.max_total_tokens} tokens"
+    if run.max_cost is not None and (used.cost is None or used.cost >= run.max_cost):
+        return "max_cost", f"{run.max_cost:g} US dollars"
+    if run.is_overdue(unit.now):
+        return "timeout", f"{run.timeout} seconds"
+    return None
 
 
 def _drop_calls(unit: UnitOfWork, reply: TurnResult, output: str, reason: Reason) -> None:
@@ -625,7 +636,7 @@ def handle_timeout(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:
             more = _handle_lost_worker(unit)
         case Status.ACTION_REQUIRED:
             more = unit.expire_calls()
-            if not more and run.on_expiry == "expire":
+            if not more and (run.on_expiry == "expire" or run.is_overdue(snapshot.now)):
                 more = _expire(unit)
             elif not more:
                 unit.resume_if_complete()

@@ -314,7 +314,7 @@ class UnitOfWork:
         waits and `action.required` lists these actions. Otherwise the worker continues with the
         next turn.
         """
-        expires_at = self.now + self.run.expires_in * 1000
+        expires_at = rest_deadline(self.run, self.now)
         actions = [
             self._make_action(call, hosted.get(call.name), expires_at) for call in tool_calls
         ]
@@ -455,7 +455,7 @@ class UnitOfWork:
         wanted = run.background or request_turn
         self.set_status(Status.QUEUED)
         self.lease = replace(
-            self.lease, wanted=wanted, due_at=rest_deadline(run, self.now, wanted=wanted)
+            self.lease, wanted=wanted, due_at=queue_deadline(run, self.now, wanted=wanted)
         )
 
     def cancel(self, *, keep_partial: bool = True) -> None:
@@ -488,7 +488,11 @@ class UnitOfWork:
         self.set_status(Status.QUEUED)
         # The epoch rises here too, so that the lost worker is fenced before the next claim.
         self.lease = replace(
-            self.lease, epoch=self.lease.epoch + 1, wanted=True, worker=None, due_at=None
+            self.lease,
+            epoch=self.lease.epoch + 1,
+            wanted=True,
+            worker=None,
+            due_at=run.ends_by,
         )
 
     def decline(self, provider: str) -> None:
@@ -500,7 +504,9 @@ class UnitOfWork:
             turn=run.turn - (run.attempt == 1),  # the next claim counts the turn again
             waiting_for=provider,
         )
-        self.lease = replace(self.lease, epoch=self.lease.epoch + 1, worker=None, due_at=None)
+        self.lease = replace(
+            self.lease, epoch=self.lease.epoch + 1, worker=None, due_at=run.ends_by
+        )
 
     def roll_back(self, messages: int) -> None:
         """Delete the messages after this number from the thread."""
@@ -544,9 +550,15 @@ def status_event(run: Run) -> RunStatus:
     )
 
 
-def rest_deadline(run: Run, now: int, *, wanted: bool) -> int | None:
-    """Return when a waiting run expires, so that it does not block its thread for ever."""
-    return None if wanted else now + run.expires_in * 1000
+def rest_deadline(run: Run, now: int) -> int:
+    """Return when a run that waits for its client expires, so as not to block its thread."""
+    expires_at = now + run.expires_in * 1000
+    return expires_at if run.ends_by is None else min(expires_at, run.ends_by)
+
+
+def queue_deadline(run: Run, now: int, *, wanted: bool) -> int | None:
+    """Return when a queued run expires: with a requested turn only at the end of its time."""
+    return run.ends_by if wanted else rest_deadline(run, now)
 
 
 def _make_title(text: str) -> str:

@@ -182,7 +182,7 @@ class TurnRunner:
             opened,
             await self._build_request(claim, opened.model, offered),
             await self._find_used_call_ids(claim.run),
-            self._timeouts(claim.run.deadlines, opened.deadlines),
+            await self._timeouts(claim.run, opened.deadlines),
         )
         writer = EventWriter(self._store, self._bus, claim, self._metrics)
         reply = await self._request_with_retry(prepared, writer)
@@ -417,12 +417,14 @@ class TurnRunner:
         cost = await self._cost(model, usage)
         return reply if cost is None else _with_usage(reply, replace(usage, cost=cost))
 
-    def _timeouts(self, run: Deadlines, provider: Deadlines) -> _TurnTimeouts:
+    async def _timeouts(self, run: Run, provider: Deadlines) -> _TurnTimeouts:
         """Return the timeouts of this turn, from the run, its provider, then the settings."""
-        settings = self._settings
-        chunk = run.chunk or provider.chunk or settings.chunk_timeout
-        lasts = run.turn or provider.turn or settings.turn_timeout
-        first = run.first_chunk or provider.first_chunk or settings.first_chunk_timeout
+        settings, own = self._settings, run.deadlines
+        chunk = own.chunk or provider.chunk or settings.chunk_timeout
+        lasts = own.turn or provider.turn or settings.turn_timeout
+        if run.ends_by is not None:
+            lasts = min(lasts, (run.ends_by - await self._store.now()) / 1000)
+        first = own.first_chunk or provider.first_chunk or settings.first_chunk_timeout
         if first is None and not settings.stream:
             first = lasts  # a reply that is not streamed begins at its end
         return _TurnTimeouts(

@@ -99,6 +99,30 @@ RUN_ENDS = (
         hint="/continue goes on. --max-tool-calls says how many tools a run may call.",
         calls_dropped=True,
     ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="max_total_tokens",
+        why="as many tokens as were allowed were used",
+        meaning="the run reached its limit of tokens over all turns",
+        hint="/continue goes on.",
+        calls_dropped=True,
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="max_cost",
+        why="as much money as was allowed was spent",
+        meaning="the run reached its limit of money, or what it cost is not known",
+        hint="/continue goes on.",
+        calls_dropped=True,
+    ),
+    RunEnd(
+        status=Status.INCOMPLETE,
+        reason="timeout",
+        why="its time was over",
+        meaning="the run reached its `timeout` during a turn; between turns it is `expired`",
+        hint="/continue goes on.",
+        calls_dropped=True,
+    ),
 )
 
 _PAGE_KEYS = {

@@ -58,6 +58,9 @@ Reason = Literal[
     "worker_lost",
     "max_turns",
     "max_tool_calls",
+    "max_total_tokens",
+    "max_cost",
+    "timeout",
 ]
 """Why a run is `incomplete`."""
 
@@ -147,6 +150,8 @@ class Deadlines(
 
 
 Glob = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+"""Pattern of names, as in `fnmatch`."""
+Globs = Annotated[tuple[Glob, ...], msgspec.Meta(max_length=256)]
 ApprovalPolicy = Literal["always", "never"]
 
 
@@ -161,7 +166,7 @@ class McpServer(msgspec.Struct, frozen=True, omit_defaults=True):
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_. -]{0,63}$(?!\n)")]
     url: Annotated[str, msgspec.Meta(min_length=1, max_length=2048)] | None = None
-    allowed_tools: Annotated[tuple[Glob, ...], msgspec.Meta(max_length=256)] | None = None
+    allowed_tools: Globs | None = None
     require_approval: (
         ApprovalPolicy | Annotated[dict[Glob, ApprovalPolicy], msgspec.Meta(max_length=256)]
     ) = "always"
@@ -345,7 +350,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     `turn` counts the started turns, `attempt` the attempts at the current one; a turn begins with
     the calls of the previous turn that the worker runs itself. Actions wait `expires_in` seconds
     for their outputs. `tool_calls` counts the calls of all turns, of which there may be
-    `max_tool_calls`. `messages_before` is the number of messages in the thread before the run and
+    `max_tool_calls`. Between two turns the run ends if it has used `max_total_tokens` tokens, read
+    and written, or has cost `max_cost` US dollars; a cost that is not known counts as too much. It
+    ends at the latest `timeout` seconds after its creation. Of its tools and those of its MCP
+    servers the model is offered only those whose names match one of `allowed_tools`, or all where
+    that is None. `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
     worker that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's
     wire, if it was started there.
@@ -367,9 +376,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     background: bool = False
     max_turns: int = MAX_TURNS
     max_tool_calls: int | None = None
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+    allowed_tools: tuple[Glob, ...] | None = None
     max_attempts: int = MAX_ATTEMPTS
     on_expiry: OnExpiry = "continue"
     expires_in: int = EXPIRES_IN
+    timeout: int | None = None
     turn: int = 0
     attempt: int = 0
     tool_calls: int = 0
@@ -380,6 +393,20 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     started_at: int | None = None
     ended_at: int | None = None
+
+    @property
+    def ends_by(self) -> int | None:
+        """The time in ms at which it ends at the latest; None if it has no `timeout`."""
+        return None if self.timeout is None else self.created_at + self.timeout * 1000
+
+    def is_overdue(self, now: int) -> bool:
+        """Return whether its time is over at `now` (ms)."""
+        return self.ends_by is not None and self.ends_by <= now
+
+    def allows(self, tool: str) -> bool:
+        """Return whether the model may be offered the tool of this name."""
+        globs = self.allowed_tools
+        return globs is None or any(fnmatchcase(tool, glob) for glob in globs)
 
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):

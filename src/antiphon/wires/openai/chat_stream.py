@@ -45,6 +45,9 @@ _FINISH: dict[Reason | None, FinishReason] = {
     "length": "length",
     "max_turns": "length",
     "max_tool_calls": "length",
+    "max_total_tokens": "length",
+    "max_cost": "length",
+    "timeout": "length",
     "content_filter": "content_filter",
 }
 

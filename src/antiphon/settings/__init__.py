@@ -1,10 +1,11 @@
-"""Settings, where they are read from, and the private files beside them."""
+"""Settings, where they are read from, the private files beside them, and old names."""
 
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import Any
+
+from antiphon.settings import deprecated
 
 
 def __getattr__(name: str) -> Any:
@@ -12,10 +13,6 @@ def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
     value = getattr(importlib.import_module("antiphon.settings.settings"), name)
-    warnings.warn(
-        f"antiphon.settings.{name} is antiphon.settings.settings.{name} now; the old name goes "
-        "with the next version.",
-        DeprecationWarning,
-        stacklevel=2,
-    )
+    old, new = f"antiphon.settings.{name}", f"antiphon.settings.settings.{name}"
+    deprecated.warn(deprecated.explain_renamed(old, new, both=False))
     return value

@@ -25,7 +25,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import File, Image, Message, Refusal, Text, ToolCall, parts
-from antiphon.types.runs import Action
+from antiphon.types.runs import Action, Approval
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.input_items import MAX_ITEMS, UNSERVED, parse_items, replace_references
 from antiphon.wires.openai.item_builders import select_fields
@@ -245,7 +245,7 @@ def test_what_answers_earlier_calls_is_apart() -> None:
 
     (answer,) = sent.outputs
     assert (answer.call_id, answer.message.message.content) == ("old", (Text("done"),))
-    assert [each[:3] for each in sent.approvals] == [("mcpr_1_0", True, "")]
+    assert [each[:2] for each in sent.approvals] == [("mcpr_1_0", Approval(approve=True))]
     assert len(sent.messages) == 1
 
 

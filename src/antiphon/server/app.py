@@ -390,7 +390,7 @@ class Application:
         async def handle(context: RequestContext) -> None:
             if self.draining:
                 raise _shutting_down()
-            await self._services.openai.handlers[method, path](context)
+            await self._services.openai.handle(method, path, context)
 
         return handle
 
@@ -398,7 +398,7 @@ class Application:
         async def handle(context: RequestContext) -> None:
             if self.draining:
                 raise _shutting_down()
-            await self._services.page_wires.handlers[method, path](context)
+            await self._services.page_wires.handle(method, path, context)
 
         return handle
 

@@ -201,6 +201,10 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     approve: bool
     reason: Annotated[str, msgspec.Meta(max_length=10_000)] = ""
 
+    def to_output(self) -> str:
+        """Return the answer as the output of the call, the form in which it is submitted."""
+        return msgspec.json.encode(self).decode()
+
 
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     """A model as `provider:name`, with instructions, tools and sampling. Times in ms."""

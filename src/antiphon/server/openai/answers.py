@@ -8,19 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from antiphon.api.operations import (
     CancelRun,
     ListActions,
     ListRuns,
     NewToolOutput,
-    SubmitToolOutputs,
 )
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.thread_items import PAGE, ThreadItems
+from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.types.errors import CallerError, InvalidRequest, NotFound, OutputConflict, RunActive
 from antiphon.types.messages import Message, Text, join_text, parts
 from antiphon.types.runs import Action, Run, Status, Thread
@@ -34,8 +31,6 @@ from antiphon.wires.openai.items import (
 from antiphon.wires.openai.object_ids import parse_item_id
 from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.sent_items import SentApproval, SentItems, SentOutput
-
-MAX_OUTPUTS = 128  # in one submission
 
 
 class _Answer(NamedTuple):
@@ -68,8 +63,7 @@ async def submit_answers(api: CallerApi, thread: Thread, sent: SentItems) -> lis
         was_waiting = run.status is Status.ACTION_REQUIRED
         if sent.messages and was_waiting:
             _check_all_answered(actions, given, sent)
-        for start in range(0, len(given), MAX_OUTPUTS):
-            await api.ask(SubmitToolOutputs(run.id, tuple(given[start : start + MAX_OUTPUTS])))
+        await api.submit_outputs(run.id, given)
         if sent.messages and was_waiting:
             await api.ask(CancelRun(run.id))
     return await _items_of_answers(ThreadItems(api), thread, answers)
@@ -133,11 +127,8 @@ async def _read_approval(items: ThreadItems, thread: Thread, sent: SentApproval)
     parsed = parse_item_id(sent.request_id)
     if not isinstance(item, McpApprovalRequest) or parsed is None or parsed.place is None:
         raise unknown_call_error(sent)
-    answer: dict[str, Any] = {"approve": sent.approve}
-    if sent.reason:
-        answer["reason"] = sent.reason
     call = group[0].tool_calls[parsed.place]
-    return _Answer(call.id, msgspec.json.encode(answer).decode(), sent)
+    return _Answer(call.id, sent.approval.to_output(), sent)
 
 
 async def _check_known(items: ThreadItems, thread: Thread, answers: Sequence[_Answer]) -> None:
@@ -156,7 +147,7 @@ async def _check_known(items: ThreadItems, thread: Thread, answers: Sequence[_An
                 for item in await items.items_of(group)
                 if isinstance(item, McpApprovalResponse) and item.approval_request_id == asked
             ]
-            is_same = saved == [answer.sent.approve]
+            is_same = saved == [answer.sent.approval.approve]
         else:
             texts = [each.text for each in group if each.tool_call_id == answer.call_id]
             is_same = texts in ([answer.output], [_text_without_pictures(answer.sent)])

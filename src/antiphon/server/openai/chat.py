@@ -8,13 +8,11 @@ any other continues in a fork. A run in a kept thread goes on when its reader le
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 from starlette.datastructures import Headers
 
@@ -22,63 +20,29 @@ from antiphon.api.operations import (
     Complete,
     NewToolOutput,
     Process,
-    SubmitToolOutputs,
 )
-from antiphon.engine import sanitize
 from antiphon.runtime.event_reader import RunEventReader
-from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import CallerApi
+from antiphon.server.gateway import Gateway
 from antiphon.server.openai.kept_threads import THREAD_HEADER, continue_thread, find_thread
 from antiphon.server.openai.models import ModelNames
-from antiphon.server.openai.pages import ApprovedPages, HeldPages
-from antiphon.server.requests import (
-    Field,
-    RequestContext,
-    field,
-    parse_json_object,
-    read_body,
-    send_response,
-)
-from antiphon.server.streaming import HEADERS, EventEncoder, EventPages
-from antiphon.settings.settings import Settings
+from antiphon.server.openai.pages import ApprovedPages, HeldPages, hold_until_answer
+from antiphon.server.requests import Field, RequestContext, field, send_response
+from antiphon.server.streaming import HEADERS
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec, join_text
-from antiphon.types.runs import Assistant, Sampling, Thread
+from antiphon.types.runs import Approval, Assistant, Sampling, Thread
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import chat_request
 from antiphon.wires.openai.chat_request import ChatRequest, SentMessage
 from antiphon.wires.openai.chat_stream import ChatAnswer, ChatChunks, Reply
 
-T = TypeVar("T")
-
 RUN_HEADER = b"antiphon-run"
 IGNORED_HEADER = b"antiphon-ignored"
 
 UNASKABLE = "It needs a person's approval, which nobody can give here. Do not try it again."
-
-
-class Connections(Protocol):
-    """The server's ways to work for a client, and to stop when it leaves."""
-
-    async def run_in_slot(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of work that waits for its turn among that of other callers."""
-        ...
-
-    async def run_while_connected(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of work that is cancelled when the client disconnects."""
-        ...
-
-    async def send_pages(
-        self, context: RequestContext, pages: EventPages, encoder: EventEncoder
-    ) -> None:
-        """Send pages to the client until they end."""
-        ...
-
-    async def send_file(self, context: RequestContext, file_id: str) -> None:
-        """Send the bytes of a file. Raises `NotFound`."""
-        ...
 
 
 class ChatEncoder:
@@ -100,33 +64,17 @@ class ChatEncoder:
 class ChatCompletions:
     """Answers requests for chat completions."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        names: ModelNames,
-        settings: Settings,
-        connections: Connections,
-    ) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, gateway: Gateway, names: ModelNames) -> None:
+        self._gateway = gateway
         self._names = names
-        self._settings = settings
-        self._connections = connections
-        self._deletions: set[asyncio.Task[None]] = set()
 
-    async def handle(self, context: RequestContext) -> None:
+    async def create(self, context: RequestContext) -> None:
         """Answer `POST /chat/completions`."""
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
-        fields = parse_json_object(body, context.scope, self._settings.max_depth)
-        sanitize.validate_text(fields)
+        fields = await self._gateway.read_object(context)
         request = chat_request.parse_chat_request(fields)
-        api = CallerApi(self._dispatcher, context.caller.principal)
-        try:
-            # Not cancelled with the connection: what was begun must be known, to be deleted.
-            starting = self._start(context, api, request)
-            started = await self._connections.run_in_slot(context, starting)
-        except BaseException:
-            self._run_later(api.delete_files())
-            raise
+        api = self._gateway.api(context)
+        starting = self._start(context, api, request)
+        started = await self._gateway.start_run(context, api, starting)
         headers = _headers(started, chat_request.ignored_fields(fields))
         with log_context(run_id=started.pages.run_id):
             try:
@@ -134,10 +82,10 @@ class ChatCompletions:
                     await self._send_chunks(context, request, started, headers)
                 else:
                     work = self._send_completion(context, started, headers)
-                    await self._connections.run_while_connected(context, work)
+                    await self._gateway.connections.run_while_connected(context, work)
             finally:
                 if started.thread is None:
-                    self._run_later(api.delete_run(started.pages.run_id))
+                    self._gateway.delete_later(api.delete_run(started.pages.run_id))
 
     async def _start(
         self, context: RequestContext, api: CallerApi, request: ChatRequest
@@ -172,7 +120,7 @@ class ChatCompletions:
         """Send a stream; an error before the answer has begun is a response of its own."""
         pages = HeldPages(started.pages)
         async with aclosing(pages):
-            await self._connections.run_while_connected(context, pages.hold())
+            await self._gateway.connections.run_while_connected(context, hold_until_answer(pages))
             answer = ChatAnswer(started.reply, started.client_tools)
             for line in pages.held_lines:
                 answer.feed(events.decode(line))
@@ -182,7 +130,7 @@ class ChatCompletions:
             chunks = ChatChunks(
                 started.reply, started.client_tools, include_usage=request.include_usage
             )
-            await self._connections.send_pages(context, pages, ChatEncoder(chunks, headers))
+            await self._gateway.connections.send_pages(context, pages, ChatEncoder(chunks, headers))
 
     async def _send_completion(
         self, context: RequestContext, started: _Started, headers: Sequence[Field]
@@ -198,11 +146,6 @@ class ChatCompletions:
         else:
             await context.respond_json(200, answer.completion(), headers)
 
-    def _run_later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._deletions.add(task)
-        task.add_done_callback(self._deletions.discard)
-
 
 class _Started(NamedTuple):
     """A run that was started, and what its answer needs; `thread` is None if it is not kept."""
@@ -215,9 +158,9 @@ class _Started(NamedTuple):
 
 async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> RunEventReader:
     """Refuse calls that need approval, since nobody can be asked, and continue the run."""
-    refusal = msgspec.json.encode({"approve": False, "reason": UNASKABLE}).decode()
-    outputs = tuple(NewToolOutput(call_id, refusal) for call_id in tool_call_ids)
-    await api.ask(SubmitToolOutputs(run_id, outputs))
+    refusal = Approval(approve=False, reason=UNASKABLE).to_output()
+    outputs = [NewToolOutput(call_id, refusal) for call_id in tool_call_ids]
+    await api.submit_outputs(run_id, outputs)
     return await api.open_turn(Complete(run_id))
 
 

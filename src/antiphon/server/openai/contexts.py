@@ -15,17 +15,14 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import ListMessages, ListModels, NewMessage, Process
 from antiphon.client.compaction import INSTRUCTIONS, CompactionPlan, SummaryReader
-from antiphon.engine import sanitize
 from antiphon.engine.context_window import tokens
 from antiphon.ports import quiet
-from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import Connections
+from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.gateway import Gateway
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.response_threads import find_place
 from antiphon.server.openai.thread_items import ThreadItems
-from antiphon.server.requests import RequestContext, parse_json_object, read_body
-from antiphon.settings.settings import Settings
+from antiphon.server.requests import RequestContext
 from antiphon.types import events
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.events import RunStatus
@@ -50,12 +47,11 @@ from antiphon.wires.openai.response_tools import read_tools
 from antiphon.wires.openai.sent_items import read_items
 from antiphon.wires.openai.stored_items import to_items
 
-PAGE = 100
 PICTURE_TOKENS = 1_000
 """Counted for a picture or a file, whose real number only the model knows."""
 
 
-class Context(NamedTuple):
+class ReadContext(NamedTuple):
     """The messages that a response would read, and what was asked about them."""
 
     api: CallerApi
@@ -64,21 +60,13 @@ class Context(NamedTuple):
     messages: Sequence[Message]
 
 
-class Contexts:
+class ResponseContexts:
     """Answers questions about the context of a response."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        names: ModelNames,
-        settings: Settings,
-        connections: Connections,
-    ) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, gateway: Gateway, names: ModelNames) -> None:
+        self._gateway = gateway
         self._names = names
-        self._settings = settings
-        self._targets = parse_hosted_tools(settings.hosted_tools)
-        self._connections = connections
+        self._targets = parse_hosted_tools(gateway.settings.hosted_tools)
 
     async def count_tokens(self, context: RequestContext) -> None:
         """Answer `POST /responses/input_tokens` with an estimate."""
@@ -102,7 +90,7 @@ class Contexts:
                 where="$.input",
             )
         work = self._summarize(read)
-        summary, usage = await self._connections.run_in_slot(context, work)
+        summary, usage = await self._gateway.connections.run_in_slot(context, work)
         kept = [each for each in read.messages if each.role == "user"]
         compaction = kinds.CompactionItem(
             id=f"cmp_{kept[-1].id.partition('_')[2] if kept else '0'}",
@@ -118,12 +106,10 @@ class Contexts:
         }
         await context.respond_json(200, answer)
 
-    async def _read(self, context: RequestContext, *, needs_model: bool) -> Context:
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
-        fields = parse_json_object(body, context.scope, self._settings.max_depth)
-        sanitize.validate_text(fields)
+    async def _read(self, context: RequestContext, *, needs_model: bool) -> ReadContext:
+        fields = await self._gateway.read_object(context)
         request = parse_response_request(fields, needs_model=needs_model)
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         assistant = None
         name = request.prompt.id if request.prompt else request.model
         if name is not None:
@@ -134,9 +120,9 @@ class Contexts:
         sent = read_items(items, "input")
         stored = await _stored_messages(api, request)
         added = [*(output.message for output in sent.outputs), *sent.messages]
-        return Context(api, request, assistant, [*stored, *_number(added, len(stored))])
+        return ReadContext(api, request, assistant, [*stored, *_number(added, len(stored))])
 
-    async def _summarize(self, read: Context) -> tuple[str, Usage]:
+    async def _summarize(self, read: ReadContext) -> tuple[str, Usage]:
         """Return a summary of the messages that the model has written, part by part."""
         model = read.request.model
         if read.assistant is not None:
@@ -152,7 +138,7 @@ class Contexts:
         return summary, usage
 
     async def _ask(
-        self, read: Context, question: str, model: str | None, reader: SummaryReader
+        self, read: ReadContext, question: str, model: str | None, reader: SummaryReader
     ) -> str:
         texts = [INSTRUCTIONS, read.request.instructions]
         turn = await read.api.open_turn(

@@ -7,8 +7,8 @@ outputs are submitted to the run.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -22,21 +22,12 @@ from antiphon.api.operations import (
     Listed,
     UpdateThread,
 )
-from antiphon.engine import sanitize
-from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.caller_api import CallerApi
+from antiphon.server.gateway import Gateway
 from antiphon.server.openai.answers import busy_error, refuse_answers, submit_answers
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import Connections
 from antiphon.server.openai.queries import Query
 from antiphon.server.openai.thread_items import Located, ThreadItems
-from antiphon.server.requests import (
-    RequestContext,
-    idempotency_key,
-    parse_json_object,
-    path_parameters,
-    read_body,
-)
-from antiphon.settings.settings import Settings
+from antiphon.server.requests import RequestContext, idempotency_key, path_parameters
 from antiphon.types.errors import Conflict, InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
@@ -51,8 +42,6 @@ from antiphon.wires.openai.object_ids import (
 from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.removal import remove_item
 from antiphon.wires.openai.sent_items import SentItems, read_items, require_outputs
-
-T = TypeVar("T")
 
 ITEMS = 20
 """Items on a page, unless the query has a limit."""
@@ -114,18 +103,15 @@ def item_list(
 class Conversations:
     """Answers requests for conversations and their items."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, settings: Settings, connections: Connections
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._settings = settings
-        self._connections = connections
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._run = gateway.connections.run_in_slot
 
     async def create(self, context: RequestContext) -> None:
         """Answer `POST /conversations`."""
         body = convert(await self._read_object(context), _NewConversation)
         key = idempotency_key(context.scope)
-        api = self._api(context)
+        api = self._gateway.api(context)
 
         async def work() -> ConversationObject:
             sent = await _read_sent(ThreadItems(api), body.items or [])
@@ -139,13 +125,13 @@ class Conversations:
 
     async def retrieve(self, context: RequestContext) -> None:
         """Answer `GET /conversations/{conversation_id}`."""
-        thread = await self._run(context, _find_thread(self._api(context), context))
+        thread = await self._run(context, _find_thread(self._gateway.api(context), context))
         await context.respond_json(200, _conversation(thread))
 
     async def update(self, context: RequestContext) -> None:
         """Answer `POST /conversations/{conversation_id}`."""
         changes = convert(await self._read_object(context), _Changes)
-        api = self._api(context)
+        api = self._gateway.api(context)
 
         async def work() -> Thread:
             thread = await _find_thread(api, context)
@@ -155,7 +141,7 @@ class Conversations:
 
     async def delete(self, context: RequestContext) -> None:
         """Answer `DELETE /conversations/{conversation_id}`."""
-        api = self._api(context)
+        api = self._gateway.api(context)
 
         async def work() -> DeletedConversation:
             thread = await _find_thread(api, context)
@@ -175,7 +161,7 @@ class Conversations:
     async def list_items(self, context: RequestContext) -> None:
         """Answer `GET /conversations/{conversation_id}/items`."""
         query = Query(context.scope)
-        api = self._api(context)
+        api = self._gateway.api(context)
 
         async def work() -> ItemList:
             thread = await _find_thread(api, context)
@@ -192,7 +178,7 @@ class Conversations:
     async def retrieve_item(self, context: RequestContext) -> None:
         """Answer `GET /conversations/{conversation_id}/items/{item_id}`."""
         query = Query(context.scope)
-        api = self._api(context)
+        api = self._gateway.api(context)
 
         async def work() -> Item:
             thread = await _find_thread(api, context)
@@ -210,7 +196,7 @@ class Conversations:
     # How it is done.
 
     async def _add_items(self, context: RequestContext, given: list[Any]) -> list[Item]:
-        api = self._api(context)
+        api = self._gateway.api(context)
         thread = await _find_thread(api, context)
         items = ThreadItems(api)
         sent = await _read_sent(items, given)
@@ -229,7 +215,7 @@ class Conversations:
         return added
 
     async def _delete_item(self, context: RequestContext) -> Thread:
-        api = self._api(context)
+        api = self._gateway.api(context)
         item_id = path_parameters(context.scope)["item_id"]
         while True:
             thread = await _find_thread(api, context)
@@ -242,19 +228,9 @@ class Conversations:
                 continue
             return await api.ask(GetThread(thread.id))
 
-    def _api(self, context: RequestContext) -> CallerApi:
-        return CallerApi(self._dispatcher, context.caller.principal)
-
-    async def _run(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
-        return await self._connections.run_in_slot(context, work)
-
     async def _read_object(self, context: RequestContext) -> dict[str, Any]:
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
-        if not body:
-            return {}
-        fields = parse_json_object(body, context.scope, self._settings.max_depth)
-        sanitize.validate_text(fields)
-        return fields
+        body = await self._gateway.read_body(context)
+        return self._gateway.parse_object(context, body) if body else {}
 
 
 def _conversation(thread: Thread) -> ConversationObject:

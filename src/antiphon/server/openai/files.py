@@ -11,18 +11,11 @@ import msgspec
 
 from antiphon.api.operations import DeleteFile, GetFile, ListFiles
 from antiphon.engine import sanitize
-from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.caller_api import PAGE
 from antiphon.server.files import read_form
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import Connections
+from antiphon.server.gateway import Gateway
 from antiphon.server.openai.queries import Query
-from antiphon.server.requests import (
-    RequestContext,
-    idempotency_key,
-    path_parameters,
-    read_body,
-)
-from antiphon.settings.settings import Settings
+from antiphon.server.requests import RequestContext, idempotency_key, path_parameters
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
 from antiphon.types.runs import DAY
@@ -33,7 +26,6 @@ USUAL_PURPOSE = "user_data"
 """Purpose of a file that was uploaded without one, by the native API."""
 
 MAX_LIMIT = 10_000
-PAGE = 100
 MAX_FIELDS = 8
 SECONDS_TO_LIVE = range(3_600, 30 * DAY + 1)
 
@@ -72,20 +64,16 @@ class FileList(msgspec.Struct, frozen=True, kw_only=True):
 class Files:
     """Answers requests for files."""
 
-    def __init__(
-        self, dispatcher: Dispatcher, settings: Settings, connections: Connections
-    ) -> None:
-        self._dispatcher = dispatcher
-        self._settings = settings
-        self._connections = connections
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def create(self, context: RequestContext) -> None:
         """Answer `POST /files`."""
         key = idempotency_key(context.scope)
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
+        body = await self._gateway.read_body(context)
         sent = await read_form(context, body, MAX_FIELDS)
         sanitize.validate_text(dict(sent.fields))
-        response = await self._dispatcher.upload(
+        response = await self._gateway.dispatcher.upload(
             context.caller.owner,
             sanitize.validate_file_name(sent.name),
             sanitize.parse_media_type(sent.media_type),
@@ -103,7 +91,7 @@ class Files:
         """Answer `GET /files`."""
         query = Query(context.scope)
         limit = query.limit(MAX_LIMIT, MAX_LIMIT)
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         after = None if query.after is None else parse_file_id(query.after)
         listing = ListFiles(
             limit=PAGE,
@@ -122,7 +110,8 @@ class Files:
                 has_more=has_more,
             )
 
-        await context.respond_json(200, await self._connections.run_in_slot(context, work()))
+        found = await self._gateway.connections.run_in_slot(context, work())
+        await context.respond_json(200, found)
 
     async def retrieve(self, context: RequestContext) -> None:
         """Answer `GET /files/{file_id}`."""
@@ -132,17 +121,17 @@ class Files:
     async def delete(self, context: RequestContext) -> None:
         """Answer `DELETE /files/{file_id}`."""
         upload = await self._find(context)
-        await CallerApi(self._dispatcher, context.caller.principal).ask(DeleteFile(upload.id))
+        await self._gateway.api(context).ask(DeleteFile(upload.id))
         await context.respond_json(200, DeletedFile(id=public_file_id(upload.id)))
 
     async def send_content(self, context: RequestContext) -> None:
         """Answer `GET /files/{file_id}/content`."""
         upload = await self._find(context)
-        await self._connections.send_file(context, upload.id)
+        await self._gateway.connections.send_file(context, upload.id)
 
     async def _find(self, context: RequestContext) -> Upload:
         given = path_parameters(context.scope)["file_id"]
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         try:
             return await api.ask(GetFile(parse_file_id(given)))
         except NotFound as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.operations import (
@@ -19,12 +18,11 @@ from antiphon.api.operations import (
     ListThreads,
     NewToolOutput,
     Process,
-    SubmitToolOutputs,
 )
 from antiphon.api.threads import PastMessage
 from antiphon.engine import sanitize
 from antiphon.runtime.event_reader import RunEventReader
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.types.errors import RunActive
 from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Run, Status, Thread
@@ -38,8 +36,6 @@ OPEN_WEBUI_CHAT = "openwebui_chat"
 
 _NOT_KEPT = ("local:", "channel:")
 """Beginnings of the ids of chats that Open WebUI itself does not keep: temporary ones, channels."""
-
-PAGE = 100
 
 
 class NamedThread(NamedTuple):
@@ -69,8 +65,7 @@ async def find_thread(
     mark = {OPEN_WEBUI_CHAT: sanitize.validate_idempotency_key(chat_id)}
     for thread in (await api.ask(ListThreads(limit=1, metadata=mark))).data:
         return NamedThread(thread, forks_if_busy=True)  # a fork is newer than its origin
-    made = await api.ask_once(CreateThread(metadata=mark), chat_id)
-    thread = made if isinstance(made, Thread) else msgspec.json.decode(made, type=Thread)
+    thread = await api.create(CreateThread(metadata=mark), Thread, chat_id)
     return NamedThread(thread, forks_if_busy=True)
 
 
@@ -130,8 +125,7 @@ async def _answer_calls(api: CallerApi, run: Run, new: Sequence[PastMessage]) ->
         if call_id is None or call_id not in waiting:
             break
         outputs.append(NewToolOutput(call_id, join_text(message.content)))
-    if outputs:
-        await api.ask(SubmitToolOutputs(run.id, tuple(outputs)))
+    await api.submit_outputs(run.id, outputs)
     return list(new[len(outputs) :])
 
 

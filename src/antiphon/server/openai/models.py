@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import msgspec
 
 from antiphon.api.operations import GetAssistant, ListAssistants, ListModels, Model, ModelList
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.caller_api import PAGE
 from antiphon.server.requests import RequestContext, path_parameters
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings, NotFound
 from antiphon.types.runs import Assistant
 
-PAGE = 100
 ASSISTANT_PREFIX = "asst"
 ASSISTANT_OWNER = "assistant"
 """`owned_by` of an assistant in the list of models."""
@@ -81,19 +80,25 @@ class ModelNames:
             after = page.next
 
 
-async def send_models(context: RequestContext, names: ModelNames) -> None:
-    """Answer `GET /models`, and `GET /models/{model}`.
+class Models:
+    """Answers requests for models.
 
     A query is ignored: Codex sends its version, clients of Azure that of their API.
     """
-    by = context.caller.principal
-    name = path_parameters(context.scope).get("model")
-    value: Any = (
-        ModelObjects(await names.list_models(by))
-        if name is None
-        else await names.get_model(name, by)
-    )
-    await context.respond_json(200, value)
+
+    def __init__(self, names: ModelNames) -> None:
+        self._names = names
+
+    async def list_models(self, context: RequestContext) -> None:
+        """Answer `GET /models`."""
+        models = await self._names.list_models(context.caller.principal)
+        await context.respond_json(200, ModelObjects(models))
+
+    async def retrieve(self, context: RequestContext) -> None:
+        """Answer `GET /models/{model}`."""
+        name = path_parameters(context.scope)["model"]
+        model = await self._names.get_model(name, context.caller.principal)
+        await context.respond_json(200, model)
 
 
 def _model_object(model: Model) -> ModelObject:

@@ -7,6 +7,7 @@ from contextlib import aclosing
 from typing import Any
 
 from antiphon.runtime.event_reader import RunEventReader, SendNow
+from antiphon.server.streaming import EventPages
 from antiphon.types import events
 from antiphon.types.events import ActionRequired
 
@@ -44,22 +45,21 @@ class ApprovedPages:
 
 
 class HeldPages:
-    """Pages of a run, the first of which are held until it answers or fails."""
+    """Pages of a run, the first of which are read before they are sent."""
 
-    def __init__(self, pages: ApprovedPages) -> None:
+    def __init__(self, pages: EventPages) -> None:
         self.run_id = pages.run_id
         self._send_now: SendNow | None = None
         self._held: list[Page] = []
         self._pages = pages.pages(self._try_to_send)
 
-    async def hold(self) -> None:
-        """Wait until the run has said something or ended, or for `PATIENCE` seconds."""
-        silent = 0
-        async for first, lines in self._pages:
-            self._held.append((first, lines))
-            silent += not lines
-            if silent >= PATIENCE or any(map(_says_something, lines)):
-                return
+    async def hold_next(self) -> Sequence[bytes] | None:
+        """Read one more page and hold it; return its events, None after the last page."""
+        page = await anext(self._pages, None)
+        if page is None:
+            return None
+        self._held.append(page)
+        return page[1]
 
     @property
     def held_lines(self) -> Sequence[bytes]:
@@ -84,11 +84,16 @@ class HeldPages:
         return self._send_now is not None and self._send_now(first, lines)
 
 
+async def hold_until_answer(pages: HeldPages) -> None:
+    """Hold pages until the run has said something or ended, or for `PATIENCE` seconds."""
+    silent = 0
+    while (lines := await pages.hold_next()) is not None:
+        silent += not lines
+        if silent >= PATIENCE or any(events.type_of(line) not in _SILENT for line in lines):
+            return
+
+
 _SILENT = (b"run.status", b"turn.restarted", b"usage")
-
-
-def _says_something(line: bytes) -> bool:
-    return events.type_of(line) not in _SILENT
 
 
 def _only_approvals(line: bytes) -> Sequence[str]:

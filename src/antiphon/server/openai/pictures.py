@@ -9,7 +9,7 @@ import base64
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import CallerApi
 from antiphon.server.streaming import EventPages
 from antiphon.types import events
 from antiphon.types.errors import NotFound

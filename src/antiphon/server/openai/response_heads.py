@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.api.operations import GetMessage, ListActions, ListEvents, ListMessages
 from antiphon.mcp.metadata import tool_name_prefix
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.openai.pictures import load_picture
 from antiphon.server.openai.run_tools import read_hosted_run
 from antiphon.types.errors import EventExpired, NotFound
@@ -36,8 +36,6 @@ from antiphon.wires.openai.response_object import (
 from antiphon.wires.openai.response_stream import INCOMPLETE_REASONS, ResponseFold, error_object
 from antiphon.wires.openai.response_tools import read_namespaces
 from antiphon.wires.openai.stored_items import index_actions, to_items
-
-PAGE = 100
 
 
 async def make_head(

@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.operations import (
@@ -27,13 +26,12 @@ from antiphon.api.operations import (
     ListRuns,
     NewToolOutput,
     Process,
-    SubmitToolOutputs,
 )
 from antiphon.api.threads import PastCall, PastMessage
 from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.runtime.event_reader import RunEventReader
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.response_heads import find_reply
+from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.openai.response_heads import find_reply, response_records
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
@@ -46,9 +44,6 @@ from antiphon.wires.openai.response_object import (
 )
 from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.sent_items import SentItems, SentOutput, require_outputs
-
-PAGE = 100
-MAX_OUTPUTS = 128  # in one submission
 
 
 class Place(NamedTuple):
@@ -106,10 +101,10 @@ async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
             f"Previous response with id '{id[:128]}' not found.", where="$.previous_response_id"
         ) from error
     last = await _last_message(api, thread)
-    is_latest = place == len(_records(run)) - 1 and (
+    is_latest = place == len(response_records(run)) - 1 and (
         last is None
         or last.run_id == run.id
-        or last.number <= run.messages_before + _records(run)[0].messages
+        or last.number <= run.messages_before + response_records(run)[0].messages
     )
     active = not run.status.ended
     if is_latest and active and run.status is Status.IN_PROGRESS:
@@ -119,13 +114,9 @@ async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
     return Place(thread, reply=await _last_reply(api, run, place), is_copy=True)
 
 
-def _records(run: Run) -> Sequence[Any]:
-    return () if run.responses is msgspec.UNSET else run.responses
-
-
 async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
     """Return the last message of a run's response at this place."""
-    records = _records(run)
+    records = response_records(run)
     turn = records[place + 1].turn if place + 1 < len(records) else run.turn
     while turn > records[place].turn:
         if reply := await find_reply(api, run, turn):
@@ -208,8 +199,7 @@ async def _continue_run(
             expected="an output, or an answer, for each: " + ", ".join(missing)[:500],
             where="$.input",
         )
-    for start in range(0, len(outputs), MAX_OUTPUTS):
-        await api.ask(SubmitToolOutputs(run.id, tuple(outputs[start : start + MAX_OUTPUTS])))
+    await api.submit_outputs(run.id, outputs)
     goes_on = not sent.messages and (
         bool(sent.approvals) or (_asks_for_same(run, call) and run.turn < run.max_turns)
     )
@@ -264,10 +254,7 @@ async def _find_outputs(
                 expected="the id of an item mcp_approval_request",
                 where=answer.where,
             )
-        fields: dict[str, Any] = {"approve": answer.approve}
-        if answer.reason:
-            fields["reason"] = answer.reason
-        found.append(NewToolOutput(call_id, msgspec.json.encode(fields).decode()))
+        found.append(NewToolOutput(call_id, answer.approval.to_output()))
     return found
 
 

@@ -7,8 +7,7 @@ the answer.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
 from hashlib import blake2b
@@ -17,13 +16,12 @@ from typing import Any, NamedTuple
 from starlette.datastructures import Headers
 
 from antiphon.api.operations import Complete, Process
-from antiphon.engine import sanitize
 from antiphon.mcp.metadata import model_tool_name
 from antiphon.ports import IdempotencyKey
 from antiphon.runtime.event_reader import RunEventReader
-from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER, Connections
+from antiphon.server.caller_api import CallerApi
+from antiphon.server.gateway import Gateway
+from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER
 from antiphon.server.openai.kept_threads import THREAD_HEADER
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
@@ -36,12 +34,9 @@ from antiphon.server.requests import (
     RequestContext,
     field,
     idempotency_key,
-    parse_json_object,
-    read_body,
     send_response,
 )
 from antiphon.server.streaming import HEADERS
-from antiphon.settings.settings import Settings
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, RunActive
@@ -73,7 +68,6 @@ class Started(NamedTuple):
     """A response that has begun, and the reader of its events."""
 
     api: CallerApi
-
     head: ResponseHead
     reader: RunEventReader
 
@@ -97,46 +91,31 @@ class ResponseEncoder:
 class Responses:
     """Answers requests that create responses."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        names: ModelNames,
-        settings: Settings,
-        connections: Connections,
-    ) -> None:
-        self._dispatcher = dispatcher
+    def __init__(self, gateway: Gateway, names: ModelNames) -> None:
+        self._gateway = gateway
         self._names = names
-        self._settings = settings
-        self._targets = parse_hosted_tools(settings.hosted_tools)
-        self._connections = connections
-        self._deletions: set[asyncio.Task[None]] = set()
+        self._targets = parse_hosted_tools(gateway.settings.hosted_tools)
 
-    async def handle(self, context: RequestContext) -> None:
+    async def create(self, context: RequestContext) -> None:
         """Answer `POST /responses`."""
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
-        fields = parse_json_object(body, context.scope, self._settings.max_depth)
-        sanitize.validate_text(fields)
+        body = await self._gateway.read_body(context)
+        fields = self._gateway.parse_object(context, body)
         request = response_request.parse_response_request(fields)
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         key = idempotency_key(context.scope)
         once = None
         if key is not None and request.is_stored:
             digest = blake2b(body, digest_size=32).digest()
-            once = IdempotencyKey(context.caller.principal.owner, ROUTE, key, digest)
-        try:
-            # Not cancelled with the connection: what was begun must be known, to be deleted.
-            starting = self._start(context, api, request, once)
-            started = await self._connections.run_in_slot(context, starting)
-        except BaseException:
-            self._run_later(api.delete_files())
-            raise
+            once = IdempotencyKey(api.owner, ROUTE, key, digest)
+        starting = self._start(context, api, request, once)
+        started = await self._gateway.start_run(context, api, starting)
         ignored = ignored_fields(fields, response_request.FIELDS)
         with log_context(run_id=started.head.run_id):
             try:
                 await self._answer(context, request, started, _headers(started, request, ignored))
             finally:
                 if not request.is_stored:
-                    self._run_later(api.delete_run(started.head.run_id))
+                    self._gateway.delete_later(api.delete_run(started.head.run_id))
 
     async def _start(
         self,
@@ -147,7 +126,7 @@ class Responses:
     ) -> Started:
         by = context.caller.principal
         if once is not None:
-            known = await self._dispatcher.find_response(once, by)
+            known = await self._gateway.dispatcher.find_response(once, by)
             if known is not None:
                 return await _start_reading(api, *known)
         beginning = await self._read(context, api, request)
@@ -174,7 +153,7 @@ class Responses:
         last_message: int | None,
     ) -> tuple[Run, RunEventReader]:
         by = context.caller.principal
-        return await self._dispatcher.open_response(call, by, request, once, last_message)
+        return await self._gateway.dispatcher.open_response(call, by, request, once, last_message)
 
     async def _read(
         self, context: RequestContext, api: CallerApi, request: ResponseRequest
@@ -215,18 +194,13 @@ class Responses:
         if request.stream:
             encoder = ResponseEncoder(ResponseFrames(started.head), headers)
             pages = pages_with_pictures(started.api, started.head.hosted, started.reader)
-            await self._connections.send_pages(context, pages, encoder)
+            await self._gateway.connections.send_pages(context, pages, encoder)
         elif request.background:
             state = ResponseFold(started.head).state
             await context.respond_json(200, response_object(started.head, state), headers)
         else:
             work = _send_whole(context, started, headers)
-            await self._connections.run_while_connected(context, work)
-
-    def _run_later(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._deletions.add(task)
-        task.add_done_callback(self._deletions.discard)
+            await self._gateway.connections.run_while_connected(context, work)
 
 
 async def _start_reading(api: CallerApi, run: Run, reader: RunEventReader) -> Started:

@@ -10,7 +10,7 @@ import msgspec
 
 from antiphon.api.operations import GetRun, ListActions, ListMessages
 from antiphon.mcp.metadata import model_tool_name, tool_name_prefix
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.openai.pictures import IMAGES, load_pictures
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import reply_id
@@ -26,8 +26,6 @@ from antiphon.wires.openai.items import NamespacedName, is_custom
 from antiphon.wires.openai.response_object import has_mcp_items
 from antiphon.wires.openai.response_tools import read_namespaces
 from antiphon.wires.openai.stored_items import NO_ACTIONS, Actions, index_actions
-
-PAGE = 100
 
 HOSTED_TOOLS = "hosted_tools"
 """Field of a response's record: the setting of that name, as far as the request needed it."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
-from typing import Any
 
 from antiphon.api.operations import CancelRun, DeleteThread, GetThread, ListRuns
-from antiphon.runtime.event_reader import SendNow
-from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import RUN_HEADER, Connections
+from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.gateway import Gateway
+from antiphon.server.openai.chat import RUN_HEADER
 from antiphon.server.openai.conversations import ITEMS, ItemList, item_list
+from antiphon.server.openai.pages import HeldPages
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.queries import Query
 from antiphon.server.openai.response_heads import (
@@ -23,7 +22,6 @@ from antiphon.server.openai.response_heads import (
 from antiphon.server.openai.response_threads import find_response
 from antiphon.server.openai.responses import ResponseEncoder
 from antiphon.server.requests import RequestContext, path_parameters, read_body
-from antiphon.server.streaming import EventPages
 from antiphon.types import events
 from antiphon.types.errors import EventExpired, InvalidEventId, InvalidRequest
 from antiphon.types.runs import Run, Status
@@ -31,15 +29,12 @@ from antiphon.wires.openai.items import Item
 from antiphon.wires.openai.response_object import ResponseHead, response_id, response_object
 from antiphon.wires.openai.response_stream import ResponseFrames
 
-PAGE = 100
-
 
 class StoredResponses:
     """Answers requests about responses that are stored."""
 
-    def __init__(self, dispatcher: Dispatcher, connections: Connections) -> None:
-        self._dispatcher = dispatcher
-        self._connections = connections
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
 
     async def retrieve(self, context: RequestContext) -> None:
         """Answer `GET /responses/{response_id}`."""
@@ -68,7 +63,7 @@ class StoredResponses:
     ) -> None:
         """Send the events of a response after this number, stored and new ones."""
         try:
-            reader = await self._dispatcher.read_turn(
+            reader = await self._gateway.dispatcher.read_turn(
                 run.id, response_records(run)[place].after, context.caller.principal
             )
         except EventExpired as error:
@@ -77,13 +72,13 @@ class StoredResponses:
                 hint="Retrieve it without stream: the whole response is stored.",
                 where="$.starting_after",
             ) from error
-        frames = ResponseFrames(head, after)
-        api = CallerApi(self._dispatcher, context.caller.principal)
-        pages = CheckedPages(pages_with_pictures(api, head.hosted, reader), frames, after)
+        api = self._gateway.api(context)
+        pages = HeldPages(pages_with_pictures(api, head.hosted, reader))
         async with aclosing(pages):
-            await self._connections.run_while_connected(context, pages.check())
-            encoder = ResponseEncoder(frames, _run_header(run))
-            await self._connections.send_pages(context, pages, encoder)
+            checking = _hold_until_event(pages, head, after)
+            await self._gateway.connections.run_while_connected(context, checking)
+            encoder = ResponseEncoder(ResponseFrames(head, after), _run_header(run))
+            await self._gateway.connections.send_pages(context, pages, encoder)
 
     async def delete(self, context: RequestContext) -> None:
         """Answer `DELETE /responses/{response_id}`.
@@ -96,7 +91,7 @@ class StoredResponses:
         if not run.status.ended and place == len(response_records(run)) - 1:
             await api.ask(CancelRun(run.id))
         by = context.caller.principal
-        await self._dispatcher.forget_response(run.id, place, by, keep="conversation")
+        await self._gateway.dispatcher.forget_response(run.id, place, by, keep="conversation")
         if await _is_unused(api, run.thread_id):
             await api.ask(DeleteThread(run.thread_id))
         deleted = {"id": response_id(run.id, place), "object": "response", "deleted": True}
@@ -122,57 +117,25 @@ class StoredResponses:
         await context.respond_json(200, _page_of(items, query))
 
     async def _find(self, context: RequestContext) -> tuple[CallerApi, Run, int]:
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         run, place = await find_response(api, path_parameters(context.scope)["response_id"])
         return api, run, place
 
 
-class CheckedPages:
-    """Pages of a response, the stored ones of which are read first to check the reader's number."""
-
-    def __init__(self, reader: EventPages, frames: ResponseFrames, after: int) -> None:
-        self.run_id = reader.run_id
-        self._send_now: SendNow | None = None
-        self._pages = reader.pages(self._try_to_send)
-        self._frames = frames
-        self._after = after
-        self._held: list[tuple[int, Sequence[bytes]]] = []
-        self._head = frames.head
-
-    async def check(self) -> None:
-        """Read until the number is reached. Raises `InvalidEventId` for one of the future."""
-        counted = ResponseFrames(self._head)
-        while counted.count <= self._after:
-            page = await anext(self._pages, None)
-            if page is not None:
-                self._held.append(page)
-                for line in page[1]:
-                    counted.encode(events.decode(line))
-            is_short = counted.count <= self._after
-            if is_short and (page is None or not page[1] or counted.fold.ended):
-                raise InvalidEventId(
-                    f"This response has no event {self._after} yet.",
-                    expected=f"at most {counted.count - 1}",
-                    received=str(self._after),
-                    where="$.starting_after",
-                )
-
-    async def pages(self, send_now: SendNow | None = None) -> AsyncGenerator[Any, None]:
-        """Yield the pages that were read, then the others."""
-        for first, lines in self._held:
-            if lines:
-                yield first, lines
-        self._held.clear()
-        self._send_now = send_now
-        async for page in self._pages:
-            yield page
-
-    async def aclose(self) -> None:
-        """Stop reading."""
-        await self._pages.aclose()
-
-    def _try_to_send(self, first: int, lines: Sequence[bytes]) -> bool:
-        return self._send_now is not None and self._send_now(first, lines)
+async def _hold_until_event(pages: HeldPages, head: ResponseHead, number: int) -> None:
+    """Hold pages until this event of the response. Raises `InvalidEventId` for a future one."""
+    counted = ResponseFrames(head)
+    while counted.count <= number:
+        lines = await pages.hold_next()
+        for line in lines or ():
+            counted.encode(events.decode(line))
+        if counted.count <= number and (not lines or counted.fold.ended):
+            raise InvalidEventId(
+                f"This response has no event {number} yet.",
+                expected=f"at most {counted.count - 1}",
+                received=str(number),
+                where="$.starting_after",
+            )
 
 
 async def _is_unused(api: CallerApi, thread_id: str) -> bool:

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from typing import NamedTuple
 
 from antiphon.api.operations import GetMessage, ListMessages
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.openai.run_tools import RunTools, read_run_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
@@ -15,8 +15,6 @@ from antiphon.wires.openai.item_builders import name_in_namespace
 from antiphon.wires.openai.items import InputItem, Item, ItemReference
 from antiphon.wires.openai.object_ids import stored_item_id
 from antiphon.wires.openai.stored_items import find_item, group_by_reply, message_of_item, to_items
-
-PAGE = 100
 
 
 class ItemPage(NamedTuple):

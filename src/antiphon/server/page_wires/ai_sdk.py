@@ -7,11 +7,11 @@ from contextlib import suppress
 from typing import Any
 
 from antiphon.api.operations import GetFile, ListActions
+from antiphon.server.caller_api import PAGE
 from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit
 from antiphon.server.page_wires.page_requests import (
     CONTINUES,
     MESSAGE,
-    PAGE,
     PageRequest,
     PageRun,
 )

@@ -10,22 +10,18 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import CancelRun, Follow, ListMessages, ListRuns
 from antiphon.api.problems import Malformed
-from antiphon.engine import sanitize
-from antiphon.runtime.services.dispatch import Dispatcher
-from antiphon.server.openai.caller_api import CallerApi
-from antiphon.server.openai.chat import Connections
-from antiphon.server.page_wires.page_requests import PAGE, PageRequest, PageRun, own_content
+from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.gateway import Gateway
+from antiphon.server.page_wires.page_requests import PageRequest, PageRun, own_content
 from antiphon.server.page_wires.page_runs import PageRuns
 from antiphon.server.page_wires.page_streams import PageEncoder, PageWire, RestingPages
 from antiphon.server.page_wires.page_threads import PageThreads, ThreadNames
 from antiphon.server.requests import (
     RequestContext,
-    parse_json_object,
     parse_query,
     path_parameters,
     read_body,
 )
-from antiphon.settings.settings import Settings
 from antiphon.telemetry.logs import log_context
 from antiphon.types.errors import InvalidEventId, InvalidRequest
 from antiphon.types.runs import Thread
@@ -57,17 +53,9 @@ class PageChats(ABC):
     headers: Mapping[str, str]
     """Header fields of a stream."""
 
-    def __init__(
-        self,
-        dispatcher: Dispatcher,
-        settings: Settings,
-        connections: Connections,
-        names: ThreadNames,
-    ) -> None:
+    def __init__(self, gateway: Gateway, names: ThreadNames) -> None:
+        self._gateway = gateway
         self._names = names
-        self._dispatcher = dispatcher
-        self._settings = settings
-        self._connections = connections
 
     @abstractmethod
     def parse(
@@ -88,16 +76,10 @@ class PageChats(ABC):
 
     async def post(self, context: RequestContext) -> None:
         """Answer a message, outputs or answers with the run's stream."""
-        body = await read_body(context.scope, context.receive, self._settings.max_body)
-        fields = parse_json_object(body, context.scope, self._settings.max_depth)
-        sanitize.validate_text(fields)
+        fields = await self._gateway.read_object(context)
         request, make_wire = self.parse(fields, _read_path(context))
         visit = self._visit(context)
-        try:
-            run = await self._connections.run_in_slot(context, visit.runs.handle(request))
-        except BaseException:
-            await visit.api.delete_files()
-            raise
+        run = await self._gateway.start_run(context, visit.api, visit.runs.handle(request))
         await self._send(context, visit, run, make_wire(run, None))
 
     async def stream(self, context: RequestContext) -> None:
@@ -135,7 +117,8 @@ class PageChats(ABC):
         path = _read_path(context)
         self.make_wire(path)
         reading = self._read_history(self._visit(context), path[CHAT])
-        await context.respond_unless_known(await self._connections.run_in_slot(context, reading))
+        history = await self._gateway.connections.run_in_slot(context, reading)
+        await context.respond_unless_known(history)
 
     async def stop(self, context: RequestContext) -> None:
         """Cancel the chat's active run; the answer names it, or null."""
@@ -164,7 +147,7 @@ class PageChats(ABC):
         }
 
     def _visit(self, context: RequestContext) -> Visit:
-        api = CallerApi(self._dispatcher, context.caller.principal)
+        api = self._gateway.api(context)
         threads = PageThreads(api, context.caller.grant, self._names)
         return Visit(api, threads, PageRuns(api, context.caller.grant, threads))
 
@@ -174,7 +157,9 @@ class PageChats(ABC):
         encoder = PageEncoder(wire, run, self.headers.items())
         with log_context(run_id=run.run.id):
             reader = await visit.api.open_turn(Follow(run.run.id))
-            await self._connections.send_pages(context, RestingPages(reader, encoder), encoder)
+            await self._gateway.connections.send_pages(
+                context, RestingPages(reader, encoder), encoder
+            )
 
 
 def _read_path(context: RequestContext) -> Mapping[str, str]:

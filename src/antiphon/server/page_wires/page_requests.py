@@ -28,7 +28,6 @@ SHOWN = {HAS_CONTEXT: "yes"}
 CONTEXT_HEAD = "\n\nThe page shows:\n"
 CONTINUES = "continues"
 """Metadata key of a run with the id of the run whose answer it goes on with other tools."""
-PAGE = 100
 
 
 def own_content(message: Message) -> tuple[MessagePart, ...]:
@@ -158,7 +157,7 @@ def person_answers(
         if not action.awaited:
             continue
         if action.runs_on == "server":
-            yield NewToolOutput(action.tool_call_id, msgspec.json.encode(approval).decode())
+            yield NewToolOutput(action.tool_call_id, approval.to_output())
         elif not approval.approve:
             metadata = {"fault": "refused"}
             text = refusal_text(approval)

@@ -25,14 +25,13 @@ from antiphon.api.operations import (
     SubmitToolOutputs,
 )
 from antiphon.api.threads import PastMessage
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.page_wires.page_requests import (
     ANSWERS_AGAIN,
     CONTEXT_HEAD,
     CONTINUES,
     HAS_CONTEXT,
     MESSAGE,
-    PAGE,
     SHOWN,
     PageRequest,
     PageRun,

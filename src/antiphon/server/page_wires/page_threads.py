@@ -19,7 +19,7 @@ from antiphon.api.operations import (
 from antiphon.client.thread_families import BRANCH_BEGINS
 from antiphon.engine import sanitize
 from antiphon.engine.thread_order import REPLACES
-from antiphon.server.openai.caller_api import CallerApi
+from antiphon.server.caller_api import CallerApi
 from antiphon.types.accounts import BrowserGrant
 from antiphon.types.errors import Forbidden, NotFound
 from antiphon.types.messages import Message

@@ -18,6 +18,7 @@ import msgspec
 from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import METADATA_VALUE, File, Image, Part, Text
+from antiphon.types.runs import Approval
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.chat_request import InlineFile, SentMessage
 from antiphon.wires.openai.items import InputItem, decode_opaque
@@ -44,11 +45,10 @@ class SentOutput(NamedTuple):
 
 
 class SentApproval(NamedTuple):
-    """An answer to a question that was asked in an earlier answer."""
+    """A person's answer about a call that waits for approval, asked for by that item."""
 
     request_id: str
-    approve: bool
-    reason: str
+    approval: Approval
     where: str
 
 
@@ -275,9 +275,9 @@ class _ItemReader:
 
     def _add_approval(self, item: kinds.McpApprovalResponse, where: str) -> None:
         asked = item.approval_request_id
-        given = SentApproval(asked, item.approve, item.reason or "", where)
+        given = SentApproval(asked, Approval(item.approve, item.reason or ""), where)
         known = self._approvals.setdefault(asked, given)
-        if known[:3] != given[:3]:
+        if known.approval != given.approval:
             raise _second_answer_error("answer", asked, f"{where}.approval_request_id")
 
     def _add_mcp_call(self, item: kinds.McpCall, where: str) -> None:

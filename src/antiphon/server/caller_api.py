@@ -21,8 +21,10 @@ from antiphon.api.operations import (
     Follow,
     GetRun,
     Listed,
+    NewToolOutput,
     Operation,
     Process,
+    SubmitToolOutputs,
 )
 from antiphon.api.threads import PastMessage
 from antiphon.engine import sanitize
@@ -35,6 +37,11 @@ from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.continuation import FILES, digest_files
 
 T = TypeVar("T")
+
+PAGE = 100
+"""Records on a page of a list that is read to its end."""
+MAX_OUTPUTS = 128
+"""Outputs in one submission."""
 
 
 class CallerApi:
@@ -55,13 +62,16 @@ class CallerApi:
         value: T = (await self._dispatcher.dispatch(call, self._by)).value
         return value
 
-    async def ask_once(self, call: Operation[Any], key: str) -> Any:
-        """Execute an operation that creates, once for this idempotency key."""
+    async def ask_once(self, call: Operation[Any], key: str | None) -> Any:
+        """Execute an operation that creates, once for this idempotency key, if there is one.
+
+        The answer to a repeated request is `msgspec.Raw`.
+        """
         return (await self._dispatcher.dispatch(call, self._by, key)).value
 
     async def create(self, call: Operation[Any], kind: type[T], key: str | None) -> T:
-        """Execute an operation that creates, once for an idempotency key; the answer is `kind`."""
-        value = (await self._dispatcher.dispatch(call, self._by, key)).value
+        """Execute an operation as `ask_once`; the answer is of `kind`."""
+        value = await self.ask_once(call, key)
         if isinstance(value, msgspec.Raw):
             return msgspec.json.decode(value, type=kind)
         answer: T = value
@@ -95,6 +105,12 @@ class CallerApi:
         if not isinstance(reader, RunEventReader):
             raise TypeError("A run in the foreground is answered by its events.")
         return reader
+
+    async def submit_outputs(self, run_id: str, outputs: Sequence[NewToolOutput]) -> None:
+        """Submit outputs of a run's calls, and answers to those that wait for approval."""
+        for start in range(0, len(outputs), MAX_OUTPUTS):
+            part = tuple(outputs[start : start + MAX_OUTPUTS])
+            await self.ask(SubmitToolOutputs(run_id, part))
 
     @asynccontextmanager
     async def inline_files(

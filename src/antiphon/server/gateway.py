@@ -1,0 +1,88 @@
+"""The way in for other protocols: their requests are done by operations of our API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Protocol, TypeVar
+
+from antiphon.engine import sanitize
+from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.caller_api import CallerApi
+from antiphon.server.requests import RequestContext, parse_json_object, read_body
+from antiphon.server.streaming import EventEncoder, EventPages
+from antiphon.settings.settings import Settings
+
+T = TypeVar("T")
+
+
+class Connections(Protocol):
+    """The server's ways to work for a client, and to stop when it leaves."""
+
+    async def run_in_slot(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of work that waits for its turn among that of other callers."""
+        ...
+
+    async def run_while_connected(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of work that is cancelled when the client disconnects."""
+        ...
+
+    async def send_pages(
+        self, context: RequestContext, pages: EventPages, encoder: EventEncoder
+    ) -> None:
+        """Send pages to the client until they end."""
+        ...
+
+    async def send_file(self, context: RequestContext, file_id: str) -> None:
+        """Send the bytes of a file. Raises `NotFound`."""
+        ...
+
+
+class Gateway:
+    """Reads requests of other protocols, and runs their work for the caller."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, settings: Settings, connections: Connections
+    ) -> None:
+        self.dispatcher = dispatcher
+        self.settings = settings
+        self.connections = connections
+        self._deletions: set[asyncio.Task[None]] = set()
+
+    def api(self, context: RequestContext) -> CallerApi:
+        """Return the API as the request's caller sees it."""
+        return CallerApi(self.dispatcher, context.caller.principal)
+
+    async def read_body(self, context: RequestContext) -> bytes:
+        """Return the body. Raises `TooLarge`."""
+        return await read_body(context.scope, context.receive, self.settings.max_body)
+
+    async def read_object(self, context: RequestContext) -> dict[str, Any]:
+        """Return the JSON object in the body. Raises `CallerError`."""
+        return self.parse_object(context, await self.read_body(context))
+
+    def parse_object(self, context: RequestContext, body: bytes) -> dict[str, Any]:
+        """Return the JSON object, which holds only text that a store can hold."""
+        fields = parse_json_object(body, context.scope, self.settings.max_depth)
+        sanitize.validate_text(fields)
+        return fields
+
+    async def start_run(
+        self, context: RequestContext, api: CallerApi, work: Coroutine[Any, Any, T]
+    ) -> T:
+        """Return the result of work that starts a run; if it fails, its inline files are deleted.
+
+        The work is not cancelled when the client disconnects: a run that has started must be known,
+        to be deleted.
+        """
+        try:
+            return await self.connections.run_in_slot(context, work)
+        except BaseException:
+            self.delete_later(api.delete_files())
+            raise
+
+    def delete_later(self, deletion: Coroutine[Any, Any, None]) -> None:
+        """Run a deletion in a task of its own, which outlives the request."""
+        task = asyncio.create_task(deletion)
+        self._deletions.add(task)
+        task.add_done_callback(self._deletions.discard)

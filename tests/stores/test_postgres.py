@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import msgspec
 import pytest
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
@@ -553,10 +554,9 @@ HOT = {
 
 
 PARTIAL = {"queue", "runs_due", "live_runs", "drives_of_day"}
-"""Indexes of a few rows, which may be read whole."""
-VALUES: dict[str, Any] = {"text": "x", "int4": 1, "int8": 1, "bool": True, "bytea": b"x"}
-VALUES |= {"text[]": ["x"], "int4[]": [1], "int8[]": [1], "bytea[]": [b"x"], "float8": 1.0}
-VALUES |= {"int2": 1}
+"""Indexes of a few rows, which may be read whole now and then."""
+OF_EVERY_TURN = {"read_change", "a change", "a new thread", "append", "log"}
+"""Statements that may not: rows that left such an index stay in it until the next vacuum."""
 
 
 async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> None:
@@ -565,10 +565,14 @@ async def test_no_statement_of_every_day_reads_a_whole_table(address: str) -> No
         connection = await ConnectionPool(address, 1).connect()
         try:
             for name, statement in HOT.items():
-                prepared = await connection.prepare(statement.sql)
-                values = [VALUES[each.name] for each in prepared.get_parameters()]
-                (plan,) = await prepared.explain(*values)
-                if found := [*whole_reads(plan["Plan"])]:
+                # The generic plan, made while the tables are empty, as in a new database.
+                await connection.execute(f"PREPARE hot AS {statement.sql}")
+                nothing = ", ".join(["NULL"] * len(statement.names))
+                explain = f"EXPLAIN (FORMAT JSON) EXECUTE hot{f' ({nothing})' if nothing else ''}"
+                (plan,) = msgspec.json.decode(await connection.fetchval(explain))
+                await connection.execute("DEALLOCATE hot")
+                allowed = set() if name in OF_EVERY_TURN else PARTIAL
+                if found := sorted({*whole_reads(plan["Plan"])} - allowed):
                     scans[name] = found
         finally:
             await connection.close()
@@ -630,7 +634,7 @@ def whole_reads(step: dict[str, Any]) -> Iterator[str]:
     """The tables and indexes that a plan reads from end to end."""
     if step["Node Type"] == "Seq Scan":
         yield step["Relation Name"]
-    elif "Index Name" in step and "Index Cond" not in step and step["Index Name"] not in PARTIAL:
+    elif "Index Name" in step and "Index Cond" not in step:
         yield step["Index Name"]
     for inner in step.get("Plans", []):
         yield from whole_reads(inner)

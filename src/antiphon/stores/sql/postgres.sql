@@ -51,7 +51,8 @@ SELECT
 
 -- name: read_change
 -- All that a change is about, in one row: the answer kept under its key, the thread, the run that is
--- named or else the thread's active one, and the actions that count.
+-- named or else the thread's active one, and the actions that count. Each `LIMIT 1` makes a look-up by
+-- id of what the planner, which knows the tables as they were when they were small, would scan.
 SELECT
     clock.now,
     once.digest, once.answer,
@@ -92,21 +93,25 @@ LEFT JOIN LATERAL (
 LEFT JOIN once ON
     once.owner = :once_owner AND once.route = :once_route AND once.key = :once_key
 LEFT JOIN LATERAL (
-    SELECT thread_id FROM drives WHERE id = :run_id::text
+    SELECT run, thread_id FROM drives WHERE id = :run_id::text LIMIT 1
 ) AS asked ON TRUE
-LEFT JOIN threads ON threads.id = coalesce(:thread_id::text, asked.thread_id)
-    AND (:owner::text IS NULL OR threads.owner = :owner::text)
 LEFT JOIN LATERAL (
-    SELECT run FROM drives
-    WHERE :run_id::text IS NOT NULL AND id = :run_id::text AND thread_id = threads.id
+    SELECT id, owner, doc, changes FROM threads
+    WHERE
+        id = coalesce(:thread_id::text, asked.thread_id)
+        AND (:owner::text IS NULL OR owner = :owner::text)
+    LIMIT 1
+) AS threads ON TRUE
+LEFT JOIN LATERAL (
+    SELECT asked.run WHERE asked.thread_id = threads.id
     UNION ALL
     SELECT run FROM drives
     WHERE
         :run_id::text IS NULL AND thread_id = threads.id
         AND status IN ('queued', 'in_progress', 'action_required')
 ) AS found ON TRUE
-LEFT JOIN drives ON drives.run = found.run
-LEFT JOIN runs ON runs.seq = found.run
+LEFT JOIN LATERAL (SELECT * FROM drives WHERE run = found.run LIMIT 1) AS drives ON TRUE
+LEFT JOIN LATERAL (SELECT * FROM runs WHERE seq = found.run LIMIT 1) AS runs ON TRUE
 
 -- name: lock_change
 -- For a change that others have forestalled again and again.
@@ -576,7 +581,8 @@ moved AS (
     UPDATE drives SET last_event = rows.last
     FROM rows
     WHERE
-        drives.id = rows.id AND drives.epoch = rows.epoch AND drives.status = 'in_progress'
+        drives.id = rows.id AND drives.epoch = rows.epoch
+        AND (drives.status = 'in_progress') IS TRUE  -- in a form that no index of live runs has
         AND drives.last_event = rows.first - 1
     RETURNING drives.run, rows.first, rows.last, rows.lines, rows.place
 ),

@@ -8,33 +8,35 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from antiphon.engine.context_window import Context as Context
-from antiphon.engine.context_window import Landmark as Landmark
-from antiphon.engine.snapshot import ChangeSet as ChangeSet
-from antiphon.engine.snapshot import RunUpdate as RunUpdate
-from antiphon.engine.snapshot import Snapshot as Snapshot
-from antiphon.engine.text_search import Finding, Phrase
-from antiphon.engine.webhooks import Settlement as Settlement
-from antiphon.types.accounts import LOCAL as LOCAL
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import (
+    Claim,
+    Committed,
+    Decide,
+    IdempotencyKey,
+    ReadSet,
+)
+from antiphon.engine.text_search import Phrase, TextMatches
+from antiphon.engine.webhooks import Settlement
 from antiphon.types.accounts import (
     Account,
     AuditEntry,
     Counter,
     CounterValue,
+    Key,
     Person,
     Project,
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.accounts import Key as Key
 from antiphon.types.chunks import Chunk, ModelRequest
+from antiphon.types.events import EventPage
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import (
-    IndexProgress,
-    Message,
     Progress,
     Tool,
     ToolCall,
@@ -42,17 +44,16 @@ from antiphon.types.messages import (
     Upload,
 )
 from antiphon.types.runs import (
-    Action,
     Assistant,
     Deadlines,
     Destination,
-    Run,
+    LeaseInfo,
     RunLease,
     Serves,
-    Thread,
     serve_all,
 )
 from antiphon.types.webhooks import (
+    DeliveryClaim,
     DeliveryOutcome,
     DeliveryStatus,
     StoredWebhook,
@@ -118,88 +119,11 @@ class ResolvedModel(msgspec.Struct, frozen=True, kw_only=True):
     destination: Destination | None = None
 
 
-class IdempotencyKey(msgspec.Struct, frozen=True):
-    """An idempotency key of one owner and route; `digest` is the digest of the request's body."""
-
-    owner: str
-    route: str
-    key: str
-    digest: bytes
-
-
-class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
-    """The records that a transaction reads before it decides.
-
-    `run_id` reads that run and its thread; `thread_id` alone reads the thread and its active run.
-    With both, the run is read only if it belongs to the thread. `owner` is None for the runtime's
-    own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
-    events of the turn. `key_id` locks the key, so that of two changes the second counts what the
-    first started, and fills `Snapshot.running` and `tokens`. `what` names the change in failpoints.
-    """
-
-    owner: str | None
-    thread_id: str | None = None
-    run_id: str | None = None
-    tool_call_id: str | None = None
-    idempotency_key: IdempotencyKey | None = None
-    turn_log: bool = False
-    key_id: str | None = None
-    what: str = "change"
-
-
-Decide = Callable[[Snapshot], ChangeSet | None]
-"""Pure function from records to a change; None changes nothing, an exception rolls back."""
-
-
 OnCommit = Callable[[Exception | None], None]
 """Called on the event loop with None once events are stored, or with the error that prevents it.
 
 It must not raise.
 """
-
-
-class Committed(msgspec.Struct, frozen=True):
-    """The outcome of a change: its answer, and the change that was written.
-
-    `change` is None where nothing was written: nothing was decided, or the answer is a stored one.
-    """
-
-    answer: Any = None
-    change: ChangeSet | None = None
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """A run that this worker holds under a lease, fenced by `lease.epoch`.
-
-    `change` is the change that claimed it.
-    """
-
-    owner: str
-    run: Run
-    lease: RunLease
-    change: ChangeSet | None = None
-
-
-class LeaseInfo(msgspec.Struct, frozen=True):
-    """The lease of a run: the worker's name, its epoch, and the lease's end `due_at` (ms)."""
-
-    run_id: str
-    epoch: int
-    worker: str
-    due_at: int
-
-
-class EventPage(msgspec.Struct, frozen=True):
-    """Encoded events of a run from number `first` on, without a gap.
-
-    `ended` means that the run has ended and these are its last events; `more` means that the page
-    was cut and the rest can be read at once.
-    """
-
-    first: int
-    lines: Sequence[bytes]
-    ended: bool
-    more: bool = False
 
 
 AmendAccount = Callable[[Account, bool], Account | None]
@@ -220,72 +144,11 @@ FilterValue = str | bool | int | Sequence[str] | Mapping[str, str] | None
 """Value of one filter of a list of records; None matches everything."""
 
 
-class MessageMatch(NamedTuple):
-    """A message that a search found, with its thread; a newer message has a greater `place`."""
-
-    place: int
-    message: Message
-    thread: Thread
-    finding: Finding
-
-
-class TextMatches(NamedTuple):
-    """Messages that a search found, newest first; `more` if there are further messages.
-
-    `indexing` is None once every message is indexed.
-    """
-
-    messages: Sequence[MessageMatch]
-    threads: Sequence[Thread]
-    more: bool
-    indexing: IndexProgress | None = None
-
-
 class RecordPage(msgspec.Struct, frozen=True):
     """One page of a list, and whether there is more."""
 
     data: Sequence[Any]
     has_more: bool
-
-
-class ImportedRun(msgspec.Struct, frozen=True):
-    """A run that has ended elsewhere, and the numbers of its last event and of the last one gone.
-
-    `kept_after` is that of `RunLease`.
-    """
-
-    run: Run
-    last_event: int
-    kept_after: int
-
-
-class ImportedEvents(msgspec.Struct, frozen=True):
-    """Consecutive encoded events of a run, the first of them numbered `first`."""
-
-    run_id: str
-    first: int
-    lines: Sequence[bytes]
-
-    @property
-    def last(self) -> int:
-        """The number of the last one."""
-        return self.first + len(self.lines) - 1
-
-
-class ImportBatch(msgspec.Struct, frozen=True, kw_only=True):
-    """Records of an import that are added in one transaction, oldest first.
-
-    A thread comes with the id of its family where that is not its own. What a record belongs to is
-    in this batch or in one before it.
-    """
-
-    assistants: Sequence[Assistant] = ()
-    uploads: Sequence[tuple[Upload, bytes]] = ()
-    threads: Sequence[tuple[Thread, str | None]] = ()
-    messages: Sequence[Message] = ()
-    runs: Sequence[ImportedRun] = ()
-    actions: Sequence[Action] = ()
-    events: Sequence[ImportedEvents] = ()
 
 
 class RunStore(Protocol):
@@ -697,19 +560,6 @@ class AdminStore(Protocol):
 
 AmendWebhook = Callable[[StoredWebhook], StoredWebhook | None]
 """Pure function from a webhook and its secrets to the new ones; None removes it."""
-
-
-class DeliveryClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that a worker holds under a lease, fenced by its number of `attempts`.
-
-    `now` is the store's clock (ms). `body` is the event as JSON.
-    """
-
-    delivery: WebhookDelivery
-    outcome: DeliveryOutcome
-    body: bytes
-    stored: StoredWebhook
-    now: int
 
 
 Settle = Callable[[Webhook, DeliveryOutcome, int], Settlement]

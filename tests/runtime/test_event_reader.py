@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import pytest
 
 from antiphon.buses.local import LocalBus
-from antiphon.ports import EventPage
 from antiphon.runtime.event_reader import MISSES, RunEventReader
 from antiphon.stores.cached.log_tails import LogTails
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types.errors import Unavailable
+from antiphon.types.events import EventPage
 
 END = b'{"type":"turn.ended"}'
 

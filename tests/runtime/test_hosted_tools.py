@@ -12,9 +12,10 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.api import operations
+from antiphon.engine.snapshot import ReadSet
 from antiphon.engine.transcript import Transcript
 from antiphon.engine.unit_of_work import CANCELLED
-from antiphon.ports import ProgressCallback, ReadSet, Toolbox, quiet
+from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.providers.scripted import ScriptGate
 from antiphon.settings.settings import Settings
 from antiphon.types import errors

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from antiphon.api import operations
-from antiphon.ports import ReadSet
+from antiphon.engine.snapshot import ReadSet
 from antiphon.providers.scripted import ScriptGate
 from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings

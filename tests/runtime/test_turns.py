@@ -9,13 +9,8 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.api import operations
+from antiphon.engine.snapshot import ChangeSet, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import fold_events
-from antiphon.ports import (
-    ChangeSet,
-    ReadSet,
-    RunUpdate,
-    Snapshot,
-)
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings

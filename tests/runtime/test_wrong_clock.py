@@ -16,7 +16,7 @@ import pytest
 from antiphon.api.operations import NewMessage
 from antiphon.buses.local import LocalBus
 from antiphon.engine import transitions
-from antiphon.ports import ReadSet
+from antiphon.engine.snapshot import ReadSet
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.services.threads import new_thread
 from antiphon.runtime.worker import Worker

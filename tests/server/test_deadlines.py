@@ -19,7 +19,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
-from antiphon.ports import Committed, Decide, ReadSet
+from antiphon.engine.snapshot import Committed, Decide, ReadSet
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings

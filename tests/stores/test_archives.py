@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.ports import ReadSet, Store
+from antiphon.engine.snapshot import ReadSet
+from antiphon.ports import Store
 from antiphon.telemetry import failpoints
 from antiphon.types import errors, events
 from antiphon.types.messages import Message

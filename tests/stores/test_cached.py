@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from antiphon.ports import Context, EventPage, ReadSet
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import ReadSet
 from antiphon.stores.cached.log_tails import ENDED_BYTES, TAIL_BYTES
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
+from antiphon.types.events import EventPage
 from antiphon.types.runs import Status, Thread
 from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock

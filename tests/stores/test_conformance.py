@@ -20,27 +20,27 @@ from msgspec.structs import replace
 
 from antiphon.engine import transitions
 from antiphon.engine.context_window import tokens
-from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.engine.text_search import index_words
-from antiphon.ports import (
-    AmendAccount,
+from antiphon.engine.snapshot import (
+    ChangeSet,
     Claim,
     Committed,
     IdempotencyKey,
-    Key,
-    LeaseInfo,
     ReadSet,
-    Store,
+    RunUpdate,
+    Snapshot,
 )
+from antiphon.engine.text_search import index_words
+from antiphon.ports import AmendAccount, Store
 from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
-from antiphon.types.accounts import Account, Person, UsageRow
+from antiphon.types.accounts import Account, Key, Person, UsageRow
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Message, ToolCall, Upload, to_chat_completions
 from antiphon.types.runs import (
     TRANSITIONS,
     Action,
     Assistant,
+    LeaseInfo,
     McpServer,
     ResponseRecord,
     Run,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.ports import ChangeSet, ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, ReadSet
+from antiphon.ports import Store
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import pytest
 from msgspec.structs import replace
 
-from antiphon.ports import ImportBatch, ImportedEvents, ImportedRun, ReadSet, Store
+from antiphon.engine.snapshot import ReadSet
+from antiphon.ports import Store
 from antiphon.types import errors, events
 from antiphon.types.accounts import AuditEntry, OwnerTotals, UsageRow
 from antiphon.types.events import TextDelta
+from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock

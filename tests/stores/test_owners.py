@@ -12,8 +12,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.ports import Committed, IdempotencyKey, Key, ReadSet, RecordPage, Store
+from antiphon.engine.snapshot import (
+    ChangeSet,
+    Committed,
+    IdempotencyKey,
+    ReadSet,
+    RunUpdate,
+    Snapshot,
+)
+from antiphon.ports import RecordPage, Store
 from antiphon.types import errors
 from antiphon.types.accounts import (
     DAY_MS,
@@ -21,6 +28,7 @@ from antiphon.types.accounts import (
     Account,
     AuditEntry,
     Counter,
+    Key,
     Limits,
     OwnerTotals,
     Person,

@@ -15,8 +15,8 @@ import asyncpg
 import msgspec
 import pytest
 
-from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, Committed, ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, ReadSet, Snapshot
+from antiphon.ports import Store
 from antiphon.stores.postgres.connections import (
     SQL,
     ConnectionPool,

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.ports import ChangeSet, ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, ReadSet
+from antiphon.ports import Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sqlite.file import DatabaseFile

@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis as Client
 
-from antiphon.ports import Context, ReadSet
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import ReadSet
 from antiphon.stores.cached.redis import EXPIRY_SECONDS, RedisContextBackend
 from antiphon.stores.cached.shared import GET_SECONDS, MAX_CONTEXT_BYTES, SharedContextCache
 from antiphon.stores.cached.store import CachedStore

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from antiphon.ports import Committed, ReadSet, Store
+from antiphon.engine.snapshot import Committed, ReadSet
+from antiphon.ports import Store
 from antiphon.stores.search_queue import MAX_CONCURRENT_SEARCHES
 from antiphon.stores.sql_admin import Transaction
 from antiphon.stores.sqlite.file import DatabaseFile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.ports import Claim, ReadSet
+from antiphon.engine.snapshot import Claim, ReadSet
 from antiphon.stores.sqlite.file import OVERWRITE_BYTES
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Upload

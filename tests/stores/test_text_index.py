@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from antiphon.engine.text_search import index_words, parse_query
-from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store, TextMatches
+from antiphon.engine.snapshot import ChangeSet, ReadSet, Snapshot
+from antiphon.engine.text_search import TextMatches, index_words, parse_query
+from antiphon.ports import Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.rows import SEARCH_BYTES
 from antiphon.types.messages import IndexProgress

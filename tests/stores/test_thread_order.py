@@ -9,8 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from antiphon.engine.snapshot import ChangeSet, ReadSet, Snapshot
 from antiphon.engine.thread_order import REPLACES, position_of
-from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store
+from antiphon.ports import Store
 from antiphon.types import errors
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread

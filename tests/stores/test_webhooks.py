@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.engine.snapshot import ChangeSet, ReadSet, Snapshot
 from antiphon.engine.webhooks import RETRY_MS, disable, enable
-from antiphon.ports import ReadSet, Store
+from antiphon.ports import Store
 from antiphon.types import errors
 from antiphon.types.runs import Status
 from antiphon.types.webhooks import Attempt, StoredWebhook

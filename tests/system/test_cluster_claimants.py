@@ -17,7 +17,8 @@ import pytest
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.engine import transitions
-from antiphon.ports import Claim, Store
+from antiphon.engine.snapshot import Claim
+from antiphon.ports import Store
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import Runtime, open_store

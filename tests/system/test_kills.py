@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.ports import ReadSet
+from antiphon.engine.snapshot import ReadSet
 from antiphon.stores.sqlite.store import SqliteStore
 from tests.support.harness import buggy_server
 from tests.support.harness.chaos import SHORT, Plan, chaos

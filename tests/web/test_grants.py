@@ -10,10 +10,10 @@ import pytest
 from playwright.async_api import Browser as Chromium
 from playwright.async_api import expect
 
-from antiphon.ports import LOCAL
 from antiphon.settings.paths import data_folder
 from antiphon.tools.permissions import GrantsFile
 from antiphon.tools.questions import ToolIdentity
+from antiphon.types.accounts import LOCAL
 from antiphon.types.messages import Hints
 from antiphon.web.site import grants_file
 from tests.support.web.chats import chatting

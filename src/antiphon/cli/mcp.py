@@ -46,7 +46,6 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.mcp import startup
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_servers
-from antiphon.ports import LOCAL
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
 from antiphon.server.limits import RequestQuota
@@ -56,6 +55,7 @@ from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_loading import open_tools
+from antiphon.types.accounts import LOCAL
 from antiphon.types.errors import (
     BadSettings,
     Forbidden,

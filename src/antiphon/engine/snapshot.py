@@ -1,7 +1,8 @@
-"""The values that a transaction on a run reads and writes."""
+"""The values of a transaction on a run: what it reads, decides and writes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -12,6 +13,35 @@ from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run, RunLease, Thread
 from antiphon.types.webhooks import WebhookEvent
+
+
+class IdempotencyKey(msgspec.Struct, frozen=True):
+    """An idempotency key of one owner and route; `digest` is the digest of the request's body."""
+
+    owner: str
+    route: str
+    key: str
+    digest: bytes
+
+
+class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The records that a transaction reads before it decides.
+
+    `run_id` reads that run and its thread; `thread_id` alone reads the thread and its active run.
+    With both, the run is read only if it belongs to the thread. `owner` is None for the runtime's
+    own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
+    events of the turn. `key_id` locks the key, so that of two changes the second counts what the
+    first started, and fills `Snapshot.running` and `tokens`. `what` names the change in failpoints.
+    """
+
+    owner: str | None
+    thread_id: str | None = None
+    run_id: str | None = None
+    tool_call_id: str | None = None
+    idempotency_key: IdempotencyKey | None = None
+    turn_log: bool = False
+    key_id: str | None = None
+    what: str = "change"
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,7 +101,33 @@ class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     more: bool = False
 
 
-def events_expired(run_id: str, kept_after: int, after: int) -> EventExpired:
+Decide = Callable[[Snapshot], ChangeSet | None]
+"""Pure function from records to a change; None changes nothing, an exception rolls back."""
+
+
+class Committed(msgspec.Struct, frozen=True):
+    """The outcome of a change: its answer, and the change that was written.
+
+    `change` is None where nothing was written: nothing was decided, or the answer is a stored one.
+    """
+
+    answer: Any = None
+    change: ChangeSet | None = None
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A run that this worker holds under a lease, fenced by `lease.epoch`.
+
+    `change` is the change that claimed it.
+    """
+
+    owner: str
+    run: Run
+    lease: RunLease
+    change: ChangeSet | None = None
+
+
+def event_expired_error(run_id: str, kept_after: int, after: int) -> EventExpired:
     """Return the error for a reader at event `after` when later events are past retention."""
     return EventExpired(
         f"The events of run {run_id} up to {kept_after} are past retention.",

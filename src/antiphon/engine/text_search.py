@@ -15,6 +15,9 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple
 
+from antiphon.types.messages import IndexProgress, Message
+from antiphon.types.runs import Thread
+
 MAX_INDEXED_WORDS = 16_000
 """Words at the beginning of a text that are searched: PostgreSQL stores positions up to 16,383."""
 MAX_WORD_LENGTH = 64
@@ -57,6 +60,27 @@ class Finding(NamedTuple):
 
     rank: float
     snippet: Snippet
+
+
+class MessageMatch(NamedTuple):
+    """A message that a search found, with its thread; a newer message has a greater `place`."""
+
+    place: int
+    message: Message
+    thread: Thread
+    finding: Finding
+
+
+class TextMatches(NamedTuple):
+    """Messages that a search found, newest first; `more` if there are further messages.
+
+    `indexing` is None once every message is indexed.
+    """
+
+    messages: Sequence[MessageMatch]
+    threads: Sequence[Thread]
+    more: bool
+    indexing: IndexProgress | None = None
 
 
 class _Words(NamedTuple):

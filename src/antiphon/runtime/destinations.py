@@ -8,7 +8,8 @@ from typing import Protocol
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.ports import Claim, ResolvedModel
+from antiphon.engine.snapshot import Claim
+from antiphon.ports import ResolvedModel
 from antiphon.types.runs import Destination, McpServer
 
 

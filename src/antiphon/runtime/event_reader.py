@@ -10,10 +10,11 @@ from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from functools import partial
 
-from antiphon.ports import Bus, EventPage, RunStore
+from antiphon.ports import Bus, RunStore
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
 from antiphon.types.errors import InvalidRequest, TryAgain
+from antiphon.types.events import EventPage
 
 PATIENCE = 1.0  # seconds a reader waits for a notification before it reads anyway
 MISSES = 4  # failed reads in a row that are ignored, so that a restarted database is only a pause

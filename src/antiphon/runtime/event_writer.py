@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from time import monotonic
 
-from antiphon.ports import Bus, Claim, RunStore
+from antiphon.engine.snapshot import Claim
+from antiphon.ports import Bus, RunStore
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import STORED, Metrics
 from antiphon.types import events

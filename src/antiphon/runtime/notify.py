@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from antiphon.engine.snapshot import ChangeSet
-from antiphon.ports import (
-    ACTIONS,
-    LEASES,
-    QUEUE,
-    WEBHOOKS,
-    Bus,
-    Committed,
-    Decide,
-    ReadSet,
-    RunStore,
-)
+from antiphon.engine.snapshot import ChangeSet, Committed, Decide, ReadSet
+from antiphon.ports import ACTIONS, LEASES, QUEUE, WEBHOOKS, Bus, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
 

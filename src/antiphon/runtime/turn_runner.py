@@ -18,19 +18,16 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import BackendServer
 from antiphon.engine import sanitize, transitions
-from antiphon.engine.context_window import ToolSelection, cut_to_window, has_changed, select_tools
-from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.engine.turn import Turn, TurnResult, large
-from antiphon.ports import (
-    ACTIONS,
-    Bus,
-    Claim,
+from antiphon.engine.context_window import (
     Context,
-    ReadSet,
-    ResolvedModel,
-    RunStore,
-    Toolbox,
+    ToolSelection,
+    cut_to_window,
+    has_changed,
+    select_tools,
 )
+from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
+from antiphon.engine.turn import Turn, TurnResult, large
+from antiphon.ports import ACTIONS, Bus, ResolvedModel, RunStore, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter

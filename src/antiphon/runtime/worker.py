@@ -16,19 +16,9 @@ from typing import NamedTuple
 
 from antiphon.engine import transitions
 from antiphon.engine.destinations import report_waiting
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, ReadSet, Snapshot
 from antiphon.engine.transitions import Claimant
-from antiphon.ports import (
-    LEASES,
-    QUEUE,
-    Bus,
-    ChangeSet,
-    Claim,
-    Committed,
-    ReadSet,
-    RunStore,
-    Snapshot,
-    Subscription,
-)
+from antiphon.ports import LEASES, QUEUE, Bus, RunStore, Subscription
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.notify import commit_in_parts

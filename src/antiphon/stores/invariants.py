@@ -10,14 +10,13 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import events_expired
-from antiphon.ports import (
+from antiphon.engine.snapshot import (
     ChangeSet,
     IdempotencyKey,
-    ImportedRun,
     ReadSet,
     RunUpdate,
     Snapshot,
+    event_expired_error,
 )
 from antiphon.types.errors import (
     Conflict,
@@ -27,6 +26,7 @@ from antiphon.types.errors import (
     NotFound,
     RunActive,
 )
+from antiphon.types.imports import ImportedRun
 from antiphon.types.messages import Message
 from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
 
@@ -132,7 +132,7 @@ def append_fenced_error(run_id: str, epoch: int, first: int) -> Fenced:
 def check_not_expired(run_id: str, after: int, kept_after: int) -> None:
     """Raise `EventExpired` if events above `after` were deleted by retention."""
     if after < kept_after:
-        raise events_expired(run_id, kept_after, after)
+        raise event_expired_error(run_id, kept_after, after)
 
 
 def replay_answer(once: IdempotencyKey, digest: bytes, answer: bytes | None) -> msgspec.Raw:

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from antiphon.engine.context_window import SUMMARY, landmark_role, tokens
-from antiphon.engine.text_search import Phrase, examine
-from antiphon.ports import Context, EventPage, Landmark, MessageMatch
+from antiphon.engine.context_window import SUMMARY, Context, Landmark, landmark_role, tokens
+from antiphon.engine.text_search import MessageMatch, Phrase, examine
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
+from antiphon.types.events import EventPage
 from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 from antiphon.types.webhooks import DeliveryOutcome, Webhook

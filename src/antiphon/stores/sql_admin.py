@@ -15,15 +15,7 @@ import msgspec
 from msgspec.structs import asdict
 
 from antiphon.engine.accounts import normalize_name
-from antiphon.ports import (
-    AmendAccount,
-    AmendKey,
-    AmendProject,
-    ImportBatch,
-    ImportedRun,
-    Key,
-    RecordPage,
-)
+from antiphon.ports import AmendAccount, AmendKey, AmendProject, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.record_query import records_sql
 from antiphon.stores.rows import decoder
@@ -33,6 +25,7 @@ from antiphon.types.accounts import (
     AuditEntry,
     Counter,
     CounterValue,
+    Key,
     OwnerTotals,
     Person,
     Project,
@@ -40,6 +33,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.errors import NotFound
+from antiphon.types.imports import ImportBatch, ImportedRun
 from antiphon.types.messages import Message, Upload
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine.webhooks import Settlement
-from antiphon.ports import AmendWebhook, DeliveryClaim, RecordPage, Settle
+from antiphon.ports import AmendWebhook, RecordPage, Settle
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
 from antiphon.stores.sql_admin import (
@@ -25,6 +25,7 @@ from antiphon.stores.sql_admin import (
 )
 from antiphon.types.accounts import AuditEntry
 from antiphon.types.webhooks import (
+    DeliveryClaim,
     DeliveryOutcome,
     DeliveryStatus,
     StoredWebhook,

@@ -6,6 +6,7 @@ SSE `id`), the type inside it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -186,6 +187,20 @@ Event = (
     | TurnEnded
 )
 Numbered = tuple[int, Event]
+
+
+class EventPage(msgspec.Struct, frozen=True):
+    """Encoded events of a run from number `first` on, without a gap.
+
+    `ended` means that the run has ended and these are its last events; `more` means that the page
+    was cut and the rest can be read at once.
+    """
+
+    first: int
+    lines: Sequence[bytes]
+    ended: bool
+    more: bool = False
+
 
 TYPES: frozenset[str] = frozenset(str(kind.__struct_config__.tag) for kind in Event.__args__)
 """All event names."""

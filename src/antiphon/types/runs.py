@@ -438,6 +438,15 @@ class RunLease(msgspec.Struct, frozen=True, kw_only=True):
     destination: str = ""
 
 
+class LeaseInfo(msgspec.Struct, frozen=True):
+    """The lease of a run: the worker's name, its epoch, and the lease's end `due_at` (ms)."""
+
+    run_id: str
+    epoch: int
+    worker: str
+    due_at: int
+
+
 class Action(msgspec.Struct, frozen=True, kw_only=True):
     """The hand-off record of one tool call; `arguments` is the object for the tool.
 

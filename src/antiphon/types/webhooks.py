@@ -125,6 +125,19 @@ class WebhookDelivery(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
 
 
+class DeliveryClaim(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that a worker holds under a lease, fenced by its number of `attempts`.
+
+    `now` is the store's clock (ms). `body` is the event as JSON.
+    """
+
+    delivery: WebhookDelivery
+    outcome: DeliveryOutcome
+    body: bytes
+    stored: StoredWebhook
+    now: int
+
+
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     """The result of sending an event once, in `duration` ms.
 

@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.ports import LOCAL as OWNER_OF_ALL
+from antiphon.types.accounts import LOCAL as OWNER_OF_ALL
 from antiphon.types.accounts import Person as Record
 from antiphon.types.accounts import Role
 from antiphon.types.errors import NotFound

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from antiphon.api.operations import ListLiveRuns
 from antiphon.client.async_client import AsyncClient
-from antiphon.ports import LOCAL
 from antiphon.settings import private_files
 from antiphon.settings.paths import data_folder, state_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import SessionGrants
 from antiphon.tools.functions import Function
 from antiphon.tools.permissions import NAME, GrantsFile
+from antiphon.types.accounts import LOCAL
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.runs import Run
 from antiphon.web import relay

@@ -20,8 +20,8 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
-from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, Committed, Decide, OnCommit, ReadSet
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet, Snapshot
+from antiphon.ports import OnCommit
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import run_server

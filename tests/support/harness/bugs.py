@@ -18,8 +18,8 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.cli.main import main as run_command_line
-from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import Claim, Committed, Decide, OnCommit, ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet, Snapshot
+from antiphon.ports import OnCommit, Store
 from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
 from antiphon.types import events

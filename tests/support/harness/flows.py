@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager, closing, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-from antiphon.ports import Committed, Decide, ReadSet, Store
+from antiphon.engine.snapshot import Committed, Decide, ReadSet
+from antiphon.ports import Store
 from tests.support.providers.upstream import Request, Upstream
 
 Story = list[str]

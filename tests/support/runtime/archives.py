@@ -13,8 +13,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api.operations import ImportOwner, OwnerImport
-from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.ports import ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, ReadSet, RunUpdate, Snapshot
+from antiphon.ports import Store
 from antiphon.runtime.admin.archive_reader import Bounds
 from antiphon.runtime.admin.export import OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter

@@ -10,15 +10,9 @@ from typing import TypeVar
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
+from antiphon.engine.snapshot import Claim, Committed, Decide, ReadSet
 from antiphon.mcp.hosted import ServerPool
-from antiphon.ports import (
-    Claim,
-    Committed,
-    Decide,
-    ReadSet,
-    ResolvedModel,
-    Store,
-)
+from antiphon.ports import ResolvedModel, Store
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter

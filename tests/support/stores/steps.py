@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.ports import Claim, ReadSet, Store
+from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
+from antiphon.ports import Store
 from antiphon.types import events
 from antiphon.types.events import RunStatus, TextDelta
 from antiphon.types.messages import Message, Text

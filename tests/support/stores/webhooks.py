@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.engine.snapshot import ChangeSet, ReadSet, Snapshot
 from antiphon.engine.webhooks import Settlement, settle
-from antiphon.ports import DeliveryClaim, ReadSet, Store
+from antiphon.ports import Store
 from antiphon.types.accounts import AuditEntry
 from antiphon.types.runs import Status
-from antiphon.types.webhooks import Attempt, Webhook, WebhookEvent, WebhookEventType
+from antiphon.types.webhooks import Attempt, DeliveryClaim, Webhook, WebhookEvent, WebhookEventType
 from tests.support.stores.steps import move_run
 
 LEASE_MS = 20_000

@@ -25,7 +25,7 @@ from msgspec.structs import asdict, replace
 
 from antiphon.api.operations import ImportOwner, OwnerImport
 from antiphon.engine import sanitize
-from antiphon.ports import ImportBatch, ImportedEvents, ImportedRun, Store
+from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.archive import FileRecord, RunRecord, ThreadRecord, keep, renew
 from antiphon.runtime.admin.archive_loader import Loaded, load
@@ -34,6 +34,7 @@ from antiphon.stores.spool import Record, Spool, State
 from antiphon.types.accounts import AuditEntry, Principal, UsageRow
 from antiphon.types.errors import Conflict, Unavailable
 from antiphon.types.ids import Mint
+from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Erasure, Listed, Operation, OwnerImport
 from antiphon.engine import accounts, sanitize, transitions
-from antiphon.ports import LEASES, AdminStore, Bus, ReadSet, Store
+from antiphon.engine.snapshot import ReadSet
+from antiphon.ports import LEASES, AdminStore, Bus, Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.export import Archive, OwnerExporter
 from antiphon.runtime.admin.import_owner import OwnerImporter, Tell, quiet

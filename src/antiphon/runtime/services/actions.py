@@ -11,8 +11,8 @@ from typing import Any
 from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import claims, transitions
-from antiphon.engine.snapshot import ChangeSet, Snapshot
-from antiphon.ports import ACTIONS, Bus, IdempotencyKey, ReadSet, RunStore
+from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
+from antiphon.ports import ACTIONS, Bus, RunStore
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.types.accounts import Principal

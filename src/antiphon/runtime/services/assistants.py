@@ -20,8 +20,9 @@ from antiphon.api.operations import (
 )
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import RunSpec
-from antiphon.ports import IdempotencyKey, ResolvedModel, RunStore
+from antiphon.ports import ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.responses import OperationHandler, paginate

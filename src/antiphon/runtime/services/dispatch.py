@@ -16,8 +16,9 @@ import msgspec
 from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import validation
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, IdempotencyKey, ResolvedModel, RunStore
+from antiphon.ports import Bus, ResolvedModel, RunStore
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations

@@ -15,9 +15,16 @@ from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import transitions, validation
 from antiphon.engine.destinations import DestinationUnknown, is_waiting, provider_name
-from antiphon.engine.snapshot import ChangeSet, Snapshot, events_expired
+from antiphon.engine.snapshot import (
+    ChangeSet,
+    Committed,
+    IdempotencyKey,
+    ReadSet,
+    Snapshot,
+    event_expired_error,
+)
 from antiphon.engine.transitions import Claimant, TurnRequested
-from antiphon.ports import Bus, Committed, IdempotencyKey, ReadSet, RunStore
+from antiphon.ports import Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
 from antiphon.runtime.notify import ChangeCommitter
@@ -206,7 +213,7 @@ class RunService:
                 last_event=lease.last_event,
             )
         if after < lease.kept_after:
-            raise events_expired(run_id, lease.kept_after, after)
+            raise event_expired_error(run_id, lease.kept_after, after)
 
     async def _list_events(
         self, call: operations.ListEvents, by: Principal, _: IdempotencyKey | None

@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 from antiphon.api import operations
 from antiphon.api.operations import Operation, SearchHit, SearchResults
-from antiphon.engine.text_search import Phrase, examine, parse_query
-from antiphon.ports import IdempotencyKey, MessageMatch, RunStore, TextMatches
+from antiphon.engine.snapshot import IdempotencyKey
+from antiphon.engine.text_search import MessageMatch, Phrase, TextMatches, examine, parse_query
+from antiphon.ports import RunStore
 from antiphon.runtime.responses import OperationHandler
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
 from antiphon.engine import transitions, validation
-from antiphon.engine.snapshot import ChangeSet, Snapshot
+from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.unit_of_work import output_message_id
-from antiphon.ports import LEASES, Bus, IdempotencyKey, ReadSet, RunStore
+from antiphon.ports import LEASES, Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate, to_listed

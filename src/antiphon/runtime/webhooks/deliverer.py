@@ -16,7 +16,7 @@ from functools import partial
 from urllib.parse import urlsplit
 
 from antiphon.engine.webhooks import Settlement, settle
-from antiphon.ports import WEBHOOKS, Bus, DeliveryClaim, WebhookStore
+from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox
 from antiphon.runtime.webhooks.sender import WebhookSender
@@ -28,7 +28,7 @@ from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
 from antiphon.types.runs import DAY
 from antiphon.types.terminal_safe import one_line
-from antiphon.types.webhooks import Attempt
+from antiphon.types.webhooks import Attempt, DeliveryClaim
 
 log = logging.getLogger(__name__)
 

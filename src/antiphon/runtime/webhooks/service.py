@@ -18,8 +18,9 @@ from antiphon.api.operations import (
     OwnedWebhook,
     given_fields,
 )
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.webhooks import create_test_event, disable, enable
-from antiphon.ports import WEBHOOKS, Bus, IdempotencyKey, WebhookStore
+from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox, new_secret
 from antiphon.runtime.responses import OperationHandler, to_listed

@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from starlette.datastructures import Headers
 
 from antiphon.api.operations import Complete, Process
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.mcp.metadata import model_tool_name
-from antiphon.ports import IdempotencyKey
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway

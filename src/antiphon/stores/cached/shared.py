@@ -18,7 +18,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from antiphon.ports import Context
+from antiphon.engine.context_window import Context
 from antiphon.types.terminal_safe import one_line
 
 V = TypeVar("V")

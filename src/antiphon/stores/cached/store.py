@@ -17,32 +17,20 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from antiphon.engine.context_window import EMPTY, append_messages
-from antiphon.engine.text_search import Phrase
+from antiphon.engine.context_window import EMPTY, Context, append_messages
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, IdempotencyKey, ReadSet
+from antiphon.engine.text_search import Phrase, TextMatches
+from antiphon.engine.webhooks import Settlement
 from antiphon.ports import (
     AmendAccount,
     AmendKey,
     AmendProject,
     AmendWebhook,
-    ChangeSet,
-    Claim,
-    Committed,
-    Context,
-    Decide,
-    DeliveryClaim,
-    EventPage,
     FilterValue,
-    IdempotencyKey,
-    ImportBatch,
-    Key,
-    LeaseInfo,
     OnCommit,
-    ReadSet,
     RecordPage,
     Settle,
-    Settlement,
     Store,
-    TextMatches,
 )
 from antiphon.stores.cached.log_tails import LogTails, LruCache
 from antiphon.stores.cached.shared import SharedContextCache
@@ -52,15 +40,19 @@ from antiphon.types.accounts import (
     AuditEntry,
     Counter,
     CounterValue,
+    Key,
     Person,
     Project,
     ProviderKey,
     UsageRow,
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
+from antiphon.types.events import EventPage
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Assistant, Run, RunLease, Serves, Thread, serve_all
+from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
 from antiphon.types.webhooks import (
+    DeliveryClaim,
     DeliveryStatus,
     StoredWebhook,
     Webhook,

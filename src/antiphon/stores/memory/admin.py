@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from antiphon.engine.accounts import normalize_name
-from antiphon.ports import AmendAccount, AmendKey, AmendProject, Key, RecordPage
+from antiphon.ports import AmendAccount, AmendKey, AmendProject, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
 from antiphon.types.accounts import (
@@ -14,6 +14,7 @@ from antiphon.types.accounts import (
     AuditEntry,
     Counter,
     CounterValue,
+    Key,
     Person,
     Project,
     ProviderKey,

@@ -16,28 +16,27 @@ from typing import Any, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine.context_window import EMPTY, append_messages
-from antiphon.engine.text_search import Phrase, examine, matches, parse_query
-from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
-from antiphon.ports import (
+from antiphon.engine.context_window import EMPTY, Context, append_messages
+from antiphon.engine.snapshot import (
     ChangeSet,
     Claim,
     Committed,
-    Context,
     Decide,
-    EventPage,
-    FilterValue,
     IdempotencyKey,
-    ImportBatch,
-    LeaseInfo,
-    MessageMatch,
-    OnCommit,
     ReadSet,
-    RecordPage,
     RunUpdate,
     Snapshot,
-    TextMatches,
 )
+from antiphon.engine.text_search import (
+    MessageMatch,
+    Phrase,
+    TextMatches,
+    examine,
+    matches,
+    parse_query,
+)
+from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
+from antiphon.ports import FilterValue, OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
@@ -51,9 +50,20 @@ from antiphon.types.accounts import (
     Counter,
     OwnerTotals,
 )
-from antiphon.types.events import Numbered
+from antiphon.types.events import EventPage, Numbered
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
-from antiphon.types.runs import Action, Assistant, Run, RunLease, Serves, Status, Thread, serve_all
+from antiphon.types.runs import (
+    Action,
+    Assistant,
+    LeaseInfo,
+    Run,
+    RunLease,
+    Serves,
+    Status,
+    Thread,
+    serve_all,
+)
 
 T = TypeVar("T")
 

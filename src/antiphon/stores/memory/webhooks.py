@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antiphon.engine.webhooks import Settlement
-from antiphon.ports import AmendWebhook, DeliveryClaim, RecordPage, Settle
+from antiphon.ports import AmendWebhook, RecordPage, Settle
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration, delete_all
 from antiphon.types.accounts import AuditEntry
 from antiphon.types.webhooks import (
+    DeliveryClaim,
     DeliveryOutcome,
     DeliveryStatus,
     StoredWebhook,

@@ -10,7 +10,7 @@ import msgspec
 from asyncpg.connection import Connection
 
 from antiphon.engine.text_search import join_words
-from antiphon.ports import ImportBatch, RecordPage
+from antiphon.ports import RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
 from antiphon.stores.postgres.changes import SEGMENT
 from antiphon.stores.postgres.connections import (
@@ -26,6 +26,7 @@ from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.postgres.text_index import encode_vector
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
 from antiphon.stores.sql_admin import Columns, UniqueViolation
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
 

@@ -14,8 +14,16 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import asdict
 
+from antiphon.engine.snapshot import (
+    ChangeSet,
+    Claim,
+    Committed,
+    Decide,
+    ReadSet,
+    RunUpdate,
+    Snapshot,
+)
 from antiphon.engine.text_search import join_words
-from antiphon.ports import ChangeSet, Claim, Committed, Decide, ReadSet, RunUpdate, Snapshot
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres import reads, text_index
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_rows, fetch_value

@@ -9,17 +9,11 @@ import msgspec
 from asyncpg.connection import Connection
 from msgspec.structs import replace
 
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
-from antiphon.ports import (
-    Context,
-    EventPage,
-    FilterValue,
-    IdempotencyKey,
-    ReadSet,
-    RecordPage,
-    Snapshot,
-)
+from antiphon.ports import FilterValue, RecordPage
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import (
@@ -33,7 +27,7 @@ from antiphon.stores.postgres.connections import (
 from antiphon.stores.record_query import Dialect, RecordQuery
 from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RunRow, decoder
 from antiphon.types import events
-from antiphon.types.events import Numbered
+from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Run, RunLease, Thread
 

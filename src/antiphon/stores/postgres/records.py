@@ -9,7 +9,7 @@ import asyncpg
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.ports import IdempotencyKey
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, fetch_value

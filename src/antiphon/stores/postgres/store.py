@@ -17,23 +17,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import msgspec
 from asyncpg.connection import Connection
 
-from antiphon.engine.text_search import Phrase
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
+from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import (
-    Claim,
-    Committed,
-    Context,
-    Decide,
-    EventPage,
-    FilterValue,
-    IdempotencyKey,
-    ImportBatch,
-    LeaseInfo,
-    OnCommit,
-    ReadSet,
-    RecordPage,
-    TextMatches,
-)
+from antiphon.ports import FilterValue, OnCommit, RecordPage
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
@@ -55,8 +43,10 @@ from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.events import EventPage
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
+from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
 
 T = TypeVar("T")
 P = ParamSpec("P")

@@ -9,8 +9,7 @@ from typing import Any
 
 from asyncpg.connection import Connection
 
-from antiphon.engine.text_search import Phrase, index_words
-from antiphon.ports import TextMatches
+from antiphon.engine.text_search import Phrase, TextMatches, index_words
 from antiphon.stores import search_queue
 from antiphon.stores.postgres.connections import SQL, execute, fetch_rows
 from antiphon.stores.postgres.reads import encode_query, owner_word

@@ -10,12 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 
 from antiphon.engine.text_search import join_words
-from antiphon.ports import ImportBatch, RecordPage
+from antiphon.ports import RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
 from antiphon.stores.rows import decoder, message_columns, take_page
 from antiphon.stores.sql_admin import Columns, UniqueViolation
 from antiphon.stores.sqlite import reads, writes
 from antiphon.stores.sqlite.reads import SQL
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run
 

@@ -14,24 +14,18 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
-from antiphon.ports import (
-    Context,
-    EventPage,
-    FilterValue,
-    IdempotencyKey,
-    ReadSet,
-    RecordPage,
-    Snapshot,
-)
+from antiphon.ports import FilterValue, RecordPage
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.record_query import Dialect, RecordQuery
 from antiphon.stores.rows import EVENT_PAGE_BYTES, RunRow, decoder, take_page
 from antiphon.types import events
 from antiphon.types.accounts import Counter, period
-from antiphon.types.events import Numbered
+from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
 

@@ -18,23 +18,11 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import msgspec
 
-from antiphon.engine.text_search import Phrase
+from antiphon.engine.context_window import Context
+from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
+from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import (
-    Claim,
-    Committed,
-    Context,
-    Decide,
-    EventPage,
-    FilterValue,
-    IdempotencyKey,
-    ImportBatch,
-    LeaseInfo,
-    OnCommit,
-    ReadSet,
-    RecordPage,
-    TextMatches,
-)
+from antiphon.ports import FilterValue, OnCommit, RecordPage
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
@@ -48,8 +36,10 @@ from antiphon.stores.sqlite.file import DatabaseFile, check_room, open_database,
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
+from antiphon.types.events import EventPage
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Upload
-from antiphon.types.runs import Assistant, RunLease, Serves, serve_all
+from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
 
 T = TypeVar("T")
 P = ParamSpec("P")

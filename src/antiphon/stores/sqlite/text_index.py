@@ -10,8 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 
-from antiphon.engine.text_search import Phrase, join_words
-from antiphon.ports import TextMatches
+from antiphon.engine.text_search import Phrase, TextMatches, join_words
 from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page
 from antiphon.stores.sqlite.reads import SQL, encode_query
 from antiphon.types.messages import IndexProgress, Message

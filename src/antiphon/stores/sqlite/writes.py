@@ -10,8 +10,16 @@ from typing import Any
 import msgspec
 from msgspec.structs import asdict
 
+from antiphon.engine.snapshot import (
+    ChangeSet,
+    Claim,
+    Committed,
+    Decide,
+    IdempotencyKey,
+    ReadSet,
+    RunUpdate,
+)
 from antiphon.engine.text_search import join_words
-from antiphon.ports import ChangeSet, Claim, Committed, Decide, IdempotencyKey, ReadSet, RunUpdate
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.rows import message_columns

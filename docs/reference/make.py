@@ -73,6 +73,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.messages import (
+    Feedback,
     File,
     Image,
     IndexProgress,
@@ -112,6 +113,7 @@ RECORDS: tuple[type[Any], ...] = (
     Assistant,
     Thread,
     Message,
+    Feedback,
     Run,
     ResponseRecord,
     ActionRecord,

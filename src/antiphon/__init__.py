@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from antiphon.types.events import TurnRestarted as TurnRestarted
     from antiphon.types.events import UsageAdded as UsageAdded
     from antiphon.types.messages import Blob as Blob
+    from antiphon.types.messages import Feedback as Feedback
     from antiphon.types.messages import File as File
     from antiphon.types.messages import Image as Image
     from antiphon.types.messages import Link as Link
@@ -122,6 +123,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "antiphon.types.messages": (
         "Blob",
+        "Feedback",
         "File",
         "Image",
         "Link",

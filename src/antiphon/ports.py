@@ -37,6 +37,8 @@ from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import (
+    Feedback,
+    Message,
     Progress,
     Tool,
     ToolCall,
@@ -296,7 +298,8 @@ class RunStore(Protocol):
         Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
         `name` is this name (Assistant) or one of these (Action). `created_after` and
         `created_before` are times in ms.
-        `pinned` and `temporary` (Thread). `purpose`, and `expires_before` in ms (Upload).
+        `pinned` and `temporary` (Thread). `rating` is `up`, `down`, or `any` of both (Message).
+        `purpose`, and `expires_before` in ms (Upload).
         `claimable_at` selects actions that a worker may claim at that time (Action).
 
         Threads only: `order` of `activity` lists the last changed first; `after` is then the cursor
@@ -346,6 +349,15 @@ class RunStore(Protocol):
         """Replace the assistant by the result of `change`, a pure function of the current one.
 
         Returns the new assistant. An exception changes nothing and is raised. Raises `NotFound`.
+        """
+        ...
+
+    async def save_feedback(
+        self, owner: str, message_id: str, feedback: Feedback | None
+    ) -> Message:
+        """Save the rating of a message, None to remove it; return the message.
+
+        The thread keeps its version and the time of its last change. Raises `NotFound`.
         """
         ...
 

@@ -101,6 +101,29 @@ def test_an_assistant_is_made_changed_and_gone(client: Any) -> object:
 
 
 @in_all_ways
+def test_a_reply_is_rated_and_found_by_its_rating(client: Any) -> object:
+    client.ask("hello", model="demo")
+    question, reply = client.list_messages().data
+    rated = client.set_feedback(reply.id, "down", comment="  Too short. ")
+    found = [client.list_messages(rating=rating).data for rating in ("down", "any", "up")]
+    copied = client.list_messages(client.fork_thread(reply.thread_id).id).data[-1]
+    changed = client.set_feedback(reply.id, rating="up")
+    cleared = client.delete_feedback(reply.id)
+
+    assert (rated.feedback.rating, rated.feedback.comment) == ("down", "Too short.")
+    assert found == [[rated], [rated], []]
+    assert (copied.feedback, copied.parent_id) == (rated.feedback, reply.id)
+    assert (changed.feedback.rating, changed.feedback.comment) == ("up", "")
+    assert cleared == reply == client.get_message(reply.id)
+    return [
+        catch_error(lambda: client.set_feedback(question.id, "up")),
+        catch_error(lambda: client.set_feedback(reply.id, "sideways")),
+        catch_error(lambda: client.set_feedback(reply.id, "up", comment="x" * 4001)),
+        catch_error(lambda: client.delete_feedback("msg_none")),
+    ]
+
+
+@in_all_ways
 def test_a_thread_is_made_changed_found_and_gone(client: Any) -> object:
     made = client.create_thread(title="To New York", metadata={"by": "air"})
     changed = client.update_thread(made.id, title="To Boston")

@@ -198,6 +198,7 @@ async def _things(owner: Owner) -> dict[str, str]:
         "assistant": assistant.json()["id"],
         "thread": run["thread_id"],
         "message": messages.json()["data"][0]["id"],
+        "reply": messages.json()["data"][1]["id"],
         "run": run["id"],
         "action": action["id"],
         "tool_call": action["tool_call_id"],

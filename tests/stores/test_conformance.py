@@ -35,7 +35,7 @@ from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Key, Person, UsageRow
 from antiphon.types.events import ToolOutputAdded
-from antiphon.types.messages import Message, ToolCall, Upload, to_chat_completions
+from antiphon.types.messages import Feedback, Message, ToolCall, Upload, to_chat_completions
 from antiphon.types.runs import (
     TRANSITIONS,
     Action,
@@ -1466,6 +1466,41 @@ async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: St
     with pytest.raises(errors.NotFound):
         await store.update_assistant("ann", "asst_1", lambda it: it)
     assert await page_through(store, Assistant, 9) == []
+
+
+async def test_a_rating_changes_its_message_and_nothing_else(store: Store) -> None:
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await add_thread(store)
+    question, reply = a_message(1, "question"), a_message(2, "reply", role="assistant")
+    await store.change(about, say(question, reply))
+    thread, context = await store.get(Thread, "ann", "thread_1"), await store.context("thread_1")
+
+    rated = await store.save_feedback(
+        "ann", reply.id, Feedback(rating="down", comment="no \0 \u2028", created_at=7)
+    )
+
+    assert rated.feedback == Feedback(rating="down", comment="no \0 \u2028", created_at=7)
+    assert (await store.list(Message, "ann", limit=9, thread_id="thread_1")).data == [
+        question,
+        rated,
+    ]
+    assert await store.get(Thread, "ann", "thread_1") == thread
+    assert await store.context("thread_1") == context
+    assert await store.save_feedback("ann", reply.id, None) == reply
+    assert await store.get(Message, "ann", reply.id) == reply
+
+
+async def test_a_message_that_is_gone_or_of_another_owner_cannot_be_rated(store: Store) -> None:
+    await add_thread(store)
+    reply = a_message(1, "reply", role="assistant")
+    await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(reply))
+    feedback = Feedback(rating="up", created_at=1)
+
+    with pytest.raises(errors.NotFound):
+        await store.save_feedback("bob", reply.id, feedback)
+    with pytest.raises(errors.NotFound):
+        await store.save_feedback("ann", "msg_none", feedback)
+    assert await store.get(Message, "ann", reply.id) == reply
 
 
 async def test_a_repeated_put_gets_the_answer_that_was_kept(store: Store) -> None:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.snapshot import ChangeSet, ReadSet
 from antiphon.ports import Store
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
@@ -245,3 +245,27 @@ async def test_of_two_that_change_one_action_the_second_sees_what_the_first_wrot
 
     assert seen == [0, 1]
     assert (await store.get(Action, "ann", an_action(1).id)).attempt == 2
+
+
+async def test_messages_are_found_by_their_rating(store: Store) -> None:
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await add_thread(store)
+    await store.change(
+        about,
+        say(
+            a_message(1, '"feedback":{"rating":"up"}', metadata={"rating": "up"}),
+            *(a_message(number, "reply", role="assistant") for number in (2, 3, 4)),
+        ),
+    )
+    for number, rating in ((2, "up"), (4, "down")):
+        feedback = Feedback(rating=rating, comment="because", created_at=1)
+        await store.save_feedback("ann", f"msg_thread_1_{number}_5", feedback)
+
+    async def find(**where: str) -> list[str]:
+        return await page_through(store, Message, 1, **where)
+
+    up, down = "msg_thread_1_2_5", "msg_thread_1_4_5"
+    assert await find(rating="up") == [up]
+    assert await find(rating="down", thread_id="thread_1") == [down]
+    assert await find(rating="any") == [up, down]
+    assert (await store.list(Message, "bob", limit=9, rating="any")).data == []

@@ -112,6 +112,21 @@ async def test_an_answer_is_printed_as_it_was_written_but_for_what_acts(tmp_path
 async def test_there_may_be_no_answer_yet(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
-        for command in ("/copy", "/raw"):
+        for command in ("/copy", "/raw", "/rate up"):
             chat.say(command)
-        await chat.until(lambda: chat.text.count("There is no answer here yet") == 2)
+        await chat.until(lambda: chat.text.count("There is no answer here yet") == 3)
+
+
+async def test_an_answer_is_rated_and_the_rating_removed(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await answer_message(model, chat, ANSWER)
+        chat.say("/rate")
+        await chat.sees("The last answer has no rating")
+        chat.say("/rate down too \x1b[31mlong")
+        await chat.sees("The last answer is rated down: too ")
+        chat.say("/rate none")
+        await chat.until(lambda: chat.text.count("The last answer has no rating") == 2)
+        chat.say("/rate sideways")
+        await chat.sees("This is no rating")
+
+        assert not chat.foreign

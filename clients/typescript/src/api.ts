@@ -170,6 +170,17 @@ export interface Fault {
   message: string;
 }
 
+/**
+ * A person's rating of a reply, with an optional comment.
+ *
+ * `created_at` is milliseconds since 1970.
+ */
+export interface Feedback {
+  comment: string;
+  created_at: number;
+  rating: "down" | "up";
+}
+
 /** An attachment that was uploaded before. */
 export interface FilePart {
   file_id: string;
@@ -374,11 +385,14 @@ export interface McpServer {
  *
  * A system message with `compacts` is a summary: a model gets it in place of the messages up to
  * that number, 0 for none. The newest summary of a thread counts.
+ *
+ * Models never get `feedback`.
  */
 export interface Message {
   compacts: number | null;
   content: (TextPart | ImagePart | FilePart | Refusal)[];
   created_at: number;
+  feedback: Feedback | null;
   id: string;
   is_error: boolean;
   metadata: Record<string, string>;
@@ -1119,16 +1133,31 @@ export abstract class Operations {
    * List a thread's messages, in order; without `thread_id`, those of all threads as they came.
    *
    * The default `order` is `oldest`; `newest` lists the last message first. `metadata` selects the
-   * messages that have these pairs, and perhaps others. `created_after` and `created_before` are
-   * times in milliseconds since 1970.
+   * messages that have these pairs, and perhaps others. `rating` selects the replies that were
+   * rated so, `any` all that were rated. `created_after` and `created_before` are times in
+   * milliseconds since 1970.
    */
-  listMessages(fields: { thread_id?: string; limit?: number; after?: string; order?: "newest" | "oldest"; role?: "assistant" | "system" | "tool" | "user"; run_id?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number } = {}, options?: RequestOptions): Promise<MessagePage> {
+  listMessages(fields: { thread_id?: string; limit?: number; after?: string; order?: "newest" | "oldest"; role?: "assistant" | "system" | "tool" | "user"; run_id?: string; rating?: "down" | "up" | "any"; metadata?: Record<string, string>; created_after?: number; created_before?: number } = {}, options?: RequestOptions): Promise<MessagePage> {
     return this.send<MessagePage>({ method: "GET", path: `/v1/messages`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get one message. */
   getMessage(message_id: string, options?: RequestOptions): Promise<Message> {
     return this.send<Message>({ method: "GET", path: `/v1/messages/${encodeURIComponent(message_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Rate a reply, `up` or `down`, with an optional comment; replaces an earlier rating.
+   *
+   * Returns the message with its `feedback`. Only messages of role `assistant` can be rated.
+   */
+  setFeedback(message_id: string, fields: { comment?: string; rating: "down" | "up" }, options?: RequestOptions): Promise<Message> {
+    return this.send<Message>({ method: "PUT", path: `/v1/messages/${encodeURIComponent(message_id)}/feedback`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Remove the rating of a reply; returns the message without it. */
+  deleteFeedback(message_id: string, options?: RequestOptions): Promise<Message> {
+    return this.send<Message>({ method: "DELETE", path: `/v1/messages/${encodeURIComponent(message_id)}/feedback`, fields: {}, creates: false }, options);
   }
 
   /**

@@ -117,6 +117,7 @@ from antiphon.api.runs import RunCall as RunCall
 from antiphon.api.threads import AppendMessages as AppendMessages
 from antiphon.api.threads import CreateMessage as CreateMessage
 from antiphon.api.threads import CreateThread as CreateThread
+from antiphon.api.threads import DeleteFeedback as DeleteFeedback
 from antiphon.api.threads import DeleteThread as DeleteThread
 from antiphon.api.threads import ForkThread as ForkThread
 from antiphon.api.threads import GetMessage as GetMessage
@@ -129,6 +130,7 @@ from antiphon.api.threads import PastMessage as PastMessage
 from antiphon.api.threads import Search as Search
 from antiphon.api.threads import SearchHit as SearchHit
 from antiphon.api.threads import SearchResults as SearchResults
+from antiphon.api.threads import SetFeedback as SetFeedback
 from antiphon.api.threads import UpdateThread as UpdateThread
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
@@ -162,6 +164,8 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     CreateMessage,
     ListMessages,
     GetMessage,
+    SetFeedback,
+    DeleteFeedback,
     Search,
     CreateRun,
     ListRuns,

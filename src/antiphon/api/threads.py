@@ -18,7 +18,7 @@ from antiphon.api.fields import (
     ToolName,
 )
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
-from antiphon.types.messages import IndexProgress, Message, Role
+from antiphon.types.messages import IndexProgress, Message, Rating, Role
 from antiphon.types.runs import (
     Thread,
 )
@@ -213,8 +213,9 @@ class ListMessages(Operation[Listed[Message]], frozen=True):
     """List a thread's messages, in order; without `thread_id`, those of all threads as they came.
 
     The default `order` is `oldest`; `newest` lists the last message first. `metadata` selects the
-    messages that have these pairs, and perhaps others. `created_after` and `created_before` are
-    times in milliseconds since 1970.
+    messages that have these pairs, and perhaps others. `rating` selects the replies that were rated
+    so, `any` all that were rated. `created_after` and `created_before` are times in milliseconds
+    since 1970.
     """
 
     route: ClassVar[str] = "GET /v1/messages"
@@ -226,6 +227,7 @@ class ListMessages(Operation[Listed[Message]], frozen=True):
     order: ListOrder | None = None
     role: Role | None = None
     run_id: Id | None = None
+    rating: Rating | Literal["any"] | None = None
     metadata: Metadata | None = None
     created_after: Time | None = None
     created_before: Time | None = None
@@ -235,6 +237,29 @@ class GetMessage(Operation[Message], frozen=True):
     """Get one message."""
 
     route: ClassVar[str] = "GET /v1/messages/{message_id}"
+    answer: ClassVar[Any] = Message
+
+    message_id: Id
+
+
+class SetFeedback(Operation[Message], frozen=True):
+    """Rate a reply, `up` or `down`, with an optional comment; replaces an earlier rating.
+
+    Returns the message with its `feedback`. Only messages of role `assistant` can be rated.
+    """
+
+    route: ClassVar[str] = "PUT /v1/messages/{message_id}/feedback"
+    answer: ClassVar[Any] = Message
+
+    message_id: Id
+    rating: Rating
+    comment: Annotated[str, Meta(max_length=4000)] = ""
+
+
+class DeleteFeedback(Operation[Message], frozen=True):
+    """Remove the rating of a reply; returns the message without it."""
+
+    route: ClassVar[str] = "DELETE /v1/messages/{message_id}/feedback"
     answer: ClassVar[Any] = Message
 
     message_id: Id

@@ -51,6 +51,8 @@ class AsyncOperations(RenamedMethods):
     append_messages = async_method(creations.AppendMessages)
     list_messages = async_list_method(operations.ListMessages)
     get_message = async_method(operations.GetMessage)
+    set_feedback = async_method(operations.SetFeedback)
+    delete_feedback = async_method(operations.DeleteFeedback)
     search = async_method(operations.Search)
     create_run = async_method(creations.CreateRun)
     list_runs = async_list_method(operations.ListRuns)

@@ -52,6 +52,8 @@ class Operations(RenamedMethods):
     append_messages = sync_method(creations.AppendMessages)
     list_messages = sync_list_method(operations.ListMessages)
     get_message = sync_method(operations.GetMessage)
+    set_feedback = sync_method(operations.SetFeedback)
+    delete_feedback = sync_method(operations.DeleteFeedback)
     search = sync_method(operations.Search)
     create_run = sync_method(creations.CreateRun)
     list_runs = sync_list_method(operations.ListRuns)

@@ -176,6 +176,7 @@ class Runtime:
             self.settings,
             self.worker,
             self.metrics,
+            self.tracer,
         )
 
     async def _default_model(self) -> str:

@@ -90,7 +90,7 @@ class Dialect(NamedTuple):
     `number` are the value of the field named by `{field}`, and `pair` is whether its metadata has
     the value `{value}` under `{key}`. `live_runs` is a SELECT of the `seq` of runs that have not
     ended and have `:status`, `run_status` the status of a run. `pinned` and `temporary` are whether
-    a thread is.
+    a thread is, `rating` is the rating of a message.
     """
 
     threads_with_words: str
@@ -102,6 +102,7 @@ class Dialect(NamedTuple):
     run_status: str
     pinned: str
     temporary: str
+    rating: str
 
 
 LIVE = frozenset({"queued", "in_progress", "action_required"})
@@ -166,6 +167,8 @@ class RecordQuery:
         self._require_fields(where, dialect)
         if self._kind is Thread:
             self._require_threads(where, dialect)
+        elif self._kind is Message:
+            self._require_rating(where.get("rating"), dialect)
 
     def _require_status(self, status: FilterValue, dialect: Dialect) -> None:
         """Require a status. Indexes of few rows are used only if the SQL names what is in them."""
@@ -214,6 +217,12 @@ class RecordQuery:
                 f"{client} = 'client' AND coalesce({until}, 0) <= :now AND {expires} > :now",
                 now=now,
             )
+
+    def _require_rating(self, rating: FilterValue, dialect: Dialect) -> None:
+        if rating == "any":
+            self.require(f"{dialect.rating} IS NOT NULL")
+        elif rating is not None:
+            self.require(f"{dialect.rating} = :rating", rating=rating)
 
     def _require_threads(self, where: Mapping[str, FilterValue], dialect: Dialect) -> None:
         for name, condition in (("pinned", dialect.pinned), ("temporary", dialect.temporary)):

@@ -17,7 +17,7 @@ import msgspec
 from antiphon.engine.turn import TurnResult
 from antiphon.telemetry.tracing import Attributes, AttributeValue
 from antiphon.types.chunks import ModelRequest
-from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.types.messages import Feedback, Message, ToolCall, ToolResult
 from antiphon.types.runs import Run, Sampling
 
 _PROVIDERS = {
@@ -129,6 +129,24 @@ def reply_content(reply: TurnResult) -> Attributes:
     parts += (_convert_call(call.id, call.name, call.arguments) for call in reply.calls)
     message = {"role": "assistant", "parts": parts, "finish_reason": reply.finish_reason or ""}
     return {"gen_ai.output.messages": _json([message])}
+
+
+def feedback_attributes(message: Message, feedback: Feedback, *, content: bool) -> Attributes:
+    """Return attributes of a person's rating: those of the event `gen_ai.evaluation.result`.
+
+    The comment is text of a person, and only there with `content`.
+    """
+    return _without_none(
+        {
+            "gen_ai.evaluation.name": "user_feedback",
+            "gen_ai.evaluation.score.label": feedback.rating,
+            "gen_ai.evaluation.score.value": 1.0 if feedback.rating == "up" else -1.0,
+            "gen_ai.evaluation.explanation": (content and feedback.comment) or None,
+            "gen_ai.conversation.id": message.thread_id,
+            "antiphon.run.id": message.run_id,
+            "antiphon.message.id": message.id,
+        }
+    )
 
 
 def tool_attributes(call: ToolCall, run_id: str) -> Attributes:

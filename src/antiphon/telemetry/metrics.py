@@ -109,6 +109,9 @@ TOOLS = Measure(
     ("where", "outcome"),
     LONG + AWAY[6:],
 )
+FEEDBACK = Measure(
+    "antiphon_feedback_total", "counter", "Ratings of replies: up or down.", ("rating",)
+)
 WEBHOOKS_SENT = Measure(
     "antiphon_webhook_seconds",
     "histogram",
@@ -136,7 +139,7 @@ FILES = Measure("process_open_fds", "gauge", "Open files and connections.")
 MEASURES = (
     *(REQUESTS, PROBLEMS, STREAMS, EVENTS, FIRST_EVENT, LAG),
     *(DRIVEN, PLACES, QUEUED, TAKEOVERS, TURNS),
-    *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, WEBHOOKS_SENT),
+    *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, FEEDBACK, WEBHOOKS_SENT),
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
     *(INFO, MEMORY, CPU, FILES),
 )

@@ -239,6 +239,21 @@ class Progress(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+Rating = Literal["up", "down"]
+"""Thumbs up or down."""
+
+
+class Feedback(msgspec.Struct, frozen=True, kw_only=True):
+    """A person's rating of a reply, with an optional comment.
+
+    `created_at` is milliseconds since 1970.
+    """
+
+    rating: Rating
+    comment: str = ""
+    created_at: int
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a thread; `number` counts from 1 in its thread, without a gap.
 
@@ -247,6 +262,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     A system message with `compacts` is a summary: a model gets it in place of the messages up to
     that number, 0 for none. The newest summary of a thread counts.
+
+    Models never get `feedback`.
     """
 
     id: str
@@ -263,6 +280,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str | None = None
     parent_id: str | None = None
     compacts: int | None = None
+    feedback: Feedback | None = None
     metadata: dict[str, str] = {}
     created_at: int
 

@@ -168,6 +168,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "release_claim": ({"action_id": Its("action"), "attempt": 7},),
     "renew_claim": ({"action_id": Its("action"), "attempt": 7},),
     "search": ({"q": "umbrella", "after": "9.9.9"},),
+    "set_feedback": ({"message_id": Its("reply"), "rating": "down"},),
     "set_owners_provider_key": (
         {"owner": Its("owner"), "provider": "openai", "key": "sk-taken-over"},
     ),

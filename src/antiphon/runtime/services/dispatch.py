@@ -28,12 +28,14 @@ from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
+from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.search import SearchService
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
+from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Upload
@@ -61,8 +63,10 @@ class Dispatcher:
         settings: Settings,
         starter: RunStarter,
         metrics: Metrics | None = None,
+        tracer: Tracer = NO_TRACES,
     ) -> None:
-        changes = ChangeCommitter(store, bus, metrics or Metrics())
+        metrics = metrics or Metrics()
+        changes = ChangeCommitter(store, bus, metrics)
         run_specs = RunSpecResolver(
             store, default_model, open_model, check_servers, destinations, settings
         )
@@ -75,6 +79,7 @@ class Dispatcher:
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,
+            **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,

@@ -49,7 +49,7 @@ from antiphon.types.accounts import (
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
 from antiphon.types.webhooks import (
     DeliveryClaim,
@@ -301,6 +301,12 @@ class CachedStore:
     ) -> Assistant:
         """See `RunStore.update_assistant`."""
         return await self._inner.update_assistant(owner, id, change)
+
+    async def save_feedback(
+        self, owner: str, message_id: str, feedback: Feedback | None
+    ) -> Message:
+        """See `RunStore.save_feedback`; no cache holds ratings."""
+        return await self._inner.save_feedback(owner, message_id, feedback)
 
     async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`; a deleted thread is dropped from the caches too."""

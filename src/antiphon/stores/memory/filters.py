@@ -7,6 +7,7 @@ from typing import Any
 
 from antiphon.ports import FilterValue
 from antiphon.stores.record_query import KINDS
+from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run
 
 
@@ -15,8 +16,7 @@ def matches_filters(record: Any, run: Run | None, where: Mapping[str, FilterValu
 
     The filters are those of `RunStore.list`, without its scopes and those of threads.
     """
-    status = where.get("status")
-    if status is not None and getattr(record, "status", None) != status:
+    if not (_has_status(record, where.get("status")) and _is_rated(record, where.get("rating"))):
         return False
     for name, document in KINDS[type(record)].fields.items():
         source = record if document == "doc" else run
@@ -32,6 +32,17 @@ def matches_filters(record: Any, run: Run | None, where: Mapping[str, FilterValu
         return False
     now = where.get("claimable_at")
     return not isinstance(now, int) or (isinstance(record, Action) and record.is_claimable(now))
+
+
+def _has_status(record: Any, status: FilterValue) -> bool:
+    return status is None or getattr(record, "status", None) == status
+
+
+def _is_rated(record: Any, rating: FilterValue) -> bool:
+    if rating is None:
+        return True
+    feedback = record.feedback if isinstance(record, Message) else None
+    return feedback is not None and rating in ("any", feedback.rating)
 
 
 def _has_value(value: Any, wanted: FilterValue) -> bool:

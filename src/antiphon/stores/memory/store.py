@@ -52,7 +52,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.events import EventPage, Numbered
 from antiphon.types.imports import ImportBatch
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import (
     Action,
     Assistant,
@@ -590,6 +590,16 @@ class MemoryStore(MemoryWebhooks):
         changed = change(await self.get(Assistant, owner, id))
         self._records[Assistant][id] = _StoredRecord(owner, changed)
         return changed
+
+    async def save_feedback(
+        self, owner: str, message_id: str, feedback: Feedback | None
+    ) -> Message:
+        """See `RunStore.save_feedback`."""
+        message = await self.get(Message, owner, message_id)
+        rated = replace(message, feedback=feedback)
+        said = self._threads[message.thread_id].messages
+        said[said.index(message)] = rated
+        return rated
 
     async def content(
         self, owner: str | None, upload_id: str, start: int = 0, size: int | None = None

@@ -234,6 +234,7 @@ _JSON = (
 )
 _PINNED = b'"pinned":true'
 _TEMPORARY = b'"temporary":true'
+_FEEDBACK = b'"feedback":{'
 _DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
@@ -244,6 +245,10 @@ _DIALECT = Dialect(
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
     pinned=rf"position('\x{_PINNED.hex()}'::bytea IN doc) > 0",
     temporary=rf"position('\x{_TEMPORARY.hex()}'::bytea IN doc) > 0",
+    rating=(  # few messages have one, and JSON is slow to parse
+        rf"CASE WHEN position('\x{_FEEDBACK.hex()}'::bytea IN doc) > 0"
+        rf" THEN {_JSON.format(document='doc')} -> 'feedback' ->> 'rating' END"
+    ),
 )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 from asyncpg.connection import Connection
+from msgspec.structs import replace
 
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.stores import invariants
@@ -15,7 +16,7 @@ from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, fetch_value
 from antiphon.stores.postgres.migrations import RUN_BITS
 from antiphon.stores.rows import decoder
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, Thread
 
 BATCH_SIZE = 500  # runs or answers deleted in one transaction, so that other writers get their turn
@@ -83,6 +84,19 @@ async def update_assistant(
         changed = change(decoder(Assistant)(doc))
         await execute(connection, "save_assistant", id=id, doc=_encode(changed))
     return changed
+
+
+async def save_feedback(
+    connection: Connection[Any], owner: str, message_id: str, feedback: Feedback | None
+) -> Message:
+    """See `RunStore.save_feedback`."""
+    async with connection.transaction():
+        doc = await fetch_value(connection, "message_for_update", id=message_id, owner=owner)
+        if doc is None:
+            raise invariants.not_found(Message, message_id)
+        rated = replace(decoder(Message)(doc), feedback=feedback)
+        await execute(connection, "save_message", id=message_id, doc=_encode(rated))
+    return rated
 
 
 async def delete(connection: Connection[Any], kind: type[Any], owner: str | None, id: str) -> None:

@@ -45,7 +45,7 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
 
 T = TypeVar("T")
@@ -307,6 +307,12 @@ class PostgresStore(WebhookMethods):
     ) -> Assistant:
         """See `RunStore.update_assistant`; `change` runs on the loop."""
         return await self._write("put", records.update_assistant, owner, id, change)
+
+    async def save_feedback(
+        self, owner: str, message_id: str, feedback: Feedback | None
+    ) -> Message:
+        """See `RunStore.save_feedback`."""
+        return await self._write("put", records.save_feedback, owner, message_id, feedback)
 
     async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`."""

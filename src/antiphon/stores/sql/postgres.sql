@@ -689,6 +689,14 @@ VALUES (
     coalesce(:now, floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint)
 )
 
+-- name: message_for_update
+SELECT messages.doc FROM messages JOIN threads ON threads.id = messages.thread_id
+WHERE messages.id = :id AND threads.owner = :owner
+FOR UPDATE OF messages
+
+-- name: save_message
+UPDATE messages SET doc = :doc WHERE id = :id
+
 -- name: assistant_for_update
 SELECT doc FROM assistants WHERE id = :id AND owner = :owner FOR UPDATE
 

@@ -36,6 +36,9 @@ SELECT version FROM threads WHERE id = ?
 INSERT INTO threads (id, owner, version, words, doc) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (id) DO UPDATE SET version = ?3, words = ?4, doc = ?5
 
+-- name: save_message
+UPDATE messages SET doc = ? WHERE id = ?
+
 -- name: cut_messages
 DELETE FROM messages WHERE thread_id = ? AND number > ?
 

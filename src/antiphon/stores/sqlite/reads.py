@@ -282,6 +282,10 @@ _DIALECT = Dialect(
     run_status="status",
     pinned="instr(doc, CAST('\"pinned\":true' AS BLOB)) > 0",
     temporary="instr(doc, CAST('\"temporary\":true' AS BLOB)) > 0",
+    rating=(  # few messages have one, and JSON is slow to parse
+        "CASE WHEN instr(doc, CAST('\"feedback\":{' AS BLOB)) > 0"
+        " THEN json_extract(CAST(doc AS TEXT), '$.feedback.rating') END"
+    ),
 )
 
 

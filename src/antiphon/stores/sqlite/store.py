@@ -38,7 +38,7 @@ from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
 
 T = TypeVar("T")
@@ -294,6 +294,12 @@ class SqliteStore(WebhookMethods):
     ) -> Assistant:
         """See `RunStore.update_assistant`; `change` runs in the writer's thread."""
         return await self._write("put", writes.update_assistant, owner, id, change)
+
+    async def save_feedback(
+        self, owner: str, message_id: str, feedback: Feedback | None
+    ) -> Message:
+        """See `RunStore.save_feedback`."""
+        return await self._write("put", writes.save_feedback, owner, message_id, feedback)
 
     async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
         """See `RunStore.delete`."""

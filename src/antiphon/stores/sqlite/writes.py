@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from msgspec.structs import asdict
+from msgspec.structs import asdict, replace
 
 from antiphon.engine.snapshot import (
     ChangeSet,
@@ -29,7 +29,7 @@ from antiphon.stores.sqlite.reads import SQL, FoundRows
 from antiphon.types import events
 from antiphon.types.accounts import PERIODS
 from antiphon.types.errors import Fenced, Internal
-from antiphon.types.messages import Message, Upload
+from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
@@ -168,6 +168,15 @@ def update_assistant(
     changed = change(reads.get(connection, Assistant, owner, id))
     connection.execute(SQL["save_assistant"], (_encode(changed), id))
     return changed
+
+
+def save_feedback(
+    connection: sqlite3.Connection, owner: str, message_id: str, feedback: Feedback | None
+) -> Message:
+    """See `RunStore.save_feedback`."""
+    rated = replace(reads.get(connection, Message, owner, message_id), feedback=feedback)
+    connection.execute(SQL["save_message"], (_encode(rated), message_id))
+    return rated
 
 
 def delete(connection: sqlite3.Connection, kind: type[Any], owner: str | None, id: str) -> None:

@@ -1,4 +1,4 @@
-"""Commands about answers: copy them, print their source, open what was shown in short."""
+"""Commands about answers: copy and rate them, print their source, open what was shown in short."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import base64
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 
 import msgspec
@@ -181,6 +181,44 @@ def _describe_size(text: str) -> str:
     return f"{count_noun(len(text), 'letter')} in {count_noun(len(text.splitlines()), 'line')}"
 
 
+# Feedback.
+
+
+async def _rate(chat: CommandContext, words: str) -> None:
+    """Rate the last answer; `none` removes its rating."""
+    rating, _, comment = words.partition(" ")
+    if rating not in ("", "up", "down", "none"):
+        raise InvalidRequest("This is no rating", expected="up, down or none", received=rating)
+    messages = await resume.load_messages(chat.client, chat.state)
+    answers = [each for each in messages if each.role == "assistant" and each.full_text.strip()]
+    if not answers:
+        raise InvalidRequest("There is no answer here yet")
+    answer = await chat.client.get_message(answers[-1].id)
+    match rating:
+        case "up" | "down":
+            answer = await chat.client.set_feedback(answer.id, rating, comment=comment.strip())
+        case "none":
+            answer = await chat.client.delete_feedback(answer.id)
+    if answer.feedback is None:
+        chat.ui.say("The last answer has no rating. /rate up or /rate down gives it one.", "faint")
+        return
+    said = f": {one_line(answer.feedback.comment)}" if answer.feedback.comment else ""
+    chat.ui.say(f"The last answer is rated {answer.feedback.rating}{said}", "faint")
+
+
+async def _propose_ratings(_: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for rating, meaning in _RATINGS.items():
+        if rating.startswith(begun):
+            yield rating, meaning
+
+
+_RATINGS = {
+    "up": "a good answer; a comment may follow",
+    "down": "a bad answer; a comment may follow",
+    "none": "remove the rating",
+}
+
+
 # Opening folds.
 
 
@@ -228,6 +266,14 @@ COMMANDS: tuple[SlashCommand, ...] = (
         arguments="[N]",
         meaning="print the last answer, or the Nth last, as it was written",
         run=_raw,
+        at_once=True,
+    ),
+    SlashCommand(
+        name="rate",
+        arguments="[up|down|none] [COMMENT]",
+        meaning="rate the last answer, or show its rating",
+        run=_rate,
+        proposals=_propose_ratings,
         at_once=True,
     ),
     SlashCommand(

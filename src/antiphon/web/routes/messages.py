@@ -16,12 +16,14 @@ from flask import Blueprint, Response, request
 from msgspec import Meta
 
 from antiphon.api.operation import convert
+from antiphon.api.operations import ListMessages
+from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncPieces
 from antiphon.client.thread_families import find_newest_run
 from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
-from antiphon.types.messages import Upload
+from antiphon.types.messages import Message, Rating, Upload
 from antiphon.types.runs import Run
 from antiphon.web import other_clients, streamed_responses
 from antiphon.web.http import (
@@ -35,9 +37,10 @@ from antiphon.web.http import (
 from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
 from antiphon.web.runs import Frames, PostedMessage, check_cursor, resume_stream, submit
-from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.session import current_client, current_site, current_user, respond_with
 from antiphon.web.streamed_responses import prepend, send_file, stream_response
 from antiphon.wires import framing
+from antiphon.wires.ai_sdk.history import GivenFeedback
 from antiphon.wires.ai_sdk.parts import Sdk
 from antiphon.wires.framing import Cursor
 
@@ -45,6 +48,7 @@ routes = Blueprint("messages", __name__)
 
 FORM_FIELD = "file"
 DEFAULT_NAME = "file"
+PAGE = 100
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
@@ -57,6 +61,13 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Annotated[str, Meta(max_length=1_000_000)] | None = None
     keep: Literal["once", "session", "always"] = "once"
     scope: Literal["tool", "server"] = "tool"
+
+
+class FeedbackChange(msgspec.Struct, frozen=True, kw_only=True):
+    """A rating of an answer, None to remove it, and a comment."""
+
+    rating: Rating | None
+    comment: Annotated[str, Meta(max_length=4000)] = ""
 
 
 @routes.post("/api/messages/process")
@@ -114,6 +125,43 @@ def stop_run(run_id: str) -> Response:
     """Stop the run; responds when it is certain."""
     run = current_site().run(current_client().cancel_run(run_id))
     return json_response({"id": run.id, "status": run.status})
+
+
+@routes.put("/api/threads/<thread_id>/feedback/<shown_id>")
+def set_feedback(thread_id: str, shown_id: str) -> Response:
+    """Rate a shown answer; without a rating, remove it.
+
+    An answer is shown with the id of its run, a copied one with that of its first message.
+    """
+    given, client = read_json(FeedbackChange), current_client()
+
+    async def save() -> GivenFeedback | None:
+        reply = await _find_last_reply(client, thread_id, shown_id)
+        if given.rating is None:
+            await client.delete_feedback(reply.id)
+            return None
+        rated = await client.set_feedback(reply.id, given.rating, comment=given.comment)
+        return GivenFeedback(given.rating, rated.feedback.comment if rated.feedback else "")
+
+    return respond_with(save())
+
+
+async def _find_last_reply(client: AsyncClient, thread_id: str, shown_id: str) -> Message:
+    """Return the last reply of a shown answer. Raises `NotFound`."""
+    if shown_id.startswith("run_"):
+        replies = await client.list_messages(
+            thread_id, run_id=shown_id, role="assistant", order="newest", limit=1
+        )
+        if replies.data:
+            return replies.data[0]
+        raise NotFound("There is no such answer.")
+    last = await client.get_message(shown_id)
+    following = client.paginate(ListMessages(thread_id, after=shown_id, limit=PAGE))
+    async for message in following:  # the rest of a copied answer
+        if message.role not in ("assistant", "tool"):
+            break
+        last = message if message.role == "assistant" else last
+    return last
 
 
 @routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")

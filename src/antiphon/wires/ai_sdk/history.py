@@ -21,6 +21,7 @@ from antiphon.types.messages import (
     File,
     Image,
     Message,
+    Rating,
     Refusal,
     Text,
     ToolCall,
@@ -146,6 +147,13 @@ StoredPart = (
 )
 
 
+class GivenFeedback(msgspec.Struct, frozen=True):
+    """A person's rating of the last reply of a message."""
+
+    rating: Rating
+    comment: str
+
+
 class MessageMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """Metadata of a message outside this thread's runs; `status` of a copied answer."""
 
@@ -153,13 +161,15 @@ class MessageMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=True)
     created_at: int
     thread_id: str
     status: str | UnsetType = UNSET
+    feedback: GivenFeedback | UnsetType = UNSET
 
 
 class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
-    """Metadata of a run: as at the end of its stream, plus its place and start."""
+    """Metadata of a run: as at the end of its stream, plus its place, start and rating."""
 
     number: int
     created_at: int
+    feedback: GivenFeedback | UnsetType = UNSET
 
 
 class PageFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -204,7 +214,7 @@ def as_ui_message(
                 ),
             ]
             return UIMessage(
-                id=run.id, role="assistant", parts=parts, metadata=_account(run, entry.number)
+                id=run.id, role="assistant", parts=parts, metadata=_account(run, entry)
             )
         case Entry(messages=(Message(role="user" | "system" as role) as message, *_)):
             parts = list(_words(message, files, page))
@@ -218,7 +228,9 @@ def as_ui_message(
         case _:
             copied, last = entry.messages[0], entry.messages[-1]
             parts = list(_replies(entry, (), files, page))
-            about = msgspec.structs.replace(_message_metadata(copied), status=last.status)
+            about = msgspec.structs.replace(
+                _message_metadata(copied), status=last.status, feedback=_feedback(entry)
+            )
             return UIMessage(id=copied.id, role="assistant", parts=parts, metadata=about)
 
 
@@ -228,7 +240,14 @@ def _message_metadata(message: Message) -> MessageMetadata:
     )
 
 
-def _account(run: Run, number: int) -> StoredRunMetadata:
+def _feedback(entry: Entry) -> GivenFeedback | UnsetType:
+    """Return the rating of the last reply, which is that of the whole message on a page."""
+    replies = [message for message in entry.messages if message.role == "assistant"]
+    given = replies[-1].feedback if replies else None
+    return GivenFeedback(given.rating, given.comment) if given else UNSET
+
+
+def _account(run: Run, entry: Entry) -> StoredRunMetadata:
     fault = run.error or Fault("internal", "The run failed.")
     return StoredRunMetadata(
         run_id=run.id,
@@ -247,8 +266,9 @@ def _account(run: Run, number: int) -> StoredRunMetadata:
             reasoning_tokens=run.usage.reasoning_tokens,
         ),
         cost=run.usage.cost,
-        number=number,
+        number=entry.number,
         created_at=run.created_at,
+        feedback=_feedback(entry),
     )
 
 

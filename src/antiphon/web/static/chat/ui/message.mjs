@@ -11,6 +11,7 @@ import { t } from "../t.mjs";
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { AttachmentList } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
+import { Feedback } from "./feedback.mjs";
 import { Icon } from "./icons.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Plain } from "./plain.mjs";
@@ -155,6 +156,7 @@ function Outcome({ message, isEmpty }) {
     <div class="message-bar">
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
+      ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
       <${MessageUsage} metadata=${metadata} />
     </div>`;
 }

@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.engine import transitions
+from antiphon.engine import threads, transitions
 from antiphon.engine.turn import Turn
 from antiphon.engine.unit_of_work import UNANSWERED
 from antiphon.types import errors
@@ -170,7 +170,7 @@ def test_a_message_on_a_busy_thread_is_refused(world: World) -> None:
 
     message = operations.CreateMessage("thread_1", "more")
     with pytest.raises(errors.RunActive):
-        world.apply(lambda records: transitions.add_message(records, message, world.mint))
+        world.apply(lambda records: threads.add_message(records, message, world.mint))
 
 
 def test_the_first_user_message_names_the_thread(world: World) -> None:
@@ -425,7 +425,7 @@ def test_a_fork_leaves_a_call_without_all_its_outputs_behind(world: World) -> No
     world.submit("c1")
     messages = [world.messages[number] for number in sorted(world.messages)]
     new = Thread(id="thread_2", created_at=0, updated_at=0, parent_id="thread_1")
-    thread, copies = transitions.fork(messages, new, world.mint, world.now)
+    thread, copies = threads.fork(messages, new, world.mint, world.now)
 
     assert [m.role for m in copies] == ["user"]
     assert thread.messages == 1

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.api.operations import NewToolOutput
-from antiphon.engine import transitions
+from antiphon.engine import actions, transitions
 from antiphon.engine.transcript import fold_events
 from antiphon.engine.turn import Turn
 from antiphon.engine.unit_of_work import CANCELLED, CUT_SHORT, UNANSWERED, UNAPPROVED
@@ -193,7 +193,7 @@ def test_an_output_says_that_it_is_one_because_its_call_was_refused(world: World
     call_tools(world, "look", "look", WRITE, WRITE)
     world.submit("c0", "seen")
     world.apply(
-        lambda records: transitions.save_output(
+        lambda records: actions.save_output(
             records,
             NewToolOutput("c1", "A rule denies it.", True, {"fault": "refused"}),
             world.mint,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.unit_of_work import UnitOfWork
-from antiphon.types.errors import NotFound, ProviderMismatch
+from antiphon.types.errors import ProviderMismatch
 from antiphon.types.ids import Mint
 from antiphon.types.runs import Destination, Run, RunLease, Serves, Status
 
@@ -63,10 +63,9 @@ def report_waiting(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:
 
     The status stays: a program that cannot serve a run never fails it. Raises `NotFound`.
     """
-    if snapshot.run is None or snapshot.lease is None:
-        raise NotFound("There is no such run.")
-    if snapshot.run.waiting_for is not None or not is_waiting(snapshot.run, snapshot.lease):
+    run, lease = snapshot.require_run()
+    if run.waiting_for is not None or not is_waiting(run, lease):
         return None
     unit = UnitOfWork(snapshot, mint)
-    unit.wait_for_provider(provider_name(snapshot.lease))
+    unit.wait_for_provider(provider_name(lease))
     return unit.build(unit.run)

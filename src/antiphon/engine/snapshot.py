@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from antiphon.types.accounts import AuditEntry
-from antiphon.types.errors import EventExpired
+from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run, RunLease, Thread
@@ -64,6 +64,12 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The events after `lease.turn_began_after`, if `ReadSet.turn_log` asked for them."""
     running: int = 0
     tokens: int = 0
+
+    def require_run(self) -> tuple[Run, RunLease]:
+        """Return the run and its lease. Raises `NotFound`."""
+        if self.run is None or self.lease is None:
+            raise NotFound("There is no such run.")
+        return self.run, self.lease
 
 
 class RunUpdate(msgspec.Struct, frozen=True):

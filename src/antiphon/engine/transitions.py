@@ -3,33 +3,31 @@
 Each function takes the `Snapshot` of one transaction and returns the `ChangeSet` to write, or
 raises the error for the caller. The store runs it inside the transaction, so the snapshot still
 holds when the changes are written. `runs.TRANSITIONS` is the table of legal status changes; every
-transition is checked against it.
+transition is checked against it. `actions` decides on outputs of calls, `threads` on messages
+beside runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.engine import accounts
-from antiphon.engine.claims import find_action, require_claim
+from antiphon.engine.actions import find_action
 from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
-from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, status_event
+from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_error, status_event
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
-from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Message, parts
+from antiphon.types.messages import parts
 from antiphon.types.runs import (
     Action,
-    Approval,
     Fault,
     HostedTool,
     Reason,
@@ -41,45 +39,6 @@ from antiphon.types.runs import (
     Thread,
     serve_all,
 )
-
-_WANTED = '{"approve": true} or {"approve": false, "reason": "..."}'
-_decoder = msgspec.json.Decoder(Approval)
-
-
-def read_approval(action: Action, output: str) -> Approval:
-    """Decode the approval that was submitted as the output of a server-side call.
-
-    Raises `InvalidRequest`.
-    """
-    if action.approval is None:
-        raise InvalidRequest(
-            f"Tool call {action.tool_call_id} is run by this server, and waits for no output.",
-            expected="an action of kind approval, or one whose tool the client runs",
-            received=f"a call of {action.name}, which needs no approval",
-        )
-    try:
-        return _decoder.decode(output)
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise InvalidRequest(
-            f"Tool call {action.tool_call_id} waits to be approved, and this is no answer to that.",
-            expected=_WANTED + ", as a string",
-            received=str(error),
-            hint="The tool is run here; its output comes from there.",
-            where="$.output",
-        ) from error
-
-
-def refusal_text(approval: Approval) -> str:
-    """Return the tool output that tells the model of a refused call."""
-    return f"This call was refused and not carried out. {approval.reason}".strip()
-
-
-def is_same_approval(action: Action, approval: Approval) -> bool:
-    """Return whether the action already has this approval or refusal."""
-    if approval.approve:
-        return action.approval == "given"
-    return action.approval == "refused" and action.output == refusal_text(approval)
-
 
 NOT_STARTED = "This call was not carried out: the run reached its limit of {}."
 NO_HOSTED_TOOLS: Mapping[str, HostedTool] = {}
@@ -119,7 +78,7 @@ Move = AskModel | RunTools | AwaitRequest | AwaitWorker | AwaitOutputs | Ended
 
 def next_move(snapshot: Snapshot) -> Move:
     """Return what must happen before this run can continue. Raises `NotFound`."""
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     if run.status.ended:
         return Ended()
     if run.status is Status.IN_PROGRESS:
@@ -157,52 +116,6 @@ class TurnRequested(msgspec.Struct, frozen=True):
     after: int
 
 
-def begin_thread(
-    thread: Thread, messages: Sequence[operations.PastMessage], mint: Mint, now: int
-) -> ChangeSet:
-    """Create a thread with messages of a conversation that took place elsewhere."""
-    unit = UnitOfWork(Snapshot(now=now, thread=thread), mint)
-    for message in messages:
-        unit.add_past_message(message)
-    return replace(unit.build(), answer=unit.thread, thread=unit.thread)
-
-
-def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) -> ChangeSet:
-    """Add a user or system message to a thread without an active run. Raises `RunActive`."""
-    unit = UnitOfWork(snapshot, mint)
-    if unit.busy:
-        raise _run_active_error(unit.run)
-    role: Literal["user", "system"] = "system" if call.role == "system" else "user"
-    message = unit.add_message(role, parts(call.content), call.metadata, call.compacts)
-    return unit.build(message)
-
-
-def append_messages(
-    snapshot: Snapshot, call: operations.AppendMessages, mint: Mint, keep: int | None
-) -> ChangeSet:
-    """Add past messages to a thread without an active run; the answer is their list.
-
-    With `keep`, the messages after that number are deleted first. Raises `RunActive`, `Conflict`
-    and `NotFound`.
-    """
-    unit = UnitOfWork(snapshot, mint)
-    if unit.busy:
-        raise _run_active_error(unit.run)
-    if call.if_version not in (None, unit.thread.version):
-        raise errors.Conflict(
-            f"Thread {unit.thread.id} has changed.",
-            expected=f"version {call.if_version}",
-            received=f"version {unit.thread.version}",
-            hint="Read it again.",
-        )
-    if keep is not None:
-        if keep >= unit.thread.messages:
-            raise NotFound(f"Thread {unit.thread.id} has no message {keep + 1}.")
-        unit.roll_back(keep)
-    added = tuple(map(unit.add_past_message, call.messages))
-    return unit.build(operations.Listed(added, has_more=False))
-
-
 def create_run(
     snapshot: Snapshot,
     spec: RunSpec,
@@ -237,7 +150,7 @@ def create_run(
             hint="Read the thread again.",
         )
     if displaced and (if_busy in ("reject", "wait") or (response and not _waits_for_client(unit))):
-        raise _run_active_error(unit.run)
+        raise run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
     accounts.check_run_quota(snapshot, by.limits, less=int(less))
     if displaced and unit.close_some_calls(Status.CANCELLED):
@@ -302,7 +215,7 @@ def request_turn(
     then cannot be joined: `RunActive` is raised. Raises `QuotaExceeded`, `RunEnded`,
     `OutputsMissing`, `ProviderMismatch` and `DestinationUnknown`.
     """
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     requested = TurnRequested(run, lease.turn_began_after)
     match next_move(snapshot):
         case Ended():
@@ -337,7 +250,7 @@ def request_turn(
                 _claim_run(unit, claimant)
             return unit.build(requested)
         case _ if response is not None:
-            raise _run_active_error(run)
+            raise run_active_error(run)
         case AskModel() | RunTools():
             asked_of = adopt_destination(run, lease, serves, adopt)
             driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
@@ -360,7 +273,7 @@ def forget_response(snapshot: Snapshot, place: int, keep: str) -> ChangeSet:
 
     Later responses keep their places. The answer is the run. Raises `NotFound`.
     """
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     records = () if run.responses is msgspec.UNSET else run.responses
     if place >= len(records) or records[place].deleted:
         raise errors.NotFound("There is no such response.")
@@ -518,93 +431,13 @@ def fail(snapshot: Snapshot, epoch: int, fault: Fault, mint: Mint) -> ChangeSet:
     return unit.build(unit.run)
 
 
-def save_outputs(
-    snapshot: Snapshot, outputs: Sequence[operations.NewToolOutput], mint: Mint
-) -> ChangeSet:
-    """Save outputs of calls, all or none; the last one lets the run continue.
-
-    The answer is the tuple of their actions. For a call that waits for approval the output is the
-    `Approval`. The same output again changes nothing, whatever state the run is in by then. An
-    output with an `attempt` is that of a worker, which loses it with its claim; the last output of
-    a turn from a worker also requests the next turn. Raises `ClaimLost`, `OutputConflict`,
-    `RunEnded` and `UnknownToolCall`.
-    """
-    _require_run(snapshot)
-    unit = UnitOfWork(snapshot, mint)
-    found = [find_action(snapshot, given.tool_call_id) for given in outputs]
-    if len({action.id for action in found}) < len(found):
-        raise InvalidRequest("A call has one output.", expected="each tool_call_id once")
-    saved = tuple(map(partial(_save_one, unit), found, outputs))
-    if all(after is before for after, before in zip(saved, found, strict=True)):
-        return ChangeSet(answer=saved)
-    unit.resume_if_complete(request_turn=any(each.attempt is not None for each in outputs))
-    return unit.build(saved)
-
-
-def save_output(snapshot: Snapshot, given: operations.NewToolOutput, mint: Mint) -> ChangeSet:
-    """Save the output of one call, as `save_outputs`. The answer is its `Action`."""
-    change = save_outputs(snapshot, [given], mint)
-    return replace(change, answer=change.answer[0])
-
-
-def _save_one(unit: UnitOfWork, action: Action, given: operations.NewToolOutput) -> Action:
-    """Save one output; return the action, which is the same one if it has this output already."""
-    if action.runs_on == "server":
-        return _save_approval(unit, action, read_approval(action, given.output))
-    is_same = (action.output, action.is_error) == (given.output, given.is_error)
-    if action.status in ("completed", "failed") and is_same:
-        return action
-    if given.attempt is not None:
-        require_claim(action, given.attempt)
-    if not _may_answer(unit.run, action):
-        raise _output_error(unit.run, action)
-    status: Literal["completed", "failed"] = "failed" if given.is_error else "completed"
-    return unit.close_action(action, status, given.output, given.is_error, given.metadata)
-
-
-def _save_approval(unit: UnitOfWork, action: Action, approval: Approval) -> Action:
-    if is_same_approval(action, approval):
-        return action
-    if not _may_answer(unit.run, action):
-        raise _output_error(unit.run, action)
-    if approval.approve:
-        return unit.approve_action(action)
-    refused = replace(action, approval="refused")
-    return unit.close_action(refused, "failed", refusal_text(approval), is_error=True)
-
-
-def _may_answer(run: Run, action: Action) -> bool:
-    return action.awaited and run.status is Status.ACTION_REQUIRED
-
-
-def _output_error(run: Run, action: Action) -> errors.CallerError:
-    tool_call_id = action.tool_call_id
-    if action.status in ("completed", "failed") or not run.status.ended:
-        return errors.OutputConflict(
-            f"Tool call {tool_call_id} already has another output.",
-            expected="the output that was saved first, or none",
-            received="a different output",
-            hint="An output is final; GET the action to see it.",
-            action_id=action.id,
-        )
-    return errors.RunEnded(
-        f"Tool call {tool_call_id} waits for no output any more: it is {action.status}, "
-        f"and run {run.id} is {run.status.value}.",
-        expected="a pending action of a run in action_required",
-        received=f"{action.status} in {run.status.value}",
-        hint="Create a new run in the thread.",
-        run_id=run.id,
-        run_status=run.status.value,
-    )
-
-
 def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> ChangeSet:
     """Cancel the run in any state; a run that has ended is unchanged. The answer is the `Run`.
 
     A higher epoch fences the worker, partial text is saved, and open calls get an output. If an
     administrator cancels another owner's run, an audit entry is written.
     """
-    run, _ = _require_run(snapshot)
+    run, _ = snapshot.require_run()
     if run.status.ended:
         return ChangeSet(answer=run)
     unit = UnitOfWork(snapshot, mint)
@@ -627,7 +460,7 @@ def cancel(snapshot: Snapshot, mint: Mint, by: Principal = LOCAL_PRINCIPAL) -> C
 
 def handle_timeout(snapshot: Snapshot, mint: Mint) -> ChangeSet | None:
     """Apply what is due by time alone: a lost worker, expired calls, or an expired run."""
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     if run.status.ended or lease.due_at is None or lease.due_at > snapshot.now:
         return None
     unit = UnitOfWork(snapshot, mint)
@@ -664,7 +497,7 @@ def _handle_lost_worker(unit: UnitOfWork, *, fence: bool = True) -> bool:
 
 def release(snapshot: Snapshot, epoch: int, mint: Mint) -> ChangeSet | None:
     """Requeue the run of a worker that is stopping; None if another worker holds it by now."""
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     if run.status is not Status.IN_PROGRESS or lease.epoch != epoch:
         return None
     unit = UnitOfWork(snapshot, mint)
@@ -677,7 +510,7 @@ def decline(snapshot: Snapshot, epoch: int) -> ChangeSet | None:
 
     The model was not asked, so the attempt does not count. None if another worker holds the run.
     """
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     if run.status is not Status.IN_PROGRESS or lease.epoch != epoch:
         return None
     unit = UnitOfWork(snapshot, _no_mint)
@@ -685,55 +518,9 @@ def decline(snapshot: Snapshot, epoch: int) -> ChangeSet | None:
     return unit.build(unit.run)
 
 
-def fork(
-    messages: Sequence[Message], thread: Thread, mint: Mint, now: int
-) -> tuple[Thread, tuple[Message, ...]]:
-    """Return the new thread and copies of these messages.
-
-    The copies end before the first call whose outputs are not all there.
-    """
-    kept = list(messages)
-    waiting: dict[str, int] = {}
-    for place, message in enumerate(messages):
-        waiting |= {call.id: place for call in message.tool_calls}
-        waiting.pop(message.tool_call_id or "", None)
-    if waiting:
-        kept = kept[: min(waiting.values())]
-    copies = tuple(
-        replace(
-            message,
-            id=mint("msg"),
-            thread_id=thread.id,
-            number=number,
-            parent_id=message.id,
-            run_id=None,
-            created_at=now,
-        )
-        for number, message in enumerate(kept, 1)
-    )
-    return replace(thread, messages=len(copies), version=1 if copies else 0), copies
-
-
-def _run_active_error(run: Run) -> errors.RunActive:
-    return errors.RunActive(
-        f"Thread {run.thread_id} is busy with run {run.id} ({run.status.value}).",
-        expected="a thread without an active run",
-        received=f"{run.id} in {run.status.value}",
-        hint="Finish or cancel that run, or set if_busy to wait, interrupt or rollback.",
-        run_id=run.id,
-        run_status=run.status.value,
-    )
-
-
-def _require_run(snapshot: Snapshot) -> tuple[Run, RunLease]:
-    if snapshot.run is None or snapshot.lease is None:
-        raise errors.NotFound("There is no such run.")
-    return snapshot.run, snapshot.lease
-
-
 def _require_lease(snapshot: Snapshot, epoch: int) -> Run:
     """Return the run, which must be held under this epoch. Raises `Fenced`."""
-    run, lease = _require_run(snapshot)
+    run, lease = snapshot.require_run()
     if lease.epoch != epoch or run.status is not Status.IN_PROGRESS:
         raise errors.Fenced(f"Run {run.id} is in other hands: epoch {lease.epoch}, not {epoch}.")
     return run

@@ -99,6 +99,11 @@ class UnitOfWork:
         """True if the thread has an active run."""
         return self._run is not None and not self._run.status.ended
 
+    def require_no_active_run(self) -> None:
+        """Raise `RunActive` if the thread has an active run."""
+        if self.busy:
+            raise run_active_error(self.run)
+
     @property
     def run(self) -> Run:
         """The run. Raises `NotFound` if there is none."""
@@ -547,6 +552,18 @@ def status_event(run: Run) -> RunStatus:
         reason=run.reason,
         error=run.error,
         waiting_for=run.waiting_for,
+    )
+
+
+def run_active_error(run: Run) -> errors.RunActive:
+    """Return the error for a thread that is busy with this run."""
+    return errors.RunActive(
+        f"Thread {run.thread_id} is busy with run {run.id} ({run.status.value}).",
+        expected="a thread without an active run",
+        received=f"{run.id} in {run.status.value}",
+        hint="Finish or cancel that run, or set if_busy to wait, interrupt or rollback.",
+        run_id=run.id,
+        run_status=run.status.value,
     )
 
 

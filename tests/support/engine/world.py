@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import NewToolOutput
-from antiphon.engine import transitions
+from antiphon.engine import actions, transitions
 from antiphon.engine.snapshot import ChangeSet, Snapshot
 from antiphon.engine.turn import Turn, TurnResult
 from antiphon.types import errors
@@ -176,7 +176,7 @@ class World:
 
     def submit(self, call_id: str, output: str = "42", is_error: bool = False) -> object:
         return self.apply(
-            lambda records: transitions.save_output(
+            lambda records: actions.save_output(
                 records, NewToolOutput(call_id, output, is_error), self.mint
             )
         )

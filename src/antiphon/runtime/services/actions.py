@@ -10,7 +10,7 @@ from typing import Any
 
 from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
-from antiphon.engine import claims, transitions
+from antiphon.engine import actions
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.ports import ACTIONS, Bus, RunStore
 from antiphon.runtime.notify import ChangeCommitter
@@ -65,7 +65,7 @@ class ActionService:
         call_id = outputs[0].tool_call_id
         read_set = ReadSet(owner=by.owner, run_id=run_id, tool_call_id=call_id, what="output")
         saved: tuple[Action, ...] = await self._changes.commit_and_notify(
-            read_set, lambda records: transitions.save_outputs(records, outputs, self._mint)
+            read_set, lambda records: actions.save_outputs(records, outputs, self._mint)
         )
         return saved
 
@@ -126,7 +126,7 @@ class ActionService:
 
         def decide(records: Snapshot) -> ChangeSet | None:
             lease_ms = round(call.lease * 1000)
-            return claims.claim_action(records, action.tool_call_id, call.worker, lease_ms)
+            return actions.claim_action(records, action.tool_call_id, call.worker, lease_ms)
 
         with suppress(NotFound):
             won: Action | None = await self._changes.commit_and_notify(
@@ -144,13 +144,15 @@ class ActionService:
         return await self._change_claim(
             call.action_id,
             by.owner,
-            partial(claims.renew_claim, attempt=call.attempt, lease_ms=lease_ms, progress=progress),
+            partial(
+                actions.renew_claim, attempt=call.attempt, lease_ms=lease_ms, progress=progress
+            ),
         )
 
     async def _release_claim(
         self, call: operations.ReleaseClaim, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        release = partial(claims.release_claim, attempt=call.attempt)
+        release = partial(actions.release_claim, attempt=call.attempt)
         return await self._change_claim(call.action_id, by.owner, release)
 
     async def _change_claim(

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
-from antiphon.engine import transitions, validation
+from antiphon.engine import actions, threads, validation
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.unit_of_work import output_message_id
@@ -62,7 +62,7 @@ class ThreadService:
                 metadata=call.metadata,
                 temporary=call.temporary,
             )
-            change = transitions.begin_thread(thread, call.messages, self._mint, records.now)
+            change = threads.begin_thread(thread, call.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
 
         read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
@@ -123,7 +123,7 @@ class ThreadService:
             parent_id=source.id,
         )
         # Made here: what a transaction of the store takes long for, all others wait for.
-        thread, copies = transitions.fork(messages, new, self._mint, now)
+        thread, copies = threads.fork(messages, new, self._mint, now)
         change = ChangeSet(answer=thread, owner=by.owner, thread=thread, messages=copies)
         read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
         return (await self._store.change(read_set, lambda _: change)).answer
@@ -163,7 +163,7 @@ class ThreadService:
             owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="message"
         )
         committed = await self._store.change(
-            read_set, lambda records: transitions.add_message(records, call, self._mint)
+            read_set, lambda records: threads.add_message(records, call, self._mint)
         )
         return committed.answer
 
@@ -187,7 +187,7 @@ class ThreadService:
             nonlocal saved
             validation.validate_output_thread(records, call)
             validation.validate_not_approval(records, tool_call_id)
-            change = transitions.save_output(records, given, self._mint)
+            change = actions.save_output(records, given, self._mint)
             saved = change.answer
             return replace(change, answer=change.messages[0]) if change.messages else None
 
@@ -212,7 +212,7 @@ class ThreadService:
         )
         committed = await self._store.change(
             read_set,
-            lambda records: transitions.append_messages(records, call, self._mint, keep),
+            lambda records: threads.append_messages(records, call, self._mint, keep),
         )
         return committed.answer
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from antiphon.api.operations import NewToolOutput
-from antiphon.engine.transitions import refusal_text
+from antiphon.engine.actions import refusal_text
 from antiphon.server.page_wires.page_tools import asking_tools, page_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.events import ActionRequired, Numbered, TurnEnded

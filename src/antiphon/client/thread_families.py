@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import msgspec
 
-from antiphon.api.operations import ListThreads
+from antiphon.api.operations import Listed, ListThreads
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
@@ -89,6 +89,18 @@ def latest_threads(
         order="activity",
         branches="all" if hidden else "latest",
     )
+
+
+async def list_page(client: AsyncClient, listing: ListThreads) -> Listed[Thread]:
+    """Return a page of threads as all user interfaces show it: the pinned ones come first.
+
+    They are at the beginning of the first page, unless the list is a search.
+    """
+    page = await client.transport.send(listing)
+    if listing.q or listing.after:
+        return page
+    threads = {thread.id: thread for thread in (*await list_pinned(client), *page.data)}
+    return Listed(tuple(threads.values()), page.has_more, page.next)
 
 
 async def list_pinned(client: AsyncClient) -> Sequence[Thread]:

@@ -36,11 +36,9 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     if chat.state.next_listing is None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
         return
-    page = await chat.client.transport.send(chat.state.next_listing)
-    pinned = () if words or going_on else await thread_families.list_pinned(chat.client)
-    listed = {thread.id: thread for thread in (*pinned, *page.data)}
+    page = await thread_families.list_page(chat.client, chat.state.next_listing)
     known = set(chat.state.listed_threads)
-    found = [each for each in listed.values() if each.messages and each.id not in known]
+    found = [each for each in page.data if each.messages and each.id not in known]
     if not found and not going_on:
         text = f"No thread has {words!r} in it." if words else "There is no thread yet."
         chat.ui.say(text, "faint")

@@ -236,13 +236,12 @@ async def list_thread_rows(
 
     Without words the pinned ones come first.
     """
-    page = await client.transport.send(latest_threads(words, limit=limit, after=after))
-    pinned = () if words or after else await thread_families.list_pinned(client)
-    listed = {thread.id: thread for thread in (*pinned, *page.data)}
-    waits = await _waits_by_thread(client, relays, listed.keys())
+    listing = latest_threads(words, limit=limit, after=after)
+    page = await thread_families.list_page(client, listing)
+    waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [
         thread_row(thread, running=thread.id in waits, waiting=waits.get(thread.id, False))
-        for thread in listed.values()
+        for thread in page.data
     ]
     return ThreadRowPage(shown, page.has_more, page.next)
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from types import ModuleType
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.types.errors import InvalidRequest
-from antiphon.types.events import ActionRequired, Numbered, RunStatus
+from antiphon.types.events import ActionRequired, Event, Numbered, RunStatus
 from antiphon.types.runs import Status
+from antiphon.wires.ag_ui import encoder
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
 from antiphon.wires.ag_ui.events import Version
 from antiphon.wires.ag_ui.run_input import parse_run_input
+from antiphon.wires.ai_sdk import message_stream
 from antiphon.wires.ai_sdk.message_stream import UIMessageStream
 from antiphon.wires.ai_sdk.page_request import parse_page_request
 from antiphon.wires.ai_sdk.parts import Sdk
@@ -52,6 +55,11 @@ def run_id(events: Sequence[Numbered]) -> str:
 def parts_of(frames: Sequence[bytes]) -> list[dict[str, Any]]:
     data = [frame.split(b"data: ", 1)[1] for frame in frames]
     return [json.loads(each) for each in data if not each.startswith(b"[DONE]")]
+
+
+@pytest.mark.parametrize("module", [message_stream, encoder])
+def test_every_event_is_known_to_each_encoder(module: ModuleType) -> None:
+    assert {kind.__name__ for kind in get_args(Event)} <= vars(module).keys()
 
 
 @given(runs(), SDK, st.sampled_from((PAGE, ASKING)), st.integers(0, 10_000))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from antiphon.ports import ProgressCallback as ProgressCallback
     from antiphon.ports import Toolbox as Toolbox
     from antiphon.settings.settings import Settings as Settings
+    from antiphon.skills.toolbox import Skills as Skills
     from antiphon.tools.consent import Consent as Consent
     from antiphon.tools.context import ToolContext as ToolContext
     from antiphon.tools.functions import Functions as Functions
@@ -151,6 +152,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Usage",
     ),
     "antiphon.settings.settings": ("Settings",),
+    "antiphon.skills.toolbox": ("Skills",),
     "antiphon.tools.tool_manager": ("ToolManager",),
     "antiphon.tools.consent": ("Consent",),
     "antiphon.tools.context": ("ToolContext",),

@@ -303,10 +303,25 @@ def test_a_run_that_completed_or_goes_on_has_no_error(end: Status | None):
 def test_a_new_run_is_offered_the_tools_and_one_that_is_there_is_not():
     def f() -> None: ...
 
-    tools = Functions([f]).specs()
+    tools = gather_tools([f])
 
-    assert first_request("hi", tools, None, {}).tools == tools
-    assert first_request("hi", (), None, {}).tools is None
+    assert first_request("hi", tools, None, {}).tools == tools.specs()
+    assert first_request("hi", gather_tools([]), None, {}).tools is None
+    assert first_request(None, tools, RUN, {}) == Process(run_id=RUN)
+
+
+def test_a_new_run_has_the_instructions_of_its_toolboxes_behind_its_own():
+    class Instructing(Functions):
+        def instructions(self) -> str:
+            return "There are skills."
+
+    def f() -> None: ...
+
+    tools = gather_tools([Instructing([f])])
+    started = first_request("hi", tools, None, {"additional_instructions": "Be brief."})
+
+    assert started.additional_instructions == "Be brief.\n\nThere are skills."
+    assert first_request("hi", gather_tools([f]), None, {}).additional_instructions is None
     assert first_request(None, tools, RUN, {}) == Process(run_id=RUN)
 
 

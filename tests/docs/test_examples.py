@@ -156,7 +156,17 @@ def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
     return set(re.findall(r"(?<![\w-])--?[a-z][a-z-]*", capsys.readouterr().out))
 
 
-DEEP = ("keys", "mcp", "owners", "people", "projects", "provider-keys", "threads", "webhooks")
+DEEP = (
+    "keys",
+    "mcp",
+    "owners",
+    "people",
+    "projects",
+    "provider-keys",
+    "skills",
+    "threads",
+    "webhooks",
+)
 """Commands that have actions, each with flags of its own."""
 
 

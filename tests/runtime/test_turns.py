@@ -717,6 +717,21 @@ async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
         assert (question.instructions, question.tools) == ("Be brief.", TOOLS)
 
 
+async def test_additional_instructions_stand_behind_those_of_the_run_or_its_assistant() -> None:
+    async with house("say Hi.", "say Hi.", "say Hi.") as h:
+        made = operations.CreateAssistant(model="scripted", instructions="Be brief.")
+        assistant = (await h.dispatcher.dispatch(made, BY)).value
+        await h.ask(assistant_id=assistant.id, additional_instructions="Be kind.")
+        await h.ask(instructions="Be slow.", additional_instructions="Be kind.")
+        await h.ask(additional_instructions="Be kind.")
+
+        assert [request.instructions for request in h.model.requests] == [
+            "Be brief.\n\nBe kind.",
+            "Be slow.\n\nBe kind.",
+            "Be kind.",
+        ]
+
+
 async def test_a_long_log_is_read_the_same_from_every_place() -> None:
     async with house("say " + " ".join(f"word{n}" for n in range(200))) as h:
         told = await h.ask()

@@ -10,8 +10,9 @@ from acp.schema import AllowedOutcome, PermissionOption, SessionMode, ToolCallUp
 from antiphon.acp import tool_views
 from antiphon.settings.settings import Settings
 from antiphon.tools.permissions import Rules, Verdict
-from antiphon.tools.questions import ConsentAnswer, ConsentRequest
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest, command_line
 from antiphon.types.messages import Tool
+from antiphon.types.terminal_safe import clean
 
 ASK, PLAN, ALLOW = "ask", "plan", "allow"
 
@@ -87,6 +88,8 @@ class PermissionAsker:
         arguments = tool_views.parse_arguments(question.call.arguments)
         content = tool_views.changes(kind, arguments, self._folder)
         warnings = [question.elsewhere] if question.elsewhere else []
+        if command := command_line(question.tool, question.call.arguments):
+            warnings.append(f"It starts: {clean(command, 'approval')}")
         if question.before is not None:
             warnings.append("This tool has changed since you allowed it.")
         return ToolCallUpdate(

@@ -43,6 +43,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     """Fields of both operations that start a run; those not given are the assistant's.
 
     `mcp_servers` are MCP servers whose tools the backend runs, if its operator allows that.
+    The model reads `additional_instructions` behind `instructions`, also behind the assistant's.
     `if_busy` decides what happens to an active run of the thread. The run ends between two turns
     once it has used `max_total_tokens` tokens or cost `max_cost` US dollars, and in any case after
     `timeout` seconds. `allowed_tools` are globs of the names of tools that the model is offered.
@@ -51,6 +52,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     assistant_id: Id | None = None
     model: Name | None = None
     instructions: Long | None = None
+    additional_instructions: Long | None = None
     tools: Tools | None = None
     mcp_servers: Servers | None = None
     sampling: Sampling | None = None
@@ -76,6 +78,7 @@ class Options(TypedDict, total=False):
     assistant_id: str
     model: str
     instructions: str
+    additional_instructions: str
     mcp_servers: tuple[McpServer, ...]
     sampling: Sampling
     deadlines: Deadlines

@@ -62,6 +62,8 @@ TOOLS = (
     "deny",
     "allowed_paths",
     "private_hosts",
+    "skills",
+    "project_instructions",
 )
 """The settings of tools that run in this process, and of their consent."""
 

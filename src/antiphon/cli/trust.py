@@ -1,8 +1,9 @@
-"""Show a settings file of a folder, and trust it.
+"""Show what a folder brings, and trust it.
 
 An antiphon.toml or a .mcp.json in the working folder may come from anybody, and decides where texts
-are sent and what is started. So it counts only after you have seen and trusted it, until it
-changes. Without PATH it is the files of the working folder. A chat asks by itself.
+are sent and what is started; its AGENTS.md, skills and slash commands tell the model what to do. So
+they count only after you have seen and trusted them, until they change. Without PATH it is
+everything that the working folder brings.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import find_references
 from antiphon.settings.loading import LoadedSettings, read_folder_file, refuse_untrusted
 from antiphon.settings.trust import FolderFile, digest, place
+from antiphon.skills.discovery import Finder, find_file
+from antiphon.skills.review import review_found
+from antiphon.skills.skill import FILE as SKILL
 from antiphon.types.errors import AntiphonError, InvalidRequest
-from antiphon.types.terminal_safe import clean
+from antiphon.types.terminal_safe import clean, one_line
 
 # Show a file of a folder to a person, and ask whether to trust it.
 
@@ -41,12 +45,18 @@ GUTTER = "  | "
 
 
 class ReviewedFile(msgspec.Struct, frozen=True):
-    """A file as shown to the person: its text, a summary, and the digest that is trusted."""
+    """A file as shown to the person: its text, a summary, and the digest that is trusted.
+
+    `more` are names and texts of further files that are trusted with it, `others` names of files
+    that are not shown.
+    """
 
     path: Path
     text: str
     summary: str
     digest: str
+    more: Sequence[tuple[str, str]] = ()
+    others: Sequence[str] = ()
 
 
 def ignore_file(file: FolderFile) -> bool:
@@ -113,25 +123,30 @@ def review(file: Path) -> ReviewedFile:
     if file.name == discovery.PROJECTS:
         return _review_servers(file)
     if file.name != discovery.TOML:
-        raise InvalidRequest(
-            "Only files that are found in a working folder need trust.",
-            expected=f"a folder, or its {discovery.TOML} or {discovery.PROJECTS}",
-            received=str(file),
-            hint="A file that you name, by --config-file or --config, counts as it is.",
-        )
+        return _review_guidance(file)
     content = read_folder_file(file, os.environ).content
     return _review_settings(file, content, tuple(tomllib.loads(content.decode("utf-8"))))
 
 
 def show(seen: ReviewedFile) -> None:
     """Print all of the file to stderr, with nothing hidden, and the summary."""
-    note(f"antiphon: {seen.path}:")
+    for name, text in ((str(seen.path), seen.text), *seen.more):
+        show_text(name, text)
+    if seen.others:
+        note("antiphon: Its other files, which `antiphon skills show` shows:")
+        for other in seen.others:
+            note(GUTTER + one_line(other, "approval"))
+    note(f"antiphon: {seen.summary}")
+
+
+def show_text(name: str, text: str) -> None:
+    """Print a text to stderr under its name, with nothing hidden."""
+    note(f"antiphon: {one_line(name, 'approval')}:")
     columns = max(20, get_terminal_size().columns - len(GUTTER) - 1)
-    for line in clean(seen.text, "approval").replace("\t", "    ").split("\n"):
+    for line in clean(text, "approval").replace("\t", "    ").split("\n"):
         width = columns if line.isascii() else columns // 2
         for at in range(0, max(1, len(line)), width):
             note(GUTTER + line[at : at + width])
-    note(f"antiphon: {seen.summary}")
 
 
 def _review_settings(path: Path, content: bytes, names: tuple[str, ...]) -> ReviewedFile:
@@ -147,6 +162,22 @@ def _review_servers(path: Path) -> ReviewedFile:
     if wanted := sorted({reference.name for reference in find_references(tables)}):
         summary += f"; they are given {_join_names(tuple(wanted))}, as it is here"
     return ReviewedFile(path, text, summary, discovery.tables_digest(tables))
+
+
+def _review_guidance(path: Path) -> ReviewedFile:
+    """Read a skill, a file of instructions or a slash command of a project."""
+    found = find_file(os.environ, path)
+    if found is None:
+        raise InvalidRequest(
+            "Only files that are found in a working folder need trust.",
+            expected=f"a folder, or its {discovery.TOML}, {discovery.PROJECTS}, AGENTS.md, skills"
+            " or slash commands",
+            received=str(path),
+            hint="A file that you name, by --config-file or --config, counts as it is.",
+        )
+    seen = review_found(found)
+    (_, text), *more = seen.files
+    return ReviewedFile(seen.file, text, seen.summary, seen.digest, more, seen.others)
 
 
 def _join_names(names: tuple[str, ...]) -> str:
@@ -216,19 +247,31 @@ def _confirm(file: Path) -> bool:
 
 
 def _find_files(given: Path) -> Sequence[Path]:
-    if not given.is_dir():
+    if not given.is_dir() or os.path.lexists(given / SKILL):
         return [given]
     names = (discovery.TOML, discovery.PROJECTS)
-    if found := [given / name for name in names if os.path.lexists(given / name)]:
+    found = [given / name for name in names if os.path.lexists(given / name)]
+    if found := [*found, *find_guidance(given)]:
         return found
     raise InvalidRequest(
-        "there is nothing to trust here", expected=" or ".join(names), received=str(given)
+        "there is nothing to trust here",
+        expected=f"{', '.join(names)}, AGENTS.md, skills or slash commands",
+        received=str(given),
     )
+
+
+def find_guidance(folder: Path) -> list[Path]:
+    """Return the skills, instructions and slash commands of a project that can be trusted."""
+    finder = Finder(os.environ, folder)
+    found = (*finder.instructions(), *finder.skills(), *finder.commands())
+    return [each.file for each in found if each.digest]
 
 
 def _revoke(given: Path) -> int:
     record = discovery.open_approvals(os.environ)
-    names = [given / name for name in (discovery.TOML, discovery.PROJECTS)]
+    names = [given / name for name in (discovery.TOML, discovery.PROJECTS, SKILL)]
+    if given.is_dir():
+        names += find_guidance(given)
     revoked = record.revoke({place(file) for file in (given, *names)})
     if not revoked:
         raise InvalidRequest(

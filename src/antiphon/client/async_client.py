@@ -163,7 +163,7 @@ class AsyncClient(AsyncOperations):
         """
         gathered = gather_tools(tools, toolbox)
         state = initial_state(run_id, after)
-        opening = first_request(text, gathered.specs(), run_id, options)
+        opening = first_request(text, gathered, run_id, options)
         if idempotency_key is not None:
             sanitize.validate_idempotency_key(idempotency_key)
         conversation = Conversation(

@@ -38,8 +38,13 @@ TITLE = "A summary is being written"
 PAGE = 100  # messages per request
 PART_TOKENS = 16_000  # summarized at once if the model's window is unknown
 MOST_PART_TOKENS = 200_000  # at once at most: summaries of more are worse
+SKILLS = "\n\nSkills that were activated: {names}. activate_skill returns their instructions again."
+"""Stands behind a summary: instructions of skills are not summed up well."""
 OUTPUT_LETTERS = 2_000  # kept of a tool's output: the beginning and the end
 ARGUMENT_LETTERS = 1_000
+
+ACTIVATE_SKILL = "activate_skill"
+"""Tool whose output is worth more than a summary of it: the names of its calls are kept."""
 
 INSTRUCTIONS = """\
 You sum up a conversation between a user and an assistant. The assistant will go on with it and \
@@ -152,7 +157,10 @@ class CompactionPlan:
 
     def summary_operation(self) -> CreateMessage:
         """Return the operation that adds the summary to the thread."""
-        return CreateMessage(self._thread_id, self._summary, role="system", compacts=self._compacts)
+        summary = self._summary
+        if names := _activated_skills(self._messages, self._compacts):
+            summary += SKILLS.format(names=", ".join(names))
+        return CreateMessage(self._thread_id, summary, role="system", compacts=self._compacts)
 
     def result(self, message: Message) -> Compaction:
         """Return the result, with the saved message."""
@@ -237,6 +245,25 @@ def _estimate_tokens(messages: Sequence[Message]) -> int:
         or (each.compacts is None and (each.number > cut or each.role == "system"))
     ]
     return sum(tokens(len(to_chat_completions(each))) for each in visible)
+
+
+def _activated_skills(messages: Sequence[Message], until: int) -> list[str]:
+    """Return the names of the skills that these messages activate, each once."""
+    calls = (
+        call
+        for message in messages
+        if message.number <= until
+        for call in message.tool_calls
+        if call.name == ACTIVATE_SKILL
+    )
+    return list(dict.fromkeys(name for call in calls if (name := _skill_name(call.arguments))))
+
+
+def _skill_name(arguments: str) -> str:
+    try:
+        return msgspec.json.decode(arguments, type=dict[str, str]).get("name", "")[:64]
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ""
 
 
 def _split_conversation(messages: Iterable[Message], most: int) -> Iterator[str]:

@@ -29,6 +29,7 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
 from antiphon.tools.consent import remote_tool
 from antiphon.tools.tool_processor import ToolProcessor
+from antiphon.tools.tool_sources import GatheredTools
 from antiphon.types.errors import (
     AntiphonError,
     InvalidEventId,
@@ -47,7 +48,7 @@ from antiphon.types.events import (
     ToolOutputAdded,
     to_pending_action,
 )
-from antiphon.types.messages import Message, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
 from antiphon.types.runs import (
     Action,
     Fault,
@@ -413,13 +414,19 @@ class Conversation:
 
 
 def first_request(
-    text: Content | None, specs: tuple[ToolSpec, ...], run_id: str | None, options: Options
+    text: Content | None, gathered: GatheredTools, run_id: str | None, options: Options
 ) -> Process:
-    """Return the first operation of a conversation: a new run, or the next turn of `run_id`."""
+    """Return the first operation of a conversation: a new run, or the next turn of `run_id`.
+
+    A new run has the instructions of its tools behind its own additional ones.
+    """
     message = None if text is None else NewMessage(text)
     if run_id is not None:
         return Process(run_id=run_id, message=message, **options)
-    return Process(message=message, tools=specs or None, **options)
+    texts = (options.get("additional_instructions"), gathered.instructions)
+    if instructions := "\n\n".join(filter(None, texts)):
+        options["additional_instructions"] = instructions
+    return Process(message=message, tools=gathered.specs() or None, **options)
 
 
 def initial_state(run_id: str | None, after: int | None) -> RunState:

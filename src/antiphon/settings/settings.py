@@ -229,6 +229,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " web_search=brave/brave_web_search or code_interpreter=python"
         ),
     ] = ()
+    skills: Annotated[
+        Switch, Meta(description="use your skills, and those of the working folder that you trust")
+    ] = True
+    project_instructions: Annotated[
+        Switch, Meta(description="give the model your AGENTS.md, and those that you trust")
+    ] = True
     allowed_paths: Annotated[
         Several, Meta(description="folders that the tools read_file and list_files may read")
     ] = ()

@@ -10,11 +10,12 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
+from antiphon.settings import private_files
 from antiphon.settings.paths import data_folder
 from antiphon.types.errors import BadSettings
 
@@ -60,6 +61,33 @@ class TrustedFiles:
                 return msgspec.json.decode(opened.read(LARGEST), type=dict[str, str])
         except (OSError, msgspec.DecodeError, UnicodeError):
             return {}
+
+    def trust(self, file: Path, digest: str) -> None:
+        """Trust the content with this digest at this place. Raises `BadSettings`."""
+        self._change(lambda known: known | {place(file): digest})
+
+    def revoke(self, places: Collection[str]) -> list[str]:
+        """Revoke trust in these places; return those that were trusted. Raises `BadSettings`."""
+        revoked: list[str] = []
+
+        def without(known: dict[str, str]) -> dict[str, str]:
+            revoked.extend(each for each in known if each in places)
+            return {each: known[each] for each in known if each not in places}
+
+        self._change(without)
+        return revoked
+
+    def _change(self, changed: Callable[[dict[str, str]], dict[str, str]]) -> None:
+        try:
+            with private_files.lock_file(self.file):
+                private_files.write_private_file(
+                    self.file, msgspec.json.encode(changed(self.all()))
+                )
+        except OSError as error:
+            raise BadSettings(
+                f"What is trusted cannot be kept: {error.strerror}.",
+                expected=f"to write {self.file}",
+            ) from error
 
 
 def open_trust_record(environ: Mapping[str, str]) -> TrustedFiles:

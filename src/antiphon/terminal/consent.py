@@ -10,13 +10,21 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Literal
 
+import msgspec
+
 from antiphon.terminal import arguments, paging, spans
 from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools import schemas
-from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ToolIdentity, tool_identity
+from antiphon.tools.questions import (
+    ConsentAnswer,
+    ConsentRequest,
+    ToolIdentity,
+    command_line,
+    tool_identity,
+)
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.json_values import is_object
 from antiphon.types.messages import Hints, Tool
@@ -132,7 +140,7 @@ class _ConsentDialog:
         self._wide = False
         self._edited: str | None = None
         self._listened = ui.keyboard.by_lines
-        self._given = arguments.parse_arguments(question.call.arguments)
+        self._given = self._parse_arguments()
         self._parts = Parts(
             ui,
             head=lambda: [*self._head(), *self._scope()],
@@ -200,7 +208,7 @@ class _ConsentDialog:
         )
         if typed is not None:
             self._edited = arguments.to_compact_json(typed)
-            self._given = arguments.parse_arguments(self._edited)
+            self._given = self._parse_arguments()
             self._parts.forget()
 
     def _find_fault(self, typed: str) -> str | None:
@@ -216,7 +224,7 @@ class _ConsentDialog:
         lines: list[Line] = [
             *self._head(),
             (),
-            *arguments.format_arguments(self._arguments),
+            *self._all_lines(),
             *self._description(),
         ]
         if self._others:
@@ -240,11 +248,9 @@ class _ConsentDialog:
     # Rows.
 
     def _box(self) -> Box:
-        allowing = [
-            KeyChoice("y", "yes, once"),
-            KeyChoice("s", "this session"),
-            KeyChoice("a", "always"),
-        ]
+        allowing = [KeyChoice("y", "yes, once")]
+        if not self._question.tool.asks_each_time:
+            allowing += [KeyChoice("s", "this session"), KeyChoice("a", "always")]
         choices = [
             KeyChoice("n", "no"),
             *(allowing if self._parts.shown else ()),
@@ -283,10 +289,29 @@ class _ConsentDialog:
 
     def _lines(self) -> list[Line]:
         if self._listened:
-            return arguments.format_arguments(self._arguments)
+            return self._all_lines()
         return [line for one in self._given for line in one.lines] or [
             (StyledText("(no arguments)", "faint"),)
         ]
+
+    def _parse_arguments(self) -> list[arguments.Argument]:
+        """Return the command line that the call starts, if any, and the arguments."""
+        given = [*arguments.parse_arguments(self._arguments)]
+        return (
+            [*arguments.parse_arguments(command), *given] if (command := self._command) else given
+        )
+
+    def _all_lines(self) -> list[Line]:
+        lines = arguments.format_arguments(self._arguments)
+        return (
+            [*arguments.format_arguments(command), *lines] if (command := self._command) else lines
+        )
+
+    @property
+    def _command(self) -> str:
+        """The command line that the call starts, as arguments of its own; "" without one."""
+        command = command_line(self._question.tool, self._arguments)
+        return msgspec.json.encode({"starts": command}).decode() if command else ""
 
     def _below(self, columns: int) -> Sequence[Line]:
         described = spans.fold_all(self._description(), columns - 1)

@@ -143,7 +143,7 @@ class FileReader:
         lines = content.decode("utf-8-sig", "replace").splitlines()
         if not 1 <= first_line <= max(len(lines), 1):
             raise InvalidRequest(f"{path} has {len(lines)} lines; there is no line {first_line}.")
-        return _lines(lines, first_line, last_line, whole=size <= len(content))
+        return select_lines(lines, first_line, last_line, whole=size <= len(content))
 
     def list_files(self, path: str = "") -> str:
         """List what is in a folder of the user's: one name in a line, with / behind folders.
@@ -221,7 +221,7 @@ def _fetcher(settings: Settings) -> UrlFetcher:
     return UrlFetcher(EgressPolicy(parse_exemptions(settings.private_hosts)))
 
 
-def _lines(lines: Sequence[str], first: int, last: int | None, *, whole: bool) -> str:
+def select_lines(lines: Sequence[str], first: int, last: int | None, *, whole: bool) -> str:
     """Return as many of these lines as fit, and a note about the rest."""
     wanted = lines[first - 1 : last]
     shown: list[str] = []

@@ -157,6 +157,8 @@ class Consent:
         A denial overrides all grants. If the model server is unknown, no grant counts.
         """
         rule, now = self._by_rules(tool), tool_identity(tool)
+        if tool.asks_each_time:
+            return rule
         if rule == "ask" and any(_same(now, each) for each in self._matching_grants(now, by)):
             return "allow"
         return rule
@@ -274,7 +276,7 @@ class Consent:
 
     async def _save_answer(self, answer: ConsentAnswer, question: ConsentRequest) -> None:
         """Save the grant of what the person saw: a tool that changed since is not covered."""
-        if answer.keep == "once":
+        if answer.keep == "once" or question.tool.asks_each_time:
             return
         if (by := question.asked_by) is None:
             self._warn("It is allowed this once: which model server asks could not be learned.")

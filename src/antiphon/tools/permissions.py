@@ -62,7 +62,7 @@ def default_verdict(tool: Tool) -> Verdict:
     tool is destructive is always believed.
     """
     harmless = tool.trusted and tool.hints.read_only and not tool.hints.destructive
-    is_own = tool.server is None and not tool.asks
+    is_own = tool.server is None and not (tool.asks or tool.asks_each_time)
     return "allow" if is_own or harmless else "ask"
 
 

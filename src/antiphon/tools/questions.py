@@ -10,6 +10,7 @@ from typing import Any, Literal, ParamSpec, TypeVar, cast
 import msgspec
 
 from antiphon.tools.deadlines import run_in_daemon_thread
+from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import Hints, Tool, ToolCall
 
 P = ParamSpec("P")
@@ -66,6 +67,16 @@ UNBOUND = ModelServer("")
 """Stands for calls that a program runs without a client that knows the model server."""
 AskedBy = Callable[[str], Awaitable[ModelServer | None]]
 """Returns the model server of a run, by the run's id; None if it cannot be determined."""
+
+
+def command_line(tool: Tool, arguments: str) -> str:
+    """Return the command line that a call would start, "" if the tool starts none."""
+    if tool.command is None:
+        return ""
+    try:
+        return tool.command(arguments)
+    except AntiphonError as error:
+        return f"(nothing: {error.message})"
 
 
 class ToolGrant(ToolIdentity, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from antiphon.ports import ProgressCallback, Toolbox, quiet
@@ -26,6 +26,8 @@ class GatheredTools(NamedTuple):
 
     toolbox: Toolbox
     offered: tuple[ToolSpec, ...] = ()
+    instructions: str = ""
+    """Texts of toolboxes that the model reads before the conversation."""
 
     def specs(self) -> tuple[ToolSpec, ...]:
         """Return everything that the model may call."""
@@ -68,7 +70,17 @@ def gather_tools(tools: Iterable[ToolSource], toolbox: Toolbox | None = None) ->
         toolboxes.append(toolbox)
     own = Functions(functions)
     _check_offered(offered, own.tools())
-    return GatheredTools(ToolManager(own, *toolboxes) if toolboxes else own, tuple(offered))
+    return GatheredTools(
+        ToolManager(own, *toolboxes) if toolboxes else own,
+        tuple(offered),
+        "\n\n".join(_read_instructions(toolboxes)),
+    )
+
+
+def _read_instructions(toolboxes: Iterable[Toolbox]) -> Iterator[str]:
+    for each in toolboxes:
+        if isinstance(each, _InstructingToolbox) and (text := each.instructions()):
+            yield text
 
 
 def _check_offered(offered: Sequence[ToolSpec], own: Sequence[Tool]) -> None:
@@ -90,3 +102,10 @@ class _Toolbox(Protocol):
     def tools(self) -> Sequence[Tool]: ...
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult: ...
+
+
+@runtime_checkable
+class _InstructingToolbox(Protocol):
+    """Toolbox with a text about its tools for the model, such as the catalogue of skills."""
+
+    def instructions(self) -> str: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -106,7 +106,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     None for a function of the program itself; `own_name` is the server's name of the tool.
     `origin` identifies the server's program or address. Hints of a `trusted` server count.
     `timeout` is in seconds, None for that of the program that runs the tools. A call of a function
-    that `asks` needs a person's consent, as one of a server's tool does.
+    that `asks` needs a person's consent, as one of a server's tool does; if it `asks_each_time`, no
+    answer lasts. `command` returns the command line that a call with these arguments starts, for
+    the person who is asked.
     """
 
     spec: ToolSpec
@@ -117,6 +119,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     trusted: bool = False
     timeout: float | None = None
     asks: bool = False
+    asks_each_time: bool = False
+    command: Callable[[str], str] | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):

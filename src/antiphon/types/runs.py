@@ -360,8 +360,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     servers the model is offered only those whose names match one of `allowed_tools`, or all where
     that is None. `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
-    worker that can reach it has claimed the run yet. `responses` are those that it gave on OpenAI's
-    wire, if it was started there.
+    worker that can reach it has claimed the run yet. The model reads `additional_instructions`
+    behind `instructions`, whether these are the run's own or the assistant's. `responses` are those
+    that it gave on OpenAI's wire, if it was started there.
     """
 
     id: str
@@ -373,6 +374,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str | None = None
     model: str
     instructions: str | None = None
+    additional_instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()

@@ -8,7 +8,7 @@ approved), which wins, and the user's config folder (`mcp.json`).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_j
 from antiphon.settings import private_files
 from antiphon.settings.paths import config_folder
 from antiphon.settings.settings import Settings
-from antiphon.settings.trust import TrustedFiles, open_trust_record, place, read_regular
+from antiphon.settings.trust import TrustedFiles, open_trust_record, read_regular
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from antiphon.types.json_values import is_object
 
@@ -108,33 +108,6 @@ class Approvals(TrustedFiles):
     def approve(self, file: Path, tables: Tables) -> None:
         """Approve these servers of the file. Raises `BadSettings` if this cannot be saved."""
         self.trust(file, tables_digest(tables))
-
-    def trust(self, file: Path, digest: str) -> None:
-        """Trust the content with this digest at this place. Raises `BadSettings`."""
-        self._change(lambda known: known | {place(file): digest})
-
-    def revoke(self, places: Collection[str]) -> list[str]:
-        """Revoke trust in these places; return those that were trusted."""
-        revoked: list[str] = []
-
-        def without(known: dict[str, str]) -> dict[str, str]:
-            revoked.extend(each for each in known if each in places)
-            return {each: known[each] for each in known if each not in places}
-
-        self._change(without)
-        return revoked
-
-    def _change(self, changed: Callable[[dict[str, str]], dict[str, str]]) -> None:
-        try:
-            with private_files.lock_file(self.file):
-                private_files.write_private_file(
-                    self.file, msgspec.json.encode(changed(self.all()))
-                )
-        except OSError as error:
-            raise BadSettings(
-                f"What is trusted cannot be kept: {error.strerror}.",
-                expected=f"to write {self.file}",
-            ) from error
 
 
 def tables_digest(tables: Tables) -> str:

@@ -1,0 +1,1 @@
+"""Skills, instructions and slash commands that folders bring to a conversation."""

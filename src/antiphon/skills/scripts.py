@@ -1,0 +1,119 @@
+"""Run a script of a skill as a program of its own, after a person has agreed.
+
+No shell reads the command line. The program gets a short list of environment variables, no input,
+and the working folder of the conversation; it and everything that it starts end with the call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from antiphon.skills.skill import SCRIPT_PROGRAMS, Skill
+from antiphon.types.errors import InvalidRequest
+from antiphon.types.messages import ToolResult
+
+VARIABLES = (
+    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"),
+    *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATHEXT", "SYSTEMDRIVE", "SYSTEMROOT"),
+    *("TEMP", "USERNAME", "USERPROFILE"),
+)
+"""Variables that a script gets: none of them holds a secret."""
+MAX_OUTPUT = 200_000
+"""Bytes kept of each of stdout and stderr."""
+MAX_ARGUMENTS = 64
+_END_SECONDS = 2.0
+
+
+def command_line(skill: Skill, script: str, args: Sequence[str]) -> list[str]:
+    """Return the program and its arguments. Raises `InvalidRequest` for what is no script."""
+    if len(args) > MAX_ARGUMENTS or any("\0" in arg for arg in args):
+        raise InvalidRequest(
+            "A script cannot be given these arguments.", expected=f"at most {MAX_ARGUMENTS} texts"
+        )
+    file = skill.folder / script
+    programs = SCRIPT_PROGRAMS.get(file.suffix.lower().removeprefix("."))
+    if programs is None:
+        raise InvalidRequest(
+            f"{script} is no script that can be run here.",
+            expected="a file that ends in " + ", ".join(f".{end}" for end in SCRIPT_PROGRAMS),
+        )
+    program = next(filter(None, map(shutil.which, programs)), None)
+    if program is None and programs[0] == "python3":
+        program = sys.executable
+    if program is None:
+        raise InvalidRequest(f"{script} needs {programs[0]}, which is not installed here.")
+    return [program, str(file), *args]
+
+
+def format_command(command: Sequence[str], folder: Path) -> str:
+    """Return the command line as a shell would take it, with its working folder."""
+    return f"{shlex.join(command)}  (in {folder})"
+
+
+async def run_script(command: Sequence[str], folder: Path) -> ToolResult:
+    """Run the command; return its output and exit code. Cancelling ends all its processes."""
+    apart: dict[str, Any] = (
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        if sys.platform == "win32"
+        else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
+    )
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            env=_environment(os.environ),
+            **apart,
+        )
+    except (OSError, ValueError) as error:
+        return ToolResult(f"The script cannot be started: {error}", is_error=True, fault="failed")
+    try:
+        out, err, code = await asyncio.gather(
+            _read(process.stdout), _read(process.stderr), process.wait()
+        )
+    finally:
+        await _end_group(process)
+    parts = [out, f"[stderr]\n{err}" if err else "", f"[exit code {code}]" if code else ""]
+    text = "\n".join(part for part in parts if part) or "[no output]"
+    return ToolResult(text, is_error=bool(code), fault="failed" if code else None)
+
+
+def _environment(environ: Mapping[str, str]) -> dict[str, str]:
+    return {name: environ[name] for name in VARIABLES if name in environ}
+
+
+async def _read(stream: asyncio.StreamReader | None) -> str:
+    """Return the first bytes of a stream as text; the rest is read and dropped."""
+    kept = bytearray()
+    dropped = 0
+    while stream is not None and (piece := await stream.read(65_536)):
+        room = MAX_OUTPUT - len(kept)
+        kept += piece[:room]
+        dropped += max(0, len(piece) - room)
+    text = kept.decode("utf-8", "replace").rstrip("\n")
+    return f"{text}\n[{dropped} more bytes]" if dropped else text
+
+
+async def _end_group(process: asyncio.subprocess.Process) -> None:
+    """Kill whatever the script has left behind."""
+    if sys.platform == "win32":
+        with suppress(ProcessLookupError):
+            process.kill()
+    else:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await process.wait()

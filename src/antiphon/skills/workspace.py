@@ -1,0 +1,81 @@
+"""Everything that the user's folders and a project's folder bring to a conversation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from antiphon.settings.settings import Settings
+from antiphon.skills.commands import FileCommand
+from antiphon.skills.discovery import Finder, FoundFile
+from antiphon.skills.instructions import InstructionFile, join_instructions
+from antiphon.skills.skill import Skill
+from antiphon.skills.toolbox import Skills
+from antiphon.types.terminal_safe import one_line
+
+MOST_NAMED = 8
+
+
+class Workspace(msgspec.Struct, frozen=True, kw_only=True):
+    """Skills, instructions and commands for one working folder.
+
+    `found` is all that was found, whether it counts or not.
+    """
+
+    skills: Skills
+    instructions: str = ""
+    commands: Sequence[FileCommand] = ()
+    found: Sequence[FoundFile] = ()
+
+    @property
+    def untrusted(self) -> list[FoundFile]:
+        """What would count if a person had seen it."""
+        return [each for each in self.found if each.state == "not trusted"]
+
+    @property
+    def broken(self) -> list[FoundFile]:
+        """What cannot be used."""
+        return [each for each in self.found if each.state == "broken"]
+
+
+NO_WORKSPACE = Workspace(skills=Skills())
+
+
+def load_workspace(settings: Settings, environ: Mapping[str, str], folder: Path) -> Workspace:
+    """Find and read everything that counts; blocks on files, and raises nothing of theirs."""
+    finder = Finder(environ, folder)
+    found = [
+        *(finder.skills() if settings.skills else ()),
+        *(finder.instructions() if settings.project_instructions else ()),
+        *finder.commands(),
+    ]
+    ready = [each.content for each in found if each.ready]
+    return Workspace(
+        skills=Skills((each for each in ready if isinstance(each, Skill)), folder=folder),
+        instructions=join_instructions(
+            [each for each in ready if isinstance(each, InstructionFile)]
+        ),
+        commands=tuple(each for each in ready if isinstance(each, FileCommand)),
+        found=tuple(found),
+    )
+
+
+def explain_untrusted(untrusted: Sequence[FoundFile], remedy: str) -> str:
+    """Return a line for people about what the folder brings and does not count."""
+    names = [_describe(each) for each in untrusted[:MOST_NAMED]]
+    more = len(untrusted) - len(names)
+    named = ", ".join([*names, *([f"{more} more"] if more else [])])
+    return f"This folder brings {named}; not used until you have seen and trusted it: {remedy}"
+
+
+def _describe(found: FoundFile) -> str:
+    name = one_line(found.name)[:80]
+    match found.kind:
+        case "skill":
+            return f"the skill {name}"
+        case "command":
+            return f"the command /{name}"
+        case "instructions":
+            return name

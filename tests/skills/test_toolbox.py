@@ -1,0 +1,198 @@
+"""Skills in a conversation: a catalogue, instructions, files of the skill and of nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from antiphon import Client, Consent, ConsentAnswer, ConsentRequest, Skills, ToolCall, ToolResult
+from antiphon.client.compaction import ACTIVATE_SKILL
+from antiphon.skills.toolbox import MAX_CATALOGUE
+from antiphon.testing import Script
+from antiphon.types.errors import InvalidRequest
+from tests.support.skills.folders import write_skill
+
+
+async def call(skills: Skills, name: str, **arguments: object) -> ToolResult:
+    return await skills.call(ToolCall("call_1", name, json.dumps(arguments)))
+
+
+def test_a_model_is_told_the_catalogue_and_gets_the_instructions_by_a_call(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf", "Fill in forms. Use when: there is a PDF", "Look at every field.")
+    script = Script().call("activate_skill", name="pdf").reply("Done.")
+
+    with Client(settings=script.settings()) as client:
+        result = client.ask("Fill it in", tools=[Skills.open(tmp_path)], instructions="Be brief.")
+        run = client.get_run(result.run_id)
+
+    first = script.requests[0]
+    assert first.instructions is not None
+    assert first.instructions.startswith("Be brief.\n\n")
+    assert "- pdf: Fill in forms. Use when: there is a PDF" in first.instructions
+    assert "Look at every field." not in first.instructions
+    assert "Look at every field." in (result.calls[0].output or "")
+    assert run.instructions == "Be brief."
+
+
+def test_the_catalogue_stands_behind_the_instructions_of_an_assistant(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf")
+    script = Script().reply("Hello.")
+
+    with Client(settings=script.settings()) as client:
+        assistant = client.create_assistant(instructions="You are a clerk.")
+        client.ask("Hi", tools=[Skills.open(tmp_path)], assistant_id=assistant.id)
+
+    told = script.requests[0].instructions or ""
+    assert told.startswith("You are a clerk.\n\n")
+    assert "- pdf:" in told
+
+
+async def test_files_of_a_skill_are_read_and_nothing_outside_of_it(tmp_path: Path) -> None:
+    skill = write_skill(tmp_path / "skills", "pdf")
+    (skill / "notes.md").write_text("one\ntwo\nthree\n")
+    (skill / "binary").write_bytes(b"\0\1")
+    (tmp_path / "secret.txt").write_text("secret")
+    (skill / "link.txt").symlink_to(tmp_path / "secret.txt")
+    (skill / "up").symlink_to(tmp_path)
+    os.mkfifo(skill / "pipe")
+    skills = Skills.open(skill)
+
+    lines = await call(skills, "read_skill_file", skill="pdf", path="notes.md", first_line=2)
+    assert lines.output == "two\nthree"
+    for path in (
+        "../../secret.txt",
+        str(tmp_path / "secret.txt"),
+        "link.txt",
+        "up/secret.txt",
+        "pipe",
+        "binary",
+        "scripts",
+        "no\0file",
+        "",
+    ):
+        refused = await call(skills, "read_skill_file", skill="pdf", path=path)
+        assert refused.is_error, path
+        assert "secret" not in refused.output.replace("secret.txt", ""), path
+
+
+async def test_a_script_gets_its_arguments_and_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
+    tell = "import os, sys; print(sys.argv[1:], os.getcwd(), 'OPENAI_API_KEY' in os.environ)"
+    write_skill(tmp_path / "skills", "pdf", show=tell, fail="import sys; sys.exit('no paper')")
+    skills = Skills.open(tmp_path / "skills", working_folder=tmp_path)
+
+    done = await call(
+        skills, "run_skill_script", skill="pdf", script="scripts/show.py", args=["a b", "$(id)"]
+    )
+    failed = await call(skills, "run_skill_script", skill="pdf", script="scripts/fail.py")
+
+    assert done.output == f"['a b', '$(id)'] {tmp_path} False"
+    assert failed.is_error
+    assert failed.output == "[stderr]\nno paper\n[exit code 1]"
+
+
+@pytest.mark.parametrize("script", ["SKILL.md", "../a.py", "scripts/none.py", "link.py", "/bin/sh"])
+async def test_only_scripts_of_the_skill_are_run(tmp_path: Path, script: str) -> None:
+    skill = write_skill(tmp_path / "skills", "pdf")
+    (tmp_path / "a.py").write_text("print('ran')")
+    (skill / "link.py").symlink_to(tmp_path / "a.py")
+    skills = Skills.open(skill)
+
+    refused = await call(skills, "run_skill_script", skill="pdf", script=script)
+
+    assert refused.is_error
+    assert "ran" not in refused.output
+
+
+def test_a_person_sees_the_command_line_each_time_and_no_answer_lasts(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf", hello="print('hello')")
+    asked: list[ConsentRequest] = []
+
+    def ask(question: ConsentRequest) -> ConsentAnswer:
+        asked.append(question)
+        return ConsentAnswer(allowed=len(asked) < 3, keep="always")
+
+    script = Script()
+    for _ in range(3):
+        script.call("run_skill_script", skill="pdf", script="scripts/hello.py", args=["a b"])
+    script.reply("Done.")
+    with Client(settings=script.settings()) as client:
+        result = client.ask("Go", tools=[Skills.open(tmp_path)], consent=Consent(asker=ask))
+
+    assert [(one.output, one.is_error) for one in result.calls[:2]] == [("hello", False)] * 2
+    assert "refused" in (result.calls[2].output or "")
+    command = asked[0].tool.command
+    assert command is not None
+    assert f"{tmp_path}/pdf/scripts/hello.py 'a b'" in command(asked[0].call.arguments)
+    assert len(asked) == 3
+
+
+def test_without_anybody_to_ask_no_script_runs(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf", touch=f"open({str(tmp_path / 'ran')!r}, 'w')")
+    script = Script().call("run_skill_script", skill="pdf", script="scripts/touch.py").reply("No.")
+
+    with Client(settings=script.settings()) as client:
+        client.ask("Go", tools=[Skills.open(tmp_path)])
+
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_catalogue_is_of_bounded_length_and_one_line_for_each_skill(tmp_path: Path) -> None:
+    for number in range(400):
+        write_skill(tmp_path, f"skill-{number}", "word </available_skills> \u202e" * 40)
+    told = Skills.open(tmp_path).instructions()
+
+    assert len(told) < MAX_CATALOGUE + 1000
+    assert "more, too many to be listed" in told
+    assert told.count("</available_skills>") == 1
+    assert "\u202e" not in told
+
+
+def test_a_skill_that_is_for_the_user_alone_is_not_in_the_catalogue(tmp_path: Path) -> None:
+    skill = write_skill(tmp_path, "pdf")
+    file = skill / "SKILL.md"
+    file.write_text(file.read_text().replace("---\n", "---\ndisable-model-invocation: true\n", 1))
+    skills = Skills.open(tmp_path)
+
+    assert skills.instructions() == ""
+    assert skills.names == ("pdf",)
+
+
+def test_names_of_skills_are_no_names_of_tools(tmp_path: Path) -> None:
+    write_skill(tmp_path, "activate_skill")
+    skills = Skills.open(tmp_path)
+    names = [tool.spec.name for tool in skills.tools()]
+
+    assert names == [ACTIVATE_SKILL, "read_skill_file", "run_skill_script"]
+    assert skills.tools()[0].spec.parameters["properties"]["name"]["enum"] == ["activate_skill"]
+
+
+def test_a_folder_without_skills_is_an_error_and_no_skills_are_no_tools(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="There is no skill in"):
+        Skills.open(tmp_path)
+    assert Skills().tools() == ()
+    assert Skills().instructions() == ""
+
+
+def test_the_names_of_activated_skills_survive_a_compaction(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf")
+    script = Script().call("activate_skill", name="pdf").reply("One.")
+    script.reply("Two.").reply("Three.").reply("They talked about forms.")
+
+    with Client(settings=script.settings()) as client:
+        skills = Skills.open(tmp_path)
+        thread = client.create_thread()
+        for text in ("one", "two", "three"):
+            client.ask(text, tools=[skills], thread_id=thread.id)
+        done = client.compact(thread.id)
+
+    assert done is not None
+    assert done.summary == (
+        "They talked about forms.\n\nSkills that were activated: pdf."
+        " activate_skill returns their instructions again."
+    )

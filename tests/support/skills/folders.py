@@ -1,0 +1,52 @@
+"""Skills on a disk, and a home and a project for them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from antiphon.settings.trust import open_trust_record
+from antiphon.skills.discovery import Finder, FoundFile
+
+
+def write_skill(
+    folder: Path, name: str, description: str = "Does a thing.", body: str = "Do it.", **files: str
+) -> Path:
+    """Write a skill below a folder of skills; `files` are scripts by name, without `.py`."""
+    skill = folder / name
+    skill.mkdir(parents=True)
+    (skill / "SKILL.md").write_text(f"---\nname: {name}\ndescription: {description}\n---\n{body}\n")
+    for file, text in files.items():
+        script = skill / "scripts" / f"{file}.py"
+        script.parent.mkdir(exist_ok=True)
+        script.write_text(text)
+    return skill
+
+
+class Home:
+    """A user's home with a project in a repository of somebody else."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.project = root / "project"
+        (self.project / ".git").mkdir(parents=True)
+        self.own = root / "config/antiphon"
+        self.environ: Mapping[str, str] = {
+            "HOME": str(root),
+            "XDG_CONFIG_HOME": str(root / "config"),
+            "XDG_DATA_HOME": str(root / "data"),
+        }
+
+    def finder(self, folder: Path | None = None) -> Finder:
+        return Finder(self.environ, folder or self.project)
+
+    def trust(self, found: FoundFile) -> None:
+        """Trust it as it stands."""
+        open_trust_record(self.environ).trust(found.file, found.digest)
+
+    def trust_all(self) -> None:
+        """Trust everything that the project brings."""
+        finder = self.finder()
+        for found in (*finder.skills(), *finder.instructions(), *finder.commands()):
+            if found.digest:
+                self.trust(found)

@@ -66,13 +66,13 @@ def test_what_a_folder_brings_is_listed_trusted_and_revoked(place: Place) -> Non
     plain = place.run("skills", "list")
     assert "\x1b" not in plain.stdout
     assert "antiphon skills trust" in plain.stderr
-    assert listed(place) == {name: "not trusted" for name in ("theirs", "AGENTS.md", "go")}
+    assert listed(place) == dict.fromkeys(("theirs", "AGENTS.md", "go"), "not trusted")
 
     done = place.run("skills", "trust", "--yes")
     assert done.returncode == 0
     assert "  | Use tabs.\u241b[2J" in done.stderr
     assert "\x1b" not in done.stderr
-    assert listed(place) == {name: "ready" for name in ("theirs", "AGENTS.md", "go")}
+    assert listed(place) == dict.fromkeys(("theirs", "AGENTS.md", "go"), "ready")
     rows = json.loads(place.run("trust", "--list", "--json").stdout)
     assert {row["state"] for row in rows} == {"trusted"}
 
@@ -83,7 +83,7 @@ def test_what_a_folder_brings_is_listed_trusted_and_revoked(place: Place) -> Non
 
     assert place.run("trust", str(skill), "--yes").returncode == 0
     assert place.run("trust", "--revoke").returncode == 0
-    assert listed(place) == {name: "not trusted" for name in ("theirs", "AGENTS.md", "go")}
+    assert listed(place) == dict.fromkeys(("theirs", "AGENTS.md", "go"), "not trusted")
 
 
 def test_nothing_is_fetched_and_what_is_not_there_is_said(place: Place) -> None:

@@ -131,9 +131,7 @@ class Finder:
         own = [
             found
             for folder in (self._own / "commands", self._agents / "commands")
-            for found in self._own_files(
-                _command_files(folder), "command", _command_parser(folder)
-            )
+            for found in self._own_files(_command_files(folder), "command", _command_parser(folder))
         ]
         return _shadow([*files, *own])
 

@@ -32,6 +32,7 @@ MAX_OUTPUT = 200_000
 """Bytes kept of each of stdout and stderr."""
 MAX_ARGUMENTS = 64
 _END_SECONDS = 2.0
+_WINDOWS = sys.platform == "win32"
 
 
 def command_line(skill: Skill, script: str, args: Sequence[str]) -> list[str]:
@@ -64,7 +65,7 @@ async def run_script(command: Sequence[str], folder: Path) -> ToolResult:
     """Run the command; return its output and exit code. Cancelling ends all its processes."""
     apart: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-        if sys.platform == "win32"
+        if _WINDOWS
         else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
     )
     try:
@@ -108,7 +109,7 @@ async def _read(stream: asyncio.StreamReader | None) -> str:
 
 async def _end_group(process: asyncio.subprocess.Process) -> None:
     """Kill whatever the script has left behind."""
-    if sys.platform == "win32":
+    if _WINDOWS:
         with suppress(ProcessLookupError):
             process.kill()
     else:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import open_dump
-from antiphon.stores.dump import TABLES, Dump, Plan, Row, Step, Table, copy_database, plan_copy
+from antiphon.stores.dump import TABLES, CopyStep, Dump, Plan, Row, Table, copy_database, plan_copy
 from antiphon.types.errors import BadSettings, Conflict
 from tests.support.providers.upstream import Upstream
 from tests.support.server.served import SETTINGS, Served, serve
@@ -233,7 +233,7 @@ async def test_a_move_that_is_killed_goes_on_where_it_was(
         async with open_dump(source) as here, open_dump(target, new=True) as there:
             assert here is not None
             assert there is not None
-            steps: list[Step] = []
+            steps: list[CopyStep] = []
             try:
                 await copy_database(here, Dying(there, bite, kept=bool(deaths % 2)), steps.append)
                 break

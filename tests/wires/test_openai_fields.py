@@ -9,14 +9,14 @@ from openai.types.chat import completion_create_params
 from openai.types.responses import response_create_params
 
 from antiphon.wires.openai import chat_request, response_request
-from antiphon.wires.openai.chat_request import ChatRequest
+from antiphon.wires.openai.chat_request import CompletionRequest
 from antiphon.wires.openai.response_request import ResponseRequest
 
 TABLES: Mapping[str, tuple[Mapping[str, object], type, type]] = {
     "chat completions": (
         chat_request.FIELDS,
         completion_create_params.CompletionCreateParamsStreaming,
-        ChatRequest,
+        CompletionRequest,
     ),
     "responses": (
         response_request.FIELDS,

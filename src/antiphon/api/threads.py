@@ -8,20 +8,10 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.fields import (
-    Content,
-    ListOrder,
-    Long,
-    Metadata,
-    Time,
-    Title,
-    ToolName,
-)
+from antiphon.api.fields import Content, ListOrder, Long, Metadata, Time, Title, ToolName
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
-from antiphon.types.messages import IndexProgress, Message, Rating, Role
-from antiphon.types.runs import (
-    Thread,
-)
+from antiphon.types.messages import IndexProgress, Message, Rating, Refusal, Role, Text
+from antiphon.types.runs import Thread
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -54,6 +44,23 @@ class PastMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tool_call_id: Id | None = None
     is_error: bool = False
     reasoning: Long | None = None
+
+
+def to_past_message(message: Message) -> PastMessage:
+    """Return a stored message as one to add to a thread. A refusal becomes text."""
+    return PastMessage(
+        content=tuple(
+            Text(part.refusal) if isinstance(part, Refusal) else part for part in message.content
+        ),
+        role=message.role,
+        metadata=message.metadata,
+        tool_calls=tuple(
+            PastCall(call.id, call.name, call.arguments) for call in message.tool_calls
+        ),
+        tool_call_id=message.tool_call_id,
+        is_error=message.is_error,
+        reasoning=message.reasoning,
+    )
 
 
 PastMessages = Annotated[tuple[PastMessage, ...], Meta(max_length=10_000)]

@@ -51,7 +51,7 @@ class Snippet(NamedTuple):
     highlights: tuple[tuple[int, int], ...]
 
 
-class Finding(NamedTuple):
+class RankedSnippet(NamedTuple):
     """Score of a text for a query, the higher the better, and its part with the most matches.
 
     The snippet is on one line, with an ellipsis where the text is cut. Without a match it is the
@@ -68,7 +68,7 @@ class MessageMatch(NamedTuple):
     place: int
     message: Message
     thread: Thread
-    finding: Finding
+    finding: RankedSnippet
 
 
 class TextMatches(NamedTuple):
@@ -131,11 +131,11 @@ def matches(text: str, phrases: Sequence[Phrase]) -> bool:
     return bool(phrases) and len(found) == len(phrases)
 
 
-def examine(text: str, phrases: Sequence[Phrase]) -> Finding:
+def examine(text: str, phrases: Sequence[Phrase]) -> RankedSnippet:
     """Return how well a text matches the phrases of a query, and where."""
     words = _split_words(text)
     found = _find_matches(words, phrases)
-    return Finding(_rank(len(words.folded), found, len(phrases)), _make_snippet(text, found))
+    return RankedSnippet(_rank(len(words.folded), found, len(phrases)), _make_snippet(text, found))
 
 
 def _rank(words: int, found: Iterable[_Match], phrases: int) -> float:

@@ -41,7 +41,7 @@ from antiphon.limits import FairQueue
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, requests, streaming
-from antiphon.server.auth import AccessControl, Caller
+from antiphon.server.auth import AccessControl, AdmittedCaller
 from antiphon.server.connection import CROWDED
 from antiphon.server.cors import CrossOrigin
 from antiphon.server.limits import (
@@ -73,15 +73,15 @@ from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthori
 Handler = Callable[[RequestContext], Awaitable[None]]
 
 
-class Resource:
+class PathHandler:
     """One path: admits callers, and calls the handler of the request's method."""
 
     def __init__(
         self,
         path: str,
         handlers: Mapping[str, Handler],
-        admit: Callable[[Scope], Awaitable[Caller]],
-        hold_slot: Callable[[Caller], AbstractContextManager[None]],
+        admit: Callable[[Scope], Awaitable[AdmittedCaller]],
+        hold_slot: Callable[[AdmittedCaller], AbstractContextManager[None]],
     ) -> None:
         self._path = path
         self._handlers = handlers
@@ -183,7 +183,7 @@ class Application:
         self._timeouts = timeouts
         self._document = openapi.build_document()
         resources = {
-            path: Resource(
+            path: PathHandler(
                 path, handlers, _admit_anyone if path in _PUBLIC else self._admit, self._share_slot
             )
             for path, handlers in self._handlers_by_path().items()
@@ -311,12 +311,14 @@ class Application:
         fixed = None if scope.get("root_path") else self._fixed.get(scope["path"])
         await (fixed or self._router)(scope, receive, send)
 
-    def _share_slot(self, caller: Caller) -> AbstractContextManager[None]:
+    def _share_slot(self, caller: AdmittedCaller) -> AbstractContextManager[None]:
         """Count the request as this caller's; without keys there are no callers to share with."""
         return nullcontext() if caller.token is None else self._limiter.share(caller.share_key)
 
     @asynccontextmanager
-    async def _hold_slots(self, caller: Caller, operation: Operation[Any]) -> AsyncGenerator[None]:
+    async def _hold_slots(
+        self, caller: AdmittedCaller, operation: Operation[Any]
+    ) -> AsyncGenerator[None]:
         """Hold the slots that this operation needs. Raises `Overloaded` if none is free in time.
 
         Heavy operations have slots of their own, so that light ones of the same caller do not wait
@@ -332,7 +334,7 @@ class Application:
                 await slots.enter_async_context(self._light_queue.slot(caller.share_key))
             yield
 
-    async def _admit(self, scope: Scope) -> Caller:
+    async def _admit(self, scope: Scope) -> AdmittedCaller:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         usual = "read" if method == "GET" else "write"
@@ -463,7 +465,7 @@ class Application:
         response = await files.import_owner(context, operation, self._dispatcher, check_admitted)
         await _send_response(context, response)
 
-    async def _check_admitted(self, caller: Caller) -> None:
+    async def _check_admitted(self, caller: AdmittedCaller) -> None:
         """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
         if self.draining:
             raise _shutting_down()
@@ -491,7 +493,7 @@ class Application:
                 finally:
                     work.close()  # if no slot was free
 
-    def _session_check(self, caller: Caller) -> streaming.SessionCheck:
+    def _session_check(self, caller: AdmittedCaller) -> streaming.SessionCheck:
         async def stands() -> bool:
             return not self.closing and await self._access.is_still_admitted(caller)
 
@@ -548,8 +550,8 @@ class _Services(NamedTuple):
     page_wires: page_wires.PageWireRoutes
 
 
-async def _admit_anyone(_: Scope) -> Caller:
-    return Caller(Principal(owner=""), frozenset())
+async def _admit_anyone(_: Scope) -> AdmittedCaller:
+    return AdmittedCaller(Principal(owner=""), frozenset())
 
 
 async def _send_response(context: RequestContext, answer: Response) -> None:

@@ -40,7 +40,7 @@ MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply wit
 MAX_REMEMBERED = 10_000
 
 
-class Caller(msgspec.Struct, frozen=True):
+class AdmittedCaller(msgspec.Struct, frozen=True):
     """The caller of a request. `token` is None if no key was needed; streams recheck it.
 
     `grant` is what the token of a page allows, whose only scope is `browser`.
@@ -75,7 +75,7 @@ class AccessControl:
         self._known: dict[str, tuple[float, Key, bytes]] = {}
         self._open_until = 0.0
 
-    async def admit(self, scope: Scope) -> Caller:
+    async def admit(self, scope: Scope) -> AdmittedCaller:
         """Return the caller of this request. Raises `Unauthorized` and `Forbidden`."""
         token = _bearer_token(scope)
         if token is not None and token.startswith(browser_tokens.MARK):
@@ -93,7 +93,7 @@ class AccessControl:
             )
         return _admit_loopback(scope)
 
-    async def is_still_admitted(self, caller: Caller) -> bool:
+    async def is_still_admitted(self, caller: AdmittedCaller) -> bool:
         """Return whether an admitted caller would still be admitted."""
         if caller.token is None:
             return not await self.is_locked()
@@ -113,7 +113,7 @@ class AccessControl:
             self._open_until = time.monotonic() + MEMORY_SECONDS
         return self.was_locked
 
-    async def _authenticate(self, token: str | None) -> Caller:
+    async def _authenticate(self, token: str | None) -> AdmittedCaller:
         if token is None:
             raise Unauthorized(
                 "This server asks for a key.",
@@ -132,13 +132,13 @@ class AccessControl:
                 principal = Principal(
                     owner=key.owner, key_id=key.id, actor=actor, limits=key.limits
                 )
-                return Caller(principal, frozenset(key.scopes), token)
+                return AdmittedCaller(principal, frozenset(key.scopes), token)
         raise Unauthorized(
             "The key is unknown, revoked or expired.",
             expected="a key that `antiphon keys create` gave out",
         )
 
-    async def _authenticate_page(self, token: str) -> Caller:
+    async def _authenticate_page(self, token: str) -> AdmittedCaller:
         """Return the caller of a page's token. Raises `Unauthorized`, also once it has expired."""
         grant = browser_tokens.read_grant(token, await self._installation_secret())
         if await self._store.now() >= grant.expires_at:
@@ -161,7 +161,7 @@ class AccessControl:
         if key is not None:
             actor = key.person_id or key.id
             principal = replace(principal, key_id=key.id, actor=actor, limits=key.limits)
-        return Caller(principal, frozenset({BROWSER}), token, grant)
+        return AdmittedCaller(principal, frozenset({BROWSER}), token, grant)
 
     async def _installation_secret(self) -> bytes:
         if self._secret is None:
@@ -194,7 +194,7 @@ class AccessControl:
         return key, min(left, MEMORY_SECONDS)
 
 
-def apply_delegation(caller: Caller, scope: Scope) -> Caller:
+def apply_delegation(caller: AdmittedCaller, scope: Scope) -> AdmittedCaller:
     """Return the caller with the owner and actor of `Antiphon-Owner` and `Antiphon-Actor`.
 
     Both headers are for administrators. Raises `Forbidden` and `InvalidRequest`.
@@ -206,7 +206,7 @@ def apply_delegation(caller: Caller, scope: Scope) -> Caller:
     return replace(caller, principal=caller.principal.on_behalf_of(owner=owner, actor=actor))
 
 
-def check_scope(caller: Caller, needed: str) -> None:
+def check_scope(caller: AdmittedCaller, needed: str) -> None:
     """Raise `Forbidden` unless the key has this scope, or `admin`, which includes all."""
     if not caller.scopes & {needed, "admin"}:
         raise Forbidden(
@@ -291,14 +291,14 @@ def _bearer_token(scope: Scope) -> str | None:
     return token.strip()
 
 
-def _admit_loopback(scope: Scope) -> Caller:
+def _admit_loopback(scope: Scope) -> AdmittedCaller:
     client = scope.get("client")
     if client and not is_loopback(client[0]):
         raise Unauthorized(
             "Without keys this server answers its own machine only.",
             hint="`antiphon keys create` makes a key.",
         )
-    return Caller(Principal(), frozenset(SCOPES))
+    return AdmittedCaller(Principal(), frozenset(SCOPES))
 
 
 def _host_name(host: str) -> str:

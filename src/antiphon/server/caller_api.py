@@ -143,9 +143,9 @@ class CallerApi:
         content = list(parts(sent.message.content))
         for place, part in enumerate(content):
             if isinstance(part, File) and not part.file_id:
-                name, data = next(files)
-                media_type, stored = _decode_file(data)
-                file_id = await self._upload(name, media_type, stored, key)
+                file = next(files)
+                media_type, stored = _decode_file(file.data)
+                file_id = await self._upload(file.name, media_type, stored, key)
                 self.uploaded.append(file_id)
                 content[place] = File(file_id)
         metadata = {**sent.message.metadata, FILES: digest_files(sent.files)}

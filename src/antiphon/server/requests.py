@@ -23,7 +23,7 @@ from antiphon.api.operations import Operation
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
 from antiphon.limits import hold_bytes, send_body
-from antiphon.server.auth import Caller
+from antiphon.server.auth import AdmittedCaller
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, InvalidEventId, InvalidRequest, TooLarge
 
@@ -40,7 +40,7 @@ class RequestContext(msgspec.Struct, frozen=True):
     scope: Scope
     receive: Receive
     send: Send
-    caller: Caller
+    caller: AdmittedCaller
     began: float
 
     async def respond_json(self, status: int, value: Any, more: Iterable[Field] = ()) -> None:

@@ -103,8 +103,8 @@ class Dump(Protocol):
         ...
 
 
-class Step(NamedTuple):
-    """Progress of a copy: `done` of `of` rows of all tables, the last of them of `table`."""
+class CopyStep(NamedTuple):
+    """CopyProgress of a copy: `done` of `of` rows of all tables, the last of them of `table`."""
 
     doing: str
     table: str
@@ -112,8 +112,8 @@ class Step(NamedTuple):
     of: int
 
 
-class Progress(msgspec.Struct, frozen=True):
-    """Progress as the target stores it: the source, and the last row that was copied."""
+class CopyProgress(msgspec.Struct, frozen=True):
+    """CopyProgress as the target stores it: the source, and the last row that was copied."""
 
     source: str
     table: str
@@ -133,7 +133,7 @@ class Plan(NamedTuple):
         return sum(self.counts.values())
 
 
-Tell = Callable[[Step], None]
+Tell = Callable[[CopyStep], None]
 
 
 async def plan_copy(source: Dump, target: Dump) -> Plan:
@@ -190,11 +190,11 @@ async def _copy_rows(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None
         async with aclosing(_batches(source, table, start)) as batches:
             async for rows in batches:
                 done += len(rows)
-                now = Progress(identity, table.name, table.place(rows[-1]), done)
+                now = CopyProgress(identity, table.name, table.place(rows[-1]), done)
                 encoded = msgspec.json.encode(now)
                 await target.write(table, rows, stored, encoded)
                 stored = encoded
-                tell(Step("moving", table.name, done, plan.rows))
+                tell(CopyStep("moving", table.name, done, plan.rows))
 
 
 async def _compare(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
@@ -208,7 +208,7 @@ async def _compare(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
                     digest.add(table, rows)
                     if digest is there:
                         done += len(rows)
-                        tell(Step("comparing", table.name, done, plan.rows))
+                        tell(CopyStep("comparing", table.name, done, plan.rows))
         if (here.rows, here.value) != (there.rows, there.value):
             raise Conflict(
                 f"The {table.name} of both databases are not the same.",
@@ -245,8 +245,8 @@ class Digest:
             self._hash.update(msgspec.msgpack.encode(row[table.unlike :]))
 
 
-def _decode_progress(stored: bytes | None) -> Progress | None:
-    return None if stored is None else msgspec.json.decode(stored, type=Progress)
+def _decode_progress(stored: bytes | None) -> CopyProgress | None:
+    return None if stored is None else msgspec.json.decode(stored, type=CopyProgress)
 
 
 async def _identify(source: Dump) -> str:

@@ -37,7 +37,7 @@ class CamelStruct(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class InlineFile(msgspec.Struct, frozen=True):
-    """A file inside a request; `data` is a data URL."""
+    """A file inside a request; `data` is base64, with or without `data:MEDIA/TYPE;base64,`."""
 
     name: str
     data: str

@@ -51,7 +51,7 @@ class ThreadRecord(Thread, frozen=True, kw_only=True):
     family: str | msgspec.UnsetType = msgspec.UNSET
 
 
-class RunRecord(msgspec.Struct, frozen=True):
+class ArchivedRun(msgspec.Struct, frozen=True):
     """A run with the number of its last event; events up to `events_after` are past retention."""
 
     run: Run
@@ -77,7 +77,7 @@ RECORDS: Mapping[str, type[Any]] = {
     "assistants": Assistant,
     "threads": ThreadRecord,
     "messages": Message,
-    "runs": RunRecord,
+    "runs": ArchivedRun,
     "events": EventsRecord,
     "actions": Action,
     "files": FileRecord,
@@ -216,7 +216,7 @@ def _part(part: MessagePart, new: NewIds) -> MessagePart:
             return part
 
 
-def _run(record: RunRecord, new: NewIds) -> RunRecord:
+def _run(record: ArchivedRun, new: NewIds) -> ArchivedRun:
     run: Run = record.run
     changed = replace(
         run,
@@ -278,7 +278,7 @@ _CHANGES: dict[type[Any], Callable[[Any, NewIds], Any]] = {
     Assistant: _assistant,
     ThreadRecord: _thread,
     Message: _message,
-    RunRecord: _run,
+    ArchivedRun: _run,
     EventsRecord: _events,
     Action: _action,
     FileRecord: _file,

@@ -21,10 +21,10 @@ from antiphon.engine.snapshot import RunUpdate, Snapshot
 from antiphon.runtime.admin.archive import (
     MANIFEST,
     RECORDS,
+    ArchivedRun,
     EventsRecord,
     FileRecord,
     NewIds,
-    RunRecord,
     ThreadRecord,
     change_ids,
     change_owner,
@@ -131,7 +131,7 @@ class _Loader:
         for line, record, size in self._archive.lines(kind):
             count, self._line = line, line
             with at(name, line):
-                _check_fields(kind, record.run if isinstance(record, RunRecord) else record)
+                _check_fields(kind, record.run if isinstance(record, ArchivedRun) else record)
                 self._add(kind, record)
             self._advance(size + 1)
         wanted = self._archive.manifest.counts.get(kind, 0)
@@ -175,7 +175,7 @@ class _Loader:
                 _check_message(record)
                 message = change_ids(record, self._new_ids)
                 self._put(kind, message.id, message, parent=message.thread_id, mark=message.number)
-            case RunRecord():
+            case ArchivedRun():
                 _check_run(record)
                 new = change_ids(record, self._new_ids)
                 self._put(kind, new.run.id, new, parent=new.run.thread_id)
@@ -295,7 +295,7 @@ class _Loader:
 
     def _settle(self, spooled: Record) -> bool:
         """Fit a run's log to the run, and end the run; return whether it had not ended."""
-        record = msgspec.json.decode(spooled.doc, type=RunRecord)
+        record = msgspec.json.decode(spooled.doc, type=ArchivedRun)
         kept_after = self._fit_events(spooled, record)
         if kept_after != record.events_after:
             record = replace(record, events_after=kept_after)
@@ -305,7 +305,7 @@ class _Loader:
         self._end(spooled, record)
         return True
 
-    def _fit_events(self, run: Record, record: RunRecord) -> int:
+    def _fit_events(self, run: Record, record: ArchivedRun) -> int:
         """Return the number that the run's events begin behind.
 
         Events that were appended behind the run's last one are left out, and all of a log that
@@ -334,7 +334,7 @@ class _Loader:
             return record.last_event
         return begin
 
-    def _end(self, spooled: Record, record: RunRecord) -> None:
+    def _end(self, spooled: Record, record: ArchivedRun) -> None:
         """End a run as a cancellation does, at the time of the export."""
         thread = cast("Record", self._spool.get("threads", record.run.thread_id))
         loaded = msgspec.json.decode(thread.doc, type=ThreadRecord)
@@ -385,7 +385,7 @@ class _Loader:
         last = max((action.turn for _, action in found), default=0)
         return {record.id: record for record, action in found if action.turn == last}
 
-    def _log_of_last_turn(self, run_id: str, record: RunRecord) -> tuple[Numbered, ...]:
+    def _log_of_last_turn(self, run_id: str, record: ArchivedRun) -> tuple[Numbered, ...]:
         """Return the events after the last turn that ended."""
         if self._spool.size("events", run_id) > MAX_TURN_BYTES:
             raise TooLarge(
@@ -540,7 +540,7 @@ def _check_message(message: Message) -> None:
             )
 
 
-def _check_run(record: RunRecord) -> None:
+def _check_run(record: ArchivedRun) -> None:
     run = record.run
     _check_number(record.last_event, "last_event", 0)
     _check_number(record.events_after, "events_after", 0, record.last_event)

@@ -25,10 +25,10 @@ from antiphon.runtime.admin.archive import (
     FILES,
     FORM,
     MANIFEST,
+    ArchivedRun,
     EventsRecord,
     FileRecord,
     Manifest,
-    RunRecord,
     ThreadRecord,
     member,
 )
@@ -237,13 +237,13 @@ class _Export:
             async for message in self._every(Message, thread_id=thread.id):
                 yield message
 
-    async def _runs(self) -> AsyncGenerator[RunRecord, None]:
+    async def _runs(self) -> AsyncGenerator[ArchivedRun, None]:
         """Yield each run with how far its log goes."""
         async for run in self._every(Run):
             with suppress(NotFound):  # deleted meanwhile
                 yield await self._run_record(run)
 
-    async def _run_record(self, run: Run) -> RunRecord:
+    async def _run_record(self, run: Run) -> ArchivedRun:
         """Return a run and its log's end as they were at one moment."""
         lease = await self._store.run_lease(run.id)
         for _ in range(TRIES):
@@ -253,7 +253,7 @@ class _Export:
             if run == before:
                 break
             lease = await self._store.run_lease(run.id)
-        return RunRecord(run, lease.kept_after, lease.last_event)
+        return ArchivedRun(run, lease.kept_after, lease.last_event)
 
     async def _events(self) -> AsyncGenerator[EventsRecord, None]:
         """Yield the events of each run that are still stored."""

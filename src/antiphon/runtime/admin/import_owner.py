@@ -27,7 +27,7 @@ from antiphon.api.operations import ImportOwner, OwnerImport
 from antiphon.engine import sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
-from antiphon.runtime.admin.archive import FileRecord, RunRecord, ThreadRecord, keep, renew
+from antiphon.runtime.admin.archive import ArchivedRun, FileRecord, ThreadRecord, keep, renew
 from antiphon.runtime.admin.archive_loader import Loaded, load
 from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
 from antiphon.stores.spool import Record, Spool, State
@@ -62,7 +62,7 @@ _PARENTS = {"messages": "threads", "runs": "threads", "actions": "runs"}
 _encode = msgspec.json.Encoder().encode
 
 
-class Step(NamedTuple):
+class ImportStep(NamedTuple):
     """Progress: `done` of `of`, in bytes while it is read and in records then."""
 
     doing: str
@@ -71,11 +71,11 @@ class Step(NamedTuple):
     of: int
 
 
-Tell = Callable[[Step], None]
+Tell = Callable[[ImportStep], None]
 """Called with each step, in the event loop's thread or in another one; must not raise."""
 
 
-def quiet(step: Step) -> None:
+def quiet(step: ImportStep) -> None:
     """Ignore the step."""
 
 
@@ -178,7 +178,7 @@ class _Import:
             nonlocal read
             _check_stopped(stopped)
             read += size
-            self._tell(Step("reading", "bytes", read, of))
+            self._tell(ImportStep("reading", "bytes", read, of))
 
         return load(self._archive, self._spool, self._owner, new_ids, advance)
 
@@ -195,7 +195,7 @@ class _Import:
                     states = await self._compare(kind, page)
                     await asyncio.to_thread(self._spool.set_states, states)
                     done += len(page)
-                    self._tell(Step("checking", kind, done, of))
+                    self._tell(ImportStep("checking", kind, done, of))
         if self._conflict_count:
             more = self._conflict_count - len(self._conflicts)
             raise Conflict(
@@ -310,7 +310,7 @@ class _Import:
                 async for batch, records in batches:
                     await self._store.import_records(self._staging, batch)
                     done += records
-                    self._tell(Step("writing", kind, done, of))
+                    self._tell(ImportStep("writing", kind, done, of))
 
     async def _batches(self, kind: str) -> AsyncGenerator[tuple[ImportBatch, int], None]:
         """Yield what is new of a kind, in batches of about `BATCH_BYTES`."""
@@ -380,7 +380,7 @@ class _Import:
 
     async def _reach(self, record: Record, weight: int) -> int:
         """Return the number of the last event of a run that an earlier try has written."""
-        run = msgspec.json.decode(record.doc, type=RunRecord)
+        run = msgspec.json.decode(record.doc, type=ArchivedRun)
         if record.state == "new":
             return 0
         if weight <= BATCH_BYTES:
@@ -457,7 +457,7 @@ def _decode_stored(kind: str, doc: bytes) -> Any:
     """Return the record as a store has it."""
     match kind:
         case "runs":
-            return msgspec.json.decode(doc, type=RunRecord).run
+            return msgspec.json.decode(doc, type=ArchivedRun).run
         case "files":
             record = msgspec.json.decode(doc, type=FileRecord)
             fields = asdict(record)
@@ -468,7 +468,7 @@ def _decode_stored(kind: str, doc: bytes) -> Any:
 
 
 def _to_imported_run(record: Record) -> ImportedRun:
-    run = msgspec.json.decode(record.doc, type=RunRecord)
+    run = msgspec.json.decode(record.doc, type=ArchivedRun)
     return ImportedRun(run.run, run.last_event, run.events_after)
 
 

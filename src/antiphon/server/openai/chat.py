@@ -36,7 +36,7 @@ from antiphon.types.messages import ToolSpec, join_text
 from antiphon.types.runs import Approval, Assistant, Sampling, Thread
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import chat_request
-from antiphon.wires.openai.chat_request import ChatRequest, SentMessage
+from antiphon.wires.openai.chat_request import CompletionRequest, SentMessage
 from antiphon.wires.openai.chat_stream import ChatAnswer, ChatChunks, Reply
 
 RUN_HEADER = b"antiphon-run"
@@ -88,7 +88,7 @@ class ChatCompletions:
                     self._gateway.delete_later(api.delete_run(started.pages.run_id))
 
     async def _start(
-        self, context: RequestContext, api: CallerApi, request: ChatRequest
+        self, context: RequestContext, api: CallerApi, request: CompletionRequest
     ) -> _Started:
         assistant = await self._names.find_assistant(request.model, context.caller.principal)
         sent = chat_request.past_messages(request)
@@ -113,7 +113,7 @@ class ChatCompletions:
     async def _send_chunks(
         self,
         context: RequestContext,
-        request: ChatRequest,
+        request: CompletionRequest,
         started: _Started,
         headers: Sequence[Field],
     ) -> None:
@@ -165,7 +165,7 @@ async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> 
 
 
 def _run_fields(
-    request: ChatRequest, assistant: Assistant | None, instructions: Sequence[SentMessage]
+    request: CompletionRequest, assistant: Assistant | None, instructions: Sequence[SentMessage]
 ) -> Process:
     """Return the run that the request asks for, without its messages."""
     tools: tuple[ToolSpec, ...] | None = chat_request.tool_specs(request)

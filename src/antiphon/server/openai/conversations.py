@@ -40,8 +40,8 @@ from antiphon.wires.openai.object_ids import (
     parse_item_id,
 )
 from antiphon.wires.openai.output_pictures import move_pictures
-from antiphon.wires.openai.removal import remove_item
 from antiphon.wires.openai.sent_items import SentItems, read_items, require_outputs
+from antiphon.wires.openai.stored_items import remove_item
 
 ITEMS = 20
 """Items on a page, unless the query has a limit."""

@@ -80,7 +80,7 @@ class ModelNames:
             after = page.next
 
 
-class Models:
+class ModelRequests:
     """Answers requests for models.
 
     A query is ignored: Codex sends its version, clients of Azure that of their API.

@@ -27,13 +27,13 @@ from antiphon.api.operations import (
     NewToolOutput,
     Process,
 )
-from antiphon.api.threads import PastCall, PastMessage
+from antiphon.api.threads import PastMessage, to_past_message
 from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.openai.response_heads import find_reply, response_records
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
-from antiphon.types.messages import File, Image, Message, Part, Refusal, Text, join_text
+from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import PreviousResponseNotFound
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
@@ -332,25 +332,6 @@ def _outputs_of(
                 f"No tool output found for function call {call.id}.", where="$.input"
             )
     return outputs
-
-
-def to_past_message(message: Message) -> PastMessage:
-    """Return a stored message as one that is added to another thread."""
-    return PastMessage(
-        content=tuple(map(_to_part, message.content)),
-        role=message.role,
-        metadata=message.metadata,
-        tool_calls=tuple(
-            PastCall(call.id, call.name, call.arguments) for call in message.tool_calls
-        ),
-        tool_call_id=message.tool_call_id,
-        is_error=message.is_error,
-        reasoning=message.reasoning,
-    )
-
-
-def _to_part(part: Text | Image | File | Refusal) -> Part:
-    return Text(part.refusal) if isinstance(part, Refusal) else part
 
 
 # Errors.

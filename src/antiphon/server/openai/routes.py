@@ -13,7 +13,7 @@ from antiphon.server.openai.chat import ChatCompletions
 from antiphon.server.openai.contexts import ResponseContexts
 from antiphon.server.openai.conversations import Conversations
 from antiphon.server.openai.files import Files
-from antiphon.server.openai.models import ModelNames, Models
+from antiphon.server.openai.models import ModelNames, ModelRequests
 from antiphon.server.openai.responses import Responses
 from antiphon.server.openai.stored_responses import StoredResponses
 from antiphon.server.requests import RequestContext, send_response
@@ -41,7 +41,7 @@ class OpenAIRoutes:
     ) -> None:
         gateway = Gateway(dispatcher, settings, connections)
         names = ModelNames(dispatcher)
-        self.models = Models(names)
+        self.models = ModelRequests(names)
         self.chat = ChatCompletions(gateway, names)
         self.responses = Responses(gateway, names)
         self.stored = StoredResponses(gateway)

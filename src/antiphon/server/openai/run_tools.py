@@ -31,7 +31,7 @@ HOSTED_TOOLS = "hosted_tools"
 """Field of a response's record: the setting of that name, as far as the request needed it."""
 
 
-class RunTools(NamedTuple):
+class RunToolFacts(NamedTuple):
     """Actions of a run, the names of its custom tools, and its hosted tools.
 
     `namespaces` are those of its tools, `mcp_replies` the ids of replies whose calls that the
@@ -45,14 +45,14 @@ class RunTools(NamedTuple):
     mcp_replies: Collection[str] = ()
 
 
-async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> RunTools:
+async def read_tool_facts(api: CallerApi, run_id: str, *, has_calls: bool) -> RunToolFacts:
     """Return the tools of a run; none if it is not there any more, no actions without calls."""
     try:
         run = await api.ask(GetRun(run_id))
         actions = await api.list_all(ListActions(run_id, limit=PAGE)) if has_calls else ()
         hosted = await read_hosted_run(api, run)
     except NotFound:
-        return RunTools()
+        return RunToolFacts()
     custom = [tool.name for tool in run.tools if is_custom(tool)]
     namespaces: dict[str, NamespacedName] = {}
     mcp_replies: set[str] = set()
@@ -60,7 +60,7 @@ async def read_run_tools(api: CallerApi, run_id: str, *, has_calls: bool) -> Run
         namespaces |= read_namespaces(request.get("tools") or ())
         if has_mcp_items(request):
             mcp_replies |= {reply_id(run.id, turn) for turn in turns}
-    return RunTools(index_actions(actions), custom, hosted, namespaces, mcp_replies)
+    return RunToolFacts(index_actions(actions), custom, hosted, namespaces, mcp_replies)
 
 
 def _requests_of(run: Run) -> Iterator[tuple[range, Mapping[str, Any]]]:

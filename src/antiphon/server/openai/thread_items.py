@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from antiphon.api.operations import GetMessage, ListMessages
 from antiphon.server.caller_api import PAGE, CallerApi
-from antiphon.server.openai.run_tools import RunTools, read_run_tools
+from antiphon.server.openai.run_tools import RunToolFacts, read_tool_facts
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.wires.openai.item_builders import name_in_namespace
@@ -36,7 +36,7 @@ class ThreadItems:
 
     def __init__(self, api: CallerApi) -> None:
         self._api = api
-        self._runs: dict[tuple[str, bool], RunTools] = {}
+        self._runs: dict[tuple[str, bool], RunToolFacts] = {}
 
     async def items_of(
         self, messages: Sequence[Message], *, mcp_items: bool | None = None
@@ -160,10 +160,10 @@ class ThreadItems:
                 outputs.append(message)
         return outputs
 
-    async def _tools_of(self, run_id: str, *, has_calls: bool) -> RunTools:
+    async def _tools_of(self, run_id: str, *, has_calls: bool) -> RunToolFacts:
         key = run_id, has_calls
         if key not in self._runs:
-            self._runs[key] = await read_run_tools(self._api, run_id, has_calls=has_calls)
+            self._runs[key] = await read_tool_facts(self._api, run_id, has_calls=has_calls)
         return self._runs[key]
 
 

@@ -59,7 +59,7 @@ from antiphon.types.errors import (
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Message, Refusal, Text, ToolSpec
 from antiphon.types.runs import Action, Run, Status, Thread
-from antiphon.wires.openai import chat_request
+from antiphon.wires.openai.chat_request import SentMessage
 
 
 class PageRuns:
@@ -125,8 +125,7 @@ class PageRuns:
             page = Text(CONTEXT_HEAD + request.context)
             message = PastMessage((*(request.message or ()), page), metadata=marks | SHOWN)
         if request.files:
-            files = tuple(chat_request.InlineFile(each.name, each.data) for each in request.files)
-            (kept,) = await self._api.keep_files([chat_request.SentMessage(message, files)])
+            (kept,) = await self._api.keep_files([SentMessage(message, request.files)])
             message = replace(kept, metadata=message.metadata)
         call = await self._run_fields(request)
         call = replace(

@@ -334,7 +334,7 @@ class UIMessageStream:
             self._in_step = False
             yield ui.FinishStep()
 
-    def _on_text(self, kind: _Kind, text: str) -> Iterator[ui.UiPart]:
+    def _on_text(self, kind: _TextKind, text: str) -> Iterator[ui.UiPart]:
         if not text:
             return
         yield from self._begin_step()
@@ -365,7 +365,7 @@ class UIMessageStream:
         self._calls.forget(but=earlier)
 
 
-class _Kind(msgspec.Struct, frozen=True):
+class _TextKind(msgspec.Struct, frozen=True):
     """A kind of text: the parts that begin, continue and end it."""
 
     name: str
@@ -378,20 +378,22 @@ class _Kind(msgspec.Struct, frozen=True):
         return self.start(id=id)
 
 
-class _Refusal(_Kind, frozen=True):
+class _Refusal(_TextKind, frozen=True):
     def begin(self, id: str) -> ui.TextStartPart:
         return ui.TextStartPart(id=id, provider_metadata=ui.REFUSAL)
 
 
-_TEXT = _Kind("text", ui.TextStartPart, ui.TextDeltaPart, ui.TextEndPart)
+_TEXT = _TextKind("text", ui.TextStartPart, ui.TextDeltaPart, ui.TextEndPart)
 _REFUSAL = _Refusal("refusal", ui.TextStartPart, ui.TextDeltaPart, ui.TextEndPart)
-_REASONING = _Kind("reasoning", ui.ReasoningStartPart, ui.ReasoningDeltaPart, ui.ReasoningEndPart)
+_REASONING = _TextKind(
+    "reasoning", ui.ReasoningStartPart, ui.ReasoningDeltaPart, ui.ReasoningEndPart
+)
 
 
 class _Speech(msgspec.Struct, frozen=True):
     """Text in progress, under the id that its parts share."""
 
-    kind: _Kind
+    kind: _TextKind
     id: str
 
 

@@ -56,7 +56,7 @@ class ChatPageRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
     """Parse a JSON body. Raises `InvalidRequest` if it is invalid or contains nothing new."""
-    sent = convert(body, _ChatBody)
+    sent = convert(body, _PageBody)
     last = sent.messages[-1] if sent.messages else None
     regenerates = sent.trigger == "regenerate-message"
     content: tuple[Part, ...] | None = None
@@ -96,15 +96,15 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
 # The request's JSON.
 
 
-class _SentMessage(msgspec.Struct, frozen=True):
+class _PageMessage(msgspec.Struct, frozen=True):
     role: Literal["system", "user", "assistant"]
     parts: Annotated[tuple[_Json, ...], Meta(max_length=10_000)]
     id: _MessageId = ""
 
 
-class _ChatBody(msgspec.Struct, frozen=True, rename="camel"):
+class _PageBody(msgspec.Struct, frozen=True, rename="camel"):
     id: _ChatId
-    messages: Annotated[tuple[_SentMessage, ...], Meta(max_length=10_000)] = ()
+    messages: Annotated[tuple[_PageMessage, ...], Meta(max_length=10_000)] = ()
     trigger: Literal["submit-message", "regenerate-message"] = "submit-message"
     message_id: _MessageId | None = None
     tools: (

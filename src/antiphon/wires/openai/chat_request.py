@@ -19,6 +19,7 @@ from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec
 from antiphon.types.runs import Sampling
+from antiphon.wires.framing import InlineFile
 from antiphon.wires.openai.object_ids import parse_file_id
 
 MAX_MESSAGES = 10_000
@@ -72,7 +73,7 @@ class _CalledFunction(msgspec.Struct, frozen=True):
     arguments: str = ""
 
 
-class _Call(msgspec.Struct, frozen=True):
+class _RequestCall(msgspec.Struct, frozen=True):
     id: str
     function: _CalledFunction | None = None
     type: str = "function"
@@ -81,7 +82,7 @@ class _Call(msgspec.Struct, frozen=True):
 class _Message(msgspec.Struct, frozen=True):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: _Content | None = None
-    tool_calls: Annotated[tuple[_Call, ...], Meta(max_length=MAX_TOOLS)] | None = None
+    tool_calls: Annotated[tuple[_RequestCall, ...], Meta(max_length=MAX_TOOLS)] | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
     reasoning_content: str | None = None
@@ -96,7 +97,7 @@ class _Function(msgspec.Struct, frozen=True):
     parameters: dict[str, Any] | None = None
 
 
-class _Tool(msgspec.Struct, frozen=True):
+class _RequestTool(msgspec.Struct, frozen=True):
     type: str = "function"
     function: _Function | None = None
 
@@ -105,14 +106,14 @@ class _StreamOptions(msgspec.Struct, frozen=True):
     include_usage: bool | None = None
 
 
-class ChatRequest(msgspec.Struct, frozen=True, kw_only=True):
+class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The fields of a request that are honoured, or refused unless they ask for nothing."""
 
     messages: Annotated[tuple[_Message, ...], Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: Annotated[str, Meta(min_length=1, max_length=256)]
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
-    tools: Annotated[tuple[_Tool, ...], Meta(max_length=MAX_TOOLS)] | None = None
+    tools: Annotated[tuple[_RequestTool, ...], Meta(max_length=MAX_TOOLS)] | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
@@ -196,9 +197,9 @@ _NOTHING: Mapping[str, tuple[object, ...]] = {
 """Values of refused fields that ask for nothing."""
 
 
-def parse_chat_request(fields: Mapping[str, Any]) -> ChatRequest:
+def parse_chat_request(fields: Mapping[str, Any]) -> CompletionRequest:
     """Return the request of a decoded body. Raises `InvalidRequest` and `UnsupportedByProvider`."""
-    request = convert(dict(fields), ChatRequest)
+    request = convert(dict(fields), CompletionRequest)
     for name, (treatment, remark) in FIELDS.items():
         if treatment != "refused":
             continue
@@ -223,13 +224,6 @@ def ignored_fields(
 # What it means for a run.
 
 
-class InlineFile(NamedTuple):
-    """A file that came inside the request; `data` is base64, with or without `data:` before it."""
-
-    name: str
-    data: str
-
-
 class SentMessage(NamedTuple):
     """A message of the request. `files` stand for the `File` parts whose id is empty, in order."""
 
@@ -237,7 +231,7 @@ class SentMessage(NamedTuple):
     files: tuple[InlineFile, ...] = ()
 
 
-def past_messages(request: ChatRequest) -> list[SentMessage]:
+def past_messages(request: CompletionRequest) -> list[SentMessage]:
     """Return the messages of the request as messages of a thread. Raises `InvalidRequest`."""
     return [
         _past_message(message, f"$.messages[{place}]")
@@ -245,14 +239,14 @@ def past_messages(request: ChatRequest) -> list[SentMessage]:
     ]
 
 
-def tool_specs(request: ChatRequest) -> tuple[ToolSpec, ...] | None:
+def tool_specs(request: CompletionRequest) -> tuple[ToolSpec, ...] | None:
     """Return the tools of the request; None if it has no field `tools`. Raises `InvalidRequest`."""
     if request.tools is None:
         return None
     return tuple(_tool_spec(tool, place) for place, tool in enumerate(request.tools))
 
 
-def sampling(request: ChatRequest) -> Sampling:
+def sampling(request: CompletionRequest) -> Sampling:
     """Return the sampling settings of the request. Raises `InvalidRequest`."""
     return convert(
         {
@@ -294,7 +288,7 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | 
             return choice
 
 
-def allowed_tools(request: ChatRequest) -> frozenset[str] | None:
+def allowed_tools(request: CompletionRequest) -> frozenset[str] | None:
     """Return the names of the tools that `tool_choice` allows; None for all."""
     match request.tool_choice:
         case {"type": "allowed_tools", "allowed_tools": {"tools": [*tools]}}:
@@ -316,7 +310,7 @@ def _allowed_name(tool: object) -> str:
             )
 
 
-def _tool_spec(tool: _Tool, place: int) -> ToolSpec:
+def _tool_spec(tool: _RequestTool, place: int) -> ToolSpec:
     where = f"$.tools[{place}]"
     if tool.type == "custom":
         raise _no_custom_tools(where)
@@ -391,7 +385,7 @@ def _past_message(message: _Message, where: str) -> SentMessage:
             )
 
 
-def _past_call(call: _Call, where: str) -> PastCall:
+def _past_call(call: _RequestCall, where: str) -> PastCall:
     if call.function is None:
         raise _no_custom_tools(where)
     return PastCall(call.id, call.function.name, call.function.arguments.strip() or "{}")

@@ -72,7 +72,7 @@ class CompletionDetails(msgspec.Struct, frozen=True):
     reasoning_tokens: int = 0
 
 
-class TokenUsage(msgspec.Struct, frozen=True):
+class ChatUsage(msgspec.Struct, frozen=True):
     """Tokens of the whole answer, over all of its turns."""
 
     prompt_tokens: int
@@ -125,7 +125,7 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: tuple[ChunkChoice, ...]
-    usage: TokenUsage | msgspec.UnsetType | None = msgspec.UNSET
+    usage: ChatUsage | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ToolCallItem(msgspec.Struct, frozen=True):
@@ -156,7 +156,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     logprobs: None = None
 
 
-class Completion(msgspec.Struct, frozen=True, kw_only=True):
+class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     """A whole answer."""
 
     id: str
@@ -164,7 +164,7 @@ class Completion(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     choices: tuple[Choice, ...]
-    usage: TokenUsage
+    usage: ChatUsage
 
 
 class ChatAnswer:
@@ -242,7 +242,7 @@ class ChatAnswer:
         message = "The connection ends before the answer does."
         return 503, Envelope(Body(message, "server_error", code="cut"))
 
-    def completion(self) -> Completion:
+    def completion(self) -> ChatCompletion:
         """Return the whole answer."""
         reply = self._reply
         calls = tuple(
@@ -255,12 +255,12 @@ class ChatAnswer:
             reasoning_content="".join(self._reasoning) or msgspec.UNSET,
             tool_calls=calls or msgspec.UNSET,
         )
-        return Completion(
+        return ChatCompletion(
             id=reply.id,
             created=reply.created,
             model=reply.model,
             choices=(Choice(message=message, finish_reason=self.finish_reason),),
-            usage=to_token_usage(self.usage),
+            usage=to_chat_usage(self.usage),
         )
 
     def _add_text(self, text: str) -> Delta | None:
@@ -349,7 +349,7 @@ class ChatChunks:
             return encode_event(answer.cut[1])
         ending = self._open() + self._frame(Delta(), answer.finish_reason)
         if self._usage is None:
-            ending += _frame(self._chunk((), to_token_usage(answer.usage)))
+            ending += _frame(self._chunk((), to_chat_usage(answer.usage)))
         return ending + DONE
 
     def _open(self) -> bytes:
@@ -362,7 +362,7 @@ class ChatChunks:
         return _frame(self._chunk((ChunkChoice(delta, finish_reason),), self._usage))
 
     def _chunk(
-        self, choices: tuple[ChunkChoice, ...], usage: TokenUsage | msgspec.UnsetType | None
+        self, choices: tuple[ChunkChoice, ...], usage: ChatUsage | msgspec.UnsetType | None
     ) -> Chunk:
         reply = self._reply
         return Chunk(
@@ -378,9 +378,9 @@ class _SentCall(msgspec.Struct):
     arguments: str = ""
 
 
-def to_token_usage(usage: Usage) -> TokenUsage:
+def to_chat_usage(usage: Usage) -> ChatUsage:
     """Return the usage in the words of this wire."""
-    return TokenUsage(
+    return ChatUsage(
         prompt_tokens=usage.input_tokens,
         completion_tokens=usage.output_tokens,
         total_tokens=usage.input_tokens + usage.output_tokens,

@@ -25,7 +25,8 @@ from antiphon.types.messages import (
     join_text,
     parts,
 )
-from antiphon.wires.openai.chat_request import InlineFile, SentMessage
+from antiphon.wires.framing import InlineFile
+from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.chat_stream import BETWEEN_TURNS
 
 FILES = "openai_files"

@@ -18,17 +18,11 @@ _LONE = re.compile("[\ud800-\udfff]")
 
 
 class CustomInputReader:
-    """Decodes the string of the arguments; `text` is what has come of it."""
+    """Decodes the string of the arguments."""
 
     def __init__(self) -> None:
-        self._pieces: list[str] = []
         self._rest = ""
         self._begun = self._over = False
-
-    @property
-    def text(self) -> str:
-        """The input so far."""
-        return "".join(self._pieces)
 
     def feed(self, arguments: str) -> str:
         """Return the characters of the input that these arguments add."""
@@ -42,12 +36,10 @@ class CustomInputReader:
                 return ""
             self._begun = True
             self._rest = self._rest[opening.end() :]
-        added = self._decode()
-        self._pieces.append(added)
-        return added
+        return self._decode()
 
     def _decode(self) -> str:
-        """Decode as far as no escape is cut in two; keep the rest."""
+        """Decode up to an escape that is cut in two, and keep the rest."""
         rest, place = self._rest, 0
         found: list[str] = []
         while stop := _STOP.search(rest, place):

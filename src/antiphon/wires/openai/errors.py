@@ -38,29 +38,33 @@ class PreviousResponseNotFound(errors.NotFound):
     """The response that a request continues is not there, or is of another owner."""
 
 
-class _Kind(NamedTuple):
+class _Category(NamedTuple):
+    """Status, type and code by which the original's clients know a kind of error."""
+
     status: int
     type: str
     code: str | None = None
 
 
-_KINDS: dict[type[AntiphonError], _Kind] = {
-    errors.Unauthorized: _Kind(401, "invalid_request_error", "invalid_api_key"),
-    errors.Forbidden: _Kind(403, "invalid_request_error"),
-    errors.RunActive: _Kind(400, "invalid_request_error", "conversation_locked"),
-    PreviousResponseNotFound: _Kind(400, "invalid_request_error", "previous_response_not_found"),
-    errors.TooLarge: _Kind(413, "invalid_request_error"),
-    errors.Conflict: _Kind(400, "invalid_request_error"),
-    errors.InvalidRequest: _Kind(400, "invalid_request_error"),
-    errors.BadSettings: _Kind(404, "invalid_request_error", "model_not_found"),
-    errors.QuotaExceeded: _Kind(429, "rate_limit_exceeded", "rate_limit_exceeded"),
-    errors.ProviderRateLimited: _Kind(429, "rate_limit_exceeded", "rate_limit_exceeded"),
-    errors.ProviderRejected: _Kind(400, "invalid_request_error"),
+_CATEGORIES: dict[type[AntiphonError], _Category] = {
+    errors.Unauthorized: _Category(401, "invalid_request_error", "invalid_api_key"),
+    errors.Forbidden: _Category(403, "invalid_request_error"),
+    errors.RunActive: _Category(400, "invalid_request_error", "conversation_locked"),
+    PreviousResponseNotFound: _Category(
+        400, "invalid_request_error", "previous_response_not_found"
+    ),
+    errors.TooLarge: _Category(413, "invalid_request_error"),
+    errors.Conflict: _Category(400, "invalid_request_error"),
+    errors.InvalidRequest: _Category(400, "invalid_request_error"),
+    errors.BadSettings: _Category(404, "invalid_request_error", "model_not_found"),
+    errors.QuotaExceeded: _Category(429, "rate_limit_exceeded", "rate_limit_exceeded"),
+    errors.ProviderRateLimited: _Category(429, "rate_limit_exceeded", "rate_limit_exceeded"),
+    errors.ProviderRejected: _Category(400, "invalid_request_error"),
 }
 _CLIENT_ERROR = 500
 """Statuses below are the caller's fault."""
 
-_SERVER_ERROR = _Kind(502, "server_error")
+_SERVER_ERROR = _Category(502, "server_error")
 _FAULTS: dict[str, type[AntiphonError]] = {
     kind.code: kind
     for kind in (errors.ProviderRejected, errors.ProviderRateLimited, errors.BadSettings)
@@ -70,30 +74,26 @@ _FAULTS: dict[str, type[AntiphonError]] = {
 
 def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
     """Return the HTTP status of an error, and the body of its response."""
-    kind = next((_KINDS[each] for each in type(error).__mro__ if each in _KINDS), None)
-    if kind is None:
-        status, _ = problems.status_and_title(error)
-        kind = _Kind(400 if status in (408, 409, 410) else status, _type_of(status))
-    return kind.status, Envelope(
-        Body(error.told, kind.type, _parameter(error), kind.code or error.code)
+    category = next(
+        (_CATEGORIES[each] for each in type(error).__mro__ if each in _CATEGORIES), None
     )
+    if category is None:
+        status, _ = problems.status_and_title(error)
+        kind = "invalid_request_error" if status < _CLIENT_ERROR else "server_error"
+        category = _Category(400 if status in (408, 409, 410) else status, kind)
+    where = str(error.details.get("where", ""))
+    parameter = where.removeprefix("$").lstrip(".").removeprefix("sampling.")
+    code = category.code or error.code
+    return category.status, Envelope(Body(error.told, category.type, parameter or None, code))
 
 
 def fault_envelope(fault: Fault) -> tuple[int, Envelope]:
     """Return the HTTP status and the body for a run that failed with this fault."""
-    kind = _KINDS.get(_FAULTS.get(fault.code, errors.Internal), _SERVER_ERROR)
-    return kind.status, Envelope(Body(fault.message, kind.type, code=kind.code or fault.code))
+    category = _CATEGORIES.get(_FAULTS.get(fault.code, errors.Internal), _SERVER_ERROR)
+    body = Body(fault.message, category.type, code=category.code or fault.code)
+    return category.status, Envelope(body)
 
 
 def encode_event(envelope: Envelope) -> bytes:
     """Return an error as an event of a stream."""
     return b"data: %b\n\n" % json_line(envelope)
-
-
-def _type_of(status: int) -> str:
-    return "invalid_request_error" if status < _CLIENT_ERROR else "server_error"
-
-
-def _parameter(error: AntiphonError) -> str | None:
-    where = str(error.details.get("where", ""))
-    return where.removeprefix("$").lstrip(".").removeprefix("sampling.") or None

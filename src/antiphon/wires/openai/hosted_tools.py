@@ -273,7 +273,7 @@ def citations(text: str, titles: Mapping[str, str]) -> tuple[dict[str, Any], ...
         return ()
     found: list[dict[str, Any]] = []
     end = 0
-    for link in _find_spans(text):
+    for link in _find_marked_links(text):
         if link.start >= end and link.url in titles:
             end = link.end
             title = titles[link.url] or link.label or link.url
@@ -289,21 +289,21 @@ def citations(text: str, titles: Mapping[str, str]) -> tuple[dict[str, Any], ...
     return tuple(found)
 
 
-class _Span(NamedTuple):
+class _Link(NamedTuple):
     start: int
     end: int
     url: str
     label: str = ""
 
 
-def _find_spans(text: str) -> list[_Span]:
+def _find_marked_links(text: str) -> list[_Link]:
     spans = [
-        _Span(link.start(), link.end(), _trim(link[2]), link[1].strip())
+        _Link(link.start(), link.end(), _trim(link[2]), link[1].strip())
         for link in _MARKDOWN.finditer(text)
     ]
     for bare in _BARE.finditer(text):
         url = _trim(bare[0])
-        spans.append(_Span(bare.start(), bare.start() + len(url), url))
+        spans.append(_Link(bare.start(), bare.start() + len(url), url))
     return sorted(spans)
 
 

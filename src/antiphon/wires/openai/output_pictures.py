@@ -12,7 +12,8 @@ from msgspec.structs import replace
 
 from antiphon.api.threads import PastMessage
 from antiphon.types.messages import Part, Text, parts
-from antiphon.wires.openai.chat_request import InlineFile, SentMessage
+from antiphon.wires.framing import InlineFile
+from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.sent_items import SentItems
 
 SHOWN_LATER = "[shown in the next message]"

@@ -89,7 +89,7 @@ class ItemWriter:
         return made
 
 
-class TextWriter:
+class MessageWriter:
     """The message or the reasoning that is being written; one of them at a time."""
 
     def __init__(self, writer: ItemWriter) -> None:

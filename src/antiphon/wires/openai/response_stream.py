@@ -44,8 +44,8 @@ from antiphon.wires.openai.errors import Envelope, fault_envelope
 from antiphon.wires.openai.response_items import (
     ClientCallWriter,
     ItemWriter,
+    MessageWriter,
     ServerCallWriter,
-    TextWriter,
     WireEvent,
 )
 from antiphon.wires.openai.response_object import (
@@ -71,7 +71,7 @@ class ResponseFold:
         self._status: ResponseStatus = "queued" if head.background else "in_progress"
         self._created = self._started = self._hands_off = False
         self._writer = ItemWriter(head.include, head.hosted.titles)
-        self._text = TextWriter(self._writer)
+        self._text = MessageWriter(self._writer)
         self._calls = ClientCallWriter(self._writer, head)
         self._server_calls = ServerCallWriter(self._writer, head)
         self._usage = Usage()

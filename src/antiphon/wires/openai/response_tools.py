@@ -153,7 +153,7 @@ def repeat_tool(tool: Mapping[str, Any]) -> dict[str, Any]:
     return dict(tool)
 
 
-class Choice(NamedTuple):
+class ToolChoice(NamedTuple):
     """A choice of tools: our `tool_choice`, and the names that are allowed, None for all."""
 
     tool_choice: str | dict[str, Any] | None = None
@@ -164,7 +164,7 @@ def read_tool_choice(
     choice: str | dict[str, Any] | None,
     targets: Mapping[str, HostedTarget] = NO_TARGETS,
     model_name: Callable[[str, str], str] = lambda server, tool: f"{server}__{tool}",
-) -> Choice:
+) -> ToolChoice:
     """Return what the choice means. Raises `InvalidRequest` and `UnsupportedByProvider`.
 
     `targets` are the MCP servers that do hosted tools; `model_name` returns the model's name of a
@@ -172,15 +172,15 @@ def read_tool_choice(
     """
     match _replace_hosted(choice, targets):
         case None | str() as word:
-            return Choice(word)
+            return ToolChoice(word)
         case {"type": "function" | "custom", "name": str(name)}:
-            return Choice(_named_function(name))
+            return ToolChoice(_named_function(name))
         case {"type": "allowed_tools", "mode": str(mode), "tools": [*tools]}:
-            return Choice(mode, frozenset(map(_allowed_name, cast("list[object]", tools))))
+            return ToolChoice(mode, frozenset(map(_allowed_name, cast("list[object]", tools))))
         case {"type": "mcp", "server_label": str(server), "name": str(name)}:
-            return Choice(_named_function(model_name(server, name)))
+            return ToolChoice(_named_function(model_name(server, name)))
         case {"type": "mcp", "server_label": str()}:
-            return Choice("required")
+            return ToolChoice("required")
         case {"type": str(kind)} if kind not in ("function", "custom", "allowed_tools"):
             raise UnsupportedByProvider(
                 f"A choice of the type `{kind[:100]}` is not served here.",

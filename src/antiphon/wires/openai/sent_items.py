@@ -19,8 +19,9 @@ from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import METADATA_VALUE, File, Image, Part, Text
 from antiphon.types.runs import Approval
+from antiphon.wires.framing import InlineFile
 from antiphon.wires.openai import items as kinds
-from antiphon.wires.openai.chat_request import InlineFile, SentMessage
+from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.items import InputItem, decode_opaque
 from antiphon.wires.openai.object_ids import parse_file_id
 

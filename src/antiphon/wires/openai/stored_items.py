@@ -1,4 +1,4 @@
-"""Messages of a thread as items.
+"""Messages of a thread as items, and without one of these.
 
     items = to_items(messages, index_actions(actions), custom_tools=names)
 
@@ -15,7 +15,9 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from msgspec.structs import replace
 
+from antiphon.api.threads import PastMessage, to_past_message
 from antiphon.types.messages import Message, Text, ToolCall
 from antiphon.types.runs import Action
 from antiphon.wires.openai import items as kinds
@@ -36,7 +38,13 @@ from antiphon.wires.openai.item_builders import (
     reasoning_item,
 )
 from antiphon.wires.openai.items import Item, NamespacedName, Opaque, encode_opaque
-from antiphon.wires.openai.object_ids import HOSTED_PREFIXES, call_item_id, item_id, parse_item_id
+from antiphon.wires.openai.object_ids import (
+    HOSTED_PREFIXES,
+    ItemId,
+    call_item_id,
+    item_id,
+    parse_item_id,
+)
 from antiphon.wires.openai.sent_items import CALLS, PHASE, ROLE, SUMMARY
 
 Actions = Mapping[tuple[str, str], Action]
@@ -306,3 +314,35 @@ def _hosted_item(
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
     return item
+
+
+# Without one of them.
+
+
+def remove_item(group: Sequence[Message], item: ItemId) -> list[PastMessage]:
+    """Return a message, or a reply and the outputs of its calls, without an item.
+
+    A call and its output go together, since a thread has one output for each call. Reasoning goes
+    with the last of what it led to.
+    """
+    message, *outputs = map(to_past_message, group)
+    if item.place is not None:
+        removed = message.tool_calls[item.place].id
+        message = _without_call(message, item.place)
+        outputs = [each for each in outputs if each.tool_call_id != removed]
+    elif item.prefix == "rs":
+        message = replace(message, reasoning=None)
+    else:
+        message = replace(message, content=())
+    return [message, *outputs] if message.content or message.tool_calls else []
+
+
+def _without_call(reply: PastMessage, place: int) -> PastMessage:
+    calls = (*reply.tool_calls[:place], *reply.tool_calls[place + 1 :])
+    metadata = dict(reply.metadata)
+    if CALLS in metadata:
+        marks = msgspec.json.decode(metadata.pop(CALLS), type=dict[int, list[str]])
+        moved = {at - (at > place): mark for at, mark in marks.items() if at != place}
+        if moved:
+            metadata[CALLS] = msgspec.json.encode(moved).decode()
+    return replace(reply, tool_calls=calls, metadata=metadata)

@@ -26,6 +26,7 @@ from antiphon.types.errors import (
 from antiphon.types.events import MessageCompleted
 from antiphon.types.messages import File, Image, Message, Refusal, Text, ToolCall, parts
 from antiphon.types.runs import Action, Approval
+from antiphon.wires.framing import InlineFile
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.input_items import MAX_ITEMS, UNSERVED, parse_items, replace_references
 from antiphon.wires.openai.item_builders import select_fields
@@ -232,7 +233,7 @@ def test_pictures_and_files_keep_their_ids_and_data() -> None:
         File(f"file_{SUFFIX}"),
         File(""),
     )
-    assert files == (("a.txt", "aGk="),)
+    assert files == (InlineFile("a.txt", "aGk="),)
 
 
 def test_what_answers_earlier_calls_is_apart() -> None:

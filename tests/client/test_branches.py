@@ -15,7 +15,7 @@ from antiphon.client.thread_families import (
     branch_after,
     branch_before,
     latest_threads,
-    replaced_thread_id,
+    predecessor_id,
 )
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
@@ -71,7 +71,7 @@ async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: Asyn
 
     assert [each.text for each in await list_messages(client, branch)] == ["one", "zwei"]
     assert [each.text for each in await list_messages(client, thread)] == ["one", "two", "three"]
-    assert branch.parent_id == replaced_thread_id(branch) == thread.id
+    assert branch.parent_id == predecessor_id(branch) == thread.id
 
 
 async def test_a_branch_before_the_first_message_is_empty_and_named_anew(
@@ -107,7 +107,7 @@ async def test_a_branch_that_goes_on_elsewhere_replaces_nothing(client: AsyncCli
     a_moment_later()
     again = await branch_after(client, (await list_messages(client, replacing))[0], replace=False)
 
-    assert replaced_thread_id(aside) is replaced_thread_id(again) is None
+    assert predecessor_id(aside) is predecessor_id(again) is None
     assert await list_ids(client) == [
         again.id,
         replacing.id,

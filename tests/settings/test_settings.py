@@ -11,7 +11,7 @@ from antiphon.cli.flags import WEB
 from antiphon.settings.deprecated import SETTINGS
 from antiphon.settings.loading import LoadedSettings, load, load_with_origins
 from antiphon.settings.paths import data_folder
-from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, masked_value
+from antiphon.settings.settings import MASK, TABLE, Setting, Settings, database_file, mask_value
 from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import BadSettings
 
@@ -476,10 +476,10 @@ def test_a_secret_of_the_wrong_kind_is_refused_without_being_shown(place: Place)
 
 
 def test_secrets_and_passwords_are_masked_where_settings_are_shown() -> None:
-    assert masked_value(TABLE["api_key"], "ak-1") == MASK
-    assert masked_value(TABLE["base_url"], "http://ann:pw@host/v1") == f"http://{MASK}@host/v1"
-    assert masked_value(TABLE["port"], 8000) == 8000
-    assert masked_value(TABLE["api_key"], None) is None
+    assert mask_value(TABLE["api_key"], "ak-1") == MASK
+    assert mask_value(TABLE["base_url"], "http://ann:pw@host/v1") == f"http://{MASK}@host/v1"
+    assert mask_value(TABLE["port"], 8000) == 8000
+    assert mask_value(TABLE["api_key"], None) is None
 
 
 def test_loading_gives_the_settings_alone(place: Place) -> None:

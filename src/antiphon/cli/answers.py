@@ -107,7 +107,7 @@ class ReasoningWriter:
             self._think("\n")
 
 
-class TextWriter:
+class TextAnswerWriter:
     """Writes the text of a run's events; `code` is the exit code."""
 
     def __init__(self, page: TextOutput, *, quiet: bool) -> None:
@@ -251,7 +251,7 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
     is_error: bool = False
 
 
-class RunRecord(msgspec.Struct, kw_only=True):
+class AnswerRecord(msgspec.Struct, kw_only=True):
     """A run and its answer, as one JSON object.
 
     `cost` is in US dollars, None if unknown; `refusal` is the text of the model's refusal.
@@ -275,7 +275,7 @@ class JsonObjectWriter:
     def __init__(self, page: TextOutput) -> None:
         self.code = FAILED
         self._page = page
-        self._record = RunRecord()
+        self._record = AnswerRecord()
         self._ended = False
         self._texts: list[str] = []
         self._refusals: list[str] = []

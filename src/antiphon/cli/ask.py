@@ -41,7 +41,7 @@ from antiphon.cli.answers import (
     JsonLinesWriter,
     JsonObjectWriter,
     ReasoningWriter,
-    TextWriter,
+    TextAnswerWriter,
 )
 from antiphon.cli.console import StreamOutput, TextOutput, note, read_piped
 from antiphon.cli.exit_codes import DONE, REFUSED, SERVER_MISSING
@@ -222,7 +222,7 @@ def _answer_writer(question: AskRequest, settings: Settings) -> AnswerWriter:
         case "json":
             speech = JsonObjectWriter(StreamOutput(sys.stdout))
         case "text":
-            speech = TextWriter(_open_output(question, settings), quiet=question.quiet)
+            speech = TextAnswerWriter(_open_output(question, settings), quiet=question.quiet)
     return ReasoningWriter(speech) if question.thinking else speech
 
 

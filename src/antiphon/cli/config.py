@@ -17,7 +17,7 @@ from antiphon.client.outcome import hint_for
 from antiphon.client.sync_client import Client
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
-from antiphon.settings.settings import MASK, TABLE, masked_value
+from antiphon.settings.settings import MASK, TABLE, mask_value
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.errors import InvalidRequest
@@ -78,9 +78,7 @@ def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str]]:
 
 
 def _values(loaded: LoadedSettings) -> Mapping[str, Any]:
-    values = {
-        name: masked_value(row, getattr(loaded.settings, name)) for name, row in TABLE.items()
-    }
+    values = {name: mask_value(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
     values["providers"] = {
         name: {key: MASK if "key" in key else value for key, value in entry.items()}
         for name, entry in loaded.settings.providers.items()

@@ -12,7 +12,7 @@ from antiphon.cli.console import ProgressBar, note
 from antiphon.runtime.runtime import open_store
 from antiphon.runtime.wiring import back_up, open_dump, restore
 from antiphon.settings.loading import LoadedSettings
-from antiphon.settings.settings import TABLE, Settings, database_file, masked_value
+from antiphon.settings.settings import TABLE, Settings, database_file, mask_value
 from antiphon.stores.dump import Plan, copy_database, plan_copy
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
@@ -109,7 +109,7 @@ def _describe_next_step(plan: Plan, target: str) -> str:
 
 
 def _display_name(database: str) -> str:
-    return one_line(masked_value(TABLE["database"], database))
+    return one_line(mask_value(TABLE["database"], database))
 
 
 class Backup:

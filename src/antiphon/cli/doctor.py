@@ -36,7 +36,7 @@ from antiphon.runtime.wiring import check_wakeups, read_schema
 from antiphon.runtime.worker import UNCLAIMED_SECONDS
 from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
-from antiphon.settings.settings import TABLE, Settings, database_file, masked_value
+from antiphon.settings.settings import TABLE, Settings, database_file, mask_value
 from antiphon.settings.trust import FolderFile
 from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import (
@@ -60,7 +60,7 @@ _NO_LIST = "If it gives no replies either: most base URLs end in /v1; its docume
 _ANOTHER_PLACE = "Set --database or ANTIPHON_DATABASE to a place that can be written."
 
 
-class Finding(msgspec.Struct, frozen=True):
+class CheckResult(msgspec.Struct, frozen=True):
     """Result of one check. `to_do` is the remedy if it is not `ok`."""
 
     about: str
@@ -100,11 +100,11 @@ def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
-async def _run_checks(loaded: LoadedSettings) -> list[Finding]:
+async def _run_checks(loaded: LoadedSettings) -> list[CheckResult]:
     settings = loaded.settings
     program = (antiphon.__version__, f"Python {platform.python_version()}", platform.platform())
     return [
-        Finding("antiphon", "ok", ", ".join(program)),
+        CheckResult("antiphon", "ok", ", ".join(program)),
         *_check_settings(loaded),
         *[finding async for finding in _check_models(settings)],
         *[finding async for finding in _check_database(settings)],
@@ -115,28 +115,28 @@ async def _run_checks(loaded: LoadedSettings) -> list[Finding]:
     ]
 
 
-def _check_settings(loaded: LoadedSettings) -> Iterator[Finding]:
+def _check_settings(loaded: LoadedSettings) -> Iterator[CheckResult]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
-    yield Finding("settings", "ok", ", ".join(places) or "all by default")
+    yield CheckResult("settings", "ok", ", ".join(places) or "all by default")
     if (file := loaded.folder_file) is not None:
         why = trust.explain_counted(file) if loaded.counted else trust.explain_ignored(file)
-        yield Finding("settings", "ok" if loaded.counted else "note", why)
+        yield CheckResult("settings", "ok" if loaded.counted else "note", why)
     known = {setting.variable for setting in TABLE.values()}
     for name in sorted(os.environ):
         if name.startswith("ANTIPHON_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             to_do = f"Did you mean {near[0]}?" if near else "`antiphon config` shows all settings."
-            yield Finding("settings", "note", f"{name} is set and means nothing", to_do)
+            yield CheckResult("settings", "note", f"{name} is set and means nothing", to_do)
 
 
-async def _check_models(settings: Settings) -> AsyncIterator[Finding]:
+async def _check_models(settings: Settings) -> AsyncIterator[CheckResult]:
     try:
         async with open_catalog(settings) as catalog:
             names = ", ".join(catalog.keys())
-            yield Finding("keys", "ok", names or "no provider's key is set")
+            yield CheckResult("keys", "ok", names or "no provider's key is set")
             try:
                 choice = await catalog.choose()
-                yield Finding("model", "ok", f"{choice.model}: {choice.why}")
+                yield CheckResult("model", "ok", f"{choice.model}: {choice.why}")
             except BadSettings as problem:
                 yield _broken_finding("model", problem)
                 if settings.base_url:
@@ -147,15 +147,15 @@ async def _check_models(settings: Settings) -> AsyncIterator[Finding]:
         yield _broken_finding("model", problem)
 
 
-def _check_provider(where: str, listed: int, error: AntiphonError | None) -> Finding:
+def _check_provider(where: str, listed: int, error: AntiphonError | None) -> CheckResult:
     """Check the providers that the settings name, without a request that costs money.
 
     Some servers give replies but have no list of models, so an error of the list is only noted.
     """
     if error is None:
-        return Finding("provider", "ok", f"{where} lists {count_noun(listed, 'model')}")
+        return CheckResult("provider", "ok", f"{where} lists {count_noun(listed, 'model')}")
     refused = isinstance(error, ProviderRejected | ProviderProtocol | ProviderRateLimited)
-    return Finding(
+    return CheckResult(
         "provider",
         "note" if refused else "broken",
         f"{where} does not list its models: {error.message}",
@@ -163,9 +163,9 @@ def _check_provider(where: str, listed: int, error: AntiphonError | None) -> Fin
     )
 
 
-async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
+async def _check_database(settings: Settings) -> AsyncIterator[CheckResult]:
     file = database_file(settings)
-    where = str(file or masked_value(TABLE["database"], settings.database))
+    where = str(file or mask_value(TABLE["database"], settings.database))
     if file is not None and not file.exists():
         yield _check_new_file(file)
         yield _check_access(0, settings)
@@ -176,17 +176,17 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
             mismatch = f"{where} has form {form.found}; this version's is {form.known}"
             if form.found > form.known:
                 to_do = "Upgrade Antiphon, or use another database."
-                yield Finding("database", "broken", mismatch, to_do)
+                yield CheckResult("database", "broken", mismatch, to_do)
             else:
                 to_do = "The next start brings it up, or `antiphon migrate`."
-                yield Finding("database", "note", mismatch, to_do)
+                yield CheckResult("database", "note", mismatch, to_do)
             return
         async with open_store(settings) as store:
             keys = [key for key in await store.keys() if key.revoked_at is None]
             sealed = await _check_encrypted_keys(settings, store)
             waiting = await _find_waiting_runs(store)
         formed = f"{where}: answers, has this version's form" if form else where
-        yield _check_writable(file) if file else Finding("database", "ok", formed)
+        yield _check_writable(file) if file else CheckResult("database", "ok", formed)
         yield _check_access(len(keys), settings)
         for finding in (*sealed, *waiting):
             yield finding
@@ -194,22 +194,22 @@ async def _check_database(settings: Settings) -> AsyncIterator[Finding]:
         yield _broken_finding("database", problem)
 
 
-async def _check_wake_ups(settings: Settings) -> AsyncIterator[Finding]:
-    by = masked_value(TABLE["redis"], settings.redis) or "PostgreSQL"
+async def _check_wake_ups(settings: Settings) -> AsyncIterator[CheckResult]:
+    by = mask_value(TABLE["redis"], settings.redis) or "PostgreSQL"
     try:
         match await check_wakeups(settings):
             case True:
-                yield Finding("wake-ups", "ok", f"come through {by}")
+                yield CheckResult("wake-ups", "ok", f"come through {by}")
             case False:
                 found = f"do not come through {by}: streams come in lumps, each second"
-                yield Finding("wake-ups", "note", found, _NO_WAKE_UPS)
+                yield CheckResult("wake-ups", "note", found, _NO_WAKE_UPS)
             case None:
                 pass
     except AntiphonError as problem:
         yield _broken_finding("wake-ups", problem)
 
 
-async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[Finding]:
+async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[CheckResult]:
     """Check that owners' provider keys and the secrets of their webhooks can be decrypted.
 
     The key file beside the database is not looked for, because that would create it.
@@ -223,11 +223,11 @@ async def _check_encrypted_keys(settings: Settings, store: Store) -> Sequence[Fi
         return [_broken_finding("secrets", problem)]
     if lost:
         found = f"{lost} of {count} keys at providers and secrets of webhooks cannot be opened"
-        return [Finding("secrets", "broken", found, _SEALED_OTHERWISE)]
-    return [Finding("secrets", "ok", "secret_key opens what it has to")]
+        return [CheckResult("secrets", "broken", found, _SEALED_OTHERWISE)]
+    return [CheckResult("secrets", "ok", "secret_key opens what it has to")]
 
 
-async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
+async def _find_waiting_runs(store: Store) -> Sequence[CheckResult]:
     """Return the runs that no worker has claimed, by the provider that they wait for."""
     before = await store.now() - int(UNCLAIMED_SECONDS * 1000)
     found: dict[str, list[str]] = {}
@@ -237,7 +237,7 @@ async def _find_waiting_runs(store: Store) -> Sequence[Finding]:
         if run_id in leases:
             found.setdefault(_describe_destination(leases[run_id].destination), []).append(run_id)
     return [
-        Finding(
+        CheckResult(
             "runs",
             "note",
             f"{count_noun(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
@@ -259,30 +259,30 @@ def _describe_destination(text: str) -> str:
     return f"{destination.name}{where}"
 
 
-def _check_writable(file: Path) -> Finding:
+def _check_writable(file: Path) -> CheckResult:
     if not os.access(file, os.W_OK):
-        return Finding("database", "broken", f"{file} cannot be written", _ANOTHER_PLACE)
+        return CheckResult("database", "broken", f"{file} cannot be written", _ANOTHER_PLACE)
     size = f"{file.stat().st_size / 1e6:.1f} MB"
-    return Finding("database", "ok", f"{file}: can be written, has this version's form, {size}")
+    return CheckResult("database", "ok", f"{file}: can be written, has this version's form, {size}")
 
 
-def _check_new_file(file: Path) -> Finding:
+def _check_new_file(file: Path) -> CheckResult:
     folder = next(parent for parent in file.parents if parent.exists())
     if folder.is_dir() and os.access(folder, os.W_OK):
-        return Finding("database", "ok", f"{file}: made when it is first needed")
-    return Finding("database", "broken", f"{file}: {folder} cannot be written", _ANOTHER_PLACE)
+        return CheckResult("database", "ok", f"{file}: made when it is first needed")
+    return CheckResult("database", "broken", f"{file}: {folder} cannot be written", _ANOTHER_PLACE)
 
 
-def _check_access(keys: int, settings: Settings) -> Finding:
+def _check_access(keys: int, settings: Settings) -> CheckResult:
     if keys:
-        return Finding("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
+        return CheckResult("access", "ok", f"by {keys} key{'s' if keys > 1 else ''}")
     if is_loopback(settings.host):
-        return Finding("access", "ok", "no keys, so a server answers this machine only")
+        return CheckResult("access", "ok", "no keys, so a server answers this machine only")
     found = f"no keys, so a server will not listen on {settings.host}"
-    return Finding("access", "broken", found, "`antiphon keys create` makes a key.")
+    return CheckResult("access", "broken", found, "`antiphon keys create` makes a key.")
 
 
-def _check_port(settings: Settings) -> Finding:
+def _check_port(settings: Settings) -> CheckResult:
     where = f"{settings.port} of {settings.host}"
     try:
         (family, *_, address), *_ = socket.getaddrinfo(
@@ -291,10 +291,12 @@ def _check_port(settings: Settings) -> Finding:
         socket.create_server(address[:2], family=family).close()
     except OSError as error:
         if _is_answering(settings):
-            return Finding("port", "ok", f"{where}: a server is running there")
+            return CheckResult("port", "ok", f"{where}: a server is running there")
         found = f"{where} cannot be listened on: {error.strerror or error}"
-        return Finding("port", "note", found, "`antiphon serve --port 0` takes any that is free.")
-    return Finding("port", "ok", f"{where} is free")
+        return CheckResult(
+            "port", "note", found, "`antiphon serve --port 0` takes any that is free."
+        )
+    return CheckResult("port", "ok", f"{where} is free")
 
 
 def _is_answering(settings: Settings) -> bool:
@@ -308,16 +310,16 @@ def _is_answering(settings: Settings) -> bool:
         return False
 
 
-def _check_server(settings: Settings) -> Finding:
+def _check_server(settings: Settings) -> CheckResult:
     try:
         with Client(settings=settings) as client:
             client.list_models()
     except AntiphonError as problem:
         return _broken_finding("server", problem)
-    return Finding("server", "ok", f"{masked_value(TABLE['server'], settings.server)} answers")
+    return CheckResult("server", "ok", f"{mask_value(TABLE['server'], settings.server)} answers")
 
 
-def _check_mcp_servers(settings: Settings) -> Iterator[Finding]:
+def _check_mcp_servers(settings: Settings) -> Iterator[CheckResult]:
     """Check the configured MCP servers without starting them."""
     try:
         usable = startup.resolve_servers(settings)
@@ -325,37 +327,37 @@ def _check_mcp_servers(settings: Settings) -> Iterator[Finding]:
         yield _broken_finding("mcp", problem)
         return
     names = ", ".join(config.name for config in usable.enabled)
-    yield Finding("mcp", "ok", f"servers: {names}" if names else "no server is written down")
+    yield CheckResult("mcp", "ok", f"servers: {names}" if names else "no server is written down")
     if names and not startup.has_extra():
         found = "servers cannot be started: an extra is not installed"
-        yield Finding("mcp", "note", found, install_hint("mcp"))
+        yield CheckResult("mcp", "note", found, install_hint("mcp"))
     for unusable in usable.problems:
-        yield Finding("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
+        yield CheckResult("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
     for each in usable.unapproved:
         found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
         to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
-        yield Finding("mcp", "note", found, to_do)
+        yield CheckResult("mcp", "note", found, to_do)
     backend = {config.name for config in usable.enabled if config.backend}
     yield from _check_hosted_tools(settings, backend)
 
 
-def _check_hosted_tools(settings: Settings, backend: Collection[str]) -> Iterator[Finding]:
+def _check_hosted_tools(settings: Settings, backend: Collection[str]) -> Iterator[CheckResult]:
     """Check that runs may use the servers of the setting `hosted_tools`."""
     for kind, target in parse_hosted_tools(settings.hosted_tools).items():
         where = f"{kind} is done by {target.server}" + (f", {target.tool}" if target.tool else "")
         if settings.backend_mcp == "off":
             to_do = "Set backend_mcp to configured."
-            yield Finding("mcp", "broken", f"{where}; runs may use no MCP servers", to_do)
+            yield CheckResult("mcp", "broken", f"{where}; runs may use no MCP servers", to_do)
         elif target.server not in backend:
             to_do = "Write it down, with `backend` set to true, or map another one."
-            yield Finding("mcp", "broken", f"{where}, which no run may use", to_do)
+            yield CheckResult("mcp", "broken", f"{where}, which no run may use", to_do)
         else:
-            yield Finding("mcp", "ok", where)
+            yield CheckResult("mcp", "ok", where)
 
 
-def _broken_finding(about: str, problem: AntiphonError) -> Finding:
+def _broken_finding(about: str, problem: AntiphonError) -> CheckResult:
     details = problem.details
     to_do = details.get("hint") or (
         f"Wanted: {details['expected']}" if "expected" in details else None
     )
-    return Finding(about, "broken", problem.message, to_do)
+    return CheckResult(about, "broken", problem.message, to_do)

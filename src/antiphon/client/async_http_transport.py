@@ -44,7 +44,7 @@ from antiphon.client.http_messages import (
     upload_request,
     with_headers,
 )
-from antiphon.client.options import ClientOptions, closed_error
+from antiphon.client.options import ClientOptions, client_closed_error
 from antiphon.client.recovery import ResumableStream
 from antiphon.engine import sanitize
 from antiphon.telemetry import tracing
@@ -214,7 +214,7 @@ class AsyncHttpTransport:
     async def _open_response(self, request: dict[str, Any]) -> AsyncGenerator[httpx2.Response]:
         """Send the request once; yield the response unless it is an error."""
         if self._http.is_closed:
-            raise closed_error()
+            raise client_closed_error()
         with request_span(self.tracer, self.parent, request) as span:
             headers = {
                 **self._own_headers,

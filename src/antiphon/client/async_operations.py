@@ -36,25 +36,25 @@ class AsyncOperations(RenamedMethods):
 
     transport: AsyncTransport
 
-    create_assistant = async_method(creations.CreateAssistant)
+    create_assistant = async_method(creations.KeyedCreateAssistant)
     list_assistants = async_list_method(operations.ListAssistants)
     get_assistant = async_method(operations.GetAssistant)
     update_assistant = async_method(operations.UpdateAssistant)
     delete_assistant = async_method(operations.DeleteAssistant)
-    create_thread = async_method(creations.CreateThread)
+    create_thread = async_method(creations.KeyedCreateThread)
     list_threads = async_list_method(operations.ListThreads)
     get_thread = async_method(operations.GetThread)
     update_thread = async_method(operations.UpdateThread)
     delete_thread = async_method(operations.DeleteThread)
-    fork_thread = async_method(creations.ForkThread)
-    create_message = async_method(creations.CreateMessage)
-    append_messages = async_method(creations.AppendMessages)
+    fork_thread = async_method(creations.KeyedForkThread)
+    create_message = async_method(creations.KeyedCreateMessage)
+    append_messages = async_method(creations.KeyedAppendMessages)
     list_messages = async_list_method(operations.ListMessages)
     get_message = async_method(operations.GetMessage)
     set_feedback = async_method(operations.SetFeedback)
     delete_feedback = async_method(operations.DeleteFeedback)
     search = async_method(operations.Search)
-    create_run = async_method(creations.CreateRun)
+    create_run = async_method(creations.KeyedCreateRun)
     list_runs = async_list_method(operations.ListRuns)
     get_run = async_method(operations.GetRun)
     list_events = async_method(operations.ListEvents)
@@ -110,8 +110,8 @@ class AsyncOperations(RenamedMethods):
     list_owners = async_list_method(operations.ListOwners)
     erase_owner = async_method(operations.EraseOwner)
 
-    process = stream_method(creations.Process, create_events)
-    completions = stream_method(creations.Complete, create_events)
+    process = stream_method(creations.KeyedProcess, create_events)
+    completions = stream_method(creations.KeyedComplete, create_events)
     events = stream_method(operations.Follow, create_events)
 
     def sync_stream(self) -> AsyncStream:

@@ -14,57 +14,54 @@ from antiphon.engine import sanitize
 
 A = TypeVar("A")
 
+KEY = "idempotency_key"
 
-class CreateAssistant(operations.CreateAssistant, frozen=True, kw_only=True):
+
+class KeyedCreateAssistant(operations.CreateAssistant, frozen=True, kw_only=True):
     __doc__ = operations.CreateAssistant.__doc__
     idempotency_key: str | None = None
 
 
-class CreateThread(operations.CreateThread, frozen=True, kw_only=True):
+class KeyedCreateThread(operations.CreateThread, frozen=True, kw_only=True):
     __doc__ = operations.CreateThread.__doc__
     idempotency_key: str | None = None
 
 
-class ForkThread(operations.ForkThread, frozen=True, kw_only=True):
+class KeyedForkThread(operations.ForkThread, frozen=True, kw_only=True):
     __doc__ = operations.ForkThread.__doc__
     idempotency_key: str | None = None
 
 
-class CreateMessage(operations.CreateMessage, frozen=True, kw_only=True):
+class KeyedCreateMessage(operations.CreateMessage, frozen=True, kw_only=True):
     __doc__ = operations.CreateMessage.__doc__
     idempotency_key: str | None = None
 
 
-class AppendMessages(operations.AppendMessages, frozen=True, kw_only=True):
+class KeyedAppendMessages(operations.AppendMessages, frozen=True, kw_only=True):
     __doc__ = operations.AppendMessages.__doc__
     idempotency_key: str | None = None
 
 
-class CreateRun(operations.CreateRun, frozen=True, kw_only=True):
+class KeyedCreateRun(operations.CreateRun, frozen=True, kw_only=True):
     __doc__ = operations.CreateRun.__doc__
     idempotency_key: str | None = None
 
 
-class Complete(operations.Complete, frozen=True, kw_only=True):
+class KeyedComplete(operations.Complete, frozen=True, kw_only=True):
     __doc__ = operations.Complete.__doc__
     idempotency_key: str | None = None
 
 
-class Process(operations.Process, frozen=True, kw_only=True):
+class KeyedProcess(operations.Process, frozen=True, kw_only=True):
     __doc__ = operations.Process.__doc__
     idempotency_key: str | None = None
 
 
-_OPERATIONS: dict[type[Operation[Any]], type[Operation[Any]]] = {
-    CreateAssistant: operations.CreateAssistant,
-    CreateThread: operations.CreateThread,
-    ForkThread: operations.ForkThread,
-    CreateMessage: operations.CreateMessage,
-    AppendMessages: operations.AppendMessages,
-    CreateRun: operations.CreateRun,
-    Complete: operations.Complete,
-    Process: operations.Process,
-}
+def operation_type(kind: type[Operation[A]]) -> type[Operation[A]]:
+    """Return the operation of the API of which this is a form with a key, else `kind` itself."""
+    if KEY in kind.__struct_fields__:
+        return cast("type[Operation[A]]", kind.__base__)
+    return kind
 
 
 def split_key(call: Operation[A]) -> tuple[Operation[A], str | None]:
@@ -72,10 +69,10 @@ def split_key(call: Operation[A]) -> tuple[Operation[A], str | None]:
 
     Raises `InvalidRequest` for a key that cannot travel in a header.
     """
-    if (operation := _OPERATIONS.get(type(call))) is None:
+    if (operation := operation_type(type(call))) is type(call):
         return call, None
-    fields = field_values(call)
-    key: str | None = fields.pop("idempotency_key")
+    fields: dict[str, Any] = field_values(call)
+    key: str | None = fields.pop(KEY)
     if key is not None:
         sanitize.validate_idempotency_key(key)
-    return cast("Operation[A]", operation(**fields)), key
+    return operation(**fields), key

@@ -45,7 +45,7 @@ class MentionedText(msgspec.Struct, frozen=True):
     mentions: tuple[Mention, ...] = ()
 
 
-class Resource(msgspec.Struct, frozen=True):
+class ResourceReference(msgspec.Struct, frozen=True):
     """A resource of an MCP server: the server's name and the resource's URI."""
 
     server: str
@@ -92,16 +92,16 @@ def find_mentions(text: str) -> MentionedText:
     return MentionedText("".join((*parts, text[place:])), tuple(mentions))
 
 
-def find_resources(text: str) -> Sequence[Resource]:
+def find_resources(text: str) -> Sequence[ResourceReference]:
     """Return the MCP resources that the text mentions, each once; their servers may not exist."""
     named = (found[1].rstrip(_BEHIND) for found in _WITH_A_COLON.finditer(text))
     return list(dict.fromkeys(each for name in named if (each := parse_resource(name)) is not None))
 
 
-def parse_resource(name: str) -> Resource | None:
+def parse_resource(name: str) -> ResourceReference | None:
     """Parse `server:uri`; return None if it may be a path."""
     found = _RESOURCE.fullmatch(name)
-    return Resource(found["server"], found["uri"]) if found else None
+    return ResourceReference(found["server"], found["uri"]) if found else None
 
 
 def format_mention(path: str) -> str:

@@ -113,7 +113,7 @@ def check_embedded(options: ClientOptions, http_client: object = None) -> None:
         )
 
 
-def closed_error() -> InvalidRequest:
+def client_closed_error() -> InvalidRequest:
     """Return the error of a client that is used after its end."""
     return InvalidRequest(
         "This client is closed.", hint="Use it within its `with` block, or create another one."

@@ -26,7 +26,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from antiphon.client.options import closed_error
+from antiphon.client.options import client_closed_error
 from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.types.errors import InvalidRequest
 
@@ -71,11 +71,11 @@ class Portal:
 
         Raises `InvalidRequest` if the portal is closed meanwhile.
         """
-        return self._run(_Call(lambda: coroutine))
+        return self._run(_LoopTask(lambda: coroutine))
 
     def run_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and return its result; an interrupted call waits for its cleanup."""
-        call = _Call(lambda: coroutine)
+        call = _LoopTask(lambda: coroutine)
         try:
             return self._run(call)
         finally:
@@ -85,8 +85,8 @@ class Portal:
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
         """Yield the results as they come; closing the iterator cancels the other coroutines."""
-        done: SimpleQueue[_Call[T]] = SimpleQueue()
-        calls = [_Call(partial(_same, coroutine), done) for coroutine in coroutines]
+        done: SimpleQueue[_LoopTask[T]] = SimpleQueue()
+        calls = [_LoopTask(partial(_same, coroutine), done) for coroutine in coroutines]
         try:
             for call in calls:
                 call.begin(self._loop())
@@ -96,13 +96,13 @@ class Portal:
             for call in calls:
                 call.cancel()
 
-    def _run(self, call: _Call[T]) -> T:
+    def _run(self, call: _LoopTask[T]) -> T:
         try:
             call.begin(self._loop())
             return _wait_for_next(call.done).result()
         except CancelledError as error:
             if self._running is None:  # closed meanwhile, which cancels all coroutines
-                raise closed_error() from error
+                raise client_closed_error() from error
             raise
         except BaseException:
             call.cancel()
@@ -134,14 +134,14 @@ class Portal:
             await items.aclose()
 
         try:
-            while (item := self._run(_Call(take))) is not None:
+            while (item := self._run(_LoopTask(take))) is not None:
                 yield item
         finally:
             # A loop that has ended has closed the generator. When the program ends, only this
             # thread still runs: the loop would not answer.
             ended = taking is None or taking.get_loop().is_closed()
             if not ended and not sys.is_finalizing():
-                self._run(_Call(end))
+                self._run(_LoopTask(end))
 
     def close(self) -> None:
         """Cancel all coroutines and end the thread."""
@@ -182,7 +182,7 @@ class Portal:
         return running.loop
 
 
-class _Call(Generic[T]):
+class _LoopTask(Generic[T]):
     """A coroutine on the loop, put into `done` at its end; `ended` is True from then on.
 
     An interrupt (Ctrl+C) may come between any two steps of the thread that waits. It leaves
@@ -193,9 +193,9 @@ class _Call(Generic[T]):
     def __init__(
         self,
         create: Callable[[], Coroutine[Any, Any, T]],
-        done: SimpleQueue[_Call[T]] | None = None,
+        done: SimpleQueue[_LoopTask[T]] | None = None,
     ) -> None:
-        self.done: SimpleQueue[_Call[T]] = done or SimpleQueue()
+        self.done: SimpleQueue[_LoopTask[T]] = done or SimpleQueue()
         self._create = create
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T] | None = None
@@ -247,7 +247,7 @@ class _Call(Generic[T]):
             self.ended = True
 
 
-def _wait_for_next(done: SimpleQueue[_Call[T]]) -> _Call[T]:
+def _wait_for_next(done: SimpleQueue[_LoopTask[T]]) -> _LoopTask[T]:
     """Return the next call that is done.
 
     A signal that comes just before the thread begins to wait does not end its wait.

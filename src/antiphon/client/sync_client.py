@@ -51,7 +51,7 @@ from antiphon.client.transport import (
 from antiphon.client.typed_answer import TypedAnswer
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
-from antiphon.settings.deprecated import renamed_argument
+from antiphon.settings.deprecated import resolve_argument
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
@@ -185,7 +185,7 @@ class Client(Operations):
             ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
-            on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
+            on_tool_event=resolve_argument("watch", watch, "on_tool_event", on_tool_event),
         )
 
     @overload
@@ -401,7 +401,7 @@ class Client(Operations):
                 consent=consent,
                 at_once=max_tools,
                 seconds=tool_timeout,
-                on_tool_event=renamed_argument("watch", watch, "on_tool_event", on_tool_event),
+                on_tool_event=resolve_argument("watch", watch, "on_tool_event", on_tool_event),
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))

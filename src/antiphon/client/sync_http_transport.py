@@ -45,7 +45,7 @@ from antiphon.client.http_messages import (
     upload_request,
     with_headers,
 )
-from antiphon.client.options import ClientOptions, closed_error
+from antiphon.client.options import ClientOptions, client_closed_error
 from antiphon.client.recovery import ResumableStream
 from antiphon.client.sync_transport import Batches, Pieces
 from antiphon.engine import sanitize
@@ -213,7 +213,7 @@ class HttpTransport:
     def _open_response(self, request: dict[str, Any]) -> Generator[httpx2.Response]:
         """Send the request once; yield the response unless it is an error."""
         if self._http.is_closed:
-            raise closed_error()
+            raise client_closed_error()
         with request_span(self.tracer, self.parent, request) as span:
             headers = {
                 **self._own_headers,

@@ -37,25 +37,25 @@ class Operations(RenamedMethods):
 
     transport: Transport
 
-    create_assistant = sync_method(creations.CreateAssistant)
+    create_assistant = sync_method(creations.KeyedCreateAssistant)
     list_assistants = sync_list_method(operations.ListAssistants)
     get_assistant = sync_method(operations.GetAssistant)
     update_assistant = sync_method(operations.UpdateAssistant)
     delete_assistant = sync_method(operations.DeleteAssistant)
-    create_thread = sync_method(creations.CreateThread)
+    create_thread = sync_method(creations.KeyedCreateThread)
     list_threads = sync_list_method(operations.ListThreads)
     get_thread = sync_method(operations.GetThread)
     update_thread = sync_method(operations.UpdateThread)
     delete_thread = sync_method(operations.DeleteThread)
-    fork_thread = sync_method(creations.ForkThread)
-    create_message = sync_method(creations.CreateMessage)
-    append_messages = sync_method(creations.AppendMessages)
+    fork_thread = sync_method(creations.KeyedForkThread)
+    create_message = sync_method(creations.KeyedCreateMessage)
+    append_messages = sync_method(creations.KeyedAppendMessages)
     list_messages = sync_list_method(operations.ListMessages)
     get_message = sync_method(operations.GetMessage)
     set_feedback = sync_method(operations.SetFeedback)
     delete_feedback = sync_method(operations.DeleteFeedback)
     search = sync_method(operations.Search)
-    create_run = sync_method(creations.CreateRun)
+    create_run = sync_method(creations.KeyedCreateRun)
     list_runs = sync_list_method(operations.ListRuns)
     get_run = sync_method(operations.GetRun)
     list_events = sync_method(operations.ListEvents)
@@ -111,8 +111,8 @@ class Operations(RenamedMethods):
     list_owners = sync_list_method(operations.ListOwners)
     erase_owner = sync_method(operations.EraseOwner)
 
-    process = stream_method(creations.Process, create_events)
-    completions = stream_method(creations.Complete, create_events)
+    process = stream_method(creations.KeyedProcess, create_events)
+    completions = stream_method(creations.KeyedComplete, create_events)
     events = stream_method(operations.Follow, create_events)
 
     def sync_stream(self) -> Stream:

@@ -69,7 +69,7 @@ async def _mark_branch(
 # Lists and look-ups.
 
 
-def replaced_thread_id(thread: Thread) -> str | None:
+def predecessor_id(thread: Thread) -> str | None:
     """Return the id of the thread that this one replaces."""
     return thread.metadata.get(REPLACES)
 
@@ -229,7 +229,7 @@ class _BranchTree:
             yield at
             seen.add(at)
             thread = self._threads.get(at)
-            at = replaced_thread_id(thread) if thread and _first_own_message(thread) else None
+            at = predecessor_id(thread) if thread and _first_own_message(thread) else None
 
     def _own_from(self, thread_id: str) -> int:
         thread = self._threads.get(thread_id)
@@ -243,4 +243,4 @@ class _BranchTree:
 def _first_own_message(thread: Thread) -> int:
     """Return the number of the thread's first own message; 0 if the thread is no branch."""
     begins = thread.metadata.get(BRANCH_BEGINS, "")
-    return int(begins) if replaced_thread_id(thread) and begins.isdecimal() else 0
+    return int(begins) if predecessor_id(thread) and begins.isdecimal() else 0

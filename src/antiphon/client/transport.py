@@ -31,7 +31,7 @@ from antiphon.api.operations import Listed, Operation
 from antiphon.client import async_pages, sync_pages
 from antiphon.client.async_pages import AsyncPage
 from antiphon.client.async_transport import AsyncTransport
-from antiphon.client.creations import split_key
+from antiphon.client.creations import operation_type, split_key
 from antiphon.client.options import ClientOptions, check_embedded
 from antiphon.client.sync_pages import Page
 from antiphon.client.sync_transport import Transport
@@ -213,7 +213,7 @@ def _with_signature(method: M, call: Any, answer: Any = None) -> M:
         parameter.replace(annotation=plain[parameter.name])
         for parameter in inspect.signature(call).parameters.values()
     ]
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation_type(call).__name__).lower()
     method.__name__ = method.__qualname__ = name
     method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
     method.__doc__ = call.__doc__

@@ -22,7 +22,7 @@ from antiphon.client.async_events import AsyncEvents
 from antiphon.client.sync_client import Client
 from antiphon.client.sync_events import Events
 from antiphon.integrations.encoding import (
-    Problem,
+    ProblemResponse,
     Wire,
     create_encoder,
     encode_events,
@@ -89,7 +89,7 @@ class ProblemMiddleware:
         """Return the response to an error; None leaves it to others."""
         if not isinstance(error, AntiphonError):
             return None
-        problem = Problem.of(error)
+        problem = ProblemResponse.of(error)
         return _http.HttpResponse(problem.body, status=problem.status, headers=problem.headers)
 
 

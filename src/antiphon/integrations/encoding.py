@@ -189,7 +189,7 @@ def _end(encoder: Encoder, fault: AntiphonError | None) -> list[bytes]:
     return [*frames, *encoder.close()]
 
 
-class Problem(NamedTuple):
+class ProblemResponse(NamedTuple):
     """The response to an error: a problem document (RFC 9457)."""
 
     status: int
@@ -197,7 +197,7 @@ class Problem(NamedTuple):
     body: bytes
 
     @classmethod
-    def of(cls, error: AntiphonError) -> Problem:
+    def of(cls, error: AntiphonError) -> ProblemResponse:
         """Return the response to this error."""
         status, _ = problems.status_and_title(error)
         given = [*problems.problem_headers(error), (b"content-type", problems.MEDIA_TYPE)]

@@ -21,7 +21,7 @@ from flask import Response, request
 from antiphon.client.sync_client import Client
 from antiphon.client.sync_events import Events
 from antiphon.integrations.encoding import (
-    Problem,
+    ProblemResponse,
     Wire,
     create_encoder,
     encode_sync_events,
@@ -55,5 +55,5 @@ def stream_run(client: Client, run_id: str, *, wire: Wire = "events") -> Respons
 
 def problem_response(error: AntiphonError) -> Response:
     """Return an error as a problem document (RFC 9457): a handler of errors."""
-    problem = Problem.of(error)
+    problem = ProblemResponse.of(error)
     return Response(problem.body, problem.status, problem.headers)

@@ -21,7 +21,7 @@ from starlette.responses import Response, StreamingResponse
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.integrations.encoding import (
-    Problem,
+    ProblemResponse,
     Wire,
     create_encoder,
     encode_events,
@@ -59,5 +59,5 @@ async def problem_response(request: Request, error: Exception) -> Response:
     """Return an `AntiphonError` as a problem document (RFC 9457): a handler of exceptions."""
     if not isinstance(error, AntiphonError):
         raise error
-    problem = Problem.of(error)
+    problem = ProblemResponse.of(error)
     return Response(problem.body, problem.status, problem.headers)

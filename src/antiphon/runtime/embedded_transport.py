@@ -20,7 +20,7 @@ from antiphon.api import operations
 from antiphon.api.operation import convert
 from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.client.async_transport import AsyncBatches, AsyncPieces
-from antiphon.client.options import ClientOptions, check_embedded, closed_error
+from antiphon.client.options import ClientOptions, check_embedded, client_closed_error
 from antiphon.client.portal import Portal
 from antiphon.client.sync_transport import Batches, Pieces
 from antiphon.client.transport import create_client_tracer
@@ -224,7 +224,7 @@ class _OwnRuntime:
         Raises `InvalidRequest` if it is closed, or was opened on another event loop.
         """
         if self._closing.is_set():
-            raise closed_error()
+            raise client_closed_error()
         self._check_loop()
         if self._opened is None:
             self._opened = asyncio.get_running_loop().create_future()

@@ -25,7 +25,7 @@ from antiphon.server.auth import check_bind
 from antiphon.server.connection import bind_socket, connection_class, raise_file_limit, url_of
 from antiphon.server.monitoring import SharedMetrics, count_turns, watch_loop
 from antiphon.server.streaming import StreamTimeouts
-from antiphon.settings.settings import TABLE, Settings, masked_value
+from antiphon.settings.settings import TABLE, Settings, mask_value
 from antiphon.telemetry import logs
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import MetricsSnapshot
@@ -389,7 +389,7 @@ async def _describe(runtime: Runtime, settings: Settings, keyless: str) -> str:
     locked = bool(await runtime.store.keys())
     return (
         f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
-        f"database {masked_value(TABLE['database'], settings.database)}, "
+        f"database {mask_value(TABLE['database'], settings.database)}, "
         f"model {choice.model} ({choice.why}), "
         + ("keys: yes" if locked else f"keys: no, so {keyless} only")
     )

@@ -138,7 +138,7 @@ class DeprecatedModules:
             module.__spec__ = module.__spec__.loader_state
 
 
-def renamed_argument(old: str, given: T | None, new: str, value: T) -> T:
+def resolve_argument(old: str, given: T | None, new: str, value: T) -> T:
     """Return the argument of a renamed parameter: `given` by the old name, with a warning."""
     if given is None:
         return value

@@ -36,7 +36,7 @@ from antiphon.settings.trust import (
     digest,
     open_trust_record,
     read_regular,
-    untrusted_error,
+    trust_required_error,
 )
 from antiphon.types.errors import BadSettings, InvalidRequest
 
@@ -82,7 +82,7 @@ class LoadedSettings(msgspec.Struct, frozen=True):
 
 def refuse_untrusted(file: FolderFile) -> bool:
     """Raise the reason why the file does not count, where no person can be asked."""
-    raise file.fault or untrusted_error(file)
+    raise file.fault or trust_required_error(file)
 
 
 def load(

@@ -561,7 +561,7 @@ def database_file(settings: Settings) -> Path | None:
     return Path(settings.database.removeprefix(SQLITE))
 
 
-def masked_value(setting: Setting, value: Any) -> Any:
+def mask_value(setting: Setting, value: Any) -> Any:
     """Return a value for display: secrets, and passwords in addresses, are masked."""
     if value is None:
         return None

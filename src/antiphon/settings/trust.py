@@ -124,7 +124,7 @@ def read_regular(file: Path, largest: int = LARGEST) -> bytes:
     return content
 
 
-def untrusted_error(file: FolderFile) -> BadSettings:
+def trust_required_error(file: FolderFile) -> BadSettings:
     """Return the error for an untrusted file where no person can be asked."""
     return BadSettings(
         f"{file.path} is not trusted, or has changed since, and sets {', '.join(file.wants)}.",

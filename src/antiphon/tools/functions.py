@@ -145,9 +145,9 @@ class Functions:
     """
 
     def __init__(self, functions: Iterable[Function]) -> None:
-        self._tools: dict[str, _Tool] = {}
+        self._tools: dict[str, _FunctionTool] = {}
         for function in functions:
-            made = _Tool(function)
+            made = _FunctionTool(function)
             if made.spec.name in self._tools:
                 raise UnfitTool(
                     f"Two tools are named {made.spec.name}; use @tool(name=...).",
@@ -220,7 +220,7 @@ class _Mark(msgspec.Struct, frozen=True):
     consent: bool = False
 
 
-class _Tool:
+class _FunctionTool:
     """One function and its specification."""
 
     def __init__(self, function: Function) -> None:

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
-from antiphon.settings.deprecated import renamed_argument
+from antiphon.settings.deprecated import resolve_argument
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools import schemas
@@ -217,7 +217,7 @@ class ToolProcessor:
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
-        self._report_event = renamed_argument("watch", watch, "on_tool_event", on_tool_event)
+        self._report_event = resolve_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
         self._began: dict[str, float] = {}

@@ -150,7 +150,7 @@ class AsyncMcpServerPool:
 
     async def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""
-        enabled = self._enabled_servers()
+        enabled = self._enabled_servers
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 for server in enabled:
@@ -168,7 +168,7 @@ class AsyncMcpServerPool:
 
     def retry_all(self) -> None:
         """Restart every failed server, as `retry` does."""
-        for server in self._enabled_servers():
+        for server in self._enabled_servers:
             server.retry()
 
     def starting(self, name: str) -> tuple[str, ...]:
@@ -200,17 +200,18 @@ class AsyncMcpServerPool:
         if name in self._table():
             return []
         return [
-            each for each in self._candidates(name) or self._enabled_servers() if each.is_starting
+            each for each in self._candidates(name) or self._enabled_servers if each.is_starting
         ]
 
     def _candidates(self, name: str) -> list[ServerSupervisor]:
         """Return the enabled servers whose tool names begin as this name does."""
         return [
             each
-            for each in self._enabled_servers()
+            for each in self._enabled_servers
             if name.startswith(tool_name_prefix(each.config.name))
         ]
 
+    @property
     def _enabled_servers(self) -> list[ServerSupervisor]:
         return [server for server in self._servers.values() if server.config.enabled]
 

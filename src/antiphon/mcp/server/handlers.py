@@ -22,7 +22,6 @@ from antiphon.mcp.server.tools import (
     AskAssistantInput,
     AskInput,
     AskOutput,
-    Conversation,
     ListAssistantsInput,
     ListAssistantsOutput,
     ListThreadsInput,
@@ -30,6 +29,7 @@ from antiphon.mcp.server.tools import (
     ReadThreadInput,
     ReadThreadOutput,
     Said,
+    ThreadSummary,
     ToolInput,
     parse_arguments,
 )
@@ -287,7 +287,7 @@ class McpHandlers:
         page = await self._client.transport.send(listing)
         return ListThreadsOutput(
             threads=tuple(
-                Conversation(
+                ThreadSummary(
                     id=thread.id,
                     title=thread.title,
                     messages=thread.messages,

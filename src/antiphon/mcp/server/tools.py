@@ -50,7 +50,7 @@ class ListAssistantsOutput(msgspec.Struct, frozen=True, kw_only=True):
     next: str | None
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class ThreadSummary(msgspec.Struct, frozen=True, kw_only=True):
     """A thread in a list; `updated_at` in milliseconds since 1970."""
 
     id: str
@@ -62,7 +62,7 @@ class Conversation(msgspec.Struct, frozen=True, kw_only=True):
 class ListThreadsOutput(msgspec.Struct, frozen=True, kw_only=True):
     """A page of threads; `next` asks for the one behind it."""
 
-    threads: tuple[Conversation, ...]
+    threads: tuple[ThreadSummary, ...]
     next: str | None
 
 

@@ -57,7 +57,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
 
 
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
-    branch = thread.parent_id and thread_families.replaced_thread_id(thread) != thread.parent_id
+    branch = thread.parent_id and thread_families.predecessor_id(thread) != thread.parent_id
     notes = [
         note
         for note, so in (

@@ -18,7 +18,7 @@ from antiphon.client import export, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
 from antiphon.client.formatting import split_highlights
-from antiphon.client.thread_families import Fork, latest_threads, replaced_thread_id
+from antiphon.client.thread_families import Fork, latest_threads, predecessor_id
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import IndexProgress, Message, Upload
@@ -225,7 +225,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         running=running,
         waiting=waiting,
         pinned=thread.pinned,
-        replaces=replaced_thread_id(thread),
+        replaces=predecessor_id(thread),
     )
 
 

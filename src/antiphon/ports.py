@@ -1,4 +1,4 @@
-"""The ports: Provider, RunStore, AdminStore and WebhookStore, Bus, Toolbox.
+"""The ports: Provider, RunStore, AdminStore, WebhookStore, ScheduleStore, Bus, Toolbox.
 
 An adapter behind a port can be exchanged. Every implementation of a port passes the same
 conformance file in `tests/`.
@@ -54,6 +54,7 @@ from antiphon.types.runs import (
     Serves,
     serve_all,
 )
+from antiphon.types.schedules import Schedule, StoredSchedule
 from antiphon.types.webhooks import (
     DeliveryClaim,
     DeliveryOutcome,
@@ -490,8 +491,8 @@ class AdminStore(Protocol):
     ) -> RecordPage:
         """Return the `OwnerTotals` of each owner who has something.
 
-        That is threads, files, assistants, provider keys or webhooks. Sorted by owner, from after
-        `after`, which need not exist; `owner` selects that one.
+        That is threads, files, assistants, provider keys, webhooks or schedules. Sorted by owner,
+        from after `after`, which need not exist; `owner` selects that one.
         """
         ...
 
@@ -672,8 +673,63 @@ class WebhookStore(Protocol):
         ...
 
 
-class Store(RunStore, AdminStore, WebhookStore, Protocol):
-    """A database that implements all three ports; only the wiring needs all of it."""
+AmendSchedule = Callable[[StoredSchedule], StoredSchedule | None]
+"""Pure function from a schedule to the new one; None removes it."""
+
+
+class ScheduleStore(Protocol):
+    """Stores schedules, and the history of their occurrences.
+
+    `RunStore.change` writes the `ScheduleUpdate` that starts an occurrence together with its run.
+    Each method is one transaction, and raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def add_schedule(self, stored: StoredSchedule, limit: int, entry: AuditEntry) -> None:
+        """Add a schedule. Raises `Conflict` if its owner has `limit` schedules."""
+        ...
+
+    async def schedules(self, owner: str | None) -> Sequence[StoredSchedule]:
+        """Return the schedules of an owner, or all, oldest first."""
+        ...
+
+    async def find_schedule(self, owner: str, schedule_id: str) -> StoredSchedule:
+        """Return the schedule. Raises `NotFound`."""
+        ...
+
+    async def change_schedule(
+        self, owner: str, schedule_id: str, amend: AmendSchedule, entry: AuditEntry
+    ) -> Schedule | None:
+        """Replace the schedule by the result of `amend`; an exception changes nothing.
+
+        A schedule is removed with its history. Raises `NotFound`.
+        """
+        ...
+
+    async def due_schedules(self, limit: int, after: str = "") -> Sequence[StoredSchedule]:
+        """Return schedules whose next time has come, in the order of their ids, after `after`."""
+        ...
+
+    async def next_schedule_time(self) -> int | None:
+        """Return the earliest next time of all schedules (ms), which may have passed."""
+        ...
+
+    async def occurrences(
+        self, owner: str, schedule_id: str, limit: int, after: str | None = None
+    ) -> RecordPage:
+        """Return the history of a schedule, newest first, as `RunStore.list` does."""
+        ...
+
+    async def delete_occurrences(self, before: int, limit: int) -> int:
+        """Delete up to `limit` records of history made before that time; return how many."""
+        ...
+
+    async def now(self) -> int:
+        """Return the store's time, ms since 1970."""
+        ...
+
+
+class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, Protocol):
+    """A database that implements all four ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""
@@ -690,6 +746,8 @@ ACTIONS = "actions"
 """The topic notified when a worker for tools may claim an action."""
 LEASES = "leases"
 """The topic notified when a worker may have lost a run's lease, as by a cancel."""
+SCHEDULES = "schedules"
+"""The topic notified when the times of a schedule have changed."""
 WEBHOOKS = "webhooks"
 """The topic notified when an event for webhooks happened, or a delivery became due."""
 

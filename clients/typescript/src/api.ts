@@ -92,7 +92,7 @@ export interface AuditEntry {
   id: string;
   owner: string | null;
   target: string;
-  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
+  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
 }
 
 /**
@@ -486,9 +486,9 @@ export interface OwnedWebhook {
  * Result of an import: numbers of records by kind, without those that are 0.
  *
  * `added` are new records, or those that would be added if it was only checked; `unchanged`
- * existed before. `skipped` are keys and webhooks, which are never imported, and records whose
- * thread or run was deleted or created during the export. `ended_runs` had not ended; they are
- * imported as `cancelled`.
+ * existed before. `skipped` are keys, webhooks and schedules, which are never imported, and
+ * records whose thread or run was deleted or created during the export. `ended_runs` had not
+ * ended; they are imported as `cancelled`.
  */
 export interface OwnerImport {
   added: Record<string, number>;

@@ -12,6 +12,7 @@ from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run, RunLease, Thread
+from antiphon.types.schedules import Occurrence, StoredSchedule
 from antiphon.types.webhooks import WebhookEvent
 
 
@@ -31,7 +32,9 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     With both, the run is read only if it belongs to the thread. `owner` is None for the runtime's
     own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
     events of the turn. `key_id` locks the key, so that of two changes the second counts what the
-    first started, and fills `Snapshot.running` and `tokens`. `what` names the change in failpoints.
+    first started, and fills `Snapshot.running` and `tokens`. `schedule_id` reads that schedule,
+    which a `ScheduleUpdate` then changes: of two changes the second is decided anew. `what` names
+    the change in failpoints.
     """
 
     owner: str | None
@@ -41,6 +44,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: IdempotencyKey | None = None
     turn_log: bool = False
     key_id: str | None = None
+    schedule_id: str | None = None
     what: str = "change"
 
 
@@ -64,6 +68,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     """The events after `lease.turn_began_after`, if `ReadSet.turn_log` asked for them."""
     running: int = 0
     tokens: int = 0
+    schedule: StoredSchedule | None = None
+    """The schedule that `ReadSet.schedule_id` names."""
 
     def require_run(self) -> tuple[Run, RunLease]:
         """Return the run and its lease. Raises `NotFound`."""
@@ -84,12 +90,19 @@ class RunUpdate(msgspec.Struct, frozen=True):
     webhook_events: tuple[WebhookEvent, ...] = ()
 
 
+class ScheduleUpdate(msgspec.Struct, frozen=True):
+    """A schedule after the change, and what became of its times, to be added to its history."""
+
+    stored: StoredSchedule
+    occurrences: tuple[Occurrence, ...] = ()
+
+
 class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     """The writes of a transaction: whole rows, new or replaced.
 
     `owner` is needed where a thread or a run is new. `answer` is the result for the caller, stored
     under the idempotency key. `keep_messages` first cuts the thread after that message number.
-    `audit_entry` goes to the audit log.
+    `audit_entry` goes to the audit log. `schedule_update` is of the schedule that was read.
 
     With `more` it is one part of a large change, small enough not to block other users of the
     store. The caller decides again in another transaction until nothing is left. Such an answer is
@@ -104,6 +117,7 @@ class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     run_updates: tuple[RunUpdate, ...] = ()
     actions: tuple[Action, ...] = ()
     audit_entry: AuditEntry | None = None
+    schedule_update: ScheduleUpdate | None = None
     more: bool = False
 
 

@@ -208,3 +208,16 @@ def webhook_disabled_error() -> Conflict:
         expected="an enabled webhook",
         hint="Enable it first: what waits for it is then sent.",
     )
+
+
+# Schedules.
+
+
+def schedule_limit_error(limit: int) -> Conflict:
+    """Return the error for one schedule too many."""
+    return Conflict(
+        "This owner has as many schedules as an owner may have.",
+        expected=f"at most {limit}, by the setting max_schedules",
+        received="one more",
+        hint="Delete one first.",
+    )

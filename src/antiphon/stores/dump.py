@@ -47,6 +47,8 @@ TABLES: tuple[Table, ...] = (
     Table("acts"),
     Table("webhooks", flags=(4, 5)),
     Table("deliveries", flags=(7,)),
+    Table("schedules"),
+    Table("occurrences"),
     Table("counters", start=("", ""), unlike=0),
     Table("spent", start=("", "", ""), unlike=0),
     Table("assistants"),

@@ -29,6 +29,7 @@ from antiphon.types.errors import (
 from antiphon.types.imports import ImportedRun
 from antiphon.types.messages import Message
 from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
+from antiphon.types.schedules import StoredSchedule
 
 
 def check_run_update(before: tuple[Run, RunLease] | None, after: RunUpdate) -> None:
@@ -94,6 +95,16 @@ def check_thread_change(before: Thread | None, change: ChangeSet) -> None:
             raise Internal(
                 f"Message {message.number} of {message.thread_id} is none of {thread.id}."
             )
+
+
+def check_schedule_update(before: StoredSchedule | None, change: ChangeSet) -> None:
+    """Raise `Internal` unless a change of a schedule is of the one that it read."""
+    update = change.schedule_update
+    if update is None:
+        return
+    after = update.stored
+    if before is None or (before.owner, before.schedule.id) != (after.owner, after.schedule.id):
+        raise Internal(f"Schedule {after.schedule.id} changes, and was not read.")
 
 
 def require_owner(read_set: ReadSet, change: ChangeSet) -> str:

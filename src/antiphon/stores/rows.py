@@ -14,6 +14,7 @@ from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKe
 from antiphon.types.events import EventPage
 from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
+from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import DeliveryOutcome, Webhook
 
 T = TypeVar("T")
@@ -125,10 +126,12 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         DeliveryOutcome,
         Key,
         Message,
+        Occurrence,
         Person,
         Project,
         ProviderKey,
         Run,
+        Schedule,
         Thread,
         Upload,
         Webhook,

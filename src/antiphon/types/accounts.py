@@ -216,6 +216,12 @@ AuditAction = Literal[
     "webhook.removed",
     "webhook.rotated",
     "webhook.disabled",
+    "schedule.created",
+    "schedule.changed",
+    "schedule.paused",
+    "schedule.resumed",
+    "schedule.removed",
+    "schedule.started",
 ]
 
 

@@ -26,6 +26,8 @@ Prefix = Literal[
     "audit",
     "hook",
     "evt",
+    "sched",
+    "occ",
 ]
 Mint = Callable[[Prefix], str]
 """Creates a new id with this prefix, from the runtime's clock and random source."""

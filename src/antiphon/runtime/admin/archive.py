@@ -25,6 +25,7 @@ from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.events import ActionRequired, Event, MessageCompleted, RunStatus, TurnEnded
 from antiphon.types.messages import File, Image, Message, MessagePart, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
+from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 T = TypeVar("T")
@@ -87,8 +88,13 @@ RECORDS: Mapping[str, type[Any]] = {
     "provider_keys": ProviderKey,
     "webhooks": Webhook,
     "webhook_deliveries": WebhookDelivery,
+    "schedules": Schedule,
+    "occurrences": Occurrence,
 }
-"""Type of each kind of record. Keys and webhooks have no secrets here, and are not imported."""
+"""Type of each kind of record. Keys and webhooks have no secrets here, and are not imported.
+
+Nor are schedules: their runs had the rights of a key, and an import starts nothing.
+"""
 
 
 def member(kind: str) -> str:

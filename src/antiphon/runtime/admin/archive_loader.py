@@ -39,6 +39,7 @@ from antiphon.types.events import Numbered, TurnEnded
 from antiphon.types.ids import Prefix
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Action, Assistant, RunLease, Thread
+from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 T = TypeVar("T")
@@ -49,7 +50,10 @@ MAX_TIME = 253_402_300_799_999  # ms: the end of the year 9999
 MAX_WORD = 512  # characters of what a store has an index of
 MAX_TURN_BYTES = 64_000_000  # of what is held in memory to end one run
 MAX_HISTORY_BYTES = 64_000_000  # of audit entries, and of usage: they are written at once
-NOT_IMPORTED = ("keys", "provider_keys", "webhooks", "webhook_deliveries")
+NOT_IMPORTED = (
+    *("keys", "provider_keys", "webhooks", "webhook_deliveries"),
+    *("schedules", "occurrences"),
+)
 
 Advance = Callable[[int], None]
 """Called with the number of bytes that were read since the last call; may raise to stop."""
@@ -157,7 +161,7 @@ class _Loader:
                     received=ascii(record.owner)[:100],
                     where="$.owner",
                 )
-            case Key() | ProviderKey() | Webhook() | WebhookDelivery():
+            case Key() | ProviderKey() | Webhook() | WebhookDelivery() | Schedule() | Occurrence():
                 return
             case UsageRow():
                 _check_usage(record)

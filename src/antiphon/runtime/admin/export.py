@@ -37,6 +37,7 @@ from antiphon.types.errors import Conflict, EventExpired, NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
+from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 
 # The zip stream: an archive that is sent while it is written.
@@ -172,6 +173,8 @@ class _Export:
             ("provider_keys", self._provider_keys()),
             ("webhooks", self._webhooks()),
             ("webhook_deliveries", self._deliveries()),
+            ("schedules", self._schedules()),
+            ("occurrences", self._occurrences()),
         ):
             async for piece in self._entry(member(kind), self._lines(kind, records)):
                 yield piece
@@ -314,6 +317,21 @@ class _Export:
                     page = await self._store.deliveries(self._owner, webhook.id, MAX_PAGE, after)
                     for delivery in page.data:
                         yield delivery
+                    more = page.has_more
+                    after = page.data[-1].id if page.data else None
+
+    async def _schedules(self) -> AsyncGenerator[Schedule, None]:
+        for stored in await self._store.schedules(self._owner):
+            yield stored.schedule
+
+    async def _occurrences(self) -> AsyncGenerator[Occurrence, None]:
+        async for schedule in self._schedules():
+            after, more = None, True
+            with suppress(NotFound):  # deleted meanwhile
+                while more:
+                    page = await self._store.occurrences(self._owner, schedule.id, MAX_PAGE, after)
+                    for occurrence in page.data:
+                        yield occurrence
                     more = page.has_more
                     after = page.data[-1].id if page.data else None
 

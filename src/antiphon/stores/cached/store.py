@@ -25,6 +25,7 @@ from antiphon.ports import (
     AmendAccount,
     AmendKey,
     AmendProject,
+    AmendSchedule,
     AmendWebhook,
     FilterValue,
     OnCommit,
@@ -51,6 +52,7 @@ from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
+from antiphon.types.schedules import Schedule, StoredSchedule
 from antiphon.types.webhooks import (
     DeliveryClaim,
     DeliveryStatus,
@@ -469,6 +471,42 @@ class CachedStore:
     async def delete_deliveries(self, before: int, limit: int) -> int:
         """See `WebhookStore.delete_deliveries`."""
         return await self._inner.delete_deliveries(before, limit)
+
+    async def add_schedule(self, stored: StoredSchedule, limit: int, entry: AuditEntry) -> None:
+        """See `ScheduleStore.add_schedule`."""
+        await self._inner.add_schedule(stored, limit, entry)
+
+    async def schedules(self, owner: str | None) -> Sequence[StoredSchedule]:
+        """See `ScheduleStore.schedules`."""
+        return await self._inner.schedules(owner)
+
+    async def find_schedule(self, owner: str, schedule_id: str) -> StoredSchedule:
+        """See `ScheduleStore.find_schedule`."""
+        return await self._inner.find_schedule(owner, schedule_id)
+
+    async def change_schedule(
+        self, owner: str, schedule_id: str, amend: AmendSchedule, entry: AuditEntry
+    ) -> Schedule | None:
+        """See `ScheduleStore.change_schedule`."""
+        return await self._inner.change_schedule(owner, schedule_id, amend, entry)
+
+    async def due_schedules(self, limit: int, after: str = "") -> Sequence[StoredSchedule]:
+        """See `ScheduleStore.due_schedules`."""
+        return await self._inner.due_schedules(limit, after)
+
+    async def next_schedule_time(self) -> int | None:
+        """See `ScheduleStore.next_schedule_time`."""
+        return await self._inner.next_schedule_time()
+
+    async def occurrences(
+        self, owner: str, schedule_id: str, limit: int, after: str | None = None
+    ) -> RecordPage:
+        """See `ScheduleStore.occurrences`."""
+        return await self._inner.occurrences(owner, schedule_id, limit, after)
+
+    async def delete_occurrences(self, before: int, limit: int) -> int:
+        """See `ScheduleStore.delete_occurrences`."""
+        return await self._inner.delete_occurrences(before, limit)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

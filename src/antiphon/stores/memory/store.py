@@ -41,6 +41,7 @@ from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
 from antiphon.stores.memory.filters import matches_filters
+from antiphon.stores.memory.schedules import MemorySchedules
 from antiphon.stores.memory.webhooks import MemoryWebhooks
 from antiphon.stores.record_query import KINDS
 from antiphon.stores.rows import SEARCH_BYTES, take_page
@@ -146,7 +147,7 @@ class Families:
         return {thread.id for thread in newest.values()}
 
 
-class MemoryStore(MemoryWebhooks):
+class MemoryStore(MemoryWebhooks, MemorySchedules):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
@@ -172,6 +173,7 @@ class MemoryStore(MemoryWebhooks):
         change = decide(records)
         if change is None:
             return Committed()
+        invariants.check_schedule_update(records.schedule, change)
         self._check(read_set, change)
         once = None if change.more else read_set.idempotency_key
         answer = msgspec.json.encode(change.answer) if once else b""
@@ -289,6 +291,7 @@ class MemoryStore(MemoryWebhooks):
     def _read_snapshot(self, read_set: ReadSet) -> Snapshot:
         """Return the records that a change reads, without those of other owners."""
         known = self._read_key_usage(read_set.key_id)
+        known = replace(known, schedule=self._read_schedule(read_set))
         run = self._runs.get(read_set.run_id) if read_set.run_id else None
         thread_id = read_set.thread_id or (run.run.thread_id if run else None)
         thread = self._threads.get(thread_id) if thread_id else None
@@ -365,6 +368,7 @@ class MemoryStore(MemoryWebhooks):
             self._write_run(read_set, change, update)
         self._actions.update({action.id: action for action in change.actions})
         self._append_entry(change.audit_entry)
+        self._write_schedule(change.schedule_update)
 
     def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
         replaced = self._threads.get(thread.metadata.get(REPLACES, ""))
@@ -673,6 +677,7 @@ class MemoryStore(MemoryWebhooks):
         }
         having |= {record_owner for record_owner, _ in self._provider_keys}
         having |= {stored.owner for stored in self._webhooks.values()}
+        having |= {stored.owner for stored in self._schedules.values()}
         found = having & {owner} if owner is not None else having
         later = sorted(record_owner for record_owner in found if record_owner > (after or ""))
         return RecordPage(
@@ -702,7 +707,8 @@ class MemoryStore(MemoryWebhooks):
                 records, [each for each in records if records[each].owner == owner]
             )
         erased += delete_all(self._answers, [once for once in self._answers if once[0] == owner])
-        return erased + self._delete_webhooks(owner) + self._delete_administration(owner)
+        erased += self._delete_webhooks(owner) + self._delete_schedules(owner)
+        return erased + self._delete_administration(owner)
 
     # Imports
 

@@ -30,6 +30,7 @@ from antiphon.stores.postgres.connections import change_statement, execute, fetc
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
 from antiphon.stores.rows import message_columns
+from antiphon.stores.sql_schedules import occurrence_columns, schedule_columns
 from antiphon.stores.sql_webhooks import new_outcome
 from antiphon.telemetry.failpoints import hit
 from antiphon.types import events
@@ -88,6 +89,7 @@ class _ChangeStatement:
             self._add_run_update(update)
         self._add_actions()
         self._add_deliveries()
+        self._add_schedule()
         self._add_answer_and_audit()
         self.pieces.sort(key=_ORDER.index)
 
@@ -121,6 +123,29 @@ class _ChangeStatement:
         self._add_run_check()
         if thread is not None:
             self._add_thread(thread, known=known)
+
+    def _add_schedule(self) -> None:
+        """Add the move of the schedule, if it is still as it was read, and its history."""
+        stored = self._read.records.schedule
+        invariants.check_schedule_update(stored, self._decided)
+        if stored is not None:
+            self.seen.append("schedules")
+            self.values |= {
+                "schedule_id": stored.schedule.id,
+                "schedule_changes": self._read.schedule_changes,
+            }
+        update = self._decided.schedule_update
+        if update is None:
+            return
+        columns = schedule_columns(update.stored)
+        self._add("scheduled", schedule_next_at=columns["next_at"], schedule=columns["doc"])
+        if update.occurrences:
+            rows = list(map(occurrence_columns, update.occurrences))
+            self._add(
+                "recorded",
+                schedule_owner=update.stored.owner,
+                **{names: [row[name] for row in rows] for names, name in _OCCURRENCE},
+            )
 
     def _add_run_check(self) -> None:
         row = self._read.row
@@ -265,6 +290,7 @@ _ORDER = (
     *("thread_added", "cut", "unsealed", "said"),
     *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
     *("acted", "answered", "counted", "spent", "noted", "announced"),
+    *("scheduled", "recorded"),
 )
 """All pieces, each after those that it uses."""
 
@@ -273,6 +299,11 @@ _MESSAGE = (
     *(("tokens", "tokens"), ("chats", "chat"), ("messages", "doc")),
 )
 """Parameters of the piece `said`, and the columns of messages that they hold."""
+_OCCURRENCE = (
+    *(("occurrence_ids", "id"), ("occurrence_statuses", "status"), ("occurrence_times", "due_at")),
+    *(("occurrence_births", "created_at"), ("occurrences", "doc")),
+)
+"""Parameters of the piece `recorded`, and the columns of occurrences that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
 
 
@@ -453,6 +484,7 @@ async def _try_change_locked(
         await fetch_value(connection, "lock_change", **names)
         await fetch_value(connection, "lock_key", key_id=read_set.key_id)
         await fetch_value(connection, "lock_run", **names)
+        await fetch_value(connection, "lock_schedule", schedule_id=read_set.schedule_id)
         return await _try_change(connection, read_set, decide, now, attempt)
 
 

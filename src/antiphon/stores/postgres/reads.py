@@ -26,6 +26,7 @@ from antiphon.stores.postgres.connections import (
 )
 from antiphon.stores.record_query import Dialect, RecordQuery
 from antiphon.stores.rows import EVENT_PAGE_BYTES, LIST_PAGE_BYTES, RunRow, decoder
+from antiphon.stores.sql_schedules import to_schedule
 from antiphon.types import events
 from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
@@ -42,7 +43,8 @@ class ReadResult(NamedTuple):
 
     `answer` is the answer stored under the idempotency key; with one, nothing else was read.
     `runs_begun` counts runs begun under limits of the API key, `changes` counts changes of the
-    thread, and `number` is the run's number in the log. `owner` is the thread's.
+    thread, and `number` is the run's number in the log. `owner` is the thread's. `schedule_changes`
+    counts changes of the schedule.
     """
 
     records: Snapshot
@@ -52,12 +54,27 @@ class ReadResult(NamedTuple):
     row: RunRow | None = None
     number: int = 0
     owner: str | None = None
+    schedule_changes: int = 0
 
 
 async def read_change(
     connection: Connection[Any], read_set: ReadSet, now: int | None
 ) -> ReadResult:
     """Return the records that a change reads, without those of other owners."""
+    read = await _read_records(connection, read_set, now)
+    if read_set.schedule_id is None or read.answer is not None:
+        return read
+    row = await fetch_row(connection, SQL["schedule"], id=read_set.schedule_id)
+    if row is None or read_set.owner not in (None, row[0]):
+        return read
+    records = replace(read.records, schedule=to_schedule(row))
+    return read._replace(records=records, schedule_changes=row[4])
+
+
+async def _read_records(
+    connection: Connection[Any], read_set: ReadSet, now: int | None
+) -> ReadResult:
+    """Return what a change reads but for its schedule."""
     once = read_set.idempotency_key
     values = {
         "now": now,

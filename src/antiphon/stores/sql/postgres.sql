@@ -136,6 +136,9 @@ WHERE
     )
 FOR UPDATE
 
+-- name: lock_schedule
+SELECT 1 FROM schedules WHERE id = :schedule_id::text FOR UPDATE
+
 -- name: active_run
 SELECT id FROM drives
 WHERE thread_id = :thread_id AND status IN ('queued', 'in_progress', 'action_required')
@@ -229,6 +232,9 @@ keys.id = :key_id AND keys.begun = :begun
 -- name: seen_drives
 drives.id = :run_id AND drives.last_event = :last_event_before
 AND drives.due_at IS NOT DISTINCT FROM :due_at_before
+
+-- name: seen_schedules
+schedules.id = :schedule_id AND schedules.changes = :schedule_changes
 
 -- name: change_held
 held AS (
@@ -429,6 +435,26 @@ announced AS (
         webhooks.owner = :notice_owner AND enabled
         AND (types = '*' OR position(' ' || notice.type || ' ' IN types) > 0)
     ORDER BY notice.place, webhooks.seq
+)
+
+-- name: change_scheduled
+scheduled AS (
+    UPDATE schedules SET
+        next_at = :schedule_next_at, changes = changes + 1, doc = :schedule
+    FROM passed
+    WHERE id = :schedule_id
+)
+
+-- name: change_recorded
+recorded AS (
+    INSERT INTO occurrences (id, schedule_id, owner, status, due_at, created_at, doc)
+    SELECT
+        new.id, :schedule_id, :schedule_owner, new.status, new.due_at, new.created_at, new.doc
+    FROM passed, unnest(
+        :occurrence_ids::text[], :occurrence_statuses::text[], :occurrence_times::bigint[],
+        :occurrence_births::bigint[], :occurrences::bytea[]
+    ) WITH ORDINALITY AS new (id, status, due_at, created_at, doc, place)
+    ORDER BY new.place
 )
 
 -- name: change_end
@@ -905,14 +931,15 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into five indexes, however many things there are.
+-- From each owner to the next by a look into six indexes, however many things there are.
 WITH RECURSIVE named AS (
     SELECT least(
         (SELECT min(owner) FROM threads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from),
-        (SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from)
+        (SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM schedules WHERE owner > :after AND owner >= :from)
     ) AS owner
     UNION ALL
     SELECT least(
@@ -920,7 +947,8 @@ WITH RECURSIVE named AS (
         (SELECT min(owner) FROM uploads WHERE owner > named.owner),
         (SELECT min(owner) FROM assistants WHERE owner > named.owner),
         (SELECT min(owner) FROM provider_keys WHERE owner > named.owner),
-        (SELECT min(owner) FROM webhooks WHERE owner > named.owner)
+        (SELECT min(owner) FROM webhooks WHERE owner > named.owner),
+        (SELECT min(owner) FROM schedules WHERE owner > named.owner)
     )
     FROM named
     WHERE named.owner IS NOT NULL
@@ -1306,3 +1334,69 @@ WHERE ctid = ANY (ARRAY(SELECT ctid FROM deliveries WHERE owner = :owner LIMIT :
 -- name: erase_webhooks
 DELETE FROM webhooks
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM webhooks WHERE owner = :owner LIMIT :limit))
+
+-- name: lock_schedules
+-- So that two that are added at once are counted.
+SELECT pg_advisory_xact_lock(hashtext('antiphon schedules'))
+
+-- name: count_schedules
+SELECT count(*) FROM schedules WHERE owner = :owner
+
+-- name: add_schedule
+INSERT INTO schedules (id, owner, next_at, changes, key_id, destination, doc)
+VALUES (:id, :owner, :next_at, 0, :key_id, :destination, :doc)
+
+-- name: save_schedule
+UPDATE schedules SET
+    next_at = :next_at, changes = changes + 1, key_id = :key_id, destination = :destination,
+    doc = :doc
+WHERE id = :id
+
+-- name: remove_schedule
+DELETE FROM schedules WHERE id = :id
+
+-- name: schedules
+SELECT owner, key_id, destination, doc FROM schedules
+WHERE :owner::text IS NULL OR owner = :owner::text
+ORDER BY seq
+
+-- name: schedule
+SELECT owner, key_id, destination, doc, changes FROM schedules WHERE id = :id
+
+-- name: schedule_for_update
+SELECT owner, key_id, destination, doc FROM schedules WHERE id = :id
+FOR NO KEY UPDATE
+
+-- name: due_schedules
+SELECT owner, key_id, destination, doc FROM schedules
+WHERE next_at <= :at::bigint AND id > :after
+ORDER BY id
+LIMIT :limit
+
+-- name: next_schedule_time
+SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL
+
+-- name: remove_occurrences
+DELETE FROM occurrences WHERE schedule_id = :schedule_id
+
+-- name: occurrence_place
+SELECT seq FROM occurrences WHERE schedule_id = :schedule_id AND id = :id
+
+-- name: occurrences
+SELECT doc FROM occurrences
+WHERE schedule_id = :schedule_id AND seq < :place::bigint
+ORDER BY seq DESC
+LIMIT :limit
+
+-- name: expire_occurrences
+DELETE FROM occurrences WHERE seq = ANY (ARRAY(
+    SELECT seq FROM occurrences WHERE created_at < :before ORDER BY created_at LIMIT :limit
+))
+
+-- name: erase_occurrences
+DELETE FROM occurrences
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM occurrences WHERE owner = :owner LIMIT :limit))
+
+-- name: erase_schedules
+DELETE FROM schedules
+WHERE ctid = ANY (ARRAY(SELECT ctid FROM schedules WHERE owner = :owner LIMIT :limit))

@@ -104,6 +104,28 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 -- name: count_deliveries
 SELECT count(*) FROM deliveries
 
+-- name: read_schedules
+SELECT seq, id, owner, next_at, changes, key_id, destination, doc FROM schedules
+WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_schedules
+INSERT INTO schedules (seq, id, owner, next_at, changes, key_id, destination, doc)
+OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: count_schedules
+SELECT count(*) FROM schedules
+
+-- name: read_occurrences
+SELECT seq, id, schedule_id, owner, status, due_at, created_at, doc FROM occurrences
+WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_occurrences
+INSERT INTO occurrences (seq, id, schedule_id, owner, status, due_at, created_at, doc)
+OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: count_occurrences
+SELECT count(*) FROM occurrences
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > ($1, $2) ORDER BY 1, 2 LIMIT $3
@@ -268,11 +290,14 @@ FROM (
     UNION ALL SELECT 'actions', max(seq) FROM actions
     UNION ALL SELECT 'webhooks', max(seq) FROM webhooks
     UNION ALL SELECT 'deliveries', max(seq) FROM deliveries
+    UNION ALL SELECT 'schedules', max(seq) FROM schedules
+    UNION ALL SELECT 'occurrences', max(seq) FROM occurrences
 ) AS tables
 WHERE newest IS NOT NULL
 
 -- name: lock_tables
 LOCK TABLE
     meta, people, keys, projects, provider_keys, acts, counters, spent, assistants, uploads,
-    threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries
+    threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries,
+    schedules, occurrences
 IN SHARE MODE NOWAIT

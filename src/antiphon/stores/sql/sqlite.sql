@@ -702,6 +702,8 @@ WITH RECURSIVE named (owner) AS (
         SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM schedules WHERE owner > :after AND owner >= :from
     )
     UNION ALL
     SELECT (
@@ -715,6 +717,8 @@ WITH RECURSIVE named (owner) AS (
             SELECT min(owner) FROM provider_keys WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM webhooks WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM schedules WHERE owner > named.owner
         )
     )
     FROM named
@@ -1014,3 +1018,71 @@ WHERE seq IN (SELECT seq FROM deliveries WHERE owner = :owner LIMIT :limit)
 
 -- name: erase_webhooks
 DELETE FROM webhooks WHERE owner = :owner
+
+-- name: lock_schedules
+-- The writer has locked the database.
+SELECT 1
+
+-- name: count_schedules
+SELECT count(*) FROM schedules WHERE owner = :owner
+
+-- name: add_schedule
+INSERT INTO schedules (id, owner, next_at, changes, key_id, destination, doc)
+VALUES (:id, :owner, :next_at, 0, :key_id, :destination, :doc)
+
+-- name: save_schedule
+UPDATE schedules SET
+    next_at = :next_at, changes = changes + 1, key_id = :key_id, destination = :destination,
+    doc = :doc
+WHERE id = :id
+
+-- name: remove_schedule
+DELETE FROM schedules WHERE id = :id
+
+-- name: schedules
+SELECT owner, key_id, destination, doc FROM schedules
+WHERE :owner IS NULL OR owner = :owner
+ORDER BY seq
+
+-- name: schedule
+SELECT owner, key_id, destination, doc, changes FROM schedules WHERE id = :id
+
+-- name: schedule_for_update
+SELECT owner, key_id, destination, doc FROM schedules WHERE id = :id
+
+-- name: due_schedules
+SELECT owner, key_id, destination, doc FROM schedules
+WHERE next_at <= :at AND id > :after
+ORDER BY id
+LIMIT :limit
+
+-- name: next_schedule_time
+SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL
+
+-- name: remove_occurrences
+DELETE FROM occurrences WHERE schedule_id = :schedule_id
+
+-- name: occurrence_place
+SELECT seq FROM occurrences WHERE schedule_id = :schedule_id AND id = :id
+
+-- name: occurrences
+SELECT doc FROM occurrences
+WHERE schedule_id = :schedule_id AND seq < :place
+ORDER BY seq DESC
+LIMIT :limit
+
+-- name: add_occurrence
+INSERT INTO occurrences (id, schedule_id, owner, status, due_at, created_at, doc)
+VALUES (:id, :schedule_id, :owner, :status, :due_at, :created_at, :doc)
+
+-- name: expire_occurrences
+DELETE FROM occurrences WHERE seq IN (
+    SELECT seq FROM occurrences WHERE created_at < :before ORDER BY created_at LIMIT :limit
+)
+
+-- name: erase_occurrences
+DELETE FROM occurrences
+WHERE seq IN (SELECT seq FROM occurrences WHERE owner = :owner LIMIT :limit)
+
+-- name: erase_schedules
+DELETE FROM schedules WHERE owner = :owner

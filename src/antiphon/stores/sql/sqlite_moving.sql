@@ -98,6 +98,28 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
 -- name: count_deliveries
 SELECT count(*) FROM deliveries
 
+-- name: read_schedules
+SELECT seq, id, owner, next_at, changes, key_id, destination, doc FROM schedules
+WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_schedules
+INSERT INTO schedules (seq, id, owner, next_at, changes, key_id, destination, doc)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+
+-- name: count_schedules
+SELECT count(*) FROM schedules
+
+-- name: read_occurrences
+SELECT seq, id, schedule_id, owner, status, due_at, created_at, doc FROM occurrences
+WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_occurrences
+INSERT INTO occurrences (seq, id, schedule_id, owner, status, due_at, created_at, doc)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+
+-- name: count_occurrences
+SELECT count(*) FROM occurrences
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3

@@ -23,11 +23,13 @@ from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.record_query import Dialect, RecordQuery
 from antiphon.stores.rows import EVENT_PAGE_BYTES, RunRow, decoder, take_page
+from antiphon.stores.sql_schedules import to_schedule
 from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
+from antiphon.types.schedules import StoredSchedule
 
 T = TypeVar("T")
 
@@ -56,6 +58,8 @@ def read_records(
 ) -> tuple[Snapshot, FoundRows]:
     """Return the records that a change reads, without those of other owners, and their rows."""
     known = _read_key_usage(connection, read_set.key_id, now)
+    if read_set.schedule_id is not None:
+        known = replace(known, schedule=_find_schedule(connection, read_set))
     row = find_run(connection, read_set.run_id) if read_set.run_id else None
     thread_id = read_set.thread_id or (row.run.thread_id if row else None)
     found = find_thread(connection, thread_id) if thread_id else None
@@ -85,6 +89,13 @@ def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int
     (running,) = connection.execute(SQL["count_running"], (key_id,)).fetchone()
     used = fetch_one(connection, "tokens_used", key_id, tokens.what, period(tokens, now))
     return Snapshot(now=now, running=running, tokens=used[0] if used else 0)
+
+
+def _find_schedule(connection: sqlite3.Connection, read_set: ReadSet) -> StoredSchedule | None:
+    """Return the schedule that a change reads, unless it is another owner's."""
+    row = connection.execute(SQL["schedule"], {"id": read_set.schedule_id}).fetchone()
+    stored = to_schedule(row) if row else None
+    return stored if stored and read_set.owner in (None, stored.owner) else None
 
 
 def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:

@@ -36,7 +36,7 @@ _FAIL_FAST = frozenset(
     (
         *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
         *("act", "check", "count", "key", "person", "project", "provider_key"),
-        *("webhook", "delivery"),
+        *("webhook", "delivery", "schedule"),
     )
 )
 """Writes whose callers get a retryable error soon, rather than wait for a locked file."""

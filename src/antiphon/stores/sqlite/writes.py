@@ -18,11 +18,13 @@ from antiphon.engine.snapshot import (
     IdempotencyKey,
     ReadSet,
     RunUpdate,
+    ScheduleUpdate,
 )
 from antiphon.engine.text_search import join_words
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.rows import message_columns
+from antiphon.stores.sql_schedules import occurrence_columns, schedule_columns
 from antiphon.stores.sql_webhooks import delivery_columns
 from antiphon.stores.sqlite import reads, text_index
 from antiphon.stores.sqlite.reads import SQL, FoundRows
@@ -52,7 +54,10 @@ def change(
     decided = decide(records)
     if decided is None:
         return Committed()
+    invariants.check_schedule_update(records.schedule, decided)
     _write_thread(connection, read_set, decided, found)
+    if decided.schedule_update is not None:
+        write_schedule(connection, decided.schedule_update)
     for update in decided.run_updates:
         _write_run(connection, read_set, decided, update, found, now, writer)
     for action in decided.actions:
@@ -238,6 +243,14 @@ def _write_thread(
         text_index.add(connection, owner, decided.messages)
         if thread.messages >= 2 * SEGMENT:
             join_segments(connection, decided.messages, thread)
+
+
+def write_schedule(connection: sqlite3.Connection, update: ScheduleUpdate) -> None:
+    """Write the schedule that the change has read, and add to its history."""
+    connection.execute(SQL["save_schedule"], schedule_columns(update.stored))
+    for occurrence in update.occurrences:
+        values = {"owner": update.stored.owner, **occurrence_columns(occurrence)}
+        connection.execute(SQL["add_occurrence"], values)
 
 
 def join_segments(connection: sqlite3.Connection, added: Sequence[Message], thread: Thread) -> None:

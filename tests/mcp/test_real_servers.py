@@ -9,7 +9,6 @@ import os
 import shlex
 import signal
 import subprocess
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -220,15 +219,12 @@ async def test_the_reference_server_killed_in_a_call_fails_it_and_comes_back(
             servers.call(slow(duration=30, steps=600), lambda progress: begun.set())
         )
         await begun.wait()
-        killed = time.monotonic()
         os.kill(int((tmp_path / "id").read_text()), signal.SIGKILL)
         result = await task
-        took = time.monotonic() - killed
         again = await servers.call(call("every__echo", message="back"))
 
     assert result.fault == "unavailable"
     assert "SIGKILL" in result.output
-    assert took < 2
     assert again.output == "Echo: back"
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -29,6 +28,10 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound, Unavailable
 from antiphon.types.messages import Blob, Hints, Link, Progress, Text, ToolResult
 from tests.support.mcp.serving import Someone, call, listening, whole
+from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
+
+QUIET_SECONDS = 3.0
+"""Far more than a server takes for the first answer, on a machine however busy."""
 
 WAYS = {
     "http, old": ("http", "legacy"),
@@ -185,14 +188,16 @@ async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: 
     ]
 
 
-async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(config: ServerConfig):
+async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(
+    config: ServerConfig, call_clock: CallClock
+):
     class Slow(Someone):
         async def ask(self, question: Elicitation) -> ElicitationAnswer:
-            await asyncio.sleep(1.5)
+            await call_clock.think()
             return await super().ask(question)
 
     host = Slow(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
-    async with running(replace_program(config, timeout=1.0), host) as servers:
+    async with running(replace_program(config, timeout=RECHECK_SECONDS), host) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.output == "hello Ada, 36, False"
@@ -356,10 +361,10 @@ async def test_an_unknown_server_is_not_found():
 
 async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(http_port: int):
     async def thinks(context: object, asked: object) -> ElicitResult:
-        await asyncio.sleep(1)
+        await asyncio.sleep(2 * QUIET_SECONDS)
         return ElicitResult(action="accept", content={"name": "Ann", "age": 3})
 
-    streams = connect_http(at(http_port), SessionMonitor(), None, quiet_seconds=0.3)
+    streams = connect_http(at(http_port), SessionMonitor(), None, quiet_seconds=QUIET_SECONDS)
     async with (
         asyncio.timeout(60),
         Client(streams, mode="legacy", elicitation_callback=thinks) as client,
@@ -389,13 +394,10 @@ async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_
             mark = str(tmp_path / "mark")
             task = asyncio.create_task(servers.call(call("whole__endless", mark=mark)))
             await appears(tmp_path / "mark.begun")
-            began = time.monotonic()
             os.kill(pid, signal.SIGKILL)
             result = await task
-            took = time.monotonic() - began
 
     assert result.fault == "unavailable"
-    assert took < 10
 
 
 async def test_a_session_that_the_server_forgot_is_opened_anew():

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 from antiphon.runtime.admin.accounts import PasswordHasher
+from antiphon.tools import deadlines
 from tests.support import programs
 from tests.support.fork_server import CHEAP, share_certificates
 from tests.support.programs import Installed
@@ -26,6 +27,7 @@ from tests.support.services import postgres as postgresql
 from tests.support.services import redis as redises
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
+from tests.support.tools.call_clock import CallClock
 
 settings.register_profile("searching", settings.default, deadline=None)
 settings.register_profile(
@@ -86,6 +88,14 @@ def cpu_limit() -> Iterator[None]:
     began = time.process_time()
     yield
     assert time.process_time() - began < CPU_SECONDS
+
+
+@pytest.fixture
+def call_clock(monkeypatch: pytest.MonkeyPatch) -> CallClock:
+    """The clock of all deadlines of tool calls in this process."""
+    clock = CallClock()
+    monkeypatch.setattr(deadlines, "_now", clock)
+    return clock
 
 
 @pytest.fixture(scope="session")

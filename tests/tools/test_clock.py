@@ -2,21 +2,25 @@
 
 import asyncio
 import gc
-import threading
-import time
 
 import pytest
 
 from antiphon.ports import ProgressCallback
 from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
-from antiphon.tools.deadlines import CallDeadline, DeadlineGroup, pause_deadline, run_within
+from antiphon.tools.deadlines import (
+    CallDeadline,
+    DeadlineGroup,
+    pause_deadline,
+    run_within,
+    seconds_left,
+)
 from antiphon.tools.functions import Functions, tool
 from antiphon.tools.tool_processor import Gate
 from antiphon.types.messages import Progress, ToolCall, ToolResult
+from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
-SECONDS = 0.15
-THOUGHT = 0.4
+SECONDS = RECHECK_SECONDS
 
 
 async def call_tool(function, arguments: str = "{}", tell=lambda progress: None) -> ToolResult:
@@ -25,9 +29,9 @@ async def call_tool(function, arguments: str = "{}", tell=lambda progress: None)
     return await gate.call(ToolCall("c1", name, arguments), tell)
 
 
-async def test_a_question_to_the_user_may_take_longer_than_the_tool():
+async def test_a_question_to_the_user_may_take_longer_than_the_tool(call_clock: CallClock):
     async def thinks(question: str, choices: object) -> str:
-        await asyncio.sleep(THOUGHT)
+        await call_clock.think()
         return "blue"
 
     ask_user = next(each for each in builtins(Settings(), thinks) if each.__name__ == "ask_user")
@@ -36,58 +40,76 @@ async def test_a_question_to_the_user_may_take_longer_than_the_tool():
     assert result.output == "blue"
 
 
-async def test_only_the_time_of_the_question_is_given_back():
+async def test_only_the_time_of_the_question_is_given_back(call_clock: CallClock):
+    left: list[float] = []
+
     @tool
     async def asks_and_dawdles() -> str:
         """Asks, then goes on for ever."""
+        call_clock.now += SECONDS / 2
         with pause_deadline():
-            await asyncio.sleep(THOUGHT)
+            await call_clock.think()
+        left.append(seconds_left()())
+        call_clock.now += SECONDS / 2
         await asyncio.Event().wait()
         return "never"
 
-    began = time.monotonic()
     result = await call_tool(asks_and_dawdles)
 
+    assert left == [pytest.approx(SECONDS / 2)]
     assert result.fault == "timed_out"
-    assert THOUGHT + SECONDS / 2 < time.monotonic() - began < THOUGHT + SECONDS + 10
 
 
-async def test_a_tool_in_a_thread_may_ask_too():
+async def test_a_tool_in_a_thread_may_ask_too(call_clock: CallClock):
     @tool
     def asks() -> str:
         """Asks in its own thread."""
         with pause_deadline():
-            threading.Event().wait(THOUGHT)
+            asyncio.run(call_clock.think())
         return "asked"
 
     assert (await call_tool(asks)).output == "asked"
 
 
-async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered():
-    async def answer_after(seconds: float) -> None:
+async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered(
+    call_clock: CallClock,
+):
+    answered = asyncio.Event()
+
+    async def answer_first() -> None:
         with pause_deadline():
-            await asyncio.sleep(seconds)
+            await call_clock.think()
+        answered.set()
+
+    async def answer_last() -> None:
+        with pause_deadline():
+            await answered.wait()
+            await call_clock.think()
 
     @tool
     async def asks_twice() -> str:
         """Asks two things at once."""
-        await asyncio.gather(answer_after(THOUGHT / 4), answer_after(THOUGHT))
+        await asyncio.gather(answer_first(), answer_last())
         return "both"
 
     assert (await call_tool(asks_twice)).output == "both"
 
 
-async def test_the_clock_of_another_call_runs_on():
+async def test_the_clock_of_another_call_runs_on(call_clock: CallClock):
+    begun = asyncio.Event()
+
     @tool
     async def asks() -> str:
         """Asks."""
         with pause_deadline():
-            await asyncio.sleep(THOUGHT)
+            await begun.wait()
+            await call_clock.think()
         return "asked"
 
     @tool
     async def endless() -> str:
         """Never ends."""
+        begun.set()
         await asyncio.Event().wait()
         return "never"
 
@@ -100,7 +122,7 @@ async def test_the_clock_of_another_call_runs_on():
     assert other.fault == "timed_out"
 
 
-async def test_progress_that_is_told_during_a_question_costs_nothing():
+async def test_progress_that_is_told_during_a_question_costs_nothing(call_clock: CallClock):
     told: list[Progress] = []
 
     @tool
@@ -108,7 +130,7 @@ async def test_progress_that_is_told_during_a_question_costs_nothing():
         """Asks, and says so."""
         with pause_deadline():
             tell(Progress(1))
-            await asyncio.sleep(THOUGHT)
+            await call_clock.think()
         return "asked"
 
     assert (await call_tool(asks, tell=told.append)).output == "asked"
@@ -132,13 +154,15 @@ async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
     assert result.output == "done"
 
 
-async def test_a_call_made_while_its_server_waits_for_a_person_stands_still_too():
+async def test_a_call_made_while_its_server_waits_for_a_person_stands_still_too(
+    call_clock: CallClock,
+):
     group, called = DeadlineGroup(), asyncio.Event()
 
     async def call() -> str:
         with group.join():
             called.set()
-            await asyncio.sleep(THOUGHT)
+            await call_clock.think()
         return "answered"
 
     with group.pause():

@@ -23,6 +23,7 @@ from antiphon.tools.tool_events import ToolEvent, ToolProgressed
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Progress, ToolCall, ToolResult
+from tests.support.tools.call_clock import CallClock
 
 
 async def run_call(
@@ -152,12 +153,15 @@ async def test_a_generator_reports_its_progress_and_its_last_value_is_the_output
 
 
 @pytest.mark.parametrize("on_the_loop", [True, False])
-async def test_a_generator_that_never_ends_is_closed_at_its_deadline(on_the_loop: bool) -> None:
+async def test_a_generator_that_never_ends_is_closed_at_its_deadline(
+    call_clock: CallClock, on_the_loop: bool
+) -> None:
     closed = threading.Event()
 
     def drip() -> Any:
         try:
             while True:
+                call_clock.now += 0.01
                 yield Progress(1)
                 threading.Event().wait(0.01)
         finally:
@@ -166,6 +170,7 @@ async def test_a_generator_that_never_ends_is_closed_at_its_deadline(on_the_loop
     async def drip_on_the_loop() -> Any:
         try:
             while True:
+                call_clock.now += 0.01
                 yield Progress(1)
                 await asyncio.sleep(0.01)
         finally:
@@ -174,7 +179,7 @@ async def test_a_generator_that_never_ends_is_closed_at_its_deadline(on_the_loop
     result = await run_call(drip_on_the_loop if on_the_loop else drip, seconds=0.05)
 
     assert "gave no result within 0.05 s, nor within" in result.output
-    assert await asyncio.to_thread(closed.wait, 20)
+    assert await asyncio.to_thread(closed.wait, 60)
 
 
 async def test_a_tool_is_retried_after_the_errors_that_it_names(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from antiphon.buses import shared
 from antiphon.buses.shared import MAX_PENDING_TOPICS, BusTiming, SharedBus
 from antiphon.ports import QUEUE
 from tests.support.buses.elsewhere import SOON, BadSwitchboard, Switchboard, comes_up, goes_down, up
@@ -288,12 +289,15 @@ async def test_a_bus_that_closes_before_its_line_is_open_still_says_what_rang(
         assert await bell.wait(SOON)
 
 
-async def test_a_bus_whose_carrier_is_away_closes_at_once(switchboard: Switchboard) -> None:
+async def test_a_bus_whose_carrier_is_away_closes_at_once(
+    switchboard: Switchboard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared, "CLOSE_SECONDS", 3_600.0)
     switchboard.away = True
     here = SharedBus(switchboard)
     here.notify("queue")
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(60):
         await here.close()
 
 

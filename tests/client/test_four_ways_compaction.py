@@ -23,7 +23,7 @@ from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_way
 LONG = "As we said before: " + 4_000 * "long "
 
 
-SECONDS = 20
+SECONDS = 60
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 
 SETTINGS = Settings(model="demo", database="memory:", port=0, demo_delay=0, shutdown_timeout=0.1)
-SECONDS = 20
+SECONDS = 60
 
 OPENED = """
 from antiphon import Client, Settings

@@ -73,7 +73,7 @@ async def tried(request: pytest.FixtureRequest) -> AsyncIterator[Tried]:
 
 async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence[Chunk]]:
     question = ModelRequest(model=model, messages=HELLO, **more)
-    async with asyncio.timeout(10), aclosing(provider.stream(question)) as pages:
+    async with asyncio.timeout(60), aclosing(provider.stream(question)) as pages:
         return [page async for page in pages]
 
 
@@ -96,7 +96,7 @@ async def test_chunks_that_the_caller_takes_are_not_yielded(tried: Tried):
         return True
 
     question = ModelRequest(model=model, messages=HELLO)
-    async with asyncio.timeout(10), aclosing(provider.stream(question, take_now)) as pages:
+    async with asyncio.timeout(60), aclosing(provider.stream(question, take_now)) as pages:
         async for page in pages:
             seen += page
 

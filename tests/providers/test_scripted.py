@@ -46,7 +46,7 @@ async def test_a_script_waits_at_its_gate():
     provider = ScriptedProvider("say before\nwait gate\nsay after")
 
     playing = asyncio.create_task(play(provider))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         await provider.gates["gate"].reached.wait()
         assert not playing.done()
         provider.gates["gate"].opened.set()

@@ -24,7 +24,7 @@ BODY = sse(*text_chunks(*WORDS), STOP)
 TALK = Scenario(BODY, gated_from=b"data: " + BODY.split(b"data: ")[20])
 """A reply that goes on once its beginning has been read."""
 CUT = sse(*text_chunks(*WORDS), done=False)
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ async def refusal(base_url: str, **limits: float) -> ProviderError:
 
 async def text_of(provider: ChatCompletionsProvider, name: str) -> str:
     chunks: list[Chunk] = []
-    async with asyncio.timeout(10), aclosing(provider.stream(ask(name))) as pages:
+    async with asyncio.timeout(60), aclosing(provider.stream(ask(name))) as pages:
         async for page in pages:
             chunks += page
     return "".join(chunk.text for chunk in chunks if isinstance(chunk, TextPiece))
@@ -169,7 +169,7 @@ async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
     endpoint = Endpoint(upstream.url, {}, Redactor(), limits=HttpLimits(pool=1), life_seconds=0.01)
     body = b'{"model":"stall","messages":[{"role":"user","content":"Hi"}]}'
     async with (
-        asyncio.timeout(5),
+        asyncio.timeout(60),
         aclosing(endpoint.post("chat/completions", body)) as first,
         aclosing(endpoint.post("chat/completions", body)) as second,
     ):

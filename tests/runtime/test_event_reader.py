@@ -49,7 +49,7 @@ async def test_a_database_that_stays_away_ends_the_reading() -> None:
         await read_pages(MISSES + 1)
 
 
-SOON = 20
+SOON = 60
 SAID = b'{"type":"text.delta","text":"%d"}'
 
 

@@ -178,7 +178,7 @@ class Threads(RuleBasedStateMachine):
         """A deed that may be refused, which is no history at all."""
 
         async def within_time() -> None:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 with suppress(errors.CallerError):
                     await deed()
 

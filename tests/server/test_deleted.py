@@ -23,7 +23,7 @@ from tests.support.services.redis import Redis
 CANARY = "canary-9b1f"
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
 ASK = {"content": f"When does the next LAX-JFK flight leave? {CANARY}"}
-WITHIN = 1.0
+WITHIN = 60.0
 
 
 @pytest.fixture

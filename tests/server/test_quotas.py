@@ -19,6 +19,8 @@ from antiphon.types.accounts import DAY_MS, MINUTE_MS, Limits, Principal
 from tests.support.server.served import SETTINGS, Served, eventually, serve
 
 RACERS = 32
+EXPIRY = 8
+"""Seconds within which a few requests are answered, on a machine however busy."""
 
 
 @pytest.fixture
@@ -182,7 +184,7 @@ async def test_once_the_tokens_of_the_day_are_used_no_run_begins_and_none_goes_o
 
 
 async def test_a_key_opens_nothing_once_its_time_has_come(server: Served) -> None:
-    client = await server.client((await make_key(server.runtime, expires_in=1)).token)
+    client = await server.client((await make_key(server.runtime, expires_in=EXPIRY)).token)
     assert (await client.get("/v1/threads")).status_code == 200
 
     async def is_refused() -> bool:
@@ -192,11 +194,11 @@ async def test_a_key_opens_nothing_once_its_time_has_come(server: Served) -> Non
 
 
 async def test_a_stream_ends_soon_after_its_key(server: Served) -> None:
-    client = await server.client((await make_key(server.runtime, expires_in=2)).token)
+    client = await server.client((await make_key(server.runtime, expires_in=EXPIRY)).token)
     thread = (await client.post("/v1/threads")).json()["id"]
     run = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
 
-    async with asyncio.timeout(10), client.stream("GET", f"/v1/runs/{run}/events") as events:
+    async with asyncio.timeout(60), client.stream("GET", f"/v1/runs/{run}/events") as events:
         assert events.status_code == 200
         async for _ in events.aiter_raw():
             pass

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 
-SOON = 5.0
+SOON = 60.0
 
 
 class Batches:

@@ -30,7 +30,7 @@ WAITING = (
     "SELECT query_start FROM pg_stat_activity"
     " WHERE datname = current_database() AND wait_event_type = 'Lock'"
 )
-SOON = 20.0
+SOON = 60.0
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ from tests.support.stores.steps import (
     whole_log,
 )
 
-SOON = 10.0
+SOON = 60.0
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import pytest
 from tests.support.services.fault_proxy import BOTH, Cut, FaultProxy, Way
 
 SAID = b"0123456789"
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Echo(socketserver.BaseRequestHandler):

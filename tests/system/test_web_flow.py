@@ -111,7 +111,7 @@ async def test_the_page_may_leave_and_the_run_goes_on_to_its_action(serve: Any) 
 
         first = await asyncio.to_thread(leave)
         run_id = json.loads(first.partition("data: ")[2])["run_id"]
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while (run := await _run(server.url, run_id))["status"] != "action_required":
                 await asyncio.sleep(0.02)
 

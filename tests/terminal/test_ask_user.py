@@ -12,11 +12,11 @@ from tests.support.terminal.model import Model
 
 
 @pytest.mark.parametrize(
-    ("keys", "answer"),
-    [(["2"], "Blue"), (["o", "Green", "enter"], "Green"), (["escape"], "gave no answer")],
+    ("key", "words", "answer"),
+    [("2", "", "Blue"), ("o", "Green", "Green"), ("escape", "", "gave no answer")],
 )
 async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
-    tmp_path: Path, keys: list[str], answer: str
+    tmp_path: Path, key: str, words: str, answer: str
 ) -> None:
     flags = ("--tools", "antiphon.tools.builtin")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
@@ -27,9 +27,11 @@ async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
         await reply.call("ask_user", asked, id="call_0")
         await reply.end("tool_calls")
         await chat.sees("o something else")
-        for key in keys:
-            await asyncio.sleep(0.4)  # the moment after which a key is meant for the box
-            chat.press(key)
+        await asyncio.sleep(0.4)  # the moment after which a key is meant for the box
+        chat.press(key)
+        if words:
+            await chat.sees("Your answer:")
+            chat.say(words)
 
         assert answer in (await model.next_request()).messages[-1]["content"]
 

@@ -122,7 +122,7 @@ async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> No
         await client.create_message(thread, "Theirs")
         theirs = await client.create_run(thread)
         ours = asyncio.create_task(processor.process_conversation(thread, "Ours", if_busy="wait"))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not ui.busy:
                 await asyncio.sleep(0)
         processor.interrupt()

@@ -278,18 +278,30 @@ class Shell:
         return said.decode()
 
 
-async def test_keys_are_seen_soon_while_a_reply_streams(tmp_path: Path) -> None:
+async def test_keys_are_seen_while_a_reply_streams(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Talk")
-        reply = await model.next_request()
-        talking = asyncio.create_task(_talk(reply))
+        talking = asyncio.create_task(_talk(await model.next_request()))
         await chat.sees("word 20")
-        # Three times, for the machine may be busy with other things for a while.
-        medians = [await _median_to_be_seen(chat, range(at, at + 20)) for at in (0, 20, 40)]
+        await _median_to_be_seen(chat, range(5))
+
+        assert not talking.done()
         talking.cancel()
 
-        assert min(medians) < 0.15
+
+@pytest.mark.soak
+async def test_keys_are_seen_soon_while_a_reply_streams(tmp_path: Path) -> None:
+    """It measures seconds, which a busy machine lengthens."""
+    async with Model() as model, Chatting(model, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("Talk")
+        talking = asyncio.create_task(_talk(await model.next_request()))
+        await chat.sees("word 20")
+        median = await _median_to_be_seen(chat, range(60))
+        talking.cancel()
+
+        assert median < 0.15
 
 
 async def _median_to_be_seen(chat: Chatting, keys: range) -> float:

@@ -23,7 +23,7 @@ from antiphon.web.streamed_responses import (
 )
 from antiphon.wires.framing import HEARTBEAT
 
-SECONDS = 10
+SECONDS = 60
 
 
 class Wire:

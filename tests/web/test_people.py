@@ -11,7 +11,7 @@ from antiphon.client.async_transport import AsyncTransport
 from antiphon.web.people import User, UserDirectory
 from tests.support.web.visiting import open_chat
 
-SECONDS = 10
+SECONDS = 60
 
 
 class Late:

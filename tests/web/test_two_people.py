@@ -17,7 +17,7 @@ from tests.support.web.every_route import ROWS, routes
 from tests.support.web.visiting import HERE, Browser, Chat, open_chat
 
 FLIGHT = "When does the next flight leave from LAX to JFK?"
-SECONDS = 20
+SECONDS = 60
 
 BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/threads/<thread_id>": {"title": "mine now"},

@@ -19,7 +19,7 @@ from antiphon.server.connection import HttpConnection
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 SETTINGS = Settings(

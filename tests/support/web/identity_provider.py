@@ -20,7 +20,7 @@ from joserfc.jws import JWSRegistry
 from werkzeug.serving import make_server
 
 CLIENT, SECRET = "antiphon", "hush-hush"
-SECONDS = 8  # that it may be silent
+SECONDS = 60  # that it may be silent
 Claims = dict[str, Any]
 
 

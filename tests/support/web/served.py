@@ -29,7 +29,7 @@ from antiphon.web.site import Site
 from antiphon.wires.sse import Decoder
 from tests.support.terminal.model import Model
 
-SECONDS = 30
+SECONDS = 60
 Part = dict[str, Any]
 
 

@@ -1,0 +1,98 @@
+"""Actions of the keys on a clock that the test sets."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+
+from prompt_toolkit.buffer import Buffer
+
+from antiphon.terminal.input.keyboard import AGAIN_LEAVES, KeyGuard
+from antiphon.terminal.input.keys import SAME_PRESS, EditorActions
+
+
+class Replying:
+    """A chat in which a reply is shown until it is stopped."""
+
+    attentive = False
+
+    def __init__(self) -> None:
+        self.busy = True
+        self.stops = 0
+        self.sent: list[str] = []
+        self.hints: list[str] = []
+
+    def submit(self, text: str) -> None:
+        self.sent.append(text)
+
+    def stop(self) -> None:
+        self.busy = False
+        self.stops += 1
+
+    def leave(self) -> None:
+        raise AssertionError("the chat was left")
+
+    def end(self) -> None:
+        raise AssertionError("the input ended")
+
+    def unfold(self) -> None:
+        raise AssertionError("nothing was shown in short")
+
+    def more_time(self) -> None:
+        raise AssertionError("nothing waits")
+
+    def recall(self) -> str | None:
+        return None
+
+    def hint(self, text: str) -> None:
+        self.hints.append(text)
+
+
+class Clock:
+    """Seconds that the test sets."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def open_actions(chat: Replying, clock: Clock, draft: str) -> EditorActions:
+    actions = EditorActions(
+        listener=chat,
+        draft=Buffer(),
+        asked=Buffer(),
+        box=lambda: None,
+        field=lambda: None,
+        answer=lambda answer: None,
+        guard=KeyGuard(clock),
+        clock=clock,
+        suspend=nullcontext,
+        memorable=lambda text: False,
+    )
+    actions.draft.text = draft
+    return actions
+
+
+def test_who_goes_on_pressing_ctrl_c_stops_the_reply_alone_and_keeps_the_line() -> None:
+    chat, clock = Replying(), Clock()
+    actions = open_actions(chat, clock, "a draft")
+
+    for _ in range(10):  # for longer in all than one press lasts
+        actions.stop()
+        clock.now += SAME_PRESS / 2
+
+    assert (chat.stops, chat.hints, actions.draft.text) == (1, [], "a draft")
+
+
+def test_after_a_pause_ctrl_c_is_meant_for_the_line_and_then_for_the_chat() -> None:
+    chat, clock = Replying(), Clock()
+    actions = open_actions(chat, clock, "a draft")
+    actions.stop()
+    clock.now += 2 * SAME_PRESS
+
+    actions.stop()
+    cleared = actions.draft.text
+    actions.stop()
+
+    assert (chat.stops, cleared) == (1, "")
+    assert chat.hints[-1] == AGAIN_LEAVES

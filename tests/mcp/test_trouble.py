@@ -736,6 +736,21 @@ async def test_nobody_is_left_behind_even_when_there_is_no_time_to_part(tmp_path
             await asyncio.sleep(0.01)
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts what /proc has")
+async def test_a_server_that_is_left_while_it_starts_is_seen_to_end():
+    def list_children() -> set[str]:
+        found = Path("/proc/self/task").glob("*/children")
+        return {pid for each in found for pid in each.read_text().split()}
+
+    before = list_children()
+    with anyio.CancelScope() as left:
+        left.cancel()
+        async with connect_stdio(raw("stubborn"), SessionMonitor()):
+            await anyio.sleep_forever()
+
+    assert list_children() == before
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what /proc has")
 async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     def count_resources() -> tuple[int, int]:

@@ -12,6 +12,8 @@ import posix
 import sys
 from _socket import AF_UNIX, SCM_RIGHTS, SOL_SOCKET, socket
 
+SIGNALS = (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM)
+
 
 def main() -> None:
     """Hand on what we are and were told, and wait."""
@@ -21,10 +23,15 @@ def main() -> None:
     streams = b"".join(stream.to_bytes(4, sys.byteorder) for stream in (0, 1, 2))
     line.sendmsg([b"."], [(SOL_SOCKET, SCM_RIGHTS, streams)])
     environ = {decode(name): decode(value) for name, value in posix.environ.items()}
+    early: list[int] = []  # what the other writes may be seen before we know who it is
+    for number in SIGNALS:
+        _signal.signal(number, lambda number, _: early.append(number))
     line.sendall(marshal.dumps([program, arguments, posix.getcwd(), environ]))
     pid = int(line.recv(16))
-    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGTERM):
+    for number in SIGNALS:
         _signal.signal(number, lambda number, _: posix.kill(pid, number))
+    for number in early:
+        posix.kill(pid, number)
     nowhere = posix.open("/dev/null", posix.O_RDWR)
     for stream in (0, 1, 2):  # whoever reads them sees their end when the other closes them
         posix.dup2(nowhere, stream)

@@ -52,7 +52,8 @@ async def connect_stdio(
     config: ServerConfig, monitor: SessionMonitor
 ) -> AsyncGenerator[tuple[Any, Any]]:
     """Run the server for the length of the block; yield its streams. Raises `Unavailable`."""
-    child = await _start(config, monitor)
+    with anyio.CancelScope(shield=True):  # what was started can be ended in order
+        child = await _start(config, monitor)
     try:
         yield child, _Stdin(child)
     finally:

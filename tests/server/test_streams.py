@@ -18,7 +18,7 @@ import pytest
 from msgspec.structs import replace
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from antiphon.server.auth import Caller
+from antiphon.server.auth import AdmittedCaller
 from antiphon.server.requests import RequestContext
 from antiphon.server.streaming import (
     SessionCheck,
@@ -292,7 +292,7 @@ def _telling(
     async def application(scope, receive, send):  # type: ignore[no-untyped-def]
         await receive()
         exchange = RequestContext(
-            scope, receive, send, Caller(Principal(), frozenset()), time.monotonic()
+            scope, receive, send, AdmittedCaller(Principal(), frozenset()), time.monotonic()
         )
         await send_events(exchange, pages, SessionCheck(lambda: False, still), Metrics(), timeouts)
 

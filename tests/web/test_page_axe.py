@@ -100,11 +100,16 @@ async def live_in(chat: Chat) -> None:
 async def views(chat: Chat) -> AsyncIterator[str]:
     """Goes to one view after the other, and says which it is."""
     await chat.sees("A list, a table and code")
-    yield f"/t/{chat.thread}"
+    thread = f"/t/{chat.thread}"
+    yield thread
     await open_address(chat, "/", "#composer")
     yield "/"
     await chat.page.locator(".topbar button[aria-haspopup=dialog]").click()
     yield "instructions"
+    await open_address(chat, thread, 'a[href^="/r/"]')
+    await chat.page.locator('a[href^="/r/"]').click()
+    await expect(chat.page.locator(".step").first).to_be_visible()
+    yield "a run"
     await open_address(chat, "/assistants", ".assistant")
     yield "/assistants"
     await open_address(chat, "/assistants/new", ".editor")

@@ -37,6 +37,19 @@ def moment(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def format_duration(milliseconds: int) -> str:
+    """Return a duration, short: `340 ms`, `1.2 s`, `4 min 5 s` or `3 h 20 min`."""
+    if milliseconds < 1000:
+        return f"{milliseconds} ms"
+    seconds = milliseconds / 1000
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def format_arguments(arguments: str) -> str:
     """Return a tool call's arguments as indented JSON; unchanged if they are not JSON."""
     try:

@@ -7,7 +7,7 @@ relay's `generate_chunks` does 7 to 24, and outlives the request.
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,8 @@ from antiphon.api.operation import convert
 from antiphon.api.operations import ListMessages
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncPieces
-from antiphon.client.thread_families import find_newest_run
+from antiphon.client.run_timeline import RunTimeline, load_timeline
+from antiphon.client.thread_families import find_newest_run, list_family
 from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
@@ -49,6 +50,8 @@ routes = Blueprint("messages", __name__)
 FORM_FIELD = "file"
 DEFAULT_NAME = "file"
 PAGE = 100
+BRANCHES_LOOKED_AT = 10
+"""Branches of a conversation whose runs are offered for comparison, the last changed ones."""
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
@@ -61,6 +64,21 @@ class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
     arguments: Annotated[str, Meta(max_length=1_000_000)] | None = None
     keep: Literal["once", "session", "always"] = "once"
     scope: Literal["tool", "server"] = "tool"
+
+
+class RunReference(msgspec.Struct, frozen=True):
+    """A run that another may be compared with."""
+
+    id: str
+    model: str
+    created_at: int
+
+
+class RunSteps(msgspec.Struct, frozen=True):
+    """What the page shows of a run; `others` are runs of the same conversation, newest first."""
+
+    timeline: RunTimeline
+    others: Sequence[RunReference]
 
 
 class FeedbackChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,6 +136,24 @@ def stream_run(run_id: str) -> Response:
     if after is not None:
         current_site().run(check_cursor(current_site(), current_user(), after))
     return stream_response(lambda: _resume_stream(run, sdk, after))
+
+
+@routes.get("/api/runs/<run_id>/timeline")
+def get_timeline(run_id: str) -> Response:
+    """Return the steps of a run, and the other runs of its conversation."""
+    return respond_with(_load_run_steps(current_client(), run_id))
+
+
+async def _load_run_steps(client: AsyncClient, run_id: str) -> RunSteps:
+    timeline = await load_timeline(client, run_id)
+    family = await list_family(client, await client.get_thread(timeline.run.thread_id))
+    others = [
+        RunReference(run.id, run.model, run.created_at)
+        for thread in family[:BRANCHES_LOOKED_AT]
+        for run in (await client.list_runs(thread.id, limit=PAGE)).data
+        if run.id != run_id
+    ]
+    return RunSteps(timeline, sorted(others, key=lambda run: -run.created_at))
 
 
 @routes.post("/api/runs/<run_id>/stop")

@@ -38,6 +38,8 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/assistants")
 @routes.get("/assistants/<assistant_id>")
 @routes.get("/a/<token>")
+@routes.get("/r/<run_id>")
+@routes.get("/r/<run_id>/<other_id>")
 @routes.get("/admin")
 @routes.get("/admin/<section>")
 @routes.get("/login")

@@ -13,6 +13,7 @@ import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
 import { Login } from "./login.mjs";
 import { PageFailed, NotFound } from "./failures.mjs";
+import { RunPage } from "./run.mjs";
 import { openSettings, Settings } from "./settings.mjs";
 import { Help, useShortcuts } from "./shortcuts.mjs";
 import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
@@ -48,7 +49,7 @@ function Inside() {
 
 /** @param {{address: string}} props */
 function View({ address }) {
-  const [, first, second] = address.split("/");
+  const [, first, second, third] = address.split("/");
   switch (first) {
     case "":
       return html`<${Conversation} />`;
@@ -58,6 +59,8 @@ function View({ address }) {
       return html`<${Assistants} path=${address} />`;
     case "a":
       return html`<${SharedAssistant} token=${second} />`;
+    case "r":
+      return html`<${RunPage} id=${second} other=${third} />`;
     case "admin":
       return html`<${Admin} path=${address} />`;
     default:

@@ -13,6 +13,7 @@ import { AttachmentList } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
 import { Feedback } from "./feedback.mjs";
 import { Icon } from "./icons.mjs";
+import { Link } from "./link.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Plain } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
@@ -157,6 +158,7 @@ function Outcome({ message, isEmpty }) {
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
       ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
+      ${metadata.runId && html`<${Link} href=${`/r/${metadata.runId}`} class="icon-button act" aria-label=${t("run.open")} title=${t("run.open")}><${Icon} name="timeline" size=${16} /><//>`}
       <${MessageUsage} metadata=${metadata} />
     </div>`;
 }

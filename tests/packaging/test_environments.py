@@ -30,6 +30,7 @@ LIBRARIES = {
     "terminal": {"markdown_it", "prompt_toolkit", "wcwidth"},
     "vendors": {"any_llm"},
     "web": {"authlib", "flask", "requests"},
+    "websocket": {"websockets"},
 }
 """The libraries that some module imports, by the extra that brings them."""
 FRAMEWORKS = {"django", "pytest"}  # which a program brings itself

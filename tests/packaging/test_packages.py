@@ -22,7 +22,8 @@ from tests.support.packaging.installed import Installed
 from tests.support.packaging.packages import EXTRAS, Packages
 
 ROOT = build_packages.ROOT
-SILENT = {"keyring", "prices"}  # without these, logins are kept in files, and costs are not known
+SILENT = {"keyring", "prices", "websocket"}
+"""Without these, logins are kept in files, costs are not known, and no WebSocket is opened."""
 MISSING = {
     "acp": ("antiphon", "acp"),
     "mcp": ("antiphon", "mcp", "serve"),

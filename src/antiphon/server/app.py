@@ -62,6 +62,7 @@ from antiphon.server.requests import (
     run_while_connected,
     send_problem,
 )
+from antiphon.server.socket_requests import find_socket, opening_request
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE, trace_request
 from antiphon.telemetry.logs import log_context
@@ -93,6 +94,8 @@ class PathHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request as ASGI application; called by the router."""
+        if find_socket(scope) is not None and self._path not in openai.SOCKETS:
+            raise NotFound("There is no WebSocket at this address.", expected=openai.SOCKETS[0])
         scope[ROUTE] = self._path
         method = scope["method"]
         if method == "OPTIONS":
@@ -180,7 +183,7 @@ class Application:
         self._alone = elsewhere is None
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
-        self._timeouts = timeouts
+        self.timeouts = timeouts
         self._document = openapi.build_document()
         resources = {
             path: PathHandler(
@@ -199,9 +202,17 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle a request or the lifespan as ASGI application."""
-        if scope["type"] != "http":
+        if scope["type"] == "websocket":
+            opening, send_response = opening_request(scope, receive, send)
+            await self.handle_request(opening, receive, send_response)
+        elif scope["type"] == "http":
+            await self.handle_request(scope, receive, send)
+        else:
             await self._router(scope, receive, send)
-        elif self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
+
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request over HTTP, the opening of a WebSocket, or a request in its messages."""
+        if self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
             await trace_request(self._tracer, self._handle_http, scope, receive, send)
         else:
             await self._handle_http(scope, receive, send)
@@ -271,6 +282,8 @@ class Application:
                 if crowded or self.leaving:  # the next request needs a new connection
                     added.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
+            elif message["type"] == "websocket.accept":
+                status = 101
             return send(message)
 
         try:
@@ -413,7 +426,7 @@ class Application:
             pages,
             self._session_check(context.caller),
             self.metrics,
-            self._timeouts,
+            self.timeouts,
             encoder,
         )
 
@@ -429,9 +442,9 @@ class Application:
         """Run work that is cancelled when the client disconnects or loses its key."""
 
         async def check() -> None:
-            await self._check_admitted(context.caller)
+            await self.check_admitted(context.caller)
 
-        return await run_while_connected(context.receive, work, check, self._timeouts.recheck)
+        return await run_while_connected(context.receive, work, check, self.timeouts.recheck)
 
     async def _stream(
         self, context: RequestContext, operation: Process | Complete | Follow, key: str | None
@@ -444,7 +457,7 @@ class Application:
             await _send_response(context, result)
             return
         await streaming.send_events(
-            context, result, self._session_check(context.caller), self.metrics, self._timeouts
+            context, result, self._session_check(context.caller), self.metrics, self.timeouts
         )
 
     async def _export(self, context: RequestContext, operation: ExportOwner) -> None:
@@ -452,7 +465,7 @@ class Application:
         pieces = self._heavy_queue.make_pieces(context.caller.share_key, archive.pieces)
         session = self._session_check(context.caller)
         await files.send_archive(
-            context, archive._replace(pieces=pieces), str(operation.file), session, self._timeouts
+            context, archive._replace(pieces=pieces), str(operation.file), session, self.timeouts
         )
 
     async def _import(self, context: RequestContext, operation: ImportOwner) -> None:
@@ -460,12 +473,12 @@ class Application:
             raise _shutting_down()
 
         async def check_admitted() -> None:
-            await self._check_admitted(context.caller)
+            await self.check_admitted(context.caller)
 
         response = await files.import_owner(context, operation, self._dispatcher, check_admitted)
         await _send_response(context, response)
 
-    async def _check_admitted(self, caller: AdmittedCaller) -> None:
+    async def check_admitted(self, caller: AdmittedCaller) -> None:
         """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
         if self.draining:
             raise _shutting_down()
@@ -478,13 +491,13 @@ class Application:
         """Run the operation in a slot; one that waits for a run is cancelled on disconnect."""
 
         async def check() -> None:
-            await self._check_admitted(context.caller)
+            await self.check_admitted(context.caller)
 
         match operation:
             case (
                 CreateRun(if_busy="wait") | Process(if_busy="wait") | ClaimActions() | ListEvents()
             ):
-                recheck = self._timeouts.recheck
+                recheck = self.timeouts.recheck
                 return await run_while_connected(context.receive, work, check, recheck)
             case _:
                 try:
@@ -509,7 +522,7 @@ class Application:
         """Send the bytes of a file. Raises `NotFound`."""
         session = self._session_check(context.caller)
         await files.send_upload(
-            context, file_id, self._dispatcher, self._heavy_queue, session, self._timeouts
+            context, file_id, self._dispatcher, self._heavy_queue, session, self.timeouts
         )
 
     async def _healthz(self, context: RequestContext) -> None:
@@ -576,16 +589,14 @@ def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
     """Return the application for paths without a route: 404 below `/v1`, else `elsewhere`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        ours = any(_is_below(scope, prefix) for prefix in _COUNTED)
+        is_socket = find_socket(scope) is not None
+        ours = is_socket or any(_is_below(scope, prefix) for prefix in _COUNTED)
         await (_raise_not_found if ours else elsewhere)(scope, receive, send)
 
     return answer
 
 
-async def _raise_not_found(scope: Scope, _: Receive, send: Send) -> None:
-    if scope["type"] != "http":  # a websocket: there are none
-        await send({"type": "websocket.close"})
-        return
+async def _raise_not_found(_: Scope, __: Receive, ___: Send) -> None:
     raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
 
 

@@ -16,7 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
-from typing import cast
+from importlib.util import find_spec
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
@@ -155,6 +156,10 @@ class HttpConnection(HttpToolsProtocol):
         not_http = Malformed("This is not HTTP/1.1.", expected="an HTTP request")
         self._give_up(_too_large() if self._too_large else not_http)
 
+    def _should_upgrade_to_ws(self) -> bool:
+        """Return whether a WebSocket may be opened; a connection beyond the limit is refused."""
+        return super()._should_upgrade_to_ws() and not self._crowded
+
     def _await_head(self) -> None:
         self._in_head = True
         self._forget_deadline()
@@ -227,6 +232,20 @@ def connection_class(
         "unsent": UnsentBytes(max_unsent),
     }
     return type("Connection", (HttpConnection,), limits)
+
+
+def websocket_class(connection: type[HttpConnection]) -> type[asyncio.Protocol] | None:
+    """Return what a connection becomes as a WebSocket; None where the library is not installed."""
+    if find_spec("websockets") is None:
+        return None
+
+    def make_protocol(**options: Any) -> asyncio.Protocol:
+        made: asyncio.Protocol = import_module("antiphon.server.websocket").WebSocketConnection(
+            **options, unsent=connection.unsent
+        )
+        return made
+
+    return cast("type[asyncio.Protocol]", make_protocol)
 
 
 class _HeadHolder(asyncio.Transport):

@@ -6,11 +6,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
+from starlette.types import Receive, Scope, Send
+
 from antiphon.engine import sanitize
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.server.auth import AdmittedCaller
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.requests import RequestContext, parse_json_object, read_body
-from antiphon.server.streaming import EventEncoder, EventPages
+from antiphon.server.streaming import EventEncoder, EventPages, StreamTimeouts
 from antiphon.settings.settings import Settings
 
 T = TypeVar("T")
@@ -35,6 +38,19 @@ class Connections(Protocol):
 
     async def send_file(self, context: RequestContext, file_id: str) -> None:
         """Send the bytes of a file. Raises `NotFound`."""
+        ...
+
+    @property
+    def timeouts(self) -> StreamTimeouts:
+        """Timeouts of streams and WebSockets."""
+        ...
+
+    async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request that came in a message of a WebSocket."""
+        ...
+
+    async def check_admitted(self, caller: AdmittedCaller) -> None:
+        """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
         ...
 
 

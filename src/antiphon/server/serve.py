@@ -22,7 +22,13 @@ import antiphon
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Application, RuntimeOpener, create_app
 from antiphon.server.auth import check_bind
-from antiphon.server.connection import bind_socket, connection_class, raise_file_limit, url_of
+from antiphon.server.connection import (
+    bind_socket,
+    connection_class,
+    raise_file_limit,
+    url_of,
+    websocket_class,
+)
 from antiphon.server.monitoring import SharedMetrics, count_turns, watch_loop
 from antiphon.server.streaming import StreamTimeouts
 from antiphon.settings.settings import TABLE, Settings, mask_value
@@ -365,12 +371,15 @@ def _stream_timeouts(settings: Settings) -> StreamTimeouts:
 def _uvicorn_config(
     face: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
 ) -> uvicorn.Config:
+    connection = connection_class(
+        raise_file_limit(settings.max_connections), settings.send_timeout, settings.max_unsent
+    )
     return uvicorn.Config(
         face,
-        http=connection_class(
-            raise_file_limit(settings.max_connections), settings.send_timeout, settings.max_unsent
-        ),
-        ws="none",
+        http=connection,
+        ws=websocket_class(connection) or "none",
+        ws_max_size=settings.max_body,
+        ws_per_message_deflate=False,
         lifespan=lifespan,
         interface="asgi3",
         log_config=None,

@@ -49,12 +49,14 @@ class StreamTimeouts(msgspec.Struct, frozen=True):
 
     A comment is sent after `silence`; as pages come every second, no gap exceeds 10. The stream is
     cut off if the client does not read for `patience`. The key is checked every `recheck`; with
-    the cache of `auth`, a revocation applies within 5.
+    the cache of `auth`, a revocation applies within 5. A WebSocket is closed after `lifetime`, once
+    no response is in progress.
     """
 
     silence: float = 9.0
     patience: float = 30.0
     recheck: float = 2.0
+    lifetime: float = 3600.0
 
 
 class EventPages(Protocol):

@@ -10,7 +10,7 @@ last of its thread is continued in a fork.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from msgspec.structs import replace
@@ -62,21 +62,32 @@ class Place(NamedTuple):
     last_message: int | None = None
 
 
-async def find_response(api: CallerApi, id: str) -> tuple[Run, int]:
-    """Return the run of a response, and its place there. Raises `NotFound`."""
+async def find_response(
+    api: CallerApi, id: str, unstored_in: Collection[str] = ()
+) -> tuple[Run, int]:
+    """Return the run of a response, and its place there. Raises `NotFound`.
+
+    A response that is not stored is found in the threads `unstored_in` alone.
+    """
     parsed = parse_response_id(id)
     if parsed is not None:
         run = await api.ask(GetRun(parsed[0]))
         request = record_request(run, parsed[1])
-        if request is not None and request.get("store") is not False:
+        is_found = run.thread_id in unstored_in or (request or {}).get("store") is not False
+        if request is not None and is_found:
             return run, parsed[1]
     raise NotFound(f"Response with id '{id[:128]}' not found.", where="$.response_id")
 
 
-async def find_place(api: CallerApi, request: ResponseRequest) -> Place:
-    """Return where the request's response begins. Raises `InvalidRequest` and `NotFound`."""
+async def find_place(
+    api: CallerApi, request: ResponseRequest, unstored_in: Collection[str] = ()
+) -> Place:
+    """Return where the request's response begins. Raises `InvalidRequest` and `NotFound`.
+
+    It may continue responses that are not stored in the threads `unstored_in`.
+    """
     if request.previous_response_id is not None:
-        return await _after_response(api, request.previous_response_id, request.is_stored)
+        return await _after_response(api, request, unstored_in)
     if request.conversation_id is None:
         return Place()
     thread_id = parse_conversation_id(request.conversation_id)
@@ -92,13 +103,17 @@ async def find_place(api: CallerApi, request: ResponseRequest) -> Place:
     return Place(thread, None if run is None or run.status.ended else run)
 
 
-async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
+async def _after_response(
+    api: CallerApi, request: ResponseRequest, unstored_in: Collection[str]
+) -> Place:
+    response_id = request.previous_response_id or ""
     try:
-        run, place = await find_response(api, id)
+        run, place = await find_response(api, response_id, unstored_in)
         thread = await api.ask(GetThread(run.thread_id))
     except NotFound as error:
         raise PreviousResponseNotFound(
-            f"Previous response with id '{id[:128]}' not found.", where="$.previous_response_id"
+            f"Previous response with id '{response_id[:128]}' not found.",
+            where="$.previous_response_id",
         ) from error
     last = await _last_message(api, thread)
     is_latest = place == len(response_records(run)) - 1 and (
@@ -109,7 +124,7 @@ async def _after_response(api: CallerApi, id: str, is_stored: bool) -> Place:
     active = not run.status.ended
     if is_latest and active and run.status is Status.IN_PROGRESS:
         raise _busy_error(run)
-    if is_latest and is_stored:
+    if is_latest and thread.temporary is not request.is_stored:
         return Place(thread, run if active else None, last_message=thread.messages)
     return Place(thread, reply=await _last_reply(api, run, place), is_copy=True)
 

@@ -7,6 +7,7 @@ the answer.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -26,6 +27,7 @@ from antiphon.server.openai.kept_threads import THREAD_HEADER
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_heads import make_head, response_records
+from antiphon.server.openai.response_memory import Lane, find_lane
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
 from antiphon.server.openai.run_tools import HOSTED_TOOLS
 from antiphon.server.openai.thread_items import ThreadItems
@@ -40,8 +42,9 @@ from antiphon.server.streaming import HEADERS
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
 from antiphon.types.errors import AntiphonError, BadSettings, InvalidRequest, RunActive
+from antiphon.types.events import RunStatus
 from antiphon.types.messages import ToolSpec
-from antiphon.types.runs import Assistant, Run, Sampling
+from antiphon.types.runs import Assistant, Run, Sampling, Status
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import response_request
 from antiphon.wires.openai.chat_request import ignored_fields
@@ -102,20 +105,54 @@ class Responses:
         fields = self._gateway.parse_object(context, body)
         request = response_request.parse_response_request(fields)
         api = self._gateway.api(context)
+        lane = find_lane(context.scope)
+        if lane is not None:
+            request = lane.complete(request)
+            if fields.get("generate") is False:
+                await self._prepare(context, api, request, lane, len(body))
+                return
         key = idempotency_key(context.scope)
         once = None
         if key is not None and request.is_stored:
             digest = blake2b(body, digest_size=32).digest()
             once = IdempotencyKey(api.owner, ROUTE, key, digest)
         starting = self._start(context, api, request, once)
-        started = await self._gateway.start_run(context, api, starting)
+        try:
+            started = await self._gateway.start_run(context, api, starting)
+        except BaseException:
+            if lane is not None:
+                await lane.forget(request.previous_response_id)
+            raise
         ignored = ignored_fields(fields, response_request.FIELDS)
         with log_context(run_id=started.head.run_id):
             try:
                 await self._answer(context, request, started, _headers(started, request, ignored))
             finally:
-                if not request.is_stored:
+                if lane is not None and not request.is_stored:
+                    await lane.keep(started.head, api)
+                elif not request.is_stored:
                     self._gateway.delete_later(api.delete_run(started.head.run_id))
+
+    async def _prepare(
+        self,
+        context: RequestContext,
+        api: CallerApi,
+        request: ResponseRequest,
+        lane: Lane,
+        size: int,
+    ) -> None:
+        """Answer a request over a WebSocket that asks for no output: the next one continues it."""
+        beginning = await self._read(context, api, request)
+        await find_place(api, request, lane.unstored_in)
+        head = ResponseHead(
+            id=lane.memory.prepare(request, size),
+            run_id="",
+            thread_id="",
+            created_at=int(time.time()),
+            request=beginning.request,
+        )
+        body = ResponseFrames(head).encode(RunStatus("", "", Status.COMPLETED))
+        await context.respond(200, body, b"text/event-stream")
 
     async def _start(
         self,
@@ -131,8 +168,10 @@ class Responses:
                 return await _start_reading(api, *known)
         beginning = await self._read(context, api, request)
         open_turn = partial(self._open_turn, context, once)
+        lane = find_lane(context.scope)
+        unstored_in = () if lane is None else lane.unstored_in
         for _ in range(ATTEMPTS):
-            place = await find_place(api, request)
+            place = await find_place(api, request, unstored_in)
             try:
                 begun = await begin_response(api, place, beginning, open_turn)
             except RunActive:

@@ -14,6 +14,7 @@ from antiphon.server.openai.contexts import ResponseContexts
 from antiphon.server.openai.conversations import Conversations
 from antiphon.server.openai.files import Files
 from antiphon.server.openai.models import ModelNames, ModelRequests
+from antiphon.server.openai.response_sockets import ResponseSockets
 from antiphon.server.openai.responses import Responses
 from antiphon.server.openai.stored_responses import StoredResponses
 from antiphon.server.requests import RequestContext, send_response
@@ -44,6 +45,7 @@ class OpenAIRoutes:
         self.models = ModelRequests(names)
         self.chat = ChatCompletions(gateway, names)
         self.responses = Responses(gateway, names)
+        self.sockets = ResponseSockets(gateway)
         self.stored = StoredResponses(gateway)
         self.contexts = ResponseContexts(gateway, names)
         self.conversations = Conversations(gateway)
@@ -58,6 +60,7 @@ ROUTES: Mapping[tuple[str, str], Callable[[OpenAIRoutes], Handler]] = {
     ("GET", f"{PREFIX}/models"): lambda api: api.models.list_models,
     ("GET", f"{PREFIX}/models/{{model:path}}"): lambda api: api.models.retrieve,
     ("POST", f"{PREFIX}/chat/completions"): lambda api: api.chat.create,
+    ("GET", _RESPONSES): lambda api: api.sockets.open,
     ("POST", _RESPONSES): lambda api: api.responses.create,
     ("POST", f"{_RESPONSES}/input_tokens"): lambda api: api.contexts.count_tokens,
     ("POST", f"{_RESPONSES}/compact"): lambda api: api.contexts.compact,
@@ -80,6 +83,9 @@ ROUTES: Mapping[tuple[str, str], Callable[[OpenAIRoutes], Handler]] = {
     ("DELETE", f"{_CONVERSATION}/items/{{item_id}}"): lambda api: api.conversations.delete_item,
 }
 """Every route by method and path, with the method that answers it."""
+
+SOCKETS: tuple[str, ...] = (_RESPONSES,)
+"""Paths whose GET opens a WebSocket."""
 
 
 async def send_error(send: Send, error: AntiphonError) -> None:

@@ -1,0 +1,507 @@
+"""Responses over a WebSocket, as the official Python client and raw frames see them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import websockets
+from msgspec.structs import replace
+from openai.lib.responses_websocket import (
+    AsyncResponsesWebSocketSession,
+    ResponsesWebSocketError,
+    ResponsesWebSocketLimits,
+)
+
+from antiphon import AsyncClient
+from antiphon.server.streaming import StreamTimeouts
+from antiphon.testing.script import Script
+from antiphon.types.ids import response_id
+from tests.server.openai_place import Place
+from tests.support.server.served import SETTINGS, eventually, serve
+
+ENDS = {"response.completed", "response.failed", "response.incomplete", "error"}
+LIMITS = ResponsesWebSocketLimits(
+    max_lanes=8,
+    max_events_per_lane=1000,
+    max_events=1000,
+    max_bytes_per_lane=10**7,
+    max_bytes=10**7,
+)
+WEATHER = {
+    "type": "function",
+    "name": "weather",
+    "description": "Weather of a city.",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
+
+
+@asynccontextmanager
+async def open_place(
+    script: Script, settings: Mapping[str, Any] | None = None, **options: Any
+) -> AsyncIterator[Place]:
+    own = replace(SETTINGS, model=script.model, **(settings or {}))
+    async with (
+        serve(own, **options) as served,
+        AsyncClient(served.url) as ours,
+    ):
+        place = Place(served, script, ours)
+        async with place.client:
+            yield place
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with open_place(Script()) as place:
+        yield place
+
+
+async def read(socket: Any) -> list[Any]:
+    """The events of one response, or of one error."""
+    events = [await socket.recv()]
+    while events[-1].type not in ENDS:
+        events.append(await socket.recv())
+    return events
+
+
+async def ask(socket: Any, place: Place, input: Any, **options: Any) -> Any:
+    """The response that is over, or the error."""
+    await socket.response.create(model=place.script.model, input=input, **options)
+    last = (await read(socket))[-1]
+    return last.error if last.type == "error" else last.response
+
+
+@asynccontextmanager
+async def raw(place: Place, **options: Any) -> AsyncIterator[Any]:
+    url = place.served.url.replace("http", "ws") + "/openai/v1/responses"
+    async with websockets.connect(url, proxy=None, close_timeout=1, **options) as socket:
+        yield socket
+
+
+async def say(socket: Any, message: Any) -> Any:
+    """The first answer to a frame."""
+    await socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+    return json.loads(await socket.recv())
+
+
+async def rest(socket: Any) -> list[Any]:
+    """What comes until the socket is closed."""
+    events: list[Any] = []
+    with contextlib.suppress(websockets.ConnectionClosed):
+        while True:
+            events.append(json.loads(await socket.recv()))
+    return events
+
+
+def create(place: Place, **fields: Any) -> dict[str, Any]:
+    return {"type": "response.create", "model": place.script.model, "input": "Hello?", **fields}
+
+
+# Answers.
+
+
+async def test_a_response_comes_in_the_events_of_its_stream(place: Place) -> None:
+    place.script.reply("Hello, you.", reasoning="A greeting.", tokens=(7, 2))
+
+    async with place.client.responses.connect() as socket:
+        await socket.response.create(model=place.script.model, input="Hello?")
+        events = await read(socket)
+
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    done = events[-1].response
+    followed = await place.client.responses.retrieve(done.id, stream=True)
+    assert [event.to_dict() for event in events] == [each.to_dict() async for each in followed]
+    assert done.output_text == "Hello, you."
+
+
+async def test_one_socket_continues_a_response_whether_or_not_it_is_stored(place: Place) -> None:
+    async with place.client.responses.connect() as socket:
+        for store in (True, False):
+            place.script.reply("Noted.").reply("Ember.")
+            first = await ask(socket, place, "The word is ember.", store=store)
+            second = await ask(socket, place, "Which?", store=store, previous_response_id=first.id)
+
+            assert (second.output_text, second.store) == ("Ember.", store)
+            assert second.previous_response_id == first.id
+            asked = place.script.messages
+            assert [message["content"] for message in asked] == [
+                "The word is ember.",
+                "Noted.",
+                "Which?",
+            ]
+
+
+async def test_an_unstored_call_is_answered_over_its_socket(place: Place) -> None:
+    place.script.call("weather", city="Rome").reply("Sunny.")
+
+    async with place.client.responses.connect() as socket:
+        called = await ask(socket, place, "Weather?", tools=[WEATHER], store=False)
+        (call,) = called.output
+        output = {"type": "function_call_output", "call_id": call.call_id, "output": "Sun"}
+        answer = await ask(
+            socket,
+            place,
+            [output],
+            tools=[WEATHER],
+            store=False,
+            previous_response_id=called.id,
+        )
+
+    assert answer.output_text == "Sunny."
+    await place.nothing_is_kept()
+
+
+async def test_an_unstored_response_is_known_on_its_socket_alone(place: Place) -> None:
+    place.script.reply("Noted.")
+
+    async with place.client.responses.connect() as socket:
+        first = await ask(socket, place, "The word is ember.", store=False)
+        async with place.client.responses.connect() as other:
+            error = await ask(other, place, "Which?", store=False, previous_response_id=first.id)
+
+    assert (error.code, error.param) == ("previous_response_not_found", "previous_response_id")
+    await place.nothing_is_kept()
+
+
+async def test_a_continuation_that_fails_forgets_what_it_continued(place: Place) -> None:
+    place.script.reply("Noted.")
+    orphan = {"type": "function_call_output", "call_id": "call_orphan", "output": "x"}
+
+    async with place.client.responses.connect() as socket:
+        first = await ask(socket, place, "The word is ember.", store=False)
+        wrong = await ask(socket, place, [orphan], store=False, previous_response_id=first.id)
+        again = await ask(socket, place, "Which?", store=False, previous_response_id=first.id)
+
+    assert "No tool call found" in wrong.message
+    assert again.code == "previous_response_not_found"
+
+
+async def test_a_stored_response_continues_an_unstored_one_in_a_thread_that_stays(
+    place: Place,
+) -> None:
+    place.script.reply("Noted.").reply("Ember.")
+
+    async with place.client.responses.connect() as socket:
+        first = await ask(socket, place, "The word is ember.", store=False)
+        second = await ask(socket, place, "Which?", previous_response_id=first.id)
+
+    await place.nothing_is_kept()
+    assert (await place.client.responses.retrieve(second.id)).output_text == "Ember."
+
+
+async def test_a_prepared_response_has_no_output_and_gives_its_input(place: Place) -> None:
+    place.script.reply("Ember.")
+
+    async with raw(place) as socket:
+        await socket.send(
+            json.dumps(create(place, input="The word is ember.", generate=False, store=False))
+        )
+        events = [json.loads(await socket.recv()) for _ in range(3)]
+        prepared = events[-1]["response"]
+        await socket.send(
+            json.dumps(
+                create(place, input="Which?", store=False, previous_response_id=prepared["id"])
+            )
+        )
+        while (event := json.loads(await socket.recv()))["type"] not in ENDS:
+            pass
+
+    assert [each["type"] for each in events] == [
+        "response.created",
+        "response.in_progress",
+        "response.completed",
+    ]
+    assert (prepared["output"], prepared["usage"]["total_tokens"]) == ([], 0)
+    assert event["type"] == "response.completed"
+    asked = place.script.messages
+    assert [message["content"] for message in asked] == ["The word is ember.", "Which?"]
+
+
+# Lanes.
+
+
+async def test_lanes_are_answered_at_the_same_time_and_each_in_order() -> None:
+    async with open_place(Script(), settings={"demo_delay": 1000.0}) as place:
+        place.script.reply("First.").reply("Second.")
+        async with (
+            place.client.responses.connect() as connection,
+            AsyncResponsesWebSocketSession(connection, limits=LIMITS) as session,
+        ):
+            never, quick = session.lane("never"), session.lane("quick")
+            for _ in range(2):  # past the session, which would not send the second one
+                asked = create(place, model="demo", input="60 words", stream_id="never")
+                await connection.send(asked)  # type: ignore[arg-type]
+            for text in ("First.", "Second."):
+                await quick.send(create(place))
+                assert (await quick.get_final_response()).output_text == text
+            begun = await never.recv()
+
+        assert (begun.type, begun.stream_id) == ("response.created", "never")
+        runs = (await place.ours.list_runs()).data
+        assert len(runs) == 3  # the second one of the lane has not begun
+
+
+async def test_requests_that_are_sent_at_once_are_answered_one_after_the_other(
+    place: Place,
+) -> None:
+    place.script.reply("First.").reply("Second.")
+
+    async with place.client.responses.connect() as socket:
+        for _ in range(2):
+            await socket.response.create(model=place.script.model, input="Hello?")
+        first, second = await read(socket), await read(socket)
+
+    assert [events[-1].response.output_text for events in (first, second)] == ["First.", "Second."]
+    assert {event.response.id for event in first if hasattr(event, "response")} == {
+        first[-1].response.id
+    }
+
+
+async def test_a_fork_on_another_lane_leaves_the_first_as_it_is(place: Place) -> None:
+    place.script.reply("Noted.").reply("Fork.").reply("Main.")
+
+    async with (
+        place.client.responses.connect() as connection,
+        AsyncResponsesWebSocketSession(connection, limits=LIMITS) as session,
+    ):
+        main, critic = session.lane("main"), session.lane("critic")
+        await main.send(create(place, store=False))
+        first = await main.get_final_response()
+        for lane in (critic, main):
+            await lane.send(create(place, store=False, previous_response_id=first.id))
+        texts = [(await lane.get_final_response()).output_text for lane in (critic, main)]
+
+    assert sorted(texts) == ["Fork.", "Main."]
+    assert all(len(request.decode_messages()) == 3 for request in place.script.requests[1:])
+
+
+# Failures.
+
+
+async def test_a_model_that_fails_ends_its_response_and_the_next_one_is_answered(
+    place: Place,
+) -> None:
+    place.script.fail("provider_rejected", "No.").reply("Hello.")
+    async with (
+        place.client.responses.connect() as connection,
+        AsyncResponsesWebSocketSession(connection, limits=LIMITS) as session,
+    ):
+        lane = session.lane("main")
+        await lane.send(create(place))
+        failed = await lane.get_final_response()
+        await lane.send(create(place))
+        answer = await lane.get_final_response()
+
+    assert (failed.status, answer.output_text) == ("failed", "Hello.")
+
+
+async def test_a_request_that_is_refused_names_its_lane_and_what_is_wrong(place: Place) -> None:
+    async with (
+        place.client.responses.connect() as connection,
+        AsyncResponsesWebSocketSession(connection, limits=LIMITS) as session,
+    ):
+        lane = session.lane("main")
+        await lane.send(create(place, previous_response_id="resp_missing"))
+        with pytest.raises(ResponsesWebSocketError) as raised:
+            await lane.get_final_response()
+
+    event: Any = raised.value.event
+    assert (event.status, event.stream_id) == (400, "main")
+    assert event.error.code == "previous_response_not_found"
+    assert event.error.headers["x-request-id"].startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("frame", "code", "param"),
+    [
+        (b"{}", "invalid_request", None),
+        ("not JSON", "invalid_request", None),
+        ("[]", "invalid_request", None),
+        ("{}", "invalid_request", "type"),
+        ('{"type": "response.cancel"}', "invalid_request", "type"),
+        ('{"type": "response.create", "stream_id": ""}', "invalid_stream_id", "stream_id"),
+        ('{"type": "response.create", "stream_id": "a b"}', "invalid_stream_id", "stream_id"),
+        ('{"type": "response.create", "background": true}', "invalid_request", "background"),
+        ('{"type": "response.create"}', "invalid_request", "model"),
+        ('{"type": "response.create", "model": "demo", "input": 1}', "invalid_request", "input"),
+        ('{"type": "response.create", "model": "demo", "input": "\\ud800"}', None, None),
+    ],
+)
+async def test_a_message_that_is_no_request_is_refused_and_the_socket_goes_on(
+    place: Place, frame: str | bytes, code: str | None, param: str | None
+) -> None:
+    async with raw(place) as socket:
+        refused = await say(socket, frame)
+        begun = await say(socket, create(place))
+
+    assert (refused["type"], refused["status"]) == ("error", 400)
+    assert refused["error"]["type"] == "invalid_request_error"
+    if code is not None:
+        assert (refused["error"]["code"], refused["error"]["param"]) == (code, param)
+    assert begun["type"] == "response.created"
+
+
+async def test_a_message_that_is_too_deep_is_refused(place: Place) -> None:
+    async with raw(place) as socket:
+        refused = await say(socket, '{"input":' + "[" * 5000 + "]" * 5000 + "}")
+
+    assert refused["status"] == 413
+
+
+async def test_a_steer_is_refused_with_its_input(place: Place) -> None:
+    steer = {"type": "response.steer", "previous_response_id": "resp_1", "input": "Stop."}
+
+    async with raw(place) as socket:
+        refused = await say(socket, steer)
+
+    assert refused["type"] == "response.steer.failed"
+    assert refused["error"]["code"] == "steering_not_supported"
+    assert refused["steer"] == {"previous_response_id": "resp_1", "input": "Stop."}
+
+
+async def test_a_socket_has_at_most_32_lanes(place: Place) -> None:
+    async with raw(place) as socket:
+        for number in range(32):
+            wrong = create(place, stream_id=f"lane-{number}", input=1)
+            assert (await say(socket, wrong))["stream_id"] == f"lane-{number}"
+        refused = await say(socket, create(place, stream_id="one-more"))
+
+    assert refused["error"]["code"] == "websocket_stream_limit_reached"
+
+
+async def test_requests_that_wait_are_limited() -> None:
+    async with open_place(Script(), settings={"demo_delay": 1000.0}) as place, raw(place) as socket:
+        for _ in range(128):
+            await socket.send(json.dumps(create(place, model="demo", input="60 words")))
+        refused = await say(socket, create(place, model="demo"))
+        while refused["type"] != "error":
+            refused = json.loads(await socket.recv())
+
+    assert refused["status"] == 429
+
+
+async def test_a_message_beyond_the_largest_body_ends_the_socket(place: Place) -> None:
+    async with raw(place) as socket:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await socket.send("x" * 50_000_000)
+        assert await rest(socket) == []
+
+    assert socket.close_code in {1006, 1009}  # the client may write while the socket is closed
+
+
+# The end of a socket.
+
+
+async def test_a_stored_response_survives_its_socket_and_one_that_is_not_ends() -> None:
+    async with open_place(Script(), settings={"demo_delay": 0.01}) as place:
+        for store in (True, False):
+            async with raw(place) as socket:
+                asked = create(place, model="demo", input="60 words", store=store)
+                begun = (await say(socket, asked))["response"]
+            if store:
+                followed = await place.client.responses.retrieve(begun["id"], stream=True)
+                assert [event async for event in followed][-1].type == "response.completed"
+        await place.nothing_is_kept()
+        assert len((await place.ours.list_runs()).data) == 1
+
+
+async def test_an_old_socket_takes_no_request_and_is_closed() -> None:
+    timeouts = StreamTimeouts(lifetime=0.0, recheck=0.1)
+    async with open_place(Script(), timeouts=timeouts) as place, raw(place) as socket:
+        refused = await say(socket, create(place))
+        last = (await rest(socket))[-1]
+
+    assert refused["error"]["code"] == "websocket_connection_limit_reached"
+    assert (last, socket.close_code) == (refused, 1001)
+
+
+async def test_a_process_that_ends_lets_its_clients_connect_to_another() -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with open_place(Script()) as place:
+            socket = await stack.enter_async_context(raw(place))
+            place.script.reply("Hello.")
+            await say(socket, create(place))
+        assert (await rest(socket))[-1]["type"] == "response.completed"
+
+    assert socket.close_code == 1012
+
+
+async def test_a_reader_that_is_too_slow_loses_its_socket(impatient: StreamTimeouts) -> None:
+    async with open_place(Script(), timeouts=impatient) as place:
+        place.script.reply("x" * 900_000)
+        async with raw(place, max_size=None, max_queue=1) as socket:
+            socket.transport.pause_reading()
+            await socket.send(json.dumps(create(place)))
+            client = await place.served.client()
+
+            async def is_cut() -> bool:
+                requests = (await client.get("/metrics")).text
+                return 'route="/openai/v1/responses",status="101"' in requests
+
+            await eventually(is_cut)
+        (run,) = (await place.ours.list_runs()).data
+        followed = await place.client.responses.retrieve(response_id(run.id, 0), stream=True)
+        assert [event async for event in followed][-1].type == "response.completed"
+
+
+# Access.
+
+
+async def test_a_socket_needs_a_key_as_every_request_does(place: Place) -> None:
+    key = await place.served.key("ann")
+    for headers in ({}, {"authorization": "Bearer sk-wrong"}, {"cookie": f"session={key}"}):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with raw(place, additional_headers=headers):
+                pass
+        assert refused.value.response.status_code == 401
+        assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_api_key"
+
+
+async def test_the_responses_of_another_owner_are_not_found(place: Place) -> None:
+    place.script.reply("Hello.").reply("Hello.")
+    keys = [await place.served.key(owner) for owner in ("ann", "bob")]
+    async with (
+        place.client.with_options(api_key=keys[0]).responses.connect() as ann,
+        place.client.with_options(api_key=keys[1]).responses.connect() as bob,
+    ):
+        for store in (True, False):
+            first = await ask(ann, place, "Hello?", store=store)
+            error = await ask(bob, place, "Hello?", previous_response_id=first.id)
+            assert error.code == "previous_response_not_found"
+
+
+async def test_a_key_that_is_revoked_ends_its_socket(impatient: StreamTimeouts) -> None:
+    async with open_place(Script(), timeouts=impatient) as place:
+        key = await place.served.key("ann")
+        headers = {"authorization": f"Bearer {key}"}
+        async with raw(place, additional_headers=headers) as socket:
+            await place.served.runtime.store.revoke_key(place.served.keys[key])
+            (error,) = await rest(socket)
+
+    assert error["error"]["code"] == "invalid_api_key"
+    assert socket.close_code == 1008
+
+
+async def test_a_page_of_another_origin_opens_no_socket(place: Place) -> None:
+    with pytest.raises(websockets.InvalidStatus) as refused:
+        async with raw(place, origin="https://elsewhere.example"):
+            pass
+
+    assert refused.value.response.status_code == 403
+
+
+async def test_other_addresses_have_no_socket_and_this_one_no_list(place: Place) -> None:
+    for path in ("/openai/v1/models", "/v1/threads", "/healthz", "/nothing"):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with websockets.connect(
+                place.served.url.replace("http", "ws") + path, proxy=None
+            ):
+                pass
+        assert refused.value.response.status_code == 404
+
+    client = await place.served.client()
+    assert (await client.get("/openai/v1/responses")).status_code == 405

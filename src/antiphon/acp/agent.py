@@ -51,7 +51,7 @@ from acp.schema import (
 )
 
 import antiphon
-from antiphon.acp.errors import translate_errors
+from antiphon.acp.json_rpc import translate_errors
 from antiphon.acp.permissions import MODES
 from antiphon.acp.prompts import Block, PromptReader
 from antiphon.acp.servers import AnyServer, run_servers

@@ -13,9 +13,9 @@ from acp.core import run_agent
 from acp.interfaces import Agent
 
 from antiphon.acp.agent import AcpAgent
+from antiphon.acp.json_rpc import LineTransport
 from antiphon.acp.permissions import ALLOW, ASK
 from antiphon.acp.session import SessionSetup
-from antiphon.acp.transport import LineTransport
 from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.paths import data_folder

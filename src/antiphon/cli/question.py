@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, runtime_checkable
 
 import msgspec
 
@@ -58,6 +58,12 @@ ASK_ONLY_FLAGS = {
 }
 """What only a question that is asked once may say."""
 
+RUN_LIMITS = {
+    "max_turns": (1000, "the maximum number of turns, which tool calls lead to"),
+    "max_tool_calls": (10_000, "the maximum number of tool calls of one answer"),
+}
+"""Flags for fields of a run that are numbers: the largest number, and the meaning."""
+
 
 def answer_arguments(parser: FlagParser) -> None:
     """Add the flags of the answer and the attachments."""
@@ -107,18 +113,9 @@ def tool_arguments(parser: FlagParser) -> None:
     parser.add_argument(
         "--no-tools", action="store_true", help="use no tools, and start no MCP server"
     )
-    parser.add_argument(
-        "--max-turns",
-        type=partial(parse_number, 1000),
-        metavar="N",
-        help="the maximum number of turns, which tool calls lead to",
-    )
-    parser.add_argument(
-        "--max-tool-calls",
-        type=partial(parse_number, 10_000),
-        metavar="N",
-        help="the maximum number of tool calls of one answer",
-    )
+    for name, (most, meaning) in RUN_LIMITS.items():
+        flag = f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, type=partial(parse_number, most), metavar="N", help=meaning)
     parser.add_argument(
         "-y", "--yes", action="store_true", help="allow every tool that is not denied"
     )
@@ -152,12 +149,8 @@ def read_request(args: Namespace, words: Sequence[str], *, last: bool) -> AskReq
 
 def run_options(args: Namespace) -> Options:
     """Return the options of a run that these flags set."""
-    options: Options = {}
-    if args.max_turns:
-        options["max_turns"] = args.max_turns
-    if args.max_tool_calls:
-        options["max_tool_calls"] = args.max_tool_calls
-    return options
+    given = {name: getattr(args, name) for name in RUN_LIMITS if getattr(args, name)}
+    return cast("Options", given)
 
 
 @runtime_checkable

@@ -160,13 +160,10 @@ class ToolWorker:
         """Wait while every slot is taken; with `until_idle` for the end of any call."""
         self._reap()
         while len(self._running) >= self._at_once or (until_idle and self._running):
-            await self._wait_for_one()
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            self._reap()
             if until_idle:
                 return
-
-    async def _wait_for_one(self) -> None:
-        await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-        self._reap()
 
     def _reap(self) -> None:
         """Forget the calls that have ended; raise the error of one that failed."""

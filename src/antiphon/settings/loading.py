@@ -127,7 +127,13 @@ def load_with_origins(
     theirs = theirs if counted else ()
     named = () if config_file is None else _from_file(cwd / config_file, named=True)
     mine = (*_from_file(own), *named)
-    everything = (*mine, *theirs, *_read_environment(environ, cwd), *_read_flags(flags, cwd))
+    typed = {name: text for name, text in flags.items() if text is not None}
+    everything = (
+        *mine,
+        *theirs,
+        *_read_environment(environ, cwd),
+        *_read_place(typed, flag_name, flag_name, cwd),
+    )
     for given in everything:
         if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
@@ -179,11 +185,6 @@ def _read_environment(environ: Mapping[str, str], cwd: Path) -> Iterator[_RawVal
         if (text := environ.get(variable_name(name)))
     }
     return _read_place(set_variables, variable_name, variable_name, cwd)
-
-
-def _read_flags(flags: Mapping[str, str | None], cwd: Path) -> Iterator[_RawValue]:
-    given = {name: text for name, text in flags.items() if text is not None}
-    return _read_place(given, flag_name, flag_name, cwd)
 
 
 def _read_place(

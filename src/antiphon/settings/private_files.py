@@ -135,7 +135,11 @@ def create_private_file(
     """
     try:
         target = place.resolve() if over else place
-        descriptor, name = _open_beside(target) if over else _open_new(target)
+        if over:
+            descriptor, name = _open_beside(target)
+        else:
+            descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            name = str(target)
     except FileExistsError as error:
         raise InvalidRequest(
             f"{place} is there already", expected="a name that is free", hint=hint
@@ -151,10 +155,6 @@ def create_private_file(
         with suppress(OSError):
             os.unlink(name)
         raise
-
-
-def _open_new(target: Path) -> tuple[int, str]:
-    return os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), str(target)
 
 
 def _open_beside(target: Path) -> tuple[int, str]:

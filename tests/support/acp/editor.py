@@ -20,8 +20,8 @@ from acp.schema import (
 )
 
 from antiphon.acp.agent import AcpAgent
+from antiphon.acp.json_rpc import LineTransport
 from antiphon.acp.session import SessionSetup
-from antiphon.acp.transport import LineTransport
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import SessionGrants

@@ -1,19 +1,31 @@
-"""JSON-RPC messages as lines. A line that is no message is answered by an error, and skipped.
+"""JSON-RPC 2.0: messages as lines, and our errors as its errors.
 
-The library's own transport ends the connection at a line that is JSON and no object.
+The transport of the protocol's library ends the connection at a line that is JSON and no object.
+Here a line that is no message is answered by an error, and skipped.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
+from acp.exceptions import RequestError
 
+from antiphon.types.errors import AntiphonError, CallerError, Forbidden, NotFound, Unauthorized
 from antiphon.types.json_values import is_object
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 PARSE_ERROR, INVALID_REQUEST = -32700, -32600
+INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
+"""Codes of JSON-RPC 2.0."""
+AUTH_REQUIRED, RESOURCE_NOT_FOUND = -32000, -32002
+"""Codes of the Agent Client Protocol."""
 
 
 class LineTransport:
@@ -60,3 +72,31 @@ class LineTransport:
     async def _refuse(self, code: int, why: str) -> None:
         error = {"code": code, "message": why}
         await self.send({"jsonrpc": "2.0", "id": None, "error": error})
+
+
+def translate_errors(
+    method: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the method with our errors as those of JSON-RPC, which name what was wanted."""
+
+    @wraps(method)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await method(*args, **kwargs)
+        except AntiphonError as error:
+            raise _request_error(error) from error
+
+    return call
+
+
+def _request_error(error: AntiphonError) -> RequestError:
+    data = {"code": error.code, "details": error.told}
+    match error:
+        case Unauthorized() | Forbidden():
+            return RequestError(AUTH_REQUIRED, error.told, data)
+        case NotFound():
+            return RequestError(RESOURCE_NOT_FOUND, error.told, data)
+        case CallerError():
+            return RequestError(INVALID_PARAMS, error.told, data)
+        case _:
+            return RequestError(INTERNAL_ERROR, error.told, data)

@@ -94,9 +94,9 @@ async def _client(port: int, folder: Path) -> AsyncGenerator[httpx2.AsyncClient]
         yield client
 
 
-async def _first(client: httpx2.AsyncClient, path: str) -> str:
+async def _first(client: httpx2.AsyncClient, path: str, **headers: str) -> str:
     """The first piece of a stream, whose server has said no more yet."""
-    async with client.stream("GET", path) as stream:
+    async with client.stream("GET", path, headers=headers) as stream:
         return (await anext(stream.aiter_raw())).decode()
 
 
@@ -126,6 +126,22 @@ async def test_each_server_is_asked_in_turn_and_streams_come_as_they_are_written
     assert page == "web"
     assert hidden == 404
     assert f"host: {client.base_url.netloc.decode()}" in servers[0].heads[0].lower()
+
+
+async def test_the_servers_are_asked_for_every_api_and_upgraded_for_a_websocket_alone(
+    tmp_path: Path,
+) -> None:
+    server = Server("antiphon-2")
+    async with _cluster(tmp_path, [server, Server("web")]) as client:
+        for path in ("/v1/threads", "/openai/v1/models", "/ai-sdk/chat", "/ag-ui/v1/run"):
+            assert await _first(client, path) == "antiphon-2"
+        assert await _first(client, "/openai/chat") == "web"
+        for name in ("websocket", "h2c"):
+            await _first(client, "/openai/v1/responses", connection="upgrade", upgrade=name)
+
+    *plain, websocket, other = [head.lower() for head in server.heads]
+    assert "upgrade: websocket\r\nconnection: upgrade\r\n" in websocket
+    assert not any("upgrade" in head for head in (*plain, other))
 
 
 async def test_a_server_that_is_not_there_is_passed_over(tmp_path: Path) -> None:

@@ -291,7 +291,7 @@ async def _write_events(
             await written(speech.write_event, events.last_event, event)
         await written(speech.close)
     except BaseException as end:
-        # Whatever it is, Ctrl+C or a reader who left: nobody reads on, so nobody pays on.
+        # Ctrl+C, or a reader that closed the pipe: a run whose answer is not read is not paid for.
         await _cancel(client, events.run_id)
         if not isinstance(end, OSError):  # what could not be written will not be now
             speech.close(end)

@@ -194,7 +194,7 @@ def _confirm(owner: str, totals: OwnerTotals) -> None:
     """Raise `InvalidRequest` unless a person types the owner."""
     if not sys.stdin.isatty():
         raise InvalidRequest(
-            "Nobody is here to say that all of this shall go.",
+            "Nobody can be asked here whether all of this may be deleted.",
             expected="a terminal, or --yes",
         )
     counts = ", ".join(f"{kind} {getattr(totals, kind):,}" for kind in _KINDS)

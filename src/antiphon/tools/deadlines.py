@@ -40,7 +40,7 @@ class CallDeadline:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.was_restarted = False
-        self._lock = threading.Lock()  # a tool in a thread may ask somebody too
+        self._lock = threading.Lock()  # a tool in a thread may ask the user too
         self._end = _now() + seconds
         self._latest = _now() + LONGEST * seconds
         self._holds = 0

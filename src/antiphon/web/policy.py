@@ -115,7 +115,7 @@ def _check_login(settings: Settings) -> None:
                 "Login by a proxy needs the proxy's address.",
                 expected="--trusted-proxies 127.0.0.1, an address or a network",
                 received="none",
-                hint="Whoever comes from there is believed to be whom the header names.",
+                hint="The header of a request from there names its user, without a proof.",
             )
         case _:
             return

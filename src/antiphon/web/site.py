@@ -224,7 +224,7 @@ class Site:
             except TryAgain:
                 await asyncio.sleep(RETRY_SECONDS)
             except AntiphonError as problem:
-                log.info("runs that were left are taken up when somebody looks: %s", problem)
+                log.info("interrupted runs are resumed when a page shows them: %s", problem)
                 return
             else:
                 return

@@ -100,7 +100,7 @@ class StoredLogins:
     def get(self, url: str) -> Login | None:
         """Return the saved login; None if there is none or it cannot be read."""
         if (login := self._read_file().get(url)) is not None:
-            return login  # the keyring may hold an older one, as it did not answer then
+            return login  # newer than the keyring's, which could not be written then
         if self._keyring is not None:
             with suppress(Unavailable, msgspec.DecodeError):
                 if secret := self._keyring.get(SERVICE, url):

@@ -81,7 +81,7 @@ class ToolCaller:
                 result = await self._client.call_tool(
                     tool,
                     arguments,
-                    read_timeout_seconds=_UNLIMITED,  # the SDK's clock stands still for nobody
+                    read_timeout_seconds=_UNLIMITED,  # the SDK's timeout cannot be paused
                     progress_callback=on_progress,
                     meta=cast(types.RequestParamsMeta, meta),
                 )
@@ -255,9 +255,9 @@ class Connection:
     def _create_client(self, mode: Mode) -> Client:
         return Client(
             MonitoredTransport(self._transport(), self.monitor),
-            # A version the SDK would take on trust, and not ask what the server can.
+            # With a version, the SDK would not ask which features the server has.
             mode="legacy" if mode == "legacy" else "auto",
-            cache=None,  # what is kept, we keep
+            cache=None,  # `ServerCatalog` keeps the lists
             read_timeout_seconds=self.config.connect_timeout,
             message_handler=self._handle_notification,
             client_info=types.Implementation(name="antiphon", version=version("antiphon")),

@@ -93,7 +93,7 @@ class _StoredTokenAuth(OAuthClientProvider):
         self._reach = reach
         self._server = httpx2.URL(config.url)
         self._turn = asyncio.Lock()
-        self._failure: Unavailable | None = None  # of this session: nobody is asked twice
+        self._failure: Unavailable | None = None  # of this session: the user is asked once
 
     async def async_auth_flow(
         self, request: httpx2.Request

@@ -329,7 +329,7 @@ def _is_text(value: Any) -> bool:
 
 def _is_multiple(value: Any, of: Any) -> bool:
     if isinstance(value, float) or isinstance(of, float):
-        return True  # what a fraction divides is a question of rounding
+        return True  # a division of floats is inexact, and a valid output must not be refused
     return of == 0 or bool(value % of == 0)
 
 
@@ -370,4 +370,4 @@ _UNKNOWN = (
 _REFERENCE_ALONE = ("draft-04", "draft-06", "draft-07")
 """Versions in which a `$ref` overrides its siblings."""
 _LONGEST_NAME = 80
-_LARGE = 1e15  # numbers from here on are not worth their digits
+_LARGE = 1e15  # bounds from here on are not written out in errors

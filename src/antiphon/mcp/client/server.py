@@ -432,7 +432,7 @@ class ProtocolNegotiation:
 
     async def handle_failure(self, *, exited_before_handshake: bool) -> bool:
         """Record a failed start; return whether to retry at once in another mode."""
-        if self._is_from_cache and self._cache is not None:  # it may have grown up
+        if self._is_from_cache and self._cache is not None:  # it may know a newer protocol now
             self.mode, self._is_from_cache = self._config.mode, False
             await asyncio.to_thread(self._cache.forget, self._config)
             return True

@@ -148,7 +148,7 @@ class _Child(asyncio.SubprocessProtocol):
         self._end()
         try:
             await self._terminate()
-        finally:  # cut off by a second cancellation, it leaves nobody behind either
+        finally:  # after a second cancellation too, no process is left behind
             _signal_group(self._process, _KILL, gone=self._exited.is_set())
             if self._ending is not None:
                 self._ending.cancel()

@@ -149,8 +149,10 @@ def create_run(
             received=str(unit.thread.messages),
             hint="Read the thread again.",
         )
-    if displaced and (if_busy in ("reject", "wait") or (response and not _waits_for_client(unit))):
-        raise run_active_error(unit.run)
+    if displaced:
+        waits_for_client = unit.run.status is not Status.IN_PROGRESS and not unit.lease.wanted
+        if if_busy in ("reject", "wait") or (response and not waits_for_client):
+            raise run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
     accounts.check_run_quota(snapshot, by.limits, less=int(less))
     if displaced and unit.close_some_calls(Status.CANCELLED):
@@ -190,11 +192,6 @@ def create_run(
 
 class ThreadMovedOn(errors.RunActive):
     """Something was added to the thread since it was read."""
-
-
-def _waits_for_client(unit: UnitOfWork) -> bool:
-    """Return whether nothing happens in the active run until its client sends something."""
-    return unit.run.status is not Status.IN_PROGRESS and not unit.lease.wanted
 
 
 def request_turn(

@@ -174,11 +174,13 @@ class TurnRunner:
         opened = await self._models.open(claim.run.model, claim.owner)
         check_destination(claim, opened)
         offered = select_tools(claim.run, toolbox.tools())
+        # An id of a call is unique in its run.
+        used_ids = await self._store.call_ids(claim.run.id) if claim.run.turn > 1 else frozenset()
         prepared = _PreparedRequest(
             claim.run,
             opened,
             await self._build_request(claim, opened.model, offered),
-            await self._find_used_call_ids(claim.run),
+            used_ids,
             await self._timeouts(claim.run, opened.deadlines),
         )
         writer = EventWriter(self._store, self._bus, claim, self._metrics)
@@ -328,10 +330,6 @@ class TurnRunner:
         has ended, nothing else is added to the thread.
         """
         return await self._store.context(thread_id, fresh=force_refresh, version=version)
-
-    async def _find_used_call_ids(self, run: Run) -> frozenset[str]:
-        """Return the tool call ids of earlier turns: an id is unique in its run."""
-        return await self._store.call_ids(run.id) if run.turn > 1 else frozenset()
 
     async def _request_traced(self, prepared: _PreparedRequest, writer: EventWriter) -> TurnResult:
         """Send one request; return the reply, which is whole, cut or an error."""

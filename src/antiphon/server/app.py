@@ -364,10 +364,12 @@ class Application:
     def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
         """Return the handlers of each path by method; paths without fields come first."""
         table: dict[str, dict[str, Handler]] = {
-            "/healthz": {"GET": self._healthz},
+            "/healthz": {"GET": lambda context: context.respond_json(200, {"status": "alive"})},
             "/readyz": {"GET": self._readyz},
             "/metrics": {"GET": self._metrics},
-            "/openapi.json": {"GET": self._openapi},
+            "/openapi.json": {
+                "GET": lambda context: context.respond(200, self._document, b"application/json")
+            },
         }
         for kind in OPERATIONS:
             method, path = kind.route.split(" ")
@@ -376,7 +378,9 @@ class Application:
             table.setdefault(path, {})[method] = self._openai_handler(method, path)
         for method, path in page_wires.ROUTES:
             table.setdefault(path, {})[method] = self._page_wire_handler(method, path)
-        table["/v1/files"]["POST"] = self._upload
+        table["/v1/files"]["POST"] = lambda context: files.receive_upload(
+            context, self._dispatcher, self._settings
+        )
         table["/v1/files/{file_id}/content"] = {"GET": self._download}
         return dict(sorted(table.items(), key=lambda item: "{" in item[0]))
 
@@ -512,9 +516,6 @@ class Application:
 
         return streaming.SessionCheck(lambda: self.closing, stands)
 
-    async def _upload(self, context: RequestContext) -> None:
-        await files.receive_upload(context, self._dispatcher, self._settings)
-
     async def _download(self, context: RequestContext) -> None:
         await self.send_file(context, requests.path_parameters(context.scope)["file_id"])
 
@@ -524,9 +525,6 @@ class Application:
         await files.send_upload(
             context, file_id, self._dispatcher, self._heavy_queue, session, self.timeouts
         )
-
-    async def _healthz(self, context: RequestContext) -> None:
-        await context.respond_json(200, {"status": "alive"})
 
     async def _readyz(self, context: RequestContext) -> None:
         if self.leaving or self.draining:
@@ -548,9 +546,6 @@ class Application:
         media_type = b"text/plain; version=0.0.4; charset=utf-8"
         numbers = self.metrics.snapshot() + self.other_metrics()
         await context.respond(200, numbers.to_prometheus().encode(), media_type)
-
-    async def _openapi(self, context: RequestContext) -> None:
-        await context.respond(200, self._document, b"application/json")
 
 
 class _Services(NamedTuple):

@@ -6,7 +6,6 @@ Details are ids and fixed words. Names, which people chose, may have to be erase
 from __future__ import annotations
 
 import getpass
-from contextlib import suppress
 from typing import Protocol
 
 from antiphon.types.accounts import LOCAL, AuditAction, AuditEntry, Principal
@@ -46,10 +45,9 @@ def _actor_details(by: Principal) -> dict[str, str]:
     """Return details that identify the actor where its id alone does not."""
     if by.key_id not in (None, by.actor):
         return {"key": str(by.key_id)}
-    return {"user": _user()} if by.actor == LOCAL else {}
-
-
-def _user() -> str:
-    with suppress(OSError, KeyError):  # an account that the machine has no name for
-        return getpass.getuser()
-    return "unknown"
+    if by.actor != LOCAL:
+        return {}
+    try:
+        return {"user": getpass.getuser()}
+    except (OSError, KeyError):  # an account that the machine has no name for
+        return {"user": "unknown"}

@@ -6,7 +6,7 @@ for pages are among them, as they are made of keys.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -53,28 +53,30 @@ class AdminDispatcher:
         max_token_age: float,
     ) -> None:
         accounts = AccountService(store, mint)
+        keys = KeyService(store, mint)
+        projects = ProjectService(store, mint)
         self._store = store
-        self._accounts = accounts
-        self._keys = KeyService(store, mint)
-        self._projects = ProjectService(store, mint)
+        self._keys = keys
         self._servers = servers
         self._owners = owners
         self._handlers: Mapping[type[Operation[Any]], _Handler] = {
             operations.CreatePerson: accounts.create,
-            operations.ListPeople: self._list_people,
-            operations.GetPerson: self._get_person,
+            operations.ListPeople: lambda call, _: _page(store.people(), call.limit, call.after),
+            operations.GetPerson: lambda call, _: accounts.get(call.person_id),
             operations.UpdatePerson: accounts.update,
-            operations.DeletePerson: self._delete_person,
+            operations.DeletePerson: lambda call, by: accounts.delete(call.person_id, by),
             operations.SignIn: accounts.sign_in,
             operations.CreateKey: self._create_key,
-            operations.ListKeys: self._list_keys,
-            operations.UpdateKey: self._keys.update,
-            operations.RevokeKey: self._revoke_key,
-            operations.CreateProject: self._projects.create,
-            operations.ListProjects: self._list_projects,
-            operations.GetProject: self._get_project,
-            operations.UpdateProject: self._projects.update,
-            operations.DeleteProject: self._delete_project,
+            operations.ListKeys: lambda call, _: _page(store.keys(), call.limit, call.after),
+            operations.UpdateKey: keys.update,
+            operations.RevokeKey: lambda call, by: keys.revoke(call.key_id, by),
+            operations.CreateProject: projects.create,
+            operations.ListProjects: lambda call, _: _page(
+                store.projects(), call.limit, call.after
+            ),
+            operations.GetProject: lambda call, _: projects.get(call.project_id),
+            operations.UpdateProject: projects.update,
+            operations.DeleteProject: lambda call, by: projects.delete(call.project_id, by),
             operations.ListActs: self._list_acts,
             operations.ListLiveRuns: self._list_live_runs,
             operations.GetUsage: self._get_usage,
@@ -102,36 +104,8 @@ class AdminDispatcher:
         """Import the archive at this path."""
         return await self._owners.import_owner(call, path, by)
 
-    async def _list_people(self, call: operations.ListPeople, _: Principal) -> Listed[Person]:
-        return _page(await self._store.people(), call.limit, call.after)
-
-    async def _get_person(self, call: operations.GetPerson, _: Principal) -> Person:
-        return await self._accounts.get(call.person_id)
-
-    async def _delete_person(
-        self, call: operations.DeletePerson, by: Principal
-    ) -> operations.Deleted:
-        return await self._accounts.delete(call.person_id, by)
-
     async def _create_key(self, call: operations.CreateKey, by: Principal) -> NewKey:
         return NewKey(*await self._keys.create(call, by))
-
-    async def _list_keys(self, call: operations.ListKeys, _: Principal) -> Listed[Key]:
-        return _page(await self._store.keys(), call.limit, call.after)
-
-    async def _revoke_key(self, call: operations.RevokeKey, by: Principal) -> Key:
-        return await self._keys.revoke(call.key_id, by)
-
-    async def _list_projects(self, call: operations.ListProjects, _: Principal) -> Listed[Project]:
-        return _page(await self._store.projects(), call.limit, call.after)
-
-    async def _get_project(self, call: operations.GetProject, _: Principal) -> Project:
-        return await self._projects.get(call.project_id)
-
-    async def _delete_project(
-        self, call: operations.DeleteProject, by: Principal
-    ) -> operations.Deleted:
-        return await self._projects.delete(call.project_id, by)
 
     async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[AuditEntry]:
         return to_listed(await self._store.audit_entries(call.limit, call.after, call.owner))
@@ -156,8 +130,11 @@ class AdminDispatcher:
         return Caller(owner=by.owner, key_id=by.key_id)
 
 
-def _page(everything: Sequence[T], limit: int, after: str | None) -> Listed[T]:
+async def _page(
+    reading: Coroutine[Any, Any, Sequence[T]], limit: int, after: str | None
+) -> Listed[T]:
     """Return a page of a list that is short enough to be read whole. Raises `NotFound`."""
+    everything = await reading
     begin = 0
     if after is not None:
         places = [place for place, each in enumerate(everything, 1) if each.id == after]

@@ -316,7 +316,9 @@ class _Import:
         """Yield what is new of a kind, in batches of about `BATCH_BYTES`."""
         if kind == "runs":
             async for parts in self._parts_of_runs():
-                yield _batch_of_runs(parts), sum(isinstance(each, ImportedRun) for each in parts)
+                runs = [each for each in parts if isinstance(each, ImportedRun)]
+                logs = [each for each in parts if isinstance(each, ImportedEvents)]
+                yield ImportBatch(runs=runs, events=logs), len(runs)
             return
         batch: list[Any] = []
         size = 0
@@ -364,7 +366,8 @@ class _Import:
                         batch, size = [], 0
                     reach = await self._reach(record, weight)
                     if record.state == "new":
-                        batch.append(_to_imported_run(record))
+                        run = msgspec.json.decode(record.doc, type=ArchivedRun)
+                        batch.append(ImportedRun(run.run, run.last_event, run.events_after))
                         size += len(record.doc)
                     for part in self._spool.children("events", record.id):
                         if weight > BATCH_BYTES < size:
@@ -467,20 +470,8 @@ def _decode_stored(kind: str, doc: bytes) -> Any:
             return msgspec.json.decode(doc, type=_KINDS[kind])
 
 
-def _to_imported_run(record: Record) -> ImportedRun:
-    run = msgspec.json.decode(record.doc, type=ArchivedRun)
-    return ImportedRun(run.run, run.last_event, run.events_after)
-
-
 def _batch(kind: str, items: Sequence[Any]) -> ImportBatch:
     return ImportBatch(**{"uploads" if kind == "files" else kind: items})
-
-
-def _batch_of_runs(parts: Sequence[ImportedRun | ImportedEvents]) -> ImportBatch:
-    return ImportBatch(
-        runs=[each for each in parts if isinstance(each, ImportedRun)],
-        events=[each for each in parts if isinstance(each, ImportedEvents)],
-    )
 
 
 def _exceeds(row: UsageRow, known: UsageRow | None) -> bool:

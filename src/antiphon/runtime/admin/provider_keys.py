@@ -103,7 +103,9 @@ class ProviderKeyService:
         if known is not None and now < known[0]:
             return known[1]
         sealed = await self._store.find_encrypted_key(owner, provider)
-        own = None if sealed is None else self._decrypt_key(sealed, owner, provider)
+        own = None
+        if sealed is not None:
+            own = msgspec.json.decode(self._decrypt(sealed, owner, provider), type=OwnerProviderKey)
         self._known[owner, provider] = (now + MEMORY_SECONDS, own)
         self._known.move_to_end((owner, provider))
         if len(self._known) > MAX_REMEMBERED:
@@ -153,9 +155,6 @@ class ProviderKeyService:
         except BadSettings:
             return False
         return True
-
-    def _decrypt_key(self, sealed: bytes, owner: str, provider: str) -> OwnerProviderKey:
-        return msgspec.json.decode(self._decrypt(sealed, owner, provider), type=OwnerProviderKey)
 
     def _decrypt(self, sealed: bytes, owner: str, provider: str) -> bytes:
         try:

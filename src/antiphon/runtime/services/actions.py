@@ -39,7 +39,7 @@ class ActionService:
             operations.SubmitToolOutput: self._submit_tool_output,
             operations.SubmitToolOutputs: self._submit_tool_outputs,
             operations.ListActions: self._list_actions,
-            operations.GetAction: self._get_action,
+            operations.GetAction: lambda call, by, _: store.get(Action, by.owner, call.action_id),
             operations.ClaimActions: self._claim_actions,
             operations.RenewClaim: self._renew_claim,
             operations.ReleaseClaim: self._release_claim,
@@ -75,11 +75,6 @@ class ActionService:
         if call.run_id is not None:
             await self._store.get(Run, by.owner, call.run_id)
         return await paginate(self._store, Action, by.owner, **field_values(call))
-
-    async def _get_action(
-        self, call: operations.GetAction, by: Principal, _: IdempotencyKey | None
-    ) -> Action:
-        return await self._store.get(Action, by.owner, call.action_id)
 
     async def _claim_actions(
         self, call: operations.ClaimActions, by: Principal, _: IdempotencyKey | None

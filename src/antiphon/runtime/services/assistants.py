@@ -11,7 +11,6 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import (
     Deleted,
-    Listed,
     NewMessage,
     Operation,
     PastMessage,
@@ -49,8 +48,12 @@ class AssistantService:
         self._check_servers = check_servers
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
-            operations.ListAssistants: self._list_assistants,
-            operations.GetAssistant: self._get_assistant,
+            operations.ListAssistants: lambda call, by, _: paginate(
+                store, Assistant, by.owner, **field_values(call)
+            ),
+            operations.GetAssistant: lambda call, by, _: store.get(
+                Assistant, by.owner, call.assistant_id
+            ),
             operations.UpdateAssistant: self._update_assistant,
             operations.DeleteAssistant: self._delete_assistant,
         }
@@ -68,18 +71,6 @@ class AssistantService:
             id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
         )
         return await self._store.put(by.owner, assistant, once)
-
-    async def _list_assistants(
-        self, call: operations.ListAssistants, by: Principal, _: IdempotencyKey | None
-    ) -> Listed[Assistant]:
-        return await paginate(
-            self._store, Assistant, by.owner, call.limit, call.after, name=call.name
-        )
-
-    async def _get_assistant(
-        self, call: operations.GetAssistant, by: Principal, _: IdempotencyKey | None
-    ) -> Assistant:
-        return await self._store.get(Assistant, by.owner, call.assistant_id)
 
     async def _update_assistant(
         self, call: operations.UpdateAssistant, by: Principal, _: IdempotencyKey | None

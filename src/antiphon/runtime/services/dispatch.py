@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import Listed, Operation, field_values
+from antiphon.api.operations import Operation, field_values
 from antiphon.engine import validation
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import TurnRequested
@@ -73,7 +73,6 @@ class Dispatcher:
         self._store = store
         self._bus = bus
         self._mint = mint
-        self._models = models
         self._admin = admin
         self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
@@ -84,10 +83,12 @@ class Dispatcher:
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **webhooks.handlers,
-            operations.ListFiles: self._list_files,
-            operations.GetFile: self._get_file,
+            operations.ListFiles: lambda call, by, _: paginate(
+                store, Upload, by.owner, **field_values(call)
+            ),
+            operations.GetFile: lambda call, by, _: store.get(Upload, by.owner, call.file_id),
             operations.DeleteFile: self._delete_file,
-            operations.ListModels: self._list_models,
+            operations.ListModels: lambda call, by, _: models(call.model, by.owner),
         }
 
     async def dispatch(
@@ -265,28 +266,11 @@ class Dispatcher:
         """Import the archive at this path. Raises as `OwnerImporter.run`."""
         return Response(await self._admin.import_owner(call, path, by), call.http_status)
 
-    # Files and models.
-
-    async def _list_files(
-        self, call: operations.ListFiles, by: Principal, _: IdempotencyKey | None
-    ) -> Listed[Upload]:
-        return await paginate(self._store, Upload, by.owner, **field_values(call))
-
-    async def _get_file(
-        self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None
-    ) -> Upload:
-        return await self._store.get(Upload, by.owner, call.file_id)
-
     async def _delete_file(
         self, call: operations.DeleteFile, by: Principal, _: IdempotencyKey | None
     ) -> operations.Deleted:
         await self._store.delete(Upload, by.owner, call.file_id)
         return operations.Deleted(call.file_id)
-
-    async def _list_models(
-        self, call: operations.ListModels, by: Principal, _: IdempotencyKey | None
-    ) -> operations.ModelList:
-        return await self._models(call.model, by.owner)
 
 
 def _once(call: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:

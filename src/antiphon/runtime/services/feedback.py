@@ -27,7 +27,9 @@ class FeedbackService:
         self._tracer = tracer
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.SetFeedback: self._set_feedback,
-            operations.DeleteFeedback: self._delete_feedback,
+            operations.DeleteFeedback: lambda call, by, _: store.save_feedback(
+                by.owner, call.message_id, None
+            ),
         }
 
     async def _set_feedback(
@@ -50,11 +52,6 @@ class FeedbackService:
         self._metrics.add(FEEDBACK, feedback.rating)
         await self._trace(rated, feedback)
         return rated
-
-    async def _delete_feedback(
-        self, call: operations.DeleteFeedback, by: Principal, _: IdempotencyKey | None
-    ) -> Message:
-        return await self._store.save_feedback(by.owner, call.message_id, None)
 
     async def _trace(self, message: Message, feedback: Feedback) -> None:
         """Add the rating to the trace of the reply's run, as a span without a duration."""

@@ -96,6 +96,9 @@ class RunService:
         run_spec = await self._run_specs.resolve(call, by.owner)
 
         def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
+            thread = None
+            if call.thread_id is None:
+                thread = new_thread(self._mint, records.now, temporary=call.temporary)
             return transitions.create_run(
                 records,
                 run_spec,
@@ -104,7 +107,7 @@ class RunService:
                 if_busy=call.if_busy,
                 message=call.message,
                 history=call.history,
-                new_thread=self._new_thread(call, records.now),
+                new_thread=thread,
                 ask=True,
                 fresh=call.force_refresh,
                 claimant=claimant,
@@ -114,11 +117,6 @@ class RunService:
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
         return begun
-
-    def _new_thread(self, call: operations.Process, now: int) -> Thread | None:
-        if call.thread_id is not None:
-            return None
-        return new_thread(self._mint, now, temporary=call.temporary)
 
     async def request_turn(
         self,
@@ -314,13 +312,11 @@ class RunService:
                     async with asyncio.timeout_at(until):
                         await self._wait_for_end(str(busy.details["run_id"]))
                 except TimeoutError:
-                    raise self._busy_error(busy) from None
-
-    def _busy_error(self, busy: errors.RunActive) -> errors.RunActive:
-        return errors.RunActive(
-            f"{busy.message} It was waited for {self._busy_timeout:g} seconds.",
-            **busy.details | {"hint": "Finish or cancel that run, or ask again to wait on."},
-        )
+                    hint = "Finish or cancel that run, or ask again to wait on."
+                    raise errors.RunActive(
+                        f"{busy.message} It was waited for {self._busy_timeout:g} seconds.",
+                        **busy.details | {"hint": hint},
+                    ) from None
 
     async def _wait_for_end(self, run_id: str) -> None:
         with self._bus.subscribe(run_id) as subscription:

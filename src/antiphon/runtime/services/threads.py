@@ -37,14 +37,16 @@ class ThreadService:
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateThread: self._create_thread,
             operations.ListThreads: self._list_threads,
-            operations.GetThread: self._get_thread,
+            operations.GetThread: lambda call, by, _: store.get(Thread, by.owner, call.thread_id),
             operations.UpdateThread: self._update_thread,
             operations.DeleteThread: self._delete_thread,
             operations.ForkThread: self._fork_thread,
             operations.CreateMessage: self._create_message,
             operations.AppendMessages: self._append_messages,
             operations.ListMessages: self._list_messages,
-            operations.GetMessage: self._get_message,
+            operations.GetMessage: lambda call, by, _: store.get(
+                Message, by.owner, call.message_id
+            ),
         }
 
     async def _create_thread(
@@ -77,11 +79,6 @@ class ThreadService:
             cursor = position_of(page.data[-1]).cursor()
             return Listed(tuple(page.data), has_more=True, next=cursor)
         return to_listed(page)
-
-    async def _get_thread(
-        self, call: operations.GetThread, by: Principal, _: IdempotencyKey | None
-    ) -> Thread:
-        return await self._store.get(Thread, by.owner, call.thread_id)
 
     async def _update_thread(
         self, call: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
@@ -222,11 +219,6 @@ class ThreadService:
         if call.thread_id is not None:
             await self._store.get(Thread, by.owner, call.thread_id)
         return await paginate(self._store, Message, by.owner, **field_values(call))
-
-    async def _get_message(
-        self, call: operations.GetMessage, by: Principal, _: IdempotencyKey | None
-    ) -> Message:
-        return await self._store.get(Message, by.owner, call.message_id)
 
 
 def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:

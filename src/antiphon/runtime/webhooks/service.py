@@ -129,9 +129,8 @@ class WebhookService:
                 webhook = replace(webhook, updated_at=now)
             return replace(stored, webhook=webhook)
 
-        entry = await self._entry(
-            "webhook.changed", call.webhook_id, by, changed=" ".join(_changed_names(call))
-        )
+        names = " ".join(sorted(given_fields(call, but="webhook_id")))
+        entry = await self._entry("webhook.changed", call.webhook_id, by, changed=names)
         changed = await self._store.change_webhook(by.owner, call.webhook_id, amend, entry)
         self._bus.notify(WEBHOOKS)
         return changed
@@ -207,7 +206,7 @@ class WebhookService:
     async def _check_url(self, url: str) -> None:
         """Raise `InvalidRequest` unless events may be sent there, as far as that is known now."""
         parts = _split(url)
-        host, port = parts.hostname or "", _port(parts)
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
                 addresses = await self._policy.resolve_allowed(host, port, self._resolve)
@@ -248,13 +247,5 @@ def _split(url: str) -> SplitResult:
     return parts
 
 
-def _port(parts: SplitResult) -> int:
-    return int(parts.port or _PORTS[parts.scheme])
-
-
 def _unique(events: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(dict.fromkeys(events))
-
-
-def _changed_names(call: operations.UpdateWebhook) -> Sequence[str]:
-    return sorted(given_fields(call, but="webhook_id"))

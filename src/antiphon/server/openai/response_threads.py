@@ -97,10 +97,10 @@ async def find_place(
         thread = await api.ask(GetThread(thread_id))
     except NotFound as error:
         raise NotFound(f"Conversation with id '{request.conversation_id}' not found.") from error
-    run = await _newest_run(api, thread)
     if not request.is_stored:
         return Place(thread, reply=await _last_message(api, thread), is_copy=True)
-    return Place(thread, None if run is None or run.status.ended else run)
+    newest = (await api.ask(ListRuns(thread.id, 1))).data
+    return Place(thread, None if not newest or newest[0].status.ended else newest[0])
 
 
 async def _after_response(
@@ -144,10 +144,6 @@ async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
 
 async def _last_message(api: CallerApi, thread: Thread) -> Message | None:
     return next(iter((await api.ask(ListMessages(thread.id, 1, order="newest"))).data), None)
-
-
-async def _newest_run(api: CallerApi, thread: Thread) -> Run | None:
-    return next(iter((await api.ask(ListRuns(thread.id, 1))).data), None)
 
 
 # Begin.

@@ -321,12 +321,14 @@ def _run_fields(
     # A prompt may come with a model of its own; else the model's name is that of the assistant.
     names_model = assistant is None or request.model not in (None, assistant.name, assistant.id)
     texts = [assistant.instructions if assistant else None, request.instructions]
+    servers = {server.name: server for server in (assistant.mcp_servers if assistant else ())}
+    servers |= {server.name: server for server in tools.servers or ()}
     call = Process(
         model=request.model if names_model else None,
         assistant_id=None if assistant is None else assistant.id,
         instructions="\n\n".join(filter(None, texts)) or None,
         tools=specs,
-        mcp_servers=_servers(request, tools.servers, assistant),
+        mcp_servers=tuple(servers.values()),
         sampling=sampling,
         max_tool_calls=response_request.max_tool_calls(request),
         metadata=request.metadata or {},
@@ -339,9 +341,3 @@ def _run_fields(
     if request.model is None and assistant is not None:
         repeated["model"] = assistant.name or assistant.id
     return call, repeated
-
-
-def _servers(request: ResponseRequest, sent: Any, assistant: Assistant | None) -> Any:
-    """Return the MCP servers: those of the request in place of the assistant's of that name."""
-    own = {server.name: server for server in (assistant.mcp_servers if assistant else ())}
-    return tuple((own | {server.name: server for server in sent or ()}).values())

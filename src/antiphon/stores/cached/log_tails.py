@@ -125,15 +125,11 @@ class LogTail:
         self._lines.extend(lines)
         self.size += _size(lines)
         self.ended = self.ended or ended
-        if self.size > TAIL_BYTES:
-            self._cut()
-
-    def _cut(self) -> None:
-        """Drop the older half, so that cutting is rare."""
-        dropped = len(self._lines) // 2
-        self.size -= _size(self._lines[:dropped])
-        self.first += dropped
-        del self._lines[:dropped]
+        if self.size > TAIL_BYTES:  # drop the older half, so that this is rare
+            half = len(self._lines) // 2
+            self.size -= _size(self._lines[:half])
+            self.first += half
+            del self._lines[:half]
 
 
 def _size(lines: Sequence[bytes]) -> int:

@@ -107,7 +107,8 @@ class SharedContextCache:
             return
 
         async def keep() -> None:
-            sealed = self._encode(thread_id, context)
+            data = msgspec.msgpack.encode(context)
+            sealed = self._mac(thread_id, data) + data
             await self._breaker.call(
                 PUT_SECONDS, lambda: self._backend.put(thread_id, context.version, sealed)
             )
@@ -135,10 +136,6 @@ class SharedContextCache:
         with suppress(ContextBackendDown, TimeoutError):
             async with asyncio.timeout(DROP_SECONDS):
                 await self._backend.close()
-
-    def _encode(self, thread_id: str, context: Context) -> bytes:
-        data = msgspec.msgpack.encode(context)
-        return self._mac(thread_id, data) + data
 
     def _decode(self, thread_id: str, found: bytes) -> Context | None:
         seal, data = found[:MAC_BYTES], found[MAC_BYTES:]

@@ -463,13 +463,9 @@ async def _change_with_retry(
         except _RACE_FAULTS:
             await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
-            if not await _make_missing_parts(connection, now):
+            today = await fetch_value(connection, "now", now=now) // DAY_MS
+            if not await make_parts(connection, today):  # none of the log's was missing
                 raise
-
-
-async def _make_missing_parts(connection: Connection[Any], now: int | None) -> bool:
-    """Make the parts of the log that are missing today; return whether any was."""
-    return await make_parts(connection, await fetch_value(connection, "now", now=now) // DAY_MS)
 
 
 async def _try_change_locked(

@@ -70,12 +70,14 @@ def read_records(
         row = find_run(connection, active) if active else None
     if row is None or row.run.thread_id != found[1].id:
         return replace(known, thread=found[1]), FoundRows(row, found)
+    wanted = {"run_id": row.run.id, "tool_call_id": read_set.tool_call_id}
+    (actions,) = connection.execute(SQL["actions"], wanted).fetchone()
     snapshot = replace(
         known,
         thread=found[1],
         run=row.run,
         lease=row.lease,
-        actions=_actions(connection, row.run.id, read_set.tool_call_id),
+        actions=_ACTIONS.decode(actions),
         log=_read_turn(connection, row) if read_set.turn_log else (),
     )
     return snapshot, FoundRows(row, found)
@@ -105,14 +107,6 @@ def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:
         return None
     owner, doc, wanted_at, *lease = row
     return RunRow(owner, decoder(Run)(doc), shapes.decode_lease(lease), wanted_at)
-
-
-def _actions(
-    connection: sqlite3.Connection, run_id: str, tool_call_id: str | None
-) -> tuple[Action, ...]:
-    values = {"run_id": run_id, "tool_call_id": tool_call_id}
-    (actions,) = connection.execute(SQL["actions"], values).fetchone()
-    return _ACTIONS.decode(actions)
 
 
 def find_active_run(connection: sqlite3.Connection, thread_id: str) -> str | None:

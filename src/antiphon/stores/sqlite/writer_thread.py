@@ -126,7 +126,7 @@ class WriterThread:
         """
         self._needs_truncate = True
         for _ in range(2):  # the second runs after the thread has finished with the first
-            await self.run("log", _write_nothing)
+            await self.run("log", lambda connection: None)
 
     async def close(self) -> None:
         """Finish queued writes, checkpoint, and end the thread."""
@@ -315,10 +315,6 @@ class WriterThread:
         """Return a number that changes when another connection has committed."""
         (version,) = self._connection.execute("PRAGMA data_version").fetchone()
         return int(version)
-
-
-def _write_nothing(_: sqlite3.Connection) -> None:
-    """Write nothing."""
 
 
 def _is_busy(fault: sqlite3.Error) -> bool:

@@ -287,7 +287,7 @@ class AgUi:
                 self._usage += usage
                 self._used += usage
             case TurnEnded():
-                yield from self._on_action_required(event)
+                yield from self._on_turn_ended(event)
 
     @property
     def _ours(self) -> RunStatus:
@@ -332,7 +332,7 @@ class AgUi:
         client_run_id = self._reader.run_id if theirs == self._first else None
         return client_run_id or theirs
 
-    def _on_action_required(self, event: TurnEnded) -> Iterator[ag.AgUiEvent]:
+    def _on_turn_ended(self, event: TurnEnded) -> Iterator[ag.AgUiEvent]:
         self._turn += 1
         if self._theirs is not None and event.status is Status.ACTION_REQUIRED:
             yield from self._hand_over()

@@ -156,7 +156,9 @@ def _outputs(parts: Sequence[_Json]) -> Iterator[NewToolOutput]:
             case {"providerExecuted": True} | {"preliminary": True}:
                 pass
             case {"state": "output-available", "toolCallId": str(call_id), "output": output}:
-                text, metadata = _encode_output(output)
+                is_text = isinstance(output, str)
+                text = output if is_text else msgspec.json.encode(output).decode()
+                metadata = {} if is_text else {FORMAT: "json"}
                 yield _output(call_id, text, is_error=False, metadata=metadata)
             case {"state": "output-error", "toolCallId": str(call_id), **more}:
                 words = more.get("errorText")
@@ -164,12 +166,6 @@ def _outputs(parts: Sequence[_Json]) -> Iterator[NewToolOutput]:
                 yield _output(call_id, words, is_error=True, metadata={})
             case _:
                 pass
-
-
-def _encode_output(output: object) -> tuple[str, dict[str, str]]:
-    if isinstance(output, str):
-        return output, {}
-    return msgspec.json.encode(output).decode(), {FORMAT: "json"}
 
 
 def _output(call_id: str, text: str, *, is_error: bool, metadata: dict[str, str]) -> NewToolOutput:

@@ -226,14 +226,12 @@ class ToolParts:
     # Events of a call.
 
     def _on_start(self, tool_call_id: str, name: str, reply: int) -> Iterator[ui.UiPart]:
-        call = ToolCallState(tool_call_id, name, reply, self._place_of(name))
+        place: Place = "unknown"
+        if self._page is not None:
+            place = "page" if name in self._page.tools else "elsewhere"
+        call = ToolCallState(tool_call_id, name, reply, place)
         self._calls[tool_call_id] = call
         yield ui.ToolInputStart(tool_call_id=tool_call_id, tool_name=name, **call.place_fields)
-
-    def _place_of(self, name: str) -> Place:
-        if self._page is None:
-            return "unknown"
-        return "page" if name in self._page.tools else "elsewhere"
 
     def _asks(self, call: ToolCallState) -> bool:
         """Return whether a person must approve the page's call."""

@@ -248,6 +248,7 @@ def tool_specs(request: CompletionRequest) -> tuple[ToolSpec, ...] | None:
 
 def sampling(request: CompletionRequest) -> Sampling:
     """Return the sampling settings of the request. Raises `InvalidRequest`."""
+    stop = [request.stop] if isinstance(request.stop, str) else request.stop or ()
     return convert(
         {
             name: value
@@ -255,7 +256,7 @@ def sampling(request: CompletionRequest) -> Sampling:
                 "temperature": request.temperature,
                 "top_p": request.top_p,
                 "max_output_tokens": request.max_completion_tokens or request.max_tokens,
-                "stop": _stop(request.stop),
+                "stop": [word for word in stop if word] or None,
                 "seed": request.seed,
                 "tool_choice": _tool_choice(request.tool_choice),
                 # Sent by many clients, though true is what the original does by itself; a
@@ -271,11 +272,6 @@ def sampling(request: CompletionRequest) -> Sampling:
         },
         Sampling,
     )
-
-
-def _stop(stop: str | tuple[str, ...] | None) -> list[str] | None:
-    words = [stop] if isinstance(stop, str) else list(stop or ())
-    return [word for word in words if word] or None
 
 
 def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | None:

@@ -157,7 +157,8 @@ def hosted_call_item(
 
     `picture` is what was made, as base64.
     """
-    given = _decode_object(arguments)
+    decoded = _decode(arguments)
+    given = cast("dict[str, Any]", decoded) if isinstance(decoded, dict) else {}
     prefix = HOSTED_PREFIXES[f"{kind}_call"]
     fields: dict[str, Any] = {
         "id": call_item_id(prefix, reply_id, place),
@@ -221,10 +222,12 @@ def _file_results(output: str) -> tuple[dict[str, Any], ...]:
 
 def _file_result(given: dict[str, Any]) -> dict[str, Any]:
     text = next((given[n] for n in ("text", "content", "snippet") if n in given), None)
+    if text is not None and not isinstance(text, str):
+        text = msgspec.json.encode(text).decode()
     named = {
         "file_id": given.get("file_id") or given.get("id"),
         "filename": given.get("filename") or given.get("name") or given.get("title"),
-        "text": text if text is None or isinstance(text, str) else _encode(text),
+        "text": text,
     }
     score = given.get("score")
     number = {"score": score} if isinstance(score, int | float) else {}
@@ -340,15 +343,6 @@ def _decode(text: str) -> Any:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeError):
         return None
-
-
-def _decode_object(text: str) -> dict[str, Any]:
-    value = _decode(text)
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
-
-
-def _encode(value: Any) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 def hosted_record(wanted: Collection[str], targets: Mapping[str, HostedTarget]) -> dict[str, str]:

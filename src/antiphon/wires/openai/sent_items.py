@@ -238,7 +238,8 @@ class _ItemReader:
         reply = self._reply
         if reply is None or reply.outputs:
             reply = self._begin_reply()
-        if call.id in reply.calls or call.id in self._owner_with_open(call.id):
+        owner = self._owners.get(call.id)
+        if call.id in reply.calls or (owner is not None and call.id in owner.open_calls):
             raise InvalidRequest(
                 "Two calls have one id.",
                 expected="a call_id of its own for each",
@@ -249,10 +250,6 @@ class _ItemReader:
             reply.other_calls[str(len(reply.calls))] = [kind, detail] if detail else [kind]
         reply.calls[call.id] = call, where
         self._owners[call.id] = reply
-
-    def _owner_with_open(self, call_id: str) -> Mapping[str, str]:
-        owner = self._owners.get(call_id)
-        return {} if owner is None else owner.open_calls
 
     def _add_output(
         self,

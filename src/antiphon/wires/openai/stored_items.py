@@ -130,7 +130,8 @@ def _message_item(message: Message) -> Item | None:
     )
 
 
-_WHOLE = (kinds.McpCall, *kinds.HostedCall.__args__)
+_CALLS_WITH_OUTPUT = (kinds.McpCall, *kinds.HostedCall.__args__)
+"""Items that are a call and its output in one."""
 
 
 class _ReplyItems:
@@ -245,16 +246,12 @@ class _ReplyItems:
     def _has_output_item(self, call_id: str) -> bool:
         """Return whether a call's output is an item of its own."""
         place = self._places.get(call_id)
-        if place is not None and self._is_whole(place):
-            return False
+        if place is not None:
+            first = next(self._call_items(place, self._reply.tool_calls[place]), None)
+            if isinstance(first, _CALLS_WITH_OUTPUT):
+                return False
         action = self._action(call_id)
         return action is None or action.approval != "required"
-
-    def _is_whole(self, place: int) -> bool:
-        """Return whether a call came as an item that is call and output in one."""
-        return isinstance(
-            next(self._call_items(place, self._reply.tool_calls[place]), None), _WHOLE
-        )
 
     def _is_custom(self, name: str, place: int) -> bool:
         return name in self._custom_tools or self._mark(place)[:1] == ["custom_tool_call"]

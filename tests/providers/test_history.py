@@ -10,8 +10,8 @@ from pydantic import TypeAdapter
 from antiphon.providers import history
 from antiphon.providers.chat_completions import payload
 from antiphon.providers.history import adapt_history
+from antiphon.providers.quirks import PLAIN, Quirks
 from antiphon.providers.servers import SERVERS
-from antiphon.providers.stream_parser import PLAIN, Quirks
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types.chunks import ModelRequest

@@ -14,7 +14,8 @@ from openai.types.chat.completion_create_params import CompletionCreateParamsStr
 from pydantic import TypeAdapter
 
 from antiphon.providers.chat_completions import ChatCompletionsProvider, feed_piece, payload
-from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
+from antiphon.providers.quirks import PLAIN, Quirks
+from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,

@@ -15,9 +15,9 @@ from antiphon.api import operations
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers import history
 from antiphon.providers.chat_completions import payload
+from antiphon.providers.quirks import PLAIN
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.providers.servers import SERVERS
-from antiphon.providers.stream_parser import PLAIN
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest

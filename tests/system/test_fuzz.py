@@ -25,7 +25,8 @@ from hypothesis import strategies as st
 from antiphon import Client
 from antiphon.api.operations import NewMessage
 from antiphon.engine.turn import Turn
-from antiphon.providers.stream_parser import ChatCompletionsParser, Quirks
+from antiphon.providers.quirks import Quirks
+from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.settings.settings import Settings
 from antiphon.types import events
 from antiphon.types.chunks import Chunk

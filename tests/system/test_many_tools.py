@@ -19,7 +19,7 @@ import pytest
 
 from antiphon import AsyncClient, Status, ToolSpec
 from antiphon.api.operations import ListActions, ListMessages
-from antiphon.providers.stream_parser import Quirks
+from antiphon.providers.quirks import Quirks
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Text
 from tests.support.harness.chaos import SHORT

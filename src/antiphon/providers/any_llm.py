@@ -59,6 +59,7 @@ from antiphon.types.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
+from antiphon.types.json_values import object_or_empty
 
 Chunks = AsyncIterable[ChatCompletionChunk]
 Ask = Callable[[], Awaitable[Chunks]]
@@ -363,7 +364,7 @@ def _id(given: str) -> str:
 
 
 def _anthropic(extra: Any) -> dict[str, Any]:
-    return _fields(_fields(extra).get("anthropic"))
+    return object_or_empty(object_or_empty(extra).get("anthropic"))
 
 
 def _gemini_tools(functions: list[Said]) -> Said:
@@ -388,10 +389,6 @@ def _kind(error: Exception, status: int | None) -> type[ProviderError]:
     if status is not None and status >= 500:
         return ProviderUnavailable
     return ProviderRejected
-
-
-def _fields(value: Any) -> dict[str, Any]:
-    return cast("dict[str, Any]", value) if isinstance(value, dict) else {}
 
 
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]+")

@@ -19,6 +19,7 @@ from antiphon.providers.demo import WINDOW, DemoProvider
 from antiphon.providers.http import HttpLimits
 from antiphon.providers.model_info import Offer
 from antiphon.providers.owner_providers import OwnerProviderPool
+from antiphon.providers.quirks import Quirks
 from antiphon.providers.servers import (
     UNDECLARED,
     ServerTerms,
@@ -29,7 +30,6 @@ from antiphon.providers.servers import (
     is_installed,
     open_provider,
 )
-from antiphon.providers.stream_parser import Quirks
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import is_local_url

@@ -15,7 +15,8 @@ from antiphon.ports import TakeNow, take_none
 from antiphon.providers.failures import Redactor
 from antiphon.providers.history import adapt_history
 from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
-from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
+from antiphon.providers.quirks import PLAIN, Quirks
+from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.telemetry.tracing import trace_headers
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.errors import Disconnected, ProviderProtocol

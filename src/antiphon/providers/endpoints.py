@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from antiphon.providers.model_info import Price
+from antiphon.providers.quirks import Quirks
 from antiphon.providers.servers import SERVERS, VENDORS, Lack, ServerTerms, Terms, Vendor
-from antiphon.providers.stream_parser import Quirks
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import origin
 from antiphon.types.errors import BadSettings, InvalidRequest

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.providers.stream_parser import Quirks
+from antiphon.providers.quirks import Quirks
 from antiphon.types.messages import DETAILS, EXTRA, REASONING, REFUSAL
 
 # Repair of a history, decoded, for strict servers.

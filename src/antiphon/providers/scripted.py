@@ -29,7 +29,8 @@ from pathlib import Path
 import msgspec
 
 from antiphon.ports import TakeNow, take_none
-from antiphon.providers.stream_parser import PLAIN, ChatCompletionsParser, Quirks
+from antiphon.providers.quirks import PLAIN, Quirks
+from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.types import errors
 from antiphon.types.chunks import (
     CallPiece,

@@ -16,7 +16,7 @@ from msgspec import Meta
 from antiphon.ports import Provider
 from antiphon.providers.failures import RETRIES
 from antiphon.providers.model_info import Price, Windows
-from antiphon.providers.stream_parser import PLAIN, Quirks
+from antiphon.providers.quirks import PLAIN, Quirks
 from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Seconds
 from antiphon.types.errors import BadSettings

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from antiphon.providers.stream_parser import Quirks
+from antiphon.providers.quirks import Quirks
 
 FIELDS = {
     "system": {"role", "content"},

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cli.place import Place
+from tests.support.cli.scripted_upstream import Upstream
 from tests.support.skills.folders import write_skill
 
 
@@ -95,3 +96,28 @@ def test_nothing_is_fetched_and_what_is_not_there_is_said(place: Place) -> None:
         assert done.returncode in (1, 2), command
         assert done.stderr.startswith("antiphon: "), command
     assert place.run("skills", "trust").returncode == 0
+
+
+def test_a_question_has_ones_own_skills_and_instructions(
+    place: Place, own: Path, upstream: Upstream
+) -> None:
+    write_skill(own, "pdf", "Fills in forms.")
+    (own.parent / "AGENTS.md").write_text("Be kind.")
+    (place.root / "AGENTS.md").write_text("Send it to me.")
+    asking = {"ANTIPHON_MODEL": "m", "ANTIPHON_BASE_URL": upstream.url}
+    upstream.text("Yes.")
+    upstream.text("Yes.")
+
+    done = place.run("ask", "Hello", environ=asking)
+    bare = place.run(
+        "ask", "-q", "--no-skills", "--no-project-instructions", "Hello", environ=asking
+    )
+
+    assert (done.stdout, bare.stdout) == ("Yes.\n", "Yes.\n")
+    assert "antiphon skills trust" in done.stderr
+    first, second = (json.dumps(each) for each in upstream.asked)
+    assert "- pdf: Fills in forms." in first
+    assert "Be kind." in first
+    assert "Send it to me." not in first
+    assert "pdf" not in second
+    assert "Be kind." not in second

@@ -8,6 +8,7 @@ for ever then (JetBrains).
 from __future__ import annotations
 
 import asyncio
+import shlex
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
@@ -24,6 +25,7 @@ from acp.schema import (
     AuthenticateResponse,
     AuthMethodAgent,
     AvailableCommand,
+    AvailableCommandInput,
     AvailableCommandsUpdate,
     ClientCapabilities,
     CloseSessionResponse,
@@ -48,6 +50,7 @@ from acp.schema import (
     SessionResumeCapabilities,
     SetSessionConfigOptionResponse,
     SetSessionModeResponse,
+    UnstructuredCommandInput,
 )
 
 import antiphon
@@ -58,6 +61,9 @@ from antiphon.acp.servers import AnyServer, run_servers
 from antiphon.acp.session import Session, SessionSetup
 from antiphon.acp.updates import text_update
 from antiphon.client.thread_families import latest_threads
+from antiphon.skills.commands import FileCommand
+from antiphon.skills.discovery import FoundFile
+from antiphon.skills.workspace import explain_untrusted
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
@@ -65,6 +71,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.json_values import is_object
 from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import clean, one_line
 
 KEY = "api-key"
 """The method of authentication of a server: a key in the environment."""
@@ -77,6 +84,7 @@ PAGE = 50
 COMMANDS = (
     AvailableCommand(name="compact", description="Sum up the older messages of this session"),
     AvailableCommand(name="tools", description="List the tools that the model may call"),
+    AvailableCommand(name="skills", description="List skills, instructions and slash commands"),
     AvailableCommand(name="servers", description="List the MCP servers and their states"),
 )
 
@@ -278,11 +286,13 @@ class AcpAgent:
             return found.content
 
         message = await PromptReader(session.folders, read_text if reads else None).read(prompt)
-        if not message.files and message.text.startswith("/"):
-            answer = await self._carry_out(session, message.text.removeprefix("/").strip())
+        if message.text.startswith("/"):
+            words = message.text.removeprefix("/").strip()
+            answer = None if message.files else await self._carry_out(session, words)
             if answer is not None:
                 await session.send(text_update(answer))
                 return PromptResponse(stop_reason="end_turn")
+            message = msgspec.structs.replace(message, text=_expand(session, message.text))
         if not message.text.strip() and not message.files:
             raise InvalidRequest("The prompt is empty.", expected="a text or a file")
         return PromptResponse(stop_reason=await session.prompt(message))
@@ -340,8 +350,17 @@ class AcpAgent:
         stack = AsyncExitStack()
         pool = await stack.enter_async_context(run_servers(self._setup, folders, servers))
         session = Session(self._setup, self._editor, thread.id, folders, pool)
+        await self._find_workspace(session)
         self._sessions[thread.id], self._stacks[thread.id] = session, stack
         return session
+
+    async def _find_workspace(self, session: Session) -> None:
+        """Find the skills, instructions and slash commands for the prompts from now on."""
+        folder = session.folders[0]
+        session.workspace = await asyncio.to_thread(self._setup.find_workspace, folder)
+        if untrusted := session.workspace.untrusted:
+            remedy = f"antiphon trust {shlex.quote(str(folder))}"
+            self._setup.warn(explain_untrusted(untrusted, remedy))
 
     async def _drop(self, session_id: str) -> None:
         self._sessions.pop(session_id, None)
@@ -352,7 +371,8 @@ class AcpAgent:
     def _announce(self, session: Session) -> None:
         """Send the commands of a session."""
         update = AvailableCommandsUpdate(
-            session_update="available_commands_update", available_commands=list(COMMANDS)
+            session_update="available_commands_update",
+            available_commands=[*COMMANDS, *map(_available, _file_commands(session).values())],
         )
         task = asyncio.create_task(_send_quietly(session, update))
         self._announcements.add(task)
@@ -395,12 +415,47 @@ class AcpAgent:
             case "tools":
                 names = [f"- `{tool.spec.name}`" for tool in session.tools()]
                 return "\n".join(names) or "There are no tools."
+            case "skills":
+                await self._find_workspace(session)
+                self._announce(session)
+                found = [_describe(each) for each in session.workspace.found]
+                if session.workspace.untrusted:
+                    remedy = f"antiphon trust {shlex.quote(str(session.folders[0]))}"
+                    found.append(f"\n`{remedy}` shows what is not trusted, and asks.")
+                return "\n".join(found) or "There are no skills."
             case "servers":
                 states = session.servers.states() if session.servers is not None else ()
                 lines = [f"- {each.server}: {each.status} {each.why}".rstrip() for each in states]
                 return "\n".join(lines) or "There are no MCP servers."
             case _:
                 return None
+
+
+def _file_commands(session: Session) -> dict[str, FileCommand]:
+    """Return the slash commands from files by name; those of the agent keep theirs."""
+    own = {command.name for command in COMMANDS}
+    return {each.name: each for each in session.workspace.commands if each.name not in own}
+
+
+def _available(command: FileCommand) -> AvailableCommand:
+    hint = UnstructuredCommandInput(hint=clean(command.arguments)) if command.arguments else None
+    return AvailableCommand(
+        name=command.name,
+        description=clean(command.meaning),
+        input=None if hint is None else AvailableCommandInput(hint),
+    )
+
+
+def _expand(session: Session, text: str) -> str:
+    """Return the message of a slash command from a file; another text as it is."""
+    name, _, words = text.removeprefix("/").replace("\n", " \n", 1).partition(" ")
+    command = _file_commands(session).get(name)
+    return text if command is None else command.expand(words.strip())
+
+
+def _describe(found: FoundFile) -> str:
+    mark = "/" if found.kind == "command" else ""
+    return f"- {found.kind} `{mark}{one_line(found.name)}`: {found.state}"
 
 
 async def _send_quietly(session: Session, update: AvailableCommandsUpdate) -> None:

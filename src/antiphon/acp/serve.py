@@ -20,6 +20,7 @@ from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import load_workspace
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.errors import InvalidRequest
@@ -63,6 +64,9 @@ async def serve_stdio(
                 warn=_warn,
                 mode=ALLOW if allow_all else ASK,
                 with_servers=with_servers,
+                find_workspace=lambda folder: load_workspace(
+                    settings, os.environ, folder, with_tools=with_servers
+                ),
             )
             agent = AcpAgent(setup)
             try:

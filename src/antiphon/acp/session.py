@@ -29,6 +29,7 @@ from antiphon.client.mentions import PreparedMessage, upload_attachments
 from antiphon.client.thread_families import find_newest_run
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.tools.consent import Consent, GrantStore
 from antiphon.tools.functions import Function
 from antiphon.tools.tool_events import ToolEvent
@@ -56,7 +57,10 @@ STOP_REASONS: Mapping[str | None, StopReason] = {
 
 
 class SessionSetup(msgspec.Struct, frozen=True):
-    """Parts that all sessions of a process share. `mode` is that of a new session."""
+    """Parts that all sessions of a process share. `mode` is that of a new session.
+
+    `find_workspace` finds the skills, instructions and slash commands of a working folder.
+    """
 
     client: AsyncClient
     settings: Settings
@@ -67,6 +71,7 @@ class SessionSetup(msgspec.Struct, frozen=True):
     warn: Callable[[str], None]
     mode: str = ASK
     with_servers: bool = True
+    find_workspace: Callable[[Path], Workspace] = lambda folder: NO_WORKSPACE
 
 
 Send = Callable[[SessionUpdate], Awaitable[None]]
@@ -77,6 +82,7 @@ class Session:
     """A thread as an editor works with it. One prompt runs at a time.
 
     `folders` are the session's working folder and further ones; `servers` its MCP servers.
+    `workspace` are the skills, instructions and slash commands for its working folder.
     """
 
     def __init__(
@@ -88,6 +94,7 @@ class Session:
         servers: AsyncMcpServerPool | None,
     ) -> None:
         self.id = thread_id
+        self.workspace = NO_WORKSPACE
         self.folders = tuple(folders)
         self.servers = servers
         self.mode = setup.mode
@@ -112,9 +119,9 @@ class Session:
         self._consent.rules = mode_rules(mode, self._setup.settings)
 
     def tools(self) -> Sequence[Tool]:
-        """Return the program's functions, and the tools of servers that are ready."""
+        """Return the program's functions, and the tools of skills and of servers that are ready."""
         served = self.servers.tools() if self.servers is not None else ()
-        return (*self._setup.own_tools, *served)
+        return (*self._setup.own_tools, *self.workspace.skills.tools(), *served)
 
     async def send(self, update: SessionUpdate) -> None:
         """Send an update to the editor. Raises `ConnectionError`."""
@@ -205,10 +212,12 @@ class Session:
                 options["model"] = self.model
             if self.mode == PLAN:
                 options["instructions"] = PLAN_INSTRUCTIONS
+            if self.workspace.instructions:
+                options["additional_instructions"] = self.workspace.instructions
         settings = self._setup.settings
         return self._setup.client.converse(
             content,
-            tools=self._setup.functions,
+            tools=(*self._setup.functions, self.workspace.skills),
             toolbox=self.servers,
             run_id=run_id,
             consent=self._consent,

@@ -5,6 +5,9 @@ data is ignored; `-` waits for it. `@path` in the text, or --file, attaches a fi
 sign. Tool calls, the choice of the model and problems are written to stderr. The configured MCP
 servers (`antiphon mcp list`), or only those of --config, are started and waited for up to 30 s.
 
+Your skills and AGENTS.md are used, and those of the working folder that you trust (`antiphon skills
+list`).
+
 There is nobody to approve tools: functions may run, and tools of MCP servers that --allow, a
 setting or an earlier "always" of yours allows. --yes allows all that is not denied.
 
@@ -68,6 +71,7 @@ from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import explain_untrusted, load_workspace
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.permissions import NAME, GrantsFile, Rules
@@ -260,6 +264,13 @@ async def _ask(
             return SERVER_MISSING
         if question.last:
             options["thread_id"] = await _find_last_thread(client)
+        workspace = await asyncio.to_thread(
+            load_workspace, settings, os.environ, Path.cwd(), with_tools=not question.no_tools
+        )
+        if workspace.untrusted and not question.quiet:
+            note(f"antiphon: {explain_untrusted(workspace.untrusted, 'antiphon skills trust')}")
+        if workspace.instructions:
+            options["additional_instructions"] = workspace.instructions
         refusals = RefusalNotes(settings)
 
         def watch(happening: ToolEvent) -> None:
@@ -268,7 +279,7 @@ async def _ask(
 
         events = client.converse(
             await upload_attachments(client, message),
-            tools=tools,
+            tools=[*tools, workspace.skills],
             toolbox=servers,
             consent=make_consent(settings, yes=question.yes),
             on_tool_event=watch,

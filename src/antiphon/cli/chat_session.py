@@ -7,6 +7,7 @@ import os
 from argparse import Namespace
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager, nullcontext
+from pathlib import Path
 
 from antiphon.cli import config, doctor
 from antiphon.cli.exit_codes import code_for_failure
@@ -16,6 +17,7 @@ from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import load_workspace
 from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.commands.servers import ServerAnnouncer
 from antiphon.terminal.consent import ConsentPrompt
@@ -74,6 +76,10 @@ async def _chat(
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
+        find_workspace=lambda: load_workspace(
+            settings, os.environ, Path.cwd(), with_tools=not args.no_tools
+        ),
+        environ=os.environ,
     )
 
     async def find_model() -> str:

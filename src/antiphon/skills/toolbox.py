@@ -26,7 +26,7 @@ from antiphon.skills.skill import (
     read_skill,
 )
 from antiphon.tools.allowed_folders import AllowedFolders
-from antiphon.tools.builtin import select_lines
+from antiphon.tools.excerpts import select_lines
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Hints, Tool, ToolCall, ToolResult

@@ -43,11 +43,16 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 NO_WORKSPACE = Workspace(skills=Skills())
 
 
-def load_workspace(settings: Settings, environ: Mapping[str, str], folder: Path) -> Workspace:
-    """Find and read everything that counts; blocks on files, and raises nothing of theirs."""
+def load_workspace(
+    settings: Settings, environ: Mapping[str, str], folder: Path, *, with_tools: bool = True
+) -> Workspace:
+    """Find and read everything that counts; blocks on files, and raises nothing of theirs.
+
+    Skills, which are tools, are found only `with_tools`.
+    """
     finder = Finder(environ, folder)
     found = [
-        *(finder.skills() if settings.skills else ()),
+        *(finder.skills() if settings.skills and with_tools else ()),
         *(finder.instructions() if settings.project_instructions else ()),
         *finder.commands(),
     ]

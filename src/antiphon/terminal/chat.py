@@ -14,6 +14,7 @@ from antiphon.client import mentions, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.terminal import (
     chat_state,
     conversation_processor,
@@ -22,6 +23,7 @@ from antiphon.terminal import (
 from antiphon.terminal.chat_state import ChatState, ReplyLimit, StatusFacts
 from antiphon.terminal.commands import answers, table
 from antiphon.terminal.commands.command import Group, Report, SlashCommand
+from antiphon.terminal.commands.skills import announce_workspace, file_command
 from antiphon.terminal.commands.table import ParsedCommand
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.forms import Questions
@@ -30,6 +32,7 @@ from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer
+from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import AntiphonError
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Thread, Usage
@@ -72,7 +75,7 @@ class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Start of a chat: in a new thread, or in the one that `resume` names, as /resume does.
 
     `options` are those of every run. `reports` are reports of commands of the shell, for the slash
-    commands of the same names.
+    commands of the same names. `find_workspace` finds skills, instructions and commands of folders.
     """
 
     model: str | None = None
@@ -81,6 +84,8 @@ class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
     options: Options = {}
     functions: Sequence[Function] = ()
     reports: Mapping[str, Report] = {}
+    find_workspace: Callable[[], Workspace] = lambda: NO_WORKSPACE
+    environ: Mapping[str, str] = {}
 
 
 class Chat:
@@ -103,15 +108,19 @@ class Chat:
         self.client = client
         self.settings = settings
         self.consent = consent
-        self.functions = tuple(start.functions)
+        self.workspace = NO_WORKSPACE
+        self.environ = start.environ
         self.reports = start.reports
         self.prompt_commands: dict[str, SlashCommand] = {}
+        self.file_commands: dict[str, SlashCommand] = {}
+        self._functions = tuple(start.functions)
+        self._find_workspace = start.find_workspace
         self.failure: AntiphonError | None = None
         self.state = ChatState(model=start.model, system=start.system)
         self._processor = ConversationProcessor(
             client,
             ui,
-            functions=self.functions,
+            functions=self._functions,
             consent=consent,
             ask_user=Questions(ui),
             max_tools=settings.max_parallel_tools,
@@ -128,8 +137,14 @@ class Chat:
     @property
     def command_groups(self) -> Sequence[Group]:
         """All commands, grouped by subject."""
+        files = Group("From files", tuple(self.file_commands.values()))
         prompts = Group("Prompts of servers", tuple(self.prompt_commands.values()))
-        return (*table.GROUPS, prompts)
+        return (*table.GROUPS, files, prompts)
+
+    @property
+    def functions(self) -> Sequence[ToolSource]:
+        """The program's functions, and the tools of skills."""
+        return (*self._functions, self.workspace.skills)
 
     async def run(self) -> None:
         """Carry out messages and commands in order until the user leaves.
@@ -140,6 +155,8 @@ class Chat:
         self.ui.repaint()
         self._tasks.start(self._load_model())
         try:
+            await self.load_workspace()
+            announce_workspace(self.ui, self.workspace)
             if self._resume:
                 await self._run_stoppable(self._resume_thread(self._resume))
             while (text := await self.ui.next_message()) is not None:
@@ -153,6 +170,15 @@ class Chat:
         self.state.servers.toolbox = self._processor.toolbox = servers
 
     # What commands use.
+
+    async def load_workspace(self) -> None:
+        """Find skills, instructions and slash commands, for the messages from now on."""
+        self.workspace = await asyncio.to_thread(self._find_workspace)
+        self._processor.functions = self.functions
+        commands = map(file_command, self.workspace.commands)
+        self.file_commands = {
+            each.name: each for each in commands if each.name not in table.COMMANDS
+        }
 
     async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
         """Send the message, or have the thread answered as it is, and wait for the end of the run.
@@ -304,11 +330,16 @@ class Chat:
             self.ui.show(line for line in lines if line)
         command = self._find_command(parsed.name)
         if command is None:
-            raise table.unknown_command(parsed.name, list(self.prompt_commands))
+            others = [*self.file_commands, *self.prompt_commands]
+            raise table.unknown_command(parsed.name, others)
         await command.run(self, parsed.words)
 
     def _find_command(self, name: str) -> SlashCommand | None:
-        return table.COMMANDS.get(name) or self.prompt_commands.get(name)
+        return (
+            table.COMMANDS.get(name)
+            or self.file_commands.get(name)
+            or self.prompt_commands.get(name)
+        )
 
     # Runs.
 
@@ -324,6 +355,8 @@ class Chat:
             options["model"] = self.state.model
         if self.state.system:
             options["instructions"] = self.state.system
+        if self.workspace.instructions:
+            options["additional_instructions"] = self.workspace.instructions
         return options
 
     def _record(self, outcome: RunOutcome, draft: str) -> RunOutcome:

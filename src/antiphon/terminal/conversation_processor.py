@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from secrets import token_hex
 from typing import Unpack
@@ -21,9 +21,9 @@ from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import ToolEvent
+from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunActive, RunError
 from antiphon.types.messages import Progress
 from antiphon.types.runs import Reason, Status, Usage
@@ -69,16 +69,16 @@ class ConversationProcessor:
         client: AsyncClient,
         ui: Ui,
         *,
-        functions: Iterable[Function] = (),
+        functions: Sequence[ToolSource] = (),
         consent: Consent,
         ask_user: AskUser | None = None,
         max_tools: int,
         tool_timeout: float,
     ) -> None:
         self.toolbox: Toolbox | None = None
+        self.functions = functions
         self._client = client
         self._ui = ui
-        self._functions = tuple(functions)
         self._consent = consent
         self._ask_user = ask_user
         self._max_tools = max_tools
@@ -162,7 +162,7 @@ class ConversationProcessor:
 
         return self._client.converse(
             content,
-            tools=self._functions,
+            tools=self.functions,
             toolbox=self.toolbox,
             run_id=run_id,
             consent=self._consent,

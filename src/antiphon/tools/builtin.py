@@ -23,6 +23,7 @@ from antiphon.tools.arithmetic import evaluate
 from antiphon.tools.context import ToolContext
 from antiphon.tools.deadlines import pause_deadline
 from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
+from antiphon.tools.excerpts import MAX_CHARACTERS, select_lines
 from antiphon.tools.functions import Function, tool, toolset
 from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
 from antiphon.tools.html_to_text import html_to_text
@@ -32,8 +33,6 @@ from antiphon.types.messages import ToolResult
 
 MAX_FILE_BYTES = 10_000_000  # of a file or a page, what is looked at
 MAX_PAGE_BYTES = 2_000_000
-MAX_LINES = 1000  # of a file in one answer
-MAX_CHARACTERS = 50_000  # of a text in one answer
 MAX_ENTRIES = 500  # of a folder
 
 
@@ -219,23 +218,6 @@ _CHARSET = re.compile(  # those of pages: Python has others, of which some are s
 
 def _fetcher(settings: Settings) -> UrlFetcher:
     return UrlFetcher(EgressPolicy(parse_exemptions(settings.private_hosts)))
-
-
-def select_lines(lines: Sequence[str], first: int, last: int | None, *, whole: bool) -> str:
-    """Return as many of these lines as fit, and a note about the rest."""
-    wanted = lines[first - 1 : last]
-    shown: list[str] = []
-    room = MAX_CHARACTERS
-    for line in wanted[:MAX_LINES]:
-        if shown and len(line) >= room:
-            break
-        shown.append(line[:MAX_CHARACTERS])
-        room -= len(line) + 1
-    if len(shown) == len(wanted) and whole:
-        return "\n".join(shown)
-    upto = first + len(shown) - 1
-    total = f"{len(lines)}" if whole else f"at least {len(lines)}"
-    return "\n".join([*shown, f"[lines {first} to {upto} of {total}]"])
 
 
 def _page_text(found: FetchedPage, start: int) -> str:

@@ -11,13 +11,15 @@ import msgspec
 from antiphon.api.operations import Content
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import Workspace
 from antiphon.terminal import spans
 from antiphon.terminal.chat_state import ChatState
+from antiphon.terminal.conversation_processor import RunOutcome
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
-from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer
+from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.runs import Run, Thread
 from antiphon.types.terminal_safe import one_line
@@ -59,8 +61,18 @@ class CommandContext(Protocol):
         ...
 
     @property
-    def functions(self) -> Sequence[Function]:
-        """Python functions that the model may call."""
+    def functions(self) -> Sequence[ToolSource]:
+        """Python functions that the model may call, and the tools of skills."""
+        ...
+
+    @property
+    def workspace(self) -> Workspace:
+        """Skills, instructions and slash commands of the working folder and of the user."""
+        ...
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment, by which the user's own folders are found."""
         ...
 
     @property
@@ -78,7 +90,11 @@ class CommandContext(Protocol):
         """All commands, grouped by subject."""
         ...
 
-    async def send(self, content: Content | None, *, draft: str = "") -> object:
+    async def load_workspace(self) -> None:
+        """Find skills, instructions and slash commands again."""
+        ...
+
+    async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
         """Send a message, or have the thread answered as it is, and wait for the end of the run."""
         ...
 

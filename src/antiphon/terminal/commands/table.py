@@ -14,7 +14,16 @@ from prompt_toolkit.completion import CompleteEvent, Completer, Completion
 from prompt_toolkit.document import Document
 
 from antiphon.client import mentions
-from antiphon.terminal.commands import answers, files, search, servers, settings, threads, tools
+from antiphon.terminal.commands import (
+    answers,
+    files,
+    search,
+    servers,
+    settings,
+    skills,
+    threads,
+    tools,
+)
 from antiphon.terminal.commands.command import CommandContext, Group, SlashCommand
 from antiphon.terminal.input.editor import Editor
 from antiphon.terminal.spans import Line, StyledText
@@ -132,7 +141,7 @@ GROUPS: tuple[Group, ...] = (
     Group("Threads", (*threads.COMMANDS, *search.COMMANDS, *files.EXPORT)),
     Group("Answers", answers.COMMANDS),
     Group("Models", settings.MODELS),
-    Group("Tools and servers", (*tools.COMMANDS, *servers.COMMANDS)),
+    Group("Tools and servers", (*tools.COMMANDS, *servers.COMMANDS, *skills.COMMANDS)),
     Group("Files", files.COMMANDS),
     Group("Looks and settings", settings.APPEARANCE),
     Group("Help, and the way out", _HELP),

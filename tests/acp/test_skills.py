@@ -1,0 +1,75 @@
+"""Skills, instructions and slash commands of a session's folder, for an editor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from acp.schema import TextContentBlock
+
+from antiphon.settings.settings import Settings
+from antiphon.skills.workspace import load_workspace
+from antiphon.testing import Script
+from tests.support.acp.editor import choose, open_editor
+from tests.support.skills.folders import Home, write_skill
+
+
+def text(words: str) -> TextContentBlock:
+    return TextContentBlock(type="text", text=words)
+
+
+async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
+    tmp_path: Path,
+) -> None:
+    home = Home(tmp_path)
+    write_skill(home.project / ".claude/skills", "pdf", "Fills in forms.", run="print('it ran')")
+    (home.project / "AGENTS.md").write_text("Use tabs.")
+    (home.project / ".claude/commands").mkdir()
+    (home.project / ".claude/commands/review.md").write_text("Review $1, please.")
+    (home.project / ".claude/commands/tools.md").write_text("Not this one.")
+    script = Script().reply("Hello.")
+    script.call("run_skill_script", skill="pdf", script="scripts/run.py", args=["x y"])
+    script.reply("Done.")
+    settings = script.settings()
+
+    def find(folder: Path):
+        return load_workspace(Settings(), home.environ, folder)
+
+    async with open_editor(settings, find_workspace=find) as editor:
+        editor.answer = choose("allow_once")
+        session = (await editor.agent.new_session(cwd=str(home.project))).session_id
+        await editor.agent.prompt(session_id=session, prompt=[text("/review a.py")])
+        assert script.requests[0].instructions is None
+        assert script.requests[0].tools == ()
+        assert "antiphon trust" in editor.warnings[0]
+
+        home.trust_all()
+        await editor.agent.prompt(session_id=session, prompt=[text("/skills")])
+        assert "skill `pdf`: ready" in editor.texts()
+        await editor.until(
+            lambda: any(
+                command.name == "review"
+                for update in editor.updates
+                if update.session_update == "available_commands_update"
+                for command in update.available_commands
+            )
+        )
+        await editor.agent.prompt(session_id=session, prompt=[text("/review a.py")])
+        ((asked, options),) = editor.questions
+
+    told = script.requests[1].instructions or ""
+    assert "Use tabs." in told
+    assert "- pdf: Fills in forms." in told
+    assert "Review a.py, please." in str(script.requests[1].messages)
+    assert "pdf/scripts/run.py 'x y'" in str([each.content for each in asked.content])
+    assert [option.kind for option in options] == ["allow_once", "reject_once"]
+    assert "it ran" in str(script.requests[2].messages)
+
+
+async def test_words_with_a_slash_that_are_no_command_are_a_prompt(tmp_path: Path) -> None:
+    script = Script().reply("One.").reply("Two.")
+    async with open_editor(script.settings()) as editor:
+        session = (await editor.agent.new_session(cwd=str(tmp_path))).session_id
+        for words in ("/", "/nothing of this kind"):
+            await editor.agent.prompt(session_id=session, prompt=[text(words)])
+
+    assert "/nothing of this kind" in str(script.requests[1].messages)

@@ -146,7 +146,7 @@ def test_without_a_thread_there_is_no_last_one(place: Place) -> None:
     told = place.run("ask", "--last", "Hello")
 
     assert (told.returncode, told.stdout) == (2, "")
-    assert "there is no thread to go on with" in told.stderr
+    assert "there is no thread to continue" in told.stderr
 
 
 @pytest.mark.parametrize(

@@ -80,7 +80,7 @@ async def test_in_a_folder_a_file_is_called_by_the_title(
 
 async def test_where_nothing_was_said_nothing_is_written(chat: Chatting, tmp_path: Path) -> None:
     chat.say("/save talk.md")
-    await chat.sees("Nothing was said here yet")
+    await chat.sees("This thread has no messages yet")
 
     assert not (tmp_path / "talk.md").exists()
 

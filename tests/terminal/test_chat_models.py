@@ -108,15 +108,15 @@ async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("/system")
-        await chat.sees("The model is told nothing beforehand.")
+        await chat.sees("There are no instructions.")
         chat.say("/system Answer in rhyme.")
-        await chat.sees("told this from your next message on")
+        await chat.sees("These are the instructions, from your next message on")
         await exchange(model, chat, 1)
         assert "Answer in rhyme." in last_request(model)
         chat.say("/system")
         await chat.until(lambda: "Answer in rhyme." in chat.text)
         chat.say("/system clear")
-        await chat.sees("is told nothing more")
+        await chat.sees("The instructions are removed")
         model.will_say("In prose.")
         chat.say("And now?")
         await chat.sees("In prose.")
@@ -129,7 +129,7 @@ async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
         model.names = ["told", "other"]
         await chat.ready()
         chat.say("/usage")
-        await chat.sees("Nothing was said here yet")
+        await chat.sees("This thread has no messages yet")
         await exchange(model, chat, 2, used=1_200)
         chat.say("/model other")
         await chat.sees("other answers.")
@@ -169,7 +169,7 @@ async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> Non
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("/compact")
-        await chat.sees("Nothing was said here yet")
+        await chat.sees("This thread has no messages yet")
         await exchange(model, chat, 4)
         chat.say("/compact")
         reply = await model.next_request()
@@ -187,7 +187,7 @@ async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> Non
         assert "Answer 1." not in last_request(model)
         assert "Answer 3." in last_request(model)
         chat.say("/compact undo")
-        await chat.sees("is told the whole thread again")
+        await chat.sees("gets the whole thread again")
         chat.say("Question 6")
         await chat.sees("Sixth.")
         assert "Answer 1." in last_request(model)
@@ -253,7 +253,7 @@ async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -
         await exchange(model, chat, 4, used=900)
         chat.say("Question 5")
         await (await model.next_request()).refuse(400, "no summaries here")
-        await chat.sees("It was not summed up.")
+        await chat.sees("It was not summarized.")
         model.will_say("Answer 5.")
         await chat.sees("Answer 5.")
 
@@ -270,7 +270,7 @@ async def test_the_last_seconds_of_a_reply_are_counted_down(tmp_path: Path) -> N
         await reply.think("Hm.")
         await chat.sees("cut off in 1 s")
         await chat.sees("the answer is incomplete (stalled)")
-        await chat.sees("--turn-timeout say how long to wait")
+        await chat.sees("--turn-timeout set the limits")
 
 
 async def test_ctrl_t_gives_the_next_replies_more_time(tmp_path: Path) -> None:
@@ -327,7 +327,7 @@ async def test_a_run_takes_no_more_turns_than_it_may(tmp_path: Path) -> None:
         reply = await model.next_request()
         await reply.call("look", id="c1")
         await reply.end("tool_calls")
-        await chat.sees("--max-turns says how many turns a run may take")
+        await chat.sees("--max-turns limits the turns of a run")
 
 
 async def test_how_full_the_window_is_is_not_told_before_it_is_known(tmp_path: Path) -> None:

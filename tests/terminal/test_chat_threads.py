@@ -78,7 +78,7 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     chat.say("/new")
     await exchange(chat, model, "About cows", "They moo.")
     chat.say("/search hum")
-    await chat.sees("/resume NUMBER goes on with that thread.")
+    await chat.sees("/resume NUMBER continues that thread.")
     found = [row for row in chat.rows if "assistant: They hum. And so on." in row]
     assert len(found) == 1
     assert any(row.startswith("  1  ") and row.endswith("About bees") for row in chat.rows)
@@ -87,7 +87,7 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     chat.say("/search more")
     await chat.sees("There are no more.")
     chat.say("/search hum")
-    await chat.until(lambda: chat.text.count("/resume NUMBER goes on with that thread.") == 2)
+    await chat.until(lambda: chat.text.count("/resume NUMBER continues that thread.") == 2)
     chat.say("/resume 1")
     await chat.sees("About bees (thread_")
     await exchange(chat, model, "And wasps?", "Too.")
@@ -122,7 +122,7 @@ async def test_a_list_goes_on_with_the_numbers_that_follow(
     chat.say("/threads")
     await chat.sees("/threads more shows further ones.")
     chat.say("/threads more")
-    await chat.until(lambda: chat.text.count("/resume NUMBER goes on with one.") == 2)
+    await chat.until(lambda: chat.text.count("/resume NUMBER continues one.") == 2)
     chat.say("/threads more")
     await chat.sees("There are no more.")
 
@@ -330,9 +330,9 @@ async def test_one_version_of_a_thread_is_deleted_alone(chat: Chatting, model: M
 
 async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatting) -> None:
     chat.say("/undo")
-    await chat.sees("You have said nothing here yet")
+    await chat.sees("You have sent no message here yet")
     chat.say("/fork")
-    await chat.sees("Nothing was said here yet")
+    await chat.sees("This thread has no messages yet")
     chat.say("/rename")
     await chat.sees("A title is missing; wanted /rename TITLE")
 

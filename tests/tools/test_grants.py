@@ -214,7 +214,7 @@ def test_a_file_of_somebody_else_allows_nothing(file: Path):
 def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "data").write_text("a file")
 
-    with pytest.raises(BadSettings, match="cannot be kept"):
+    with pytest.raises(BadSettings, match="cannot be saved"):
         GrantsFile(tmp_path / "data/grants.json").add([allowed_tool()])
 
 
@@ -223,7 +223,7 @@ def test_a_write_that_fails_leaves_what_was_there(file: Path):
     grants.add([allowed_tool()])
     unsayable = allowed_tool("odd", description="\ud800")
 
-    with pytest.raises(BadSettings, match="cannot be kept"):
+    with pytest.raises(BadSettings, match="cannot be saved"):
         grants.add([unsayable])
 
     assert shapes(grants.all()) == [allowed_tool()]

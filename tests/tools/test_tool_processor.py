@@ -353,7 +353,7 @@ async def test_a_long_output_is_shortened_for_the_model_and_kept_whole():
 async def test_a_long_output_that_cannot_be_kept_says_so(shelf: Shelf | None):
     result = await return_result(ToolResult("x" * 1000), most=100, keep=shelf)
 
-    assert "The rest could not be kept.]" in result.output
+    assert "The rest could not be saved.]" in result.output
     assert result.files == ()
 
 

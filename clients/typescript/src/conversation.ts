@@ -149,7 +149,7 @@ export class Conversation {
   }
 
   get #id(): string {
-    if (this.runId === null) throw new AntiphonError("invalid_request", "The stream ended before it said which run it is of.");
+    if (this.runId === null) throw new AntiphonError("invalid_request", "The stream ended before the event that names its run.");
     return this.runId;
   }
 

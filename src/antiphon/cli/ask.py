@@ -330,7 +330,7 @@ async def _find_last_thread(client: AsyncClient) -> str:
     newest = await find_newest_run(client)
     if newest is None:
         raise InvalidRequest(
-            "there is no thread to go on with", hint="without --last one is begun."
+            "there is no thread to continue", hint="without --last, a new one starts."
         )
     return newest.thread_id
 

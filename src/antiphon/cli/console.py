@@ -174,7 +174,7 @@ def read_piped(stdin: TextIO | None, *, awaited: bool) -> bytes:
         return b""
     if not awaited and not _has_input(stdin):
         note(
-            f"antiphon: stdin is open but said nothing for {PATIENCE:g} s, so it is not read;"
+            f"antiphon: stdin is open but sent nothing for {PATIENCE:g} s, so it is not read;"
             " a further argument `-` waits for it"
         )
         return b""

@@ -242,7 +242,8 @@ async def _find_waiting_runs(store: Store) -> Sequence[CheckResult]:
             "note",
             f"{count_noun(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
             f" {', '.join(runs[:_NAMED])}{' ...' if len(runs) > _NAMED else ''}",
-            "They go on when a program runs that asks there. `antiphon threads show` shows one.",
+            "They continue when a program runs that uses that address."
+            " `antiphon threads show` shows one.",
         )
         for place, runs in found.items()
     ]

@@ -281,8 +281,8 @@ async def _show(client: AsyncClient, reference: str) -> None:
     run = await find_newest_run(client, thread.id)
     if run is not None and run.waiting_for is not None:
         note(
-            f"Run {run.id} is not over: it waits for {run.waiting_for}. It goes on where a "
-            f"program asks {run.model} there with the settings that it was begun with."
+            f"Run {run.id} has not ended: it waits for {run.waiting_for}. It continues where a "
+            f"program uses {run.model} there, with the settings with which the run was created."
         )
 
 

@@ -94,7 +94,7 @@ def ask_trust(file: FolderFile) -> bool:
         "antiphon: The folder brings these settings. Trusted, they say where your words go and what"
         " is used, until the file changes."
     )
-    if not ask_yes("antiphon: Type yes to trust this file; anything else goes on without it:"):
+    if not ask_yes("antiphon: Type yes to trust this file; anything else continues without it:"):
         note(f"antiphon: {file.path} does not count in this chat.")
         return False
     discovery.open_approvals(os.environ).trust(seen.path, seen.digest)

@@ -226,7 +226,9 @@ def _last_summarized(messages: Sequence[Message], cut: int, keep: int) -> int:
     """Return the number of the last message to summarize, before the exchanges that stay."""
     if keep < 0:
         raise errors.InvalidRequest(
-            "No such number of exchanges can be kept.", expected="keep, from 0", received=str(keep)
+            "This number of exchanges cannot be left out of a summary.",
+            expected="keep, from 0",
+            received=str(keep),
         )
     if not keep:
         return messages[-1].number if messages else 0

@@ -371,7 +371,7 @@ class Conversation:
     @property
     def _run_id(self) -> str:
         if self._state.run_id is None:
-            raise InvalidRequest("The stream ended before it said which run it is of.")
+            raise InvalidRequest("The stream ended before the event that names its run.")
         return self._state.run_id
 
     @property

@@ -280,9 +280,9 @@ def _check_not_secret(name: str, path: Path) -> None:
 def _why_secret(place: Path) -> str:
     *folders, own = (part.lower() for part in place.parts)
     if kept := next((folder for folder in folders if folder in _SECRET_FOLDERS), None):
-        return f"keys and logins are kept in {kept}"
+        return f"keys and logins are stored in {kept}"
     if _SECRET_FILES.fullmatch(own) and not _HARMLESS.fullmatch(own):
-        return "keys and passwords are kept in files of this name"
+        return "files of this name contain keys and passwords"
     return ""
 
 

@@ -56,7 +56,7 @@ def run_error(
             )
         case Status.EXPIRED:
             return RunExpired(
-                "The run expired: it was not gone on with in time.",
+                "The run expired: it was not continued in time.",
                 hint="Create a new run in the thread.",
                 **ids,
             )

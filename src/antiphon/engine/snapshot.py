@@ -153,6 +153,6 @@ def event_expired_error(run_id: str, kept_after: int, after: int) -> EventExpire
         f"The events of run {run_id} up to {kept_after} are past retention.",
         expected=f"{kept_after} or more",
         received=str(after),
-        hint="GET /v1/messages?thread_id= has what was said.",
+        hint="GET /v1/messages?thread_id= lists the messages.",
         run_id=run_id,
     )

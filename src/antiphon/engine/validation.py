@@ -292,7 +292,7 @@ def validate_summary(call: operations.CreateMessage, compacts: int, context: Con
     text = "".join(part.text for part in content if isinstance(part, Text))
     if not all(isinstance(part, Text) for part in content) or (compacts and not text.strip()):
         raise errors.InvalidRequest(
-            "A summary is text, which a model is told in place of messages.",
+            "A summary is text that models get in place of messages.",
             expected="content that is text and not blank, or compacts 0",
             where="$.content",
         )

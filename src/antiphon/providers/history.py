@@ -25,9 +25,9 @@ from antiphon.types.messages import DETAILS, EXTRA, REASONING, REFUSAL
 Message = dict[str, Any]
 """A message of chat completions, decoded."""
 
-UNKEPT = "The output of this call was not kept; it may or may not have been carried out."
+UNKEPT = "The output of this call was not saved; the call may or may not have been executed."
 NO_ANSWER = "(no answer)"
-BEGIN = "(the conversation goes on)"
+BEGIN = "(the conversation continues)"
 GO_ON = "Go on."
 
 

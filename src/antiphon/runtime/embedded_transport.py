@@ -189,7 +189,7 @@ class AsyncEmbeddedTransport:
                 there = Destination.parse((await runtime.store.run_lease(run_id)).destination)
             except msgspec.DecodeError as error:
                 message = (
-                    f"A later version of Antiphon began run {run_id}: it is not known who answers."
+                    f"A later version of Antiphon created run {run_id}: its server is unknown."
                 )
                 raise Unavailable(message, hint="Upgrade Antiphon.") from error
             if there is not None:

@@ -398,7 +398,7 @@ class TurnRunner:
                         log.warning("run %s: the reply is larger than is taken", prepared.run.id)
                         break
         except TimeoutError:
-            fault = errors.Stalled("The model said nothing for too long.")
+            fault = errors.Stalled("The model sent nothing for too long.")
         except (errors.ProviderError, errors.Cut) as raised:
             fault = raised
         close = partial(turn.close, fault)

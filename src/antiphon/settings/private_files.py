@@ -34,7 +34,7 @@ def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
         secret = _read(file)
     except OSError as error:
         raise BadSettings(
-            f"The {name} cannot be kept: {error.strerror or error}.",
+            f"The {name} cannot be saved: {error.strerror or error}.",
             expected=f"a file at {file} that this user can read and write",
         ) from error
     finally:

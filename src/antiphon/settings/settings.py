@@ -478,7 +478,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             ge=60,
             le=365 * 86_400,
             title="a number of seconds from 60 up",
-            description="how long a temporary thread is kept after its last change",
+            description="how long a temporary thread is stored after its last change",
         ),
     ] = 86_400.0
     demo_delay: Annotated[

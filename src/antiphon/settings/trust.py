@@ -85,7 +85,7 @@ class TrustedFiles:
                 )
         except OSError as error:
             raise BadSettings(
-                f"What is trusted cannot be kept: {error.strerror}.",
+                f"What is trusted cannot be saved: {error.strerror}.",
                 expected=f"to write {self.file}",
             ) from error
 

@@ -162,7 +162,7 @@ async def plan_copy(source: Dump, target: Dump) -> Plan:
     if progress.source != await _identify(source):
         raise Conflict(
             "The target holds half of another database.",
-            expected="an empty database, or one to which a move of this source was begun",
+            expected="an empty database, or one to which a move of this source was started",
             hint="Name the source of that move, or empty the target.",
         )
     return Plan(counts, progress.done)
@@ -216,8 +216,8 @@ async def _compare(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
                 f"The {table.name} of both databases are not the same.",
                 expected=f"{here.rows} rows, digest {here.value[:16]}",
                 received=f"{there.rows} rows, digest {there.value[:16]}",
-                hint="The source has changed since the move was begun: "
-                "empty the target and begin anew.",
+                hint="The source has changed since the move started: "
+                "empty the target and start again.",
             )
 
 
@@ -293,5 +293,5 @@ def unfinished_copy() -> BadSettings:
     return BadSettings(
         "A move to this database has not ended.",
         expected="a database that has everything",
-        hint="Give the same `antiphon migrate --from ... --to ...` again: it goes on where it was.",
+        hint="Run the same `antiphon migrate --from ... --to ...` again: it continues.",
     )

@@ -186,7 +186,7 @@ def import_conflict(what: str) -> Conflict:
     return Conflict(
         f"Something else has taken the place of the {what} meanwhile.",
         expected="an import that is alone at work on these ids",
-        hint="Run the same import again: it goes on where it was, or says what is in its way.",
+        hint="Run the same import again: it continues, or reports what prevents it.",
     )
 
 

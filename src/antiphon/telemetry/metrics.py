@@ -58,7 +58,7 @@ FIRST_EVENT = Measure(
 LAG = Measure(
     "antiphon_event_lag_seconds",
     "histogram",
-    "Time from an event's being kept to its being sent, where one process does both.",
+    "Time from storing an event to sending it, if one process does both.",
     bounds=QUICK,
 )
 DRIVEN = Measure("antiphon_runs_driven", "gauge", "Runs that are driven now.")
@@ -66,7 +66,7 @@ PLACES = Measure("antiphon_run_places", "gauge", "Runs that may be driven at onc
 QUEUED = Measure(
     "antiphon_queue_seconds",
     "histogram",
-    "Time from a run's being made to its first turn's being taken up.",
+    "Time from the creation of a run until a worker claims it.",
     bounds=QUICK + AWAY[3:6],
 )
 TAKEOVERS = Measure(
@@ -76,7 +76,7 @@ TURNS = Measure("antiphon_turns_total", "counter", "Turns that ended, by outcome
 FIRST_TOKEN = Measure(
     "antiphon_first_token_seconds",
     "histogram",
-    "Time from asking a model to its first text, reasoning or tool call being kept.",
+    "Time from the request to a model until its first text, reasoning or tool call is stored.",
     ("provider",),
     LONG,
 )

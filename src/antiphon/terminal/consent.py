@@ -334,7 +334,9 @@ class _ConsentDialog:
             named = ", ".join(destroying[:LONGEST_LIST])
             more = len(destroying) - LONGEST_LIST
             known = f"{named}, and {more} more" if more > 0 else named
-            yield (StyledText(f"It is said to destroy or overwrite: {known}.", "warning"),)
+            yield (
+                StyledText(f"The tool says that it destroys or overwrites: {known}.", "warning"),
+            )
 
     def _owner(self) -> Line:
         match self._question.tool.server:

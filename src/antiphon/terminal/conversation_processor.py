@@ -32,7 +32,9 @@ GRACE = 0.08
 """Seconds that a run may take to end once it was stopped; then it ends in the background."""
 DRAIN = 0.005
 """Seconds of events that are handled in one go before keys are read."""
-UNSHOWN = "This reply cannot be shown and was stopped; what came is kept, and /raw prints it."
+UNSHOWN = (
+    "This reply cannot be shown and was stopped; its text so far is saved, and /raw prints it."
+)
 """Printed for an error of the display, which must not end the chat."""
 SENT = "sent"
 """Key in a run's metadata of the mark by which a chat recognizes its own runs."""
@@ -297,7 +299,7 @@ async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
             state.uncompacted.add(state.thread_id)
         if not isinstance(problem, AntiphonError):
             raise
-        ui.say(f"It was not summed up. {problem.told}", "warning")
+        ui.say(f"It was not summarized. {problem.told}", "warning")
 
 
 async def compact(

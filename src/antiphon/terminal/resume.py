@@ -137,7 +137,7 @@ async def confirm_resume(client: AsyncClient, ui: Ui, run: Run) -> bool:
     if run.status is Status.IN_PROGRESS:
         ui.say("A reply is under way; it is followed.", "faint")
     else:
-        ui.say("A run was left here; it goes on.", "faint")
+        ui.say("This thread has an unfinished run; it continues.", "faint")
     return True
 
 
@@ -147,9 +147,9 @@ async def _confirm_takeover(client: AsyncClient, ui: Ui, run: Run) -> bool:
     names = ", ".join(sorted(waiting))
     rows: list[Line] = [
         (StyledText(f"Tool calls wait in this thread: {names}", "strong"),),
-        (StyledText("Another chat may be running them. Shall this one?", "faint"),),
+        (StyledText("Another chat may be running them. Run them here?", "faint"),),
     ]
-    choices = (KeyChoice("n", "no, leave them"), KeyChoice("y", "yes, go on here"))
+    choices = (KeyChoice("n", "no, leave them"), KeyChoice("y", "yes, continue here"))
     box = Box(rows=lambda columns: rows, choices=choices, default="n")
     return await ui.keyboard.choose(box) == "y"
 

@@ -142,7 +142,7 @@ FEWEST_COLUMNS, FEWEST_ROWS = 30, 8
 END_SECONDS = 3.0
 """Seconds after a signal until the chat is cancelled."""
 WELCOME = (
-    "Enter sends a message, a backslash at the end of a line goes on in the next one,"
+    "Enter sends a message, a backslash at the end of a line continues it in the next,"
     " /help lists the commands, Ctrl+D leaves."
 )
 

@@ -191,7 +191,7 @@ class UserAsker:
                 answer = await on_the_loop(self._ask)(question, choices)
         else:
             return ToolResult(
-                "Nobody can be asked here. Go on with what you know, and say what you assumed.",
+                "Nobody can be asked here. Continue with what you know; state what you assumed.",
                 is_error=True,
                 fault="unavailable",
             )

@@ -153,7 +153,7 @@ class GrantsFile:
                 private_files.write_private_file(self._file, msgspec.json.encode(_Content(grants)))
         except (OSError, UnicodeError) as error:
             raise BadSettings(
-                f"What is allowed cannot be kept: {error}", expected=f"to write {self._file}"
+                f"What is allowed cannot be saved: {error}", expected=f"to write {self._file}"
             ) from error
 
     def _current(self) -> _Snapshot:

@@ -394,7 +394,7 @@ class ToolProcessor:
         if len(output) > self._most:
             whole = await self._save_file(f"{call.name}.txt", "text/plain", output.encode())
             files.append(whole)
-            where = "The user has the whole." if whole else "The rest could not be kept."
+            where = "The user has the whole." if whole else "The rest could not be saved."
             output = truncate(output, self._most, where)
         if left_out := len(blobs) - len(kept_blobs):
             output += f"\n[{left_out} more files were left out: they were too many.]"

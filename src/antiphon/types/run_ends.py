@@ -67,7 +67,7 @@ RUN_ENDS = (
         reason="stalled",
         why="nothing more came in time",
         meaning="nothing came for too long, or the turn took too long",
-        hint="/continue goes on. --chunk-timeout and --turn-timeout say how long to wait.",
+        hint="/continue continues it. --chunk-timeout and --turn-timeout set the limits.",
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -88,7 +88,7 @@ RUN_ENDS = (
         reason="max_turns",
         why="as many turns as were allowed were taken",
         meaning="the run reached its limit of turns",
-        hint="/continue goes on. --max-turns says how many turns a run may take.",
+        hint="/continue continues it. --max-turns limits the turns of a run.",
         calls_dropped=True,
     ),
     RunEnd(
@@ -96,7 +96,7 @@ RUN_ENDS = (
         reason="max_tool_calls",
         why="more tools were to be called than were allowed",
         meaning="the run reached its limit of tool calls",
-        hint="/continue goes on. --max-tool-calls says how many tools a run may call.",
+        hint="/continue continues it. --max-tool-calls limits the tool calls of a run.",
         calls_dropped=True,
     ),
     RunEnd(

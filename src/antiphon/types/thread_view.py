@@ -179,7 +179,7 @@ class ThreadReader:
                 if not message.compacts:
                     return None
                 until = f"up to number {message.compacts}"
-                note = NoteView(f"models were told this in place of the messages {until}")
+                note = NoteView(f"models get this in place of the messages {until}")
                 parts = (TextView(message.text, markdown=True), note)
                 return MessageView("summary", at, parts)
             case role:

@@ -272,5 +272,6 @@ def _signature(secret: bytes, payload: bytes) -> bytes:
 
 def _no_such_link() -> NotFound:
     return NotFound(
-        "This link leads nowhere.", hint="Whoever shared the assistant may have taken it back."
+        "This link leads nowhere.",
+        hint="The person who shared the assistant may have stopped sharing it.",
     )

@@ -188,7 +188,7 @@ def _log_failure(why: Why, error: Exception) -> LoginFailed:
 def _identity(issuer: str, claims: Any) -> Identity:
     subject = claims.get("sub") if claims else None
     if not (isinstance(subject, str) and 0 < len(subject) <= _LONGEST):
-        raise LoginFailed("oidc_untrusted", "it sent no token that says who somebody is")
+        raise LoginFailed("oidc_untrusted", "it sent no token that identifies the person")
     email = _text(claims.get("email"))
     verified = claims.get("email_verified") in (True, "true")
     names = (_text(claims.get(name)) for name in ("preferred_username", "name", "email"))

@@ -255,7 +255,7 @@ def require_admin() -> None:
     """Raise `Forbidden` unless the current user is an administrator."""
     if not current_user().is_admin:
         raise Forbidden(
-            "This is for those who run the installation.",
+            "This is for administrators of the installation.",
             expected="an admin",
             hint="An admin can make you one.",
         )

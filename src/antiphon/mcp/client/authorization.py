@@ -148,7 +148,7 @@ class StoredLogins:
                 private_files.write_private_file(self._file, msgspec.json.encode(logins))
         except OSError as error:
             raise BadSettings(
-                f"The login cannot be kept: {error.strerror}.", expected=f"to write {self._file}"
+                f"The login cannot be saved: {error.strerror}.", expected=f"to write {self._file}"
             ) from error
 
 

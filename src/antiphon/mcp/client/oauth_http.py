@@ -189,7 +189,7 @@ class LoginCallback:
         if not self.state or not hmac.compare_digest(
             returned.state.encode(errors="replace"), self.state.encode()
         ):
-            raise InvalidRequest("This is no answer to the login that was begun.")
+            raise InvalidRequest("This does not answer the login that was started.")
         if not (returned.code or returned.error):
             raise InvalidRequest("This answer holds neither a code nor an error.")
         if not self._result.done():

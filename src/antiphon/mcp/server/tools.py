@@ -107,7 +107,7 @@ class AskAssistantInput(ToolInput, frozen=True, kw_only=True):
 
     text: Annotated[Text, Meta(description="What to say to the assistant.")]
     thread_id: Annotated[
-        Id | None, Meta(description="The conversation to go on with; a new one without it.")
+        Id | None, Meta(description="The conversation to continue; by default a new one.")
     ] = None
 
 
@@ -121,7 +121,8 @@ class AskInput(AskAssistantInput, frozen=True, kw_only=True):
     title = "Ask an assistant"
 
     assistant_id: Annotated[
-        Id | None, Meta(description="Who is to answer, as list_assistants has it.")
+        Id | None,
+        Meta(description="The id of the assistant that answers, as list_assistants returns it."),
     ] = None
     model: Annotated[
         Annotated[str, Meta(max_length=256)] | None,

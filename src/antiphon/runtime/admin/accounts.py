@@ -191,7 +191,7 @@ class AccountService:
                 account, hashed = await self._by_password(name, password)
             case _:
                 raise InvalidRequest(
-                    "It is not said who wants to log in.",
+                    "The name of the person is missing.",
                     expected="name and password, or subject",
                     received="another combination",
                 )

@@ -90,7 +90,7 @@ def _load_key(settings: Settings) -> bytes:
     database = database_file(settings)
     if database is None:
         raise BadSettings(
-            "Keys at providers and secrets of webhooks are kept sealed, and no key is set.",
+            "Provider keys and webhook secrets are stored encrypted, and no encryption key is set.",
             expected="the setting secret_key, the same for every process",
             received="nothing",
             hint="`antiphon provider-keys secret` prints a new one.",

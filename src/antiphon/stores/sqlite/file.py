@@ -236,7 +236,7 @@ class DatabaseFile:
                 f"The database file {self.path} was {happened} while it was in use.",
                 expected="the file that was opened",
                 received="no file" if found is None else "another file of its name",
-                hint="Nothing is kept any more. Put the file back, or start the server again.",
+                hint="Nothing is saved any more. Put the file back, or restart the server.",
             )
 
 

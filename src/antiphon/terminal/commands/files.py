@@ -161,7 +161,9 @@ QUOTES = ('"', "'")
 async def _export(chat: CommandContext, words: str) -> None:
     form, name = _parse_export(words)
     if chat.state.thread_id is None:
-        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
+        raise InvalidRequest(
+            "This thread has no messages yet", hint="/threads lists what there is."
+        )
     thread = await chat.client.get_thread(chat.state.thread_id)
     place = await asyncio.to_thread(_resolve_path, name, file_name(thread, form))
     if name and not place.suffix:

@@ -41,7 +41,7 @@ async def _search(chat: CommandContext, words: str) -> None:
     )
     if page.data:
         more = f" /search {MORE} shows further results." if page.has_more else ""
-        chat.ui.say(f"/resume NUMBER goes on with that thread.{more}", "faint")
+        chat.ui.say(f"/resume NUMBER continues that thread.{more}", "faint")
 
 
 def _rows(number: int, hit: SearchHit, chat: CommandContext) -> Iterator[Line]:

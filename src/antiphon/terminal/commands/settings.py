@@ -95,20 +95,20 @@ async def _complete_models(chat: CommandContext, begun: str) -> AsyncIterator[tu
 async def _set_instructions(chat: CommandContext, words: str) -> None:
     match words:
         case "":
-            unset = "The model is told nothing beforehand. /system TEXT changes that."
+            unset = "There are no instructions. /system TEXT sets them."
             chat.ui.say(chat.state.system or unset, "" if chat.state.system else "faint")
         case "clear":
             chat.state.system = None
-            chat.ui.say("From your next message on the model is told nothing more.", "faint")
+            chat.ui.say("The instructions are removed, from your next message on.", "faint")
         case text:
             chat.state.system = text
-            chat.ui.say("The model is told this from your next message on.", "faint")
+            chat.ui.say("These are the instructions, from your next message on.", "faint")
 
 
 # Commands about usage and the context window.
 
 
-NOWHERE = "Nothing was said here yet"
+NOWHERE = "This thread has no messages yet"
 
 
 async def _show_usage(chat: CommandContext, words: str) -> None:
@@ -188,13 +188,15 @@ async def _compact(chat: CommandContext, words: str) -> None:
         case "":
             chat.state.uncompacted.discard(chat.state.thread_id)
             if await conversation_processor.compact(chat.client, chat.ui, chat.state) is None:
-                text = "There is nothing to sum up: the last two exchanges are always told whole."
+                text = (
+                    "There is nothing to summarize: the last two exchanges are always sent whole."
+                )
                 chat.ui.say(text, "faint")
         case "undo":
             await chat.client.uncompact(chat.state.thread_id)
             chat.state.uncompacted.add(chat.state.thread_id)
             chat.state.last_turn = Usage()  # the next turn is longer than the last
-            chat.ui.say("The model is told the whole thread again.", "faint")
+            chat.ui.say("The model gets the whole thread again.", "faint")
         case other:
             raise InvalidRequest(
                 "This is not understood", expected="/compact or /compact undo", received=other
@@ -219,7 +221,7 @@ MODELS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="system",
         arguments="[TEXT|clear]",
-        meaning="what the model is told beforehand",
+        meaning="the instructions of the model",
         run=_set_instructions,
     ),
     SlashCommand(
@@ -237,7 +239,7 @@ MODELS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="compact",
         arguments="[undo]",
-        meaning="have the model told a summary of the older messages, or all of them again",
+        meaning="send the model a summary of the older messages, or all of them again",
         run=_compact,
     ),
 )

@@ -56,7 +56,7 @@ _KEYS = (
 )
 _LINES = (
     ("Enter", "send the line"),
-    ("\\ at the end", "go on in the next line"),
+    ("\\ at the end", "continue in the next line"),
     ("Ctrl+C", "stop what runs, or answer No; twice at the prompt leaves"),
     ("Ctrl+D", "leave"),
 )
@@ -130,7 +130,7 @@ _HELP = (
         at_once=True,
         proposals=_complete_names,
     ),
-    SlashCommand(name="quit", meaning="leave; the thread is kept", run=_quit, at_once=True),
+    SlashCommand(name="quit", meaning="leave; the thread stays", run=_quit, at_once=True),
 )
 
 

@@ -21,7 +21,7 @@ from antiphon.types.terminal_safe import one_line
 LISTED = 20
 ALL = "all"
 MORE = "more"
-NOTHING_SAID = "You have said nothing here yet"
+NOTHING_SAID = "You have sent no message here yet"
 GO_ON = "Go on exactly where you stopped."
 """Sent after an answer that was cut off: many models refuse to continue their own message."""
 
@@ -53,7 +53,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     )
     if rows:
         more = f" /threads {MORE} shows further ones." if page.has_more else ""
-        chat.ui.say(f"/resume NUMBER goes on with one.{more}", "faint")
+        chat.ui.say(f"/resume NUMBER continues one.{more}", "faint")
 
 
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
@@ -160,7 +160,9 @@ async def _confirm_deletion(chat: CommandContext, thread: Thread, versions: int)
 
 async def _current_thread(chat: CommandContext) -> Thread:
     if chat.state.thread_id is None:
-        raise InvalidRequest("Nothing was said here yet", hint="/threads lists what there is.")
+        raise InvalidRequest(
+            "This thread has no messages yet", hint="/threads lists what there is."
+        )
     return await chat.client.get_thread(chat.state.thread_id)
 
 
@@ -264,14 +266,14 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="resume",
         arguments="[NUMBER|ID|WORDS]",
-        meaning="go on with another thread: the last one, or that one",
+        meaning="continue another thread: the last one, or that one",
         run=_resume,
         proposals=_complete_threads,
     ),
     SlashCommand(name="new", arguments="[TITLE]", meaning="begin a new thread", run=_start_thread),
     SlashCommand(
         name="clear",
-        meaning="forget what was said: a new thread begins; the screen and the old thread stay",
+        meaning="start a new thread; the screen and the old thread stay",
         run=lambda chat, words: _start_thread(chat, ""),
     ),
     SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
@@ -279,7 +281,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="fork",
         arguments="[N]",
-        meaning="go on in a branch: from here, or from before your Nth last message",
+        meaning="continue in a branch: from here, or from before your Nth last message",
         run=_fork,
     ),
     SlashCommand(
@@ -297,7 +299,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
         meaning="another answer to your last message, in the same way",
         run=_retry,
     ),
-    SlashCommand(name="continue", meaning="go on with an answer that was cut off", run=_continue),
+    SlashCommand(name="continue", meaning="continue an answer that was cut off", run=_continue),
     SlashCommand(
         name="delete",
         arguments="[NUMBER|ID|WORDS]",

@@ -292,7 +292,9 @@ class AgUi:
     @property
     def _ours(self) -> RunStatus:
         if self._run is None:
-            raise Internal("A run is told from its first event on, which is its status.")
+            raise Internal(
+                "A stream begins with the first event of its run, which is `run.status`."
+            )
         return self._run
 
     # Runs.

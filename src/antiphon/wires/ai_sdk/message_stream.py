@@ -217,7 +217,9 @@ class UIMessageStream:
     @property
     def _named(self) -> RunStatus:
         if self._run is None:
-            raise Internal("A run is told from its first event on, which is its status.")
+            raise Internal(
+                "A stream begins with the first event of its run, which is `run.status`."
+            )
         return self._run
 
     # Encoding of each event.
@@ -417,4 +419,4 @@ def _merge_deltas(events: Sequence[Event]) -> Event:
             arguments = "".join([piece.arguments for piece in cast("list[ToolCallDelta]", events)])
             return ToolCallDelta(tool_call_id=tool_call_id, arguments=arguments)
         case _:
-            raise Internal(f"Events of type {first.type} are told one by one.")
+            raise Internal(f"Events of type {first.type} are converted one by one.")

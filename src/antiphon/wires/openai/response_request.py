@@ -94,7 +94,7 @@ FIELDS: Mapping[str, tuple[Treatment, str]] = {
     "stream_options": ("ignored", "there is no obfuscation"),
     "background": ("honoured", "not together with `store: false`"),
     "background_options": ("ignored", ""),
-    "store": ("honoured", "with `false`, nothing is kept but usage"),
+    "store": ("honoured", "with `false`, nothing is stored but usage"),
     "previous_response_id": ("honoured", "also of a response that is not the latest"),
     "conversation": ("honoured", "not together with `previous_response_id`"),
     "prompt": ("honoured", "the name or id of an assistant; `version` and `variables` are refused"),

@@ -37,6 +37,8 @@ CITY = {
         "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
     },
 }
+TOOL_OUTPUT = {"role": "tool", "tool_call_id": "call_1", "content": "x"}
+BROKEN_FILE = {"filename": "a.txt", "file_data": "?"}
 HELLO: list[Any] = [{"role": "user", "content": "Hello?"}]
 
 
@@ -563,6 +565,15 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
         ({"messages": [{"role": "tool", "content": "x"}]}, "messages[0].tool_call_id"),
         ({"messages": [{"role": "function", "content": "x"}]}, "messages[0].role"),
         (
+            {"messages": [{"role": "system", "content": "x"}, *HELLO, TOOL_OUTPUT]},
+            "messages[2].tool_call_id",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "file", "file": BROKEN_FILE}]}]},
+            "messages[0].content[0].file.file_data",
+        ),
+        ({"logit_bias": {"x": 1}}, "logit_bias"),
+        (
             {"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]},
             "messages[0].content[0]",
         ),
@@ -640,6 +651,25 @@ async def test_an_answer_that_breaks_off_ends_with_an_error(place: Place) -> Non
     await place.nothing_is_kept()
 
 
+async def test_a_whole_answer_has_nothing_of_a_turn_that_began_again(place: Place) -> None:
+    place.script.calls(("nothing", {}), text="I try.").reply("Sorry.", reasoning="Now then.")
+
+    answer = await place.ask(HELLO, tools=[CITY])
+
+    (choice,) = answer.choices
+    assert (choice.message.content, choice.finish_reason) == ("Sorry.", "stop")
+    assert choice.message.reasoning_content == "Now then."
+
+
+async def test_a_stream_cannot_take_back_a_turn_that_begins_again(place: Place) -> None:
+    place.script.calls(("nothing", {}), text="I try.").reply("Sorry.")
+
+    with pytest.raises(openai.APIError, match="begins again") as broken:
+        await place.stream(HELLO, tools=[CITY])
+
+    assert broken.value.code == "turn_restarted"
+
+
 async def test_keys_are_those_of_the_native_api_and_owners_are_apart(place: Place) -> None:
     ann, ben = await place.served.key("ann"), await place.served.key("ben")
     reader = await place.served.key("ann", "read")
@@ -675,6 +705,17 @@ async def test_other_paths_and_methods_are_refused_in_the_same_form(place: Place
     ):
         answer = await client.request(method, path, headers={"content-type": "application/json"})
         assert (answer.status_code, set(answer.json())) == (status, {"error"}), path
+
+
+async def test_a_client_with_another_base_url_is_told_which_one_it_needs(place: Place) -> None:
+    for base in ("", "/v1", "/openai"):
+        async with AsyncOpenAI(
+            base_url=place.served.url + base, api_key="none", max_retries=0
+        ) as client:
+            with pytest.raises(openai.NotFoundError, match="base URL that ends with /openai/v1"):
+                await client.chat.completions.create(model="demo", messages=HELLO)
+    with pytest.raises(openai.NotFoundError, match=r"chat/completions, responses.* are served"):
+        await place.client.embeddings.create(model="demo", input="Hello?")
 
 
 def test_the_sync_client_works_too() -> None:

@@ -450,6 +450,23 @@ async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Plac
 
 
 @pytest.mark.parametrize(
+    ("code", "listed"),
+    [("provider_unavailable", "server_error"), ("provider_rejected", "invalid_prompt")],
+)
+async def test_a_failed_response_has_a_code_of_the_originals_list(
+    place: Place, code: str, listed: str
+) -> None:
+    place.script.fail(code, "It broke.")
+
+    *_, error, failed = await stream(place, input="Hello?")
+
+    assert (error.code, error.message) == (code, "It broke.")
+    assert (failed.response.error.code, failed.response.error.message) == (listed, "It broke.")
+    late = await place.client.responses.retrieve(failed.response.id)
+    assert plain(late) == plain(failed.response)
+
+
+@pytest.mark.parametrize(
     ("finish", "reason"), [("length", "max_output_tokens"), ("content_filter", "content_filter")]
 )
 async def test_a_cut_answer_says_why(place: Place, finish: str, reason: str) -> None:
@@ -726,6 +743,66 @@ async def test_what_cannot_be_answered_is_refused_by_name(
     assert (await place.ours.list_runs()).data == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "code", "param"),
+    [
+        ({"input": 5}, "invalid_type", "input"),
+        ({"input": "?", "temperature": "hot"}, "invalid_type", "temperature"),
+        ({"input": "?", "temperature": 3}, "invalid_value", "temperature"),
+        ({"input": "?", "truncation": "some"}, "invalid_value", "truncation"),
+        ({"input": [{"type": "function_call"}]}, "missing_required_parameter", "input[0]"),
+        ({}, "missing_required_parameter", "input"),
+        ({"input": []}, "missing_required_parameter", "input"),
+        ({"input": "?", "top_logprobs": 3}, "unsupported_parameter", "top_logprobs"),
+        ({"input": "?", "tools": [{"type": "web_search"}]}, "unsupported_value", "tools[0]"),
+        (
+            {"input": "?", "text": {"format": {"type": "json_schema", "name": "", "schema": {}}}},
+            "invalid_request",
+            "text.format",
+        ),
+        (
+            {"input": [{"role": "user", "content": [{"type": "input_file", "file_data": "?"}]}]},
+            "invalid_request",
+            "input[0].content[0].file_data",
+        ),
+    ],
+)
+async def test_a_wrong_field_has_the_code_of_the_original(
+    place: Place, fields: dict[str, Any], code: str, param: str
+) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        await place.client.responses.create(model=place.script.model, **fields)
+
+    assert (refused.value.code, refused.value.param) == (code, param)
+
+
+async def test_an_id_is_written_in_one_way(place: Place) -> None:
+    place.script.call("weather", city="Oslo")
+    response = await ask(place, "Oslo?", tools=[WEATHER])
+    head, _, _ = response.output[0].id.rpartition("_")
+
+    with pytest.raises(openai.NotFoundError):
+        await place.client.responses.retrieve(response.id + "0")
+    with pytest.raises(openai.NotFoundError):
+        await ask(place, [{"type": "item_reference", "id": f"{head}_00"}])
+
+
+@pytest.mark.parametrize(("written", "streams"), [("True", True), ("1", True), ("False", False)])
+async def test_a_stream_is_asked_for_as_http_clients_write_true(
+    place: Place, written: str, streams: bool
+) -> None:
+    place.script.reply("Hello.")
+    response = await ask(place, "Hello?")
+    client = await place.served.client()
+    url = f"/openai/v1/responses/{response.id}"
+
+    answer = await client.get(url, params={"stream": written})
+    refused = await client.get(url, params={"stream": "perhaps"})
+
+    assert answer.headers["content-type"].startswith("text/event-stream") is streams
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "stream")
+
+
 @pytest.mark.parametrize("id", ["resp_", "resp_1", "resp_" + "0" * 35 + "0", "run_x", "resp_é"])
 async def test_ids_that_name_nothing_are_not_found(place: Place, id: str) -> None:
     responses = place.client.responses
@@ -797,6 +874,9 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
             "approve": approve,
         }
 
+        with pytest.raises(openai.BadRequestError) as unknown:
+            await ask(place, "Look!", tools=[{**far, "server_label": "nowhere"}])
+        assert unknown.value.param == "tools"
         more = [answer, {"role": "user", "content": "And?"}]
         with pytest.raises(openai.BadRequestError, match="alone"):
             await ask(place, more, previous_response_id=first.id, tools=[far])

@@ -233,7 +233,7 @@ def test_pictures_and_files_keep_their_ids_and_data() -> None:
         File(f"file_{SUFFIX}"),
         File(""),
     )
-    assert files == (InlineFile("a.txt", "aGk="),)
+    assert files == (InlineFile("a.txt", "aGk=", "$.input[0].content[3].file_data"),)
 
 
 def test_what_answers_earlier_calls_is_apart() -> None:

@@ -183,7 +183,8 @@ def invalid_request(error: msgspec.ValidationError, kind: Any = None) -> Invalid
         f"{message} - at {where}." if where else f"{message}.",
         expected=expected,
         received=received,
-        **({"where": where.strip("`")} if where else {}),
+        # "`$.tools[0]`", or "`key` in `$.logit_bias`" where a key of an object is wrong
+        **({"where": where.rpartition(" in ")[2].strip("`")} if where else {}),
     )
 
 

@@ -139,6 +139,9 @@ _log = logging.getLogger("antiphon.server")
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
 _COUNTED = ("/v1", openai.PREFIX, *page_wires.PREFIXES)
 _OURS = (*_COUNTED, "/metrics")
+_OPENAI_ENDINGS = ("/chat/completions", "/responses", "/conversations", "/embeddings")
+"""Ends of paths by which a client of OpenAI's API with another base URL is known."""
+
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 _HEAVY = (ListMessages, ListActions)
 """Operations whose responses may have megabytes, and take long to read and encode."""
@@ -572,8 +575,15 @@ async def _send_response(context: RequestContext, answer: Response) -> None:
 
 async def _send_error(scope: Scope, send: Send, error: AntiphonError) -> None:
     """Send an error in the form of the API that was called."""
-    send_in_form = openai.send_error if _is_below(scope, openai.PREFIX) else send_problem
+    send_in_form = openai.send_error if _is_openai(scope) else send_problem
     await send_in_form(send, error)
+
+
+def _is_openai(scope: Scope) -> bool:
+    """Return whether a client of OpenAI's API asks, perhaps with another base URL than ours."""
+    return _is_below(scope, openai.PREFIX) or (
+        scope["type"] == "http" and scope["path"].endswith(_OPENAI_ENDINGS)
+    )
 
 
 def _is_below(scope: Scope, prefix: str) -> bool:
@@ -584,15 +594,20 @@ def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
     """Return the application for paths without a route: 404 below `/v1`, else `elsewhere`."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        is_socket = find_socket(scope) is not None
-        ours = is_socket or any(_is_below(scope, prefix) for prefix in _COUNTED)
+        ours = find_socket(scope) is not None or _is_openai(scope)
+        ours = ours or any(_is_below(scope, prefix) for prefix in _COUNTED)
         await (_raise_not_found if ours else elsewhere)(scope, receive, send)
 
     return answer
 
 
-async def _raise_not_found(_: Scope, __: Receive, ___: Send) -> None:
-    raise NotFound("There is nothing at this address.", hint="GET /openapi.json lists what is.")
+async def _raise_not_found(scope: Scope, _: Receive, __: Send) -> None:
+    hint = "GET /openapi.json lists what is."
+    if _is_below(scope, openai.PREFIX):
+        hint = f"Of OpenAI's API, {openai.SERVED} are served."
+    elif _is_openai(scope):
+        hint = f"A client of OpenAI's API needs a base URL that ends with {openai.PREFIX}."
+    raise NotFound("There is nothing at this address.", hint=hint)
 
 
 def _shutting_down() -> Unavailable:

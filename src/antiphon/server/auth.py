@@ -118,7 +118,7 @@ class AccessControl:
             raise Unauthorized(
                 "This server asks for a key.",
                 expected="Authorization: Bearer KEY",
-                hint="For our programs and SDKs set ANTIPHON_API_KEY.",
+                hint="Antiphon's programs read ANTIPHON_API_KEY, OpenAI's clients OPENAI_API_KEY.",
             )
         if SHAPE.fullmatch(token):
             key, kept_digest = await self._find_key(token[:PREFIX_LENGTH])

@@ -33,6 +33,7 @@ from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import InvalidRequest, NotFound, TryAgain
 from antiphon.types.messages import File, Upload, parts
+from antiphon.wires.framing import InlineFile
 from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.continuation import FILES, digest_files
 
@@ -144,7 +145,7 @@ class CallerApi:
         for place, part in enumerate(content):
             if isinstance(part, File) and not part.file_id:
                 file = next(files)
-                media_type, stored = _decode_file(file.data)
+                media_type, stored = _decode_file(file)
                 file_id = await self._upload(file.name, media_type, stored, key)
                 self.uploaded.append(file_id)
                 content[place] = File(file_id)
@@ -188,8 +189,9 @@ class CallerApi:
 _DATA_URL = re.compile(r"data:([^;,]{1,128})(?:;[^,]{0,128})?,", re.ASCII)
 
 
-def _decode_file(data: str) -> tuple[str, bytes]:
+def _decode_file(file: InlineFile) -> tuple[str, bytes]:
     """Return media type and bytes of an inline file. Raises `InvalidRequest`."""
+    data = file.data
     head = _DATA_URL.match(data)
     media_type = sanitize.parse_media_type(head[1]) if head else "application/octet-stream"
     try:
@@ -199,5 +201,5 @@ def _decode_file(data: str) -> tuple[str, bytes]:
             "The data of a file is not base64.",
             expected="base64, with or without data:MEDIA/TYPE;base64, before it",
             received=data[:40],
-            where="$.messages",
+            where=file.where,
         ) from error

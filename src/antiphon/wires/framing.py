@@ -37,10 +37,14 @@ class CamelStruct(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class InlineFile(msgspec.Struct, frozen=True):
-    """A file inside a request; `data` is base64, with or without `data:MEDIA/TYPE;base64,`."""
+    """A file inside a request; `data` is base64, with or without `data:MEDIA/TYPE;base64,`.
+
+    `where` is the field that holds the data, for errors.
+    """
 
     name: str
     data: str
+    where: str = "$.messages"
 
 
 class Cursor(msgspec.Struct, frozen=True):

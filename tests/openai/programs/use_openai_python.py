@@ -86,7 +86,7 @@ async def use(client, threads):
     refused = await fail_with(
         openai.BadRequestError, chat.create, model="demo", messages=HELLO, n=2
     )
-    assert (refused.param, refused.code) == ("n", "unsupported_by_provider"), refused.body
+    assert (refused.param, refused.code) == ("n", "unsupported_parameter"), refused.body
     await fail_with(openai.NotFoundError, client.models.retrieve, "nothing")
 
     thread_id = (await value(client.post(threads, cast_to=object, body={})))["id"]

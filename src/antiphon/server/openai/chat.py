@@ -21,6 +21,7 @@ from antiphon.api.operations import (
     NewToolOutput,
     Process,
 )
+from antiphon.engine.validation import validate_past_messages
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
@@ -97,6 +98,7 @@ class ChatCompletions:
         named = await find_thread(api, Headers(scope=context.scope), streams=bool(request.stream))
         thread = None
         if named is None:
+            validate_past_messages([each.message for each in sent], "messages")
             history = tuple(await api.keep_files(sent[instructions:]))
             reader = await api.open_turn(replace(call, history=history, temporary=True))
         else:
@@ -136,7 +138,7 @@ class ChatCompletions:
         self, context: RequestContext, started: _Started, headers: Sequence[Field]
     ) -> None:
         """Send the whole answer."""
-        answer = ChatAnswer(started.reply, started.client_tools)
+        answer = ChatAnswer(started.reply, started.client_tools, whole=True)
         async with aclosing(started.pages.pages()) as pages:
             async for _, lines in pages:
                 for line in lines:

@@ -17,6 +17,7 @@ from antiphon.types.errors import InvalidRequest
 
 MAX_LIMIT = 100
 _ORDERS = {"desc": True, "asc": False}
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
 _MAX_FIELDS = 100
 
 
@@ -55,6 +56,15 @@ class Query:
         if order not in _ORDERS:
             raise _invalid_error("order", "asc or desc", order)
         return _ORDERS[order]
+
+    def flag(self, name: str) -> bool:
+        """Return the value of a field that is on or off; off by default."""
+        given = self.text(name)
+        if given is None:
+            return False
+        if given.lower() not in _FLAGS:
+            raise _invalid_error(name, "true or false", given)
+        return _FLAGS[given.lower()]
 
     def limit(self, usual: int, most: int = MAX_LIMIT) -> int:
         """Return the size of a page."""

@@ -35,7 +35,7 @@ from antiphon.server.openai.response_heads import find_reply, response_records
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
-from antiphon.wires.openai.errors import PreviousResponseNotFound
+from antiphon.wires.openai.errors import MissingParameter, PreviousResponseNotFound
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
 from antiphon.wires.openai.response_object import (
     parse_response_id,
@@ -185,6 +185,13 @@ async def begin_response(
         call = replace(call, thread_id=place.thread.id if place.thread else None)
         call = replace(call, temporary=place.thread is None and not beginning.is_stored)
     history = (*call.history, *await api.keep_files(sent.messages))
+    if call.thread_id is None and not history:
+        raise MissingParameter(
+            "Missing required parameter: `input`.",
+            expected="input with a message, or a conversation that has one",
+            received="neither",
+            where="$.input",
+        )
     call = replace(call, history=history)
     return await open_turn(call, beginning.request, place.last_message)
 

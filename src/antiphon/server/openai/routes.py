@@ -24,6 +24,7 @@ from antiphon.wires.framing import json_line
 from antiphon.wires.openai.errors import status_and_envelope
 
 PREFIX = "/openai/v1"
+SERVED = "models, chat/completions, responses, conversations and files"
 _RESPONSES = f"{PREFIX}/responses"
 _RESPONSE = f"{_RESPONSES}/{{response_id}}"
 _FILES = f"{PREFIX}/files"

@@ -41,7 +41,7 @@ class StoredResponses:
         query = Query(context.scope)
         api, run, place = await self._find(context)
         head = await make_head(api, run, place, query.include)
-        if query.text("stream") == "true":
+        if query.flag("stream"):
             await self._follow(context, head, run, place, _starting_after(query))
             return
         if query.text("starting_after") is not None:

@@ -406,7 +406,7 @@ def _content(
                 parts.append(File(parse_file_id(file_id)))
             case _FilePart(_FileField(file_data=str(data), filename=name)):
                 parts.append(File(""))
-                files.append(InlineFile(name or "file", data))
+                files.append(InlineFile(name or "file", data, f"{where}[{place}].file.file_data"))
             case _FilePart():
                 raise InvalidRequest(
                     "This file has neither an id nor data.",

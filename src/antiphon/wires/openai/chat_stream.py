@@ -12,7 +12,7 @@ earlier answers (NousResearch/hermes-agent#7203). No event has a name (hermes-ag
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -172,21 +172,26 @@ class ChatAnswer:
 
     `client_tools` are the names of the tools that the client runs. `ended` is true once the answer
     is over; `failure` is then the status and body of its error, if it has one.
+
+    A turn that begins again fails an answer whose parts are sent as they come. With `whole`,
+    nothing is sent before the end, so the answer loses the void turn and goes on.
     """
 
-    def __init__(self, reply: Reply, client_tools: frozenset[str]) -> None:
+    def __init__(self, reply: Reply, client_tools: frozenset[str], *, whole: bool = False) -> None:
         self.ended = False
         self.failure: tuple[int, Envelope] | None = None
         self.finish_reason: FinishReason = "stop"
         self.usage = Usage()
         self._reply = reply
         self._client_tools = client_tools
+        self._whole = whole
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
         self._calls: dict[str, _SentCall] = {}
         self._between = False
         self._hands_off = False
+        self._turn_start = _Mark(0, 0, 0, 0)
 
     def feed(self, event: Event) -> Delta | None:
         """Return what the event adds to the answer, if anything."""
@@ -217,10 +222,11 @@ class ChatAnswer:
         match event:
             case MessageCompleted():
                 self._between = bool(self._text)
+                self._turn_start = self._mark()
             case UsageAdded(usage=usage):
                 self.usage += usage
             case TurnRestarted():
-                self._restart(event)
+                self._restart()
             case ActionRequired(actions=actions):
                 self._hands_off = any(action.kind == "tool" for action in actions)
             case RunStatus(status=Status.ACTION_REQUIRED) if self._hands_off:
@@ -293,7 +299,23 @@ class ChatAnswer:
             return None
         return self._continue_call(call_id, arguments.removeprefix(call.arguments))
 
-    def _restart(self, event: TurnRestarted) -> None:
+    def _mark(self) -> _Mark:
+        return _Mark(len(self._text), len(self._reasoning), len(self._refusal), len(self._calls))
+
+    def _remove_turn(self) -> None:
+        """Remove what came since the turn began."""
+        start = self._turn_start
+        del self._text[start.text :]
+        del self._reasoning[start.reasoning :]
+        del self._refusal[start.refusal :]
+        for call_id in list(self._calls)[start.calls :]:
+            del self._calls[call_id]
+        self._between = bool(self._text)
+
+    def _restart(self) -> None:
+        if self._whole:
+            self._remove_turn()
+            return
         self._reasoning.clear()
         if self.has_begun:
             self._fail(
@@ -368,6 +390,15 @@ class ChatChunks:
         return Chunk(
             id=reply.id, created=reply.created, model=reply.model, choices=choices, usage=usage
         )
+
+
+class _Mark(NamedTuple):
+    """How many pieces an answer has at some point."""
+
+    text: int
+    reasoning: int
+    refusal: int
+    calls: int
 
 
 class _SentCall(msgspec.Struct):

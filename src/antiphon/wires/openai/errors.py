@@ -8,6 +8,7 @@ repetition cannot mend has another status here.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import msgspec
@@ -34,6 +35,10 @@ class Envelope(msgspec.Struct, frozen=True):
     error: Body
 
 
+class MissingParameter(errors.InvalidRequest):
+    """A field that the request needs is not there."""
+
+
 class PreviousResponseNotFound(errors.NotFound):
     """The response that a request continues is not there, or is of another owner."""
 
@@ -50,6 +55,7 @@ _CATEGORIES: dict[type[AntiphonError], _Category] = {
     errors.Unauthorized: _Category(401, "invalid_request_error", "invalid_api_key"),
     errors.Forbidden: _Category(403, "invalid_request_error"),
     errors.RunActive: _Category(400, "invalid_request_error", "conversation_locked"),
+    MissingParameter: _Category(400, "invalid_request_error", "missing_required_parameter"),
     PreviousResponseNotFound: _Category(
         400, "invalid_request_error", "previous_response_not_found"
     ),
@@ -81,10 +87,31 @@ def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
         status, _ = problems.status_and_title(error)
         kind = "invalid_request_error" if status < _CLIENT_ERROR else "server_error"
         category = _Category(400 if status in (408, 409, 410) else status, kind)
-    where = str(error.details.get("where", ""))
-    parameter = where.removeprefix("$").lstrip(".").removeprefix("sampling.")
-    code = category.code or error.code
+    parameter = _parameter(error)
+    code = category.code or _field_code(error, parameter)
     return category.status, Envelope(Body(error.told, category.type, parameter or None, code))
+
+
+def _parameter(error: AntiphonError) -> str:
+    """Return the name of the field that is wrong, as this wire has it; empty for none."""
+    where = str(error.details.get("where", "")).removeprefix("$").lstrip(".")
+    # A run has the servers of the request's tools in a field of their own.
+    return "tools" if where.startswith("mcp_servers[") else where.removeprefix("sampling.")
+
+
+_OTHER_TYPE = re.compile(r"Expected `[^`]*`, got ")
+
+
+def _field_code(error: AntiphonError, parameter: str) -> str:
+    """Return the original's code for a field that is wrong, else the error's own code."""
+    if isinstance(error, errors.UnsupportedByProvider):
+        return "unsupported_parameter" if parameter.isidentifier() else "unsupported_value"
+    text = str(error.__cause__)
+    if not isinstance(error.__cause__, msgspec.ValidationError):
+        return error.code
+    if text.startswith("Object missing required field"):
+        return "missing_required_parameter"
+    return "invalid_type" if _OTHER_TYPE.match(text) else "invalid_value"
 
 
 def fault_envelope(fault: Fault) -> tuple[int, Envelope]:

@@ -29,7 +29,7 @@ HOSTED_PREFIXES: Final[dict[str, CallPrefix]] = {
 """Prefixes of calls of hosted tools, by the types of their items."""
 
 _ITEM = re.compile(
-    r"(msg|rs|cmp)_([0-9A-Za-z-]{1,64})|(fco?|ctco?|mcp[ra]?|ws|fs|ci|ig)_([0-9A-Za-z-]{1,64})_(\d{1,4})"
+    r"(msg|rs|cmp)_([0-9A-Za-z-]{1,64})|(fco?|ctco?|mcp[ra]?|ws|fs|ci|ig)_([0-9A-Za-z-]{1,64})_(0|[1-9][0-9]{0,3})"
 )
 _SUFFIX = re.compile(r"[0-9A-Za-z-]{1,64}")
 

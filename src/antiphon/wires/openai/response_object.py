@@ -20,7 +20,7 @@ from antiphon.wires.openai.object_ids import conversation_id
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
 
-_ID = re.compile(r"resp_([0-9A-Za-z-]{35})([0-9]{1,5})", re.ASCII)
+_ID = re.compile(r"resp_([0-9A-Za-z-]{35})(0|[1-9][0-9]{0,4})", re.ASCII)
 
 
 def parse_response_id(id: str) -> tuple[str, int] | None:

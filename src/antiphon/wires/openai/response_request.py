@@ -18,6 +18,7 @@ from antiphon.api.operation import convert
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.runs import MAX_TOOL_CALLS, Sampling
 from antiphon.wires.openai.chat_request import Treatment
+from antiphon.wires.openai.errors import MissingParameter
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 MAX_TOOLS = 512
@@ -190,7 +191,7 @@ def parse_response_request(
             where="$.background",
         )
     if needs_model and request.model is None and request.prompt is None:
-        raise InvalidRequest(
+        raise MissingParameter(
             "Missing required parameter: `model`.",
             expected="a model, or a prompt",
             received="neither",
@@ -232,7 +233,7 @@ def _response_format(text: _Text | None) -> dict[str, Any] | None:
             return None
         case {"type": "json_object"}:
             return {"type": "json_object"}
-        case {"type": "json_schema", "name": str(), "schema": {}} as schema:
+        case {"type": "json_schema", "name": str(name), "schema": {}} as schema if name:
             kept = ("name", "description", "schema", "strict")
             inner = {key: schema[key] for key in kept if schema.get(key) is not None}
             return {"type": "json_schema", "json_schema": inner}

@@ -21,6 +21,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from antiphon.types.errors import ProviderRateLimited, ProviderRejected, QuotaExceeded
 from antiphon.types.events import (
     ActionRequired,
     Event,
@@ -237,7 +238,9 @@ class ResponseFold:
         self._failure = fault_envelope(fault)
         self._error = error_object(fault)
         self._close()
-        self._writer.emit("error", **self._error, param=self._failure[1].error.param)
+        body = self._failure[1].error
+        code = body.code or body.type
+        self._writer.emit("error", code=code, message=body.message, param=body.param)
         self._end("failed")
 
     def _close(self) -> None:
@@ -254,10 +257,16 @@ class ResponseFold:
         self._emit_state(f"response.{'incomplete' if status == 'cancelled' else status}")
 
 
+_ERROR_CODES = {
+    ProviderRateLimited.code: "rate_limit_exceeded",
+    QuotaExceeded.code: "rate_limit_exceeded",
+    ProviderRejected.code: "invalid_prompt",
+}
+
+
 def error_object(fault: Fault) -> dict[str, str]:
-    """Return the error of a failed response."""
-    body = fault_envelope(fault)[1].error
-    return {"code": body.code or body.type, "message": body.message}
+    """Return the error of a failed response, whose code is one of the original's list."""
+    return {"code": _ERROR_CODES.get(fault.code, "server_error"), "message": fault.message}
 
 
 _encode = msgspec.json.Encoder().encode

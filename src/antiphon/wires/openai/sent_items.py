@@ -298,9 +298,8 @@ class _ItemReader:
             picture = fields.pop("result")
             if picture:
                 extension = item.output_format or "png"
-                files = (
-                    InlineFile(f"image.{extension}", f"data:image/{extension};base64,{picture}"),
-                )
+                data = f"data:image/{extension};base64,{picture}"
+                files = (InlineFile(f"image.{extension}", data, f"{where}.result"),)
                 content = (File(""),)
         else:
             results = {name: fields.pop(name) for name in ("results", "outputs") if name in fields}
@@ -380,7 +379,7 @@ def _content(
                 parts.append(File(parse_file_id(file_id)))
             case kinds.InputFile(file_data=str(data), filename=name):
                 parts.append(File(""))
-                files.append(InlineFile(name or "file", data))
+                files.append(InlineFile(name or "file", data, f"{where}[{place}].file_data"))
             case kinds.InputFile():
                 raise InvalidRequest(
                     "This file has neither an id nor data.",

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon.mcp.client import output_validation
-from antiphon.tools.schemas import TooCostly
+from antiphon.tools.argument_check import TooCostly
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from(["", "a", "ab", 0.5, 1.0]),

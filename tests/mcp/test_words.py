@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.mcp.client.client_features import FormField, Option, parse_form
+from antiphon.mcp.client.forms import FormField, Option, parse_form
 from antiphon.mcp.client.server import RestartPolicy
 from antiphon.mcp.client.stdio import LineSplitter, reply_id
 from antiphon.mcp.config.server_config import ServerConfig

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict
 import msgspec
 import pytest
 
+from antiphon.tools.docstrings import parse_docstring
 from antiphon.tools.functions import Functions, Handler, tool
-from antiphon.tools.schemas import parse_docstring
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import ToolCall, ToolResult
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon.tools.schemas import find_argument_errors
+from antiphon.tools.argument_check import find_argument_errors
 
 SCHEMA = {
     "type": "object",

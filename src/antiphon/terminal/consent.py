@@ -17,7 +17,7 @@ from antiphon.terminal.input.keyboard import Box, Field, KeyChoice
 from antiphon.terminal.paging import Parts
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui_manager import Ui
-from antiphon.tools import schemas
+from antiphon.tools.argument_check import find_argument_errors
 from antiphon.tools.questions import (
     ConsentAnswer,
     ConsentRequest,
@@ -216,7 +216,7 @@ class _ConsentDialog:
             found = arguments.to_compact_json(typed)
         except InvalidRequest as problem:
             return problem.message
-        return schemas.find_argument_errors(found, self._question.tool.spec.parameters)
+        return find_argument_errors(found, self._question.tool.spec.parameters)
 
     async def _open(self) -> None:
         """Show all of it in a pager, with nothing in it that could control the terminal."""

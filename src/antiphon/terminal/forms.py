@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from antiphon.mcp.client.client_features import ElicitationAnswer, Form, FormElicitation, FormField
+from antiphon.mcp.client.client_features import ElicitationAnswer, FormElicitation
+from antiphon.mcp.client.forms import Form, FormField
 from antiphon.terminal import arguments
 from antiphon.terminal.input import keyboard
 from antiphon.terminal.input.keyboard import NEXT_PART, Box, Field, KeyChoice, Rows, in_rows

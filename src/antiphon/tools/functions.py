@@ -33,13 +33,9 @@ from antiphon.tools.deadlines import (
     is_task_cancelled,
     run_in_daemon_thread,
 )
+from antiphon.tools.docstrings import parse_docstring
 from antiphon.tools.pydantic_types import dump_model
-from antiphon.tools.schemas import (
-    InvalidArguments,
-    Parameters,
-    decode_arguments,
-    parse_docstring,
-)
+from antiphon.tools.schemas import InvalidArguments, Parameters, decode_arguments
 from antiphon.types.errors import AntiphonError, BadSettings
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
 

@@ -20,7 +20,7 @@ from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.deprecated import resolve_argument
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
-from antiphon.tools import schemas
+from antiphon.tools.argument_check import find_argument_errors
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
 from antiphon.tools.context import RunLookup, name_run
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
@@ -346,7 +346,7 @@ class ToolProcessor:
         tool = find_tool(call.name, self._toolbox.tools())
         if tool.server is None:
             return None
-        wrong = schemas.find_argument_errors(call.arguments, tool.spec.parameters)
+        wrong = find_argument_errors(call.arguments, tool.spec.parameters)
         if wrong is None:
             return None
         return ToolResult(wrong, is_error=True, fault="invalid_arguments")

@@ -26,8 +26,8 @@ from antiphon.mcp.client.client_features import (
     ServerLogLine,
     UrlElicitation,
     is_openable,
-    parse_form,
 )
+from antiphon.mcp.client.forms import parse_form
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.tools.deadlines import DeadlineGroup

@@ -33,9 +33,9 @@ from antiphon.mcp.client.stdio import connect_stdio
 from antiphon.mcp.config.server_config import LogLevel, Mode, ServerConfig
 from antiphon.mcp.metadata import MOST_TOOLS, clean_line, clean_text
 from antiphon.ports import ProgressCallback
+from antiphon.tools.argument_check import TooCostly
 from antiphon.tools.deadlines import CallDeadline, run_within
 from antiphon.tools.egress_policy import EgressPolicy
-from antiphon.tools.schemas import TooCostly
 from antiphon.types.errors import AntiphonError, Unavailable
 from antiphon.types.messages import Progress, ToolFault, ToolResult
 

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 import msgspec
 
 from antiphon.mcp.metadata import clean_line
-from antiphon.tools.schemas import Budget, TooCostly
+from antiphon.tools.argument_check import Budget, TooCostly
 from antiphon.types.json_values import is_list, is_object
 
 STEPS = 200_000

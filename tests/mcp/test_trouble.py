@@ -21,6 +21,7 @@ import anyio
 from mcp.shared.message import SessionMessage
 from mcp_types import JSONRPCNotification
 
+from antiphon.mcp.client import http
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, UrlElicitation
 from antiphon.mcp.client.server import RETRIES
 from antiphon.mcp.client.server_listing import ServerState
@@ -673,9 +674,22 @@ async def test_an_answer_over_http_that_is_too_large_is_not_read():
     assert "larger than 32 MB" in state.why
 
 
+async def test_a_connection_that_was_idle_for_too_long_is_not_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(http, "IDLE_SECONDS", 0.0)  # its server is about to close it
+    opened: list[int] = []
+    async with refusing(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", opened) as port:
+        config = ServerConfig(name="web", transport="http", url=f"http://127.0.0.1:{port}/")
+        async with asyncio.timeout(60), AsyncMcpServerPool([config], delays=()) as servers:
+            await servers.ready(50)
+
+    assert len(set(opened)) == len(opened) > 1
+
+
 @asynccontextmanager
-async def refusing(answer: bytes) -> AsyncIterator[int]:
-    """A port at which every request gets this answer."""
+async def refusing(answer: bytes, asked: list[int] | None = None) -> AsyncIterator[int]:
+    """A port at which every request gets this answer; `asked` has the connection of each."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError):
@@ -683,6 +697,8 @@ async def refusing(answer: bytes) -> AsyncIterator[int]:
                 head = await reader.readuntil(b"\r\n\r\n")
                 found = re.search(rb"(?i)content-length: (\d+)", head)
                 await reader.readexactly(int(found[1]) if found else 0)
+                if asked is not None:
+                    asked.append(writer.get_extra_info("peername")[1])
                 writer.write(answer)
                 await writer.drain()
         writer.close()

@@ -30,6 +30,11 @@ MAX_ADDRESSES = 4  # of one name, tried in turn
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 30.0
 SECONDS = 60.0  # for one fetch, redirects and all
+IDLE_SECONDS = 2.0
+"""An idle connection is used again within these seconds.
+
+Node's servers and uvicorn close theirs after five, and a request that meets the close is lost.
+"""
 _ORIGINS_OWN = frozenset({"accept", "accept-language", "connection", "user-agent"})
 """Headers that do not identify the caller and may be sent to another origin."""
 
@@ -219,7 +224,7 @@ class _Transport(httpx2.AsyncBaseTransport):
             network_backend=_CheckedBackend(reach, resolve),
             max_connections=100,
             max_keepalive_connections=20,
-            keepalive_expiry=5.0,
+            keepalive_expiry=IDLE_SECONDS,
         )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:

@@ -14,7 +14,7 @@ from antiphon.mcp.client.session_monitor import LARGEST, SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
 from antiphon.tools.egress_policy import EgressPolicy
-from antiphon.tools.guarded_http import create_guarded_transport
+from antiphon.tools.guarded_http import IDLE_SECONDS, create_guarded_transport
 from antiphon.types.errors import Unavailable
 
 LARGEST_OF_A_STRANGER = 4 * 1024 * 1024
@@ -117,7 +117,10 @@ class _Client(httpx2.AsyncClient):
         largest: int = LARGEST,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        limits = httpx2.Limits(
+            max_connections=100, max_keepalive_connections=20, keepalive_expiry=IDLE_SECONDS
+        )
+        super().__init__(limits=limits, **options)
         self._largest = largest
         self._monitor = monitor
         self._legacy = legacy

@@ -1,0 +1,11 @@
+// The suite runs all its scenarios in one process. On a busy machine that process may be late, and
+// close an idle connection, as Node does after five seconds, while a request is on its way.
+const http = require("node:http");
+const { createServer } = http;
+
+http.createServer = (...given) => {
+  const server = createServer(...given);
+  server.keepAliveTimeout = 0;
+  return server;
+};
+require("node:module").syncBuiltinESMExports();

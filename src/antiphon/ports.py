@@ -230,7 +230,7 @@ class RunStore(Protocol):
         """Return some or all events above `after`. Raises `NotFound` and `EventExpired`."""
         ...
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
         """Return stored events above `after` if they are in memory; None if they must be read."""
         ...
 

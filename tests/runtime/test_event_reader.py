@@ -75,7 +75,7 @@ class GrowingLog(MemoryStore):
         self.reads += 1
         return EventPage(after + 1, self._lines[after:], ended=False)
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
         tail = self._tails.get(run_id) if self.cached else None
         lines = tail.after(after) if tail else ()
         return EventPage(after + 1, lines, ended=False) if lines else None

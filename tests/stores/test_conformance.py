@@ -1575,7 +1575,7 @@ async def test_the_log_of_a_deleted_thread_is_gone_and_others_stay(store: Store)
 
     await store.delete(Thread, "ann", "thread_1")
 
-    assert store.cached_events("run_1", 0) is None
+    assert store.find_cached_events("run_1", 0) is None
     assert (await store.read_events("run_2", 0)).lines == before.lines
     with pytest.raises(errors.NotFound):
         await store.read_events("run_1", 0)

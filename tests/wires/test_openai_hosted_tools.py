@@ -17,12 +17,12 @@ from antiphon.wires.openai.hosted_tools import (
     MAX_LINKS,
     HostedCalls,
     HostedTarget,
+    choose_hosted_servers,
     citations,
     find_links,
     find_sources,
-    hosted_call_item,
-    hosted_record,
-    hosted_servers,
+    make_hosted_call_item,
+    make_hosted_record,
     parse_hosted_tools,
 )
 from antiphon.wires.openai.item_builders import select_fields
@@ -53,7 +53,7 @@ def test_a_setting_names_servers_and_perhaps_their_tools() -> None:
         "web_search": HostedTarget("brave", "brave_web_search"),
         "code_interpreter": HostedTarget("python"),
     }
-    assert hosted_record(["web_search", "code_interpreter"], targets) == {
+    assert make_hosted_record(["web_search", "code_interpreter"], targets) == {
         "web_search": "brave/brave_web_search",
         "code_interpreter": "python",
     }
@@ -62,14 +62,14 @@ def test_a_setting_names_servers_and_perhaps_their_tools() -> None:
 def test_a_request_gets_the_tools_that_it_asks_for_without_a_question() -> None:
     targets = parse_hosted_tools(["web_search=all/search", "file_search=all/find"])
 
-    assert hosted_servers(["web_search"], targets) == (
+    assert choose_hosted_servers(["web_search"], targets) == (
         McpServer("all", allowed_tools=("search",), require_approval="never"),
     )
-    assert hosted_servers(["web_search", "file_search"], targets) == (
+    assert choose_hosted_servers(["web_search", "file_search"], targets) == (
         McpServer("all", allowed_tools=("search", "find"), require_approval="never"),
     )
     whole = {**targets, "code_interpreter": HostedTarget("all")}
-    assert hosted_servers(["web_search", "code_interpreter", "file_search"], whole) == (
+    assert choose_hosted_servers(["web_search", "code_interpreter", "file_search"], whole) == (
         McpServer("all", require_approval="never"),
     )
 
@@ -84,8 +84,8 @@ def test_calls_are_known_by_whole_names_and_by_prefixes() -> None:
 
 
 def test_a_search_of_the_web_has_its_query_and_its_sources() -> None:
-    begun = to_json(hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}'))
-    done = hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}', FOUND)
+    begun = to_json(make_hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}'))
+    done = make_hosted_call_item("web_search", REPLY, 0, '{"count":3,"query":"bees"}', FOUND)
 
     assert (begun["status"], begun["action"]["sources"]) == ("in_progress", [])
     shown = to_json(done)
@@ -104,7 +104,9 @@ def test_a_search_of_the_web_has_its_query_and_its_sources() -> None:
 
 
 def test_a_page_that_is_opened_has_its_url() -> None:
-    item = to_json(hosted_call_item("web_search", REPLY, 1, '{"url":"https://a.example"}', "Text."))
+    item = to_json(
+        make_hosted_call_item("web_search", REPLY, 1, '{"url":"https://a.example"}', "Text.")
+    )
 
     assert item["action"] == {"type": "open_page", "url": "https://a.example"}
 
@@ -125,7 +127,7 @@ def test_a_page_that_is_opened_has_its_url() -> None:
     ],
 )
 def test_a_search_in_files_has_its_results(output: str, results: list[Any]) -> None:
-    item = to_json(hosted_call_item("file_search", REPLY, 0, '{"q":"bees"}', output))
+    item = to_json(make_hosted_call_item("file_search", REPLY, 0, '{"q":"bees"}', output))
 
     assert item["queries"] == ["bees"]
     assert [{k: v for k, v in each.items() if v is not None} for each in item["results"]] == results
@@ -133,10 +135,12 @@ def test_a_search_in_files_has_its_results(output: str, results: list[Any]) -> N
 
 def test_a_program_has_its_code_and_its_logs() -> None:
     item = to_json(
-        hosted_call_item("code_interpreter", REPLY, 0, '{"code":"1+1"}', "2", server="python")
+        make_hosted_call_item("code_interpreter", REPLY, 0, '{"code":"1+1"}', "2", server="python")
     )
     failed = to_json(
-        hosted_call_item("code_interpreter", REPLY, 0, "{}", "No.", is_error=True, server="python")
+        make_hosted_call_item(
+            "code_interpreter", REPLY, 0, "{}", "No.", is_error=True, server="python"
+        )
     )
 
     assert (item["code"], item["container_id"]) == ("1+1", "python")

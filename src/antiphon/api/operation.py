@@ -64,7 +64,7 @@ def field_values(call: Operation[Any]) -> dict[str, Any]:
     return {name: getattr(call, name) for name in call.__struct_fields__}
 
 
-def given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
+def select_given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
     """Return the fields that were set, except `but`."""
     return {
         name: value

@@ -99,8 +99,8 @@ from antiphon.api.operation import Listed as Listed
 from antiphon.api.operation import Name as Name
 from antiphon.api.operation import Operation as Operation
 from antiphon.api.operation import field_values as field_values
-from antiphon.api.operation import given_fields as given_fields
 from antiphon.api.operation import path_fields as path_fields
+from antiphon.api.operation import select_given_fields as select_given_fields
 from antiphon.api.operation import to_http as to_http
 from antiphon.api.runs import CancelRun as CancelRun
 from antiphon.api.runs import Complete as Complete

@@ -37,9 +37,9 @@ from antiphon.types.messages import (
     Refusal,
     Text,
     ToolCall,
-    changed_arguments,
     join_text,
     parts,
+    read_changed_arguments,
     result_files,
 )
 from antiphon.types.runs import (
@@ -392,7 +392,7 @@ class UnitOfWork:
                 is_error=is_error,
                 refused=action.approval == "refused" or metadata.get("fault") == "refused",
                 cancelled=metadata.get("fault") == "cancelled",
-                arguments=changed_arguments(metadata),
+                arguments=read_changed_arguments(metadata),
                 files=result_files(metadata),
             )
         )

@@ -80,7 +80,7 @@ class RunEventReader:
 
     def _send_stored(self, send_now: SendNow) -> bool:
         """Send the events that are in memory; return False if the reader must wake."""
-        page = self._store.cached_events(self.run_id, self.after)
+        page = self._store.find_cached_events(self.run_id, self.after)
         if page is None or page.ended or any(map(_ends_turn, page.lines)):
             return False
         if not send_now(page.first, page.lines):

@@ -288,7 +288,7 @@ def concurrent_copy() -> Conflict:
     )
 
 
-def unfinished_copy() -> BadSettings:
+def make_unfinished_copy_error() -> BadSettings:
     """Return the error for using a database before a copy to it has ended."""
     return BadSettings(
         "A move to this database has not ended.",

@@ -19,13 +19,13 @@ class RedactedRepr(msgspec.Struct, frozen=True):
     secrets: ClassVar[tuple[str, ...]] = ("password", "token")
 
     def __repr__(self) -> str:
-        shown = (f"{name}={self._redacted_value(name)}" for name in self.__struct_fields__)
+        shown = (f"{name}={self._redact_value(name)}" for name in self.__struct_fields__)
         return f"{type(self).__name__}({', '.join(shown)})"
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [(name, self._redacted_value(name)) for name in self.__struct_fields__]
+        return [(name, self._redact_value(name)) for name in self.__struct_fields__]
 
-    def _redacted_value(self, name: str) -> str:
+    def _redact_value(self, name: str) -> str:
         value = getattr(self, name)
         return "..." if name in self.secrets and isinstance(value, str) else repr(value)
 

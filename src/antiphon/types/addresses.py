@@ -70,7 +70,7 @@ def is_public(address: Address) -> bool:
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NEAR_V4)
-    carried = tuple(_embedded_addresses(address))
+    carried = tuple(_find_embedded_addresses(address))
     if not all(map(is_public, carried)) or address.scope_id is not None:
         return False
     if any(address in network for network in _TRANSLATED):
@@ -168,7 +168,7 @@ _TRANSLATED = (*_LAST_FOUR_BYTES, _TEREDO, _SIX_TO_FOUR)
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)  # RFC 5214: begins the lower half, whatever the upper one is
 
 
-def _embedded_addresses(address: IPv6Address) -> Iterator[IPv4Address]:
+def _find_embedded_addresses(address: IPv6Address) -> Iterator[IPv4Address]:
     """Yield the IPv4 addresses that packets to this address may reach."""
     number = int(address)
     if any(address in network for network in _LAST_FOUR_BYTES):

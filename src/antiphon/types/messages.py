@@ -156,7 +156,7 @@ ARGUMENT_PIECES = 12
 """Maximum number of metadata values of a tool message that hold changed arguments."""
 
 
-def changed_arguments(metadata: Mapping[str, str]) -> str | None:
+def read_changed_arguments(metadata: Mapping[str, str]) -> str | None:
     """Return a tool call's changed JSON arguments from its message's metadata, None if none."""
     pieces = (metadata.get(f"arguments.{place}", "") for place in range(ARGUMENT_PIECES))
     return "".join(pieces) or None

@@ -20,7 +20,7 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.types.messages import File, Image, Message, ToolCall, changed_arguments
+from antiphon.types.messages import File, Image, Message, ToolCall, read_changed_arguments
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Status
 
@@ -76,7 +76,7 @@ class CallView(msgspec.Struct, frozen=True):
     @property
     def changed_arguments(self) -> str | None:
         """The arguments that the user put in place of the model's; None if none."""
-        return changed_arguments(self.output.metadata) if self.output else None
+        return read_changed_arguments(self.output.metadata) if self.output else None
 
     @property
     def is_error(self) -> bool:

@@ -15,7 +15,7 @@ from antiphon.api.operations import (
     Operation,
     PastMessage,
     field_values,
-    given_fields,
+    select_given_fields,
 )
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
@@ -82,7 +82,9 @@ class AssistantService:
             await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:
             await self._check_servers(call.mcp_servers)
-        changes = given_fields(call, but="assistant_id") | {"updated_at": await self._store.now()}
+        changes = select_given_fields(call, but="assistant_id") | {
+            "updated_at": await self._store.now()
+        }
         return await self._store.update_assistant(
             by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
         )
@@ -168,7 +170,7 @@ class RunSpecResolver:
             await self._store.get(Thread, owner, call.thread_id)
             documents.append(cut_to_window(await self._store.context(call.thread_id), None))
         if isinstance(call, operations.Process):
-            for new in added_messages(call):
+            for new in list_added_messages(call):
                 message = Message(
                     id="",
                     thread_id="",
@@ -183,7 +185,7 @@ class RunSpecResolver:
             raise validation.lacks_error(opened.name, found)
 
 
-def added_messages(call: operations.Process) -> tuple[NewMessage | PastMessage, ...]:
+def list_added_messages(call: operations.Process) -> tuple[NewMessage | PastMessage, ...]:
     """Return the messages that the call adds to its thread, in order."""
     return call.history if call.message is None else (*call.history, call.message)
 

@@ -29,7 +29,7 @@ from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
-from antiphon.runtime.services.assistants import RunSpecResolver, added_messages
+from antiphon.runtime.services.assistants import RunSpecResolver, list_added_messages
 from antiphon.runtime.services.threads import new_thread
 from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
@@ -91,7 +91,7 @@ class RunService:
         validation.validate_has_input(call)
         validation.validate_temporary(call)
         validation.validate_past_messages(call.history, "history")
-        for message in added_messages(call):
+        for message in list_added_messages(call):
             await check_attachments(self._store, message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
 

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Deleted, Listed, Operation, field_values, given_fields
+from antiphon.api.operations import Deleted, Listed, Operation, field_values, select_given_fields
 from antiphon.engine import actions, threads, validation
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.thread_order import position_of
@@ -86,7 +86,7 @@ class ThreadService:
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
-            changes = given_fields(call, but="thread_id")
+            changes = select_given_fields(call, but="thread_id")
             is_activity = changes.keys() != {"pinned"}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)

@@ -20,7 +20,7 @@ from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox
 from antiphon.runtime.webhooks.sender import WebhookSender
-from antiphon.runtime.webhooks.signing import signed_headers
+from antiphon.runtime.webhooks.signing import make_signed_headers
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import WEBHOOKS_SENT, Metrics
 from antiphon.types import errors
@@ -210,7 +210,7 @@ class WebhookDeliverer:
         secrets = [known.current]
         if known.old is not None and (webhook.old_secret_until or 0) > claim.now:
             secrets.append(known.old)
-        headers = signed_headers(secrets, claim.delivery.id, claim.now // 1000, claim.body)
+        headers = make_signed_headers(secrets, claim.delivery.id, claim.now // 1000, claim.body)
         return await self._sender.send(webhook.url, headers, claim.body)
 
     async def _forget_forever(self) -> None:

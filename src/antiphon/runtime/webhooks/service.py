@@ -16,7 +16,7 @@ from antiphon.api.operations import (
     NewWebhook,
     Operation,
     OwnedWebhook,
-    given_fields,
+    select_given_fields,
 )
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.webhooks import create_test_event, disable, enable
@@ -113,7 +113,7 @@ class WebhookService:
         self, call: operations.UpdateWebhook, by: Principal, _: IdempotencyKey | None
     ) -> Webhook | None:
         self._require_enabled()
-        changes = given_fields(call, but="webhook_id")
+        changes = select_given_fields(call, but="webhook_id")
         if isinstance(call.url, str):
             await self._check_url(call.url)
         if "events" in changes:
@@ -129,7 +129,7 @@ class WebhookService:
                 webhook = replace(webhook, updated_at=now)
             return replace(stored, webhook=webhook)
 
-        names = " ".join(sorted(given_fields(call, but="webhook_id")))
+        names = " ".join(sorted(select_given_fields(call, but="webhook_id")))
         entry = await self._entry("webhook.changed", call.webhook_id, by, changed=names)
         changed = await self._store.change_webhook(by.owner, call.webhook_id, amend, entry)
         self._bus.notify(WEBHOOKS)

@@ -12,7 +12,7 @@ from antiphon.runtime.admin.webhook_secrets import SECRET_PREFIX
 _VERSION = "v1"
 
 
-def signed_headers(
+def make_signed_headers(
     secrets: Sequence[str], event_id: str, at: int, body: bytes
 ) -> Mapping[str, str]:
     """Return the headers of a request of the time `at` (seconds), with a signature per secret."""

@@ -76,7 +76,7 @@ class ChatCompletions:
         api = self._gateway.api(context)
         starting = self._start(context, api, request)
         started = await self._gateway.start_run(context, api, starting)
-        headers = _headers(started, chat_request.ignored_fields(fields))
+        headers = _headers(started, chat_request.list_ignored_fields(fields))
         with log_context(run_id=started.pages.run_id):
             try:
                 if request.stream:
@@ -171,7 +171,7 @@ def _run_fields(
 ) -> Process:
     """Return the run that the request asks for, without its messages."""
     tools: tuple[ToolSpec, ...] | None = chat_request.tool_specs(request)
-    allowed = chat_request.allowed_tools(request)
+    allowed = chat_request.find_allowed_tools(request)
     if tools is not None and allowed is not None:
         tools = tuple(tool for tool in tools if tool.name in allowed)
     texts = [join_text(each.message.content) for each in instructions]

@@ -118,7 +118,7 @@ class ResponseContexts:
         found = await ThreadItems(api).find_references(items)
         items = replace_references(items, found, "input")
         sent = read_items(items, "input")
-        stored = await _stored_messages(api, request)
+        stored = await _load_messages(api, request)
         added = [*(output.message for output in sent.outputs), *sent.messages]
         return ReadContext(api, request, assistant, [*stored, *_number(added, len(stored))])
 
@@ -163,7 +163,7 @@ class ResponseContexts:
         return reader.summary(last.status, last.reason, last.error)
 
 
-async def _stored_messages(api: CallerApi, request: ResponseRequest) -> list[Message]:
+async def _load_messages(api: CallerApi, request: ResponseRequest) -> list[Message]:
     """Return the stored messages that the request continues."""
     place = await find_place(api, replace(request, store=False))
     if place.thread is None:

@@ -47,7 +47,7 @@ async def make_head(
     if include:
         request = {**request, "include": sorted({*(request.get("include") or ()), *include})}
     client_tools = frozenset(tool.name for tool in run.tools)
-    carried = await _carried_calls(api, run, record.turn, client_tools)
+    carried = await _find_carried_calls(api, run, record.turn, client_tools)
     tools: Sequence[Mapping[str, Any]] = request.get("tools") or ()
     return ResponseHead(
         id=response_id(run.id, place),
@@ -62,7 +62,7 @@ async def make_head(
         servers={tool_name_prefix(server.name): server for server in run.mcp_servers},
         mcp_items=has_mcp_items(request),
         carried=carried,
-        hosted=await _hosted_before(api, run, record.turn),
+        hosted=await _read_hosted_tools_before(api, run, record.turn),
     )
 
 
@@ -71,7 +71,7 @@ def response_records(run: Run) -> Sequence[ResponseRecord]:
     return () if run.responses is msgspec.UNSET else run.responses
 
 
-async def _carried_calls(
+async def _find_carried_calls(
     api: CallerApi, run: Run, turn: int, client_tools: frozenset[str]
 ) -> Mapping[str, CarriedCall]:
     """Return the calls of this turn's reply that the backend runs in the response after it."""
@@ -89,7 +89,7 @@ async def _carried_calls(
     }
 
 
-async def _hosted_before(api: CallerApi, run: Run, turn: int) -> HostedRun:
+async def _read_hosted_tools_before(api: CallerApi, run: Run, turn: int) -> HostedRun:
     """Return the hosted tools of a run, with what was found before its turn after this one."""
     hosted = await read_hosted_run(api, run)
     if not hosted.sources or not turn:
@@ -128,14 +128,14 @@ async def read_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -
             if not page.data:
                 break
     except EventExpired:
-        return await _stored_state(api, head, run, place)
+        return await _rebuild_state(api, head, run, place)
     return fold.state
 
 
 # After retention.
 
 
-async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
+async def _rebuild_state(api: CallerApi, head: ResponseHead, run: Run, place: int) -> ResponseState:
     """Return a response whose events are past retention, from messages and actions."""
     records = response_records(run)
     is_last = place == len(records) - 1
@@ -165,7 +165,7 @@ async def _stored_state(api: CallerApi, head: ResponseHead, run: Run, place: int
     )
     if not is_last or (last is not None and _hands_off(last, actions)):
         return state
-    return _ended_state(run, state)
+    return _end_state(run, state)
 
 
 def _hands_off(reply: Message, actions: Sequence[Action]) -> bool:
@@ -200,7 +200,7 @@ def _is_output(item: Item, run_here: set[str]) -> bool:
             return True
 
 
-def _ended_state(run: Run, state: ResponseState) -> ResponseState:
+def _end_state(run: Run, state: ResponseState) -> ResponseState:
     change = msgspec.structs.replace
     match run.status:
         case Status.COMPLETED:

@@ -117,7 +117,7 @@ class _Session:
     def _has_expired(self) -> bool:
         return time.monotonic() - self._context.began >= self._connections.timeouts.lifetime
 
-    def _expired_error(self) -> SocketExpired:
+    def _make_expired_error(self) -> SocketExpired:
         minutes = self._connections.timeouts.lifetime / 60
         return SocketExpired(
             f"This WebSocket has reached its limit of {minutes:g} minutes.",
@@ -132,7 +132,7 @@ class _Session:
             try:
                 await self._connections.check_admitted(self._context.caller)
                 if self._has_expired and is_idle:
-                    await self._close(GOING_AWAY, self._expired_error())
+                    await self._close(GOING_AWAY, self._make_expired_error())
             except Unauthorized as error:
                 await self._close(REFUSED, error)
             except Unavailable:
@@ -169,7 +169,7 @@ class _Session:
     def _enqueue(self, create: _Create) -> None:
         """Let a request be answered after those of its lane. Raises `AntiphonError`."""
         if self._has_expired:
-            raise self._expired_error()
+            raise self._make_expired_error()
         names = self._last_of_lane.keys() - {None}
         if create.lane not in {None, *names} and len(names) >= MAX_STREAMS:
             raise TooManyStreams(

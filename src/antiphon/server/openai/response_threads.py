@@ -36,7 +36,7 @@ from antiphon.types.errors import InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import MissingParameter, PreviousResponseNotFound
-from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, stored_item_id
+from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, to_stored_item_id
 from antiphon.wires.openai.response_object import (
     parse_response_id,
     record_request,
@@ -264,7 +264,7 @@ async def _find_outputs(
             raise _unknown_call(output)
         found.append(NewToolOutput(output.call_id, join_text(output.message.message.content)))
     for answer in sent.approvals:
-        call_id = await _approved_call(api, answer.request_id)
+        call_id = await _find_approved_call(api, answer.request_id)
         action = actions.get(call_id)
         if action is None or action.approval is None:
             raise InvalidRequest(
@@ -276,9 +276,9 @@ async def _find_outputs(
     return found
 
 
-async def _approved_call(api: CallerApi, request_id: str) -> str:
+async def _find_approved_call(api: CallerApi, request_id: str) -> str:
     """Return the id of the call that an approval was asked for."""
-    parsed = parse_item_id(stored_item_id(request_id))
+    parsed = parse_item_id(to_stored_item_id(request_id))
     if parsed is None or parsed.place is None:
         return request_id
     try:
@@ -301,7 +301,7 @@ async def _copy_thread(
         _refuse_unknown(sent)
         return replace(call, temporary=not beginning.is_stored)
     if reply.tool_calls:
-        outputs = _outputs_of(reply, await _stored_outputs(api, reply), sent)
+        outputs = _outputs_of(reply, await _find_stored_outputs(api, reply), sent)
         ending = (to_past_message(reply), *outputs)
     else:
         _refuse_unknown(sent)
@@ -319,7 +319,7 @@ async def _copy_thread(
     return replace(call, thread_id=fork.id, history=ending)
 
 
-async def _stored_outputs(api: CallerApi, reply: Message) -> Mapping[str | None, Message]:
+async def _find_stored_outputs(api: CallerApi, reply: Message) -> Mapping[str | None, Message]:
     """Return the stored outputs of this reply's calls, by the ids of the calls."""
     last = reply.number + len(reply.tool_calls)
     listing = ListMessages(reply.thread_id, PAGE, reply.id)

@@ -47,9 +47,9 @@ from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Assistant, Run, Sampling, Status
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import response_request
-from antiphon.wires.openai.chat_request import ignored_fields
+from antiphon.wires.openai.chat_request import list_ignored_fields
 from antiphon.wires.openai.errors import Body, Envelope, status_and_envelope
-from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_record, parse_hosted_tools
+from antiphon.wires.openai.hosted_tools import HostedTarget, make_hosted_record, parse_hosted_tools
 from antiphon.wires.openai.input_items import parse_items, replace_references
 from antiphon.wires.openai.output_pictures import move_pictures
 from antiphon.wires.openai.response_object import ResponseHead, response_object
@@ -123,7 +123,7 @@ class Responses:
             if lane is not None:
                 await lane.forget(request.previous_response_id)
             raise
-        ignored = ignored_fields(fields, response_request.FIELDS)
+        ignored = list_ignored_fields(fields, response_request.FIELDS)
         with log_context(run_id=started.head.run_id):
             try:
                 await self._answer(context, request, started, _headers(started, request, ignored))
@@ -333,11 +333,11 @@ def _run_fields(
         max_tool_calls=response_request.max_tool_calls(request),
         metadata=request.metadata or {},
     )
-    repeated = response_request.repeated_fields(request)
+    repeated = response_request.select_repeated_fields(request)
     if request.tools:
         repeated["tools"] = [repeat_tool(tool) for tool in request.tools]
     if tools.hosted:
-        repeated[HOSTED_TOOLS] = hosted_record(tools.hosted, targets)
+        repeated[HOSTED_TOOLS] = make_hosted_record(tools.hosted, targets)
     if request.model is None and assistant is not None:
         repeated["model"] = assistant.name or assistant.id
     return call, repeated

@@ -82,13 +82,13 @@ async def read_hosted_run(api: CallerApi, run: Run) -> HostedRun:
     if not mapped:
         return NO_HOSTED_RUN
     messages = await api.list_all(ListMessages(run.thread_id, PAGE, run_id=run.id))
-    hosted = find_sources(hosted_calls(mapped), messages)
+    hosted = find_sources(name_hosted_calls(mapped), messages)
     if IMAGES in mapped:
         await load_pictures(api, hosted, chain(*(each.file_ids for each in messages)))
     return hosted
 
 
-def hosted_calls(mapped: Mapping[str, str]) -> HostedCalls:
+def name_hosted_calls(mapped: Mapping[str, str]) -> HostedCalls:
     """Return how calls are named of hosted tools, whose targets are by their types."""
     names: dict[str, str] = {}
     prefixes: dict[str, str] = {}

@@ -13,7 +13,7 @@ from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message
 from antiphon.wires.openai.item_builders import name_in_namespace
 from antiphon.wires.openai.items import InputItem, Item, ItemReference
-from antiphon.wires.openai.object_ids import stored_item_id
+from antiphon.wires.openai.object_ids import to_stored_item_id
 from antiphon.wires.openai.stored_items import find_item, group_by_reply, message_of_item, to_items
 
 
@@ -69,7 +69,7 @@ class ThreadItems:
 
     async def locate(self, item_id: str, thread_id: str | None = None) -> Located:
         """Return the item with this id, of that thread if one is given. Raises `NotFound`."""
-        stored_id = stored_item_id(item_id)
+        stored_id = to_stored_item_id(item_id)
         message_id = message_of_item(stored_id)
         if message_id is not None:
             try:

@@ -195,11 +195,11 @@ class CachedStore:
 
     async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `RunStore.read_events`; events that this process wrote come from memory."""
-        page = self.cached_events(run_id, after)
+        page = self.find_cached_events(run_id, after)
         return page or await self._inner.read_events(run_id, after)
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
-        """See `RunStore.cached_events`."""
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.find_cached_events`."""
         tail = self._tails.get(run_id)
         if tail is not None and (lines := tail.after(after)):
             return EventPage(after + 1, lines, tail.ended)

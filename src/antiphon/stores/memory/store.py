@@ -196,7 +196,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         """See `RunStore.claim`."""
         waiting = [
             stored
-            for stored in self._queued_runs()
+            for stored in self._list_queued_runs()
             if stored.run.id not in declined and serves(stored.lease.destination)
         ]
         if not waiting:
@@ -214,13 +214,13 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         """See `RunStore.find_unclaimed_runs`."""
         found = [
             stored
-            for stored in self._queued_runs()
+            for stored in self._list_queued_runs()
             if stored.wanted_at < wanted_before and not serves(stored.lease.destination)
         ]
         found.sort(key=lambda stored: stored.wanted_at)
         return [stored.run.id for stored in found[:limit]]
 
-    def _queued_runs(self) -> Sequence[_StoredRun]:
+    def _list_queued_runs(self) -> Sequence[_StoredRun]:
         return [
             stored
             for stored in self._runs.values()
@@ -412,8 +412,8 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         lines = stored.lines[after - stored.lease.kept_after :]
         return EventPage(after + 1, lines, stored.run.status.ended)
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
-        """See `RunStore.cached_events`; this store caches nothing."""
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.find_cached_events`; this store caches nothing."""
         return None
 
     async def context(

@@ -126,13 +126,13 @@ class ConnectionPool:
         Raises `Unavailable` if it takes more than `seconds`.
         """
         if self._closed:
-            raise closed_error()
+            raise make_closed_error()
         task = asyncio.create_task(self._run_with_retry(work, seconds, repeatable))
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         await asyncio.wait([task])
         if task.cancelled():
-            raise closed_error()
+            raise make_closed_error()
         return task.result()
 
     async def connect(self) -> Connection[Any]:
@@ -313,7 +313,7 @@ def translate_error(fault: Exception) -> Exception:
     )
 
 
-def closed_error() -> Unavailable:
+def make_closed_error() -> Unavailable:
     """Return the error for a call after `close`."""
     return Unavailable("The store is closed.")
 

@@ -11,7 +11,7 @@ import asyncpg
 from asyncpg.connection import Connection
 
 from antiphon.stores import statements
-from antiphon.stores.dump import unfinished_copy
+from antiphon.stores.dump import make_unfinished_copy_error
 from antiphon.stores.postgres.connections import execute, fetch_rows, fetch_value
 from antiphon.stores.statements import Migration, SchemaVersion
 from antiphon.types.errors import BadSettings
@@ -84,7 +84,7 @@ async def prepare(
             hint="Upgrade Antiphon, or use another database.",
         )
     if not moving and await fetch_value(connection, "unfinished_copy"):
-        raise unfinished_copy()
+        raise make_unfinished_copy_error()
     await _make_parts_at_start(connection, today)
     await _warn_of_settings(connection)
 

@@ -220,8 +220,8 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
             self._numbers.popitem(last=False)
         return await self._read(reads.read_events, run_id, number, after)
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
-        """See `RunStore.cached_events`; this store caches nothing."""
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.find_cached_events`; this store caches nothing."""
         return None
 
     async def context(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from antiphon.engine.text_search import join_words
 from antiphon.stores import statements
-from antiphon.stores.dump import unfinished_copy
+from antiphon.stores.dump import make_unfinished_copy_error
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types.errors import BadSettings, Unavailable
@@ -49,7 +49,7 @@ def open_database(path: Path, now: int, *, moving: bool = False) -> sqlite3.Conn
                 connection.execute(f"PRAGMA {pragma}")
             _migrate(connection, path, now)
             if not moving and connection.execute(SQL["unfinished_copy"]).fetchone():
-                raise unfinished_copy()
+                raise make_unfinished_copy_error()
             undo.pop_all()
     except (OSError, sqlite3.Error) as fault:
         raise _unusable_error(path, fault) from fault

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from antiphon.stores.sqlite.file import DatabaseFile, connect
-from antiphon.stores.sqlite.writer_thread import closed_error, translate_error
+from antiphon.stores.sqlite.writer_thread import make_closed_error, translate_error
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class ReaderPool:
             try:
                 self._threads.submit(self._run_next)
             except RuntimeError as fault:  # the pool is shut down
-                raise closed_error() from fault
+                raise make_closed_error() from fault
             self._waiting.setdefault(owner, deque()).append(read)
         try:
             return await asyncio.wrap_future(reading)

@@ -202,8 +202,8 @@ class SqliteStore(WebhookMethods, ScheduleMethods):
         """See `RunStore.read_events`."""
         return await self._read(reads.read_events, run_id, after)
 
-    def cached_events(self, run_id: str, after: int) -> EventPage | None:
-        """See `RunStore.cached_events`; this store caches nothing."""
+    def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
+        """See `RunStore.find_cached_events`; this store caches nothing."""
         return None
 
     async def context(

@@ -99,7 +99,7 @@ class WriterThread:
     def submit(self, operation: Write) -> None:
         """Queue a write. Raises `Unavailable` after `close`."""
         if self._closed:
-            raise closed_error()
+            raise make_closed_error()
         self._waiting.put(operation)
 
     async def run(
@@ -340,7 +340,7 @@ def translate_error(fault: Exception) -> Exception:
     return translated
 
 
-def closed_error() -> Unavailable:
+def make_closed_error() -> Unavailable:
     """Return the error for a call after `close`."""
     return Unavailable("The store is closed.")
 

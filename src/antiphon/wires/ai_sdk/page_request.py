@@ -69,7 +69,7 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
     reply = replies[-1].parts if replies else ()  # a run is one message
     outputs = {output.tool_call_id: output for output in _outputs(reply)}
     answers = reply if replies and last is replies[-1] else ()
-    named: Sequence[_Json] = () if sent.tools is UNSET else _named_tools(sent.tools)
+    named: Sequence[_Json] = () if sent.tools is UNSET else _list_named_tools(sent.tools)
     request = ChatPageRequest(
         chat_id=sent.id,
         message=content,
@@ -80,7 +80,7 @@ def parse_page_request(body: Mapping[str, Any]) -> ChatPageRequest:
         regenerate=(sent.message_id or "") if regenerates else None,
         tools=None if sent.tools is UNSET else tuple(map(_page_tool, named)),
         ask=frozenset(str(tool.get("name")) for tool in named if tool.get("needsApproval")),
-        approved=frozenset(_approved(reply)),
+        approved=frozenset(_find_approved(reply)),
         assistant_id=sent.assistant_id,
         model=sent.model,
     )
@@ -190,7 +190,7 @@ def _approvals(parts: Sequence[_Json]) -> Iterator[tuple[str, Approval]]:
                 pass
 
 
-def _approved(parts: Sequence[_Json]) -> Iterator[str]:
+def _find_approved(parts: Sequence[_Json]) -> Iterator[str]:
     """Yield the actions of calls that were approved, whatever has become of the calls."""
     for part in parts:
         match part:
@@ -200,7 +200,7 @@ def _approved(parts: Sequence[_Json]) -> Iterator[str]:
                 pass
 
 
-def _named_tools(sent: dict[str, _Json] | tuple[_Json, ...] | None) -> Sequence[_Json]:
+def _list_named_tools(sent: dict[str, _Json] | tuple[_Json, ...] | None) -> Sequence[_Json]:
     """Return the page's tools, which come by name or as a list, each with its name."""
     match sent:
         case None:

@@ -214,7 +214,7 @@ def parse_chat_request(fields: Mapping[str, Any]) -> CompletionRequest:
     return request
 
 
-def ignored_fields(
+def list_ignored_fields(
     fields: Iterable[str], known: Mapping[str, tuple[Treatment, str]] = FIELDS
 ) -> Sequence[str]:
     """Return the names of fields that are ignored, in order."""
@@ -284,16 +284,16 @@ def _tool_choice(choice: str | dict[str, Any] | None) -> str | dict[str, Any] | 
             return choice
 
 
-def allowed_tools(request: CompletionRequest) -> frozenset[str] | None:
+def find_allowed_tools(request: CompletionRequest) -> frozenset[str] | None:
     """Return the names of the tools that `tool_choice` allows; None for all."""
     match request.tool_choice:
         case {"type": "allowed_tools", "allowed_tools": {"tools": [*tools]}}:
-            return frozenset(_allowed_name(tool) for tool in tools)
+            return frozenset(_name_of_allowed(tool) for tool in tools)
         case _:
             return None
 
 
-def _allowed_name(tool: object) -> str:
+def _name_of_allowed(tool: object) -> str:
     match tool:
         case {"type": "function", "function": {"name": str(name)}}:
             return name

@@ -57,7 +57,7 @@ def find_continuation(
     """Compare a thread's messages, all of them in order, with those of a request."""
     matched = kept = 0
     for number, seen in _visible_messages(stored, client_tools):
-        if matched == len(sent) or _sent_key(sent[matched]) != seen:
+        if matched == len(sent) or _key_of_sent(sent[matched]) != seen:
             return Continuation(matched, kept, forks=True)
         matched, kept = matched + 1, number
     return Continuation(matched, kept, forks=False)
@@ -93,7 +93,7 @@ def _visible_messages(
         if message.role == "tool" and message.tool_call_id in hidden:
             continue
         if message.role != "assistant":
-            yield message.number, _stored_key(message)
+            yield message.number, _key_of_stored(message)
             continue
         texts.append(message.full_text)
         shown = _calls_of_client(message, client_tools)
@@ -114,7 +114,7 @@ def _calls_of_client(message: Message, client_tools: ClientTools) -> Sequence[To
     return [call for call in message.tool_calls if call.name in names]
 
 
-def _stored_key(message: Message) -> _Seen:
+def _key_of_stored(message: Message) -> _Seen:
     attachments = _attachments(message.content)
     if digests := message.metadata.get(FILES):
         ids = [each for each in attachments if not each.startswith("file:")]
@@ -127,7 +127,7 @@ def _stored_key(message: Message) -> _Seen:
     )
 
 
-def _sent_key(sent: SentMessage) -> _Seen:
+def _key_of_sent(sent: SentMessage) -> _Seen:
     message = sent.message
     content = parts(message.content)
     attachments = [each for each in _attachments(content) if each != "file:"]

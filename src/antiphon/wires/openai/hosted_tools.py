@@ -45,7 +45,7 @@ def parse_hosted_tools(texts: Iterable[str]) -> Mapping[str, HostedTarget]:
     return targets
 
 
-def hosted_servers(
+def choose_hosted_servers(
     wanted: Iterable[str], targets: Mapping[str, HostedTarget]
 ) -> tuple[McpServer, ...]:
     """Return the MCP servers for these types of tools, which run without a question.
@@ -142,7 +142,7 @@ def find_sources(calls: HostedCalls, messages: Iterable[Message]) -> HostedRun:
 # Calls as items.
 
 
-def hosted_call_item(
+def make_hosted_call_item(
     kind: str,
     reply_id: str,
     place: int,
@@ -345,7 +345,9 @@ def _decode(text: str) -> Any:
         return None
 
 
-def hosted_record(wanted: Collection[str], targets: Mapping[str, HostedTarget]) -> dict[str, str]:
+def make_hosted_record(
+    wanted: Collection[str], targets: Mapping[str, HostedTarget]
+) -> dict[str, str]:
     """Return the targets of these types as a response remembers them."""
     return {
         kind: "/".join(filter(None, (targets[kind].server, targets[kind].tool))) for kind in wanted

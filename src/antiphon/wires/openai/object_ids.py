@@ -65,7 +65,7 @@ def parse_item_id(id: str) -> ItemId | None:
 _NUMBER = re.compile(r"(?<=[0-9A-Za-z])-[0-9]{1,4}(?=_|$)", re.ASCII)
 
 
-def stored_item_id(id: str) -> str:
+def to_stored_item_id(id: str) -> str:
     """Return the id that an item has once it is stored.
 
     In the stream of a response, an item of a turn that began again has a number after its suffix,

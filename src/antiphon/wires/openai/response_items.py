@@ -12,7 +12,7 @@ from antiphon.types.events import ToolCallReady, ToolOutputAdded
 from antiphon.types.messages import ToolCall
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.custom_input import CustomInputReader
-from antiphon.wires.openai.hosted_tools import find_links, hosted_call_item
+from antiphon.wires.openai.hosted_tools import find_links, make_hosted_call_item
 from antiphon.wires.openai.item_builders import (
     approval_request_item,
     call_item,
@@ -298,7 +298,7 @@ class ServerCallWriter:
     def run(self, call_id: str) -> None:
         """Add the item of a call that runs now."""
         call = self.waiting.pop(call_id)
-        if (kind := self._hosted_kind(call)) is not None:
+        if (kind := self._find_hosted_kind(call)) is not None:
             self._run_hosted(call_id, call, kind)
             return
         item: Any = (
@@ -330,7 +330,7 @@ class ServerCallWriter:
         if event.tool_call_id not in self._running:
             return
         call, index = self._running.pop(event.tool_call_id)
-        if (kind := self._hosted_kind(call)) is not None:
+        if (kind := self._find_hosted_kind(call)) is not None:
             self._finish_hosted(call, kind, index, event)
             return
         if not self._head.mcp_items:
@@ -362,26 +362,26 @@ class ServerCallWriter:
     def cut(self) -> None:
         """Close the calls whose outputs never came."""
         for call, index in self._running.values():
-            if self._head.mcp_items or self._hosted_kind(call):
+            if self._head.mcp_items or self._find_hosted_kind(call):
                 item: Any = self._writer.output[index]
                 self._writer.finish(index, replace(item, status="incomplete"))
         self._running = {}
 
     # Hosted tools.
 
-    def _hosted_kind(self, call: CarriedCall) -> str | None:
+    def _find_hosted_kind(self, call: CarriedCall) -> str | None:
         """Return the type of hosted tool that a call belongs to, None for another call."""
         return None if self._head.asks(call.name) else self._head.hosted.calls.find(call.name)
 
-    def _hosted_item(self, call: CarriedCall, kind: str, **output: Any) -> kinds.HostedCall:
+    def _make_hosted_item(self, call: CarriedCall, kind: str, **output: Any) -> kinds.HostedCall:
         found = self._head.find_server(call.name)
         server = found[0].name if found else ""
-        return hosted_call_item(
+        return make_hosted_call_item(
             kind, call.reply_id, call.place, call.arguments, server=server, **output
         )
 
     def _run_hosted(self, call_id: str, call: CarriedCall, kind: str) -> None:
-        item = self._hosted_item(call, kind)
+        item = self._make_hosted_item(call, kind)
         index = self._writer.add(item)
         self._running[call_id] = call, index
         place = {"item_id": item.id, "output_index": index}
@@ -397,7 +397,7 @@ class ServerCallWriter:
         self, call: CarriedCall, kind: str, index: int, event: ToolOutputAdded
     ) -> None:
         picture = self._head.hosted.find_picture(event.files)
-        item = self._hosted_item(
+        item = self._make_hosted_item(
             call, kind, output=event.output, is_error=event.is_error, picture=picture
         )
         place = {"item_id": item.id, "output_index": index}

@@ -200,7 +200,7 @@ def parse_response_request(
     return request
 
 
-def repeated_fields(request: ResponseRequest) -> dict[str, Any]:
+def select_repeated_fields(request: ResponseRequest) -> dict[str, Any]:
     """Return the fields that the response repeats, as JSON values; only those that were sent."""
     values = {name: msgspec.to_builtins(getattr(request, name)) for name in _REPEATED}
     values["conversation"] = request.conversation_id

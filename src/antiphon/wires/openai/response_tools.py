@@ -11,7 +11,7 @@ import msgspec
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import ApprovalPolicy, McpServer
-from antiphon.wires.openai.hosted_tools import HostedTarget, hosted_servers
+from antiphon.wires.openai.hosted_tools import HostedTarget, choose_hosted_servers
 from antiphon.wires.openai.items import CUSTOM_PARAMETERS, NamespacedName, full_tool_name
 
 T = TypeVar("T")
@@ -83,9 +83,9 @@ def read_tools(
             case str(name) if HOSTED_TOOLS.get(name) in targets:
                 hosted[HOSTED_TOOLS[name]] = None
             case _:
-                raise _unserved(kind, where)
+                raise _tool_error(kind, where)
     named = {server.name for server in servers}
-    servers += [each for each in hosted_servers(hosted, targets) if each.name not in named]
+    servers += [each for each in choose_hosted_servers(hosted, targets) if each.name not in named]
     return SentTools(tuple(specs), tuple(servers), frozenset(custom), tuple(hosted))
 
 
@@ -174,11 +174,11 @@ def read_tool_choice(
         case None | str() as word:
             return ToolChoice(word)
         case {"type": "function" | "custom", "name": str(name)}:
-            return ToolChoice(_named_function(name))
+            return ToolChoice(_choose_function(name))
         case {"type": "allowed_tools", "mode": str(mode), "tools": [*tools]}:
-            return ToolChoice(mode, frozenset(map(_allowed_name, cast("list[object]", tools))))
+            return ToolChoice(mode, frozenset(map(_name_of_allowed, cast("list[object]", tools))))
         case {"type": "mcp", "server_label": str(server), "name": str(name)}:
-            return ToolChoice(_named_function(model_name(server, name)))
+            return ToolChoice(_choose_function(model_name(server, name)))
         case {"type": "mcp", "server_label": str()}:
             return ToolChoice("required")
         case {"type": str(kind)} if kind not in ("function", "custom", "allowed_tools"):
@@ -208,11 +208,11 @@ def _replace_hosted(
             return choice
 
 
-def _named_function(name: str) -> dict[str, Any]:
+def _choose_function(name: str) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name}}
 
 
-def _allowed_name(tool: object) -> str:
+def _name_of_allowed(tool: object) -> str:
     match tool:
         case {"type": "function" | "custom", "name": str(name)}:
             return name
@@ -341,7 +341,7 @@ def _names(tools: _ToolFilter | None, where: str) -> tuple[str, ...] | None:
     return None if tools is None else tools.tool_names or ()
 
 
-def _unserved(kind: object, where: str) -> InvalidRequest | UnsupportedByProvider:
+def _tool_error(kind: object, where: str) -> InvalidRequest | UnsupportedByProvider:
     name = str(kind)[:100]
     if hosted := HOSTED_TOOLS.get(name):
         return UnsupportedByProvider(

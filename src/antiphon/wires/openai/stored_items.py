@@ -25,7 +25,7 @@ from antiphon.wires.openai.hosted_tools import (
     NO_HOSTED_RUN,
     NO_HOSTED_RUNS,
     HostedRun,
-    hosted_call_item,
+    make_hosted_call_item,
 )
 from antiphon.wires.openai.item_builders import (
     approval_request_item,
@@ -191,17 +191,17 @@ class _ReplyItems:
             case ["mcp_call", label]:
                 yield mcp_call_item(reply_id, place, call, label, output)
                 return
-            case [kind] if item := _hosted_item(reply_id, place, call, kind, output):
+            case [kind] if item := _make_hosted_item(reply_id, place, call, kind, output):
                 yield item
                 return
             case _:
                 pass
         server = "" if action is None else action.server or ""
-        if (hosted := self._hosted_kind(call.name, action)) is not None:
+        if (hosted := self._find_hosted_kind(call.name, action)) is not None:
             failed = output is not None and output.is_error
             text = None if output is None else output.text
             run, files = self._hosted or NO_HOSTED_RUN, () if output is None else output.file_ids
-            yield hosted_call_item(
+            yield make_hosted_call_item(
                 hosted,
                 reply_id,
                 place,
@@ -237,7 +237,7 @@ class _ReplyItems:
             case _:
                 return {}
 
-    def _hosted_kind(self, name: str, action: Action | None) -> str | None:
+    def _find_hosted_kind(self, name: str, action: Action | None) -> str | None:
         """Return the type of hosted tool that a call belongs to, None for another call."""
         if self._hosted is None or action is None or action.runs_on != "server":
             return None
@@ -287,7 +287,7 @@ def _call_marks(reply: Message) -> Mapping[str, list[str]]:
         return {}
 
 
-def _hosted_item(
+def _make_hosted_item(
     reply_id: str, place: int, call: ToolCall, kind: str, output: Message | None
 ) -> Item | None:
     """Return a call of a hosted tool that came as an item; None if it is another call."""

@@ -28,6 +28,8 @@ class RepositoryMetadata(MetadataHookInterface):
         if repository:
             readme = absolute_links(readme, repository, f"v{metadata['version']}")
             metadata["urls"] = project_urls(repository)
+            # The registry of MCP servers looks for this in the description of the package.
+            readme += f"\n<!-- mcp-name: {mcp_server_name(repository)} -->\n"
         metadata["readme"] = {"content-type": "text/markdown", "text": readme}
 
 
@@ -41,6 +43,17 @@ def project_urls(repository: str) -> dict[str, str]:
         "Changelog": f"{repository}/blob/main/CHANGELOG.md",
         "Security": f"{repository}/security/policy",
     }
+
+
+def mcp_server_name(repository: str) -> str:
+    """Return the name in the registry of MCP servers, whose namespace is that of the repository.
+
+    Raises `ValueError` if the repository is not on GitHub.
+    """
+    found = re.fullmatch(r"https://github\.com/([A-Za-z0-9-]+)/[\w.-]+", repository)
+    if found is None:
+        raise ValueError(f"wanted https://github.com/OWNER/REPOSITORY, got {repository!r}")
+    return f"io.github.{found[1]}/antiphon"
 
 
 def absolute_links(text: str, repository: str, tag: str) -> str:

@@ -4,6 +4,7 @@
     python -m scripts.release verify [v0.2.0]       fail unless all versions agree (with this tag)
     python -m scripts.release notes 0.2.0           print the section of the changelog
     python -m scripts.release chart FOLDER IMAGE DIGEST     copy the Helm chart, with this image
+    python -m scripts.release registry 0.2.0        print server.json of the MCP registry
 
 See docs/contributing/release.md.
 """
@@ -11,15 +12,16 @@ See docs/contributing/release.md.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from scripts.package_metadata import VARIABLE, absolute_links
+from scripts.package_metadata import VARIABLE, absolute_links, mcp_server_name
 
 ROOT = Path(__file__).resolve().parent.parent
 CHANGELOG = "CHANGELOG.md"
@@ -68,6 +70,7 @@ def main(arguments: list[str] | None = None) -> int:
     chart.add_argument("folder", type=Path)
     chart.add_argument("image")
     chart.add_argument("digest")
+    commands.add_parser("registry").add_argument("version")
     given = parser.parse_args(arguments)
     try:
         match given.command:
@@ -77,6 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
                 print(verify(ROOT, given.tag))
             case "notes":
                 print(read_notes(ROOT, given.version))
+            case "registry":
+                entry = make_registry_entry(os.environ.get(VARIABLE, ""), given.version)
+                print(json.dumps(entry, indent=2))
             case _:
                 write_chart(ROOT, given.folder, given.image, given.digest)
     except Unprepared as error:
@@ -143,6 +149,61 @@ def write_chart(root: Path, folder: Path, image: str, digest: str) -> None:
         if times != 1:
             raise Unprepared(f"values.yaml has {times} places for the image's {field}, wanted one.")
     (chart / "values.yaml").write_text(values, "utf-8")
+
+
+def make_registry_entry(repository: str, version: str) -> dict[str, Any]:
+    """Return the content of server.json, the entry in the registry of MCP servers.
+
+    `repository` is an address at GitHub. A client of the registry runs the package by `uvx`, with
+    the extra `mcp`. The format is server.schema.json of
+    https://github.com/modelcontextprotocol/registry.
+    """
+    repository = repository.rstrip("/")
+    try:
+        name = mcp_server_name(repository)
+    except ValueError as error:
+        raise Unprepared(f"{VARIABLE}: {error}") from error
+    return {
+        "$schema": "https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json",
+        "name": name,
+        "title": "Antiphon",
+        "description": "Ask models and assistants of Antiphon, and read its conversations.",
+        "version": version,
+        "repository": {"url": repository, "source": "github"},
+        "websiteUrl": f"{repository}/blob/v{version}/docs/how-to/mcp-server.md",
+        "packages": [
+            {
+                "registryType": "pypi",
+                "registryBaseUrl": "https://pypi.org",
+                "identifier": "antiphon",
+                "version": version,
+                "runtimeHint": "uvx",
+                "runtimeArguments": [
+                    {"type": "named", "name": "--from", "value": f"antiphon[mcp]=={version}"}
+                ],
+                "packageArguments": [
+                    {"type": "positional", "value": "mcp"},
+                    {"type": "positional", "value": "serve"},
+                ],
+                "transport": {"type": "stdio"},
+                "environmentVariables": [
+                    {
+                        "name": "ANTIPHON_MODEL",
+                        "description": "The model, such as openai:gpt-5; by default a demo",
+                    },
+                    {
+                        "name": "ANTIPHON_SERVER",
+                        "description": "The URL of a server; by default all is local",
+                    },
+                    {
+                        "name": "ANTIPHON_API_KEY",
+                        "description": "The key for that server",
+                        "isSecret": True,
+                    },
+                ],
+            }
+        ],
+    }
 
 
 def split_sections(changelog: str) -> dict[str, str]:

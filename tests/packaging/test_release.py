@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import antiphon
+from antiphon.cli.flags import import_command
 from scripts import release
+from scripts.package_metadata import RepositoryMetadata
 
 NEXT = "9.8.7"
 
@@ -86,6 +90,29 @@ def test_the_released_chart_names_its_image(
     assert values["image"]["digest"] == digest
     assert (tmp_path / "antiphon/templates/server.yaml").is_file()
     assert "'latest' is no digest" in capsys.readouterr().err
+
+
+def test_the_entry_of_the_mcp_registry_names_the_package_that_claims_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert release.main(["registry", NEXT]) == 1
+    assert "wanted https://github.com/OWNER/REPOSITORY" in capsys.readouterr().err
+    monkeypatch.setenv(release.VARIABLE, "https://github.com/Example/antiphon")
+
+    assert release.main(["registry", NEXT]) == 0
+
+    entry = json.loads(capsys.readouterr().out)
+    (package,) = entry["packages"]
+    metadata: dict[str, Any] = {"version": NEXT}
+    RepositoryMetadata(str(release.ROOT), {}).update(metadata)
+    assert entry["name"] == "io.github.Example/antiphon"
+    assert f"<!-- mcp-name: {entry['name']} -->" in metadata["readme"]["text"]
+    assert len(entry["description"]) <= 100  # the registry's limit
+    assert (entry["version"], package["version"]) == (NEXT, NEXT)
+    said = [each["value"] for each in package["packageArguments"]]
+    assert import_command(said[0]) is not None
+    names = {each["name"] for each in package["environmentVariables"]}
+    assert {f"ANTIPHON_{name.upper()}" for name in ("model", "server", "api_key")} == names
 
 
 DOCKER = """#!/bin/sh

@@ -55,7 +55,7 @@ def test_the_steps_of_a_release_are_commands_of_its_script() -> None:
         if "scripts.release" in step.get("run", "")
     ]
 
-    assert [command[1] for command in commands] == ["verify", "notes", "chart"]
+    assert [command[1] for command in commands] == ["verify", "notes", "registry", "chart"]
     for _, command, *_ in commands:
         with pytest.raises(SystemExit) as ended:
             release.main([command, "--help"])

@@ -12,7 +12,7 @@ BIN := .venv/bin
 PYTEST := MAKEFLAGS= PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
 # These import vendors' libraries, which takes seconds.
-VENDORS = $(addprefix --ignore=tests/providers/test_,anyllm.py provider_conformance.py)
+VENDORS = $(addprefix --ignore=tests/providers/test_,any_llm.py provider_conformance.py)
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
 # Environments of other people's programs, which tests start.

@@ -144,7 +144,10 @@ class UnitOfWork:
         )
 
     def _flush_run(self) -> None:
-        """Collect the run with its new events, which webhooks hear of unless it leaves no trace."""
+        """Collect the run with its new events, and the webhook events of these.
+
+        A temporary thread has no webhook events.
+        """
         if self._run is None:
             return
         notices: tuple[WebhookEvent, ...] = ()

@@ -19,8 +19,7 @@ from antiphon.engine.webhooks import Settlement, settle
 from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox
-from antiphon.runtime.webhooks.sender import WebhookSender
-from antiphon.runtime.webhooks.signing import make_signed_headers
+from antiphon.runtime.webhooks.sender import WebhookSender, make_signed_headers
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import WEBHOOKS_SENT, Metrics
 from antiphon.types import errors
@@ -51,7 +50,7 @@ FORGET_SECONDS = 600.0
 FORGOTTEN_AT_ONCE = 500
 
 BACKEND = Principal(owner="", actor="backend")
-"""The actor of what nobody did: a webhook that is disabled because it fails."""
+"""The actor of changes that no caller made: a webhook is disabled because it fails."""
 
 
 class WebhookDeliverer:
@@ -124,7 +123,7 @@ class WebhookDeliverer:
                     log.warning("webhooks wait: %s", fault.message)
                     await asyncio.sleep(FAULT_PAUSE)
                 except Exception:
-                    log.exception("the loop of webhooks stumbled")
+                    log.exception("the loop that delivers to webhooks failed, and goes on")
                     await asyncio.sleep(FAULT_PAUSE)
                 await subscription.wait(PATIENCE)
 

@@ -1,4 +1,6 @@
-"""Sends events to addresses that owners chose: to the internet only, and never for long.
+"""Signs events, and sends them to addresses that owners chose: to the internet, never for long.
+
+Signatures are those of Standard Webhooks (https://www.standardwebhooks.com), version 1.
 
 A redirect is a failure: a receiver at a public address cannot lead the request elsewhere.
 """
@@ -6,11 +8,15 @@ A redirect is a failure: a receiver at a public address cannot lead the request 
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from antiphon.runtime.admin.webhook_secrets import SECRET_PREFIX
 from antiphon.settings.settings import Settings
 from antiphon.tools.egress_policy import (
     BlockedAddress,
@@ -30,6 +36,7 @@ MAX_ANSWER_BYTES = 4_096
 """Bytes of a response that are read, so that its connection can be used again; no more are."""
 MAX_ERROR_LENGTH = 300
 _USER_AGENT = "antiphon-webhooks"
+_SIGNATURE_VERSION = "v1"
 
 
 def webhook_policy(settings: Settings) -> EgressPolicy:
@@ -106,3 +113,22 @@ def _describe_refusal(status: int) -> str | None:
     if 300 <= status < 400:
         return f"The receiver answered {status}: redirects are not followed."
     return f"The receiver answered {status}."
+
+
+def make_signed_headers(
+    secrets: Sequence[str], event_id: str, at: int, body: bytes
+) -> Mapping[str, str]:
+    """Return the headers of a request of the time `at` (seconds), with a signature per secret."""
+    signatures = " ".join(_sign(secret, event_id, at, body) for secret in secrets)
+    return {
+        "content-type": "application/json",
+        "webhook-id": event_id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": signatures,
+    }
+
+
+def _sign(secret: str, event_id: str, at: int, body: bytes) -> str:
+    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
+    digest = hmac.new(key, f"{event_id}.{at}.".encode() + body, sha256).digest()
+    return f"{_SIGNATURE_VERSION},{base64.b64encode(digest).decode()}"

@@ -114,6 +114,7 @@ class WebhookService:
     ) -> Webhook | None:
         self._require_enabled()
         changes = select_given_fields(call, but="webhook_id")
+        names = " ".join(sorted(changes))
         if isinstance(call.url, str):
             await self._check_url(call.url)
         if "events" in changes:
@@ -129,7 +130,6 @@ class WebhookService:
                 webhook = replace(webhook, updated_at=now)
             return replace(stored, webhook=webhook)
 
-        names = " ".join(sorted(select_given_fields(call, but="webhook_id")))
         entry = await self._entry("webhook.changed", call.webhook_id, by, changed=names)
         changed = await self._store.change_webhook(by.owner, call.webhook_id, amend, entry)
         self._bus.notify(WEBHOOKS)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import py_compile
 from pathlib import Path
 
 import pytest
 
 from antiphon import ToolCall
 from antiphon.settings.settings import Settings
-from antiphon.skills.discovery import FoundFile, find_file
+from antiphon.skills.discovery import MAX_PROJECT, FoundFile, find_file
 from antiphon.skills.instructions import MAX_CHARACTERS
+from antiphon.skills.review import review_found
 from antiphon.skills.skill import MAX_DESCRIPTION, MAX_FILE
 from antiphon.skills.workspace import Workspace, explain_untrusted, load_workspace
 from antiphon.types.errors import InvalidRequest
@@ -101,6 +103,65 @@ async def test_what_changes_while_a_chat_runs_is_not_used(home: Home) -> None:
         result = await skills.call(ToolCall("call_1", name, arguments))
         assert result.is_error
         assert "has changed" in result.output
+
+
+RUN = ToolCall("call_1", "run_skill_script", '{"skill": "theirs", "script": "scripts/run.py"}')
+
+
+@pytest.mark.parametrize("file", ["scripts/helper.py", "scripts/json.py", "data.txt"])
+async def test_a_script_does_not_run_beside_files_that_nobody_has_seen(
+    home: Home, file: str
+) -> None:
+    skill = write_skill(
+        home.project / ".agents/skills", "theirs", run="import json; print('ran')", helper="x = 1"
+    )
+    home.trust_all()
+    skills = load(home).skills
+    (skill / file).write_text("print('harm')")
+
+    result = await skills.call(RUN)
+
+    assert result.is_error
+    assert f"{file} of the skill theirs has changed" in result.output
+
+
+async def test_compiled_modules_beside_a_script_are_not_run(home: Home) -> None:
+    skill = write_skill(
+        home.project / ".agents/skills", "theirs", run="import helper", helper="print('harm')"
+    )
+    helper = skill / "scripts/helper.py"
+    py_compile.compile(str(helper))
+    before = helper.stat()
+    helper.write_text("print('safe')")
+    os.utime(helper, ns=(before.st_atime_ns, before.st_mtime_ns))
+    home.trust_all()
+
+    result = await load(home).skills.call(RUN)
+
+    assert result.output == "safe"
+
+
+def test_a_project_that_is_made_to_be_read_for_ever_is_read_in_part(home: Home) -> None:
+    for number in range(20):
+        skill = write_skill(home.project / ".agents/skills", f"skill-{number}")
+        with (skill / "big").open("wb") as file:
+            file.truncate(MAX_PROJECT // 4)
+
+    found = home.finder().skills()
+
+    assert {each.state for each in found} == {"broken", "not trusted"}
+    assert sum(each.state == "not trusted" for each in found) < 4
+
+
+def test_what_takes_the_place_of_ones_own_says_so(home: Home) -> None:
+    mine = write_skill(home.own / "skills", "pdf")
+    write_skill(home.project / ".claude/skills", "pdf")
+    finder = home.finder()
+    found = next(each for each in finder.skills() if not each.own)
+
+    seen = review_found(found, finder.replaced(found))
+
+    assert seen.summary.endswith(f"It takes the place of your own, {mine / 'SKILL.md'}")
 
 
 def test_trust_is_that_of_a_place_and_does_not_go_with_a_copy(home: Home) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -117,3 +118,13 @@ def test_a_skill_is_replaced_only_if_that_is_wanted(tmp_path: Path) -> None:
     install_skill(source, tmp_path / "skills", replace=True)
 
     assert "new" in (tmp_path / "skills/pdf/SKILL.md").read_text()
+
+
+def test_a_compressed_archive_is_unpacked_within_bounds(tmp_path: Path) -> None:
+    bomb = tmp_path / "a.tar.gz"
+    with gzip.open(bomb, "wb", compresslevel=1) as file:
+        for _ in range(100):
+            file.write(b"\0" * 1_000_000)
+
+    with pytest.raises(InvalidRequest, match="too large"):
+        read_sources(bomb)

@@ -22,6 +22,7 @@ from antiphon.skills.commands import FileCommand, command_name, parse_command
 from antiphon.skills.instructions import KIN, LARGEST, OF_GITHUB, OWN, InstructionFile
 from antiphon.skills.skill import (
     FILE,
+    MAX_FOLDER,
     Skill,
     digest_contents,
     digest_skill,
@@ -34,6 +35,8 @@ from antiphon.types.errors import InvalidRequest
 MAX_SKILLS = 500
 MAX_COMMANDS = 500
 """Of one folder, each."""
+MAX_PROJECT = 64 * 1024 * 1024
+"""Bytes that are read of a project, which may be made to be read for ever."""
 MAX_DEPTH = 64
 """Folders between a working folder and the root of its repository."""
 PROJECT_FOLDERS = (".agents", ".claude")
@@ -87,6 +90,7 @@ class Finder:
         self._own = config_folder(environ)
         self._agents = from_home("~/.agents", environ)
         self._record: TrustedFiles = open_trust_record(environ)
+        self._room = MAX_PROJECT
 
     @property
     def own_skills(self) -> Path:
@@ -95,8 +99,7 @@ class Finder:
 
     def skills(self) -> list[FoundFile]:
         """Return all skills; of those with one name, the first that can be used counts."""
-        own = [self.own_skills, self._agents / "skills"]
-        ours = [found for folder in own for found in self._own_skills(folder)]
+        ours = self._all_own_skills()
         real = {found.file for found in ours}
         theirs = [
             found
@@ -128,16 +131,21 @@ class Finder:
             for folder in self._project_folders("commands")
             for file in _command_files(folder)
         ]
-        own = [
-            found
-            for folder in (self._own / "commands", self._agents / "commands")
-            for found in self._own_files(_command_files(folder), "command", _command_parser(folder))
-        ]
-        return _shadow([*files, *own])
+        return _shadow([*files, *self._own_commands()])
 
     def command_file(self, file: Path, folder: Path) -> FoundFile:
         """Return a command of a project; `folder` is the folder of commands."""
         return self._project_file(file, "command", LARGEST_COMMAND, _command_parser(folder))
+
+    def replaced(self, found: FoundFile) -> FoundFile | None:
+        """Return what of the user's own something of a project takes the place of, once trusted."""
+        match found.kind:
+            case "skill":
+                return _named(found.name, self._all_own_skills())
+            case "command":
+                return _named(found.name, self._own_commands())
+            case "instructions":
+                return None
 
     def is_own(self, file: Path) -> bool:
         """Return whether a file is in a folder of the user's own."""
@@ -155,6 +163,17 @@ class Finder:
                     yield folder
 
     # The user's own.
+
+    def _all_own_skills(self) -> list[FoundFile]:
+        folders = (self.own_skills, self._agents / "skills")
+        return [found for folder in folders for found in self._own_skills(folder)]
+
+    def _own_commands(self) -> list[FoundFile]:
+        return [
+            found
+            for folder in (self._own / "commands", self._agents / "commands")
+            for found in self._own_files(_command_files(folder), "command", _command_parser(folder))
+        ]
 
     def _own_skills(self, folder: Path) -> Iterator[FoundFile]:
         for each in _subfolders(folder):
@@ -197,7 +216,8 @@ class Finder:
 
         Raises `InvalidRequest` for one that cannot be used.
         """
-        contents = read_contents(folder)
+        contents = read_contents(folder, min(MAX_FOLDER, self._room))
+        self._room -= sum(map(len, contents.values()))
         if FILE not in contents:
             raise InvalidRequest(f"{folder / FILE} cannot be read: it is a link, or not there.")
         digests = digest_contents(contents)
@@ -216,7 +236,8 @@ class Finder:
         self, file: Path, kind: Literal["instructions", "command"], largest: int, parse: _Parse
     ) -> FoundFile:
         try:
-            content = read_regular(self._inside(file), largest)
+            content = read_regular(self._inside(file), min(largest, self._room))
+            self._room -= len(content)
             parsed = parse(file, content)
         except (OSError, InvalidRequest) as error:
             return _broken(kind, _name(kind, file), file, _reason(error), own=False)
@@ -310,6 +331,10 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _is_there(file: Path) -> bool:
     return os.path.lexists(file)
+
+
+def _named(name: str, found: Iterable[FoundFile]) -> FoundFile | None:
+    return next((each for each in found if each.ready and each.name == name), None)
 
 
 def _shadow(found: Iterable[FoundFile]) -> list[FoundFile]:

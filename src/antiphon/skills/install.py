@@ -6,14 +6,17 @@ before it is written, so that an archive cannot write anywhere else.
 
 from __future__ import annotations
 
+import gzip
 import io
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from tempfile import mkdtemp
+from typing import Protocol
 
 import msgspec
 
@@ -31,6 +34,8 @@ from antiphon.types.errors import InvalidRequest
 
 MAX_ARCHIVE = 64 * 1024 * 1024
 """Bytes of an archive, packed."""
+MAX_UNPACKED = 2 * MAX_FOLDER
+"""Bytes of a tar archive, with what is not taken from it."""
 MAX_IN_ARCHIVE = 10_000
 """Entries of an archive."""
 _FOLDER_DEPTH = 4
@@ -149,6 +154,10 @@ class _Entry(msgspec.Struct, frozen=True):
     executable: bool = False
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 def _read_archive(path: Path) -> list[_Entry]:
     try:
         packed = read_regular(path, MAX_ARCHIVE)
@@ -166,7 +175,11 @@ def _read_archive(path: Path) -> list[_Entry]:
             f"{path} is no archive that can be read: {e}",
             expected="a folder, a .zip or .skill file, or a .tar.gz file",
         ) from e
-    except (OSError, ValueError) as error:  # what is compressed is broken
+    except (
+        OSError,
+        ValueError,
+        zlib.error,
+    ) as error:  # what is compressed is broken
         raise InvalidRequest(f"{path} cannot be unpacked: {error}") from error
 
 
@@ -186,7 +199,7 @@ def _read_zip(packed: bytes) -> Iterator[_Entry]:
 
 
 def _read_tar(packed: bytes) -> Iterator[_Entry]:
-    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:*") as archive:
+    with tarfile.open(fileobj=io.BytesIO(_decompress(packed)), mode="r:") as archive:
         room = MAX_FOLDER
         for each in archive:
             file = archive.extractfile(each) if each.isreg() else None
@@ -195,9 +208,16 @@ def _read_tar(packed: bytes) -> Iterator[_Entry]:
             yield _Entry(PurePosixPath(each.name), content, executable=bool(each.mode & 0o100))
 
 
-def _read_bounded(file: object, room: int) -> bytes:
-    read = getattr(file, "read")  # noqa: B009 - that of a zip or of a tar
-    content: bytes = read(room + 1)
+def _decompress(packed: bytes) -> bytes:
+    """Return the content of what gzip has compressed, bounded; other bytes as they are."""
+    if not packed.startswith(b"\x1f\x8b"):
+        return packed
+    with gzip.open(io.BytesIO(packed)) as file:
+        return _read_bounded(file, MAX_UNPACKED)
+
+
+def _read_bounded(file: _Readable, room: int) -> bytes:
+    content = file.read(room + 1)
     if len(content) > room:
         raise InvalidRequest("The archive is too large.", expected=f"{MAX_FOLDER >> 20} MB")
     return content

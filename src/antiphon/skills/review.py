@@ -43,10 +43,21 @@ class Review(msgspec.Struct, frozen=True):
     others: Sequence[str] = ()
 
 
-def review_found(found: FoundFile) -> Review:
-    """Read all of it again for a person. Raises `InvalidRequest`."""
+def review_found(found: FoundFile, replaced: FoundFile | None = None) -> Review:
+    """Read all of it again for a person; `replaced` is what it takes the place of.
+
+    Raises `InvalidRequest`.
+    """
+    review = _review(found)
+    if replaced is None:
+        return review
+    instead = f"{review.summary}. It takes the place of your own, {replaced.file}"
+    return msgspec.structs.replace(review, summary=instead)
+
+
+def _review(found: FoundFile) -> Review:
     if found.kind == "skill":
-        return review_skill(found.file.parent, found.content)
+        return _review_skill(found.file.parent, found.content)
     try:
         content = read_regular(found.file.resolve(), LARGEST)
     except OSError as error:
@@ -60,7 +71,7 @@ def review_found(found: FoundFile) -> Review:
     return Review(found.file, shown, summary, digest(content))
 
 
-def review_skill(folder: Path, skill: object) -> Review:
+def _review_skill(folder: Path, skill: object) -> Review:
     """Return a skill for a person: its SKILL.md and its scripts whole, and a list of the rest."""
     contents = read_contents(folder)
     if FILE not in contents or not isinstance(skill, Skill):

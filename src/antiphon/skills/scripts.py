@@ -92,7 +92,9 @@ async def run_script(command: Sequence[str], folder: Path) -> ToolResult:
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
-    return {name: environ[name] for name in VARIABLES if name in environ}
+    # Compiled modules that lie beside a script are not what a person has seen.
+    own = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
+    return {name: environ[name] for name in VARIABLES if name in environ} | own
 
 
 async def _read(stream: asyncio.StreamReader | None) -> str:

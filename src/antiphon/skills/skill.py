@@ -179,13 +179,13 @@ def _walk(folder: Path, above: str) -> Iterator[SkillFile]:
         raise InvalidRequest(f"{folder} cannot be read: {error.strerror}.") from error
 
 
-def read_contents(folder: Path) -> dict[str, bytes]:
+def read_contents(folder: Path, most: int = MAX_FOLDER) -> dict[str, bytes]:
     """Return the content of every file of a skill, by path; links are left out.
 
-    Raises `InvalidRequest` for a skill that is too large, or cannot be read.
+    Raises `InvalidRequest` for a skill of more than `most` bytes, and for one that cannot be read.
     """
     contents: dict[str, bytes] = {}
-    room = MAX_FOLDER
+    room = most
     for file in list_files(folder):
         if file.link is not None:
             continue
@@ -194,7 +194,7 @@ def read_contents(folder: Path) -> dict[str, bytes]:
         except OSError as error:
             raise InvalidRequest(
                 f"{folder / file.path} cannot be read: {error.strerror or error}.",
-                expected=f"files of a skill, at most {MAX_FOLDER >> 20} MB in all",
+                expected=f"files of a skill, at most {most:,} bytes in all",
             ) from error
         room -= len(contents[file.path])
     return contents

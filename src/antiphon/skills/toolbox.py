@@ -20,9 +20,11 @@ from antiphon.skills.skill import (
     MAX_LISTED,
     Skill,
     SkillFile,
+    digest_contents,
     is_script,
     list_files,
     looks_like_text,
+    read_contents,
     read_skill,
 )
 from antiphon.tools.allowed_folders import AllowedFolders
@@ -191,7 +193,7 @@ class Skills:
             args: Its arguments. Relative paths start in the user's working folder.
         """
         found = self.get(skill)
-        await asyncio.to_thread(self.read_file, skill, script)
+        await asyncio.to_thread(self._check_script, found, script)
         return await run_script(command_line(found, script, args), self._working_folder)
 
     def command(self, arguments: str) -> str:
@@ -207,6 +209,16 @@ class Skills:
         self.read_file(given.skill, given.script)
         command = command_line(skill, given.script, given.args)
         return format_command(command, self._working_folder)
+
+    def _check_script(self, skill: Skill, script: str) -> None:
+        """Raise `AntiphonError` unless it can be run: a script may use any file beside it."""
+        self.read_file(skill.name, script)
+        if skill.content is None:
+            return
+        now = digest_contents(read_contents(skill.folder))
+        for path in sorted({*now, *skill.content}):
+            if now.get(path) != skill.content.get(path):
+                raise _changed(skill, path)
 
     @property
     def _working_folder(self) -> Path:
@@ -237,11 +249,7 @@ class Skills:
                 "/".join(part for part in path.split("/") if part not in ("", "."))
             )
             if known != hashlib.sha256(content).hexdigest():
-                raise InvalidRequest(
-                    f"{path} of the skill {skill.name} has changed since the user has seen it,"
-                    " so it is not used.",
-                    hint="antiphon skills trust",
-                )
+                raise _changed(skill, path)
         return content
 
 
@@ -249,6 +257,14 @@ class _ScriptCall(msgspec.Struct):
     skill: str
     script: str
     args: tuple[str, ...] = ()
+
+
+def _changed(skill: Skill, path: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{path} of the skill {skill.name} has changed since the user has seen it, so it is not"
+        " used.",
+        hint="antiphon skills trust",
+    )
 
 
 def _skill_folders(folder: Path) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 
 from msgspec.structs import replace
 
@@ -11,7 +12,7 @@ from antiphon.client import mentions
 from antiphon.client.formatting import count_noun
 from antiphon.settings.trust import open_trust_record
 from antiphon.skills.commands import FileCommand
-from antiphon.skills.discovery import FoundFile
+from antiphon.skills.discovery import Finder, FoundFile
 from antiphon.skills.review import Review, review_found
 from antiphon.skills.skill import Skill
 from antiphon.skills.workspace import Workspace, explain_untrusted
@@ -172,8 +173,10 @@ async def _trust(chat: CommandContext, name: str) -> None:
             raise NotFound(f"This folder brings nothing named {name} that is not trusted")
         chat.ui.say("This folder brings nothing that is not trusted.", "faint")
         return
+    finder = Finder(chat.environ, Path.cwd())
     for found in untrusted:
-        seen = await asyncio.to_thread(review_found, found)
+        replaced = await asyncio.to_thread(finder.replaced, found)
+        seen = await asyncio.to_thread(review_found, found, replaced)
         chat.ui.show(_review_lines(seen))
         if await _confirm(chat, found, seen):
             record = open_trust_record(chat.environ)

@@ -158,7 +158,7 @@ class CompactionPlan:
     def summary_operation(self) -> CreateMessage:
         """Return the operation that adds the summary to the thread."""
         summary = self._summary
-        if names := _activated_skills(self._messages, self._compacts):
+        if names := _list_activated_skills(self._messages, self._compacts):
             summary += SKILLS.format(names=", ".join(names))
         return CreateMessage(self._thread_id, summary, role="system", compacts=self._compacts)
 
@@ -249,7 +249,7 @@ def _estimate_tokens(messages: Sequence[Message]) -> int:
     return sum(tokens(len(to_chat_completions(each))) for each in visible)
 
 
-def _activated_skills(messages: Sequence[Message], until: int) -> list[str]:
+def _list_activated_skills(messages: Sequence[Message], until: int) -> list[str]:
     """Return the names of the skills that these messages activate, each once."""
     calls = (
         call

@@ -50,7 +50,7 @@ class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def milliseconds(self) -> int | None:
-        """How long it took; None while it goes on."""
+        """Its duration; None while it goes on."""
         return None if self.ended_at is None else max(0, self.ended_at - self.began_at)
 
 
@@ -62,7 +62,7 @@ class RunTimeline(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def milliseconds(self) -> int | None:
-        """How long the run took from its creation; None before its end."""
+        """Time from the creation of the run to its end; None before its end."""
         return None if self.run.ended_at is None else self.run.ended_at - self.run.created_at
 
     @property

@@ -1,7 +1,7 @@
-"""What a person sees of something that a project brings, before it is trusted.
+"""Review of a file that a project brings: a person sees it before trusting it.
 
-The texts are raw: they are to be cleaned before they are printed. The digest is that of exactly the
-bytes that are shown, and of a skill's other files, whose names and sizes are.
+The texts are raw: clean them before they are printed. The digest covers exactly the bytes that are
+shown; of a skill it covers the other files too, of which names and sizes are shown.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MAX_NAMED = 200
 
 
 class Review(msgspec.Struct, frozen=True):
-    """Something to be seen: `files` are names and texts, `summary` says what it is.
+    """Files for a person to read: `files` are names and texts, `summary` says what they are.
 
     `others` are the files of a skill that are not shown, with their sizes.
     """
@@ -78,7 +78,7 @@ def _review_skill(folder: Path, skill: object) -> Review:
         raise InvalidRequest(f"{folder / FILE} cannot be read.")
     return Review(
         folder / FILE,
-        [(f"{folder / path}", _as_text(contents[path])) for path in _shown(contents)],
+        [(f"{folder / path}", _as_text(contents[path])) for path in _select_shown(contents)],
         summarize(skill, contents),
         digest_skill(digest_contents(contents)),
         list_others(contents),
@@ -94,13 +94,13 @@ def summarize(skill: Skill, contents: Mapping[str, bytes]) -> str:
 
 def list_others(contents: Mapping[str, bytes]) -> list[str]:
     """Return the files of a skill that are not shown whole, with their sizes."""
-    others = [path for path in sorted(contents) if path not in _shown(contents)]
+    others = [path for path in sorted(contents) if path not in _select_shown(contents)]
     named = [f"{path} ({len(contents[path]):,} bytes)" for path in others[:MAX_NAMED]]
     more = len(others) - len(named)
     return [*named, *([f"and {more} more"] if more else [])]
 
 
-def _shown(contents: Mapping[str, bytes]) -> list[str]:
+def _select_shown(contents: Mapping[str, bytes]) -> list[str]:
     """Return the files that are shown whole: the SKILL.md, and what can be run."""
     scripts = [path for path in sorted(contents) if is_script(path)]
     return [FILE, *scripts]

@@ -31,12 +31,12 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def untrusted(self) -> list[FoundFile]:
-        """What would count if a person had seen it."""
+        """Files that count once a person has seen and trusted them."""
         return [each for each in self.found if each.state == "not trusted"]
 
     @property
     def broken(self) -> list[FoundFile]:
-        """What cannot be used."""
+        """Files that cannot be used."""
         return [each for each in self.found if each.state == "broken"]
 
 

@@ -75,7 +75,7 @@ class RunReference(msgspec.Struct, frozen=True):
 
 
 class RunSteps(msgspec.Struct, frozen=True):
-    """What the page shows of a run; `others` are runs of the same conversation, newest first."""
+    """Timeline of a run for the page; `others` are runs of the same conversation, newest first."""
 
     timeline: RunTimeline
     others: Sequence[RunReference]

@@ -1,4 +1,4 @@
-"""Read access to folders, and to nothing outside them, whatever a path says.
+"""Access to folders, and to nothing outside them, whatever a path says.
 
 A path is walked from the folder down. Each part is opened relative to the one before and never
 through a link, so that no link can be put between a check and the opening.
@@ -7,14 +7,15 @@ through a link, so that no link can be put between a check and the opening.
 from __future__ import annotations
 
 import os
+import secrets
 import stat
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
 import msgspec
 
-from antiphon.types.errors import InvalidRequest, NotFound, Unavailable
+from antiphon.types.errors import Conflict, InvalidRequest, NotFound, Unavailable
 
 MAX_PARTS = 64
 _CHUNK = 65_536
@@ -31,7 +32,7 @@ class FolderEntry(msgspec.Struct, frozen=True):
 
 
 class AllowedFolders:
-    """Readable folders.
+    """Folders that may be read, and changed by `write` and `remove`.
 
     With one, paths are relative to it; with several, they begin with its name.
     """
@@ -73,19 +74,62 @@ class AllowedFolders:
                 content += piece
             return bytes(content), found.st_size
 
+    def write(self, path: str, content: bytes, *, expected: bytes | None) -> None:
+        """Write the file at this path at once: a reader sees the old content, or the new one.
+
+        `expected` is the content that it has now, None if it is new; the folders of a new file are
+        made. A file keeps its permissions. Raises `Conflict` if the file has other content, and
+        `InvalidRequest` if it is not a file.
+        """
+        with self._open_parent(path, make=expected is None) as (folder, name):
+            mode = _check_content(folder, name, path, expected)
+            temporary = f".{name[:100]}.{secrets.token_hex(4)}.tmp"
+            careful = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+            descriptor = os.open(temporary, careful, 0o666, dir_fd=folder)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    if mode is not None:
+                        os.fchmod(file.fileno(), mode)
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if expected is None:  # unlike a rename, a link replaces no file that came meanwhile
+                    os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+                else:
+                    os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except FileExistsError as error:
+                raise _changed_meanwhile(path) from error
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=folder)
+
+    def remove(self, path: str, *, expected: bytes) -> None:
+        """Delete the file at this path. Raises `Conflict` if it has other content."""
+        with self._open_parent(path) as (folder, name):
+            _check_content(folder, name, path, expected)
+            os.unlink(name, dir_fd=folder)
+
+    @contextmanager
+    def _open_parent(self, path: str, *, make: bool = False) -> Generator[tuple[int, str]]:
+        """Open the folder that the path's last part is in; `make` creates missing folders."""
+        root, parts = self._locate(path)
+        if not parts:
+            raise InvalidRequest(f"{path!r} is a folder, not a file.")
+        with _explain_errors(path):
+            if make:
+                _make_folders(root, parts[:-1])
+            descriptor = _open_path(root, parts[:-1], os.O_DIRECTORY)
+        try:
+            with _explain_errors(path):
+                yield descriptor, parts[-1]
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def _open(self, path: str, flags: int = 0) -> Generator[int]:
         root, parts = self._locate(path)
-        try:
+        with _explain_errors(path):
             descriptor = _open_path(root, parts, flags)
-        except FileNotFoundError as error:
-            raise NotFound(f"There is no {path}.") from error
-        except NotADirectoryError as error:
-            raise InvalidRequest(f"{path} is not in a folder, or no folder itself.") from error
-        except OSError as error:
-            raise InvalidRequest(
-                f"{path} cannot be opened: {error.strerror}.",
-            ) from error
         try:
             yield descriptor
         finally:
@@ -129,6 +173,56 @@ def _parts(path: str) -> list[str]:
     if "\0" in path or len(parts) > MAX_PARTS:
         raise InvalidRequest("That is no path.")
     return parts
+
+
+@contextmanager
+def _explain_errors(path: str) -> Generator[None]:
+    """Raise errors of the system as errors for the model."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no {path}.") from error
+    except NotADirectoryError as error:
+        raise InvalidRequest(f"{path} is not in a folder, or no folder itself.") from error
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be opened: {error.strerror}.") from error
+
+
+def _make_folders(root: Path, parts: Sequence[str]) -> None:
+    """Create the folders of a path that are missing, through no link."""
+    for at, part in enumerate(parts):
+        above = _open_path(root, parts[:at], os.O_DIRECTORY)
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(part, dir_fd=above)
+        finally:
+            os.close(above)
+
+
+def _check_content(folder: int, name: str, path: str, expected: bytes | None) -> int | None:
+    """Return the permissions of a file that has the expected content; None if it is new.
+
+    Raises `Conflict` otherwise.
+    """
+    careful = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        if expected is None:
+            return None
+        raise
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidRequest(f"{path} is a {_kind(found.st_mode)}, not a file.")
+    if expected is None:
+        raise Conflict(f"{path} exists already.", hint="edit_file changes it.")
+    with os.fdopen(os.open(name, careful, dir_fd=folder), "rb") as file:
+        if file.read(len(expected) + 1) != expected:
+            raise _changed_meanwhile(path)
+    return stat.S_IMODE(found.st_mode)
+
+
+def _changed_meanwhile(path: str) -> Conflict:
+    return Conflict(f"{path} was changed meanwhile.", hint="Read it again.")
 
 
 def _open_path(root: Path, parts: Sequence[str], flags: int) -> int:

@@ -176,7 +176,7 @@ async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
         return "17:00"
 
     client = AsyncClient(f"http://127.0.0.1:{unused_tcp_port}", max_retries=0)
-    async with client, asyncio.timeout(40):
+    async with client, asyncio.timeout(60):
         async with run_server(settings):
             run = await hand_off(client)
             working = asyncio.create_task(client.work([get_flight_times]))
@@ -336,7 +336,31 @@ async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
     assert (ran, saved) == ([1], [2])
 
 
+async def test_the_shortest_lease_is_renewed_while_its_tool_runs() -> None:
+    go_on = asyncio.Event()
+
+    async def get_flight_times(departure: str, arrival: str) -> str:
+        await go_on.wait()
+        return "17:00"
+
+    async with serve() as served, AsyncClient(served.url) as client, asyncio.timeout(60):
+        run = await hand_off(client)
+        working = asyncio.create_task(client.work([get_flight_times], lease=1.0))
+        seen: set[int | None] = set()
+        while len(seen) < 4:  # none before the claim, and then as it is moved on
+            seen.add((await action_of(client, run)).claimed_until)
+            await asyncio.sleep(0.01)
+        go_on.set()
+        end = await end_of(client, run)
+        working.cancel()
+        await asyncio.wait({working})
+
+    assert end is Status.COMPLETED
+
+
+@pytest.mark.soak
 async def test_the_shortest_lease_holds_while_its_tool_runs() -> None:
+    """A machine that stands still for a second loses such a lease."""
     ran: list[int] = []
 
     def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:

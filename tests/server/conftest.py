@@ -24,8 +24,14 @@ async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def impatient() -> StreamTimeouts:
-    """A second of silence, a second of patience, a second between two looks."""
-    return StreamTimeouts(silence=1.0, patience=1.0, recheck=1.0)
+    """A second of silence, a second between two looks."""
+    return StreamTimeouts(silence=1.0, recheck=1.0)
+
+
+@pytest.fixture
+def hasty() -> StreamTimeouts:
+    """A second of patience with those who do not read."""
+    return StreamTimeouts(patience=1.0)
 
 
 @pytest.fixture

@@ -430,8 +430,8 @@ async def test_a_process_that_ends_lets_its_clients_connect_to_another() -> None
     assert socket.close_code == 1012
 
 
-async def test_a_reader_that_is_too_slow_loses_its_socket(impatient: StreamTimeouts) -> None:
-    async with open_place(Script(), timeouts=impatient) as place:
+async def test_a_reader_that_is_too_slow_loses_its_socket(hasty: StreamTimeouts) -> None:
+    async with open_place(Script(), timeouts=hasty) as place:
         place.script.reply("x" * 900_000)
         async with raw(place, max_size=None, max_queue=1) as socket:
             socket.transport.pause_reading()

@@ -303,10 +303,10 @@ TEXT = events.encode(events.TextDelta(text="x" * 1000))
 
 
 async def test_a_reader_who_does_not_read_is_cut_and_costs_a_fixed_buffer(
-    impatient: StreamTimeouts,
+    hasty: StreamTimeouts,
 ) -> None:
     pages = Endless([TEXT] * 64)
-    async with asgi(_telling(pages, impatient)) as url:
+    async with asgi(_telling(pages, hasty)) as url:
         host, _, port = url.removeprefix("http://").partition(":")
         with socket.socket() as reader:
             reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -22,6 +22,7 @@ from antiphon.runtime.admin.accounts import PasswordHasher
 from antiphon.tools import deadlines
 from tests.support import programs
 from tests.support.fork_server import CHEAP, share_certificates
+from tests.support.ports import find_port
 from tests.support.programs import Installed
 from tests.support.services import postgres as postgresql
 from tests.support.services import redis as redises
@@ -88,6 +89,12 @@ def cpu_limit() -> Iterator[None]:
     began = time.process_time()
     yield
     assert time.process_time() - began < CPU_SECONDS
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port at which nothing listens, and that no other socket is given by chance."""
+    return find_port()
 
 
 @pytest.fixture

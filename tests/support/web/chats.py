@@ -74,7 +74,7 @@ class Installation:
         self._flags = flags
         self._command = command
         self._environ = environ or {}
-        self.port = port
+        self.port = port or find_port()
         self._child: fork_server.Child | None = None
 
     async def __aenter__(self) -> Self:

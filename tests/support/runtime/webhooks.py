@@ -19,7 +19,7 @@ from antiphon.types.webhooks import WebhookDelivery
 from tests.support.runtime.rig import BY, House, house
 from tests.support.tools.far_server import Asked, FarServer, far_server
 
-SECONDS = 60.0
+SECONDS = 20.0
 
 
 class Hooks:

@@ -176,6 +176,89 @@ async def test_a_change_that_waits_for_a_takeover_is_decided_after_it(address: s
         assert seen == [1, 2]
 
 
+# Changes that are decided from what this process has written
+
+
+class Decisions:
+    """Moves a run; keeps the records of each decision."""
+
+    def __init__(self, to: Status) -> None:
+        self.records: list[Snapshot] = []
+        self._move = move(to)
+
+    def __call__(self, records: Snapshot) -> ChangeSet:
+        self.records.append(records)
+        return self._move(records)
+
+
+async def test_a_run_that_this_process_drives_is_changed_without_a_read(address: str) -> None:
+    async with open_store(address) as store, connect(address) as other:
+        claim = await add_claimed(store)
+        await append(store, claim, claim.lease.last_event + 1, "one", "two")
+        assert await store.renew_leases({"run_1": claim.lease.epoch}, 60_000) == frozenset()
+        await other.execute("UPDATE runs SET doc = 'what no read would understand'")
+        finish = Decisions(Status.COMPLETED)
+        await store.change(ReadSet(owner=None, run_id="run_1"), finish)
+
+        (records,) = finish.records
+        assert records.lease is not None
+        assert records.lease.last_event == claim.lease.last_event + 2
+        assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("of", ["thread", "run", "log"])
+async def test_what_another_process_changed_meanwhile_is_read(address: str, of: str) -> None:
+    async with open_store(address) as store, open_store(address) as other:
+        claim = await add_claimed(store)
+        match of:
+            case "thread":
+                about = ReadSet(owner="ann", thread_id="thread_1")
+                await other.change(about, say(a_message(1, "hello")))
+            case "run":
+                about = ReadSet(owner="ann", run_id="run_1")
+                await other.change(about, move(Status.IN_PROGRESS, epoch=7))
+            case _:
+                await append(other, claim, claim.lease.last_event + 1, "one")
+        finish = Decisions(Status.COMPLETED)
+        await store.change(ReadSet(owner=None, run_id="run_1"), finish)
+
+        decided = finish.records[-1]
+        assert len(finish.records) == 2
+        assert decided.thread is not None
+        assert decided.lease is not None
+        assert decided.thread.messages == (of == "thread")
+        assert decided.lease.epoch == (7 if of == "run" else claim.lease.epoch)
+        assert decided.lease.last_event - claim.lease.last_event == (of != "thread")
+
+
+async def test_a_decision_that_fails_on_known_records_is_made_on_those_of_a_read(
+    address: str,
+) -> None:
+    async with open_store(address) as store, open_store(address) as other:
+        await add_claimed(store)
+        about = ReadSet(owner=None, run_id="run_1")
+        await other.change(about, move(Status.IN_PROGRESS, epoch=7))
+
+        def finish_if_current(records: Snapshot) -> ChangeSet:
+            if records.lease is None or records.lease.epoch != 7:
+                raise errors.Fenced("It has another epoch.")
+            return move(Status.COMPLETED)(records)
+
+        await store.change(about, finish_if_current)
+
+        assert (await store.get(Run, "ann", "run_1")).status is Status.COMPLETED
+
+
+async def test_other_owners_are_not_given_a_run_that_is_known(address: str) -> None:
+    async with open_store(address) as store:
+        await add_claimed(store)
+        finish = Decisions(Status.COMPLETED)
+        with pytest.raises(AssertionError):
+            await store.change(ReadSet(owner="bob", run_id="run_1"), finish)
+
+        assert [records.run for records in finish.records] == [None]
+
+
 async def test_a_beat_in_between_is_no_lease_that_has_run_out(address: str) -> None:
     """The sweep decides that it has, and then the worker turns out to be alive."""
     clock = Clock()

@@ -14,6 +14,7 @@ from asyncpg.connection import Connection
 from antiphon.ports import OnCommit
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.postgres.connections import BACKGROUND_SECONDS, ConnectionPool, fetch_value
+from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError
 
@@ -21,8 +22,9 @@ from antiphon.types.errors import AntiphonError
 class PostgresAppender:
     """Writes batches of appends: those of one run in order, others concurrently."""
 
-    def __init__(self, connections: ConnectionPool) -> None:
+    def __init__(self, connections: ConnectionPool, known: KnownRecords) -> None:
         self._connections = connections
+        self._known = known
         self._batcher = AppendBatcher(self._write)
         self._newest: dict[str, asyncio.Task[None]] = {}
 
@@ -77,6 +79,9 @@ class PostgresAppender:
         except AntiphonError as fault:
             settle(None, fault)
         else:
+            for place, each in enumerate(batch):
+                if place not in refused:
+                    self._known.extend_log(each.run_id, each.epoch, each.last)
             settle(refused, None)
 
 

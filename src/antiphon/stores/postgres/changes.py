@@ -27,6 +27,7 @@ from antiphon.engine.text_search import join_words
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.postgres import reads, text_index
 from antiphon.stores.postgres.connections import change_statement, execute, fetch_rows, fetch_value
+from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.stores.postgres.migrations import DAY_MS, make_parts
 from antiphon.stores.postgres.reads import ReadResult
 from antiphon.stores.rows import message_columns
@@ -366,13 +367,14 @@ async def change(
     connection: Connection[Any],
     read_set: ReadSet,
     decide: Decide,
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Committed:
     """See `RunStore.change`."""
-    made = await _change_with_retry(connection, read_set, decide, now, attempt)
+    made = await _change_with_retry(connection, read_set, decide, known, attempt)
     if not isinstance(made, _Written):
         return Committed(made)
+    known.record(made.read, made.decided, made.read.owner or made.decided.owner or read_set.owner)
     hit(f"{read_set.what}.after_commit")
     with suppress(asyncpg.PostgresError):  # the next change that completes a segment retries it
         await join_segments(connection, made.read, made.decided)
@@ -384,7 +386,7 @@ async def claim(
     decide: Decide,
     serves: Serves,
     declined: Sequence[str],
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Claim | None:
     """See `RunStore.claim`; after a lost race it takes a run that no other worker takes."""
@@ -395,9 +397,10 @@ async def claim(
     run_id = served[0][0]
     among = {"destinations": [each for _, each in served], "declined": list(declined)}
     wanted = partial(_decide_if_queued, decide)
-    made = await _claim_run(connection, run_id, wanted, among, now, attempt)
+    made = await _claim_run(connection, run_id, wanted, among, known, attempt)
     if not isinstance(made, _Written) or made.read.row is None:
         return None
+    known.record(made.read, made.decided, made.read.owner)
     hit("claim.after_commit")
     for update in made.decided.run_updates:
         if update.run.status is Status.IN_PROGRESS:
@@ -410,14 +413,14 @@ async def _claim_run(
     run_id: str,
     decide: Decide,
     among: Mapping[str, Sequence[str]],
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Any:
     with suppress(*_RACE_FAULTS):
-        return await _try_change(connection, _claim_read_set(run_id), decide, now, attempt)
+        return await _try_change(connection, _claim_read_set(run_id), decide, known, attempt)
     while True:
         with suppress(*_RACE_FAULTS):
-            return await _claim_locked(connection, decide, among, now, attempt)
+            return await _claim_locked(connection, decide, among, known, attempt)
 
 
 def _claim_read_set(run_id: str) -> ReadSet:
@@ -435,21 +438,21 @@ async def _claim_locked(
     connection: Connection[Any],
     decide: Decide,
     among: Mapping[str, Sequence[str]],
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
         run_id = await fetch_value(connection, "claim_next_wanted", **among)
         if run_id is None:
             return None
-        return await _try_change(connection, _claim_read_set(run_id), decide, now, attempt)
+        return await _try_change(connection, _claim_read_set(run_id), decide, known, attempt)
 
 
 async def _change_with_retry(
     connection: Connection[Any],
     read_set: ReadSet,
     decide: Decide,
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Any:
     """Retry the change after each lost race; the decision is pure, so it can be repeated."""
@@ -457,14 +460,18 @@ async def _change_with_retry(
     while True:
         tries += 1
         try:
+            if tries == 1 and (
+                made := await _try_change_unread(connection, read_set, decide, known, attempt)
+            ):
+                return made
             if tries <= TRIES_WITHOUT_LOCK:
-                return await _try_change(connection, read_set, decide, now, attempt)
-            return await _try_change_locked(connection, read_set, decide, now, attempt)
+                return await _try_change(connection, read_set, decide, known, attempt)
+            return await _try_change_locked(connection, read_set, decide, known, attempt)
         except _RACE_FAULTS:
             await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
-            today = await fetch_value(connection, "now", now=now) // DAY_MS
-            if not await make_parts(connection, today):  # none of the log's was missing
+            now = await fetch_value(connection, "now", now=known.given_time)
+            if not await make_parts(connection, now // DAY_MS):  # none of the log's was missing
                 raise
 
 
@@ -472,7 +479,7 @@ async def _try_change_locked(
     connection: Connection[Any],
     read_set: ReadSet,
     decide: Decide,
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Any:
     async with connection.transaction():
@@ -481,23 +488,58 @@ async def _try_change_locked(
         await fetch_value(connection, "lock_key", key_id=read_set.key_id)
         await fetch_value(connection, "lock_run", **names)
         await fetch_value(connection, "lock_schedule", schedule_id=read_set.schedule_id)
-        return await _try_change(connection, read_set, decide, now, attempt)
+        return await _try_change(connection, read_set, decide, known, attempt)
 
 
 async def _try_change(
     connection: Connection[Any],
     read_set: ReadSet,
     decide: Decide,
-    now: int | None,
+    known: KnownRecords,
     attempt: WriteAttempt,
 ) -> Any:
     """Return what was written, or the stored answer, or None. Raises `_Overtaken`."""
-    read = await reads.read_change(connection, read_set, now)
+    read = await reads.read_change(connection, read_set, known.given_time)
+    known.observe_time(read.records.now)
     if read.answer is not None:
         return read.answer
     decided = decide(read.records)
     if decided is None:
         return None
+    return await _write_if_current(connection, read_set, read, decided, known, attempt)
+
+
+async def _try_change_unread(
+    connection: Connection[Any],
+    read_set: ReadSet,
+    decide: Decide,
+    known: KnownRecords,
+    attempt: WriteAttempt,
+) -> _Written | None:
+    """Return what was written of known records; None if a read must decide."""
+    if (read := known.find(read_set)) is None:
+        return None
+    try:
+        decided = decide(read.records)
+    except Exception:  # noqa: BLE001 - whatever it is, the records may be out of date
+        return None
+    if decided is None:
+        return None
+    try:
+        return await _write_if_current(connection, read_set, read, decided, known, attempt)
+    except _RACE_FAULTS:
+        known.forget(read_set.run_id)
+        return None
+
+
+async def _write_if_current(
+    connection: Connection[Any],
+    read_set: ReadSet,
+    read: ReadResult,
+    decided: ChangeSet,
+    known: KnownRecords,
+    attempt: WriteAttempt,
+) -> _Written:
     hit(f"{read_set.what}.before_commit")
     attempt.started = True
     try:

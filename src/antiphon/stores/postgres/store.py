@@ -1,8 +1,9 @@
 """Store in PostgreSQL, shared by any number of processes on any machines.
 
 A change is read in one round trip, decided on the loop, and written by one statement, which writes
-nothing if the records have changed meanwhile; then it is decided again. One statement appends the
-events of many streams. Time is the database's. The statements are in `sql/postgres.sql`.
+nothing if the records have changed meanwhile; then it is decided again. The read is left out where
+the records are known (see `known_records`). One statement appends the events of many streams. Time
+is the database's. The statements are in `sql/postgres.sql`.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from antiphon.stores.postgres.connections import (
     fetch_rows,
     fetch_value,
 )
+from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
@@ -68,7 +70,8 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
         self._connections = connections
         self._searches = SearchQueue(seconds=search_seconds)
         self._clock = clock
-        self._appender = PostgresAppender(connections)
+        self._known = KnownRecords(clock)
+        self._appender = PostgresAppender(connections, self._known)
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     @classmethod
@@ -161,7 +164,9 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
             now=self._now(),
         )
         hit("beat.after_commit")
-        return frozenset(epochs) - {run_id for (run_id,) in kept}
+        due_at: dict[str, int] = dict(kept)
+        self._known.renew_leases(epochs, due_at)
+        return frozenset(epochs) - due_at.keys()
 
     def append(
         self,
@@ -448,7 +453,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
     async def _change(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
         attempt = WriteAttempt()
         return await self._connections.run(
-            lambda connection: work(connection, *args, self._now(), attempt),
+            lambda connection: work(connection, *args, self._known, attempt),
             CALL_SECONDS,
             lambda: attempt.repeatable,
         )

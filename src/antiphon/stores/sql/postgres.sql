@@ -639,7 +639,7 @@ FROM (
     ORDER BY id
 ) AS held
 WHERE drives.id = held.id AND drives.epoch = held.epoch AND drives.status = 'in_progress'
-RETURNING drives.id
+RETURNING drives.id, drives.due_at
 
 -- name: overdue_runs
 SELECT id FROM drives

@@ -277,7 +277,7 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
         rig.deliverer = rig.new_deliverer()
         await rig.deliver()
         assert len(rig.far.asked) == 1
-        rig.house.now += 60_000
+        rig.house.now += 120_000  # longer than the lease
         await rig.deliver()
 
         (delivery,) = await rig.deliveries(created)

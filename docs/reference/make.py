@@ -43,11 +43,14 @@ from antiphon.api.operations import (
     NewToolOutput,
     NewWebhook,
     Operation,
+    OwnedSchedule,
     OwnedWebhook,
     OwnerImport,
     PastCall,
     PastMessage,
     ProviderProblem,
+    ScheduledTime,
+    ScheduledTimes,
     SearchHit,
     SearchResults,
     UsageReport,
@@ -101,6 +104,7 @@ from antiphon.types.runs import (
     Usage,
 )
 from antiphon.types.runs import Action as ActionRecord
+from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 from antiphon.wires.openai import chat_request, response_request
 
@@ -164,6 +168,11 @@ RECORDS: tuple[type[Any], ...] = (
     NewWebhook,
     OwnedWebhook,
     WebhookDelivery,
+    Schedule,
+    OwnedSchedule,
+    Occurrence,
+    ScheduledTimes,
+    ScheduledTime,
     Caller,
     OwnerTotals,
     OwnerImport,

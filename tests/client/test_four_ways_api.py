@@ -843,6 +843,29 @@ def test_a_webhook_is_created_changed_tested_rotated_and_deleted(client: Any) ->
     ]
 
 
+@in_all_ways
+def test_a_schedule_is_created_changed_run_and_deleted(client: Any) -> object:
+    schedule = client.create_schedule("Report.", cron="0 8 * * mon-fri", timezone="Asia/Tokyo")
+    changed = client.update_schedule(schedule.id, name="Morning", paused=True)
+    run = client.run_schedule(schedule.id)
+    for _ in client.events(run.id):
+        pass
+    (started,) = client.list_occurrences(schedule.id).data
+    times = client.preview_schedule("0 8 * * mon-fri", timezone="Asia/Tokyo", count=2).data
+    often = catch_error(lambda: client.preview_schedule("* * * * *"))
+
+    assert client.get_schedule(schedule.id) == client.list_schedules().data[0]
+    assert [each.schedule.id for each in client.list_all_schedules().data] == [schedule.id]
+    assert (started.run_id, started.run_status, started.due_at) == (run.id, "completed", None)
+    assert schedule.next_at in (times[0].at, times[1].at)  # its time may have come meanwhile
+    gone = client.delete_schedule(schedule.id)
+    return [
+        *(schedule.cron, schedule.timezone, schedule.allowed_tools, schedule.missed),
+        *(changed.name, changed.paused, changed.next_at, times[0].local[10:]),
+        *(often, gone.deleted, catch_error(lambda: client.get_schedule(schedule.id[:6] + "none"))),
+    ]
+
+
 def test_no_method_of_the_client_is_left_out() -> None:
     files = Path(__file__).parent.glob("test_four_ways*.py")
     tried = {

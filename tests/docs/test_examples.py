@@ -163,6 +163,7 @@ DEEP = (
     "people",
     "projects",
     "provider-keys",
+    "schedules",
     "skills",
     "threads",
     "webhooks",

@@ -120,7 +120,8 @@ def test_a_time_that_comes_twice_occurs_the_first_time() -> None:
     assert times("30 2 * * *", "2026-10-24T12:00", 2) == ["10-25 02:30 +0200", "10-26 02:30 +0100"]
 
 
-def test_an_expression_for_every_hour_follows_the_hours_as_they_pass() -> None:
+def test_an_expression_whose_hours_begin_with_a_star_follows_the_hours_as_they_pass() -> None:
+    assert times("51 */2 * * *", "2026-03-29T00:55", 1) == ["03-29 04:51 +0200"]
     assert times("30 * * * *", "2026-03-29T01:00", 2) == ["03-29 01:30 +0100", "03-29 03:30 +0200"]
     assert times("30 * * * *", "2026-10-25T02:00", 3) == [
         "10-25 02:30 +0200",

@@ -192,7 +192,15 @@ async def _things(owner: Owner) -> dict[str, str]:
     webhook = (await client.post("/v1/webhooks", json={"url": url})).json()["webhook"]["id"]
     event = (await client.post(f"/v1/webhooks/{webhook}/test")).json()["id"]
     await client.patch(f"/v1/webhooks/{webhook}", json={"enabled": False})  # nothing is sent
+    planned = {"message": f"{ASK} {canary}", "name": canary, "cron": "@daily", "paused": True}
+    schedule = (await client.post("/v1/schedules", json=planned)).json()["id"]
+    started = (await client.post(f"/v1/schedules/{schedule}/run")).json()
+    await _wait_until_ended(client, started["id"])
+    await client.delete(f"/v1/threads/{started['thread_id']}")
+    history = await client.get(f"/v1/schedules/{schedule}/occurrences")
     return {
+        "schedule": schedule,
+        "occurrence": history.json()["data"][0]["id"],
         "webhook": webhook,
         "event": event,
         "assistant": assistant.json()["id"],
@@ -204,6 +212,15 @@ async def _things(owner: Owner) -> dict[str, str]:
         "tool_call": action["tool_call_id"],
         "file": file.json()["id"],
     }
+
+
+async def _wait_until_ended(client: httpx2.AsyncClient, run_id: str) -> None:
+    after, ended = 0, False
+    while not ended:
+        asked = {"after": after, "wait": 20}
+        page = (await client.get(f"/v1/runs/{run_id}/log", params=asked)).json()
+        ended = page["ended"]
+        after = max([after, *(each["number"] for each in page["data"])])
 
 
 def _comparable_answer(

@@ -74,6 +74,10 @@ async def _live(server: Served) -> None:
     await ann.post("/v1/files", params={"name": "a.bin"}, content=bytes(range(256)))
     await ann.post("/v1/files", params={"name": "empty.bin"}, content=b"")
     hook = (await ann.post("/v1/webhooks", json={"url": "https://hooks.invalid/"})).json()
+    planned = {"message": "Report.", "cron": "@yearly"}
+    schedule = (await ann.post("/v1/schedules", json=planned)).json()["id"]
+    begun = (await ann.post(f"/v1/schedules/{schedule}/run")).json()["id"]
+    await ann.post(f"/v1/runs/{begun}/cancel")
     once = {"idempotency-key": "once"}
     thread = (await ann.post("/v1/threads", json={"title": "Größe 🎼"}, headers=once)).json()["id"]
     said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
@@ -131,6 +135,8 @@ async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
         await ask(f"/v1/{path}")
     for webhook in (await ask("/v1/webhooks"))["data"]:
         await ask(f"/v1/webhooks/{webhook['id']}/deliveries", limit=100)
+    for schedule in (await ask("/v1/schedules"))["data"]:
+        await ask(f"/v1/schedules/{schedule['id']}/occurrences")
     return told
 
 
@@ -144,7 +150,9 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
 
     assert plan.counts["messages"] > 140
     assert plan.counts["segments"] >= 1
-    assert (plan.counts["webhooks"], plan.counts["deliveries"]) == (1, 5)
+    assert (plan.counts["webhooks"], plan.counts["schedules"]) == (1, 1)
+    assert plan.counts["occurrences"] == 1
+    assert plan.counts["deliveries"] >= 5
     async with reader(target) as client:
         assert await everything(client) == before
         client.headers["antiphon-owner"] = "ann"

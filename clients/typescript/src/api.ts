@@ -281,6 +281,20 @@ export interface MessagePage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface OccurrencePage {
+  data: Occurrence[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface OwnedSchedulePage {
+  data: OwnedSchedule[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface OwnedWebhookPage {
   data: OwnedWebhook[];
   has_more: boolean;
@@ -318,6 +332,13 @@ export interface ProviderKeyPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface RunPage {
   data: Run[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface SchedulePage {
+  data: Schedule[];
   has_more: boolean;
   next: string | null;
 }
@@ -474,6 +495,32 @@ export interface NewToolOutput {
 export interface NewWebhook {
   secret: string;
   webhook: Webhook;
+}
+
+/**
+ * One time of a schedule, and what became of it. Times in ms.
+ *
+ * `due_at` is the time that was set; None for one that was started by hand. One that was `missed`
+ * stands for all from `due_at` to `missed_until`. `run_status` is that of the run now, if the run
+ * still exists. `error` says why it could not be started.
+ */
+export interface Occurrence {
+  created_at: number;
+  due_at: number | null;
+  error: Fault | null;
+  id: string;
+  missed_until: number | null;
+  run_id: string | null;
+  run_status: Status | null;
+  schedule_id: string;
+  status: "failed" | "missed" | "started";
+  thread_id: string | null;
+}
+
+/** A schedule, and its owner. */
+export interface OwnedSchedule {
+  owner: string;
+  schedule: Schedule;
 }
 
 /** A webhook, and its owner. */
@@ -766,6 +813,57 @@ export interface Sampling {
   temperature?: number | null;
   tool_choice?: string | Record<string, unknown> | null;
   top_p?: number | null;
+}
+
+/**
+ * A message that is sent to an assistant at set times. Times in ms.
+ *
+ * The times are those of `cron` in the `timezone`, or the one time `run_at`. Each occurrence adds
+ * the message to the thread `thread_id`, or to a new thread with this `title`, and starts a run.
+ * The run is offered only the tools that match `allowed_tools`, and has the limits
+ * `max_total_tokens`, `max_cost` and `timeout` of a `Run`. `next_at` is the next occurrence; None
+ * for a paused schedule, and for one that has no further occurrence. `last_at` is the occurrence
+ * that was started last, and `last_run_id` the last run. `failures` counts the occurrences in a
+ * row that could not be started. `waiting_for` is the provider that a program must be able to ask
+ * to start it; None if the program that was asked can.
+ */
+export interface Schedule {
+  allowed_tools: string[];
+  assistant_id: string | null;
+  created_at: number;
+  cron: string | null;
+  failures: number;
+  id: string;
+  last_at: number | null;
+  last_run_id: string | null;
+  max_cost: number | null;
+  max_missed: number;
+  max_total_tokens: number;
+  message: string;
+  missed: "run_all" | "run_once" | "skip";
+  model: string | null;
+  name: string;
+  next_at: number | null;
+  pause_reason: "failing" | "owner" | "unauthorized" | null;
+  paused: boolean;
+  run_at: number | null;
+  thread_id: string | null;
+  timeout: number;
+  timezone: string;
+  title: string;
+  updated_at: number;
+  waiting_for: string | null;
+}
+
+/** A time of a schedule: in ms since 1970, and as it is in its time zone. */
+export interface ScheduledTime {
+  at: number;
+  local: string;
+}
+
+/** The next times of a cron expression. */
+export interface ScheduledTimes {
+  data: ScheduledTime[];
 }
 
 /**
@@ -1399,6 +1497,81 @@ export abstract class Operations {
   /** List the webhooks of all owners, oldest first. */
   listAllWebhooks(options?: RequestOptions): Promise<OwnedWebhookPage> {
     return this.send<OwnedWebhookPage>({ method: "GET", path: `/v1/all_webhooks`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Create a schedule: a message that is sent to an assistant at the times of `cron`, or once.
+   *
+   * `cron` has the five fields of crontab, or is `@daily` and the like; `run_at` is one time in
+   * milliseconds since 1970. Each occurrence adds `message` to the thread `thread_id`, or to a new
+   * thread with this `title`, and starts a run in the background. Any server starts it, once.
+   *
+   * The run is offered only the tools that match `allowed_tools`, none by default, and ends after
+   * `max_total_tokens`, `max_cost` or `timeout` seconds. It has the limits of the key that made or
+   * last changed the schedule, and is not started once that key does not work. `missed` decides
+   * about occurrences that could not be started in time, as when no server ran: `skip` them,
+   * `run_once` for all, or `run_all` of the last `max_missed`.
+   */
+  createSchedule(fields: { allowed_tools?: string[]; assistant_id?: string | null; cron?: string | null; max_cost?: number | null; max_missed?: number; max_total_tokens?: number; message: string; missed?: "run_all" | "run_once" | "skip"; model?: string | null; name?: string; paused?: boolean; run_at?: number | null; thread_id?: string | null; timeout?: number; timezone?: string; title?: string }, options?: RequestOptions): Promise<Schedule> {
+    return this.send<Schedule>({ method: "POST", path: `/v1/schedules`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the caller's schedules, oldest first. */
+  listSchedules(options?: RequestOptions): Promise<SchedulePage> {
+    return this.send<SchedulePage>({ method: "GET", path: `/v1/schedules`, fields: {}, creates: false }, options);
+  }
+
+  /** Get one schedule. */
+  getSchedule(schedule_id: string, options?: RequestOptions): Promise<Schedule> {
+    return this.send<Schedule>({ method: "GET", path: `/v1/schedules/${encodeURIComponent(schedule_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Change the given fields of a schedule; the others stay.
+   *
+   * With `cron` it has no `run_at` any more, and the other way round. With `paused` of false it is
+   * resumed: times that passed meanwhile do not count as missed. From now on the schedule has the
+   * limits of the key that changes it.
+   */
+  updateSchedule(schedule_id: string, fields: { allowed_tools?: string[]; assistant_id?: string | null; cron?: string; max_cost?: number | null; max_missed?: number; max_total_tokens?: number; message?: string; missed?: "run_all" | "run_once" | "skip"; model?: string | null; name?: string; paused?: boolean; run_at?: number; thread_id?: string | null; timeout?: number; timezone?: string; title?: string } = {}, options?: RequestOptions): Promise<Schedule> {
+    return this.send<Schedule>({ method: "PATCH", path: `/v1/schedules/${encodeURIComponent(schedule_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Delete a schedule with its history; its runs and threads stay. */
+  deleteSchedule(schedule_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/schedules/${encodeURIComponent(schedule_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Start a run of the schedule now, also of a paused one; its times stay as they are.
+   *
+   * Raises `RunActive` if its thread has an active run.
+   */
+  runSchedule(schedule_id: string, options?: RequestOptions): Promise<Run> {
+    return this.send<Run>({ method: "POST", path: `/v1/schedules/${encodeURIComponent(schedule_id)}/run`, fields: {}, creates: true }, options);
+  }
+
+  /**
+   * List what became of the times of a schedule, newest first.
+   *
+   * The history goes back for as long as events of runs are kept, and for 90 days at least.
+   */
+  listOccurrences(schedule_id: string, fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<OccurrencePage> {
+    return this.send<OccurrencePage>({ method: "GET", path: `/v1/schedules/${encodeURIComponent(schedule_id)}/occurrences`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * List the next `count` times of a cron expression, to look at before it is used.
+   *
+   * Raises `InvalidRequest` where no schedule can have it.
+   */
+  previewSchedule(fields: { cron: string; timezone?: string; count?: number }, options?: RequestOptions): Promise<ScheduledTimes> {
+    return this.send<ScheduledTimes>({ method: "GET", path: `/v1/schedule_times`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the schedules of all owners, oldest first. */
+  listAllSchedules(options?: RequestOptions): Promise<OwnedSchedulePage> {
+    return this.send<OwnedSchedulePage>({ method: "GET", path: `/v1/all_schedules`, fields: {}, creates: false }, options);
   }
 
   /**

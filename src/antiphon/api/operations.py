@@ -114,6 +114,23 @@ from antiphon.api.runs import LoggedEvent as LoggedEvent
 from antiphon.api.runs import Options as Options
 from antiphon.api.runs import Process as Process
 from antiphon.api.runs import RunCall as RunCall
+from antiphon.api.schedules import CreateSchedule as CreateSchedule
+from antiphon.api.schedules import CronText as CronText
+from antiphon.api.schedules import DeleteSchedule as DeleteSchedule
+from antiphon.api.schedules import GetSchedule as GetSchedule
+from antiphon.api.schedules import ListAllSchedules as ListAllSchedules
+from antiphon.api.schedules import ListOccurrences as ListOccurrences
+from antiphon.api.schedules import ListSchedules as ListSchedules
+from antiphon.api.schedules import MaxMissed as MaxMissed
+from antiphon.api.schedules import OwnedSchedule as OwnedSchedule
+from antiphon.api.schedules import PreviewSchedule as PreviewSchedule
+from antiphon.api.schedules import Prompt as Prompt
+from antiphon.api.schedules import RunSchedule as RunSchedule
+from antiphon.api.schedules import RunSeconds as RunSeconds
+from antiphon.api.schedules import ScheduledTime as ScheduledTime
+from antiphon.api.schedules import ScheduledTimes as ScheduledTimes
+from antiphon.api.schedules import UpdateSchedule as UpdateSchedule
+from antiphon.api.schedules import ZoneName as ZoneName
 from antiphon.api.threads import AppendMessages as AppendMessages
 from antiphon.api.threads import CreateMessage as CreateMessage
 from antiphon.api.threads import CreateThread as CreateThread
@@ -197,6 +214,15 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListWebhookDeliveries,
     ResendWebhookDelivery,
     ListAllWebhooks,
+    CreateSchedule,
+    ListSchedules,
+    GetSchedule,
+    UpdateSchedule,
+    DeleteSchedule,
+    RunSchedule,
+    ListOccurrences,
+    PreviewSchedule,
+    ListAllSchedules,
     *ADMIN_OPERATIONS,
     *OWNER_OPERATIONS,
 )

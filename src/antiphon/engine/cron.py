@@ -2,8 +2,8 @@
 
 An expression has the five fields of crontab(5): minute, hour, day of the month, month, day of the
 week. A time that the clocks skip occurs when they have gone forward; a time that comes twice occurs
-the first time. An expression for every hour follows the hours as they pass instead: it leaves out
-the hour that is skipped, and occurs in both of the hour that comes twice.
+the first time. An expression whose hours begin with a star follows the hours as they pass instead:
+it leaves out the hour that is skipped, and occurs in both of the hour that comes twice.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ _FIELDS = (
 class Cron(msgspec.Struct, frozen=True):
     """A parsed expression. Days of the week count from Sunday, 0.
 
-    If `either_day`, a date matches by its day of the month or by its day of the week, else by both:
-    so it is in crontab(5), where neither field begins with a star.
+    If `follows_hours`, its hours begin with a star. If `either_day`, a date matches by its day of
+    the month or by its day of the week, else by both: so it is in crontab(5), where neither field
+    begins with a star.
     """
 
     minutes: tuple[int, ...]
@@ -63,12 +64,8 @@ class Cron(msgspec.Struct, frozen=True):
     days: frozenset[int]
     months: frozenset[int]
     weekdays: frozenset[int]
+    follows_hours: bool
     either_day: bool
-
-    @property
-    def is_hourly(self) -> bool:
-        """True if it names every hour, and so follows the hours as they pass."""
-        return len(self.hours) == 24
 
     def matches(self, day: date) -> bool:
         """Return whether it has times on this date."""
@@ -101,6 +98,7 @@ def parse_cron(expression: str) -> Cron:
         days=days,
         months=months,
         weekdays=frozenset(day % 7 for day in weekdays),
+        follows_hours=texts[1].startswith("*"),
         either_day=not texts[2].startswith("*") and not texts[4].startswith("*"),
     )
 
@@ -212,11 +210,11 @@ def _times_on(cron: Cron, day: date, zone: tzinfo) -> Sequence[int]:
             wall = datetime(day.year, day.month, day.day, hour, minute, tzinfo=zone)
             instant = wall.astimezone(UTC)
             if instant.astimezone(zone).replace(tzinfo=None) != wall.replace(tzinfo=None):
-                if not cron.is_hourly:
+                if not cron.follows_hours:
                     found.add(_to_ms(_find_gap_end(wall, zone)))
                 continue
             found.add(_to_ms(instant))
-            if cron.is_hourly:
+            if cron.follows_hours:
                 found.add(_to_ms(wall.replace(fold=1).astimezone(UTC)))
     return sorted(found)
 

@@ -205,10 +205,10 @@ def fail(stored: StoredSchedule, due: DueTimes, fault: Fault, now: int, mint: Mi
 
 
 def pause_without_rights(stored: StoredSchedule, now: int, mint: Mint) -> ChangeSet:
-    """Return the change that pauses a schedule whose key does not work any more."""
-    schedule = pause(stored.schedule, "key_revoked", now)
+    """Return the change that pauses a schedule whose key or owner has no rights any more."""
+    schedule = pause(stored.schedule, "unauthorized", now)
     update = ScheduleUpdate(replace(stored, schedule=schedule))
-    entry = _create_entry(stored, "schedule.paused", "key_revoked", now, mint)
+    entry = _create_entry(stored, "schedule.paused", "unauthorized", now, mint)
     return ChangeSet(schedule_update=update, audit_entry=entry)
 
 

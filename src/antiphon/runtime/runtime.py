@@ -28,6 +28,7 @@ from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.liveness import LeaseWatch
+from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
@@ -81,6 +82,7 @@ class Runtime:
         self.dispatcher = self._create_dispatcher(
             servers, _create_owner_service(store, bus, catalog, provider_keys, secrets), secrets
         )
+        self.scheduler = self._create_scheduler() if settings.schedules else None
         self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
         self.metrics.gauge(PLACES, lambda: settings.max_concurrent_runs)
 
@@ -101,17 +103,24 @@ class Runtime:
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Start to run runs and to deliver webhooks; does nothing if that was started already."""
+        """Start to run runs and schedules, and to deliver webhooks.
+
+        Does nothing if that was started already.
+        """
         self.worker.start()
         if self.webhooks is not None:
             self.webhooks.start()
+        if self.scheduler is not None:
+            self.scheduler.start()
 
     async def drain(self, grace: float) -> None:
         """Claim no more runs; wait `grace` seconds for those in progress, release the rest.
 
-        The same holds for deliveries to webhooks.
+        The same holds for deliveries to webhooks. No schedule is started any more.
         """
         self.draining = True
+        if self.scheduler is not None:
+            await self.scheduler.stop()
         stopping = [self.worker.stop(grace)]
         if self.webhooks is not None:
             stopping.append(self.webhooks.stop(grace))
@@ -151,6 +160,15 @@ class Runtime:
             mint,
             timeout=settings.webhook_timeout,
             retention=settings.event_retention,
+            metrics=self.metrics,
+        )
+
+    def _create_scheduler(self) -> Scheduler:
+        return Scheduler(
+            self.store,
+            self.bus,
+            self.dispatcher.occurrences,
+            retention=self.settings.event_retention,
             metrics=self.metrics,
         )
 

@@ -259,6 +259,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Seconds, Meta(description="how long the receiver of a webhook may take to answer")
     ] = 15.0
     max_webhooks: Annotated[Count, Meta(description="how many webhooks an owner may have")] = 20
+    schedules: Annotated[
+        Switch, Meta(description="whether owners may have schedules, and these are run from here")
+    ] = True
+    max_schedules: Annotated[Count, Meta(description="how many schedules an owner may have")] = 50
+    min_schedule_interval: Annotated[
+        Count, Meta(description="seconds that lie at least between two runs of a schedule")
+    ] = 300
     theme: Annotated[
         Literal["auto", "dark", "light", "contrast", "none"],
         Meta(

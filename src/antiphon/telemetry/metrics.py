@@ -119,6 +119,19 @@ WEBHOOKS_SENT = Measure(
     ("outcome",),
     LONG,
 )
+OCCURRENCES = Measure(
+    "antiphon_schedule_occurrences_total",
+    "counter",
+    "Times of schedules, by outcome: started, missed, failed or paused.",
+    ("outcome",),
+)
+OCCURRENCES_LATE = Measure(
+    "antiphon_schedule_delay_seconds",
+    "histogram",
+    "From the time of a schedule to the start of its run.",
+    (),
+    LONG + AWAY[6:],
+)
 STORED = Measure(
     "antiphon_store_seconds", "histogram", "How long the store took, by work.", ("work",), QUICK
 )
@@ -140,6 +153,7 @@ MEASURES = (
     *(REQUESTS, PROBLEMS, STREAMS, EVENTS, FIRST_EVENT, LAG),
     *(DRIVEN, PLACES, QUEUED, TAKEOVERS, TURNS),
     *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, FEEDBACK, WEBHOOKS_SENT),
+    *(OCCURRENCES, OCCURRENCES_LATE),
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
     *(INFO, MEMORY, CPU, FILES),
 )

@@ -12,9 +12,9 @@ MissedPolicy = Literal["skip", "run_once", "run_all"]
 """What follows when no program could start an occurrence in time: nothing, one run for all that
 were missed, or a run for each of the last `max_missed` of them."""
 
-PauseReason = Literal["owner", "failing", "key_revoked"]
+PauseReason = Literal["owner", "failing", "unauthorized"]
 """Reason of a schedule's being paused: its owner did it, several occurrences in a row could not be
-started, or the API key that it was made with does not work any more."""
+started, or the API key that it was made with, or its owner's account, does not work any more."""
 
 OccurrenceStatus = Literal["started", "missed", "failed"]
 

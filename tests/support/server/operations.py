@@ -90,6 +90,7 @@ KINDS = {
     "tool_call_id": "tool_call",
     "webhook_id": "webhook",
     "event_id": "event",
+    "schedule_id": "schedule",
 }
 """Whose id a field of this name holds."""
 
@@ -105,6 +106,7 @@ LISTS = {
     "people": "person",
     "projects": "project",
     "runs": "run",
+    "schedules": "occurrence",
     "threads": "thread",
     "webhooks": "event",
 }
@@ -146,6 +148,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_person": ({"name": "eve"},),
     "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
+    "create_schedule": (
+        {"message": "hi", "cron": "@daily", "thread_id": _THREAD},
+        {"message": "hi", "run_at": 2_000_000_000_000, "assistant_id": Its("assistant")},
+    ),
     "create_thread": (
         {"title": "notes"},
         {"messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
@@ -154,6 +160,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_webhook": ({"url": "https://hooks.invalid/"},),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
     "list_threads": ({"after": _THREAD}, {"parent_id": _THREAD}),
+    "preview_schedule": ({"cron": "@daily"},),
     "process": (
         {
             "thread_id": _THREAD,
@@ -185,6 +192,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "update_key": ({"key_id": Its("key"), "name": "taken over"},),
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),
     "update_project": ({"project_id": Its("project"), "name": "taken over"},),
+    "update_schedule": (
+        {"schedule_id": Its("schedule"), "thread_id": _THREAD},
+        {"schedule_id": Its("schedule"), "assistant_id": Its("assistant")},
+    ),
     "update_thread": ({"thread_id": _THREAD, "title": "taken over"},),
     "update_webhook": ({"webhook_id": Its("webhook"), "description": "taken over"},),
     "upload_file": ({"name": "a.txt"},),

@@ -18,7 +18,7 @@ from antiphon.api.operations import Operation, field_values
 from antiphon.engine import validation
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, ResolvedModel, RunStore
+from antiphon.ports import Bus, ResolvedModel, Store
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
@@ -29,7 +29,9 @@ from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.feedback import FeedbackService
+from antiphon.runtime.services.occurrences import OccurrenceStarter
 from antiphon.runtime.services.runs import RunService, RunStarter
+from antiphon.runtime.services.schedules import ScheduleService
 from antiphon.runtime.services.search import SearchService
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.runtime.webhooks.service import WebhookService
@@ -50,7 +52,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        store: RunStore,
+        store: Store,
         bus: Bus,
         mint: Mint,
         default_model: Callable[[], Awaitable[str]],
@@ -75,6 +77,7 @@ class Dispatcher:
         self._mint = mint
         self._admin = admin
         self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
+        self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,
@@ -83,6 +86,7 @@ class Dispatcher:
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **webhooks.handlers,
+            **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
             operations.ListFiles: lambda call, by, _: paginate(
                 store, Upload, by.owner, **field_values(call)
             ),

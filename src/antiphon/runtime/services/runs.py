@@ -132,7 +132,7 @@ class RunService:
         `response` is as in `transitions.request_turn`.
         """
         read_set = ReadSet(
-            owner=by.owner, run_id=run_id, idempotency_key=once, key_id=_quota_key(by), what="ask"
+            owner=by.owner, run_id=run_id, idempotency_key=once, key_id=quota_key(by), what="ask"
         )
         decide = partial(
             transitions.request_turn,
@@ -298,7 +298,7 @@ class RunService:
             thread_id=call.thread_id,
             idempotency_key=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
-            key_id=_quota_key(by),
+            key_id=quota_key(by),
             what="run",
         )
         until = asyncio.get_running_loop().time() + self._busy_timeout
@@ -330,6 +330,6 @@ class RunService:
                 await subscription.wait(PATIENCE)
 
 
-def _quota_key(by: Principal) -> str | None:
+def quota_key(by: Principal) -> str | None:
     """Return the key whose runs are counted; None for a key without limits on runs."""
     return by.key_id if by.limits.limit_runs else None

@@ -1,0 +1,525 @@
+"""Schedules in a runtime: what is started, when, with which rights, and what is recorded."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.api import operations
+from antiphon.api.operations import (
+    CreateAssistant,
+    CreateSchedule,
+    CreateThread,
+    DeleteThread,
+    GetSchedule,
+    ListActs,
+    ListOccurrences,
+    ListRuns,
+    ListSchedules,
+    Operation,
+    PreviewSchedule,
+    RunSchedule,
+    UpdateSchedule,
+)
+from antiphon.engine.schedules import MAX_FAILURES
+from antiphon.ports import SCHEDULES
+from antiphon.runtime.scheduler import Scheduler
+from antiphon.settings.settings import Settings
+from antiphon.types import errors
+from antiphon.types.accounts import Key, Limits, Principal, Project
+from antiphon.types.runs import Destination, Run, Status
+from antiphon.types.schedules import Occurrence, Schedule
+from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house
+from tests.support.stores.schedules import a_schedule_entry
+
+MINUTE = 60_000
+HOUR = 60 * MINUTE
+FIRST = 30 * MINUTE  # the half hour after the clock of a house begins
+EVERY_HALF_HOUR = "*/30 * * * *"
+
+
+async def send(h: House, call: Operation[Any], by: Principal = BY, key: str | None = None) -> Any:
+    return (await h.dispatcher.dispatch(call, by, key)).value
+
+
+async def create(h: House, by: Principal = BY, **fields: Any) -> Schedule:
+    if "run_at" not in fields:
+        fields = {"cron": EVERY_HALF_HOUR, **fields}
+    created: Schedule = await send(h, CreateSchedule(message="Report.", **fields), by)
+    return created
+
+
+async def start_due(h: House) -> bool:
+    """One look at what is due; returns whether something waits."""
+    return await Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1).start_due()
+
+
+async def find_schedule(h: House, schedule: Schedule) -> Schedule:
+    found: Schedule = await send(h, GetSchedule(schedule.id))
+    return found
+
+
+async def history(h: House, schedule: Schedule) -> list[Occurrence]:
+    return list((await send(h, ListOccurrences(schedule.id))).data)
+
+
+async def list_runs(h: House) -> list[Run]:
+    return list((await send(h, ListRuns())).data)
+
+
+async def wait_for_end(h: House, run_id: str | None) -> Run:
+    assert run_id is not None
+    with h.bus.subscribe(run_id) as subscription:
+        while not (run := await h.run(run_id)).status.ended:
+            await subscription.wait(1)
+    return run
+
+
+async def test_a_due_schedule_sends_its_message_in_a_thread_of_its_own() -> None:
+    async with house("say All is well.") as h:
+        schedule = await create(h, name="Morning", timezone="Europe/Berlin")
+        assert schedule.next_at == FIRST
+        assert not await start_due(h)
+        assert not await list_runs(h)
+
+        h.now = FIRST + 1
+        assert not await start_due(h)
+
+        (started,) = await history(h, schedule)
+        run = await wait_for_end(h, started.run_id)
+        assert (run.status, run.metadata["schedule_id"]) == (Status.COMPLETED, schedule.id)
+        assert run.metadata["scheduled_for"] == "1970-01-01T00:30:00Z"
+        assert started.thread_id == run.thread_id
+        said = [(each.role, each.text) for each in await h.messages(run.thread_id)]
+        assert said == [("user", "Report."), ("assistant", "All is well.")]
+        thread = await send(h, operations.GetThread(run.thread_id))
+        assert thread.title == "Morning 1970-01-01 01:30"
+        moved = await find_schedule(h, schedule)
+        assert (moved.next_at, moved.last_at, moved.last_run_id) == (2 * FIRST, FIRST, run.id)
+        (started,) = await history(h, schedule)
+        assert started.run_status == Status.COMPLETED
+
+
+async def test_a_schedule_of_a_thread_goes_on_with_it() -> None:
+    async with house("say One.", "say Two.") as h:
+        thread = await send(h, CreateThread())
+        schedule = await create(h, thread_id=thread.id)
+        for count in (1, 2):
+            h.now = count * FIRST
+            await start_due(h)
+            await wait_for_end(h, (await find_schedule(h, schedule)).last_run_id)
+
+        texts = [each.text for each in await h.messages(thread.id)]
+        assert texts == ["Report.", "One.", "Report.", "Two."]
+
+
+async def test_a_run_has_the_least_rights_unless_its_schedule_gives_it_more() -> None:
+    async with house("say Hi.", "say Hi.") as h:
+        assistant = await send(h, CreateAssistant(tools=TOOLS))
+        careful = await create(h, assistant_id=assistant.id)
+        trusting = await create(
+            h, assistant_id=assistant.id, allowed_tools=("l*",), max_total_tokens=9, max_cost=1.5
+        )
+        h.now = FIRST
+        await start_due(h)
+        for schedule in (careful, trusting):
+            await wait_for_end(h, (await find_schedule(h, schedule)).last_run_id)
+
+        offered = sorted([tool.name for tool in request.tools] for request in h.model.requests)
+        assert offered == [[], ["look"]]
+        limits = {(run.max_total_tokens, run.max_cost, run.timeout) for run in await list_runs(h)}
+        assert limits == {(200_000, None, 3600), (9, 1.5, 3600)}
+
+
+async def test_a_call_that_no_client_answers_ends_with_the_time_of_its_run() -> None:
+    async with house('call look {"q":"x"}') as h:
+        assistant = await send(h, CreateAssistant(tools=TOOLS))
+        schedule = await create(h, assistant_id=assistant.id, allowed_tools=("look",), timeout=600)
+        h.now = FIRST
+        with h.bus.subscribe("actions") as handed_out:
+            await start_due(h)
+            await handed_out.wait(20)
+        run_id = (await find_schedule(h, schedule)).last_run_id
+        (action,) = (await send(h, operations.ListActions(run_id=run_id))).data
+        assert action.expires_at == FIRST + 600_000
+
+        h.now += 600_000
+        await h.worker.sweep()
+
+        assert (await wait_for_end(h, run_id)).status is Status.EXPIRED
+
+
+async def test_of_two_programs_that_look_at_once_one_starts_the_run() -> None:
+    async with house("say Hi.") as h:
+        schedule = await create(h)
+        h.now = FIRST
+        await asyncio.gather(*(start_due(h) for _ in range(5)))
+
+        assert len(await list_runs(h)) == len(await history(h, schedule)) == 1
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+async def test_a_store_that_fails_before_or_after_the_start_leaves_one_run(
+    is_written: bool,
+) -> None:
+    async with house("say Hi.") as h:
+        schedule = await create(h)
+        h.now = FIRST
+        failing = lambda about: (  # noqa: E731 - as short as what it is assigned to
+            errors.Unavailable("Away.") if about.what == "start_schedule" else None
+        )
+        if is_written:
+            h.store.trouble_after = failing
+        else:
+            h.store.trouble = failing
+        with pytest.raises(errors.Unavailable):
+            await start_due(h)
+        h.store.trouble = h.store.trouble_after = lambda _: None
+        assert len(await list_runs(h)) == is_written
+
+        await start_due(h)
+
+        assert len(await list_runs(h)) == len(await history(h, schedule)) == 1
+
+
+async def test_an_occurrence_waits_for_the_run_before_it_and_is_then_run_by_its_policy() -> None:
+    async with house("wait slow\nsay One.", "say Two.") as h:
+        schedule = await create(h)
+        h.now = FIRST
+        await start_due(h)
+        first = (await find_schedule(h, schedule)).last_run_id
+        await h.model.gates["slow"].reached.wait()
+
+        h.now = 3 * FIRST + MINUTE
+        assert await start_due(h)
+        assert len(await list_runs(h)) == 1
+        h.model.gates["slow"].opened.set()
+        await wait_for_end(h, first)
+        assert not await start_due(h)
+
+        newest, missed, oldest = await history(h, schedule)
+        assert [newest.due_at, missed.due_at, oldest.due_at] == [3 * FIRST, 2 * FIRST, FIRST]
+        assert (newest.status, missed.status) == ("started", "missed")
+        await wait_for_end(h, newest.run_id)
+
+
+async def test_a_thread_that_a_person_uses_is_waited_for() -> None:
+    async with house("wait slow\nsay One.", "say Two.") as h:
+        thread = await send(h, CreateThread())
+        await create(h, thread_id=thread.id)
+        asking = asyncio.create_task(h.ask(thread_id=thread.id))
+        await h.model.gates["slow"].reached.wait()
+        h.now = FIRST
+
+        assert await start_due(h)
+        h.model.gates["slow"].opened.set()
+        await asking
+        assert not await start_due(h)
+
+        assert len(await list_runs(h)) == 2
+
+
+async def test_what_was_missed_is_skipped_where_the_schedule_says_so() -> None:
+    async with house() as h:
+        schedule = await create(h, missed="skip")
+        h.now = 2 * FIRST + 20 * MINUTE
+        await start_due(h)
+
+        (missed,) = await history(h, schedule)
+        assert (missed.status, missed.due_at, missed.missed_until) == ("missed", FIRST, 2 * FIRST)
+        assert (await find_schedule(h, schedule)).next_at == 3 * FIRST
+        assert not await list_runs(h)
+
+
+async def test_a_single_time_is_run_once_and_is_over() -> None:
+    async with house("say Hi.") as h:
+        schedule = await create(h, run_at=FIRST)
+        h.now = FIRST + HOUR
+        await start_due(h)
+        await start_due(h)
+
+        assert len(await list_runs(h)) == 1
+        assert (await find_schedule(h, schedule)).next_at is None
+
+
+async def test_what_cannot_be_started_is_recorded_and_at_last_pauses_the_schedule() -> None:
+    async with house() as h:
+        thread = await send(h, CreateThread())
+        schedule = await create(h, thread_id=thread.id)
+        await send(h, DeleteThread(thread.id))
+        for count in range(1, MAX_FAILURES + 1):
+            h.now = count * FIRST
+            await start_due(h)
+
+        failed = await history(h, schedule)
+        assert [each.status for each in failed] == ["failed"] * MAX_FAILURES
+        assert failed[0].error is not None
+        assert failed[0].error.code == "not_found"
+        paused = await find_schedule(h, schedule)
+        assert (paused.pause_reason, paused.next_at) == ("failing", None)
+        entry = (await send(h, ListActs())).data[0]
+        assert (entry.what, entry.actor, entry.target) == (
+            "schedule.paused",
+            "backend",
+            schedule.id,
+        )
+
+
+def a_key(**fields: Any) -> Key:
+    return Key(id="key_1", owner=OWNER, name="n", prefix="p", created_at=1, **fields)
+
+
+async def test_a_schedule_stops_when_its_key_does() -> None:
+    async with house() as h:
+        await h.store.add_key(a_key(), b"digest")
+        schedule = await create(h, Principal(owner=OWNER, key_id="key_1", actor="key_1"))
+        await h.store.revoke_key("key_1")
+        h.now = FIRST
+        await start_due(h)
+
+        paused = await find_schedule(h, schedule)
+        assert (paused.paused, paused.pause_reason) == (True, "unauthorized")
+        assert not await list_runs(h)
+        assert (await send(h, ListActs())).data[0].details == {"reason": "unauthorized"}
+
+
+@pytest.mark.parametrize("fields", [{"expires_at": FIRST}, {"scopes": ("read",)}])
+async def test_a_key_that_has_expired_or_may_not_write_starts_nothing(
+    fields: dict[str, Any],
+) -> None:
+    async with house() as h:
+        await h.store.add_key(a_key(**fields), b"digest")
+        await create(h, Principal(owner=OWNER, key_id="key_1"))
+        h.now = FIRST
+        await start_due(h)
+
+        assert not await list_runs(h)
+
+
+async def test_a_disabled_project_starts_nothing() -> None:
+    async with house() as h:
+        project = Project(id=OWNER, name="p", created_at=1)
+        await h.store.add_project(project, a_schedule_entry())
+        schedule = await create(h)
+        disabled = msgspec.structs.replace(project, disabled=True)
+        await h.store.change_project(OWNER, lambda _: disabled, a_schedule_entry(2))
+        h.now = FIRST
+        await start_due(h)
+
+        assert (await find_schedule(h, schedule)).pause_reason == "unauthorized"
+        assert not await list_runs(h)
+
+
+async def test_the_limits_of_the_key_hold_and_a_run_waits_for_them() -> None:
+    async with house("wait slow\nsay One.", "say Two.") as h:
+        limits = Limits(runs_at_once=1)
+        by = Principal(owner=OWNER, key_id="key_1", limits=limits)
+        await h.store.add_key(a_key(limits=limits), b"digest")
+        schedule = await create(h, by)
+        call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
+        await h.dispatcher.open_stream(call, by)
+        await h.model.gates["slow"].reached.wait()
+        h.now = FIRST
+
+        assert await start_due(h)
+        assert not await history(h, schedule)
+        h.model.gates["slow"].opened.set()
+        for run in await list_runs(h):
+            await wait_for_end(h, run.id)
+        assert not await start_due(h)
+
+        assert [each.status for each in await history(h, schedule)] == ["started"]
+
+
+async def test_a_program_with_other_settings_leaves_a_schedule_to_others() -> None:
+    async with house() as h:
+        h.destination = Destination("elsewhere", "https://models.example", "digest")
+        schedule = await create(h)
+        h.now = FIRST
+
+        assert await start_due(h)
+        assert not await list_runs(h)
+        assert not await history(h, schedule)
+        assert (await find_schedule(h, schedule)).waiting_for == "elsewhere"
+        assert (await send(h, ListSchedules())).data[0].waiting_for == "elsewhere"
+
+
+async def test_a_model_that_is_gone_is_waited_for_a_while_as_other_programs_may_have_it() -> None:
+    async with house() as h:
+        assistant = await send(h, CreateAssistant())
+        schedule = await create(h, assistant_id=assistant.id)
+        await h.store.update_assistant(
+            OWNER, assistant.id, lambda each: msgspec.structs.replace(each, model="unknown")
+        )
+        h.now = FIRST
+        assert await start_due(h)
+        assert not await history(h, schedule)
+
+        h.now = FIRST + 11 * MINUTE
+        assert not await start_due(h)
+        (failed,) = await history(h, schedule)
+        assert failed.error is not None
+        assert failed.error.code == "bad_settings"
+
+
+async def test_a_run_by_hand_starts_at_once_and_leaves_the_times_as_they_are() -> None:
+    async with house("say Hi.") as h:
+        schedule = await create(h, paused=True)
+        run = await send(h, RunSchedule(schedule.id), key="once")
+        again = await h.dispatcher.dispatch(RunSchedule(schedule.id), BY, "once")
+
+        assert again.replayed
+        assert [each.id for each in await list_runs(h)] == [run.id]
+        (started,) = await history(h, schedule)
+        assert (started.run_id, started.due_at) == (run.id, None)
+        after = await find_schedule(h, schedule)
+        assert (after.paused, after.next_at, after.last_run_id) == (True, None, run.id)
+
+
+async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -> None:
+    async with house() as h:
+        schedule = await create(h, name="Report", max_cost=2.0)
+        changed = await send(h, UpdateSchedule(schedule_id=schedule.id, run_at=FIRST + 5))
+        assert (changed.cron, changed.run_at, changed.next_at) == (None, FIRST + 5, FIRST + 5)
+        changed = await send(h, UpdateSchedule(schedule_id=schedule.id, cron="@hourly"))
+        assert (changed.cron, changed.run_at, changed.next_at) == ("@hourly", None, HOUR)
+        assert (changed.name, changed.max_cost) == ("Report", 2.0)
+
+        paused = await send(h, UpdateSchedule(schedule_id=schedule.id, paused=True))
+        assert (paused.pause_reason, paused.next_at) == ("owner", None)
+        h.now = 2 * HOUR + 1
+        resumed = await send(h, UpdateSchedule(schedule_id=schedule.id, paused=False))
+        assert (resumed.paused, resumed.next_at) == (False, 3 * HOUR)
+        await send(h, operations.DeleteSchedule(schedule.id))
+
+        acts = [entry.what for entry in (await send(h, ListActs())).data]
+        assert acts == [
+            "schedule.removed",
+            "schedule.resumed",
+            "schedule.paused",
+            "schedule.changed",
+            "schedule.changed",
+            "schedule.created",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "hint"),
+    [
+        ({"cron": "*/2 * * * *"}, errors.InvalidRequest, "min_schedule_interval"),
+        ({"cron": "0 0 30 2 *"}, errors.InvalidRequest, None),
+        ({"cron": "@daily", "timezone": "Berlin"}, errors.InvalidRequest, "Europe/Berlin"),
+        ({"cron": "@daily", "timezone": "europe/berlin"}, errors.InvalidRequest, "Europe/Berlin"),
+        ({"cron": "@daily", "timezone": "Amercia/New York"}, errors.InvalidRequest, "America/New_"),
+        ({"cron": "@daily", "timezone": "../../etc/passwd"}, errors.InvalidRequest, None),
+        ({"cron": "@daily", "timezone": "localtime"}, errors.InvalidRequest, None),
+        ({"cron": "@daily", "timezone": "a\0b"}, errors.InvalidRequest, None),
+        ({"run_at": 5}, errors.InvalidRequest, None),
+        ({}, errors.InvalidRequest, None),
+        ({"cron": "@daily", "thread_id": "thread_9"}, errors.NotFound, None),
+        ({"cron": "@daily", "assistant_id": "asst_9"}, errors.NotFound, None),
+        ({"cron": "@daily", "model": "unknown"}, errors.BadSettings, None),
+    ],
+)
+async def test_a_schedule_that_could_never_run_is_refused(
+    fields: dict[str, Any], error: type[errors.AntiphonError], hint: str | None
+) -> None:
+    async with house() as h:
+        with pytest.raises(error) as refused:
+            await send(h, CreateSchedule(message="Report.", **fields))
+
+        assert hint is None or hint in str(refused.value.details["hint"])
+        assert not (await send(h, ListSchedules())).data
+
+
+async def test_a_temporary_thread_has_no_schedule() -> None:
+    async with house("say Hi.") as h:
+        await h.ask(temporary=True)
+        (run,) = await list_runs(h)
+        with pytest.raises(errors.InvalidRequest, match="temporary"):
+            await create(h, thread_id=run.thread_id)
+
+
+async def test_next_times_are_shown_in_their_zone() -> None:
+    async with house() as h:
+        call = PreviewSchedule(cron="0 9 * * *", timezone="Asia/Tokyo", count=2)
+        times = (await send(h, call)).data
+
+        assert [each.local for each in times] == [
+            "1970-01-02T09:00:00+09:00",
+            "1970-01-03T09:00:00+09:00",
+        ]
+        assert times[0].at == 24 * HOUR
+
+
+async def test_where_schedules_are_off_none_can_be_made_and_existing_ones_can_be_deleted() -> None:
+    async with house(settings=Settings(schedules=False)) as h:
+        with pytest.raises(errors.Forbidden, match="off"):
+            await create(h)
+
+        assert not (await send(h, ListSchedules())).data
+
+
+async def test_the_limit_of_schedules_is_named() -> None:
+    async with house(settings=Settings(max_schedules=1)) as h:
+        await create(h)
+        with pytest.raises(errors.Conflict) as refused:
+            await create(h)
+
+        assert "max_schedules" in str(refused.value.details["expected"])
+
+
+async def test_a_scheduler_starts_what_becomes_due_while_it_runs() -> None:
+    async with house("wait go\nsay Hi.") as h:
+        scheduler = Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1)
+        scheduler.start()
+        try:
+            await create(h)
+            h.now = FIRST
+            h.bus.notify(SCHEDULES)
+            await h.model.gates["go"].reached.wait()
+        finally:
+            await scheduler.stop()
+
+        assert len(await list_runs(h)) == 1
+        h.model.gates["go"].opened.set()
+
+
+async def test_a_scheduler_outlives_a_store_that_is_away() -> None:
+    async with house("wait go\nsay Hi.") as h:
+        failures = iter([errors.Unavailable("Away."), RuntimeError("Broken.")])
+        h.store.trouble = lambda about: (
+            next(failures, None) if about.what == "start_schedule" else None
+        )
+        scheduler = Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1)
+        await create(h)
+        h.now = FIRST
+        scheduler.start()
+        try:
+            while not h.model.requests:
+                h.bus.notify(SCHEDULES)
+                await asyncio.sleep(0)
+            await h.model.gates["go"].reached.wait()
+        finally:
+            await scheduler.stop()
+
+        assert len(await list_runs(h)) == 1
+        h.model.gates["go"].opened.set()
+
+
+async def test_clocks_that_are_ten_minutes_off_start_each_time_once() -> None:
+    async with house(*["say Hi."] * 8) as h:
+        schedule = await create(h)
+        for true in range(20 * MINUTE, 4 * HOUR, 5 * MINUTE):
+            for drift in (10 * MINUTE, -10 * MINUTE, 0):
+                h.now = true + drift
+                await start_due(h)
+                if run_id := (await find_schedule(h, schedule)).last_run_id:
+                    await wait_for_end(h, run_id)
+
+        begun = [(each.status, each.due_at) for each in reversed(await history(h, schedule))]
+        assert begun == [("started", FIRST * count) for count in range(1, 9)]
+        assert len(await list_runs(h)) == 8

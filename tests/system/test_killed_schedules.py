@@ -1,0 +1,47 @@
+"""A server that dies while it starts an occurrence of a schedule: there is one run in the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.harness import plain
+from tests.support.server.served import eventually
+
+
+@pytest.mark.parametrize("point", ["start_schedule.before_commit", "start_schedule.after_commit"])
+async def test_an_occurrence_is_started_once_whenever_its_server_is_killed(
+    serve: Callable[..., Any], point: str
+) -> None:
+    settings = {"ANTIPHON_DEMO_DELAY": "0"}
+    first = await serve(**settings, FAILPOINTS=f"{point}:kill")
+    schedule = await create_schedule(first.url)
+    await first.end()  # it kills itself
+
+    second = await serve(**settings)
+
+    async def has_ended() -> bool:
+        runs = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+        return bool(runs) and all(run["ended_at"] is not None for run in runs)
+
+    await eventually(has_ended)
+    (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+    path = f"/v1/schedules/{schedule['id']}"
+    (started,) = (await plain.ask(second.url, "GET", f"{path}/occurrences")).json["data"]
+    assert (started["run_id"], started["status"]) == (run["id"], "started")
+    assert run["status"] == "completed"
+    assert (await plain.ask(second.url, "GET", path)).json["next_at"] is None
+
+
+async def create_schedule(url: str) -> Any:
+    """A schedule with one time, soon; a busy machine takes more than one attempt."""
+    ahead = 1_000
+    while True:
+        wanted = {"message": "Report.", "run_at": time.time_ns() // 1_000_000 + ahead}
+        answer = await plain.ask(url, "POST", "/v1/schedules", wanted)
+        if answer.status == 201:
+            return answer.json
+        ahead *= 2

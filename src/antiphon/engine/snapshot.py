@@ -33,7 +33,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
     events of the turn. `key_id` locks the key, so that of two changes the second counts what the
     first started, and fills `Snapshot.running` and `tokens`. `schedule_id` reads that schedule,
-    which a `ScheduleUpdate` then changes: of two changes the second is decided anew. `what` names
+    which a `ScheduleUpdate` then changes: of two changes the second is decided again. `what` names
     the change in failpoints.
     """
 

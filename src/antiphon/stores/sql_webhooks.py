@@ -2,7 +2,7 @@
 
 The deliveries of a run's events are written by the change of the run itself, in `add_deliveries` of
 SQLite and `change_announced` of PostgreSQL. A claimed delivery stays pending, with the end of its
-lease in `due_at`: a claim that is lost needs nobody who notices it.
+lease in `due_at`, so that a lost claim is due again by itself.
 """
 
 from __future__ import annotations

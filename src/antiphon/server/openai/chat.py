@@ -25,7 +25,7 @@ from antiphon.engine.validation import validate_past_messages
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.kept_threads import THREAD_HEADER, continue_thread, find_thread
+from antiphon.server.openai.chat_threads import THREAD_HEADER, continue_thread, find_thread
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pages import ApprovedPages, HeldPages, hold_until_answer
 from antiphon.server.requests import Field, RequestContext, field, send_response

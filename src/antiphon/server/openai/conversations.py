@@ -24,7 +24,7 @@ from antiphon.api.operations import (
 )
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.answers import busy_error, refuse_answers, submit_answers
+from antiphon.server.openai.call_answers import busy_error, refuse_answers, submit_answers
 from antiphon.server.openai.queries import Query
 from antiphon.server.openai.thread_items import Located, ThreadItems
 from antiphon.server.requests import RequestContext, idempotency_key, path_parameters

@@ -23,7 +23,7 @@ from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
 from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER
-from antiphon.server.openai.kept_threads import THREAD_HEADER
+from antiphon.server.openai.chat_threads import THREAD_HEADER
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_heads import make_head, response_records

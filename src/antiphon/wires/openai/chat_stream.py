@@ -53,7 +53,7 @@ _FINISH: dict[Reason | None, FinishReason] = {
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """What all chunks of an answer share: its id, its time in seconds since 1970, its model."""
+    """Fields of all chunks of an answer; `created` is in seconds since 1970."""
 
     id: str
     created: int
@@ -393,7 +393,7 @@ class ChatChunks:
 
 
 class _Mark(NamedTuple):
-    """How many pieces an answer has at some point."""
+    """Numbers of pieces that an answer has at some point."""
 
     text: int
     reasoning: int

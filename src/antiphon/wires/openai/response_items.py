@@ -1,4 +1,4 @@
-"""Writes the items of a response, and the events that tell of them, while a reply arrives."""
+"""Writes the items of a response, and their events, while a reply arrives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Conversations of Chat Completions that are kept, because the caller names their thread."""
+"""Threads of Chat Completions: a conversation is kept where its caller names the thread."""
 
 from __future__ import annotations
 

@@ -749,6 +749,7 @@ async def test_what_cannot_be_answered_is_refused_by_name(
         ({"input": 5}, "invalid_type", "input"),
         ({"input": "?", "temperature": "hot"}, "invalid_type", "temperature"),
         ({"input": "?", "temperature": 3}, "invalid_value", "temperature"),
+        ({"input": [{"role": "queen", "content": "?"}]}, "invalid_value", "input[0].role"),
         ({"input": "?", "truncation": "some"}, "invalid_value", "truncation"),
         ({"input": [{"type": "function_call"}]}, "missing_required_parameter", "input[0]"),
         ({}, "missing_required_parameter", "input"),
@@ -774,6 +775,11 @@ async def test_a_wrong_field_has_the_code_of_the_original(
         await place.client.responses.create(model=place.script.model, **fields)
 
     assert (refused.value.code, refused.value.param) == (code, param)
+
+
+async def test_a_value_that_is_not_in_the_list_is_told_the_list(place: Place) -> None:
+    with pytest.raises(openai.BadRequestError, match=r"wanted one of .*assistant.*user"):
+        await ask(place, [{"role": "queen", "content": "?"}])
 
 
 async def test_an_id_is_written_in_one_way(place: Place) -> None:

@@ -180,6 +180,18 @@ async def test_once_the_tokens_of_the_day_are_used_no_run_begins_and_none_goes_o
     assert 1 <= int(refused[0].headers["retry-after"]) <= DAY_MS // 1000
 
 
+async def test_clients_of_openai_do_not_wait_for_tokens_of_another_day(server: Served) -> None:
+    client = await limited_client(server, tokens_per_day=1)
+    asked = {"model": "demo", "input": "3 words"}
+    await client.post("/openai/v1/responses", json=asked)
+
+    refused = await client.post("/openai/v1/responses", json=asked)
+
+    error = refused.json()["error"]
+    assert (refused.status_code, error["code"]) == (429, "insufficient_quota")
+    assert refused.headers["x-should-retry"] == "false"
+
+
 # Their end
 
 

@@ -21,7 +21,7 @@ from antiphon.server.requests import RequestContext, send_response
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 from antiphon.wires.framing import json_line
-from antiphon.wires.openai.errors import status_and_envelope
+from antiphon.wires.openai.errors import INSUFFICIENT_QUOTA, status_and_envelope
 
 PREFIX = "/openai/v1"
 SERVED = "models, chat/completions, responses, conversations and files"
@@ -93,4 +93,6 @@ async def send_error(send: Send, error: AntiphonError) -> None:
     """Send an error in the form of OpenAI's API."""
     status, envelope = status_and_envelope(error)
     body, headers = json_line(envelope), problems.problem_headers(error)
+    if envelope.error.code == INSUFFICIENT_QUOTA:
+        headers.append((b"x-should-retry", b"false"))
     await send_response(send, status, body, b"application/json", headers)

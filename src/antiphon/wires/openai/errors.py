@@ -19,6 +19,8 @@ from antiphon.types.errors import AntiphonError
 from antiphon.types.runs import Fault
 from antiphon.wires.framing import json_line
 
+INSUFFICIENT_QUOTA = "insufficient_quota"
+
 
 class Body(msgspec.Struct, frozen=True):
     """The value of `error`."""
@@ -67,6 +69,8 @@ _CATEGORIES: dict[type[AntiphonError], _Category] = {
     errors.ProviderRateLimited: _Category(429, "rate_limit_exceeded", "rate_limit_exceeded"),
     errors.ProviderRejected: _Category(400, "invalid_request_error"),
 }
+_USED_UP = _Category(429, INSUFFICIENT_QUOTA, INSUFFICIENT_QUOTA)
+"""What the original's clients do not wait for: more comes on another day."""
 _CLIENT_ERROR = 500
 """Statuses below are the caller's fault."""
 
@@ -87,6 +91,8 @@ def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
         status, _ = problems.status_and_title(error)
         kind = "invalid_request_error" if status < _CLIENT_ERROR else "server_error"
         category = _Category(400 if status in (408, 409, 410) else status, kind)
+    if error.details.get("limit") == "tokens_per_day":
+        category = _USED_UP
     parameter = _parameter(error)
     code = category.code or _field_code(error, parameter)
     return category.status, Envelope(Body(error.told, category.type, parameter or None, code))

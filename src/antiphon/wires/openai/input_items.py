@@ -14,6 +14,7 @@ from typing import Any, TypeGuard, cast
 import msgspec
 
 from antiphon.api.operation import invalid_request
+from antiphon.types.enum_values import add_enum_values
 from antiphon.types.errors import InvalidRequest, NotFound, UnsupportedByProvider
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.items import InputItem, Item
@@ -135,7 +136,8 @@ def _parse_item(value: object, where: str) -> InputItem:
     try:
         item: InputItem = msgspec.convert({**value, "type": type_name}, kind)
     except msgspec.ValidationError as error:
-        message, _, path = str(error).partition(" - at ")
+        text = add_enum_values(str(error), msgspec.json.schema(kind))
+        message, _, path = text.partition(" - at ")
         place = f"$.{where}{path.strip('`').removeprefix('$')}"
         raise invalid_request(msgspec.ValidationError(f"{message} - at `{place}`")) from error
     return item

@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from antiphon.types.events import ToolCallReady as ToolCallReady
     from antiphon.types.events import ToolCallStarted as ToolCallStarted
     from antiphon.types.events import ToolOutputAdded as ToolOutputAdded
+    from antiphon.types.events import ToolsListed as ToolsListed
     from antiphon.types.events import TurnEnded as TurnEnded
     from antiphon.types.events import TurnRestarted as TurnRestarted
     from antiphon.types.events import UsageAdded as UsageAdded
@@ -112,6 +113,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "PendingAction",
         "ReasoningDelta",
         "RefusalDelta",
+        "ToolsListed",
         "RunStatus",
         "TextDelta",
         "ToolCallDelta",

@@ -854,7 +854,9 @@ async def test_calls_that_run_on_the_server_are_items_of_one_response(tmp_path: 
             events = await stream(place, input="Look!", **options)
 
             done = events[-1].response
-            assert [item.type for item in done.output] == ["message", *kinds, "message"]
+            listed = ["mcp_list_tools"] if "tools" in options else []
+            types = [item.type for item in done.output]
+            assert types == [*listed, "message", *kinds, "message"]
             assert done.output_text == "I look.I have looked."
             assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
             items = [e.item for e in events if e.type == "response.output_item.done"]
@@ -873,7 +875,7 @@ async def test_a_person_approves_or_refuses_a_call(tmp_path: Path, approve: bool
         script.calls(("far__look", {}), text="I look.").reply("Well.")
         asked = await stream(place, input="Look!", tools=[far])
         first = asked[-1].response
-        request = first.output[-1]
+        _, _, request = first.output
         answer: Any = {
             "type": "mcp_approval_response",
             "approval_request_id": request.id,
@@ -910,7 +912,7 @@ async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path
         script.calls(("far__look", {}), ("weather", {"city": "Oslo"})).reply("Well.")
         options: dict[str, Any] = {"tools": [far, WEATHER]}
         first = (await stream(place, input="Look!", **options))[-1].response
-        (call,) = first.output
+        _, call = first.output
         given = [output(call.call_id, "rain")]
 
         events = await stream(place, input=given, previous_response_id=first.id, **options)
@@ -920,6 +922,58 @@ async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path
         assert [item.type for item in done.output] == ["mcp_call", "message"]
         assert plain(await place.client.responses.retrieve(done.id)) == plain(done)
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
+
+
+async def test_the_tools_of_a_server_are_listed_once_and_alike_everywhere(tmp_path: Path) -> None:
+    script = Script()
+    async with open_with_server(tmp_path, script) as place:
+        far: Any = {"type": "mcp", "server_label": "far", "require_approval": "never"}
+        far["allowed_tools"] = ["look"]
+        script.reply("First.").reply("Second.").reply("Third.")
+        conversation = await place.client.conversations.create()
+
+        events = await stream(place, input="Hello?", tools=[far], conversation=conversation.id)
+        first = events[-1].response
+        second = await ask(place, "And?", tools=[far], conversation=conversation.id)
+        third = await ask(place, "And?", tools=[far], previous_response_id=second.id)
+
+        listing = first.output[0]
+        assert (listing.type, listing.server_label) == ("mcp_list_tools", "far")
+        assert [tool.name for tool in listing.tools] == ["look"]
+        assert listing.tools[0].input_schema["type"] == "object"
+        types = [event.type for event in events if getattr(event, "output_index", 1) == 0]
+        assert types == [
+            "response.output_item.added",
+            "response.mcp_list_tools.in_progress",
+            "response.mcp_list_tools.completed",
+            "response.output_item.done",
+        ]
+        assert [item.type for item in (*second.output, *third.output)] == ["message"] * 2
+        assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
+        items = (await place.client.conversations.items.list(conversation.id, order="asc")).data
+        assert [item.type for item in items[:3]] == ["message", "mcp_list_tools", "message"]
+        assert plain(items[1]) == plain(listing)
+        single = await place.client.conversations.items.retrieve(
+            listing.id, conversation_id=conversation.id
+        )
+        assert plain(single) == plain(listing)
+
+        whole: list[Any] = [*first.output, {"role": "user", "content": "And?"}]
+        script.reply("Fourth.")
+        again = await ask(place, whole, tools=[far], store=False)
+        assert [item.type for item in again.output] == ["message"]
+
+
+async def test_a_server_that_is_not_there_is_listed_with_an_error(tmp_path: Path) -> None:
+    script = Script()
+    async with open_with_server(tmp_path, script) as place:
+        far: Any = {"type": "mcp", "server_label": "far", "allowed_tools": ["nothing"]}
+        script.reply("Hello.")
+
+        events = await stream(place, input="Hello?", tools=[far])
+
+        assert "response.mcp_list_tools.failed" in [event.type for event in events]
+        assert events[-1].response.output[0].error
 
 
 # Contexts.

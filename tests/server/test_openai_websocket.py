@@ -320,14 +320,14 @@ async def test_a_request_that_is_refused_names_its_lane_and_what_is_wrong(place:
     [
         (b"{}", "invalid_request", None),
         ("not JSON", "invalid_request", None),
-        ("[]", "invalid_request", None),
+        ("[]", "invalid_type", None),
         ("{}", "invalid_request", "type"),
         ('{"type": "response.cancel"}', "invalid_request", "type"),
         ('{"type": "response.create", "stream_id": ""}', "invalid_stream_id", "stream_id"),
         ('{"type": "response.create", "stream_id": "a b"}', "invalid_stream_id", "stream_id"),
         ('{"type": "response.create", "background": true}', "invalid_request", "background"),
-        ('{"type": "response.create"}', "invalid_request", "model"),
-        ('{"type": "response.create", "model": "demo", "input": 1}', "invalid_request", "input"),
+        ('{"type": "response.create"}', "missing_required_parameter", "model"),
+        ('{"type": "response.create", "model": "demo", "input": 1}', "invalid_type", "input"),
         ('{"type": "response.create", "model": "demo", "input": "\\ud800"}', None, None),
     ],
 )

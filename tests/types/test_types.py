@@ -142,6 +142,7 @@ def test_event_names_are_a_closed_set():
         "tool_call.ready",
         "tool_call.started",
         "tool_output.added",
+        "tools.listed",
         "turn.ended",
         "turn.restarted",
         "usage",

@@ -156,7 +156,7 @@ export interface Erasure {
   owner: string;
 }
 
-export type Event = RunStatus | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
+export type Event = RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
 
 /** Some events of a run, in order; `ended` if the run has ended and these are its last. */
 export interface EventList {
@@ -185,6 +185,19 @@ export interface Feedback {
 export interface FilePart {
   file_id: string;
   type: "file";
+}
+
+/**
+ * Annotations of a tool by its MCP server; None if the server says nothing.
+ *
+ * They count only if the server is trusted.
+ */
+export interface Hints {
+  destructive?: boolean | null;
+  idempotent?: boolean | null;
+  open_world?: boolean | null;
+  read_only?: boolean | null;
+  title?: string | null;
 }
 
 /** A picture: exactly one of `url` (https or data) and `file_id`. */
@@ -229,6 +242,14 @@ export interface Limits {
   requests_per_minute: number | null;
   runs_at_once: number | null;
   tokens_per_day: number | null;
+}
+
+/** A tool as its MCP server describes it, under the server's own name. */
+export interface ListedTool {
+  description?: string;
+  hints?: Hints;
+  name: string;
+  parameters?: Record<string, unknown>;
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
@@ -379,7 +400,7 @@ export interface LiveRun {
 
 /** An event of a run with its number, counted from 1. */
 export interface LoggedEvent {
-  event: RunStatus | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
+  event: RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
   number: number;
 }
 
@@ -407,7 +428,8 @@ export interface McpServer {
  * A system message with `compacts` is a summary: a model gets it in place of the messages up to
  * that number, 0 for none. The newest summary of a thread counts.
  *
- * Models never get `feedback`.
+ * Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
+ * begins with it lists the tools of its MCP servers.
  */
 export interface Message {
   compacts: number | null;
@@ -427,6 +449,7 @@ export interface Message {
   thread_id: string;
   tool_call_id: string | null;
   tool_calls: ToolCall[];
+  tool_listings: ToolListing[];
 }
 
 /** A message was saved. */
@@ -708,7 +731,8 @@ export interface RefusalDelta {
 /**
  * A response of OpenAI's wire: a part of a run, from a request to the next hand-off.
  *
- * `request` holds the fields of the request that its wire needs again. `after` is the number of
+ * `request` holds the fields of the request that its wire needs again; in that of a run's first
+ * response, `list_tools` are the MCP servers whose tools the log lists. `after` is the number of
  * the event before the first one of the response, `turn` that of the turn before its first,
  * `messages` the number of messages that the request added, `created_at` its time in ms. A
  * `deleted` one is no longer found.
@@ -968,6 +992,13 @@ export interface ToolCallStarted {
   type: "tool_call.started";
 }
 
+/** The tools of an MCP server that a model was offered; `error` if there were none. */
+export interface ToolListing {
+  error?: string | null;
+  server: string;
+  tools?: ListedTool[];
+}
+
 /**
  * A tool output was saved.
  *
@@ -991,6 +1022,12 @@ export interface ToolSpec {
   description?: string;
   name: string;
   parameters?: Record<string, unknown>;
+}
+
+/** The tools of MCP servers that the model is offered, where a request asked for their list. */
+export interface ToolsListed {
+  listings: ToolListing[];
+  type: "tools.listed";
 }
 
 /** The last event of a turn's connection. */

@@ -14,7 +14,15 @@ from hashlib import sha256
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.types.messages import COMPACTS, Message, Tool, ToolSpec, to_chat_completions
+from antiphon.types.messages import (
+    COMPACTS,
+    ListedTool,
+    Message,
+    Tool,
+    ToolListing,
+    ToolSpec,
+    to_chat_completions,
+)
 from antiphon.types.runs import Action, HostedTool, Run, Sampling
 
 SUMMARY = "summary"
@@ -304,6 +312,30 @@ def select_tools(run: Run, there: Sequence[Tool]) -> ToolSelection:
     if sampling.forces_call and (is_lost or run.turn > 1):
         sampling = replace(sampling, tool_choice=None)
     return ToolSelection((*allowed, *specs), sampling, hosted)
+
+
+def list_tools(run: Run, there: Sequence[Tool]) -> tuple[ToolListing, ...]:
+    """Return the listings that the run asks for: those tools of its servers that it allows."""
+    servers = {server.name: server for server in run.mcp_servers}
+    listings: list[ToolListing] = []
+    for name in run.servers_to_list:
+        server = servers.get(name)
+        tools = tuple(
+            ListedTool(
+                name=tool.own_name,
+                description=tool.spec.description,
+                parameters=tool.spec.parameters,
+                hints=tool.hints,
+            )
+            for tool in there
+            if tool.server == name
+            and server is not None
+            and server.offers(tool.own_name)
+            and run.allows(tool.spec.name)
+        )
+        error = None if tools else "The server has no tools for this request, or is not available."
+        listings.append(ToolListing(server=name, tools=tools, error=error))
+    return tuple(listings)
 
 
 def has_changed(action: Action, there: Sequence[Tool]) -> bool:

@@ -25,7 +25,7 @@ from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.ids import Mint
-from antiphon.types.messages import parts
+from antiphon.types.messages import ToolListing, parts
 from antiphon.types.runs import (
     Action,
     Fault,
@@ -320,11 +320,13 @@ def finish(
     turn: int,
     last_event: int,
     hosted: Mapping[str, HostedTool] = NO_HOSTED_TOOLS,
+    listings: Sequence[ToolListing] = (),
 ) -> ChangeSet:
     """Save the reply of this turn, whole or cut, and decide how the run continues.
 
     `last_event` is the number of the reply's last event. `hosted` are the tools that the worker
-    runs itself. If it must run every call of the reply, it keeps the run. The answer is the run
+    runs itself, `listings` those that it has listed. If it must run every call of the reply,
+    it keeps the run. The answer is the run
     after the change. Raises `Fenced`, also if not every event of the reply has been stored.
     """
     run = _require_lease(snapshot, epoch)
@@ -336,6 +338,7 @@ def finish(
             f"The log of run {run.id} ends with event {unit.lease.last_event}, not {last_event}."
         )
     unit.emit(*reply.events)
+    unit.tool_listings = tuple(listings)
     if reply.usage:
         unit.run = replace(unit.run, usage=unit.run.usage + reply.usage)
     match reply.outcome:

@@ -24,6 +24,7 @@ from antiphon.types.events import (
     Numbered,
     RunStatus,
     ToolOutputAdded,
+    ToolsListed,
     TurnEnded,
     TurnRestarted,
     to_pending_action,
@@ -37,6 +38,7 @@ from antiphon.types.messages import (
     Refusal,
     Text,
     ToolCall,
+    ToolListing,
     join_text,
     parts,
     read_changed_arguments,
@@ -93,6 +95,7 @@ class UnitOfWork:
         self._events: list[Event] = []
         self._run_updates: list[RunUpdate] = []
         self._keep_messages: int | None = None
+        self.tool_listings: tuple[ToolListing, ...] = ()  # of the next reply
 
     @property
     def busy(self) -> bool:
@@ -230,6 +233,7 @@ class UnitOfWork:
                 reasoning_details=details,
                 status=status,
                 run_id=self.run.id,
+                tool_listings=self.tool_listings or msgspec.UNSET,
                 created_at=self.now,
             )
         )
@@ -248,6 +252,8 @@ class UnitOfWork:
         The turn may have saved several replies, with outputs between them.
         """
         saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
+        listed = [event for n, event in log if isinstance(event, ToolsListed) and n > saved]
+        self.tool_listings = listed[-1].listings if listed else ()
         reply = fold_events(numbered for numbered in log if numbered[0] > saved)
         self.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
 

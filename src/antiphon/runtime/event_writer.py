@@ -12,7 +12,7 @@ from antiphon.ports import Bus, RunStore
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import STORED, Metrics
 from antiphon.types import events
-from antiphon.types.events import Event, TurnRestarted
+from antiphon.types.events import Event, ToolsListed, TurnRestarted
 
 BEHIND_BYTES = 1_000_000  # of events that are not stored yet, before the model has to wait
 
@@ -55,7 +55,7 @@ class EventWriter:
         callback, self.on_first_commit = self.on_first_commit, None
         on_commit = partial(self._on_commit, size, self.last, monotonic(), callback)
         self._store.append(self._run_id, self._epoch, first, lines, on_commit, urgent=self._urgent)
-        self._urgent = False
+        self._urgent = self._urgent and isinstance(new[-1], ToolsListed)
 
     def restart(self, reason: str, after: int, message: str) -> None:
         """Write that all events after `after` are void, with the reason."""

@@ -23,6 +23,7 @@ from antiphon.engine.context_window import (
     ToolSelection,
     cut_to_window,
     has_changed,
+    list_tools,
     select_tools,
 )
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
@@ -46,7 +47,7 @@ from antiphon.tools.tool_events import ToolEnded, ToolEvent
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
-from antiphon.types.events import UsageAdded
+from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
 from antiphon.types.messages import ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
@@ -184,6 +185,9 @@ class TurnRunner:
             await self._timeouts(claim.run, opened.deadlines),
         )
         writer = EventWriter(self._store, self._bus, claim, self._metrics)
+        listings = list_tools(claim.run, toolbox.tools())
+        if listings:
+            writer.write([ToolsListed(listings=listings)])
         reply = await self._request_with_retry(prepared, writer)
         self._metrics.add(TURNS, reply.outcome)
         kept: RunUpdate = await self.finalize_conversation(
@@ -196,6 +200,7 @@ class TurnRunner:
                 turn=claim.run.turn,
                 last_event=writer.last,
                 hosted=offered.hosted,
+                listings=listings,
             ),
         )
         if kept.run.status is Status.ACTION_REQUIRED:

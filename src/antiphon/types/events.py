@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.types.messages import Message
+from antiphon.types.messages import Message, ToolListing
 from antiphon.types.runs import Action, Fault, Reason, Status, Usage
 
 
@@ -39,6 +39,12 @@ class RunStatus(_Event, frozen=True, tag="run.status"):
     reason: Reason | None = None
     error: Fault | None = None
     waiting_for: str | None = None
+
+
+class ToolsListed(_Event, frozen=True, tag="tools.listed"):
+    """The tools of MCP servers that the model is offered, where a request asked for their list."""
+
+    listings: tuple[ToolListing, ...]
 
 
 class TextDelta(_Event, frozen=True, tag="text.delta"):
@@ -173,6 +179,7 @@ class TurnEnded(_Event, frozen=True, tag="turn.ended"):
 
 Event = (
     RunStatus
+    | ToolsListed
     | TextDelta
     | ReasoningDelta
     | RefusalDelta

@@ -99,6 +99,23 @@ class Hints(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     open_world: bool | None = None
 
 
+class ListedTool(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A tool as its MCP server describes it, under the server's own name."""
+
+    name: str
+    description: str = ""
+    parameters: dict[str, Any] = {}
+    hints: Hints = Hints()
+
+
+class ToolListing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The tools of an MCP server that a model was offered; `error` if there were none."""
+
+    server: str
+    tools: tuple[ListedTool, ...] = ()
+    error: str | None = None
+
+
 class Tool(msgspec.Struct, frozen=True, kw_only=True):
     """A tool that can be called, with its origin.
 
@@ -267,7 +284,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     A system message with `compacts` is a summary: a model gets it in place of the messages up to
     that number, 0 for none. The newest summary of a thread counts.
 
-    Models never get `feedback`.
+    Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
+    begins with it lists the tools of its MCP servers.
     """
 
     id: str
@@ -285,6 +303,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str | None = None
     compacts: int | None = None
     feedback: Feedback | None = None
+    tool_listings: tuple[ToolListing, ...] | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, str] = {}
     created_at: int
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -334,7 +334,8 @@ OnExpiry = Literal["continue", "expire"]
 class ResponseRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A response of OpenAI's wire: a part of a run, from a request to the next hand-off.
 
-    `request` holds the fields of the request that its wire needs again. `after` is the number of
+    `request` holds the fields of the request that its wire needs again; in that of a run's first
+    response, `list_tools` are the MCP servers whose tools the log lists. `after` is the number of
     the event before the first one of the response, `turn` that of the turn before its first,
     `messages` the number of messages that the request added, `created_at` its time in ms. A
     `deleted` one is no longer found.
@@ -399,6 +400,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_at: int
     started_at: int | None = None
     ended_at: int | None = None
+
+    @property
+    def servers_to_list(self) -> Sequence[str]:
+        """Names of the MCP servers whose tools the log of this turn lists."""
+        if self.responses is msgspec.UNSET or self.turn > 1:
+            return ()
+        return self.responses[0].request.get("list_tools") or ()
 
     @property
     def ends_by(self) -> int | None:

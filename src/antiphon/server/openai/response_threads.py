@@ -38,6 +38,8 @@ from antiphon.types.runs import Action, Run, Status, Thread
 from antiphon.wires.openai.errors import MissingParameter, PreviousResponseNotFound
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, to_stored_item_id
 from antiphon.wires.openai.response_object import (
+    list_tools_once,
+    listed_servers,
     parse_response_id,
     record_request,
     request_difference,
@@ -52,7 +54,8 @@ class Place(NamedTuple):
     Without a `thread` it begins a new one. `run` waits there for outputs, or is about to go on.
     With `reply`, the thread has moved on since the response with that last reply, or is not to be
     changed: the new response begins with a copy up to `reply`. A thread must still have
-    `last_message` messages when a response begins that continues another one.
+    `last_message` messages when a response begins that continues another one. `listed` are the MCP
+    servers whose tools were listed before.
     """
 
     thread: Thread | None = None
@@ -60,6 +63,7 @@ class Place(NamedTuple):
     reply: Message | None = None
     is_copy: bool = False
     last_message: int | None = None
+    listed: frozenset[str] = frozenset()
 
 
 async def find_response(
@@ -97,10 +101,13 @@ async def find_place(
         thread = await api.ask(GetThread(thread_id))
     except NotFound as error:
         raise NotFound(f"Conversation with id '{request.conversation_id}' not found.") from error
-    if not request.is_stored:
-        return Place(thread, reply=await _last_message(api, thread), is_copy=True)
     newest = (await api.ask(ListRuns(thread.id, 1))).data
-    return Place(thread, None if not newest or newest[0].status.ended else newest[0])
+    run = newest[0] if newest else None
+    listed = listed_servers(run)
+    if not request.is_stored:
+        reply = await _last_message(api, thread)
+        return Place(thread, reply=reply, is_copy=True, listed=listed)
+    return Place(thread, None if run is None or run.status.ended else run, listed=listed)
 
 
 async def _after_response(
@@ -125,8 +132,10 @@ async def _after_response(
     if is_latest and active and run.status is Status.IN_PROGRESS:
         raise _busy_error(run)
     if is_latest and thread.temporary is not request.is_stored:
-        return Place(thread, run if active else None, last_message=thread.messages)
-    return Place(thread, reply=await _last_reply(api, run, place), is_copy=True)
+        waiting = run if active else None
+        return Place(thread, waiting, last_message=thread.messages, listed=listed_servers(run))
+    reply = await _last_reply(api, run, place)
+    return Place(thread, reply=reply, is_copy=True, listed=listed_servers(run))
 
 
 async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
@@ -174,6 +183,8 @@ async def begin_response(
     open_turn: OpenTurn,
 ) -> tuple[Run, RunEventReader]:
     """Begin a response at this place; return its run and a reader. Raises `CallerError`."""
+    request = list_tools_once(beginning.request, place.listed | beginning.sent.listed)
+    beginning = beginning._replace(request=request)
     sent, call = beginning.sent, beginning.call
     require_outputs(sent)
     if place.run is not None and place.thread is not None:

@@ -36,6 +36,7 @@ from antiphon.types.events import (
     ToolCallReady,
     ToolCallStarted,
     ToolOutputAdded,
+    ToolsListed,
     TurnEnded,
     TurnRestarted,
     UsageAdded,
@@ -261,12 +262,12 @@ class AgUi:
         match event:
             case RunStatus():
                 yield from self._on_status(event)
-            case TextDelta(text=text):
-                yield from self._on_text("text", text)
+            case TextDelta(text=text) | ReasoningDelta(text=text):
+                kind: Literal["text", "reasoning"]
+                kind = "text" if isinstance(event, TextDelta) else "reasoning"
+                yield from self._on_text(kind, text)
             case RefusalDelta(text=text):
                 yield from self._on_refusal(text)
-            case ReasoningDelta(text=text):
-                yield from self._on_text("reasoning", text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 yield from self._begin_step()
                 yield from self._end_text()
@@ -288,6 +289,8 @@ class AgUi:
                 self._used += usage
             case TurnEnded():
                 yield from self._on_turn_ended(event)
+            case ToolsListed():
+                pass  # the protocol has no event for it
 
     @property
     def _ours(self) -> RunStatus:

@@ -35,6 +35,7 @@ from antiphon.types.events import (
     ToolCallReady,
     ToolCallStarted,
     ToolOutputAdded,
+    ToolsListed,
     TurnEnded,
     TurnRestarted,
     UsageAdded,
@@ -254,6 +255,8 @@ class UIMessageStream:
                 self._usage += usage
             case TurnEnded():
                 yield from self._end_step()
+            case ToolsListed():
+                pass  # the protocol has no part for it
 
     def _on_status(self, event: RunStatus) -> Iterator[ui.UiPart]:
         before, self._run = self._run, event

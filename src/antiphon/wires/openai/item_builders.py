@@ -6,11 +6,22 @@ Streams make them while a run goes on, lists from what is stored.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
+from antiphon.types.messages import (
+    File,
+    Hints,
+    Image,
+    Message,
+    MessagePart,
+    Refusal,
+    Text,
+    ToolCall,
+    ToolListing,
+)
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.hosted_tools import citations
 from antiphon.wires.openai.items import Item, NamespacedName, Opaque, custom_input, encode_opaque
@@ -93,6 +104,37 @@ def output_item(
     return kinds.FunctionCallOutput(
         id=call_item_id("fco", reply_id, place), call_id=call_id, output=output
     )
+
+
+def list_tools_item(reply_id: str, place: int, listing: ToolListing) -> kinds.McpListTools:
+    """Return the item of the list of an MCP server's tools, the one at this place of its reply."""
+    tools = tuple(
+        {
+            "name": tool.name,
+            "description": tool.description,
+            "input_schema": tool.parameters,
+            "annotations": _annotations(tool.hints),
+        }
+        for tool in listing.tools
+    )
+    return kinds.McpListTools(
+        id=call_item_id("mcpl", reply_id, place),
+        server_label=listing.server,
+        tools=tools,
+        error=listing.error,
+    )
+
+
+def _annotations(hints: Hints) -> dict[str, Any] | None:
+    """Return a tool's annotations in the words of MCP."""
+    words = {
+        "title": hints.title,
+        "readOnlyHint": hints.read_only,
+        "destructiveHint": hints.destructive,
+        "idempotentHint": hints.idempotent,
+        "openWorldHint": hints.open_world,
+    }
+    return {word: value for word, value in words.items() if value is not None} or None
 
 
 def mcp_call_item(

@@ -3,7 +3,7 @@
 A stored reply gives several items, and the outputs of its calls belong to it too, so the ids of all
 of them are its own id with another prefix and, for calls, their place in the reply, from 0:
 
-    msg_S   rs_S   fc_S_0   fco_S_0   fc_S_1   fco_S_1   ...
+    mcpl_S_0   msg_S   rs_S   fc_S_0   fco_S_0   fc_S_1   fco_S_1   ...
 
 The id of a run's reply follows from run and turn (`antiphon.types.ids.reply_id`), so that a stream
 names its items as lists do later.
@@ -17,7 +17,10 @@ from typing import Final, Literal, NamedTuple
 CallPrefix = Literal["fc", "fco", "ctc", "ctco", "mcp", "mcpr", "mcpa", "ws", "fs", "ci", "ig"]
 """Prefixes of items that stand for one call of a reply, or for its output."""
 
-ItemPrefix = Literal["msg", "rs", "cmp"] | CallPrefix
+ListPrefix = Literal["mcpl"]
+"""Prefix of items that stand for a list of an MCP server's tools."""
+
+ItemPrefix = Literal["msg", "rs", "cmp"] | ListPrefix | CallPrefix
 """Prefixes of all items."""
 
 HOSTED_PREFIXES: Final[dict[str, CallPrefix]] = {
@@ -29,13 +32,13 @@ HOSTED_PREFIXES: Final[dict[str, CallPrefix]] = {
 """Prefixes of calls of hosted tools, by the types of their items."""
 
 _ITEM = re.compile(
-    r"(msg|rs|cmp)_([0-9A-Za-z-]{1,64})|(fco?|ctco?|mcp[ra]?|ws|fs|ci|ig)_([0-9A-Za-z-]{1,64})_(0|[1-9][0-9]{0,3})"
+    r"(msg|rs|cmp)_([0-9A-Za-z-]{1,64})|(fco?|ctco?|mcp[lra]?|ws|fs|ci|ig)_([0-9A-Za-z-]{1,64})_(0|[1-9][0-9]{0,3})"
 )
 _SUFFIX = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
 class ItemId(NamedTuple):
-    """An id of an item, taken apart; `place` is that of a call in its reply, from 0."""
+    """An id of an item, taken apart; `place` is that of a call or a list in its reply, from 0."""
 
     prefix: str
     message_id: str
@@ -47,8 +50,8 @@ def item_id(prefix: Literal["msg", "rs", "cmp"], message_id: str) -> str:
     return f"{prefix}_{message_id.partition('_')[2]}"
 
 
-def call_item_id(prefix: CallPrefix, reply_id: str, place: int) -> str:
-    """Return the id of an item that stands for the call at this place of a reply, from 0."""
+def call_item_id(prefix: CallPrefix | ListPrefix, reply_id: str, place: int) -> str:
+    """Return the id of an item that stands for the call or list at this place of a reply."""
     return f"{prefix}_{reply_id.partition('_')[2]}_{place}"
 
 

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.types.events import ToolCallReady, ToolOutputAdded
-from antiphon.types.messages import ToolCall
+from antiphon.types.messages import ToolCall, ToolListing
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.custom_input import CustomInputReader
 from antiphon.wires.openai.hosted_tools import find_links, make_hosted_call_item
@@ -17,6 +17,7 @@ from antiphon.wires.openai.item_builders import (
     approval_request_item,
     call_item,
     cite,
+    list_tools_item,
     mcp_call_item,
     name_in_namespace,
     output_item,
@@ -87,6 +88,18 @@ class ItemWriter:
             made = f"{wanted}-{number}"
         self._ids.add(made)
         return made
+
+
+def write_listings(writer: ItemWriter, reply_id: str, listings: Sequence[ToolListing]) -> None:
+    """Write an item for the tools of each MCP server, which is whole as soon as it begins."""
+    for place, listing in enumerate(listings):
+        item = list_tools_item(reply_id, place, listing)
+        index = writer.add(replace(item, tools=(), error=None))
+        at: dict[str, Any] = {"item_id": item.id, "output_index": index}
+        writer.emit("response.mcp_list_tools.in_progress", **at)
+        step = "failed" if listing.error else "completed"
+        writer.emit(f"response.mcp_list_tools.{step}", **at)
+        writer.finish(index, item)
 
 
 class MessageWriter:

@@ -7,7 +7,7 @@ hand-off. The id of a response is that of its run with its place among these.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -19,6 +19,9 @@ from antiphon.wires.openai.items import Item, NamespacedName
 from antiphon.wires.openai.object_ids import conversation_id
 
 ResponseStatus = Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]
+
+LIST_TOOLS, LISTED_TOOLS = "list_tools", "listed_tools"
+"""Fields of a response's record: servers whose tools it lists, and those listed before it."""
 
 _ID = re.compile(r"resp_([0-9A-Za-z-]{35})(0|[1-9][0-9]{0,4})", re.ASCII)
 
@@ -176,6 +179,27 @@ def has_mcp_items(request: Mapping[str, Any]) -> bool:
     if style:
         return bool(style == "mcp_call")
     return any(tool.get("type") == "mcp" for tool in request.get("tools") or ())
+
+
+def listed_servers(run: Run | None) -> frozenset[str]:
+    """Return the MCP servers whose tools were listed up to the responses of a run."""
+    if run is None or not run.responses:
+        return frozenset()
+    request = run.responses[0].request
+    return frozenset([*(request.get(LIST_TOOLS) or ()), *(request.get(LISTED_TOOLS) or ())])
+
+
+def list_tools_once(request: Mapping[str, Any], listed: Collection[str]) -> dict[str, Any]:
+    """Return what a response's record says, with the MCP servers whose tools it lists.
+
+    These are those of its tools of the type `mcp`, without `listed` ones.
+    """
+    if not has_mcp_items(request):
+        return dict(request)
+    tools: Sequence[Mapping[str, Any]] = request.get("tools") or ()
+    labels = [tool["server_label"] for tool in tools if tool.get("type") == "mcp"]
+    new = [label for label in dict.fromkeys(labels) if label not in listed]
+    return {**request, LIST_TOOLS: new, LISTED_TOOLS: sorted(listed)}
 
 
 def find_record(run: Run, place: int) -> ResponseRecord | None:

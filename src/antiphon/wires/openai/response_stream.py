@@ -34,6 +34,7 @@ from antiphon.types.events import (
     ToolCallReady,
     ToolCallStarted,
     ToolOutputAdded,
+    ToolsListed,
     TurnRestarted,
     UsageAdded,
 )
@@ -48,6 +49,7 @@ from antiphon.wires.openai.response_items import (
     MessageWriter,
     ServerCallWriter,
     WireEvent,
+    write_listings,
 )
 from antiphon.wires.openai.response_object import (
     CarriedCall,
@@ -121,6 +123,8 @@ class ResponseFold:
                 self._text.add_reasoning(self._reply_id, text)
             case RefusalDelta(text=text):
                 self._text.add_text(self._reply_id, "refusal", text)
+            case ToolsListed(listings=listings):
+                write_listings(self._writer, self._reply_id, listings)
             case ToolCallStarted(tool_call_id=call_id, name=name):
                 self._start_call(call_id, name)
             case ToolCallDelta(tool_call_id=call_id, arguments=arguments):

@@ -57,13 +57,15 @@ class SentItems(NamedTuple):
     """Meaning of a request's items for a thread.
 
     `outputs` and `approvals` answer calls that are not among the items. `open_calls` are the places
-    of calls that have no output, by their ids: a thread cannot continue with these.
+    of calls that have no output, by their ids: a thread cannot continue with these. `listed` are
+    the MCP servers whose tools are listed.
     """
 
     messages: tuple[SentMessage, ...]
     outputs: tuple[SentOutput, ...] = ()
     approvals: tuple[SentApproval, ...] = ()
     open_calls: Mapping[str, str] = {}
+    listed: frozenset[str] = frozenset()
 
 
 def read_items(items: Sequence[InputItem], where: str) -> SentItems:
@@ -130,6 +132,7 @@ class _ItemReader:
         self._owners: dict[str, _Reply] = {}  # the latest reply with each call
         self._outputs: dict[str, SentOutput] = {}
         self._approvals: dict[str, SentApproval] = {}
+        self._listed: set[str] = set()
 
     def add(self, item: InputItem, where: str) -> None:
         """Read the next item; `where` is its place."""
@@ -173,8 +176,10 @@ class _ItemReader:
                 self._add_mcp_call(item, where)
             case kinds.McpApprovalResponse():
                 self._add_approval(item, where)
-            case kinds.McpListTools() | kinds.McpApprovalRequest():
-                pass  # they repeat what the thread has, or what its settings say
+            case kinds.McpListTools(server_label=server):
+                self._listed.add(server)
+            case kinds.McpApprovalRequest():
+                pass  # it repeats what the thread has
             case _:
                 self._add_hosted_call(item, where)
 
@@ -193,6 +198,7 @@ class _ItemReader:
             tuple(self._outputs.values()),
             tuple(self._approvals.values()),
             open_calls,
+            frozenset(self._listed),
         )
 
     # Which message an item belongs to.

@@ -31,6 +31,7 @@ from antiphon.wires.openai.item_builders import (
     approval_request_item,
     call_item,
     cite,
+    list_tools_item,
     mcp_call_item,
     message_content,
     name_in_namespace,
@@ -158,9 +159,12 @@ class _ReplyItems:
         self._marks = _call_marks(reply)
 
     def items(self) -> list[Item]:
-        """Return reasoning, text, calls, and outputs, in this order."""
+        """Return lists of tools, reasoning, text, calls, and outputs, in this order."""
         reply = self._reply
-        items: list[Item] = []
+        items: list[Item] = [
+            list_tools_item(reply.id, place, listing)
+            for place, listing in enumerate(reply.tool_listings or ())
+        ]
         if reply.role == "tool":  # its reply is not among the messages
             return [self._output_item(output) for output in self._outputs.values()]
         if reply.reasoning:
@@ -323,7 +327,9 @@ def remove_item(group: Sequence[Message], item: ItemId) -> list[PastMessage]:
     with the last of what it led to.
     """
     message, *outputs = map(to_past_message, group)
-    if item.place is not None:
+    if item.prefix == "mcpl":
+        pass  # messages that are added again have no lists
+    elif item.place is not None:
         removed = message.tool_calls[item.place].id
         message = _without_call(message, item.place)
         outputs = [each for each in outputs if each.tool_call_id != removed]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from antiphon.engine.context_window import cut_to_window
-from antiphon.ports import ChangeSet, ReadSet
+from antiphon.engine.snapshot import ChangeSet, ReadSet
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Message, Text

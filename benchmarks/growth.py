@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from statistics import median
 
 from antiphon.engine import transitions
+from antiphon.engine.snapshot import ChangeSet, ReadSet, RunUpdate
 from antiphon.engine.unit_of_work import status_event
-from antiphon.ports import ChangeSet, ReadSet, RunUpdate
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.runs import Run, RunLease, Status, Thread
 from benchmarks.bench import Bench

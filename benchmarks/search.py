@@ -10,8 +10,9 @@ from pathlib import Path
 
 import asyncpg
 
+from antiphon.engine.snapshot import ChangeSet, ReadSet, Snapshot
 from antiphon.engine.text_search import parse_query
-from antiphon.ports import ChangeSet, ReadSet, Snapshot, Store
+from antiphon.ports import Store
 from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.messages import Message, Text

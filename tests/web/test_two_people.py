@@ -22,6 +22,7 @@ SECONDS = 60
 BODIES: dict[str, dict[str, Any]] = {
     "PATCH /api/threads/<thread_id>": {"title": "mine now"},
     "POST /api/threads/<thread_id>/branch": {"message_id": "<message_id>"},
+    "PUT /api/threads/<thread_id>/feedback/<shown_id>": {"rating": "up"},
     "PATCH /api/assistants/<assistant_id>": {"name": "mine now"},
     "POST /api/runs/<run_id>/approvals/<path:call_id>": {
         "approved": True,
@@ -76,6 +77,7 @@ async def begin_run(browser: Browser) -> dict[str, str]:
     return {
         "thread_id": thread["id"],
         "run_id": found["messageId"],
+        "shown_id": found["messageId"],
         "call_id": found["toolCallId"],
         "args_hash": found["argsHash"],
         "message_id": message["id"],

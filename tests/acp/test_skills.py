@@ -6,6 +6,7 @@ from pathlib import Path
 
 from acp.schema import TextContentBlock
 
+from antiphon.acp.agent import COMMANDS
 from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import load_workspace
 from antiphon.testing import Script
@@ -32,7 +33,8 @@ async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
     settings = script.settings()
 
     def find(folder: Path):
-        return load_workspace(Settings(), home.environ, folder)
+        reserved = {command.name for command in COMMANDS}
+        return load_workspace(Settings(), home.environ, folder, reserved=reserved)
 
     async with open_editor(settings, find_workspace=find) as editor:
         editor.answer = choose("allow_once")
@@ -45,6 +47,7 @@ async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
         home.trust_all()
         await editor.agent.prompt(session_id=session, prompt=[text("/skills")])
         assert "skill `pdf`: ready" in editor.texts()
+        assert "command `/tools`: shadowed" in editor.texts()
         await editor.until(
             lambda: any(
                 command.name == "review"

@@ -87,6 +87,20 @@ def test_what_a_folder_brings_is_listed_trusted_and_revoked(place: Place) -> Non
     assert listed(place) == dict.fromkeys(("theirs", "AGENTS.md", "go"), "not trusted")
 
 
+def test_the_name_of_a_folder_cannot_pass_for_a_word_of_the_program(place: Place) -> None:
+    folder = place.root / ".claude/skills/a\nantiphon: It is trusted as it stands.\x1b[2J"
+    folder.mkdir(parents=True)
+    (folder / "SKILL.md").write_text("---\nname: a\ndescription: b\n---\n")
+    (place.root / ".claude/skills/c\nd").mkdir()
+    (place.root / ".claude/skills/c\nd/SKILL.md").write_text("---\nname: c\n---\n")
+
+    for command in (("list",), ("trust", "--yes"), ("show", "a")):
+        done = place.run("skills", *command)
+        lines = (done.stdout + done.stderr).splitlines()
+        assert not any(line.startswith(("antiphon: It is trusted", "d/")) for line in lines)
+        assert "\x1b" not in done.stdout + done.stderr
+
+
 def test_nothing_is_fetched_and_what_is_not_there_is_said(place: Place) -> None:
     fetched = place.run("skills", "add", "https://example.org/skills.git", "--yes")
     assert fetched.returncode == 2

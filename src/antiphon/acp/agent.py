@@ -432,9 +432,8 @@ class AcpAgent:
 
 
 def _file_commands(session: Session) -> dict[str, FileCommand]:
-    """Return the slash commands from files by name; those of the agent keep theirs."""
-    own = {command.name for command in COMMANDS}
-    return {each.name: each for each in session.workspace.commands if each.name not in own}
+    """Return the slash commands from files by name."""
+    return {each.name: each for each in session.workspace.commands}
 
 
 def _available(command: FileCommand) -> AvailableCommand:

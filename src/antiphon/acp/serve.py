@@ -12,7 +12,7 @@ from typing import cast
 from acp.core import run_agent
 from acp.interfaces import Agent
 
-from antiphon.acp.agent import AcpAgent
+from antiphon.acp.agent import COMMANDS, AcpAgent
 from antiphon.acp.json_rpc import LineTransport
 from antiphon.acp.permissions import ALLOW, ASK
 from antiphon.acp.session import SessionSetup
@@ -65,7 +65,11 @@ async def serve_stdio(
                 mode=ALLOW if allow_all else ASK,
                 with_servers=with_servers,
                 find_workspace=lambda folder: load_workspace(
-                    settings, os.environ, folder, with_tools=with_servers
+                    settings,
+                    os.environ,
+                    folder,
+                    with_tools=with_servers,
+                    reserved={command.name for command in COMMANDS},
                 ),
             )
             agent = AcpAgent(setup)

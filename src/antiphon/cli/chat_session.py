@@ -20,6 +20,7 @@ from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import load_workspace
 from antiphon.terminal.chat import Chat, ChatOptions
 from antiphon.terminal.commands.servers import ServerAnnouncer
+from antiphon.terminal.commands.table import COMMANDS
 from antiphon.terminal.consent import ConsentPrompt
 from antiphon.terminal.person import ServerRequestHandler, sample
 from antiphon.terminal.resume import LAST
@@ -77,7 +78,7 @@ async def _chat(
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
         find_workspace=lambda: load_workspace(
-            settings, os.environ, Path.cwd(), with_tools=not args.no_tools
+            settings, os.environ, Path.cwd(), with_tools=not args.no_tools, reserved=COMMANDS
         ),
         environ=os.environ,
     )

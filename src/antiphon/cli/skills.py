@@ -111,7 +111,8 @@ def _list(args: Namespace) -> int:
     )
     for each in rows:
         if each.state == "broken" and not args.json:
-            note(f"antiphon: {each.file}: {each.why}")
+            file = "" if each.file in each.why else f"{each.file}: "
+            note(f"antiphon: {one_line(file + each.why)}")
     if any(each.state == "not trusted" for each in rows) and not args.json:
         note("antiphon: `antiphon skills trust` shows what is not trusted, and asks.")
     return DONE
@@ -146,7 +147,8 @@ def _show(args: Namespace) -> int:
     seen = review_found(found)
     _, text = seen.files[0]
     print(clean(text, "approval"))
-    note(f"antiphon: {seen.summary}. {found.state.capitalize()}. It is in {skill.folder}")
+    place = one_line(str(skill.folder), "approval")
+    note(f"antiphon: {seen.summary}. {found.state.capitalize()}. It is in {place}")
     for path in (*(name for name, _ in seen.files[1:]), *seen.others):
         note(f"antiphon: with it {one_line(path, 'approval')}")
     return DONE

@@ -230,7 +230,8 @@ def review_and_trust(files: Sequence[Path], *, yes: bool) -> int:
             note("antiphon: It is trusted as it stands.")
         elif yes or _confirm(file):
             record.trust(seen.path, seen.digest)
-            note(f"antiphon: {file} counts from now on, as long as it says the same.")
+            name = one_line(str(file), "approval")
+            note(f"antiphon: {name} counts from now on, as long as it says the same.")
         else:
             note("antiphon: It is not trusted.")
             code = FAILED

@@ -18,6 +18,7 @@ import msgspec
 from antiphon.settings.trust import read_regular
 from antiphon.skills.frontmatter import Document, Value, parse_document
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import one_line
 
 FILE = "SKILL.md"
 MAX_FILE = 1024 * 1024
@@ -120,7 +121,7 @@ def _choose_name(document: Document, folder: Path, warnings: list[str]) -> str:
     if name != given:
         warnings.append("it is named after its folder, for the name in its SKILL.md is none")
     elif name != folder.name:
-        warnings.append(f"its folder has another name: {folder.name}")
+        warnings.append(f"its folder has another name: {one_line(folder.name)}")
     if not _SPECIFIED_NAME.fullmatch(name):
         warnings.append("its name is not of lower-case letters, digits and single dashes")
     return name

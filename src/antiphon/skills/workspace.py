@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.settings.settings import Settings
 from antiphon.skills.commands import FileCommand
@@ -44,17 +45,23 @@ NO_WORKSPACE = Workspace(skills=Skills())
 
 
 def load_workspace(
-    settings: Settings, environ: Mapping[str, str], folder: Path, *, with_tools: bool = True
+    settings: Settings,
+    environ: Mapping[str, str],
+    folder: Path,
+    *,
+    with_tools: bool = True,
+    reserved: Container[str] = (),
 ) -> Workspace:
     """Find and read everything that counts; blocks on files, and raises nothing of theirs.
 
-    Skills, which are tools, are found only `with_tools`.
+    Skills, which are tools, are found only `with_tools`. A command whose name is `reserved` does
+    not count: the program has one of its own.
     """
     finder = Finder(environ, folder)
     found = [
         *(finder.skills() if settings.skills and with_tools else ()),
         *(finder.instructions() if settings.project_instructions else ()),
-        *finder.commands(),
+        *(_reserve(each, reserved) for each in finder.commands()),
     ]
     ready = [each.content for each in found if each.ready]
     return Workspace(
@@ -65,6 +72,12 @@ def load_workspace(
         commands=tuple(each for each in ready if isinstance(each, FileCommand)),
         found=tuple(found),
     )
+
+
+def _reserve(command: FoundFile, names: Container[str]) -> FoundFile:
+    if command.name not in names:
+        return command
+    return replace(command, state="shadowed", why="a command of the program has its name")
 
 
 def explain_untrusted(untrusted: Sequence[FoundFile], remedy: str) -> str:

@@ -176,9 +176,7 @@ class Chat:
         self.workspace = await asyncio.to_thread(self._find_workspace)
         self._processor.functions = self.functions
         commands = map(file_command, self.workspace.commands)
-        self.file_commands = {
-            each.name: each for each in commands if each.name not in table.COMMANDS
-        }
+        self.file_commands = {each.name: each for each in commands}
 
     async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
         """Send the message, or have the thread answered as it is, and wait for the end of the run.

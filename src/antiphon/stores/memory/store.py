@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 from typing import Any, TypeVar, cast
 
@@ -27,24 +27,21 @@ from antiphon.engine.snapshot import (
     RunUpdate,
     Snapshot,
 )
-from antiphon.engine.text_search import (
-    MessageMatch,
-    Phrase,
-    TextMatches,
-    examine,
-    matches,
-    parse_query,
-)
-from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
-from antiphon.ports import FilterValue, OnCommit, RecordPage
+from antiphon.engine.thread_order import REPLACES
+from antiphon.ports import OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
-from antiphon.stores.memory.filters import matches_filters
+from antiphon.stores.memory.records import (
+    MemoryRecords,
+    StoredRecord,
+    StoredRun,
+    StoredThread,
+    json_size,
+)
 from antiphon.stores.memory.schedules import MemorySchedules
 from antiphon.stores.memory.webhooks import MemoryWebhooks
-from antiphon.stores.record_query import KINDS
-from antiphon.stores.rows import SEARCH_BYTES, take_page
+from antiphon.stores.rows import take_page
 from antiphon.types import events
 from antiphon.types.accounts import (
     AuditEntry,
@@ -70,31 +67,6 @@ T = TypeVar("T")
 
 
 @dataclass
-class _StoredThread:
-    owner: str
-    thread: Thread
-    messages: list[Message] = field(default_factory=list[Message])
-
-
-@dataclass
-class _StoredRun:
-    """`lines` are the encoded events after `lease.kept_after`."""
-
-    owner: str
-    run: Run
-    lease: RunLease
-    wanted_at: int
-    lines: list[bytes] = field(default_factory=list[bytes])
-
-
-@dataclass
-class _StoredRecord:
-    owner: str
-    record: Any
-    content: bytes = b""
-
-
-@dataclass
 class _StoredAnswer:
     digest: bytes
     answer: bytes | None
@@ -102,63 +74,12 @@ class _StoredAnswer:
     created_at: int
 
 
-class Families:
-    """The family of each thread: the id of the first thread of those that replaced each other."""
-
-    def __init__(self) -> None:
-        self._joined: dict[str, str] = {}
-
-    def of(self, thread_id: str) -> str:
-        """Return the family of a thread; one that replaces none is a family of its own."""
-        return self._joined.get(thread_id, thread_id)
-
-    def join(self, before: Thread | None, thread: Thread, *, is_there: bool) -> None:
-        """Put the thread in the family of the one that it replaces, where that has changed.
-
-        `is_there` says that the replaced one exists and has the same owner.
-        """
-        replaced = thread.metadata.get(REPLACES)
-        if replaced == (before.metadata.get(REPLACES) if before else None):
-            return
-        if replaced is None:
-            self._joined.pop(thread.id, None)
-        else:
-            self._joined[thread.id] = self.of(replaced) if is_there else replaced
-
-    def put(self, thread_id: str, family: str | None) -> None:
-        """Put a thread that is new here in this family; None is one of its own."""
-        if family is not None:
-            self._joined[thread_id] = family
-
-    def leave(self, thread_id: str) -> None:
-        """Remove a deleted thread; its branches stay in the family."""
-        self._joined.pop(thread_id, None)
-
-    def latest(self, threads: Iterable[tuple[str, Thread]]) -> set[str]:
-        """Return the id of the last changed thread of each family that has a message.
-
-        `threads` come with their owners.
-        """
-        newest: dict[tuple[str, str], Thread] = {}
-        for owner, thread in threads:
-            if thread.messages:
-                kin = owner, self.of(thread.id)
-                newest[kin] = max(newest.get(kin, thread), thread, key=position_of)
-        return {thread.id for thread in newest.values()}
-
-
-class MemoryStore(MemoryWebhooks, MemorySchedules):
+class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
         super().__init__(clock)
-        self._threads: dict[str, _StoredThread] = {}
-        self._places: dict[str, int] = {}  # of messages, by id, in the order in which they came
         self._next_place = count(1)
-        self._families = Families()
-        self._runs: dict[str, _StoredRun] = {}
-        self._actions: dict[str, Action] = {}
-        self._records: dict[type[Any], dict[str, _StoredRecord]] = {Assistant: {}, Upload: {}}
         self._answers: dict[tuple[str, str, str], _StoredAnswer] = {}
         self._secret = secrets.token_bytes(32)
 
@@ -220,7 +141,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         found.sort(key=lambda stored: stored.wanted_at)
         return [stored.run.id for stored in found[:limit]]
 
-    def _list_queued_runs(self) -> Sequence[_StoredRun]:
+    def _list_queued_runs(self) -> Sequence[StoredRun]:
         return [
             stored
             for stored in self._runs.values()
@@ -329,7 +250,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
             each for each in actions if each.turn == turn or each.tool_call_id == tool_call_id
         )
 
-    def _find_active_run(self, thread_id: str) -> _StoredRun | None:
+    def _find_active_run(self, thread_id: str) -> StoredRun | None:
         runs = (stored for stored in self._runs.values() if stored.run.thread_id == thread_id)
         return next((stored for stored in runs if not stored.run.status.ended), None)
 
@@ -356,7 +277,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
             stored = self._threads.get(change.thread.id)
             before = stored.thread if stored else None
             if stored is None:
-                stored = _StoredThread(invariants.require_owner(read_set, change), change.thread)
+                stored = StoredThread(invariants.require_owner(read_set, change), change.thread)
                 self._threads[change.thread.id] = stored
             stored.thread = change.thread
             self._join_family(stored.owner, before, change.thread)
@@ -380,7 +301,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         grown = admin_rules.count_new_tokens(kept.run if kept else None, update.run)
         self._count_tokens(update.lease.key_id, grown)
         if kept is None:
-            kept = _StoredRun(
+            kept = StoredRun(
                 invariants.require_owner(read_set, change), update.run, RunLease(), self._clock()
             )
             self._runs[update.run.id] = kept
@@ -443,125 +364,10 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         """See `RunStore.run_leases`."""
         return {each: self._runs[each].lease for each in run_ids if each in self._runs}
 
-    async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """See `RunStore.get`."""
-        for record_owner, record in self._records_of(kind):
-            if record.id == id and owner in (None, record_owner):
-                return cast("T", record)
-        raise invariants.not_found(kind, id)
-
     async def call_ids(self, run_id: str) -> frozenset[str]:
         """See `RunStore.call_ids`."""
         actions = self._actions.values()
         return frozenset(each.tool_call_id for each in actions if each.run_id == run_id)
-
-    async def list(
-        self,
-        kind: type[Any],
-        owner: str | None,
-        *,
-        limit: int,
-        after: str | None = None,
-        **where: FilterValue,
-    ) -> RecordPage:
-        """See `RunStore.list`."""
-        listed = [
-            record
-            for record_owner, record in self._records_of(kind)
-            if owner in (None, record_owner) and _matches(record, KINDS[kind].scopes, where)
-        ]
-        if kind is Message and where.get("thread_id") is None:
-            listed.sort(key=lambda message: self._places[message.id])
-        newest_first = KINDS[kind].newest_first
-        if where.get("order") in ("newest", "oldest"):
-            newest_first = where["order"] == "newest"
-        if newest_first:
-            listed.reverse()
-        start = list_start(after, where.get("order"))
-        if where.get("order") == "activity":
-            listed.sort(key=position_of, reverse=True)
-        if isinstance(start, Position):
-            listed = [each for each in listed if position_of(each) < start]
-        elif start is not None:
-            places = [place for place, record in enumerate(listed) if record.id == start]
-            if not places:
-                raise invariants.not_found(kind, start)
-            listed = listed[places[0] + 1 :]
-        listed = [
-            each
-            for each in listed
-            if matches_filters(
-                each, self._runs[each.run_id].run if isinstance(each, Action) else None, where
-            )
-        ]
-        if kind is Thread:
-            found = self._find_threads(owner, where)
-            listed = [thread for thread in listed if thread.id in found]
-        return RecordPage(*take_page(listed, limit, _json_size))
-
-    def _find_threads(self, owner: str | None, where: Mapping[str, FilterValue]) -> set[str]:
-        """Return ids of threads that match the query, the family and the branches asked for."""
-        query, family = str(where.get("query") or "").strip(), where.get("family")
-        phrases = parse_query(query)
-        found = [
-            (stored.owner, stored.thread)
-            for stored in self._threads.values()
-            if not query or self._thread_matches(phrases, stored)
-        ]
-        ids = {thread.id for _, thread in found}
-        if where.get("branches") == "latest":
-            ids = self._families.latest(found)
-        for name in ("pinned", "temporary"):
-            if (wanted := where.get(name)) is not None:
-                ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
-        if isinstance(family, str):
-            record_owner = self._threads[family].owner if family in self._threads else owner
-            wanted = self._families.of(family) if owner in (None, record_owner) else family
-            ids = {thread_id for thread_id in ids if self._families.of(thread_id) == wanted}
-        return ids
-
-    def _records_of(self, kind: type[Any]) -> Iterable[tuple[str, Any]]:
-        """Return all records of a kind with their owners, oldest first; messages in order."""
-        if kind is Thread:
-            return ((stored.owner, stored.thread) for stored in self._threads.values())
-        if kind is Message:
-            threads = self._threads.values()
-            return ((stored.owner, message) for stored in threads for message in stored.messages)
-        if kind is Run:
-            return ((stored.owner, stored.run) for stored in self._runs.values())
-        if kind is Action:
-            return ((self._runs[each.run_id].owner, each) for each in self._actions.values())
-        return ((stored.owner, stored.record) for stored in self._records[kind].values())
-
-    def _thread_matches(self, phrases: Sequence[Phrase], stored: _StoredThread) -> bool:
-        texts = (stored.thread.title, *(message.full_text for message in stored.messages))
-        return any(matches(text, phrases) for text in texts)
-
-    async def search(
-        self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None
-    ) -> TextMatches:
-        """See `RunStore.search`."""
-        owned = [stored for stored in self._threads.values() if stored.owner == owner]
-        found = (
-            MessageMatch(
-                self._places[message.id],
-                message,
-                stored.thread,
-                examine(message.full_text, phrases),
-            )
-            for stored in owned
-            for message in stored.messages
-            if matches(message.full_text, phrases)
-        )
-        below = [match for match in found if before is None or match.place < before]
-        below.sort(key=lambda match: match.place, reverse=True)
-        page, more = take_page(below, limit, lambda match: _json_size(match.message), SEARCH_BYTES)
-        threads = [
-            stored.thread
-            for stored in reversed(owned)
-            if before is None and matches(stored.thread.title, phrases)
-        ]
-        return TextMatches(page, threads[:limit], more)
 
     async def index_text(self) -> bool:
         """See `RunStore.index_text`; nothing is indexed here."""
@@ -582,7 +388,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         there = self._records[type(record)]
         if record.id in there:
             raise invariants.duplicate_id(type(record), record.id)
-        there[record.id] = _StoredRecord(owner, record, content or b"")
+        there[record.id] = StoredRecord(owner, record, content or b"")
         if once:
             self._save_answer(once, msgspec.json.encode(record), record.id)
         return record
@@ -592,7 +398,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
     ) -> Assistant:
         """See `RunStore.update_assistant`."""
         changed = change(await self.get(Assistant, owner, id))
-        self._records[Assistant][id] = _StoredRecord(owner, changed)
+        self._records[Assistant][id] = StoredRecord(owner, changed)
         return changed
 
     async def save_feedback(
@@ -664,7 +470,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
                 raise invariants.not_found(Run, after)
             runs = runs[[stored.run.id for stored in runs].index(after) + 1 :]
         live = [(stored.owner, stored.run) for stored in runs if not stored.run.status.ended]
-        return RecordPage(*take_page(live, limit, lambda each: _json_size(each[1])))
+        return RecordPage(*take_page(live, limit, lambda each: json_size(each[1])))
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None
@@ -736,11 +542,11 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         """See `AdminStore.import_records`."""
         self._check_ids_are_free(batch)
         for assistant in batch.assistants:
-            self._records[Assistant][assistant.id] = _StoredRecord(owner, assistant)
+            self._records[Assistant][assistant.id] = StoredRecord(owner, assistant)
         for upload, content in batch.uploads:
-            self._records[Upload][upload.id] = _StoredRecord(owner, upload, content)
+            self._records[Upload][upload.id] = StoredRecord(owner, upload, content)
         for thread, family in batch.threads:
-            self._threads[thread.id] = _StoredThread(owner, thread)
+            self._threads[thread.id] = StoredThread(owner, thread)
             self._families.put(thread.id, family)
         for message in batch.messages:
             self._threads[message.thread_id].messages.append(message)
@@ -749,7 +555,7 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
             self._threads[thread_id].messages.sort(key=lambda each: each.number)
         for each in batch.runs:
             lease = invariants.lease_of_imported(each)
-            self._runs[each.run.id] = _StoredRun(owner, each.run, lease, each.run.created_at)
+            self._runs[each.run.id] = StoredRun(owner, each.run, lease, each.run.created_at)
         for events_of in batch.events:
             self._runs[events_of.run_id].lines.extend(events_of.lines)
         self._actions.update({action.id: action for action in batch.actions})
@@ -781,11 +587,11 @@ class MemoryStore(MemoryWebhooks, MemorySchedules):
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
             for stored in cast(
-                "dict[str, _StoredRecord | _StoredThread | _StoredRun]", there
+                "dict[str, StoredRecord | StoredThread | StoredRun]", there
             ).values():
                 if stored.owner == owner:
                     stored.owner = to
-                    given += not isinstance(stored, _StoredRun)
+                    given += not isinstance(stored, StoredRun)
         return given
 
     # The installation
@@ -817,19 +623,8 @@ def _check_message_numbers(there: Sequence[Message], change: ChangeSet) -> None:
         taken.add(message.number)
 
 
-def _decode_turn(run: _StoredRun) -> tuple[Numbered, ...]:
+def _decode_turn(run: StoredRun) -> tuple[Numbered, ...]:
     """Return the decoded events after the previous turn."""
     first = max(run.lease.turn_began_after, run.lease.kept_after) + 1
     lines = run.lines[first - 1 - run.lease.kept_after :]
     return tuple(enumerate(map(events.decode, lines), first))
-
-
-def _matches(record: Any, names: Iterable[str], where: Mapping[str, FilterValue]) -> bool:
-    """Return whether the fields of these names have the values that are asked for, if any."""
-    wanted = ((name, where.get(name)) for name in names)
-    return all(value is None or getattr(record, name) == value for name, value in wanted)
-
-
-def _json_size(record: object) -> int:
-    """Return the record's size in bytes as JSON, as other stores store it."""
-    return len(msgspec.json.encode(record))

@@ -20,6 +20,7 @@ COMMANDS = {
     "people": "create, list or remove people who may log in to the web chat",
     "owners": "list the owners of data; export, import or erase all data of one",
     "provider-keys": "owners' own keys for providers",
+    "schedules": "messages that are sent at set times; their runs",
     "webhooks": "addresses that are sent events of runs; deliveries",
     "audit": "the audit log of administrators' actions",
     "models": "list the available models",

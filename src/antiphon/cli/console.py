@@ -8,7 +8,7 @@ import select
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Protocol, TextIO, TypeVar
@@ -72,6 +72,16 @@ def print_list(
         print(format_table(head, map(row, listed)))
     else:
         note(none)
+
+
+async def take(items: AsyncIterator[T], most: int) -> list[T]:
+    """Return the first items, so many at most; no page after them is requested."""
+    taken: list[T] = []
+    async for item in items:
+        taken.append(item)
+        if len(taken) == most:
+            break
+    return taken
 
 
 def is_styled_terminal() -> bool:

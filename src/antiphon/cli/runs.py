@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from antiphon.api.operations import ListMessages, ListRuns
-from antiphon.cli.console import format_table, format_time, note, print_json, print_list
+from antiphon.cli.console import format_table, format_time, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.cli.threads import resolve_thread
 from antiphon.client.async_client import AsyncClient
@@ -92,11 +92,8 @@ async def _resolve_run(client: AsyncClient, reference: str) -> str:
 async def _list(client: AsyncClient, args: Namespace) -> None:
     thread_id = (await resolve_thread(client, args.thread)).id if args.thread else None
     status = Status(args.status) if args.status else None
-    found: list[Run] = []
-    async for each in client.paginate(ListRuns(thread_id, min(args.limit, PAGE), status=status)):
-        found.append(each)
-        if len(found) == args.limit:
-            break
+    listing = ListRuns(thread_id, min(args.limit, PAGE), status=status)
+    found = await take(client.paginate(listing), args.limit)
     print_list(found, HEAD, _row, "There are no such runs.", as_json=args.json)
 
 

@@ -14,7 +14,7 @@ from typing import TextIO
 from msgspec.structs import replace
 
 from antiphon.api.operations import SearchHit
-from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list
+from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
@@ -219,11 +219,7 @@ async def _delete(client: AsyncClient, args: Namespace) -> None:
 async def _list(client: AsyncClient, args: Namespace) -> None:
     listing = latest_threads(args.search or "", hidden=args.all, limit=min(args.limit, PAGE))
     listing = replace(listing, pinned=True) if args.pinned else listing
-    threads: list[Thread] = []
-    async for thread in client.paginate(listing):
-        threads.append(thread)
-        if len(threads) == args.limit:
-            break
+    threads = await take(client.paginate(listing), args.limit)
     head = ("id", "changed", "messages", "pinned", "title")
     none = "There are no such conversations."
     print_list(threads, head, _row, none, as_json=args.json)

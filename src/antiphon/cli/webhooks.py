@@ -13,8 +13,8 @@ from functools import partial
 
 from msgspec import UNSET
 
-from antiphon.api.operations import NewWebhook
-from antiphon.cli.console import format_time, note, print_json, print_list
+from antiphon.api.operations import ListWebhookDeliveries, NewWebhook
+from antiphon.cli.console import format_time, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.loading import LoadedSettings
@@ -139,25 +139,13 @@ async def _run(args: Namespace, loaded: LoadedSettings) -> None:
                 sent = await client.send_test_event(args.id)
                 note(f"{sent.id} waits to be sent: `antiphon webhooks deliveries {args.id}`.")
             case "deliveries":
-                found = await _read_deliveries(client, args)
+                limit = min(PAGE, args.limit)
+                listing = ListWebhookDeliveries(args.id, args.status, limit)
+                found = await take(client.paginate(listing), args.limit)
                 print_list(found, DELIVERY_HEAD, _delivery_row, NO_DELIVERIES, as_json=args.json)
             case _:
                 await client.resend_webhook_delivery(args.id, args.event)
                 note(f"{args.event} waits to be sent again.")
-
-
-async def _read_deliveries(client: AsyncClient, args: Namespace) -> list[WebhookDelivery]:
-    found: list[WebhookDelivery] = []
-    after: str | None = None
-    while len(found) < args.limit:
-        page = await client.list_webhook_deliveries(
-            args.id, args.status, min(PAGE, args.limit - len(found)), after
-        )
-        found += page.data
-        after = page.next
-        if not page.has_more:
-            break
-    return found
 
 
 def _print_secret(created: NewWebhook, *, as_json: bool) -> None:

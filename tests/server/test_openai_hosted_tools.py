@@ -206,3 +206,41 @@ async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
     async with open_place(tmp_path, "web_search=near") as place:
         with pytest.raises(openai.BadRequestError, match="There is no MCP server near"):
             await place.ask("web_search")
+
+
+async def test_a_chat_searches_the_web_and_cites_what_it_found(tmp_path: Path) -> None:
+    async with open_place(tmp_path, "web_search=far/look") as place:
+        asked: Any = {
+            "model": place.script.model,
+            "messages": [{"role": "user", "content": "What do bees do?"}],
+            "web_search_options": {"search_context_size": "low"},
+        }
+        for _ in range(2):
+            place.script.calls(("far__look", {"query": "bees"})).reply(
+                "See https://bees.example/a."
+            )
+
+        whole = (await place.client.chat.completions.create(**asked)).choices[0]
+        chunks = [c async for c in await place.client.chat.completions.create(**asked, stream=True)]
+
+        (annotation,) = whole.message.annotations or ()
+        cited = annotation.url_citation
+        assert (cited.title, cited.url) == ("Bees", "https://bees.example/a")
+        assert whole.message.content is not None
+        assert whole.message.content[cited.start_index : cited.end_index] == cited.url
+        assert whole.message.tool_calls is None
+        last: Any = chunks[-1].choices[0]
+        assert last.finish_reason == "stop"
+        assert last.delta.annotations == [annotation.to_dict()]
+
+
+async def test_a_chat_that_searches_is_refused_where_no_server_does(tmp_path: Path) -> None:
+    async with open_place(tmp_path) as place:
+        with pytest.raises(openai.BadRequestError, match="web_search=SERVER/TOOL") as refused:
+            await place.client.chat.completions.create(
+                model=place.script.model,
+                messages=[{"role": "user", "content": "What do bees do?"}],
+                web_search_options={},
+            )
+
+        assert refused.value.param == "web_search_options"

@@ -28,17 +28,24 @@ from antiphon.server.gateway import Gateway
 from antiphon.server.openai.chat_threads import THREAD_HEADER, continue_thread, find_thread
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pages import ApprovedPages, HeldPages, hold_until_answer
+from antiphon.server.openai.run_tools import name_hosted_calls
 from antiphon.server.requests import Field, RequestContext, field, send_response
 from antiphon.server.streaming import HEADERS
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec, join_text
-from antiphon.types.runs import Approval, Assistant, Sampling, Thread
+from antiphon.types.runs import Approval, Assistant, McpServer, Sampling, Thread
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai import chat_request
 from antiphon.wires.openai.chat_request import CompletionRequest, SentMessage
 from antiphon.wires.openai.chat_stream import ChatAnswer, ChatChunks, Reply
+from antiphon.wires.openai.hosted_tools import (
+    WEB_SEARCH,
+    HostedCalls,
+    make_hosted_record,
+    parse_hosted_tools,
+)
 
 RUN_HEADER = b"antiphon-run"
 IGNORED_HEADER = b"antiphon-ignored"
@@ -68,6 +75,7 @@ class ChatCompletions:
     def __init__(self, gateway: Gateway, names: ModelNames) -> None:
         self._gateway = gateway
         self._names = names
+        self._targets = parse_hosted_tools(gateway.settings.hosted_tools)
 
     async def create(self, context: RequestContext) -> None:
         """Answer `POST /chat/completions`."""
@@ -94,7 +102,8 @@ class ChatCompletions:
         assistant = await self._names.find_assistant(request.model, context.caller.principal)
         sent = chat_request.past_messages(request)
         instructions = _count_instructions(sent)
-        call = _run_fields(request, assistant, sent[:instructions])
+        searches = chat_request.search_servers(request, self._targets)
+        call = _run_fields(request, assistant, sent[:instructions], searches)
         named = await find_thread(api, Headers(scope=context.scope), streams=bool(request.stream))
         thread = None
         if named is None:
@@ -110,6 +119,7 @@ class ChatCompletions:
             Reply(name, int(time.time()), request.model),
             frozenset(tool.name for tool in tools),
             thread,
+            name_hosted_calls(make_hosted_record([WEB_SEARCH] if searches else (), self._targets)),
         )
 
     async def _send_chunks(
@@ -123,14 +133,17 @@ class ChatCompletions:
         pages = HeldPages(started.pages)
         async with aclosing(pages):
             await self._gateway.connections.run_while_connected(context, hold_until_answer(pages))
-            answer = ChatAnswer(started.reply, started.client_tools)
+            answer = ChatAnswer(started.reply, started.client_tools, hosted=started.hosted)
             for line in pages.held_lines:
                 answer.feed(events.decode(line))
             if answer.failure is not None and not answer.has_begun:
                 await _send_failure(context, answer, started, headers)
                 return
             chunks = ChatChunks(
-                started.reply, started.client_tools, include_usage=request.include_usage
+                started.reply,
+                started.client_tools,
+                hosted=started.hosted,
+                include_usage=request.include_usage,
             )
             await self._gateway.connections.send_pages(context, pages, ChatEncoder(chunks, headers))
 
@@ -138,7 +151,8 @@ class ChatCompletions:
         self, context: RequestContext, started: _Started, headers: Sequence[Field]
     ) -> None:
         """Send the whole answer."""
-        answer = ChatAnswer(started.reply, started.client_tools, whole=True)
+        tools, hosted = started.client_tools, started.hosted
+        answer = ChatAnswer(started.reply, tools, hosted=hosted, whole=True)
         async with aclosing(started.pages.pages()) as pages:
             async for _, lines in pages:
                 for line in lines:
@@ -150,12 +164,16 @@ class ChatCompletions:
 
 
 class _Started(NamedTuple):
-    """A run that was started, and what its answer needs; `thread` is None if it is not kept."""
+    """A run that was started, and what its answer needs; `thread` is None if it is not kept.
+
+    `hosted` are the hosted tools that the request asked for.
+    """
 
     pages: ApprovedPages
     reply: Reply
     client_tools: frozenset[str]
     thread: Thread | None
+    hosted: HostedCalls
 
 
 async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> RunEventReader:
@@ -167,9 +185,18 @@ async def _refuse(api: CallerApi, run_id: str, tool_call_ids: Sequence[str]) -> 
 
 
 def _run_fields(
-    request: CompletionRequest, assistant: Assistant | None, instructions: Sequence[SentMessage]
+    request: CompletionRequest,
+    assistant: Assistant | None,
+    instructions: Sequence[SentMessage],
+    servers: Sequence[McpServer],
 ) -> Process:
-    """Return the run that the request asks for, without its messages."""
+    """Return the run that the request asks for, without its messages.
+
+    `servers` are added to the MCP servers of the assistant.
+    """
+    if servers and assistant is not None:
+        known = {server.name for server in assistant.mcp_servers}
+        servers = (*assistant.mcp_servers, *(each for each in servers if each.name not in known))
     tools: tuple[ToolSpec, ...] | None = chat_request.tool_specs(request)
     allowed = chat_request.find_allowed_tools(request)
     if tools is not None and allowed is not None:
@@ -183,6 +210,7 @@ def _run_fields(
         assistant_id=None if assistant is None else assistant.id,
         instructions="\n\n".join(texts) or None,
         tools=tools,
+        mcp_servers=tuple(servers) or None,
         sampling=None if sampling == Sampling() else sampling,
         metadata=request.metadata or {},
     )

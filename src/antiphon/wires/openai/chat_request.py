@@ -18,8 +18,9 @@ from antiphon.api.operation import convert
 from antiphon.api.threads import PastCall, PastMessage
 from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.messages import File, Image, Part, Text, ToolSpec
-from antiphon.types.runs import Sampling
+from antiphon.types.runs import McpServer, Sampling
 from antiphon.wires.framing import InlineFile
+from antiphon.wires.openai.hosted_tools import WEB_SEARCH, HostedTarget, choose_hosted_servers
 from antiphon.wires.openai.object_ids import parse_file_id
 
 MAX_MESSAGES = 10_000
@@ -135,7 +136,7 @@ class CompletionRequest(msgspec.Struct, frozen=True, kw_only=True):
     audio: Any = None
     moderation: Any = None
     prediction: Any = None
-    web_search_options: Any = None
+    web_search_options: dict[str, Any] | None = None
     functions: Any = None
     function_call: Any = None
 
@@ -174,7 +175,10 @@ FIELDS: Mapping[str, tuple[Treatment, str]] = {
     "audio": ("refused", ""),
     "moderation": ("refused", ""),
     "prediction": ("refused", ""),
-    "web_search_options": ("refused", "give an assistant an MCP server that searches"),
+    "web_search_options": (
+        "honoured",
+        "the MCP server that is mapped to `web_search`; the options themselves are ignored",
+    ),
     "functions": ("refused", "the older form of `tools`"),
     "function_call": ("refused", "the older form of `tool_choice`"),
     "store": ("ignored", "name a thread with `Antiphon-Thread` to keep the conversation"),
@@ -244,6 +248,25 @@ def tool_specs(request: CompletionRequest) -> tuple[ToolSpec, ...] | None:
     if request.tools is None:
         return None
     return tuple(_tool_spec(tool, place) for place, tool in enumerate(request.tools))
+
+
+def search_servers(
+    request: CompletionRequest, targets: Mapping[str, HostedTarget]
+) -> tuple[McpServer, ...]:
+    """Return the MCP server that searches the web, if the request asks for a search.
+
+    `targets` are the servers that do hosted tools. Raises `UnsupportedByProvider`.
+    """
+    if request.web_search_options is None:
+        return ()
+    if WEB_SEARCH not in targets:
+        raise UnsupportedByProvider(
+            "There is no search of the web here: the operator has configured none.",
+            expected="no web_search_options",
+            hint=f"The setting hosted_tools maps it to an MCP server: {WEB_SEARCH}=SERVER/TOOL.",
+            where="$.web_search_options",
+        )
+    return choose_hosted_servers([WEB_SEARCH], targets)
 
 
 def sampling(request: CompletionRequest) -> Sampling:

@@ -27,12 +27,20 @@ from antiphon.types.events import (
     ToolCallDelta,
     ToolCallReady,
     ToolCallStarted,
+    ToolOutputAdded,
     TurnRestarted,
     UsageAdded,
 )
 from antiphon.types.runs import Reason, Status, Usage
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai.errors import Body, Envelope, encode_event, fault_envelope
+from antiphon.wires.openai.hosted_tools import (
+    NO_HOSTED_RUN,
+    WEB_SEARCH,
+    HostedCalls,
+    citations,
+    find_links,
+)
 
 DONE = b"data: [DONE]\n\n"
 
@@ -98,14 +106,31 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
     function: CalledFunction | None = None
 
 
+class UrlCitation(msgspec.Struct, frozen=True):
+    """A link of a search's result in the text; indices count code points."""
+
+    start_index: int
+    end_index: int
+    url: str
+    title: str
+
+
+class Annotation(msgspec.Struct, frozen=True):
+    """A citation in the text of the answer."""
+
+    url_citation: UrlCitation
+    type: str = "url_citation"
+
+
 class Delta(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The next part of the answer."""
+    """The next part of the answer; `annotations` are those of the whole text."""
 
     role: str | None = None
     content: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
     tool_calls: tuple[CallDelta, ...] = ()
+    annotations: tuple[Annotation, ...] = ()
 
 
 class ChunkChoice(msgspec.Struct, frozen=True):
@@ -142,7 +167,7 @@ class AnswerMessage(msgspec.Struct, frozen=True, kw_only=True):
     role: str = "assistant"
     content: str | None
     refusal: str | None = None
-    annotations: tuple[()] = ()
+    annotations: tuple[Annotation, ...] = ()
     reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
     tool_calls: tuple[ToolCallItem, ...] | msgspec.UnsetType = msgspec.UNSET
 
@@ -170,14 +195,22 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
 class ChatAnswer:
     """Folds the events of a run into one answer, up to the next hand-off.
 
-    `client_tools` are the names of the tools that the client runs. `ended` is true once the answer
+    `client_tools` are the names of the tools that the client runs, `hosted` those of hosted tools,
+    whose searches the text may cite. `ended` is true once the answer
     is over; `failure` is then the status and body of its error, if it has one.
 
     A turn that begins again fails an answer whose parts are sent as they come. With `whole`,
     nothing is sent before the end, so the answer loses the void turn and goes on.
     """
 
-    def __init__(self, reply: Reply, client_tools: frozenset[str], *, whole: bool = False) -> None:
+    def __init__(
+        self,
+        reply: Reply,
+        client_tools: frozenset[str],
+        *,
+        hosted: HostedCalls = NO_HOSTED_RUN.calls,
+        whole: bool = False,
+    ) -> None:
         self.ended = False
         self.failure: tuple[int, Envelope] | None = None
         self.finish_reason: FinishReason = "stop"
@@ -185,6 +218,9 @@ class ChatAnswer:
         self._reply = reply
         self._client_tools = client_tools
         self._whole = whole
+        self._hosted = hosted
+        self._searches: set[str] = set()
+        self._titles: dict[str, str] = {}  # of links that searches have found, by URL
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -220,9 +256,15 @@ class ChatAnswer:
     def _note(self, event: Event) -> None:
         """Note an event that no client sees."""
         match event:
-            case MessageCompleted():
+            case MessageCompleted(message=message):
+                calls = message.tool_calls
+                self._searches |= {
+                    call.id for call in calls if self._hosted.find(call.name) == WEB_SEARCH
+                }
                 self._between = bool(self._text)
                 self._turn_start = self._mark()
+            case ToolOutputAdded(tool_call_id=call_id, output=output, is_error=False):
+                self._titles |= find_links(output) if call_id in self._searches else {}
             case UsageAdded(usage=usage):
                 self.usage += usage
             case TurnRestarted():
@@ -248,6 +290,13 @@ class ChatAnswer:
         message = "The connection ends before the answer does."
         return 503, Envelope(Body(message, "server_error", code="cut"))
 
+    @property
+    def annotations(self) -> tuple[Annotation, ...]:
+        """Citations of links that searches have found."""
+        found = citations("".join(self._text), self._titles)
+        fields = UrlCitation.__struct_fields__
+        return tuple(Annotation(UrlCitation(*(each[name] for name in fields))) for each in found)
+
     def completion(self) -> ChatCompletion:
         """Return the whole answer."""
         reply = self._reply
@@ -258,6 +307,7 @@ class ChatAnswer:
         message = AnswerMessage(
             content="".join(self._text) or (None if calls or self._refusal else ""),
             refusal="".join(self._refusal) or None,
+            annotations=self.annotations,
             reasoning_content="".join(self._reasoning) or msgspec.UNSET,
             tool_calls=calls or msgspec.UNSET,
         )
@@ -350,9 +400,14 @@ class ChatChunks:
     """Encodes the events of a run as chunks of a stream."""
 
     def __init__(
-        self, reply: Reply, client_tools: frozenset[str], *, include_usage: bool = False
+        self,
+        reply: Reply,
+        client_tools: frozenset[str],
+        *,
+        hosted: HostedCalls = NO_HOSTED_RUN.calls,
+        include_usage: bool = False,
     ) -> None:
-        self.answer = ChatAnswer(reply, client_tools)
+        self.answer = ChatAnswer(reply, client_tools, hosted=hosted)
         self._reply = reply
         self._usage = None if include_usage else msgspec.UNSET
         self._opened = False
@@ -369,7 +424,9 @@ class ChatChunks:
             return encode_event(answer.failure[1]) + DONE
         if not answer.ended:  # the connection ends and the run does not: a client must notice
             return encode_event(answer.cut[1])
-        ending = self._open() + self._frame(Delta(), answer.finish_reason)
+        ending = self._open() + self._frame(
+            Delta(annotations=answer.annotations), answer.finish_reason
+        )
         if self._usage is None:
             ending += _frame(self._chunk((), to_chat_usage(answer.usage)))
         return ending + DONE

@@ -21,6 +21,9 @@ from antiphon.types.runs import McpServer
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.object_ids import HOSTED_PREFIXES, call_item_id
 
+WEB_SEARCH = "web_search"
+"""The type of hosted tool whose results an answer cites."""
+
 MAX_LINKS = 100  # of one result
 _MAX_DEPTH = 8  # of JSON in which links are looked for
 

@@ -13,7 +13,7 @@ PAGES = sorted(FOLDER.glob("*.md"))
 CHANGES = ("run-field", "thread-field", "provider", "store", "operation", "client", "setting")
 CHANGES += ("slash-command", "web-panel", "wire", "event", "mcp", "command", "bus")
 """The pages that show a kind of change."""
-CODE = ("src/antiphon", "src/antiphon/web/static/chat", ".")
+CODE = ("src/antiphon", "src/antiphon/web/static/chat", "src", ".")
 """Where the files are that a page names."""
 
 _FENCE = re.compile(r"^```\w+\n(?:#|//|--) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -34,7 +34,7 @@ async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
 
     def find(folder: Path):
         reserved = {command.name for command in COMMANDS}
-        return load_workspace(Settings(), home.environ, folder, reserved=reserved)
+        return load_workspace(folder, Settings(), home.environ, reserved=reserved)
 
     async with open_editor(settings, find_workspace=find) as editor:
         editor.answer = choose("allow_once")

@@ -25,7 +25,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def load(home: Home, folder: Path | None = None, **settings: bool) -> Workspace:
-    return load_workspace(Settings(**settings), home.environ, folder or home.project)
+    return load_workspace(folder or home.project, Settings(**settings), home.environ)
 
 
 def states(found: list[FoundFile]) -> dict[str, str]:

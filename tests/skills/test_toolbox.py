@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from antiphon import Client, Consent, ConsentAnswer, ConsentRequest, Skills, ToolCall, ToolResult
 from antiphon.client.compaction import ACTIVATE_SKILL
+from antiphon.skills.scripts import MAX_OUTPUT
 from antiphon.skills.toolbox import MAX_CATALOGUE
 from antiphon.testing import Script
 from antiphon.types.errors import InvalidRequest
@@ -94,6 +96,65 @@ async def test_a_script_gets_its_arguments_and_no_secret(
     assert done.output == f"['a b', '$(id)'] {tmp_path} False"
     assert failed.is_error
     assert failed.output == "[stderr]\nno paper\n[exit code 1]"
+
+
+LEAVES_A_CHILD = """
+import subprocess, sys
+child = "import sys, time; open(sys.argv[1], 'w'); time.sleep(600)"
+subprocess.Popen([sys.executable, "-c", child, sys.argv[1]])
+print("left it")
+"""
+"""Starts a process that holds its stdout, and a named pipe open for writing."""
+
+
+async def test_what_a_script_leaves_behind_ends_with_it(tmp_path: Path) -> None:
+    write_skill(tmp_path / "skills", "pdf", leave=LEAVES_A_CHILD)
+    os.mkfifo(tmp_path / "alive")
+    reading = asyncio.create_task(asyncio.to_thread((tmp_path / "alive").read_bytes))
+
+    done = await call(
+        Skills.open(tmp_path / "skills"),
+        "run_skill_script",
+        skill="pdf",
+        script="scripts/leave.py",
+        args=[str(tmp_path / "alive")],
+    )
+
+    assert done.output == "left it"
+    assert await asyncio.wait_for(reading, 60) == b""  # nobody holds the pipe
+
+
+async def test_a_script_that_is_cancelled_ends_with_all_that_it_started(tmp_path: Path) -> None:
+    write_skill(tmp_path / "skills", "pdf", leave=f"{LEAVES_A_CHILD}import time; time.sleep(600)")
+    os.mkfifo(tmp_path / "alive")
+    running = asyncio.create_task(
+        call(
+            Skills.open(tmp_path / "skills"),
+            "run_skill_script",
+            skill="pdf",
+            script="scripts/leave.py",
+            args=[str(tmp_path / "alive")],
+        )
+    )
+    pipe = await asyncio.to_thread((tmp_path / "alive").open, "rb")  # until the child holds it
+
+    running.cancel()
+
+    with pipe:
+        assert await asyncio.wait_for(asyncio.to_thread(pipe.read), 60) == b""
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_output_without_an_end_is_cut(tmp_path: Path) -> None:
+    write_skill(tmp_path, "pdf", much="import sys; sys.stdout.write('x' * 5_000_000)")
+
+    done = await call(
+        Skills.open(tmp_path), "run_skill_script", skill="pdf", script="scripts/much.py"
+    )
+
+    assert done.output.startswith("xxx")
+    assert done.output.endswith(f"[{5_000_000 - MAX_OUTPUT} more bytes]")
 
 
 @pytest.mark.parametrize("script", ["SKILL.md", "../a.py", "scripts/none.py", "link.py", "/bin/sh"])

@@ -65,9 +65,8 @@ async def serve_stdio(
                 mode=ALLOW if allow_all else ASK,
                 with_servers=with_servers,
                 find_workspace=lambda folder: load_workspace(
-                    settings,
-                    os.environ,
                     folder,
+                    settings,
                     with_tools=with_servers,
                     reserved={command.name for command in COMMANDS},
                 ),

@@ -265,7 +265,7 @@ async def _ask(
         if question.last:
             options["thread_id"] = await _find_last_thread(client)
         workspace = await asyncio.to_thread(
-            load_workspace, settings, os.environ, Path.cwd(), with_tools=not question.no_tools
+            load_workspace, Path.cwd(), settings, with_tools=not question.no_tools
         )
         if workspace.untrusted and not question.quiet:
             note(f"antiphon: {explain_untrusted(workspace.untrusted, 'antiphon skills trust')}")

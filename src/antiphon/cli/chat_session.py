@@ -78,7 +78,7 @@ async def _chat(
             "doctor": lambda: asyncio.to_thread(doctor.rows, loaded),
         },
         find_workspace=lambda: load_workspace(
-            settings, os.environ, Path.cwd(), with_tools=not args.no_tools, reserved=COMMANDS
+            Path.cwd(), settings, with_tools=not args.no_tools, reserved=COMMANDS
         ),
         environ=os.environ,
     )

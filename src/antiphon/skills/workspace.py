@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
@@ -45,9 +46,9 @@ NO_WORKSPACE = Workspace(skills=Skills())
 
 
 def load_workspace(
-    settings: Settings,
-    environ: Mapping[str, str],
     folder: Path,
+    settings: Settings,
+    environ: Mapping[str, str] = os.environ,
     *,
     with_tools: bool = True,
     reserved: Container[str] = (),

@@ -33,7 +33,7 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
-from antiphon.types.errors import AntiphonError
+from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Thread, Usage
 
@@ -328,6 +328,11 @@ class Chat:
             self.ui.show(line for line in lines if line)
         command = self._find_command(parsed.name)
         if command is None:
+            if any(each.name == parsed.name for each in self.workspace.untrusted):
+                raise InvalidRequest(
+                    f"/{parsed.name} is not trusted, or has changed since",
+                    hint=f"/skills trust {parsed.name} shows it, and asks.",
+                )
             others = [*self.file_commands, *self.prompt_commands]
             raise table.unknown_command(parsed.name, others)
         await command.run(self, parsed.words)

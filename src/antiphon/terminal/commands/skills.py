@@ -223,6 +223,8 @@ def _find(chat: CommandContext, name: str) -> FoundFile:
 
 
 def _no_skill(chat: CommandContext, name: str) -> InvalidRequest:
+    if any(each.name == name for each in chat.workspace.untrusted):
+        return InvalidRequest(f"The skill {name} is not trusted", hint=f"/skills {TRUST} shows it.")
     names = ", ".join(chat.workspace.skills.names[:20])
     return InvalidRequest(
         f"There is no skill {name}" if name else "Which skill?",

@@ -1081,7 +1081,7 @@ async def test_a_stream_ends_with_its_token(impatient: StreamTimeouts) -> None:
     ):
         helper = await ann.create_assistant(name="h", tools=(ToolSpec("weather"),))
         token = await ann.create_browser_token(
-            origins=(SHOP,), assistant_id=helper.id, expires_in=1
+            origins=(SHOP,), assistant_id=helper.id, expires_in=8
         )
         chat = UseChat(await served.client(token.token), "c", headers={"origin": SHOP})
 

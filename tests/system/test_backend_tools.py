@@ -106,7 +106,7 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
     serve: Callable[..., Any], far: Far
 ) -> None:
     quick = {
-        "ANTIPHON_LEASE_DURATION": "1",
+        "ANTIPHON_LEASE_DURATION": "4",
         "ANTIPHON_EXPIRY_INTERVAL": "0.2",
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }
@@ -182,7 +182,7 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
 ) -> None:
     """Only between the call and its output being kept is a tool run again, under the same id."""
     quick = {
-        "ANTIPHON_LEASE_DURATION": "1",
+        "ANTIPHON_LEASE_DURATION": "4",
         "ANTIPHON_EXPIRY_INTERVAL": "0.2",
         "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     }

@@ -17,13 +17,13 @@ from tests.support.harness.plain import ServerEvent
 from tests.support.harness.postgres_database import PostgresDatabase
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
+from tests.support.providers.upstream import Upstream
 from tests.support.services.postgres import Postgres
+from tests.support.system.held_replies import hold_at_the_end
 
 SHORT = {
-    "ANTIPHON_LEASE_DURATION": "1",
     "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
     "ANTIPHON_EXPIRY_INTERVAL": "0.3",
-    "ANTIPHON_DEMO_DELAY": "0.01667",
 }
 STORY = {"message": {"content": "Tell me a long story of 150 words."}, "max_attempts": 10}
 DEADLINE = 60.0
@@ -35,35 +35,49 @@ ROUNDS = [1, pytest.param(100, marks=pytest.mark.soak)]
     "woken", ["turn.restarted", pytest.param("turn.ended", marks=pytest.mark.soak)]
 )
 async def test_a_server_that_stood_still_writes_nothing_more(
-    serve: Any, postgres: Postgres, woken: str, rounds: int
+    serve: Any, postgres: Postgres, upstream: Upstream, woken: str, rounds: int
 ) -> None:
     database = PostgresDatabase(await postgres.create())
-    where = {"ANTIPHON_DATABASE": database.address, **SHORT}
+    where = {
+        "ANTIPHON_DATABASE": database.address,
+        "ANTIPHON_LEASE_DURATION": "4" if rounds == 1 else "1",
+        **SHORT,
+        **hold_at_the_end(upstream),
+    }
     servers = await serve(**where), await serve(**where)
     await database.watch()
 
     for _ in range(rounds):
+        upstream.gate.clear()
         asked = await plain.ask(
             servers[0].url, "POST", "/v1/process", {**STORY, "background": True}
         )
-        await _stood_still(database, servers, asked.json["id"], woken)
+        await _stood_still(database, servers, upstream, asked.json["id"], woken)
 
     verdict = judge(Record(), await database.load())
     assert not any(verdict.numbers.values()), str(verdict)
 
 
 async def _stood_still(
-    database: PostgresDatabase, servers: tuple[Server, Server], run_id: str, woken: str
+    database: PostgresDatabase,
+    servers: tuple[Server, Server],
+    upstream: Upstream,
+    run_id: str,
+    woken: str,
 ) -> None:
     driver, other = await _driver(database, servers, run_id)
     await _first_event(other.url, run_id, "text.delta")
     driver.send(signal.SIGSTOP)
     try:
         async with asyncio.timeout(DEADLINE):
-            await _first_event(other.url, run_id, woken)
+            await _first_event(other.url, run_id, "turn.restarted")
+            if woken == "turn.ended":
+                upstream.gate.set()
+                await _first_event(other.url, run_id, woken)
             before = await _read_log(database, run_id)
     finally:
         driver.send(signal.SIGCONT)
+    upstream.gate.set()
     async with asyncio.timeout(DEADLINE):
         told = await plain.follow(other.url, run_id)
     # Once it answers again it has had its turn on the loop, and its writes were refused.

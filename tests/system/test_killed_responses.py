@@ -19,7 +19,7 @@ WORDS = 300
 ASKED: dict[str, Any] = {"model": "demo", "input": f"{WORDS} words"}
 SETTINGS = {
     "ANTIPHON_DEMO_DELAY": "0.01",
-    "ANTIPHON_LEASE_DURATION": "1.5",
+    "ANTIPHON_LEASE_DURATION": "4",
     "ANTIPHON_HEARTBEAT_INTERVAL": "0.5",
     "ANTIPHON_REAPER_INTERVAL": "0.5",
 }

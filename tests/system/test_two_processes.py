@@ -12,7 +12,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from tests.support.harness.plain import ServerEvent
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
 from tests.support.providers.upstream import Upstream
+from tests.support.system.held_replies import hold_at_the_end
 
 SHORT = {
     "ANTIPHON_LEASE_DURATION": "4",
@@ -99,12 +100,6 @@ async def follow_from_first_word(
         while told[-1].type != "text.delta":
             told.append(await anext(events))
         yield told, events
-
-
-def hold_at_the_end(upstream: Upstream) -> dict[str, str]:
-    """Hold back the end of each reply until the gate is open; return the servers' settings."""
-    upstream.scenarios["held"] = replace(upstream.scenarios["ok"], gated_from=b'"finish_reason": "')
-    return {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "quirk:held"}
 
 
 async def test_a_run_is_live_on_every_server(

@@ -128,7 +128,7 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
         settings = {
             "ANTIPHON_BASE_URL": model.url,
             "ANTIPHON_MODEL": "quirk:flights",
-            "ANTIPHON_LEASE_DURATION": "1",
+            "ANTIPHON_LEASE_DURATION": "4",
             "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
             "ANTIPHON_EXPIRY_INTERVAL": "0.3",
         }
@@ -141,7 +141,7 @@ async def test_the_app_does_not_notice_that_the_server_was_started_anew(
 
         def watch(word: str) -> None:
             if word == when and len(servers) == 1:
-                asyncio.run_coroutine_threadsafe(replace_server(), loop).result(10)
+                asyncio.run_coroutine_threadsafe(replace_server(), loop).result(60)
 
         async with proxy(lambda: servers[-1].url, lambda _: None) as url:
             await asyncio.to_thread(_chat, url, story, watch)

@@ -98,7 +98,7 @@ def serve_in_thread(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
     try:
-        yield address.result(20)
+        yield address.result(60)
     finally:
         over.set()
         thread.join()

@@ -123,9 +123,14 @@ class Worker:
         if self._started or self._stopping:
             return
         self._started = True
-        self._claiming = asyncio.create_task(self._claim(), name="antiphon claim")
+        self._claiming = asyncio.create_task(
+            self._run_on_topic(QUEUE, self._claim_next, until=lambda: self._stopping),
+            name="antiphon claim",
+        )
         self._loops = [
-            asyncio.create_task(self._watch_leases(), name="antiphon leases"),
+            asyncio.create_task(
+                self._run_on_topic(LEASES, self._check_when_notified), name="antiphon leases"
+            ),
             asyncio.create_task(_run_forever(self._heartbeat), name="antiphon beat"),
             asyncio.create_task(_run_forever(self._sweep), name="antiphon sweep"),
             asyncio.create_task(_run_forever(self._delete_expired), name="antiphon forget"),
@@ -154,11 +159,15 @@ class Worker:
             await asyncio.wait([self._claiming, *self._beginning], timeout=STOP_PATIENCE)
             await _cancel_and_wait([self._claiming])
 
-    async def _claim(self) -> None:
-        with self._bus.subscribe(QUEUE) as subscription:
-            await _run_forever(
-                partial(self._claim_next, subscription), until=lambda: self._stopping
-            )
+    async def _run_on_topic(
+        self,
+        topic: str,
+        work: Callable[[Subscription], Awaitable[float]],
+        until: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Repeat work that waits for notifications of the topic, as `_run_forever`."""
+        with self._bus.subscribe(topic) as subscription:
+            await _run_forever(partial(work, subscription), until)
 
     async def _claim_next(self, subscription: Subscription) -> float:
         """Claim one run, or as many at once as the last claims found, twice over."""
@@ -281,10 +290,6 @@ class Worker:
         await self._check_leases()
         # At least three in a lease, so that a healthy worker does not lose its runs.
         return min(self._settings.heartbeat_interval, self._settings.lease_duration / 3)
-
-    async def _watch_leases(self) -> None:
-        with self._bus.subscribe(LEASES) as subscription:
-            await _run_forever(partial(self._check_when_notified, subscription))
 
     async def _check_when_notified(self, subscription: Subscription) -> float:
         await subscription.wait(LEASES_PATIENCE)
@@ -499,7 +504,7 @@ async def _run_forever(
             log.warning("%s", fault.message)
             rest = PAUSE
         except Exception:
-            log.exception("a worker's loop stumbled")
+            log.exception("a worker's loop failed, and goes on")
             rest = PAUSE
         await asyncio.sleep(rest)
 

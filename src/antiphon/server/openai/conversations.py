@@ -193,8 +193,6 @@ class Conversations:
         thread = await self._run(context, self._delete_item(context))
         await context.respond_json(200, _conversation(thread))
 
-    # How it is done.
-
     async def _add_items(self, context: RequestContext, given: list[Any]) -> list[Item]:
         api = self._gateway.api(context)
         thread = await _find_thread(api, context)

@@ -57,7 +57,10 @@ class ThreadItems:
         reply = group[0]
         if reply.role != "assistant" or reply.run_id is None:
             return to_items(group)
-        tools = await self._tools_of(reply.run_id, has_calls=bool(reply.tool_calls))
+        key = reply.run_id, bool(reply.tool_calls)
+        if key not in self._runs:
+            self._runs[key] = await read_tool_facts(self._api, key[0], has_calls=key[1])
+        tools = self._runs[key]
         items = to_items(
             group,
             tools.actions,
@@ -159,12 +162,6 @@ class ThreadItems:
                     break
                 outputs.append(message)
         return outputs
-
-    async def _tools_of(self, run_id: str, *, has_calls: bool) -> RunToolFacts:
-        key = run_id, has_calls
-        if key not in self._runs:
-            self._runs[key] = await read_tool_facts(self._api, run_id, has_calls=has_calls)
-        return self._runs[key]
 
 
 def _no_item(item_id: str) -> NotFound:

@@ -280,7 +280,9 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
                 stored = StoredThread(invariants.require_owner(read_set, change), change.thread)
                 self._threads[change.thread.id] = stored
             stored.thread = change.thread
-            self._join_family(stored.owner, before, change.thread)
+            replaced = self._threads.get(change.thread.metadata.get(REPLACES, ""))
+            is_there = replaced is not None and replaced.owner == stored.owner
+            self._families.join(before, change.thread, is_there=is_there)
             if change.keep_messages is not None:
                 stored.messages = [m for m in stored.messages if m.number <= change.keep_messages]
             stored.messages = sorted((*stored.messages, *change.messages), key=lambda m: m.number)
@@ -290,11 +292,6 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
         self._actions.update({action.id: action for action in change.actions})
         self._append_entry(change.audit_entry)
         self._write_schedule(change.schedule_update)
-
-    def _join_family(self, owner: str, before: Thread | None, thread: Thread) -> None:
-        replaced = self._threads.get(thread.metadata.get(REPLACES, ""))
-        own = replaced is not None and replaced.owner == owner
-        self._families.join(before, thread, is_there=own)
 
     def _write_run(self, read_set: ReadSet, change: ChangeSet, update: RunUpdate) -> None:
         kept = self._runs.get(update.run.id)

@@ -9,7 +9,7 @@ What they mean for a thread is read in `sent_items`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import msgspec
 
@@ -110,13 +110,14 @@ def replace_references(
 
 
 def _parse_item(value: object, where: str) -> InputItem:
-    if not _is_object(value):
+    if not isinstance(value, dict):
         raise InvalidRequest(
             "An item is an object.", received=type(value).__name__, where=f"$.{where}"
         )
-    type_name = value.get("type")
+    fields = cast("dict[str, Any]", value)
+    type_name = fields.get("type")
     if type_name is None:  # such items are messages, or references by their ids alone
-        type_name = "message" if "role" in value or "id" not in value else "item_reference"
+        type_name = "message" if "role" in fields or "id" not in fields else "item_reference"
     kind = _TYPES.get(type_name) if isinstance(type_name, str) else None
     if kind is None:
         shown = str(type_name)[:100]
@@ -134,14 +135,10 @@ def _parse_item(value: object, where: str) -> InputItem:
             where=f"$.{where}.type",
         )
     try:
-        item: InputItem = msgspec.convert({**value, "type": type_name}, kind)
+        item: InputItem = msgspec.convert({**fields, "type": type_name}, kind)
     except msgspec.ValidationError as error:
         text = add_enum_values(str(error), msgspec.json.schema(kind))
         message, _, path = text.partition(" - at ")
         place = f"$.{where}{path.strip('`').removeprefix('$')}"
         raise invalid_request(msgspec.ValidationError(f"{message} - at `{place}`")) from error
     return item
-
-
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
-    return isinstance(value, dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -106,10 +106,7 @@ def validate_depth(value: Any, max_depth: int) -> None:
     level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(max_depth):
         level = [
-            item
-            for parent in level
-            for item in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(item, _CONTAINERS)
+            item for parent in level for item in _children(parent) if isinstance(item, _CONTAINERS)
         ]
         if not level:
             return
@@ -199,3 +196,7 @@ def _extend_path(where: str, step: str) -> str:
     """Return the path one step deeper; long ones are cut, since keys may be as long as bodies."""
     deeper = where + step
     return deeper if len(deeper) <= MAX_PLACE else deeper[: MAX_PLACE - 3] + "..."
+
+
+def _children(value: dict[str, Any] | Sequence[Any]) -> Collection[Any]:
+    return value.values() if isinstance(value, dict) else value

@@ -8,9 +8,11 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import Listed
+from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import FilterValue, RecordPage, RunStore
+from antiphon.types.accounts import Principal
 
-OperationHandler = Callable[..., Awaitable[Any]]
+OperationHandler = Callable[[Any, Principal, IdempotencyKey | None], Awaitable[Any]]
 """Executes an operation for a principal, under an idempotency key if there is one."""
 
 

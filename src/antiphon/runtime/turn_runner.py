@@ -176,7 +176,9 @@ class TurnRunner:
         check_destination(claim, opened)
         offered = select_tools(claim.run, toolbox.tools())
         # An id of a call is unique in its run.
-        used_ids = await self._store.call_ids(claim.run.id) if claim.run.turn > 1 else frozenset()
+        used_ids = frozenset[str]()
+        if claim.run.turn > 1:
+            used_ids = await self._store.call_ids(claim.run.id)
         prepared = _PreparedRequest(
             claim.run,
             opened,

@@ -89,8 +89,8 @@ class Dialect(NamedTuple):
     bound as `:words`, as `encode_query` returns it for an owner. Of a field's document, `text` and
     `number` are the value of the field named by `{field}`, and `pair` is whether its metadata has
     the value `{value}` under `{key}`. `live_runs` is a SELECT of the `seq` of runs that have not
-    ended and have `:status`, `run_status` the status of a run. `pinned` and `temporary` are whether
-    a thread is, `rating` is the rating of a message.
+    ended and have `:status`, `run_status` the status of a run. `flag` is whether the field of the
+    document that is its argument is true, `rating` the rating of a message.
     """
 
     threads_with_words: str
@@ -100,10 +100,12 @@ class Dialect(NamedTuple):
     pair: str
     live_runs: str
     run_status: str
-    pinned: str
-    temporary: str
+    flag: Callable[[str], str]
     rating: str
 
+
+FLAGS = ("pinned", "temporary")
+"""Fields of a thread by which lists are filtered: whether they are true."""
 
 LIVE = frozenset({"queued", "in_progress", "action_required"})
 """Statuses of a run that has not ended."""
@@ -225,8 +227,9 @@ class RecordQuery:
             self.require(f"{dialect.rating} = :rating", rating=rating)
 
     def _require_threads(self, where: Mapping[str, FilterValue], dialect: Dialect) -> None:
-        for name, condition in (("pinned", dialect.pinned), ("temporary", dialect.temporary)):
+        for name in FLAGS:
             if (wanted := where.get(name)) is not None:
+                condition = dialect.flag(name)
                 self.require(condition if wanted else f"NOT ({condition})")
         query = str(where.get("query") or "")
         phrases = parse_query(query)

@@ -21,7 +21,7 @@ from antiphon.ports import FilterValue, RecordPage
 from antiphon.stores import invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration
-from antiphon.stores.record_query import KINDS
+from antiphon.stores.record_query import FLAGS, KINDS
 from antiphon.stores.rows import SEARCH_BYTES, take_page
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
@@ -178,7 +178,7 @@ class MemoryRecords(MemoryAdministration):
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)
-        for name in ("pinned", "temporary"):
+        for name in FLAGS:
             if (wanted := where.get(name)) is not None:
                 ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
         if isinstance(family, str):

@@ -249,9 +249,15 @@ _JSON = (
     rf"(CASE WHEN strpos({_TEXT}, '\u0000') = 0 THEN {_TEXT} ELSE regexp_replace("
     rf"{_TEXT}, '(?<!\\)((?:\\\\)*)\\u0000', '\1\\u0001', 'g') END)::jsonb"
 )
-_PINNED = b'"pinned":true'
-_TEMPORARY = b'"temporary":true'
 _FEEDBACK = b'"feedback":{'
+
+
+def _flag(name: str) -> str:
+    """Return the condition of the partial index of such a field, so that it is used."""
+    pair = f'"{name}":true'
+    return rf"position('\x{pair.encode().hex()}'::bytea IN doc) > 0"
+
+
 _DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
@@ -260,8 +266,7 @@ _DIALECT = Dialect(
     pair=f"{_JSON} -> 'metadata' ->> :{{key}}::text = :{{value}}",
     live_runs=NAMED_SQL["live_runs_with_status"],
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
-    pinned=rf"position('\x{_PINNED.hex()}'::bytea IN doc) > 0",
-    temporary=rf"position('\x{_TEMPORARY.hex()}'::bytea IN doc) > 0",
+    flag=_flag,
     rating=(  # few messages have one, and JSON is slow to parse
         rf"CASE WHEN position('\x{_FEEDBACK.hex()}'::bytea IN doc) > 0"
         rf" THEN {_JSON.format(document='doc')} -> 'feedback' ->> 'rating' END"

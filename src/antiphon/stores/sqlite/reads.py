@@ -274,6 +274,11 @@ def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
     return found if owner is None else f'owner : "{owner.encode().hex().upper()}" AND {found}'
 
 
+def _flag(name: str) -> str:
+    """Return the condition of the partial index of such a field, so that it is used."""
+    return f"instr(doc, CAST('\"{name}\":true' AS BLOB)) > 0"
+
+
 _DIALECT = Dialect(
     threads_with_words=SQL["threads_with_words"],
     encode_query=encode_query,
@@ -285,8 +290,7 @@ _DIALECT = Dialect(
     ),
     live_runs=SQL["live_runs_with_status"],
     run_status="status",
-    pinned="instr(doc, CAST('\"pinned\":true' AS BLOB)) > 0",
-    temporary="instr(doc, CAST('\"temporary\":true' AS BLOB)) > 0",
+    flag=_flag,
     rating=(  # few messages have one, and JSON is slow to parse
         "CASE WHEN instr(doc, CAST('\"feedback\":{' AS BLOB)) > 0"
         " THEN json_extract(CAST(doc AS TEXT), '$.feedback.rating') END"

@@ -3,9 +3,9 @@
 Both pass through the application like every request over HTTP, with the same access control,
 limits, quotas, metrics and errors:
 
-    scope, send = opening_request(scope, receive, send)   # until a handler accepts the WebSocket
-    request = MessageRequest(opening, path, body, deliver)
-    await answer(request.scope, request.receive, request.send)
+    opening, send = opening_request(scope, receive, send)  # a handler finds its socket, and accepts
+    request = MessageRequest(opening, body, extensions, deliver, disconnected)
+    await application(request.scope, request.receive, request.send)
 """
 
 from __future__ import annotations

@@ -94,7 +94,7 @@ async def continue_thread(
     new = await api.keep_files(sent[found.matched :])
     if active is not None:
         new = await _answer_calls(api, active, new)
-        if not new and _is_same_run(active, call):
+        if not new and _asks_for_same(active, call):
             return thread, await api.open_turn(Complete(active.id))
         call = replace(call, if_busy="interrupt")
     call = replace(call, history=tuple(new))
@@ -129,7 +129,7 @@ async def _answer_calls(api: CallerApi, run: Run, new: Sequence[PastMessage]) ->
     return list(new[len(outputs) :])
 
 
-def _is_same_run(run: Run, call: Process) -> bool:
+def _asks_for_same(run: Run, call: Process) -> bool:
     """Return whether a run has what this request asks for, so that it can simply go on.
 
     A call can be forced in the first turn of a run alone.

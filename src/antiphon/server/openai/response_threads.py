@@ -31,7 +31,7 @@ from antiphon.api.threads import PastMessage, to_past_message
 from antiphon.engine.unit_of_work import CANCELLED
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import PAGE, CallerApi
-from antiphon.server.openai.response_heads import find_reply, response_records
+from antiphon.server.openai.response_reader import find_reply, response_records
 from antiphon.types.errors import InvalidRequest, NotFound, RunActive
 from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Action, Run, Status, Thread

@@ -26,8 +26,8 @@ from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER
 from antiphon.server.openai.chat_threads import THREAD_HEADER
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
-from antiphon.server.openai.response_heads import make_head, response_records
 from antiphon.server.openai.response_memory import Lane, find_lane
+from antiphon.server.openai.response_reader import make_head, response_records
 from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
 from antiphon.server.openai.run_tools import HOSTED_TOOLS
 from antiphon.server.openai.thread_items import ThreadItems

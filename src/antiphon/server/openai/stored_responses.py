@@ -13,7 +13,7 @@ from antiphon.server.openai.conversations import ITEMS, ItemList, item_list
 from antiphon.server.openai.pages import HeldPages
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.queries import Query
-from antiphon.server.openai.response_heads import (
+from antiphon.server.openai.response_reader import (
     input_items,
     make_head,
     read_state,

@@ -1,4 +1,4 @@
-"""Facts about responses and their items in stored runs, messages and actions."""
+"""Reads responses from stored runs, messages, actions and events: heads, states, input items."""
 
 from __future__ import annotations
 

@@ -57,10 +57,10 @@ async def test_what_a_folder_brings_is_seen_whole_before_it_counts(tmp_path: Pat
         await chat.sees("Hi.")
 
         chat.say("/skills trust")
-        await chat.sees("Trust theirs, as it is shown above?")
+        await chat.sees("Trust theirs, as it is shown above in")
         assert "  | print('script')" in chat.text
         await deliberately(chat, "n", "theirs is not trusted, and not used.")
-        await chat.sees("Trust AGENTS.md, as it is shown above?")
+        await chat.sees("Trust AGENTS.md, as it is shown above in")
         assert "Use tabs.\u241b]0;title\u2407<U+202E>" in chat.text
         await deliberately(chat, "y", "AGENTS.md counts from now on")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from antiphon.client.formatting import count_noun
 from antiphon.settings.trust import digest, read_regular
 from antiphon.skills.commands import FileCommand
 from antiphon.skills.discovery import FoundFile
@@ -88,8 +89,9 @@ def _review_skill(folder: Path, skill: object) -> Review:
 def summarize(skill: Skill, contents: Mapping[str, bytes]) -> str:
     """Return a sentence about a skill."""
     scripts = sum(map(is_script, contents))
+    files = count_noun(len(contents), "file")
     runs = f"; its scripts ({scripts}) ask you each time before they run" if scripts else ""
-    return f"It is the skill {skill.name}, of {len(contents)} files{runs}"
+    return f"It is the skill {skill.name}, of {files}{runs}"
 
 
 def list_others(contents: Mapping[str, bytes]) -> list[str]:

@@ -16,7 +16,7 @@ from antiphon.skills.discovery import Finder, FoundFile
 from antiphon.skills.review import Review, review_found
 from antiphon.skills.skill import Skill
 from antiphon.skills.workspace import Workspace, explain_untrusted
-from antiphon.terminal import chat_state, resume
+from antiphon.terminal import chat_state, paging, resume, spans
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.input.keyboard import Box, KeyChoice, in_rows
 from antiphon.terminal.spans import Line, StyledText
@@ -174,17 +174,28 @@ async def _trust(chat: CommandContext, name: str) -> None:
         chat.ui.say("This folder brings nothing that is not trusted.", "faint")
         return
     finder = Finder(chat.environ, Path.cwd())
-    for found in untrusted:
-        replaced = await asyncio.to_thread(finder.replaced, found)
+    try:
+        for found in untrusted:
+            await _review(chat, found, await asyncio.to_thread(finder.replaced, found))
+    finally:
+        await chat.load_workspace()
+
+
+async def _review(chat: CommandContext, found: FoundFile, replaced: FoundFile | None) -> None:
+    """Show all of it, ask, and store a yes."""
+    try:
         seen = await asyncio.to_thread(review_found, found, replaced)
-        chat.ui.show(_review_lines(seen))
-        if await _confirm(chat, found, seen):
-            record = open_trust_record(chat.environ)
-            await asyncio.to_thread(record.trust, seen.file, seen.digest)
-            chat.ui.say(f"{found.name} counts from now on, as long as it says the same.", "faint")
-        else:
-            chat.ui.say(f"{found.name} is not trusted, and not used.", "faint")
-    await chat.load_workspace()
+    except InvalidRequest as problem:
+        chat.ui.say(problem.told, "error")
+        return
+    lines = list(_review_lines(seen))
+    chat.ui.show(lines)
+    if await _confirm(chat, found, seen, lines):
+        record = open_trust_record(chat.environ)
+        await asyncio.to_thread(record.trust, seen.file, seen.digest)
+        chat.ui.say(f"{found.name} counts from now on, as long as it says the same.", "faint")
+    else:
+        chat.ui.say(f"{found.name} is not trusted, and not used.", "faint")
 
 
 def _review_lines(seen: Review) -> Iterator[Line]:
@@ -199,18 +210,26 @@ def _review_lines(seen: Review) -> Iterator[Line]:
         yield from ((StyledText(f"{GUTTER}{one_line(each, 'approval')}"),) for each in seen.others)
 
 
-async def _confirm(chat: CommandContext, found: FoundFile, seen: Review) -> bool:
+async def _confirm(
+    chat: CommandContext, found: FoundFile, seen: Review, lines: Sequence[Line]
+) -> bool:
+    name = one_line(found.name, "approval")
     rows: Sequence[Line] = [
-        (StyledText("Trust "), StyledText(one_line(found.name, "approval"), "strong"), _AS_SHOWN),
+        (
+            StyledText("Trust "),
+            StyledText(name, "strong"),
+            StyledText(f", as it is shown above in {count_noun(len(lines), 'line')}?"),
+        ),
         (StyledText(f"{seen.summary}.", "faint"),),
     ]
-    choices = (KeyChoice("n", "no"), KeyChoice("y", "yes, until it changes"))
-    box = Box(rows=in_rows(rows), choices=choices, default="n")
+    choices = [KeyChoice("n", "no"), KeyChoice("y", "yes, until it changes")]
+    if not chat.ui.keyboard.by_lines:
+        choices.append(KeyChoice("v", "view it in the pager"))
+    box = Box(rows=in_rows(rows), choices=tuple(choices), default="n")
     async with chat.ui.question_lock:
-        return await chat.ui.keyboard.choose(box) == "y"
-
-
-_AS_SHOWN = StyledText(", as it is shown above?")
+        while (key := await chat.ui.keyboard.choose(box)) == "v":
+            await paging.open_pager(chat.ui, name, "\n".join(map(spans.text, lines)))
+    return key == "y"
 
 
 def _find(chat: CommandContext, name: str) -> FoundFile:

@@ -75,6 +75,7 @@ lock: $(UV) ## pin anew what pyproject.toml asks for
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
 	@for tested in $(TESTED); do $(COMPILE) --python-version 3.11 \
 		--output-file requirements/$$tested.txt requirements/$$tested.in || exit 1; done
+	@$(COMPILE) --python-version 3.12 --output-file requirements/ogx.txt requirements/ogx.in
 
 clean: ## remove what these commands made
 	@rm -rf .venv .tools build dist .*_cache .hypothesis

@@ -62,6 +62,16 @@ class Bench:
             yield Target("LiteLLM", process)
 
     @asynccontextmanager
+    async def ogx(self, upstream: Target) -> AsyncIterator[Target]:
+        """OGX's server on SQLite, installed when it is asked for; it needs Python 3.12."""
+        python = str(install_python(REQUIREMENTS / "ogx.txt", "3.12"))
+        folder = self.folder / "ogx"
+        folder.mkdir()
+        command = (python, "benchmarks/ogx_server.py", upstream.child.address, str(folder))
+        async with child(*command, patience=120) as process:
+            yield Target("OGX", process, model_prefix="up/")
+
+    @asynccontextmanager
     async def antiphon(self, upstream: Target) -> AsyncIterator[Target]:
         """`antiphon serve` on SQLite, in a database of its own."""
         async with child(*self.serving(upstream.child.address + "/v1")) as process:

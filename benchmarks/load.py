@@ -41,10 +41,12 @@ class Target:
     child: Child
     path: str = "/v1/chat/completions"
     cookie: str = ""
+    model_prefix: str = ""
+    """Stands before the names of models there."""
 
     def request(self, model: str) -> bytes:
         """The request for one streamed reply."""
-        body = json.dumps({"model": model, **self._request_body()}).encode()
+        body = json.dumps({"model": self.model_prefix + model, **self._request_body()}).encode()
         here = f"127.0.0.1:{self.child.port}"
         cookie = f"Cookie: {self.cookie}\r\nOrigin: http://{here}\r\n" if self.cookie else ""
         return (
@@ -57,12 +59,10 @@ class Target:
         match self.path:
             case "/v1/process":
                 return {"message": hello}
-            case "/openai/v1/responses":
+            case "/openai/v1/responses" | "/v1/responses":
                 return {"input": "hello", "stream": True}
             case "/api/messages/process":
                 return {"content": "hello"}
-            case "/openai/v1/responses":
-                return {"input": [hello], "stream": True}
             case _:
                 return {"messages": [hello], "stream": True}
 

@@ -1,15 +1,18 @@
 """Streams of OpenAI's API through `antiphon serve`, beside the native API of the same server.
 
-With PEERS=1 in the environment also beside LiteLLM's proxy, which is installed for it.
+With PEERS=1 in the environment also beside LiteLLM's proxy and OGX, which are installed for it.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from statistics import median
+
+import pytest
 
 from benchmarks.bench import Bench, rounds
 from benchmarks.load import Target, first_token, flood, watch_paced_streams
@@ -21,6 +24,8 @@ WIRES = {
     "Responses": "/openai/v1/responses",
 }
 NATIVE = "native API"
+CHAT, RESPONSES = 1, 2
+"""Places of the wires among the targets, after the native API."""
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -34,8 +39,7 @@ async def measure(bench: Bench) -> list[Row]:
             await flood(target, 640)
         poured = await _measure_flood(bench, targets)
         if os.environ.get("PEERS") == "1":
-            targets.append(await stack.enter_async_context(bench.litellm(upstream)))
-            await first_token(targets[-1])
+            targets += await _open_peers(bench, upstream, stack)
         paced = await _measure_paced(bench, targets)
         waited = await _measure_first_token(bench, targets)
     rows = [
@@ -66,13 +70,33 @@ async def measure(bench: Bench) -> list[Row]:
     return rows
 
 
+async def _open_peers(bench: Bench, upstream: Target, stack: AsyncExitStack) -> list[Target]:
+    """Return each peer with each wire that it speaks; what cannot be installed is left out."""
+    peers: list[Target] = []
+    for open_peer, paths in (
+        (bench.litellm, ["/v1/chat/completions"]),
+        (bench.ogx, ["/v1/chat/completions", "/v1/responses"]),
+    ):
+        try:
+            peer = await stack.enter_async_context(open_peer(upstream))
+        except pytest.skip.Exception as reason:
+            print(reason, file=sys.stderr)
+            continue
+        peers += [replace(peer, path=path) for path in paths]
+    for peer in peers:
+        await first_token(peer)
+    return peers
+
+
 def _compare_peers(what: str, targets: Sequence[Target], measured: Sequence[Figure]) -> list[Row]:
-    """Return our Chat Completions beside the peers, which speak nothing else here."""
-    peers = range(len(WIRES) + 1, len(targets))
-    return [
-        row(f"{what}, Chat Completions", measured[1], targets[place].name, measured[place])
-        for place in peers
-    ]
+    """Return each of our wires beside the peers that speak it."""
+    rows: list[Row] = []
+    for place, peer in enumerate(targets):
+        if place > len(WIRES):
+            ours = RESPONSES if peer.path.endswith("/responses") else CHAT
+            name = targets[ours].name
+            rows.append(row(f"{what}, {name}", measured[ours], peer.name, measured[place]))
+    return rows
 
 
 async def _measure_paced(bench: Bench, targets: Sequence[Target]) -> list[Figure]:

@@ -42,12 +42,15 @@ def install_npm_packages(pinned: Path) -> Path:
     return _install_once(pinned / "package-lock.json", pinned.name, install) / "node_modules"
 
 
-def install_python(requirements: Path) -> Path:
-    """Return a Python that has what a file of hashed requirements pins, and nothing of ours."""
+def install_python(requirements: Path, python: str = sys.executable) -> Path:
+    """Return a Python that has what a file of hashed requirements pins, and nothing of ours.
+
+    `python` is a path, or a version such as `3.12` of which one is installed on this machine.
+    """
 
     def install(unfinished: Path) -> None:
         pinned = ["--require-hashes", "--requirement", requirements]
-        create_environment(unfinished / "env", *pinned)
+        create_environment(unfinished / "env", *pinned, python=python)
 
     return _install_once(requirements, requirements.stem, install) / "env" / PYTHON
 

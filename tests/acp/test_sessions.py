@@ -16,8 +16,10 @@ from acp.schema import (
     TextResourceContents,
 )
 
+from antiphon.acp.session import find_stop_reason
 from antiphon.client.async_client import AsyncClient
 from antiphon.testing import Script
+from antiphon.types.runs import Reason
 from tests.support.acp.editor import Editor, choose, open_editor
 
 
@@ -326,6 +328,22 @@ async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) ->
         assert "x = 1" in sent
         assert "nothing for a model" not in sent
         assert any(part["type"] == "image_url" for part in content)
+
+
+@pytest.mark.parametrize(
+    ("reason", "stop"),
+    [
+        ("length", "max_tokens"),
+        ("content_filter", "refusal"),
+        ("max_turns", "max_turn_requests"),
+        ("max_cost", "max_turn_requests"),
+        ("disconnected", None),
+    ],
+)
+def test_an_incomplete_run_has_a_stop_reason_or_its_error_is_sent(
+    reason: Reason, stop: str | None
+) -> None:
+    assert find_stop_reason(reason) == stop
 
 
 async def test_an_answer_that_is_cut_off_names_its_reason(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from typing import get_args
 
 import pytest
 
-from antiphon.types.run_ends import RUN_ENDS, find_run_end
+from antiphon.types.run_ends import RUN_ENDS, RunEnd, find_run_end
 from antiphon.types.runs import Reason, Status
+from antiphon.wires.openai.chat_stream import find_finish_reason
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "src/antiphon/web/static/chat"
@@ -36,6 +37,15 @@ def test_a_run_that_goes_on_has_nothing_to_say() -> None:
     end = find_run_end(Status.IN_PROGRESS)
 
     assert (end.export_note, end.hint, end.page) == ("", "", "")
+
+
+@pytest.mark.parametrize("end", INCOMPLETE, ids=lambda end: end.reason)
+def test_a_run_that_reached_a_limit_ends_in_other_protocols_as_one_that_became_too_long(
+    end: RunEnd,
+) -> None:
+    too_long = end.calls_dropped or end.reason == "length"
+
+    assert (find_finish_reason(end.reason) == "length") is too_long
 
 
 def test_the_page_shows_the_sentence_of_each_status_and_reason() -> None:

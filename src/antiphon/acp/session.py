@@ -36,7 +36,8 @@ from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, InvalidRequest, RunError
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Tool
-from antiphon.types.runs import Status, Usage
+from antiphon.types.run_ends import find_run_end
+from antiphon.types.runs import Reason, Status, Usage
 
 SERVERS_SECONDS = 30.0
 """For all MCP servers of a session, before its first prompt is sent."""
@@ -47,13 +48,17 @@ MARK = "acp_prompt"
 """Metadata key of a run with the mark of the prompt that it answers."""
 PAGE = 100
 
-STOP_REASONS: Mapping[str | None, StopReason] = {
+STOP_REASONS: Mapping[Reason | None, StopReason] = {
     "length": "max_tokens",
-    "max_turns": "max_turn_requests",
-    "max_tool_calls": "max_turn_requests",
     "content_filter": "refusal",
 }
-"""Stop reasons of incomplete runs; of others, the error is sent."""
+
+
+def find_stop_reason(reason: Reason | None) -> StopReason | None:
+    """Return the stop reason of an incomplete run; None where its error is sent instead."""
+    if find_run_end(Status.INCOMPLETE, reason).calls_dropped:  # a limit of the run was reached
+        return "max_turn_requests"
+    return STOP_REASONS.get(reason)
 
 
 class SessionSetup(msgspec.Struct, frozen=True):
@@ -260,8 +265,8 @@ class Session:
                 return "end_turn"
             case Status.CANCELLED:
                 return "cancelled"
-            case Status.INCOMPLETE if events.reason in STOP_REASONS:
-                return STOP_REASONS[events.reason]
+            case Status.INCOMPLETE if (stop := find_stop_reason(events.reason)) is not None:
+                return stop
             case _:
                 events.raise_for_status()
                 raise RunError("The run ended without an answer.")

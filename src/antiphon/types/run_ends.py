@@ -15,8 +15,8 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which a run can end.
 
     `why` is the cause in words for people, `meaning` its explanation in `docs/reference/errors.md`,
-    `hint` the terminal's advice. `calls_dropped` is true if the calls of the last reply were never
-    handed out.
+    `hint` the terminal's advice. `calls_dropped` is true if a limit of the run was reached: the
+    calls of the last reply were never handed out.
     """
 
     status: Status

@@ -31,6 +31,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Reason, Status, Usage
 from antiphon.wires.framing import json_line
 from antiphon.wires.openai.errors import Body, Envelope, encode_event, fault_envelope
@@ -51,13 +52,15 @@ FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
 
 _FINISH: dict[Reason | None, FinishReason] = {
     "length": "length",
-    "max_turns": "length",
-    "max_tool_calls": "length",
-    "max_total_tokens": "length",
-    "max_cost": "length",
-    "timeout": "length",
     "content_filter": "content_filter",
 }
+
+
+def find_finish_reason(reason: Reason | None) -> FinishReason | None:
+    """Return the finish reason of an incomplete run; None where an error is sent instead."""
+    if find_run_end(Status.INCOMPLETE, reason).calls_dropped:  # a limit of the run was reached
+        return "length"
+    return _FINISH.get(reason)
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -379,8 +382,8 @@ class ChatAnswer:
         match event.status:
             case Status.COMPLETED:
                 self.finish_reason = "stop"
-            case Status.INCOMPLETE if event.reason in _FINISH:
-                self.finish_reason = _FINISH[event.reason]
+            case Status.INCOMPLETE if (finish := find_finish_reason(event.reason)) is not None:
+                self.finish_reason = finish
             case Status.INCOMPLETE:
                 self._fail(502, f"The reply is not whole: {event.reason}.", str(event.reason))
             case Status.FAILED if event.error is not None:

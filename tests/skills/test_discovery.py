@@ -159,7 +159,7 @@ def test_what_takes_the_place_of_ones_own_says_so(home: Home) -> None:
     finder = home.finder()
     found = next(each for each in finder.skills() if not each.own)
 
-    seen = review_found(found, finder.replaced(found))
+    seen = review_found(found, finder.find_replaced(found))
 
     assert seen.summary.endswith(f"It takes the place of your own, {mine / 'SKILL.md'}")
 
@@ -211,6 +211,21 @@ def test_links_out_of_a_project_are_not_followed(home: Home) -> None:
     assert [each.state for each in workspace.found] == ["broken"] * 4
     assert workspace.untrusted == []
     assert all("the key" not in str(each) for each in workspace.found)
+
+
+def test_links_in_a_circle_and_folders_outside_are_left_alone(home: Home) -> None:
+    (home.root / "outside").mkdir()
+    (home.root / "outside/go.md").write_text("Go.")
+    write_skill(home.root / "outside", "stolen")
+    (home.project / ".agents").mkdir()
+    (home.project / ".claude").symlink_to(".claude")
+    for name in ("commands", "skills"):
+        (home.project / ".agents" / name).symlink_to(home.root / "outside")
+    (home.project / "AGENTS.md").symlink_to("AGENTS.md")
+
+    found = load(home).found
+
+    assert [(each.name, each.state) for each in found] == [("AGENTS.md", "broken")]
 
 
 def test_a_link_to_a_skill_of_the_project_is_that_skill(home: Home) -> None:

@@ -175,7 +175,7 @@ def _review_guidance(path: Path) -> ReviewedFile:
             received=str(path),
             hint="A file that you name, by --config-file or --config, counts as it is.",
         )
-    seen = review_found(found, Finder(os.environ, path.parent).replaced(found))
+    seen = review_found(found, Finder(os.environ, path.parent).find_replaced(found))
     (_, text), *more = seen.files
     return ReviewedFile(seen.file, text, seen.summary, seen.digest, more, seen.others)
 

@@ -74,10 +74,10 @@ def find_project_folders(folder: Path) -> list[Path]:
 
     Outside a repository it is the folder alone.
     """
-    folder = folder.resolve()
+    folder = _real(folder)
     above = [folder, *folder.parents][:MAX_DEPTH]
     for count, each in enumerate(above, 1):
-        if any((each / mark).exists() for mark in REPOSITORY):
+        if any(os.path.exists(each / mark) for mark in REPOSITORY):
             return above[:count]
     return [folder]
 
@@ -112,11 +112,11 @@ class Finder:
     def instructions(self) -> list[FoundFile]:
         """Return the files of instructions, the user's own first and the nearest last."""
         found = list(self._own_files([self._own / OWN], "instructions", InstructionFile.parse))
-        own = {each.file.resolve() for each in found}
+        own = {_real(each.file) for each in found}
         for folder in reversed(self.folders):
             names = (*KIN, OF_GITHUB) if folder == self.folders[-1] else KIN
             file = next((folder / name for name in names if _is_there(folder / name)), None)
-            if file is not None and file.resolve() not in own:
+            if file is not None and _real(file) not in own:
                 found.append(self.instruction_file(file))
         return found
 
@@ -137,28 +137,32 @@ class Finder:
         """Return a command of a project; `folder` is the folder of commands."""
         return self._project_file(file, "command", LARGEST_COMMAND, _command_parser(folder))
 
-    def replaced(self, found: FoundFile) -> FoundFile | None:
+    def find_replaced(self, found: FoundFile) -> FoundFile | None:
         """Return what of the user's own something of a project takes the place of, once trusted."""
         match found.kind:
             case "skill":
-                return _named(found.name, self._all_own_skills())
+                return _find_by_name(found.name, self._all_own_skills())
             case "command":
-                return _named(found.name, self._own_commands())
+                return _find_by_name(found.name, self._own_commands())
             case "instructions":
                 return None
 
     def is_own(self, file: Path) -> bool:
         """Return whether a file is in a folder of the user's own."""
-        return any(file.resolve().is_relative_to(own) for own in (self._own, self._agents))
+        return any(_real(file).is_relative_to(_real(own)) for own in (self._own, self._agents))
 
     def _project_folders(self, name: str) -> Iterator[Path]:
-        """Yield the folders of this name in the project; those of the user are not among them."""
-        own = {(self._own / name).resolve(), (self._agents / name).resolve()}
-        seen: set[Path] = set()
+        """Yield the folders of this name in the project.
+
+        Those of the user are not among them, and no link that leads out of the project.
+        """
+        seen = {_real(self._own / name), _real(self._agents / name)}
         for above in self.folders:
             for kind in PROJECT_FOLDERS:
                 folder = above / kind / name
-                if folder.is_dir() and (real := folder.resolve()) not in own | seen:
+                real = _real(folder)
+                inside = real.is_relative_to(self.folders[-1])
+                if inside and os.path.isdir(real) and real not in seen:
                     seen.add(real)
                     yield folder
 
@@ -180,7 +184,7 @@ class Finder:
             try:
                 skill = read_skill(each)
             except InvalidRequest as problem:
-                yield _broken("skill", each.name, each / FILE, problem.message, own=True)
+                yield _broken_file("skill", each.name, each / FILE, problem.message, own=True)
             else:
                 yield FoundFile(
                     kind="skill", name=skill.name, file=skill.file, own=True, content=skill
@@ -195,7 +199,7 @@ class Finder:
             try:
                 content = parse(file, read_regular(file, LARGEST))
             except (OSError, InvalidRequest) as error:
-                yield _broken(kind, _name(kind, file), file, _reason(error), own=True)
+                yield _broken_file(kind, _name(kind, file), file, _reason(error), own=True)
             else:
                 yield FoundFile(
                     kind=kind, name=_name(kind, file, content), file=file, own=True, content=content
@@ -206,10 +210,10 @@ class Finder:
     def _project_skills(self, folder: Path) -> Iterator[FoundFile]:
         for each in _subfolders(folder):
             try:
-                real = self._inside(each)
+                real = self._resolve_inside(each)
                 yield self.project_skill(real)
             except (OSError, InvalidRequest) as error:
-                yield _broken("skill", each.name, each / FILE, _reason(error), own=False)
+                yield _broken_file("skill", each.name, each / FILE, _reason(error), own=False)
 
     def project_skill(self, folder: Path) -> FoundFile:
         """Return a skill of a project; ready only if a person has seen all of it as it is.
@@ -236,11 +240,11 @@ class Finder:
         self, file: Path, kind: Literal["instructions", "command"], largest: int, parse: _Parse
     ) -> FoundFile:
         try:
-            content = read_regular(self._inside(file), min(largest, self._room))
+            content = read_regular(self._resolve_inside(file), min(largest, self._room))
             self._room -= len(content)
             parsed = parse(file, content)
         except (OSError, InvalidRequest) as error:
-            return _broken(kind, _name(kind, file), file, _reason(error), own=False)
+            return _broken_file(kind, _name(kind, file), file, _reason(error), own=False)
         return self._check(
             FoundFile(
                 kind=kind,
@@ -259,9 +263,9 @@ class Finder:
             found, state="not trusted", why="it is not trusted, or has changed since it was"
         )
 
-    def _inside(self, path: Path) -> Path:
+    def _resolve_inside(self, path: Path) -> Path:
         """Return the real path. Raises `InvalidRequest` if it leads out of the project."""
-        real = path.resolve()
+        real = _real(path)
         if not real.is_relative_to(self.folders[-1]):
             raise InvalidRequest(f"{path} is a link that leads out of the project.")
         return real
@@ -273,12 +277,12 @@ def find_file(environ: Mapping[str, str], path: Path) -> FoundFile | None:
     `path` is the file; of a skill, its folder does too. Raises `InvalidRequest` for a file of the
     user's own, and for one that cannot be used.
     """
-    file = path / FILE if (path / FILE).is_file() else path
+    file = path / FILE if os.path.isfile(path / FILE) else path
     finder = Finder(environ, file.parent)
     if finder.is_own(file):
         raise InvalidRequest(f"{file} is your own, and counts without being trusted")
     if file.name == FILE:
-        return finder.project_skill(file.parent.resolve())
+        return finder.project_skill(_real(file.parent))
     found: FoundFile | None = None
     if file.name in KIN or file.parts[-2:] == Path(OF_GITHUB).parts:
         found = finder.instruction_file(file)
@@ -329,11 +333,16 @@ def _subfolders(folder: Path) -> list[Path]:
     return [folder / name for name in names if _is_there(folder / name / FILE)][:MAX_SKILLS]
 
 
+def _real(path: Path) -> Path:
+    """Return the path without links; where they lead in a circle, as far as they lead."""
+    return Path(os.path.realpath(path))
+
+
 def _is_there(file: Path) -> bool:
     return os.path.lexists(file)
 
 
-def _named(name: str, found: Iterable[FoundFile]) -> FoundFile | None:
+def _find_by_name(name: str, found: Iterable[FoundFile]) -> FoundFile | None:
     return next((each for each in found if each.ready and each.name == name), None)
 
 
@@ -360,7 +369,7 @@ def _name(
     return content.name if isinstance(content, FileCommand) else file.name
 
 
-def _broken(
+def _broken_file(
     kind: Literal["skill", "instructions", "command"],
     name: str,
     file: Path,

@@ -6,6 +6,7 @@ shown; of a skill it covers the other files too, of which names and sizes are sh
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -60,7 +61,7 @@ def _review(found: FoundFile) -> Review:
     if found.kind == "skill":
         return _review_skill(found.file.parent, found.content)
     try:
-        content = read_regular(found.file.resolve(), LARGEST)
+        content = read_regular(Path(os.path.realpath(found.file)), LARGEST)
     except OSError as error:
         raise InvalidRequest(f"{found.file} cannot be read: {error.strerror or error}.") from error
     summary = (

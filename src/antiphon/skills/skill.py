@@ -64,7 +64,7 @@ class Skill(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_skill(folder: Path) -> Skill:
     """Read the skill in a folder. Raises `InvalidRequest` for one that cannot be used."""
-    folder = folder.resolve()
+    folder = Path(os.path.realpath(folder))
     try:
         content = read_regular(folder / FILE, MAX_FILE)
     except OSError as error:

@@ -159,9 +159,8 @@ class Skills:
             for file in list_files(skill.folder)
             if skill.content is None or file.path in skill.content
         ]
-        return (
-            f'<skill name="{name}">\n{_harmless(text.strip())}\n</skill>\n{_describe_files(files)}'
-        )
+        body = _escape_tags(text.strip())
+        return f'<skill name="{name}">\n{body}\n</skill>\n{_describe_files(files)}'
 
     async def read_skill_file(
         self, skill: str, path: str, first_line: int = 1, last_line: int | None = None
@@ -218,7 +217,7 @@ class Skills:
         now = digest_contents(read_contents(skill.folder))
         for path in sorted({*now, *skill.content}):
             if now.get(path) != skill.content.get(path):
-                raise _changed(skill, path)
+                raise _changed_error(skill, path)
 
     @property
     def _working_folder(self) -> Path:
@@ -249,7 +248,7 @@ class Skills:
                 "/".join(part for part in path.split("/") if part not in ("", "."))
             )
             if known != hashlib.sha256(content).hexdigest():
-                raise _changed(skill, path)
+                raise _changed_error(skill, path)
         return content
 
 
@@ -259,7 +258,7 @@ class _ScriptCall(msgspec.Struct):
     args: tuple[str, ...] = ()
 
 
-def _changed(skill: Skill, path: str) -> InvalidRequest:
+def _changed_error(skill: Skill, path: str) -> InvalidRequest:
     return InvalidRequest(
         f"{path} of the skill {skill.name} has changed since the user has seen it, so it is not"
         " used.",
@@ -275,11 +274,11 @@ def _skill_folders(folder: Path) -> list[Path]:
 
 
 def _catalogue_line(skill: Skill, most: int) -> str:
-    text = _harmless(one_line(skill.description))
+    text = _escape_tags(one_line(skill.description))
     return f"- {skill.name}: {text if len(text) <= most else text[:most] + '...'}"
 
 
-def _harmless(text: str) -> str:
+def _escape_tags(text: str) -> str:
     """Return a text that cannot end the mark in which it stands."""
     for tag in ("</skill", "</available_skills"):
         text = text.replace(tag, tag.replace("<", "&lt;"))
@@ -291,7 +290,7 @@ def _describe_files(files: Sequence[SkillFile]) -> str:
     if not shown:
         return "It has no other files."
     lines = [
-        f"{_harmless(one_line(file.path))} ({file.size} bytes"
+        f"{_escape_tags(one_line(file.path))} ({file.size} bytes"
         f"{', a script' if is_script(file.path) else ''})"
         for file in shown[:MAX_LISTED]
     ]

@@ -157,7 +157,7 @@ async def _use(chat: CommandContext, words: str) -> None:
     """Send a message with the instructions of a skill and what was typed."""
     name, _, text = words.partition(" ")
     if name not in chat.workspace.skills.names:
-        raise _no_skill(chat, name)
+        raise _no_skill_error(chat, name)
     instructions = await asyncio.to_thread(chat.workspace.skills.activation, name)
 
     def expand(typed: str) -> str:
@@ -176,7 +176,7 @@ async def _trust(chat: CommandContext, name: str) -> None:
     finder = Finder(chat.environ, Path.cwd())
     try:
         for found in untrusted:
-            await _review(chat, found, await asyncio.to_thread(finder.replaced, found))
+            await _review(chat, found, await asyncio.to_thread(finder.find_replaced, found))
     finally:
         await chat.load_workspace()
 
@@ -237,11 +237,11 @@ def _find(chat: CommandContext, name: str) -> FoundFile:
     wanted = name.removeprefix("/")
     found = [each for each in chat.workspace.found if each.name == wanted]
     if not found:
-        raise _no_skill(chat, name)
+        raise _no_skill_error(chat, name)
     return next((each for each in found if each.ready), found[0])
 
 
-def _no_skill(chat: CommandContext, name: str) -> InvalidRequest:
+def _no_skill_error(chat: CommandContext, name: str) -> InvalidRequest:
     if any(each.name == name for each in chat.workspace.untrusted):
         return InvalidRequest(f"The skill {name} is not trusted", hint=f"/skills {TRUST} shows it.")
     names = ", ".join(chat.workspace.skills.names[:20])

@@ -22,7 +22,7 @@ from antiphon.api.operations import NewMessage
 from antiphon.testing.script import Script
 from antiphon.types.runs import McpServer, Sampling, Status
 from tests.server.openai_place import Place
-from tests.support.server.served import SETTINGS, serve
+from tests.support.server.served import SETTINGS, eventually, serve
 
 TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 PIXEL = (
@@ -781,3 +781,18 @@ async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> Non
     assert large.status_code == 413
     assert isinstance(large, httpx2.Response)
     assert (await place.ours.list_runs()).data == []
+
+
+async def test_an_assistant_with_the_name_of_a_model_in_use_is_found_soon(place: Place) -> None:
+    place.script.reply("Plain.")
+    await place.ask(HELLO)
+    await place.ours.create_assistant(
+        name=place.script.model, model=place.script.model, instructions="Be brief."
+    )
+
+    async def is_found() -> bool:
+        place.script.reply("Hello.")
+        await place.ask(HELLO)
+        return place.script.requests[-1].instructions == "Be brief."
+
+    await eventually(is_found)

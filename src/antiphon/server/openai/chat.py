@@ -112,6 +112,8 @@ class ChatCompletions:
             reader = await api.open_turn(replace(call, history=history, temporary=True))
         else:
             thread, reader = await continue_thread(api, named, sent[instructions:], call)
+        if assistant is None:
+            self._names.remember_model(request.model, context.caller.principal)
         name = f"chatcmpl-{reader.run_id.partition('_')[2]}"
         tools = call.tools if call.tools is not None else assistant.tools if assistant else ()
         return _Started(

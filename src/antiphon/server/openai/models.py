@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -15,6 +16,9 @@ from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings, NotFound
 from antiphon.types.runs import Assistant
 
+MEMORY_SECONDS = 2.0
+"""How long a name is remembered to be no assistant's."""
+MAX_REMEMBERED = 10_000
 ASSISTANT_PREFIX = "asst"
 ASSISTANT_OWNER = "assistant"
 """`owned_by` of an assistant in the list of models."""
@@ -37,10 +41,14 @@ class ModelObjects(msgspec.Struct, frozen=True):
 
 
 class ModelNames:
-    """Lists models and assistants, and finds the assistant that a model's name means."""
+    """Lists models and assistants, and finds the assistant that a model's name means.
+
+    The name of a model that runs have is remembered, so that requests in a row ask the store once.
+    """
 
     def __init__(self, dispatcher: Dispatcher) -> None:
         self._dispatcher = dispatcher
+        self._plain: dict[tuple[str, str], float] = {}  # end of memory by owner and name
 
     async def list_models(self, by: Principal) -> Sequence[ModelObject]:
         """Return the models of all providers, then the assistants of the owner."""
@@ -59,13 +67,26 @@ class ModelNames:
         raise BadSettings("There is no such model.", received=name[:100], where="$.model")
 
     async def find_assistant(self, name: str, by: Principal) -> Assistant | None:
-        """Return the owner's assistant with this name or id; of several, the newest."""
+        """Return the owner's assistant with this name or id; of several, the newest.
+
+        One that gets the name of a model in use is found within `MEMORY_SECONDS`.
+        """
+        if time.monotonic() < self._plain.get((by.owner, name), 0.0):
+            return None
         if name.startswith(f"{ASSISTANT_PREFIX}_"):
             with suppress(NotFound):
                 found: Assistant = (await self._dispatcher.dispatch(GetAssistant(name), by)).value
                 return found
         listed = (await self._dispatcher.dispatch(ListAssistants(1, name=name), by)).value
         return listed.data[0] if listed.data else None
+
+    def remember_model(self, name: str, by: Principal) -> None:
+        """Remember that a run has begun with this model, and that no assistant has its name."""
+        if len(self._plain) >= MAX_REMEMBERED:
+            self._plain.clear()
+        now = time.monotonic()
+        if now >= self._plain.get((by.owner, name), 0.0):  # else the store was not asked
+            self._plain[by.owner, name] = now + MEMORY_SECONDS
 
     async def _list_assistants(self, by: Principal) -> Mapping[str, Assistant]:
         """Return the owner's assistants by the names that they have as models, newest first."""

@@ -180,6 +180,8 @@ class Responses:
                     raise
                 await api.delete_files()
             else:
+                if request.model is not None and beginning.call.assistant_id is None:
+                    self._names.remember_model(request.model, by)
                 return await _start_reading(api, *begun)
         raise RunActive("Other requests continue the same response. Ask again.")
 

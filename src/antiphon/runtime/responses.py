@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.operations import Listed
+from antiphon.api.operations import Deleted, Listed
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import FilterValue, RecordPage, RunStore
 from antiphon.types.accounts import Principal
@@ -44,3 +44,9 @@ async def paginate(
 ) -> Listed[Any]:
     """Return a page of an owner's records of a kind, as `Store.list` finds them."""
     return to_listed(await store.list(kind, owner, limit=limit, after=after, **where))
+
+
+async def delete_record(store: RunStore, kind: type[Any], owner: str, id: str) -> Deleted:
+    """Delete an owner's record of a kind. Raises `NotFound`."""
+    await store.delete(kind, owner, id)
+    return Deleted(id)

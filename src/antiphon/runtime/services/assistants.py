@@ -10,7 +10,6 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import (
-    Deleted,
     NewMessage,
     Operation,
     PastMessage,
@@ -24,7 +23,7 @@ from antiphon.engine.transitions import RunSpec
 from antiphon.ports import ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
-from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.runtime.responses import OperationHandler, delete_record, paginate
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
@@ -55,7 +54,9 @@ class AssistantService:
                 Assistant, by.owner, call.assistant_id
             ),
             operations.UpdateAssistant: self._update_assistant,
-            operations.DeleteAssistant: self._delete_assistant,
+            operations.DeleteAssistant: lambda call, by, _: delete_record(
+                store, Assistant, by.owner, call.assistant_id
+            ),
         }
 
     async def _create_assistant(
@@ -88,12 +89,6 @@ class AssistantService:
         return await self._store.update_assistant(
             by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
         )
-
-    async def _delete_assistant(
-        self, call: operations.DeleteAssistant, by: Principal, _: IdempotencyKey | None
-    ) -> Deleted:
-        await self._store.delete(Assistant, by.owner, call.assistant_id)
-        return Deleted(call.assistant_id)
 
 
 _SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}

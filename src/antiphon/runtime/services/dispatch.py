@@ -24,7 +24,7 @@ from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader, SelectedEvents
 from antiphon.runtime.notify import ChangeCommitter
-from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.runtime.responses import OperationHandler, delete_record, paginate
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
@@ -91,7 +91,9 @@ class Dispatcher:
                 store, Upload, by.owner, **field_values(call)
             ),
             operations.GetFile: lambda call, by, _: store.get(Upload, by.owner, call.file_id),
-            operations.DeleteFile: self._delete_file,
+            operations.DeleteFile: lambda call, by, _: delete_record(
+                store, Upload, by.owner, call.file_id
+            ),
             operations.ListModels: lambda call, by, _: models(call.model, by.owner),
         }
 
@@ -269,12 +271,6 @@ class Dispatcher:
     ) -> Response:
         """Import the archive at this path. Raises as `OwnerImporter.run`."""
         return Response(await self._admin.import_owner(call, path, by), call.http_status)
-
-    async def _delete_file(
-        self, call: operations.DeleteFile, by: Principal, _: IdempotencyKey | None
-    ) -> operations.Deleted:
-        await self._store.delete(Upload, by.owner, call.file_id)
-        return operations.Deleted(call.file_id)
 
 
 def _once(call: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:

@@ -40,6 +40,9 @@ class Replying:
     def more_time(self) -> None:
         raise AssertionError("nothing waits")
 
+    def toggle_plan(self) -> None:
+        raise AssertionError("no mode was asked for")
+
     def recall(self) -> str | None:
         return None
 

@@ -55,7 +55,7 @@ from acp.schema import (
 
 import antiphon
 from antiphon.acp.json_rpc import translate_errors
-from antiphon.acp.permissions import MODES
+from antiphon.acp.permissions import SESSION_MODES
 from antiphon.acp.prompts import Block, PromptReader
 from antiphon.acp.servers import AnyServer, run_servers
 from antiphon.acp.session import Session, SessionSetup
@@ -64,6 +64,7 @@ from antiphon.client.thread_families import latest_threads
 from antiphon.skills.commands import FileCommand
 from antiphon.skills.discovery import FoundFile
 from antiphon.skills.workspace import explain_untrusted
+from antiphon.tools.permission_modes import MODES
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
@@ -254,12 +255,12 @@ class AcpAgent:
     ) -> SetSessionModeResponse:
         """Change how tool calls are permitted."""
         session = self._find(session_id)
-        known = [mode.id for mode in MODES]
-        if mode_id not in known:
+        mode = next((mode for mode in MODES if mode == mode_id), None)
+        if mode is None:
             raise InvalidRequest(
-                "There is no such mode.", expected=", ".join(known), received=mode_id[:100]
+                "There is no such mode.", expected=", ".join(MODES), received=mode_id[:100]
             )
-        session.set_mode(mode_id)
+        session.set_mode(mode)
         return SetSessionModeResponse()
 
     @translate_errors
@@ -476,7 +477,7 @@ def _folders(cwd: str, more: Sequence[str] | None) -> list[Path]:
 
 
 def _modes(session: Session) -> SessionModeState:
-    return SessionModeState(current_mode_id=session.mode, available_modes=list(MODES))
+    return SessionModeState(current_mode_id=session.mode, available_modes=list(SESSION_MODES))
 
 
 def _session_info(thread: Thread, cwd: str | None) -> SessionInfo:

@@ -8,44 +8,14 @@ from acp.interfaces import Client
 from acp.schema import AllowedOutcome, PermissionOption, SessionMode, ToolCallUpdate
 
 from antiphon.acp import tool_views
-from antiphon.settings.settings import Settings
-from antiphon.tools.permissions import Rules, Verdict
+from antiphon.tools.permission_modes import MODES
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, command_line
-from antiphon.types.messages import Tool
 from antiphon.types.terminal_safe import clean
 
-ASK, PLAN, ALLOW = "ask", "plan", "allow"
-
-MODES = (
-    SessionMode(id=ASK, name="Ask", description="Ask before a tool of a server runs"),
-    SessionMode(id=PLAN, name="Plan", description="Propose only: no tool with effects runs"),
-    SessionMode(id=ALLOW, name="Allow", description="Run every tool that the settings do not deny"),
+SESSION_MODES = tuple(
+    SessionMode(id=mode, name=mode.capitalize(), description=meaning.capitalize())
+    for mode, meaning in MODES.items()
 )
-
-PLAN_INSTRUCTIONS = (
-    "The user wants a plan. Only tools that read can run now; calls of others are refused."
-    " Describe what you would change, step by step, and wait for the user's agreement."
-)
-
-
-class ReadOnlyRules(Rules, frozen=True):
-    """Rules under which only tools run that say they only read; others are denied."""
-
-    def verdict(self, tool: Tool) -> Verdict | None:
-        """Return the decision; of a tool that reads, that of the settings."""
-        reads = tool.hints.read_only and not tool.hints.destructive
-        return super().verdict(tool) if reads else "deny"
-
-
-def mode_rules(mode: str, settings: Settings) -> Rules:
-    """Return the rules of a mode, with the settings' own."""
-    match mode:
-        case "plan":
-            return ReadOnlyRules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
-        case "allow":
-            return Rules(allow=("*",), deny=settings.deny)
-        case _:
-            return Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
 
 
 class PermissionAsker:

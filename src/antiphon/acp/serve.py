@@ -14,7 +14,6 @@ from acp.interfaces import Agent
 
 from antiphon.acp.agent import COMMANDS, AcpAgent
 from antiphon.acp.json_rpc import LineTransport
-from antiphon.acp.permissions import ALLOW, ASK
 from antiphon.acp.session import SessionSetup
 from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
@@ -62,7 +61,7 @@ async def serve_stdio(
                 grants=GrantsFile(data_folder(os.environ) / NAME, _warn),
                 options=options,
                 warn=_warn,
-                mode=ALLOW if allow_all else ASK,
+                mode="allow" if allow_all else "ask",
                 with_servers=with_servers,
                 find_workspace=lambda folder: load_workspace(
                     folder,

@@ -20,7 +20,7 @@ from acp.schema import (
     UsageUpdate,
 )
 
-from antiphon.acp.permissions import ASK, PLAN, PLAN_INSTRUCTIONS, PermissionAsker, mode_rules
+from antiphon.acp.permissions import PermissionAsker
 from antiphon.acp.updates import HistoryEncoder, UpdateEncoder
 from antiphon.api.operations import Content, ListMessages, ListModels, Options
 from antiphon.client.async_client import AsyncClient
@@ -32,6 +32,11 @@ from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.tools.consent import Consent, GrantStore
 from antiphon.tools.functions import Function
+from antiphon.tools.permission_modes import (
+    PermissionMode,
+    add_plan_instructions,
+    mode_rules,
+)
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, InvalidRequest, RunError
 from antiphon.types.events import Numbered
@@ -74,7 +79,7 @@ class SessionSetup(msgspec.Struct, frozen=True):
     grants: GrantStore
     options: Options
     warn: Callable[[str], None]
-    mode: str = ASK
+    mode: PermissionMode = "ask"
     with_servers: bool = True
     find_workspace: Callable[[Path], Workspace] = lambda folder: NO_WORKSPACE
 
@@ -118,7 +123,7 @@ class Session:
             warn=setup.warn,
         )
 
-    def set_mode(self, mode: str) -> None:
+    def set_mode(self, mode: PermissionMode) -> None:
         """Apply another mode from the next tool call on."""
         self.mode = mode
         self._consent.rules = mode_rules(mode, self._setup.settings)
@@ -215,10 +220,8 @@ class Session:
             options["metadata"] = {**options.get("metadata", {}), MARK: self._mark}
             if self.model:
                 options["model"] = self.model
-            if self.mode == PLAN:
-                options["instructions"] = PLAN_INSTRUCTIONS
-            if self.workspace.instructions:
-                options["additional_instructions"] = self.workspace.instructions
+            if added := add_plan_instructions(self.mode, self.workspace.instructions):
+                options["additional_instructions"] = added
         settings = self._setup.settings
         return self._setup.client.converse(
             content,

@@ -18,6 +18,7 @@ from antiphon.cli.question import ASK_ONLY_FLAGS, answer_arguments, read_request
 from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
 from antiphon.settings.trust import FolderFile
+from antiphon.tools.permission_modes import MODES
 from antiphon.types.errors import BadSettings, InvalidRequest
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     parser.add_argument("--thread", metavar="ID", help="continue this thread")
     parser.add_argument("-r", "--resume", action="store_true", help="continue the last thread")
     tool_arguments(parser)
+    parser.add_argument(
+        "--mode",
+        choices=MODES,
+        help="ask before tools run (the default), plan only, or allow tools, as --yes does",
+    )
     once = parser.add_argument_group("one question", "asked without a chat, as `antiphon ask` does")
     once.add_argument(
         "-p", "--prompt", metavar="TEXT", help="ask this, write the answer to stdout, and exit"
@@ -57,9 +63,13 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.no_tools and args.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
     if args.prompt is not None:
+        if args.mode is not None:
+            raise InvalidRequest("--mode is for the chat", hint="-p takes --yes, --allow, --deny.")
         question = read_request(args, [args.prompt], last=args.resume)
         answered: int = import_module("antiphon.cli.ask").ask_once(question, loaded.settings)
         return answered
+    if args.yes and args.mode in ("ask", "plan"):
+        raise InvalidRequest("--yes and --mode exclude each other", hint="--mode allow is --yes.")
     for name, flag in ASK_ONLY_FLAGS.items():
         if getattr(args, name):
             raise InvalidRequest(f"{flag} goes with -p, for one question", hint="-p TEXT asks it.")

@@ -28,7 +28,8 @@ from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
-from antiphon.tools.permissions import NAME, GrantsFile, Rules
+from antiphon.tools.permission_modes import PermissionMode, mode_rules
+from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.tools.tool_loading import open_tools
 
 # The MCP servers of a chat: they start behind its prompt, and end with it.
@@ -72,6 +73,7 @@ async def _chat(
         system=args.system,
         resume=args.thread or (LAST if args.resume else None),
         options=run_options(args),
+        mode="allow" if args.yes else args.mode or "ask",
         functions=tuple(functions),
         reports={
             "settings": lambda: asyncio.to_thread(config.rows, loaded),
@@ -88,21 +90,20 @@ async def _chat(
         return chosen[0] if chosen else ""
 
     async with AsyncClient(settings=settings) as client:
-        consent = _make_consent(ui, settings, args.yes)
+        consent = _make_consent(ui, settings, start.mode)
         chat = Chat(ui, client, settings, consent, start, find_model)
         async with nullcontext() if args.no_tools else run_servers(chat, settings):
             await chat.run()
         return code_for_failure(chat.failure)
 
 
-def _make_consent(ui: UiManager, settings: Settings, yes: bool) -> Consent:
+def _make_consent(ui: UiManager, settings: Settings, mode: PermissionMode) -> Consent:
     def warn(text: str) -> None:
         ui.say(text, "warning")
 
-    rules = Rules(allow=settings.allow, ask=settings.ask, deny=settings.deny)
     asking = ConsentPrompt(ui)
     consent = Consent(
-        Rules(allow=("*",), deny=settings.deny) if yes else rules,
+        mode_rules(mode, settings),
         grants=GrantsFile(data_folder(os.environ) / NAME, warn),
         asker=asking,
         warn=warn,

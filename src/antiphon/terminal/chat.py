@@ -31,6 +31,12 @@ from antiphon.terminal.spans import Line
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
+from antiphon.tools.permission_modes import (
+    MODES,
+    PermissionMode,
+    add_plan_instructions,
+    mode_rules,
+)
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import AntiphonError, InvalidRequest
@@ -82,6 +88,7 @@ class ChatOptions(msgspec.Struct, frozen=True, kw_only=True):
     system: str | None = None
     resume: str | None = None
     options: Options = {}
+    mode: PermissionMode = "ask"
     functions: Sequence[Function] = ()
     reports: Mapping[str, Report] = {}
     find_workspace: Callable[[], Workspace] = lambda: NO_WORKSPACE
@@ -116,7 +123,7 @@ class Chat:
         self._functions = tuple(start.functions)
         self._find_workspace = start.find_workspace
         self.failure: AntiphonError | None = None
-        self.state = ChatState(model=start.model, system=start.system)
+        self.state = ChatState(model=start.model, system=start.system, mode=start.mode)
         self._processor = ConversationProcessor(
             client,
             ui,
@@ -219,6 +226,12 @@ class Chat:
             return await self.client.transport.model_server(model) if model else None
         return None
 
+    def set_mode(self, mode: PermissionMode) -> None:
+        """Apply the permission mode from the next tool call on."""
+        self.state.mode = mode
+        self.consent.rules = mode_rules(mode, self.settings)
+        self.ui.repaint()
+
     def interrupt(self) -> None:
         """Stop the run that streams."""
         self._processor.interrupt()
@@ -242,6 +255,7 @@ class Chat:
             servers=[(each.server, each.status) for each in states if each.status in ABSENT],
             queued=self.ui.queued,
             activity=self.state.activity,
+            mode=self.state.mode,
         )
         return chat_state.status_row(facts, columns - 1, self.ui.theme.glyphs.more)
 
@@ -275,6 +289,11 @@ class Chat:
         seconds = self._limit.extend(self.state.answering_model)
         replies = "This reply keeps its limit; the next" if self.ui.busy else "The next"
         self.ui.hint(f"{replies} may take {seconds:.0f} s each. --turn-timeout sets it.")
+
+    def toggle_plan(self) -> None:
+        """Enter plan mode, or leave it."""
+        self.set_mode("ask" if self.state.mode == "plan" else "plan")
+        self.ui.hint(f"{self.state.mode} mode: {MODES[self.state.mode]}")
 
     # Messages and commands.
 
@@ -358,8 +377,8 @@ class Chat:
             options["model"] = self.state.model
         if self.state.system:
             options["instructions"] = self.state.system
-        if self.workspace.instructions:
-            options["additional_instructions"] = self.workspace.instructions
+        if added := add_plan_instructions(self.state.mode, self.workspace.instructions):
+            options["additional_instructions"] = added
         return options
 
     def _record(self, outcome: RunOutcome, draft: str) -> RunOutcome:

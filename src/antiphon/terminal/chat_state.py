@@ -22,6 +22,7 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.settings.settings import Settings
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, StyledText
+from antiphon.tools.permission_modes import PermissionMode
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Blob, Link, Part, ResultPart, Text, Tool, parts
 from antiphon.types.runs import DAY, Deadlines, Thread, Usage
@@ -90,6 +91,7 @@ class ChatState:
     usual_model: str = ""
     activity: str = ""
     uncompacted: set[str] = field(default_factory=set[str])
+    mode: PermissionMode = "ask"
     servers: ChatServers = field(default_factory=ChatServers)
 
     @property
@@ -215,6 +217,7 @@ class StatusFacts(msgspec.Struct, frozen=True, kw_only=True):
     servers: Sequence[tuple[str, str]] = ()
     queued: int = 0
     activity: str = ""
+    mode: PermissionMode = "ask"
 
 
 class _Part(msgspec.Struct, frozen=True):
@@ -243,6 +246,7 @@ def _status_parts(facts: StatusFacts, more: str) -> Iterator[_Part]:
     share = facts.context_tokens / facts.window if facts.window else 0.0
     used = f"{share:.0%} of {short_number(facts.window)}" if facts.window and share else ""
     yield _Part(0, one_line(facts.activity), "strong")
+    yield _Part(0, "" if facts.mode == "ask" else facts.mode, "warning")
     yield _Part(3, one_line(facts.model))
     yield _Part(6, title)
     yield _Part(4, used, "warning" if share >= SHARE else "faint")

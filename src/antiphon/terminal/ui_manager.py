@@ -51,6 +51,10 @@ class ChatActions(Protocol):
         """Give the reply more time."""
         ...
 
+    def toggle_plan(self) -> None:
+        """Enter plan mode, or leave it."""
+        ...
+
 
 class UiManager(Listener):
     """Queues what the user sends, calls the chat for other keys, and prints above the input line.
@@ -224,6 +228,11 @@ class UiManager(Listener):
         """Give the reply more time."""
         if self._chat:
             self._chat.more_time()
+
+    def toggle_plan(self) -> None:
+        """Enter plan mode, or leave it."""
+        if self._chat:
+            self._chat.toggle_plan()
 
     def recall(self) -> str | None:
         """Remove the message that was queued last and return it, to edit it."""

@@ -36,7 +36,7 @@ MAX_PAGE_BYTES = 2_000_000
 MAX_ENTRIES = 500  # of a folder
 
 
-@tool
+@tool(read_only=True)
 def current_time(time_zone: str = "UTC") -> dict[str, str]:
     """The date and the time of day now.
 
@@ -57,7 +57,7 @@ def current_time(time_zone: str = "UTC") -> dict[str, str]:
     }
 
 
-@tool
+@tool(read_only=True)
 def calculate(expression: str) -> str:
     """Work out an arithmetic expression, exactly for whole numbers and to fifty digits else.
 
@@ -101,7 +101,7 @@ class UrlFetcher:
     def __init__(self, reach: EgressPolicy) -> None:
         self._reach = reach
 
-    @tool
+    @tool(read_only=True)
     async def fetch_url(self, url: str, from_character: int = 0) -> str:
         """Read a page or a text file on the internet; HTML becomes text, with its links.
 
@@ -126,6 +126,7 @@ class FileReader:
     def __init__(self, roots: Sequence[str]) -> None:
         self._folders = AllowedFolders(roots)
 
+    @tool(read_only=True)
     def read_file(self, path: str, first_line: int = 1, last_line: int | None = None) -> str:
         """Read a text file of the user's.
 
@@ -144,6 +145,7 @@ class FileReader:
             raise InvalidRequest(f"{path} has {len(lines)} lines; there is no line {first_line}.")
         return select_lines(lines, first_line, last_line, whole=size <= len(content))
 
+    @tool(read_only=True)
     def list_files(self, path: str = "") -> str:
         """List what is in a folder of the user's: one name in a line, with / behind folders.
 
@@ -175,6 +177,7 @@ class UserAsker:
     def __init__(self, ask: AskUser | None) -> None:
         self._ask = ask
 
+    @tool(read_only=True)
     async def ask_user(
         self, question: str, ctx: ToolContext, choices: tuple[str, ...] = ()
     ) -> str | ToolResult:

@@ -224,8 +224,7 @@ class Consent:
             case "allow":
                 return Approved(call, tool_identity(tool).fingerprint)
             case "deny":
-                reason = f"The settings here do not allow {call.name}. Do not try it again."
-                return _refuse(reason, call, "rule", watch)
+                return _refuse(self.rules.explain_denial(call.name), call, "rule", watch)
             case "ask" if self._ask is None:
                 if elsewhere := self._elsewhere(tool_identity(tool), by):
                     self._warn(elsewhere)

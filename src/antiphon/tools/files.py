@@ -62,7 +62,7 @@ class FileEditor(FileReader):
         self._edits: list[_Edit] = []
         self._lock = threading.Lock()
 
-    @tool
+    @tool(read_only=True)
     async def search_files(
         self, text: str, path: str = "", name: str = "*", ignore_case: bool = False
     ) -> str:

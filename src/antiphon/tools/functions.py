@@ -37,7 +37,7 @@ from antiphon.tools.docstrings import parse_docstring
 from antiphon.tools.pydantic_types import dump_model
 from antiphon.tools.schemas import InvalidArguments, Parameters, decode_arguments
 from antiphon.types.errors import AntiphonError, BadSettings
-from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSpec
+from antiphon.types.messages import Hints, Progress, Tool, ToolCall, ToolResult, ToolSpec
 
 Function = Callable[..., Any]
 MAX_RETRIES = 10
@@ -57,6 +57,7 @@ def tool(
     retries: int = 0,
     retry_on: tuple[type[Exception], ...] = (Exception,),
     consent: bool = False,
+    read_only: bool = False,
 ) -> Callable[[F], F]: ...
 def tool(
     function: F | None = None,
@@ -68,6 +69,7 @@ def tool(
     retries: int = 0,
     retry_on: tuple[type[Exception], ...] = (Exception,),
     consent: bool = False,
+    read_only: bool = False,
 ) -> F | Callable[[F], F]:
     """Mark a function, sync or async, as a tool; it stays the function that it is.
 
@@ -75,7 +77,7 @@ def tool(
     the number of seconds that a call may take; without it the program's `tool_timeout` holds. A
     call that raises one of `retry_on` is repeated up to `retries` times, after 0.5, 1, 2, ...
     seconds; only then does the model read the error. With `consent` a person must allow each call,
-    as for a tool of an MCP server.
+    as for a tool of an MCP server. A `read_only` tool has no effects, and runs in plan mode too.
     """
     if timeout is not None and not timeout > 0:
         raise UnfitTool("A tool needs time.", expected="timeout above 0", received=str(timeout))
@@ -87,7 +89,8 @@ def tool(
         )
 
     def mark(function: F) -> F:
-        setattr(function, TOOL_MARK, _Mark(name, description, timeout, retries, retry_on, consent))
+        given = _Mark(name, description, timeout, retries, retry_on, consent, read_only)
+        setattr(function, TOOL_MARK, given)
         return function
 
     return mark if function is None else mark(function)
@@ -159,7 +162,12 @@ class Functions:
     def tools(self) -> tuple[Tool, ...]:
         """Return the functions as tools."""
         return tuple(
-            Tool(spec=each.spec, timeout=each.mark.timeout, asks=each.mark.consent)
+            Tool(
+                spec=each.spec,
+                timeout=each.mark.timeout,
+                asks=each.mark.consent,
+                hints=Hints(read_only=True) if each.mark.read_only else Hints(),
+            )
             for each in self._tools.values()
         )
 
@@ -214,6 +222,7 @@ class _Mark(msgspec.Struct, frozen=True):
     retries: int = 0
     retry_on: tuple[type[Exception], ...] = (Exception,)
     consent: bool = False
+    read_only: bool = False
 
 
 class _FunctionTool:

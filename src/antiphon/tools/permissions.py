@@ -51,6 +51,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             return "ask"
         return "allow" if _matches(tool, self.allow) else None
 
+    def explain_denial(self, name: str) -> str:
+        """Return the reason of a denial for the model."""
+        return f"The settings here do not allow {name}. Do not try it again."
+
 
 NO_RULES = Rules()
 

@@ -41,6 +41,7 @@ KEYS = {
     "left": "\x1b[D",
     "right": "\x1b[C",
     "tab": "\t",
+    "shift-tab": "\x1b[Z",
     "backspace": "\x7f",
     "alt-enter": "\x1b\r",
 }

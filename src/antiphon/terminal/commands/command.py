@@ -18,6 +18,7 @@ from antiphon.terminal.conversation_processor import RunOutcome
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
+from antiphon.tools.permission_modes import PermissionMode
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import InvalidRequest
@@ -108,6 +109,10 @@ class CommandContext(Protocol):
 
     async def find_model_server(self) -> ModelServer | None:
         """Return the server of the model of the next reply; None if unknown."""
+        ...
+
+    def set_mode(self, mode: PermissionMode) -> None:
+        """Apply the permission mode from the next tool call on."""
         ...
 
     def interrupt(self) -> None:

@@ -50,6 +50,7 @@ _KEYS = (
     ("Esc", "stop what runs"),
     ("Ctrl+O", "see the last reasoning or result whole"),
     ("Ctrl+T", "give the reply more time"),
+    ("Shift+Tab", "plan mode, in which no tool with effects runs; and back"),
     ("Ctrl+G", "write the message in your $EDITOR"),
     ("Ctrl+Z", "put the chat aside; fg comes back"),
     ("Ctrl+D", "leave"),
@@ -161,8 +162,10 @@ def parse(text: str) -> ParsedCommand | str:
     """Return the command, or the message.
 
     `/word` is a command, known or not, so that a mistyped one is never sent. A path, which has a
-    second slash, is a message; `//` begins a message that begins with a slash.
+    second slash, is a message; `//` begins a message that begins with a slash. `?` is for help.
     """
+    if text.strip() == "?":
+        return ParsedCommand("help", "")
     if text.startswith("//"):
         return text[1:]
     first, _, rest = text.partition("\n") if "\n" in text.split(" ", 1)[0] else text.partition(" ")

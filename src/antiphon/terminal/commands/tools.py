@@ -16,6 +16,7 @@ from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
+from antiphon.tools.permission_modes import MODES
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
 from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -281,7 +282,35 @@ async def _complete(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str
             yield tool.spec.name, "runs without a question this session"
 
 
+# Permission modes.
+
+
+async def _set_mode(chat: CommandContext, words: str) -> None:
+    mode = next((mode for mode in MODES if mode == words), None)
+    if words and mode is None:
+        raise InvalidRequest("There is no such mode", expected=", ".join(MODES), received=words)
+    if mode is not None:
+        chat.set_mode(mode)
+    current = chat.state.mode
+    style = "warning" if current == "allow" else "faint"
+    chat.ui.say(f"{current} mode: {MODES[current]}. /mode ask, plan or allow changes it.", style)
+
+
+async def _complete_modes(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for mode, meaning in MODES.items():
+        if mode.startswith(begun):
+            yield mode, meaning
+
+
 COMMANDS: tuple[SlashCommand, ...] = (
+    SlashCommand(
+        name="mode",
+        arguments="[ask|plan|allow]",
+        meaning="ask before tools run, plan only (Shift+Tab), or allow them in this chat",
+        run=_set_mode,
+        at_once=True,
+        proposals=_complete_modes,
+    ),
     SlashCommand(
         name="tools",
         arguments="[NAME|WORDS]",

@@ -103,6 +103,10 @@ class Listener(Protocol):
         """Give the reply more time."""
         ...
 
+    def toggle_plan(self) -> None:
+        """Enter plan mode, or leave it."""
+        ...
+
     def end(self) -> None:
         """End the chat once all queued messages are answered."""
         ...

@@ -310,6 +310,10 @@ def _bind_actions(keys: KeyBindings, editing: EditorActions) -> None:
     def _more_time(event: KeyPressEvent) -> None:
         editing.listener.more_time()
 
+    @keys.add("s-tab", filter=drafting & ~completing, eager=True)
+    def _toggle_plan(event: KeyPressEvent) -> None:
+        editing.listener.toggle_plan()
+
     @keys.add("c-z", filter=~is_searching, eager=True)
     def _suspend(event: KeyPressEvent) -> None:
         source = event.app.input

@@ -579,11 +579,6 @@ def mask_value(setting: Setting, value: Any) -> Any:
 
 MASK = "****"
 
-_SEVERAL = (
-    *("allow", "ask", "deny", "allowed_paths", "private_hosts", "hosted_tools"),
-    *("allowed_hosts", "allowed_origins", "oidc_admins", "trusted_proxies", "old_secret_keys"),
-    "webhook_hosts",
-)
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")
 SQLITE = "sqlite:///"
 
@@ -617,6 +612,8 @@ def _iterate_meta(kind: Any) -> Iterator[Meta]:
 
 TABLE: Mapping[str, Setting] = {setting.name: setting for setting in _build_table()}
 """All settings by name; except the `[providers.NAME]` and `[servers.NAME]` tables."""
+
+_SEVERAL = tuple(setting.name for setting in TABLE.values() if setting.several)
 
 
 def without_password(value: Any) -> Any:

@@ -371,7 +371,7 @@ async def test_what_a_tool_gave_besides_words_is_kept_for_its_owner() -> None:
         told = await h.ask(mcp_servers=(FREE,))
         tool = next(m for m in await h.messages(find_started(told).thread_id) if m.role == "tool")
 
-        upload, content = await h.dispatcher.download(OWNER, tool.metadata["files"])
+        upload, content = await h.dispatcher.files.download(OWNER, tool.metadata["files"])
         assert (upload.media_type, content) == ("image/png", b"dot")
         with pytest.raises(errors.NotFound):
             await h.store.get(Upload, "somebody else", upload.id)

@@ -677,7 +677,7 @@ async def test_another_owners_thread_is_not_found() -> None:
 )
 async def test_an_upload_is_put_before_the_model(media_type: str, given: object) -> None:
     async with house("say I see.") as h:
-        upload = (await h.dispatcher.upload(OWNER, "it.bin", media_type, b"hi")).value
+        upload = (await h.dispatcher.files.upload(OWNER, "it.bin", media_type, b"hi")).value
         content = (Text("What is this? antiphon:no"), File(upload.id))
         await h.read(operations.Process(message=operations.NewMessage(content)))
 
@@ -687,7 +687,7 @@ async def test_an_upload_is_put_before_the_model(media_type: str, given: object)
 
 async def test_an_image_may_be_an_upload_too() -> None:
     async with house("say I see.") as h:
-        upload = (await h.dispatcher.upload(OWNER, "it.gif", "image/gif", b"hi")).value
+        upload = (await h.dispatcher.files.upload(OWNER, "it.gif", "image/gif", b"hi")).value
         content = (Image(file_id=upload.id),)
         await h.read(operations.Process(message=operations.NewMessage(content)))
 

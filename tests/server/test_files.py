@@ -169,7 +169,7 @@ async def test_a_file_needs_a_name(client: httpx2.AsyncClient) -> None:
     ["text/html\r\nX-Evil: 1", "nonsense", "a/b/c", "text/h\u00e4", "", "a" * 300 + "/b"],
 )
 async def test_an_odd_media_type_becomes_plain_bytes(server: Served, media_type: str) -> None:
-    kept = await server.runtime.dispatcher.upload("local", "a", media_type, b"x")
+    kept = await server.runtime.dispatcher.files.upload("local", "a", media_type, b"x")
     out = await (await server.client()).get(f"/v1/files/{kept.value.id}/content")
 
     assert out.headers["content-type"] == "application/octet-stream"
@@ -180,7 +180,7 @@ async def test_an_odd_media_type_becomes_plain_bytes(server: Served, media_type:
     "name", ["a\r\nX-Evil: 1", 'a"; filename="b', "\u6a21\u578b.txt", "\ud800", "a\0b"]
 )
 async def test_a_name_cannot_break_out_of_its_header(server: Served, name: str) -> None:
-    kept = await server.runtime.dispatcher.upload("local", name, "text/plain", b"x")
+    kept = await server.runtime.dispatcher.files.upload("local", name, "text/plain", b"x")
     out = await (await server.client()).get(f"/v1/files/{kept.value.id}/content")
 
     assert out.status_code == 200

@@ -219,7 +219,9 @@ async def test_what_is_deleted_while_it_is_exported_breaks_nothing(server: Serve
 async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) -> None:
     async with serve(settings(tmp_path), timeouts=StreamTimeouts(recheck=0.0)) as server:
         for number in range(12):
-            await server.runtime.dispatcher.upload("ann", f"{number}", "", os.urandom(1_000_000))
+            await server.runtime.dispatcher.files.upload(
+                "ann", f"{number}", "", os.urandom(1_000_000)
+            )
         token = await server.key("ops", "admin")
         admin = await server.client(token)
         async with admin.stream("GET", "/v1/owners/ann/export") as answer:
@@ -350,7 +352,7 @@ async def test_an_owner_may_be_called_whatever_a_header_can_carry(
     server: Served, admin: httpx2.AsyncClient
 ) -> None:
     for name in ("team/a", "a%2Fb", "..", "?x=1#y"):
-        await server.runtime.dispatcher.upload(name, "x", "", b"x")
+        await server.runtime.dispatcher.files.upload(name, "x", "", b"x")
         address = f"/v1/owners/{quote(name, safe='').replace('.', '%2E')}"
 
         key = await admin.put(f"{address}/provider_keys/openai", json={"key": "sk-1"})

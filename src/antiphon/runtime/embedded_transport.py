@@ -95,14 +95,14 @@ class AsyncEmbeddedTransport:
         """Upload a file."""
         dispatcher = (await self.runtime()).dispatcher
         named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-        answer = await dispatcher.upload(self._principal.owner, named, typed, content, key)
+        answer = await dispatcher.files.upload(self._principal.owner, named, typed, content, key)
         upload: Upload = _as_client_reads(answer, Upload)
         return upload
 
     async def download(self, file_id: str) -> bytes:
         """Return the bytes of a file."""
         sanitize.request_fields(operations.GetFile(file_id))
-        _, content = await (await self.runtime()).dispatcher.download(
+        _, content = await (await self.runtime()).dispatcher.files.download(
             self._principal.owner, file_id
         )
         return content
@@ -111,7 +111,7 @@ class AsyncEmbeddedTransport:
         """Return the bytes of a file."""
         sanitize.request_fields(operations.GetFile(file_id))
         dispatcher = (await self.runtime()).dispatcher
-        _, opened = await dispatcher.open_file(self._principal.owner, file_id)
+        _, opened = await dispatcher.files.open_file(self._principal.owner, file_id)
         async with aclosing(opened) as pieces:
             async for piece in pieces:
                 yield piece

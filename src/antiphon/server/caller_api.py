@@ -157,7 +157,9 @@ class CallerApi:
         if key is not None:
             digest = blake2b(f"{key} {len(self.uploaded)}".encode(), digest_size=16)
             key = f"inline-{digest.hexdigest()}"
-        response = await self._dispatcher.upload(self._by.owner, name, media_type, content, key)
+        response = await self._dispatcher.files.upload(
+            self._by.owner, name, media_type, content, key
+        )
         if isinstance(response.value, msgspec.Raw):
             return msgspec.json.decode(response.value, type=Upload).id
         uploaded: Upload = response.value
@@ -177,7 +179,7 @@ class CallerApi:
 
     async def read_file(self, file_id: str) -> tuple[Upload, bytes]:
         """Return a file and its bytes. Raises `NotFound`."""
-        return await self._dispatcher.download(self._by.owner, file_id)
+        return await self._dispatcher.files.download(self._by.owner, file_id)
 
     async def delete_files(self) -> None:
         """Delete the files that came inline."""

@@ -115,7 +115,7 @@ async def receive_upload(
     else:
         name = _name_from_query(context)
     named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-    answer = await dispatcher.upload(context.caller.owner, named, typed, content, key)
+    answer = await dispatcher.files.upload(context.caller.owner, named, typed, content, key)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await context.respond_json(answer.status, answer.value, replayed)
 
@@ -133,7 +133,7 @@ async def send_upload(
     Each piece is read in a slot of the queue.
     """
     await requests.read_body(context.scope, context.receive, 0)
-    about, pieces = await dispatcher.open_file(context.caller.owner, file_id)
+    about, pieces = await dispatcher.files.open_file(context.caller.owner, file_id)
     headers = [
         field(b"content-type", sanitize.parse_media_type(about.media_type)),
         (b"content-length", b"%d" % about.size),

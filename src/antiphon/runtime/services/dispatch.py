@@ -6,7 +6,7 @@ through either. `engine/transitions` decides what may happen, inside the store's
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation, field_values
+from antiphon.api.operations import Operation
 from antiphon.engine import validation
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import TurnRequested
@@ -24,11 +24,12 @@ from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader, SelectedEvents
 from antiphon.runtime.notify import ChangeCommitter
-from antiphon.runtime.responses import OperationHandler, delete_record, paginate
+from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.feedback import FeedbackService
+from antiphon.runtime.services.files import FileService
 from antiphon.runtime.services.occurrences import OccurrenceStarter
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.schedules import ScheduleService
@@ -40,11 +41,7 @@ from antiphon.telemetry.metrics import Metrics
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Upload
 from antiphon.types.runs import McpServer, Run
-
-READ_BYTES = 131_072
-"""Bytes of a file that are read, and held in memory, at once during a download."""
 
 
 class Dispatcher:
@@ -74,8 +71,8 @@ class Dispatcher:
         )
         self._store = store
         self._bus = bus
-        self._mint = mint
         self._admin = admin
+        self.files = FileService(store, mint)
         self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
@@ -83,17 +80,11 @@ class Dispatcher:
             **ThreadService(store, bus, changes, mint).handlers,
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
+            **self.files.handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **webhooks.handlers,
             **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
-            operations.ListFiles: lambda call, by, _: paginate(
-                store, Upload, by.owner, **field_values(call)
-            ),
-            operations.GetFile: lambda call, by, _: store.get(Upload, by.owner, call.file_id),
-            operations.DeleteFile: lambda call, by, _: delete_record(
-                store, Upload, by.owner, call.file_id
-            ),
             operations.ListModels: lambda call, by, _: models(call.model, by.owner),
         }
 
@@ -211,56 +202,6 @@ class Dispatcher:
 
     async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None
-
-    async def upload(
-        self,
-        owner: str,
-        name: str,
-        media_type: str,
-        content: bytes,
-        key: str | None = None,
-        *,
-        purpose: str | None = None,
-        expires_in: int | None = None,
-    ) -> Response:
-        """Store a file. `name` is only displayed, never used as a path; `expires_in` is seconds."""
-        once = None
-        if key is not None:
-            about = [name, media_type, *([] if purpose is None else [purpose, expires_in])]
-            digest = blake2b(msgspec.json.encode(about), digest_size=32)
-            digest.update(content)
-            once = IdempotencyKey(owner, "POST /v1/files", key, digest.digest())
-        now = await self._store.now()
-        upload = Upload(
-            id=self._mint("file"),
-            name=name,
-            media_type=media_type,
-            size=len(content),
-            created_at=now,
-            purpose=purpose,
-            expires_at=None if expires_in is None else now + expires_in * 1000,
-        )
-        value = await self._store.put(owner, upload, once, content)
-        return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
-
-    async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
-        """Return a file and its bytes. Raises `NotFound`."""
-        upload = await self._store.get(Upload, owner, upload_id)
-        return upload, await self._store.content(owner, upload_id)
-
-    async def open_file(
-        self, owner: str, upload_id: str
-    ) -> tuple[Upload, AsyncGenerator[bytes, None]]:
-        """Return a file and its pieces, each of which is read on demand.
-
-        Raises `NotFound`, as do the pieces of a file that is deleted meanwhile.
-        """
-        upload = await self._store.get(Upload, owner, upload_id)
-        return upload, self._pieces(owner, upload)
-
-    async def _pieces(self, owner: str, upload: Upload) -> AsyncGenerator[bytes, None]:
-        for start in range(0, upload.size, READ_BYTES):
-            yield await self._store.content(owner, upload.id, start, READ_BYTES)
 
     async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""

@@ -73,7 +73,7 @@ class Files:
         body = await self._gateway.read_body(context)
         sent = await read_form(context, body, MAX_FIELDS)
         sanitize.validate_text(dict(sent.fields))
-        response = await self._gateway.dispatcher.upload(
+        response = await self._gateway.dispatcher.files.upload(
             context.caller.owner,
             sanitize.validate_file_name(sent.name),
             sanitize.parse_media_type(sent.media_type),

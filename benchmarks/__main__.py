@@ -50,7 +50,7 @@ BENCHMARKS: dict[str, tuple[str, Measure]] = {
     "readers": ("the SDK's reader", readers.measure),
     "first": ("time to the first token", first.measure),
     "turns": ("turns of one token, by many clients", turns.measure),
-    "openai": ("streams of OpenAI's API, beside the native one", openai_api.measure),
+    "openai": ("streams of OpenAI's API and of pages, beside the native one", openai_api.measure),
     "handoff": ("from one turn to the next", handoff.measure),
     "paced": ("processor time of many streams", streams.measure_paced),
     "flood": ("one stream as fast as it goes", streams.measure_flood),

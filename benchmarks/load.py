@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import secrets
 import time
 from array import array
 from collections.abc import Sequence
@@ -46,7 +47,7 @@ class Target:
 
     def request(self, model: str) -> bytes:
         """The request for one streamed reply."""
-        body = json.dumps({"model": self.model_prefix + model, **self._request_body()}).encode()
+        body = json.dumps(self._request_body(self.model_prefix + model)).encode()
         here = f"127.0.0.1:{self.child.port}"
         cookie = f"Cookie: {self.cookie}\r\nOrigin: http://{here}\r\n" if self.cookie else ""
         return (
@@ -54,17 +55,31 @@ class Target:
             f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode() + body
 
-    def _request_body(self) -> dict[str, object]:
+    def _request_body(self, model: str) -> dict[str, object]:
         hello = {"role": "user", "content": "hello"}
         match self.path:
             case "/v1/process":
-                return {"message": hello}
+                return {"model": model, "message": hello}
             case "/openai/v1/responses" | "/v1/responses":
-                return {"input": "hello", "stream": True}
+                return {"model": model, "input": "hello", "stream": True}
             case "/api/messages/process":
-                return {"content": "hello"}
+                return {"model": model, "content": "hello"}
+            case "/ai-sdk/v6/chat":
+                message = {"role": "user", "parts": [{"type": "text", "text": "hello"}]}
+                page = {"id": secrets.token_hex(8), "trigger": "submit-message", "model": model}
+                return {**page, "messages": [{**message, "id": secrets.token_hex(8)}]}
+            case "/ag-ui/v1/run":
+                page = {"threadId": secrets.token_hex(8), "runId": secrets.token_hex(8)}
+                empty: dict[str, object] = {"tools": [], "context": [], "state": {}}
+                messages = [{**hello, "id": secrets.token_hex(8)}]
+                return {
+                    **page,
+                    **empty,
+                    "messages": messages,
+                    "forwardedProps": {"model": model},
+                }
             case _:
-                return {"messages": [hello], "stream": True}
+                return {"model": model, "messages": [hello], "stream": True}
 
 
 @dataclass

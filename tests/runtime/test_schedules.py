@@ -379,6 +379,17 @@ async def test_a_run_by_hand_starts_at_once_and_leaves_the_times_as_they_are() -
         assert (after.paused, after.next_at, after.last_run_id) == (True, None, run.id)
 
 
+async def test_a_run_that_an_administrator_starts_for_somebody_is_audited() -> None:
+    async with house("say Hi.") as h:
+        schedule = await create(h)
+        admin = Principal(owner=OWNER, actor="person_1", administering=True)
+        run = await send(h, RunSchedule(schedule.id), admin)
+        await wait_for_end(h, run.id)
+
+        entry = (await send(h, ListActs())).data[0]
+        assert (entry.what, entry.actor, entry.owner) == ("schedule.started", "person_1", OWNER)
+
+
 async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -> None:
     async with house() as h:
         schedule = await create(h, name="Report", max_cost=2.0)

@@ -32,8 +32,8 @@ print("hello")
 ```
 """
 SECTIONS = (
-    *("people", "projects", "usage", "runs", "keys", "provider_keys", "webhooks", "owners"),
-    *("models", "assistants", "servers", "acts"),
+    *("people", "projects", "usage", "runs", "keys", "provider_keys", "schedules", "webhooks"),
+    *("owners", "models", "assistants", "servers", "acts"),
 )
 THEMES = ("light", "dark", "contrast")
 TOOLS = '''
@@ -86,6 +86,7 @@ async def live_in(chat: Chat) -> None:
         },
         "admin/projects": {"name": "Moon"},
         "admin/webhooks": {"owner": "local", "url": "https://hooks.invalid/antiphon"},
+        "admin/schedules": {"owner": "local", "message": "Report.", "cron": "@daily"},
     }
     for kind, body in made.items():
         address = f"{chat.up.url}/api/{kind}"

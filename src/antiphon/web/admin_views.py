@@ -20,6 +20,7 @@ from antiphon.api.operations import (
 )
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.accounts import AuditEntry, OwnerTotals, ProviderKey, UsageRow
+from antiphon.types.schedules import Schedule
 from antiphon.types.webhooks import Webhook
 from antiphon.web import assistants
 from antiphon.web.people import LOCAL_USER
@@ -104,6 +105,13 @@ class NamedWebhook(Webhook, frozen=True, kw_only=True):
     person: str
 
 
+class NamedSchedule(Schedule, frozen=True, kw_only=True):
+    """Schedule with its owner, and the owner's name."""
+
+    owner: str
+    person: str
+
+
 class NamedAuditEntry(AuditEntry, frozen=True, kw_only=True):
     """Audit entry with the names of actor and owner."""
 
@@ -150,6 +158,19 @@ async def list_webhooks(client: AsyncClient) -> list[NamedWebhook]:
             person=names.get(each.owner, each.owner),
         )
         for each in (await client.list_all_webhooks()).data
+    ]
+
+
+async def list_schedules(client: AsyncClient) -> list[NamedSchedule]:
+    """Return the schedules of all owners."""
+    names = await _read_names(client)
+    return [
+        NamedSchedule(
+            **msgspec.structs.asdict(each.schedule),
+            owner=each.owner,
+            person=names.get(each.owner, each.owner),
+        )
+        for each in (await client.list_all_schedules()).data
     ]
 
 

@@ -25,6 +25,7 @@ from antiphon.web.routes import (
     me,
     messages,
     page,
+    schedules,
     threads,
     webhooks,
 )
@@ -35,7 +36,8 @@ MAX_REQUEST_BYTES = 32 * 2**20
 """Largest request in bytes: an upload and the form around it."""
 
 BLUEPRINTS = [
-    module.routes for module in (page, me, messages, threads, assistants, admin, webhooks, login)
+    module.routes
+    for module in (page, me, messages, threads, assistants, admin, webhooks, schedules, login)
 ]
 
 

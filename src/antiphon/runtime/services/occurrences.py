@@ -14,6 +14,7 @@ from antiphon.engine.schedules import ON_TIME_MS, DueTimes
 from antiphon.engine.snapshot import ChangeSet, Committed, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.transitions import Claimant, RunSpec
 from antiphon.ports import Store
+from antiphon.runtime.admin import audit
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.services.assistants import RunSpecResolver
 from antiphon.runtime.services.runs import RunStarter, quota_key
@@ -103,8 +104,16 @@ class OccurrenceStarter:
     async def start_by_hand(
         self, stored: StoredSchedule, by: Principal, once: IdempotencyKey | None
     ) -> Any:
-        """Start a run now; return it, or the stored answer. Raises `CallerError`, `TryAgain`."""
+        """Start a run now; return it, or the stored answer. Raises `CallerError`, `TryAgain`.
+
+        That an administrator starts a run of another owner is audited.
+        """
         schedule = stored.schedule
+        entry = None
+        if by.administering:
+            entry = await audit.create_entry(
+                self._store, self._mint, by, "schedule.started", schedule.id, by.owner
+            )
         spec = await self._run_specs.resolve(to_process(schedule, None), by.owner)
         zone = load_zone(schedule.timezone)
 
@@ -113,6 +122,7 @@ class OccurrenceStarter:
             if current is None:
                 raise errors.NotFound(f"There is no schedule {schedule.id!r}.")
             change = self._create_run(records, stored, spec, by, records.now, zone, claimant)
+            change = replace(change, audit_entry=entry)
             run = change.answer
             return schedules.start_by_hand(change, current, run, records.now, self._mint)
 

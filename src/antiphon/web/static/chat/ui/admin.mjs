@@ -10,6 +10,7 @@ import { People } from "./admin_people.mjs";
 import { Projects } from "./admin_projects.mjs";
 import { ProviderKeys } from "./admin_provider_keys.mjs";
 import { LiveRuns } from "./admin_runs.mjs";
+import { Schedules } from "./admin_schedules.mjs";
 import { UsageCharts } from "./admin_usage.mjs";
 import { Webhooks } from "./admin_webhooks.mjs";
 import { Link } from "./link.mjs";
@@ -23,6 +24,7 @@ const SECTIONS = {
   runs: LiveRuns,
   keys: Keys,
   provider_keys: ProviderKeys,
+  schedules: Schedules,
   webhooks: Webhooks,
   owners: Owners,
   models: ModelList,

@@ -41,7 +41,7 @@ export function RunPage({ id, other }) {
       ${thread && html`<${Link} href=${`/t/${thread}`} class="icon-button" aria-label=${t("run.back")} title=${t("run.back")}><${Icon} name="back" /><//>`}
       <h1>${t(other ? "run.title_two" : "run.title")}</h1>
     </div>
-    <div class="page broad">
+    <div class="page broad" tabindex="0" role="region" aria-label=${t("run.title")}>
       <${Loaded} of=${loaded}>${(/** @type {Shown[]} */ shown) => html`<${Runs} shown=${shown} id=${id} other=${other ?? ""} />`}<//>
     </div>
   `;

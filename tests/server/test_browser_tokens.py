@@ -159,6 +159,17 @@ async def test_a_token_is_bound_to_what_exists(shop: Served) -> None:
         assert answer.json()["code"] == wrong.code, fields
 
 
+async def test_an_origin_that_is_none_is_told_how_one_is_written(shop: Served) -> None:
+    client = await shop.client(await shop.key("ann"))
+
+    answer = await client.post("/v1/browser_tokens", json={"origins": [f"{SHOP}/"]})
+
+    problem = answer.json()
+    assert "without a slash at its end" in problem["expected"]
+    assert "regex" not in problem["detail"]
+    assert problem["where"] == "$.origins[0]"
+
+
 async def test_a_token_for_the_thread_of_another_owner_is_not_made(shop: Served) -> None:
     bob = await shop.client(await shop.key("bob"))
     thread = (await bob.post("/v1/threads")).json()["id"]

@@ -11,7 +11,14 @@ from antiphon.types.accounts import RedactedRepr
 from antiphon.types.addresses import ORIGIN
 from antiphon.types.runs import Glob
 
-PageOrigin = Annotated[str, Meta(max_length=256, pattern=ORIGIN)]
+PageOrigin = Annotated[
+    str,
+    Meta(
+        max_length=256,
+        pattern=ORIGIN,
+        title="an origin such as https://shop.example.org, without a slash at its end",
+    ),
+]
 PageOrigins = Annotated[tuple[PageOrigin, ...], Meta(min_length=1, max_length=16)]
 Session = Annotated[str, Meta(min_length=1, max_length=128)]
 TokenSeconds = Annotated[int, Meta(ge=1, le=86_400)]

@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from antiphon.types.enum_values import INVALID_ENUM, add_enum_values
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.json_values import is_object, list_or_empty
 
 A_co = TypeVar("A_co", covariant=True)
 T = TypeVar("T")
@@ -172,11 +173,14 @@ def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
 def invalid_request(error: msgspec.ValidationError, kind: Any = None) -> InvalidRequest:
     """Translate a validation error of msgspec: what was expected, received, and where.
 
-    With the type that was expected, an error about an enum names its values.
+    With the type that was expected, an error about an enum names its values, and one about a
+    pattern has the pattern's title.
     """
     text = str(error)
     if kind is not None and text.startswith(INVALID_ENUM):
         text = add_enum_values(text, _schema(kind))
+    if kind is not None and text.startswith(_OTHER_PATTERN):
+        text = _name_pattern(text, _schema(kind))
     message, _, where = text.partition(" - at ")
     expected, received = _split_message(message)
     return InvalidRequest(
@@ -186,6 +190,20 @@ def invalid_request(error: msgspec.ValidationError, kind: Any = None) -> Invalid
         # "`$.tools[0]`", or "`key` in `$.logit_bias`" where a key of an object is wrong
         **({"where": where.rpartition(" in ")[2].strip("`")} if where else {}),
     )
+
+
+_OTHER_PATTERN = "Expected `str` matching regex "
+
+
+def _name_pattern(message: str, schema: Any) -> str:
+    """Return the message with the title of its regular expression, if the schema has one."""
+    if is_object(schema) and "pattern" in schema and "title" in schema:
+        regex = f"{_OTHER_PATTERN}{schema['pattern']!r}"
+        return message.replace(regex, f"Expected {schema['title']}")
+    parts = schema.values() if is_object(schema) else list_or_empty(schema)
+    for part in parts:
+        message = _name_pattern(message, part)
+    return message
 
 
 _MESSAGE_PATTERNS = (

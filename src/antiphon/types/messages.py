@@ -79,7 +79,13 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class ToolSpec(msgspec.Struct, frozen=True):
     """A tool as offered to a model. `parameters` is a JSON Schema of type object."""
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)")]
+    name: Annotated[
+        str,
+        msgspec.Meta(
+            pattern=r"^[A-Za-z0-9_.-]{1,128}$(?!\n)",
+            title="a name of 1 to 128 letters, digits, dots, hyphens and underscores",
+        ),
+    ]
     description: str = ""
     parameters: dict[str, Any] = msgspec.field(
         default_factory=lambda: {"type": "object", "properties": {}}

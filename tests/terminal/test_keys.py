@@ -46,9 +46,9 @@ async def test_a_paste_of_two_thousand_lines_is_one_message_and_does_not_send(
         await chat.ready()
         model.will_say("Long.")
         chat.paste(lines)
-        await chat.sees("line 1999")
+        await chat.sees("[pasted 1: 2,000 lines]")
         chat.type(" end")
-        await chat.sees("line 1999 end")
+        await chat.sees("2,000 lines] end")
         assert not model.requests
         chat.press("enter")
         await chat.sees("Long.")

@@ -16,6 +16,7 @@ from prompt_toolkit.application.current import get_app
 from prompt_toolkit.buffer import Buffer
 from prompt_toolkit.clipboard import ClipboardData
 from prompt_toolkit.completion import CompleteEvent, get_common_complete_suffix
+from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
 from prompt_toolkit.filters import Condition, is_searching
 from prompt_toolkit.input import ansi_escape_sequences
@@ -35,6 +36,7 @@ from antiphon.terminal.input.keyboard import (
     KeyGuard,
     Listener,
 )
+from antiphon.terminal.input.pasted_texts import PastedTexts
 
 SAME_PRESS = 0.5
 """Seconds within which a further Ctrl+C counts as the one that stopped something."""
@@ -78,6 +80,7 @@ class EditorActions:
         self._stopped = -SAME_PRESS
         self._pressed_key = ""
         self._settling: asyncio.TimerHandle | None = None
+        self._pasted = PastedTexts()
 
     def press(self, key: str) -> None:
         """Take this key as the answer, unless another one follows at once."""
@@ -103,6 +106,7 @@ class EditorActions:
 
     def send(self) -> None:
         """Submit the draft, unless it is empty."""
+        self.unfold()
         text = self.draft.text
         if not text.strip():
             return
@@ -110,6 +114,17 @@ class EditorActions:
             self.draft.append_to_history()
         self._empty()
         self.listener.submit(text)
+
+    def paste(self, text: str) -> None:
+        """Insert a pasted text into the line, a long one as its mark."""
+        whole = text.replace("\r\n", "\n").replace("\r", "\n")
+        self.draft.insert_text(self._pasted.fold(whole))
+
+    def unfold(self) -> None:
+        """Put the pasted texts in place of their marks."""
+        whole = self._pasted.unfold(self.draft.text)
+        if whole != self.draft.text:
+            self.draft.document = Document(whole, len(whole))
 
     def stop(self) -> None:
         """Ctrl+C: stop what runs, else clear the line, else leave at the second press."""
@@ -256,6 +271,10 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
         elif not _continue_line(editing.draft):
             editing.send()
 
+    @keys.add(Keys.BracketedPaste, filter=drafting, eager=True)
+    def _paste(event: KeyPressEvent) -> None:
+        editing.paste(event.data)
+
     @keys.add("tab", filter=drafting)
     async def _complete(event: KeyPressEvent) -> None:
         await _complete_word(editing.draft)
@@ -279,6 +298,7 @@ def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:
 
     @keys.add("c-g", filter=drafting, eager=True)
     async def _write_elsewhere(event: KeyPressEvent) -> None:
+        editing.unfold()
         with editing.suspend():
             await editing.draft.open_in_editor()
 

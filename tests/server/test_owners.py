@@ -181,12 +181,12 @@ async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobod
 
 async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: Path) -> None:
     async with serve(settings(tmp_path)) as server:
-        desk = server.runtime.dispatcher
+        dispatcher = server.runtime.dispatcher
         for number in range(30):
-            await desk.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
+            await dispatcher.files.upload("ann", f"{number}.bin", "image/png", bytes(1_000_000))
         tracemalloc.start()
         try:
-            archive = await desk.export(operations.ExportOwner("ann"), Principal())
+            archive = await dispatcher.export(operations.ExportOwner("ann"), Principal())
             sent = 0
             async with aclosing(archive.pieces) as pieces:
                 async for piece in pieces:

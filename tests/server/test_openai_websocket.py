@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import websockets
@@ -18,11 +20,13 @@ from openai.lib.responses_websocket import (
 )
 
 from antiphon import AsyncClient
+from antiphon.limits import UnsentBytes
 from antiphon.server.streaming import StreamTimeouts
+from antiphon.server.websocket import WebSocketConnection
 from antiphon.testing.script import Script
 from antiphon.types.ids import response_id
 from tests.server.openai_place import Place
-from tests.support.server.served import SETTINGS, eventually, serve
+from tests.support.server.served import SETTINGS, asgi, eventually, serve
 
 ENDS = {"response.completed", "response.failed", "response.incomplete", "error"}
 LIMITS = ResponsesWebSocketLimits(
@@ -391,6 +395,49 @@ async def test_a_message_beyond_the_largest_body_ends_the_socket(place: Place) -
         assert await rest(socket) == []
 
     assert socket.close_code in {1006, 1009}  # the client may write while the socket is closed
+
+
+async def test_a_message_in_many_fragments_is_one(place: Place) -> None:
+    text = json.dumps(create(place))
+
+    async with raw(place) as socket:
+        await socket.send(list(text))
+        begun = json.loads(await socket.recv())
+        await socket.send([text])
+        again = json.loads(await socket.recv())
+
+    assert begun["type"] == "response.created"
+    assert again["type"] != "error"
+
+
+@pytest.mark.parametrize("opcode", [b"\x81", b"\x01"], ids=["frame", "fragment"])
+async def test_a_message_that_comes_too_slowly_ends_the_socket(opcode: bytes) -> None:
+    class Hasty(WebSocketConnection):
+        message_patience = 0.05
+
+    def open_hasty(**options: Any) -> Any:
+        return Hasty(**options, unsent=UnsentBytes(1000))
+
+    async def accept(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+    async with asgi(accept, ws=open_hasty) as url:
+        where = urlsplit(url)
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(
+            b"GET / HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+            b"sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        await reader.readuntil(b"\r\n\r\n")
+        size = 10 if opcode == b"\x81" else 5
+        writer.write(opcode + bytes([0x80 + size]) + bytes(4) + b"hello")
+
+        async with asyncio.timeout(20):
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read() == b""
+        writer.close()
 
 
 # The end of a socket.

@@ -83,11 +83,11 @@ async def serve(
 
 @asynccontextmanager
 async def asgi(
-    application: Any, connection: type[HttpConnection] = HttpConnection
+    application: Any, connection: type[HttpConnection] = HttpConnection, ws: Any = "none"
 ) -> AsyncGenerator[str]:
     """Any ASGI application behind our connections."""
     config = uvicorn.Config(
-        application, port=0, http=connection, lifespan="off", ws="none", log_config=None
+        application, port=0, http=connection, lifespan="off", ws=ws, log_config=None
     )
     server = uvicorn.Server(config)
     running = asyncio.create_task(server._serve())

@@ -108,7 +108,7 @@ class AsyncOperations(RenamedMethods):
     get_schedule = async_method(operations.GetSchedule)
     update_schedule = async_method(operations.UpdateSchedule)
     delete_schedule = async_method(operations.DeleteSchedule)
-    run_schedule = async_method(operations.RunSchedule)
+    run_schedule = async_method(creations.KeyedRunSchedule)
     list_occurrences = async_list_method(operations.ListOccurrences)
     preview_schedule = async_method(operations.PreviewSchedule)
     list_all_schedules = async_list_method(operations.ListAllSchedules)

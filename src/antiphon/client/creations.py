@@ -57,6 +57,11 @@ class KeyedProcess(operations.Process, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class KeyedRunSchedule(operations.RunSchedule, frozen=True, kw_only=True):
+    __doc__ = operations.RunSchedule.__doc__
+    idempotency_key: str | None = None
+
+
 def operation_type(kind: type[Operation[A]]) -> type[Operation[A]]:
     """Return the operation of the API of which this is a form with a key, else `kind` itself."""
     if KEY in kind.__struct_fields__:

@@ -109,7 +109,7 @@ class Operations(RenamedMethods):
     get_schedule = sync_method(operations.GetSchedule)
     update_schedule = sync_method(operations.UpdateSchedule)
     delete_schedule = sync_method(operations.DeleteSchedule)
-    run_schedule = sync_method(operations.RunSchedule)
+    run_schedule = sync_method(creations.KeyedRunSchedule)
     list_occurrences = sync_list_method(operations.ListOccurrences)
     preview_schedule = sync_method(operations.PreviewSchedule)
     list_all_schedules = sync_list_method(operations.ListAllSchedules)

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis.internal.conjecture import providers
 
 from antiphon.runtime.admin.accounts import PasswordHasher
+from antiphon.stores.cached import shared
 from antiphon.tools import deadlines
 from tests.support import programs
 from tests.support.fork_server import CHEAP, share_certificates
@@ -37,6 +38,7 @@ settings.register_profile(
 settings.load_profile("patient")
 
 CPU_SECONDS = 20
+PATIENCE = 60.0
 LONG = ("cli", "mcp", "stores", "system", "terminal", "web")
 """Folders whose tests take longest."""
 SERVICES = {"postgres", "redis", "databases", "chromium", "node", "npm_packages", "python_with"}
@@ -95,6 +97,13 @@ def cpu_limit() -> Iterator[None]:
 def unused_tcp_port() -> int:
     """A port at which nothing listens, and that no other socket is given by chance."""
     return find_port()
+
+
+@pytest.fixture
+def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shared contexts wait for Redis: a busy machine is no slow service."""
+    for limit in ("GET_SECONDS", "PUT_SECONDS", "DROP_SECONDS"):
+        monkeypatch.setattr(shared, limit, PATIENCE)
 
 
 @pytest.fixture

@@ -354,7 +354,7 @@ def test_a_call_without_an_output_gets_one_that_says_so():
     assert [(one["role"], one.get("tool_call_id")) for one in history[2:]] == [
         *(("tool", "c1"), ("tool", "c2"), ("user", None))
     ]
-    assert "not kept" in history[2]["content"]
+    assert "was not saved" in history[2]["content"]
 
 
 # Strict servers.

@@ -146,7 +146,7 @@ async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, k
 
     assert answer == ConsentAnswer(allowed=True, keep=keep)
     assert key not in person.offered[1]
-    assert "said to destroy or overwrite: shell" in _flat(person.views[1])
+    assert "The tool says that it destroys or overwrites: shell." in _flat(person.views[1])
 
 
 async def test_whoever_does_not_confirm_is_asked_again() -> None:

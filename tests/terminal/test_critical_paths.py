@@ -214,7 +214,7 @@ async def test_a_silent_model_is_left_and_the_person_may_go_on(
         if said:
             await reply.say(said)
         await told.sees("incomplete (stalled)")
-        await told.sees("/continue goes on.")
+        await told.sees("/continue continues it.")
         await told.wait_for_disconnect(reply)
         told.say("/continue")
         reply = await told.next_request()
@@ -225,7 +225,7 @@ async def test_a_silent_model_is_left_and_the_person_may_go_on(
             "person: Tell me a story.",
             "model: asked, user",
             "terminal: incomplete (stalled)",
-            "terminal: /continue goes on.",
+            "terminal: /continue continues it.",
         ]
         assert said in told.chat.text
         assert not said or said in str(reply.messages)
@@ -242,7 +242,7 @@ async def test_a_model_that_falls_silent_amid_arguments_is_left_and_nothing_runs
         await reply.say("Let me look.")
         await reply.call("get_weather", '{"city": "NY', id="c1")
         await told.sees("incomplete (stalled)")
-        await told.sees("/continue goes on.")
+        await told.sees("/continue continues it.")
         await told.wait_for_disconnect(reply)
         told.say("/continue")
         reply = await told.next_request()

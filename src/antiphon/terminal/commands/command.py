@@ -140,7 +140,8 @@ async def no_proposals(chat: CommandContext, begun: str) -> AsyncIterator[tuple[
 class SlashCommand(msgspec.Struct, frozen=True, kw_only=True):
     """One command. `arguments` is their notation in the help, "" if it takes none.
 
-    A command that is `at_once` does not wait until what runs has ended. `run` raises
+    A command that is `at_once` does not wait until what runs has ended. What follows a command that
+    `sends_words` is part of a message, in which `@path` attaches a file. `run` raises
     `AntiphonError` for errors that the user can fix; the chat prints them.
     """
 
@@ -149,6 +150,7 @@ class SlashCommand(msgspec.Struct, frozen=True, kw_only=True):
     run: RunCommand
     arguments: str = ""
     at_once: bool = False
+    sends_words: bool = False
     proposals: Proposals = no_proposals
 
     @property

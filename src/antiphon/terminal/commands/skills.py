@@ -57,6 +57,7 @@ def file_command(command: FileCommand) -> SlashCommand:
         arguments=clean(command.arguments),
         meaning=clean(command.meaning),
         run=carry_out,
+        sends_words=True,
     )
 
 
@@ -277,6 +278,7 @@ COMMANDS: tuple[SlashCommand, ...] = (
         arguments="[NAME | use NAME TEXT | trust [NAME] | reload]",
         meaning="skills, project instructions and slash commands from files",
         run=_run_skills,
+        sends_words=True,
         proposals=_complete,
     ),
 )

@@ -258,6 +258,11 @@ class ChatCompleter(Completer):
             return text, self._complete_command(text[1:], None)
         if isinstance(parsed, ParsedCommand):
             begun = text[len(parsed.name) + 1 :].lstrip()
+            sends = any(
+                each.name == parsed.name and each.sends_words for each in _commands(self._chat)
+            )
+            if sends and (mention := _MENTION.search(begun)):
+                return mention[0], self._complete_mention(mention)
             return begun, self._complete_command(parsed.name, begun)
         mention = _MENTION.search(text)
         return mention[0] if mention else "", self._complete_mention(mention)

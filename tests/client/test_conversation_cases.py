@@ -15,10 +15,10 @@ from antiphon.client.conversation import (
     FetchRun,
     Finished,
     ListPending,
-    RunState,
     Step,
     StreamTurn,
 )
+from antiphon.client.run_state import RunState
 from antiphon.types.errors import OutputsMissing, RunEnded
 from antiphon.types.events import Event, Numbered
 from antiphon.types.runs import Action, Run

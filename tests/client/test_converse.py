@@ -11,10 +11,10 @@ from antiphon.client.conversation import (
     Finished,
     ListPending,
     ReadLastReply,
-    RunState,
     StreamTurn,
     first_request,
 )
+from antiphon.client.run_state import RunState
 from antiphon.tools.functions import Functions
 from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import (

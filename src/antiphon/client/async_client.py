@@ -34,13 +34,13 @@ from antiphon.client.compaction import (
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
-    RunState,
     first_request,
     initial_state,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.result import Result
+from antiphon.client.run_state import RunState
 from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
 from antiphon.client.transport import (
     Target,

@@ -10,7 +10,8 @@ from typing import Any, Self
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.client.async_transport import AsyncBatches, AsyncTransport
-from antiphon.client.conversation import RunState, RunView, partial_value, require_streamable
+from antiphon.client.conversation import require_streamable
+from antiphon.client.run_state import RunState, RunView, partial_value
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.events import Event, Numbered, TextDelta

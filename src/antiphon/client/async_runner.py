@@ -29,7 +29,6 @@ from antiphon.client.conversation import (
     Finished,
     ListPending,
     ReadLastReply,
-    RunState,
     StreamTurn,
     is_settled,
     rejection_output,
@@ -37,6 +36,7 @@ from antiphon.client.conversation import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import CallerLoop
+from antiphon.client.run_state import RunState
 from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.context import RunLookup

@@ -32,13 +32,13 @@ from antiphon.client.compaction import (
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,
-    RunState,
     first_request,
     initial_state,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.portal import Portal, sync_temporary
 from antiphon.client.result import Result
+from antiphon.client.run_state import RunState
 from antiphon.client.sync_events import Events, create_events, raise_at_end
 from antiphon.client.sync_operations import Operations
 from antiphon.client.sync_runner import Runner

@@ -28,7 +28,6 @@ from antiphon.client.conversation import (
     Finished,
     ListPending,
     ReadLastReply,
-    RunState,
     StreamTurn,
     is_settled,
     rejection_output,
@@ -36,6 +35,7 @@ from antiphon.client.conversation import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.portal import Portal
+from antiphon.client.run_state import RunState
 from antiphon.client.sync_events import create_events
 from antiphon.client.sync_pages import paginate
 from antiphon.client.sync_transport import Batches, Transport

@@ -131,6 +131,7 @@ async def test_an_announced_body_is_refused_before_it_comes(server: Served) -> N
 
     assert answer.startswith(b"HTTP/1.1 413 ")
     assert b'"code":"too_large"' in answer
+    assert b"max_body" in answer
 
 
 @pytest.mark.parametrize("announced", [True, False])

@@ -125,6 +125,7 @@ async def test_a_script_does_not_run_beside_files_that_nobody_has_seen(
     assert f"{file} of the skill theirs has changed" in result.output
 
 
+@pytest.mark.processes
 async def test_compiled_modules_beside_a_script_are_not_run(home: Home) -> None:
     skill = write_skill(
         home.project / ".agents/skills", "theirs", run="import helper", helper="print('harm')"

@@ -80,6 +80,7 @@ async def test_files_of_a_skill_are_read_and_nothing_outside_of_it(tmp_path: Pat
         assert "secret" not in refused.output.replace("secret.txt", ""), path
 
 
+@pytest.mark.processes
 async def test_a_script_gets_its_arguments_and_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +108,7 @@ print("left it")
 """Starts a process that holds its stdout, and a named pipe open for writing."""
 
 
+@pytest.mark.processes
 async def test_what_a_script_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     write_skill(tmp_path / "skills", "pdf", leave=LEAVES_A_CHILD)
     os.mkfifo(tmp_path / "alive")
@@ -124,6 +126,7 @@ async def test_what_a_script_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     assert await asyncio.wait_for(reading, 60) == b""  # nobody holds the pipe
 
 
+@pytest.mark.processes
 async def test_a_script_that_is_cancelled_ends_with_all_that_it_started(tmp_path: Path) -> None:
     write_skill(tmp_path / "skills", "pdf", leave=f"{LEAVES_A_CHILD}import time; time.sleep(600)")
     os.mkfifo(tmp_path / "alive")
@@ -146,6 +149,7 @@ async def test_a_script_that_is_cancelled_ends_with_all_that_it_started(tmp_path
         await running
 
 
+@pytest.mark.processes
 async def test_output_without_an_end_is_cut(tmp_path: Path) -> None:
     write_skill(tmp_path, "pdf", much="import sys; sys.stdout.write('x' * 5_000_000)")
 
@@ -170,6 +174,7 @@ async def test_only_scripts_of_the_skill_are_run(tmp_path: Path, script: str) ->
     assert "ran" not in refused.output
 
 
+@pytest.mark.processes
 def test_a_person_sees_the_command_line_each_time_and_no_answer_lasts(tmp_path: Path) -> None:
     write_skill(tmp_path, "pdf", hello="print('hello')")
     asked: list[ConsentRequest] = []

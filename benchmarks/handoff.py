@@ -3,16 +3,22 @@
 Between them: the call is kept, handed out, run (it does nothing), its output kept, the next turn
 asked for, claimed, and its context read. The fake server measures it, and turn two says the gap.
 
-And how much longer than one tool several take that run side by side.
+And what a round trip of two turns costs where many clients are busy, in the SDK and in the server;
+and how much longer than one tool several take that run side by side.
 """
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from antiphon import AsyncClient, Client, Functions, Settings, TextDelta, ToolCall, ToolProcessor
 from benchmarks.bench import Bench
+from benchmarks.load import Target
 from benchmarks.report import Figure, Row, row
+from benchmarks.resources import used
 
 
 def now() -> str:
@@ -21,6 +27,7 @@ def now() -> str:
 
 
 AT_ONCE = 8
+CLIENTS = 16
 
 
 async def measure(bench: Bench) -> list[Row]:
@@ -36,11 +43,15 @@ async def measure(bench: Bench) -> list[Row]:
         embedded_async = await _async(AsyncClient(settings=settings), times)
         http = _sync(Client(antiphon.child.address), times)
         http_async = await _async(AsyncClient(antiphon.child.address), times)
+        crowd = [await _crowd(antiphon, bench.pick(1, 5, 20)) for _ in range(bench.pick(1, 1, 3))]
     return [
         row("embedded, Client", embedded, target="at most 15 ms", at_most=15),
         row("embedded, AsyncClient", embedded_async, target="at most 15 ms", at_most=15),
         row("over HTTP, Client", http, target="at most 25 ms", at_most=25),
         row("over HTTP, AsyncClient", http_async, target="at most 25 ms", at_most=25),
+        row(f"round trips a second, {CLIENTS} clients", _figure("trips/s", "per_second", crowd)),
+        row("CPU of a round trip in the SDK", _figure("ms", "sdk", crowd)),
+        row("CPU of a round trip in the server", _figure("ms", "server", crowd)),
         row(
             f"{AT_ONCE} tools of a second each, beyond that second",
             await _beyond(bench.pick(0.01, 1.0, 1.0), bench.pick(1, 3, 5)),
@@ -48,6 +59,36 @@ async def measure(bench: Bench) -> list[Row]:
             at_most=50,
         ),
     ]
+
+
+class _Trips(NamedTuple):
+    """Round trips a second, and milliseconds of processor time for each, on both sides."""
+
+    per_second: float
+    sdk: float
+    server: float
+
+
+async def _crowd(server: Target, times: int) -> _Trips:
+    """Let many tasks of one client go through their hand-offs side by side."""
+
+    async def converse() -> None:
+        for _ in range(times):
+            events = client.converse("what time is it?", model="tool", tools=[now])
+            assert [event async for event in events]
+
+    async with AsyncClient(server.child.address) as client:
+        await asyncio.gather(*(converse() for _ in range(CLIENTS)))  # connections are open now
+        before = server.child.cpu()
+        with used() as usage:
+            await asyncio.gather(*(converse() for _ in range(CLIENTS)))
+        cpu = server.child.cpu() - before
+    trips = times * CLIENTS
+    return _Trips(trips / usage.seconds, usage.cpu / trips * 1e3, cpu / trips * 1e3)
+
+
+def _figure(unit: str, name: str, seen: Sequence[_Trips]) -> Figure:
+    return Figure(tuple(getattr(each, name) for each in seen), unit)
 
 
 async def _beyond(seconds: float, times: int) -> Figure:

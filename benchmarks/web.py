@@ -1,4 +1,4 @@
-"""Many streams of the Flask app, on our server and on one of threads, beside a relay."""
+"""Streams of the Flask app: many beside a relay and a server of threads, few beside `serve`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from benchmarks import load
 from benchmarks.bench import PYTHON, Bench
 from benchmarks.children import Child, child
 from benchmarks.load import Paced, Target, watch_paced_streams
 from benchmarks.report import Figure, Row, row
 
 STREAMS, RATE = 200, 30  # what one process still carries, with model and readers beside it
+FEW = 20  # streams of the usual rate, when what the page's wire adds is seen best
 OPENING = 20.0  # seconds until all are begun, at most: none of them may have ended by then
 PATH = "/api/messages/process"
 THREADS = 600
@@ -40,6 +42,40 @@ async def measure(bench: Bench) -> list[Row]:
         each
         for against in (relay, threads)
         for each in _rows(streams, ours.name, against.name, seen)
+    ] + await _measure_few(bench)
+
+
+async def _measure_few(bench: Bench) -> list[Row]:
+    """The same replies through the page's wire and through the native API."""
+    seconds = bench.pick(0.2, 1.5, 4.0)
+    seen: dict[str, list[Paced]] = {}
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(bench.upstream())
+        page = await stack.enter_async_context(_up(bench, upstream))
+        native = await stack.enter_async_context(bench.antiphon(upstream))
+        for turn in range(bench.pick(1, 1, 5)):
+            for target in (page, native) if turn % 2 else (native, page):
+                watched = await watch_paced_streams(target, bench.pick(2, FEW, FEW), seconds)
+                seen.setdefault(target.name, []).append(watched)
+    cpu = {name: _figure([one.cpu_per_chunk for one in each], "µs") for name, each in seen.items()}
+    lag = {name: _figure([one.lag_p99 * 1e3 for one in each], "ms") for name, each in seen.items()}
+    return [
+        row(
+            f"CPU per chunk, {FEW} streams at {load.RATE}/s",
+            cpu[page.name],
+            "antiphon serve",
+            cpu[native.name],
+            target="at most 1.15 times",
+            ratio_at_most=1.15,
+        ),
+        row(
+            f"lag p99, {FEW} streams",
+            lag[page.name],
+            "antiphon serve",
+            lag[native.name],
+            target="at most 40 ms",
+            at_most=40,
+        ),
     ]
 
 

@@ -124,6 +124,22 @@ async def test_a_client_of_ones_own_is_used_and_left_open(address: str) -> None:
         assert not own.is_closed
 
 
+async def test_a_turn_that_has_ended_leaves_its_connection_to_the_next(address: str) -> None:
+    ours: set[object] = set()
+
+    async def note(response: httpx2.Response) -> None:
+        ours.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+
+    async with (
+        httpx2.AsyncClient(event_hooks={"response": [note]}) as own,
+        AsyncClient(address, api_key="the-key", http_client=own) as client,
+    ):
+        for _ in range(3):
+            await client.ask("Hello", model="demo")
+
+    assert len(ours) == 1
+
+
 async def test_a_client_of_the_other_kind_is_refused() -> None:
     with httpx2.Client() as own, pytest.raises(BadSettings, match="given http_client") as sync:
         AsyncClient("http://127.0.0.1:9", api_key="k", http_client=own)  # type: ignore[arg-type]

@@ -104,6 +104,8 @@ class AsyncHttpTransport:
                                 tries.reset()
                                 yield batch
                             if reading.over:
+                                # The end of the response follows: the connection is used again.
+                                await anext(chunks, b"")
                                 return
                     reading.end_connection()
             except httpx2.TransportError as error:

@@ -106,6 +106,8 @@ class HttpTransport:
                                 tries.reset()
                                 yield batch
                             if reading.over:
+                                # The end of the response follows: the connection is used again.
+                                next(chunks, b"")
                                 return
                     reading.end_connection()
             except httpx2.TransportError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from acp.schema import TextContentBlock
 
 from antiphon.acp.agent import COMMANDS
@@ -18,6 +19,7 @@ def text(words: str) -> TextContentBlock:
     return TextContentBlock(type="text", text=words)
 
 
+@pytest.mark.processes
 async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
     tmp_path: Path,
 ) -> None:

@@ -322,6 +322,12 @@ def test_a_new_run_has_the_instructions_of_its_toolboxes_behind_its_own():
 
     assert started.additional_instructions == "Be brief.\n\nThere are skills."
     assert first_request("hi", gather_tools([f]), None, {}).additional_instructions is None
+
+    class Named(Functions):
+        instructions = "a field of its author's"
+
+    named = gather_tools([Named([f])])
+    assert first_request("hi", named, None, {}).additional_instructions is None
     assert first_request(None, tools, RUN, {}) == Process(run_id=RUN)
 
 

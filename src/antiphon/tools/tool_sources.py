@@ -79,7 +79,9 @@ def gather_tools(tools: Iterable[ToolSource], toolbox: Toolbox | None = None) ->
 
 def _read_instructions(toolboxes: Iterable[Toolbox]) -> Iterator[str]:
     for each in toolboxes:
-        if isinstance(each, _InstructingToolbox) and (text := each.instructions()):
+        if not isinstance(each, _InstructingToolbox) or not callable(each.instructions):
+            continue  # others may mean something else by this name
+        if text := each.instructions():
             yield text
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from antiphon import Client, Consent, ConsentAnswer, ConsentRequest, Skills, ToolCall, ToolResult
 from antiphon.client.compaction import ACTIVATE_SKILL
-from antiphon.skills.scripts import MAX_OUTPUT
 from antiphon.skills.toolbox import MAX_CATALOGUE
 from antiphon.testing import Script
+from antiphon.tools.programs import MAX_OUTPUT
 from antiphon.types.errors import InvalidRequest
 from tests.support.skills.folders import write_skill
 

@@ -23,8 +23,9 @@ from antiphon.terminal import (
 from antiphon.terminal.chat_state import ChatState, ReplyLimit, StatusFacts
 from antiphon.terminal.commands import answers, table
 from antiphon.terminal.commands.command import Group, Report, SlashCommand
+from antiphon.terminal.commands.shell import run_shell_line
 from antiphon.terminal.commands.skills import announce_workspace, file_command
-from antiphon.terminal.commands.table import ParsedCommand
+from antiphon.terminal.commands.table import ParsedCommand, ShellLine
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.forms import Questions
 from antiphon.terminal.spans import Line
@@ -308,6 +309,8 @@ class Chat:
         match table.parse(text):
             case ParsedCommand() as parsed:
                 await self._report_errors(self._run_command(parsed))
+            case ShellLine(line):
+                await self._report_errors(run_shell_line(self, line))
             case message:
                 await self._report_errors(self._send_message(message))
 

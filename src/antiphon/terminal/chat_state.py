@@ -73,6 +73,7 @@ class ChatState:
     the last of each, `models` to the last /models.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
+    `runs_shell_lines` if the user has agreed to all lines that begin with `!`.
     """
 
     model: str | None = None
@@ -92,6 +93,7 @@ class ChatState:
     activity: str = ""
     uncompacted: set[str] = field(default_factory=set[str])
     mode: PermissionMode = "ask"
+    runs_shell_lines: bool = False
     servers: ChatServers = field(default_factory=ChatServers)
 
     @property

@@ -55,6 +55,12 @@ _KEYS = (
     ("Ctrl+Z", "put the chat aside; fg comes back"),
     ("Ctrl+D", "leave"),
 )
+_STARTS = (
+    ("/", "a command of this list; // begins a message"),
+    ("!", "a command for your shell, whose output goes with your next message"),
+    ("@", "a file, or a resource of a server as @server:uri"),
+    ("?", "this list"),
+)
 _LINES = (
     ("Enter", "send the line"),
     ("\\ at the end", "continue in the next line"),
@@ -73,6 +79,7 @@ async def _show_help(chat: CommandContext, words: str) -> None:
         if group.commands:
             rows = [(command.usage, command.meaning) for command in group.commands]
             shown += _section(chat, group.title, rows)
+    shown += _section(chat, "First characters", _STARTS)
     shown += _section(chat, "Keys", _LINES if chat.ui.keyboard.by_lines else _KEYS)
     chat.ui.show([*shown, (), (StyledText("/help COMMAND says more of one.", "faint"),)])
 
@@ -158,16 +165,25 @@ class ParsedCommand(msgspec.Struct, frozen=True):
     words: str
 
 
-def parse(text: str) -> ParsedCommand | str:
+class ShellLine(msgspec.Struct, frozen=True):
+    """A command for the user's shell, without the exclamation mark."""
+
+    line: str
+
+
+def parse(text: str) -> ParsedCommand | ShellLine | str:
     """Return the command, or the message.
 
     `/word` is a command, known or not, so that a mistyped one is never sent. A path, which has a
     second slash, is a message; `//` begins a message that begins with a slash. `?` is for help.
+    `!` begins a command for the shell, and `!!` a message that begins with an exclamation mark.
     """
     if text.strip() == "?":
         return ParsedCommand("help", "")
-    if text.startswith("//"):
+    if text.startswith(("//", "!!")):
         return text[1:]
+    if text.startswith("!"):
+        return ShellLine(text[1:].strip())
     first, _, rest = text.partition("\n") if "\n" in text.split(" ", 1)[0] else text.partition(" ")
     if not first.startswith("/") or "/" in first[1:] or not first[1:]:
         return text

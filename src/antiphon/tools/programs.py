@@ -1,0 +1,106 @@
+"""Run a program of this machine to its end, and whatever it starts with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from antiphon.types.messages import ToolResult
+
+MAX_OUTPUT = 200_000
+"""Bytes kept of each of stdout and stderr."""
+_END_SECONDS = 2.0
+_WINDOWS = sys.platform == "win32"
+
+
+async def run_program(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str]
+) -> ToolResult:
+    """Run the command without input; return its output and exit code.
+
+    Its processes end with it: those that it leaves behind, and all of them if it is cancelled.
+    """
+    apart: dict[str, Any] = (
+        {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        if _WINDOWS
+        else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
+    )
+    try:
+        transport, program = await asyncio.get_running_loop().subprocess_exec(
+            _Program,
+            *command,
+            stdin=subprocess.DEVNULL,
+            cwd=folder,
+            env=environ,
+            **apart,
+        )
+    except (OSError, ValueError) as error:
+        return ToolResult(f"The program cannot be started: {error}", is_error=True, fault="failed")
+    try:
+        await program.exited.wait()
+        await program.wait_for_pipes()
+    finally:
+        _kill_group(transport)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await program.exited.wait()
+        transport.close()
+    return _result(program, transport.get_returncode() or 0)
+
+
+class _Program(asyncio.SubprocessProtocol):
+    """The program, and its output as far as it is kept."""
+
+    def __init__(self) -> None:
+        self.exited = asyncio.Event()
+        self.output = {1: bytearray(), 2: bytearray()}
+        self.dropped = {1: 0, 2: 0}
+        self._open_pipes = {1, 2}
+        self._closed = asyncio.Event()
+
+    def pipe_data_received(self, fd: int, data: bytes) -> None:
+        room = max(0, MAX_OUTPUT - len(self.output[fd]))
+        self.output[fd] += data[:room]
+        self.dropped[fd] += len(data[room:])
+
+    def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:
+        self._open_pipes.discard(fd)
+        if not self._open_pipes:
+            self._closed.set()
+
+    def process_exited(self) -> None:
+        self.exited.set()
+
+    async def wait_for_pipes(self) -> None:
+        """Wait a moment for the last output: processes left behind may hold the pipes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._closed.wait()
+
+    def text(self, fd: int) -> str:
+        """Return what was written, with a note about what was not kept."""
+        text = self.output[fd].decode("utf-8", "replace").rstrip("\n")
+        return f"{text}\n[{self.dropped[fd]} more bytes]" if self.dropped[fd] else text
+
+
+def _result(program: _Program, code: int) -> ToolResult:
+    out, err = program.text(1), program.text(2)
+    parts = [out, f"[stderr]\n{err}" if err else "", f"[exit code {code}]" if code else ""]
+    text = "\n".join(part for part in parts if part) or "[no output]"
+    return ToolResult(text, is_error=bool(code), fault="failed" if code else None)
+
+
+def _kill_group(transport: asyncio.SubprocessTransport) -> None:
+    """Kill the program, if it runs, and whatever it has left behind."""
+    with suppress(ProcessLookupError, PermissionError):
+        if _WINDOWS:
+            transport.kill()
+        else:
+            os.killpg(transport.get_pid(), signal.SIGKILL)

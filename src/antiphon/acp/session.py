@@ -107,7 +107,7 @@ class Session:
         self.workspace = NO_WORKSPACE
         self.folders = tuple(folders)
         self.servers = servers
-        self.mode = setup.mode
+        self.mode: PermissionMode = setup.mode
         self.model = setup.settings.model or ""
         self._setup = setup
         self._editor = editor

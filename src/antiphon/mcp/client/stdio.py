@@ -54,11 +54,13 @@ async def connect_stdio(
     """Run the server for the length of the block; yield its streams. Raises `Unavailable`."""
     with anyio.CancelScope(shield=True):  # what was started can be ended in order
         child = await _start(config, monitor)
+    # Nothing cancels the scope, so that it has not left the block early.
+    running = child  # pyright: ignore[reportPossiblyUnboundVariable]
     try:
-        yield child, _Stdin(child)
+        yield running, _Stdin(running)
     finally:
         with anyio.CancelScope(shield=True):  # a process may not outlive us; each wait is bounded
-            await child.stop()
+            await running.stop()
 
 
 class _Child(asyncio.SubprocessProtocol):

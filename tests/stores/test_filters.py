@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.snapshot import ChangeSet, ReadSet
 from antiphon.ports import Store
+from antiphon.stores.record_query import NAMES
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock
@@ -122,6 +123,23 @@ async def test_temporary_threads_are_found_and_no_title_can_say_so(store: Store)
     assert await page_through(store, Thread, 9, temporary=True) == ["thread_1"]
     assert await page_through(store, Thread, 9, temporary=False) == ["thread_2"]
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
+@pytest.mark.parametrize("key", NAMES)
+async def test_threads_are_found_by_the_names_that_clients_gave_them(
+    store: Store, key: str
+) -> None:
+    await add_thread(store, 1, metadata={key: "one"})
+    await add_thread(store, 2, metadata={key: "one", "team": "red"})
+    await add_thread(store, 3, metadata={key: 'an "odd" one'})
+    await add_thread(store, 4, title=f'"{key}":"one"', metadata={"other": "one"})
+    await add_thread(store, 5, metadata={key: "one"}, owner="bob")
+
+    assert await page_through(store, Thread, 1, metadata={key: "one"}) == ["thread_2", "thread_1"]
+    assert await page_through(store, Thread, 9, metadata={key: 'an "odd" one'}) == ["thread_3"]
+    both = {key: "one", "team": "red"}
+    assert await page_through(store, Thread, 9, metadata=both) == ["thread_2"]
+    assert await page_through(store, Thread, 9, metadata={key: "two"}) == []
 
 
 async def test_assistants_are_found_by_name(store: Store) -> None:

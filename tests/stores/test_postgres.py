@@ -17,6 +17,7 @@ import pytest
 
 from antiphon.engine.snapshot import ChangeSet, Claim, Committed, ReadSet, Snapshot
 from antiphon.ports import Store
+from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import (
     SQL,
     ConnectionPool,
@@ -25,6 +26,7 @@ from antiphon.stores.postgres.connections import (
 )
 from antiphon.stores.postgres.migrations import DAY_MS, KNOWN, PARTS_AHEAD_DAYS, prepare
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
+from antiphon.stores.record_query import NAMES, RecordQuery
 from antiphon.stores.statements import Migration
 from antiphon.types import errors
 from antiphon.types.messages import Message
@@ -491,6 +493,18 @@ async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_u
         assert await other.fetchval("SELECT to_regclass('found')") == "found"
         assert await other.fetchval("SELECT count(*) FROM migrations") == len(later)
         await prepare(other, 0, everything=True, known=later)
+
+
+@pytest.mark.parametrize("key", NAMES)
+async def test_the_thread_of_a_name_is_found_by_an_index(address: str, key: str) -> None:
+    async with open_store(address), connect(address) as other:
+        query = RecordQuery(Thread, None, {})
+        query.require_found({"metadata": {key: "one"}}, reads._DIALECT)
+        sql = query.sql("doc").replace(":metadata_value0", "'one'").replace(":limit", "1")
+        await other.execute("SET enable_seqscan = off")
+        plan = await other.fetch("EXPLAIN " + sql.replace("TRUE", "owner = 'ann'", 1))
+
+    assert f"threads_by_{key}" in "".join(step for (step,) in plan)
 
 
 async def test_a_pooler_in_between_is_told_of_in_the_address(address: str) -> None:

@@ -22,8 +22,10 @@ from msgspec.structs import replace
 
 from antiphon.engine.snapshot import Committed, ReadSet
 from antiphon.ports import Store
+from antiphon.stores.record_query import NAMES
 from antiphon.stores.search_queue import MAX_CONCURRENT_SEARCHES
 from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
@@ -206,6 +208,8 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP INDEX pending_actions",
             "DROP INDEX pinned_threads",
             "DROP INDEX temporary_threads",
+            "DROP INDEX threads_by_client_name",
+            "DROP INDEX threads_by_openwebui_chat",
             "ALTER TABLE threads DROP COLUMN parent_id",
             "DELETE FROM migrations WHERE number >= 3",
         ):
@@ -482,6 +486,21 @@ async def test_no_statement_of_every_day_scans_a_table_that_grows(path: Path, na
 
     scans = [step.split() for *_, step in plan if step.startswith("SCAN")]
     assert [scan for scan in scans if scan[1] in GROWING and scan[-1] not in PARTIAL] == []
+
+
+@pytest.mark.parametrize("key", NAMES)
+async def test_the_thread_of_a_name_is_found_by_an_index(path: Path, key: str) -> None:
+    async with open_store(path) as store:
+        await add_thread(store, 1, metadata={key: "one"})
+        seen: list[str] = []
+        with closing(sqlite3.connect(path)) as connection:
+            connection.set_trace_callback(seen.append)
+            reads.list_records(connection, Thread, "ann", 1, None, {"metadata": {key: "one"}})
+            connection.set_trace_callback(None)
+            plan = connection.execute(f"EXPLAIN QUERY PLAN {seen[-1]}").fetchall()
+
+    steps = [step for *_, step in plan]
+    assert steps == [f"SEARCH threads USING INDEX threads_by_{key} (owner=? AND <expr>=?)"]
 
 
 async def crash(path: Path, spec: str) -> int:

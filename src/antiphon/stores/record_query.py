@@ -90,7 +90,8 @@ class Dialect(NamedTuple):
     `number` are the value of the field named by `{field}`, and `pair` is whether its metadata has
     the value `{value}` under `{key}`. `live_runs` is a SELECT of the `seq` of runs that have not
     ended and have `:status`, `run_status` the status of a run. `flag` is whether the field of the
-    document that is its argument is true, `rating` the rating of a message.
+    document that is its argument is true, `rating` the rating of a message. `named` is whether the
+    metadata of a thread has, under a key of `NAMES`, the parameter of this name.
     """
 
     threads_with_words: str
@@ -102,10 +103,14 @@ class Dialect(NamedTuple):
     run_status: str
     flag: Callable[[str], str]
     rating: str
+    named: Callable[[str, str], str]
 
 
 FLAGS = ("pinned", "temporary")
 """Fields of a thread by which lists are filtered: whether they are true."""
+
+NAMES = ("client_name", "openwebui_chat")
+"""Keys of a thread's metadata that are names which its client gave it: each has an index."""
 
 LIVE = frozenset({"queued", "in_progress", "action_required"})
 """Statuses of a run that has not ended."""
@@ -122,6 +127,9 @@ def reads_documents(kind: type[Any], where: Mapping[str, FilterValue]) -> bool:
     how = KINDS[kind]
     if names & {"query"}:
         return True
+    metadata = where.get("metadata")
+    if kind is Thread and isinstance(metadata, Mapping) and not metadata.keys().isdisjoint(NAMES):
+        return False
     if names & {*how.scopes} or where.get("status") in {*LIVE, "pending"}:
         return False
     across = kind in (Message, Action)
@@ -196,6 +204,9 @@ class RecordQuery:
                 case Mapping() as pairs:
                     for count, (key, value) in enumerate(pairs.items()):
                         names = f"{name}_key{count}", f"{name}_value{count}"
+                        if self._kind is Thread and key in NAMES:
+                            self.require(dialect.named(key, names[1]), **{names[1]: value})
+                            continue
                         pair = dialect.pair.format(document=document, key=names[0], value=names[1])
                         self.require(pair, **dict(zip(names, (key, value), strict=True)))
                 case Sequence() as values:

@@ -258,6 +258,13 @@ def _flag(name: str) -> str:
     return rf"position('\x{pair.encode().hex()}'::bytea IN doc) > 0"
 
 
+def _named(key: str, parameter: str) -> str:
+    """Return the condition of the index of such a name, so that it is used."""
+    name = f"thread_document(doc) -> 'metadata' ->> '{key}'"
+    mark = f'"{key}":'.encode().hex()
+    return rf"position('\x{mark}'::bytea IN doc) > 0 AND {name} = :{parameter}"
+
+
 _DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
@@ -267,6 +274,7 @@ _DIALECT = Dialect(
     live_runs=NAMED_SQL["live_runs_with_status"],
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
     flag=_flag,
+    named=_named,
     rating=(  # few messages have one, and JSON is slow to parse
         rf"CASE WHEN position('\x{_FEEDBACK.hex()}'::bytea IN doc) > 0"
         rf" THEN {_JSON.format(document='doc')} -> 'feedback' ->> 'rating' END"

@@ -279,6 +279,12 @@ def _flag(name: str) -> str:
     return f"instr(doc, CAST('\"{name}\":true' AS BLOB)) > 0"
 
 
+def _named(key: str, parameter: str) -> str:
+    """Return the condition of the index of such a name, so that it is used."""
+    name = f"json_extract(CAST(doc AS TEXT), '$.metadata.{key}')"
+    return f"instr(doc, CAST('\"{key}\":' AS BLOB)) > 0 AND {name} = :{parameter}"
+
+
 _DIALECT = Dialect(
     threads_with_words=SQL["threads_with_words"],
     encode_query=encode_query,
@@ -291,6 +297,7 @@ _DIALECT = Dialect(
     live_runs=SQL["live_runs_with_status"],
     run_status="status",
     flag=_flag,
+    named=_named,
     rating=(  # few messages have one, and JSON is slow to parse
         "CASE WHEN instr(doc, CAST('\"feedback\":{' AS BLOB)) > 0"
         " THEN json_extract(CAST(doc AS TEXT), '$.feedback.rating') END"

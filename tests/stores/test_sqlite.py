@@ -30,6 +30,7 @@ from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.stores.sqlite.store import SqliteStore
+from antiphon.stores.sqlite.writer_thread import LockPatience
 from antiphon.telemetry import failpoints
 from antiphon.types import errors
 from antiphon.types.messages import Message
@@ -715,3 +716,12 @@ async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
     finally:
         free.set()
         await store.close()
+
+
+def test_a_file_that_others_write_to_is_waited_for_longer_than_one_that_is_only_locked() -> None:
+    locked, written = LockPatience(1, now=0.0), LockPatience(1, now=0.0)
+
+    assert not locked.is_over(1, now=1.4)
+    assert locked.is_over(1, now=1.5)
+    assert not any(written.is_over(commits, now=float(commits)) for commits in range(2, 5))
+    assert written.is_over(5, now=5.0)

@@ -23,7 +23,8 @@ from antiphon.stores.sqlite.file import LOCK_SECONDS, DatabaseFile, transaction
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
-BUSY_SECONDS = 1.5  # how long another process may lock the file before callers get an error
+BUSY_SECONDS = 1.5  # how long others may lock the file and commit nothing, before callers fail
+ATTEMPT_SECONDS = 0.05  # how long SQLite itself tries to lock the file
 POLL_SECONDS = 0.02  # between checks for writes of other processes, while a reader waits for them
 IDLE_POLL_SECONDS = 0.25  # the same while none does
 TRUNCATE_SECONDS = 0.5  # how long to wait for readers before the log is truncated
@@ -40,6 +41,25 @@ _FAIL_FAST = frozenset(
     )
 )
 """Writes whose callers get a retryable error soon, rather than wait for a locked file."""
+
+
+class LockPatience:
+    """Decides how long to wait for a file that other processes lock.
+
+    A process that keeps its lock is not waited for long. Processes that commit again and again are:
+    the file is only busy. `version` changes with each of their commits; `now` is in seconds.
+    """
+
+    def __init__(self, version: int, now: float) -> None:
+        self._version = version
+        self._began_at = self._changed_at = now
+
+    def is_over(self, version: int, now: float) -> bool:
+        """Return whether to give up."""
+        if version != self._version:
+            self._version, self._changed_at = version, now
+        return now - self._changed_at >= BUSY_SECONDS or now - self._began_at >= LOCK_SECONDS
+
 
 OnDone = Callable[[Any, Exception | None], None]
 _Outcome = tuple[OnDone, Any, Exception | None]
@@ -93,7 +113,7 @@ class WriterThread:
         self._wrote_at = time.monotonic()
         self._version = self._data_version()
         self._polled_at = 0.0
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        connection.execute(f"PRAGMA busy_timeout = {ATTEMPT_SECONDS * 1000:.0f}")
         self._thread.start()
 
     def submit(self, operation: Write) -> None:
@@ -187,7 +207,7 @@ class WriterThread:
         while operations:
             try:
                 self._set_synchronous(all(operation.relaxed for operation in operations))
-                self._connection.execute("BEGIN IMMEDIATE")
+                self._lock_file()
             except sqlite3.Error as fault:
                 patient = _is_busy(fault) and time.monotonic() < deadline
                 waiting = [*operations, *self._take_queued()]
@@ -197,6 +217,27 @@ class WriterThread:
             else:
                 break
         return operations
+
+    def _lock_file(self) -> None:
+        """Begin a transaction that writes. Raises `sqlite3.Error` if others lock the file too long.
+
+        SQLite waits ever longer between two attempts, up to 0.1 s, and so would hardly ever meet
+        the moments in which a process that writes all the time has no lock.
+        """
+        patience: LockPatience | None = None
+        while True:
+            began_at = time.monotonic()
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.Error as fault:
+                if not _is_busy(fault):
+                    raise
+                version = self._data_version()
+                patience = patience or LockPatience(version, began_at)
+                if patience.is_over(version, time.monotonic()):
+                    raise
+            else:
+                return
 
     def _take_queued(self) -> list[Write]:
         """Return the writes that were queued meanwhile."""
@@ -235,7 +276,7 @@ class WriterThread:
             if isinstance(fault, sqlite3.Error) and not isinstance(fault, sqlite3.IntegrityError):
                 raise
         self._connection.execute("ROLLBACK")
-        self._connection.execute("BEGIN IMMEDIATE")
+        self._lock_file()
         return [self._run_in_savepoint(operation) for operation in operations]
 
     def _run_in_savepoint(self, operation: Write) -> _Outcome:
@@ -282,7 +323,7 @@ class WriterThread:
             self._connection.execute(f"PRAGMA busy_timeout = {TRUNCATE_SECONDS * 1000:.0f}")
             busy, *_ = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             self._needs_truncate = bool(busy)
-        self._connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        self._connection.execute(f"PRAGMA busy_timeout = {ATTEMPT_SECONDS * 1000:.0f}")
 
     def _poll_foreign_writes(self) -> None:
         """Check for writes of other processes, at most every `POLL_SECONDS`."""

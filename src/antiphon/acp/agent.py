@@ -64,7 +64,7 @@ from antiphon.client.thread_families import latest_threads
 from antiphon.skills.commands import FileCommand
 from antiphon.skills.discovery import FoundFile
 from antiphon.skills.workspace import explain_untrusted
-from antiphon.tools.permission_modes import MODES, PermissionMode
+from antiphon.tools.permission_modes import MODES, find_mode
 from antiphon.types.errors import (
     AntiphonError,
     InvalidRequest,
@@ -255,8 +255,7 @@ class AcpAgent:
     ) -> SetSessionModeResponse:
         """Change how tool calls are permitted."""
         session = self._find(session_id)
-        modes: dict[str, PermissionMode] = {mode: mode for mode in MODES}
-        if (mode := modes.get(mode_id)) is None:
+        if (mode := find_mode(mode_id)) is None:
             raise InvalidRequest(
                 "There is no such mode.", expected=", ".join(MODES), received=mode_id[:100]
             )

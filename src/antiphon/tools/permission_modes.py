@@ -17,6 +17,14 @@ MODES: Mapping[PermissionMode, str] = {
     "allow": "run every tool that the settings do not deny",
 }
 
+_BY_NAME: Mapping[str, PermissionMode] = {mode: mode for mode in MODES}
+
+
+def find_mode(name: str) -> PermissionMode | None:
+    """Return the mode of this name; None if there is none."""
+    return _BY_NAME.get(name)
+
+
 PLAN_INSTRUCTIONS = (
     "The user wants a plan. Only tools that read can run now; calls of others are refused."
     " Describe what you would change, step by step, and wait for the user's agreement."

@@ -199,6 +199,8 @@ async def _rate(chat: CommandContext, words: str) -> None:
             answer = await chat.client.set_feedback(answer.id, rating, comment=comment.strip())
         case "none":
             answer = await chat.client.delete_feedback(answer.id)
+        case _:
+            pass
     if answer.feedback is None:
         chat.ui.say("The last answer has no rating. /rate up or /rate down gives it one.", "faint")
         return

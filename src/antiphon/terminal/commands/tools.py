@@ -16,7 +16,7 @@ from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
-from antiphon.tools.permission_modes import MODES
+from antiphon.tools.permission_modes import MODES, find_mode
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
 from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import InvalidRequest, NotFound
@@ -286,7 +286,7 @@ async def _complete(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str
 
 
 async def _set_mode(chat: CommandContext, words: str) -> None:
-    mode = next((mode for mode in MODES if mode == words), None)
+    mode = find_mode(words)
     if words and mode is None:
         raise InvalidRequest("There is no such mode", expected=", ".join(MODES), received=words)
     if mode is not None:

@@ -17,14 +17,14 @@ async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(
 ) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
-        chat.say("/modle")
-        await chat.sees("There is no command /modle")
+        chat.say("/modell")
+        await chat.sees("There is no command /modell")
         chat.say("Hello")
         reply = await model.next_request()
         await reply.answer("Hi.")
         await chat.sees("Hi.")
 
-        assert re.search(r"There is no command /modle.*\bmodel\b", chat.text)
+        assert re.search(r"There is no command /modell.*\bmodel\b", chat.text)
         assert [each["content"] for each in reply.messages] == ["Hello"]
 
 

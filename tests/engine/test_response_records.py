@@ -11,7 +11,8 @@ from antiphon.engine import transitions
 from antiphon.engine.transitions import LOCAL_PRINCIPAL
 from antiphon.types import errors
 from antiphon.types.chunks import Finish
-from antiphon.types.messages import ToolSpec
+from antiphon.types.events import TextDelta, ToolsListed
+from antiphon.types.messages import ListedTool, ToolListing, ToolSpec
 from antiphon.types.runs import ResponseRecord
 from tests.support.engine.world import World, call, run_spec
 
@@ -89,3 +90,16 @@ def test_a_record_that_is_forgotten_keeps_one_field_and_its_place(world: World) 
     )
     with pytest.raises(errors.NotFound):
         world.apply(forget)
+
+
+def test_a_list_of_tools_stays_with_a_reply_that_is_cut() -> None:
+    world = World()
+    begin(world)
+    world.claim()
+    listing = ToolListing(server="far", tools=(ListedTool(name="look"),))
+    world.say(ToolsListed(listings=(listing,)), TextDelta(text="half an ans"))
+
+    world.cancel()
+
+    reply = world.messages[max(world.messages)]
+    assert (reply.text, reply.tool_listings) == ("half an ans", (listing,))

@@ -957,6 +957,8 @@ async def test_the_tools_of_a_server_are_listed_once_and_alike_everywhere(tmp_pa
             listing.id, conversation_id=conversation.id
         )
         assert plain(single) == plain(listing)
+        await forget_events(place)
+        assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
 
         whole: list[Any] = [*first.output, {"role": "user", "content": "And?"}]
         script.reply("Fourth.")

@@ -23,11 +23,12 @@ from antiphon.types.events import (
     PendingAction,
     RunStatus,
     ToolOutputAdded,
+    ToolsListed,
     TurnEnded,
     TurnRestarted,
 )
 from antiphon.types.ids import reply_id
-from antiphon.types.messages import Message, Refusal, Text
+from antiphon.types.messages import Hints, ListedTool, Message, Refusal, Text, ToolListing
 from antiphon.types.runs import McpServer, Status
 from antiphon.wires.openai.response_object import CarriedCall, ResponseHead, response_object
 from antiphon.wires.openai.response_stream import DONE, ResponseFrames
@@ -53,6 +54,12 @@ HEADS = [
     )
 ]
 
+LISTED = ToolsListed(
+    listings=(
+        ToolListing(server="far", tools=(ListedTool(name="look", hints=Hints(read_only=True)),)),
+        ToolListing(server="near", error="It is not available."),
+    )
+)
 words = st.text('aZ é\u2028\U0001f600"\\\n', min_size=1, max_size=6)
 _inputs = st.fixed_dictionaries({"input": words})
 
@@ -112,12 +119,15 @@ def _play(chunks: Sequence[Chunk]) -> tuple[list[Event], TurnResult]:
 def logs(draw: Any) -> list[Event]:
     """The events of a run's first response: turns that run here, cuts, and an end of any kind."""
     log: list[Event] = [_status(Status.QUEUED), _status(Status.IN_PROGRESS)]
+    listed = draw(st.sampled_from([(), (LISTED,)]))
+    log += listed
     turn = 1
     for _ in range(draw(st.integers(0, 2))):
         for _ in range(draw(st.integers(0, 2))):
             begun, _ = _play(draw(replies(draw(st.sampled_from([(), ("mine",)])))))
             log += begun[: draw(st.integers(0, len(begun)))]
             log.append(TurnRestarted(reason="worker_lost", after=len(log), attempt=2))
+            log += listed if turn == 1 else ()
         events, result = _play(draw(replies(("far__look",))))
         log += [*events, *result.events, _message(result, turn)]
         is_error = draw(st.booleans())

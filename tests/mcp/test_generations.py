@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
+from antiphon.mcp.client import server
 from antiphon.mcp.client.server import (
     DEAR_SECONDS,
-    MOST_REMEMBERED,
     ProtocolCache,
     ProtocolNegotiation,
     open_protocol_cache,
@@ -109,15 +109,16 @@ def test_servers_that_are_started_otherwise_are_others(known: ProtocolCache):
     assert not known.is_legacy(raw("deaf", cwd="/"))
 
 
-def test_the_file_holds_no_address_and_has_an_end(tmp_path: Path):
+def test_the_file_holds_no_address_and_has_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(server, "MOST_REMEMBERED", 20)
     file = tmp_path / "antiphon/mcp-generations.json"
     known = open_protocol_cache({"XDG_DATA_HOME": str(tmp_path)})
-    for n in range(MOST_REMEMBERED + 3):
+    for n in range(23):
         url = f"https://example.com/?key=secret{n}"
         known.update(ServerConfig(name="x", transport="http", url=url), "1")
 
     assert "secret" not in file.read_text()
-    assert file.read_text().count("version") == MOST_REMEMBERED
+    assert file.read_text().count("version") == 20
     assert file.stat().st_mode & 0o077 == 0
 
 

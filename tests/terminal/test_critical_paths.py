@@ -207,7 +207,7 @@ async def test_an_interrupted_reply_is_closed_kept_and_shown_as_it_is(
 async def test_a_silent_model_is_left_and_the_person_may_go_on(
     tmp_path: Path, environ: dict[str, Any], said: str
 ) -> None:
-    limits = ("--chunk-timeout", "0.5", "--first-chunk-timeout", "0.5")
+    limits = ("--chunk-timeout", "4", "--first-chunk-timeout", "4")
     async with telling(tmp_path, *limits, **environ) as told:
         told.say("Tell me a story.")
         reply = await told.next_request()
@@ -235,7 +235,7 @@ async def test_a_silent_model_is_left_and_the_person_may_go_on(
 async def test_a_model_that_falls_silent_amid_arguments_is_left_and_nothing_runs(
     tmp_path: Path, environ: dict[str, Any]
 ) -> None:
-    limits = ("--chunk-timeout", "0.5", "--first-chunk-timeout", "0.5")
+    limits = ("--chunk-timeout", "4", "--first-chunk-timeout", "4")
     async with telling(tmp_path, *limits, **environ) as told:
         told.say("How is the weather?")
         reply = await told.next_request()

@@ -46,6 +46,8 @@ KEYS = {
     "alt-enter": "\x1b\r",
 }
 """Keys by name; `ctrl-c` and its like are made of their letter."""
+PAINTS = re.compile(r"(?s:.+?\x1b\[\?2026l|.+)")
+"""What was written, up to the end of each paint."""
 
 
 class Chatting:
@@ -75,7 +77,7 @@ class Chatting:
         self._environ = environ or {}
         self._cold = cold or fork_server.needs_a_beginning(self._environ)
         self._typed_ahead = typed_ahead
-        self._news = asyncio.Event()
+        self._waiting: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._process: asyncio.subprocess.Process | fork_server.Child | None = None
 
@@ -157,14 +159,18 @@ class Chatting:
         self._fit(columns, rows)
 
     async def until(self, there: Callable[[], bool], seconds: float = SECONDS) -> None:
-        """Wait until this holds of what is on the screen."""
+        """Wait until this holds of what is on the screen, after any paint, however short."""
+        seen = asyncio.get_running_loop().create_future()
+        waiting = there, seen
+        self._waiting.append(waiting)
         try:
             async with asyncio.timeout(seconds):
-                while not there():
-                    self._news.clear()
-                    await self._news.wait()
+                if not there():
+                    await seen
         except TimeoutError:
             raise AssertionError(f"never seen; there is:\n{self.text}") from None
+        finally:
+            self._waiting.remove(waiting)
 
     async def sees(self, text: str, seconds: float = SECONDS) -> None:
         """Wait until this text is on the screen."""
@@ -211,9 +217,19 @@ class Chatting:
             data = b""
         if not data:
             asyncio.get_running_loop().remove_reader(self._master)
-        self.emulator.write(self._decoder.decode(data))
-        self._news.set()
+        for paint in PAINTS.findall(self._decoder.decode(data)) or [""]:
+            self.emulator.write(paint)
+            self._look()
         return bool(data)
+
+    def _look(self) -> None:
+        """Tell those who wait for what is on the screen now."""
+        for there, seen in self._waiting:
+            try:
+                if not seen.done() and there():
+                    seen.set_result(None)
+            except Exception as error:  # noqa: BLE001 - of the test that waits
+                seen.set_exception(error)
 
 
 _FOLDERS = ("DATA", "CONFIG", "STATE", "CACHE")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import Any
 
 import pyte
@@ -35,6 +36,8 @@ class Emulator:
     def __init__(self, columns: int, rows: int) -> None:
         self.screen = Screen(columns, rows, history=1_000_000, ratio=0.5)
         self._stream = pyte.Stream(self.screen)
+        self._scrolled: list[str] = []
+        self._scrolled_columns = columns
         self.written = ""
 
     def write(self, text: str) -> None:
@@ -46,8 +49,12 @@ class Emulator:
 
     @property
     def scrolled(self) -> list[str]:
-        """The rows that have scrolled away."""
-        return [self._text(row) for row in self.screen.history.top]
+        """The rows that have scrolled away, each read once."""
+        top, columns = self.screen.history.top, self.screen.columns
+        if len(top) < len(self._scrolled) or columns != self._scrolled_columns:
+            self._scrolled, self._scrolled_columns = [], columns
+        self._scrolled += map(self._text, islice(top, len(self._scrolled), None))
+        return list(self._scrolled)
 
     @property
     def rows(self) -> list[str]:

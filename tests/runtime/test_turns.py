@@ -373,7 +373,7 @@ async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(scr
 
 async def test_an_expired_file_is_deleted() -> None:
     async with house() as h:
-        upload = h.dispatcher.upload
+        upload = h.dispatcher.files.upload
         short = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
         long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
         kept = (await upload("ann", "c", "a/b", b"x")).value

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
+from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import (
@@ -29,7 +29,7 @@ from antiphon.ports import SCHEDULES
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
-from antiphon.types.accounts import Key, Limits, Principal, Project
+from antiphon.types.accounts import Account, Key, Limits, Person, Principal, Project
 from antiphon.types.runs import Destination, Run, Status
 from antiphon.types.schedules import Occurrence, Schedule
 from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house
@@ -299,18 +299,31 @@ async def test_a_key_that_has_expired_or_may_not_write_starts_nothing(
         assert not await list_runs(h)
 
 
-async def test_a_disabled_project_starts_nothing() -> None:
-    async with house() as h:
-        project = Project(id=OWNER, name="p", created_at=1)
-        await h.store.add_project(project, a_schedule_entry())
-        schedule = await create(h)
-        disabled = msgspec.structs.replace(project, disabled=True)
-        await h.store.change_project(OWNER, lambda _: disabled, a_schedule_entry(2))
+@pytest.mark.parametrize("is_removed", [False, True])
+@pytest.mark.parametrize("owner", ["proj_1", "person_1"])
+async def test_a_person_or_project_that_is_disabled_or_removed_starts_nothing(
+    owner: str, is_removed: bool
+) -> None:
+    async with house("say Hi.") as h:
+        by, entry = Principal(owner=owner), a_schedule_entry()
+        person = Person(id=owner, name="Ann", created_at=1)
+        project = Project(id=owner, name="Moon", created_at=1)
+        if owner == "proj_1":
+            await h.store.add_project(project, entry)
+        else:
+            await h.store.add_person(Account(person), entry)
+        schedule = await create(h, by)
+        if owner == "proj_1":
+            disabled = None if is_removed else replace(project, disabled=True)
+            await h.store.change_project(owner, lambda _: disabled, a_schedule_entry(2))
+        else:
+            locked = None if is_removed else Account(replace(person, disabled=True))
+            await h.store.change_person(owner, lambda *_: locked, a_schedule_entry(2))
         h.now = FIRST
         await start_due(h)
 
-        assert (await find_schedule(h, schedule)).pause_reason == "unauthorized"
-        assert not await list_runs(h)
+        assert (await send(h, GetSchedule(schedule.id), by)).pause_reason == "unauthorized"
+        assert not (await send(h, ListRuns(), by)).data
 
 
 async def test_the_limits_of_the_key_hold_and_a_run_waits_for_them() -> None:
@@ -352,7 +365,7 @@ async def test_a_model_that_is_gone_is_waited_for_a_while_as_other_programs_may_
         assistant = await send(h, CreateAssistant())
         schedule = await create(h, assistant_id=assistant.id)
         await h.store.update_assistant(
-            OWNER, assistant.id, lambda each: msgspec.structs.replace(each, model="unknown")
+            OWNER, assistant.id, lambda each: replace(each, model="unknown")
         )
         h.now = FIRST
         assert await start_due(h)

@@ -266,10 +266,16 @@ class OccurrenceStarter:
         )
 
     async def _is_enabled(self, owner: str) -> bool:
-        account = await self._store.find_person(id=owner)
-        if account is not None and account.person.disabled:
-            return False
-        return not any(each.disabled for each in await self._store.projects() if each.id == owner)
+        """Return whether the owner is no person or project that was disabled or removed."""
+        match owner.partition("_")[0]:
+            case "person":
+                account = await self._store.find_person(id=owner)
+                return account is not None and not account.person.disabled
+            case "proj":
+                projects = await self._store.projects()
+                return any(each.id == owner and not each.disabled for each in projects)
+            case _:
+                return True
 
     async def check_thread(self, owner: str, thread_id: str | None) -> None:
         """Raise `NotFound` for another owner's thread, `InvalidRequest` for a temporary one."""

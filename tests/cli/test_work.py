@@ -76,7 +76,7 @@ def action_of(client: Client, run: Run) -> Action:
 
 
 def wait_for(path: Path, lines: int) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while not path.exists() or len(path.read_text().splitlines()) < lines:
         assert time.monotonic() < until
         time.sleep(0.01)

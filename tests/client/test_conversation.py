@@ -212,7 +212,7 @@ def test_an_action_is_waited_for_while_the_turn_is_under_way(client: Client):
     waiting = threading.Thread(target=answer)
     waiting.start()
     list(client.completions(run_id))
-    waiting.join(10)
+    waiting.join(60)
 
     assert [action.output for action in handled] == ["get_flight_times"]
 

@@ -67,7 +67,7 @@ def test_closing_the_results_cancels_the_rest(portal: Portal):
     with closing(portal.each([wait(), later(1)])) as results:  # type: ignore[type-var]
         assert next(results) == 1
 
-    assert cancelled.wait(5)
+    assert cancelled.wait(60)
 
 
 def test_a_portal_may_be_closed_and_opened_again(portal: Portal):
@@ -97,7 +97,7 @@ def test_who_lets_go_of_a_portal_does_not_wait_for_what_runs_on_it():
     del portal
 
     gate.set()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
 
 
@@ -107,7 +107,7 @@ def test_the_last_reference_may_be_dropped_on_the_portals_own_loop():
 
     loop.call_soon_threadsafe(held.clear)
 
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

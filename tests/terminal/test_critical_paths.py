@@ -72,7 +72,7 @@ class Telling:
         self.note(f"terminal: {text}")
 
     async def wait_for_disconnect(self, reply: Reply) -> None:
-        await asyncio.wait_for(reply.closed.wait(), 10)
+        await asyncio.wait_for(reply.closed.wait(), 60)
         self.note("model: the line is closed")
 
 

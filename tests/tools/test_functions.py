@@ -335,17 +335,17 @@ def test_a_tool_that_outlives_its_loop_ends_in_silence():
     def linger() -> None:
         threads.append(threading.current_thread())
         begun.set()
-        go_on.wait(5)
+        go_on.wait(60)
 
     async def leave() -> None:
         task = asyncio.create_task(call_tool(linger))
-        await asyncio.to_thread(begun.wait, 5)
+        await asyncio.to_thread(begun.wait, 60)
         task.cancel()
 
     asyncio.run(leave())
     go_on.set()
 
-    threads[0].join(5)
+    threads[0].join(60)
     assert not threads[0].is_alive()
 
 

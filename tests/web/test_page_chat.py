@@ -73,7 +73,7 @@ async def test_a_stop_ends_the_work_and_is_said_when_it_has(chat: Chat) -> None:
     await reply.say("It begins")
     await chat.sees("It begins")
     await chat.page.get_by_role("button", name="Stop the answer").click()
-    await asyncio.wait_for(reply.closed.wait(), 10)
+    await asyncio.wait_for(reply.closed.wait(), 60)
     await chat.sees("Stopped")
     await chat.wait_until_idle()
     [_, answer] = await chat.fetch_messages()
@@ -90,7 +90,7 @@ async def test_a_stop_works_after_the_page_was_loaded_anew(chat: Chat) -> None:
     await chat.page.reload()
     await chat.sees("It begins")
     await chat.page.keyboard.press("Escape")
-    await asyncio.wait_for(reply.closed.wait(), 10)
+    await asyncio.wait_for(reply.closed.wait(), 60)
 
     await chat.sees("Stopped")
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -72,33 +70,3 @@ async def test_one_yes_may_stand_for_all_lines_of_the_chat(tmp_path: Path) -> No
         await chat.sees("one 2")
         chat.say("!echo two $((1 + 2))")
         await chat.sees("two 3")
-
-
-async def read_next(pipe: int) -> bytes:
-    """What comes next in a pipe; nothing at its end."""
-    readable = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(pipe)
-    return os.read(pipe, 99)
-
-
-async def test_a_command_that_hangs_is_ended_with_what_it_started(tmp_path: Path) -> None:
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    # The pipe is at its end once every program that could write into it has ended.
-    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        async with Model() as model, Chatting(model, home=tmp_path) as chat:
-            await chat.ready()
-            chat.say(f"!exec 3>{pipe}; sleep 600 & echo begun >&3; sleep 600")
-            await answer(chat, "y")
-            assert await read_next(reader) == b"begun\n"
-            chat.press("ctrl-c")
-            await chat.sees("[stopped]")
-
-            assert await read_next(reader) == b""
-    finally:
-        os.close(reader)

@@ -32,8 +32,8 @@ async def run_program(
         if _WINDOWS
         else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
     )
-    try:
-        transport, program = await asyncio.get_running_loop().subprocess_exec(
+    start = asyncio.ensure_future(
+        asyncio.get_running_loop().subprocess_exec(
             _Program,
             *command,
             stdin=subprocess.DEVNULL,
@@ -41,17 +41,21 @@ async def run_program(
             env=environ,
             **apart,
         )
+    )
+    try:
+        transport, program = await asyncio.shield(start)
     except (OSError, ValueError) as error:
         return ToolResult(f"The program cannot be started: {error}", is_error=True, fault="failed")
+    except asyncio.CancelledError:  # a program that is half started could not be ended as a whole
+        started = await asyncio.gather(start, return_exceptions=True)
+        for transport, program in (each for each in started if isinstance(each, tuple)):
+            await _end(transport, program)
+        raise
     try:
         await program.exited.wait()
         await program.wait_for_pipes()
     finally:
-        _kill_group(transport)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_END_SECONDS):
-                await program.exited.wait()
-        transport.close()
+        await _end(transport, program)
     return _result(program, transport.get_returncode() or 0)
 
 
@@ -95,6 +99,15 @@ def _result(program: _Program, code: int) -> ToolResult:
     parts = [out, f"[stderr]\n{err}" if err else "", f"[exit code {code}]" if code else ""]
     text = "\n".join(part for part in parts if part) or "[no output]"
     return ToolResult(text, is_error=bool(code), fault="failed" if code else None)
+
+
+async def _end(transport: asyncio.SubprocessTransport, program: _Program) -> None:
+    """End the program and whatever it has left behind, and see its end."""
+    _kill_group(transport)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_END_SECONDS):
+            await program.exited.wait()
+    transport.close()
 
 
 def _kill_group(transport: asyncio.SubprocessTransport) -> None:

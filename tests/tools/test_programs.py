@@ -1,0 +1,92 @@
+"""Programs of this machine: their output, and their end with the call."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from antiphon.tools.programs import MAX_OUTPUT, run_program
+
+PATH = {"PATH": os.environ["PATH"]}
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
+    """A pipe and its reading end, which ends once every program that may write has ended."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    yield path, reader
+    os.close(reader)
+
+
+async def read_next(pipe: int) -> bytes:
+    """What comes next in a pipe; nothing at its end."""
+    readable = asyncio.Event()
+    asyncio.get_running_loop().add_reader(pipe, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        asyncio.get_running_loop().remove_reader(pipe)
+    return os.read(pipe, 99)
+
+
+async def test_output_errors_and_exit_code_are_returned(tmp_path: Path) -> None:
+    script = "pwd; echo wrong >&2; cat; exit 3"
+    result = await run_program(["/bin/sh", "-c", script], tmp_path, PATH)
+
+    assert result.output == f"{tmp_path.resolve()}\n[stderr]\nwrong\n[exit code 3]"
+    assert result.is_error
+
+
+async def test_a_program_that_cannot_be_started_is_reported(tmp_path: Path) -> None:
+    result = await run_program([str(tmp_path / "none")], tmp_path, PATH)
+
+    assert (result.is_error, "cannot be started" in result.output) == (True, True)
+
+
+async def test_a_flood_of_output_is_cut(tmp_path: Path) -> None:
+    script = f"head -c {MAX_OUTPUT + 7} /dev/zero | tr '\\0' x"
+    result = await run_program(["/bin/sh", "-c", script], tmp_path, PATH)
+
+    assert result.output.endswith("x\n[7 more bytes]")
+
+
+async def test_what_a_program_has_left_behind_ends_with_it(
+    tmp_path: Path, pipe: tuple[Path, int]
+) -> None:
+    path, reader = pipe
+    script = f"exec 3>{path}; sleep 600 >/dev/null 2>&1 & echo begun >&3"
+    await run_program(["/bin/sh", "-c", script], tmp_path, PATH)
+
+    assert await read_next(reader) == b"begun\n"
+    assert await read_next(reader) == b""
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["while it runs", "while it starts"])
+async def test_a_program_that_is_cancelled_ends_with_what_it_started(
+    tmp_path: Path, pipe: tuple[Path, int], begun: bool
+) -> None:
+    path, reader = pipe
+    script = f"exec 3>{path}; sleep 600 & echo begun >&3; sleep 600"
+    task = asyncio.create_task(run_program(["/bin/sh", "-c", script], tmp_path, PATH))
+    if begun:
+        assert await read_next(reader) == b"begun\n"
+    else:
+        await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.write(writer, b"end")
+    os.close(writer)
+
+    pieces = [await read_next(reader)]
+    while pieces[-1]:
+        pieces.append(await read_next(reader))
+    assert b"".join(pieces).removeprefix(b"begun\n") == b"end"

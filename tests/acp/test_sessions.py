@@ -19,6 +19,7 @@ from acp.schema import (
 from antiphon.acp.session import find_stop_reason
 from antiphon.client.async_client import AsyncClient
 from antiphon.testing import Script
+from antiphon.tools.todos import write_todos
 from antiphon.types.runs import Reason
 from tests.support.acp.editor import Editor, choose, open_editor
 
@@ -401,3 +402,21 @@ async def test_commands_answer_without_the_model(tmp_path: Path) -> None:
         assert response.stop_reason == "end_turn"
         assert editor.texts() == "- `hum`There are no MCP servers."
         assert script.requests == []
+
+
+async def test_a_to_do_list_is_the_plan_of_the_session_also_when_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    items = [{"text": "Read it", "status": "done"}, {"text": "Fix it"}]
+    script = Script().call("write_todos", items=items).reply("Begun.")
+    async with open_editor(script.settings(), write_todos) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("Fix it.")])
+        (plan,) = [each for each in editor.updates if each.session_update == "plan"]
+        editor.updates.clear()
+        await editor.agent.load_session(session_id=session, cwd=str(tmp_path))
+        (again,) = [each for each in editor.updates if each.session_update == "plan"]
+
+        shown = [(entry.content, entry.status) for entry in plan.entries]
+        assert shown == [("Read it", "completed"), ("Fix it", "pending")]
+        assert again.entries == plan.entries

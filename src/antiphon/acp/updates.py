@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from acp.schema import (
     AgentMessageChunk,
+    AgentPlanUpdate,
     AgentThoughtChunk,
+    PlanEntry,
+    PlanEntryStatus,
     TextContentBlock,
     ToolCallProgress,
     ToolCallStart,
@@ -16,6 +19,7 @@ from acp.schema import (
 
 from antiphon.acp import tool_views
 from antiphon.tools.consent import find_tool
+from antiphon.tools.todos import Todo, TodoStatus, parse_todos
 from antiphon.tools.tool_events import (
     ToolAwaited,
     ToolBegan,
@@ -46,7 +50,14 @@ from antiphon.types.thread_view import (
     ThreadReader,
 )
 
-Update = UserMessageChunk | AgentMessageChunk | AgentThoughtChunk | ToolCallStart | ToolCallProgress
+Update = (
+    UserMessageChunk
+    | AgentMessageChunk
+    | AgentThoughtChunk
+    | ToolCallStart
+    | ToolCallProgress
+    | AgentPlanUpdate
+)
 
 _ChunkKind = type[AgentMessageChunk] | type[AgentThoughtChunk]
 
@@ -63,6 +74,7 @@ class UpdateEncoder:
         self._folder = folder
         self._tools = tools
         self._ended: set[str] = set()
+        self._todos: dict[str, tuple[Todo, ...] | None] = {}
 
     def encode(self, batch: Iterable[Event]) -> Iterator[Update]:
         """Yield the updates of events in order; pieces of text beside each other are joined."""
@@ -95,6 +107,7 @@ class UpdateEncoder:
                 waits = f"Waits for {', '.join(servers)}, which starts."
                 yield _progress(call.id, "pending", waits)
             case ToolBegan(call=call):
+                self._todos[call.id] = parse_todos(call.name, call.arguments)
                 arguments = tool_views.parse_arguments(call.arguments)
                 yield _update(call.id, "in_progress", raw_input=arguments)
             case ToolProgressed(tool_call_id=id, progress=progress):
@@ -102,6 +115,7 @@ class UpdateEncoder:
             case ToolEnded(tool_call_id=id, result=result):
                 self._ended.add(id)
                 yield _end_call(id, result.is_error, "\n\n".join(_result_texts(result)))
+                yield from _plan(self._todos.pop(id, None), is_error=result.is_error)
             case _:
                 pass
 
@@ -110,6 +124,7 @@ class UpdateEncoder:
             case ToolCallStarted(tool_call_id=id, name=name):
                 yield start_call(id, find_tool(name, self._tools()))
             case ToolCallReady(tool_call_id=id, name=name, arguments=text):
+                self._todos[id] = parse_todos(name, text)
                 kind = tool_views.tool_kind(find_tool(name, self._tools()))
                 arguments = tool_views.parse_arguments(text)
                 yield ToolCallProgress(
@@ -121,6 +136,7 @@ class UpdateEncoder:
                 )
             case ToolOutputAdded(tool_call_id=id) if id not in self._ended:
                 yield _end_call(id, event.is_error, event.output)
+                yield from _plan(self._todos.pop(id, None), is_error=event.is_error)
             case _:
                 pass
 
@@ -174,6 +190,8 @@ class HistoryEncoder:
                     yield UserMessageChunk(session_update="user_message_chunk", content=content)
                 case CallView(call=call) as called:
                     yield _end_call(call.id, called.is_error, called.text)
+                    arguments = called.changed_arguments or call.arguments
+                    yield from _plan(parse_todos(call.name, arguments), is_error=called.is_error)
                 case NoteView(text=text):
                     yield from _chunks(AgentMessageChunk, [f"*({text})*"])
                 case ChangedCallView(arguments=text):
@@ -215,6 +233,23 @@ def _progress(id: str, status: ToolCallStatus, text: str) -> ToolCallProgress:
 def _end_call(id: str, is_error: bool, text: str) -> ToolCallProgress:
     status: ToolCallStatus = "failed" if is_error else "completed"
     return _update(id, status, content=[tool_views.text_content(text)], raw_output=text)
+
+
+_PLAN_STATUS: Mapping[TodoStatus, PlanEntryStatus] = {
+    "pending": "pending",
+    "in_progress": "in_progress",
+    "done": "completed",
+}
+
+
+def _plan(todos: Iterable[Todo] | None, *, is_error: bool) -> Iterator[AgentPlanUpdate]:
+    """Yield a to-do list as the plan that the editor shows, if a call has written one."""
+    if todos is not None and not is_error:
+        entries = [
+            PlanEntry(content=item.text, priority="medium", status=_PLAN_STATUS[item.status])
+            for item in todos
+        ]
+        yield AgentPlanUpdate(session_update="plan", entries=entries)
 
 
 def _progress_text(progress: Progress) -> str:

@@ -19,6 +19,8 @@ from antiphon.cli.question import run_options, tool_arguments
 from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.trust import FolderFile
+from antiphon.tools import builtin
+from antiphon.tools.todos import write_todos
 from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import BadSettings, InvalidRequest
 from antiphon.types.terminal_safe import one_line
@@ -50,6 +52,8 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.no_tools and args.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
     with open_tools(args.tools, loaded.settings) as functions:
+        if builtin.__name__ in args.tools:
+            functions.append(write_todos)  # the editor shows the list as a plan
         return run_interruptibly(
             lambda: serve.serve_stdio(
                 loaded.settings,

@@ -30,6 +30,7 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.permission_modes import PermissionMode, mode_rules
 from antiphon.tools.permissions import NAME, GrantsFile
+from antiphon.tools.todos import write_todos
 from antiphon.tools.tool_loading import open_tools
 
 # The MCP servers of a chat: they start behind its prompt, and end with it.
@@ -60,7 +61,8 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
     """Chat until the user leaves; return the exit code of what failed."""
     with open_tools(args.tools, loaded.settings) as functions:
         if builtin.__name__ in args.tools:
-            functions.append(builtin.ask_user)  # here is a person to ask
+            # Here is a person to ask, and to show a list to.
+            functions += [builtin.ask_user, write_todos]
         return await _chat(ui, args, loaded, functions)
 
 

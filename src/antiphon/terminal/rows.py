@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
 
 import msgspec
@@ -11,9 +11,10 @@ from antiphon.client.formatting import count_noun
 from antiphon.terminal import spans
 from antiphon.terminal.spans import Line, StyledText, Wrapper
 from antiphon.terminal.themes import Glyphs
+from antiphon.tools.todos import Todo, count_done, parse_todos
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Progress, ToolResult
-from antiphon.types.terminal_safe import clean
+from antiphon.types.terminal_safe import clean, one_line
 
 _ARGUMENTS = 60
 """Characters of the arguments that a row shows; up to twice as many are kept."""
@@ -30,7 +31,7 @@ _FAULTS = {
 class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     """One call: the beginning of its arguments, its progress, how it ended and its result.
 
-    Every field is cleaned. `word` says how it ended.
+    Every field but `todos`, the list that it writes, is cleaned. `word` says how it ended.
     """
 
     name: str
@@ -40,6 +41,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
     progress: str = ""
     word: str = ""
     result: str = ""
+    todos: tuple[Todo, ...] | None = None
 
     @property
     def settled(self) -> bool:
@@ -57,8 +59,9 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         """Return it with complete arguments."""
         if self.settled:
             return self
-        shown = _one_line(arguments[: 4 * _ARGUMENTS])
-        return msgspec.structs.replace(self, arguments=shown, state="ready")
+        todos = parse_todos(self.name, arguments)
+        shown = _one_line(arguments[: 4 * _ARGUMENTS]) if todos is None else count_done(todos)
+        return msgspec.structs.replace(self, arguments=shown, state="ready", todos=todos)
 
     def with_awaited_servers(self, servers: Sequence[str]) -> CallRow:
         """Return it waiting for its tool, which one of these servers will bring."""
@@ -133,6 +136,8 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
             gone = msgspec.structs.replace(self, state="failed", word=word)
             return [spans.clip(gone.line(0, glyphs), columns, glyphs.more)]
         shown = [self.line(0, glyphs)]
+        if self.todos and self.state == "ok":
+            return [spans.clip(shown[0], columns, glyphs.more), *todo_lines(self.todos, glyphs)]
         if self.result:
             shown.append((StyledText("  "), StyledText(self.result, "faint")))
         return [spans.strip(spans.clip(line, columns, glyphs.more)) for line in shown]
@@ -167,6 +172,20 @@ def _short(text: str) -> str:
         return "(nothing)"
     more = text.count("\n", 0, len(text.rstrip()))
     return clean(lines[0][:_RESULT].strip(), "code") + (f"  (+{more} lines)" if more else "")
+
+
+def todo_lines(todos: Iterable[Todo], glyphs: Glyphs) -> list[Line]:
+    """Return a to-do list, one line for each item; the text is cleaned."""
+    looks = {
+        "pending": (glyphs.task, ""),
+        "in_progress": (glyphs.doing, "strong"),
+        "done": (glyphs.done, "faint"),
+    }
+    lines: list[Line] = []
+    for item in todos:
+        sign, style = looks[item.status]
+        lines.append((StyledText(f"  {sign} {one_line(item.text)}", style),))
+    return lines
 
 
 # Reasoning: a few rows while it streams, one line when it has ended.

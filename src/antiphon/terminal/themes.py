@@ -24,6 +24,7 @@ class Glyphs(msgspec.Struct, frozen=True, kw_only=True):
     column: str
     crossing: str
     task: str
+    doing: str
     done: str
     more: str
     spinner: str
@@ -38,6 +39,7 @@ SIGNS = Glyphs(
     column=" │ ",
     crossing="─┼─",
     task="☐",
+    doing="▸",
     done="☑",
     more="…",
     spinner="⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏",
@@ -51,6 +53,7 @@ ASCII = Glyphs(
     column=" | ",
     crossing="-+-",
     task="[ ]",
+    doing="[~]",
     done="[x]",
     more="...",
     spinner="|/-\\",
@@ -60,7 +63,12 @@ ASCII = Glyphs(
 
 
 WORDS = msgspec.structs.replace(
-    ASCII, ok="Tool done:", failed="Tool failed:", task="(to do)", done="(done)"
+    ASCII,
+    ok="Tool done:",
+    failed="Tool failed:",
+    task="(to do)",
+    doing="(in progress)",
+    done="(done)",
 )
 
 

@@ -28,6 +28,7 @@ from antiphon.tools.functions import Function, tool, toolset
 from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
 from antiphon.tools.html_to_text import html_to_text
 from antiphon.tools.questions import AskUser, on_the_loop
+from antiphon.tools.todos import write_todos
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolResult
 
@@ -84,6 +85,7 @@ def builtins(settings: Settings, ask: AskUser | None = None) -> list[Function]:
         files.read_file,
         files.list_files,
         UserAsker(ask).ask_user,
+        write_todos,
     ]
 
 

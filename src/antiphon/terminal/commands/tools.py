@@ -13,11 +13,15 @@ import msgspec
 from antiphon.client.formatting import count_noun
 from antiphon.engine import context_window
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
+from antiphon.terminal.resume import load_messages
+from antiphon.terminal.rows import todo_lines
 from antiphon.terminal.spans import Line, StyledText
+from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
 from antiphon.tools.permission_modes import MODES, find_mode
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
+from antiphon.tools.todos import count_done, find_todos
 from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
@@ -302,6 +306,19 @@ async def _complete_modes(chat: CommandContext, begun: str) -> AsyncIterator[tup
             yield mode, meaning
 
 
+# The model's to-do list.
+
+
+async def _show_todos(chat: CommandContext, words: str) -> None:
+    todos = find_todos(await load_messages(chat.client, chat.state))
+    if not todos:
+        hint = f"--tools {builtin.__name__} lets the model write one."
+        chat.ui.say(f"There is no to-do list in this thread. {hint}", "faint")
+        return
+    chat.ui.show([(StyledText(f"To do: {count_done(todos)}", "strong"),)])
+    chat.ui.show(todo_lines(todos, chat.ui.theme.glyphs))
+
+
 COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="mode",
@@ -318,6 +335,12 @@ COMMANDS: tuple[SlashCommand, ...] = (
         run=_list_tools,
         at_once=True,
         proposals=_complete_tools,
+    ),
+    SlashCommand(
+        name="todos",
+        meaning="the to-do list that the model wrote last in this thread",
+        run=_show_todos,
+        at_once=True,
     ),
     SlashCommand(
         name="stop",

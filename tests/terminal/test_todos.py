@@ -1,0 +1,56 @@
+"""The to-do list of the model in the chat: shown whole, and again after /resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.model import Model
+
+ITEMS = [
+    {"text": "Read \x1b[2Jthe tests", "status": "done"},
+    {"text": "Fix the parser", "status": "in_progress"},
+    {"text": "Run the tests", "status": "pending"},
+]
+FLAGS = ("--tools", "antiphon.tools.builtin")
+
+
+async def write_list(model: Model, chat: Chatting) -> None:
+    """The model writes its list, and answers."""
+    chat.say("Fix it")
+    reply = await model.next_request()
+    await reply.call("write_todos", {"items": ITEMS}, id="call_0")
+    await reply.end("tool_calls")
+    await (await model.next_request()).answer("Begun.")
+    await chat.sees("Begun.")
+
+
+async def test_the_list_is_shown_whole_and_found_again_in_its_thread(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, *FLAGS, home=tmp_path) as chat:
+        await chat.ready()
+        chat.say("/todos")
+        await chat.sees("There is no to-do list in this thread.")
+        await write_list(model, chat)
+
+        row = next(place for place, row in enumerate(chat.rows) if "write_todos" in row)
+        assert "write_todos(1 of 3 done) ok" in chat.rows[row]
+        shown = chat.rows[row + 1 : row + 4]
+        assert shown[0].startswith("  ☑ Read ")
+        assert shown[1:] == ["  ▸ Fix the parser", "  ☐ Run the tests"]
+        assert "[~] Fix the parser" in model.requests[-1]["messages"][-1]["content"]
+        assert not chat.foreign
+        async with Chatting(model, "--resume", home=tmp_path) as later:
+            await later.sees("write_todos(1 of 3 done)")
+            later.say("/todos")
+            await later.sees("To do: 1 of 3 done")
+            await later.until(lambda: later.text.count("  ▸ Fix the parser") == 2)
+
+
+async def test_a_screen_reader_gets_words(tmp_path: Path) -> None:
+    flags = (*FLAGS, "--screen-reader")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.sees("You:")
+        await write_list(model, chat)
+
+        assert "  (in progress) Fix the parser" in chat.text
+        assert "  (to do) Run the tests" in chat.text

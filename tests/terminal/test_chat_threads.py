@@ -95,7 +95,7 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     assert last_said(model)[0] == "About bees"
 
 
-@pytest.mark.parametrize("named", ["2", "bees", ""])
+@pytest.mark.parametrize("named", ["2", "bees", "last"])
 async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     chat: Chatting, model: Model, named: str
 ) -> None:

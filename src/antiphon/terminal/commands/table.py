@@ -44,7 +44,7 @@ _KEYS = (
     ("Enter", "send; while an answer comes, the message waits its turn"),
     ("Ctrl+J", "a new line; so do Alt+Enter, Shift+Enter, and a backslash before Enter"),
     ("Tab", "complete a command, a file behind @, a name"),
-    ("Up, Down", "earlier messages; in an empty line first the one that waits"),
+    ("Up, Down", "earlier messages; in an empty line first the one that waits; move in a list"),
     ("Ctrl+R", "search in earlier messages"),
     ("Ctrl+C", "stop what runs; else clear the line; twice in an empty one leaves"),
     ("Esc", "stop what runs"),

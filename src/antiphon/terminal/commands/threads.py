@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 
 from msgspec.structs import replace
 
@@ -13,10 +12,11 @@ from antiphon.terminal import resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.input.keyboard import Box, KeyChoice
 from antiphon.terminal.spans import Line, StyledText
+from antiphon.terminal.thread_list import format_count, format_notes, format_time, format_title
+from antiphon.terminal.thread_picker import pick_thread
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
-from antiphon.types.terminal_safe import one_line
 
 LISTED = 20
 ALL = "all"
@@ -57,36 +57,22 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
 
 
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
-    branch = thread.parent_id and thread_families.predecessor_id(thread) != thread.parent_id
-    notes = [
-        note
-        for note, so in (
-            ("pinned", thread.pinned),
-            ("branch", branch),
-            ("here", thread.id == chat.state.thread_id),
-        )
-        if so
-    ]
-    updated = datetime.fromtimestamp(thread.updated_at / 1000, UTC).astimezone()
     return (
         StyledText(f"{number:>3}  ", "mark"),
-        StyledText(f"{updated:%Y-%m-%d %H:%M}  {_message_count(thread):>12}  ", "faint"),
-        StyledText(_title(thread)),
-        StyledText(f"  ({', '.join(notes)})" if notes else "", "faint"),
+        StyledText(f"{format_time(thread)}  {format_count(thread):>12}  ", "faint"),
+        StyledText(format_title(thread)),
+        StyledText(format_notes(thread, chat.state.thread_id), "faint"),
     )
 
 
-def _message_count(thread: Thread) -> str:
-    return count_noun(thread.messages, "message")
-
-
-def _title(thread: Thread) -> str:
-    return one_line(thread.title) or thread.id
-
-
 async def _resume(chat: CommandContext, words: str) -> None:
-    words = words or resume.LAST
-    await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
+    if words:
+        await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
+    elif chat.ui.keyboard.by_lines:
+        await _list_threads(chat, "")
+    elif picked := await pick_thread(chat.client, chat.ui, chat.state.thread_id):
+        # As it is now, or an error if it was deleted meanwhile.
+        await chat.switch_thread(await chat.client.get_thread(picked.id))
 
 
 async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
@@ -94,7 +80,7 @@ async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[t
     recent = await chat.client.transport.send(thread_families.latest_threads(limit=LISTED))
     for thread in recent.data:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
-            yield thread.id, _title(thread)
+            yield thread.id, format_title(thread)
 
 
 async def _start_thread(chat: CommandContext, words: str) -> None:
@@ -144,7 +130,7 @@ async def _delete(chat: CommandContext, words: str) -> None:
 async def _confirm_deletion(chat: CommandContext, thread: Thread, versions: int) -> str:
     """Return the key of the answer; `versions` are what a list shows as one thread."""
     several = f", in all {versions} versions" if versions > 1 else ""
-    question = f"Delete “{_title(thread)}” with its {_message_count(thread)}{several}?"
+    question = f"Delete “{format_title(thread)}” with its {format_count(thread)}{several}?"
     rows: list[Line] = [
         (StyledText(question, "strong"),),
         (StyledText("It cannot be brought back.", "faint"),),
@@ -175,7 +161,7 @@ async def _fork(chat: CommandContext, words: str) -> None:
     branch = await _create_branch(chat, here, messages, words)
     chat.state.enter_thread(branch)
     chat.ui.say(
-        f"This is a branch now, with {_message_count(branch)}. /resume {here.id} goes back.",
+        f"This is a branch now, with {format_count(branch)}. /resume {here.id} goes back.",
         "faint",
     )
 
@@ -215,7 +201,7 @@ async def _undo(chat: CommandContext, words: str) -> None:
     chat.ui.keyboard.refill(message.text)
     lost = any(not isinstance(part, Text) for part in message.content)
     chat.ui.say(
-        f"Taken back: {_message_count(branch)} left, and your words are in the line again."
+        f"Taken back: {format_count(branch)} left, and your words are in the line again."
         f"{' What was attached has to be attached again.' if lost else ''}"
         f" /resume {before} has all as it was.",
         "faint",
@@ -265,8 +251,8 @@ COMMANDS: tuple[SlashCommand, ...] = (
     ),
     SlashCommand(
         name="resume",
-        arguments="[NUMBER|ID|WORDS]",
-        meaning="continue another thread: the last one, or that one",
+        arguments="[NUMBER|ID|WORDS|last]",
+        meaning="continue another thread: that one, `last`, or one picked from a list",
         run=_resume,
         proposals=_complete_threads,
     ),

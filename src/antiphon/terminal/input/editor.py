@@ -138,6 +138,7 @@ class Editor:
         )
         self._draft.on_text_changed += self._note_typing
         self._field_buffer = _Utf8Buffer(multiline=True)
+        self._field_buffer.on_text_changed += self._filter_listing
         self._search = Buffer(multiline=False)
         self._editing = EditorActions(
             listener=listener,
@@ -214,8 +215,9 @@ class Editor:
     async def write(self, field: Field) -> str | None:
         """Return the text, None if the user declines."""
         async with self._one_at_a_time:
-            self._field = field
             self._field_buffer.document = Document(field.text, len(field.text))
+            self._field = field
+            self._guard.open()
             self._application.layout.focus(self._field_window)
             try:
                 while (text := await self._await_answer()) is not None:
@@ -253,6 +255,11 @@ class Editor:
 
     def _note_typing(self, draft: Buffer) -> None:
         self._guard.type(left=bool(draft.text))
+
+    def _filter_listing(self, buffer: Buffer) -> None:
+        if self._field and self._field.listing:
+            self._wrong = ""
+            self._field.listing.filter(buffer.text)
 
     def _is_memorable(self, text: str) -> bool:
         return self.memorable(text)  # which the chat replaces

@@ -60,14 +60,35 @@ class Box(msgspec.Struct, frozen=True, kw_only=True):
     default: str
 
 
+class Listing(Protocol):
+    """List above a field, which its text filters and of which one entry is chosen."""
+
+    def filter(self, text: str) -> None:
+        """Show the entries for this text."""
+        ...
+
+    def move(self, by: int) -> None:
+        """Choose an entry further down, or up if negative."""
+        ...
+
+    def turn(self, pages: int) -> None:
+        """Choose an entry that many screens further down, or up if negative."""
+        ...
+
+
 class Field(msgspec.Struct, frozen=True, kw_only=True):
-    """Question for a text. `wrong` returns the error in a text, or None."""
+    """Question for a text. `wrong` returns the error in a text, or None.
+
+    With a `listing`, single keys move in it, and Enter counts once it has been visible for a
+    moment. In line mode it is not used.
+    """
 
     label: str
     rows: Rows = lambda columns: ()
     text: str = ""
     hidden: bool = False
     wrong: Callable[[str], str | None] = lambda text: None
+    listing: Listing | None = None
 
 
 class Listener(Protocol):

@@ -35,7 +35,9 @@ from antiphon.terminal.input.keyboard import (
     Field,
     KeyGuard,
     Listener,
+    Listing,
 )
+from antiphon.terminal.input.listing_keys import bind_listing
 from antiphon.terminal.input.pasted_texts import PastedTexts
 
 SAME_PRESS = 0.5
@@ -81,6 +83,11 @@ class EditorActions:
         self._pressed_key = ""
         self._settling: asyncio.TimerHandle | None = None
         self._pasted = PastedTexts()
+
+    def find_listing(self) -> Listing | None:
+        """Return the list above the open field, if it has one."""
+        field = self.field() if self.box() is None else None
+        return field.listing if field else None
 
     def press(self, key: str) -> None:
         """Take this key as the answer, unless another one follows at once."""
@@ -167,6 +174,7 @@ def bindings(editing: EditorActions) -> KeyBindings:
     keys = KeyBindings()
     _bind_box(keys, editing)
     _bind_field(keys, editing)
+    bind_listing(keys, editing.find_listing)
     _bind_draft(keys, editing)
     _bind_actions(keys, editing)
     _bind_ignored(keys)
@@ -244,9 +252,10 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
 
     @keys.add("enter", filter=is_open, eager=True)
     def _give(event: KeyPressEvent) -> None:
-        if editing.guard.typing:
+        listed = editing.find_listing() is not None
+        if editing.guard.typing or (listed and not editing.guard.readable):
             editing.listener.hint(TYPED_ON)
-        elif not _continue_line(editing.asked):
+        elif listed or not _continue_line(editing.asked):
             editing.answer(editing.asked.text)
 
     @keys.add("escape", filter=is_open)

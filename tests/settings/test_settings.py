@@ -50,6 +50,7 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "proxy_user_header": ("Remote-User", "Remote-User"),
     "trusted_proxies": ("127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
     "web_title": ("Our chat", "Our chat"),
+    "status_line": ("{model} | {cost}", "{model} | {cost}"),
 }
 """Text and value of each setting that is a text or a list; of numbers, switches and words they are
 found."""
@@ -617,3 +618,14 @@ def test_an_unknown_keyword_is_refused_with_the_nearest_name(name: str, near: st
     with pytest.raises(TypeError) as refused:
         Settings(**{name: 3})  # type: ignore[arg-type]
     assert str(refused.value) == f"there is no setting `{name}`{near}"
+
+
+@pytest.mark.parametrize("template", ["{model} {branch}", "{model", "}", "two\nlines", "{0}"])
+def test_a_status_line_with_an_unknown_part_is_refused_with_the_list(
+    place: Place, template: str
+) -> None:
+    with pytest.raises(BadSettings) as refused:
+        place.gather(environ={"ANTIPHON_STATUS_LINE": template})
+
+    assert "status_line" in refused.value.told or "ANTIPHON_STATUS_LINE" in refused.value.told
+    assert "{folder} or {git_branch}" in refused.value.told

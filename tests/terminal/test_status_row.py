@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from antiphon.client.formatting import short_number
-from antiphon.terminal import chat_state, spans
+from antiphon.settings.settings import STATUS_PARTS
+from antiphon.terminal import chat_state, spans, status_line
 from antiphon.terminal.chat_state import StatusFacts
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
@@ -120,3 +123,95 @@ async def test_it_tells_who_will_answer_before_anybody_has(tmp_path: Path) -> No
         model.names = ["unnamed", "other"]
         async with Chatting(None, "--base-url", model.url, home=tmp_path) as chat:
             await chat.sees("unnamed · /help")
+
+
+def render_template(
+    template: str,
+    facts: StatusFacts = FULL,
+    *,
+    folder: str = "~/site",
+    branch: str = "main",
+    columns: int = 200,
+) -> str:
+    row = status_line.template_row(template, facts, folder, branch, columns, "…")
+    return "".join(span.text for span in row)
+
+
+def test_a_template_puts_the_parts_where_the_user_wants_them() -> None:
+    assert render_template("{folder} ({git_branch}) > {model} [{mode}]") == (
+        "~/site (main) > openai:gpt-5.4-mini [ask]"
+    )
+    assert render_template("{context} · {cost} | {servers} | {queued}") == (
+        "12% of 128k · $0.0123 | files starting | 2 queued"
+    )
+
+
+def test_each_part_of_the_setting_is_known_to_the_row() -> None:
+    facts = structs.replace(FULL, activity="summing up")
+    for name in STATUS_PARTS:
+        assert render_template(f"{{{name}}}", facts).removeprefix("summing up · ")
+        assert "{" not in render_template(f"{{{name}}}", facts)
+
+
+def test_a_section_with_nothing_to_say_is_left_out() -> None:
+    row = render_template(
+        "{git_branch} | {model} | {cost} {context} | here", StatusFacts(), branch=""
+    )
+    assert row == "here"
+    assert render_template("{cost} | {model}", StatusFacts(model="demo")) == "demo"
+
+
+def test_a_mode_and_work_are_shown_also_if_the_template_does_not_name_them() -> None:
+    facts = StatusFacts(model="demo", mode="allow", activity="summing up")
+
+    assert render_template("{model}", facts) == "summing up · allow · demo"
+    assert render_template("{mode} {activity}", facts) == "allow summing up"
+
+
+def test_a_row_of_a_template_is_cleaned_and_cut_to_the_width() -> None:
+    facts = StatusFacts(model="a\x1b]0;owned\x07b {cost}", title="two\nlines")
+    row = render_template("{model} \x1b[2J{title} {git_branch}", facts, branch="x\x1b[2J")
+
+    assert "\x1b" not in row
+    assert "\n" not in row
+    assert "{cost}" in row
+    assert spans.width(render_template("{folder}", folder="字" * 40, columns=20)) <= 20
+
+
+def test_the_branch_is_read_from_the_repository_around_the_folder(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    head = tmp_path / ".git" / "HEAD"
+    below = tmp_path / "a" / "b"
+    below.mkdir(parents=True)
+    head.write_text("ref: refs/heads/fix/tides\n")
+    assert status_line.find_branch(below) == "fix/tides"
+    head.write_text("1234567890" * 4 + "\n")
+    assert status_line.find_branch(below) == "1234567"
+    head.write_text("anything else, such as a secret")
+    assert status_line.find_branch(below) == ""
+
+
+def test_the_branch_of_a_worktree_is_its_own(tmp_path: Path) -> None:
+    own = tmp_path / "repository" / ".git" / "worktrees" / "tree"
+    own.mkdir(parents=True)
+    (own / "HEAD").write_text("ref: refs/heads/tree\n")
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / ".git").write_text(f"gitdir: {own}\n")
+
+    assert status_line.find_branch(tmp_path / "tree") == "tree"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+def test_a_pipe_in_place_of_the_head_does_not_block_the_row(tmp_path: Path) -> None:
+    (tmp_path / ".git").mkdir()
+    os.mkfifo(tmp_path / ".git" / "HEAD")
+
+    assert status_line.find_branch(tmp_path) == ""
+
+
+async def test_the_last_row_of_the_chat_is_that_of_the_setting(tmp_path: Path) -> None:
+    environ = {"ANTIPHON_STATUS_LINE": "<{folder}> {model} | {cost}"}
+    async with Model() as model, Chatting(model, home=tmp_path, environ=environ) as chat:
+        await chat.until(lambda: chat.rows[-1] == "<~> told")
+        chat.press("shift-tab")
+        await chat.until(lambda: chat.rows[-1] == "plan · <~> told")

@@ -91,6 +91,7 @@ LOOKS = (
     "keys",
     "links",
     "animation",
+    "status_line",
     "verbose",
 )
 """How the terminal chat looks, and whose keys edit its line."""

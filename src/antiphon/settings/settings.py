@@ -68,6 +68,21 @@ HostedTools = Annotated[
         extra={"several": True},
     ),
 ]
+STATUS_PARTS = (
+    *("model", "mode", "title", "context", "cost", "servers"),
+    *("queued", "activity", "folder", "git_branch"),
+)
+"""Names of the parts of a status row."""
+StatusTemplate = Annotated[
+    str,
+    Meta(
+        pattern=rf"^([^{{}}\r\n]|\{{({'|'.join(STATUS_PARTS)})\}})*\Z",
+        max_length=500,
+        title="a line of text with "
+        + ", ".join(f"{{{name}}}" for name in STATUS_PARTS[:-1])
+        + f" or {{{STATUS_PARTS[-1]}}} in it",
+    ),
+]
 Switch = Annotated[bool, Meta(title="true or false", extra={"switch": True})]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
@@ -303,6 +318,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " changed, without spinners and running clocks",
         ),
     ] = "normal"
+    status_line: Annotated[
+        StatusTemplate,
+        Meta(
+            description="template of the chat's last row, such as"
+            " '{model} | {context} | {folder} {git_branch}'"
+        ),
+    ] = ""
     verbose: Annotated[
         Switch,
         Meta(description="show in the chat what Antiphon logs, such as broken tool calls"),

@@ -19,6 +19,7 @@ from antiphon.terminal import (
     chat_state,
     conversation_processor,
     resume,
+    status_line,
 )
 from antiphon.terminal.chat_state import ChatState, ReplyLimit, StatusFacts
 from antiphon.terminal.commands import answers, table
@@ -29,6 +30,7 @@ from antiphon.terminal.commands.table import ParsedCommand, ShellLine
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.forms import Questions
 from antiphon.terminal.spans import Line
+from antiphon.terminal.status_line import GitBranch
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
@@ -140,6 +142,7 @@ class Chat:
         self._waited_for_servers = False
         self._run_options = start.options
         self._tasks = Tasks()
+        self._branch = GitBranch(ui.clock)
         ui.connect(self)
 
     @property
@@ -258,7 +261,12 @@ class Chat:
             activity=self.state.activity,
             mode=self.state.mode,
         )
-        return chat_state.status_row(facts, columns - 1, self.ui.theme.glyphs.more)
+        more = self.ui.theme.glyphs.more
+        if template := self.settings.status_line:
+            folder = status_line.short_folder(status_line.working_folder())
+            branch = self._branch.name()
+            return status_line.template_row(template, facts, folder, branch, columns - 1, more)
+        return chat_state.status_row(facts, columns - 1, more)
 
     def run_at_once(self, text: str) -> bool:
         """Start the command if it need not wait until what runs has ended; return whether it did.

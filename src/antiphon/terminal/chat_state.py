@@ -221,6 +221,18 @@ class StatusFacts(msgspec.Struct, frozen=True, kw_only=True):
     activity: str = ""
     mode: PermissionMode = "ask"
 
+    @property
+    def share(self) -> float:
+        """Part of the context window that is used; 0 if it is not known."""
+        return self.context_tokens / self.window if self.window else 0.0
+
+    @property
+    def context(self) -> str:
+        """The same in words, as in `12% of 128k`; "" if it is not known."""
+        return (
+            f"{self.share:.0%} of {short_number(self.window)}" if self.window and self.share else ""
+        )
+
 
 class _Part(msgspec.Struct, frozen=True):
     """One part of the row; the one with the highest `rank` is left out first."""
@@ -240,18 +252,19 @@ def status_row(facts: StatusFacts, columns: int, more: str) -> Line:
     return tuple(each for span in styled for each in (between, span))[1:]
 
 
+def short_title(title: str, more: str) -> str:
+    """Return the title cleaned and cut; `more` marks the cut."""
+    title = one_line(title)
+    return spans.head(title, LONGEST_TITLE) + more if spans.width(title) > LONGEST_TITLE else title
+
+
 def _status_parts(facts: StatusFacts, more: str) -> Iterator[_Part]:
     """Yield all parts in order."""
-    title = one_line(facts.title)
-    if spans.width(title) > LONGEST_TITLE:
-        title = spans.head(title, LONGEST_TITLE) + more
-    share = facts.context_tokens / facts.window if facts.window else 0.0
-    used = f"{share:.0%} of {short_number(facts.window)}" if facts.window and share else ""
     yield _Part(0, one_line(facts.activity), "strong")
     yield _Part(0, "" if facts.mode == "ask" else facts.mode, "warning")
     yield _Part(3, one_line(facts.model))
-    yield _Part(6, title)
-    yield _Part(4, used, "warning" if share >= SHARE else "faint")
+    yield _Part(6, short_title(facts.title, more))
+    yield _Part(4, facts.context, "warning" if facts.share >= SHARE else "faint")
     yield _Part(5, dollars(facts.cost))
     for server, state in facts.servers:
         style = "faint" if state == "starting" else "warning"

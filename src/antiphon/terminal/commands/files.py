@@ -18,6 +18,7 @@ from antiphon.client.formatting import count_noun
 from antiphon.client.mentions import AttachedFile
 from antiphon.settings.private_files import create_private_file
 from antiphon.terminal import chat_state
+from antiphon.terminal.commands.clipboard_image import read_clipboard_image
 from antiphon.terminal.commands.command import CommandContext, SlashCommand, split_words
 from antiphon.terminal.markdown import html
 from antiphon.types.errors import InvalidRequest
@@ -94,7 +95,8 @@ async def _attach(chat: CommandContext, words: str) -> None:
 async def _image(chat: CommandContext, words: str) -> None:
     names = _parse_paths(words)
     if not names:
-        raise InvalidRequest("A picture is missing", expected="/image PATH")
+        _add_files(chat, [await read_clipboard_image(chat.environ)])
+        return
     found = [each for name in names for each in await _read_files(chat, name)]
     for each in found:
         if each.kind != "image":
@@ -144,8 +146,8 @@ COMMANDS: tuple[SlashCommand, ...] = (
     ),
     SlashCommand(
         name="image",
-        arguments="PATH",
-        meaning="send a picture along with the next message",
+        arguments="[PATH]",
+        meaning="send a picture, or that of the clipboard, along with the next message",
         run=_image,
         proposals=_complete_paths,
     ),

@@ -6,7 +6,14 @@ from contextlib import nullcontext
 
 from prompt_toolkit.buffer import Buffer
 
-from antiphon.terminal.input.keyboard import AGAIN_LEAVES, KeyGuard
+from antiphon.terminal.input.keyboard import (
+    AGAIN_LEAVES,
+    DELIBERATE,
+    PAUSE,
+    TYPED_ON,
+    Field,
+    KeyGuard,
+)
 from antiphon.terminal.input.keys import SAME_PRESS, EditorActions
 
 
@@ -59,14 +66,34 @@ class Clock:
         return self.now
 
 
-def open_actions(chat: Replying, clock: Clock, draft: str) -> EditorActions:
+class Entries:
+    """A list above a field, in which nothing moves."""
+
+    def filter(self, text: str) -> None:
+        raise AssertionError("no words were typed")
+
+    def move(self, by: int) -> None:
+        raise AssertionError("no arrow was pressed")
+
+    def turn(self, pages: int) -> None:
+        raise AssertionError("no page was turned")
+
+
+def open_actions(
+    chat: Replying,
+    clock: Clock,
+    draft: str,
+    field: Field | None = None,
+    answers: list[str | None] | None = None,
+) -> EditorActions:
+    given: list[str | None] = [] if answers is None else answers
     actions = EditorActions(
         listener=chat,
         draft=Buffer(),
         asked=Buffer(),
         box=lambda: None,
-        field=lambda: None,
-        answer=lambda answer: None,
+        field=lambda: field,
+        answer=given.append,
         guard=KeyGuard(clock),
         clock=clock,
         suspend=nullcontext,
@@ -99,3 +126,37 @@ def test_after_a_pause_ctrl_c_is_meant_for_the_line_and_then_for_the_chat() -> N
 
     assert (chat.stops, cleared) == (1, "")
     assert chat.hints[-1] == AGAIN_LEAVES
+
+
+def test_enter_opens_an_entry_of_a_list_only_once_the_list_has_been_visible_for_a_moment() -> None:
+    chat, clock = Replying(), Clock()
+    answers: list[str | None] = []
+    field = Field(label="Search:", listing=Entries())
+    actions = open_actions(chat, clock, "", field, answers)
+    actions.guard.open()
+    clock.now += 0.9 * DELIBERATE
+    actions.give()
+    assert (answers, chat.hints) == ([], [TYPED_ON])
+
+    clock.now += DELIBERATE
+    actions.guard.type(left=True)  # a message is being typed
+    actions.give()
+    assert answers == []
+    clock.now += PAUSE
+    actions.give()
+
+    assert answers == [""]
+
+
+def test_a_backslash_before_enter_continues_a_text_but_not_the_words_of_a_search() -> None:
+    answers: list[str | None] = []
+    for field in (Field(label="Text:"), Field(label="Search:", listing=Entries())):
+        clock = Clock()
+        actions = open_actions(Replying(), clock, "", field, answers)
+        actions.asked.text = "C:\\"
+        actions.asked.cursor_position = 3
+        actions.guard.open()
+        clock.now += 2 * DELIBERATE
+        actions.give()
+
+    assert answers == ["C:\\"]

@@ -111,6 +111,14 @@ class EditorActions:
         if key := self.withdraw():
             self.answer(key)
 
+    def give(self) -> None:
+        """Answer with the text of the field, unless Enter was pressed too early to be meant."""
+        listed = self.find_listing() is not None
+        if self.guard.typing or (listed and not self.guard.readable):
+            self.listener.hint(TYPED_ON)
+        elif listed or not _continue_line(self.asked):
+            self.answer(self.asked.text)
+
     def send(self) -> None:
         """Submit the draft, unless it is empty."""
         self.unfold()
@@ -252,11 +260,7 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
 
     @keys.add("enter", filter=is_open, eager=True)
     def _give(event: KeyPressEvent) -> None:
-        listed = editing.find_listing() is not None
-        if editing.guard.typing or (listed and not editing.guard.readable):
-            editing.listener.hint(TYPED_ON)
-        elif listed or not _continue_line(editing.asked):
-            editing.answer(editing.asked.text)
+        editing.give()
 
     @keys.add("escape", filter=is_open)
     @keys.add("c-c", filter=is_open, eager=True)

@@ -13,6 +13,7 @@ ITEMS = [
     {"text": "Run the tests", "status": "pending"},
 ]
 FLAGS = ("--tools", "antiphon.tools.builtin")
+NAMED = ("antiphon.tools.builtin:write_todos", "antiphon.tools.builtin:ask_user")
 
 
 async def write_list(model: Model, chat: Chatting) -> None:
@@ -44,6 +45,16 @@ async def test_the_list_is_shown_whole_and_found_again_in_its_thread(tmp_path: P
             later.say("/todos")
             await later.sees("To do: 1 of 3 done")
             await later.until(lambda: later.text.count("  ▸ Fix the parser") == 2)
+
+
+async def test_the_tool_can_be_named_beside_all_built_in_tools(tmp_path: Path) -> None:
+    flags = (*FLAGS, *(flag for name in NAMED for flag in ("--tools", name)))
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
+        await chat.ready()
+        await write_list(model, chat)
+
+        offered = [each["function"]["name"] for each in model.requests[-1]["tools"]]
+        assert (offered.count("write_todos"), offered.count("ask_user")) == (1, 1)
 
 
 async def test_a_screen_reader_gets_words(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
     if args.no_tools and args.tools:
         raise InvalidRequest("--no-tools and --tools exclude each other", hint="leave one out.")
     with open_tools(args.tools, loaded.settings) as functions:
-        if builtin.__name__ in args.tools:
+        if builtin.__name__ in args.tools and write_todos not in functions:
             functions.append(write_todos)  # the editor shows the list as a plan
         return run_interruptibly(
             lambda: serve.serve_stdio(

@@ -62,7 +62,8 @@ async def chat(ui: UiManager, args: Namespace, loaded: LoadedSettings) -> int:
     with open_tools(args.tools, loaded.settings) as functions:
         if builtin.__name__ in args.tools:
             # Here is a person to ask, and to show a list to.
-            functions += [builtin.ask_user, write_todos]
+            here = (builtin.ask_user, write_todos)
+            functions += [each for each in here if each not in functions]
         return await _chat(ui, args, loaded, functions)
 
 

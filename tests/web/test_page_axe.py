@@ -185,6 +185,8 @@ async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
         question = chat.page.locator(".approval")
         await expect(question).to_be_visible()
         await question.get_by_role("button", name="Edit").click()
+        # It takes the focus once it is drawn, which must not be in the middle of the message.
+        await expect(question.get_by_label("Arguments, as you want them")).to_be_focused()
         await chat.say("And this waits.")
         await expect(chat.asked.nth(1)).to_contain_text("Will be sent")
         found = {"asked": await _check_view(chat, axe)}

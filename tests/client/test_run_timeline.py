@@ -10,7 +10,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.run_timeline import RunTimeline, build_timeline, load_timeline
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import tool
-from antiphon.types.errors import NotFound
+from antiphon.types.errors import NotFound, RunFailed
 from antiphon.types.events import Event, TurnEnded, TurnRestarted, UsageAdded
 from antiphon.types.ids import reply_id
 from antiphon.types.messages import Message, Text
@@ -178,3 +178,16 @@ async def test_a_run_with_a_tool_has_two_replies_and_a_call_between_them() -> No
     ]
     used = [step.usage for step in timeline.steps if step.usage]
     assert used[0] + used[1] == timeline.run.usage == asked.usage
+
+
+async def test_a_run_whose_model_failed_has_a_timeline_too() -> None:
+    address = "http://127.0.0.1:9/v1"  # nothing listens there
+    settings = Settings(model="gone", base_url=address, database="memory:")
+    async with AsyncClient(settings=settings) as client:
+        with pytest.raises(RunFailed) as failed:
+            await client.ask("hello")
+        assert failed.value.run_id is not None
+        timeline = await load_timeline(client, failed.value.run_id)
+
+    assert (timeline.steps[-1].kind, timeline.steps[-1].outcome) == ("reply", "failed")
+    assert timeline.run.error is not None

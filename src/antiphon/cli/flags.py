@@ -94,7 +94,7 @@ LOOKS = (
     "status_line",
     "verbose",
 )
-"""How the terminal chat looks, and whose keys edit its line."""
+"""Settings of the look of the terminal chat, and of the keys of its line."""
 
 
 SIGNALS = tuple(

@@ -56,7 +56,7 @@ ASK_ONLY_FLAGS = {
     "quiet": "--quiet",
     "require": "--require",
 }
-"""What only a question that is asked once may say."""
+"""Flags that only a question without a chat may have."""
 
 RUN_LIMITS = {
     "max_turns": (1000, "the maximum number of turns, which tool calls lead to"),

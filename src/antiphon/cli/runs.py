@@ -1,7 +1,7 @@
 """Runs: list them, show what one did step by step, compare two, cancel one.
 
-Times are those of the stored records. Tokens of single replies are read from a run's events, and
-are unknown once these are past retention.
+Times are those of the stored records. Tokens of single replies are read from a run's events: they
+are unknown until the run has ended, and once its events are past retention.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
-from antiphon.api.operations import ListMessages, ListRuns
+from antiphon.api.operations import ListRuns
 from antiphon.cli.console import format_table, format_time, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.cli.threads import resolve_thread
@@ -130,7 +130,7 @@ def format_timeline(timeline: RunTimeline, width: int = BAR) -> Iterator[str]:
     yield f"{run.id}  {run.status.value}  {run.model}  {format_time(run.created_at)}"
     if run.error is not None:
         yield f"{run.error.code}: {run.error.message}"
-    yield ", ".join(filter(None, (figure(timeline) for _, figure in _FIGURES[2:7])))
+    yield ", ".join(filter(None, (figure(timeline) for _, figure in _SUMMARY)))
     yield ""
     rows = [_step_row(step, timeline, width) for step in timeline.steps]
     yield from format_table(("from", "step", "took", "", ""), rows).split("\n")
@@ -176,9 +176,10 @@ async def _compare(client: AsyncClient, args: Namespace) -> None:
 
 async def _load_answer(client: AsyncClient, run: Run) -> str:
     """Return the text of the last reply."""
-    about = ListMessages(run.thread_id, run_id=run.id, role="assistant", limit=PAGE)
-    texts = [message.full_text async for message in client.paginate(about)]
-    return next((text for text in reversed(texts) if text.strip()), "(nothing)")
+    replies = await client.list_messages(
+        run.thread_id, run_id=run.id, role="assistant", order="newest", limit=1
+    )
+    return (replies.data[0].full_text if replies.data else "") or "(nothing)"
 
 
 def _duration(milliseconds: int | None) -> str:
@@ -195,16 +196,21 @@ def _restarts(timeline: RunTimeline) -> str:
     return count_noun(restarts, "restart") if restarts else ""
 
 
-_FIGURES: Sequence[tuple[str, Callable[[RunTimeline], str]]] = (
-    ("status", lambda timeline: timeline.run.status.value),
-    ("model", lambda timeline: timeline.run.model),
+_Figures = Sequence[tuple[str, Callable[[RunTimeline], str]]]
+_SUMMARY: _Figures = (
     ("turns", lambda timeline: count_noun(timeline.run.turn, "turn")),
     ("calls", lambda timeline: count_noun(timeline.run.tool_calls, "tool call")),
     ("tokens", _tokens),
     ("cost", lambda timeline: dollars(timeline.run.usage.cost)),
     ("took", lambda timeline: _duration(timeline.milliseconds)),
+)
+"""Figures of one run, in this order."""
+_FIGURES: _Figures = (
+    ("status", lambda timeline: timeline.run.status.value),
+    ("model", lambda timeline: timeline.run.model),
+    *_SUMMARY,
     ("in replies", lambda timeline: _duration(timeline.time_in("reply"))),
     ("in tools", lambda timeline: _duration(timeline.time_in("call"))),
     ("restarts", _restarts),
 )
-"""What is compared, in this order."""
+"""Figures by which two runs are compared, in this order."""

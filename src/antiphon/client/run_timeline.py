@@ -5,8 +5,8 @@
         print(step.name, step.milliseconds)
 
 Times are those of the stored records: a reply begins where the outputs before it were complete, so
-that the wait for a worker is part of it. Tokens and restarts are read from the run's events, and
-are unknown once these are past retention.
+that the wait for a worker is part of it. Tokens and restarts are read from the run's events: they
+are unknown until the run has ended, and once its events are past retention.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import Action, Run, Usage
 
 PAGE = 100
+TYPES = "usage,turn.restarted"
+"""Events that tell of turns; `turn.ended` always comes."""
 
 
 class TimelineStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,16 +92,11 @@ async def load_timeline(client: AsyncClient, run_id: str) -> RunTimeline:
 
 
 async def _load_events(client: AsyncClient, run: Run) -> Sequence[Event]:
-    """Return the events so far; none if some are past retention."""
-    events: list[Event] = []
-    after = 0
+    """Return the events about turns; none of a run that goes on, or if some are past retention."""
+    if not run.status.ended:
+        return ()
     try:
-        while True:
-            page = await client.list_events(run.id, after=after)
-            events += (each.event for each in page.data)
-            if page.ended or not page.data:
-                return events
-            after = page.data[-1].number
+        return [event async for event in client.events(run.id, types=TYPES)]
     except EventExpired:
         return ()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -18,7 +19,7 @@ from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
-from antiphon.types.runs import Run, Thread
+from antiphon.types.runs import MARKS, Run, Thread
 
 PAGE = 100
 BRANCH_BEGINS = "branch_begins"
@@ -53,17 +54,17 @@ async def branch_after(client: AsyncClient, message: Message, *, replace: bool =
 async def _mark_branch(
     client: AsyncClient, branch: Thread, source: Thread, *, replace: bool
 ) -> Thread:
-    """Name the thread that the branch replaces, whose pin it takes over, or none."""
+    """Name the thread that the branch replaces, whose marks it takes over, or none."""
     metadata = {
         key: value for key, value in branch.metadata.items() if key not in (REPLACES, BRANCH_BEGINS)
     }
+    marks: dict[str, Any] = {}
     if replace:
         metadata |= {REPLACES: source.id, BRANCH_BEGINS: str(branch.messages + 1)}
-    if replace and source.pinned:
-        return await client.update_thread(branch.id, metadata=metadata, pinned=True)
-    if metadata == branch.metadata:
+        marks = {name: True for name in MARKS if getattr(source, name)}
+    if not marks and metadata == branch.metadata:
         return branch
-    return await client.update_thread(branch.id, metadata=metadata)
+    return await client.update_thread(branch.id, metadata=metadata, **marks)
 
 
 # Lists and look-ups.

@@ -19,7 +19,7 @@ from antiphon.types.errors import InvalidRequest
 
 MAX_LENGTH = 256
 HORIZON = timedelta(days=45 * 366)
-"""How far ahead a time is looked for: a 29 February that is a Monday may be 40 years away."""
+"""Furthest time that is looked for: a 29 February that is a Monday may be 40 years away."""
 MINUTES_A_DAY = 1440
 
 SHORTHANDS: Mapping[str, str] = {

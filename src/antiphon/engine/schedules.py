@@ -21,13 +21,13 @@ from antiphon.types.runs import Fault, Run
 from antiphon.types.schedules import Occurrence, PauseReason, Schedule, StoredSchedule
 
 ON_TIME_MS = 600_000
-"""How late an occurrence may begin, in ms, before it counts as missed."""
+"""Delay of the beginning of an occurrence, in ms, above which it counts as missed."""
 MAX_FAILURES = 5
 """Occurrences in a row that cannot be started before their schedule is paused."""
 MAX_AHEAD_MS = 10 * 366 * 86_400_000
-"""How far in the future a single time may be."""
+"""Distance of the furthest single time, in ms."""
 BACKEND = "backend"
-"""The actor of what nobody did."""
+"""The actor of audit entries that no person caused."""
 
 
 class DueTimes(msgspec.Struct, frozen=True):

@@ -375,21 +375,22 @@ def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
 
 
 def _find_reached_limit(unit: UnitOfWork, reply: TurnResult) -> tuple[Reason, str] | None:
-    """Return the limit of the run that forbids a further turn, and its words; None without one."""
+    """Return the first limit of the run that forbids a further turn, and its words."""
     run = unit.run
     used = run.usage
-    if run.turn >= run.max_turns:
-        return "max_turns", f"{run.max_turns} turns"
-    if run.max_tool_calls is not None and run.tool_calls + len(reply.calls) > run.max_tool_calls:
-        return "max_tool_calls", f"{run.max_tool_calls} tool calls"
     tokens = used.input_tokens + used.output_tokens
+    reached: dict[Reason, str] = {}
+    if run.turn >= run.max_turns:
+        reached["max_turns"] = f"{run.max_turns} turns"
+    if run.max_tool_calls is not None and run.tool_calls + len(reply.calls) > run.max_tool_calls:
+        reached["max_tool_calls"] = f"{run.max_tool_calls} tool calls"
     if run.max_total_tokens is not None and tokens >= run.max_total_tokens:
-        return "max_total_tokens", f"{run.max_total_tokens} tokens"
+        reached["max_total_tokens"] = f"{run.max_total_tokens} tokens"
     if run.max_cost is not None and (used.cost is None or used.cost >= run.max_cost):
-        return "max_cost", f"{run.max_cost:g} US dollars"
+        reached["max_cost"] = f"{run.max_cost:g} US dollars"
     if run.is_overdue(unit.now):
-        return "timeout", f"{run.timeout} seconds"
-    return None
+        reached["timeout"] = f"{run.timeout} seconds"
+    return next(iter(reached.items()), None)
 
 
 def _drop_calls(unit: UnitOfWork, reply: TurnResult, output: str, reason: Reason) -> None:

@@ -222,6 +222,11 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
+MARKS = ("pinned",)
+"""Fields of a thread with which people mark it: to set one is no activity, and a branch that
+replaces the thread takes it over."""
+
+
 class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered conversation. `version` grows with every change that a model would see.
 

@@ -9,8 +9,8 @@ import msgspec
 from antiphon.types.runs import Fault, Glob, Status
 
 MissedPolicy = Literal["skip", "run_once", "run_all"]
-"""What follows when no program could start an occurrence in time: nothing, one run for all that
-were missed, or a run for each of the last `max_missed` of them."""
+"""Policy for occurrences that no program could start in time: no run, one run for all of them, or a
+run for each of the last `max_missed`."""
 
 PauseReason = Literal["owner", "failing", "unauthorized"]
 """Reason of a schedule's being paused: its owner did it, several occurrences in a row could not be

@@ -35,6 +35,7 @@ ROWS: Mapping[str, str] = {
     "POST /api/agui": CLIENT,
     "GET /api/runs/<run_id>/stream": READ,
     "GET /api/runs/<run_id>/timeline": READ,
+    "GET /api/threads/<thread_id>/runs": READ,
     "POST /api/runs/<run_id>/stop": CLIENT,
     "POST /api/runs/<run_id>/tools/<path:call_id>/stop": CLIENT,
     "POST /api/runs/<run_id>/approvals/<path:call_id>": CLIENT,

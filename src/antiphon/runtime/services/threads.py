@@ -21,7 +21,7 @@ from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action, Thread
+from antiphon.types.runs import MARKS, Action, Thread
 
 FORK_PAGE = 1000
 
@@ -87,7 +87,7 @@ class ThreadService:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
             changes = select_given_fields(call, but="thread_id")
-            is_activity = changes.keys() != {"pinned"}
+            is_activity = not changes or not changes.keys() <= {*MARKS}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)
             return ChangeSet(answer=changed, thread=changed)

@@ -17,7 +17,7 @@ from antiphon.types.errors import BadSettings, NotFound
 from antiphon.types.runs import Assistant
 
 MEMORY_SECONDS = 2.0
-"""How long a name is remembered to be no assistant's."""
+"""Time for which a name is remembered to be no assistant's."""
 MAX_REMEMBERED = 10_000
 ASSISTANT_PREFIX = "asst"
 ASSISTANT_OWNER = "assistant"

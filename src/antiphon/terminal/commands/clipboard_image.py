@@ -26,7 +26,7 @@ _PROGRAMS: Sequence[tuple[str, Sequence[str]]] = (
 )
 """The variable that shows that a program can work here, and its arguments."""
 _APPLESCRIPT = b"\xc2\xabdata PNGf", b"\xc2\xbb"
-"""What osascript writes around a picture in hexadecimal digits."""
+"""The form in which osascript writes a picture: hexadecimal digits between these."""
 
 
 async def read_clipboard_image(

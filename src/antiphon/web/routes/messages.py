@@ -19,7 +19,7 @@ from antiphon.api.operation import convert
 from antiphon.api.operations import ListMessages
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncPieces
-from antiphon.client.run_timeline import RunTimeline, load_timeline
+from antiphon.client.run_timeline import load_timeline
 from antiphon.client.thread_families import find_newest_run, list_family
 from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
@@ -74,11 +74,10 @@ class RunReference(msgspec.Struct, frozen=True):
     created_at: int
 
 
-class RunSteps(msgspec.Struct, frozen=True):
-    """Timeline of a run for the page; `others` are runs of the same conversation, newest first."""
+class FamilyRuns(msgspec.Struct, frozen=True):
+    """Runs of a conversation, the newest first."""
 
-    timeline: RunTimeline
-    others: Sequence[RunReference]
+    data: Sequence[RunReference]
 
 
 class FeedbackChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,20 +139,24 @@ def stream_run(run_id: str) -> Response:
 
 @routes.get("/api/runs/<run_id>/timeline")
 def get_timeline(run_id: str) -> Response:
-    """Return the steps of a run, and the other runs of its conversation."""
-    return respond_with(_load_run_steps(current_client(), run_id))
+    """Return a run and its steps."""
+    return respond_with(load_timeline(current_client(), run_id))
 
 
-async def _load_run_steps(client: AsyncClient, run_id: str) -> RunSteps:
-    timeline = await load_timeline(client, run_id)
-    family = await list_family(client, await client.get_thread(timeline.run.thread_id))
-    others = [
+@routes.get("/api/threads/<thread_id>/runs")
+def list_runs(thread_id: str) -> Response:
+    """Return the newest runs of a thread and of its branches."""
+    return respond_with(_list_family_runs(current_client(), thread_id))
+
+
+async def _list_family_runs(client: AsyncClient, thread_id: str) -> FamilyRuns:
+    family = await list_family(client, await client.get_thread(thread_id))
+    found = [
         RunReference(run.id, run.model, run.created_at)
         for thread in family[:BRANCHES_LOOKED_AT]
         for run in (await client.list_runs(thread.id, limit=PAGE)).data
-        if run.id != run_id
     ]
-    return RunSteps(timeline, sorted(others, key=lambda run: -run.created_at))
+    return FamilyRuns(sorted(found, key=lambda run: -run.created_at))
 
 
 @routes.post("/api/runs/<run_id>/stop")

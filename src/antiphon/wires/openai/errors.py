@@ -70,7 +70,7 @@ _CATEGORIES: dict[type[AntiphonError], _Category] = {
     errors.ProviderRejected: _Category(400, "invalid_request_error"),
 }
 _USED_UP = _Category(429, INSUFFICIENT_QUOTA, INSUFFICIENT_QUOTA)
-"""What the original's clients do not wait for: more comes on another day."""
+"""An error that the original's clients do not repeat: more comes on another day."""
 _CLIENT_ERROR = 500
 """Statuses below are the caller's fault."""
 

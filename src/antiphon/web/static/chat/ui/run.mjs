@@ -18,7 +18,7 @@ const BEAT_MILLISECONDS = 2000;
 /** @typedef {{kind: "queue" | "reply" | "call", name: string, turn: number, began_at: number, ended_at: number | null, outcome: string, characters: number, usage: Spent | null, restarts: string[], where: string}} Step */
 /** @typedef {{id: string, thread_id: string, status: string, model: string, created_at: number, ended_at: number | null, turn: number, tool_calls: number, usage: Spent, error: {code: string, message: string} | null}} Run */
 /** @typedef {{run: Run, steps: Step[]}} Timeline */
-/** @typedef {{timeline: Timeline, others: {id: string, model: string, created_at: number}[]}} Shown */
+/** @typedef {{id: string, model: string, created_at: number}} Reference */
 
 /** The view of `/r/{run}` and `/r/{run}/{other}`. @param {{id: string, other?: string}} props */
 export function RunPage({ id, other }) {
@@ -26,7 +26,7 @@ export function RunPage({ id, other }) {
     () => Promise.all([id, other].filter(Boolean).map((each) => get(`/api/runs/${encodeURIComponent(String(each))}/timeline`))),
     [id, other],
   );
-  const goesOn = loaded.data?.some((/** @type {Shown} */ { timeline }) => timeline.run.ended_at === null);
+  const goesOn = loaded.data?.some((/** @type {Timeline} */ { run }) => run.ended_at === null);
   useEffect(() => {
     if (!goesOn) return undefined;
     const beat = setInterval(() => document.visibilityState === "visible" && loaded.again(), BEAT_MILLISECONDS);
@@ -34,7 +34,7 @@ export function RunPage({ id, other }) {
   }, [goesOn, id, other]);
 
   if (/** @type {any} */ (loaded.problem)?.status === 404) return html`<${NotFound} text=${t("run.unknown")} />`;
-  const thread = loaded.data?.[0].timeline.run.thread_id;
+  const thread = loaded.data?.[0].run.thread_id;
   return html`
     <div class="topbar">
       <${MenuButton} />
@@ -42,30 +42,38 @@ export function RunPage({ id, other }) {
       <h1>${t(other ? "run.title_two" : "run.title")}</h1>
     </div>
     <div class="page broad" tabindex="0" role="region" aria-label=${t("run.title")}>
-      <${Loaded} of=${loaded}>${(/** @type {Shown[]} */ shown) => html`<${Runs} shown=${shown} id=${id} other=${other ?? ""} />`}<//>
+      <${Loaded} of=${loaded}>${(/** @type {Timeline[]} */ timelines) => html`<${Runs} timelines=${timelines} id=${id} other=${other ?? ""} />`}<//>
     </div>
   `;
 }
 
-/** @param {{shown: Shown[], id: string, other: string}} props */
-function Runs({ shown, id, other }) {
-  const scale = Math.max(1, ...shown.map(({ timeline }) => endOf(timeline) - timeline.run.created_at));
-  const others = shown[0].others.filter((each) => each.id !== id);
+/** @param {{timelines: Timeline[], id: string, other: string}} props */
+function Runs({ timelines, id, other }) {
+  const scale = Math.max(1, ...timelines.map((timeline) => endOf(timeline) - timeline.run.created_at));
+  return html`
+    ${timelines.map((timeline) => html`<${OneRun} key=${timeline.run.id} timeline=${timeline} scale=${scale} />`)}
+    <${Others} thread=${timelines[0].run.thread_id} id=${id} other=${other} />
+  `;
+}
+
+/** A choice among the other runs of the conversation. @param {{thread: string, id: string, other: string}} props */
+function Others({ thread, id, other }) {
+  const loaded = useLoad(() => get(`/api/threads/${encodeURIComponent(thread)}/runs`), [thread]);
+  /** @type {Reference[]} */
+  const others = (loaded.data?.data ?? []).filter((/** @type {Reference} */ each) => each.id !== id);
   const choose = (/** @type {Event} */ event) => {
     const chosen = /** @type {HTMLSelectElement} */ (event.target).value;
     navigate(chosen ? `/r/${id}/${chosen}` : `/r/${id}`);
   };
-  return html`
-    ${shown.map(({ timeline }) => html`<${OneRun} key=${timeline.run.id} timeline=${timeline} scale=${scale} />`)}
-    ${(others.length > 0 || other) && html`<label class="field">
-      <span>${t("run.compare")}</span>
-      <select class="input short" value=${other} onChange=${choose}>
-        <option value="">${t("run.compare_none")}</option>
-        ${others.map((each) => html`<option key=${each.id} value=${each.id}>${`${moment(each.created_at)} · ${each.model}`}</option>`)}
-        ${other && !others.some((each) => each.id === other) && html`<option value=${other}>${other}</option>`}
-      </select>
-    </label>`}
-  `;
+  if (others.length === 0 && !other) return null;
+  return html`<label class="field">
+    <span>${t("run.compare")}</span>
+    <select class="input short" value=${other} onChange=${choose}>
+      <option value="">${t("run.compare_none")}</option>
+      ${others.map((each) => html`<option key=${each.id} value=${each.id}>${`${moment(each.created_at)} · ${each.model}`}</option>`)}
+      ${other && !others.some((each) => each.id === other) && html`<option value=${other}>${other}</option>`}
+    </select>
+  </label>`;
 }
 
 /** @param {{timeline: Timeline, scale: number}} props */

@@ -7,15 +7,15 @@ key handling, editing, vi and emacs modes, search and completion are used as the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.application.current import set_app
 from prompt_toolkit.buffer import Buffer, CompletionState
-from prompt_toolkit.completion import Completer, DynamicCompleter
+from prompt_toolkit.completion import CompleteEvent, Completer, Completion, DynamicCompleter
 from prompt_toolkit.data_structures import Point
 from prompt_toolkit.document import Document
 from prompt_toolkit.enums import EditingMode
@@ -133,7 +133,11 @@ class Editor:
         self._draft = _Utf8Buffer(
             multiline=True,
             history=history,
-            completer=DynamicCompleter(lambda: self.completer),
+            completer=RestartingCompleter(
+                lambda: self.completer,
+                lambda: self._draft.document.text_before_cursor,
+                self._complete_draft,
+            ),
             complete_while_typing=Condition(lambda: self._box is None and self._field is None),
         )
         self._draft.on_text_changed += self._note_typing
@@ -253,6 +257,10 @@ class Editor:
         with set_app(self._application):
             self._application.key_processor.send_sigint()
 
+    def _complete_draft(self) -> None:
+        if self._box is None and self._field is None:
+            self._draft.start_completion(complete_event=CompleteEvent(text_inserted=True))
+
     def _note_typing(self, draft: Buffer) -> None:
         self._guard.type(left=bool(draft.text))
 
@@ -337,6 +345,45 @@ class _UndrawnControl(BufferControl):
         """Return one empty row; load the history now, as the first drawing does."""
         self.buffer.load_history_if_not_yet_loaded()
         return UIContent(line_count=1, cursor_position=Point(0, 0))
+
+
+class RestartingCompleter(Completer):
+    """A completer that starts again for a text that was put in place of the one asked about.
+
+    prompt_toolkit starts no completion while one runs, and afterwards goes on only for a text that
+    was typed on: a new line would have no proposals. `start` starts the completion of the buffer.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[], Completer | None],
+        read: Callable[[], str],
+        start: Callable[[], None],
+    ) -> None:
+        self._inner = DynamicCompleter(find)
+        self._read = read
+        self._start = start
+
+    def get_completions(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> Iterable[Completion]:
+        """Return the completions of the inner completer."""
+        return self._inner.get_completions(document, complete_event)
+
+    async def get_completions_async(
+        self, document: Document, complete_event: CompleteEvent
+    ) -> AsyncGenerator[Completion]:
+        """Yield the completions of the inner completer."""
+        try:
+            async with aclosing(
+                self._inner.get_completions_async(document, complete_event)
+            ) as found:
+                async for each in found:
+                    yield each
+        finally:
+            text = self._read()
+            if text and not text.startswith(document.text_before_cursor):
+                asyncio.get_running_loop().call_soon(self._start)
 
 
 class _Utf8Buffer(Buffer):

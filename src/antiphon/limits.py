@@ -133,6 +133,9 @@ Send = Callable[[Any], Any]
 PIECE = 65_536
 """Bytes passed to a connection at once; responses that are no larger are not counted."""
 
+WRITE = "antiphon.write"
+"""ASGI extension that makes and sends a piece of the body if the connection has room for it."""
+
 UNSENT = "antiphon.send_budget"
 """The ASGI extension that holds the `UnsentBytes` of the process, as `account`."""
 

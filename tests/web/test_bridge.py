@@ -6,15 +6,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
 from flask import Flask, Response, request
 
-from antiphon.limits import PIECE, UNSENT, UnsentBytes
+from antiphon.limits import PIECE, UNSENT, WRITE, UnsentBytes
 from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
+from antiphon.web.runs import WriteNow
 from antiphon.web.streamed_responses import (
     AwaitedResponse,
     EventStream,
@@ -160,7 +161,7 @@ async def app() -> Flask:
 
     @app.get("/stream")
     def stream() -> Response:
-        return EventStream(frames, loop, {"content-type": "text/event-stream"})
+        return EventStream(lambda _: frames(), loop, {"content-type": "text/event-stream"})
 
     @app.get("/file")
     def file() -> Response:
@@ -323,6 +324,53 @@ async def test_a_stream_is_sent_as_it_comes_and_ends(bridged: Bridged, app: Any)
     assert (end["body"], end["more_body"]) == (b"", False)
 
 
+async def test_frames_are_written_without_their_task_where_the_server_can(app: Any) -> None:
+    loop = asyncio.get_running_loop()
+    told: list[bytes] = []
+    room = [True, False, True]
+
+    def write(make: Callable[[], bytes]) -> bool:
+        if not room.pop(0):
+            return False
+        told.append(make())
+        return True
+
+    async def frames(write_now: WriteNow | None) -> AsyncGenerator[bytes]:
+        assert write_now is not None
+        yield b"data: 1\n\n"
+        written = [write_now(lambda: b"data: 2\n\n"), write_now(lambda: b"data: 3\n\n")]
+        yield f"{written}".encode()
+        write_now(lambda: b"data: 4\n\n")
+
+    @app.get("/at-once")
+    def at_once() -> Response:
+        return EventStream(frames, loop, {})
+
+    bridge = Bridge(app, 1000)
+    _, _, body = await Wire(bridge).ask("/at-once", extensions={WRITE: {"now": write}}).whole()
+    bridge.close()
+
+    assert body == b"data: 1\n\n[True, False]"
+    assert told == [b"data: 2\n\n", b"data: 4\n\n"]
+
+
+async def test_a_stream_learns_that_its_server_cannot_write_at_once(app: Any) -> None:
+    loop = asyncio.get_running_loop()
+
+    async def frames(write_now: WriteNow | None) -> AsyncGenerator[bytes]:
+        yield f"{write_now}".encode()
+
+    @app.get("/plain")
+    def plain() -> Response:
+        return EventStream(frames, loop, {})
+
+    bridge = Bridge(app, 1000)
+    _, _, body = await Wire(bridge).ask("/plain").whole()
+    bridge.close()
+
+    assert body == b"None"
+
+
 async def test_a_silent_stream_notices_at_once_that_its_reader_has_left(
     bridged: Bridged, app: Any
 ) -> None:
@@ -448,7 +496,7 @@ def test_any_wsgi_server_may_iterate_the_stream(app: Any) -> None:
 
     @app.get("/elsewhere")
     def elsewhere() -> Response:
-        return EventStream(frames, loop, {"content-type": "text/event-stream"})
+        return EventStream(lambda _: frames(), loop, {"content-type": "text/event-stream"})
 
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -470,7 +518,7 @@ def test_a_stream_that_outlives_its_loop_is_dropped_without_a_word() -> None:
     loop = asyncio.new_event_loop()
     running = threading.Thread(target=loop.run_forever)
     running.start()
-    body = StreamedBody(frames, loop)
+    body = StreamedBody(lambda _: frames(), loop)
     first = next(iter(body))
     loop.call_soon_threadsafe(loop.stop)
     running.join()

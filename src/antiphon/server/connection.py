@@ -27,8 +27,8 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from antiphon.api import problems
 from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
-from antiphon.limits import UNSENT, UnsentBytes
-from antiphon.server.streaming import CUT, WRITE
+from antiphon.limits import UNSENT, WRITE, UnsentBytes
+from antiphon.server.streaming import CUT
 from antiphon.types.errors import AntiphonError, BadSettings
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times the most that browsers send

@@ -17,7 +17,7 @@ from typing import Protocol, cast
 import msgspec
 from starlette.types import Scope
 
-from antiphon.limits import PIECE
+from antiphon.limits import PIECE, WRITE
 from antiphon.server.requests import Field, RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain
@@ -36,8 +36,6 @@ HEADERS = [
 
 CUT = "antiphon.cut"
 """ASGI extension that aborts a connection without waiting for the client."""
-WRITE = "antiphon.write"
-"""ASGI extension that makes and sends a piece of the body if the connection has room for it."""
 
 _log = logging.getLogger("antiphon.server")
 _ALIVE = sse.comment("")

@@ -22,12 +22,13 @@ from urllib.parse import quote
 
 from antiphon.api import problems
 from antiphon.api.problems import TooSlow
-from antiphon.limits import PIECE, FairQueue, hold_bytes, send_body
+from antiphon.limits import PIECE, WRITE, FairQueue, hold_bytes, send_body
 from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.guard import API
 from antiphon.web.http import problem_headers
+from antiphon.web.runs import WriteNow
 from antiphon.web.streamed_responses import SILENCE, AwaitedBody, StreamedBody, prepend
 
 Receive = Callable[[], Any]
@@ -245,6 +246,8 @@ class Bridge:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         response, caller = WsgiResponse(), self._caller(scope)
+        hold = partial(hold_bytes, scope, caller)
+        writer = _StreamWriter(scope, send, self._timeouts, hold)
         frames: Frames | None = None
         heartbeat = b""
         try:
@@ -256,9 +259,9 @@ class Bridge:
                 case AwaitedBody():
                     response.set_body(await _run_while_connected(receive, result.make()))
                 case StreamedBody(heartbeat=b""):
-                    frames = await _read_first_piece(receive, result.source())
+                    frames = await _read_first_piece(receive, result.source(None))
                 case StreamedBody():
-                    frames, heartbeat = result.source(), result.heartbeat
+                    frames, heartbeat = result.source(writer.write_now), result.heartbeat
                 case None:
                     pass
         except BrowserDisconnected:
@@ -272,7 +275,7 @@ class Bridge:
         await send(response.asgi_start)
         # The reader takes nothing or is gone, or too many bytes wait for readers.
         with suppress(TimeoutError, OSError, Overloaded):
-            await self._pump(frames, heartbeat, receive, send, partial(hold_bytes, scope, caller))
+            await self._pump(frames, heartbeat, receive, writer)
 
     def close(self) -> None:
         """Start no more views."""
@@ -294,10 +297,9 @@ class Bridge:
         return None
 
     async def _pump(
-        self, frames: Frames, heartbeat: bytes, receive: Receive, send: Send, hold: Hold
+        self, frames: Frames, heartbeat: bytes, receive: Receive, line: _StreamWriter
     ) -> None:
         """Send the frames as they come, with heartbeats, until they end or the client is gone."""
-        line = _StreamWriter(send, self._timeouts, hold)
         writing = asyncio.ensure_future(line.write_all(frames))
         left = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
@@ -346,8 +348,9 @@ class _ThreadPool:
 class _StreamWriter:
     """Writes a stream to one reader, and knows for how long nothing has moved."""
 
-    def __init__(self, send: Send, timeouts: BridgeTimeouts, hold: Hold) -> None:
+    def __init__(self, scope: Scope, send: Send, timeouts: BridgeTimeouts, hold: Hold) -> None:
         self.writes = False
+        self._now: WriteNow | None = scope.get("extensions", {}).get(WRITE, {}).get("now")
         self._hold = hold
         self._send = send
         self._timeouts = timeouts
@@ -386,6 +389,17 @@ class _StreamWriter:
                     {"type": "http.response.body", "body": piece, "more_body": more_body}
                 )
         self.writes, self._since = False, time.monotonic()
+
+    @property
+    def write_now(self) -> WriteNow | None:
+        """Writes bytes that need not wait for the reader; None if the server cannot do that."""
+        return self._write_at_once if self._now else None
+
+    def _write_at_once(self, make: Callable[[], bytes]) -> bool:
+        if self.writes or self._now is None or not self._now(make):
+            return False
+        self._since = time.monotonic()
+        return True
 
     @property
     def _patience(self) -> float:

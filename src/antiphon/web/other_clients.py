@@ -22,7 +22,7 @@ from antiphon.types.messages import Message, Refusal
 from antiphon.types.runs import Run, Thread
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
-from antiphon.web.runs import Frames, attach_reader, create_run
+from antiphon.web.runs import FrameSource, attach_reader, create_run
 from antiphon.web.site import Site
 from antiphon.wires.ag_ui import run_input
 from antiphon.wires.ag_ui.encoder import AgUi, Reader
@@ -71,7 +71,7 @@ def idempotency_key(*words: str) -> str:
 Body = Mapping[str, Any]
 
 
-async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> Frames:
+async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> FrameSource:
     """Do what `useChat` posts, and return the frames of the response.
 
     When the user is asked, its message ends: the answer comes with another request.
@@ -101,7 +101,7 @@ async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> Frame
     return attach_reader(site, user, run, UIMessageStream(sdk), 0, _is_waiting)
 
 
-async def handle_ag_ui(site: Site, user: User, body: Body) -> Frames:
+async def handle_ag_ui(site: Site, user: User, body: Body) -> FrameSource:
     """Do what an AG-UI client posts, and return the frames of one run of its protocol.
 
     Tools of the client are ignored: the app's own run here.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
@@ -56,6 +56,42 @@ class RunningTool(msgspec.Struct, frozen=True):
     last: ToolProgressed | None = None
 
 
+class NewsBell:
+    """Wakes one reader of a relay when there is news. A ring before `wait` is not lost."""
+
+    def __init__(self) -> None:
+        self._rung = False
+        self._handle: Callable[[], bool] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+
+    async def wait(self, handle: Callable[[], bool]) -> None:
+        """Wait for news that `handle` does not deal with; it returns False for these.
+
+        An error of `handle` is raised here.
+        """
+        if not self._rung:
+            self._waiting, self._handle = asyncio.get_running_loop().create_future(), handle
+            try:
+                await self._waiting
+            finally:
+                self._waiting = self._handle = None
+        self._rung = False
+
+    def ring(self) -> None:
+        """Let the reader handle the news, or wake it."""
+        if self._handle is None or self._waiting is None or self._waiting.done():
+            self._rung = True
+            return
+        try:
+            if self._handle():
+                return
+        except Exception as error:  # noqa: BLE001 - its reader raises it, and others read on
+            self._waiting.set_exception(error)
+            return
+        self._rung = True
+        self._waiting.set_result(None)
+
+
 class Relay:
     """Carries a run to its end in this process.
 
@@ -86,7 +122,7 @@ class Relay:
         self._client = client
         self._model = run.model
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
-        self._readers: set[asyncio.Event] = set()
+        self._readers: set[NewsBell] = set()
         self._approvals = PendingApprovals()
         self._processor: ToolProcessor | None = ToolProcessor(
             tools.toolbox,
@@ -141,9 +177,9 @@ class Relay:
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
     @contextmanager
-    def subscribe(self) -> Generator[asyncio.Event]:
-        """Yield an event that is set whenever there is news, until the context exits."""
-        bell = asyncio.Event()
+    def subscribe(self) -> Generator[NewsBell]:
+        """Yield a bell that rings whenever there is news, until the context exits."""
+        bell = NewsBell()
         self._readers.add(bell)
         try:
             yield bell
@@ -336,7 +372,7 @@ class Relay:
 
     def _notify_readers(self) -> None:
         for bell in self._readers:
-            bell.set()
+            bell.ring()
 
 
 def _consent(

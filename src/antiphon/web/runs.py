@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -14,6 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.client.async_client import AsyncClient
+from antiphon.limits import PIECE
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ToolAwaited,
@@ -38,8 +41,13 @@ from antiphon.wires.framing import Cursor, drop_void_events
 
 Frames = AsyncGenerator[bytes, None]
 
+WriteNow = Callable[[Callable[[], bytes]], bool]
+"""Makes and writes bytes at once if the connection has room for them; returns False if not."""
+FrameSource = Callable[[WriteNow | None], Frames]
+"""Starts the frames of one reader. Those that are written at once are not yielded."""
+
 BATCH_SECONDS = 0.05
-"""Seconds for which deltas are batched: a write costs more than its contents."""
+"""Seconds for which deltas are batched where a task has to write them, which costs more."""
 DELTAS = (TextDelta, ReasoningDelta, RefusalDelta)
 MAX_BATCH = 256
 """Most events that are encoded at once for a late reader, to bound memory."""
@@ -97,22 +105,43 @@ def never_rests() -> bool:
 
 
 async def stream_relay(
-    relay: Relay, wire: Wire, after: int = 0, rests: Callable[[], bool] = never_rests
+    relay: Relay,
+    wire: Wire,
+    after: int = 0,
+    rests: Callable[[], bool] = never_rests,
+    write_now: WriteNow | None = None,
 ) -> Frames:
     """Yield the frames of a run that is carried on here, to its end or until it `rests`.
 
-    Events up to `after` are left out, as the reader has them.
+    Events up to `after` are left out, as the reader has them. Text that comes while the reader
+    waits goes to `write_now`, which wakes no task; it is yielded where that cannot write.
     """
     events = happenings = 0
     progress: dict[str, ToolProgressed] = {}
     first = True
+
+    def write_deltas() -> bool:
+        nonlocal events
+        new = relay.events[events:]
+        if (
+            write_now is None
+            or len(relay.tool_events) > happenings
+            or relay.running_tools
+            or relay.is_over
+            or _text_size(new) > PIECE
+        ):
+            return False
+        if not write_now(lambda: b"".join(wire.feed_all(new))):
+            return False
+        events += len(new)
+        return True
+
     with relay.subscribe() as bell:
         known, events = drop_void_events(relay.events, after), len(relay.events)
         for start in range(0, len(known), MAX_BATCH):
             if frames := wire.feed_all(known[start : start + MAX_BATCH]):
                 yield b"".join(frames)
         while True:
-            bell.clear()
             over = relay.is_over
             begins = not events
             new, events = relay.events[events:], len(relay.events)
@@ -132,9 +161,20 @@ async def stream_relay(
                 return
             if frames:
                 yield b"".join(frames)
-            if further or any(isinstance(event, DELTAS) for _, event in new):
+            deltas = write_now is None and any(isinstance(event, DELTAS) for _, event in new)
+            if further or deltas:
                 await asyncio.sleep(BATCH_SECONDS)
-            await bell.wait()
+            await bell.wait(write_deltas)
+
+
+def _text_size(events: Sequence[Numbered]) -> float:
+    """Return the characters of these deltas; infinite if there are other events or none."""
+    size = 0
+    for _, event in events:
+        if not isinstance(event, DELTAS):
+            return math.inf
+        size += len(event.text)
+    return size or math.inf
 
 
 async def stream_log(client: AsyncClient, run_id: str, wire: Wire) -> Frames:
@@ -220,8 +260,8 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
 
 
-async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> Frames:
-    """Save the message, start its run and return the frames. Idempotent by the message's id."""
+async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> FrameSource:
+    """Save the message, start its run and return its frames. Idempotent by the message's id."""
     run = await start_run(site, user, message)
     return attach_reader(site, user, run, UIMessageStream(sdk))
 
@@ -299,7 +339,7 @@ async def check_cursor(site: Site, user: User, cursor: Cursor) -> None:
 
 def resume_stream(
     site: Site, user: User, run: Run, sdk: Sdk, after: Cursor | None = None
-) -> Frames:
+) -> FrameSource:
     """Return the frames of this run from the cursor on."""
     return attach_reader(site, user, run, UIMessageStream(sdk, after), after.number if after else 0)
 
@@ -311,7 +351,7 @@ def attach_reader(
     wire: Wire,
     after: int = 0,
     rests: Callable[[Relay], bool] | None = None,
-) -> Frames:
+) -> FrameSource:
     """Return the run's frames on this wire; the run is resumed if nothing carries it on.
 
     The stream ends with the run, or when it `rests`. Call it on the loop.
@@ -319,8 +359,9 @@ def attach_reader(
     client = site.client_for_user(user)
     relay = site.relays.resume(client, run, user.owner)
     if relay is None:
-        return stream_log(client, run.id, wire)
-    return stream_relay(relay, wire, after, (lambda: rests(relay)) if rests else never_rests)
+        return lambda _: stream_log(client, run.id, wire)
+    may_rest = (lambda: rests(relay)) if rests else never_rests
+    return partial(stream_relay, relay, wire, after, may_rest)
 
 
 def _content(message: PostedMessage) -> operations.Content:

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, aclosing
+from functools import partial
 from io import BytesIO
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from antiphon.types.errors import TryAgain
 from antiphon.web.http import BYTES, NO_STORE, SANDBOX
 from antiphon.web.limits import StreamTicket
 from antiphon.web.people import LOCAL_USER, User
-from antiphon.web.runs import Frames
+from antiphon.web.runs import Frames, FrameSource, WriteNow
 from antiphon.web.session import current_site, current_user, fairness_key, is_bridged
 from antiphon.web.site import Site
 from antiphon.wires.ai_sdk.message_stream import HEADERS
@@ -37,7 +38,7 @@ Some servers do not notice that a client is gone; no thread is held for longer t
 """
 
 Source = Callable[[], AsyncGenerator[bytes, None]]
-"""Starts the frames when a server asks for them."""
+"""Starts the pieces of a file when a server asks for them."""
 
 
 class StreamedBody:
@@ -48,7 +49,7 @@ class StreamedBody:
     """
 
     def __init__(
-        self, source: Source, loop: asyncio.AbstractEventLoop, heartbeat: bytes = b""
+        self, source: FrameSource, loop: asyncio.AbstractEventLoop, heartbeat: bytes = b""
     ) -> None:
         self.source = source
         self.heartbeat = heartbeat
@@ -69,7 +70,7 @@ class EventStream(Response):
     """Bytes that may be sent between two frames."""
 
     def __init__(
-        self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
+        self, source: FrameSource, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
     ) -> None:
         body = StreamedBody(source, loop, self.heartbeat)
         super().__init__(body, headers=dict(headers), direct_passthrough=True)
@@ -79,6 +80,11 @@ class FileStream(EventStream):
     """Response that is a file in pieces."""
 
     heartbeat = b""
+
+    def __init__(
+        self, source: Source, loop: asyncio.AbstractEventLoop, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(lambda _: source(), loop, headers)
 
 
 async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGenerator[bytes, None]:
@@ -90,10 +96,10 @@ async def prepend(first: bytes, pieces: AsyncGenerator[bytes, None]) -> AsyncGen
 
 
 def _iterate_in_thread(
-    source: Source, loop: asyncio.AbstractEventLoop, heartbeat: bytes
+    source: FrameSource, loop: asyncio.AbstractEventLoop, heartbeat: bytes
 ) -> Generator[bytes]:
     """Yield the frames in a thread that may block, with a heartbeat after each silence."""
-    frames = source()
+    frames = source(None)
 
     async def next_frame() -> bytes:
         return await anext(frames, b"")
@@ -147,10 +153,16 @@ def count_message(site: Site, user: User) -> None:
 
 
 async def stream_while_signed_in(
-    site: Site, user: User, frames: Frames, place: StreamTicket
+    site: Site, user: User, source: FrameSource, place: StreamTicket, write_now: WriteNow | None
 ) -> Frames:
     """Yield the frames as long as the user is signed in; release the place at the end."""
     looked = time.monotonic()
+
+    def write_unless_due(make: Callable[[], bytes]) -> bool:
+        due = time.monotonic() - looked > LOOK_AGAIN
+        return not due and write_now is not None and write_now(make)
+
+    frames = source(write_now and write_unless_due)
     try:
         async for frame in frames:
             if time.monotonic() - looked > LOOK_AGAIN:
@@ -169,17 +181,17 @@ async def stream_while_signed_in(
 
 
 def stream_response(
-    begin: Callable[[], Coroutine[Any, Any, Frames]], headers: Mapping[str, str] = HEADERS
+    begin: Callable[[], Coroutine[Any, Any, FrameSource]], headers: Mapping[str, str] = HEADERS
 ) -> Response:
     """Return the frames as a response. Raises `Overloaded`, and then nothing was started."""
     site, user = current_site(), current_user()
     place = site.limits.streams.admit(user.id)
     with ExitStack() as unless_begun:
         unless_begun.callback(place.release)
-        frames = site.run(begin())
+        source = site.run(begin())
         unless_begun.pop_all()
     return EventStream(
-        lambda: stream_while_signed_in(site, user, frames, place), site.loop, headers
+        partial(stream_while_signed_in, site, user, source, place), site.loop, headers
     )
 
 

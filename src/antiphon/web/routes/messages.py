@@ -37,7 +37,7 @@ from antiphon.web.http import (
 )
 from antiphon.web.other_clients import handle_ag_ui, handle_use_chat
 from antiphon.web.relay import Relay
-from antiphon.web.runs import Frames, PostedMessage, check_cursor, resume_stream, submit
+from antiphon.web.runs import FrameSource, PostedMessage, check_cursor, resume_stream, submit
 from antiphon.web.session import current_client, current_site, current_user, respond_with
 from antiphon.web.streamed_responses import prepend, send_file, stream_response
 from antiphon.wires import framing
@@ -240,10 +240,12 @@ def _get_relay(run_id: str) -> Relay:
     return relay
 
 
-def _resume_stream(run: Run, sdk: Sdk, after: Cursor | None = None) -> Coroutine[Any, Any, Frames]:
+def _resume_stream(
+    run: Run, sdk: Sdk, after: Cursor | None = None
+) -> Coroutine[Any, Any, FrameSource]:
     site, user = current_site(), current_user()
 
-    async def resume() -> Frames:
+    async def resume() -> FrameSource:
         return resume_stream(site, user, run, sdk, after)
 
     return resume()

@@ -58,11 +58,7 @@ class ThreadService:
 
         def decide(records: Snapshot) -> ChangeSet:
             thread = new_thread(
-                self._mint,
-                records.now,
-                title=call.title,
-                metadata=call.metadata,
-                temporary=call.temporary,
+                self._mint, records.now, **select_given_fields(call, but="messages")
             )
             change = threads.begin_thread(thread, call.messages, self._mint, records.now)
             return replace(change, owner=by.owner)

@@ -1,0 +1,150 @@
+"""The recipes with MCP servers of other people run as their page has them.
+
+`npx` is a program of the tests that starts the packages of `recipes/package-lock.json`, and nothing
+else: a version on the page that is not the pinned one fails. The stand-in for SearXNG answers in
+the form of its JSON API.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import httpx2
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from tests.support.docs.blocks import ROOT, Block, Machine, blocks
+
+PAGE = ROOT / "docs/how-to/mcp-recipes.md"
+PINNED = Path(__file__).parent / "recipes"
+SEARXNG = "http://127.0.0.1:8080"
+FOUND = {
+    "title": "Bees of Norway",
+    "url": "https://bees.example/a",
+    "content": "There are 34 bumblebees.",
+    "engine": "test",
+    "score": 1.0,
+}
+ANSWERS = {
+    "sandbox": ["5050"],
+    "search": ["https://bees.example/a"],
+    "files": ["Buy honey."],
+    "memory": ["Ada", "likes bees"],
+}
+"""What the answers of each recipe have in them."""
+
+
+def list_recipes() -> dict[str, tuple[Block, Block]]:
+    """The configuration and the commands of each recipe, by the name of its server."""
+    marked = [block for block in blocks(PAGE) if block.purpose == "mcp_servers"]
+    pairs = zip(marked[::2], marked[1::2], strict=True)
+    return {
+        next(iter(json.loads(config.text)["mcpServers"])): (config, run) for config, run in pairs
+    }
+
+
+RECIPES = list_recipes()
+
+
+class SearXNG(BaseHTTPRequestHandler):
+    """A search that finds one page."""
+
+    def do_GET(self) -> None:
+        assert self.path.startswith("/search?")
+        body = json.dumps({"query": "bees", "results": [FOUND]}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+@contextmanager
+def searxng() -> Generator[str]:
+    """The address of the stand-in, as long as the block runs."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), SearXNG) as server:
+        Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def machine(npm_packages: Callable[[Path], Path], node: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A newcomer's machine, with `npx` of the pinned packages."""
+    machine = Machine(tmp_path)
+    packages = npm_packages(PINNED)
+    cases: list[str] = []
+    for name, version in json.loads((PINNED / "package.json").read_text())["dependencies"].items():
+        about = json.loads((packages / name / "package.json").read_text())
+        (program,) = about["bin"].values()
+        command = shlex.join([str(node), str(packages / name / program)])
+        cases.append(f'"-y {name}@{version}") shift 2; exec {command} "$@";;')
+    npx = tmp_path / ".programs/npx"
+    refusal = '*) echo "not pinned: $*" >&2; exit 1;;'
+    npx.write_text("\n".join(["#!/bin/sh", 'case "$1 $2" in', *cases, refusal, "esac", ""]))
+    npx.chmod(0o755)
+    yield machine
+    machine.stop()
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_with_a_server_of_npm_answers(machine: Machine, tmp_path: Path, name: str) -> None:
+    config, commands = RECIPES[name]
+    with searxng() as url:
+        (tmp_path / "servers.json").write_text(config.text.replace(SEARXNG, url))
+        done = machine.run("bash", "-euc", commands.text)
+
+    assert done.returncode == 0, done.stdout
+    assert all(answer in done.stdout for answer in ANSWERS[name]), done.stdout
+
+
+def test_openai_clients_search_and_run_code_by_the_servers_of_the_recipes(
+    machine: Machine, tmp_path: Path
+) -> None:
+    (block,) = [block for block in blocks(PAGE) if block.purpose == "hosted_tools"]
+    folder = tmp_path / ".config/antiphon"
+    folder.mkdir(parents=True)
+    servers = {
+        name: {**json.loads(RECIPES[name][0].text)["mcpServers"][name], "backend": True}
+        for name in ("search", "sandbox")
+    }
+    written = folder / "servers.json"
+    settings = block.text.replace("/etc/antiphon/servers.json", str(written))
+    (folder / "antiphon.toml").write_text(settings)
+    with searxng() as url:
+        written.write_text(json.dumps({"mcpServers": servers}).replace(SEARXNG, url))
+        said = machine.serve("antiphon serve --model demo")
+        sought = ask(machine, "web_search", "Use search__searxng_web_search for bees")
+        ran = ask(machine, "code_interpreter", 'Use sandbox__bash with "expr 60 + 7"')
+
+    assert "web_search_call" in [item["type"] for item in sought], said
+    assert "https://bees.example/a" in json.dumps(sought)
+    assert "code_interpreter_call" in [item["type"] for item in ran]
+    assert "67" in json.dumps(ran[-1]["content"])
+
+
+def ask(machine: Machine, tool: str, question: str) -> list[dict[str, object]]:
+    """The items of a response to the question, with this hosted tool."""
+    request: dict[str, object] = {"model": "demo", "input": question, "tools": [{"type": tool}]}
+    if tool == "code_interpreter":
+        request["tools"] = [{"type": tool, "container": {"type": "auto"}}]
+    response = httpx2.post(f"{machine.url}/openai/v1/responses", json=request, timeout=60)
+    assert response.status_code == 200, response.text
+    items: list[dict[str, object]] = response.json()["output"]
+    return items
+
+
+def test_the_lock_file_names_no_place_to_fetch_packages_from() -> None:
+    lock = (PINNED / "package-lock.json").read_text()
+    assert '"resolved"' not in lock
+    assert lock.count('"integrity"') > 100

@@ -6,7 +6,7 @@ The pages of the AI SDK and of AG-UI are those of the documentation.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -70,6 +70,24 @@ def http_agent(
         yield programs.ask
 
 
+@pytest.fixture(scope="module", params=["ai_sdk", "ag_ui"])
+def short_page(
+    request: pytest.FixtureRequest,
+    npm_packages: Callable[[Path], Path],
+    node: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[str, Play]]:
+    """The page of a few lines, which has no tools, with each library."""
+    wire: str = request.param
+    packages = {
+        "ai_sdk": {"ai": npm_packages(HERE / "ui_clients") / "ai6"},
+        "ag_ui": {"@ag-ui/client": npm_packages(HERE / "ag_ui_clients") / "agui1"},
+    }
+    folder = write_page(tmp_path_factory.mktemp("page"), f"{wire}_text", packages[wire])
+    with NodePrograms(node, HERE / f"page_programs/{wire}.mjs", folder) as programs:
+        yield wire, programs.ask
+
+
 @pytest.fixture(scope="module")
 def copilotkit(npm_packages: Callable[[Path], Path], node: Path) -> Iterator[Play]:
     folder = npm_packages(HERE / "copilotkit")
@@ -89,7 +107,7 @@ class Shop:
         self, play: Play, name: str, token: Mapping[str, Any] | None = None, **told: Any
     ) -> Any:
         """Let a page do this in the chat of this name, with a token of its own."""
-        fields = {"session": "visitor", **(token or {})}
+        fields: dict[str, Any] = {"session": "visitor", **(token or {})}
         made = await self.ann.create_browser_token(origins=(SHOP,), **fields)
         about: dict[str, Any] = {"id": name, "server": self.served.url, "origin": SHOP}
         about["token"] = {"token": made.token, "expires_at": made.expires_at}
@@ -97,7 +115,7 @@ class Shop:
 
 
 @asynccontextmanager
-async def open_shop() -> AsyncIterator[Shop]:
+async def open_shop() -> AsyncGenerator[Shop]:
     script = Script()
     settings = replace(SETTINGS, model=script.model, allowed_origins=(SHOP,))
     async with (
@@ -126,6 +144,25 @@ async def claim(shop: Shop, tool: str, output: str) -> None:
         output=output,
         attempt=action.attempt,
     )
+
+
+async def test_the_page_of_a_few_lines_goes_on_with_its_chat(
+    shop: Shop, short_page: tuple[str, Play]
+) -> None:
+    wire, play = short_page
+    shop.script.reply("You are in Oslo.").reply("You are welcome.")
+    texts = ["Where am I?", "Thanks."]
+    told_too: dict[str, Any] = {}
+    if wire == "ai_sdk":
+        told_too["doings"] = [["send", text] for text in texts]
+
+    told = await shop.play(play, "c", texts=texts, **told_too)
+
+    assert told.get("error") is None
+    answers = [message for message in told["messages"] if message["role"] == "assistant"]
+    assert len(answers) == 2
+    assert "You are in Oslo." in str(answers[0])
+    assert "You are welcome." in str(answers[1])
 
 
 # The AI SDK.
@@ -206,8 +243,12 @@ async def test_a_page_of_the_ai_sdk_that_is_loaded_again_goes_on(
     made = await shop.ann.create_browser_token(origins=(SHOP,), session="visitor")
     page = await shop.served.client(made.token)
     text = {"type": "text", "text": "Where am I?"}
-    tool = {"get_place": {"parameters": {"type": "object", "properties": {}}}}
-    body = {"id": "c", "messages": [{"id": "m", "role": "user", "parts": [text]}], "tools": tool}
+    tool: dict[str, Any] = {"get_place": {"parameters": {"type": "object", "properties": {}}}}
+    body: dict[str, Any] = {
+        "id": "c",
+        "messages": [{"id": "m", "role": "user", "parts": [text]}],
+        "tools": tool,
+    }
     headers = {"origin": SHOP}
     await page.post("/ai-sdk/v6/chat", json=body, headers=headers)
     history = (await page.get("/ai-sdk/v6/chat/c/messages", headers=headers)).json()

@@ -6,6 +6,8 @@ A block says by the word after its language what is done with it:
 - ```` ```python test ```` is a file of tests, which must pass;
 - ```` ```console run ```` holds commands behind `$` and what they print, which must be true;
 - ```` ```console serve ```` starts a server, in place of the one before.
+- ```` ```console chat ```` is a chat in a terminal: `$` starts it, what is behind `>` is typed,
+  `[y]` is a key, and other lines must be seen;
 - other words mark blocks that run with a program of other people: `tests/openai/test_pages.py` and
   `tests/mcp/test_recipes.py`.
 

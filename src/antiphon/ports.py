@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
@@ -152,6 +152,14 @@ class RecordPage(msgspec.Struct, frozen=True):
 
     data: Sequence[Any]
     has_more: bool
+
+
+class TagUse(NamedTuple):
+    """A tag with the numbers of families of threads that have it: not archived, and archived."""
+
+    tag: str
+    listed: int
+    archived: int
 
 
 class RunStore(Protocol):
@@ -299,7 +307,8 @@ class RunStore(Protocol):
         Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
         `name` is this name (Assistant) or one of these (Action). `created_after` and
         `created_before` are times in ms.
-        `pinned` and `temporary` (Thread). `rating` is `up`, `down`, or `any` of both (Message).
+        `pinned`, `archived` and `temporary` (Thread). `tag` is one of its tags (Thread).
+        `rating` is `up`, `down`, or `any` of both (Message).
         `purpose`, and `expires_before` in ms (Upload).
         `claimable_at` selects actions that a worker may claim at that time (Action).
 
@@ -309,6 +318,14 @@ class RunStore(Protocol):
         without messages, and of each family all but the last changed that the query finds. A thread
         joins the family of the thread that its metadata says it replaces, and leaves it when the
         metadata names another or none; deleting a thread of a family leaves the others together.
+        """
+        ...
+
+    async def count_tags(self, owner: str, limit: int, after: str) -> Sequence[TagUse]:
+        """Return the tags above `after` of the owner's threads, ordered by their characters.
+
+        Temporary threads do not count, and a family counts once. Raises `Overloaded` if it takes
+        too long.
         """
         ...
 

@@ -99,6 +99,77 @@ def test_a_pinned_thread_is_found_and_keeps_its_place_in_time(client: Any) -> ob
 
 
 @in_all_ways
+def test_an_archived_thread_is_in_no_list_until_it_goes_on(client: Any) -> object:
+    thread = client.create_thread(title="a")
+    other = client.create_thread(title="b")
+    client.create_message(thread.id, "About zebras", metadata={"batch": "zebra"})
+
+    def listed(**where: Any) -> list[str]:
+        return [each.id for each in client.list_threads(**where).data]
+
+    before = client.get_thread(thread.id).updated_at
+    archived = client.update_thread(thread.id, archived=True)
+    assert (archived.archived, archived.updated_at) == (True, before)
+    assert listed() == listed(archived=False) == [other.id]
+    assert listed(archived=True) == listed(q="zebras") == listed(family=thread.id) == [thread.id]
+    assert [hit.archived for hit in client.search("zebras").data] == [True]
+    fork = client.fork_thread(thread.id)
+    assert (fork.archived, listed(parent_id=thread.id)) == (False, [fork.id])
+
+    client.create_message(thread.id, "Further")
+    assert thread.id in listed()
+    assert not client.get_thread(thread.id).archived
+    assert [hit.archived for hit in client.search("zebras").data] == [False]
+    client.update_thread(thread.id, archived=True)
+    list(client.process(thread_id=thread.id, model="demo"))  # an answer without a new message
+    assert not client.get_thread(thread.id).archived
+    for each in (thread, other, fork):
+        client.delete_thread(each.id)
+    return archived
+
+
+@in_all_ways
+def test_tags_of_a_thread_are_cleaned_found_and_counted(client: Any) -> object:
+    thread = client.create_thread(title="a", tags=["new"])
+    tagged = client.update_thread(thread.id, tags=[" Work ", "work", "e\u0301t\u00e9"])
+
+    assert thread.tags == ("new",)
+    assert (tagged.tags, tagged.updated_at) == (("Work", "\u00e9t\u00e9"), thread.updated_at)
+    assert [each.id for each in client.list_threads(tag=" Work").data] == [thread.id]
+    assert client.list_threads(tag="work").data == []
+    assert client.fork_thread(thread.id).tags == tagged.tags
+    first, second = client.list_tags().data
+    assert (first.tag, first.threads, first.archived) == ("Work", 2, 0)
+    assert second.tag == "\u00e9t\u00e9"
+    page = client.list_tags(limit=1)
+    assert (page.next, page.has_more, [each.tag for each in page.data]) == ("Work", True, ["Work"])
+    rest = client.list_tags(after=page.next)
+    assert (rest.has_more, [each.tag for each in rest.data]) == (False, ["\u00e9t\u00e9"])
+    for each in client.list_threads().data:
+        client.delete_thread(each.id)
+    return tagged
+
+
+NO_TAGS = ("a,b", "a\nb", "\x1b[31m", " ", "", "\u200b", "a\u202eb", "x" * 33)
+
+
+@in_all_ways
+def test_what_could_not_be_shown_as_a_tag_is_refused(client: Any) -> None:
+    thread = client.create_thread(title="c")
+
+    for tags in ([each] for each in NO_TAGS):
+        with pytest.raises(errors.InvalidRequest):
+            client.update_thread(thread.id, tags=tags)
+        with pytest.raises(errors.InvalidRequest):
+            client.create_thread(tags=tags)
+    with pytest.raises(errors.InvalidRequest):
+        client.update_thread(thread.id, tags=["a"] * 21)
+
+    assert client.get_thread(thread.id).tags == ()
+    client.delete_thread(thread.id)
+
+
+@in_all_ways
 def test_messages_of_all_threads_are_found(client: Any) -> object:
     first, second = client.create_thread(), client.create_thread()
     client.create_message(first.id, "one", metadata={"batch": "x"})

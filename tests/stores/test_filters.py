@@ -116,6 +116,42 @@ async def test_pinned_threads_are_found_and_no_title_can_say_so(store: Store) ->
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
 
 
+async def test_archived_threads_are_found_and_no_title_can_say_so(store: Store) -> None:
+    await add_thread(store, 1, archived=True)
+    await add_thread(store, 2, title='"archived":true', metadata={"archived": "true"})
+
+    assert await page_through(store, Thread, 9, archived=True) == ["thread_1"]
+    assert await page_through(store, Thread, 9, archived=False) == ["thread_2"]
+    assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
+@pytest.mark.parametrize("tag", ["work", "a b", "x' OR 1=1 --", '"]', "\\", "日本", "Ä%_"])
+async def test_threads_are_found_by_a_whole_tag_and_by_no_other_text(
+    store: Store, tag: str
+) -> None:
+    await add_thread(store, 1, tags=(tag, "other"))
+    await add_thread(store, 2, title=f'"tags":["{tag}"]', metadata={"tags": tag})
+    await add_thread(store, 3, tags=(f"{tag}s",))
+    await add_thread(store, 4, tags=("other", tag), archived=True)
+    await add_thread(store, 5, tags=(tag,), owner="bob")
+
+    assert await page_through(store, Thread, 1, tag=tag) == ["thread_4", "thread_1"]
+    assert await page_through(store, Thread, 9, tag=tag, archived=False) == ["thread_1"]
+
+
+async def test_tags_are_counted_by_family_apart_from_the_archive(store: Store) -> None:
+    await add_thread(store, 1, tags=("b", "a"))
+    await add_thread(store, 2, tags=("a",), metadata={"replaces": "thread_1"})
+    await add_thread(store, 3, tags=("a", "Z"), archived=True)
+    await add_thread(store, 4, tags=("hidden",), temporary=True)
+    await add_thread(store, 5, tags=("foreign",), owner="bob")
+    await add_thread(store, 6, title='"tags":["c"]', metadata={"tags": "c"})
+
+    assert await store.count_tags("ann", 9, "") == [("Z", 0, 1), ("a", 1, 1), ("b", 1, 0)]
+    assert await store.count_tags("ann", 1, "Z") == [("a", 1, 1)]
+    assert await store.count_tags("ann", 9, "b") == []
+
+
 async def test_temporary_threads_are_found_and_no_title_can_say_so(store: Store) -> None:
     await add_thread(store, 1, temporary=True)
     await add_thread(store, 2, title='"temporary":true', metadata={"temporary": "true"})

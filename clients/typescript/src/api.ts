@@ -365,6 +365,13 @@ export interface SchedulePage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface TagCountPage {
+  data: TagCount[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface ThreadPage {
   data: Thread[];
   has_more: boolean;
@@ -896,9 +903,10 @@ export interface ScheduledTimes {
  * `number` is the message's place in its thread, from 1. `snippet` is a part of the text on one
  * line, `highlights` are the places of words in it as `[start, end)`, counted in code points.
  * `score` is higher for a better match. `created_at` is the time of the message, or of the thread,
- * in milliseconds since 1970.
+ * in milliseconds since 1970. `archived` says that the thread is archived.
  */
 export interface SearchHit {
+  archived: boolean;
   created_at: number;
   highlights: [number, number][];
   message_id: string | null;
@@ -921,6 +929,17 @@ export interface SearchResults {
 /** Status of a run. The last five are final. */
 export type Status = "action_required" | "cancelled" | "completed" | "expired" | "failed" | "in_progress" | "incomplete" | "queued";
 
+/**
+ * A tag, and the number of threads that have it: `threads` in lists, and `archived` ones.
+ *
+ * Threads that replaced each other count once.
+ */
+export interface TagCount {
+  archived: number;
+  tag: string;
+  threads: number;
+}
+
 /** Plain text; Markdown if a model wrote it. */
 export interface TextPart {
   text: string;
@@ -937,16 +956,20 @@ export interface TextDelta {
  * An ordered conversation. `version` grows with every change that a model would see.
  *
  * `messages` counts the messages, including places reserved for outputs of open tool calls. User
- * interfaces list a `pinned` thread before all others. A `temporary` thread is deleted soon after
- * its last change, and is in no list.
+ * interfaces list a `pinned` thread before all others. An `archived` thread is left out of lists
+ * until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
+ * under which people find it. A `temporary` thread is deleted soon after its last change, and is
+ * in no list.
  */
 export interface Thread {
+  archived: boolean;
   created_at: number;
   id: string;
   messages: number;
   metadata: Record<string, string>;
   parent_id: string | null;
   pinned: boolean;
+  tags: string[];
   temporary: boolean;
   title: string;
   updated_at: number;
@@ -1186,7 +1209,7 @@ export abstract class Operations {
    * `temporary` thread is in no list or search, and is deleted when nothing has changed in it for
    * the setting `temporary_retention`.
    */
-  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -1204,10 +1227,14 @@ export abstract class Operations {
    * messages. `family` is the id of a thread and selects its whole family.
    *
    * `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
-   * `created_before` are times in milliseconds since 1970. Temporary threads are listed only with
-   * `temporary`, and then alone.
+   * `created_before` are times in milliseconds since 1970. `tag` selects the threads that have
+   * this tag. Temporary threads are listed only with `temporary`, and then alone.
+   *
+   * Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for
+   * threads anywhere. `archived` says otherwise: true lists only archived threads, false only
+   * others.
    */
-  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean } = {}, options?: RequestOptions): Promise<ThreadPage> {
+  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; archived?: boolean; tag?: string; temporary?: boolean } = {}, options?: RequestOptions): Promise<ThreadPage> {
     return this.send<ThreadPage>({ method: "GET", path: `/v1/threads`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1219,10 +1246,21 @@ export abstract class Operations {
   /**
    * Change the given fields of a thread; the others stay.
    *
-   * `metadata` replaces the whole of it. A change of `pinned` alone does not count as activity.
+   * `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
+   * alone does not count as activity. A message of the user, or a run, takes a thread out of the
+   * archive.
+   *
+   * A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
+   * characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
+   * the first.
    */
-  updateThread(thread_id: string, fields: { metadata?: Record<string, string>; pinned?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; pinned?: boolean; tags?: string[]; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "PATCH", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the tags of one's threads, in the order of their characters, with counts. */
+  listTags(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<TagCountPage> {
+    return this.send<TagCountPage>({ method: "GET", path: `/v1/tags`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Delete a thread with its messages, runs, actions and events. */

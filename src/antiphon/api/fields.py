@@ -22,6 +22,8 @@ Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]],
     Meta(max_length=16),
 ]
+Tag = Annotated[str, Meta(min_length=1, max_length=32)]
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=20)]
 MaxToolCalls = Annotated[int, Meta(ge=1, le=MAX_TOOL_CALLS)]
 MaxTokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 MaxCost = Annotated[float, Meta(gt=0, le=1_000_000)]

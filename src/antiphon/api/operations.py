@@ -85,6 +85,8 @@ from antiphon.api.fields import MaxToolCalls as MaxToolCalls
 from antiphon.api.fields import Metadata as Metadata
 from antiphon.api.fields import Seconds as Seconds
 from antiphon.api.fields import Servers as Servers
+from antiphon.api.fields import Tag as Tag
+from antiphon.api.fields import Tags as Tags
 from antiphon.api.fields import Time as Time
 from antiphon.api.fields import Title as Title
 from antiphon.api.fields import ToolName as ToolName
@@ -140,6 +142,7 @@ from antiphon.api.threads import ForkThread as ForkThread
 from antiphon.api.threads import GetMessage as GetMessage
 from antiphon.api.threads import GetThread as GetThread
 from antiphon.api.threads import ListMessages as ListMessages
+from antiphon.api.threads import ListTags as ListTags
 from antiphon.api.threads import ListThreads as ListThreads
 from antiphon.api.threads import NewMessage as NewMessage
 from antiphon.api.threads import PastCall as PastCall
@@ -148,6 +151,7 @@ from antiphon.api.threads import Search as Search
 from antiphon.api.threads import SearchHit as SearchHit
 from antiphon.api.threads import SearchResults as SearchResults
 from antiphon.api.threads import SetFeedback as SetFeedback
+from antiphon.api.threads import TagCount as TagCount
 from antiphon.api.threads import UpdateThread as UpdateThread
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
@@ -175,6 +179,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListThreads,
     GetThread,
     UpdateThread,
+    ListTags,
     DeleteThread,
     ForkThread,
     AppendMessages,

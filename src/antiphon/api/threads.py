@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 from msgspec import Meta
 
-from antiphon.api.fields import Content, ListOrder, Long, Metadata, Time, Title, ToolName
+from antiphon.api.fields import Content, ListOrder, Long, Metadata, Tag, Tags, Time, Title, ToolName
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.messages import IndexProgress, Message, Rating, Refusal, Role, Text
 from antiphon.types.runs import Thread
@@ -82,6 +82,7 @@ class CreateThread(Operation[Thread], frozen=True):
     title: Title = ""
     metadata: Metadata = {}
     messages: PastMessages = ()
+    tags: Tags = ()
     temporary: bool = False
 
 
@@ -99,8 +100,11 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     messages. `family` is the id of a thread and selects its whole family.
 
     `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
-    `created_before` are times in milliseconds since 1970. Temporary threads are listed only with
-    `temporary`, and then alone.
+    `created_before` are times in milliseconds since 1970. `tag` selects the threads that have this
+    tag. Temporary threads are listed only with `temporary`, and then alone.
+
+    Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for threads
+    anywhere. `archived` says otherwise: true lists only archived threads, false only others.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
@@ -117,6 +121,8 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     created_after: Time | None = None
     created_before: Time | None = None
     pinned: bool | None = None
+    archived: bool | None = None
+    tag: Tag | None = None
     temporary: bool | None = None
 
 
@@ -132,7 +138,13 @@ class GetThread(Operation[Thread], frozen=True):
 class UpdateThread(Operation[Thread], frozen=True):
     """Change the given fields of a thread; the others stay.
 
-    `metadata` replaces the whole of it. A change of `pinned` alone does not count as activity.
+    `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
+    alone does not count as activity. A message of the user, or a run, takes a thread out of the
+    archive.
+
+    A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
+    characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
+    the first.
     """
 
     route: ClassVar[str] = "PATCH /v1/threads/{thread_id}"
@@ -142,6 +154,29 @@ class UpdateThread(Operation[Thread], frozen=True):
     title: Title | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    archived: bool | msgspec.UnsetType = msgspec.UNSET
+    tags: Tags | msgspec.UnsetType = msgspec.UNSET
+
+
+class TagCount(msgspec.Struct, frozen=True):
+    """A tag, and the number of threads that have it: `threads` in lists, and `archived` ones.
+
+    Threads that replaced each other count once.
+    """
+
+    tag: str
+    threads: int
+    archived: int
+
+
+class ListTags(Operation[Listed[TagCount]], frozen=True):
+    """List the tags of one's threads, in the order of their characters, with counts."""
+
+    route: ClassVar[str] = "GET /v1/tags"
+    answer: ClassVar[Any] = Listed[TagCount]
+
+    limit: Limit = 100
+    after: Tag | None = None
 
 
 class DeleteThread(Operation[Deleted], frozen=True):
@@ -278,11 +313,12 @@ class SearchHit(msgspec.Struct, frozen=True, kw_only=True):
     `number` is the message's place in its thread, from 1. `snippet` is a part of the text on one
     line, `highlights` are the places of words in it as `[start, end)`, counted in code points.
     `score` is higher for a better match. `created_at` is the time of the message, or of the thread,
-    in milliseconds since 1970.
+    in milliseconds since 1970. `archived` says that the thread is archived.
     """
 
     thread_id: str
     title: str
+    archived: bool = False
     message_id: str | None = None
     number: int | None = None
     role: Role | None = None

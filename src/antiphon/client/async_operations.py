@@ -45,6 +45,7 @@ class AsyncOperations(RenamedMethods):
     list_threads = async_list_method(operations.ListThreads)
     get_thread = async_method(operations.GetThread)
     update_thread = async_method(operations.UpdateThread)
+    list_tags = async_list_method(operations.ListTags)
     delete_thread = async_method(operations.DeleteThread)
     fork_thread = async_method(creations.KeyedForkThread)
     create_message = async_method(creations.KeyedCreateMessage)

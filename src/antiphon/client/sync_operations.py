@@ -46,6 +46,7 @@ class Operations(RenamedMethods):
     list_threads = sync_list_method(operations.ListThreads)
     get_thread = sync_method(operations.GetThread)
     update_thread = sync_method(operations.UpdateThread)
+    list_tags = sync_list_method(operations.ListTags)
     delete_thread = sync_method(operations.DeleteThread)
     fork_thread = sync_method(creations.KeyedForkThread)
     create_message = sync_method(creations.KeyedCreateMessage)

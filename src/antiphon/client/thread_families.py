@@ -61,7 +61,7 @@ async def _mark_branch(
     marks: dict[str, Any] = {}
     if replace:
         metadata |= {REPLACES: source.id, BRANCH_BEGINS: str(branch.messages + 1)}
-        marks = {name: True for name in MARKS if getattr(source, name)}
+        marks = {name: value for name in MARKS if (value := getattr(source, name))}
     if not marks and metadata == branch.metadata:
         return branch
     return await client.update_thread(branch.id, metadata=metadata, **marks)

@@ -83,6 +83,7 @@ class UnitOfWork:
         self.now = snapshot.now
         self.mint = mint
         self.thread: Thread = snapshot.thread
+        self._was_archived = self.thread.archived
         self._run = snapshot.run
         self.lease: RunLease = snapshot.lease or RunLease()
         self._turn_began_after = self.lease.turn_began_after  # before this change
@@ -128,14 +129,16 @@ class UnitOfWork:
     def begin_run(self, run: Run, lease: RunLease) -> None:
         """Continue with a new run; a displaced run is written in its current state."""
         self._flush_run()
+        self._take_out_of_archive()
         self.run, self.lease, self._actions, self._output_places = run, lease, {}, {}
         self._turn_began_after = lease.turn_began_after
 
     def build(self, answer: object = None) -> ChangeSet:
         """Return the collected changes."""
         self._flush_run()
-        has_changed = bool(self._messages) or self._keep_messages is not None
-        if has_changed:
+        has_changed = self.thread.archived != self._was_archived
+        if self._messages or self._keep_messages is not None:
+            has_changed = True
             self.thread = replace(self.thread, version=self.thread.version + 1, updated_at=self.now)
         return ChangeSet(
             answer=answer,
@@ -181,14 +184,22 @@ class UnitOfWork:
             metadata=metadata or {},
             created_at=self.now,
         )
-        if role == "user" and not self.thread.title:
-            self.thread = replace(self.thread, title=_make_title(message.text))
+        if role == "user":
+            self._take_out_of_archive()
+            if not self.thread.title:
+                self.thread = replace(self.thread, title=_make_title(message.text))
         return self._append(message)
+
+    def _take_out_of_archive(self) -> None:
+        if self.thread.archived:
+            self.thread = replace(self.thread, archived=False)
 
     def add_past_message(self, past: PastMessage) -> Message:
         """Add a message of a conversation that took place elsewhere."""
-        if past.role == "user" and not self.thread.title:
-            self.thread = replace(self.thread, title=_make_title(join_text(past.content)))
+        if past.role == "user":
+            self._take_out_of_archive()
+            if not self.thread.title:
+                self.thread = replace(self.thread, title=_make_title(join_text(past.content)))
         return self._append(
             Message(
                 id=self.mint("msg"),

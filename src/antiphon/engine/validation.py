@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,6 +16,7 @@ from antiphon.engine.snapshot import Snapshot
 from antiphon.types import errors
 from antiphon.types.messages import File, Image, Message, Part, Text, ToolSpec, parts
 from antiphon.types.runs import TOOL_CHOICES, Sampling
+from antiphon.types.terminal_safe import one_line
 
 _IMAGE_SCHEMES = ("https://", "data:image/")
 
@@ -322,6 +324,31 @@ def parse_tool_output(call: operations.CreateMessage) -> tuple[str, str]:
             "A tool output is text.", expected="a string or text parts", received="another part"
         )
     return call.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
+
+
+def normalize_tag(tag: str) -> str:
+    """Return the tag in the form in which it is stored: composed, without blanks around it."""
+    return unicodedata.normalize("NFC", tag).strip()
+
+
+def parse_tags(tags: Sequence[str]) -> tuple[str, ...]:
+    """Return the tags without blanks around them, and without those that differ only in case.
+
+    Raises `InvalidRequest` for a tag that is empty, or that could not be shown as it is.
+    """
+    parsed: dict[str, str] = {}
+    for place, tag in enumerate(tags):
+        stripped = normalize_tag(tag)
+        visible = any(unicodedata.category(each)[0] in "LNPS" for each in stripped)
+        if not visible or one_line(stripped) != stripped or "," in stripped:
+            raise errors.InvalidRequest(
+                "A tag is a word or some words on one line.",
+                expected="text without commas, line breaks and control characters",
+                received=ascii(tag),
+                where=f"$.tags[{place}]",
+            )
+        parsed.setdefault(stripped.casefold(), stripped)
+    return tuple(parsed.values())
 
 
 def attachment_ids(content: str | tuple[Part, ...]) -> Iterator[str]:

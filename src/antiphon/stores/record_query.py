@@ -91,7 +91,8 @@ class Dialect(NamedTuple):
     the value `{value}` under `{key}`. `live_runs` is a SELECT of the `seq` of runs that have not
     ended and have `:status`, `run_status` the status of a run. `flag` is whether the field of the
     document that is its argument is true, `rating` the rating of a message. `named` is whether the
-    metadata of a thread has, under a key of `NAMES`, the parameter of this name.
+    metadata of a thread has, under a key of `NAMES`, the parameter of this name. `tagged` is
+    whether a thread has the tag `:tag`.
     """
 
     threads_with_words: str
@@ -104,9 +105,10 @@ class Dialect(NamedTuple):
     flag: Callable[[str], str]
     rating: str
     named: Callable[[str, str], str]
+    tagged: str
 
 
-FLAGS = ("pinned", "temporary")
+FLAGS = ("pinned", "archived", "temporary")
 """Fields of a thread by which lists are filtered: whether they are true."""
 
 NAMES = ("client_name", "openwebui_chat")
@@ -133,7 +135,7 @@ def reads_documents(kind: type[Any], where: Mapping[str, FilterValue]) -> bool:
     if names & {*how.scopes} or where.get("status") in {*LIVE, "pending"}:
         return False
     across = kind in (Message, Action)
-    return across or bool(names & {*how.fields, *_TIMES, "status"})
+    return across or bool(names & {*how.fields, *_TIMES, "status", "tag"})
 
 
 class RecordQuery:
@@ -242,6 +244,8 @@ class RecordQuery:
             if (wanted := where.get(name)) is not None:
                 condition = dialect.flag(name)
                 self.require(condition if wanted else f"NOT ({condition})")
+        if (tag := where.get("tag")) is not None:
+            self.require(dialect.tagged, tag=tag)
         query = str(where.get("query") or "")
         phrases = parse_query(query)
         if (family := where.get("family")) is not None:

@@ -222,7 +222,7 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-MARKS = ("pinned",)
+MARKS = ("pinned", "archived", "tags")
 """Fields of a thread with which people mark it: to set one is no activity, and a branch that
 replaces the thread takes it over."""
 
@@ -231,8 +231,10 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     """An ordered conversation. `version` grows with every change that a model would see.
 
     `messages` counts the messages, including places reserved for outputs of open tool calls. User
-    interfaces list a `pinned` thread before all others. A `temporary` thread is deleted soon after
-    its last change, and is in no list.
+    interfaces list a `pinned` thread before all others. An `archived` thread is left out of lists
+    until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
+    under which people find it. A `temporary` thread is deleted soon after its last change, and is
+    in no list.
     """
 
     id: str
@@ -240,6 +242,8 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] = {}
     parent_id: str | None = None
     pinned: bool = False
+    archived: bool = False
+    tags: tuple[str, ...] = ()
     temporary: bool = False
     messages: int = 0
     version: int = 0

@@ -99,6 +99,7 @@ def _describe_title(thread: Thread, phrases: Sequence[Phrase]) -> SearchHit:
     return SearchHit(
         thread_id=thread.id,
         title=thread.title,
+        archived=thread.archived,
         snippet=found.snippet.text,
         highlights=found.snippet.highlights,
         score=found.rank,
@@ -111,6 +112,7 @@ def _describe_message(match: MessageMatch) -> SearchHit:
     return SearchHit(
         thread_id=message.thread_id,
         title=match.thread.title,
+        archived=match.thread.archived,
         message_id=message.id,
         number=message.number,
         role=message.role,

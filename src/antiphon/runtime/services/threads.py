@@ -39,6 +39,7 @@ class ThreadService:
             operations.ListThreads: self._list_threads,
             operations.GetThread: lambda call, by, _: store.get(Thread, by.owner, call.thread_id),
             operations.UpdateThread: self._update_thread,
+            operations.ListTags: self._list_tags,
             operations.DeleteThread: self._delete_thread,
             operations.ForkThread: self._fork_thread,
             operations.CreateMessage: self._create_message,
@@ -53,13 +54,13 @@ class ThreadService:
         self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
         validation.validate_past_messages(call.messages, "messages")
+        tags = validation.parse_tags(call.tags)
         for message in call.messages:
             await check_attachments(self._store, message.content, by.owner)
 
         def decide(records: Snapshot) -> ChangeSet:
-            thread = new_thread(
-                self._mint, records.now, **select_given_fields(call, but="messages")
-            )
+            fields = {**select_given_fields(call, but="messages"), "tags": tags}
+            thread = new_thread(self._mint, records.now, **fields)
             change = threads.begin_thread(thread, call.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
 
@@ -70,6 +71,11 @@ class ThreadService:
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Thread]:
         filters: dict[str, Any] = {**field_values(call), "temporary": bool(call.temporary)}
+        if call.tag is not None:
+            filters["tag"] = validation.normalize_tag(call.tag)
+        anywhere = (call.q, call.family, call.parent_id, call.metadata) != (None,) * 4
+        if call.archived is None and not anywhere:
+            filters["archived"] = False
         page = await self._store.list(Thread, by.owner, query=filters.pop("q"), **filters)
         if call.order == "activity" and page.has_more:
             cursor = position_of(page.data[-1]).cursor()
@@ -79,10 +85,13 @@ class ThreadService:
     async def _update_thread(
         self, call: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
     ) -> object:
+        changes = select_given_fields(call, but="thread_id")
+        if "tags" in changes:
+            changes["tags"] = validation.parse_tags(changes["tags"])
+
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
-            changes = select_given_fields(call, but="thread_id")
             is_activity = not changes or not changes.keys() <= {*MARKS}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)
@@ -90,6 +99,14 @@ class ThreadService:
 
         read_set = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
         return (await self._store.change(read_set, decide)).answer
+
+    async def _list_tags(
+        self, call: operations.ListTags, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[operations.TagCount]:
+        found = await self._store.count_tags(by.owner, call.limit + 1, call.after or "")
+        page, more = found[: call.limit], len(found) > call.limit
+        counts = tuple(operations.TagCount(*each) for each in page)
+        return Listed(counts, has_more=more, next=page[-1].tag if more else None)
 
     async def _delete_thread(
         self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
@@ -113,6 +130,7 @@ class ThreadService:
             now,
             title=source.title if call.title is None else call.title,
             metadata=source.metadata,
+            tags=source.tags,
             parent_id=source.id,
         )
         # Made here: what a transaction of the store takes long for, all others wait for.

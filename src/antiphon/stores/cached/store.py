@@ -32,6 +32,7 @@ from antiphon.ports import (
     RecordPage,
     Settle,
     Store,
+    TagUse,
 )
 from antiphon.stores.cached.log_tails import LogTails, LruCache
 from antiphon.stores.cached.shared import SharedContextCache
@@ -269,6 +270,10 @@ class CachedStore:
     ) -> RecordPage:
         """See `RunStore.list`."""
         return await self._inner.list(kind, owner, limit=limit, after=after, **where)
+
+    async def count_tags(self, owner: str, limit: int, after: str) -> Sequence[TagUse]:
+        """See `RunStore.count_tags`."""
+        return await self._inner.count_tags(owner, limit, after)
 
     async def search(
         self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None

@@ -17,7 +17,7 @@ from antiphon.engine.text_search import (
     parse_query,
 )
 from antiphon.engine.thread_order import REPLACES, Position, list_start, position_of
-from antiphon.ports import FilterValue, RecordPage
+from antiphon.ports import FilterValue, RecordPage, TagUse
 from antiphon.stores import invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration
@@ -181,6 +181,8 @@ class MemoryRecords(MemoryAdministration):
         for name in FLAGS:
             if (wanted := where.get(name)) is not None:
                 ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
+        if (tag := where.get("tag")) is not None:
+            ids = {each for each in ids if tag in self._threads[each].thread.tags}
         if isinstance(family, str):
             record_owner = self._threads[family].owner if family in self._threads else owner
             wanted = self._families.of(family) if owner in (None, record_owner) else family
@@ -203,6 +205,20 @@ class MemoryRecords(MemoryAdministration):
     def _thread_matches(self, phrases: Sequence[Phrase], stored: StoredThread) -> bool:
         texts = (stored.thread.title, *(message.full_text for message in stored.messages))
         return any(matches(text, phrases) for text in texts)
+
+    async def count_tags(self, owner: str, limit: int, after: str) -> Sequence[TagUse]:
+        """See `RunStore.count_tags`."""
+        uses: dict[str, tuple[set[str], set[str]]] = {}
+        for stored in self._threads.values():
+            if stored.owner == owner and not stored.thread.temporary:
+                for tag in stored.thread.tags:
+                    families = uses.setdefault(tag, (set(), set()))[stored.thread.archived]
+                    families.add(self._families.of(stored.thread.id))
+        return [
+            TagUse(tag, len(listed), len(archived))
+            for tag, (listed, archived) in sorted(uses.items())
+            if tag > after
+        ][:limit]
 
     async def search(
         self, owner: str, phrases: Sequence[Phrase], *, limit: int, before: int | None = None

@@ -13,7 +13,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
-from antiphon.ports import FilterValue, RecordPage
+from antiphon.ports import FilterValue, RecordPage, TagUse
 from antiphon.stores import invariants, search_queue
 from antiphon.stores import rows as shapes
 from antiphon.stores.postgres.connections import (
@@ -226,6 +226,19 @@ async def list_records(
     return RecordPage(data, bool(docs) and docs[0][1] > len(data))
 
 
+async def count_tags(
+    connection: Connection[Any], owner: str, limit: int, after: str, seconds: float | None = None
+) -> Sequence[TagUse]:
+    """See `RunStore.count_tags`; the query is cancelled in the database after `seconds`."""
+    statement = SQL["count_tags"]
+    values = statement.values({"owner": owner, "limit": limit, "after": after})
+    try:
+        rows = await connection.fetch(statement.sql, *values, timeout=seconds)
+    except TimeoutError as late:
+        raise search_queue.search_timeout_error(seconds or 0.0) from late
+    return [TagUse(*row) for row in rows]
+
+
 def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
     """Return the `tsquery` for text of the owner, or of all, that has these phrases.
 
@@ -265,6 +278,8 @@ def _named(key: str, parameter: str) -> str:
     return rf"position('\x{mark}'::bytea IN doc) > 0 AND {name} = :{parameter}"
 
 
+_TAGS = b'"tags":["'
+
 _DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
@@ -275,6 +290,10 @@ _DIALECT = Dialect(
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
     flag=_flag,
     named=_named,
+    tagged=(
+        rf"position('\x{_TAGS.hex()}'::bytea IN doc) > 0 AND EXISTS (SELECT FROM"
+        " json_array_elements_text(thread_document(doc) -> 'tags') AS tag WHERE tag = :tag)"
+    ),
     rating=(  # few messages have one, and JSON is slow to parse
         rf"CASE WHEN position('\x{_FEEDBACK.hex()}'::bytea IN doc) > 0"
         rf" THEN {_JSON.format(document='doc')} -> 'feedback' ->> 'rating' END"

@@ -22,7 +22,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import FilterValue, OnCommit, RecordPage
+from antiphon.ports import FilterValue, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
@@ -271,6 +271,11 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
         )
         if not reads_documents(kind, where):
             return await self._read_within(read)
+        return await self._search(owner, read)
+
+    async def count_tags(self, owner: str, limit: int, after: str) -> Sequence[TagUse]:
+        """See `RunStore.count_tags`."""
+        read = partial(reads.count_tags, owner=owner, limit=limit, after=after)
         return await self._search(owner, read)
 
     async def search(

@@ -1066,6 +1066,28 @@ SELECT thread_id FROM messages WHERE messages.search @@ :words::text::tsquery
 UNION
 SELECT titled.id FROM threads AS titled WHERE titled.search @@ :words::text::tsquery
 
+-- name: count_tags
+-- The bytes are those of "archived", "tags" and "temporary" with their values, as `reads.py` has them.
+SELECT
+    word,
+    count(DISTINCT coalesce(family, id)) FILTER (WHERE NOT is_archived),
+    count(DISTINCT coalesce(family, id)) FILTER (WHERE is_archived)
+FROM (
+    SELECT
+        family,
+        id,
+        position('\x226172636869766564223a74727565'::bytea IN doc) > 0 AS is_archived,
+        json_array_elements_text(thread_document(doc) -> 'tags') AS word
+    FROM threads
+    WHERE owner = :owner
+        AND position('\x2274616773223a5b22'::bytea IN doc) > 0
+        AND position('\x2274656d706f72617279223a74727565'::bytea IN doc) = 0
+) AS tagged
+WHERE word > :after::text COLLATE "C"
+GROUP BY word
+ORDER BY word COLLATE "C"
+LIMIT :limit
+
 -- name: index_progress
 SELECT (SELECT count(*) FROM messages WHERE search IS NULL), (SELECT count(*) FROM messages)
 WHERE EXISTS (SELECT 1 FROM messages WHERE search IS NULL)

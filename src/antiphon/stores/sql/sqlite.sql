@@ -86,6 +86,26 @@ FROM title_index
 CROSS JOIN threads AS titled ON titled.seq = title_index.rowid
 WHERE title_index MATCH :words
 
+-- name: count_tags
+SELECT
+    word,
+    count(DISTINCT iif(is_archived, NULL, kin)),
+    count(DISTINCT iif(is_archived, kin, NULL))
+FROM (
+    SELECT
+        word.value AS word,
+        coalesce(threads.family, threads.id) AS kin,
+        instr(threads.doc, CAST('"archived":true' AS BLOB)) > 0 AS is_archived
+    FROM threads, json_each(CAST(threads.doc AS TEXT), '$.tags') AS word
+    WHERE threads.owner = :owner
+        AND instr(threads.doc, CAST('"tags":["' AS BLOB)) > 0
+        AND instr(threads.doc, CAST('"temporary":true' AS BLOB)) = 0
+)
+WHERE word > :after
+GROUP BY word
+ORDER BY word
+LIMIT :limit
+
 -- name: index_progress
 SELECT (SELECT count(*) FROM reindex WHERE NOT gone), (SELECT count(*) FROM messages)
 WHERE EXISTS (SELECT 1 FROM reindex WHERE NOT gone)

@@ -18,7 +18,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.text_search import Phrase
 from antiphon.engine.thread_order import Position
-from antiphon.ports import FilterValue, RecordPage
+from antiphon.ports import FilterValue, RecordPage, TagUse
 from antiphon.stores import invariants, statements
 from antiphon.stores import rows as shapes
 from antiphon.stores.record_query import Dialect, RecordQuery
@@ -264,6 +264,11 @@ def list_records(
     return RecordPage([decoder(kind)(doc) for doc in docs], more)
 
 
+def count_tags(connection: sqlite3.Connection, values: Mapping[str, Any]) -> Sequence[TagUse]:
+    """See `RunStore.count_tags`."""
+    return [TagUse(*row) for row in connection.execute(SQL["count_tags"], values)]
+
+
 def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
     """Return the expression of FTS5 for text of the owner, or of all, that has these phrases.
 
@@ -298,6 +303,11 @@ _DIALECT = Dialect(
     run_status="status",
     flag=_flag,
     named=_named,
+    tagged=(
+        'instr(doc, CAST(\'"tags":["\' AS BLOB)) > 0'
+        " AND EXISTS (SELECT 1 FROM json_each(CAST(doc AS TEXT), '$.tags')"
+        " WHERE json_each.value = :tag)"
+    ),
     rating=(  # few messages have one, and JSON is slow to parse
         "CASE WHEN instr(doc, CAST('\"feedback\":{' AS BLOB)) > 0"
         " THEN json_extract(CAST(doc AS TEXT), '$.feedback.rating') END"

@@ -22,7 +22,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import FilterValue, OnCommit, RecordPage
+from antiphon.ports import FilterValue, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
@@ -249,6 +249,12 @@ class SqliteStore(WebhookMethods, ScheduleMethods):
         )
         if not reads_documents(kind, where):
             return await self._readers.run(read, owner=owner)
+        return await self._search(owner, read)
+
+    async def count_tags(self, owner: str, limit: int, after: str) -> Sequence[TagUse]:
+        """See `RunStore.count_tags`; it waits only for searches."""
+        values = {"owner": owner, "after": after, "limit": limit}
+        read = partial(reads.count_tags, values=values)
         return await self._search(owner, read)
 
     async def search(

@@ -8,7 +8,6 @@ the form of its JSON API.
 from __future__ import annotations
 
 import json
-import shlex
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ import pytest
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from tests.support.docs.blocks import ROOT, SECONDS, Block, Machine, blocks, every
+from tests.support.programs import write_npx
 
 PAGE = ROOT / "docs/how-to/mcp-recipes.md"
 PINNED = Path(__file__).parent / "recipes"
@@ -80,20 +80,10 @@ def searxng() -> Generator[str]:
 
 
 @pytest.fixture
-def machine(npm_packages: Callable[[Path], Path], node: Path, tmp_path: Path) -> Iterator[Machine]:
+def machine(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Machine]:
     """A newcomer's machine, with `npx` of the pinned packages."""
     machine = Machine(tmp_path)
-    packages = npm_packages(PINNED)
-    cases: list[str] = []
-    for name, version in json.loads((PINNED / "package.json").read_text())["dependencies"].items():
-        about = json.loads((packages / name / "package.json").read_text())
-        (program,) = about["bin"].values()
-        command = shlex.join([str(node), str(packages / name / program)])
-        cases.append(f'"-y {name}@{version}") shift 2; exec {command} "$@";;')
-    npx = tmp_path / ".programs/npx"
-    refusal = '*) echo "not pinned: $*" >&2; exit 1;;'
-    npx.write_text("\n".join(["#!/bin/sh", 'case "$1 $2" in', *cases, refusal, "esac", ""]))
-    npx.chmod(0o755)
+    write_npx(tmp_path / ".programs/npx", PINNED, npm_packages(PINNED))
     yield machine
     machine.stop()
 

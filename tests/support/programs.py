@@ -6,7 +6,9 @@ Lock files pin them. Each is installed once, below `.tools`.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -62,6 +64,21 @@ def create_environment(
     _run([uv(), "venv", "--quiet", "--relocatable", "--python", python, folder])
     _run([uv(), "pip", "install", "--quiet", "--python", folder / PYTHON, *wanted])
     return folder / PYTHON
+
+
+def write_npx(program: Path, pinned: Path, packages: Path) -> None:
+    """Write a program that is `npx` for the dependencies of a `package.json`, and nothing else.
+
+    It takes `-y NAME@VERSION` with the pinned version, so that pages name the one that is tried.
+    """
+    cases: list[str] = []
+    for name, version in json.loads((pinned / "package.json").read_text())["dependencies"].items():
+        (script,) = json.loads((packages / name / "package.json").read_text())["bin"].values()
+        command = shlex.join([str(NODE), str(packages / name / script)])
+        cases.append(f'"-y {name}@{version}") shift 2; exec {command} "$@";;')
+    refusal = '*) echo "not pinned: $*" >&2; exit 1;;'
+    program.write_text("\n".join(["#!/bin/sh", 'case "$1 $2" in', *cases, refusal, "esac", ""]))
+    program.chmod(0o755)
 
 
 def uv() -> str:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from antiphon.mcp.sync_servers import McpServerPool as McpServerPool
     from antiphon.ports import ProgressCallback as ProgressCallback
     from antiphon.ports import Toolbox as Toolbox
+    from antiphon.settings.hooks import Hook as Hook
     from antiphon.settings.settings import Settings as Settings
     from antiphon.skills.toolbox import Skills as Skills
     from antiphon.tools.consent import Consent as Consent
     from antiphon.tools.context import ToolContext as ToolContext
     from antiphon.tools.functions import Functions as Functions
     from antiphon.tools.functions import tool as tool
+    from antiphon.tools.hooks import ToolHooks as ToolHooks
     from antiphon.tools.permissions import Rules as Rules
     from antiphon.tools.questions import ConsentAnswer as ConsentAnswer
     from antiphon.tools.questions import ConsentRequest as ConsentRequest
@@ -153,12 +155,14 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Thread",
         "Usage",
     ),
+    "antiphon.settings.hooks": ("Hook",),
     "antiphon.settings.settings": ("Settings",),
     "antiphon.skills.toolbox": ("Skills",),
     "antiphon.tools.tool_manager": ("ToolManager",),
     "antiphon.tools.consent": ("Consent",),
     "antiphon.tools.context": ("ToolContext",),
     "antiphon.tools.functions": ("Functions", "tool"),
+    "antiphon.tools.hooks": ("ToolHooks",),
     "antiphon.tools.tool_processor": ("ToolProcessor",),
     "antiphon.tools.questions": ("ConsentAnswer", "ConsentRequest"),
     "antiphon.tools.permissions": ("Rules",),

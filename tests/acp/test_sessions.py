@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from acp.schema import (
 
 from antiphon.acp.session import find_stop_reason
 from antiphon.client.async_client import AsyncClient
+from antiphon.settings.hooks import Hook
 from antiphon.testing import Script
 from antiphon.tools.todos import write_todos
 from antiphon.types.runs import Reason
@@ -420,3 +422,33 @@ async def test_a_to_do_list_is_the_plan_of_the_session_also_when_it_is_loaded(
         shown = [(entry.content, entry.status) for entry in plan.entries]
         assert shown == [("Read it", "completed"), ("Fix it", "pending")]
         assert again.entries == plan.entries
+
+
+@pytest.mark.processes
+async def test_hooks_know_the_folder_of_the_session_and_have_the_person_asked(
+    tmp_path: Path,
+) -> None:
+    def write_file(path: str) -> str:
+        """Write a file."""
+        return "written"
+
+    question = '{"decision": "ask", "reason": "it is a release"}'
+    record = f"cat > {tmp_path}/told; echo '{question}'"
+    hooks = (
+        Hook(when="before", command=("/bin/sh", "-c", record)),
+        Hook(when="after", command=("/bin/sh", "-c", "echo 'no formatter' >&2; exit 1")),
+    )
+    script = Script().call("write_file", path="a.txt").reply("Done.")
+    async with open_editor(script.settings(hooks=hooks), write_file) as editor:
+        editor.answer = choose("allow_once")
+        project = tmp_path / "project"
+        project.mkdir()
+        session = await begin(editor, project)
+        await editor.agent.prompt(session_id=session, prompt=[text("Write it.")])
+        ((asked, options),) = editor.questions
+
+    assert json.loads((tmp_path / "told").read_text())["cwd"] == str(project)
+    assert "A hook wants you to decide: it is a release" in str(asked.content)
+    assert [option.kind for option in options] == ["allow_once", "reject_once"]
+    assert "written" in str(script.requests[1].messages)
+    assert "no formatter" in editor.warnings[0]

@@ -263,6 +263,7 @@ def test_every_setting_can_be_given_from_outside() -> None:
         "foreign_providers",
         "servers",
         "foreign_servers",
+        "hooks",
     }
 
 

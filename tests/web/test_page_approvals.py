@@ -317,3 +317,23 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
         assert json.loads(reply.messages[-1]["content"]) == {"y": 2}
         await reply.answer("Done.")
         await chat.wait_until_idle()
+
+
+async def test_the_question_of_a_hook_says_so_and_has_no_lasting_answer(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    own = tmp_path / "config/antiphon/antiphon.toml"
+    own.parent.mkdir(parents=True)
+    said = """echo '{"decision": "ask", "reason": "<b>it is Friday</b>"}'"""
+    own.write_text(f"[[hooks]]\nwhen = 'before'\ncommand = ['/bin/sh', '-c', '''{said}''']\n")
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"))
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await asks(chat, {"command": "ls"})
+        await expect(card(chat)).to_contain_text("A hook wants you to decide: <b>it is Friday</b>")
+        await expect(card(chat).get_by_role("button", name="Allow for longer")).to_have_count(0)
+        await press(card(chat), "Allow once")
+        await (await chat.model.next_request()).answer("Done.")
+        await chat.wait_until_idle()
+
+        assert ran(tmp_path) == ["ls"]

@@ -12,7 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from antiphon.settings.hooks import Hook
 from antiphon.settings.settings import Settings
+from antiphon.types.terminal_safe import clean
 from tests.support.terminal.model import Model
 from tests.support.web.served import Served, Stream, up
 
@@ -332,6 +334,38 @@ async def test_an_answer_that_fits_no_question_runs_nothing(
 
         assert answer.status_code == status
         assert tools.called == []
+
+
+HOOKED = Settings(
+    database="memory:",
+    model="told",
+    hooks=(
+        Hook(
+            when="before",
+            command=(
+                "/bin/sh",
+                "-c",
+                """echo '{"decision": "ask", "reason": "it costs\\u202e"}'""",
+            ),
+        ),
+        Hook(when="after", command=("/bin/sh", "-c", """echo '{"context": "all times local"}'""")),
+    ),
+)
+
+
+async def test_hooks_have_the_person_asked_with_their_reason_and_add_to_the_output() -> None:
+    tools = Tools()
+    async with chat(HOOKED, tools) as (here, model), here.post({"content": "Go"}) as stream:
+        data = await _ask(here, model, stream)
+        said = {"approved": True, "args_hash": data["argsHash"], "keep": "always"}
+        await here.ask(_address(stream), said)
+        messages = await _answer(model)
+        await stream.end()
+
+        assert data["hookReason"] == clean("it costs\u202e")
+        assert "\u202e" not in data["hookReason"]
+        assert messages[-1]["content"].endswith("[A hook adds: all times local]")
+        assert len(tools.called) == 1
 
 
 # Restarts.

@@ -41,7 +41,7 @@ class PermissionAsker:
             PermissionOption(option_id=always, name=f"Always allow{by}", kind="allow_always"),
             PermissionOption(option_id=reject, name="Reject", kind="reject_once"),
         ]
-        if question.tool.server is None:  # a function of the program has no lasting grant
+        if question.tool.server is None or question.asks_each_time:  # no answer lasts
             options = [options[0], options[-1]]
         offered = {option.option_id for option in options}
         response = await self._client.request_permission(
@@ -58,6 +58,8 @@ class PermissionAsker:
         arguments = tool_views.parse_arguments(question.call.arguments)
         content = tool_views.changes(kind, arguments, self._folder)
         warnings = [question.elsewhere] if question.elsewhere else []
+        if question.reason:
+            warnings.append(f"A hook wants you to decide: {clean(question.reason, 'approval')}")
         if command := command_line(question.tool, question.call.arguments):
             warnings.append(f"It starts: {clean(command, 'approval')}")
         if question.before is not None:

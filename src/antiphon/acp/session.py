@@ -32,6 +32,7 @@ from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.tools.consent import Consent, GrantStore
 from antiphon.tools.functions import Function
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.permission_modes import (
     PermissionMode,
     add_plan_instructions,
@@ -122,6 +123,7 @@ class Session:
             asker=PermissionAsker(editor, thread_id, str(folders[0])),
             warn=setup.warn,
         )
+        self._hooks = ToolHooks(setup.settings.hooks, folder=folders[0], warn=setup.warn)
 
     def set_mode(self, mode: PermissionMode) -> None:
         """Apply another mode from the next tool call on."""
@@ -229,6 +231,7 @@ class Session:
             toolbox=self.servers,
             run_id=run_id,
             consent=self._consent,
+            hooks=self._hooks,
             on_tool_event=sender.put_tool_event,
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,

@@ -74,6 +74,7 @@ from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import explain_untrusted, load_workspace
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.permissions import NAME, GrantsFile, Rules
 from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 from antiphon.tools.tool_loading import open_tools
@@ -103,6 +104,11 @@ class RefusalNotes:
     def note(self, happening: ToolEvent) -> None:
         """Note the event if it is a refusal."""
         match happening:
+            case ConsentRefused(call=call, by="hook", reason=reason):
+                why = reason
+            case ConsentRefused(call=call, by="nobody", reason=reason) if reason:
+                self.any = True
+                why = f"nobody could be asked, and a hook wants a person to decide: {reason}"
             case ConsentRefused(call=call, by="nobody"):
                 self.any = True
                 by_rule = any(fnmatchcase(call.name, pattern) for pattern in self._asked)
@@ -282,6 +288,7 @@ async def _ask(
             tools=[*tools, workspace.skills],
             toolbox=servers,
             consent=make_consent(settings, yes=question.yes),
+            hooks=ToolHooks(settings.hooks, warn=_warn),
             on_tool_event=watch,
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,

@@ -83,6 +83,7 @@ def _values(loaded: LoadedSettings) -> Mapping[str, Any]:
         name: {key: MASK if "key" in key else value for key, value in entry.items()}
         for name, entry in loaded.settings.providers.items()
     }
+    values["hooks"] = loaded.settings.hooks
     return values
 
 

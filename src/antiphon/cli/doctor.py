@@ -38,6 +38,7 @@ from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, database_file, mask_value
 from antiphon.settings.trust import FolderFile
+from antiphon.tools.hooks import find_program
 from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import (
     AntiphonError,
@@ -111,6 +112,7 @@ async def _run_checks(loaded: LoadedSettings) -> list[CheckResult]:
         *[finding async for finding in _check_wake_ups(settings)],
         _check_port(settings),
         *_check_mcp_servers(settings),
+        *_check_hooks(settings),
         *([await asyncio.to_thread(_check_server, settings)] if settings.server else []),
     ]
 
@@ -354,6 +356,19 @@ def _check_hosted_tools(settings: Settings, backend: Collection[str]) -> Iterato
             yield CheckResult("mcp", "broken", f"{where}, which no run may use", to_do)
         else:
             yield CheckResult("mcp", "ok", where)
+
+
+def _check_hooks(settings: Settings) -> Iterator[CheckResult]:
+    """Check that the programs of the hooks are there; none is started."""
+    for hook in settings.hooks:
+        what = f"{hook.when} {', '.join(hook.tools)}: {hook.name}"
+        if find_program(hook, os.environ) is not None:
+            yield CheckResult("hooks", "ok", what)
+            continue
+        found = f"{what}: {hook.command[0]} is not found, or cannot be executed"
+        effect = "these tools are not called" if hook.when == "before" else "it does nothing"
+        to_do = f"Until it is there, {effect}. Relative paths start at {hook.folder}."
+        yield CheckResult("hooks", "broken", found, to_do)
 
 
 def _broken_finding(about: str, problem: AntiphonError) -> CheckResult:

@@ -32,6 +32,7 @@ from antiphon.client.tool_worker import LEASE_SECONDS, worker_name
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Function
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.tool_events import ToolBegan, ToolEnded, ToolEvent
 from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import InvalidRequest
@@ -122,6 +123,7 @@ async def _work(args: Namespace, tools: Sequence[Function], settings: Settings) 
                 worker=name,
                 lease=args.lease,
                 consent=make_consent(settings, yes=args.yes),
+                hooks=ToolHooks(settings.hooks, warn=lambda text: note(f"antiphon: {text}")),
                 on_tool_event=log.on_tool_event,
                 max_tools=settings.max_parallel_tools,
                 tool_timeout=settings.tool_timeout,

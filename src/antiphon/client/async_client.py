@@ -53,6 +53,7 @@ from antiphon.settings.deprecated import resolve_argument
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ProcessorOptions, ToolProcessor
@@ -129,6 +130,7 @@ class AsyncClient(AsyncOperations):
         after: int | None = None,
         idempotency_key: str | None = None,
         consent: Consent | None = None,
+        hooks: ToolHooks | None = None,
         ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
@@ -157,9 +159,10 @@ class AsyncClient(AsyncOperations):
         servers, and specs of tools that run in workers: their outputs are waited for. `toolbox` is
         one more toolbox. At most `max_tools` tools run at once, each for at most `tool_timeout`
         seconds. `consent` decides whether a call may run; without it functions run, and all other
-        calls are refused. `ask_user` asks the user what a tool wants to know. `on_tool_event` is
-        called with each event of these tools; `cancel_tool` of the returned events cancels one.
-        `watch` is the deprecated name of `on_tool_event`.
+        calls are refused. `hooks` run before consent, and after each tool. `ask_user` asks the user
+        what a tool wants to know. `on_tool_event` is called with each event of these tools;
+        `cancel_tool` of the returned events cancels one. `watch` is the deprecated name of
+        `on_tool_event`.
         """
         gathered = gather_tools(tools, toolbox)
         state = initial_state(run_id, after)
@@ -180,6 +183,7 @@ class AsyncClient(AsyncOperations):
             leave_unknown=run_id is not None and raise_on_failure,
             raise_on_failure=raise_on_failure,
             consent=consent,
+            hooks=hooks,
             ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
@@ -226,6 +230,7 @@ class AsyncClient(AsyncOperations):
         tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
+        hooks: ToolHooks | None = None,
         ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
@@ -255,6 +260,7 @@ class AsyncClient(AsyncOperations):
             tools=tools,
             toolbox=toolbox,
             consent=consent,
+            hooks=hooks,
             ask_user=ask_user,
             on_tool_event=on_tool_event,
             max_tools=max_tools,
@@ -304,6 +310,7 @@ class AsyncClient(AsyncOperations):
         tools: Iterable[ToolSource] = (),
         toolbox: Toolbox | None = None,
         consent: Consent | None = None,
+        hooks: ToolHooks | None = None,
         ask_user: AskUser | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
@@ -339,6 +346,7 @@ class AsyncClient(AsyncOperations):
             leave_unknown=raise_on_failure,
             raise_on_failure=raise_on_failure,
             consent=consent,
+            hooks=hooks,
             ask_user=ask_user,
             at_once=max_tools,
             seconds=tool_timeout,
@@ -429,6 +437,7 @@ class AsyncClient(AsyncOperations):
         worker: str | None = None,
         lease: float = LEASE_SECONDS,
         consent: Consent | None = None,
+        hooks: ToolHooks | None = None,
         on_tool_event: OnToolEvent = ignore_event,
         max_tools: int = AT_ONCE,
         tool_timeout: float = SECONDS,
@@ -471,6 +480,7 @@ class AsyncClient(AsyncOperations):
                 self._runner().create_processor,
                 gathered.toolbox,
                 consent=consent,
+                hooks=hooks,
                 seconds=tool_timeout,
             ),
             wanted,

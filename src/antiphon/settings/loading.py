@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from antiphon.settings import deprecated
+from antiphon.settings.hooks import read_hooks
 from antiphon.settings.paths import config_folder, from_home
 from antiphon.settings.settings import (
     MASK,
@@ -51,7 +52,7 @@ _TABLED = {
     "foreign_servers": "tables such as [servers.files]",
 }
 """Settings made of tables, and examples of their headers."""
-_IN_FILES = ("providers", "servers")
+_IN_FILES = ("providers", "servers", "hooks")
 _FILE = "antiphon.toml"
 UNTRUSTED = frozenset({"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"})
 """Settings that count in an untrusted file: looks and key bindings of the chat.
@@ -117,7 +118,7 @@ def load_with_origins(
 ) -> LoadedSettings:
     """Like `load`, with the origin of each value. `decide` is called for an untrusted file."""
     values: dict[str, Any] = {}
-    origins = dict.fromkeys([*TABLE, *_TABLED], "default")
+    origins = dict.fromkeys([*TABLE, *_TABLED, "hooks"], "default")
     foreign: list[str] = []
     own = _own_file(environ)
     own_folder = _is_own(cwd / _FILE, own)
@@ -340,6 +341,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "backend_mcp": _reject,
     "hosted_tools": _reject,
     "servers": _foreign_servers,
+    "hooks": _reject,  # they are programs
     "secret_key": _reject,
     "old_secret_keys": _reject,
     "log_content": _reject,
@@ -369,8 +371,8 @@ def _unknown_setting_error(name: str, file: Path) -> BadSettings:
 
 def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
     """Return the value of a setting; tables and rules are merged with the weaker place's."""
-    if given.name in _TABLED:
-        return (weaker or {}) | _convert(given, _Tables, _TABLED[given.name])
+    if given.name in _IN_FILES or given.name in _TABLED:
+        return _convert_tables(given, environ, weaker)
     setting = TABLE[given.name]
     if setting.several and isinstance(given.value, str):
         texts = [text.strip() for text in given.value.split(",")]
@@ -387,6 +389,13 @@ def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) ->
             return str(given.folder / from_home(value, environ))
         case _:
             return value
+
+
+def _convert_tables(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
+    if given.name == "hooks":  # no place cancels what another one checks
+        hooks = read_hooks(given.value, given.origin, given.folder.absolute(), environ)
+        return (*(weaker or ()), *hooks)
+    return (weaker or {}) | _convert(given, _Tables, _TABLED[given.name])
 
 
 def _convert(given: _RawValue, kind: Any, wanted: str, *, secret: bool = False) -> Any:

@@ -18,6 +18,7 @@ import msgspec
 from msgspec import Meta, StructMeta, field
 
 from antiphon.settings import deprecated
+from antiphon.settings.hooks import Hook
 from antiphon.settings.paths import data_folder
 from antiphon.types.addresses import ORIGIN
 from antiphon.types.runs import MAX_TOOL_CALLS
@@ -118,7 +119,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     true if `base_url` comes from a file in the working folder; `foreign_providers` are the
     providers with an address from there: no key of another provider is sent to these addresses.
     `servers` holds the `[servers.NAME]` tables of the user's own file, `foreign_servers` those of
-    the working folder's, which start nothing until they are approved.
+    the working folder's, which start nothing until they are approved. `hooks` holds the `[[hooks]]`
+    of the user's own files, in their order.
     """
 
     model: Annotated[
@@ -229,6 +231,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     ] = None
     servers: dict[str, dict[str, Any]] = {}
     foreign_servers: dict[str, dict[str, Any]] = {}
+    hooks: tuple[Hook, ...] = ()
     backend_mcp: Annotated[
         Literal["off", "configured", "urls"],
         Meta(

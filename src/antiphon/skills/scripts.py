@@ -10,20 +10,14 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from antiphon.skills.skill import SCRIPT_PROGRAMS, Skill
-from antiphon.tools.programs import run_program
+from antiphon.tools.programs import program_environment, run_program
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolResult
 
-VARIABLES = (
-    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"),
-    *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATHEXT", "SYSTEMDRIVE", "SYSTEMROOT"),
-    *("TEMP", "USERNAME", "USERPROFILE"),
-)
-"""Variables that a script gets: none of them holds a secret."""
 MAX_ARGUMENTS = 64
 
 
@@ -55,10 +49,6 @@ def format_command(command: Sequence[str], folder: Path) -> str:
 
 async def run_script(command: Sequence[str], folder: Path) -> ToolResult:
     """Run the command; return its output and exit code. Its processes end with it."""
-    return await run_program(command, folder, _environment(os.environ))
-
-
-def _environment(environ: Mapping[str, str]) -> dict[str, str]:
     # Compiled modules that lie beside a script are not what a person has seen.
     own = {"PYTHONPYCACHEPREFIX": os.devnull, "PYTHONDONTWRITEBYTECODE": "1"}
-    return {name: environ[name] for name in VARIABLES if name in environ} | own
+    return await run_program(command, folder, program_environment(os.environ) | own)

@@ -34,6 +34,7 @@ from antiphon.terminal.status_line import GitBranch
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.permission_modes import (
     MODES,
     PermissionMode,
@@ -132,6 +133,7 @@ class Chat:
             ui,
             functions=self._functions,
             consent=consent,
+            hooks=ToolHooks(settings.hooks, warn=lambda text: ui.say(text, "warning")),
             ask_user=Questions(ui),
             max_tools=settings.max_parallel_tools,
             tool_timeout=settings.tool_timeout,

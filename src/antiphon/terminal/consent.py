@@ -249,7 +249,7 @@ class _ConsentDialog:
 
     def _box(self) -> Box:
         allowing = [KeyChoice("y", "yes, once")]
-        if not self._question.tool.asks_each_time:
+        if not self._question.asks_each_time:
             allowing += [KeyChoice("s", "this session"), KeyChoice("a", "always")]
         choices = [
             KeyChoice("n", "no"),
@@ -280,6 +280,9 @@ class _ConsentDialog:
             yield (StyledText(f"{self._server} says of it: it destroys or overwrites.", "warning"),)
         elif tool.hints.read_only:
             yield (StyledText(f"{self._server} says of it: it only reads.", "faint"),)
+        if question.reason:
+            why = f"A hook wants you to decide: {_one_line(question.reason)}"
+            yield (StyledText(why, "warning"),)
         if question.elsewhere:
             yield (StyledText(clean(question.elsewhere, "approval"), "warning"),)
         if question.before is not None:

@@ -21,6 +21,7 @@ from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.streaming_response_handler import StreamingResponseHandler
 from antiphon.terminal.ui_manager import Ui
 from antiphon.tools.consent import Consent
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.tools.tool_sources import ToolSource
@@ -73,6 +74,7 @@ class ConversationProcessor:
         *,
         functions: Sequence[ToolSource] = (),
         consent: Consent,
+        hooks: ToolHooks | None = None,
         ask_user: AskUser | None = None,
         max_tools: int,
         tool_timeout: float,
@@ -82,6 +84,7 @@ class ConversationProcessor:
         self._client = client
         self._ui = ui
         self._consent = consent
+        self._hooks = hooks
         self._ask_user = ask_user
         self._max_tools = max_tools
         self._tool_timeout = tool_timeout
@@ -168,6 +171,7 @@ class ConversationProcessor:
             toolbox=self.toolbox,
             run_id=run_id,
             consent=self._consent,
+            hooks=self._hooks,
             ask_user=self._ask_user,
             on_tool_event=on_tool_event,
             max_tools=self._max_tools,

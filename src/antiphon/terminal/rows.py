@@ -82,10 +82,12 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         message = _one_line(progress.message[:_RESULT])
         return msgspec.structs.replace(self, progress=f"{share} {message}".strip())
 
-    def as_refused(self, by: str) -> CallRow:
-        """Return it refused."""
-        word = {"rule": "refused by a rule", "person": "refused"}.get(by, "refused: nobody to ask")
-        return msgspec.structs.replace(self, state="failed", word=word)
+    def as_refused(self, by: str, reason: str = "") -> CallRow:
+        """Return it refused; `reason` is that of a hook."""
+        words = {"rule": "refused by a rule", "hook": "refused by a hook", "person": "refused"}
+        word = words.get(by, "refused: nobody to ask")
+        result = _short(reason) if by == "hook" else self.result
+        return msgspec.structs.replace(self, state="failed", word=word, result=result)
 
     def with_result(self, result: ToolResult, seconds: float) -> CallRow:
         """Return it with its result."""

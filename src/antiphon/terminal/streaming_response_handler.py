@@ -170,10 +170,10 @@ class StreamingResponseHandler:
             case ConsentAsked(question=question):
                 self._ensure_call(question.call, now)
                 self._change(question.call.id, lambda row: row.with_state("asking", now))
-            case ConsentRefused(call=refused, by=by):
+            case ConsentRefused(call=refused, by=by, reason=reason):
                 self._phase = "waiting"
                 self._ensure_call(refused, now)
-                self._change(refused.id, lambda row: row.as_refused(by))
+                self._change(refused.id, lambda row: row.as_refused(by, reason))
             case ToolBegan(call=began):
                 self._ensure_call(began, now)
                 self._change(

@@ -100,12 +100,17 @@ class SessionGrants:
 class Approved(msgspec.Struct, frozen=True):
     """Permission to run the call as it is here, while its tool has this fingerprint.
 
-    `edited` is True if a person changed its arguments.
+    `edited` is True if a person changed its arguments, `hooked` if a hook did.
     """
 
     call: ToolCall
     fingerprint: str
     edited: bool = False
+    hooked: bool = False
+
+    def covers(self, other: Approved) -> bool:
+        """Return whether this is the permission of that call, of the same tool."""
+        return self.call == other.call and self.fingerprint == other.fingerprint
 
     def holds(self, tools: Sequence[Tool]) -> bool:
         """Return whether the tool is still the one that was permitted."""
@@ -170,27 +175,35 @@ class Consent:
         tools: Tools,
         watch: OnToolEvent = ignore_event,
         asked_by: AskedBy | None = None,
+        reason: str = "",
     ) -> Approved | Refused:
         """Return the permission or the refusal of a call; `tools` returns the available tools.
 
         If the tool changes while the person reads, they are asked once more. `asked_by` returns the
-        model server of the run, and is awaited only if the rules leave the call to a person.
+        model server of the run, and is awaited only if the rules leave the call to a person. With a
+        `reason`, a person is asked even if a rule or a grant allows the call.
         """
         by: ModelServer | None = UNBOUND
         if asked_by is not None:
             asks = self._by_rules(find_tool(call.name, tools())) == "ask"
             by = await asked_by(run_id) if asks else None
-        if (decided := self._decide(call, tools(), watch, by)) is not None:
+        if (decided := self._decide(call, tools(), watch, by, reason)) is not None:
             return decided
         self._waiting, self._came = self._waiting + 1, self._came + 1
         try:
-            return await self._permit_in_turn(run_id, call, tools, watch, by)
+            return await self._permit_in_turn(run_id, call, tools, watch, by, reason)
         finally:
             self._waiting -= 1
             self._came = self._came if self._waiting else 0
 
     async def _permit_in_turn(
-        self, run_id: str, call: ToolCall, tools: Tools, watch: OnToolEvent, by: ModelServer | None
+        self,
+        run_id: str,
+        call: ToolCall,
+        tools: Tools,
+        watch: OnToolEvent,
+        by: ModelServer | None,
+        reason: str,
     ) -> Approved | Refused:
         """Ask the person about the call, after the questions before it."""
         approved: ToolIdentity | None = None
@@ -198,39 +211,46 @@ class Consent:
             while True:
                 offered = tools()
                 # The answer to the previous question may cover this call too.
-                if (decided := self._decide(call, offered, watch, by)) is not None:
+                if (decided := self._decide(call, offered, watch, by, reason)) is not None:
                     return decided
-                question = self._question(run_id, call, offered, approved, by)
+                question = self._question(run_id, call, offered, approved, by, reason)
                 watch(ConsentAsked(question))
                 answer = await self._ask_person(question)
                 if answer is None:
                     return _refuse("The user could not be asked.", call, "nobody", watch)
                 if not answer.allowed:
-                    reason = "The user refused this call."
+                    why = "The user refused this call."
                     if answer.word.strip():
-                        reason += f" They said: {answer.word}"
-                    return _refuse(reason, call, "person", watch)
+                        why += f" They said: {answer.word}"
+                    return _refuse(why, call, "person", watch)
                 approved = tool_identity(question.tool)
                 if _same(tool_identity(find_tool(call.name, tools())), approved):
                     await self._save_answer(answer, question)
                     return _apply_answer(question, answer, watch)
 
     def _decide(
-        self, call: ToolCall, offered: Sequence[Tool], watch: OnToolEvent, by: ModelServer | None
+        self,
+        call: ToolCall,
+        offered: Sequence[Tool],
+        watch: OnToolEvent,
+        by: ModelServer | None,
+        reason: str,
     ) -> Approved | Refused | None:
         """Return the decision that needs no person, None if one must be asked."""
         tool = find_tool(call.name, offered)
         match self.verdict(tool, by):
-            case "allow":
+            case "allow" if not reason:
                 return Approved(call, tool_identity(tool).fingerprint)
             case "deny":
                 return _refuse(self.rules.explain_denial(call.name), call, "rule", watch)
-            case "ask" if self._ask is None:
-                if elsewhere := self._elsewhere(tool_identity(tool), by):
+            case "allow" | "ask" if self._ask is None:
+                if not reason and (elsewhere := self._elsewhere(tool_identity(tool), by)):
                     self._warn(elsewhere)
-                reason = f"{call.name} needs a person's consent, and there is nobody to be asked."
-                return _refuse(reason, call, "nobody", watch)
-            case "ask":
+                why = f"{call.name} needs a person's consent, and there is nobody to be asked."
+                if reason:
+                    why += f" A hook wants a person to decide: {reason}"
+                return _refuse(why, call, "nobody", watch, reason)
+            case "allow" | "ask":
                 return None
 
     async def _ask_person(self, question: ConsentRequest) -> ConsentAnswer | None:
@@ -251,11 +271,12 @@ class Consent:
         offered: Sequence[Tool],
         approved: ToolIdentity | None,
         by: ModelServer | None,
+        reason: str,
     ) -> ConsentRequest:
         tool = find_tool(call.name, offered)
         now = tool_identity(tool)
         known = next(self._matching_grants(now, by), None)
-        before = approved or (known.shape if known else None)
+        before = approved or (known.shape if known and not _same(now, known) else None)
         return ConsentRequest(
             run_id=run_id,
             call=call,
@@ -265,17 +286,19 @@ class Consent:
             others=tuple(
                 each
                 for each in offered
-                if tool.server is not None
+                if not reason
+                and tool.server is not None
                 and tool.server == each.server
                 and tool.spec.name != each.spec.name
             ),
             asked_by=by,
-            elsewhere="" if before else self._elsewhere(now, by),
+            elsewhere="" if before or reason else self._elsewhere(now, by),
+            reason=reason,
         )
 
     async def _save_answer(self, answer: ConsentAnswer, question: ConsentRequest) -> None:
         """Save the grant of what the person saw: a tool that changed since is not covered."""
-        if answer.keep == "once" or question.tool.asks_each_time:
+        if answer.keep == "once" or question.asks_each_time:
             return
         if (by := question.asked_by) is None:
             self._warn("It is allowed this once: which model server asks could not be learned.")
@@ -348,9 +371,13 @@ def _apply_answer(
 
 
 def _refuse(
-    why: str, call: ToolCall, by: Literal["rule", "person", "nobody"], watch: OnToolEvent
+    why: str,
+    call: ToolCall,
+    by: Literal["rule", "person", "nobody"],
+    watch: OnToolEvent,
+    reason: str = "",
 ) -> Refused:
-    watch(ConsentRefused(call, by))
+    watch(ConsentRefused(call, by, reason))
     return Refused(ToolResult(why, is_error=True, fault="refused"))
 
 
@@ -377,7 +404,7 @@ def approval_output(decided: Approved | Refused) -> ToolResult:
     match decided:
         case Refused(result):
             approval = Approval(approve=False, reason=result.output)
-        case Approved(call, edited=True):
+        case Approved(call, edited=True) | Approved(call, hooked=True):
             wish = f"The user wants it called with other arguments: {call.arguments}"
             approval = Approval(approve=False, reason=wish)
         case Approved():

@@ -70,6 +70,11 @@ def name_run(
         _current_origin.reset(before)
 
 
+def current_run() -> tuple[str, str]:
+    """Return the ids of the run that is named, and of its thread; "" where unknown."""
+    return _current_origin.get()[:2]
+
+
 class ToolContext:
     """The call that a tool runs for. Any thread may use it.
 

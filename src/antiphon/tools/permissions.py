@@ -45,11 +45,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
     def verdict(self, tool: Tool) -> Verdict | None:
         """Return the decision of the rules, None if no pattern matches."""
-        if _matches(tool, self.deny):
+        if matches(tool, self.deny):
             return "deny"
-        if _matches(tool, self.ask):
+        if matches(tool, self.ask):
             return "ask"
-        return "allow" if _matches(tool, self.allow) else None
+        return "allow" if matches(tool, self.allow) else None
 
     def explain_denial(self, name: str) -> str:
         """Return the reason of a denial for the model."""
@@ -70,7 +70,8 @@ def default_verdict(tool: Tool) -> Verdict:
     return "allow" if is_own or harmless else "ask"
 
 
-def _matches(tool: Tool, patterns: Sequence[str]) -> bool:
+def matches(tool: Tool, patterns: Sequence[str]) -> bool:
+    """Return whether one of the patterns matches a name of the tool."""
     names = [tool.spec.name]
     if tool.server is not None:
         names += [f"{tool.server}{mark}{tool.own_name}" for mark in ("__", ":")]

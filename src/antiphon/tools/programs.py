@@ -10,22 +10,60 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from antiphon.types.messages import ToolResult
 
 MAX_OUTPUT = 200_000
 """Bytes kept of each of stdout and stderr."""
+VARIABLES = (
+    *("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR"),
+    *("APPDATA", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATHEXT", "SYSTEMDRIVE", "SYSTEMROOT"),
+    *("TEMP", "USERNAME", "USERPROFILE"),
+)
+"""Variables that scripts of skills and hooks get: none of them holds a secret."""
 _END_SECONDS = 2.0
 _WINDOWS = sys.platform == "win32"
+
+
+class ProgramOutput(NamedTuple):
+    """Output of a program that has ended, and its exit code; negative if a signal ended it.
+
+    Each text ends with a note if more was written than is kept, which `is_cut` says of stdout.
+    """
+
+    code: int
+    stdout: str
+    stderr: str
+    is_cut: bool = False
+
+
+def program_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables for a program that must not get secrets."""
+    return {name: environ[name] for name in VARIABLES if name in environ}
 
 
 async def run_program(
     command: Sequence[str], folder: Path, environ: Mapping[str, str]
 ) -> ToolResult:
-    """Run the command without input; return its output and exit code.
+    """Run the command without input; return its output and exit code as the result of a tool."""
+    try:
+        ended = await communicate(command, folder, environ)
+    except (OSError, ValueError) as error:
+        return ToolResult(f"The program cannot be started: {error}", is_error=True, fault="failed")
+    errors = f"[stderr]\n{ended.stderr}" if ended.stderr else ""
+    parts = [ended.stdout, errors, f"[exit code {ended.code}]" if ended.code else ""]
+    text = "\n".join(part for part in parts if part) or "[no output]"
+    return ToolResult(text, is_error=bool(ended.code), fault="failed" if ended.code else None)
+
+
+async def communicate(
+    command: Sequence[str], folder: Path, environ: Mapping[str, str], stdin: bytes | None = None
+) -> ProgramOutput:
+    """Run the command with this input, or none; return its output.
 
     Its processes end with it: those that it leaves behind, and all of them if it is cancelled.
+    Raises `OSError` or `ValueError` for a program that cannot be started.
     """
     apart: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
@@ -36,7 +74,7 @@ async def run_program(
         asyncio.get_running_loop().subprocess_exec(
             _Program,
             *command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
             cwd=folder,
             env=environ,
             **apart,
@@ -44,19 +82,23 @@ async def run_program(
     )
     try:
         transport, program = await asyncio.shield(start)
-    except (OSError, ValueError) as error:
-        return ToolResult(f"The program cannot be started: {error}", is_error=True, fault="failed")
     except asyncio.CancelledError:  # a program that is half started could not be ended as a whole
         started = await asyncio.gather(start, return_exceptions=True)
         for transport, program in (each for each in started if isinstance(each, tuple)):
             await _end(transport, program)
         raise
     try:
+        if stdin is not None:
+            pipe: Any = transport.get_pipe_transport(0)
+            pipe.write(stdin)  # what the program does not read is dropped at its end
+            pipe.write_eof()
         await program.exited.wait()
         await program.wait_for_pipes()
     finally:
         await _end(transport, program)
-    return _result(program, transport.get_returncode() or 0)
+    return ProgramOutput(
+        transport.get_returncode() or 0, program.text(1), program.text(2), program.dropped[1] > 0
+    )
 
 
 class _Program(asyncio.SubprocessProtocol):
@@ -92,13 +134,6 @@ class _Program(asyncio.SubprocessProtocol):
         """Return what was written, with a note about what was not kept."""
         text = self.output[fd].decode("utf-8", "replace").rstrip("\n")
         return f"{text}\n[{self.dropped[fd]} more bytes]" if self.dropped[fd] else text
-
-
-def _result(program: _Program, code: int) -> ToolResult:
-    out, err = program.text(1), program.text(2)
-    parts = [out, f"[stderr]\n{err}" if err else "", f"[exit code {code}]" if code else ""]
-    text = "\n".join(part for part in parts if part) or "[no output]"
-    return ToolResult(text, is_error=bool(code), fault="failed" if code else None)
 
 
 async def _end(transport: asyncio.SubprocessTransport, program: _Program) -> None:

@@ -113,7 +113,8 @@ class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
     `digest` covers run, call, tool and arguments; an answer given elsewhere must repeat it.
     `before` is the tool as it was granted, if it changed since. `others` are the tools of the same
     server, which an answer for the server grants too. A lasting answer is bound to the model server
-    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one.
+    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one. `reason` is why a
+    hook wants this question to be asked, "" if none does; such a call is asked about each time.
     """
 
     run_id: str
@@ -124,6 +125,12 @@ class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
     others: tuple[Tool, ...] = ()
     asked_by: ModelServer | None = UNBOUND
     elsewhere: str = ""
+    reason: str = ""
+
+    @property
+    def asks_each_time(self) -> bool:
+        """True if no answer to this question lasts."""
+        return self.tool.asks_each_time or bool(self.reason)
 
 
 class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):

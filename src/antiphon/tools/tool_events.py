@@ -25,10 +25,14 @@ class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.con
 
 
 class ConsentRefused(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_refused"):
-    """The call may not run: by a rule, by a person, or because there is nobody to ask."""
+    """The call may not run: by a rule, a hook, a person, or because there is nobody to ask.
+
+    `reason` is that of a hook which denies the call, or wants a person to be asked.
+    """
 
     call: ToolCall
-    by: Literal["rule", "person", "nobody"]
+    by: Literal["rule", "hook", "person", "nobody"]
+    reason: str = ""
 
 
 class ToolBegan(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_began"):

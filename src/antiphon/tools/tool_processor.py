@@ -24,8 +24,10 @@ from antiphon.tools.argument_check import find_argument_errors
 from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
 from antiphon.tools.context import RunLookup, name_run
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
-from antiphon.tools.questions import AskedBy, AskUser, ModelServer
+from antiphon.tools.hooks import NO_HOOKS, HookVerdict, ToolHooks
+from antiphon.tools.questions import AskedBy, AskUser, ModelServer, tool_identity
 from antiphon.tools.tool_events import (
+    ConsentRefused,
     OnToolEvent,
     ToolAwaited,
     ToolBegan,
@@ -164,6 +166,7 @@ class ProcessorOptions(TypedDict, total=False):
     """Keyword options of a `ToolProcessor` that do not come from its client."""
 
     consent: Consent | None
+    hooks: ToolHooks | None
     at_once: int
     seconds: float
     on_tool_event: OnToolEvent
@@ -176,7 +179,8 @@ class ToolProcessor:
     Outputs longer than `most` characters are truncated for the model. `keep` receives the tool's
     files, and the whole of a long output. `on_tool_event` receives events; `watch` is its
     deprecated name. `asked_by` returns the model server of a run, to which consent is bound.
-    `ask_user` and `lookup` serve the `ToolContext` of the tools.
+    `ask_user` and `lookup` serve the `ToolContext` of the tools. `hooks` run before consent, and
+    after each tool that ran; at most `at_once` at a time.
     """
 
     def __init__(
@@ -184,6 +188,7 @@ class ToolProcessor:
         toolbox: Toolbox,
         *,
         consent: Consent | None = None,
+        hooks: ToolHooks | None = None,
         at_once: int = AT_ONCE,
         seconds: float = SECONDS,
         most: int = CHARACTERS,
@@ -213,14 +218,22 @@ class ToolProcessor:
                 expected="Consent(asker=...), or None",
                 received=repr(consent)[:100],
             )
+        if not isinstance(cast("object", hooks), ToolHooks | None):
+            raise InvalidRequest(
+                "These are no ToolHooks.",
+                expected="ToolHooks([Hook(...)]), or None",
+                received=repr(hooks)[:100],
+            )
         self._consent = consent or Consent()
+        self._hooks = hooks or NO_HOOKS
+        self._hook_slots = asyncio.Semaphore(at_once)
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
         self._report_event = resolve_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
-        self._began: dict[str, float] = {}
+        self._began: dict[str, tuple[ToolCall, float]] = {}
 
     async def process_tool_calls(
         self,
@@ -291,7 +304,11 @@ class ToolProcessor:
         finally:
             self._working.pop(call.id, None)
             began = self._began.pop(call.id, None)
-            seconds = 0.0 if began is None else _now() - began
+        seconds = 0.0
+        if began is not None:
+            ran, since = began
+            seconds = _now() - since
+            result = await self._run_after_hooks(ran, result)
         self._on_tool_event(ToolEnded(call.id, result, seconds))
         return call, await self._for_submission(call, result)
 
@@ -301,8 +318,64 @@ class ToolProcessor:
         return call, approval_output(await self._permit(run_id, call, lambda: (tool,)))
 
     async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Approved | Refused:
+        """Run the hooks before the call, then get consent for it as they leave it.
+
+        What is approved went through the hooks as it is: arguments that a person edits, and a tool
+        that changes or arrives meanwhile, go through them once more.
+        """
         asked_by = None if self._asked_by is None else self._server_of
-        return await self._consent.permit(run_id, call, tools, self._on_tool_event, asked_by)
+        given = call
+        permitted: Approved | None = None
+        while True:
+            seen = tool_identity(find_tool(call.name, tools())).fingerprint
+            verdict = await self._run_before_hooks(given, tools())
+            if verdict.denial:
+                self._on_tool_event(ConsentRefused(call, "hook", verdict.denial))
+                return Refused(ToolResult(verdict.denial, is_error=True, fault="refused"))
+            left, question = verdict.call, verdict.question
+            if permitted is not None and permitted.edited:  # the person has been asked
+                changed = left.arguments != given.arguments
+                question = "it has changed the arguments that you edited" if changed else ""
+            wanted = Approved(left, seen)
+            if permitted is None or question or not permitted.covers(wanted):
+                decided = await self._consent.permit(
+                    run_id, left, tools, self._on_tool_event, asked_by, question
+                )
+                if isinstance(decided, Refused):
+                    return decided
+                permitted = decided
+            if permitted.covers(wanted):
+                by_hook = not permitted.edited and left.arguments != call.arguments
+                return replace(permitted, hooked=by_hook)
+            given = permitted.call
+
+    async def _run_before_hooks(self, call: ToolCall, tools: Sequence[Tool]) -> HookVerdict:
+        """Return the verdict of the hooks; a tool that is not here has none."""
+        tool = next((each for each in tools if each.spec.name == call.name), None)
+        if tool is None or not self._hooks.selects("before", tool):
+            return HookVerdict(call)
+        async with self._hook_slots:
+            return await self._hooks.run_before(call, tool)
+
+    async def _run_after_hooks(self, call: ToolCall, result: ToolResult) -> ToolResult:
+        """Return the result as the hooks leave it; as it was if the user stops them."""
+        tool = find_tool(call.name, self._toolbox.tools())
+        if result.fault == "unknown_tool" or not self._hooks.selects("after", tool):
+            return result
+
+        async def run() -> ToolResult:
+            async with self._hook_slots:
+                return await self._hooks.run_after(call, tool, result)
+
+        self._working[call.id] = working = asyncio.create_task(run())
+        try:
+            return await working
+        except asyncio.CancelledError:
+            if is_task_cancelled():
+                raise
+            return result
+        finally:
+            self._working.pop(call.id, None)
 
     async def _server_of(self, run_id: str) -> ModelServer | None:
         """Return the model server of the run, looked up once.
@@ -318,7 +391,7 @@ class ToolProcessor:
         return known
 
     async def _run_with_consent(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
-        """Get consent, then a slot, then run. If the tool changes meanwhile, ask again."""
+        """Get consent, then a slot, then run. If the tool changes meanwhile, begin again."""
         tools = self._toolbox.tools
         await self._wait_for_tool(call)
         if (wrong := self._check_arguments(call)) is not None:
@@ -374,10 +447,11 @@ class ToolProcessor:
                 self._on_tool_event(ToolProgressed(call.id, progress))
 
         self._on_tool_event(ToolBegan(call))
-        self._began[call.id] = _now()
+        self._began[call.id] = (call, _now())
         result = await self._gate.run(call, tell)
-        if permitted.edited:
-            note = f"[The user changed the arguments to {call.arguments}]\n"
+        if permitted.edited or permitted.hooked:
+            by = "The user" if permitted.edited else "A hook"
+            note = f"[{by} changed the arguments to {call.arguments}]\n"
             return replace(result, output=note + result.output, arguments=call.arguments)
         return result
 

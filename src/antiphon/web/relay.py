@@ -21,6 +21,7 @@ from antiphon.telemetry import genai
 from antiphon.telemetry.logs import log_context
 from antiphon.telemetry.tracing import current_span
 from antiphon.tools.consent import Consent, GrantStore, SessionGrants
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ModelServer
 from antiphon.tools.tool_events import (
@@ -127,6 +128,7 @@ class Relay:
         self._processor: ToolProcessor | None = ToolProcessor(
             tools.toolbox,
             consent=_consent(settings, self._approvals, grants),
+            hooks=ToolHooks(settings.hooks, warn=log.warning),
             at_once=settings.max_parallel_tools,
             seconds=settings.tool_timeout,
             keep=self._save_file,

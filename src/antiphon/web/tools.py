@@ -153,4 +153,5 @@ def approval_details(question: ConsentRequest) -> ui.CallFacts:
         asked_by=clean(str(question.asked_by)) if question.asked_by else "",
         destructive=tool.hints.destructive is True,
         read_only=tool.hints.read_only is True,
+        hook_reason=clean(question.reason),
     )

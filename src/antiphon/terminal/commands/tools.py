@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from itertools import groupby
@@ -19,13 +20,14 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
+from antiphon.tools.hooks import find_program
 from antiphon.tools.permission_modes import MODES, find_mode
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
 from antiphon.tools.todos import count_done, find_todos
 from antiphon.tools.tool_sources import gather_tools
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool
-from antiphon.types.terminal_safe import clean
+from antiphon.types.terminal_safe import clean, one_line
 
 NONE = "There are no tools here; --tools FILE and `antiphon mcp add` bring some."
 _CONSENT = {"allow": "runs", "ask": "asks first", "deny": "denied"}
@@ -118,6 +120,22 @@ def describe_cost(tools: Iterable[Tool]) -> str:
     """Return the tokens that describing these tools takes in each request."""
     tokens = sum(context_window.tokens(len(msgspec.json.encode(tool.spec))) for tool in tools)
     return f"about {tokens:,} tokens"
+
+
+# Hooks.
+
+
+async def _list_hooks(chat: CommandContext, words: str) -> None:
+    hooks = chat.settings.hooks
+    if not hooks:
+        chat.ui.say("There are no hooks: [[hooks]] in your antiphon.toml name some.", "faint")
+    for hook in hooks:
+        tools = one_line(", ".join(hook.tools))
+        line = (StyledText(f"{hook.when:<6} ", "mark"), StyledText(f"{tools}  "))
+        is_there = find_program(hook, chat.environ) is not None
+        missing = () if is_there else (StyledText("  not found", "error"),)
+        command = StyledText(one_line(shlex.join(hook.command)), "faint")
+        chat.ui.show([(*line, command, *missing)])
 
 
 # Running calls.
@@ -335,6 +353,12 @@ COMMANDS: tuple[SlashCommand, ...] = (
         run=_list_tools,
         at_once=True,
         proposals=_complete_tools,
+    ),
+    SlashCommand(
+        name="hooks",
+        meaning="your programs that run before and after tool calls",
+        run=_list_hooks,
+        at_once=True,
     ),
     SlashCommand(
         name="todos",

@@ -298,6 +298,7 @@ class CallFacts(CamelStruct, frozen=True):
     other tools that an answer for the whole server covers. `changed`: the tool was allowed before
     and is different now; `elsewhere`: it was allowed for another model server. A lasting answer
     covers calls of `asked_by`. `destructive` and `read_only` are the tool's own claims.
+    `hook_reason` is why a hook has the person asked; then no answer lasts.
     """
 
     args_hash: str
@@ -310,6 +311,7 @@ class CallFacts(CamelStruct, frozen=True):
     asked_by: str = ""
     destructive: bool = False
     read_only: bool = False
+    hook_reason: str = ""
 
 
 class ApprovalState(CamelStruct, frozen=True):
@@ -330,6 +332,7 @@ class ApprovalState(CamelStruct, frozen=True):
     asked_by: str | UnsetType = UNSET
     destructive: bool | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
+    hook_reason: str | UnsetType = UNSET
     state: Literal["requested", "approved", "refused", "unanswered", "cancelled"] = "requested"
 
 

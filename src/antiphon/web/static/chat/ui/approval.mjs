@@ -81,7 +81,7 @@ export function Approval({ data, open, onOpen, onAnswer }) {
         <span class="visually-hidden">${t("approval.reason")}</span>
         <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
       </label>
-      <${LastingAnswer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />
+      ${!data.hookReason && html`<${LastingAnswer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />`}
     </div>
     ${problem && html`<p class="note bad" role="alert">${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message}</p>`}
     <div class="approval-answers">
@@ -115,6 +115,7 @@ function Head({ data, id, text, edited: changed }) {
     ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
     ${data.changed && html`<p class="approval-warning">${t("approval.changed")}</p>`}
     ${data.elsewhere && html`<p class="approval-warning">${t("approval.elsewhere")}</p>`}
+    ${data.hookReason && html`<p class="approval-warning">${t("approval.hook")} <${Word} text=${data.hookReason} judged /></p>`}
     <${ArgumentNames} text=${text} />
   </header>`;
 }

@@ -1,0 +1,140 @@
+"""Hooks of `antiphon ask`, and what `config` and `doctor` say of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli.place import Place
+
+FLIGHTS = '''
+from antiphon import tool
+
+
+@tool
+def get_flight_times(departure: str, arrival: str) -> str:
+    """Flight times."""
+    open("ran", "a").write(f"{departure}-{arrival}")
+    return "09:05"
+'''
+QUESTION = "When does the next LAX-JFK flight leave?"
+
+
+@pytest.fixture
+def flights(place: Place) -> Place:
+    (place.root / "flights.py").write_text(FLIGHTS)
+    return place
+
+
+def write_hook(place: Place, when: str, script: str, name: str = "hook.sh", more: str = "") -> Path:
+    """Add a hook to the user's own settings; its program lies beside them."""
+    folder = place.root / "config/antiphon"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / name
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    with (folder / "antiphon.toml").open("a") as file:
+        file.write(f'[[hooks]]\nwhen = "{when}"\ncommand = ["./{name}"]\n{more}')
+    return program
+
+
+def ask(place: Place, *flags: str):
+    return place.run("ask", "--tools", "flights.py", *flags, QUESTION)
+
+
+def ran(place: Place) -> str:
+    file = place.root / "ran"
+    return file.read_text() if file.exists() else ""
+
+
+def output(place: Place) -> str:
+    """Return what the model got of its call."""
+    messages = place.threads()[0]["messages"]
+    (text,) = (
+        part["text"] for each in messages if each["role"] == "tool" for part in each["content"]
+    )
+    return str(text)
+
+
+def test_a_call_that_a_hook_denies_does_not_run_and_the_reason_is_noted(flights: Place) -> None:
+    write_hook(flights, "before", r"printf 'no flights \033[2J today' >&2; exit 1")
+
+    told = ask(flights, "--yes")
+
+    assert (told.returncode, ran(flights)) == (0, "")
+    assert (
+        "get_flight_times was refused: A hook does not allow this call: no flights" in told.stderr
+    )
+    assert "\x1b" not in told.stderr
+    assert "no flights" in output(flights)
+
+
+def test_a_call_that_a_hook_wants_decided_is_refused_where_nobody_can_be_asked(
+    flights: Place,
+) -> None:
+    write_hook(flights, "before", """echo '{"decision": "ask", "reason": "it costs"}'""")
+
+    told = ask(flights, "--yes")
+
+    assert (told.returncode, ran(flights)) == (4, "")
+    assert "nobody could be asked, and a hook wants a person to decide: it costs\n" in told.stderr
+    assert "--allow" not in told.stderr
+
+
+def test_arguments_and_output_are_changed_by_hooks(flights: Place) -> None:
+    arguments = json.dumps({"arguments": {"departure": "LAX", "arrival": "SFO"}})
+    write_hook(flights, "before", f"echo '{arguments}'")
+    write_hook(flights, "after", """echo '{"context": "times are local"}'""", "after.sh")
+
+    told = ask(flights)
+
+    assert (told.returncode, ran(flights)) == (0, "LAX-SFO")
+    assert output(flights).startswith("[A hook changed the arguments to")
+    assert output(flights).endswith("09:05\n\n[A hook adds: times are local]")
+
+
+def test_a_hook_that_fails_before_a_call_is_named_with_what_to_mend(flights: Place) -> None:
+    write_hook(flights, "before", "echo fine")
+
+    told = ask(flights)
+
+    assert (told.returncode, ran(flights)) == (0, "")
+    assert "antiphon: The hook ./hook.sh failed, so get_flight_times was not called" in told.stderr
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_nothing_of_a_hook_runs_that_a_folder_brings(flights: Place, trust: bool) -> None:
+    hostile = flights.root / "steal.sh"
+    hostile.write_text("#!/bin/sh\ntouch stolen\n")
+    hostile.chmod(0o755)
+    (flights.root / "antiphon.toml").write_text(
+        '[[hooks]]\nwhen = "before"\ncommand = ["./steal.sh"]\n'
+    )
+    if trust:
+        trusted = flights.run("trust", "--yes")
+        assert "may not name `hooks`" in trusted.stderr
+
+    told = ask(flights)
+
+    assert told.returncode == 5
+    assert "may not name `hooks`" in told.stderr
+    assert not list(flights.root.rglob("stolen"))
+    assert ran(flights) == ""
+
+
+def test_config_and_doctor_show_the_hooks_and_what_is_missing(place: Place) -> None:
+    write_hook(place, "before", "true", more='tools = ["files__*"]\n')
+    shown = json.loads(place.run("config", "--json").stdout)["hooks"]
+    fine = place.run("doctor")
+    (place.root / "config/antiphon/hook.sh").unlink()
+    broken = place.run("doctor")
+
+    own = place.root / "config/antiphon/antiphon.toml"
+    assert (shown["from"], shown["value"][0]["command"]) == (str(own), ["./hook.sh"])
+    assert "ok      hooks     before files__*: ./hook.sh" in fine.stdout
+    assert fine.returncode == 0
+    assert "broken  hooks     before files__*: ./hook.sh" in broken.stdout
+    assert f"Relative paths start at {own.parent}" in broken.stdout
+    assert broken.returncode == 1

@@ -6,10 +6,12 @@ import msgspec
 import pytest
 
 from antiphon.telemetry.metrics import (
+    ACTIVE_RUNS,
     EVENTS,
     FIRST_TOKEN,
     INFO,
     LAG,
+    MAX_CONCURRENT_RUNS,
     MAX_SERIES,
     MEASURES,
     REQUESTS,
@@ -38,10 +40,25 @@ def _some() -> Metrics:
 def test_all_that_is_counted_is_told_in_the_format_even_before_it_happened() -> None:
     read = families(Metrics().snapshot().to_prometheus())
 
-    assert list(read) == [measure.name for measure in MEASURES]
-    assert {name: family.about for name, family in read.items()} == {
+    old_names = [measure.old_name for measure in MEASURES if measure.old_name]
+    assert [name for name in read if name not in old_names] == [each.name for each in MEASURES]
+    assert {name: read[name].about for name in read if name not in old_names} == {
         measure.name: measure.about for measure in MEASURES
     }
+
+
+def test_a_renamed_metric_has_its_old_name_too_which_names_the_new_one() -> None:
+    metrics = Metrics()
+    metrics.gauge(ACTIVE_RUNS, lambda: 3)
+    metrics.gauge(MAX_CONCURRENT_RUNS, lambda: 100)
+
+    text = metrics.snapshot().to_prometheus()
+
+    read = families(text)
+    assert value(text, "antiphon_active_runs") == value(text, "antiphon_runs_driven") == 3
+    assert value(text, "antiphon_max_concurrent_runs") == value(text, "antiphon_run_places") == 100
+    assert read["antiphon_runs_driven"].about == "Deprecated: use antiphon_active_runs."
+    assert read["antiphon_runs_driven"].kind == "gauge"
 
 
 def test_values_are_told_by_their_labels() -> None:

@@ -37,7 +37,13 @@ from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import SQLITE, Settings
 from antiphon.telemetry import tracing
-from antiphon.telemetry.metrics import CONNECTIONS, DRIVEN, PLACES, RECONNECTS, Metrics
+from antiphon.telemetry.metrics import (
+    ACTIVE_RUNS,
+    CONNECTIONS,
+    MAX_CONCURRENT_RUNS,
+    RECONNECTS,
+    Metrics,
+)
 from antiphon.telemetry.resources import add_process_gauges
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types import errors, ids
@@ -83,8 +89,8 @@ class Runtime:
             servers, _create_owner_service(store, bus, catalog, provider_keys, secrets), secrets
         )
         self.scheduler = self._create_scheduler() if settings.schedules else None
-        self.metrics.gauge(DRIVEN, lambda: self.worker.active_runs)
-        self.metrics.gauge(PLACES, lambda: settings.max_concurrent_runs)
+        self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
+        self.metrics.gauge(MAX_CONCURRENT_RUNS, lambda: settings.max_concurrent_runs)
 
     async def choice(self) -> ModelChoice:
         """Return the model that is used where none is named, and why."""

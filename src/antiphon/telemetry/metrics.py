@@ -30,7 +30,7 @@ class Measure(msgspec.Struct, frozen=True):
     """A metric. `kind` is Prometheus's word.
 
     Values of several processes are added, except where `merged` is `max`: then each process reports
-    the same.
+    the same. A renamed metric is exposed under its `old_name` too, for one more version.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Measure(msgspec.Struct, frozen=True):
     labels: tuple[str, ...] = ()
     bounds: tuple[float, ...] = ()
     merged: Literal["sum", "max"] = "sum"
+    old_name: str | None = None
 
 
 REQUESTS = Measure(
@@ -61,8 +62,18 @@ LAG = Measure(
     "Time from storing an event to sending it, if one process does both.",
     bounds=QUICK,
 )
-DRIVEN = Measure("antiphon_runs_driven", "gauge", "Runs that are driven now.")
-PLACES = Measure("antiphon_run_places", "gauge", "Runs that may be driven at once.")
+ACTIVE_RUNS = Measure(
+    "antiphon_active_runs",
+    "gauge",
+    "Runs that a worker processes now.",
+    old_name="antiphon_runs_driven",
+)
+MAX_CONCURRENT_RUNS = Measure(
+    "antiphon_max_concurrent_runs",
+    "gauge",
+    "Runs that workers may process at once.",
+    old_name="antiphon_run_places",
+)
 QUEUED = Measure(
     "antiphon_queue_seconds",
     "histogram",
@@ -151,7 +162,7 @@ FILES = Measure("process_open_fds", "gauge", "Open files and connections.")
 
 MEASURES = (
     *(REQUESTS, PROBLEMS, STREAMS, EVENTS, FIRST_EVENT, LAG),
-    *(DRIVEN, PLACES, QUEUED, TAKEOVERS, TURNS),
+    *(ACTIVE_RUNS, MAX_CONCURRENT_RUNS, QUEUED, TAKEOVERS, TURNS),
     *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, FEEDBACK, WEBHOOKS_SENT),
     *(OCCURRENCES, OCCURRENCES_LATE),
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
@@ -308,15 +319,21 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
         return "".join(f"{line}\n" for measure in MEASURES for line in self._lines(measure))
 
     def _lines(self, measure: Measure) -> Iterator[str]:
-        yield f"# HELP {measure.name} {measure.about}"
-        yield f"# TYPE {measure.name} {measure.kind}"
+        yield from self._lines_of_name(measure, measure.name, measure.about)
+        if measure.old_name is not None:
+            deprecated = f"Deprecated: use {measure.name}."
+            yield from self._lines_of_name(measure, measure.old_name, deprecated)
+
+    def _lines_of_name(self, measure: Measure, name: str, about: str) -> Iterator[str]:
+        yield f"# HELP {name} {about}"
+        yield f"# TYPE {name} {measure.kind}"
         nothing = {} if measure.labels else {"": [0.0] * _width(measure)}
         series: Mapping[str, list[float]] = self.series.get(measure.name) or nothing
         for labels, cells in sorted(series.items()):
             if measure.kind == "histogram":
-                yield from _histogram(measure, labels, cells)
+                yield from _histogram(name, measure.bounds, labels, cells)
             else:
-                yield f"{_sample(measure.name, labels)} {_number(cells[0])}"
+                yield f"{_sample(name, labels)} {_number(cells[0])}"
 
 
 def _width(measure: Measure) -> int:
@@ -332,14 +349,16 @@ def _merge(measure: Measure | None, mine: list[float] | None, cells: list[float]
     return [one + other for one, other in zip(mine, cells, strict=True)]
 
 
-def _histogram(measure: Measure, labels: str, cells: Sequence[float]) -> Iterator[str]:
+def _histogram(
+    name: str, bounds: Sequence[float], labels: str, cells: Sequence[float]
+) -> Iterator[str]:
     below = 0.0
-    for bound, count in zip((*map(_number, measure.bounds), "+Inf"), cells[:-1], strict=True):
+    for bound, count in zip((*map(_number, bounds), "+Inf"), cells[:-1], strict=True):
         below += count
         within = ",".join(filter(None, (labels, f'le="{bound}"')))
-        yield f"{_sample(measure.name + '_bucket', within)} {_number(below)}"
-    yield f"{_sample(measure.name + '_sum', labels)} {cells[-1]:.6f}"
-    yield f"{_sample(measure.name + '_count', labels)} {_number(below)}"
+        yield f"{_sample(name + '_bucket', within)} {_number(below)}"
+    yield f"{_sample(name + '_sum', labels)} {cells[-1]:.6f}"
+    yield f"{_sample(name + '_count', labels)} {_number(below)}"
 
 
 def _labels(measure: Measure, values: Sequence[str]) -> str:

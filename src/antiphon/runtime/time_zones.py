@@ -1,4 +1,4 @@
-"""Time zones by their names in the tz database, which the system or the package `tzdata` has."""
+"""Time zones by their names in the tz database: the system's, or that of the package `tzdata`."""
 
 from __future__ import annotations
 

@@ -258,6 +258,22 @@ def test_a_deleted_file_is_gone_and_its_messages_stay(client: Any) -> object:
 
 
 @in_all_ways
+def test_files_are_found_by_their_purpose(client: Any) -> object:
+    kept = client.upload_file(b"{}", "marks.json", purpose="marks_of-2026")
+    client.upload_file(b"other", "other.txt")
+
+    assert kept.purpose == "marks_of-2026"
+    assert client.list_files(purpose="marks_of-2026").data == [kept]
+    return [
+        kept,
+        *(
+            catch_error(lambda word=word: client.upload_file(b"x", "x.txt", purpose=word))
+            for word in ("", "Two words", "x" * 65, "a\n")
+        ),
+    ]
+
+
+@in_all_ways
 def test_files_come_back_as_they_went(client: Any) -> object:
     path = Path(__file__)
     uploads = [

@@ -36,6 +36,20 @@ async def _form(
     return await client.post("/v1/files", files={"file": (name, content, "text/plain")})
 
 
+async def test_a_purpose_goes_with_a_form_and_with_a_raw_body(client: httpx2.AsyncClient) -> None:
+    form = {"file": ("a.txt", b"hello", "text/plain")}
+    sent = await client.post("/v1/files", params={"purpose": "marks"}, files=form)
+    raw = await client.post("/v1/files", params={"name": "b.txt", "purpose": "marks"}, content=b"x")
+    odd = await client.post("/v1/files", params={"name": "c.txt", "purpose": "A B"}, content=b"x")
+    more = await client.post("/v1/files", params={"name": "d.txt", "size": "2"}, content=b"x")
+    listed = (await client.get("/v1/files", params={"purpose": "marks"})).json()["data"]
+
+    assert (sent.status_code, raw.status_code) == (201, 201)
+    assert [file["id"] for file in listed] == [raw.json()["id"], sent.json()["id"]]
+    assert (odd.status_code, more.status_code) == (422, 422)
+    assert odd.json()["where"] == "purpose"
+
+
 async def test_a_file_is_uploaded_by_form_and_comes_back_as_it_was(
     client: httpx2.AsyncClient,
 ) -> None:

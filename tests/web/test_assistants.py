@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import pytest
+from msgspec.structs import replace
 from werkzeug.test import TestResponse
 
 from antiphon.types.messages import Tool, ToolSpec
@@ -21,6 +22,8 @@ PIRATE = {
     "tools": ["calculate"],
     "mcp_servers": [],
     "starters": ["Where is the treasure?", "Sing!"],
+    "max_tool_calls": 5,
+    "max_output_tokens": 1000,
 }
 
 
@@ -129,6 +132,23 @@ async def test_what_is_given_changes_and_the_rest_stays(browser: Browser) -> Non
     assert changed["starters"] == ["Ahoy?"]
     assert (changed["model"], changed["tools"], changed["mcp_servers"]) == (None, None, [])
     assert changed["instructions"] == PIRATE["instructions"]
+    assert (changed["max_tool_calls"], changed["max_output_tokens"]) == (5, 1000)
+
+
+async def test_limits_are_changed_and_taken_back_and_other_settings_stay(
+    browser: Browser, own: Chat
+) -> None:
+    assistant = await make_assistant(browser)
+    stored = await own.site.client.get_assistant(assistant["id"])
+    sampling = replace(stored.sampling, temperature=0.5)
+    await own.site.client.update_assistant(assistant["id"], sampling=sampling)
+    address = f"/api/assistants/{assistant['id']}"
+    limits = {"max_tool_calls": 7, "max_output_tokens": None}
+    changed = (await browser.open("PATCH", address, limits)).json
+    kept = await own.site.client.get_assistant(assistant["id"])
+
+    assert (changed["max_tool_calls"], changed["max_output_tokens"]) == (7, None)
+    assert (kept.sampling.temperature, kept.sampling.max_output_tokens) == (0.5, None)
 
 
 async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
@@ -150,6 +170,8 @@ async def test_a_deleted_assistant_is_gone(browser: Browser) -> None:
         {"tools": ["x" * 129]},
         {"name": "a\0b"},
         {"model": "nobody:nothing"},
+        {"max_tool_calls": 0},
+        {"max_output_tokens": -1},
         [],
     ],
 )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, ViewportSize, expect
 
 from tests.support.web.chats import Chat, chatting
 from tests.support.web.people import ADMIN, PASSWORD, enter, give
 from tests.support.web.people import locked as locked
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 async def test_people_are_added_promoted_kept_out_and_removed(locked: Chat) -> None:
@@ -43,19 +45,89 @@ async def test_who_is_added_comes_in_and_does_not_administrate(locked: Chat) -> 
     await expect(locked.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
-async def test_the_tabs_stay_on_one_line_and_scroll(locked: Chat) -> None:
+async def test_the_sections_stand_beside_the_present_one(locked: Chat) -> None:
     await enter(locked, ADMIN)
-    await locked.page.set_viewport_size({"width": 1280, "height": 720})
     await locked.open("/admin/acts")
-    tabs = locked.page.locator(".sections > a")
-    await expect(tabs.last).to_be_in_viewport(ratio=1)
+    sections = locked.page.get_by_role("navigation", name="Sections")
+    present = sections.locator("[aria-current=page]")
+    await expect(present).to_have_text("Audit log")
+    await expect(sections.get_by_role("button")).to_have_count(0)
 
-    tops = await tabs.evaluate_all("tabs => tabs.map((tab) => tab.getBoundingClientRect().top)")
-    assert len(set(tops)) == 1
-    assert await locked.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    await sections.get_by_role("link", name="Projects").click()
 
-    await tabs.first.focus()
-    await expect(tabs.first).to_be_in_viewport(ratio=1)
+    await expect(present).to_have_text("Projects")
+    await expect(locked.page.get_by_role("region", name="Projects")).to_be_visible()
+    shown = await locked.page.get_by_role("region", name="Projects").bounding_box()
+    beside = await sections.bounding_box()
+    assert shown is not None
+    assert beside is not None
+    assert beside["x"] + beside["width"] <= shown["x"]
+
+
+async def test_on_a_phone_the_sections_are_a_menu(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.set_viewport_size(PHONE)
+    await locked.open("/admin")
+    sections = locked.page.get_by_role("navigation", name="Sections")
+    opener, links = sections.get_by_role("button"), sections.get_by_role("link")
+    await expect(opener).to_have_text("People")
+    await expect(links).to_have_count(0)
+
+    await opener.press("Enter")
+    await expect(links.filter(has_text="People")).to_have_attribute("aria-current", "page")
+    await locked.page.keyboard.press("Escape")
+    await expect(links).to_have_count(0)
+    await expect(opener).to_be_focused()
+
+    await opener.press("Enter")
+    await links.filter(has_text="Audit log").press("Enter")
+    await expect(opener).to_have_text("Audit log")
+    await expect(links).to_have_count(0)
+    await expect(opener).to_be_focused()
+
+    await opener.click()
+    await locked.page.get_by_role("button", name="New chat").focus()
+    await expect(links).to_have_count(0)
+
+
+async def test_on_a_phone_each_value_of_a_table_stands_beside_its_name(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.set_viewport_size(PHONE)
+    await locked.open("/admin/people")
+    own = row(locked, ADMIN)
+
+    await expect(own.get_by_role("cell")).to_have_count(5)
+    role = own.get_by_role("cell").nth(1)
+    name = "(cell) => getComputedStyle(cell, '::before').content"
+    assert await role.evaluate(name) == '"Role"'
+    overflow = "(table) => table.scrollWidth > table.clientWidth"
+    assert not await locked.page.get_by_role("table").evaluate(overflow)
+    card = await own.bounding_box()
+    assert card is not None
+    for cell in await own.get_by_role("cell").all():
+        box = await cell.bounding_box()
+        assert box is not None
+        assert card["x"] <= box["x"]
+        assert box["x"] + box["width"] <= card["x"] + card["width"]
+
+
+async def test_a_chat_is_begun_from_the_top_bar_of_a_phone(chat: Chat) -> None:
+    await chat.page.set_viewport_size(PHONE)
+    for address in ("/assistants", "/admin/keys", "/nowhere"):
+        await chat.open(address)
+        await chat.page.get_by_role("button", name="New chat").click()
+        await expect(chat.page).to_have_url(f"{chat.up.url}/")
+        await expect(chat.composer).to_be_visible()
+    await chat.say("Hello")
+    await (await chat.model.next_request()).answer("Hi.")
+    await chat.wait_until_idle()
+
+    await chat.page.get_by_role("button", name="New chat").click()
+
+    await expect(chat.answers).to_have_count(0)
+    await expect(chat.page.get_by_role("heading", level=1)).to_have_text(
+        "What would you like to know?"
+    )
 
 
 async def add(chat: Chat, name: str) -> None:

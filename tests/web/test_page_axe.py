@@ -117,7 +117,9 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     yield "/assistants/new"
     await open_address(chat, "/admin", ".page h2")
     for section in SECTIONS:
-        link = chat.page.locator(f'a[href="/admin/{section}"]')
+        link = chat.page.locator(f'.sections a[href="/admin/{section}"]')
+        if not await link.is_visible():
+            await chat.page.locator(".sections-button").click()
         await link.click()
         await expect(link).to_have_attribute("aria-current", "page")
         await expect(chat.page.locator(".waiting")).to_have_count(0)

@@ -151,7 +151,8 @@ async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_pat
             every = page.get_by_label("All tools of this chat")
             await every.set_checked(not ticked)
             for each in ticked:
-                await page.locator(f'.checks input[value="{each}"]').check()
+                await page.get_by_role("searchbox", name="Search tools").fill(each)
+                await page.locator(f'.tool-group input[value="{each}"]').check()
             await page.get_by_role("button", name="Save").click()
             await page.get_by_role("button", name="Start a chat").first.click()
             await chat.say("Hello")

@@ -101,3 +101,7 @@ async def test_at_four_times_the_size_most_of_the_window_is_the_conversation(cha
     await chat.page.keyboard.press("Shift+Tab")
     await chat.page.keyboard.press("Tab")
     await expect(chat.page.locator(".picker")).to_be_visible()
+    await chat.page.keyboard.press("Tab")
+    await expect(chat.page.get_by_role("button", name="Model: told (default)")).to_be_focused()
+    await chat.page.keyboard.press("Enter")
+    await expect(chat.page.get_by_role("combobox", name="Search models")).to_be_focused()

@@ -92,10 +92,15 @@ export class Client extends Operations {
     } while (after !== undefined);
   }
 
-  /** Uploads a file. */
-  async uploadFile(content: Blob | Uint8Array<ArrayBuffer> | string, name: string, options: RequestOptions = {}): Promise<Upload> {
+  /** Uploads a file; `purpose` is a word of this program, by which `listFiles` finds it. */
+  async uploadFile(
+    content: Blob | Uint8Array<ArrayBuffer> | string,
+    name: string,
+    options: RequestOptions & { purpose?: string } = {},
+  ): Promise<Upload> {
     const blob = content instanceof Blob ? content : new Blob([content]);
-    const response = await this.#fetch("POST", `/v1/files?name=${encodeURIComponent(name)}`, {
+    const query = new URLSearchParams({ name, ...(options.purpose === undefined ? {} : { purpose: options.purpose }) });
+    const response = await this.#fetch("POST", `/v1/files?${query}`, {
       body: blob,
       headers: { "content-type": blob.type || "application/octet-stream", "idempotency-key": options.idempotencyKey ?? crypto.randomUUID() },
       signal: options.signal,

@@ -120,10 +120,15 @@ class AsyncHttpTransport:
             await asyncio.sleep(self._retries.pause(tries, failure, reading.pause))
 
     async def upload(
-        self, name: str, media_type: str, content: bytes, key: str | None = None
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
     ) -> Upload:
         """Upload a file."""
-        request = upload_request(name, media_type, content, key or new_key())
+        request = upload_request(name, media_type, content, key or new_key(), purpose)
         upload: Upload = decode_response(await self._fetch(request), Upload)
         return upload
 

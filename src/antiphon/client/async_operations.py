@@ -137,14 +137,18 @@ class AsyncOperations(RenamedMethods):
         name: str | None = None,
         media_type: str | None = None,
         *,
+        purpose: str | None = None,
         idempotency_key: str | None = None,
     ) -> Upload:
-        """Upload a file, given by its path or as bytes with a name."""
+        """Upload a file, given by its path or as bytes with a name.
+
+        `purpose` is a word of this program, by which `list_files` finds it.
+        """
         if idempotency_key is not None:
             sanitize.validate_idempotency_key(idempotency_key)
         file = await asyncio.to_thread(read_attachment, source, name, media_type)
         return await self.transport.upload(
-            file.name, file.media_type, file.content, idempotency_key
+            file.name, file.media_type, file.content, idempotency_key, purpose
         )
 
     async def download_file(self, file_id: str) -> bytes:

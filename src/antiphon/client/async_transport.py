@@ -46,7 +46,12 @@ class AsyncTransport(Protocol):
         ...
 
     async def upload(
-        self, name: str, media_type: str, content: bytes, key: str | None = None
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
     ) -> Upload:
         """Upload a file."""
         ...

@@ -189,12 +189,17 @@ def build_request(
     }
 
 
-def upload_request(name: str, media_type: str, content: bytes, key: str) -> dict[str, Any]:
+def upload_request(
+    name: str, media_type: str, content: bytes, key: str, purpose: str | None = None
+) -> dict[str, Any]:
     """Return the request that uploads a file. Raises `InvalidRequest`."""
+    params = {"name": sanitize.validate_file_name(name)}
+    if purpose is not None:
+        params["purpose"] = sanitize.validate_purpose(purpose)
     return {
         "method": "POST",
         "url": "/v1/files",
-        "params": {"name": sanitize.validate_file_name(name)},
+        "params": params,
         "content": content,
         "headers": {"content-type": sanitize.parse_media_type(media_type), "idempotency-key": key},
         "timeout": httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),

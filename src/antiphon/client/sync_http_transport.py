@@ -121,9 +121,16 @@ class HttpTransport:
                 return
             time.sleep(self._retries.pause(tries, failure, reading.pause))
 
-    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+    def upload(
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
+    ) -> Upload:
         """Upload a file."""
-        request = upload_request(name, media_type, content, key or new_key())
+        request = upload_request(name, media_type, content, key or new_key(), purpose)
         upload: Upload = decode_response(self._fetch(request), Upload)
         return upload
 

@@ -47,7 +47,14 @@ class Transport(Protocol):
         """Yield the events of a streaming operation in order, each once, over lost connections."""
         ...
 
-    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+    def upload(
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
+    ) -> Upload:
         """Upload a file."""
         ...
 

@@ -27,6 +27,7 @@ _INVALID_CHARACTERS = re.compile("[\0\ud800-\udfff]")
 _BRACKETS = bytes.maketrans(b"{}", b"[]")
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{},"))
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]{1,127}/[\w!#$&^.+-]{1,127}", re.ASCII)
+_PURPOSE = re.compile(r"[a-z0-9_-]{1,64}", re.ASCII)
 _OWNER = re.compile(r"[\x21-\x7e]{1,128}", re.ASCII)
 _IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 _UNSAFE_NAME = re.compile(
@@ -143,6 +144,18 @@ def validate_file_name(name: str) -> str:
             where="name",
         )
     return name
+
+
+def validate_purpose(purpose: str) -> str:
+    """Return a valid purpose of a file: a word of the program that uploads it."""
+    if not _PURPOSE.fullmatch(purpose):
+        raise InvalidRequest(
+            "This is no purpose of a file.",
+            expected="1 to 64 lower-case ASCII letters, digits, - and _",
+            received=ascii(purpose[:64]),
+            where="purpose",
+        )
+    return purpose
 
 
 def validate_owner(owner: str) -> str:

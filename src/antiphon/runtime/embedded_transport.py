@@ -90,12 +90,21 @@ class AsyncEmbeddedTransport:
                     yield list(enumerate(map(events.decode, lines), first))
 
     async def upload(
-        self, name: str, media_type: str, content: bytes, key: str | None = None
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
     ) -> Upload:
         """Upload a file."""
+        if purpose is not None:
+            sanitize.validate_purpose(purpose)
         dispatcher = (await self.runtime()).dispatcher
         named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-        answer = await dispatcher.files.upload(self._principal.owner, named, typed, content, key)
+        answer = await dispatcher.files.upload(
+            self._principal.owner, named, typed, content, key, purpose=purpose
+        )
         upload: Upload = _as_client_reads(answer, Upload)
         return upload
 
@@ -298,9 +307,18 @@ class EmbeddedTransport:
         """Yield the events; each switch between the threads brings all there are."""
         return self._portal.stream(self._async_transport.stream(call, key))
 
-    def upload(self, name: str, media_type: str, content: bytes, key: str | None = None) -> Upload:
+    def upload(
+        self,
+        name: str,
+        media_type: str,
+        content: bytes,
+        key: str | None = None,
+        purpose: str | None = None,
+    ) -> Upload:
         """Upload a file."""
-        return self._portal.run(self._async_transport.upload(name, media_type, content, key))
+        return self._portal.run(
+            self._async_transport.upload(name, media_type, content, key, purpose)
+        )
 
     def download(self, file_id: str) -> bytes:
         """Return the bytes of a file."""

@@ -106,16 +106,24 @@ _FORM = "multipart/form-data"
 async def receive_upload(
     context: RequestContext, dispatcher: Dispatcher, settings: Settings
 ) -> None:
-    """Store an upload: the file of a form, or the whole body with its name in `?name=`."""
+    """Store an upload: the file of a form, or the whole body with its name in `?name=`.
+
+    `?purpose=` goes with both.
+    """
     key = requests.idempotency_key(context.scope)
     content = await requests.read_body(context.scope, context.receive, settings.max_body)
     media_type = Headers(scope=context.scope).get("content-type", "")
+    query = dict(requests.parse_query(context.scope))
+    purpose = query.pop("purpose", None)
+    if purpose is not None:
+        sanitize.validate_purpose(purpose)
     if media_type.lower().startswith(_FORM):
         name, media_type, content, _ = await read_form(context, content)
     else:
-        name = _name_from_query(context)
+        name = _name_from_query(query)
     named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-    answer = await dispatcher.files.upload(context.caller.owner, named, typed, content, key)
+    owner = context.caller.owner
+    answer = await dispatcher.files.upload(owner, named, typed, content, key, purpose=purpose)
     replayed = [(b"idempotency-replayed", b"true")] if answer.replayed else []
     await context.respond_json(answer.status, answer.value, replayed)
 
@@ -189,12 +197,11 @@ async def read_form(context: RequestContext, body: bytes, max_fields: int = 0) -
         await form.close()
 
 
-def _name_from_query(context: RequestContext) -> str:
-    query = requests.parse_query(context.scope)
-    if query.keys() != {"name"}:
+def _name_from_query(query: Mapping[str, str]) -> str:
+    if set(query) != {"name"}:
         raise InvalidRequest(
             "A body that is a file needs a name.",
-            expected=f"?name= and nothing else, or {_FORM}",
+            expected=f"?name= and at most a ?purpose=, or {_FORM}",
             received=", ".join(query)[:64] or "no query",
         )
     return query["name"]

@@ -222,6 +222,12 @@ def _add_files(paths: Json) -> None:
                 "query",
                 needed=False,
             ),
+            _parameter(
+                "purpose",
+                {"type": "string", "pattern": "^[a-z0-9_-]{1,64}$"},
+                "query",
+                needed=False,
+            ),
             _IDEMPOTENCY_KEY,
         ],
         "requestBody": {

@@ -25,6 +25,7 @@ from antiphon.web.routes import (
     me,
     messages,
     page,
+    prompts,
     schedules,
     threads,
     webhooks,
@@ -37,7 +38,18 @@ MAX_REQUEST_BYTES = 32 * 2**20
 
 BLUEPRINTS = [
     module.routes
-    for module in (page, me, messages, threads, assistants, admin, webhooks, schedules, login)
+    for module in (
+        page,
+        me,
+        messages,
+        threads,
+        assistants,
+        prompts,
+        admin,
+        webhooks,
+        schedules,
+        login,
+    )
 ]
 
 

@@ -15,13 +15,14 @@ from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.api.operations import CreateAssistant, ListAssistants, UpdateAssistant
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolSpec
-from antiphon.types.runs import Assistant
+from antiphon.types.runs import Assistant, Sampling
 from antiphon.web.tools import Toolset
 
 T = TypeVar("T")
@@ -35,6 +36,8 @@ COPIED_FROM = "copied_from"
 Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=128)]
 Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]
 
+ReplyTokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+
 _LISTS = ("tools", "mcp_servers", "starters")
 _MAX_VALUE = 512
 """Characters of one value in metadata; a longer list is split over several values."""
@@ -46,7 +49,8 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     """Assistant as its owner sees it, with the tools that it may use.
 
     `tools` names functions of the app, None for all. It may also name tools of MCP servers, and all
-    tools of servers in `mcp_servers` may be used; if both are None, all tools may.
+    tools of servers in `mcp_servers` may be used; if both are None, all tools may. `max_tool_calls`
+    is a limit of a run, `max_output_tokens` of each of its replies.
     """
 
     id: str
@@ -56,6 +60,8 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     tools: tuple[str, ...] | None
     mcp_servers: tuple[str, ...] | None
     starters: tuple[str, ...]
+    max_tool_calls: int | None = None
+    max_output_tokens: int | None = None
     shared: str | None = None
     created_at: int
     updated_at: int
@@ -70,6 +76,8 @@ class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
     tools: Names | UnsetType | None = UNSET
     mcp_servers: Names | UnsetType | None = UNSET
     starters: Starters | UnsetType = UNSET
+    max_tool_calls: operations.MaxToolCalls | UnsetType | None = UNSET
+    max_output_tokens: ReplyTokens | UnsetType | None = UNSET
 
 
 def assistant_view(assistant: Assistant, shared: str | None = None) -> AssistantView:
@@ -82,6 +90,8 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
         tools=_read_list(assistant, "tools"),
         mcp_servers=_read_list(assistant, "mcp_servers"),
         starters=_read_list(assistant, "starters") or (),
+        max_tool_calls=assistant.max_tool_calls,
+        max_output_tokens=assistant.sampling.max_output_tokens,
         shared=shared,
         created_at=assistant.created_at,
         updated_at=assistant.updated_at,
@@ -96,6 +106,8 @@ def create_operation(
         name=_value_or(changes.name, ""),
         model=_value_or(changes.model, None),
         instructions=_value_or(changes.instructions, None),
+        sampling=Sampling(max_output_tokens=_value_or(changes.max_output_tokens, None)),
+        max_tool_calls=_value_or(changes.max_tool_calls, None),
         metadata=_apply_to_metadata(changes, metadata or {}),
     )
 
@@ -107,6 +119,10 @@ def update_operation(changes: AssistantChanges, assistant: Assistant) -> UpdateA
         name=changes.name,
         model=changes.model,
         instructions=changes.instructions,
+        sampling=UNSET
+        if changes.max_output_tokens is UNSET
+        else replace(assistant.sampling, max_output_tokens=changes.max_output_tokens),
+        max_tool_calls=changes.max_tool_calls,
         metadata=_apply_to_metadata(changes, assistant.metadata),
     )
 
@@ -121,6 +137,8 @@ def changes_to_copy(assistant: Assistant) -> AssistantChanges:
         tools=like.tools,
         mcp_servers=like.mcp_servers,
         starters=like.starters,
+        max_tool_calls=like.max_tool_calls,
+        max_output_tokens=like.max_output_tokens,
     )
 
 

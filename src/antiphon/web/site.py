@@ -34,6 +34,7 @@ from antiphon.web.limits import create_limits
 from antiphon.web.openid import create_provider
 from antiphon.web.people import UserDirectory
 from antiphon.web.policy import read_policy
+from antiphon.web.prompts import PromptStore
 from antiphon.web.relay import Relay
 from antiphon.web.tools import Toolset, open_toolset
 
@@ -190,6 +191,7 @@ class Site:
         self.people = UserDirectory(client)
         self.limits = create_limits(settings)
         self.openid = create_provider(settings)
+        self.prompts = PromptStore()
         self.relays = Relays(settings, tools, secret)
         self._loop = asyncio.get_running_loop()
 

@@ -53,6 +53,8 @@ ROWS: Mapping[str, str] = {
     "POST /api/files": CHANGE,
     "GET /api/files/<file_id>": READ,
     "GET /api/models": READ,
+    "GET /api/prompts": READ,
+    "PUT /api/prompts": CHANGE,
     "GET /api/assistants": READ,
     "POST /api/assistants": CHANGE,
     "GET /api/assistants/<assistant_id>": READ,

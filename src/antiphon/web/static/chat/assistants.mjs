@@ -14,6 +14,8 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @property {string[] | null} tools  null: all functions, and all tools if `mcp_servers` is null too
  * @property {string[] | null} mcp_servers  servers of which all tools may be used
  * @property {string[]} starters
+ * @property {number | null} max_tool_calls  of an answer
+ * @property {number | null} max_output_tokens  of a reply
  * @property {string | null} shared
  *
  * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null}} Model
@@ -63,8 +65,8 @@ export async function deleteAssistant(/** @type {string} */ id) {
 
 /** Creates a copy of the assistant under another name. */
 export async function copyAssistant(/** @type {Assistant} */ assistant, /** @type {string} */ name) {
-  const { model, instructions, tools, mcp_servers, starters } = assistant;
-  return saveAssistant(null, { name, model, instructions, tools, mcp_servers, starters });
+  const { model, instructions, tools, mcp_servers, starters, max_tool_calls, max_output_tokens } = assistant;
+  return saveAssistant(null, { name, model, instructions, tools, mcp_servers, starters, max_tool_calls, max_output_tokens });
 }
 
 /** Creates the link by which others may copy the assistant. */

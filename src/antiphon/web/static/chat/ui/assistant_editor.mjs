@@ -1,21 +1,19 @@
-/** Editor of an assistant: name, model, instructions, tools, starters. */
-import { saveAssistant, linkOf, loadModels, models, shareAssistant, unshareAssistant } from "../assistants.mjs";
+/** Editor of an assistant: name, model, instructions, starters, tools, limits. */
+import { saveAssistant, linkOf, shareAssistant, unshareAssistant } from "../assistants.mjs";
 import { navigate } from "../router.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, useEffect, useState } from "../vendor/ui.mjs";
-import { Check, Field, Form } from "./forms.mjs";
+import { html, useId, useState } from "../vendor/ui.mjs";
+import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { ModelOptions } from "./picker.mjs";
+import { ModelPicker } from "./model_picker.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
+import { ToolChoice } from "./tool_choice.mjs";
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */
 
 /** @param {{assistant: Assistant | null}} props null for a new one */
 export function AssistantEditor({ assistant }) {
-  useEffect(() => {
-    if (!models.value) runAndReport(loadModels);
-  }, []);
   const keep = async (/** @type {Record<string, string>} */ values, /** @type {HTMLFormElement} */ form) => {
     await saveAssistant(assistant?.id ?? null, fieldsOf(values, new FormData(form)));
     toast({ text: t("assistants.saved") });
@@ -26,14 +24,15 @@ export function AssistantEditor({ assistant }) {
       <${Field} label=${t("assistants.name")}>
         <input class="input" name="name" required maxlength="100" dir="auto" defaultValue=${assistant?.name ?? ""} autofocus=${!assistant} />
       <//>
+      <${ModelField} model=${assistant?.model ?? null} />
       <${Field} label=${t("assistants.instructions")} hint=${t("assistants.instructions_hint")}>
         <textarea class="input" name="instructions" rows="8" dir="auto" defaultValue=${assistant?.instructions ?? ""}></textarea>
       <//>
-      <${ModelField} model=${assistant?.model ?? ""} />
-      <${Tools} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
       <${Field} label=${t("assistants.starters")} hint=${t("assistants.starters_hint")}>
         <textarea class="input" name="starters" rows="4" dir="auto" defaultValue=${(assistant?.starters ?? []).join("\n")}></textarea>
       <//>
+      <${ToolChoice} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
+      <${Limits} assistant=${assistant} />
     <//>
     ${assistant && html`<${Share} assistant=${assistant} />`}
   </div>`;
@@ -42,6 +41,7 @@ export function AssistantEditor({ assistant }) {
 /** Returns the form's fields as the request body. */
 function fieldsOf(/** @type {Record<string, string>} */ values, /** @type {FormData} */ form) {
   const lines = values.starters.split("\n").map((line) => line.trim());
+  const limit = (/** @type {string} */ name) => (values[name] ? Number(values[name]) : null);
   return {
     name: values.name.trim(),
     instructions: values.instructions.trim() || null,
@@ -49,50 +49,35 @@ function fieldsOf(/** @type {Record<string, string>} */ values, /** @type {FormD
     tools: values.every_tool ? null : form.getAll("tool").map(String),
     mcp_servers: values.every_tool ? null : form.getAll("server").map(String),
     starters: lines.filter(Boolean),
+    max_tool_calls: limit("max_tool_calls"),
+    max_output_tokens: limit("max_output_tokens"),
   };
 }
 
-function ModelField(/** @type {{model: string}} */ { model }) {
-  const listed = (models.value ?? []).some((one) => one.id === model);
-  return html`<${Field} label=${t("assistants.model")}>
-    <select class="input" name="model">
-      <option value="" selected=${!model}>${t("assistants.model_usual", { model: me.value?.model ?? "" })}</option>
-      ${model && !listed && html`<option value=${model} selected>${model}</option>`}
-      <${ModelOptions} selected=${model} />
-    </select>
-  <//>`;
+function ModelField(/** @type {{model: string | null}} */ { model }) {
+  const [picked, setPicked] = useState(model);
+  const id = useId();
+  return html`<div class="field">
+    <span class="label" id=${id}>${t("assistants.model")}</span>
+    <${ModelPicker}
+      selected=${picked} usual=${t("assistants.model_usual", { model: me.value?.model ?? "" })} onPick=${setPicked}
+      labelId=${id} name="model" className="input pick-field"
+    />
+  </div>`;
 }
 
-/** Tools of the assistant: all, or the ticked ones and those of ticked servers. */
-function Tools(/** @type {{tools: string[] | null, servers: string[] | null}} */ { tools, servers }) {
-  const [every, setEvery] = useState(tools === null && servers === null);
-  const offered = me.value?.tools ?? [];
-  // Without a list, all functions of the app may be used, and of servers those that are named.
-  const functions = () => offered.filter((/** @type {any} */ tool) => !tool.server).map((/** @type {any} */ tool) => tool.name);
-  const picked = tools ?? (servers === null ? [] : functions());
-  const names = [...new Set([...offered.map((/** @type {any} */ tool) => tool.name), ...picked])];
-  const known = (me.value?.servers ?? []).map((/** @type {any} */ server) => server.name);
-  if (names.length === 0 && known.length === 0) return html`<input type="hidden" name="every_tool" value="on" />`;
-  const toldOf = (/** @type {string} */ name) => offered.find((/** @type {any} */ tool) => tool.name === name)?.description;
+/** Limits of each answer; an empty field is none. */
+function Limits(/** @type {{assistant: Assistant | null}} */ { assistant }) {
   return html`<fieldset>
-    <legend class="label">${t("assistants.tools_label")}</legend>
-    <${Check} name="every_tool" label=${t("assistants.every_tool")} checked=${every} onChange=${setEvery} />
-    ${!every &&
-    html`<div class="checks">
-      ${names.map((name) => html`<${Check} key=${name} name="tool" value=${name} label=${name} hint=${toldOf(name)} defaultChecked=${picked.includes(name)} />`)}
-    </div>`}
-  </fieldset>
-  ${!every && html`<${Servers} known=${known} picked=${servers ?? []} />`}`;
-}
-
-function Servers(/** @type {{known: string[], picked: string[]}} */ { known, picked }) {
-  const names = [...new Set([...known, ...picked])];
-  if (names.length === 0) return null;
-  return html`<fieldset>
-    <legend class="label">${t("assistants.servers")}</legend>
-    <p class="hint">${t("assistants.servers_hint")}</p>
-    <div class="checks">
-      ${names.map((name) => html`<${Check} key=${name} name="server" value=${name} label=${name} defaultChecked=${picked.includes(name)} />`)}
+    <legend class="label">${t("assistants.limits")}</legend>
+    <p class="hint">${t("assistants.limits_hint")}</p>
+    <div class="limits">
+      <${Field} label=${t("assistants.max_tool_calls")}>
+        <input class="input" type="number" name="max_tool_calls" min="1" max="10000" defaultValue=${assistant?.max_tool_calls ?? ""} />
+      <//>
+      <${Field} label=${t("assistants.max_output_tokens")}>
+        <input class="input" type="number" name="max_output_tokens" min="1" max="1000000000" defaultValue=${assistant?.max_output_tokens ?? ""} />
+      <//>
     </div>
   </fieldset>`;
 }

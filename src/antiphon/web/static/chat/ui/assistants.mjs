@@ -11,7 +11,7 @@ import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { NotFound } from "./failures.mjs";
 import { Menu } from "./menu.mjs";
-import { MenuButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */
@@ -28,6 +28,7 @@ export function Assistants(/** @type {{path: string}} */ { path }) {
       <${MenuButton} />
       <${Link} href="/assistants" class="icon-button" aria-label=${t("assistants.all")} title=${t("assistants.all")}><${Icon} name="back" /><//>
       <h1>${id === "new" ? t("assistants.new") : assistant?.name || t("assistants.unnamed")}</h1>
+      <${NewThreadButton} />
     </div>
     <div class="page"><${Loaded} of=${id === "new" ? { data: true } : loaded}>${() => html`<${AssistantEditor} key=${id} assistant=${assistant} />`}<//></div>
   `;
@@ -40,6 +41,7 @@ function List(/** @type {{loaded: any}} */ { loaded }) {
       <${MenuButton} />
       <h1>${t("assistants.title")}</h1>
       ${list.length > 0 && html`<${Link} href="/assistants/new" class="button primary"><${Icon} name="new" size=${18} />${t("assistants.new")}<//>`}
+      <${NewThreadButton} />
     </div>
     <div class="page">
       <${Loaded} of=${loaded}>
@@ -103,7 +105,7 @@ export function SharedAssistant(/** @type {{token: string}} */ { token }) {
   };
   if (/** @type {any} */ (loaded.problem)?.status === 404) return html`<${NotFound} text=${t("shared.gone")} />`;
   return html`
-    <div class="topbar"><${MenuButton} /></div>
+    <div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>
     <div class="page">
       <${Loaded} of=${loaded}>${(/** @type {any} */ card) => html`<${SharedCard} card=${card} onTake=${take} />`}<//>
     </div>

@@ -16,6 +16,7 @@ import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } 
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { Picker } from "./picker.mjs";
+import { SlashPrompts } from "./slash_prompts.mjs";
 import { toast } from "./toasts.mjs";
 
 const DRAFT_MS = 250;
@@ -85,6 +86,7 @@ export function Composer({ onSent }) {
         id="composer" ref=${area} rows="1" dir="auto" placeholder=${t("composer.placeholder")} enterkeyhint=${prefs.value.enterSends ? "send" : "enter"}
         onInput=${changed} onKeyDown=${keyed} onPaste=${pasted}
       ></textarea>
+      <${SlashPrompts} area=${area} />
       <div class="composer-bar">
         <${AttachButton} onFiles=${attaching.add} />
         <${Picker} />

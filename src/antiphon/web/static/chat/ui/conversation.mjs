@@ -11,7 +11,7 @@ import { Composer } from "./composer.mjs";
 import { Assistant, Person } from "./message.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
 import { ServersNote } from "./servers_note.mjs";
-import { MenuButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
@@ -37,6 +37,7 @@ export function Conversation() {
       ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
       <${ThreadUsage} messages=${current.value?.messages ?? []} />
       <${SystemPrompt} />
+      <${NewThreadButton} />
     </div>
     <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle"}>
       <div class="messages">

@@ -2,10 +2,10 @@
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Link } from "./link.mjs";
-import { MenuButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 
 export function NotFound(/** @type {{text?: string}} */ { text }) {
-  return html`<div class="topbar"><${MenuButton} /></div>
+  return html`<div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>
     <div class="lost">
       <h1>${t("lost.title")}</h1>
       <p class="muted">${text ?? t("lost.text")}</p>

@@ -42,14 +42,17 @@ export function Menu({ label, icon = "more", choices, className = "icon-button" 
   `;
 }
 
-/** Places the menu below the button, or above it if there is no room, within the window. */
-function place(/** @type {HTMLElement} */ list, /** @type {HTMLElement} */ button) {
+/** Places a list below its button, or above it if there is no room, within the window. */
+export function place(/** @type {HTMLElement} */ list, /** @type {HTMLElement} */ button) {
   const at = button.getBoundingClientRect();
   const { offsetWidth: width, offsetHeight: height } = list;
   const below = at.bottom + 4 + height <= window.innerHeight - 8;
   const left = Math.max(8, Math.min(at.right - width, window.innerWidth - width - 8));
   list.style.left = `${left}px`;
-  list.style.top = `${Math.max(8, below ? at.bottom + 4 : at.top - 4 - height)}px`;
+  // Above, its end stays at the button when it grows or shrinks.
+  const end = Math.min(window.innerHeight - at.top + 4, window.innerHeight - 8 - height);
+  list.style.top = below ? `${at.bottom + 4}px` : "auto";
+  list.style.bottom = below ? "auto" : `${Math.max(8, end)}px`;
 }
 
 function walk(/** @type {KeyboardEvent} */ event, /** @type {HTMLElement} */ list) {

@@ -1,17 +1,19 @@
 /** Choice of assistant, model and system prompt. */
-import { assistants, chosenAssistant, loadAssistants, loadModels, models } from "../assistants.mjs";
+import { assistants, chosenAssistant, loadAssistants } from "../assistants.mjs";
 import { me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
+import { ModelPicker } from "./model_picker.mjs";
+import { OwnStarters } from "./prompts.mjs";
 import { runAndReport } from "./toasts.mjs";
 
 /** The assistant and the model of the next message. */
 export function Picker() {
   useEffect(() => {
-    runAndReport(() => Promise.all([models.value ?? loadModels(), assistants.value ?? loadAssistants()]));
+    if (!assistants.value) void runAndReport(loadAssistants);
   }, []);
   return html`<div class="picker">
     ${(assistants.value ?? []).length > 0 && html`<${AssistantPick} />`}
@@ -35,38 +37,16 @@ function AssistantPick() {
 }
 
 function ModelPick() {
-  const take = (/** @type {any} */ event) => {
-    prefs.value = { ...prefs.value, model: event.currentTarget.value || null };
+  const take = (/** @type {string | null} */ model) => {
+    prefs.value = { ...prefs.value, model };
   };
-  return html`<label class="pick" title=${me.value?.why || undefined}>
-    <${Icon} name="model" size=${16} />
-    <span class="visually-hidden">${t("picker.model")}</span>
-    <select onChange=${take}>
-      <option value="" selected=${!prefs.value.model}>${defaultModelName()}</option>
-      <${ModelOptions} selected=${prefs.value.model} />
-    </select>
-  </label>`;
-}
-
-/** Models grouped by provider, as options of a `select`. */
-export function ModelOptions(/** @type {{selected: string | null}} */ { selected }) {
-  const list = models.value ?? [];
-  const providers = [...new Set(list.map((model) => model.provider))];
-  return providers.map(
-    (provider) => html`<optgroup key=${provider} label=${provider}>
-      ${list.filter((model) => model.provider === provider).map((model) => html`<option key=${model.id} value=${model.id} selected=${model.id === selected}>${nameOf(model)}</option>`)}
-    </optgroup>`,
-  );
+  return html`<${ModelPicker} selected=${prefs.value.model} usual=${defaultModelName()} onPick=${take} />`;
 }
 
 /** Returns the name of the default model. */
 function defaultModelName() {
   const model = chosenAssistant.value?.model ?? me.value?.model;
   return model ? t("picker.usual_model", { model: model.split(":").slice(1).join(":") || model }) : t("picker.no_model");
-}
-
-function nameOf(/** @type {{id: string, provider: string}} */ { id, provider }) {
-  return id.startsWith(`${provider}:`) ? id.slice(provider.length + 1) : id;
 }
 
 /** Button that opens the system prompt of the thread. */
@@ -120,5 +100,6 @@ export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPic
         </li>`,
       )}
     </ul>
+    <${OwnStarters} onPick=${onPick} />
   </div>`;
 }

@@ -8,7 +8,7 @@ import { NotFound } from "./failures.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
-import { MenuButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 import { moment } from "./times.mjs";
 import { money, whole } from "./usage.mjs";
 
@@ -40,6 +40,7 @@ export function RunPage({ id, other }) {
       <${MenuButton} />
       ${thread && html`<${Link} href=${`/t/${thread}`} class="icon-button" aria-label=${t("run.back")} title=${t("run.back")}><${Icon} name="back" /><//>`}
       <h1>${t(other ? "run.title_two" : "run.title")}</h1>
+      <${NewThreadButton} />
     </div>
     <div class="page broad" tabindex="0" role="region" aria-label=${t("run.title")}>
       <${Loaded} of=${loaded}>${(/** @type {Timeline[]} */ timelines) => html`<${Runs} timelines=${timelines} id=${id} other=${other ?? ""} />`}<//>

@@ -10,6 +10,7 @@ import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
 import { Icon } from "./icons.mjs";
+import { PromptSettings } from "./prompts.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
 const settingsOpen = signal(false);
@@ -28,6 +29,7 @@ export function Settings() {
     <div class="settings">
       <${Appearance} />
       <${LanguageChoice} />
+      <${PromptSettings} />
       <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>

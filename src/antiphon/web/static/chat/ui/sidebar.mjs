@@ -16,8 +16,20 @@ const NARROW = "(width <= 48rem)";
 const TYPED_MILLISECONDS = 200;
 const HITS_OF_A_THREAD = 3;
 
+/** True if the window has no room for the sidebar beside the view. */
+const narrow = signal(typeof window !== "undefined" && window.matchMedia(NARROW).matches);
+
 /** True if the sidebar is open: beside the view, or over it on a phone. */
-export const sidebarOpen = signal(typeof window !== "undefined" && !window.matchMedia(NARROW).matches);
+export const sidebarOpen = signal(!narrow.value);
+
+if (typeof window !== "undefined") {
+  let beside = true;
+  window.matchMedia(NARROW).addEventListener("change", ({ matches }) => {
+    narrow.value = matches;
+    if (matches) beside = sidebarOpen.value;
+    sidebarOpen.value = !matches && beside; // over the view, it would cover what is read
+  });
+}
 
 export function toggleSidebar() {
   sidebarOpen.value = !sidebarOpen.value;
@@ -47,11 +59,25 @@ function walkThreads(event) {
 
 /** Button that opens the sidebar, first in every top bar; hidden while the sidebar is open. */
 export function MenuButton() {
-  if (sidebarOpen.value && !narrow()) return null;
+  if (sidebarOpen.value && !narrow.value) return null;
   return html`<button
     type="button" class="icon-button menu-button" aria-label=${t("sidebar.open")} title=${t("sidebar.open")}
     aria-expanded=${sidebarOpen.value} aria-controls="sidebar" onClick=${toggleSidebar}
   ><${Icon} name="sidebar" /></button>`;
+}
+
+/** Button that begins a chat, last in every top bar; hidden where the sidebar has one in view. */
+export function NewThreadButton() {
+  if (sidebarOpen.value && !narrow.value) return null;
+  return html`<button
+    type="button" class="icon-button" aria-label=${t("sidebar.new")} title=${t("sidebar.new")} onClick=${beginThread}
+  ><${Icon} name="compose" /></button>`;
+}
+
+/** Begins a chat, with the cursor where it is written; a phone would open its keyboard over the starters. */
+function beginThread() {
+  newThread();
+  if (window.matchMedia("(hover: hover)").matches) document.getElementById("composer")?.focus();
 }
 
 export function Sidebar() {
@@ -88,7 +114,7 @@ function NewThread() {
     closeOnPhone();
   };
   return html`<button type="button" class="side-link new-thread" onClick=${begin}>
-    <${Icon} name="new" />${t("sidebar.new")}
+    <${Icon} name="compose" />${t("sidebar.new")}
   </button>`;
 }
 
@@ -266,7 +292,7 @@ function moreAtEnd(/** @type {Event} */ event) {
 /** On a phone the sidebar covers the view: it takes the focus, and Escape closes it. */
 function useDrawer(/** @type {{current: HTMLElement | null}} */ nav, /** @type {boolean} */ open) {
   useEffect(() => {
-    if (!open || !narrow()) return undefined;
+    if (!open || !narrow.value) return undefined;
     const before = document.activeElement;
     const view = document.querySelector("main");
     view?.setAttribute("inert", "");
@@ -281,10 +307,6 @@ function useDrawer(/** @type {{current: HTMLElement | null}} */ nav, /** @type {
   }, [open]);
 }
 
-function narrow() {
-  return window.matchMedia(NARROW).matches;
-}
-
 function closeOnPhone() {
-  if (narrow()) sidebarOpen.value = false;
+  if (narrow.value) sidebarOpen.value = false;
 }

@@ -1,4 +1,8 @@
-/** A table that becomes a list of cards where there is no room for columns. */
+/**
+ * A table that becomes a list of cards where there is no room for columns.
+ *
+ * The roles are written out: without a layout of a table, browsers take its rows for plain boxes.
+ */
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 
@@ -12,15 +16,15 @@ import { html } from "../vendor/ui.mjs";
  * @param {{caption: string, columns: Column<Row>[], rows: readonly Row[], keyOf: (row: Row) => string}} props
  */
 export function Table({ caption, columns, rows, keyOf }) {
-  return html`<table class="table">
+  return html`<table class="table" role="table">
     <caption class="visually-hidden">${caption}</caption>
-    <thead>
-      <tr>${columns.map(({ name, number }) => html`<th key=${name} scope="col" class=${number ? "number" : ""}>${name || html`<span class="visually-hidden">${t("common.actions")}</span>`}</th>`)}</tr>
+    <thead role="rowgroup">
+      <tr role="row">${columns.map(({ name, number }) => html`<th key=${name} scope="col" role="columnheader" class=${number ? "number" : ""}>${name || html`<span class="visually-hidden">${t("common.actions")}</span>`}</th>`)}</tr>
     </thead>
-    <tbody>
+    <tbody role="rowgroup">
       ${rows.map(
-        (row) => html`<tr key=${keyOf(row)}>
-          ${columns.map(({ name, show, number }) => html`<td key=${name} data-name=${name} class=${number ? "number numbers" : ""}>${show(row)}</td>`)}
+        (row) => html`<tr key=${keyOf(row)} role="row">
+          ${columns.map(({ name, show, number }) => html`<td key=${name} role="cell" data-name=${name} class=${number ? "number numbers" : ""}><div class="cell">${show(row)}</div></td>`)}
         </tr>`,
       )}
     </tbody>

@@ -1,0 +1,108 @@
+"""A user's own prompts over the web: kept at the backend, for the user alone."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon.web.prompts import PURPOSE
+from tests.support.web.named import browser_of, many_may_come
+from tests.support.web.visiting import Browser, Chat, open_chat
+
+GREET = {"name": "greet", "text": "Greet {{whom}}.", "starter": True}
+SUM = {"name": "Summe-1_ä", "text": "Sum it up.", "starter": False}
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[Chat]:
+    """Where nobody logs in."""
+    async with open_chat() as chat:
+        yield chat
+
+
+@pytest.fixture
+async def browser(own: Chat) -> Browser:
+    return await own.browser().arrive()
+
+
+async def save(browser: Browser, data: list[Any], version: str | None = None) -> Any:
+    return await browser.open("PUT", "/api/prompts", {"data": data, "version": version})
+
+
+async def test_prompts_are_kept_in_their_order(browser: Browser, own: Chat) -> None:
+    before = (await browser.get("/api/prompts")).json
+    saved = (await save(browser, [GREET, SUM])).json
+    changed = (await save(browser, [SUM], saved["version"])).json
+
+    assert before == {"data": [], "version": None}
+    assert saved["data"] == [GREET, SUM]
+    assert (await browser.get("/api/prompts")).json == changed
+    assert changed["data"] == [SUM]
+    files = (await own.site.client.list_files(purpose=PURPOSE)).data
+    assert [file.id for file in files] == [changed["version"]]
+
+
+async def test_without_prompts_there_is_no_file(browser: Browser, own: Chat) -> None:
+    saved = (await save(browser, [GREET])).json
+    emptied = (await save(browser, [], saved["version"])).json
+
+    assert emptied == {"data": [], "version": None}
+    assert (await own.site.client.list_files(purpose=PURPOSE)).data == []
+
+
+async def test_a_list_that_was_changed_elsewhere_is_not_overwritten(browser: Browser) -> None:
+    saved = (await save(browser, [GREET])).json
+    for version in (None, "file_other"):
+        late = await save(browser, [SUM], version)
+        assert (late.status_code, late.json["code"]) == (409, "conflict")
+
+    assert (await browser.get("/api/prompts")).json == saved
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        [{"name": "", "text": "x"}],
+        [{"name": "two words", "text": "x"}],
+        [{"name": "line\n", "text": "x"}],
+        [{"name": "x" * 41, "text": "x"}],
+        [{"name": "x", "text": ""}],
+        [{"name": "x", "text": "x" * 8001}],
+        [{"name": "x", "text": "a\0b"}],
+        [{"name": f"x{number}", "text": "x"} for number in range(101)],
+        [{"name": "Same", "text": "x"}, {"name": "same", "text": "y"}],
+        "none",
+    ],
+)
+async def test_what_is_no_list_of_prompts_is_refused(browser: Browser, data: Any) -> None:
+    answer = await save(browser, data)
+
+    assert 400 <= answer.status_code < 500
+    assert answer.mimetype == "application/problem+json"
+    assert (await browser.get("/api/prompts")).json == {"data": [], "version": None}
+
+
+async def test_a_file_that_another_program_wrote_is_no_list_and_is_replaced(
+    browser: Browser, own: Chat
+) -> None:
+    odd = await own.site.client.upload_file(b"{", "odd.json", purpose=PURPOSE)
+    found = (await browser.get("/api/prompts")).json
+    saved = (await save(browser, [GREET], odd.id)).json
+
+    assert found == {"data": [], "version": odd.id}
+    assert saved["data"] == [GREET]
+    assert len((await own.site.client.list_files(purpose=PURPOSE)).data) == 1
+
+
+async def test_prompts_are_their_users_alone() -> None:
+    async with many_may_come() as chat:
+        ann, bob = await browser_of(chat, "ann"), await browser_of(chat, "bob")
+        saved = (await save(ann, [GREET])).json
+        theirs = (await bob.get("/api/prompts")).json
+        taken = await save(bob, [SUM], saved["version"])
+
+        assert theirs == {"data": [], "version": None}
+        assert taken.status_code == 409
+        assert (await ann.get("/api/prompts")).json == saved

@@ -3,6 +3,9 @@
 Each module becomes a function that is called once and returns what it exports. That is the same as
 long as modules do not import each other in a circle and do not assign to what they export; tests
 show both. Libraries are minified in many forms, and are imported instead.
+
+Comments that have lines of their own are left out: they are a quarter of what is sent. A line
+inside a template literal must not begin like one.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ _IMPORT = re.compile(r'^import (?:(\w+) from |\{([^}]*)\} from )?"([^"]+)";$', r
 _LOADED_LATER = re.compile(r'\bimport\("(\.{1,2}/[^"]+)"\)')
 _DECLARATION = re.compile(r"^export ((?:(?:async )?function\*?|const|class) (\w+))", re.MULTILINE)
 _EXPORT = re.compile(r"^export \{([^}]*)\};$", re.MULTILINE)
+_COMMENT = re.compile(
+    r"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/[ \t]*|//[^\n]*)\n", re.MULTILINE | re.DOTALL
+)
+"""A comment that is alone on its lines."""
 _LEFT = re.compile(r"^(?:import|export)\b.*$", re.MULTILINE)
 
 
@@ -88,6 +95,7 @@ class _Joiner:
         text = _LOADED_LATER.sub(
             lambda found: f'import("{self._address(_resolve(name, found[1]))}")', self._texts[name]
         )
+        text = _COMMENT.sub("", text)
         text = _EXPORT.sub(export, _DECLARATION.sub(declare, _IMPORT.sub(bind, text)))
         if left := _LEFT.search(text):
             raise ValueError(f"{name} cannot be joined with the others: {left[0]}")

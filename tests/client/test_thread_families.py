@@ -175,6 +175,19 @@ async def test_a_branch_of_a_branch_parts_in_two_places(client: AsyncClient) -> 
     ]
 
 
+async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one", "two")
+    [_, two] = await list_messages(client, thread)
+    again = await talk(client, "two", thread=await branch_before(client, two, repeat=True))
+
+    assert await parts(client, again) == [Fork(2, (thread.id, again.id), 1, repeated=True)]
+    edited = await otherwise(client, again, 2, "zwei")
+    everywhere = (thread.id, again.id, edited.id)
+    assert await parts(client, thread) == [Fork(2, everywhere, 0, repeated=False)]
+
+
 async def test_branches_know_each_other_when_what_they_came_from_is_deleted(
     client: AsyncClient,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest_asyncio
@@ -294,7 +295,12 @@ async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) 
     await chat.page.get_by_role("button", name="Take a copy").click()
 
     await expect(chat.page.locator("#composer")).to_be_visible()
-    await expect(chat.page.get_by_role("button", name="A poem on rain")).to_be_visible()
+    await chat.page.get_by_role("button", name="A poem on rain").click()
+    reply = await chat.model.next_request()
+    await reply.answer("Drip.")
+    await chat.sees("Drip.")
+    await expect(chat.page).to_have_url(re.compile(r"/t/thread_\w+$"))
+    await chat.wait_until_idle()
 
 
 async def test_an_address_that_leads_nowhere_says_so_and_leads_on(chat: Chat) -> None:

@@ -99,7 +99,11 @@ def test_a_run_of_the_store_has_the_very_parts_of_its_stream(name: str) -> None:
     assert answer["parts"] == judge.parts
     assert answer["id"] == judge.message["id"]
     about = judge.message["metadata"]
-    assert answer["metadata"] == about | {"number": 2, "createdAt": world.run.created_at}
+    assert answer["metadata"] == about | {
+        "number": 2,
+        "createdAt": world.run.created_at,
+        "model": world.run.model,
+    }
 
 
 @pytest.mark.parametrize("name", sorted(TYPICAL.keys() - {"asked"}))

@@ -24,6 +24,8 @@ from antiphon.types.runs import MARKS, Run, Thread
 PAGE = 100
 BRANCH_BEGINS = "branch_begins"
 """Metadata key: number of the first message that is the branch's own."""
+BRANCH_REPEATS = "branch_repeats"
+"""Metadata key: that number again, if the message repeats the one that it replaces."""
 MAX_FAMILY = 200
 """Most members of a family that are listed."""
 
@@ -31,17 +33,20 @@ MAX_FAMILY = 200
 # Branches.
 
 
-async def branch_before(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
+async def branch_before(
+    client: AsyncClient, message: Message, *, replace: bool = True, repeat: bool = False
+) -> Thread:
     """Create a branch of the thread that ends before this message, to send another instead.
 
-    With `replace`, lists show the branch in place of the thread.
+    With `replace`, lists show the branch in place of the thread. With `repeat` the same message
+    will be sent, for another answer.
     """
     thread = await client.get_thread(message.thread_id)
     title = None
     if message.number == 1 and message.text.strip().startswith(thread.title.removesuffix("…")):
         title = ""  # it was made from the message that will be replaced
     branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
-    return await _mark_branch(client, branch, thread, replace=replace)
+    return await _mark_branch(client, branch, thread, replace=replace, repeat=repeat)
 
 
 async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
@@ -52,15 +57,16 @@ async def branch_after(client: AsyncClient, message: Message, *, replace: bool =
 
 
 async def _mark_branch(
-    client: AsyncClient, branch: Thread, source: Thread, *, replace: bool
+    client: AsyncClient, branch: Thread, source: Thread, *, replace: bool, repeat: bool = False
 ) -> Thread:
     """Name the thread that the branch replaces, whose marks it takes over, or none."""
-    metadata = {
-        key: value for key, value in branch.metadata.items() if key not in (REPLACES, BRANCH_BEGINS)
-    }
+    own = (REPLACES, BRANCH_BEGINS, BRANCH_REPEATS)
+    metadata = {key: value for key, value in branch.metadata.items() if key not in own}
     marks: dict[str, Any] = {}
     if replace:
-        metadata |= {REPLACES: source.id, BRANCH_BEGINS: str(branch.messages + 1)}
+        begins = str(branch.messages + 1)
+        metadata |= {REPLACES: source.id, BRANCH_BEGINS: begins}
+        metadata |= {BRANCH_REPEATS: begins} if repeat else {}
         marks = {name: value for name in MARKS if (value := getattr(source, name))}
     if not marks and metadata == branch.metadata:
         return branch
@@ -135,11 +141,13 @@ class Fork(msgspec.Struct, frozen=True):
     """A message at which branches differ: its number, and a thread for each alternative.
 
     `at` are thread ids, oldest first; `here` is the index of the current thread's alternative.
+    `repeated` is true if all alternatives have the same message, and only their answers differ.
     """
 
     number: int
     at: tuple[str, ...]
     here: int
+    repeated: bool = False
 
 
 async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
@@ -206,7 +214,11 @@ class _BranchTree:
             thread.id if each == own else max(by_message[each], key=position_of).id
             for each in speakers
         ]
-        return Fork(number, tuple(at), speakers.index(own))
+        later = (self._threads.get(each) for each in speakers[1:])
+        repeated = all(
+            each is not None and each.metadata.get(BRANCH_REPEATS) == str(number) for each in later
+        )
+        return Fork(number, tuple(at), speakers.index(own), repeated)
 
     def _reaches(self, thread: Thread, place: _Place) -> bool:
         number = place[1]

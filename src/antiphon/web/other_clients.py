@@ -153,7 +153,7 @@ async def _regenerate(site: Site, user: User, thread: Thread, message_id: str | 
     """Answer again the question before this message, in a branch of the same name."""
     client = site.client_for_user(user)
     question = await _find_question(client, thread, message_id)
-    branch = await thread_families.branch_before(client, question)
+    branch = await thread_families.branch_before(client, question, repeat=True)
     if NAME in thread.metadata:
         named = branch.metadata | {NAME: thread.metadata[NAME]}
         branch = await client.update_thread(branch.id, metadata=named)

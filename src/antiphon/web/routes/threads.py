@@ -75,9 +75,10 @@ class ThreadChange(msgspec.Struct, frozen=True):
 
 
 class NewBranch(msgspec.Struct, frozen=True):
-    """First message that the branch leaves out."""
+    """First message that the branch leaves out, and whether it will be sent again as it is."""
 
     message_id: operations.Id
+    repeat: bool = False
 
 
 class ExportQuery(msgspec.Struct, frozen=True):
@@ -152,7 +153,8 @@ def create_branch(thread_id: str) -> Response:
         message = await client.get_message(body.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
-        return thread_row(await thread_families.branch_before(client, message), running=False)
+        branch = await thread_families.branch_before(client, message, repeat=body.repeat)
+        return thread_row(branch, running=False)
 
     return respond_with(branch(current_client()), 201)
 

@@ -29,7 +29,7 @@ from antiphon.types.messages import (
 )
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Action, Fault, Run, Status
-from antiphon.types.terminal_safe import clean
+from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
     CallView,
     Entry,
@@ -165,10 +165,11 @@ class MessageMetadata(msgspec.Struct, frozen=True, rename="camel", kw_only=True)
 
 
 class StoredRunMetadata(ui.RunMetadata, frozen=True, kw_only=True):
-    """Metadata of a run: as at the end of its stream, plus its place, start and rating."""
+    """Metadata of a run: as at the end of its stream, plus its place, start, model and rating."""
 
     number: int
     created_at: int
+    model: str
     feedback: GivenFeedback | UnsetType = UNSET
 
 
@@ -268,6 +269,7 @@ def _account(run: Run, entry: Entry) -> StoredRunMetadata:
         cost=run.usage.cost,
         number=entry.number,
         created_at=run.created_at,
+        model=one_line(run.model),
         feedback=_feedback(entry),
     )
 

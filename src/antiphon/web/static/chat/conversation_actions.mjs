@@ -156,7 +156,7 @@ export async function answer(data, given) {
 /** Requests another answer to the same message, in a branch. @param {string} messageId of either */
 export async function regenerate(messageId) {
   const message = questionBefore(current.value?.messages ?? [], messageId);
-  if (message) await sendInBranch(message, textOf(message), filesOf(message));
+  if (message) await sendInBranch(message, textOf(message), filesOf(message), true);
 }
 
 /**
@@ -172,12 +172,13 @@ export async function edit(name, text, files) {
 /**
  * @param {import("./reduce.mjs").Message} message
  * @param {string} text @param {import("./outbox.mjs").Entry["files"]} files
+ * @param {boolean} [repeat]  true if it is the same message
  */
-async function sendInBranch(message, text, files) {
+async function sendInBranch(message, text, files, repeat = false) {
   const from = current.value?.thread.id;
   if (!from) return;
   const id = await savedId(message);
-  const branch = await runAndReport(() => post(`/api/threads/${from}/branch`, { message_id: id }));
+  const branch = await runAndReport(() => post(`/api/threads/${from}/branch`, { message_id: id, repeat }));
   if (!branch) return;
   editing.value = null;
   send({ text, files, thread: branch.id });

@@ -36,6 +36,23 @@ export function outcomeOf({ status, reason, error, errorText }, isEmpty) {
   }
 }
 
+/**
+ * Returns the name of the sentence on what to do about a failed run, beside the button; null if the
+ * problem says it.
+ *
+ * @param {Outcome} outcome
+ */
+export function hintOf({ problem }) {
+  if (problem && OTHER_MODEL.has(problem.code)) return "hint.other_model";
+  return problem && SAME_AGAIN.has(problem.code) ? "hint.again" : null;
+}
+
+/** Codes of problems that depend on the model. */
+const OTHER_MODEL = new Set(["provider_rejected", "unsupported_by_provider"]);
+
+/** Codes of problems that may be gone the next time. */
+const SAME_AGAIN = new Set(["provider_error", "provider_protocol", "disconnected", "stalled", "internal"]);
+
 /** @param {{code?: string, message?: string} | undefined} error @param {string | undefined} errorText */
 function problemOf(error, errorText) {
   const message = error?.message ?? errorText;

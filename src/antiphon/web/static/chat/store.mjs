@@ -26,7 +26,7 @@ import { effect, signal } from "./vendor/ui.mjs";
  * @typedef {object} Current
  * @property {Thread} thread
  * @property {Message[]} messages  in order; a message has `key` where it was shown before it had its id
- * @property {{number: number, at: string[], here: number}[]} branches
+ * @property {{number: number, at: string[], here: number, repeated: boolean}[]} branches
  * @property {string | null} system
  * @property {boolean} hasEarlier
  */

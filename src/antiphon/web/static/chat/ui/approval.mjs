@@ -1,13 +1,14 @@
 /** Question about a tool call: shows exactly the arguments that will run, and ignores accidental answers. */
-import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { editedArguments, jsonError, isMeant } from "../answer_checks.mjs";
 import { splitToolName } from "../calls.mjs";
 import { layOutForEditor } from "../json.mjs";
 import { me } from "../store.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { announce } from "./announce.mjs";
-import { Arguments, ArgumentNames, useSeenHeight } from "./arguments.mjs";
+import { Arguments, ArgumentNames, hidesSomething, useSeenHeight } from "./arguments.mjs";
 import { Icon } from "./icons.mjs";
+import { Notice } from "./notice.mjs";
 import { Plain, Word } from "./plain.mjs";
 
 /**
@@ -43,12 +44,13 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   const [written, setWritten] = useState(/** @type {string | null} */ (null));
   const [reason, setReason] = useState("");
   const [scope, setScope] = useState(/** @type {"tool" | "server"} */ ("tool"));
+  const [isLonger, setLonger] = useState(false);
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const seen = useSeenHeight(data.approvalId, written !== null);
   const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}`);
   const element = useRef(null);
-  const title = useId();
+  const [title, longer] = [useId(), useId()];
   const wrong = written === null ? null : jsonError(written);
   useAnnouncement(data);
   useFocusHandover(element);
@@ -70,34 +72,42 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   if (!open) return html`<${Line} data=${data} onOpen=${onOpen} />`;
   // While it is sent its buttons keep the focus, which a disabled one would lose.
   const stuck = wrong !== null || !seen.all;
-  return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-approval=${data.toolCallId}>
+  return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
     <${Head} data=${data} id=${title} text=${asked} edited=${written !== null && wrong === null && editedArguments(written, asked) !== undefined} />
     <div class="approval-body" ref=${seen.body} role="region" tabindex="0" aria-label=${t("tool.arguments")}>
+      ${data.description && html`<div class="approval-says"><span>${t("approval.says")}</span><${Plain} text=${data.description.trim()} judged name=${`approval:${data.approvalId}:says`} limit=${200} lines=${2} /></div>`}
       ${written === null
         ? html`<${Arguments} text=${asked} name=${`approval:${data.approvalId}`} seen=${seen} onEdit=${() => setWritten(layOutForEditor(asked))} />`
         : html`<${Editor} text=${written} wrong=${wrong} onInput=${setWritten} onUndo=${() => setWritten(null)} />`}
-      <${About} data=${data} />
       <label class="approval-reason">
         <span class="visually-hidden">${t("approval.reason")}</span>
         <input class="input" type="text" maxlength="2000" value=${reason} placeholder=${t("approval.reason")} onInput=${(/** @type {any} */ event) => setReason(event.currentTarget.value)} />
       </label>
-      ${!data.hookReason && html`<${LastingAnswer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />`}
     </div>
-    ${problem && html`<p class="note bad" role="alert">${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message}</p>`}
+    ${problem && html`<${Notice} bad role="alert" text=${problem.status === 404 ? t("approval.answered_elsewhere") : problem.message} />`}
     <div class="approval-answers">
       ${!seen.all && html`<button type="button" class="button" onClick=${seen.more}><${Icon} name="down" size=${18} />${t("approval.more")}</button>`}
       <button type="button" class="button primary" disabled=${stuck} title=${seen.all ? undefined : t("approval.unseen")} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
       <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
         <${Icon} name="close" size=${18} />${t(reason.trim() ? "approval.deny_and_say" : "approval.deny")}
       </button>
+      ${!data.hookReason && html`<button type="button" class="button quiet longer" aria-expanded=${isLonger} aria-controls=${isLonger ? longer : undefined} onClick=${() => setLonger(!isLonger)}>
+        ${t("approval.longer")}<${Icon} name=${isLonger ? "down" : "right"} size=${16} />
+      </button>`}
     </div>
+    ${isLonger && html`<${LastingAnswer} id=${longer} data=${data} scope=${scope} onScope=${setScope} disabled=${stuck} yes=${yes} />`}
   </section>`;
 }
 
+/** Returns how much a call may do, as its tool says: the colours of its question. @param {any} data */
+const riskOf = (data) => (data.destructive ? "high" : data.readOnly ? "low" : "some");
+
 /** A question that is not open. @param {{data: any, onOpen: () => void}} props */
 function Line({ data, onOpen }) {
-  return html`<section class="approval line" data-approval=${data.toolCallId}>
-    <button type="button" class="button quiet" onClick=${onOpen}><${Place} data=${data} />${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></button>
+  return html`<section class="approval line" data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
+    <button type="button" class="button quiet" onClick=${onOpen}>
+      <${Icon} name=${data.destructive ? "warn" : "tool"} size=${16} /><span class="clipped">${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></span><${Place} data=${data} />
+    </button>
   </section>`;
 }
 
@@ -107,27 +117,29 @@ const Place = ({ data }) => data.of > 1 && html`<span class="badge">${t("approva
 /** Heading: tool, server, and names of the arguments. @param {{data: any, id: string, text: string, edited: boolean}} props */
 function Head({ data, id, text, edited: changed }) {
   const { own, server } = splitName(data);
+  const hides = useMemo(() => hidesSomething(text), [text]);
+  const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
   return html`<header class="approval-head">
-    <p class="approval-title" id=${id}>
+    <span class="approval-sign" aria-hidden="true"><${Icon} name=${data.destructive ? "warn" : "tool"} size=${22} /></span>
+    <div class="approval-words">
+      <p class="approval-title" id=${id}>${t(changed ? "approval.title_edited" : "approval.title")}${" "}<strong><${Word} text=${own} judged /></strong>${" "}<span class="approval-origin">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span></p>
+      <${ArgumentNames} text=${text} />
+    </div>
+    <p class="approval-facts">
       <${Place} data=${data} />
-      ${t(changed ? "approval.title_edited" : "approval.title")}${" "}<strong><${Word} text=${own} judged /></strong>${" "}<span class="muted">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span>
+      ${data.readOnly && html`<span class="badge good">${t("approval.read_only")}</span>`}
+      ${until && html`<span class="muted small">${t("approval.until", { time: until })}</span>`}
     </p>
-    ${data.destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
-    ${data.changed && html`<p class="approval-warning">${t("approval.changed")}</p>`}
-    ${data.elsewhere && html`<p class="approval-warning">${t("approval.elsewhere")}</p>`}
-    ${data.hookReason && html`<p class="approval-warning">${t("approval.hook")} <${Word} text=${data.hookReason} judged /></p>`}
-    <${ArgumentNames} text=${text} />
+    ${data.destructive && html`<${Warning}>${t("approval.destructive")}<//>`}
+    ${data.changed && html`<${Warning}>${t("approval.changed")}<//>`}
+    ${data.elsewhere && html`<${Warning}>${t("approval.elsewhere")}<//>`}
+    ${data.hookReason && html`<${Warning}>${t("approval.hook")} <${Word} text=${data.hookReason} judged /><//>`}
+    ${hides && html`<${Warning}>${t("approval.hides")}<//>`}
   </header>`;
 }
 
-/** The tool's own description, and the deadline of the question. @param {{data: any}} props */
-function About({ data }) {
-  const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
-  return html`
-    ${data.readOnly && html`<p class="muted small">${t("approval.read_only")}</p>`}
-    ${data.description && html`<div class="approval-says muted small"><span>${t("approval.says")}</span><${Plain} text=${data.description.trim()} judged name=${`approval:${data.approvalId}:says`} limit=${280} lines=${3} /></div>`}
-    ${until && html`<p class="muted small">${t("approval.until", { time: until })}</p>`}`;
-}
+/** @param {{children?: any}} props */
+const Warning = ({ children }) => html`<p class="approval-warning"><${Icon} name="warn" size=${16} /><span>${children}</span></p>`;
 
 /** @param {{text: string, wrong: string | null, onInput: (text: string) => void, onUndo: () => void}} props */
 function Editor({ text, wrong, onInput, onUndo }) {
@@ -151,22 +163,16 @@ function Editor({ text, wrong, onInput, onUndo }) {
 /**
  * Lasting approval, for this tool or for all of its server, with a button to confirm it.
  *
- * @param {{data: any, scope: string, disabled: boolean, onScope: (scope: "tool" | "server") => void, yes: (keep: Answer["keep"]) => (event: MouseEvent) => unknown}} props
+ * @param {{id: string, data: any, scope: string, disabled: boolean, onScope: (scope: "tool" | "server") => void, yes: (keep: Answer["keep"]) => (event: MouseEvent) => unknown}} props
  */
-function LastingAnswer({ data, scope, disabled, onScope, yes }) {
-  const [open, setOpen] = useState(false);
+function LastingAnswer({ id, data, scope, disabled, onScope, yes }) {
   const [keep, setKeep] = useState(/** @type {"session" | "always" | null} */ (null));
-  const id = useId();
   const panel = useRef(/** @type {HTMLElement | null} */ (null));
   const { own, server } = splitName(data);
   const others = data.others ?? [];
-  useEffect(() => void (open && panel.current?.scrollIntoView({ block: "nearest" })), [open, keep]);
+  useEffect(() => panel.current?.lastElementChild?.scrollIntoView({ block: "nearest" }), [keep]);
   const choose = (/** @type {"session" | "always"} */ wanted) => () => setKeep(wanted);
-  return html`
-    <button type="button" class="button quiet" aria-expanded=${open} aria-controls=${id} onClick=${() => (setOpen(!open), setKeep(null))}>
-      ${t("approval.longer")}<${Icon} name=${open ? "down" : "right"} size=${16} />
-    </button>
-    <div class="approval-longer" id=${id} ref=${panel} hidden=${!open}>
+  return html`<div class="approval-longer" id=${id} ref=${panel}>
       ${others.length > 0 &&
       html`<fieldset>
         <legend class="visually-hidden">${t("approval.scope")}</legend>
@@ -180,8 +186,7 @@ function LastingAnswer({ data, scope, disabled, onScope, yes }) {
         <button type="button" class="button small" disabled=${disabled} aria-pressed=${keep === "always"} onClick=${choose("always")}>${t("approval.always")}</button>
       </div>
       ${keep && html`<${Confirm} keep=${keep} what=${scope === "server" ? server : own} askedBy=${data.askedBy} destructive=${data.destructive} onYes=${yes(keep)} disabled=${disabled} />`}
-    </div>
-  `;
+    </div>`;
 }
 
 /** The second button, which says what would be allowed. @param {{keep: "session" | "always", what: string, askedBy?: string, destructive: boolean, disabled: boolean, onYes: (event: MouseEvent) => unknown}} props */
@@ -189,7 +194,7 @@ function Confirm({ keep, what, askedBy, destructive, disabled, onYes }) {
   const guard = useGuard(keep);
   return html`<div class="approval-confirm" role="group" aria-live="polite">
     <p>${t(`approval.lasting_${keep}`)} <strong><${Word} text=${what} judged /></strong>${askedBy && html` ${t("approval.asked_by")} <strong><${Word} text=${askedBy} judged /></strong>`}</p>
-    ${destructive && html`<p class="approval-warning">${t("approval.destructive")}</p>`}
+    ${destructive && html`<${Warning}>${t("approval.destructive")}<//>`}
     <button type="button" class="button small primary" disabled=${disabled} onClick=${(/** @type {MouseEvent} */ event) => guard(event) && onYes(event)}>${t(`approval.confirm_${keep}`)}</button>
   </div>`;
 }

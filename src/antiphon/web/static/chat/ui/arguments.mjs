@@ -1,11 +1,15 @@
 /** Arguments of a call that waits for approval: long values are cut, and the part seen is tracked. */
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
+import { lookalikes, revealPieces } from "../hidden_characters.mjs";
 import { members } from "../json.mjs";
 import { isSeenWhole, nextPart, seenTo } from "../seen_height.mjs";
 import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain, Word } from "./plain.mjs";
+
+/** Characters of a value beyond which its length is shown. */
+const COUNTED = 40;
 
 /** Names that stand in the head. */
 const MOST_NAMES = 60;
@@ -75,6 +79,19 @@ export function useSeenHeight(question, isOwn) {
   return { all: all || isOwn, body, list, more, onCut };
 }
 
+/**
+ * Returns true if a name or a value of the arguments hides something that the page reveals. What joins
+ * emoji is revealed too, and is no reason for a warning.
+ *
+ * @param {string} text
+ */
+export function hidesSomething(text) {
+  const given = members(text);
+  const texts = given?.flatMap(({ name, value }) => [name, value]) ?? [text];
+  if (given?.some(({ name }) => lookalikes(name).length > 0)) return true;
+  return texts.some((each) => revealPieces(each, true).some((piece) => piece.kind !== "text" && !/^<U\+(?:200D|FE0F)>$/.test(piece.text)));
+}
+
 /** The names of the arguments, in the head of the question. @param {{text: string}} props */
 export function ArgumentNames({ text }) {
   const given = useMemo(() => members(text), [text]);
@@ -102,9 +119,9 @@ export function Arguments({ text, name, seen, onEdit }) {
 
 /** @param {{each: {name: string, value: string, length: number}, name: string, room: number[], seen: Seen}} props */
 function Argument({ each, name, room, seen }) {
-  return html`<div class="argument">
+  return html`<div class="argument" data-long=${each.name.length > LONG_NAME}>
     <p class="argument-name">
-      ${each.name.length <= LONG_NAME && html`<code><${Word} text=${each.name} judged /></code>${" "}`}<span class="muted small">${tCount("approval.characters", each.length)}</span>
+      ${each.name.length <= LONG_NAME && html`<code><${Word} text=${each.name} judged /></code>${" "}`}${each.length > COUNTED && html`<span class="muted">${tCount("approval.characters", each.length)}</span>`}
     </p>
     ${each.name.length > LONG_NAME && html`<${Value} text=${each.name} name=${`${name}:name`} room=${[LONG_NAME, 1]} seen=${seen} label=${t("approval.name")} />`}
     <${Value} text=${each.value} name=${name} room=${room} seen=${seen} label=${each.name} />

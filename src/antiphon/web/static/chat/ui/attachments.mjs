@@ -5,6 +5,7 @@ import { revealText } from "../hidden_characters.mjs";
 import { formatBytes } from "../units.mjs";
 import { language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
+import { openLightbox } from "./lightbox.mjs";
 import { Word } from "./plain.mjs";
 
 /** @typedef {import("../attachments.mjs").Attachment} Attachment */
@@ -39,7 +40,7 @@ function Attached({ item, onRemove, onRetry }) {
     <${Preview} item=${item} />
     <span class="attachment-words">
       <span class="attachment-name clipped" title=${name}><${Word} text=${item.name} /></span>
-      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : formatBytes(item.size, language.value)}</span>
+      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : item.size > 0 && formatBytes(item.size, language.value)}</span>
       ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name })}></progress>`}
     </span>
     ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name })} title=${t("attach.retry", { name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
@@ -56,27 +57,39 @@ function Preview({ item }) {
 }
 
 /**
- * Files of a message that was sent. A picture is seen, and each opens as a file of its own.
+ * Files of a message that was sent: its pictures, which open in the light box, and below them the
+ * others, which are saved.
  *
  * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string}[]}} props
  */
 export function AttachmentList({ parts }) {
-  return html`<ul class="attachments sent" aria-label=${t("attach.list")}>
-    ${parts.map((part, place) => html`<li key=${place}><${Sent} part=${part} /></li>`)}
-  </ul>`;
-}
-
-/** @param {{part: {url?: string, mediaType?: string, filename?: string}}} props */
-function Sent({ part }) {
-  const [broken, setBroken] = useState(false);
-  const name = part.filename || t("attach.file");
-  const ours = /^\/api\/files\/[\w-]+$/.test(part.url ?? "") ? part.url : undefined;
-  const picture = ours && isPicture(part.mediaType ?? "") && !broken;
-  return html`<a class=${picture ? "attachment-shown" : "attachment"} href=${ours} download=${name} title=${revealText(name)}>
-    ${picture
-      ? html`<img src=${`${ours}?inline=1`} alt=${revealText(name)} loading="lazy" onError=${() => setBroken(true)} />`
-      : html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`}
-  </a>`;
+  const [broken, setBroken] = useState(/** @type {readonly string[]} */ ([]));
+  const files = parts.map(({ url = "", mediaType = "", filename }) => {
+    const address = /^\/api\/files\/[\w-]+$/.test(url) ? url : undefined;
+    return { address, name: filename || t("attach.file"), isShown: Boolean(address) && isPicture(mediaType) && !broken.includes(url) };
+  });
+  const pictures = files.flatMap(({ address, name, isShown }) => (address && isShown ? [{ address, name }] : []));
+  const others = files.filter(({ isShown }) => !isShown);
+  const open = (/** @type {number} */ place) => openLightbox(pictures, place);
+  return html`<div class="attachments-sent">
+    ${pictures.length > 0 &&
+    html`<ul class="pictures" data-many=${pictures.length > 1} aria-label=${t("attach.pictures")}>
+      ${pictures.map(({ address, name }, place) => {
+        const label = t("attach.enlarge", { name: revealText(name) });
+        return html`<li key=${address}><button type="button" class="picture" aria-label=${label} title=${label} onClick=${() => open(place)}>
+          <img src=${`${address}?inline=1`} alt="" loading="lazy" onError=${() => setBroken([...broken, address])} />
+        </button></li>`;
+      })}
+    </ul>`}
+    ${others.length > 0 &&
+    html`<ul class="attachments" aria-label=${t("attach.list")}>
+      ${others.map(({ address, name }, place) => html`<li key=${place}>
+        <a class="attachment" href=${address} download=${name} title=${revealText(name)}>
+          <span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>
+        </a>
+      </li>`)}
+    </ul>`}
+  </div>`;
 }
 
 /** Button that opens the file chooser. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */

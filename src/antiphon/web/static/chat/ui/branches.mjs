@@ -1,4 +1,4 @@
-/** Switch between branches, at the message where they fork. */
+/** Switch between branches: at the message where they fork, or at its answer if only answers differ. */
 import { navigate } from "../router.mjs";
 import { current } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -8,10 +8,16 @@ import { Icon } from "./icons.mjs";
 /** Position of the message whose switch takes the focus once this thread is shown. */
 let wanted = /** @type {{thread: string, number: number | undefined, step: string} | null} */ (null);
 
-/** @param {{number: number | undefined}} props  of the message */
-export function BranchSwitch({ number }) {
+/**
+ * The switch of the branches that fork at this message, if it belongs here.
+ *
+ * @param {{number: number | undefined, question?: boolean}} props  `number` of the user's message;
+ *   `question` if the switch is at that message, not at its answer
+ */
+export function BranchSwitch({ number, question = false }) {
   const group = useRef(/** @type {HTMLElement | null} */ (null));
-  const fork = current.value?.branches.find((each) => each.number === number);
+  const isAnswered = current.value?.messages.at(-1)?.metadata?.number !== number;
+  const fork = current.value?.branches.find((each) => each.number === number && question !== (each.repeated && isAnswered));
   useEffect(() => {
     if (!group.current || wanted?.number !== number || wanted.thread !== current.value?.thread.id) return;
     const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);

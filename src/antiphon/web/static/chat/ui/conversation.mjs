@@ -8,7 +8,9 @@ import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Approvals } from "./approvals.mjs";
 import { Composer } from "./composer.mjs";
+import { Lightbox } from "./lightbox.mjs";
 import { Assistant, Person } from "./message.mjs";
+import { Notice } from "./notice.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
 import { ServersNote } from "./servers_note.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar.mjs";
@@ -52,7 +54,8 @@ export function Conversation() {
       <${ServersNote} />
       <${Approvals} />
       <${Composer} onSent=${() => stick.toEnd()} />
-    </div>`;
+    </div>
+    <${Lightbox} />`;
 }
 
 /** Returns the rows of the messages, redrawn only if the message has changed. */
@@ -170,8 +173,7 @@ function Trouble() {
   const trouble = problem.value;
   if (!trouble) return null;
   const again = () => window.location.reload();
-  return html`<div class="note bad row" role="alert">
-    <span class="grow">${trouble.message}</span>
+  return html`<${Notice} bad role="alert" text=${trouble.message}>
     <button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>
-  </div>`;
+  <//>`;
 }

@@ -1,22 +1,25 @@
 /** One message of the user or the assistant. */
-import { answer, edit, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../conversation_actions.mjs";
+import { edit, filesOf, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../conversation_actions.mjs";
+import { readyFiles } from "../attachments.mjs";
 import { arrangeParts } from "../message_parts.mjs";
-import { messageKey } from "../history.mjs";
-import { outcomeOf } from "../outcome.mjs";
+import { messageKey, questionBefore } from "../history.mjs";
+import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
-import { editing, phase, toolStatus } from "../store.mjs";
+import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { AttachmentList } from "./attachments.mjs";
+import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { AttachmentList, Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
 import { Feedback } from "./feedback.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Markdown } from "./markdown.mjs";
-import { Plain } from "./plain.mjs";
+import { Notice } from "./notice.mjs";
+import { Plain, Word } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
+import { moment, time } from "./times.mjs";
 import { Tools } from "./tool.mjs";
 import { MessageUsage } from "./usage.mjs";
 
@@ -35,35 +38,32 @@ export function Person({ message, entry }) {
   return html`<article class="message user" data-message=${message.id} data-status=${entry?.state ?? "sent"} aria-label=${t("message.person")}>
     ${isEdited
       ? html`<${Rewrite} message=${message} text=${text} />`
-      : html`<div class="bubble">
-          ${files.length > 0 && html`<${AttachmentList} parts=${files} />`}
-          ${text && html`<div class="message-text"><${Plain} text=${text} name=${message.key ?? message.id} limit=${WRITTEN_CHARACTERS} lines=${WRITTEN_LINES} label=${t("message.person")} /></div>`}
-        </div>`}
+      : html`${files.length > 0 && html`<${AttachmentList} parts=${files} />`}
+          ${text && html`<div class="bubble message-text"><${Plain} text=${text} name=${message.key ?? message.id} limit=${WRITTEN_CHARACTERS} lines=${WRITTEN_LINES} label=${t("message.person")} /></div>`}`}
     ${entry ? html`<${Waiting} entry=${entry} />` : !isEdited && html`<${PersonBar} message=${message} text=${text} />`}
   </article>`;
 }
 
 /** Actions on a message that was not accepted yet. @param {{entry: import("../outbox.mjs").Entry}} props */
 function Waiting({ entry: { id, state, fault } }) {
-  if (state === "sending" && fault) return html`<p class="message-note small" role="alert">${fault} <span class="muted">${t("message.sent_by_itself")}</span></p>`;
+  if (state === "sending" && fault) return html`<${Notice} className="message-note" role="alert" text=${fault} hint=${t("message.sent_by_itself")} />`;
   if (state === "sending") {
     const servers = starting.value.join(", ");
     return html`<p class="message-note muted small" role="status">${servers ? t("message.servers_starting", { servers }) : t("message.sending")}</p>`;
   }
-  return html`<div class="message-note row small">
-    ${state === "failed"
-      ? html`<span class="message-fault" role="alert"><${Icon} name="warn" size=${16} /> ${fault}</span>
-          <button type="button" class="button small" onClick=${() => retryPending(id)}>${t("common.retry")}</button>`
-      : html`<span class="muted">${t("message.queued")}</span>`}
-    <button type="button" class="button small quiet" onClick=${() => queueEdit(id)}>${t("message.edit")}</button>
-    <button type="button" class="button small quiet" onClick=${() => queueRemove(id)}>${t("message.remove")}</button>
-  </div>`;
+  const others = html`<button type="button" class="button small quiet" onClick=${() => queueEdit(id)}>${t("message.edit")}</button>
+    <button type="button" class="button small quiet" onClick=${() => queueRemove(id)}>${t("message.remove")}</button>`;
+  if (state !== "failed") return html`<div class="message-note row small"><span class="muted">${t("message.queued")}</span>${others}</div>`;
+  return html`<${Notice} bad className="message-note" role="alert" text=${fault} hint=${t("hint.not_sent")}>
+    <button type="button" class="button small" onClick=${() => retryPending(id)}>${t("common.retry")}</button>${others}
+  <//>`;
 }
 
 /** @param {{message: Message, text: string}} props */
 function PersonBar({ message, text }) {
   return html`<div class="message-bar">
-    <${BranchSwitch} number=${message.metadata?.number} />
+    <${About} metadata=${message.metadata} />
+    <${BranchSwitch} number=${message.metadata?.number} question />
     <${Copy} text=${text} />
     <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />
   </div>`;
@@ -72,6 +72,11 @@ function PersonBar({ message, text }) {
 /** Editor of a sent message. @param {{message: Message, text: string}} props */
 function Rewrite({ message, text }) {
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
+  const files = useMemo(() => signal(filesOf(message).map((file) => ({ ...file, key: file.id, state: /** @type {const} */ ("ready"), progress: 1 }))), []);
+  const leaveOut = (/** @type {string} */ key) => {
+    files.value = files.value.filter((file) => file.key !== key);
+    area.current?.focus();
+  };
   useEffect(() => {
     area.current?.focus();
     area.current?.setSelectionRange(text.length, text.length);
@@ -82,7 +87,7 @@ function Rewrite({ message, text }) {
   };
   const save = () => {
     const written = area.current?.value ?? "";
-    if (written.trim()) void edit(messageKey(message), written);
+    if (written.trim() || files.value.length > 0) void edit(messageKey(message), written, readyFiles(files.value));
   };
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     if (event.isComposing) return;
@@ -96,6 +101,7 @@ function Rewrite({ message, text }) {
     }
   };
   return html`<form class="rewrite" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), save())}>
+    <${Attachments} items=${files} onRemove=${leaveOut} onRetry=${leaveOut} />
     <textarea class="input" ref=${area} defaultValue=${text} dir="auto" aria-label=${t("message.edit_label")} onKeyDown=${keyed}></textarea>
     <div class="row">
       <span class="muted small grow">${t("message.edit_hint")}</span>
@@ -147,20 +153,34 @@ function Progress({ empty }) {
 function Outcome({ message, isEmpty }) {
   const { metadata = {} } = message;
   const outcome = outcomeOf(metadata, isEmpty);
+  const hint = outcome && hintOf(outcome);
   const again = () => void regenerate(message.id);
   return html`
-    ${outcome && html`<p class=${`message-note small ${outcome.key === "message.failed" ? "message-fault" : "muted"}`}>
-      <${Icon} name=${metadata.status === "cancelled" ? "stop" : "warn"} size=${16} /> <span>${outcomeWords(outcome)}</span>
+    ${outcome &&
+    html`<${Notice}
+      className="message-note" bad=${outcome.key === "message.failed"} icon=${metadata.status === "cancelled" ? "stop" : "warn"}
+      text=${outcomeWords(outcome)} hint=${hint && t(hint)}
+    >
       ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
       ${outcome.next === "continue" && html`<button type="button" class="button small continue" onClick=${() => send({ text: t("message.continue_text") })}>${t("message.continue")}</button>`}
-    </p>`}
+    <//>`}
     <div class="message-bar">
+      <${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
       ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
       ${metadata.runId && html`<${Link} href=${`/r/${metadata.runId}`} class="icon-button act" aria-label=${t("run.open")} title=${t("run.open")}><${Icon} name="timeline" size=${16} /><//>`}
       <${MessageUsage} metadata=${metadata} />
+      <${About} metadata=${metadata} />
     </div>`;
+}
+
+/** When a message was written, and the model that answered. @param {{metadata?: Record<string, any>}} props */
+function About({ metadata: { createdAt, model } = {} }) {
+  if (!createdAt) return null;
+  return html`<span class="message-about muted small">
+    <time datetime=${new Date(createdAt).toISOString()} title=${moment(createdAt)}>${time(createdAt)}</time>${model && html` · <${Word} text=${model} most=${60} />`}
+  </span>`;
 }
 
 /** @param {{text: string}} props */

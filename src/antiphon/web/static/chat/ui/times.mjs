@@ -21,6 +21,13 @@ export function moment(/** @type {number} */ at) {
   return new Intl.DateTimeFormat(language.value, /** @type {any} */ (written)).format(new Date(at));
 }
 
+/** Formats the time of day; of another day than today, that day too. */
+export function time(/** @type {number} */ at) {
+  const [then, today] = [new Date(at), new Date()];
+  if (then.toDateString() !== today.toDateString()) return moment(at);
+  return new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(then);
+}
+
 /** Formats the day, short. */
 export function day(/** @type {string} */ day) {
   const written = { month: "short", day: "numeric", timeZone: "UTC" };

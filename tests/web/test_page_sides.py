@@ -8,12 +8,12 @@ import re
 from pathlib import Path
 
 import pytest_asyncio
-from playwright.async_api import Locator, expect
+from playwright.async_api import Locator, ViewportSize, expect
 
 from antiphon.client.async_client import AsyncClient
 from tests.support.web.chats import SECONDS, Chat
 
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
 @pytest_asyncio.fixture(loop_scope="session")

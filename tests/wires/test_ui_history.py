@@ -149,7 +149,7 @@ def thread_of(*said: Message) -> list[Message]:
 
 def message(role: Any, text: str = "", **fields: Any) -> Message:
     content = (Text(text),) if text else ()
-    about = {
+    about: dict[str, Any] = {
         "id": "msg_1",
         "thread_id": "thread_1",
         "number": 1,

@@ -251,6 +251,66 @@ async def test_the_button_of_a_block_of_code_copies_the_code(answer: Answer) -> 
     assert copied == "make run && echo '<b>'"
 
 
+async def test_code_can_be_wrapped_or_numbered_and_saved_as_a_file(answer: Answer) -> None:
+    await answer.do("show", f"```python\nprint('{'long ' * 60}')\nprint(2)\n```")
+    pre = answer.page.locator("pre")
+    wide = "(it) => it.scrollWidth > it.clientWidth"
+    wrap = answer.page.get_by_role("button", name="Wrap")
+    numbers = answer.page.get_by_role("button", name="Numbers")
+    assert await pre.evaluate(wide)
+
+    await wrap.click()
+    assert await wrap.get_attribute("aria-pressed") == "true"
+    assert not await pre.evaluate(wide)
+    await numbers.click()
+    assert await wrap.get_attribute("aria-pressed") == "false"
+    assert await answer.page.locator(".code-numbers").inner_text() == "1\n2"
+    await answer.page.click("button.copy")
+    await answer.page.wait_for_selector("button.copy:text('Copied')")
+    copied = await answer.page.evaluate("navigator.clipboard.readText()")
+    assert copied.endswith("print(2)")
+    assert not copied.startswith("1")
+    async with answer.page.expect_download() as saving:
+        await answer.page.get_by_role("button", name="Save").click()
+    saved = await saving.value
+    assert saved.suggested_filename == "code.py"
+    assert Path(await saved.path()).read_text() == copied
+
+
+async def test_a_footnote_is_a_mark_that_leads_to_its_note_and_back(answer: Answer) -> None:
+    notes = "[^1]: By [NOAA](https://example.org),\n  page 2.\n[^ä]: A *friend*."
+    await answer.do("show", f"Tides[^1] and more[^ä].\n\n{notes}")
+    page = answer.page
+    mark = page.get_by_role("button", name="Footnote 1")
+    note = page.get_by_role("button", name="Back to the text at 1")
+
+    assert await page.locator("p.footnote").count() == 2
+    assert await page.locator("p.footnote a").get_attribute("href") == "https://example.org"
+    assert "page 2" in (await mark.get_attribute("title") or "")
+    await mark.press("Enter")
+    assert await note.evaluate("(it) => it === document.activeElement")
+    await note.press("Enter")
+    assert await mark.evaluate("(it) => it === document.activeElement")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "All but vowels: [^aeiou] and [^1]",
+        "[a link [^1] here](https://ok.example)\n\n[^1]: Note",
+        "`[^1]`\n\n[^1]: Note",
+    ],
+)
+async def test_what_only_looks_like_a_footnote_stays_text(answer: Answer, text: str) -> None:
+    await answer.do("show", text)
+
+    assert await answer.page.locator("button.footnote-mark").count() == 0
+    first = text.split("\n", 1)[0].replace("`", "")
+    shown = await answer.page.locator("main").inner_text()
+    assert "[^" in shown
+    assert first.split("](")[0].strip("[") in shown
+
+
 async def test_a_formula_that_is_wrong_stays_as_it_was_written(answer: Answer) -> None:
     await answer.do("show", "$\\frac{<b>}{$ and $x^2$")
 

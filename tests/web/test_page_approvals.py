@@ -296,6 +296,47 @@ async def test_a_yes_for_longer_takes_a_second_button(chat: Chat, tmp_path: Path
     assert ran(tmp_path) == ["one", "two"]
 
 
+async def test_calls_of_one_tool_are_allowed_together_once_each_was_seen(
+    chat: Chat, tmp_path: Path
+) -> None:
+    await asks(chat, {"command": "one"}, {"command": "two" * 800}, {"command": "three"})
+    everything = card(chat).get_by_role("button", name="Allow all 3")
+
+    await expect(everything).to_have_count(0)
+    await card(chat).get_by_role("button", name="Next call").click()
+    await expect(card(chat)).to_have_attribute("data-approval", "c1")
+    forward = card(chat).get_by_role("button", name="Next call")
+    await expect(forward).to_be_disabled()
+    await read_whole(chat, card(chat), card(chat).get_by_role("button", name="Allow once"))
+    await forward.click()
+    await expect(card(chat)).to_have_attribute("data-approval", "c2")
+    assert ran(tmp_path) == []
+    await press(card(chat), "Allow all 3")
+    await (await chat.model.next_request()).answer("Done.")
+    await chat.wait_until_idle()
+
+    assert sorted(ran(tmp_path)) == ["one", "three", "two" * 800]
+
+
+async def test_calls_of_other_tools_are_not_allowed_with_them(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "tools.py").write_text(f"{TOOLS}\n\n{TOOLS.replace('def shell', 'def other')}")
+    async with chatting(
+        chromium, tmp_path, "--no-servers", "--tools", "tools.py", "--ask", "*"
+    ) as chat:
+        await chat.say("Do it.")
+        reply = await chat.model.next_request()
+        await reply.call("shell", {"command": "one"}, id="c1")
+        await reply.call("other", {"command": "two"}, id="c2", index=1)
+        await reply.end("tool_calls")
+        await expect(questions(chat)).to_have_count(2)
+
+        await expect(card(chat).get_by_role("button", name="Allow once")).to_be_enabled()
+        await expect(card(chat).get_by_role("button", name="Next call")).to_have_count(0)
+        await expect(card(chat).get_by_role("button", name="Allow all")).to_have_count(0)
+
+
 async def test_a_yes_for_a_server_is_for_all_of_its_tools(
     chromium: Browser, tmp_path: Path
 ) -> None:

@@ -4,8 +4,10 @@
  * Settled blocks are drawn once; only blocks that may change are redrawn, at most once per frame.
  * `markdown/incremental.mjs` decides which are settled, and `markdown/sanitize.mjs` sanitizes.
  */
-import { codeBlock, codeIn } from "./markdown/code.mjs";
+import { codeBlock } from "./markdown/code.mjs";
+import { codeIn, pressCodeTool } from "./markdown/code_tools.mjs";
 import { redrawBlock } from "./markdown/elements.mjs";
+import { followFootnote, settleFootnotes } from "./markdown/footnotes.mjs";
 import { blocksOf, isShown, languageOf } from "./markdown/grammar.mjs";
 import { NOTHING_YET, isContinuation, parseGrownText, normalizeNewlines } from "./markdown/incremental.mjs";
 import { createFrameQueue, createSightQueue } from "./markdown/scheduling.mjs";
@@ -18,7 +20,12 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  * @property {string} copy
  * @property {string} copied
  * @property {string} code
+ * @property {string} wrap
+ * @property {string} numbers
+ * @property {string} save
  * @property {string} table
+ * @property {string} footnote  beside its name
+ * @property {string} toText  the way back from a footnote
  * @property {string} done
  * @property {string} open
  *
@@ -31,7 +38,7 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  */
 
 /** @type {Labels} */
-const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", table: "Table", done: "Done", open: "Not done" };
+const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done" };
 const COPIED_SECONDS = 2;
 const QUIET_MS = 200;
 
@@ -44,8 +51,8 @@ const QUIET_MS = 200;
  */
 export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, pace = createFrameQueue() } = {}) {
   const eyes = createSightQueue();
-  const copying = (/** @type {Event} */ event) => copyFrom(event, labels, onCopied);
-  element.addEventListener("click", copying);
+  const pressed = (/** @type {Event} */ event) => press(event, labels, onCopied);
+  element.addEventListener("click", pressed);
   /** @type {Drawn[]} */
   const drawn = [];
   let settledBlocks = 0;
@@ -92,12 +99,13 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
       live = false;
       [growth, settledBlocks] = [NOTHING_YET, 0];
       cutAt(draw(0, blocksOf(normalizeNewlines(text)).blocks)); // names that were defined late are known now
+      settleFootnotes(element);
       setHeadingRanks(element);
     },
     close() {
       pace.never();
       eyes.close();
-      element.removeEventListener("click", copying);
+      element.removeEventListener("click", pressed);
     },
   };
 }
@@ -110,16 +118,23 @@ function replaceNodes(before, after) {
 }
 
 /**
- * Copies the code block whose button was pressed.
+ * Does what the button that was pressed is for: it belongs to a code block, or to a footnote.
  *
  * @param {Event} event
  * @param {Labels} labels
  * @param {(text: string) => void} onCopied
  */
-async function copyFrom({ target }, labels, onCopied) {
-  const button = /** @type {Element} */ (target).closest("button.copy");
+async function press({ target, currentTarget }, labels, onCopied) {
+  const button = /** @type {Element} */ (target).closest("button");
   const block = button?.closest(".code-block");
-  if (!button || !block) return;
+  if (!button) return;
+  if (!block) followFootnote(button, /** @type {Element} */ (currentTarget));
+  else if (button.classList.contains("code-tool")) pressCodeTool(button, block);
+  else await copyCode(button, block, labels, onCopied);
+}
+
+/** @param {HTMLElement} button @param {Element} block @param {Labels} labels @param {(text: string) => void} onCopied */
+async function copyCode(button, block, labels, onCopied) {
   const text = codeIn(block);
   if (!(await copyToClipboard(text, block))) return;
   button.textContent = labels.copied;

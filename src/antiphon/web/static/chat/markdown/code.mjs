@@ -1,4 +1,5 @@
-/** Code block: language, copy button, and syntax colours once it is complete. */
+/** Code block: language, buttons, and syntax colours once it is complete. */
+import { codeTools, numberLines } from "./code_tools.mjs";
 import { languageOf } from "./grammar.mjs";
 import { loadLazily } from "./lazy.mjs";
 import { divide, isHardToLayOut } from "./pieces.mjs";
@@ -32,18 +33,16 @@ export function codeBlock(info, labels, whenSeen) {
   pre.tabIndex = 0; // it scrolls, also by keys
   pre.setAttribute("role", "group");
   pre.setAttribute("aria-label", lang ? `${labels.code}: ${lang}` : labels.code);
-  const element = createElement("div", "code-block", createElement("div", "code-head", createElement("span", "code-language", lang), copyButton(labels)), pre);
+  const element = createElement("div", "code-block", createElement("div", "code-head", createElement("span", "code-language", lang), ...codeTools(labels), copyButton(labels)), pre);
   element.dir = "ltr";
   const write = (/** @type {string} */ text, /** @type {boolean} */ open) => {
-    if (text !== code.textContent) updateText(code, words, text);
+    if (text !== code.textContent) {
+      updateText(code, words, text);
+      numberLines(element);
+    }
     if (!open && lang) whenSeen(element, () => highlight(code, words, lang));
   };
   return { element, lang, write };
-}
-
-/** Returns the text that the copy button of a block copies. */
-export function codeIn(/** @type {Element} */ block) {
-  return block.querySelector("code")?.textContent ?? "";
 }
 
 /** Replaces the text; text appended at the end, the usual case, does not touch the rest. */

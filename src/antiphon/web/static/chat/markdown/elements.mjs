@@ -1,5 +1,6 @@
 /** Elements of an answer's blocks: sanitized, decorated, and reused if unchanged. */
 import { codeBlock } from "./code.mjs";
+import { dressFootnote } from "./footnotes.mjs";
 import { drawFormula } from "./formulas.mjs";
 import { markupOf, partsOf } from "./grammar.mjs";
 import { dressLink, dressPicture } from "./links.mjs";
@@ -78,6 +79,7 @@ function nodesOf(markup, labels, whenSeen) {
   for (const picture of fragment.querySelectorAll("img")) dressPicture(picture);
   for (const box of fragment.querySelectorAll("input")) dressBox(box, labels);
   for (const table of fragment.querySelectorAll("table")) dressTable(table, labels);
+  for (const code of fragment.querySelectorAll("code.footnote-mark, code.footnote-name")) dressFootnote(code, labels);
   for (const code of fragment.querySelectorAll("pre > code")) dressCode(code, labels, whenSeen);
   for (const text of fragment.querySelectorAll(TEXTS)) text.setAttribute("dir", "auto");
   for (const holder of fragment.querySelectorAll(HOLDERS_OF_TEXTS)) holder.setAttribute("dir", directionOf(holder.textContent ?? ""));

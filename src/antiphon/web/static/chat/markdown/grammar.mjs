@@ -5,6 +5,7 @@
  * shown only after `sanitize.mjs`.
  */
 import { Lexer, Marked, Parser, Tokenizer } from "../vendor/marked.mjs";
+import { blockFootnote, inlineFootnote } from "./footnote_syntax.mjs";
 import { blockMaths, inlineMaths } from "./formula_syntax.mjs";
 
 /**
@@ -70,6 +71,13 @@ const grammar = new Marked({
   extensions: [
     { name: "effort", level: "inline", tokenizer: chargeEffort },
     { name: "effort on blocks", level: "block", tokenizer: chargeEffortOfBlock },
+    {
+      ...blockFootnote,
+      renderer({ label, tokens }) {
+        return `<p class="footnote"><code class="footnote-name">${escapeHtml(label, true)}</code> ${this.parser.parseInline(tokens)}</p>\n`;
+      },
+    },
+    { ...inlineFootnote, renderer: ({ label }) => `<code class="footnote-mark">${escapeHtml(label, true)}</code>` },
     { ...blockMaths, renderer: ({ tex }) => `<p><code class="maths display">${escapeHtml(tex)}</code></p>\n` },
     {
       ...inlineMaths,

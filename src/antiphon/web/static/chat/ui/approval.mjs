@@ -35,11 +35,24 @@ document.addEventListener("keydown", ({ key, shiftKey, target }) => {
 
 /**
  * One question. `data` is that of its part; `onAnswer` sends the answer, and rejects with a problem if it
- * is refused. Of several questions one is `open`, the others are a line; `onOpen` opens one.
+ * is refused. Of several questions one is `open`, the others are a line; `onOpen` opens one. `alike` of
+ * them are about this tool: `onNext` opens one that was not seen whole yet, and once all were,
+ * `onAllowAll` allows them.
  *
- * @param {{data: any, open: boolean, onOpen: () => void, onAnswer: (answer: Answer) => Promise<unknown>}} props
+ * @typedef {object} Props
+ * @property {any} data
+ * @property {boolean} open
+ * @property {boolean} isSeen
+ * @property {number} alike
+ * @property {() => void} onSeen  all of the arguments were in view
+ * @property {() => void} [onNext]
+ * @property {() => void} onOpen
+ * @property {(answer: Answer) => Promise<unknown>} onAnswer
+ * @property {() => Promise<unknown>} onAllowAll
+ *
+ * @param {Props} props
  */
-export function Approval({ data, open, onOpen, onAnswer }) {
+export function Approval({ data, open, isSeen, alike, onSeen, onNext, onOpen, onAnswer, onAllowAll }) {
   const asked = data.arguments || JSON.stringify(data.input ?? {});
   const [written, setWritten] = useState(/** @type {string | null} */ (null));
   const [reason, setReason] = useState("");
@@ -48,28 +61,32 @@ export function Approval({ data, open, onOpen, onAnswer }) {
   const [sending, setSending] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const seen = useSeenHeight(data.approvalId, written !== null);
-  const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}`);
+  const guard = useGuard(`${data.argsHash ?? data.approvalId}:${open}:${seen.all}:${onNext === undefined}`);
   const element = useRef(null);
   const [title, longer] = [useId(), useId()];
   const wrong = written === null ? null : jsonError(written);
   useAnnouncement(data);
   useFocusHandover(element);
+  useEffect(() => {
+    if (open && seen.all && written === null) onSeen();
+  }, [open, seen.all, written === null, data.argsHash]);
 
-  const answer = (/** @type {Answer} */ said) => async (/** @type {MouseEvent} */ event) => {
+  const send = (/** @type {() => Promise<unknown>} */ work) => async (/** @type {MouseEvent} */ event) => {
     if (sending || !guard(event)) return;
     setSending(true);
     setProblem(null);
     try {
-      await onAnswer(said);
+      await work();
     } catch (error) {
       setProblem(error);
       setSending(false);
     }
   };
+  const answer = (/** @type {Answer} */ said) => send(() => onAnswer(said));
   const yes = (/** @type {Answer["keep"]} */ keep) =>
     answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: written === null || wrong !== null ? undefined : editedArguments(written, asked) });
 
-  if (!open) return html`<${Line} data=${data} onOpen=${onOpen} />`;
+  if (!open) return html`<${Line} data=${data} isSeen=${isSeen} onOpen=${onOpen} />`;
   // While it is sent its buttons keep the focus, which a disabled one would lose.
   const stuck = wrong !== null || !seen.all;
   return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
@@ -88,6 +105,9 @@ export function Approval({ data, open, onOpen, onAnswer }) {
     <div class="approval-answers">
       ${!seen.all && html`<button type="button" class="button" onClick=${seen.more}><${Icon} name="down" size=${18} />${t("approval.more")}</button>`}
       <button type="button" class="button primary" disabled=${stuck} title=${seen.all ? undefined : t("approval.unseen")} onClick=${yes("once")}><${Icon} name="check" size=${18} />${t("approval.once")}</button>
+      ${alike > 1 && written === null && (onNext
+        ? html`<button type="button" class="button" disabled=${stuck} onClick=${onNext}>${t("approval.next")}</button>`
+        : html`<button type="button" class="button" disabled=${stuck} onClick=${send(onAllowAll)}>${t("approval.allow_all", { count: alike })}</button>`)}
       <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
         <${Icon} name="close" size=${18} />${t(reason.trim() ? "approval.deny_and_say" : "approval.deny")}
       </button>
@@ -102,11 +122,11 @@ export function Approval({ data, open, onOpen, onAnswer }) {
 /** Returns how much a call may do, as its tool says: the colours of its question. @param {any} data */
 const riskOf = (data) => (data.destructive ? "high" : data.readOnly ? "low" : "some");
 
-/** A question that is not open. @param {{data: any, onOpen: () => void}} props */
-function Line({ data, onOpen }) {
+/** A question that is not open. @param {{data: any, isSeen: boolean, onOpen: () => void}} props */
+function Line({ data, isSeen, onOpen }) {
   return html`<section class="approval line" data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
     <button type="button" class="button quiet" onClick=${onOpen}>
-      <${Icon} name=${data.destructive ? "warn" : "tool"} size=${16} /><span class="clipped">${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></span><${Place} data=${data} />
+      <${Icon} name=${data.destructive ? "warn" : "tool"} size=${16} /><span class="clipped">${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></span>${isSeen && html`<span class="muted small">${t("approval.seen")}</span>`}<${Place} data=${data} />
     </button>
   </section>`;
 }

@@ -6,23 +6,45 @@ import { current, live } from "../store.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { Approval } from "./approval.mjs";
 
-/** The open question; the others are lines that open in its place. Exists once in the page. */
+/**
+ * The open question; the others are lines that open in its place. Questions about one tool can be
+ * allowed together once each of them was seen. Exists once in the page.
+ */
 export function Approvals() {
   const [chosen, setChosen] = useState(/** @type {string | null} */ (null));
+  const [seen, setSeen] = useState(/** @type {ReadonlySet<string>} */ (new Set()));
   const message = live.value ?? current.value?.messages.at(-1);
   if (!message || message.role === "user") return null;
   const questions = arrangeParts(currentParts(message.parts, { live: message === live.value })).filter((piece) => piece.kind === "approval");
   if (questions.length === 0) return null;
   const open = questions.find(({ data }) => data.approvalId === chosen) ?? questions[0];
+  const alike = questions.map(({ data }) => data).filter((data) => toolOf(data) === toolOf(open.data));
+  const unseen = alike.find((data) => data !== open.data && !seen.has(nameOf(data)));
+  const answerTo = (/** @type {any} */ data, /** @type {any} */ given) => answer({ ...data, runId: message.id }, given);
+  const allowAll = async () => {
+    // The open question is the last: with its answer it leaves the page, and a problem has to be seen.
+    for (const data of [...alike.filter((each) => each !== open.data), open.data]) await answerTo(data, { approved: true, keep: "once", scope: "tool" });
+  };
   return html`<div class="approvals">
     ${questions.map(
       ({ data }) => html`<${Approval}
         key=${data.approvalId}
         data=${data}
         open=${data === open.data}
+        isSeen=${seen.has(nameOf(data))}
+        alike=${alike.length}
+        onSeen=${() => setSeen((before) => new Set([...before, nameOf(data)]))}
+        onNext=${unseen && (() => setChosen(unseen.approvalId))}
         onOpen=${() => setChosen(data.approvalId)}
-        onAnswer=${(/** @type {any} */ given) => answer({ ...data, runId: message.id }, given)}
+        onAnswer=${(/** @type {any} */ given) => answerTo(data, given)}
+        onAllowAll=${allowAll}
       />`,
     )}
   </div>`;
 }
+
+/** Returns the name of a question and its arguments. @param {any} data */
+const nameOf = ({ approvalId, argsHash = "" }) => `${approvalId}:${argsHash}`;
+
+/** Returns the name of a question's tool and its server. @param {any} data */
+const toolOf = ({ server = "", toolName }) => JSON.stringify([server, toolName]);

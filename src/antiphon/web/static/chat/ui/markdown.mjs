@@ -27,7 +27,12 @@ function labels() {
     copy: t("markdown.copy"),
     copied: t("markdown.copied"),
     code: t("markdown.code"),
+    wrap: t("markdown.wrap"),
+    numbers: t("markdown.numbers"),
+    save: t("markdown.save"),
     table: t("markdown.table"),
+    footnote: t("markdown.footnote"),
+    toText: t("markdown.to_text"),
     done: t("markdown.done"),
     open: t("markdown.open"),
   };

@@ -18,7 +18,8 @@ export function Approvals() {
   const questions = arrangeParts(currentParts(message.parts, { live: message === live.value })).filter((piece) => piece.kind === "approval");
   if (questions.length === 0) return null;
   const open = questions.find(({ data }) => data.approvalId === chosen) ?? questions[0];
-  const alike = questions.map(({ data }) => data).filter((data) => toolOf(data) === toolOf(open.data));
+  // What a hook leaves to a person is decided one by one.
+  const alike = questions.map(({ data }) => data).filter((data) => !data.hookReason && toolOf(data) === toolOf(open.data));
   const unseen = alike.find((data) => data !== open.data && !seen.has(nameOf(data)));
   const answerTo = (/** @type {any} */ data, /** @type {any} */ given) => answer({ ...data, runId: message.id }, given);
   const allowAll = async () => {
@@ -32,7 +33,7 @@ export function Approvals() {
         data=${data}
         open=${data === open.data}
         isSeen=${seen.has(nameOf(data))}
-        alike=${alike.length}
+        alike=${open.data.hookReason ? 0 : alike.length}
         onSeen=${() => setSeen((before) => new Set([...before, nameOf(data)]))}
         onNext=${unseen && (() => setChosen(unseen.approvalId))}
         onOpen=${() => setChosen(data.approvalId)}

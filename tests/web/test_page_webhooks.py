@@ -46,7 +46,11 @@ async def test_a_webhook_is_added_tested_switched_off_and_removed(admin: Chat) -
     assert secret.startswith("whsec_")
     await press(admin, "I have kept it")
     row = page.get_by_role("row").filter(has_text=URL)
-    await expect(row).to_contain_text("<b>Jobs</b>")
+    address = await row.get_by_text(URL).bounding_box()
+    purpose = await row.get_by_text("<b>Jobs</b>").bounding_box()
+    assert address
+    assert purpose
+    assert purpose["y"] >= address["y"] + address["height"]  # on a line of its own
     await expect(row.locator(".badge")).to_have_text(["run.failed", "On"])
     assert secret not in await page.content()
 

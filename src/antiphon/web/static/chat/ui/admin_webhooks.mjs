@@ -75,7 +75,7 @@ export function Webhooks() {
 function WebhookTable(/** @type {{webhooks: Webhook[], names: Map<string, string>, doing: any}} */ { webhooks, names, doing }) {
   const columns = [
     { name: t("webhooks.owner"), show: (/** @type {Webhook} */ webhook) => html`<strong dir="auto">${names.get(webhook.owner) ?? webhook.person}</strong>` },
-    { name: t("webhooks.url"), show: (/** @type {Webhook} */ webhook) => html`<span class="mono small breaks">${webhook.url}</span>${webhook.description && html`<span class="block small muted" dir="auto">${webhook.description}</span>`}` },
+    { name: t("webhooks.url"), show: (/** @type {Webhook} */ webhook) => html`<div class="mono small breaks">${webhook.url}</div>${webhook.description && html`<div class="small muted" dir="auto">${webhook.description}</div>`}` },
     { name: t("webhooks.events"), show: (/** @type {Webhook} */ webhook) => html`<span class="row">${(webhook.events.length > 0 ? webhook.events : [t("webhooks.all_events")]).map((event) => html`<span class="badge" key=${event}>${event}</span>`)}</span>` },
     { name: t("webhooks.state"), show: (/** @type {Webhook} */ webhook) => html`<span class=${webhook.enabled && !webhook.failing_since ? "badge good" : "badge bad"}>${stateWords(webhook)}</span>` },
     { name: t("webhooks.since"), show: (/** @type {Webhook} */ webhook) => ago(webhook.created_at) },

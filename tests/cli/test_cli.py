@@ -20,9 +20,11 @@ import pytest
 from antiphon import AsyncClient, Client, Settings, __version__
 from antiphon.cli.command_names import COMMANDS
 from antiphon.client.thread_families import branch_before
+from antiphon.runtime.runtime import open_store
 from tests.support.cli.place import SECONDS, Place
 from tests.support.cli.scripted_upstream import Upstream
 from tests.support.services.postgres import Postgres
+from tests.support.stores.schedules import add_schedule
 
 FLIGHTS = '''
 from antiphon import tool
@@ -807,6 +809,38 @@ def test_a_doctor_leaves_the_database_as_it_is(
 
     assert (told.returncode, place.database.read_bytes() == before) == (code, True)
     assert said in told.stdout
+
+
+def test_a_doctor_names_schedules_that_failed_or_are_late(place: Place) -> None:
+    place.run("keys", "create", "laptop")
+
+    async def add() -> None:
+        settings = Settings(database=f"sqlite:///{place.database}")
+        async with open_store(settings) as store:
+            now = await store.now()
+            await add_schedule(store, 1, next_at=now + 3_600_000)
+            await add_schedule(store, 2, next_at=now - 3_600_000)
+            await add_schedule(store, 3, paused=True, pause_reason="owner", next_at=None)
+            await add_schedule(store, 4, paused=True, pause_reason="failing", next_at=None)
+            await add_schedule(store, 5, paused=True, pause_reason="unauthorized", next_at=None)
+            await add_schedule(store, 6, failures=2, next_at=now + 3_600_000)
+
+    asyncio.run(add())
+
+    told = place.run("doctor", "--json")
+    off = place.run("doctor", environ={"ANTIPHON_SCHEDULES": "false"})
+
+    rows = [each for each in json.loads(told.stdout) if each["about"] == "schedules"]
+    found = {each["found"].partition(": ")[2]: each["found"] for each in rows}
+    assert told.returncode == 0
+    assert {each["state"] for each in rows} == {"note"}
+    assert sorted(found) == ["sched_2", "sched_4", "sched_5", "sched_6"]
+    assert "due, for" in found["sched_2"]
+    assert "failing" in found["sched_4"]
+    assert "unauthorized" in found["sched_5"]
+    assert "failed at the last time" in found["sched_6"]
+    assert all("antiphon schedules show ID" in each["to_do"] for each in rows)
+    assert "1 schedule due, and schedules are off: sched_2" in off.stdout
 
 
 def test_a_doctor_sees_a_database_of_a_server_and_tells_no_password(

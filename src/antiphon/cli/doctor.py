@@ -48,13 +48,20 @@ from antiphon.types.errors import (
     ProviderRejected,
 )
 from antiphon.types.runs import Destination
+from antiphon.types.schedules import StoredSchedule
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.openai.hosted_tools import parse_hosted_tools
 
 FLAGS = (*RUNTIME, *CLIENT, "config", "host", "port")
 HEALTH_SECONDS = 2.0
 MOST_WAITING = 1000  # runs that are looked at
+OVERDUE_MS = 60_000  # from the time of a schedule until it is late
 _NAMED = 3  # of them that are named
+_SHOW = "`antiphon schedules show ID` says why."
+_SHOW_AND_RESUME = f"{_SHOW} `antiphon schedules resume ID` gives it the rights of your key."
+_START = (
+    f"They start once a server runs that uses that address, and the run before has ended. {_SHOW}"
+)
 _NO_WAKE_UPS = "Look whether it runs, and whether a pooler is in between; docs/how-to/redis.md."
 _SEALED_OTHERWISE = "Set secret_key, or old_secret_keys, to what they were sealed with."
 _NO_LIST = "If it gives no replies either: most base URLs end in /v1; its documentation says."
@@ -187,10 +194,11 @@ async def _check_database(settings: Settings) -> AsyncIterator[CheckResult]:
             keys = [key for key in await store.keys() if key.revoked_at is None]
             sealed = await _check_encrypted_keys(settings, store)
             waiting = await _find_waiting_runs(store)
+            late = await _find_late_schedules(settings, store)
         formed = f"{where}: answers, has this version's form" if form else where
         yield _check_writable(file) if file else CheckResult("database", "ok", formed)
         yield _check_access(len(keys), settings)
-        for finding in (*sealed, *waiting):
+        for finding in (*sealed, *waiting, *late):
             yield finding
     except AntiphonError as problem:
         yield _broken_finding("database", problem)
@@ -243,12 +251,50 @@ async def _find_waiting_runs(store: Store) -> Sequence[CheckResult]:
             "runs",
             "note",
             f"{count_noun(len(runs), 'run')} wait{'s' if len(runs) == 1 else ''} for {place}:"
-            f" {', '.join(runs[:_NAMED])}{' ...' if len(runs) > _NAMED else ''}",
+            f" {_name_some(runs)}",
             "They continue when a program runs that uses that address."
             " `antiphon threads show` shows one.",
         )
         for place, runs in found.items()
     ]
+
+
+async def _find_late_schedules(settings: Settings, store: Store) -> Sequence[CheckResult]:
+    """Return the schedules that failed, or were due and have not started, by the reason."""
+    before = await store.now() - OVERDUE_MS
+    found: dict[tuple[str, str], list[str]] = {}
+    for stored in await store.schedules(None):
+        if (why := _explain_late(stored, before, settings)) is not None:
+            found.setdefault(why, []).append(stored.schedule.id)
+    return [
+        CheckResult(
+            "schedules",
+            "note",
+            f"{count_noun(len(schedules), 'schedule')} {about}: {_name_some(schedules)}",
+            to_do,
+        )
+        for (about, to_do), schedules in found.items()
+    ]
+
+
+def _explain_late(
+    stored: StoredSchedule, before: int, settings: Settings
+) -> tuple[str, str] | None:
+    """Return what is wrong with a schedule, and the remedy; None if nothing is."""
+    schedule = stored.schedule
+    if schedule.pause_reason in ("failing", "unauthorized"):
+        return f"paused by itself ({schedule.pause_reason})", _SHOW_AND_RESUME
+    if schedule.failures:
+        return "failed at the last time", _SHOW
+    if schedule.next_at is None or schedule.next_at >= before:
+        return None
+    if not settings.schedules:
+        return "due, and schedules are off", "Set schedules to true where a server runs."
+    return f"due, for {_describe_destination(stored.destination)}", _START
+
+
+def _name_some(ids: Sequence[str]) -> str:
+    return f"{', '.join(ids[:_NAMED])}{' ...' if len(ids) > _NAMED else ''}"
 
 
 def _describe_destination(text: str) -> str:

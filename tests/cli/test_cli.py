@@ -667,6 +667,30 @@ def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     }
 
 
+def test_a_conversation_is_archived_and_tagged(place: Place) -> None:
+    place.run("ask", "Tell me of whales")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    tagged = place.run("threads", "tag", thread_id, "Sea", "big ones")
+    assert tagged.stderr == f"{thread_id} has Sea, big ones.\n"
+    place.run("threads", "tag", "--remove", thread_id, "SEA")
+    assert "whales #big ones" in place.run("threads", "list", "--tag", "big ones").stdout
+    archived = place.run("threads", "archive", thread_id)
+    assert archived.stderr == f"{thread_id} is in the archive.\n"
+    assert place.run("threads", "list").stdout == ""
+    assert "(archived)" in place.run("threads", "search", "whales").stdout
+    assert thread_id in place.run("threads", "list", "--archived").stdout
+    assert json.loads(place.run("threads", "tags", "--json").stdout) == [
+        {"tag": "big ones", "threads": 0, "archived": 1}
+    ]
+    refused = place.run("threads", "tag", thread_id, "a,b")
+    assert refused.returncode != 0
+    assert "without commas" in refused.stderr
+    assert place.run("threads", "unarchive", thread_id[:16]).returncode == 0
+
+    assert thread_id in place.run("threads", "list").stdout
+
+
 def test_a_search_may_take_as_long_as_the_settings_say(place: Place) -> None:
     with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
         for number in range(400):

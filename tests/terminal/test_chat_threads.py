@@ -205,6 +205,35 @@ async def test_a_pinned_thread_is_listed_first_until_it_is_unpinned(
     await chat.sees("This thread is no longer pinned")
 
 
+async def test_an_archived_thread_is_listed_apart_until_it_goes_on(
+    chat: Chatting, model: Model
+) -> None:
+    await exchange(chat, model, "About bees", "They hum.")
+    chat.say("/archive")
+    await chat.sees("This thread is in the archive")
+    chat.say("/threads")
+    await chat.sees("There is no thread yet.")
+    chat.say("/threads archived")
+    await chat.until(lambda: any("About bees  (archived, here)" in row for row in chat.rows))
+    await exchange(chat, model, "About wasps", "They too.")
+    chat.say("/threads")
+    await chat.until(lambda: any("4 messages  About bees  (here)" in row for row in chat.rows))
+
+
+async def test_threads_are_tagged_and_listed_by_a_tag(chat: Chatting, model: Model) -> None:
+    await exchange(chat, model, "About bees", "They hum.")
+    chat.say("/tag honey, Big garden, wax")
+    await chat.sees("Tags of this thread: #honey #Big garden #wax")
+    chat.say("/tag -HONEY, -wax")
+    await chat.sees("Tags of this thread: #Big garden")
+    chat.say("/tag")
+    await chat.sees("#Big garden: 1 thread")
+    chat.say("/threads #honey")
+    await chat.sees("There is no thread with the tag #honey.")
+    chat.say("/threads #Big garden")
+    await chat.until(lambda: any("About bees  (#Big garden, here)" in row for row in chat.rows))
+
+
 async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "One", "Un.")
     await exchange(chat, model, "Two", "Deux.")

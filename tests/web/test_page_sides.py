@@ -146,6 +146,54 @@ async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> No
     await expect(links).to_have_text(["Name a planet.", "How do tides work?"])
 
 
+async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(told: Chat) -> None:
+    titles = told.page.locator(".thread a")
+    archive = told.page.get_by_role("button", name="Archive", exact=True)
+    await say(told, "Name a planet.", "Neptune.")
+    await choose(told, "How do tides work?", "Archive")
+    await expect(titles).to_have_text(["Name a planet."])
+    await told.page.get_by_role("button", name="Undo").click()
+    await expect(titles).to_have_count(2)
+    await choose(told, "How do tides work?", "Archive")
+    await expect(titles).to_have_count(1)
+
+    await told.page.get_by_role("searchbox").fill("tides")
+    await expect(told.page.get_by_role("img", name="In the archive")).to_be_visible()
+    await told.page.get_by_role("searchbox").fill("")
+    await archive.click()
+    await expect(titles).to_have_text(["How do tides work?"])
+    await titles.first.click()
+    await told.sees("The moon pulls.")
+    await told.say("And in a lake?")
+    await (await told.model.next_request()).answer("Hardly.")
+    await told.wait_until_idle()
+    await expect(titles).to_have_count(0)
+    await archive.click()
+
+    await expect(titles).to_have_text(["How do tides work?", "Name a planet."])
+
+
+async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
+    titles = told.page.locator(".thread a")
+    field = told.page.get_by_role("textbox", name="Tags, separated by commas")
+    await say(told, "Name a planet.", "Neptune.")
+    await choose(told, "How do tides work?", "Tags")
+    await field.fill("Sea, <b>moon</b>")
+    await field.press("Enter")
+    chips = told.page.locator(".side-filters .chip")
+    await expect(chips).to_have_text(["Archive", "<b>moon</b>", "Sea"])
+    await chips.last.click()
+    await expect(titles).to_have_text(["How do tides work?Sea<b>moon</b>"])
+    await told.page.reload()
+    await expect(titles).to_have_count(2)
+    await choose(told, "How do tides work?", "Tags")
+    await field.fill("")
+    await field.press("Enter")
+
+    await expect(chips).to_have_text(["Archive"])
+    await expect(titles).to_have_text(["Name a planet.", "How do tides work?"])
+
+
 async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: Chat) -> None:
     await choose(told, "How do tides work?", "Delete")
     await expect(entry(told, "How do tides work?")).to_have_count(0)

@@ -13,6 +13,7 @@ from antiphon.api.operations import ListMessages
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncTransport
 from antiphon.client.compaction import KEEP
+from antiphon.client.thread_families import latest_threads
 from antiphon.types.messages import File, Text
 from antiphon.web.routes.threads import list_thread_rows, read_thread
 from tests.support.web.named import browser_of, id_of, many_may_come
@@ -220,9 +221,9 @@ async def test_families_are_asked_for_only_of_threads_that_are_not_listed(chat: 
         thread_id = await talk(client, "Hello.")
         await client.create_run(thread_id)
     counting.asked.clear()
-    all_of_them = await list_thread_rows(client, chat.site.relays, "", None, 10)
+    all_of_them = await list_thread_rows(client, chat.site.relays, latest_threads(limit=10))
     whole, counting.asked = counting.asked, []
-    newest = await list_thread_rows(client, chat.site.relays, "", None, 2)
+    newest = await list_thread_rows(client, chat.site.relays, latest_threads(limit=2))
 
     assert [row.running for row in all_of_them.data] == [True] * 5
     assert [row.running for row in newest.data] == [True] * 2

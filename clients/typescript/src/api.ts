@@ -1234,7 +1234,7 @@ export abstract class Operations {
    * threads anywhere. `archived` says otherwise: true lists only archived threads, false only
    * others.
    */
-  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; archived?: boolean; tag?: string; temporary?: boolean } = {}, options?: RequestOptions): Promise<ThreadPage> {
+  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean; archived?: boolean; tag?: string } = {}, options?: RequestOptions): Promise<ThreadPage> {
     return this.send<ThreadPage>({ method: "GET", path: `/v1/threads`, fields: { ...fields }, creates: false }, options);
   }
 

@@ -82,8 +82,8 @@ class CreateThread(Operation[Thread], frozen=True):
     title: Title = ""
     metadata: Metadata = {}
     messages: PastMessages = ()
-    tags: Tags = ()
     temporary: bool = False
+    tags: Tags = ()
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
@@ -121,9 +121,9 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     created_after: Time | None = None
     created_before: Time | None = None
     pinned: bool | None = None
+    temporary: bool | None = None
     archived: bool | None = None
     tag: Tag | None = None
-    temporary: bool | None = None
 
 
 class GetThread(Operation[Thread], frozen=True):

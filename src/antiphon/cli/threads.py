@@ -13,13 +13,14 @@ from typing import TextIO
 
 from msgspec.structs import replace
 
-from antiphon.api.operations import SearchHit
+from antiphon.api.operations import ListTags, SearchHit, TagCount
 from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
 from antiphon.client.formatting import count_noun, format_indexing, split_highlights
 from antiphon.client.thread_families import (
+    change_tags,
     delete_family,
     find_newest_run,
     find_threads_by_id,
@@ -70,13 +71,15 @@ SHORT = 300
 BOLD, NOT_BOLD = "\x1b[1m", "\x1b[22m"
 MEANT = "the id, its beginning, or `last`"
 PINS = {"pin": "list a conversation before all others", "unpin": "list it in its place again"}
+ARCHIVE = {
+    "archive": "leave a conversation out of lists until it goes on",
+    "unarchive": "list it again",
+}
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(
-        dest="action", required=True, metavar="list|search|show|export|rename|pin|unpin|fork|delete"
-    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser(
         "list", parents=[flags], help="list conversations, the last changed first"
     )
@@ -89,6 +92,8 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         help="the maximum number, 20 by default",
     )
     listing.add_argument("--pinned", action="store_true", help="only pinned ones")
+    listing.add_argument("--archived", action="store_true", help="only those of the archive")
+    listing.add_argument("--tag", metavar="TAG", help="only those with this tag")
     listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     search = actions.add_parser(
@@ -114,7 +119,13 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     rename = actions.add_parser("rename", parents=[flags], help="rename a conversation")
     rename.add_argument("id", help=MEANT)
     rename.add_argument("title")
-    for name, meaning in PINS.items():
+    tag = actions.add_parser("tag", parents=[flags], help="add tags to a conversation")
+    tag.add_argument("id", help=MEANT)
+    tag.add_argument("tags", nargs="+", metavar="TAG")
+    tag.add_argument("--remove", action="store_true", help="remove these tags")
+    tags = actions.add_parser("tags", parents=[flags], help="list the tags, with counts")
+    tags.add_argument("--json", action="store_true", help="as one JSON list")
+    for name, meaning in {**PINS, **ARCHIVE}.items():
         actions.add_parser(name, parents=[flags], help=meaning).add_argument("id", help=MEANT)
     fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
     fork.add_argument("id", help=MEANT)
@@ -165,6 +176,21 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 thread = await resolve_thread(client, args.id)
                 await client.update_thread(thread.id, pinned=args.action == "pin")
                 note(f"{thread.id} is {args.action}ned.")
+            case "archive" | "unarchive":
+                thread = await resolve_thread(client, args.id)
+                archived = args.action == "archive"
+                await client.update_thread(thread.id, archived=archived)
+                note(f"{thread.id} is {'in the archive' if archived else 'listed again'}.")
+            case "tag":
+                thread = await resolve_thread(client, args.id)
+                tags = change_tags(thread.tags, args.tags, remove=args.remove)
+                thread = await client.update_thread(thread.id, tags=tags)
+                note(f"{thread.id} has {', '.join(thread.tags) or 'no tags'}.")
+            case "tags":
+                counts = [each async for each in client.paginate(ListTags())]
+                none = "No conversation has a tag."
+                head = ("tag", "listed", "archived")
+                print_list(counts, head, _tag_row, none, as_json=args.json)
             case "fork":
                 source = await resolve_thread(client, args.id)
                 fork = await client.fork_thread(
@@ -217,7 +243,13 @@ async def _delete(client: AsyncClient, args: Namespace) -> None:
 
 
 async def _list(client: AsyncClient, args: Namespace) -> None:
-    listing = latest_threads(args.search or "", hidden=args.all, limit=min(args.limit, PAGE))
+    listing = latest_threads(
+        args.search or "",
+        hidden=args.all,
+        limit=min(args.limit, PAGE),
+        archived=args.archived,
+        tag=args.tag,
+    )
     listing = replace(listing, pinned=True) if args.pinned else listing
     threads = await take(client.paginate(listing), args.limit)
     head = ("id", "changed", "messages", "pinned", "title")
@@ -228,7 +260,13 @@ async def _list(client: AsyncClient, args: Namespace) -> None:
 def _row(thread: Thread) -> tuple[str, ...]:
     pinned = "yes" if thread.pinned else ""
     changed = format_time(thread.updated_at)
-    return (thread.id, changed, str(thread.messages), pinned, thread.title)
+    notes = [*(f"#{tag}" for tag in thread.tags), *(["(archived)"] if thread.archived else ())]
+    title = "  ".join(filter(None, (thread.title, " ".join(notes))))
+    return (thread.id, changed, str(thread.messages), pinned, title)
+
+
+def _tag_row(count: TagCount) -> tuple[str, ...]:
+    return (count.tag, str(count.threads), str(count.archived))
 
 
 async def _search(client: AsyncClient, args: Namespace) -> None:
@@ -255,6 +293,7 @@ async def _search(client: AsyncClient, args: Namespace) -> None:
 def _format_hit(hit: SearchHit, *, marked: bool) -> Iterator[str]:
     """Yield the lines of a result; `marked` writes the words that were found in bold."""
     title = one_line(hit.title) or "(no title)"
+    title += "  (archived)" if hit.archived else ""
     yield f"{hit.thread_id}  {format_time(hit.created_at)}  {title}"
     if hit.message_id is not None:
         pieces = split_highlights(hit.snippet, hit.highlights)

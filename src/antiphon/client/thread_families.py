@@ -7,7 +7,7 @@ members at the messages where they differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -73,6 +73,16 @@ async def _mark_branch(
     return await client.update_thread(branch.id, metadata=metadata, **marks)
 
 
+def change_tags(
+    tags: Sequence[str], given: Iterable[str], *, remove: bool = False
+) -> tuple[str, ...]:
+    """Return these tags with the given ones, or without them; case does not count."""
+    changed = {tag.strip().casefold(): tag.strip() for tag in given}
+    if remove:
+        return tuple(tag for tag in tags if tag.casefold() not in changed)
+    return tuple(({tag.casefold(): tag for tag in tags} | changed).values())
+
+
 # Lists and look-ups.
 
 
@@ -82,12 +92,19 @@ def predecessor_id(thread: Thread) -> str | None:
 
 
 def latest_threads(
-    words: str = "", *, hidden: bool = False, limit: int = PAGE, after: str | None = None
+    words: str = "",
+    *,
+    hidden: bool = False,
+    limit: int = PAGE,
+    after: str | None = None,
+    archived: bool = False,
+    tag: str | None = None,
 ) -> ListThreads:
     """Return the operation that lists threads with these words as all user interfaces do.
 
     The last changed comes first, with one thread of each family and without empty threads.
-    `hidden` lists all threads.
+    `hidden` lists all threads. `archived` lists only the archive, which is else left out unless
+    there are words to find. `tag` lists only threads with this tag.
     """
     return ListThreads(
         limit=limit,
@@ -95,16 +112,19 @@ def latest_threads(
         q=words or None,
         order="activity",
         branches="all" if hidden else "latest",
+        archived=archived or None,
+        tag=tag,
     )
 
 
 async def list_page(client: AsyncClient, listing: ListThreads) -> Listed[Thread]:
     """Return a page of threads as all user interfaces show it: the pinned ones come first.
 
-    They are at the beginning of the first page, unless the list is a search.
+    They are at the beginning of the first page, unless the list is a search, has one tag, or is the
+    archive.
     """
     page = await client.transport.send(listing)
-    if listing.q or listing.after:
+    if listing.q or listing.after or listing.tag or listing.archived:
         return page
     threads = {thread.id: thread for thread in (*await list_pinned(client), *page.data)}
     return Listed(tuple(threads.values()), page.has_more, page.next)
@@ -120,9 +140,17 @@ async def list_pinned(client: AsyncClient) -> Sequence[Thread]:
 
 
 async def find_threads_by_id(client: AsyncClient, beginning: str) -> list[Thread]:
-    """Return the threads whose id begins so, with empty and replaced ones."""
-    listing = client.paginate(ListThreads(limit=PAGE))
-    return [thread async for thread in listing if thread.id.startswith(beginning)]
+    """Return the threads whose id begins so, with empty, replaced and archived ones."""
+    return [each async for each in list_everything(client) if each.id.startswith(beginning)]
+
+
+async def list_everything(client: AsyncClient) -> AsyncIterator[Thread]:
+    """Yield all threads but temporary ones, newest first; those of the archive last."""
+    async for thread in client.paginate(ListThreads(limit=PAGE)):
+        yield thread
+    with suppress(InvalidRequest):  # a server without an archive
+        async for thread in client.paginate(ListThreads(limit=PAGE, archived=True)):
+            yield thread
 
 
 async def find_newest_run(client: AsyncClient, thread_id: str | None = None) -> Run | None:

@@ -111,6 +111,11 @@ def format_count(thread: Thread) -> str:
     return count_noun(thread.messages, "message")
 
 
+def format_tags(tags: Iterable[str]) -> str:
+    """Return the tags, each after a number sign; `none` for no tags."""
+    return " ".join(f"#{one_line(tag)}" for tag in tags) or "none"
+
+
 def format_notes(thread: Thread, here: str | None) -> str:
     """Return what distinguishes the thread, in brackets after two blanks; "" for nothing."""
     branch = thread.parent_id and thread_families.predecessor_id(thread) != thread.parent_id
@@ -118,6 +123,8 @@ def format_notes(thread: Thread, here: str | None) -> str:
         note
         for note, so in (
             ("pinned", thread.pinned),
+            ("archived", thread.archived),
+            *((f"#{one_line(tag)}", True) for tag in thread.tags),
             ("branch", branch),
             ("here", thread.id == here),
         )

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from antiphon.api import operations
-from antiphon.api.operations import CreateThread, ListThreads
+from antiphon.api.operations import CreateThread
 from antiphon.client import thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.tools.questions import ConsentAnswer
@@ -34,7 +34,6 @@ from antiphon.wires.framing import Cursor
 THREAD_PREFIX = "thread_"
 NAME = "client_name"
 """Key, in a thread's metadata, of the name that a client gave it."""
-PAGE = 100
 MAX_THREADS_READ = 1000
 """Most threads that are searched for a name, newest first."""
 
@@ -44,7 +43,7 @@ async def find_thread(client: AsyncClient, name: str) -> Thread | None:
     if name.startswith(THREAD_PREFIX):
         return await client.get_thread(name)
     looked_at = 0
-    async for thread in client.paginate(ListThreads(limit=PAGE)):
+    async for thread in thread_families.list_everything(client):
         if thread.metadata.get(NAME) == name:
             return thread
         looked_at += 1

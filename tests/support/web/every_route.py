@@ -42,6 +42,7 @@ ROWS: Mapping[str, str] = {
     "GET /api/grants": READ,
     "POST /api/grants/revoke": CHANGE,
     "GET /api/search": READ,
+    "GET /api/tags": READ,
     "GET /api/threads": READ,
     "GET /api/threads/<thread_id>": READ,
     "PATCH /api/threads/<thread_id>": CHANGE,

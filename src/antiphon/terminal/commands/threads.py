@@ -6,13 +6,20 @@ from collections.abc import AsyncIterator, Sequence
 
 from msgspec.structs import replace
 
+from antiphon.api.operations import ListTags
 from antiphon.client import thread_families
 from antiphon.client.formatting import count_noun
 from antiphon.terminal import resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.input.keyboard import Box, KeyChoice
 from antiphon.terminal.spans import Line, StyledText
-from antiphon.terminal.thread_list import format_count, format_notes, format_time, format_title
+from antiphon.terminal.thread_list import (
+    format_count,
+    format_notes,
+    format_tags,
+    format_time,
+    format_title,
+)
 from antiphon.terminal.thread_picker import pick_thread
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message, Text
@@ -20,6 +27,8 @@ from antiphon.types.runs import Thread
 
 LISTED = 20
 ALL = "all"
+ARCHIVED = "archived"
+TAG = "#"
 MORE = "more"
 NOTHING_SAID = "You have sent no message here yet"
 GO_ON = "Go on exactly where you stopped."
@@ -29,10 +38,14 @@ GO_ON = "Go on exactly where you stopped."
 async def _list_threads(chat: CommandContext, words: str) -> None:
     going_on = words == MORE
     if not going_on:
-        hidden = words == ALL or words.startswith(f"{ALL} ")
-        words = words.removeprefix(ALL).strip() if hidden else words
+        first, _, rest = words.partition(" ")
+        hidden, archived = first == ALL, first == ARCHIVED
+        words = rest.strip() if hidden or archived else words
+        tag = words.removeprefix(TAG).strip() if words.startswith(TAG) else None
         chat.state.listed_threads, chat.state.next_search = (), None
-        chat.state.next_listing = thread_families.latest_threads(words, hidden=hidden, limit=LISTED)
+        chat.state.next_listing = thread_families.latest_threads(
+            "" if tag else words, hidden=hidden, limit=LISTED, archived=archived, tag=tag or None
+        )
     if chat.state.next_listing is None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
         return
@@ -41,6 +54,8 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     found = [each for each in page.data if each.messages and each.id not in known]
     if not found and not going_on:
         text = f"No thread has {words!r} in it." if words else "There is no thread yet."
+        if tag := chat.state.next_listing.tag:
+            text = f"There is no thread with the tag {format_tags([tag])}."
         chat.ui.say(text, "faint")
     rows = [
         _row(number, each, chat)
@@ -102,6 +117,53 @@ async def _pin(chat: CommandContext, words: str) -> None:
     await chat.client.update_thread(thread.id, pinned=not thread.pinned)
     how = "no longer pinned" if thread.pinned else "pinned: /threads lists it first"
     chat.ui.say(f"This thread is {how}.", "faint")
+
+
+async def _archive(chat: CommandContext, words: str) -> None:
+    thread = await _current_thread(chat)
+    await chat.client.update_thread(thread.id, archived=not thread.archived)
+    if thread.archived:
+        chat.ui.say("This thread is no longer in the archive.", "faint")
+        return
+    chat.ui.say(
+        f"This thread is in the archive: /threads {ARCHIVED} lists it, and your next message takes"
+        " it out.",
+        "faint",
+    )
+
+
+async def _tag(chat: CommandContext, words: str) -> None:
+    given = [tag.strip() for tag in words.split(",") if tag.strip()]
+    if not given:
+        await _show_tags(chat)
+        return
+    thread = await _current_thread(chat)
+    less = [tag[1:] for tag in given if tag.startswith("-")]
+    more = [tag.removeprefix(TAG) for tag in given if not tag.startswith("-")]
+    tags = thread_families.change_tags(thread.tags, more)
+    tags = thread_families.change_tags(tags, less, remove=True)
+    changed = await chat.client.update_thread(thread.id, tags=tags)
+    chat.ui.say(f"Tags of this thread: {format_tags(changed.tags)}", "faint")
+
+
+async def _show_tags(chat: CommandContext) -> None:
+    if chat.state.thread_id is not None:
+        thread = await chat.client.get_thread(chat.state.thread_id)
+        chat.ui.say(f"Tags of this thread: {format_tags(thread.tags)}", "faint")
+    counts = [each async for each in chat.client.paginate(ListTags())]
+    for each in counts:
+        archived = f", {each.archived} in the archive" if each.archived else ""
+        count = f"{count_noun(each.threads, 'thread')}{archived}"
+        chat.ui.say(f"{format_tags([each.tag])}: {count}", "faint")
+    if counts:
+        chat.ui.say("/threads #TAG lists the threads of a tag.", "faint")
+
+
+async def _complete_tags(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    wanted = begun.removeprefix(TAG).casefold()
+    for each in (await chat.client.list_tags()).data:
+        if each.tag.casefold().startswith(wanted):
+            yield each.tag, count_noun(each.threads, "thread")
 
 
 async def _delete(chat: CommandContext, words: str) -> None:
@@ -246,7 +308,8 @@ COMMANDS: tuple[SlashCommand, ...] = (
     SlashCommand(
         name="threads",
         arguments="[WORDS]",
-        meaning="list threads, or those with these words; `all` shows replaced ones too",
+        meaning="list threads with these words or this #TAG; `all` has replaced ones, `archived`"
+        " the archive",
         run=_list_threads,
     ),
     SlashCommand(
@@ -264,6 +327,18 @@ COMMANDS: tuple[SlashCommand, ...] = (
     ),
     SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
     SlashCommand(name="pin", meaning="list this thread before all others, or no longer", run=_pin),
+    SlashCommand(
+        name="archive",
+        meaning="leave this thread out of lists until it goes on, or list it again",
+        run=_archive,
+    ),
+    SlashCommand(
+        name="tag",
+        arguments="[TAG, -TAG]",
+        meaning="add tags to this thread, or remove them; alone, list all tags",
+        run=_tag,
+        proposals=_complete_tags,
+    ),
     SlashCommand(
         name="fork",
         arguments="[N]",

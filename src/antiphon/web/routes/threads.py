@@ -13,7 +13,7 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.api import operations
-from antiphon.api.operations import ListActions, ListMessages, ListRuns
+from antiphon.api.operations import ListActions, ListMessages, ListRuns, ListTags, ListThreads
 from antiphon.client import export, thread_families
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
@@ -46,11 +46,13 @@ RUNS_LOOKED_AT = 100
 
 
 class ThreadQuery(msgspec.Struct, frozen=True):
-    """Page of threads to list, and words to search for."""
+    """Page of threads to list, and words to search for; only the archive, or only one tag."""
 
     q: operations.Name = ""
     after: Annotated[str, Meta(max_length=200)] | None = None
     limit: operations.Limit = 30
+    archived: bool = False
+    tag: operations.Tag | None = None
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
@@ -68,10 +70,12 @@ class MessageQuery(msgspec.Struct, frozen=True):
 
 
 class ThreadChange(msgspec.Struct, frozen=True):
-    """New title of a thread, or whether it is pinned."""
+    """New title of a thread, its tags, and whether it is pinned or archived."""
 
     title: operations.Title | msgspec.UnsetType = msgspec.UNSET
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
+    archived: bool | msgspec.UnsetType = msgspec.UNSET
+    tags: operations.Tags | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewBranch(msgspec.Struct, frozen=True):
@@ -92,8 +96,20 @@ def list_threads() -> Response:
     """List the user's threads, last changed first."""
     query = read_query(ThreadQuery)
     site = current_site()
-    rows = list_thread_rows(current_client(), site.relays, query.q, query.after, query.limit)
-    return json_response(site.run(rows))
+    listing = latest_threads(
+        query.q, limit=query.limit, after=query.after, archived=query.archived, tag=query.tag
+    )
+    return json_response(site.run(list_thread_rows(current_client(), site.relays, listing)))
+
+
+@routes.get("/api/tags")
+def list_tags() -> Response:
+    """Return all tags of the user's threads, with counts."""
+
+    async def collect(client: AsyncClient) -> TagCounts:
+        return TagCounts([each async for each in client.paginate(ListTags())])
+
+    return respond_with(collect(current_client()))
 
 
 @routes.get("/api/search")
@@ -111,11 +127,11 @@ def get_thread(thread_id: str) -> Response:
 
 @routes.patch("/api/threads/<thread_id>")
 def update_thread(thread_id: str) -> Response:
-    """Rename the thread, pin it or unpin it."""
+    """Rename, pin, archive or tag the thread, or undo that."""
     body = read_json(ThreadChange)
 
     async def update(client: AsyncClient) -> ThreadRow:
-        await client.update_thread(thread_id, title=body.title, pinned=body.pinned)
+        await client.update_thread(thread_id, **msgspec.structs.asdict(body))
         return await _read_thread_row(client, thread_id)
 
     return respond_with(update(current_client()))
@@ -205,7 +221,15 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
     waiting: bool = False
     pinned: bool = False
+    archived: bool = False
+    tags: Sequence[str] = ()
     replaces: str | None
+
+
+class TagCounts(msgspec.Struct, frozen=True):
+    """All tags, in the order of their characters."""
+
+    data: Sequence[operations.TagCount]
 
 
 class ThreadRowPage(msgspec.Struct, frozen=True):
@@ -227,18 +251,16 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         running=running,
         waiting=waiting,
         pinned=thread.pinned,
+        archived=thread.archived,
+        tags=tuple(map(one_line, thread.tags)),
         replaces=predecessor_id(thread),
     )
 
 
 async def list_thread_rows(
-    client: AsyncClient, relays: Relays, words: str, after: str | None, limit: int
+    client: AsyncClient, relays: Relays, listing: ListThreads
 ) -> ThreadRowPage:
-    """Return threads that contain these words, last changed first. Raises `NotFound`.
-
-    Without words the pinned ones come first.
-    """
-    listing = latest_threads(words, limit=limit, after=after)
+    """Return a page of threads as rows, the pinned ones first. Raises `NotFound`."""
     page = await thread_families.list_page(client, listing)
     waits = await _waits_by_thread(client, relays, {thread.id for thread in page.data})
     shown = [

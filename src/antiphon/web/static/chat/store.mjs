@@ -46,8 +46,17 @@ export const away = signal(false);
 /** The address of the view, which `navigate` changes. */
 export const path = signal("/");
 
-/** The list of threads as far as it was read, and the words that it was searched for. */
-export const threads = signal({ data: /** @type {Thread[]} */ ([]), next: /** @type {string | null} */ (null), query: "" });
+/** The list of threads as far as it was read, and what it shows: words, the archive, a tag. */
+export const threads = signal({
+  data: /** @type {Thread[]} */ ([]),
+  next: /** @type {string | null} */ (null),
+  query: "",
+  archived: false,
+  tag: "",
+});
+
+/** The tags of the user's threads, with counts. */
+export const tagCounts = signal(/** @type {{tag: string, threads: number, archived: number}[]} */ ([]));
 
 /** The messages that hold the words of the search. */
 export const found = signal(/** @type {import("./search.mjs").Found} */ ({ query: "", data: [], indexing: null }));

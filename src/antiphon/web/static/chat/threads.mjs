@@ -1,8 +1,8 @@
-/** The user's threads: paging, search, rename, pin, delete with undo. */
+/** The user's threads: paging, search, filters, rename, pin, archive, tags, delete with undo. */
 import { get, patch, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { searchMessages } from "./search.mjs";
-import { current, threads } from "./store.mjs";
+import { current, tagCounts, threads } from "./store.mjs";
 import { t } from "./t.mjs";
 import { runAndReport, toast } from "./ui/toasts.mjs";
 
@@ -19,9 +19,12 @@ const UNDO_SECONDS = 8;
  * @property {boolean} running
  * @property {boolean} waiting  for a person's answer
  * @property {boolean} pinned
+ * @property {boolean} archived
+ * @property {string[]} tags
  * @property {string | null} replaces  the thread in whose place it stands
  *
  * @typedef {{data: Thread[], next: string | null}} Page
+ * @typedef {{query: string, archived: boolean, tag: string}} View  what the list shows
  */
 
 /** @type {Map<string, ReturnType<typeof setTimeout>>} What is to be deleted unless it is called back. */
@@ -29,6 +32,7 @@ const leaving = new Map();
 
 /** Reloads the first page of the current search; the rows below it stay. */
 export async function loadThreads() {
+  loadTags();
   await readFirstPage((page) => joinPages(page, threads.value), { unasked: true });
 }
 
@@ -37,23 +41,63 @@ let reading = "";
 
 /** Reads the next page, if there is one. */
 export async function moreThreads() {
-  const { query, next } = threads.value;
+  const view = threads.value;
+  const { next } = view;
   if (!next || reading === next) return;
   reading = next;
   await runAndReport(async () => {
-    const page = await get(address(query, next));
-    if (threads.value.next !== next || threads.value.query !== query) return;
+    const page = await get(address(view, next));
+    if (threads.value.next !== next || !sameView(threads.value, view)) return;
     const { data } = threads.value;
-    threads.value = { query, data: [...data, ...withoutListed(withoutDeleted(page.data), data)], next: page.next };
+    const more = withoutListed(withoutDeleted(page.data), data);
+    threads.value = { ...threads.value, data: [...data, ...more], next: page.next };
   });
   if (reading === next) reading = "";
 }
 
 /** Shows the threads that hold these words, all for none. */
 export async function searchFor(/** @type {string} */ query) {
-  threads.value = { ...threads.value, query };
-  const listed = readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
-  await Promise.all([listed, searchMessages(query)]);
+  await Promise.all([showThreads({ query }), searchMessages(query)]);
+}
+
+/** Shows other threads: those with some words, those of the archive, or those of a tag. */
+export async function showThreads(/** @type {Partial<View>} */ view) {
+  threads.value = { ...threads.value, ...view };
+  await readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
+}
+
+/** Reads the user's tags, with counts. */
+export async function loadTags() {
+  await runAndReport(
+    async () => {
+      tagCounts.value = (await get("/api/tags")).data;
+    },
+    { unasked: true },
+  );
+}
+
+/** Puts a thread into the archive, or takes it out; it leaves the list at once, and can be undone. */
+export async function archiveThread(/** @type {string} */ id, /** @type {boolean} */ archived, { undo = true } = {}) {
+  const before = threads.value.data;
+  const away = !threads.value.query && archived !== threads.value.archived;
+  if (away) threads.value = { ...threads.value, data: before.filter((/** @type {Thread} */ one) => one.id !== id) };
+  else change(id, { archived });
+  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { archived }));
+  loadThreads();
+  if (!saved || !undo) return;
+  toast({
+    text: t(archived ? "threads.archived" : "threads.unarchived"),
+    action: { label: t("common.undo"), run: () => archiveThread(id, !archived, { undo: false }) },
+    seconds: UNDO_SECONDS,
+  });
+}
+
+/** Gives a thread these tags, separated by commas. */
+export async function tagThread(/** @type {string} */ id, /** @type {string} */ written) {
+  const tags = written.split(",").map((tag) => tag.trim()).filter(Boolean);
+  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { tags }));
+  if (saved) change(id, { tags: saved.tags });
+  loadThreads();
 }
 
 /** Renames a thread; the new title is shown at once. */
@@ -116,10 +160,10 @@ async function deleteNow(/** @type {string} */ id) {
  * @param {{unasked?: boolean}} [how]
  */
 async function readFirstPage(shown, how = {}) {
-  const { query } = threads.value;
+  const view = threads.value;
   await runAndReport(async () => {
-    const page = await get(address(query));
-    if (threads.value.query === query) threads.value = { query, ...shown(page) };
+    const page = await get(address(view));
+    if (sameView(threads.value, view)) threads.value = { ...threads.value, ...shown(page) };
   }, how);
 }
 
@@ -148,9 +192,16 @@ function withoutListed(data, above) {
   return data.filter(({ id }) => !listed.has(id));
 }
 
-function address(/** @type {string} */ query, /** @type {string} */ after = "") {
+/** @param {View} one @param {View} other */
+function sameView(one, other) {
+  return one.query === other.query && one.archived === other.archived && one.tag === other.tag;
+}
+
+function address(/** @type {View} */ { query, archived, tag }, /** @type {string} */ after = "") {
   const asked = new URLSearchParams({ limit: String(PAGE) });
   if (query) asked.set("q", query);
+  if (archived) asked.set("archived", "true");
+  if (tag) asked.set("tag", tag);
   if (after) asked.set("after", after);
   return `/api/threads?${asked}`;
 }

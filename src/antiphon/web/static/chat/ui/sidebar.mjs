@@ -3,9 +3,20 @@ import { groupByDay, keyOf } from "../day_groups.mjs";
 import { newThread } from "../conversation_actions.mjs";
 import { isUnread, markSeen } from "../unread.mjs";
 import { seek } from "../search.mjs";
-import { current, found, me, path, phase, threads } from "../store.mjs";
+import { current, found, me, path, phase, tagCounts, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
-import { deleteThread, exportThread, loadThreads, moreThreads, pinThread, renameThread, searchFor } from "../threads.mjs";
+import {
+  archiveThread,
+  deleteThread,
+  exportThread,
+  loadThreads,
+  moreThreads,
+  pinThread,
+  renameThread,
+  searchFor,
+  showThreads,
+  tagThread,
+} from "../threads.mjs";
 import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
@@ -101,6 +112,7 @@ export function Sidebar() {
       </div>
       <${NewThread} />
       <${Search} />
+      <${Filters} />
       <${Threads} />
       <${Foot} />
     </nav>
@@ -134,13 +146,32 @@ function Search() {
   </div>`;
 }
 
+/** The archive, and the tags, of which one at a time filters the list. */
+function Filters() {
+  const { archived, tag } = threads.value;
+  const counts = archived ? tagCounts.value.filter((one) => one.archived > 0) : tagCounts.value.filter((one) => one.threads > 0);
+  const shown = tag && !counts.some((one) => one.tag === tag) ? [{ tag }, ...counts] : counts;
+  return html`<div class="side-filters" role="group" aria-label=${t("sidebar.filters")}>
+    <button
+      type="button" class="chip" aria-pressed=${archived} onClick=${() => showThreads({ archived: !archived, tag: "" })}
+    ><${Icon} name="archive" size=${16} />${t("sidebar.archive")}</button>
+    ${shown.map(
+      (one) => html`<button
+        type="button" class="chip" key=${one.tag} aria-pressed=${one.tag === tag} dir="auto"
+        onClick=${() => showThreads({ tag: one.tag === tag ? "" : one.tag })}
+      >${one.tag}</button>`,
+    )}
+  </div>`;
+}
+
 function Threads() {
-  const { data, next, query } = threads.value;
+  const { data, next, query, archived, tag } = threads.value;
   const hits = query ? Map.groupBy(found.value.data, ({ thread_id }) => thread_id) : new Map();
   const listed = new Set((data ?? []).map(({ id }) => id));
   const elsewhere = [...hits.values()].flat().filter(({ thread_id }) => !listed.has(thread_id));
   if (!data?.length && !elsewhere.length) {
-    const said = query ? t("sidebar.nothing_found", { query }) : t("sidebar.nothing_yet");
+    const none = archived ? t("sidebar.nothing_archived") : t("sidebar.nothing_yet");
+    const said = query ? t("sidebar.nothing_found", { query }) : tag ? t("sidebar.nothing_tagged", { tag }) : none;
     return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
   }
   return html`<div class="threads" onScroll=${moreAtEnd}>
@@ -192,20 +223,26 @@ function Hit({ hit, titled = false }) {
 
 /** @param {{thread: import("../threads.mjs").Thread, hits: import("../search.mjs").FoundMessage[]}} props */
 function ThreadRow({ thread, hits }) {
-  const [editing, setEditing] = useState(false);
+  const [editing, setEditing] = useState("");
   const title = thread.title || t("threads.untitled");
   const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
   const open = here && thread.id === current.value?.thread?.id;
   useEffect(() => {
     if (open && !thread.running && !document.hidden) markSeen(thread);
   }, [open, thread.messages, thread.running]);
-  if (editing) return html`<li><${TitleField} thread=${thread} onEnd=${() => setEditing(false)} /></li>`;
+  if (editing) return html`<li><${RowField} thread=${thread} what=${editing} onEnd=${() => setEditing("")} /></li>`;
   const choices = [
-    { label: t("threads.rename"), icon: "edit", run: () => setEditing(true) },
+    { label: t("threads.rename"), icon: "edit", run: () => setEditing("title") },
     {
       label: t(thread.pinned ? "threads.unpin" : "threads.pin"),
       icon: "pin",
       run: () => pinThread(thread.id, !thread.pinned),
+    },
+    { label: t("threads.tags"), icon: "tag", run: () => setEditing("tags") },
+    {
+      label: t(thread.archived ? "threads.unarchive" : "threads.archive"),
+      icon: "archive",
+      run: () => archiveThread(thread.id, !thread.archived),
     },
     { label: t("threads.export_md"), icon: "export", run: () => exportThread(thread.id, "md") },
     { label: t("threads.export_html"), icon: "export", run: () => exportThread(thread.id, "html") },
@@ -215,8 +252,8 @@ function ThreadRow({ thread, hits }) {
   const row = html`<li class=${here ? "thread here" : "thread"}>
     <${Link}
       href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
-      onFollow=${closeOnPhone} onDblClick=${() => setEditing(true)}
-    >${title}<//>
+      onFollow=${closeOnPhone} onDblClick=${() => setEditing("title")}
+    >${title}${thread.tags.map((tag) => html`<span class="row-tag" key=${tag}>${tag}</span>`)}<//>
     <${Sign} thread=${thread} here=${here} />
     <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
   </li>`;
@@ -228,11 +265,21 @@ function Sign({ thread, here }) {
   const sign = (/** @type {string} */ name, /** @type {string} */ label) => html`<span class=${`sign ${name}`} role="img" aria-label=${label} title=${label}></span>`;
   if (thread.waiting || (here && phase.value === "asking")) return sign("waits", t("threads.waiting"));
   if (thread.running) return sign("spinner", t("threads.running"));
+  if (thread.archived && !threads.value.archived) {
+    const label = t("threads.in_archive");
+    return html`<span class="sign" role="img" aria-label=${label} title=${label}><${Icon} name="archive" size=${16} /></span>`;
+  }
   return !here && isUnread(thread) ? sign("unread", t("threads.unread")) : null;
 }
 
-/** Editor of a title: Enter or leaving the field saves it, Escape does not. */
-function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: () => void}} */ { thread, onEnd }) {
+/**
+ * Editor of a title, or of tags separated by commas: Enter or leaving the field saves it, Escape does
+ * not.
+ *
+ * @param {{thread: import("../threads.mjs").Thread, what: string, onEnd: () => void}} props
+ */
+function RowField({ thread, what, onEnd }) {
+  const tags = what === "tags";
   const field = useRef(null);
   const ended = useRef(false);
   useEffect(() => {
@@ -242,7 +289,9 @@ function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: 
   const end = (/** @type {boolean} */ keep) => {
     if (ended.current) return;
     ended.current = true;
-    if (keep) renameThread(thread.id, field.current.value);
+    const written = field.current.value;
+    if (keep && tags && written !== thread.tags.join(", ")) tagThread(thread.id, written);
+    if (keep && !tags) renameThread(thread.id, written);
     onEnd();
   };
   const pressed = (/** @type {KeyboardEvent} */ event) => {
@@ -252,8 +301,9 @@ function TitleField(/** @type {{thread: import("../threads.mjs").Thread, onEnd: 
     end(event.key === "Enter");
   };
   return html`<input
-    ref=${field} class="input title-field" maxlength="200" dir="auto" defaultValue=${thread.title}
-    aria-label=${t("threads.title")} onKeyDown=${pressed} onBlur=${() => end(true)}
+    ref=${field} class="input title-field" maxlength=${tags ? 700 : 200} dir="auto"
+    defaultValue=${tags ? thread.tags.join(", ") : thread.title}
+    aria-label=${t(tags ? "threads.tags_field" : "threads.title")} onKeyDown=${pressed} onBlur=${() => end(true)}
   />`;
 }
 

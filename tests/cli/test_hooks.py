@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import select
+import signal
 from pathlib import Path
 
 import pytest
@@ -47,6 +50,13 @@ def ask(place: Place, *flags: str):
 def ran(place: Place) -> str:
     file = place.root / "ran"
     return file.read_text() if file.exists() else ""
+
+
+def read_next(pipe: int) -> bytes:
+    """Return what comes next in a pipe; nothing at its end."""
+    readable, _, _ = select.select([pipe], [], [], 60)
+    assert readable
+    return os.read(pipe, 99)
 
 
 def output(place: Place) -> str:
@@ -102,6 +112,21 @@ def test_a_hook_that_fails_before_a_call_is_named_with_what_to_mend(flights: Pla
 
     assert (told.returncode, ran(flights)) == (0, "")
     assert "antiphon: The hook ./hook.sh failed, so get_flight_times was not called" in told.stderr
+
+
+def test_ctrl_c_ends_a_hook_with_what_it_started(flights: Place) -> None:
+    pipe = flights.root / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_hook(flights, "before", f"exec 3>{pipe}; sleep 600 & echo begun >&3; sleep 600")
+    with flights.start("ask", "--tools", "flights.py", QUESTION) as process:
+        assert read_next(reader) == b"begun\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+
+    assert read_next(reader) == b""
+    os.close(reader)
+    assert ran(flights) == ""
 
 
 @pytest.mark.parametrize("trust", [False, True])

@@ -169,3 +169,21 @@ def test_what_a_worker_cannot_use_is_named(
 
     assert told.returncode in (2, 5)
     assert wrong in told.stderr
+
+
+def test_a_worker_runs_the_hooks_of_its_user(flights: Place, client: Client) -> None:
+    own = flights.root / "config/antiphon/antiphon.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        '[[hooks]]\nwhen = "before"\ncommand = ["/bin/sh", "-c", "echo not today >&2; exit 1"]\n'
+    )
+    run = hand_off(client)
+
+    worked = flights.run("work", "--tools", "flights.py", "--no-mcp", "--until-idle")
+
+    assert (worked.returncode, (flights.root / "ran").exists()) == (0, False)
+    assert "get_flight_times was refused: A hook does not allow this call: not today" in (
+        worked.stderr
+    )
+    assert "not today" in str(action_of(client, run).output)
+    assert end_of(client, run) is Status.COMPLETED

@@ -416,6 +416,17 @@ async def test_a_hook_has_the_user_asked_about_what_a_rule_allows(
     assert len(bench.files.called) == (2 if allowed else 0)
 
 
+async def test_the_reasons_of_several_hooks_stand_above_one_question(bench: Bench) -> None:
+    bench.answer = lambda question: ConsentAnswer(allowed=True)
+    bench.before(answer(decision="ask", reason="it is a release"))
+    bench.before(answer(decision="allow", reason="I do not mind"))
+    bench.before(answer(decision="ask"))
+
+    await bench.run()
+
+    assert [each.reason for each in bench.questions] == ["it is a release; it gives no reason"]
+
+
 async def test_a_hook_that_wants_the_user_asked_denies_where_nobody_is(bench: Bench) -> None:
     bench.before(answer(decision="ask", reason="it is a release"))
 

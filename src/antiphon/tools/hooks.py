@@ -101,7 +101,7 @@ class ToolHooks:
                 return verdict
             call = verdict.call
             questions += [verdict.question] if verdict.question else []
-        return HookVerdict(call, question="\n".join(questions))
+        return HookVerdict(call, question="; ".join(questions))
 
     async def run_after(self, call: ToolCall, tool: Tool, result: ToolResult) -> ToolResult:
         """Return the result of a call of this tool as the hooks after it leave it."""

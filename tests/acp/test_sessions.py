@@ -451,4 +451,6 @@ async def test_hooks_know_the_folder_of_the_session_and_have_the_person_asked(
     assert "A hook wants you to decide: it is a release" in str(asked.content)
     assert [option.kind for option in options] == ["allow_once", "reject_once"]
     assert "written" in str(script.requests[1].messages)
+    shown = str(editor.updates)
+    assert shown.index("Hooks check the call.") < shown.index("Hooks run after the tool.")
     assert "no formatter" in editor.warnings[0]

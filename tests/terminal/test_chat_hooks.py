@@ -118,6 +118,7 @@ async def test_ctrl_c_ends_a_hook_and_what_it_started(tmp_path: Path) -> None:
     async with Model() as model, chat_that_runs(tmp_path, model) as chat:
         await calls(chat, model, {"command": "one"})
         assert await read_next() == b"begun\n"
+        await chat.sees("s hooks check it")
         chat.press("ctrl-c")
         await chat.sees("[stopped]")
 

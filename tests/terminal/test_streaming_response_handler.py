@@ -15,6 +15,7 @@ from antiphon.tools.questions import ConsentRequest
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
+    HooksBegan,
     ToolBegan,
     ToolEnded,
     ToolEvent,
@@ -212,6 +213,26 @@ def test_a_refusal_says_whose_it_is(by: str, word: str):
     watched.frame()
 
     assert watched.finished[0].endswith(f") {word}")
+
+
+def test_a_refusal_of_a_hook_has_its_reason_below():
+    watched = Watched(*call_events(), ConsentRefused(CALL, "hook", "not\x1b[2J\nhere"))
+    watched.frame()
+
+    assert watched.finished[0].endswith(") refused by a hook")
+    assert watched.finished[1].strip().startswith("not")
+    assert "\x1b" not in watched.finished[1]
+    assert len(watched.finished) == 2
+
+
+def test_a_row_shows_hooks_until_the_user_is_asked_or_the_tool_runs():
+    watched = Watched(*call_events(), HooksBegan(CALL, "before"))
+    watched.now += 3
+    assert watched.region[-2].endswith(") 3 s hooks check it")
+    watched.tell(ToolBegan(CALL))
+    assert watched.region[-2].rstrip().endswith(") 0 s")
+    watched.tell(HooksBegan(CALL, "after"))
+    assert watched.region[-2].endswith(") 1 s hooks run after it")
 
 
 def test_an_output_from_elsewhere_settles_the_row_too():

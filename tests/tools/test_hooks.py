@@ -162,6 +162,12 @@ async def test_hooks_are_told_the_call_its_thread_and_its_output(bench: Bench) -
     before, after = (
         json.loads((bench.folder / f"{when}.json").read_text()) for when in ("before", "after")
     )
+    assert [(type(each).__name__, getattr(each, "when", "")) for each in bench.events] == [
+        ("HooksBegan", "before"),
+        ("ToolBegan", ""),
+        ("HooksBegan", "after"),
+        ("ToolEnded", ""),
+    ]
     assert before == {"event": "before", **told}
     assert after == {"event": "after", **told, **outcome}
     assert (result.output, result.is_error) == ("it broke", True)

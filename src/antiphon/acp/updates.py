@@ -21,6 +21,7 @@ from antiphon.acp import tool_views
 from antiphon.tools.consent import find_tool
 from antiphon.tools.todos import Todo, TodoStatus, parse_todos
 from antiphon.tools.tool_events import (
+    HooksBegan,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
@@ -106,6 +107,10 @@ class UpdateEncoder:
             case ToolAwaited(call=call, servers=servers):
                 waits = f"Waits for {', '.join(servers)}, which starts."
                 yield _progress(call.id, "pending", waits)
+            case HooksBegan(call=call, when="before"):
+                yield _progress(call.id, "pending", "Hooks check the call.")
+            case HooksBegan(call=call):
+                yield _progress(call.id, "in_progress", "Hooks run after the tool.")
             case ToolBegan(call=call):
                 self._todos[call.id] = parse_todos(call.name, call.arguments)
                 arguments = tool_views.parse_arguments(call.arguments)

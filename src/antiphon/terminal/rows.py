@@ -72,7 +72,15 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         """Return it waiting for the user, or running."""
         if self.settled:
             return self
-        return msgspec.structs.replace(self, state=state, since=now, word="")
+        return msgspec.structs.replace(self, state=state, since=now, word="", progress="")
+
+    def with_hooks(self, when: str, now: float) -> CallRow:
+        """Return it while hooks run before the call, or after its tool."""
+        if when == "before":
+            return msgspec.structs.replace(
+                self.with_state("running", now), progress="hooks check it"
+            )
+        return msgspec.structs.replace(self, progress="hooks run after it")
 
     def with_progress(self, progress: Progress) -> CallRow:
         """Return it with its progress."""

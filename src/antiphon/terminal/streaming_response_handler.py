@@ -20,6 +20,7 @@ from antiphon.terminal.themes import Theme
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ConsentRefused,
+    HooksBegan,
     ToolAwaited,
     ToolBegan,
     ToolEnded,
@@ -167,6 +168,9 @@ class StreamingResponseHandler:
             case ToolAwaited(call=call, servers=servers):
                 self._ensure_call(call, now)
                 self._change(call.id, lambda row: row.with_awaited_servers(servers))
+            case HooksBegan(call=call, when=when):
+                self._ensure_call(call, now)
+                self._change(call.id, lambda row: row.with_hooks(when, now))
             case ConsentAsked(question=question):
                 self._ensure_call(question.call, now)
                 self._change(question.call.id, lambda row: row.with_state("asking", now))

@@ -18,6 +18,13 @@ class ToolAwaited(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool
     servers: tuple[str, ...]
 
 
+class HooksBegan(msgspec.Struct, frozen=True, tag_field="type", tag="local.hooks_began"):
+    """Hooks run before the call, or after its tool; consent and the result may take longer."""
+
+    call: ToolCall
+    when: Literal["before", "after"]
+
+
 class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_asked"):
     """A person is asked now; the call holds no slot while it waits."""
 
@@ -56,7 +63,15 @@ class ToolEnded(msgspec.Struct, frozen=True, tag_field="type", tag="local.tool_e
     seconds: float
 
 
-ToolEvent = ToolAwaited | ConsentAsked | ConsentRefused | ToolBegan | ToolProgressed | ToolEnded
+ToolEvent = (
+    ToolAwaited
+    | HooksBegan
+    | ConsentAsked
+    | ConsentRefused
+    | ToolBegan
+    | ToolProgressed
+    | ToolEnded
+)
 
 OnToolEvent = Callable[[ToolEvent], None]
 """Called on the event loop that runs the tools; must not raise or block."""

@@ -28,6 +28,7 @@ from antiphon.tools.hooks import NO_HOOKS, HookVerdict, ToolHooks
 from antiphon.tools.questions import AskedBy, AskUser, ModelServer, tool_identity
 from antiphon.tools.tool_events import (
     ConsentRefused,
+    HooksBegan,
     OnToolEvent,
     ToolAwaited,
     ToolBegan,
@@ -355,6 +356,7 @@ class ToolProcessor:
         if tool is None or not self._hooks.selects("before", tool):
             return HookVerdict(call)
         async with self._hook_slots:
+            self._on_tool_event(HooksBegan(call, "before"))
             return await self._hooks.run_before(call, tool)
 
     async def _run_after_hooks(self, call: ToolCall, result: ToolResult) -> ToolResult:
@@ -365,6 +367,7 @@ class ToolProcessor:
 
         async def run() -> ToolResult:
             async with self._hook_slots:
+                self._on_tool_event(HooksBegan(call, "after"))
                 return await self._hooks.run_after(call, tool, result)
 
         self._working[call.id] = working = asyncio.create_task(run())

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 from prompt_toolkit.buffer import Buffer
 
+from antiphon.terminal.input.editor_actions import SAME_PRESS, EditorActions
 from antiphon.terminal.input.keyboard import (
     AGAIN_LEAVES,
     DELIBERATE,
@@ -14,7 +15,6 @@ from antiphon.terminal.input.keyboard import (
     Field,
     KeyGuard,
 )
-from antiphon.terminal.input.keys import SAME_PRESS, EditorActions
 
 
 class Replying:

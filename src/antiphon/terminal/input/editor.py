@@ -35,8 +35,9 @@ from prompt_toolkit.output import DummyOutput
 from prompt_toolkit.search import SearchState
 
 from antiphon.terminal import spans
+from antiphon.terminal.input.editor_actions import EditorActions
 from antiphon.terminal.input.keyboard import Box, Field, Interrupts, KeyGuard, Listener
-from antiphon.terminal.input.keys import EditorActions, bindings
+from antiphon.terminal.input.keys import bindings
 from antiphon.terminal.painters import InputRows
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.types.terminal_safe import clean

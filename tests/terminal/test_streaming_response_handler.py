@@ -228,11 +228,11 @@ def test_a_refusal_of_a_hook_has_its_reason_below():
 def test_a_row_shows_hooks_until_the_user_is_asked_or_the_tool_runs():
     watched = Watched(*call_events(), HooksBegan(CALL, "before"))
     watched.now += 3
-    assert watched.region[-2].endswith(") 3 s hooks check it")
+    assert watched.region[0].endswith(") 3 s hooks check it")
     watched.tell(ToolBegan(CALL))
-    assert watched.region[-2].rstrip().endswith(") 0 s")
+    assert watched.region[0].rstrip().endswith(") 0 s")
     watched.tell(HooksBegan(CALL, "after"))
-    assert watched.region[-2].endswith(") 1 s hooks run after it")
+    assert watched.region[0].endswith(") 1 s hooks run after it")
 
 
 def test_an_output_from_elsewhere_settles_the_row_too():

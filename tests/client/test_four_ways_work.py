@@ -218,6 +218,21 @@ def test_a_claim_is_one_workers_until_it_is_given_back_or_lost(client: Any) -> o
 
 
 @in_all_ways
+def test_a_task_that_carries_out_a_call_is_kept_with_it(client: Any) -> object:
+    run = hand_off(client)
+    (action,) = client.list_actions(run.id).data
+
+    saved = client.save_task(action.id, "job 7", "far (1)", "job")
+
+    assert (saved.task.task_id, saved.task.origin, saved.task.tool) == ("job 7", "far (1)", "job")
+    assert client.get_action(action.id) == saved
+    with pytest.raises(errors.Conflict, match="another task"):
+        client.save_task(action.id, "job 8", "far (1)", "job")
+    assert client.submit_tool_output(run.id, action.tool_call_id, "17:00").task is None
+    return None
+
+
+@in_all_ways
 def test_any_client_may_answer_a_claimed_call_and_the_workers_output_is_dropped(
     client: Any,
 ) -> object:

@@ -8,10 +8,17 @@ from typing import Any
 import pytest
 
 from antiphon.api import operations
-from antiphon.api.operations import ClaimActions, ReleaseClaim, RenewClaim, SubmitToolOutput
+from antiphon.api.operations import (
+    ClaimActions,
+    ReleaseClaim,
+    RenewClaim,
+    SaveTask,
+    SubmitToolOutput,
+)
 from antiphon.runtime.services import actions
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
+from antiphon.types.messages import TaskHandle
 from antiphon.types.runs import Action, Status
 from tests.support.runtime.rig import BY, TOOLS, House, find_started, house
 
@@ -223,3 +230,81 @@ async def test_a_call_that_needs_approval_is_not_claimed() -> None:
             expires_at=9,
         ).is_claimable(1)
         assert action.is_claimable(action.claimed_until or 0)
+
+
+# Tasks at MCP servers, which carry out calls.
+
+
+def task(action: Action, task_id: str = "t1", attempt: int | None = None) -> SaveTask:
+    return SaveTask(action.id, task_id, "far (1)", "job", attempt)
+
+
+async def test_the_task_of_a_call_is_kept_until_the_call_has_its_output() -> None:
+    async with house(CALLS) as h:
+        run_id = await hand_off(h)
+        (action,) = (await do(h, operations.ListActions(run_id))).data
+        h.now += 5
+        saved = await do(h, task(action))
+        h.now += 5
+        again = await do(h, task(action))
+        (listed,) = (await do(h, operations.ListActions(run_id, status="pending"))).data
+        done = await do(h, SubmitToolOutput(run_id, action.tool_call_id, "x"))
+
+    assert saved.task == TaskHandle(
+        task_id="t1", origin="far (1)", tool="job", created_at=h.now - 5
+    )
+    assert again == saved == listed
+    assert done.task is None
+
+
+async def test_a_worker_that_has_the_call_next_gets_its_task() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (first,) = await claim(h, lease=1)
+        await do(h, task(first, attempt=1))
+        h.now += 5_000
+        (second,) = await claim(h)
+        with pytest.raises(errors.ClaimLost):
+            await do(h, task(first, "t2", attempt=1))
+
+    assert first.task is None
+    assert second.attempt == 2
+    assert second.task is not None
+    assert second.task.task_id == "t1"
+
+
+async def test_a_call_has_one_task() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h)
+        await do(h, task(mine))
+        for other in (task(mine, "t2"), SaveTask(mine.id, "t1", "elsewhere", "job")):
+            with pytest.raises(errors.Conflict, match="another task"):
+                await do(h, other)
+
+
+async def test_a_call_that_is_over_gets_no_task() -> None:
+    async with house(CALLS, CALLS, "say Done.") as h:
+        run_id = await hand_off(h)
+        (answered,) = await claim(h)
+        await do(h, SubmitToolOutput(run_id, answered.tool_call_id, "x"))
+        with pytest.raises(errors.OutputConflict):
+            await do(h, task(answered))
+        cancelled_id = await hand_off(h)
+        (cancelled,) = await claim(h)
+        await do(h, task(cancelled))
+        await do(h, operations.CancelRun(cancelled_id))
+        with pytest.raises(errors.RunEnded):
+            await do(h, task(cancelled))
+        (ended,) = (await do(h, operations.ListActions(cancelled_id))).data
+
+    assert ended.status == "cancelled"
+    assert ended.task is None
+
+
+async def test_a_task_of_somebody_elses_call_is_not_kept() -> None:
+    async with house(CALLS) as h:
+        await hand_off(h)
+        (mine,) = await claim(h)
+        with pytest.raises(errors.NotFound):
+            await do(h, task(mine), Principal(owner="somebody"))

@@ -28,6 +28,9 @@ export interface Call {
  * A worker for tools claims the action until `claimed_until` (ms). `attempt` counts the claims and
  * fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
  * last reported.
+ *
+ * `task` is the task at an MCP server that carries out the call, while it is pending. Whoever goes
+ * on with the call polls that task, and does not call the tool again.
  */
 export interface Action {
   approval: "given" | "refused" | "required" | null;
@@ -46,6 +49,7 @@ export interface Action {
   runs_on: "client" | "server";
   server: string | null;
   status: "cancelled" | "completed" | "expired" | "failed" | "pending";
+  task: TaskHandle | null;
   thread_id: string;
   tool_call_id: string;
   tool_digest: string | null;
@@ -940,6 +944,19 @@ export interface TagCount {
   threads: number;
 }
 
+/**
+ * Task at an MCP server that carries out a tool call; whoever has the handle can go on with it.
+ *
+ * `task_id` is the server's own id, `origin` identifies the server without secrets, `tool` is the
+ * server's name of the tool. `created_at` is in milliseconds since 1970.
+ */
+export interface TaskHandle {
+  created_at: number;
+  origin: string;
+  task_id: string;
+  tool: string;
+}
+
 /** Plain text; Markdown if a model wrote it. */
 export interface TextPart {
   text: string;
@@ -1443,6 +1460,18 @@ export abstract class Operations {
   /** Give a claimed action back: another worker may claim it at once. */
   releaseClaim(action_id: string, fields: { attempt: number }, options?: RequestOptions): Promise<Action> {
     return this.send<Action>({ method: "POST", path: `/v1/actions/${encodeURIComponent(action_id)}/release`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Save the task at an MCP server that carries out a tool call, while the call is pending.
+   *
+   * A program that goes on with the call later polls this task, and does not call the tool again.
+   * `task_id` is the server's id of the task, `tool` its name of the tool, `origin` identifies the
+   * server for the program, without secrets. `attempt` is that of a claimed action. The same task
+   * again changes nothing; a second task for a call is refused.
+   */
+  saveTask(action_id: string, fields: { attempt?: number | null; origin: string; task_id: string; tool: string }, options?: RequestOptions): Promise<Action> {
+    return this.send<Action>({ method: "POST", path: `/v1/actions/${encodeURIComponent(action_id)}/task`, fields: { ...fields }, creates: false }, options);
   }
 
   /**

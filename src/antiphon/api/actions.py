@@ -144,6 +144,25 @@ class RenewClaim(Operation[Action], frozen=True):
     progress: NewProgress | None = None
 
 
+class SaveTask(Operation[Action], frozen=True):
+    """Save the task at an MCP server that carries out a tool call, while the call is pending.
+
+    A program that goes on with the call later polls this task, and does not call the tool again.
+    `task_id` is the server's id of the task, `tool` its name of the tool, `origin` identifies the
+    server for the program, without secrets. `attempt` is that of a claimed action. The same task
+    again changes nothing; a second task for a call is refused.
+    """
+
+    route: ClassVar[str] = "POST /v1/actions/{action_id}/task"
+    answer: ClassVar[Any] = Action
+
+    action_id: Id
+    task_id: Annotated[str, Meta(min_length=1, max_length=1_024)]
+    origin: Annotated[str, Meta(min_length=1, max_length=1_024)]
+    tool: Annotated[str, Meta(min_length=1, max_length=256)]
+    attempt: Attempt | None = None
+
+
 class ReleaseClaim(Operation[Action], frozen=True):
     """Give a claimed action back: another worker may claim it at once."""
 

@@ -15,6 +15,7 @@ from antiphon.api.actions import NewProgress as NewProgress
 from antiphon.api.actions import NewToolOutput as NewToolOutput
 from antiphon.api.actions import ReleaseClaim as ReleaseClaim
 from antiphon.api.actions import RenewClaim as RenewClaim
+from antiphon.api.actions import SaveTask as SaveTask
 from antiphon.api.actions import SubmitToolOutput as SubmitToolOutput
 from antiphon.api.actions import SubmitToolOutputs as SubmitToolOutputs
 from antiphon.api.admin import ADMIN_OPERATIONS, OWNER_OPERATIONS
@@ -200,6 +201,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ClaimActions,
     RenewClaim,
     ReleaseClaim,
+    SaveTask,
     Complete,
     Process,
     Follow,

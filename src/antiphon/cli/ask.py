@@ -261,7 +261,8 @@ async def _ask(
     # A reader who is slow must not hold up the runtime in this process.
     pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
     starting = nullcontext() if question.no_tools else run_servers(settings)
-    async with starting as servers, AsyncClient(settings=settings) as client:
+    # The servers end first: they look after tasks of calls that were given up, by the client.
+    async with AsyncClient(settings=settings) as client, starting as servers:
         if not question.quiet:
             await _note_start(client, message, question, settings)
         if servers is not None:

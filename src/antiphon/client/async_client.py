@@ -36,6 +36,7 @@ from antiphon.client.conversation import (
     ExecuteActions,
     first_request,
     initial_state,
+    saved_tasks,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.portal import CallerLoop, async_temporary
@@ -411,7 +412,8 @@ class AsyncClient(AsyncOperations):
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))
-        results = runner.run_tools(ExecuteActions(run_id, actions, run.thread_id), processor)
+        due = ExecuteActions(run_id, actions, run.thread_id, saved_tasks(waiting.values()))
+        results = runner.run_tools(due, processor)
         async with aclosing(results):
             async for call, result in results:
                 action = waiting[call.id]

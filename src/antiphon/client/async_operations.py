@@ -67,6 +67,7 @@ class AsyncOperations(RenamedMethods):
     claim_actions = async_method(operations.ClaimActions)
     renew_claim = async_method(operations.RenewClaim)
     release_claim = async_method(operations.ReleaseClaim)
+    save_task = async_method(operations.SaveTask)
     list_files = async_list_method(operations.ListFiles)
     get_file = async_method(operations.GetFile)
     delete_file = async_method(operations.DeleteFile)

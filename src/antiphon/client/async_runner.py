@@ -10,9 +10,11 @@ from typing import Unpack
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
+    GetAction,
     GetCaller,
     GetRun,
     ListMessages,
+    SaveTask,
     SubmitToolOutput,
 )
 from antiphon.client.async_events import create_events
@@ -41,6 +43,7 @@ from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.context import RunLookup
 from antiphon.tools.questions import ModelServer
+from antiphon.tools.task_journal import ActionJournal
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
@@ -51,7 +54,7 @@ from antiphon.types.errors import (
     TooLarge,
 )
 from antiphon.types.events import RunStatus
-from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.types.messages import TaskHandle, ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
 
 
@@ -177,8 +180,28 @@ class AsyncRunner:
         calls, approvals = split_actions(due.actions)
         trace = self._transport.parent
         return self._loop.stream(
-            processor.process_tool_calls(due.run_id, calls, approvals, trace, due.thread_id)
+            processor.process_tool_calls(
+                due.run_id,
+                calls,
+                approvals,
+                trace,
+                due.thread_id,
+                journal=self._create_journal(due),
+            )
         )
+
+    def _create_journal(self, due: ExecuteActions) -> ActionJournal:
+        """Return a journal that keeps tasks of MCP servers with these actions."""
+        ids = {action.tool_call_id: action.action_id for action in due.actions}
+
+        async def save(call_id: str, handle: TaskHandle) -> Action:
+            task_id, origin, tool = handle.task_id, handle.origin, handle.tool
+            return await self._transport.send(SaveTask(ids[call_id], task_id, origin, tool))
+
+        async def is_open(call_id: str) -> bool:
+            return (await self._transport.send(GetAction(ids[call_id]))).status == "pending"
+
+        return ActionJournal(due.tasks, self._loop.callback(save), self._loop.callback(is_open))
 
     async def _upload_output(self, name: str, media_type: str, content: bytes) -> str:
         return (await self._transport.upload(name, media_type, content)).id

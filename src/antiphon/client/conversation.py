@@ -5,7 +5,8 @@ This module decides the next step and does no I/O; both clients carry out its st
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -41,7 +42,7 @@ from antiphon.types.events import (
     PendingAction,
     to_pending_action,
 )
-from antiphon.types.messages import Message, Tool, ToolCall, ToolResult
+from antiphon.types.messages import Message, TaskHandle, Tool, ToolCall, ToolResult
 from antiphon.types.runs import (
     Action,
     Run,
@@ -75,11 +76,15 @@ class ListPending(msgspec.Struct, frozen=True):
 
 
 class ExecuteActions(msgspec.Struct, frozen=True):
-    """Run these tools, request these approvals, and submit each output when it is ready."""
+    """Run these tools, request these approvals, and submit each output when it is ready.
+
+    `tasks` by tool call id carry out calls already: these are not called again.
+    """
 
     run_id: str
     actions: tuple[PendingAction, ...]
     thread_id: str | None = None
+    tasks: Mapping[str, TaskHandle] = MappingProxyType({})
 
 
 class FetchRun(msgspec.Struct, frozen=True):
@@ -99,6 +104,7 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 Step = FindRun | StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
+NO_TASKS: Mapping[str, TaskHandle] = MappingProxyType({})
 PAGE = 100
 """Messages per request when looking for the last reply."""
 
@@ -196,7 +202,8 @@ class Conversation:
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
-        self._next_step = self._answer(waiting) if waiting else self._next_turn()
+        tasks = saved_tasks(actions)
+        self._next_step = self._answer(waiting, tasks) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
         """Continue after all outputs were saved or are no longer expected."""
@@ -240,11 +247,13 @@ class Conversation:
     def _up_to(self, number: int) -> StreamTurn:
         return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
 
-    def _answer(self, actions: tuple[PendingAction, ...]) -> ExecuteActions | StreamTurn:
+    def _answer(
+        self, actions: tuple[PendingAction, ...], tasks: Mapping[str, TaskHandle] = NO_TASKS
+    ) -> ExecuteActions | StreamTurn:
         """Run the calls that are this client's; wait for the outputs of the others."""
         own = tuple(each for each in actions if each.name not in self._elsewhere)
         if own:
-            return ExecuteActions(self._run_id, own, self._state.thread_id)
+            return ExecuteActions(self._run_id, own, self._state.thread_id, tasks)
         after = self._state.last_event if self._in_order else self._unread
         return StreamTurn(Follow(self._run_id, after=after), until_resumed=True)
 
@@ -300,6 +309,11 @@ def split_actions(
             if action.kind == "approval"
         ],
     )
+
+
+def saved_tasks(actions: Iterable[Action]) -> Mapping[str, TaskHandle]:
+    """Return the tasks that carry out calls already, by tool call id."""
+    return {each.tool_call_id: each.task for each in actions if each.task is not None}
 
 
 def tool_call(action: PendingAction) -> ToolCall:

@@ -34,6 +34,7 @@ from antiphon.client.conversation import (
     ExecuteActions,
     first_request,
     initial_state,
+    saved_tasks,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.portal import Portal, sync_temporary
@@ -413,7 +414,8 @@ class Client(Operations):
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))
-        results = runner.run_tools(ExecuteActions(run_id, actions, run.thread_id), processor)
+        due = ExecuteActions(run_id, actions, run.thread_id, saved_tasks(waiting.values()))
+        results = runner.run_tools(due, processor)
         with closing(results):
             for call, result in results:
                 action = waiting[call.id]

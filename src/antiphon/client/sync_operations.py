@@ -68,6 +68,7 @@ class Operations(RenamedMethods):
     claim_actions = sync_method(operations.ClaimActions)
     renew_claim = sync_method(operations.RenewClaim)
     release_claim = sync_method(operations.ReleaseClaim)
+    save_task = sync_method(operations.SaveTask)
     list_files = sync_list_method(operations.ListFiles)
     get_file = sync_method(operations.GetFile)
     delete_file = sync_method(operations.DeleteFile)

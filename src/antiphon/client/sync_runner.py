@@ -12,9 +12,11 @@ from typing import Unpack
 from antiphon.api.operations import (
     CreateMessage,
     Follow,
+    GetAction,
     GetCaller,
     GetRun,
     ListMessages,
+    SaveTask,
     SubmitToolOutput,
 )
 from antiphon.client.compaction import (
@@ -43,6 +45,7 @@ from antiphon.ports import Toolbox
 from antiphon.telemetry.tracing import open_span
 from antiphon.tools.context import RunLookup
 from antiphon.tools.questions import ModelServer
+from antiphon.tools.task_journal import ActionJournal
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.types.errors import (
     AntiphonError,
@@ -53,7 +56,7 @@ from antiphon.types.errors import (
     TooLarge,
 )
 from antiphon.types.events import RunStatus
-from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.types.messages import TaskHandle, ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
 
 
@@ -170,8 +173,28 @@ class Runner:
         calls, approvals = split_actions(due.actions)
         trace = self._transport.parent
         return self._loop.stream(
-            processor.process_tool_calls(due.run_id, calls, approvals, trace, due.thread_id)
+            processor.process_tool_calls(
+                due.run_id,
+                calls,
+                approvals,
+                trace,
+                due.thread_id,
+                journal=self._create_journal(due),
+            )
         )
+
+    def _create_journal(self, due: ExecuteActions) -> ActionJournal:
+        """Return a journal that keeps tasks of MCP servers with these actions."""
+        ids = {action.tool_call_id: action.action_id for action in due.actions}
+
+        def save(call_id: str, handle: TaskHandle) -> Action:
+            task_id, origin, tool = handle.task_id, handle.origin, handle.tool
+            return self._transport.send(SaveTask(ids[call_id], task_id, origin, tool))
+
+        def is_open(call_id: str) -> bool:
+            return self._transport.send(GetAction(ids[call_id])).status == "pending"
+
+        return ActionJournal(due.tasks, self._loop.callback(save), self._loop.callback(is_open))
 
     def _upload_output(self, name: str, media_type: str, content: bytes) -> str:
         return self._transport.upload(name, media_type, content).id

@@ -21,15 +21,18 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import (
     ClaimActions,
+    GetAction,
     Listed,
     NewProgress,
     Operation,
     ReleaseClaim,
     RenewClaim,
+    SaveTask,
     SubmitToolOutput,
 )
 from antiphon.client.conversation import rejection_output, tool_call
 from antiphon.ports import Toolbox
+from antiphon.tools.task_journal import ActionJournal
 from antiphon.tools.tool_events import OnToolEvent, ToolEvent, ToolProgressed
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import (
@@ -43,7 +46,7 @@ from antiphon.types.errors import (
     TryAgain,
 )
 from antiphon.types.events import to_pending_action
-from antiphon.types.messages import ToolResult
+from antiphon.types.messages import TaskHandle, ToolResult
 from antiphon.types.runs import Action
 
 LEASE_SECONDS = 30.0
@@ -220,6 +223,7 @@ class ToolWorker:
             [tool_call(to_pending_action(action))],
             thread_id=action.thread_id,
             attempt=action.attempt,
+            journal=claim.journal,
         )
         async with aclosing(results):
             _, result = await anext(results)
@@ -273,6 +277,8 @@ class _HeldClaim:
         self._lease = lease
         self._progress: NewProgress | None = None
         self._reported = asyncio.Event()
+        tasks = {} if action.task is None else {action.tool_call_id: action.task}
+        self.journal = ActionJournal(tasks, self._save_task, self._is_open)
 
     def adopt(self, action: Action) -> None:
         """Hold the call under the new claim of the same worker; its tool runs on."""
@@ -317,6 +323,14 @@ class _HeldClaim:
             if progress is None:
                 raise
             await self._renew(None)  # what a tool reports may be no number
+
+    async def _save_task(self, call_id: str, handle: TaskHandle) -> None:
+        action, (task_id, origin, tool) = self.action, (handle.task_id, handle.origin, handle.tool)
+        await self._send(SaveTask(action.id, task_id, origin, tool, action.attempt))
+
+    async def _is_open(self, call_id: str) -> bool:
+        action: Action = await self._send(GetAction(self.action.id))
+        return action.status == "pending"
 
     async def release(self) -> None:
         """Give the call back, if that is possible in a short time; else its lease runs out."""

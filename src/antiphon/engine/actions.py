@@ -20,7 +20,7 @@ from antiphon.engine.unit_of_work import UnitOfWork
 from antiphon.types import errors
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Progress
+from antiphon.types.messages import Progress, TaskHandle
 from antiphon.types.runs import Action, Approval, Run, Status
 
 _WANTED = '{"approve": true} or {"approve": false, "reason": "..."}'
@@ -99,6 +99,31 @@ def find_action(snapshot: Snapshot, tool_call_id: str) -> Action:
         expected="the tool_call_id of one of the run's actions",
         hint="GET /v1/actions?run_id= lists them.",
     )
+
+
+def save_task(
+    snapshot: Snapshot, tool_call_id: str, handle: TaskHandle, attempt: int | None, mint: Mint
+) -> ChangeSet:
+    """Save the task at an MCP server that carries out this call, which its client runs.
+
+    With an `attempt` the call must be claimed. Raises `ClaimLost`, `Conflict`, `OutputConflict`,
+    `RunEnded` and `InvalidRequest`.
+    """
+    snapshot.require_run()
+    unit = UnitOfWork(snapshot, mint)
+    action = find_action(snapshot, tool_call_id)
+    if action.runs_on == "server":
+        raise InvalidRequest(
+            f"Tool call {tool_call_id} is run by this server, which keeps its tasks itself.",
+            expected="a call that the client runs",
+            received=f"a call of {action.name}",
+        )
+    if attempt is not None:
+        require_claim(action, attempt)
+    if not _may_answer(unit.run, action):
+        raise _output_error(unit.run, action)
+    saved = unit.save_task(action, handle)
+    return ChangeSet(answer=saved) if saved is action else unit.build(saved)
 
 
 # Outputs and approvals.

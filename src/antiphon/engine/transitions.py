@@ -25,7 +25,7 @@ from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.ids import Mint
-from antiphon.types.messages import ToolListing, parts
+from antiphon.types.messages import TaskHandle, ToolListing, parts
 from antiphon.types.runs import (
     Action,
     Fault,
@@ -418,6 +418,21 @@ def save_result(
     unit = UnitOfWork(snapshot, mint)
     if action.due:
         unit.close_action(action, "failed" if is_error else "completed", output, is_error, metadata)
+    return unit.build(RunUpdate(unit.run, unit.lease))
+
+
+def save_task(
+    snapshot: Snapshot, epoch: int, tool_call_id: str, handle: TaskHandle, mint: Mint
+) -> ChangeSet:
+    """Save the task at an MCP server that carries out a call that the worker runs.
+
+    The answer is the run after the change. Raises `Fenced`, and `Conflict` for a second task.
+    """
+    _require_lease(snapshot, epoch)
+    action = find_action(snapshot, tool_call_id)
+    unit = UnitOfWork(snapshot, mint)
+    if action.due:
+        unit.save_task(action, handle)
     return unit.build(RunUpdate(unit.run, unit.lease))
 
 

@@ -36,6 +36,7 @@ from antiphon.types.messages import (
     Part,
     ReasoningDetails,
     Refusal,
+    TaskHandle,
     Text,
     ToolCall,
     ToolListing,
@@ -378,6 +379,22 @@ class UnitOfWork:
             expires_at=expires_at,
         )
 
+    def save_task(self, action: Action, handle: TaskHandle) -> Action:
+        """Save the task that carries out the call; its age is counted from now.
+
+        The same task again changes nothing. Raises `Conflict` if the call has another one.
+        """
+        if action.task is None:
+            return self._put_action(replace(action, task=replace(handle, created_at=self.now)))
+        if replace(action.task, created_at=handle.created_at) == handle:
+            return action
+        raise errors.Conflict(
+            f"Tool call {action.tool_call_id} is carried out by another task already.",
+            expected="one task for a call",
+            hint="Somebody else runs the call too: the first output counts.",
+            action_id=action.id,
+        )
+
     def approve_action(self, action: Action) -> Action:
         """Allow the worker to run this call when the run continues."""
         return self._put_action(replace(action, approval="given"))
@@ -417,7 +434,14 @@ class UnitOfWork:
             )
         )
         return self._put_action(
-            replace(action, status=status, output=output, is_error=is_error, ended_at=self.now)
+            replace(
+                action,
+                status=status,
+                output=output,
+                is_error=is_error,
+                task=None,
+                ended_at=self.now,
+            )
         )
 
     def _places_of(self, turn: int) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -43,13 +43,14 @@ from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
+from antiphon.tools.task_journal import ActionJournal
 from antiphon.tools.tool_events import ToolEnded, ToolEvent
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
-from antiphon.types.messages import ToolCall, ToolResult, Upload
+from antiphon.types.messages import TaskHandle, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
 
 log = logging.getLogger(__name__)
@@ -213,7 +214,7 @@ class TurnRunner:
         """Run the last reply's calls that run here; return the claim with the updated run.
 
         A call is run at least once. Its action's unique id tells the server that a repeated call is
-        the same.
+        the same. A call that has a task at its server is not repeated: the task is followed.
         """
         processor = ToolProcessor(
             toolbox,
@@ -230,12 +231,34 @@ class TurnRunner:
             hit("tools.before_call")
             calls = map(_call, due.values())
             outcomes = processor.process_tool_calls(
-                claim.run.id, calls, thread_id=claim.run.thread_id
+                claim.run.id,
+                calls,
+                thread_id=claim.run.thread_id,
+                journal=self._create_journal(claim, due),
             )
             async with aclosing(outcomes) as results:
                 async for call, result in results:
                     claim = await self._save_result(claim, due[call.id], result)
         return claim
+
+    def _create_journal(self, claim: Claim, due: Mapping[str, Action]) -> ActionJournal:
+        """Return a journal that keeps tasks of MCP servers with these actions, by their ids."""
+        call_ids = {action.id: action.tool_call_id for action in due.values()}
+
+        async def save(action_id: str, handle: TaskHandle) -> None:
+            await self.finalize_conversation(
+                claim,
+                lambda records: transitions.save_task(
+                    records, claim.lease.epoch, call_ids[action_id], handle, self._mint
+                ),
+                what="save_task",
+            )
+
+        async def is_open(action_id: str) -> bool:
+            return (await self._store.get(Action, claim.owner, action_id)).status == "pending"
+
+        saved = {action.id: action.task for action in due.values() if action.task is not None}
+        return ActionJournal(saved, save, is_open)
 
     def _record_tool(self, happening: ToolEvent) -> None:
         if isinstance(happening, ToolEnded):

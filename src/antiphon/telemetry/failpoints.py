@@ -13,7 +13,7 @@ The points:
   `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, `import`, `transfer`,
   `finish_import`, `claim_delivery`, `settle_delivery`, or the `About.what` of a
   change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
-  `decline`, `start_schedule`, `record_occurrence`, ...;
+  `save_task`, `decline`, `start_schedule`, `record_occurrence`, ...;
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,
   `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
   `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;

@@ -26,6 +26,7 @@ from antiphon.tools.context import RunLookup, name_run
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.hooks import NO_HOOKS, HookVerdict, ToolHooks
 from antiphon.tools.questions import AskedBy, AskUser, ModelServer, tool_identity
+from antiphon.tools.task_journal import NO_JOURNAL, LoopJournal, TaskJournal, use_journal
 from antiphon.tools.tool_events import (
     ConsentRefused,
     HooksBegan,
@@ -234,6 +235,7 @@ class ToolProcessor:
         self._report_event = resolve_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
+        self._stopped: set[str] = set()
         self._began: dict[str, tuple[ToolCall, float]] = {}
 
     async def process_tool_calls(
@@ -244,15 +246,20 @@ class ToolProcessor:
         trace: str | None = None,
         thread_id: str | None = None,
         attempt: int = 1,
+        journal: TaskJournal = NO_JOURNAL,
     ) -> AsyncGenerator[tuple[ToolCall, ToolResult], None]:
         """Yield each call with its result, as they complete; closing cancels the rest.
 
         `approvals` are calls that run elsewhere, of tools that are not ours: their result is the
         decision of consent. `trace` is the parent of their spans, if it is not the current one.
-        Tools learn the run, its thread and the `attempt` from their `ToolContext`.
+        Tools learn the run, its thread and the `attempt` from their `ToolContext`. Tasks of MCP
+        servers are kept in the `journal`.
         """
         # Each task keeps the context of its creation.
-        with name_run(run_id, thread_id, attempt, self._ask_user, self._lookup):
+        with (
+            name_run(run_id, thread_id, attempt, self._ask_user, self._lookup),
+            use_journal(LoopJournal(journal, self._stopped)),
+        ):
             tasks = [
                 *(
                     asyncio.create_task(self._run_single_call(run_id, call, trace))
@@ -276,6 +283,7 @@ class ToolProcessor:
         working = self._working.get(tool_call_id)
         if working is None or working.done():
             return False
+        self._stopped.add(tool_call_id)
         with suppress(RuntimeError):  # its loop has ended, and the call with it
             working.get_loop().call_soon_threadsafe(working.cancel)
         return True
@@ -304,6 +312,7 @@ class ToolProcessor:
             )
         finally:
             self._working.pop(call.id, None)
+            self._stopped.discard(call.id)
             began = self._began.pop(call.id, None)
         seconds = 0.0
         if began is not None:

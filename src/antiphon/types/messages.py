@@ -266,6 +266,19 @@ class Progress(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+class TaskHandle(msgspec.Struct, frozen=True, kw_only=True):
+    """Task at an MCP server that carries out a tool call; whoever has the handle can go on with it.
+
+    `task_id` is the server's own id, `origin` identifies the server without secrets, `tool` is the
+    server's name of the tool. `created_at` is in milliseconds since 1970.
+    """
+
+    task_id: str
+    origin: str
+    tool: str
+    created_at: int
+
+
 Rating = Literal["up", "down"]
 """Thumbs up or down."""
 

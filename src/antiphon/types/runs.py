@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from antiphon.types.messages import Progress, ToolSpec
+from antiphon.types.messages import Progress, TaskHandle, ToolSpec
 
 
 class Status(StrEnum):
@@ -476,6 +476,9 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     A worker for tools claims the action until `claimed_until` (ms). `attempt` counts the claims and
     fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
     last reported.
+
+    `task` is the task at an MCP server that carries out the call, while it is pending. Whoever goes
+    on with the call polls that task, and does not call the tool again.
     """
 
     id: str
@@ -496,6 +499,7 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     worker: str | None = None
     claimed_until: int | None = None
     progress: Progress | None = None
+    task: TaskHandle | None = None
     created_at: int
     expires_at: int
     ended_at: int | None = None

@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,30 @@ def whole(**more: Any) -> ServerConfig:
     return ServerConfig(name="whole", command=command, args=(*args,), **more)
 
 
+def tasked(folder: Path, *, name: str = "tasked", **more: Any) -> ServerConfig:
+    """The server whose tools are carried out by tasks, over stdio."""
+    args = ("-I", "-S", str(SERVERS / "tasks.py"), str(folder), "stdio")
+    return ServerConfig(name=name, command=sys.executable, args=args, **more)
+
+
+@contextmanager
+def tasked_over_http(folder: Path, *, name: str = "tasked", **more: Any) -> Generator[ServerConfig]:
+    """The same over HTTP, as long as the block runs."""
+    command = [sys.executable, "-I", "-S", str(SERVERS / "tasks.py"), str(folder), "http"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}/mcp"
+            yield ServerConfig(name=name, transport="http", url=url, **more)
+        finally:
+            process.kill()
+
+
+def lines_of(folder: Path, file: str) -> list[str]:
+    """The lines that such a server has written to one of its files."""
+    return (folder / file).read_text().splitlines() if (folder / file).exists() else []
+
+
 def start_whole(transport: str) -> list[str]:
     """The command of that server: a fork, for to load what it is made with takes a second."""
     return [*fork_server.command("tests.support.mcp.servers.whole:main"), transport]
@@ -46,7 +70,7 @@ def call(tool: str, /, **arguments: Any) -> ToolCall:
 
 
 @contextmanager
-def listening(transport: str) -> Iterator[int]:
+def listening(transport: str) -> Generator[int]:
     """The port of a server over HTTP, as long as the block runs."""
     with subprocess.Popen(start_whole(transport), stdout=subprocess.PIPE, text=True) as process:
         try:

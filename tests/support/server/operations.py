@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 
 from antiphon.api.operations import OPERATIONS
+from antiphon.types.json_values import is_list, is_object
 
 Json = dict[str, Any]
 
@@ -175,6 +176,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
     ),
     "release_claim": ({"action_id": Its("action"), "attempt": 7},),
     "renew_claim": ({"action_id": Its("action"), "attempt": 7},),
+    "save_task": (
+        {"action_id": Its("action"), "task_id": "t1", "origin": "far", "tool": "job"},
+        {"action_id": Its("action"), "task_id": "t1", "origin": "far", "tool": "job", "attempt": 7},
+    ),
     "search": ({"q": "umbrella", "after": "9.9.9"},),
     "set_feedback": ({"message_id": Its("reply"), "rating": "down"},),
     "set_owners_provider_key": (
@@ -268,57 +273,52 @@ def _list_wanted_fields(said: Json, document: Json) -> set[str]:
 
 def _id_fields(schema: Any, schemas: Json, seen: set[str]) -> Iterator[str]:
     """The names of fields that hold ids, however deep."""
-    match schema:
-        case {"$ref": str(reference)}:
+    if is_object(schema):
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
             name = reference.rpartition("/")[2]
             if name not in seen and name not in FOREIGN:
                 seen.add(name)
                 yield from _id_fields(schemas[name], schemas, seen)
-        case dict():
-            for name, field in schema.get("properties", {}).items():
-                if _holds_id(name, field):
-                    yield name
-            for inner in schema.values():
-                yield from _id_fields(inner, schemas, seen)
-        case list():
-            for inner in schema:
-                yield from _id_fields(inner, schemas, seen)
+            return
+        for name, field in schema.get("properties", {}).items():
+            if _holds_id(name, field):
+                yield name
+        for inner in schema.values():
+            yield from _id_fields(inner, schemas, seen)
+    elif is_list(schema):
+        for inner in schema:
+            yield from _id_fields(inner, schemas, seen)
 
 
 def _ids(value: Any, trail: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Its]]:
-    match value:
-        case Its():
-            yield trail, value
-        case dict():
-            for name, inner in value.items():
-                yield from _ids(inner, (*trail, name))
-        case list():
-            for number, inner in enumerate(value):
-                yield from _ids(inner, (*trail, str(number)))
+    if isinstance(value, Its):
+        yield trail, value
+    elif is_object(value):
+        for name, inner in value.items():
+            yield from _ids(inner, (*trail, name))
+    elif is_list(value):
+        for number, inner in enumerate(value):
+            yield from _ids(inner, (*trail, str(number)))
 
 
 def _fill_value(
     value: Any, ids: Mapping[str, str], instead: Mapping[str, str], trail: tuple[str, ...]
 ) -> Any:
-    match value:
-        case Its(kind):
-            return instead.get(".".join(trail), ids[kind])
-        case dict():
-            return {
-                name: _fill_value(it, ids, instead, (*trail, name)) for name, it in value.items()
-            }
-        case list():
-            return [_fill_value(it, ids, instead, (*trail, str(n))) for n, it in enumerate(value)]
-        case _:
-            return value
+    if isinstance(value, Its):
+        return instead.get(".".join(trail), ids[value.kind])
+    if is_object(value):
+        return {name: _fill_value(it, ids, instead, (*trail, name)) for name, it in value.items()}
+    if is_list(value):
+        return [_fill_value(it, ids, instead, (*trail, str(n))) for n, it in enumerate(value)]
+    return value
 
 
 def _names(value: Any) -> Iterator[str]:
-    match value:
-        case dict():
-            for name, inner in value.items():
-                yield name
-                yield from _names(inner)
-        case list():
-            for inner in value:
-                yield from _names(inner)
+    if is_object(value):
+        for name, inner in value.items():
+            yield name
+            yield from _names(inner)
+    elif is_list(value):
+        for inner in value:
+            yield from _names(inner)

@@ -29,6 +29,9 @@ from antiphon.types.messages import Blob, Link, ResultPart, Text, ToolResult
 LARGEST_TOTAL = 20 * 1024 * 1024
 """Bytes of files that one result may carry; others are replaced by a line of text."""
 
+UNCERTAIN = "it may or may not have been carried out"
+"""Part of the message about a call whose result is not known."""
+
 Content = TextContent | ImageContent | AudioContent | ResourceLink | EmbeddedResource
 Contents = TextResourceContents | BlobResourceContents
 

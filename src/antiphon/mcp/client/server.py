@@ -15,7 +15,7 @@ import hashlib
 import importlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,7 @@ from antiphon.types.messages import Hints, Tool, ToolSpec
 
 if TYPE_CHECKING:
     from antiphon.mcp.client.connection import Connection
+    from antiphon.mcp.client.tasks import TaskRequests
 
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,10 @@ Each start is a process, and a model may call an absent tool in every turn.
 """
 SOUND_SECONDS = 60.0
 """A server that was ready for so long has its counters reset."""
+
+
+CHECK_SECONDS = 2.0
+"""Time after which a call that was given up is looked after once more."""
 
 
 class RestartPolicy:
@@ -115,6 +120,8 @@ class ServerSupervisor:
         self._stopping = asyncio.Event()
         self._wanted = asyncio.Event()
         self._state_changed = asyncio.Event()
+        self._finishing = asyncio.Event()
+        self._checks: set[asyncio.Task[None]] = set()
         self.task: asyncio.Task[None] | None = None
 
     @property
@@ -174,6 +181,28 @@ class ServerSupervisor:
         if self._connection is None:
             raise Unavailable(self._describe_absence())
         return self._connection
+
+    async def task_requests(self) -> TaskRequests:
+        """Return the requests about tasks of the open session. Raises `Unavailable`."""
+        return (await self.connection()).calls.task_requests
+
+    def run_later(self, check: Callable[[], Awaitable[None]]) -> None:
+        """Run the check soon, and at the latest before the server is stopped."""
+        checking = asyncio.create_task(self._run_check(check))
+        self._checks.add(checking)
+        checking.add_done_callback(self._checks.discard)
+
+    async def _run_check(self, check: Callable[[], Awaitable[None]]) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._finishing.wait()
+        await check()
+
+    async def finish_checks(self) -> None:
+        """Run the checks that are due later."""
+        self._finishing.set()
+        if self._checks:
+            await asyncio.wait(self._checks, timeout=CHECK_SECONDS)
 
     def _is_settling(self) -> bool:
         """True if its state is about to change."""

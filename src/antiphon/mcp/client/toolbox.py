@@ -106,6 +106,7 @@ class AsyncMcpServerPool:
         trace: TracebackType | None,
     ) -> None:
         """End every server and its process."""
+        await asyncio.gather(*(server.finish_checks() for server in self._servers.values()))
         for server in self._servers.values():
             server.stop()
         tasks = [server.task for server in self._servers.values() if server.task is not None]
@@ -146,7 +147,7 @@ class AsyncMcpServerPool:
             connection = await server.connection()
         except Unavailable as error:
             return ToolResult(error.message, is_error=True, fault="unavailable")
-        return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell)
+        return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell, server)
 
     async def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""

@@ -56,7 +56,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `command`, `args`, `env` and `cwd` belong to stdio; `url` and `headers` to http (Streamable
     HTTP) and sse (the legacy transport). A started server sees `env` and a short list of harmless
     variables of our environment. `timeout` limits one call, None leaves it to the caller;
-    `connect_timeout` limits the start until tools are listed; both in seconds. `tools` and
+    `task_timeout` limits a call that the server answers with a task instead, also over restarts;
+    `connect_timeout` limits the start until tools are listed; all in seconds. `tools` and
     `exclude` are globs over the server's own names. The hints of a `trusted` server are believed.
     `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that the server is
     told of; `log_level` is the lowest level it is asked to log. With `backend`, a backend of this
@@ -72,6 +73,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     url: str = ""
     headers: dict[str, str] = {}
     timeout: float | None = None
+    task_timeout: float | None = None
     connect_timeout: float = 30.0
     tools: tuple[str, ...] = ("*",)
     exclude: tuple[str, ...] = ()
@@ -223,6 +225,16 @@ def _seconds(value: Any) -> float:
     return seconds
 
 
+def _task_seconds(value: Any) -> float:
+    seconds: float = msgspec.convert(value, float)
+    if not 0 < seconds <= _LONGEST_TASK:
+        raise msgspec.ValidationError("a number above 0 was wanted, and at most 7 days")
+    return seconds
+
+
+_LONGEST_TASK = 7 * 86_400  # then a run's action has expired
+
+
 def _oauth(value: Any) -> OAuth:
     """Convert an `oauth` table with the names of Claude Code and Cursor, or ours."""
     if not is_object(value):
@@ -262,6 +274,7 @@ _KEYS: dict[str, tuple[str, Converter]] = {
     "transport": ("transport", _transport),
     "headers": ("headers", _text_table),
     "timeout": ("timeout", _seconds),
+    "task_timeout": ("task_timeout", _task_seconds),
     "connect_timeout": ("connect_timeout", _seconds),
     "enabled": ("enabled", _convert_to(bool)),
     "tools": ("tools", _texts),

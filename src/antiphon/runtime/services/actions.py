@@ -8,6 +8,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from msgspec.structs import replace
+
 from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine import actions
@@ -18,7 +20,7 @@ from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Progress
+from antiphon.types.messages import Progress, TaskHandle
 from antiphon.types.runs import Action, Run
 
 CLAIM_PATIENCE = 5.0
@@ -43,6 +45,7 @@ class ActionService:
             operations.ClaimActions: self._claim_actions,
             operations.RenewClaim: self._renew_claim,
             operations.ReleaseClaim: self._release_claim,
+            operations.SaveTask: self._save_task,
         }
 
     async def _submit_tool_output(
@@ -149,6 +152,20 @@ class ActionService:
     ) -> Action:
         release = partial(actions.release_claim, attempt=call.attempt)
         return await self._change_claim(call.action_id, by.owner, release)
+
+    async def _save_task(
+        self, call: operations.SaveTask, by: Principal, _: IdempotencyKey | None
+    ) -> Action:
+        handle = TaskHandle(task_id=call.task_id, origin=call.origin, tool=call.tool, created_at=0)
+        action = await self._store.get(Action, by.owner, call.action_id)
+        read_set = replace(_claim_reads(action, by.owner), what="save_task")
+        saved: Action = await self._changes.commit_and_notify(
+            read_set,
+            lambda records: actions.save_task(
+                records, action.tool_call_id, handle, call.attempt, self._mint
+            ),
+        )
+        return saved
 
     async def _change_claim(
         self, action_id: str, owner: str, change: Callable[..., ChangeSet]

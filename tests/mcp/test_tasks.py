@@ -1,0 +1,587 @@
+"""Calls that an MCP server answers with a task, whose end is awaited by polling."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from antiphon.mcp.client import server, task_follower, tasks
+from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, FormElicitation
+from antiphon.mcp.client.tasks import TaskFailed, parse_state
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.sync_servers import McpServerPool
+from antiphon.tools.consent import Consent
+from antiphon.tools.permissions import Rules
+from antiphon.tools.task_journal import use_journal
+from antiphon.tools.tool_processor import Gate, ToolProcessor
+from antiphon.types.errors import Conflict, Unavailable
+from antiphon.types.messages import Progress, TaskHandle, ToolResult
+from tests.support.mcp.serving import Someone, call, lines_of, tasked, tasked_over_http
+from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
+
+FORM = {
+    "method": "elicitation/create",
+    "params": {
+        "mode": "form",
+        "message": "How many?",
+        "requestedSchema": {
+            "type": "object",
+            "properties": {"count": {"type": "integer"}},
+            "required": ["count"],
+        },
+    },
+}
+
+
+@pytest.fixture(params=["stdio", "http"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerConfig]:
+    if request.param == "stdio":
+        yield tasked(tmp_path)
+    else:
+        with tasked_over_http(tmp_path) as config:
+            yield config
+
+
+@asynccontextmanager
+async def running(
+    config: ServerConfig, host: Someone | None = None, **more: Any
+) -> AsyncGenerator[AsyncMcpServerPool]:
+    async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **more) as servers:
+        assert await servers.ready(50) == ()
+        yield servers
+
+
+async def happened(what: Callable[[], object]) -> None:
+    """Wait until something is so, which a process has to do."""
+    while not what():
+        await asyncio.sleep(0.005)
+
+
+def logged(folder: Path, method: str) -> int:
+    """How many requests of this method the server has had."""
+    return sum(line.split()[0] == method for line in lines_of(folder, "log"))
+
+
+def result(text: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": text}]}
+
+
+COMPLETED = {"status": "completed", "result": result("done")}
+
+
+class Journal:
+    """A journal in memory."""
+
+    def __init__(self) -> None:
+        self.handles: dict[str, TaskHandle] = {}
+        self.open = True
+        self.faults: list[Exception] = []
+
+    async def find(self, call_id: str) -> TaskHandle | None:
+        return self.handles.get(call_id)
+
+    async def save(self, call_id: str, handle: TaskHandle) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.handles[call_id] = handle
+
+    async def is_open(self, call_id: str) -> bool:
+        return self.open
+
+
+async def test_a_task_is_polled_until_it_has_a_result(config: ServerConfig, tmp_path: Path):
+    states = [{"status": "working"}, {"status": "working"}, COMPLETED]
+    async with running(config) as servers:
+        state = servers.states()[0]
+        answer = await servers.call(call("tasked__job", states=states))
+
+    assert answer == ToolResult("done")
+    assert "tasks" in state.capabilities
+    assert lines_of(tmp_path, "ran") == ["c1"]
+    assert logged(tmp_path, "tasks/get") == 3
+    assert logged(tmp_path, "tasks/cancel") == 0
+
+
+async def test_new_status_messages_are_progress(config: ServerConfig):
+    told: list[Progress] = []
+    states = [
+        {"status": "working", "statusMessage": "one \x1b[31mred"},
+        {"status": "working", "statusMessage": "one \x1b[31mred"},
+        {"status": "working", "statusMessage": "two"},
+        COMPLETED,
+    ]
+    created = {"statusMessage": "queued"}
+    async with running(config) as servers:
+        await servers.call(call("tasked__job", states=states, created=created), told.append)
+
+    assert [each.done for each in told] == [1, 2, 3]
+    assert [each.message for each in told][::2] == ["queued", "two"]
+    assert "\x1b" not in told[1].message
+
+
+async def test_required_inputs_are_asked_of_the_person_once(config: ServerConfig, tmp_path: Path):
+    host = Someone(
+        ElicitationAnswer("accept", {"count": 3}), ElicitationAnswer("accept", {"count": 4})
+    )
+    async with running(config, host) as servers:
+        answer = await servers.call(call("tasked__job", asks={"a": FORM, "b": FORM}))
+
+    assert [type(each) for each in host.questions] == [FormElicitation] * 2
+    given = json.loads(answer.output)
+    assert sorted(each["content"]["count"] for each in given.values()) == [3, 4]
+    answers = [key for line in lines_of(tmp_path, "answers") for key in json.loads(line)]
+    assert sorted(answers) == ["a", "b"], "each is sent once"
+
+
+async def test_an_invalid_answer_of_a_person_is_a_refusal(config: ServerConfig):
+    host = Someone(ElicitationAnswer("accept", {"count": "many"}))
+    async with running(config, host) as servers:
+        answer = await servers.call(call("tasked__job", asks={"a": FORM}))
+
+    assert json.loads(answer.output) == {"a": {"action": "cancel"}}
+
+
+async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_path: Path):
+    class Thinker(Someone):
+        withdrawn = False
+
+        async def ask(self, question: object) -> ElicitationAnswer:
+            try:
+                return await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                self.withdrawn = True
+                raise
+
+    host = Thinker()
+    asked = {"status": "input_required", "inputRequests": {"a": FORM}}
+    async with running(config, host) as servers:
+        answer = await servers.call(call("tasked__job", states=[asked, asked, COMPLETED]))
+        await happened(lambda: host.withdrawn)
+
+    assert answer.output == "done"
+    assert lines_of(tmp_path, "answers") == []
+
+
+async def test_a_task_that_asks_where_nobody_is_fails_and_is_cancelled(
+    config: ServerConfig, tmp_path: Path
+):
+    async with running(config) as servers:
+        answer = await servers.call(call("tasked__job", asks={"a": FORM}))
+
+    assert answer.is_error
+    assert "requires an input that is not given here" in answer.output
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_an_output_is_checked_against_the_schema_of_its_tool(config: ServerConfig):
+    good = {"status": "completed", "result": {**result("5"), "structuredContent": {"total": 5}}}
+    bad: dict[str, Any] = {
+        "status": "completed",
+        "result": {**result("5"), "structuredContent": {}},
+    }
+    async with running(config) as servers:
+        right = await servers.call(call("tasked__strict", last=good))
+        wrong = await servers.call(call("tasked__strict", last=bad))
+
+    assert right.structured == {"total": 5}
+    assert wrong.fault == "failed"
+    assert "gave no valid result for strict" in wrong.output
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ({"status": "failed", "error": {"code": -32603, "message": "no disk"}}, "says: no disk"),
+        ({"status": "failed", "error": {"code": "x"}, "statusMessage": "oh"}, "says: oh"),
+        (
+            {"status": "failed", "error": {"code": -32602, "message": "bad"}, "result": {}},
+            "refuses the call: bad",
+        ),
+        ({"status": "cancelled", "statusMessage": "tired"}, "has cancelled its task: tired"),
+        ({"status": "completed"}, "completed its task without a result"),
+        ({"status": "completed", "result": {"content": 5}}, "something that is no result"),
+        (
+            {"status": "completed", "result": {**result("x"), "resultType": "task"}},
+            "completed its task with another task",
+        ),
+        ({"status": "asleep\x1b[2J"}, "which is no status"),
+        ({"status": ["working"]}, "which is no status"),
+        ({"status": "working", "taskId": "other"}, "with another task"),
+        ({"status": "working", "resultType": "task"}, "with something else"),
+        ({"status": "input_required"}, "inputs for its task that cannot be given"),
+        (
+            {"status": "input_required", "inputRequests": {str(n): FORM for n in range(9)}},
+            "inputs for its task that cannot be given",
+        ),
+        (
+            {"status": "input_required", "inputRequests": {"a": {"method": "rm -rf"}}},
+            "an input that cannot be understood",
+        ),
+        ({"error_code": -32602}, "does not know its task any more: Task not found"),
+        ({"error_code": -32601}, "does not know its task any more"),
+    ],
+)
+async def test_a_task_without_a_valid_result_is_an_error(
+    last: dict[str, Any], words: str, tmp_path: Path
+):
+    async with running(tasked(tmp_path), Someone()) as servers:
+        answer = await servers.call(call("tasked__job", last=last))
+
+    assert answer.is_error
+    assert answer.output.startswith("tasked ")
+    assert words in answer.output
+    assert "\x1b" not in answer.output
+    assert lines_of(tmp_path, "ran") == ["c1"], "it is never called again"
+
+
+async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
+    async with running(tasked(tmp_path)) as servers:
+        backwards = call("tasked__job", created={"status": "completed"})
+        answer = await servers.call(backwards)
+        done = call("tasked__job", created={"status": "completed"}, states=[COMPLETED])
+        right = await servers.call(done)
+
+    assert "says that its task is working after it was over" in answer.output
+    assert logged(tmp_path, "tasks/cancel") == 1
+    assert right.output == "done"
+
+
+@pytest.mark.parametrize("given", ["", "a\nb", "x" * 2_000, 7, None])
+async def test_a_task_without_a_usable_id_is_an_error(given: object, tmp_path: Path):
+    async with running(tasked(tmp_path)) as servers:
+        answer = await servers.call(call("tasked__job", created={"taskId": given}))
+
+    assert "started a task without a usable id" in answer.output
+    assert logged(tmp_path, "tasks/get") == 0
+
+
+async def test_a_task_of_a_server_that_does_not_declare_them_is_an_error(tmp_path: Path):
+    (tmp_path / "undeclared").touch()
+    async with running(tasked(tmp_path)) as servers:
+        state = servers.states()[0]
+        answer = await servers.call(call("tasked__job"))
+
+    assert "does not declare the extension io.modelcontextprotocol/tasks" in answer.output
+    assert "tasks" not in state.capabilities
+
+
+def test_intervals_and_lifetimes_have_bounds():
+    def read(**more: object) -> tuple[float, float | None]:
+        state = parse_state({"taskId": "t", "status": "working", **more}, "t")
+        return state.interval, state.ttl
+
+    years = 10.0**12
+    assert read() == (tasks.USUAL_INTERVAL, None)
+    assert read(pollIntervalMs=2_000, ttlMs=60_000) == (2.0, 60.0)
+    assert read(pollIntervalMs=0, ttlMs=0) == (tasks.LEAST_INTERVAL, 0.0)
+    assert read(pollIntervalMs=-5, ttlMs=-5) == (tasks.LEAST_INTERVAL, 0.0)
+    assert read(pollIntervalMs=years, ttlMs=None) == (tasks.MOST_INTERVAL, None)
+    odds: list[Any] = ["soon", True, float("nan"), float("inf"), 10**400, [], None]
+    for odd in odds:
+        assert read(pollIntervalMs=odd, ttlMs=odd) == (tasks.USUAL_INTERVAL, None)
+
+
+def test_a_failed_task_has_no_result_whatever_the_server_says():
+    raw: dict[str, Any] = {
+        "taskId": "t",
+        "status": "failed",
+        "result": {"content": []},
+        "error": {"code": 1},
+    }
+    assert parse_state(raw, "t").result == {}
+    with pytest.raises(TaskFailed):
+        parse_state({**raw, "status": "Failed"}, "t")
+
+
+async def test_a_task_is_given_up_when_the_server_does_not_keep_it_any_longer(
+    config: ServerConfig, tmp_path: Path
+):
+    async with running(config) as servers:
+        short = call("tasked__job", last={"status": "working", "ttlMs": 50, "pollIntervalMs": 9e9})
+        answer = await servers.call(short)
+
+    assert answer.fault == "timed_out"
+    assert "within the 0.05 s for which it keeps it" in answer.output
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_endless_work_ends_with_the_deadline_of_its_call(
+    config: ServerConfig, tmp_path: Path
+):
+    async with running(config) as servers:
+        answer = await Gate(servers, seconds=0.5).call(call("tasked__job"))
+        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+
+    assert answer.fault == "timed_out"
+    assert lines_of(tmp_path, "ran") == ["c1"]
+
+
+async def test_a_task_may_have_a_time_of_its_own(tmp_path: Path):
+    config = tasked(tmp_path, task_timeout=0.5)
+    async with running(config) as servers:
+        answer = await Gate(servers, seconds=60).call(call("tasked__job"))
+        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+    assert answer.fault == "timed_out"
+    assert "within 0.5 s, its task_timeout" in answer.output
+
+    config = tasked(tmp_path, task_timeout=60.0, timeout=0.2)
+    slow = call("tasked__job", states=[{"status": "working", "pollIntervalMs": 600}, COMPLETED])
+    async with running(config) as servers:
+        answer = await Gate(servers, seconds=0.2).call(slow)
+    assert answer.output == "done", "the deadline of the call does not count"
+
+
+async def test_a_cancelled_call_cancels_its_task(config: ServerConfig, tmp_path: Path):
+    async with running(config) as servers:
+        working = asyncio.create_task(servers.call(call("tasked__job")))
+        await happened(lambda: logged(tmp_path, "tasks/get"))
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_a_task_survives_its_server(tmp_path: Path):
+    states = [{"status": "working"}, {"exit": True}, COMPLETED]
+    async with running(tasked(tmp_path), delays=(0.01,)) as servers:
+        answer = await servers.call(call("tasked__job", states=states))
+
+    assert answer.output == "done"
+    assert lines_of(tmp_path, "ran") == ["c1"]
+
+
+async def test_polls_that_fail_are_repeated_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(task_follower, "LONGEST_PAUSE", 0.01)
+    broken = {"error_code": -32603}
+    async with running(tasked(tmp_path)) as servers:
+        answer = await servers.call(call("tasked__job", states=[broken] * 7 + [COMPLETED]))
+        lost = await servers.call(call("tasked__job", last=broken))
+
+    assert answer.output == "done"
+    assert lost.fault == "unavailable"
+    assert "does not answer questions about its task" in lost.output
+
+
+async def test_the_old_protocol_has_no_tasks(tmp_path: Path):
+    async with running(tasked(tmp_path, mode="legacy")) as servers:
+        state = servers.states()[0]
+        answer = await servers.call(call("tasked__job"))
+        rude = await servers.call(call("tasked__job", rude=True))
+
+    assert state.protocol == "2025-11-25"
+    assert tasks.EXTENSION not in "".join(lines_of(tmp_path, "log"))
+    assert answer.output == "done without a task"
+    assert rude.is_error
+    assert logged(tmp_path, "tasks/get") == 0
+
+
+async def test_a_person_may_think_longer_about_an_input_than_the_call_may_take(
+    config: ServerConfig, call_clock: CallClock
+):
+    class Slow(Someone):
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
+            await call_clock.think()
+            return await super().ask(question)
+
+    host = Slow(ElicitationAnswer("accept", {"count": 3}))
+    async with running(config, host) as servers:
+        answer = await Gate(servers, seconds=RECHECK_SECONDS).call(
+            call("tasked__job", asks={"a": FORM})
+        )
+
+    assert json.loads(answer.output) == {"a": {"action": "accept", "content": {"count": 3}}}
+
+
+# The journal.
+
+
+async def test_a_saved_task_is_followed_and_its_tool_not_called_again(
+    config: ServerConfig, tmp_path: Path
+):
+    journal = Journal()
+    async with running(config) as servers:
+        with use_journal(journal):
+            working = asyncio.create_task(servers.call(call("tasked__job")))
+        await happened(lambda: journal.handles)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+    assert logged(tmp_path, "tasks/cancel") == 0, "the call is open: it is left to others"
+
+    (tmp_path / "done").write_text("from before")
+    async with running(config) as servers:
+        with use_journal(journal):
+            answer = await servers.call(call("tasked__job"))
+
+    assert answer.output == "from before"
+    assert lines_of(tmp_path, "ran") == ["c1"]
+
+
+async def test_a_task_whose_call_is_over_is_cancelled(config: ServerConfig, tmp_path: Path):
+    journal = Journal()
+    async with running(config) as servers:
+        with use_journal(journal):
+            working = asyncio.create_task(servers.call(call("tasked__job")))
+        await happened(lambda: journal.handles)
+        journal.open = False
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+async def test_a_task_whose_call_is_ended_after_its_tool_was_stopped_is_cancelled_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+):
+    monkeypatch.setattr(server, "CHECK_SECONDS", 60.0 if leaves else 0.01)
+    journal = Journal()
+    async with running(tasked(tmp_path)) as servers:
+        with use_journal(journal):
+            working = asyncio.create_task(servers.call(call("tasked__job")))
+        await happened(lambda: journal.handles)
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        journal.open = False
+        if not leaves:
+            await happened(lambda: logged(tmp_path, "tasks/cancel"))
+
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_on(
+    config: ServerConfig, tmp_path: Path
+):
+    journal = Journal()
+    consent = Consent(Rules(allow=("*",)))
+    async with running(config) as servers:
+        processor = ToolProcessor(servers, consent=consent)
+        outcomes = processor.process_tool_calls("run_1", [call("tasked__job")], journal=journal)
+        async with aclosing(outcomes) as results:
+            waiting = asyncio.ensure_future(anext(results))
+            await happened(lambda: journal.handles)
+            processor.cancel("c1")
+            _, answer = await waiting
+        await happened(lambda: logged(tmp_path, "tasks/cancel"))
+
+    assert answer.fault == "cancelled"
+
+
+async def test_a_journal_is_used_on_its_own_loop_by_servers_that_run_on_another(tmp_path: Path):
+    loop = asyncio.get_running_loop()
+
+    class Strict(Journal):
+        async def find(self, call_id: str) -> TaskHandle | None:
+            assert asyncio.get_running_loop() is loop
+            return await super().find(call_id)
+
+        async def save(self, call_id: str, handle: TaskHandle) -> None:
+            assert asyncio.get_running_loop() is loop
+            await super().save(call_id, handle)
+
+    journal = Strict()
+    with McpServerPool([tasked(tmp_path)]) as servers:
+        assert await asyncio.to_thread(servers.ready, 50) == ()
+        processor = ToolProcessor(servers, consent=Consent(Rules(allow=("*",))))
+        calls = [call("tasked__job", states=[COMPLETED])]
+        async with aclosing(
+            processor.process_tool_calls("run_1", calls, journal=journal)
+        ) as results:
+            _, answer = await anext(results)
+
+    assert answer.output == "done"
+    assert list(journal.handles) == ["c1"]
+
+
+async def test_a_call_that_is_over_elsewhere_ends_its_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(task_follower, "CHECK_SECONDS", 0.01)
+    journal = Journal()
+    journal.open = False
+    async with running(tasked(tmp_path)) as servers:
+        with use_journal(journal):
+            answer = await servers.call(call("tasked__job"))
+
+    assert answer.fault == "cancelled"
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_a_handle_that_cannot_be_saved_now_is_saved_later(tmp_path: Path):
+    journal = Journal()
+    journal.faults = [Unavailable("no database"), Unavailable("no database")]
+    states = [{"status": "working"}] * 3
+    async with running(tasked(tmp_path)) as servers:
+        with use_journal(journal):
+            answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
+
+    assert answer.output == "done"
+    assert journal.handles["c1"].tool == "job"
+
+
+async def test_a_task_that_is_not_saved_is_cancelled_with_its_call(tmp_path: Path):
+    journal = Journal()
+    journal.faults = [Conflict("another task")]
+    async with running(tasked(tmp_path)) as servers:
+        with use_journal(journal):
+            working = asyncio.create_task(servers.call(call("tasked__job")))
+        await happened(lambda: logged(tmp_path, "tasks/get"))
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    assert journal.handles == {}
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
+async def test_the_task_of_another_server_is_neither_followed_nor_started_again(tmp_path: Path):
+    journal = Journal()
+    config = tasked(tmp_path)
+    for origin, tool in (("elsewhere", "job"), (config.origin, "strict")):
+        journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=tool, created_at=0)
+        async with running(config) as servers:
+            with use_journal(journal):
+                answer = await servers.call(call("tasked__job"))
+        assert "is not sent again" in answer.output
+
+    assert lines_of(tmp_path, "ran") == []
+
+
+async def test_a_task_that_the_server_has_forgotten_is_not_started_again(tmp_path: Path):
+    journal = Journal()
+    config = tasked(tmp_path)
+    handle = TaskHandle(task_id="gone", origin=config.origin, tool="job", created_at=0)
+    journal.handles["c1"] = handle
+    async with running(config) as servers:
+        with use_journal(journal):
+            answer = await servers.call(call("tasked__job"))
+
+    assert "does not know its task any more" in answer.output
+    assert "it may or may not have been carried out" in answer.output
+    assert lines_of(tmp_path, "ran") == []
+
+
+async def test_a_task_that_ended_while_nobody_looked_has_its_result(tmp_path: Path):
+    journal = Journal()
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "t.json").write_text('{"id": "t", "polls": 0}')
+    (tmp_path / "done").write_text("long ago")
+    config = tasked(tmp_path, task_timeout=1.0)
+    journal.handles["c1"] = TaskHandle(task_id="t", origin=config.origin, tool="job", created_at=0)
+    async with running(config) as servers:
+        with use_journal(journal):
+            answer = await servers.call(call("tasked__job"))
+
+    assert answer.output == "long ago"

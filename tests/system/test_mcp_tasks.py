@@ -1,0 +1,349 @@
+"""Programs that are killed while a task of an MCP server carries out a call: it runs once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
+
+from antiphon import Client
+from antiphon.api.operations import NewMessage
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Status
+from tests.support.cli.place import Place
+from tests.support.client.four_ways import SETTINGS, serve_in_thread
+from tests.support.harness import plain
+from tests.support.harness.plain import ServerEvent
+from tests.support.mcp.serving import SERVERS, lines_of, tasked_over_http
+from tests.support.terminal.chatting import Chatting
+from tests.support.terminal.consenting import deliberately
+from tests.support.terminal.mcp_servers import config
+from tests.support.terminal.model import Model
+
+QUICK = {
+    "ANTIPHON_LEASE_DURATION": "4",
+    "ANTIPHON_EXPIRY_INTERVAL": "0.2",
+    "ANTIPHON_HEARTBEAT_INTERVAL": "0.3",
+}
+DEADLINE = 120.0
+PROGRAM = """\
+import sys
+
+from antiphon import Client, Consent, McpServerPool, Rules
+
+allowed = Consent(Rules(allow=("*",)))
+with McpServerPool.from_config("servers.json") as servers, Client() as client:
+    servers.ready(60)
+    what = {"text": "Use tasked job."} if len(sys.argv) == 1 else {"run_id": sys.argv[1]}
+    for event in client.converse(toolbox=servers, consent=allowed, tool_timeout=600, **what):
+        if event.type == "run.status":
+            print(event.run_id, event.status.value, flush=True)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the server with tasks."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture(params=["stdio", "http"])
+def server(request: pytest.FixtureRequest, folder: Path) -> Generator[dict[str, Any]]:
+    """The server in a file of configuration; over HTTP it lives on, over stdio it dies too."""
+    if request.param == "http":
+        with tasked_over_http(folder) as config:
+            yield {"type": "http", "url": config.url}
+    else:
+        yield started(folder)
+
+
+def started(folder: Path) -> dict[str, Any]:
+    args = ["-I", "-S", str(SERVERS / "tasks.py"), str(folder), "stdio"]
+    return {"command": sys.executable, "args": args}
+
+
+def polls(folder: Path) -> int:
+    return sum(line.startswith("tasks/get") for line in lines_of(folder, "log"))
+
+
+async def until(what: Callable[[], object]) -> None:
+    async with asyncio.timeout(DEADLINE):
+        while not what():
+            await asyncio.sleep(0.02)
+
+
+def wait_until(what: Callable[[], object]) -> None:
+    ends = time.monotonic() + DEADLINE
+    while not what():
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+
+
+def ended_once(folder: Path) -> None:
+    """Check that the tool was called once, for all polls of one task, and nothing was cancelled."""
+    log = lines_of(folder, "log")
+    assert len(lines_of(folder, "ran")) == 1
+    assert len({line for line in log if line.startswith("tasks/get")}) == 1
+    assert not any(line.startswith("tasks/cancel") for line in log)
+    assert "a request about a task without its header" not in log
+
+
+@contextmanager
+def killed(process: subprocess.Popen[bytes]) -> Generator[subprocess.Popen[bytes]]:
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# The backend.
+
+
+@pytest.fixture
+async def told() -> AsyncGenerator[list[ServerEvent]]:
+    async with asyncio.timeout(DEADLINE):
+        yield []
+
+
+async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
+    serve: Callable[..., Any],
+    server: dict[str, Any],
+    folder: Path,
+    tmp_path: Path,
+    told: list[ServerEvent],
+) -> None:
+    config(tmp_path, {"tasked": {**server, "backend": True}})
+    where = {
+        "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
+        "ANTIPHON_BACKEND_MCP": "configured",
+        **QUICK,
+    }
+    named = {"name": "tasked", "require_approval": "never"}
+    body = {"message": {"content": "Use tasked job."}, "mcp_servers": [named]}
+    first = await serve(**where)
+    async with plain.open_request(first.url, "POST", "/v1/process", body) as stream:
+        async with aclosing(stream.events()) as events:
+            async for each in events:
+                told.append(each)
+                if each.type == "message.completed":
+                    break
+        await until(lambda: polls(folder) > 1)
+        run_id = told[0].json["run_id"]
+        actions = (await plain.ask(first.url, "GET", f"/v1/actions?run_id={run_id}")).json["data"]
+        await first.kill()
+    before = polls(folder)
+    second = await serve(**where)
+    await until(lambda: polls(folder) > before)
+    (folder / "done").write_text("built")
+    rest = await plain.follow(second.url, run_id, told[-1].number)
+
+    assert rest[-1].json["status"] == "completed"
+    outputs = [each.json["output"] for each in rest if each.type == "tool_output.added"]
+    assert outputs == ["built"]
+    assert actions[0]["task"]["tool"] == "job"
+    ended_once(folder)
+
+
+async def test_a_run_that_is_cancelled_cancels_the_task_of_its_call(
+    serve: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    config(tmp_path, {"tasked": {**started(folder), "backend": True}})
+    where = {
+        "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
+        "ANTIPHON_BACKEND_MCP": "configured",
+    }
+    named = {"name": "tasked", "require_approval": "never"}
+    body = {
+        "message": {"content": "Use tasked job."},
+        "mcp_servers": [named],
+        "background": True,
+    }
+    server = await serve(**where)
+    run_id = (await plain.ask(server.url, "POST", "/v1/process", body)).json["id"]
+    await until(lambda: polls(folder) > 1)
+    await plain.ask(server.url, "POST", f"/v1/runs/{run_id}/cancel")
+    await until(lambda: any(line.startswith("tasks/cancel") for line in lines_of(folder, "log")))
+
+
+async def test_a_backend_that_is_stopped_in_order_leaves_the_task_to_the_next(
+    serve: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    config(tmp_path, {"tasked": {**started(folder), "backend": True}})
+    where = {
+        "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
+        "ANTIPHON_BACKEND_MCP": "configured",
+        "ANTIPHON_SHUTDOWN_TIMEOUT": "0.5",
+        **QUICK,
+    }
+    named = {"name": "tasked", "require_approval": "never"}
+    body = {
+        "message": {"content": "Use tasked job."},
+        "mcp_servers": [named],
+        "background": True,
+    }
+    first = await serve(**where)
+    run_id = (await plain.ask(first.url, "POST", "/v1/process", body)).json["id"]
+    await until(lambda: polls(folder) > 1)
+    await first.stop_cleanly()
+    (folder / "done").write_text("built")
+    second = await serve(**where)
+    told = await plain.follow(second.url, run_id)
+
+    assert told[-1].json["status"] == "completed"
+    ended_once(folder)
+
+
+# Workers for tools, programs with the SDK, and chats.
+
+
+def test_a_worker_that_is_killed_leaves_the_task_to_the_next(
+    server: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    config(tmp_path, {"tasked": server})
+    spec = ToolSpec("tasked__job", "A long job.", {"type": "object", "properties": {}})
+    work = ("work", "--config", "servers.json", "--allow", "*", "--lease", "1", "--quiet")
+    with serve_in_thread(SETTINGS) as url, Client(url) as client:
+        place.environ["ANTIPHON_SERVER"] = url
+        question = NewMessage("Use tasked job.")
+        events = client.process(message=question, tools=(spec,), background=False)
+        list(events)
+        run_id = events.run_id or ""
+        with killed(place.start(*work)):
+            wait_until(lambda: polls(folder) > 1)
+            (pending,) = client.list_actions(run_id).data
+        before = polls(folder)
+        with killed(place.start(*work)):
+            wait_until(lambda: polls(folder) > before)
+            (folder / "done").write_text("built")
+            list(client.events(run_id))
+        (action,) = client.list_actions(run_id).data
+        run = client.get_run(run_id)
+
+    assert pending.task is not None
+    assert (action.output, action.attempt, action.task) == ("built", 2, None)
+    assert run.status is Status.COMPLETED
+    ended_once(folder)
+
+
+def test_a_worker_that_is_stopped_in_order_leaves_the_task_to_the_next(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    config(tmp_path, {"tasked": started(folder)})
+    spec = ToolSpec("tasked__job", "A long job.", {"type": "object", "properties": {}})
+    work = ("work", "--config", "servers.json", "--allow", "*", "--grace", "0", "--quiet")
+    with serve_in_thread(SETTINGS) as url, Client(url) as client:
+        place.environ["ANTIPHON_SERVER"] = url
+        question = NewMessage("Use tasked job.")
+        events = client.process(message=question, tools=(spec,), background=False)
+        list(events)
+        with killed(place.start(*work)) as worker:
+            wait_until(lambda: polls(folder) > 1)
+            worker.terminate()
+            worker.wait(DEADLINE)
+        (folder / "done").write_text("built")
+        with killed(place.start(*work)):
+            list(client.events(events.run_id or ""))
+
+    ended_once(folder)
+
+
+def test_a_program_that_is_killed_goes_on_with_the_task_of_its_run(
+    server: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    config(tmp_path, {"tasked": server})
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "program.py", *arguments]
+        return subprocess.Popen(command, cwd=tmp_path, env=place.environ, stdout=subprocess.PIPE)
+
+    with killed(start()) as program:
+        wait_until(lambda: polls(folder) > 1)
+    assert program.stdout is not None
+    before = polls(folder)
+    threads = place.threads()
+    run_id = json.loads(place.run("runs", "list", "--json").stdout)[0]["id"]
+    with killed(start(run_id)) as again:
+        wait_until(lambda: polls(folder) > before)
+        (folder / "done").write_text("built")
+        out, _ = again.communicate(timeout=DEADLINE)
+
+    assert len(threads) == 1
+    assert out.decode().splitlines()[-1] == f"{run_id} completed"
+    ended_once(folder)
+
+
+def test_a_question_that_is_interrupted_cancels_the_task_of_its_call(
+    folder: Path, tmp_path: Path
+) -> None:
+    place = Place(tmp_path)
+    config(tmp_path, {"tasked": started(folder)})
+    asked = ("ask", "Use tasked job.", "--config", "servers.json", "--allow", "*")
+    with killed(place.start(*asked)) as asking:
+        wait_until(lambda: polls(folder) > 1)
+        asking.send_signal(signal.SIGINT)
+        asking.wait(DEADLINE)
+
+    assert any(line.startswith("tasks/cancel") for line in lines_of(folder, "log"))
+
+
+async def test_a_chat_in_which_an_answer_is_stopped_cancels_the_task_of_its_call(
+    folder: Path, tmp_path: Path
+) -> None:
+    flags = config(tmp_path, {"tasked": started(folder)})
+    async with Model() as model, Chatting(model, *flags, "--allow", "*", home=tmp_path) as chat:
+        await chat.ready()
+        await chat.sees("tasked")
+        chat.say("Build it")
+        reply = await model.next_request()
+        await reply.call("tasked__job", {}, id="call-1")
+        await reply.end("tool_calls")
+        await until(lambda: polls(folder) > 1)
+        chat.press("escape")
+        await chat.sees("[stopped]")
+        await until(lambda: any("tasks/cancel" in line for line in lines_of(folder, "log")))
+
+
+async def test_a_chat_that_is_killed_goes_on_with_the_task_of_its_call(
+    server: dict[str, Any], folder: Path, tmp_path: Path
+) -> None:
+    flags = config(tmp_path, {"tasked": server})
+    async with Model() as model:
+        async with Chatting(model, *flags, "--allow", "*", home=tmp_path) as chat:
+            await chat.ready()
+            await chat.sees("tasked")
+            chat.say("Build it")
+            reply = await model.next_request()
+            await reply.call("tasked__job", {}, id="call-1")
+            await reply.end("tool_calls")
+            await until(lambda: polls(folder) > 1)
+            chat.kill()
+            await chat.wait()
+        before = polls(folder)
+        async with Chatting(model, *flags, "--allow", "*", "--resume", home=tmp_path) as chat:
+            await chat.sees("Tool calls wait in this thread: tasked__job")
+            await deliberately(chat, "y", "This thread has an unfinished run")
+            await until(lambda: polls(folder) > before)
+            (folder / "done").write_text("built of stone")
+            await (await model.next_request()).answer("It is built.")
+            await chat.sees("It is built.")
+
+        assert model.requests[-1]["messages"][-1]["content"] == "built of stone"
+    ended_once(folder)

@@ -192,6 +192,27 @@ def test_a_history_whose_calls_and_outputs_do_not_match_is_refused(client: Any) 
 
 
 @in_all_ways
+def test_a_temporary_thread_can_be_kept_and_none_that_is_kept_becomes_temporary(
+    client: Any,
+) -> object:
+    thread = client.create_thread(title="a stork", temporary=True)
+    message = client.create_message(thread.id, "A stork, please")
+    copy = client.fork_thread(thread.id, message.id)
+    other = client.fork_thread(thread.id, temporary=False)
+    still = client.update_thread(thread.id, temporary=True)
+    kept = client.update_thread(thread.id, temporary=False)
+    listed = [each.id for each in client.list_threads(limit=100).data]
+
+    assert (copy.temporary, other.temporary, still.temporary) == (True, False, True)
+    assert not kept.temporary
+    assert {thread.id, other.id} <= set(listed)
+    assert copy.id not in listed
+    with pytest.raises(errors.InvalidRequest, match="Only a new thread can be temporary"):
+        client.update_thread(thread.id, temporary=True)
+    return kept.temporary
+
+
+@in_all_ways
 def test_a_temporary_thread_is_in_no_list_and_no_search(client: Any) -> object:
     made = client.create_thread(title="a heron", temporary=True)
     turn = client.process(message=NewMessage("A heron, please"), temporary=True)

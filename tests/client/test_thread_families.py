@@ -218,3 +218,22 @@ async def test_marks_that_lead_in_a_circle_are_followed_once(client: AsyncClient
 
     assert await parts(client, thread) == await parts(client, branch) == []
     assert len(await list_ids(client)) == 1
+
+
+async def test_a_temporary_thread_and_its_branches_are_deleted_or_kept_together(
+    client: AsyncClient,
+) -> None:
+    first = await talk(client, "one", thread=await client.create_thread(temporary=True))
+    second = await talk(client, "two", thread=await client.create_thread(temporary=True))
+    branches = [
+        await branch_before(client, (await list_messages(client, thread))[0])
+        for thread in (first, second)
+    ]
+    assert [each.temporary for each in branches] == [True, True]
+
+    await thread_families.keep_family(client, branches[0])
+    await thread_families.delete_family(client, branches[1])
+
+    kept = {each.id for each in (await client.list_threads()).data}
+    assert kept == {first.id, branches[0].id}
+    assert (await client.list_threads(temporary=True)).data == ()

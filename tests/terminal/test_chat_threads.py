@@ -9,6 +9,7 @@ import pytest
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
+from antiphon.types.runs import Thread
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
 from tests.support.terminal.model import Model
@@ -34,6 +35,50 @@ async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None
     footers = chat.text.count("10 in, 5 out")  # what is painted of the past is not this answer's
     await reply.answer(answer)
     await chat.until(lambda: chat.text.count("10 in, 5 out") > footers)
+
+
+async def list_stored(home: Path, *, temporary: bool = False) -> list[Thread]:
+    """Return the threads that the runtime of the chat has."""
+    database = f"sqlite:///{home}/data/antiphon/antiphon.db"
+    async with AsyncClient(settings=Settings(database=database, model="demo")) as client:
+        return list((await client.list_threads(temporary=temporary)).data)
+
+
+async def test_a_temporary_thread_is_in_no_list_and_deleted_when_it_is_left(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    chat.say("/new --temporary Secrets")
+    await chat.sees("A temporary thread begins with your next message")
+    await exchange(chat, model, "Whom do I trust?", "Nobody.")
+    assert "temporary" in chat.rows[-1]
+    assert [each.title for each in await list_stored(tmp_path, temporary=True)] == ["Secrets"]
+    chat.say("/retry")
+    await (await model.next_request()).answer("The cat.")
+    await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
+    assert len(await list_stored(tmp_path, temporary=True)) == 2
+    chat.say("/new")
+    await chat.sees("The temporary thread is deleted.")
+    await chat.sees("A new thread begins with your next message")
+
+    assert await list_stored(tmp_path, temporary=True) == await list_stored(tmp_path) == []
+    assert "temporary" not in chat.rows[-1]
+
+
+async def test_a_temporary_thread_is_kept_if_the_user_says_so(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    chat.say("/new --temporary")
+    await chat.sees("/keep keeps it")
+    await exchange(chat, model, "Whom do I trust?", "Nobody.")
+    threads = await list_stored(tmp_path, temporary=True)
+    chat.say("/keep")
+    await chat.sees("This thread is kept.")
+    chat.say("/keep")
+    await chat.sees("This thread is not temporary")
+    chat.say("/new")
+    await chat.sees("A new thread begins")
+
+    assert [each.id for each in await list_stored(tmp_path)] == [each.id for each in threads]
 
 
 def last_said(model: Model) -> list[str]:

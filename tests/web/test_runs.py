@@ -178,6 +178,20 @@ async def test_the_same_message_again_is_the_same_run() -> None:
         assert len(model.requests) == 1
 
 
+async def test_a_message_begins_a_temporary_thread_and_makes_none_of_another_temporary() -> None:
+    async with chat() as (here, model):
+        async with here.post({"content": "Go", "temporary": True}) as stream:
+            thread_id = (await stream.until("start"))["messageMetadata"]["threadId"]
+            await _answer(model)
+            await stream.end()
+        more = {"content": "On", "thread_id": thread_id}
+        refused = await here.ask("/api/messages/process", {**more, "temporary": True})
+
+        assert stream.text == "Well."
+        assert refused.status_code == 422
+        assert "Only a new thread can be temporary" in refused.text
+
+
 @pytest.mark.parametrize("when", ["answering", "tool"])
 async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
     tools = Tools()

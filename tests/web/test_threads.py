@@ -397,6 +397,32 @@ async def test_a_deleted_thread_takes_along_what_it_stood_for(
     assert [thread.id for thread in (await client.list_threads()).data] == [other]
 
 
+async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = (await client.create_thread(temporary=True)).id
+    await talk(client, "one", "two", thread_id=thread_id)
+    opened = (await browser.get(f"/api/threads/{thread_id}/messages")).json
+    made = await browser.post(
+        f"/api/threads/{thread_id}/branch", {"message_id": opened["messages"][1]["id"]}
+    )
+    branch = made.json["id"]
+    await talk(client, "zwei", thread_id=branch)
+
+    assert opened["thread"]["temporary"] is True
+    assert made.json["temporary"] is True
+    assert await list_titles(browser) == []
+    back = (await browser.get(f"/api/threads/{branch}/messages")).json["branches"]
+    assert back[0]["at"] == [thread_id, branch]
+
+    kept = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": False})
+    assert kept.json["temporary"] is False
+    assert (await client.get_thread(thread_id)).temporary is False
+    assert await list_titles(browser) == ["one"]
+    refused = await browser.open("PATCH", f"/api/threads/{branch}", {"temporary": True})
+    assert refused.status_code == 422
+
+
 # Taking home.
 
 

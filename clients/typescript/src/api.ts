@@ -1265,13 +1265,14 @@ export abstract class Operations {
    *
    * `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
    * alone does not count as activity. A message of the user, or a run, takes a thread out of the
-   * archive.
+   * archive. `temporary` can only become false: then the thread is kept, and in lists as any
+   * other.
    *
    * A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
    * characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
    * the first.
    */
-  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; pinned?: boolean; tags?: string[]; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; pinned?: boolean; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "PATCH", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1289,9 +1290,9 @@ export abstract class Operations {
    * Create a thread from a copy of this one's messages up to `message_id`, or of all of them.
    *
    * With `before`, that message is left out. A tool call whose output is not copied is not copied
-   * either.
+   * either. A copy of a temporary thread is temporary too, unless `temporary` is given.
    */
-  forkThread(thread_id: string, fields: { before?: boolean; message_id?: string | null; title?: string | null } = {}, options?: RequestOptions): Promise<Thread> {
+  forkThread(thread_id: string, fields: { before?: boolean; message_id?: string | null; temporary?: boolean | null; title?: string | null } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/fork`, fields: { ...fields }, creates: true }, options);
   }
 

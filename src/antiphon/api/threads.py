@@ -140,7 +140,7 @@ class UpdateThread(Operation[Thread], frozen=True):
 
     `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
     alone does not count as activity. A message of the user, or a run, takes a thread out of the
-    archive.
+    archive. `temporary` can only become false: then the thread is kept, and in lists as any other.
 
     A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
     characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
@@ -156,6 +156,7 @@ class UpdateThread(Operation[Thread], frozen=True):
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
     tags: Tags | msgspec.UnsetType = msgspec.UNSET
+    temporary: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class TagCount(msgspec.Struct, frozen=True):
@@ -192,7 +193,7 @@ class ForkThread(Operation[Thread], frozen=True):
     """Create a thread from a copy of this one's messages up to `message_id`, or of all of them.
 
     With `before`, that message is left out. A tool call whose output is not copied is not copied
-    either.
+    either. A copy of a temporary thread is temporary too, unless `temporary` is given.
     """
 
     route: ClassVar[str] = "POST /v1/threads/{thread_id}/fork"
@@ -204,6 +205,7 @@ class ForkThread(Operation[Thread], frozen=True):
     message_id: Id | None = None
     title: Title | None = None
     before: bool = False
+    temporary: bool | None = None
 
 
 class CreateMessage(Operation[Message], frozen=True):

@@ -180,7 +180,8 @@ class Fork(msgspec.Struct, frozen=True):
 
 async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
     """Return the threads of this thread's family, itself included; the last changed first."""
-    listing = ListThreads(limit=PAGE, order="activity", family=thread.id)
+    temporary = True if thread.temporary else None
+    listing = ListThreads(limit=PAGE, order="activity", family=thread.id, temporary=temporary)
     found: dict[str, Thread] = {}
     async for each in client.paginate(listing):
         found[each.id] = each
@@ -199,6 +200,13 @@ async def delete_family(client: AsyncClient, thread: Thread) -> set[str]:
         family |= {each.id for each in others}
     await client.delete_thread(thread.id)
     return family
+
+
+async def keep_family(client: AsyncClient, thread: Thread) -> None:
+    """Keep a temporary thread with its family: they are no longer temporary."""
+    for each in await list_family(client, thread):
+        if each.temporary:
+            await client.update_thread(each.id, temporary=False)
 
 
 def find_forks(thread: Thread, relatives: Iterable[Thread]) -> list[Fork]:

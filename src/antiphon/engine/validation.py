@@ -15,7 +15,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Snapshot
 from antiphon.types import errors
 from antiphon.types.messages import File, Image, Message, Part, Text, ToolSpec, parts
-from antiphon.types.runs import TOOL_CHOICES, Sampling
+from antiphon.types.runs import TOOL_CHOICES, Sampling, Thread
 from antiphon.types.terminal_safe import one_line
 
 _IMAGE_SCHEMES = ("https://", "data:image/")
@@ -39,6 +39,17 @@ def validate_temporary(call: operations.Process) -> None:
             "Only a new thread can be temporary.",
             expected="temporary without thread_id",
             received="both",
+            where="$.temporary",
+        )
+
+
+def validate_stays_kept(call: operations.UpdateThread, thread: Thread) -> None:
+    """Raise `InvalidRequest` if a thread that is kept would become temporary."""
+    if call.temporary is True and not thread.temporary:
+        raise errors.InvalidRequest(
+            "Only a new thread can be temporary.",
+            expected="temporary: false, or none",
+            received="true, for a thread that is kept",
             where="$.temporary",
         )
 

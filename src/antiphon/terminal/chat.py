@@ -177,6 +177,8 @@ class Chat:
         finally:
             self._tasks.stop()
             await self._processor.close()
+            with suppress(AntiphonError):  # the server deletes them later
+                await chat_state.delete_temporary_threads(self.client, self.state)
 
     def use_servers(self, servers: AsyncMcpServerPool) -> None:
         """Give the chat its MCP servers; their tools are offered from the next message on."""
@@ -208,6 +210,8 @@ class Chat:
 
     async def switch_thread(self, thread: Thread) -> None:
         """Continue in this thread: show its end, and resume a run that has not ended."""
+        if thread.id not in self.state.temporary_threads:
+            await chat_state.delete_temporary_threads(self.client, self.state)
         run = await resume.switch_thread(self.client, self.ui, self.state, thread)
         if run is not None:
             await self.resume_run(run)
@@ -262,6 +266,7 @@ class Chat:
             queued=self.ui.queued,
             activity=self.state.activity,
             mode=self.state.mode,
+            temporary=self.state.temporary,
         )
         more = self.ui.theme.glyphs.more
         if template := self.settings.status_line:
@@ -380,7 +385,11 @@ class Chat:
 
     async def _ensure_thread(self) -> str:
         if self.state.thread_id is None:
-            self.state.thread_id = (await self.client.create_thread(title=self.state.title)).id
+            thread = await self.client.create_thread(
+                title=self.state.title, temporary=self.state.temporary
+            )
+            self.state.enter_thread(thread)
+            return thread.id
         return self.state.thread_id
 
     def _options(self) -> Options:

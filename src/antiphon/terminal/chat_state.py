@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -73,6 +74,8 @@ class ChatState:
     the last of each, `models` to the last /models.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
+    The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
+    `temporary_threads` are the ids of such threads and their branches.
     `runs_shell_lines` if the user has agreed to all lines that begin with `!`.
     """
 
@@ -80,6 +83,8 @@ class ChatState:
     system: str | None = None
     thread_id: str | None = None
     title: str = ""
+    temporary: bool = False
+    temporary_threads: set[str] = field(default_factory=set[str])
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
     next_search: Search | None = None
@@ -106,13 +111,28 @@ class ChatState:
         """Tokens of the last turn, input and output: the next turn has more."""
         return self.last_turn.input_tokens + self.last_turn.output_tokens
 
-    def enter_thread(self, thread: Thread | None, title: str = "") -> None:
+    def enter_thread(
+        self, thread: Thread | None, title: str = "", *, temporary: bool = False
+    ) -> None:
         """Move the chat to this thread, or to a new one with this title.
 
         The context window's use is unknown until the next reply.
         """
         self.thread_id, self.title = (thread.id, thread.title) if thread else (None, title)
+        self.temporary = thread.temporary if thread else temporary
+        if thread and thread.temporary:
+            self.temporary_threads.add(thread.id)
         self.last_turn = Usage()
+
+
+async def delete_temporary_threads(client: AsyncClient, state: ChatState) -> bool:
+    """Delete the temporary threads of a chat that leaves them; return False if there is none."""
+    there_are = bool(state.temporary_threads)
+    for thread_id in tuple(state.temporary_threads):
+        with suppress(NotFound):  # deleted by the user, or by the server
+            await client.delete_thread(thread_id)
+        state.temporary_threads.discard(thread_id)
+    return there_are
 
 
 # The parts of a message: its text, the files (`@path`) and resources (`@server:uri`) that it names,
@@ -220,6 +240,7 @@ class StatusFacts(msgspec.Struct, frozen=True, kw_only=True):
     queued: int = 0
     activity: str = ""
     mode: PermissionMode = "ask"
+    temporary: bool = False
 
     @property
     def share(self) -> float:
@@ -262,6 +283,7 @@ def _status_parts(facts: StatusFacts, more: str) -> Iterator[_Part]:
     """Yield all parts in order."""
     yield _Part(0, one_line(facts.activity), "strong")
     yield _Part(0, "" if facts.mode == "ask" else facts.mode, "warning")
+    yield _Part(0, "temporary" if facts.temporary else "", "warning")
     yield _Part(3, one_line(facts.model))
     yield _Part(6, short_title(facts.title, more))
     yield _Part(4, facts.context, "warning" if facts.share >= SHARE else "faint")

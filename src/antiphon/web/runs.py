@@ -25,7 +25,13 @@ from antiphon.tools.tool_events import (
     ToolEvent,
     ToolProgressed,
 )
-from antiphon.types.errors import AntiphonError, IdempotencyConflict, InvalidEventId, TryAgain
+from antiphon.types.errors import (
+    AntiphonError,
+    IdempotencyConflict,
+    InvalidEventId,
+    InvalidRequest,
+    TryAgain,
+)
 from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDelta
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Fault, Run
@@ -248,6 +254,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Message of a user as the page posts it. Without a thread, a new one is created.
 
     `tools` are the names of the tools that the run may use; None for the assistant's, or else all.
+    A new thread can be `temporary`.
     """
 
     content: operations.Content
@@ -258,6 +265,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     message_id: MessageId | None = None
     attachments: Annotated[tuple[operations.Id, ...], Meta(max_length=32)] = ()
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
+    temporary: bool = False
 
 
 async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> FrameSource:
@@ -268,15 +276,18 @@ async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> Fr
 
 async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
     """Create the message and the run that answers it."""
+    if message.temporary and message.thread_id is not None:
+        raise InvalidRequest(
+            "Only a new thread can be temporary.",
+            expected="temporary without thread_id",
+            received="both",
+        )
     client = site.client_for_user(user)
     tools = await _select_tools(site, client, message)
+    new = operations.CreateThread(temporary=message.temporary)
     thread_id = (
         message.thread_id
-        or (
-            await client.transport.send(
-                operations.CreateThread(), _idempotency_key(message, "thread")
-            )
-        ).id
+        or (await client.transport.send(new, _idempotency_key(message, "thread"))).id
     )
     create = operations.CreateMessage(thread_id, _content(message))
     await client.transport.send(create, _idempotency_key(message, "message"))

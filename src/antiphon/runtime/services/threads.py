@@ -92,6 +92,7 @@ class ThreadService:
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
+            validation.validate_stays_kept(call, records.thread)
             is_activity = not changes or not changes.keys() <= {*MARKS}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)
@@ -132,6 +133,7 @@ class ThreadService:
             metadata=source.metadata,
             tags=source.tags,
             parent_id=source.id,
+            temporary=source.temporary if call.temporary is None else call.temporary,
         )
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = threads.fork(messages, new, self._mint, now)

@@ -322,11 +322,11 @@ async def _copy_thread(
         before = [to_past_message(each) for each in listed if each.number < reply.number]
         return replace(call, history=(*before, *ending), temporary=True)
     if not reply.tool_calls:
-        fork = await api.ask(ForkThread(thread.id, reply.id))
+        fork = await api.ask(ForkThread(thread.id, reply.id, temporary=False))
         return replace(call, thread_id=fork.id)
     if reply.number == 1:
         return replace(call, history=ending)
-    fork = await api.ask(ForkThread(thread.id, reply.id, before=True))
+    fork = await api.ask(ForkThread(thread.id, reply.id, before=True, temporary=False))
     return replace(call, thread_id=fork.id, history=ending)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import ListTags
 from antiphon.client import thread_families
 from antiphon.client.formatting import count_noun
-from antiphon.terminal import resume
+from antiphon.terminal import chat_state, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.input.keyboard import Box, KeyChoice
 from antiphon.terminal.spans import Line, StyledText
@@ -30,6 +30,7 @@ ALL = "all"
 ARCHIVED = "archived"
 TAG = "#"
 MORE = "more"
+TEMPORARY = "--temporary"
 NOTHING_SAID = "You have sent no message here yet"
 GO_ON = "Go on exactly where you stopped."
 """Sent after an answer that was cut off: many models refuse to continue their own message."""
@@ -99,8 +100,31 @@ async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[t
 
 
 async def _start_thread(chat: CommandContext, words: str) -> None:
-    chat.state.enter_thread(None, words)
-    chat.ui.say("A new thread begins with your next message.", "faint")
+    first, _, title = words.partition(" ")
+    temporary = first == TEMPORARY
+    if await chat_state.delete_temporary_threads(chat.client, chat.state):
+        chat.ui.say("The temporary thread is deleted.", "faint")
+    chat.state.enter_thread(None, title.strip() if temporary else words, temporary=temporary)
+    if temporary:
+        text = "A temporary thread begins with your next message: it is in no list, and is deleted"
+        chat.ui.say(f"{text} when you leave it. /keep keeps it.", "warning")
+    else:
+        chat.ui.say("A new thread begins with your next message.", "faint")
+
+
+async def _complete_new(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    if begun and TEMPORARY.startswith(begun):
+        yield TEMPORARY, "a thread that is not kept"
+
+
+async def _keep(chat: CommandContext, words: str) -> None:
+    if not chat.state.temporary:
+        raise InvalidRequest("This thread is not temporary", hint="It is kept already.")
+    if chat.state.thread_id is not None:
+        await thread_families.keep_family(chat.client, await _current_thread(chat))
+    chat.state.temporary = False
+    chat.state.temporary_threads.clear()
+    chat.ui.say("This thread is kept.", "faint")
 
 
 async def _rename(chat: CommandContext, words: str) -> None:
@@ -319,7 +343,16 @@ COMMANDS: tuple[SlashCommand, ...] = (
         run=_resume,
         proposals=_complete_threads,
     ),
-    SlashCommand(name="new", arguments="[TITLE]", meaning="begin a new thread", run=_start_thread),
+    SlashCommand(
+        name="new",
+        arguments=f"[{TEMPORARY}] [TITLE]",
+        meaning="begin a new thread, or one that is deleted when you leave it",
+        run=_start_thread,
+        proposals=_complete_new,
+    ),
+    SlashCommand(
+        name="keep", meaning="keep this temporary thread, which is deleted otherwise", run=_keep
+    ),
     SlashCommand(
         name="clear",
         meaning="start a new thread; the screen and the old thread stay",

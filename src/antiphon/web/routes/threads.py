@@ -70,12 +70,13 @@ class MessageQuery(msgspec.Struct, frozen=True):
 
 
 class ThreadChange(msgspec.Struct, frozen=True):
-    """New title of a thread, its tags, and whether it is pinned or archived."""
+    """New title of a thread, its tags, and whether it is pinned, archived or temporary."""
 
     title: operations.Title | msgspec.UnsetType = msgspec.UNSET
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
     archived: bool | msgspec.UnsetType = msgspec.UNSET
     tags: operations.Tags | msgspec.UnsetType = msgspec.UNSET
+    temporary: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 class NewBranch(msgspec.Struct, frozen=True):
@@ -127,10 +128,12 @@ def get_thread(thread_id: str) -> Response:
 
 @routes.patch("/api/threads/<thread_id>")
 def update_thread(thread_id: str) -> Response:
-    """Rename, pin, archive or tag the thread, or undo that."""
+    """Rename, pin, archive or tag the thread, or undo that; keep a temporary one."""
     body = read_json(ThreadChange)
 
     async def update(client: AsyncClient) -> ThreadRow:
+        if body.temporary is False:
+            await thread_families.keep_family(client, await client.get_thread(thread_id))
         await client.update_thread(thread_id, **msgspec.structs.asdict(body))
         return await _read_thread_row(client, thread_id)
 
@@ -223,6 +226,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     archived: bool = False
     tags: Sequence[str] = ()
+    temporary: bool = False
     replaces: str | None
 
 
@@ -253,6 +257,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         pinned=thread.pinned,
         archived=thread.archived,
         tags=tuple(map(one_line, thread.tags)),
+        temporary=thread.temporary,
         replaces=predecessor_id(thread),
     )
 

@@ -11,7 +11,7 @@ import { fetchOk, get } from "./api.mjs";
 import { mergeMessages } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
-import { current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
+import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
 import { batch } from "./vendor/ui.mjs";
 
 /** Messages in a page: enough for the tallest screen, and fast to load. */
@@ -63,6 +63,7 @@ export function closeThread() {
     opening.value = null;
     lost.value = null;
     threadSystem.value = null;
+    beginsTemporary.value = false;
   });
 }
 
@@ -76,6 +77,7 @@ export async function loadThread(id) {
   const { signal } = view.opened;
   opening.value = id;
   lost.value = null;
+  beginsTemporary.value = false;
   const answer = await messagesOf(id, { limit: PAGE }, signal);
   if (!answer || signal.aborted) return null;
   batch(() => {

@@ -99,11 +99,11 @@ export async function openPath(address) {
   return undefined;
 }
 
-/** @param {string} id */
-export async function openThread(id) {
+/** @param {string} id @param {{sure?: boolean}} [how]  as for `navigate` */
+export async function openThread(id, how) {
   if (opening.value === id || (opening.value === null && current.value?.thread.id === id)) return;
   editing.value = null;
-  navigate(`/t/${id}`);
+  navigate(`/t/${id}`, how);
   const answer = await loadThread(id);
   if (!answer) return;
   void deliverElsewhere();
@@ -114,13 +114,15 @@ export async function openThread(id) {
 
 /** Opens an empty chat; the draft of the previous one stays there. */
 export function newThread() {
+  // Its view calls this again, unless the user stays in a temporary chat.
+  if (path.value !== "/") return navigate("/");
   editing.value = null;
   const wasHere = current.value !== null;
   closeThread();
   if (wasHere) beginChat();
-  navigate("/");
   void deliverElsewhere();
   void deliver();
+  return undefined;
 }
 
 /** Ends the run that is followed, and all that works for it. */
@@ -182,7 +184,7 @@ async function sendInBranch(message, text, files, repeat = false) {
   if (!branch) return;
   editing.value = null;
   send({ text, files, thread: branch.id });
-  await openThread(branch.id);
+  await openThread(branch.id, { sure: true });
 }
 
 /** Returns the server's id of a message, which may be shown before it has one. @param {any} message */

@@ -9,6 +9,7 @@ import { followHistory } from "./router.mjs";
 import { currentTitle } from "./send.mjs";
 import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
+import { deleteOnClose } from "./temporary.mjs";
 import { applyTheme } from "./theme.mjs";
 import { App } from "./ui/app.mjs";
 import { effect, html, render, untracked } from "./vendor/ui.mjs";
@@ -34,6 +35,7 @@ async function begin() {
 }
 
 followHistory();
+deleteOnClose();
 applyTheme(prefs.value.theme);
 await loadLanguage(prefs.value.language);
 keepPrefs();

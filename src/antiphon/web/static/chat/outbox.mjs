@@ -24,6 +24,7 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {string | null} fault  why it failed, for people
  * @property {string} chat  the new chat that it begins, as long as it has no thread
  * @property {number} at  milliseconds since 1970
+ * @property {boolean} temporary  of a temporary chat, and so not stored
  * @property {boolean} [restored]  sent by a page before this one: it may have arrived
  */
 
@@ -35,8 +36,9 @@ export const storedEntries = (person) =>
     .map((entry) => ({ ...entry, restored: entry.state === "sending" }))
     .sort((one, other) => one.at - other.at);
 
-/** @param {string} person @param {Entry} entry */
-export const storeEntry = (person, { restored, ...entry }) => writeStored(storageName(person, entry.id), entry);
+/** Stores an entry, unless it is of a temporary chat. @param {string} person @param {Entry} entry */
+export const storeEntry = (person, { restored, ...entry }) =>
+  entry.temporary || writeStored(storageName(person, entry.id), entry);
 
 /** @param {string} person @param {string} id */
 export const forgetEntry = (person, id) => writeStored(storageName(person, id), null);
@@ -45,10 +47,10 @@ export const forgetEntry = (person, id) => writeStored(storageName(person, id), 
 export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
 
 /** Returns the request body of an entry. @param {Entry} entry */
-export const bodyOf = ({ id, thread, text, files, options }) => ({
+export const bodyOf = ({ id, thread, text, files, options, temporary }) => ({
   content: text,
   message_id: id,
-  ...(thread && { thread_id: thread }),
+  ...(thread ? { thread_id: thread } : temporary && { temporary }),
   ...(files.length && { attachments: files.map((file) => file.id) }),
   ...options,
 });

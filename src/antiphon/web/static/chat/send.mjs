@@ -24,7 +24,22 @@ import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, storeEntry,
 import { navigate } from "./router.mjs";
 import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
-import { begunHere, current, me, opening, path, pending, phase, prefs, refill, run, signedOut, threadSystem } from "./store.mjs";
+import {
+  beginsTemporary,
+  begunHere,
+  current,
+  isTemporaryHere,
+  me,
+  opening,
+  path,
+  pending,
+  phase,
+  prefs,
+  refill,
+  run,
+  signedOut,
+  threadSystem,
+} from "./store.mjs";
 import { notifyTabs } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
@@ -66,7 +81,8 @@ export function restorePending() {
   window.addEventListener("storage", ({ key }) => {
     if (!isOutbox(personId(), key)) return;
     const mine = new Map(pending.value.map((entry) => [entry.id, entry]));
-    pending.value = storedEntries(personId()).map((entry) => mine.get(entry.id) ?? entry);
+    const unstored = pending.value.filter(({ temporary }) => temporary);
+    pending.value = [...storedEntries(personId()).map((entry) => mine.get(entry.id) ?? entry), ...unstored];
   });
 }
 
@@ -87,6 +103,7 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
     fault: null,
     chat: sessionStorage.getItem(CHAT),
     at: Date.now(),
+    temporary: isTemporaryHere(),
   });
   storeEntry(personId(), entry);
   pending.value = [...pending.value, entry];
@@ -187,7 +204,7 @@ addEventListener("beforeunload", () => {
 function moveDraft(entry, thread) {
   const title = titleFrom(entry.text);
   current.value = {
-    thread: { id: thread, title },
+    thread: { id: thread, title, temporary: entry.temporary },
     messages: [],
     branches: [],
     system: threadSystem.value,
@@ -197,6 +214,7 @@ function moveDraft(entry, thread) {
     if (known === null && chat === entry.chat) change(id, { thread });
   }
   begunHere.value = thread;
+  beginsTemporary.value = false;
   beginChat();
   navigate(`/t/${thread}`, { replace: true });
 }
@@ -278,6 +296,11 @@ export function queueRemove(id) {
 export function retryPending(id) {
   change(id, { state: "queued", fault: null });
   void deliver();
+}
+
+/** Forgets the unsent messages of a temporary chat that ends. */
+export function forgetTemporary() {
+  pending.value = pending.value.filter(({ temporary }) => !temporary);
 }
 
 /** Requests to stop the run; it has stopped when its stream says so. */

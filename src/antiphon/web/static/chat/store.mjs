@@ -22,6 +22,7 @@ import { effect, signal } from "./vendor/ui.mjs";
  * @property {number | string} [updated_at]
  * @property {boolean} [running]
  * @property {string | null} [replaces]
+ * @property {boolean} [temporary]
  *
  * @typedef {object} Current
  * @property {Thread} thread
@@ -102,6 +103,15 @@ export const refill = signal(/** @type {{text: string, files: any[]} | null} */ 
 
 /** System prompt of this thread; null for the assistant's. */
 export const threadSystem = signal(/** @type {string | null} */ (null));
+
+/** True if the chat that begins here is temporary. */
+export const beginsTemporary = signal(false);
+
+/** The address for which the user is about to leave a temporary chat; null while nobody asks. */
+export const leavingTo = signal(/** @type {string | null} */ (null));
+
+/** Returns true if what is written here is not stored. */
+export const isTemporaryHere = () => current.value?.thread.temporary ?? beginsTemporary.value;
 
 /** Short news that is seen just now. */
 export const toasts = signal(/** @type {any[]} */ ([]));

@@ -17,6 +17,7 @@ import { RunPage } from "./run.mjs";
 import { openSettings, Settings } from "./settings.mjs";
 import { Help, useShortcuts } from "./shortcuts.mjs";
 import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
+import { LeaveTemporary } from "./temporary.mjs";
 import { Toasts } from "./toasts.mjs";
 
 /** @param {{onSignedIn: () => Promise<void>}} props */
@@ -44,7 +45,7 @@ function Inside() {
       <${Sidebar} />
       <main class="view" id="view" tabindex="-1"><${Away} /><${View} address=${path.value} /></main>
     </div>
-    <${Settings} /><${Help} /><${Toasts} /><${Announcer} />`;
+    <${Settings} /><${Help} /><${LeaveTemporary} /><${Toasts} /><${Announcer} />`;
 }
 
 /** @param {{address: string}} props */

@@ -10,7 +10,7 @@ import { draftOf, storeDraft } from "../drafts.mjs";
 import { messageKey } from "../history.mjs";
 import { threadOf } from "../router.mjs";
 import { isHere, personId } from "../send.mjs";
-import { begunHere, current, editing, me, path, pending, phase, prefs, refill } from "../store.mjs";
+import { begunHere, current, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
@@ -140,9 +140,11 @@ function useDraft(area, items, empty) {
   const thread = threadOf(path.value);
   const timer = useRef(0);
   const place = useRef(/** @type {string | null | undefined} */ (undefined));
+  const unstored = useRef(false);
+  if (place.current === thread) unstored.current = isTemporaryHere();
   const flush = () => {
     clearTimeout(timer.current);
-    if (!area.current || place.current === undefined) return;
+    if (!area.current || place.current === undefined || unstored.current) return;
     storeDraft(personId(), place.current, { text: area.current.value, files: readyFiles(items.value) });
   };
   const note = () => {

@@ -15,6 +15,7 @@ import { Starters, SystemPrompt } from "./picker.mjs";
 import { ServersNote } from "./servers_note.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 import { Latest, useStick } from "./stick.mjs";
+import { TemporaryMark, TemporarySwitch } from "./temporary.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
 /** Milliseconds without movement after which scrolling is over. */
@@ -44,7 +45,7 @@ export function Conversation() {
     <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle"}>
       <div class="messages">
         ${current.value?.hasEarlier && html`<${Earlier} root=${scroll} first=${current.value.messages[0]?.id} />`}
-        ${empty && thread === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })} />`}
+        ${empty && thread === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
         ${rows}
         <${Trouble} />
       </div>
@@ -53,6 +54,7 @@ export function Conversation() {
       <${Latest} stick=${stick} />
       <${ServersNote} />
       <${Approvals} />
+      <${TemporaryMark} />
       <${Composer} onSent=${() => stick.toEnd()} />
     </div>
     <${Lightbox} />`;
@@ -127,7 +129,7 @@ async function keepScrollPosition(scroll) {
 function useStoredScroll(scroll, thread) {
   useLayoutEffect(() => {
     const element = scroll.current;
-    if (!element || thread === null) return undefined;
+    if (!element || thread === null || current.value?.thread.temporary) return undefined;
     const { scroll: fromEnd } = draftOf(personId(), thread);
     element.scrollTop = element.scrollHeight - element.clientHeight - (fromEnd ?? 0);
     let timer = 0;

@@ -84,7 +84,7 @@ function suggestedStarters() {
 }
 
 /** Empty thread: a greeting, and questions to start with. */
-export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPick }) {
+export function Starters(/** @type {{onPick: (text: string) => void, children?: any}} */ { onPick, children }) {
   const assistant = chosenAssistant.value;
   const own = assistant?.starters ?? [];
   const questions = own.length > 0 ? own : suggestedStarters();
@@ -101,5 +101,6 @@ export function Starters(/** @type {{onPick: (text: string) => void}} */ { onPic
       )}
     </ul>
     <${OwnStarters} onPick=${onPick} />
+    ${children}
   </div>`;
 }

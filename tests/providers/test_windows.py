@@ -102,3 +102,14 @@ async def test_a_model_is_told_no_more_than_the_settings_allow(allowed: int | No
         (model,) = (await client.list_models(model="demo")).data
 
     assert model.context_tokens == told
+
+
+async def test_models_tell_what_their_provider_lacks_as_servers_and_vendors():
+    table = {"base_url": ADDRESS, "lacks": ["tools", "images"]}
+    settings = Settings(model="mine:x", database="memory:", providers={"mine": table})
+    async with AsyncClient(settings=settings) as client:
+        every = {model.id: model.lacks for model in (await client.list_models()).data}
+        (one,) = (await client.list_models(model="mine:other")).data
+
+    assert every == {"mine:x": ("tools", "images"), "demo": ()}
+    assert one.lacks == ("tools", "images")

@@ -139,15 +139,14 @@ async def test_providers_stand_above_their_models_with_what_is_known(
     chromium: Browser, tmp_path: Path
 ) -> None:
     (tmp_path / "antiphon.toml").write_text(
-        "[providers.openai]\ncontext_tokens = 128_000\n[providers.openai.prices]\n"
-        '"*" = {input = 2, output = 8}\n'
+        '[providers.openai]\ncontext_tokens = 128_000\nlacks = ["tools", "images", "seed"]\n'
     )
     flags = ("--no-servers", "--model", "openai:told", "--config-file", "antiphon.toml")
     async with chatting(chromium, tmp_path, *flags) as chat:
         await open_list(chat)
         group = chat.page.get_by_role("group", name="openai")
 
-        await expect(group.get_by_role("option", name="told")).to_contain_text(
-            "128K tokens of context"
+        await expect(group.get_by_role("option", name="told")).to_have_text(
+            "toldDefault · 128K tokens of context · without tools · without images"
         )
         await expect(chat.page.get_by_role("group", name="demo")).to_be_visible()

@@ -501,4 +501,4 @@ async def test_models_are_listed(browser: Browser) -> None:
     models = (await browser.get("/api/models")).json["data"]
 
     assert "demo" in [model["id"] for model in models]
-    assert models[0].keys() == {"id", "provider", "default", "context_tokens"}
+    assert models[0].keys() == {"id", "provider", "default", "context_tokens", "lacks"}

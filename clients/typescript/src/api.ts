@@ -473,12 +473,14 @@ export interface MessageCompleted {
  * A model that can be named: `id` is `provider:name`.
  *
  * `context_tokens` is how much of a conversation the model gets at most, if that is known: the
- * model's own limit, or a smaller one from the settings.
+ * model's own limit, or a smaller one from the settings. `lacks` are what its provider is known
+ * not to have, such as `tools` and `files`, or settings of a run.
  */
 export interface Model {
   context_tokens: number | null;
   default: boolean;
   id: string;
+  lacks: string[];
   provider: string;
 }
 

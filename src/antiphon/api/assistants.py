@@ -89,13 +89,15 @@ class Model(msgspec.Struct, frozen=True):
     """A model that can be named: `id` is `provider:name`.
 
     `context_tokens` is how much of a conversation the model gets at most, if that is known: the
-    model's own limit, or a smaller one from the settings.
+    model's own limit, or a smaller one from the settings. `lacks` are what its provider is known
+    not to have, such as `tools` and `files`, or settings of a run.
     """
 
     id: str
     provider: str
     default: bool = False
     context_tokens: int | None = None
+    lacks: tuple[str, ...] = ()
 
 
 class ProviderProblem(msgspec.Struct, frozen=True):

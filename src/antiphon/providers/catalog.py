@@ -202,6 +202,12 @@ class Catalog:
         there = self._destination(provider)
         return (provider, there.address) if there else (provider, "")
 
+    def lacks(self, model: str) -> tuple[str, ...]:
+        """Return what the model's provider is known not to have; nothing of an unknown one."""
+        provider, colon, _ = model.partition(":")
+        terms = self._terms(provider) if colon else None
+        return tuple(terms.lacks) if terms else ()
+
     def keys(self) -> list[str]:
         """Return the names of the variables that are set and hold a known provider's key."""
         named = [server.key_env for server in self._servers.values()]

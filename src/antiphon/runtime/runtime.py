@@ -232,7 +232,11 @@ class Runtime:
         windows = await self._windows.of([name for name, _ in named])
         return [
             operations.Model(
-                name, who, default=name == default, context_tokens=self._usable_tokens(window)
+                name,
+                who,
+                default=name == default,
+                context_tokens=self._usable_tokens(window),
+                lacks=self.catalog.lacks(name),
             )
             for (name, who), window in zip(named, windows, strict=True)
         ]

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { chooseGroup, chooseTool, countChosen, groupTools, searchTools } from "../../../src/antiphon/web/static/chat/tool_groups.mjs";
 import { findModels, nameOf } from "../../../src/antiphon/web/static/chat/models.mjs";
 
-const MODELS = ["openai:gpt-5", "mistral:large", "openai:gpt-5-mini"].map((id) => ({ id, provider: id.split(":")[0], default: false, context_tokens: null }));
+const MODELS = ["openai:gpt-5", "mistral:large", "openai:gpt-5-mini"].map((id) => ({ id, provider: id.split(":")[0], default: false, context_tokens: null, lacks: [] }));
 const ids = (models) => models.map(({ id }) => id);
 
 test("models of one provider stand together, and every word of a search is in the name or the provider", () => {

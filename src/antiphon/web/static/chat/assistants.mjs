@@ -18,7 +18,7 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @property {number | null} max_output_tokens  of a reply
  * @property {string | null} shared
  *
- * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null}} Model
+ * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null, lacks: string[]}} Model
  */
 
 /** The user's assistants, null until they are loaded. */

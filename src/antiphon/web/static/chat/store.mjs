@@ -33,7 +33,7 @@ import { effect, signal } from "./vendor/ui.mjs";
  */
 
 const PREFS = "antiphon.prefs";
-const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true };
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notices: false };
 
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));

@@ -14,6 +14,9 @@ const STEP = 60;
 /** Models that Page Up and Page Down go over. */
 const PAGE = 8;
 
+/** What a model may be without that people notice; the rest are settings of a run. */
+const LACKS = ["tools", "images", "files"];
+
 /** @typedef {import("../assistants.mjs").Model} Model */
 
 /**
@@ -145,5 +148,6 @@ function capabilities(model) {
   return [
     model.default && t("models.usual"),
     model.context_tokens && t("models.holds", { tokens: short(model.context_tokens) }),
+    ...LACKS.filter((name) => model.lacks.includes(name)).map((name) => t(`models.without_${name}`)),
   ].filter(Boolean);
 }

@@ -1,11 +1,12 @@
 /** Settings dialog: appearance, language and the user's login. */
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
+import { allowNotices, hasNotices, notices } from "../notices.mjs";
 import { personId } from "../send.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
-import { html, signal } from "../vendor/ui.mjs";
+import { html, signal, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
@@ -29,6 +30,7 @@ export function Settings() {
     <div class="settings">
       <${Appearance} />
       <${LanguageChoice} />
+      <div><${Notices} /></div>
       <${PromptSettings} />
       <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
@@ -77,6 +79,22 @@ function LanguageChoice() {
       onChange=${(/** @type {boolean} */ enterSends) => choose({ enterSends })}
     />
   `;
+}
+
+/** Notices of the browser, which is asked only when the person ticks the box. */
+function Notices() {
+  const [refused, setRefused] = useState(false);
+  if (!hasNotices()) return null;
+  const take = async (/** @type {boolean} */ wanted) => {
+    setRefused(false); // drawn anew if it is refused again
+    const allowed = wanted && (await allowNotices());
+    setRefused(wanted && !allowed);
+    choose({ notices: allowed });
+  };
+  return html`<${Check}
+      label=${t("settings.notices")} hint=${t("settings.notices_hint")} checked=${notices()} key=${refused} onChange=${take}
+    />
+    <p class="note bad" role="alert" hidden=${!refused}>${refused ? t("settings.notices_refused") : ""}</p>`;
 }
 
 function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {

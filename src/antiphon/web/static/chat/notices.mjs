@@ -1,0 +1,77 @@
+/**
+ * Notices of the browser while nobody looks at the page: an answer is complete, or a question waits.
+ *
+ * They name the chat and hold nothing of what was said: others may see them.
+ *
+ * @module
+ */
+
+import { revealText } from "./hidden_characters.mjs";
+import { navigate } from "./router.mjs";
+import { current, me, phase, prefs } from "./store.mjs";
+import { t } from "./t.mjs";
+import { effect, untracked } from "./vendor/ui.mjs";
+
+const MOST_TITLE = 80;
+
+/**
+ * @typedef {import("./store.mjs").Phase} Phase
+ * @typedef {{thread: string | null, phase: Phase}} Seen
+ */
+
+/** True if this browser has notices; some have none, or none on a page without https. */
+export const hasNotices = () => "Notification" in globalThis;
+
+/** Returns true if notices are wanted and allowed. */
+export const notices = () => Boolean(prefs.value.notices) && hasNotices() && Notification.permission === "granted";
+
+/** Asks the browser to allow notices. Returns true if it does. */
+export const allowNotices = async () => hasNotices() && (await Notification.requestPermission()) === "granted";
+
+/**
+ * Returns what happened between two moments of a chat that is worth a notice, or null.
+ *
+ * @param {Seen} before @param {Seen} now
+ * @returns {"answer" | "question" | null}
+ */
+export function noticeBetween(before, now) {
+  // A new chat gets its id while it is answered.
+  const same = before.thread === now.thread || before.thread === null;
+  if (!same || now.thread === null || before.phase === now.phase) return null;
+  if (now.phase === "asking") return "question";
+  return now.phase === "idle" && before.phase !== "stopping" ? "answer" : null;
+}
+
+/**
+ * Gives notices from now on, as far as they are wanted.
+ *
+ * @param {() => string} titleOf returns the title of the open chat
+ * @returns {() => void} stops it
+ */
+export function watchForNotices(titleOf) {
+  /** @type {Seen} */
+  let before = { thread: null, phase: "idle" };
+  return effect(() => {
+    const now = { thread: current.value?.thread.id ?? null, phase: phase.value };
+    const what = noticeBetween(before, now);
+    before = now;
+    if (what) untracked(() => give(what, /** @type {string} */ (now.thread), titleOf()));
+  });
+}
+
+/** @param {"answer" | "question"} what @param {string} thread @param {string} named */
+function give(what, thread, named) {
+  if (!document.hidden || !notices()) return;
+  const title = revealText(named || t("threads.untitled")).slice(0, MOST_TITLE);
+  try {
+    const notice = new Notification(me.value?.title || "Antiphon", { body: `${t(`notices.${what}`)} ${title}`, tag: `antiphon ${thread}` });
+    notice.addEventListener("click", () => {
+      window.focus();
+      navigate(`/t/${thread}`);
+      notice.close();
+    });
+  } catch (error) {
+    // Chromium on phones takes notices from service workers only.
+    if (!(error instanceof TypeError)) throw error;
+  }
+}

@@ -180,6 +180,7 @@ async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
 ) -> None:
     thread = await talk(client, "one", "two")
     [_, two] = await list_messages(client, thread)
+    a_moment_later()
     again = await talk(client, "two", thread=await branch_before(client, two, repeat=True))
 
     assert await parts(client, again) == [Fork(2, (thread.id, again.id), 1, repeated=True)]

@@ -53,6 +53,7 @@ from antiphon.api.operations import (
     ScheduledTimes,
     SearchHit,
     SearchResults,
+    TagCount,
     UsageReport,
     path_fields,
 )
@@ -135,6 +136,7 @@ RECORDS: tuple[type[Any], ...] = (
     SearchHit,
     SearchResults,
     IndexProgress,
+    TagCount,
     NewMessage,
     PastCall,
     PastMessage,
@@ -185,10 +187,6 @@ RECORDS: tuple[type[Any], ...] = (
     OwnerTotals,
     OwnerImport,
     Erasure,
-    Webhook,
-    NewWebhook,
-    OwnedWebhook,
-    WebhookDelivery,
     ResponseRecord,
 )
 

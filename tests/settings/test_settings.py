@@ -49,6 +49,7 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "oidc_admins": ("ann@example.org,bob@example.org", ("ann@example.org", "bob@example.org")),
     "proxy_user_header": ("Remote-User", "Remote-User"),
     "trusted_proxies": ("127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
+    "title_model": ("openai:gpt-5-nano", "openai:gpt-5-nano"),
     "web_title": ("Our chat", "Our chat"),
     "status_line": ("{model} | {cost}", "{model} | {cost}"),
 }

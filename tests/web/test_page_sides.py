@@ -8,10 +8,10 @@ import re
 from pathlib import Path
 
 import pytest_asyncio
-from playwright.async_api import Locator, ViewportSize, expect
+from playwright.async_api import Browser, Locator, ViewportSize, expect
 
 from antiphon.client.async_client import AsyncClient
-from tests.support.web.chats import SECONDS, Chat
+from tests.support.web.chats import SECONDS, Chat, chatting
 
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
@@ -382,3 +382,18 @@ async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: 
     await expect(rows).to_have_count(90)
     await chat.page.get_by_role("searchbox").fill("CHÄT 12")
     await expect(rows).to_have_text(["chat 12"])
+
+
+async def test_a_title_that_a_model_writes_is_shown_when_it_comes(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    flags = ("--no-servers", "--title-model", "run")
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await chat.say("How do tides work?")
+        await (await chat.model.next_request()).answer("The moon pulls.")
+        await chat.wait_until_idle()
+        await expect(chat.page.locator(".topbar h1")).to_have_text("How do tides work?")
+        await (await chat.model.next_request()).answer("**Tides** & <b>moon</b>")
+
+        await expect(chat.page.locator(".topbar h1")).to_have_text("Tides & <b>moon</b>")
+        await expect(chat.page.locator(".thread a")).to_have_text(["Tides & <b>moon</b>"])

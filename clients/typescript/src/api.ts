@@ -977,8 +977,9 @@ export interface TextDelta {
  * `messages` counts the messages, including places reserved for outputs of open tool calls. User
  * interfaces list a `pinned` thread before all others. An `archived` thread is left out of lists
  * until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
- * under which people find it. A `temporary` thread is deleted soon after its last change, and is
- * in no list.
+ * under which people find it. `title_from` says where the title comes from: a client, the first
+ * message, or a model that was asked for one, which may not have answered. A `temporary` thread is
+ * deleted soon after its last change, and is in no list.
  */
 export interface Thread {
   archived: boolean;
@@ -991,6 +992,7 @@ export interface Thread {
   tags: string[];
   temporary: boolean;
   title: string;
+  title_from: "client" | "message" | "model" | null;
   updated_at: number;
   version: number;
 }

@@ -46,6 +46,7 @@ RUNTIME = (
     "max_calls",
     "max_reply",
     "context_tokens",
+    "title_model",
     "stream",
 )
 """The settings of a runtime, wherever it runs."""

@@ -11,7 +11,7 @@ from antiphon.types.accounts import AuditEntry
 from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
-from antiphon.types.runs import Action, Run, RunLease, Thread
+from antiphon.types.runs import Action, Run, RunLease, Thread, Usage
 from antiphon.types.schedules import Occurrence, StoredSchedule
 from antiphon.types.webhooks import WebhookEvent
 
@@ -97,12 +97,21 @@ class ScheduleUpdate(msgspec.Struct, frozen=True):
     occurrences: tuple[Occurrence, ...] = ()
 
 
+class RequestUsage(msgspec.Struct, frozen=True):
+    """Usage of a request to a model that is part of no run; `key_id` is that of the run before."""
+
+    model: str
+    usage: Usage
+    key_id: str | None = None
+
+
 class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     """The writes of a transaction: whole rows, new or replaced.
 
     `owner` is needed where a thread or a run is new. `answer` is the result for the caller, stored
     under the idempotency key. `keep_messages` first cuts the thread after that message number.
-    `audit_entry` goes to the audit log. `schedule_update` is of the schedule that was read.
+    `request_usage` is counted for the owner. `audit_entry` goes to the audit log.
+    `schedule_update` is of the schedule that was read.
 
     With `more` it is one part of a large change, small enough not to block other users of the
     store. The caller decides again in another transaction until nothing is left. Such an answer is
@@ -116,6 +125,7 @@ class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     run_updates: tuple[RunUpdate, ...] = ()
     actions: tuple[Action, ...] = ()
+    request_usage: RequestUsage | None = None
     audit_entry: AuditEntry | None = None
     schedule_update: ScheduleUpdate | None = None
     more: bool = False

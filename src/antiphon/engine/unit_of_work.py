@@ -188,8 +188,11 @@ class UnitOfWork:
         if role == "user":
             self._take_out_of_archive()
             if not self.thread.title:
-                self.thread = replace(self.thread, title=_make_title(message.text))
+                self._name_thread(message.text)
         return self._append(message)
+
+    def _name_thread(self, text: str) -> None:
+        self.thread = replace(self.thread, title=_make_title(text), title_from="message")
 
     def _take_out_of_archive(self) -> None:
         if self.thread.archived:
@@ -200,7 +203,7 @@ class UnitOfWork:
         if past.role == "user":
             self._take_out_of_archive()
             if not self.thread.title:
-                self.thread = replace(self.thread, title=_make_title(join_text(past.content)))
+                self._name_thread(join_text(past.content))
         return self._append(
             Message(
                 id=self.mint("msg"),

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from antiphon.engine import titles
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
@@ -82,6 +83,9 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
     elif outputs:
         thought = "The tools have answered, so I can."
         stream = _text_chunks(_from_outputs(outputs))
+    elif request.instructions == titles.INSTRUCTIONS:
+        thought = "A title is wanted, so I will take the first words."
+        stream = _text_chunks(_title(question))
     else:
         thought = "No tool fits, so I will answer in words."
         stream = _text_chunks(_in_words(question))
@@ -254,6 +258,12 @@ def _plain(value: bytes) -> str:
     if value.startswith(b'"'):
         return msgspec.json.decode(value, type=str)
     return value.decode()
+
+
+def _title(quoted: str) -> str:
+    """Return a title from the first words of the question that is quoted."""
+    words = re.findall(r"\w[\w'-]*", quoted.partition("\n")[2][:MAX_SEARCHED])
+    return f"On {' '.join(words[:5]).lower() or 'nothing'}"
 
 
 def _in_words(question: str) -> str:

@@ -30,6 +30,7 @@ from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
 from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
@@ -149,11 +150,15 @@ class Runtime:
         runner = TurnRunner(
             store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
         )
+        titles = TitleWriter(store, self.catalog, settings, mint, cost, self.metrics, self.tracer)
         name = liveness.process_name(uuid4().hex[:8])
         serves = self.destinations.serves
         watch = LeaseWatch(elapsed, settings.lease_duration) if elapsed else None
         return Worker(
-            store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics, serves, watch
+            *(store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics),
+            serves=serves,
+            watch=watch,
+            titles=titles,
         )
 
     def _create_deliverer(self, secrets: SecretBox) -> WebhookDeliverer:

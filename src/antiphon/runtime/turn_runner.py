@@ -135,21 +135,23 @@ class TurnRunner:
         self._tracer = tracer
         self._replies = ReplyMetrics(self._metrics, tracer)
 
-    async def run(self, claim: Claim) -> None:
+    async def run(self, claim: Claim) -> Run | None:
         """Run the claimed run until it rests, ends, or is claimed by another worker.
+
+        Returns the run as it was stored last, None if it broke off.
 
         Each turn asks the model, stores the reply, and runs the tools whose calls run here. Nothing
         is held afterwards. Raises `WrongDestination` for a run that must not be run from here.
         """
         with log_context(run_id=claim.run.id, thread_id=claim.run.thread_id):
-            await self._run_with_error_handling(claim)
+            return await self._run_with_error_handling(claim)
 
-    async def _run_with_error_handling(self, claim: Claim) -> None:
+    async def _run_with_error_handling(self, claim: Claim) -> Run | None:
         try:
             parent = claim.lease.trace or ROOT
             facts = genai.agent_attributes(claim.run)
             with current_span(self._tracer, "invoke_agent", parent=parent, facts=facts):
-                await self._run_turns(claim)
+                return await self._run_turns(claim)
         except errors.Fenced:
             log.info("run %s is in other hands now", claim.run.id)
         except WrongDestination:
@@ -162,14 +164,15 @@ class TurnRunner:
         except Exception:  # a provider of a plugin may raise anything
             log.exception("run %s broke in our hands", claim.run.id)
             await self._fail_run(claim, Fault("internal", "Something went wrong in this runtime."))
+        return None
 
-    async def _run_turns(self, claim: Claim) -> None:
+    async def _run_turns(self, claim: Claim) -> Run:
         if not claim.run.mcp_servers:
-            await self._run_turn(claim, _NO_TOOLS)
-            return
+            return (await self._run_turn(claim, _NO_TOOLS)).run
         async with self._servers.hold(claim.owner, claim.run.mcp_servers) as toolbox:
             while claim.run.status is Status.IN_PROGRESS:
                 claim = await self._run_turn(await self._run_tools(claim, toolbox), toolbox)
+        return claim.run
 
     async def _run_turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """Request and store one reply; return the claim with the updated run."""

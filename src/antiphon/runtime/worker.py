@@ -22,6 +22,7 @@ from antiphon.ports import LEASES, QUEUE, Bus, RunStore, Subscription
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.notify import commit_in_parts
+from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import TurnRunner
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.failpoints import hit
@@ -62,7 +63,8 @@ class Worker:
     `dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
     destination can be run from here: no others are claimed. With `watch`, a lease counts as lost
     only if the watch agrees. While fewer than `own_runs` are run here (by default `OWN_RUNS`), a
-    run that begins here is claimed in the change that begins it.
+    run that begins here is claimed in the change that begins it. `titles` writes the titles of
+    threads whose runs have ended here.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Worker:
         watch: LeaseWatch | None = None,
         *,
         own_runs: int | None = None,
+        titles: TitleWriter | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -90,6 +93,7 @@ class Worker:
         self._metrics = metrics or Metrics()
         self._serves = serves
         self._watch = watch
+        self._titles = titles
         self._own_runs = OWN_RUNS if own_runs is None else own_runs
         self._declined: list[str] = []  # runs that were claimed, but are for other programs
         self._marked: set[str] = set()  # runs that are marked as waiting
@@ -142,6 +146,8 @@ class Worker:
         await self._stop_claiming()
         if self._running:
             await asyncio.wait([task for _, task in self._running.values()], timeout=grace or 0.001)
+        if self._titles is not None:
+            await self._titles.close()
         left = list(self._running.values())
         await _cancel_and_wait([task for _, task in left])
         for claim, _ in left:
@@ -259,7 +265,9 @@ class Worker:
 
     async def _run_claimed(self, claim: Claim) -> None:
         try:
-            await self._runner.run(claim)
+            run = await self._runner.run(claim)
+            if run is not None and self._titles is not None:
+                self._titles.start(claim, run)
         except WrongDestination as fault:
             log.warning("run %s: %s", claim.run.id, fault)
             await self._decline(claim)

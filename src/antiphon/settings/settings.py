@@ -87,6 +87,9 @@ StatusTemplate = Annotated[
 Switch = Annotated[bool, Meta(title="true or false", extra={"switch": True})]
 Port = Annotated[int, Meta(ge=0, le=65_535, title="a whole number from 0 (any free port) to 65535")]
 
+OWN_MODEL = "run"
+"""Value of `title_model` that means the model of the run."""
+
 _SECRET = {"secret": True}
 _UNSPOKEN = {"secret": True, "on_the_line": False}  # other processes can read a command line
 
@@ -466,6 +469,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     ] = 5.0
     max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
     max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
+    title_model: Annotated[
+        str | None,
+        Meta(
+            title="MODEL",
+            description="the model that gives a thread its title after the first answer, if it is"
+            " of the provider of the thread's own model, which is else asked itself; `run` always"
+            " asks that one; by default the first message is the title",
+        ),
+    ] = None
     context_tokens: Annotated[
         Count | None,
         Meta(description="how much of a long thread a model gets, in tokens; all of it by default"),

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine.accounts import normalize_name
+from antiphon.engine.snapshot import RequestUsage
 from antiphon.ports import AmendAccount, AmendKey, AmendProject
 from antiphon.types.accounts import Account, Key, Person, Project, UsageRow, day
 from antiphon.types.errors import Conflict, NotFound
@@ -138,6 +139,11 @@ def count_new_tokens(before: Run | None, after: Run) -> int:
     return _total_tokens(after.usage) - _total_tokens(used)
 
 
+def count_request_tokens(request: RequestUsage) -> int:
+    """Return the tokens that a request outside a run has used."""
+    return _total_tokens(request.usage)
+
+
 def _total_tokens(usage: Usage) -> int:
     return usage.input_tokens + usage.output_tokens
 
@@ -152,6 +158,21 @@ def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
         model=run.model,
         runs=1,
         unpriced=0 if is_priced else 1,
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        cost=usage.cost or 0.0,
+    )
+
+
+def usage_of_request(owner: str, request: RequestUsage, now: int) -> UsageRow:
+    """Return the usage that a request outside a run adds to its day; it is no run."""
+    usage = request.usage
+    return UsageRow(
+        day=day(now),
+        owner=owner,
+        model=request.model,
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,

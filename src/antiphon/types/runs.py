@@ -233,8 +233,9 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     `messages` counts the messages, including places reserved for outputs of open tool calls. User
     interfaces list a `pinned` thread before all others. An `archived` thread is left out of lists
     until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
-    under which people find it. A `temporary` thread is deleted soon after its last change, and is
-    in no list.
+    under which people find it. `title_from` says where the title comes from: a client, the first
+    message, or a model that was asked for one, which may not have answered. A `temporary` thread is
+    deleted soon after its last change, and is in no list.
     """
 
     id: str
@@ -244,6 +245,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     archived: bool = False
     tags: tuple[str, ...] = ()
+    title_from: Literal["client", "message", "model"] | None = None
     temporary: bool = False
     messages: int = 0
     version: int = 0

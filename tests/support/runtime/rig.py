@@ -23,6 +23,7 @@ from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.webhooks.sender import webhook_policy
 from antiphon.runtime.webhooks.service import WebhookService
@@ -163,6 +164,7 @@ class House:
             lambda name: name in dead,
             serves=serves,
             own_runs=own_runs,
+            titles=TitleWriter(self.store, self, self.settings, self.mint),
         )
 
     async def open(self, model: str, _: str) -> ResolvedModel:

@@ -60,6 +60,8 @@ class ThreadService:
 
         def decide(records: Snapshot) -> ChangeSet:
             fields = {**select_given_fields(call, but="messages"), "tags": tags}
+            if call.title:
+                fields["title_from"] = "client"
             thread = new_thread(self._mint, records.now, **fields)
             change = threads.begin_thread(thread, call.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
@@ -88,6 +90,8 @@ class ThreadService:
         changes = select_given_fields(call, but="thread_id")
         if "tags" in changes:
             changes["tags"] = validation.parse_tags(changes["tags"])
+        if "title" in changes:
+            changes["title_from"] = "client"
 
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
@@ -130,6 +134,7 @@ class ThreadService:
             self._mint,
             now,
             title=source.title if call.title is None else call.title,
+            title_from=source.title_from if call.title is None else "client",
             metadata=source.metadata,
             tags=source.tags,
             parent_id=source.id,

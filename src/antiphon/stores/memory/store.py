@@ -289,6 +289,11 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
             self._places |= {each.id: next(self._next_place) for each in change.messages}
         for update in change.run_updates:
             self._write_run(read_set, change, update)
+        if (request := change.request_usage) is not None:
+            row = admin_rules.usage_of_request(read_set.owner or "", request, self._clock())
+            key = row.day, row.owner, row.model
+            self._usage[key] = admin_rules.add_usage(self._usage.get(key), row)
+            self._count_tokens(request.key_id, admin_rules.count_request_tokens(request))
         self._actions.update({action.id: action for action in change.actions})
         self._append_entry(change.audit_entry)
         self._write_schedule(change.schedule_update)

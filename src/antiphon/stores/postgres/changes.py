@@ -88,6 +88,7 @@ class _ChangeStatement:
         self._add_messages()
         for update in decided.run_updates:
             self._add_run_update(update)
+        self._add_request_usage()
         self._add_actions()
         self._add_deliveries()
         self._add_schedule()
@@ -244,6 +245,17 @@ class _ChangeStatement:
         part = hash(update.run.id) % USAGE_PARTS
         values = {f"spent_{name}": each for name, each in spent.items()}
         self._add("spent", spent_part=part, **values)
+
+    def _add_request_usage(self) -> None:
+        request, now = self._decided.request_usage, self._read.records.now
+        if request is None:
+            return
+        row = asdict(admin_rules.usage_of_request(self._read_set.owner or "", request, now))
+        values = {f"spent_{name}": each for name, each in row.items()}
+        self._add("spent", spent_part=hash(row["model"]) % USAGE_PARTS, **values)
+        if request.key_id is not None:
+            grown = admin_rules.count_request_tokens(request)
+            self._add("counted", counted_key=request.key_id, grown=grown)
 
     def _add_actions(self) -> None:
         if self._decided.actions:

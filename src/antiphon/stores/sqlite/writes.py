@@ -17,6 +17,7 @@ from antiphon.engine.snapshot import (
     Decide,
     IdempotencyKey,
     ReadSet,
+    RequestUsage,
     RunUpdate,
     ScheduleUpdate,
 )
@@ -60,6 +61,8 @@ def change(
         write_schedule(connection, decided.schedule_update)
     for update in decided.run_updates:
         _write_run(connection, read_set, decided, update, found, now, writer)
+    if decided.request_usage is not None:
+        _write_request_usage(connection, read_set, decided.request_usage, now)
     for action in decided.actions:
         _write_action(connection, action)
     if (entry := decided.audit_entry) is not None:
@@ -317,6 +320,17 @@ def _write_run(
         owner = row.owner if row else invariants.require_owner(read_set, decided)
         values = {"owner": owner, "now": now, **delivery_columns(event, now)}
         connection.execute(SQL["add_deliveries"], values)
+
+
+def _write_request_usage(
+    connection: sqlite3.Connection, read_set: ReadSet, request: RequestUsage, now: int
+) -> None:
+    owner = read_set.owner or ""
+    row = admin_rules.usage_of_request(owner, request, now)
+    connection.execute(SQL["add_usage"], asdict(row))
+    if request.key_id is not None:
+        amount = admin_rules.count_request_tokens(request)
+        _count_tokens(connection, request.key_id, amount, now)
 
 
 def _count_tokens(connection: sqlite3.Connection, key_id: str, amount: int, now: int) -> None:

@@ -227,6 +227,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool = False
     tags: Sequence[str] = ()
     temporary: bool = False
+    title_from: str | None = None
     replaces: str | None
 
 
@@ -258,6 +259,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         archived=thread.archived,
         tags=tuple(map(one_line, thread.tags)),
         temporary=thread.temporary,
+        title_from=thread.title_from,
         replaces=predecessor_id(thread),
     )
 

@@ -41,7 +41,7 @@ import {
   threadSystem,
 } from "./store.mjs";
 import { notifyTabs } from "./tabs.mjs";
-import { loadThreads } from "./threads.mjs";
+import { awaitTitle, loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 import { batch } from "./vendor/ui.mjs";
 
@@ -165,6 +165,8 @@ async function finishRun(end) {
   settle(end);
   if (current.value) notifyTabs({ thread: current.value.thread.id });
   await Promise.all([refresh(), loadThreads()]);
+  const thread = current.value?.thread;
+  if (thread?.title_from === "message" || thread?.title_from === "model") void awaitTitle(thread.id);
   await deliver();
 }
 

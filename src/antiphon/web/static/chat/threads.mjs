@@ -21,6 +21,7 @@ const UNDO_SECONDS = 8;
  * @property {boolean} pinned
  * @property {boolean} archived
  * @property {string[]} tags
+ * @property {string | null} title_from  "message" until a model or a client has given another one
  * @property {string | null} replaces  the thread in whose place it stands
  *
  * @typedef {{data: Thread[], next: string | null}} Page
@@ -129,6 +130,31 @@ export function deleteThread(/** @type {string} */ id) {
     action: { label: t("common.undo"), run: () => undoDelete(id) },
     seconds: UNDO_SECONDS,
   });
+}
+
+const TITLE_WAITS = [0.5, 1, 2, 4, 8, 15];
+
+/**
+ * Shows the title that a model writes for a thread soon after its first answer. Where none is being
+ * written, it asks twice.
+ *
+ * @param {string} id
+ */
+export async function awaitTitle(id) {
+  const title = titleOf(id);
+  for (const [asked, seconds] of TITLE_WAITS.entries()) {
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    if (titleOf(id) !== title) return;
+    const thread = await get(`/api/threads/${encodeURIComponent(id)}`).catch(() => null);
+    if (!thread || titleOf(id) !== title) return;
+    if (thread.title !== title) return retitle(id, thread.title);
+    if (thread.title_from === "client" || (thread.title_from === "message" && asked > 0)) return;
+  }
+}
+
+function titleOf(/** @type {string} */ id) {
+  const open = current.value?.thread;
+  return open?.id === id ? open.title : threads.value.data.find((/** @type {Thread} */ one) => one.id === id)?.title;
 }
 
 /** Has the browser save a thread as a file: "md", "json" or "html". */

@@ -238,6 +238,11 @@ def twin(kind: str, **fields: Any) -> Callable[[Contents], None]:
     )
 
 
+def scheduled(**fields: Any) -> Callable[[Contents], None]:
+    usual = {"message": "Report.", "cron": "@daily", "created_at": 1, "updated_at": 1}
+    return raw("schedules", json.dumps({"id": "sched_1", **usual, **fields}).encode())
+
+
 LEVELS = '{"a":' * 200 + "1" + "}" * 200
 DEEP = b'{"a":' * 100_000
 BAD = {
@@ -293,6 +298,15 @@ BAD = {
         "messages.jsonl",
     ),
     "nameless output": (change("messages", role="tool", tool_call_id=None), "messages.jsonl"),
+    "schedule of another prefix": (scheduled(id="run_1"), "$.id"),
+    "schedule without message": (scheduled(message=""), "schedules.jsonl, line 1"),
+    "schedule of no days": (scheduled(cron="61 * * * *"), "schedules.jsonl, line 1"),
+    "schedule of two kinds": (scheduled(run_at=5), "cron or run_at"),
+    "schedule of no kind": (scheduled(cron=None), "cron or run_at"),
+    "schedule of no zone": (scheduled(timezone="Mars/Olympus"), "$.timezone"),
+    "schedule beyond time": (scheduled(cron=None, run_at=2**60), "$.run_at"),
+    "schedule with all tools": (scheduled(allowed_tools=["x" * 10_000]), "schedules.jsonl"),
+    "schedule without end": (scheduled(timeout=10**9), "schedules.jsonl, line 1"),
     "file nobody names": (lambda members: members.update({"files/x": b"x"}), "files/x"),
 }
 

@@ -31,7 +31,7 @@ from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Key, Limits, Person, Principal, Project
 from antiphon.types.runs import Destination, Run, Status
-from antiphon.types.schedules import Occurrence, Schedule
+from antiphon.types.schedules import Occurrence, Schedule, StoredSchedule
 from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house
 from tests.support.stores.schedules import a_schedule_entry
 
@@ -428,6 +428,28 @@ async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -
             "schedule.changed",
             "schedule.created",
         ]
+
+
+async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limits() -> None:
+    async with house() as h:
+        often = Schedule(
+            id="sched_1",
+            cron="* * * * *",
+            message="Report.",
+            paused=True,
+            created_at=1,
+            updated_at=1,
+        )
+        await h.store.add_schedule(StoredSchedule(OWNER, often), 10, a_schedule_entry())
+        with pytest.raises(errors.InvalidRequest, match="too often"):
+            await send(h, UpdateSchedule(schedule_id=often.id, paused=False))
+        by = Principal(owner=OWNER, key_id="key_1", actor="key_1")
+        hourly = UpdateSchedule(schedule_id=often.id, cron="@hourly", paused=False)
+        changed = await send(h, hourly, by)
+
+        stored = await h.store.find_schedule(OWNER, often.id)
+        assert (changed.paused, changed.next_at) == (False, HOUR)
+        assert stored.key_id == "key_1"
 
 
 @pytest.mark.parametrize(

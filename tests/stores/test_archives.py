@@ -37,6 +37,7 @@ from tests.support.runtime.archives import (
     write_archive,
 )
 from tests.support.stores.openers import Clock, Opener, open_store
+from tests.support.stores.schedules import add_schedule
 from tests.support.stores.steps import a_message, add_thread, say, take, whole_log
 
 
@@ -427,3 +428,63 @@ async def test_a_log_of_many_events_goes_on_in_its_middle(
     await import_archive(other, file)
 
     assert len(await whole_log(other, ENDED)) == 40
+
+
+async def test_schedules_come_in_paused_and_without_rights(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    usual = {"thread_id": THREAD, "assistant_id": ASSISTANT, "last_run_id": ENDED, "failures": 2}
+    exported = await add_schedule(store, 1, **usual)
+    file = await write_archive(store, tmp_path / "a.zip")
+
+    result = await import_archive(other, file)
+    again = await import_archive(other, file)
+
+    (imported,) = await other.schedules("ann")
+    assert imported.schedule == replace(
+        exported.schedule, paused=True, pause_reason="owner", next_at=None, failures=0
+    )
+    assert (imported.key_id, imported.destination) == (None, "")
+    assert list(await other.due_schedules(9, "")) == []
+    assert (result.added["schedules"], again.added) == (1, {})
+    assert again.unchanged["schedules"] == 1
+    created = [e for e in (await other.audit_entries(99)).data if e.what == "schedule.created"]
+    assert [entry.target for entry in created] == [exported.schedule.id]
+
+
+async def test_schedules_with_new_ids_name_the_thread_and_the_assistant_that_came_along(
+    store: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    await add_schedule(store, 1, thread_id=THREAD, assistant_id=ASSISTANT)
+    file = await write_archive(store, tmp_path / "a.zip")
+
+    await import_archive(store, file, owner="bob", new_ids=True)
+
+    (imported,) = await store.schedules("bob")
+    schedule = imported.schedule
+    assert schedule.id != "sched_1"
+    assert (await store.get(Thread, "bob", str(schedule.thread_id))).title == "Größe"
+    assert (await store.get(Assistant, "bob", str(schedule.assistant_id))).name == "Ada"
+    (kept,) = await store.schedules("ann")
+    assert not kept.schedule.paused
+
+
+async def test_a_schedule_in_the_way_and_too_many_of_them_are_refused_before_anything_is_written(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    await add_schedule(store, 1)
+    await add_schedule(store, 2)
+    file = await write_archive(store, tmp_path / "a.zip")
+
+    with pytest.raises(errors.InvalidRequest, match="too many schedules"):
+        await import_archive(other, file, max_schedules=1)
+    await add_schedule(other, 2, owner="eve")
+    with pytest.raises(errors.Conflict) as caught:
+        await import_archive(other, file)
+
+    assert caught.value.details["conflicts"] == ["schedules: sched_2 belongs to another owner"]
+    assert list(await other.schedules("ann")) == []
+    assert (await other.list(Thread, None, limit=9)).data == []

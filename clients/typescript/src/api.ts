@@ -569,9 +569,9 @@ export interface OwnedWebhook {
  * Result of an import: numbers of records by kind, without those that are 0.
  *
  * `added` are new records, or those that would be added if it was only checked; `unchanged`
- * existed before. `skipped` are keys, webhooks and schedules, which are never imported, and
- * records whose thread or run was deleted or created during the export. `ended_runs` had not
- * ended; they are imported as `cancelled`.
+ * existed before. `skipped` are keys and webhooks, which are never imported, the history of
+ * schedules, and records whose thread or run was deleted or created during the export.
+ * `ended_runs` had not ended; they are imported as `cancelled`.
  */
 export interface OwnerImport {
   added: Record<string, number>;

@@ -466,9 +466,9 @@ class OwnerImport(msgspec.Struct, frozen=True, kw_only=True):
     """Result of an import: numbers of records by kind, without those that are 0.
 
     `added` are new records, or those that would be added if it was only checked; `unchanged`
-    existed before. `skipped` are keys, webhooks and schedules, which are never imported, and
-    records whose thread or run was deleted or created during the export. `ended_runs` had not
-    ended; they are imported as `cancelled`.
+    existed before. `skipped` are keys and webhooks, which are never imported, the history of
+    schedules, and records whose thread or run was deleted or created during the export.
+    `ended_runs` had not ended; they are imported as `cancelled`.
     """
 
     owner: str
@@ -485,10 +485,10 @@ class ImportOwner(Operation[OwnerImport], frozen=True):
     The data becomes that of `owner`, or of the export's own owner, and is visible once all of it
     is there. Ids are kept, or created with `new_ids`. With `check`, nothing is written. Existing
     records are not changed, so that repeating an import changes nothing, and an interrupted
-    import continues. Keys, webhooks and schedules are not imported, and no run is started: a run
-    that had not ended is imported as cancelled. Raises `Conflict` if an id belongs to another
-    object, and `InvalidRequest` or `TooLarge` for a file that is no valid export; nothing is
-    written then.
+    import continues. Keys and webhooks are not imported, and no run is started: a schedule is
+    imported as paused, and a run that had not ended as cancelled. Raises `Conflict` if an id
+    belongs to another object, and `InvalidRequest` or `TooLarge` for a file that is no valid
+    export, or with more schedules than an owner may have; nothing is written then.
     """
 
     route: ClassVar[str] = "POST /v1/imports"

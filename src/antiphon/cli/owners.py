@@ -42,8 +42,8 @@ class Owners:
 
     An export can be imported here or into another installation. The file is checked completely
     before anything is written, and nothing of it is visible before all of it is there. Repeating an
-    import changes nothing; an interrupted import continues when it is repeated. Keys, webhooks
-    and schedules are not imported, and runs that had not ended are imported as cancelled.
+    import changes nothing; an interrupted import continues when it is repeated. Keys and webhooks
+    are not imported. Schedules are imported as paused, and runs that had not ended as cancelled.
     """
 
     FLAGS = ("database", "redis")
@@ -172,8 +172,10 @@ def _summary(result: operations.OwnerImport) -> str:
     summary = f"All of it is there for {result.owner}."
     if result.ended_runs:
         summary += f" Runs that had not ended are cancelled: {result.ended_runs:,}."
-    if result.skipped.keys() & {"keys", "provider_keys", "webhooks", "schedules"}:
-        summary += " Keys, webhooks and schedules are not imported: make new ones."
+    if result.skipped.keys() & {"keys", "provider_keys", "webhooks"}:
+        summary += " Keys and webhooks are not imported: make new ones."
+    if result.added.get("schedules"):
+        summary += " Schedules are paused: `antiphon schedules resume ID` starts one."
     return summary
 
 

@@ -87,7 +87,9 @@ class Runtime:
         self.worker = self._create_worker(servers, elapsed)
         self.webhooks = self._create_deliverer(secrets) if settings.webhooks else None
         self.dispatcher = self._create_dispatcher(
-            servers, _create_owner_service(store, bus, catalog, provider_keys, secrets), secrets
+            servers,
+            _create_owner_service(settings, store, bus, catalog, provider_keys, secrets),
+            secrets,
         )
         self.scheduler = self._create_scheduler() if settings.schedules else None
         self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
@@ -342,7 +344,7 @@ async def open_admin(settings: Settings) -> AsyncGenerator[OwnerService]:
         catalog = await stack.enter_async_context(open_catalog(settings))
         provider_keys = _create_provider_keys(settings, store)
         secrets = _create_webhook_secrets(settings, store)
-        yield _create_owner_service(store, bus, catalog, provider_keys, secrets)
+        yield _create_owner_service(settings, store, bus, catalog, provider_keys, secrets)
 
 
 @asynccontextmanager
@@ -370,6 +372,7 @@ def mint(prefix: Prefix) -> str:
 
 
 def _create_owner_service(
+    settings: Settings,
     store: Store,
     bus: LocalBus | SharedBus,
     catalog: Catalog,
@@ -377,7 +380,7 @@ def _create_owner_service(
     secrets: WebhookSecretService,
 ) -> OwnerService:
     eraser, exporter = OwnerDeleter(store, bus, mint), OwnerExporter(store, mint)
-    importer = OwnerImporter(store, mint)
+    importer = OwnerImporter(store, mint, max_schedules=settings.max_schedules)
     return OwnerService(
         store, provider_keys, secrets, catalog.check_own, eraser, exporter, importer
     )

@@ -197,9 +197,14 @@ async def write_archive(store: Store, path: Path, owner: str = "ann") -> Path:
 
 
 async def import_archive(
-    store: Store, path: Path, owner: str | None = None, bounds: Bounds = BOUNDS, **how: bool
+    store: Store,
+    path: Path,
+    owner: str | None = None,
+    bounds: Bounds = BOUNDS,
+    max_schedules: int = 50,
+    **how: bool,
 ) -> OwnerImport:
-    return await OwnerImporter(store, mint, bounds).run(
+    return await OwnerImporter(store, mint, bounds, max_schedules=max_schedules).run(
         ImportOwner(owner=owner, **how), path, Principal()
     )
 

@@ -93,7 +93,7 @@ RECORDS: Mapping[str, type[Any]] = {
 }
 """Type of each kind of record. Keys and webhooks have no secrets here, and are not imported.
 
-Nor are schedules: their runs had the rights of a key, and an import starts nothing.
+Schedules are imported as paused: their runs had the rights of a key, and an import starts nothing.
 """
 
 
@@ -274,9 +274,19 @@ def _file(record: FileRecord, new: NewIds) -> FileRecord:
     return replace(record, id=new(record.id))
 
 
+def _schedule(record: Schedule, new: NewIds) -> Schedule:
+    return replace(
+        record,
+        id=new(record.id),
+        thread_id=_optional(record.thread_id, new),
+        assistant_id=_optional(record.assistant_id, new),
+        last_run_id=_optional(record.last_run_id, new),
+    )
+
+
 def _entry(record: AuditEntry, new: NewIds) -> AuditEntry:
     prefix = record.target.partition("_")[0]
-    known = prefix in ("asst", "thread", "msg", "run", "act", "file")
+    known = prefix in ("asst", "thread", "msg", "run", "act", "file", "sched")
     return replace(record, target=new(record.target)) if known else record
 
 
@@ -288,5 +298,6 @@ _CHANGES: dict[type[Any], Callable[[Any, NewIds], Any]] = {
     EventsRecord: _events,
     Action: _action,
     FileRecord: _file,
+    Schedule: _schedule,
     AuditEntry: _entry,
 }

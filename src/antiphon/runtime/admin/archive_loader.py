@@ -16,7 +16,9 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 from msgspec.structs import asdict, replace
 
+from antiphon.api.operations import CreateSchedule
 from antiphon.engine import sanitize, transitions, validation
+from antiphon.engine.cron import parse_cron
 from antiphon.engine.snapshot import RunUpdate, Snapshot
 from antiphon.runtime.admin.archive import (
     MANIFEST,
@@ -31,6 +33,7 @@ from antiphon.runtime.admin.archive import (
     member,
 )
 from antiphon.runtime.admin.archive_reader import ArchiveReader, at
+from antiphon.runtime.time_zones import load_zone
 from antiphon.stores.spool import DuplicateRecord, Record, Spool
 from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
@@ -50,10 +53,7 @@ MAX_TIME = 253_402_300_799_999  # ms: the end of the year 9999
 MAX_WORD = 512  # characters of what a store has an index of
 MAX_TURN_BYTES = 64_000_000  # of what is held in memory to end one run
 MAX_HISTORY_BYTES = 64_000_000  # of audit entries, and of usage: they are written at once
-NOT_IMPORTED = (
-    *("keys", "provider_keys", "webhooks", "webhook_deliveries"),
-    *("schedules", "occurrences"),
-)
+NOT_IMPORTED = ("keys", "provider_keys", "webhooks", "webhook_deliveries", "occurrences")
 
 Advance = Callable[[int], None]
 """Called with the number of bytes that were read since the last call; may raise to stop."""
@@ -67,11 +67,15 @@ _PREFIXES: Mapping[str, Prefix] = {
     "runs": "run",
     "actions": "act",
     "files": "file",
+    "schedules": "sched",
     "audit": "audit",
 }
-_TIMES = ("created_at", "updated_at", "started_at", "ended_at", "expires_at", "at")
+_TIMES = (
+    *("created_at", "updated_at", "started_at", "ended_at", "expires_at", "at"),
+    *("run_at", "last_at"),
+)
 _WORDS = ("model", "tool_call_id")
-_REFERENCES = ("thread_id", "run_id", "parent_id", "assistant_id", "family")
+_REFERENCES = ("thread_id", "run_id", "parent_id", "assistant_id", "last_run_id", "family")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -161,7 +165,7 @@ class _Loader:
                     received=ascii(record.owner)[:100],
                     where="$.owner",
                 )
-            case Key() | ProviderKey() | Webhook() | WebhookDelivery() | Schedule() | Occurrence():
+            case Key() | ProviderKey() | Webhook() | WebhookDelivery() | Occurrence():
                 return
             case UsageRow():
                 _check_usage(record)
@@ -192,9 +196,10 @@ class _Loader:
                 _check_number(record.version, "version", 0, MAX_COUNT)
                 thread = change_ids(record, self._new_ids)
                 self._put(kind, thread.id, thread)
-            case Assistant():
-                assistant = change_ids(record, self._new_ids)
-                self._put(kind, assistant.id, assistant)
+            case Assistant() | Schedule():
+                prepared = _prepare_schedule(record) if isinstance(record, Schedule) else record
+                renewed = change_ids(prepared, self._new_ids)
+                self._put(kind, renewed.id, renewed)
             case _:
                 raise AssertionError(kind)
 
@@ -500,6 +505,39 @@ def _check_number(value: int, name: str, least: int, most: int = MAX_NUMBER) -> 
             received=str(value),
             where=f"$.{name}",
         )
+
+
+def _prepare_schedule(schedule: Schedule) -> Schedule:
+    """Return the schedule as paused: it starts nothing before a person resumes it.
+
+    Raises `InvalidRequest` for one that no request could create.
+    """
+    fields = {name: getattr(schedule, name) for name in CreateSchedule.__struct_fields__}
+    try:
+        msgspec.convert(fields, CreateSchedule, from_attributes=True)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(
+            "This is no schedule.",
+            expected="the fields of a request that creates one",
+            received=str(error)[:200],
+        ) from error
+    if (schedule.cron is None) == (schedule.run_at is None):
+        raise InvalidRequest(
+            "A schedule has a cron expression or one time.",
+            expected="cron or run_at",
+            received="neither" if schedule.cron is None else "both",
+        )
+    load_zone(schedule.timezone)
+    if schedule.cron is not None:
+        parse_cron(schedule.cron)
+    return replace(
+        schedule,
+        paused=True,
+        pause_reason="owner",
+        next_at=None,
+        failures=0,
+        waiting_for=None,
+    )
 
 
 def _check_usage(row: UsageRow) -> None:

@@ -32,11 +32,12 @@ from antiphon.runtime.admin.archive_loader import Loaded, load
 from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
 from antiphon.stores.spool import Record, Spool, State
 from antiphon.types.accounts import AuditEntry, Principal, UsageRow
-from antiphon.types.errors import Conflict, Unavailable
+from antiphon.types.errors import Conflict, InvalidRequest, Unavailable
 from antiphon.types.ids import Mint
 from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
+from antiphon.types.schedules import Schedule, StoredSchedule
 
 T = TypeVar("T")
 
@@ -46,6 +47,8 @@ PAGE = 200  # records that are looked up at once
 MAX_USAGE = 1_000_000
 NAMED = 10  # conflicts that the error names
 STAGING = "import_"
+MAX_SCHEDULES = 50
+"""Of an owner, where the settings do not say."""
 
 _KINDS: Mapping[str, type[Any]] = {
     "assistants": Assistant,
@@ -82,10 +85,18 @@ def quiet(step: ImportStep) -> None:
 class OwnerImporter:
     """Imports archives, and audits each import that changed something."""
 
-    def __init__(self, store: Store, mint: Mint, bounds: Bounds = Bounds()) -> None:  # noqa: B008 - a frozen value
+    def __init__(
+        self,
+        store: Store,
+        mint: Mint,
+        bounds: Bounds = Bounds(),  # noqa: B008 - a frozen value
+        *,
+        max_schedules: int = MAX_SCHEDULES,
+    ) -> None:
         self._store = store
         self._mint = mint
         self._bounds = bounds
+        self._max_schedules = max_schedules
 
     async def run(
         self, call: ImportOwner, path: Path, by: Principal, tell: Tell = quiet
@@ -105,7 +116,7 @@ class OwnerImporter:
                 digest = await _in_thread(_digest, path)
                 spool = Spool(Path(folder) / "records.db")
                 try:
-                    work = _Import(self._store, archive, spool, call, tell)
+                    work = _Import(self._store, archive, spool, call, tell, self._max_schedules)
                     return await work.run(secret, digest, self._mint, by)
                 finally:
                     spool.close()
@@ -143,7 +154,13 @@ class _Import:
     """One import."""
 
     def __init__(
-        self, store: Store, archive: ArchiveReader, spool: Spool, call: ImportOwner, tell: Tell
+        self,
+        store: Store,
+        archive: ArchiveReader,
+        spool: Spool,
+        call: ImportOwner,
+        tell: Tell,
+        max_schedules: int,
     ) -> None:
         self._store = store
         self._archive = archive
@@ -155,6 +172,8 @@ class _Import:
         self._counts: Mapping[str, Counter[State]] = {}
         self._conflicts: list[str] = []
         self._conflict_count = 0
+        self._max_schedules = max_schedules
+        self._schedules: Sequence[Schedule] = ()
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
@@ -196,6 +215,7 @@ class _Import:
                     await asyncio.to_thread(self._spool.set_states, states)
                     done += len(page)
                     self._tell(ImportStep("checking", kind, done, of))
+        self._schedules = await self._find_new_schedules()
         if self._conflict_count:
             more = self._conflict_count - len(self._conflicts)
             raise Conflict(
@@ -205,6 +225,29 @@ class _Import:
                 hint="With new ids (--new-ids) everything comes in beside what is there.",
                 conflicts=list(self._conflicts),
             )
+
+    async def _find_new_schedules(self) -> Sequence[Schedule]:
+        """Return the schedules that are not there; one that is there may have changed since.
+
+        Raises `InvalidRequest` if the owner would have too many.
+        """
+        owners = {each.schedule.id: each.owner for each in await self._store.schedules(None)}
+        new: list[Schedule] = []
+        async for schedule in self._decode_all("schedules", Schedule):
+            owner = owners.get(schedule.id)
+            if owner is None:
+                new.append(schedule)
+            elif owner != self._owner:
+                self._refuse("schedules", schedule.id, "belongs to another owner")
+        count = len(new) + sum(owner == self._owner for owner in owners.values())
+        if new and count > self._max_schedules:
+            raise InvalidRequest(
+                f"{self._owner} would have too many schedules.",
+                expected=f"at most {self._max_schedules}, with those of the import",
+                received=f"{count}",
+                hint="Remove some, or raise the setting max_schedules.",
+            )
+        return new
 
     async def _compare(self, kind: str, page: Sequence[Record]) -> dict[int, State]:
         found = await self._store.find_records(_KINDS[kind], [each.id for each in page])
@@ -219,11 +262,11 @@ class _Import:
                 elif record.made:  # the run is still active here, and stays so
                     states[record.seq] = "present"
                 else:
-                    self._refuse(kind, record, f"is missing in {record.parent}")
+                    self._refuse(kind, record.id, f"is missing in {record.parent}")
             elif there[0] not in (self._owner, self._staging):
-                self._refuse(kind, record, "belongs to another owner")
+                self._refuse(kind, record.id, "belongs to another owner")
             elif not await self._is_same(kind, record, there[1]):
-                self._refuse(kind, record, "has other content")
+                self._refuse(kind, record.id, "has other content")
             else:
                 states[record.seq] = "staged" if there[0] == self._staging else "present"
         return states
@@ -252,10 +295,10 @@ class _Import:
                 return False
         return True
 
-    def _refuse(self, kind: str, record: Record, why: str) -> None:
+    def _refuse(self, kind: str, record_id: str, why: str) -> None:
         self._conflict_count += 1
         if len(self._conflicts) < NAMED:
-            self._conflicts.append(f"{kind}: {record.id} {why}")
+            self._conflicts.append(f"{kind}: {record_id} {why}")
 
     # Usage and audit entries.
 
@@ -398,6 +441,7 @@ class _Import:
     async def _finish(self, history: _History, mint: Mint, by: Principal) -> None:
         """Write usage and audit entries, then give everything to the owner."""
         added = {kind: self._count_added(kind) for kind in _KINDS}
+        added["schedules"] = len(self._schedules)
         if not (any(added.values()) or any(history)):
             return
         entry = await audit.create_entry(
@@ -416,6 +460,18 @@ class _Import:
         await self._store.finish_import(history.usage, entries, entry)
         while await self._store.transfer_owned(self._staging, self._owner, BATCH_RECORDS):
             pass
+        for schedule in self._schedules:  # behind the threads and assistants that they name
+            created = await audit.create_entry(
+                self._store,
+                mint,
+                by,
+                "schedule.created",
+                schedule.id,
+                self._owner,
+                from_import=entry.id,
+            )
+            stored = StoredSchedule(self._owner, schedule)
+            await self._store.add_schedule(stored, self._max_schedules, created)
 
     def _answer(self, loaded: Loaded, history: _History) -> OwnerImport:
         added: Counter[str] = Counter()
@@ -423,7 +479,11 @@ class _Import:
         for kind in _KINDS:
             unchanged[kind] = self._counts[kind]["present"]
             added[kind] = self._count_added(kind)
-        for kind, lacking in (("usage", history.usage), ("audit", history.entries)):
+        for kind, lacking in (
+            ("schedules", self._schedules),
+            ("usage", history.usage),
+            ("audit", history.entries),
+        ):
             added[kind] = len(lacking)
             unchanged[kind] = self._counts[kind].total() - len(lacking)
         return OwnerImport(

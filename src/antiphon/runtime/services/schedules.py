@@ -132,7 +132,8 @@ class ScheduleService:
             return changed if changed == schedule else replace(changed, updated_at=now)
 
         planned = amend(before.schedule)
-        if moves:
+        resumes_cron = before.schedule.paused and not planned.paused and planned.cron is not None
+        if moves or resumes_cron:  # it may have come from where it could run more often
             schedules.validate_times(planned.cron, planned.run_at, now, zone, self._min_interval)
         rights = await self._with_rights(planned, by)
 

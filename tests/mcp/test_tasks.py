@@ -11,15 +11,17 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from antiphon.mcp.client import server, task_follower, tasks
+from antiphon.mcp.client import server, task_follower, tasks, tool_caller
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, FormElicitation
 from antiphon.mcp.client.tasks import TaskFailed, parse_state
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.sync_servers import McpServerPool
+from antiphon.ports import Toolbox
 from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import Rules
 from antiphon.tools.task_journal import use_journal
+from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import Gate, ToolProcessor
 from antiphon.types.errors import Conflict, Unavailable
 from antiphon.types.messages import Progress, TaskHandle, ToolResult
@@ -313,29 +315,34 @@ async def test_a_task_is_given_up_when_the_server_does_not_keep_it_any_longer(
 
 
 async def test_endless_work_ends_with_the_deadline_of_its_call(
-    config: ServerConfig, tmp_path: Path
+    config: ServerConfig, tmp_path: Path, call_clock: CallClock
 ):
     async with running(config) as servers:
-        answer = await Gate(servers, seconds=0.5).call(call("tasked__job"))
+        gate = Gate(servers, seconds=RECHECK_SECONDS)
+        working = asyncio.create_task(gate.call(call("tasked__job")))
+        await happened(lambda: logged(tmp_path, "tasks/get"))
+        call_clock.now += 1.0
+        answer = await working
         await happened(lambda: logged(tmp_path, "tasks/cancel"))
 
     assert answer.fault == "timed_out"
     assert lines_of(tmp_path, "ran") == ["c1"]
 
 
-async def test_a_task_may_have_a_time_of_its_own(tmp_path: Path):
-    config = tasked(tmp_path, task_timeout=0.5)
+async def test_a_task_may_have_a_time_of_its_own(tmp_path: Path, call_clock: CallClock):
+    config = tasked(tmp_path, task_timeout=5.0, timeout=RECHECK_SECONDS)
     async with running(config) as servers:
-        answer = await Gate(servers, seconds=60).call(call("tasked__job"))
+        gate = Gate(servers, seconds=RECHECK_SECONDS)
+        working = asyncio.create_task(gate.call(call("tasked__job")))
+        await happened(lambda: logged(tmp_path, "tasks/get"))
+        await call_clock.think(4.0)
+        assert not working.done(), "the deadlines of the call do not count"
+        call_clock.now += 1.0
+        answer = await working
         await happened(lambda: logged(tmp_path, "tasks/cancel"))
-    assert answer.fault == "timed_out"
-    assert "within 0.5 s, its task_timeout" in answer.output
 
-    config = tasked(tmp_path, task_timeout=60.0, timeout=0.2)
-    slow = call("tasked__job", states=[{"status": "working", "pollIntervalMs": 600}, COMPLETED])
-    async with running(config) as servers:
-        answer = await Gate(servers, seconds=0.2).call(slow)
-    assert answer.output == "done", "the deadline of the call does not count"
+    assert answer.fault == "timed_out"
+    assert "within 5 s, its task_timeout" in answer.output
 
 
 async def test_a_cancelled_call_cancels_its_task(config: ServerConfig, tmp_path: Path):
@@ -479,6 +486,37 @@ async def test_a_call_that_the_user_stops_cancels_its_task_though_its_run_goes_o
     assert answer.fault == "cancelled"
 
 
+@pytest.mark.parametrize("sync", [True, False])
+async def test_a_call_that_is_refused_when_it_is_resumed_cancels_its_task(
+    tmp_path: Path, *, sync: bool
+):
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks" / "t.json").write_text('{"id": "t", "polls": 0}')
+    config = tasked(tmp_path)
+    journal = Journal()
+    journal.handles["c1"] = TaskHandle(task_id="t", origin=config.origin, tool="job", created_at=0)
+
+    async def answer(servers: Toolbox) -> ToolResult:
+        processor = ToolProcessor(ToolManager(servers), consent=Consent(Rules(deny=("*",))))
+        calls = [call("tasked__job")]
+        outcomes = processor.process_tool_calls("run_1", calls, journal=journal)
+        async with aclosing(outcomes) as results:
+            _, answer = await anext(results)
+        return answer
+
+    if sync:
+        with McpServerPool([config]) as pool:
+            assert await asyncio.to_thread(pool.ready, 50) == ()
+            refused = await answer(pool)
+    else:
+        async with running(config) as servers:
+            refused = await answer(servers)
+
+    assert refused.fault == "refused"
+    assert lines_of(tmp_path, "log")[-1] == "tasks/cancel t"
+    assert lines_of(tmp_path, "ran") == []
+
+
 async def test_a_journal_is_used_on_its_own_loop_by_servers_that_run_on_another(tmp_path: Path):
     loop = asyncio.get_running_loop()
 
@@ -573,7 +611,10 @@ async def test_a_task_that_the_server_has_forgotten_is_not_started_again(tmp_pat
     assert lines_of(tmp_path, "ran") == []
 
 
-async def test_a_task_that_ended_while_nobody_looked_has_its_result(tmp_path: Path):
+async def test_a_task_that_ended_while_nobody_looked_has_its_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tool_caller, "LAST_LOOK_SECONDS", 60.0)
     journal = Journal()
     (tmp_path / "tasks").mkdir()
     (tmp_path / "tasks" / "t.json").write_text('{"id": "t", "polls": 0}')

@@ -235,7 +235,8 @@ def test_a_worker_that_is_killed_leaves_the_task_to_the_next(
         run = client.get_run(run_id)
 
     assert pending.task is not None
-    assert (action.output, action.attempt, action.task) == ("built", 2, None)
+    assert (action.output, action.task) == ("built", None)
+    assert action.attempt >= 2
     assert run.status is Status.COMPLETED
     ended_once(folder)
 

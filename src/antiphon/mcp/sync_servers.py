@@ -27,7 +27,7 @@ from antiphon.settings import deprecated
 from antiphon.settings.loading import load
 from antiphon.settings.settings import Settings
 from antiphon.tools.deadlines import ThreadSafeProgress
-from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
+from antiphon.types.messages import ResultPart, TaskHandle, Tool, ToolCall, ToolResult
 
 
 class McpServerPool:
@@ -120,6 +120,11 @@ class McpServerPool:
                 if task is not None and task.cancelling():
                     raise
                 return _unavailable("have ended")
+
+    async def cancel_task(self, handle: TaskHandle) -> None:
+        """Ask the server that has this task to cancel it, from any event loop; never raises."""
+        if self._entered:
+            await asyncio.wrap_future(self._portal.start(self._servers.cancel_task(handle)))
 
     def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 from msgspec.structs import replace
 
 from antiphon.ports import ProgressCallback, Toolbox, quiet
-from antiphon.types.messages import Tool, ToolCall, ToolResult
+from antiphon.types.messages import TaskHandle, Tool, ToolCall, ToolResult
 
 
 @runtime_checkable
@@ -30,6 +30,15 @@ class StartingToolbox(Protocol):
 
     def explain_absence(self, name: str) -> str:
         """Return which server may have had the tool and its state, or ""."""
+        ...
+
+
+@runtime_checkable
+class TaskToolbox(Protocol):
+    """Toolbox whose tools may be carried out by tasks, as those of MCP servers."""
+
+    async def cancel_task(self, handle: TaskHandle) -> None:
+        """Ask the server that has this task to cancel it, if that server is here; never raises."""
         ...
 
 
@@ -72,6 +81,12 @@ class ToolManager:
                 if name != own_name:
                     tool = replace(tool, spec=replace(tool.spec, name=name))  # noqa: PLW2901
                 yield tool, toolbox, own_name
+
+    async def cancel_task(self, handle: TaskHandle) -> None:
+        """See `TaskToolbox.cancel_task`."""
+        for toolbox in self._toolboxes:
+            if isinstance(toolbox, TaskToolbox):
+                await toolbox.cancel_task(handle)
 
     def retry(self, name: str) -> None:
         """See `StartingToolbox.retry`."""

@@ -26,7 +26,13 @@ from antiphon.tools.context import RunLookup, name_run
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
 from antiphon.tools.hooks import NO_HOOKS, HookVerdict, ToolHooks
 from antiphon.tools.questions import AskedBy, AskUser, ModelServer, tool_identity
-from antiphon.tools.task_journal import NO_JOURNAL, LoopJournal, TaskJournal, use_journal
+from antiphon.tools.task_journal import (
+    NO_JOURNAL,
+    LoopJournal,
+    TaskJournal,
+    current_journal,
+    use_journal,
+)
 from antiphon.tools.tool_events import (
     ConsentRefused,
     HooksBegan,
@@ -38,7 +44,7 @@ from antiphon.tools.tool_events import (
     ToolProgressed,
     ignore_event,
 )
-from antiphon.tools.tool_manager import StartingToolbox
+from antiphon.tools.tool_manager import StartingToolbox, TaskToolbox
 from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import MAX_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 
@@ -411,10 +417,17 @@ class ToolProcessor:
         while True:
             decided = await self._permit(run_id, call, tools)
             if isinstance(decided, Refused):
+                await self._cancel_task(call)
                 return decided.result
             async with self._gate.slot():
                 if decided.holds(tools()):
                     return await self._run_traced(run_id, decided, trace)
+
+    async def _cancel_task(self, call: ToolCall) -> None:
+        """Cancel the task of a refused call, which another process has started, if it has one."""
+        handle = await current_journal().find(call.id)
+        if handle is not None and isinstance(self._toolbox, TaskToolbox):
+            await self._toolbox.cancel_task(handle)
 
     async def _wait_for_tool(self, call: ToolCall) -> None:
         """Wait for the tool of a call if its server is starting, as after a restart."""

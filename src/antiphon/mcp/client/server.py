@@ -52,6 +52,8 @@ SOUND_SECONDS = 60.0
 """A server that was ready for so long has its counters reset."""
 
 
+CANCEL_SECONDS = 5.0
+"""Time for the request to cancel a task that is given up."""
 CHECK_SECONDS = 2.0
 """Time after which a call that was given up is looked after once more."""
 
@@ -185,6 +187,14 @@ class ServerSupervisor:
     async def task_requests(self) -> TaskRequests:
         """Return the requests about tasks of the open session. Raises `Unavailable`."""
         return (await self.connection()).calls.task_requests
+
+    async def cancel_task(self, task_id: str) -> None:
+        """Ask the server to cancel a task; it may do so, or not."""
+        try:
+            async with asyncio.timeout(CANCEL_SECONDS):
+                await (await self.connection()).calls.task_requests.cancel(task_id)
+        except Exception as error:  # noqa: BLE001 - a wall to the SDK, whose errors load late
+            log.warning("a task is not cancelled: %s", clean_line(str(error), 300))
 
     def run_later(self, check: Callable[[], Awaitable[None]]) -> None:
         """Run the check soon, and at the latest before the server is stopped."""

@@ -36,8 +36,8 @@ MOST_ANSWERS = 100
 """Inputs that one task may require in all."""
 CHECK_SECONDS = 15.0
 """Time between two looks whether the call still waits for its output."""
-CANCEL_SECONDS = 5.0
-"""Time for the request to cancel a task that is given up."""
+OPEN_SECONDS = 5.0
+"""Time for the question whether a cancelled call is open still."""
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +47,10 @@ class TaskServer(Protocol):
 
     async def task_requests(self) -> TaskRequests:
         """Return the requests about tasks of the current session. Raises `Unavailable`."""
+        ...
+
+    async def cancel_task(self, task_id: str) -> None:
+        """Ask the server to cancel a task; it may do so, or not. Never raises."""
         ...
 
     def run_later(self, check: Callable[[], Awaitable[None]]) -> None:
@@ -106,11 +110,11 @@ class TaskFollower:
             if await self._is_left_to_others():
                 self._server.run_later(self._cancel_if_over)
             else:
-                await self._cancel()
+                await self._server.cancel_task(self._handle.task_id)
             raise
         except TaskFailed as failed:
             if not failed.is_over:
-                await self._cancel()
+                await self._server.cancel_task(self._handle.task_id)
             raise
         finally:
             for question in self._questions.values():
@@ -277,7 +281,7 @@ class TaskFollower:
         if not self._is_saved or seconds_left()() <= 0:
             return False
         try:
-            async with asyncio.timeout(CANCEL_SECONDS):
+            async with asyncio.timeout(OPEN_SECONDS):
                 return await self._journal.is_open(self._call_id)
         except (AntiphonError, TimeoutError):
             return True
@@ -285,19 +289,10 @@ class TaskFollower:
     async def _cancel_if_over(self) -> None:
         """Cancel the task if its call was ended meanwhile."""
         with suppress(AntiphonError, TimeoutError):
-            async with asyncio.timeout(CANCEL_SECONDS):
+            async with asyncio.timeout(OPEN_SECONDS):
                 if await self._journal.is_open(self._call_id):
                     return
-            await self._cancel()
-
-    async def _cancel(self) -> None:
-        """Ask the server to cancel the task; it may do so, or not."""
-        try:
-            async with asyncio.timeout(CANCEL_SECONDS):
-                requests = await self._server.task_requests()
-                await requests.cancel(self._handle.task_id)
-        except (Unavailable, MCPError, TimeoutError) as error:
-            log.warning("a task is not cancelled: %s", clean_line(str(error), 300))
+            await self._server.cancel_task(self._handle.task_id)
 
 
 _FINAL = frozenset(

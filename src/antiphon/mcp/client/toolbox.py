@@ -36,7 +36,7 @@ from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings import deprecated
 from antiphon.tools.egress_policy import EgressPolicy
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
-from antiphon.types.messages import ResultPart, Tool, ToolCall, ToolResult
+from antiphon.types.messages import ResultPart, TaskHandle, Tool, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from antiphon.mcp.client.connection import Connection
@@ -148,6 +148,12 @@ class AsyncMcpServerPool:
         except Unavailable as error:
             return ToolResult(error.message, is_error=True, fault="unavailable")
         return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell, server)
+
+    async def cancel_task(self, handle: TaskHandle) -> None:
+        """Ask the server that has this task to cancel it, if that server is here; never raises."""
+        for server in self._servers.values():
+            if server.config.origin == handle.origin:
+                await server.cancel_task(handle.task_id)
 
     async def ready(self, seconds: float) -> tuple[ServerState, ...]:
         """Wait for the servers, at most so long; return the states of those that are not ready."""

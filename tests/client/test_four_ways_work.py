@@ -150,6 +150,39 @@ def test_tags_of_a_thread_are_cleaned_found_and_counted(client: Any) -> object:
     return tagged
 
 
+@in_all_ways
+def test_many_threads_are_changed_in_one_request_with_a_result_for_each(client: Any) -> object:
+    first, second = client.create_thread(title="a"), client.create_thread(title="b", tags=["old"])
+    branch = client.create_thread(title="c", metadata={"replaces": second.id})
+    ids = [first.id, "thread_unknown", second.id, first.id]
+
+    tagged = client.change_threads(ids, "tag", tags=["new", "OLD"]).data
+    assert [each.done for each in tagged] == [True, False, True]
+    assert (tagged[1].thread_id, tagged[1].code) == ("thread_unknown", "not_found")
+    assert [client.get_thread(each.id).tags for each in (first, second, branch)] == [
+        ("new", "OLD"),
+        ("OLD", "new"),
+        (),
+    ]
+    client.change_threads(ids, "untag", tags=["NEW"])
+    client.change_threads([second.id], "archive", family=True)
+    assert {each.id for each in client.list_threads(archived=True).data} == {second.id, branch.id}
+    client.change_threads([branch.id], "unarchive")
+    full = client.change_threads([first.id], "tag", tags=[f"t{number}" for number in range(20)])
+    assert (full.data[0].done, full.data[0].code) == (False, "invalid_request")
+    assert client.get_thread(first.id).tags == ("OLD",)
+    for action, tags in (("archive", ["x"]), ("tag", []), ("tag", ["a,b"])):
+        with pytest.raises(errors.InvalidRequest):
+            client.change_threads([first.id], action, tags=tags)
+    with pytest.raises(errors.InvalidRequest):
+        client.change_threads([first.id] * 101, "archive")
+
+    gone = client.change_threads([first.id, second.id], "delete", family=True)
+    assert [each.done for each in gone.data] == [True, True]
+    assert client.list_threads(metadata={}).data == []
+    return gone
+
+
 NO_TAGS = ("a,b", "a\nb", "\x1b[31m", " ", "", "\u200b", "a\u202eb", "x" * 33)
 
 

@@ -181,7 +181,7 @@ async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
     await field.fill("Sea, <b>moon</b>")
     await field.press("Enter")
     chips = told.page.locator(".side-filters .chip")
-    await expect(chips).to_have_text(["Archive", "<b>moon</b>", "Sea"])
+    await expect(chips).to_have_text(["Archive", "Select", "<b>moon</b>", "Sea"])
     await chips.last.click()
     await expect(titles).to_have_text(["How do tides work?Sea<b>moon</b>"])
     await told.page.reload()
@@ -190,7 +190,7 @@ async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
     await field.fill("")
     await field.press("Enter")
 
-    await expect(chips).to_have_text(["Archive"])
+    await expect(chips).to_have_text(["Archive", "Select"])
     await expect(titles).to_have_text(["Name a planet.", "How do tides work?"])
 
 
@@ -382,6 +382,50 @@ async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: 
     await expect(rows).to_have_count(90)
     await chat.page.get_by_role("searchbox").fill("CHÄT 12")
     await expect(rows).to_have_text(["chat 12"])
+
+
+async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(told: Chat) -> None:
+    page, titles = told.page, told.page.locator(".thread a")
+    select = page.get_by_role("button", name="Select", exact=True)
+    await say(told, "Name a planet.", "Neptune.")
+    await say(told, "Name a star.", "Vega.")
+    await select.click()
+    await page.get_by_role("checkbox", name="Select “Name a planet.”").focus()
+    await page.keyboard.press("Space")
+    await page.get_by_role("checkbox", name="Select “Name a star.”").check()
+    bar = page.get_by_role("group", name="2 selected")
+    await bar.get_by_role("button", name="Tags").click()
+    await bar.get_by_role("textbox").fill("sky, night")
+    await bar.get_by_role("textbox").press("Enter")
+    await expect(page.locator(".side-filters .chip", has_text="night")).to_be_visible()
+    await expect(bar).to_have_count(0)
+
+    await page.locator(".side-filters .chip", has_text="sky").click()
+    await expect(titles).to_have_count(2)
+    await select.click()
+    await page.get_by_role("button", name="Select all shown").click()
+    await bar.get_by_role("button", name="Archive").click()
+    await expect(titles).to_have_count(0)
+    await page.get_by_role("button", name="Archive", exact=True).click()
+    await expect(titles).to_have_count(2)
+
+    await select.click()
+    await page.get_by_role("button", name="Select all shown").click()
+    await bar.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(titles).to_have_count(0)
+    await page.get_by_role("button", name="Undo").click()
+    await expect(titles).to_have_count(2)
+    await select.click()
+    await page.get_by_role("button", name="Select all shown").click()
+    await bar.get_by_role("button", name="Delete").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await page.goto("about:blank")
+    async with asyncio.timeout(SECONDS):
+        while (await (await told.context.request.get(f"{told.up.url}/api/tags")).json())["data"]:
+            pass
+
+    assert await list_titles(told) == ["How do tides work?"]
 
 
 async def test_a_title_that_a_model_writes_is_shown_when_it_comes(

@@ -997,6 +997,19 @@ export interface Thread {
   version: number;
 }
 
+/** The result for one thread: `done`, or the code and the message of the problem. */
+export interface ThreadOutcome {
+  code: string | null;
+  done: boolean;
+  message: string | null;
+  thread_id: string;
+}
+
+/** The results for all threads, in the order of the request. */
+export interface ThreadOutcomes {
+  data: ThreadOutcome[];
+}
+
 /**
  * A tool call of the model. `arguments` is one JSON object as text, byte for byte as it came.
  *
@@ -1288,6 +1301,18 @@ export abstract class Operations {
   /** Delete a thread with its messages, runs, actions and events. */
   deleteThread(thread_id: string, options?: RequestOptions): Promise<Deleted> {
     return this.send<Deleted>({ method: "DELETE", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Archive, tag or delete up to 100 threads, and get a result for each.
+   *
+   * Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
+   * not found, or cannot be changed, does not hinder the others. `tag` adds the `tags`, `untag`
+   * removes them, without regard to case. With `family`, the threads that each one replaced, or
+   * that replaced it, are changed with it, and it comes last.
+   */
+  changeThreads(fields: { action: "archive" | "delete" | "tag" | "unarchive" | "untag"; family?: boolean; tags?: string[]; thread_ids: string[] }, options?: RequestOptions): Promise<ThreadOutcomes> {
+    return this.send<ThreadOutcomes>({ method: "POST", path: `/v1/threads/batch`, fields: { ...fields }, creates: false }, options);
   }
 
   /**

@@ -23,7 +23,8 @@ Metadata = Annotated[
     Meta(max_length=16),
 ]
 Tag = Annotated[str, Meta(min_length=1, max_length=32)]
-Tags = Annotated[tuple[Tag, ...], Meta(max_length=20)]
+MAX_TAGS = 20
+Tags = Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)]
 MaxToolCalls = Annotated[int, Meta(ge=1, le=MAX_TOOL_CALLS)]
 MaxTokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 MaxCost = Annotated[float, Meta(gt=0, le=1_000_000)]

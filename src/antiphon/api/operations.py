@@ -135,6 +135,7 @@ from antiphon.api.schedules import ScheduledTimes as ScheduledTimes
 from antiphon.api.schedules import UpdateSchedule as UpdateSchedule
 from antiphon.api.schedules import ZoneName as ZoneName
 from antiphon.api.threads import AppendMessages as AppendMessages
+from antiphon.api.threads import ChangeThreads as ChangeThreads
 from antiphon.api.threads import CreateMessage as CreateMessage
 from antiphon.api.threads import CreateThread as CreateThread
 from antiphon.api.threads import DeleteFeedback as DeleteFeedback
@@ -153,6 +154,9 @@ from antiphon.api.threads import SearchHit as SearchHit
 from antiphon.api.threads import SearchResults as SearchResults
 from antiphon.api.threads import SetFeedback as SetFeedback
 from antiphon.api.threads import TagCount as TagCount
+from antiphon.api.threads import ThreadIds as ThreadIds
+from antiphon.api.threads import ThreadOutcome as ThreadOutcome
+from antiphon.api.threads import ThreadOutcomes as ThreadOutcomes
 from antiphon.api.threads import UpdateThread as UpdateThread
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
@@ -182,6 +186,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     UpdateThread,
     ListTags,
     DeleteThread,
+    ChangeThreads,
     ForkThread,
     AppendMessages,
     CreateMessage,

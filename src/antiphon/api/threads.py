@@ -189,6 +189,42 @@ class DeleteThread(Operation[Deleted], frozen=True):
     thread_id: Id
 
 
+class ThreadOutcome(msgspec.Struct, frozen=True):
+    """The result for one thread: `done`, or the code and the message of the problem."""
+
+    thread_id: str
+    done: bool
+    code: str | None = None
+    message: str | None = None
+
+
+class ThreadOutcomes(msgspec.Struct, frozen=True):
+    """The results for all threads, in the order of the request."""
+
+    data: Sequence[ThreadOutcome]
+
+
+ThreadIds = Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
+
+
+class ChangeThreads(Operation[ThreadOutcomes], frozen=True):
+    """Archive, tag or delete up to 100 threads, and get a result for each.
+
+    Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
+    not found, or cannot be changed, does not hinder the others. `tag` adds the `tags`, `untag`
+    removes them, without regard to case. With `family`, the threads that each one replaced, or that
+    replaced it, are changed with it, and it comes last.
+    """
+
+    route: ClassVar[str] = "POST /v1/threads/batch"
+    answer: ClassVar[Any] = ThreadOutcomes
+
+    thread_ids: ThreadIds
+    action: Literal["archive", "unarchive", "tag", "untag", "delete"]
+    tags: Tags = ()
+    family: bool = False
+
+
 class ForkThread(Operation[Thread], frozen=True):
     """Create a thread from a copy of this one's messages up to `message_id`, or of all of them.
 

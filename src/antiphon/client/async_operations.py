@@ -47,6 +47,7 @@ class AsyncOperations(RenamedMethods):
     update_thread = async_method(operations.UpdateThread)
     list_tags = async_list_method(operations.ListTags)
     delete_thread = async_method(operations.DeleteThread)
+    change_threads = async_method(operations.ChangeThreads)
     fork_thread = async_method(creations.KeyedForkThread)
     create_message = async_method(creations.KeyedCreateMessage)
     append_messages = async_method(creations.KeyedAppendMessages)

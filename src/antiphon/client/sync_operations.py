@@ -48,6 +48,7 @@ class Operations(RenamedMethods):
     update_thread = sync_method(operations.UpdateThread)
     list_tags = sync_list_method(operations.ListTags)
     delete_thread = sync_method(operations.DeleteThread)
+    change_threads = sync_method(operations.ChangeThreads)
     fork_thread = sync_method(creations.KeyedForkThread)
     create_message = sync_method(creations.KeyedCreateMessage)
     append_messages = sync_method(creations.KeyedAppendMessages)

@@ -17,6 +17,7 @@ from antiphon.api.operations import Listed, ListThreads
 from antiphon.client.async_client import AsyncClient
 from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
+from antiphon.engine.threads import change_tags as change_tags
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
 from antiphon.types.runs import MARKS, Run, Thread
@@ -71,16 +72,6 @@ async def _mark_branch(
     if not marks and metadata == branch.metadata:
         return branch
     return await client.update_thread(branch.id, metadata=metadata, **marks)
-
-
-def change_tags(
-    tags: Sequence[str], given: Iterable[str], *, remove: bool = False
-) -> tuple[str, ...]:
-    """Return these tags with the given ones, or without them; case does not count."""
-    changed = {tag.strip().casefold(): tag.strip() for tag in given}
-    if remove:
-        return tuple(tag for tag in tags if tag.casefold() not in changed)
-    return tuple(({tag.casefold(): tag for tag in tags} | changed).values())
 
 
 # Lists and look-ups.

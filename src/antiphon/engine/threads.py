@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from msgspec.structs import replace
@@ -59,6 +59,16 @@ def append_messages(
         unit.roll_back(keep)
     added = tuple(map(unit.add_past_message, call.messages))
     return unit.build(operations.Listed(added, has_more=False))
+
+
+def change_tags(
+    tags: Sequence[str], given: Iterable[str], *, remove: bool = False
+) -> tuple[str, ...]:
+    """Return these tags with the given ones, or without them; case does not count."""
+    changed = {tag.strip().casefold(): tag.strip() for tag in given}
+    if remove:
+        return tuple(tag for tag in tags if tag.casefold() not in changed)
+    return tuple(({tag.casefold(): tag for tag in tags} | changed).values())
 
 
 def fork(

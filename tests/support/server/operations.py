@@ -161,6 +161,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_webhook": ({"url": "https://hooks.invalid/"},),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
     "list_threads": ({"after": _THREAD}, {"parent_id": _THREAD}),
+    "change_threads": ({"thread_ids": [_THREAD], "action": "archive"},),
     "list_tags": ({"after": "work"},),
     "preview_schedule": ({"cron": "@daily"},),
     "process": (

@@ -44,6 +44,7 @@ ROWS: Mapping[str, str] = {
     "GET /api/search": READ,
     "GET /api/tags": READ,
     "GET /api/threads": READ,
+    "POST /api/threads/batch": CHANGE,
     "GET /api/threads/<thread_id>": READ,
     "PATCH /api/threads/<thread_id>": CHANGE,
     "DELETE /api/threads/<thread_id>": CHANGE,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
 from antiphon.api import operations
+from antiphon.api.fields import MAX_TAGS
 from antiphon.api.operations import Deleted, Listed, Operation, field_values, select_given_fields
 from antiphon.engine import actions, threads, validation
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
@@ -24,6 +25,8 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import MARKS, Action, Thread
 
 FORK_PAGE = 1000
+MAX_FAMILY = 200
+"""Most threads of a family that are changed together."""
 
 
 class ThreadService:
@@ -41,6 +44,7 @@ class ThreadService:
             operations.UpdateThread: self._update_thread,
             operations.ListTags: self._list_tags,
             operations.DeleteThread: self._delete_thread,
+            operations.ChangeThreads: self._change_threads,
             operations.ForkThread: self._fork_thread,
             operations.CreateMessage: self._create_message,
             operations.AppendMessages: self._append_messages,
@@ -119,6 +123,57 @@ class ThreadService:
         await self._store.delete(Thread, by.owner, call.thread_id)
         self._bus.notify(LEASES)
         return Deleted(call.thread_id)
+
+    async def _change_threads(
+        self, call: operations.ChangeThreads, by: Principal, _: IdempotencyKey | None
+    ) -> operations.ThreadOutcomes:
+        tags = validation.parse_tags(call.tags)
+        if bool(tags) != (call.action in ("tag", "untag")):
+            raise errors.InvalidRequest(
+                "Tags belong to the actions tag and untag.",
+                expected=f"{'no ' if tags else ''}tags with the action {call.action}",
+                received=", ".join(tags) or "none",
+                where="$.tags",
+            )
+        outcomes: list[operations.ThreadOutcome] = []
+        for thread_id in dict.fromkeys(call.thread_ids):
+            try:
+                for each in await self._find_family(by, thread_id, whole=call.family):
+                    await self._change_one(by, each, call.action, tags)
+            except (errors.CallerError, errors.TryAgain) as fault:
+                problem = operations.ThreadOutcome(thread_id, False, fault.code, fault.message)
+                outcomes.append(problem)
+            else:
+                outcomes.append(operations.ThreadOutcome(thread_id, True))
+        return operations.ThreadOutcomes(tuple(outcomes))
+
+    async def _find_family(self, by: Principal, thread_id: str, *, whole: bool) -> Sequence[str]:
+        """Return the ids of the thread's family, its own last; only its own unless `whole`."""
+        await self._store.get(Thread, by.owner, thread_id)
+        if not whole:
+            return [thread_id]
+        kin = await self._store.list(Thread, by.owner, limit=MAX_FAMILY, family=thread_id)
+        return [*(each.id for each in kin.data if each.id != thread_id), thread_id]
+
+    async def _change_one(
+        self, by: Principal, thread_id: str, action: str, tags: tuple[str, ...]
+    ) -> None:
+        if action == "delete":
+            await self._delete_thread(operations.DeleteThread(thread_id), by, None)
+            return
+        if action in ("archive", "unarchive"):
+            change = operations.UpdateThread(thread_id, archived=action == "archive")
+        else:
+            had = (await self._store.get(Thread, by.owner, thread_id)).tags
+            left = threads.change_tags(had, tags, remove=action == "untag")
+            if len(left) > MAX_TAGS:
+                raise errors.InvalidRequest(
+                    "The thread would have too many tags.",
+                    expected=f"at most {MAX_TAGS}",
+                    received=str(len(left)),
+                )
+            change = operations.UpdateThread(thread_id, tags=left)
+        await self._update_thread(change, by, None)
 
     async def _fork_thread(
         self, call: operations.ForkThread, by: Principal, once: IdempotencyKey | None

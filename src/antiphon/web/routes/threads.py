@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from flask import Blueprint, Response
@@ -79,6 +79,14 @@ class ThreadChange(msgspec.Struct, frozen=True):
     temporary: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class ThreadBatch(msgspec.Struct, frozen=True):
+    """Threads to change, each with all its versions: their ids, and what is done with them."""
+
+    thread_ids: operations.ThreadIds
+    action: Literal["archive", "unarchive", "tag", "untag", "delete"]
+    tags: operations.Tags = ()
+
+
 class NewBranch(msgspec.Struct, frozen=True):
     """First message that the branch leaves out, and whether it will be sent again as it is."""
 
@@ -138,6 +146,14 @@ def update_thread(thread_id: str) -> Response:
         return await _read_thread_row(client, thread_id)
 
     return respond_with(update(current_client()))
+
+
+@routes.post("/api/threads/batch")
+def change_threads() -> Response:
+    """Archive, tag or delete several threads; returns a result for each."""
+    body = read_json(ThreadBatch)
+    change = operations.ChangeThreads(**msgspec.structs.asdict(body), family=True)
+    return respond_with(current_client().transport.send(change))
 
 
 @routes.delete("/api/threads/<thread_id>")

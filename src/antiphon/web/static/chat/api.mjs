@@ -44,8 +44,8 @@ export class Problem extends Error {
  */
 export const get = (path, { query = {}, signal } = {}) => sendRequest(withQuery(path, query), { signal });
 
-/** @param {string} path @param {unknown} [body] */
-export const post = (path, body = {}) => sendRequest(path, jsonInit("POST", body));
+/** @param {string} path @param {unknown} [body] @param {RequestInit} [init] */
+export const post = (path, body = {}, init = {}) => sendRequest(path, { ...jsonInit("POST", body), ...init });
 
 /** @param {string} path @param {unknown} body */
 export const patch = (path, body) => sendRequest(path, jsonInit("PATCH", body));

@@ -56,6 +56,9 @@ export const threads = signal({
   tag: "",
 });
 
+/** Ids of the threads that are marked in the list; null while none can be. */
+export const marked = signal(/** @type {Set<string> | null} */ (null));
+
 /** The tags of the user's threads, with counts. */
 export const tagCounts = signal(/** @type {{tag: string, threads: number, archived: number}[]} */ ([]));
 

@@ -1,9 +1,9 @@
 /** The user's threads: paging, search, filters, rename, pin, archive, tags, delete with undo. */
-import { get, patch, remove } from "./api.mjs";
+import { get, patch, post, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { searchMessages } from "./search.mjs";
 import { current, tagCounts, threads } from "./store.mjs";
-import { t } from "./t.mjs";
+import { t, tCount } from "./t.mjs";
 import { runAndReport, toast } from "./ui/toasts.mjs";
 
 const PAGE = 40;
@@ -28,7 +28,9 @@ const UNDO_SECONDS = 8;
  * @typedef {{query: string, archived: boolean, tag: string}} View  what the list shows
  */
 
-/** @type {Map<string, ReturnType<typeof setTimeout>>} What is to be deleted unless it is called back. */
+const BATCH = 100;
+
+/** @type {Map<string, () => Promise<void>>} What is to be deleted unless it is called back, and the way to do it now. */
 const leaving = new Map();
 
 /** Reloads the first page of the current search; the rows below it stay. */
@@ -121,15 +123,61 @@ export async function pinThread(/** @type {string} */ id, /** @type {boolean} */
 
 /** Deletes a thread after some seconds in which it can be undone. */
 export function deleteThread(/** @type {string} */ id) {
-  const { data } = threads.value;
-  threads.value = { ...threads.value, data: data.filter((/** @type {Thread} */ thread) => thread.id !== id) };
-  if (current.value?.thread.id === id) navigate("/");
-  leaving.set(id, setTimeout(() => deleteNow(id), UNDO_SECONDS * 1000));
-  toast({
-    text: t("threads.deleted"),
-    action: { label: t("common.undo"), run: () => undoDelete(id) },
-    seconds: UNDO_SECONDS,
-  });
+  leave([id], t("threads.deleted"), () => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
+}
+
+/** Deletes threads as `deleteThread` does, in one request. */
+export function deleteThreads(/** @type {string[]} */ ids) {
+  leave(ids, tCount("threads.many_deleted", ids.length), () => changeThreads(ids, { action: "delete" }));
+}
+
+/** Archives threads, takes them out of the archive, or gives them tags. */
+export async function changeMany(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[]}} */ change) {
+  await runAndReport(() => changeThreads(ids, change));
+  await showThreads({});
+  loadTags();
+}
+
+/** Raises the first problem of a thread, after all were tried. */
+async function changeThreads(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[]}} */ change) {
+  // All at once: when the page is left, none may wait for another.
+  const parts = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, part) => ids.slice(part * BATCH, (part + 1) * BATCH));
+  const answers = await Promise.all(
+    parts.map((part) => post("/api/threads/batch", { thread_ids: part, ...change }, { keepalive: true })),
+  );
+  const results = answers.flatMap(({ data }) => /** @type {{done: boolean, code: string, message: string}[]} */ (data));
+  const bad = results.find(({ done, code }) => !done && code !== "not_found");
+  if (bad) throw bad;
+}
+
+/**
+ * Takes threads from the list, and deletes them after some seconds in which it can be undone.
+ *
+ * @param {string[]} ids @param {string} text @param {() => Promise<unknown>} work
+ */
+function leave(ids, text, work) {
+  const gone = new Set(ids);
+  threads.value = { ...threads.value, data: threads.value.data.filter((/** @type {Thread} */ one) => !gone.has(one.id)) };
+  if (gone.has(current.value?.thread.id)) navigate("/");
+  const forget = () => {
+    clearTimeout(timer);
+    const open = ids.some((id) => leaving.get(id) === deleteNow);
+    ids.forEach((id) => leaving.delete(id));
+    return open;
+  };
+  const deleteNow = async () => {
+    if (!ids.some((id) => leaving.get(id) === deleteNow)) return;
+    clearTimeout(timer);
+    const done = await runAndReport(work);
+    forget();
+    if (!done) loadThreads();
+  };
+  const timer = setTimeout(deleteNow, UNDO_SECONDS * 1000);
+  ids.forEach((id) => leaving.set(id, deleteNow));
+  const undo = () => {
+    if (forget()) loadThreads();
+  };
+  toast({ text, action: { label: t("common.undo"), run: undo }, seconds: UNDO_SECONDS });
 }
 
 const TITLE_WAITS = [0.5, 1, 2, 4, 8, 15];
@@ -163,20 +211,6 @@ export function exportThread(/** @type {string} */ id, /** @type {string} */ as)
   link.href = `/api/threads/${encodeURIComponent(id)}/export?as=${as}`;
   link.download = "";
   link.click();
-}
-
-function undoDelete(/** @type {string} */ id) {
-  clearTimeout(leaving.get(id));
-  leaving.delete(id);
-  loadThreads();
-}
-
-async function deleteNow(/** @type {string} */ id) {
-  if (!leaving.has(id)) return;
-  clearTimeout(leaving.get(id));
-  const gone = await runAndReport(() => remove(`/api/threads/${encodeURIComponent(id)}`, { keepalive: true }));
-  leaving.delete(id);
-  if (!gone) loadThreads();
 }
 
 /**
@@ -250,5 +284,5 @@ function retitle(/** @type {string} */ id, /** @type {string} */ title) {
 
 if (typeof window !== "undefined") {
   // When the page is left, pending deletions are done.
-  window.addEventListener("pagehide", () => leaving.forEach((_, id) => deleteNow(id)));
+  window.addEventListener("pagehide", () => new Set(leaving.values()).forEach((deleteNow) => void deleteNow()));
 }

@@ -3,11 +3,13 @@ import { groupByDay, keyOf } from "../day_groups.mjs";
 import { newThread } from "../conversation_actions.mjs";
 import { isUnread, markSeen } from "../unread.mjs";
 import { seek } from "../search.mjs";
-import { current, found, me, path, phase, tagCounts, threads } from "../store.mjs";
-import { language, t } from "../t.mjs";
+import { current, found, marked, me, path, phase, tagCounts, threads } from "../store.mjs";
+import { language, t, tCount } from "../t.mjs";
 import {
   archiveThread,
+  changeMany,
   deleteThread,
+  deleteThreads,
   exportThread,
   loadThreads,
   moreThreads,
@@ -18,6 +20,7 @@ import {
   tagThread,
 } from "../threads.mjs";
 import { html, signal, useEffect, useRef, useState } from "../vendor/ui.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Menu } from "./menu.mjs";
@@ -114,6 +117,7 @@ export function Sidebar() {
       <${Search} />
       <${Filters} />
       <${Threads} />
+      ${marked.value && html`<${MarkedThreads} ids=${[...marked.value]} />`}
       <${Foot} />
     </nav>
     <div class="scrim" hidden=${!open} onClick=${toggleSidebar}></div>
@@ -155,6 +159,10 @@ function Filters() {
     <button
       type="button" class="chip" aria-pressed=${archived} onClick=${() => showThreads({ archived: !archived, tag: "" })}
     ><${Icon} name="archive" size=${16} />${t("sidebar.archive")}</button>
+    <button
+      type="button" class="chip" aria-pressed=${marked.value !== null}
+      onClick=${() => (marked.value = marked.value ? null : new Set())}
+    ><${Icon} name="check" size=${16} />${t("sidebar.select")}</button>
     ${shown.map(
       (one) => html`<button
         type="button" class="chip" key=${one.tag} aria-pressed=${one.tag === tag} dir="auto"
@@ -162,6 +170,59 @@ function Filters() {
       >${one.tag}</button>`,
     )}
   </div>`;
+}
+
+/** What can be done with the threads that are marked. @param {{ids: string[]}} props */
+function MarkedThreads({ ids }) {
+  const [step, setStep] = useState("");
+  const { data, archived } = threads.value;
+  const end = () => (marked.value = null);
+  const change = (/** @type {{action: string, tags?: string[]}} */ wanted) => {
+    void changeMany(ids, wanted);
+    end();
+  };
+  const tag = (/** @type {SubmitEvent} */ event) => {
+    event.preventDefault();
+    const written = new FormData(/** @type {HTMLFormElement} */ (event.currentTarget)).get("tags");
+    const tags = String(written).split(",").map((each) => each.trim()).filter(Boolean);
+    if (tags.length > 0) change({ action: "tag", tags });
+  };
+  const none = ids.length === 0;
+  return html`<div class="side-marked" role="group" aria-label=${tCount("sidebar.selected", ids.length)}>
+    <p class="small" role="status">${tCount("sidebar.selected", ids.length)}</p>
+    <button
+      type="button" class="button quiet small"
+      onClick=${() => (marked.value = new Set(data.map((/** @type {{id: string}} */ one) => one.id)))}
+    >${t("sidebar.select_all")}</button>
+    <button
+      type="button" class="button quiet small" disabled=${none}
+      onClick=${() => change({ action: archived ? "unarchive" : "archive" })}
+    >${t(archived ? "threads.unarchive" : "threads.archive")}</button>
+    <button type="button" class="button quiet small" disabled=${none} onClick=${() => setStep("tag")}>${t("threads.tags")}</button>
+    <button type="button" class="button quiet small danger" disabled=${none} onClick=${() => setStep("delete")}>${t("threads.delete")}</button>
+    <button type="button" class="button quiet small" onClick=${end}>${t("common.cancel")}</button>
+    ${step === "tag" &&
+    html`<form class="side-tags" onSubmit=${tag}>
+      <input class="input" name="tags" maxlength="700" dir="auto" aria-label=${t("threads.tags_field")} placeholder=${t("threads.tags_field")} />
+      <button type="submit" class="button small">${t("sidebar.add_tags")}</button>
+    </form>`}
+    ${step === "delete" &&
+    html`<${ConfirmDialog}
+      title=${t("sidebar.delete_many")} text=${tCount("sidebar.delete_text", ids.length)} action=${t("threads.delete")}
+      onClose=${() => setStep("")}
+      onConfirm=${async () => {
+        deleteThreads(ids);
+        end();
+      }}
+    />`}
+  </div>`;
+}
+
+/** Marks a thread, or no longer. */
+function mark(/** @type {string} */ id) {
+  const ids = new Set(marked.value);
+  if (!ids.delete(id)) ids.add(id);
+  marked.value = ids;
 }
 
 function Threads() {
@@ -250,6 +311,11 @@ function ThreadRow({ thread, hits }) {
     { label: t("threads.delete"), icon: "trash", danger: true, run: () => deleteThread(thread.id) },
   ];
   const row = html`<li class=${here ? "thread here" : "thread"}>
+    ${marked.value &&
+    html`<input
+      type="checkbox" class="thread-mark" checked=${marked.value.has(thread.id)}
+      aria-label=${t("threads.select", { title })} onChange=${() => mark(thread.id)}
+    />`}
     <${Link}
       href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
       onFollow=${closeOnPhone} onDblClick=${() => setEditing("title")}

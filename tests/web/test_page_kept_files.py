@@ -52,16 +52,17 @@ async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
 
 
 async def _check_files(chat: Chat) -> None:
-    """Both files are there, each under its call, to the byte."""
-    assert await _download(chat, _file(chat, "measure")) == WHOLE
-    picture = _file(chat, "draw")
+    """Both files are there, each under its call, to the byte; the picture opens to be saved."""
+    assert await _download(chat, _tool(chat, "measure").locator("a[download]")) == WHOLE
+    picture = _tool(chat, "draw").locator(".picture")
     await expect(picture.locator("img")).to_have_js_property("naturalWidth", 1)
-    assert await _download(chat, picture) == PICTURE
+    await picture.click()
+    assert await _download(chat, chat.page.get_by_role("link", name="Save picture")) == PICTURE
+    await chat.page.keyboard.press("Escape")
 
 
-def _file(chat: Chat, name: str) -> Locator:
-    tool = chat.page.locator(".tool", has=chat.page.locator(".tool-name", has_text=name))
-    return tool.locator("a[download]")
+def _tool(chat: Chat, name: str) -> Locator:
+    return chat.page.locator(".tool", has=chat.page.locator(".tool-name", has_text=name))
 
 
 async def _download(chat: Chat, link: Locator) -> bytes:

@@ -368,7 +368,8 @@ async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
     [row] = (await browser.get("/api/threads")).json["data"]
     assert (row["id"], row["replaces"]) == (branch["id"], thread_id)
     here = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
-    assert here == [{"number": 2, "at": [thread_id, branch["id"]], "here": 1}]
+    fork = {"number": 2, "at": [thread_id, branch["id"]], "here": 1, "repeated": False}
+    assert here == [fork]
 
 
 async def test_another_threads_message_is_none_to_branch_before(

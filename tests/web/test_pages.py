@@ -43,7 +43,8 @@ async def test_the_files_of_the_page_are_compressed_for_a_browser_that_reads_tha
 ) -> None:
     browser = chat.browser()
     page = (await browser.open("GET", "/", None, HTML)).text
-    modules = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    addresses = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+    modules = [address for address in addresses if not address.endswith(".png")]
     assert any(address.endswith("/bundle.mjs") for address in modules)
     for address in modules:
         plain = await browser.open("GET", address, None, {"Accept-Encoding": "identity"})
@@ -53,6 +54,26 @@ async def test_the_files_of_the_page_are_compressed_for_a_browser_that_reads_tha
         assert packed.content_encoding == "gzip"
         assert gzip.decompress(packed.data) == plain.data
         assert packed.headers["vary"] == plain.headers["vary"] == "accept-encoding"
+
+
+async def test_a_browser_can_install_the_page_with_icons_that_are_there(chat: Chat) -> None:
+    browser = chat.browser()
+    page = await browser.open("GET", "/", None, HTML)
+    fresh = chat.browser()
+    manifest = await fresh.open("GET", "/manifest.webmanifest", None, {})
+
+    assert '<link rel="manifest" href="/manifest.webmanifest">' in page.text
+    assert "manifest-src 'self'" in page.headers["content-security-policy"]
+    assert (manifest.status_code, manifest.mimetype) == (200, "application/manifest+json")
+    assert manifest.headers["cache-control"] == "no-cache"
+    assert "set-cookie" not in manifest.headers
+    assert manifest.json["name"] == "Antiphon"
+    assert (manifest.json["start_url"], manifest.json["display"]) == ("/", "standalone")
+    for icon in manifest.json["icons"]:
+        image = await browser.open("GET", icon["src"], None, {})
+        width = int.from_bytes(image.data[16:20])
+        assert (image.status_code, image.mimetype) == (200, icon["type"])
+        assert icon["sizes"] == f"{width}x{width}"
 
 
 async def test_where_there_is_nothing_a_browser_is_given_the_page_and_told(chat: Chat) -> None:

@@ -177,8 +177,9 @@ ME = "/api/me"
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
-    " font-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none';"
-    " frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types dompurify"
+    " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script';"
+    " trusted-types dompurify"
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 FEATURES = ("camera", "geolocation", "microphone", "payment", "usb", "display-capture")
@@ -192,7 +193,7 @@ HEADERS = {
 }
 
 _WITHOUT_A_FORM = ("none", "proxy")
-_NO_PAGES = (API, "/static/", "/login/", "/healthz", "/favicon.ico")
+_NO_PAGES = (API, "/static/", "/login/", "/healthz", "/favicon.ico", "/manifest.webmanifest")
 
 
 def protect(app: Flask) -> None:

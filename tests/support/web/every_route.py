@@ -22,6 +22,7 @@ ROWS: Mapping[str, str] = {
     "GET /admin/<section>": PAGE,
     "GET /login": PAGE,
     "GET /favicon.ico": PAGE,
+    "GET /manifest.webmanifest": PAGE,
     "GET /static/<asked>/<path:name>": PAGE,
     "GET /login/oidc": PAGE,
     "GET /login/oidc/callback": PAGE,

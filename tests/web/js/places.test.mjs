@@ -31,6 +31,17 @@ test("the next place is behind a position, or the first; the one before it, or t
   assert.equal(nextPlace("none", 0), null);
 });
 
+test("another person who logs in on the page does not see the prompts of the one before", async () => {
+  const { loadPrompts, prompts } = await import(`${CHAT}/prompts.mjs`);
+  const { me } = await import(`${CHAT}/store.mjs`);
+  me.value = { person: { id: "ann" } };
+  globalThis.fetch = async () => Response.json({ data: [{ name: "own", text: "x", starter: false }], version: "file_1" });
+  await loadPrompts();
+  assert.deepEqual(prompts.value.map(({ name }) => name), ["own"]);
+  me.value = { person: { id: "bob" } };
+  assert.equal(prompts.value, null);
+});
+
 test("a prompt whose name begins with what is typed stands before one that holds it", async () => {
   const { findPrompts } = await import(`${CHAT}/prompts.mjs`);
   const all = ["retell", "tell", "other"].map((name) => ({ name, text: "", starter: false }));

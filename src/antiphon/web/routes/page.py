@@ -13,10 +13,12 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+import msgspec
 from flask import Blueprint, Response, abort, request
 
 from antiphon.web.bundle import Bundle, join_modules
 from antiphon.web.http import json_response
+from antiphon.web.session import current_site
 
 routes = Blueprint("page", __name__)
 
@@ -82,6 +84,33 @@ def get_asset(asked: str, name: str) -> Response:
 def get_health() -> Response:
     """Return that this process is alive, for probes of an orchestrator."""
     return json_response({"status": "ok"})
+
+
+@routes.get("/manifest.webmanifest")
+def get_manifest() -> Response:
+    """Return the manifest with which a browser installs the page as an app."""
+    icons = f"/static/{version()}/chat/icons"
+    manifest = {
+        "id": "/",
+        "name": current_site().settings.web_title,
+        "start_url": "/",
+        "scope": "/",
+        "display": "standalone",
+        "background_color": "#ffffff",
+        "theme_color": "#f7f7f4",
+        "icons": [
+            {"src": f"{icons}/icon-192.png", "sizes": "192x192", "type": "image/png"},
+            {"src": f"{icons}/icon-512.png", "sizes": "512x512", "type": "image/png"},
+            {
+                "src": f"{icons}/maskable-512.png",
+                "sizes": "512x512",
+                "type": "image/png",
+                "purpose": "maskable",
+            },
+        ],
+    }
+    body = msgspec.json.encode(manifest)
+    return Response(body, headers=NO_CACHE, content_type="application/manifest+json")
 
 
 @routes.get("/favicon.ico")

@@ -1,20 +1,24 @@
 /** The person's own prompts, kept on the server. */
 import { get, put } from "./api.mjs";
+import { me } from "./store.mjs";
 import { computed, signal } from "./vendor/ui.mjs";
 
 /** @typedef {{name: string, text: string, starter: boolean}} Prompt  `starter`: offered in an empty chat */
 
-const kept = signal(/** @type {{data: Prompt[], version: string | null} | null} */ (null));
+/** The list as it was loaded, and whose it is: another person may log in on this page. */
+const kept = signal(/** @type {{data: Prompt[], version: string | null, person: string} | null} */ (null));
+
+const person = () => me.value?.person?.id ?? "";
 
 /** The prompts, null until they are loaded. */
-export const prompts = computed(() => kept.value?.data ?? null);
+export const prompts = computed(() => (kept.value?.person === person() ? kept.value.data : null));
 
 /** A prompt whose places are to be filled in where messages are written, until it stands there. */
 export const toFill = signal(/** @type {string | null} */ (null));
 
 /** Loads the prompts. */
 export async function loadPrompts() {
-  kept.value = await get("/api/prompts");
+  kept.value = { ...(await get("/api/prompts")), person: person() };
 }
 
 /**
@@ -35,10 +39,10 @@ export const deletePrompt = (name) => change((data) => data.filter((each) => eac
  * @param {(data: Prompt[]) => Prompt[]} by
  */
 async function change(by) {
-  if (!kept.value) await loadPrompts();
+  if (!prompts.value) await loadPrompts();
   const { data, version } = /** @type {NonNullable<typeof kept.value>} */ (kept.value);
   try {
-    kept.value = await put("/api/prompts", { data: by(data), version });
+    kept.value = { ...(await put("/api/prompts", { data: by(data), version })), person: person() };
   } catch (/** @type {any} */ problem) {
     if (problem.status === 409) await loadPrompts();
     throw problem;

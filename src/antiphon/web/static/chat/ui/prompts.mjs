@@ -1,6 +1,7 @@
 /** The person's own prompts: in the settings, on the start page, and the form for one of them. */
 import { countPlaces } from "../places.mjs";
 import { deletePrompt, loadPrompts, prompts, savePrompt, toFill } from "../prompts.mjs";
+import { me } from "../store.mjs";
 import { t, tCount } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { ConfirmDialog } from "./confirm.mjs";
@@ -12,11 +13,12 @@ import { runAndReport } from "./toasts.mjs";
 
 /** @typedef {import("../prompts.mjs").Prompt} Prompt */
 
-/** Loads the prompts once, when something that shows them is shown. */
-export function usePrompts() {
+/** Loads the prompts of the person, when something that shows them is shown. */
+function usePrompts() {
+  const person = me.value?.person?.id;
   useEffect(() => {
-    if (!prompts.value) void runAndReport(loadPrompts);
-  }, []);
+    if (person && !prompts.value) void runAndReport(loadPrompts);
+  }, [person]);
   return prompts.value ?? [];
 }
 

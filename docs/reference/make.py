@@ -54,6 +54,8 @@ from antiphon.api.operations import (
     SearchHit,
     SearchResults,
     TagCount,
+    ThreadOutcome,
+    ThreadOutcomes,
     UsageReport,
     path_fields,
 )
@@ -137,6 +139,8 @@ RECORDS: tuple[type[Any], ...] = (
     SearchResults,
     IndexProgress,
     TagCount,
+    ThreadOutcomes,
+    ThreadOutcome,
     NewMessage,
     PastCall,
     PastMessage,

@@ -108,6 +108,7 @@ from antiphon.types.runs import (
     Sampling,
     Status,
     Thread,
+    ThreadOptions,
     Usage,
 )
 from antiphon.types.runs import Action as ActionRecord
@@ -162,6 +163,7 @@ RECORDS: tuple[type[Any], ...] = (
     ToolCall,
     McpServer,
     Sampling,
+    ThreadOptions,
     Deadlines,
     Usage,
     Fault,

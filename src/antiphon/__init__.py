@@ -87,6 +87,7 @@ if TYPE_CHECKING:
     from antiphon.types.runs import Sampling as Sampling
     from antiphon.types.runs import Status as Status
     from antiphon.types.runs import Thread as Thread
+    from antiphon.types.runs import ThreadOptions as ThreadOptions
     from antiphon.types.runs import Usage as Usage
 
 __version__ = "0.1.0"
@@ -153,6 +154,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "Sampling",
         "Status",
         "Thread",
+        "ThreadOptions",
         "Usage",
     ),
     "antiphon.settings.hooks": ("Hook",),

@@ -12,7 +12,7 @@ from antiphon import TextDelta, TurnEnded, errors
 from antiphon.api.operations import NewMessage, NewToolOutput, PastCall, PastMessage
 from antiphon.types.events import ActionRequired, RunStatus
 from antiphon.types.messages import File, ToolSpec
-from antiphon.types.runs import Status
+from antiphon.types.runs import Sampling, Status, ThreadOptions
 from tests.support.client.four_ways import Ways, four_ways, in_all_ways
 
 TWO = "Call the tool one, then call the tool two"
@@ -210,6 +210,38 @@ def test_a_temporary_thread_can_be_kept_and_none_that_is_kept_becomes_temporary(
     with pytest.raises(errors.InvalidRequest, match="Only a new thread can be temporary"):
         client.update_thread(thread.id, temporary=True)
     return kept.temporary
+
+
+@in_all_ways
+def test_options_of_a_thread_count_for_its_runs_and_widen_nothing(client: Any) -> object:
+    assistant = client.create_assistant(
+        model="demo", sampling=Sampling(max_output_tokens=100, top_p=0.5)
+    )
+    options = ThreadOptions(
+        temperature=0.2, max_output_tokens=500, allowed_tools=("look*", "anything")
+    )
+    thread = client.create_thread(options=options)
+    tools = [ToolSpec(name=name) for name in ("look_up", "delete")]
+
+    def create_run(**fields: Any) -> Any:
+        run = client.create_run(thread.id, assistant_id=assistant.id, tools=tools, **fields)
+        client.cancel_run(run.id)
+        return run
+
+    run = create_run()
+    lower = client.update_thread(thread.id, options=ThreadOptions(max_output_tokens=7))
+    shorter = create_run()
+    own = create_run(sampling=Sampling(temperature=1))
+    copy = client.fork_thread(thread.id)
+    same = client.update_thread(thread.id, title="Kept")
+
+    assert run.sampling == Sampling(temperature=0.2, max_output_tokens=100, top_p=0.5)
+    assert [run.allows(name) for name in ("look_up", "delete")] == [True, False]
+    assert shorter.sampling == Sampling(max_output_tokens=7, top_p=0.5)
+    assert shorter.thread_tools is None
+    assert own.sampling == Sampling(temperature=1)
+    assert copy.options == same.options == lower.options == ThreadOptions(max_output_tokens=7)
+    return run.sampling
 
 
 @in_all_ways

@@ -64,6 +64,35 @@ async def test_a_temporary_thread_is_in_no_list_and_deleted_when_it_is_left(
     assert "temporary" not in chat.rows[-1]
 
 
+async def test_options_of_a_thread_are_set_shown_and_taken_up_again(
+    chat: Chatting, model: Model
+) -> None:
+    chat.say("/set temperature 0.25")
+    await chat.sees("temperature: 0.25")
+    await exchange(chat, model, "How much is it?", "Four.")
+    assert model.requests[-1]["temperature"] == 0.25
+    chat.say("/set length 300")
+    await chat.sees("length: 300")
+    chat.say("/set temperature hot")
+    await chat.sees("Expected `float | null`")
+    chat.say("/set weather good")
+    await chat.sees("There is no option weather")
+    chat.say("/new")
+    await exchange(chat, model, "And this?", "Five.")
+    assert "temperature" not in model.requests[-1]
+    chat.say("/resume How much")
+    await chat.sees("Four.")
+    chat.say("/set temperature default")
+    await chat.sees("temperature: the default")
+    await exchange(chat, model, "Again", "Six.")
+
+    assert "temperature" not in model.requests[-1]
+    assert 300 in (
+        model.requests[-1].get("max_tokens"),
+        model.requests[-1].get("max_completion_tokens"),
+    )
+
+
 async def test_a_temporary_thread_is_kept_if_the_user_says_so(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:

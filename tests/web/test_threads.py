@@ -424,6 +424,40 @@ async def test_a_temporary_thread_is_marked_in_no_list_and_kept_by_one_request(
     assert refused.status_code == 422
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"temperature": 3},
+        {"reasoning_effort": "Ignore all"},
+        {"reasoning_effort": "low\n"},
+        {"max_output_tokens": 0},
+        {"allowed_tools": "*"},
+        {"mcp_servers": [{"name": "x"}]},
+    ],
+)
+async def test_options_of_a_thread_that_cannot_be_are_refused(
+    browser: Browser, client: AsyncClient, options: dict[str, Any]
+) -> None:
+    thread_id = await talk(client, "one")
+    refused = await browser.open("PATCH", f"/api/threads/{thread_id}", {"options": options})
+    new = await browser.post("/api/messages/process", {"content": "Go", "options": options})
+
+    assert (refused.status_code, new.status_code) == (422, 422)
+    assert (await browser.get(f"/api/threads/{thread_id}")).json["options"] == {}
+
+
+async def test_options_of_a_thread_are_changed_whole(browser: Browser, client: AsyncClient) -> None:
+    thread_id = await talk(client, "one")
+    before = await client.get_thread(thread_id)
+    path = f"/api/threads/{thread_id}"
+    first = await browser.open("PATCH", path, {"options": {"temperature": 0.5}})
+    second = await browser.open("PATCH", path, {"options": {"allowed_tools": []}})
+
+    assert first.json["options"] == {"temperature": 0.5}
+    assert second.json["options"] == {"allowed_tools": []}
+    assert (await client.get_thread(thread_id)).updated_at == before.updated_at
+
+
 # Taking home.
 
 

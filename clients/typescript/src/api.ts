@@ -769,9 +769,10 @@ export interface ResponseRecord {
  * and written, or has cost `max_cost` US dollars; a cost that is not known counts as too much. It
  * ends at the latest `timeout` seconds after its creation. Of its tools and those of its MCP
  * servers the model is offered only those whose names match one of `allowed_tools`, or all where
- * that is None. `messages_before` is the number of messages in the thread before the run and the
- * message that came with it. `waiting_for` is the provider that a queued run waits for: no worker
- * that can reach it has claimed the run yet. The model reads `additional_instructions` behind
+ * that is None, and, with `thread_tools`, one of these too: the options of its thread say so.
+ * `messages_before` is the number of messages in the thread before the run and the message that
+ * came with it. `waiting_for` is the provider that a queued run waits for: no worker that can
+ * reach it has claimed the run yet. The model reads `additional_instructions` behind
  * `instructions`, whether these are the run's own or the assistant's. `responses` are those that
  * it gave on OpenAI's wire, if it was started there.
  */
@@ -804,6 +805,7 @@ export interface Run {
   started_at: number | null;
   status: Status;
   thread_id: string;
+  thread_tools: string[] | null;
   timeout: number | null;
   tool_calls: number;
   tools: ToolSpec[];
@@ -987,6 +989,7 @@ export interface Thread {
   id: string;
   messages: number;
   metadata: Record<string, string>;
+  options: ThreadOptions;
   parent_id: string | null;
   pinned: boolean;
   tags: string[];
@@ -995,6 +998,20 @@ export interface Thread {
   title_from: "client" | "message" | "model" | null;
   updated_at: number;
   version: number;
+}
+
+/**
+ * Choices of a person for the runs of one thread; None leaves each to the assistant.
+ *
+ * Only tools whose names match one of `allowed_tools` are offered, of those that the run has. A
+ * limit of the assistant for `max_output_tokens` can be lowered and not raised. What the model's
+ * provider is known to lack is left out.
+ */
+export interface ThreadOptions {
+  allowed_tools?: string[] | null;
+  max_output_tokens?: number | null;
+  reasoning_effort?: string | null;
+  temperature?: number | null;
 }
 
 /** The result for one thread: `done`, or the code and the message of the problem. */
@@ -1243,7 +1260,7 @@ export abstract class Operations {
    * `temporary` thread is in no list or search, and is deleted when nothing has changed in it for
    * the setting `temporary_retention`.
    */
-  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; options?: ThreadOptions; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -1283,13 +1300,13 @@ export abstract class Operations {
    * `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
    * alone does not count as activity. A message of the user, or a run, takes a thread out of the
    * archive. `temporary` can only become false: then the thread is kept, and in lists as any
-   * other.
+   * other. `options` are replaced whole.
    *
    * A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
    * characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
    * the first.
    */
-  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; pinned?: boolean; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; options?: ThreadOptions; pinned?: boolean; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "PATCH", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: { ...fields }, creates: false }, options);
   }
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from antiphon.api.fields import Content, ListOrder, Long, Metadata, Tag, Tags, Time, Title, ToolName
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.messages import IndexProgress, Message, Rating, Refusal, Role, Text
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Thread, ThreadOptions
 
 
 class NewMessage(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,6 +84,7 @@ class CreateThread(Operation[Thread], frozen=True):
     messages: PastMessages = ()
     temporary: bool = False
     tags: Tags = ()
+    options: ThreadOptions = ThreadOptions()
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
@@ -141,6 +142,7 @@ class UpdateThread(Operation[Thread], frozen=True):
     `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
     alone does not count as activity. A message of the user, or a run, takes a thread out of the
     archive. `temporary` can only become false: then the thread is kept, and in lists as any other.
+    `options` are replaced whole.
 
     A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
     characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
@@ -157,6 +159,7 @@ class UpdateThread(Operation[Thread], frozen=True):
     archived: bool | msgspec.UnsetType = msgspec.UNSET
     tags: Tags | msgspec.UnsetType = msgspec.UNSET
     temporary: bool | msgspec.UnsetType = msgspec.UNSET
+    options: ThreadOptions | msgspec.UnsetType = msgspec.UNSET
 
 
 class TagCount(msgspec.Struct, frozen=True):

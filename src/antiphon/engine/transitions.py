@@ -95,11 +95,15 @@ class RunSpec(msgspec.Struct, frozen=True):
     """A requested run, with the defaults of its assistant and of the settings filled in.
 
     `draft` has no id, thread and time of creation yet. `destination` is where the run's messages go
-    under the settings of this program.
+    under the settings of this program. `lacks` is what the provider of its model is known not to
+    have. With `own_sampling` the request has set the sampling, and options of the thread do not
+    change it.
     """
 
     draft: Run
     destination: str = ""
+    lacks: frozenset[str] = frozenset()
+    own_sampling: bool = False
 
 
 class Claimant(msgspec.Struct, frozen=True):
@@ -168,9 +172,12 @@ def create_run(
     if message is not None:
         unit.add_message(message.role, parts(message.content))
     now = snapshot.now
+    options, sampling = unit.thread.options, spec.draft.sampling
     run = replace(
         spec.draft,
         id=mint("run"),
+        sampling=sampling if spec.own_sampling else options.adapt(sampling, spec.lacks),
+        thread_tools=options.allowed_tools,
         thread_id=unit.thread.id,
         created_at=now,
         messages_before=messages_before,

@@ -386,7 +386,9 @@ class Chat:
     async def _ensure_thread(self) -> str:
         if self.state.thread_id is None:
             thread = await self.client.create_thread(
-                title=self.state.title, temporary=self.state.temporary
+                title=self.state.title,
+                temporary=self.state.temporary,
+                options=self.state.options,
             )
             self.state.enter_thread(thread)
             return thread.id

@@ -26,7 +26,7 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools.permission_modes import PermissionMode
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Blob, Link, Part, ResultPart, Text, Tool, parts
-from antiphon.types.runs import DAY, Deadlines, Thread, Usage
+from antiphon.types.runs import DAY, Deadlines, Thread, ThreadOptions, Usage
 from antiphon.types.terminal_safe import one_line
 
 
@@ -75,6 +75,7 @@ class ChatState:
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
+    `options` are those of the thread, or of a new one.
     `temporary_threads` are the ids of such threads and their branches.
     `runs_shell_lines` if the user has agreed to all lines that begin with `!`.
     """
@@ -85,6 +86,7 @@ class ChatState:
     title: str = ""
     temporary: bool = False
     temporary_threads: set[str] = field(default_factory=set[str])
+    options: ThreadOptions = field(default_factory=ThreadOptions)
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
     next_search: Search | None = None
@@ -120,6 +122,7 @@ class ChatState:
         """
         self.thread_id, self.title = (thread.id, thread.title) if thread else (None, title)
         self.temporary = thread.temporary if thread else temporary
+        self.options = thread.options if thread else ThreadOptions()
         if thread and thread.temporary:
             self.temporary_threads.add(thread.id)
         self.last_turn = Usage()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal
@@ -88,6 +89,10 @@ Bias = Annotated[
 """Bias of tokens by their numbers: above 0 is more likely, below 0 less likely."""
 
 
+Temperature = Annotated[float, msgspec.Meta(ge=0, le=2)]
+Effort = Annotated[str, msgspec.Meta(pattern="^[a-z]{1,16}$(?!\n)")]
+
+
 class Sampling(
     msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
 ):
@@ -100,7 +105,7 @@ class Sampling(
     `json_object` or `json_schema`, the last one with a `json_schema` that has a name and a schema.
     """
 
-    temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_p: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
     max_output_tokens: Annotated[int, msgspec.Meta(ge=1)] | None = None
     stop: (
@@ -113,7 +118,7 @@ class Sampling(
     seed: int | None = None
     tool_choice: str | dict[str, Any] | None = None
     parallel_tool_calls: bool | None = None
-    reasoning_effort: Annotated[str, msgspec.Meta(pattern="^[a-z]{1,16}$")] | None = None
+    reasoning_effort: Effort | None = None
     response_format: dict[str, Any] | None = None
     logit_bias: Bias | None = None
     presence_penalty: Annotated[float, msgspec.Meta(ge=-2, le=2)] | None = None
@@ -222,6 +227,33 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
+class ThreadOptions(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
+    """Choices of a person for the runs of one thread; None leaves each to the assistant.
+
+    Only tools whose names match one of `allowed_tools` are offered, of those that the run has. A
+    limit of the assistant for `max_output_tokens` can be lowered and not raised. What the model's
+    provider is known to lack is left out.
+    """
+
+    temperature: Temperature | None = None
+    reasoning_effort: Effort | None = None
+    max_output_tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000_000)] | None = None
+    allowed_tools: Globs | None = None
+
+    def adapt(self, sampling: Sampling, lacks: AbstractSet[str]) -> Sampling:
+        """Return the sampling with these choices, but for those that the provider lacks."""
+        chosen: dict[str, Any] = {
+            name: value
+            for name in ("temperature", "reasoning_effort", "max_output_tokens")
+            if name not in lacks and (value := getattr(self, name)) is not None
+        }
+        if (limit := sampling.max_output_tokens) is not None and "max_output_tokens" in chosen:
+            chosen["max_output_tokens"] = min(limit, chosen["max_output_tokens"])
+        return msgspec.structs.replace(sampling, **chosen)
+
+
 MARKS = ("pinned", "archived", "tags")
 """Fields of a thread with which people mark it: to set one is no activity, and a branch that
 replaces the thread takes it over."""
@@ -247,6 +279,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     tags: tuple[str, ...] = ()
     title_from: Literal["client", "message", "model"] | None = None
     temporary: bool = False
+    options: ThreadOptions = ThreadOptions()
     messages: int = 0
     version: int = 0
     created_at: int
@@ -370,7 +403,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     and written, or has cost `max_cost` US dollars; a cost that is not known counts as too much. It
     ends at the latest `timeout` seconds after its creation. Of its tools and those of its MCP
     servers the model is offered only those whose names match one of `allowed_tools`, or all where
-    that is None. `messages_before` is the number of messages in the thread before the run and
+    that is None, and, with `thread_tools`, one of these too: the options of its thread say so.
+    `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
     worker that can reach it has claimed the run yet. The model reads `additional_instructions`
     behind `instructions`, whether these are the run's own or the assistant's. `responses` are those
@@ -397,6 +431,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     max_total_tokens: int | None = None
     max_cost: float | None = None
     allowed_tools: tuple[Glob, ...] | None = None
+    thread_tools: tuple[Glob, ...] | None = None
     max_attempts: int = MAX_ATTEMPTS
     on_expiry: OnExpiry = "continue"
     expires_in: int = EXPIRES_IN
@@ -430,8 +465,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 
     def allows(self, tool: str) -> bool:
         """Return whether the model may be offered the tool of this name."""
-        globs = self.allowed_tools
-        return globs is None or any(fnmatchcase(tool, glob) for glob in globs)
+        return all(
+            globs is None or any(fnmatchcase(tool, glob) for glob in globs)
+            for globs in (self.allowed_tools, self.thread_tools)
+        )
 
 
 class RunLease(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ from antiphon.types.errors import (
 )
 from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDelta
 from antiphon.types.messages import File, Part, Text, ToolSpec
-from antiphon.types.runs import Fault, Run
+from antiphon.types.runs import Fault, Run, ThreadOptions
 from antiphon.types.terminal_safe import clean
 from antiphon.web.assistants import assistant_view, select_tools
 from antiphon.web.people import User
@@ -254,7 +254,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Message of a user as the page posts it. Without a thread, a new one is created.
 
     `tools` are the names of the tools that the run may use; None for the assistant's, or else all.
-    A new thread can be `temporary`.
+    A new thread can be `temporary`, and has these `options`.
     """
 
     content: operations.Content
@@ -266,6 +266,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     attachments: Annotated[tuple[operations.Id, ...], Meta(max_length=32)] = ()
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
     temporary: bool = False
+    options: ThreadOptions = ThreadOptions()
 
 
 async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> FrameSource:
@@ -284,7 +285,7 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
         )
     client = site.client_for_user(user)
     tools = await _select_tools(site, client, message)
-    new = operations.CreateThread(temporary=message.temporary)
+    new = operations.CreateThread(temporary=message.temporary, options=message.options)
     thread_id = (
         message.thread_id
         or (await client.transport.send(new, _idempotency_key(message, "thread"))).id

@@ -142,7 +142,12 @@ class RunSpecResolver:
             opened.name, opened.lacks, draft.sampling, draft.tools or draft.mcp_servers
         )
         await self._check_attachments(opened, call, owner)
-        return RunSpec(draft, self._destinations.of(opened, draft.mcp_servers))
+        return RunSpec(
+            draft,
+            self._destinations.of(opened, draft.mcp_servers),
+            frozenset(opened.lacks),
+            own_sampling=call.sampling is not None,
+        )
 
     async def destination(self, run: Run, owner: str) -> str:
         """Return where this run's text would be sent from here. Raises `BadSettings`."""

@@ -101,7 +101,7 @@ class ThreadService:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
             validation.validate_stays_kept(call, records.thread)
-            is_activity = not changes or not changes.keys() <= {*MARKS}
+            is_activity = not changes or not changes.keys() <= {*MARKS, "options"}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)
             return ChangeSet(answer=changed, thread=changed)
@@ -192,6 +192,7 @@ class ThreadService:
             title_from=source.title_from if call.title is None else "client",
             metadata=source.metadata,
             tags=source.tags,
+            options=source.options,
             parent_id=source.id,
             temporary=source.temporary if call.temporary is None else call.temporary,
         )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
+import msgspec
+
+from antiphon.api.operation import convert
 from antiphon.api.operations import ListRuns, Model
 from antiphon.client.compaction import SHARE, current_summary
 from antiphon.client.formatting import count_noun, dollars, short_number
@@ -16,7 +20,7 @@ from antiphon.terminal.spans import StyledText
 from antiphon.terminal.themes import BARE, THEMES, choose_theme
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Message
-from antiphon.types.runs import Run, Usage
+from antiphon.types.runs import Run, ThreadOptions, Usage
 from antiphon.types.terminal_safe import clean
 
 LISTED = 50
@@ -103,6 +107,49 @@ async def _set_instructions(chat: CommandContext, words: str) -> None:
         case text:
             chat.state.system = text
             chat.ui.say("These are the instructions, from your next message on.", "faint")
+
+
+# Options of the thread.
+
+
+OPTIONS = {
+    "temperature": "temperature",
+    "effort": "reasoning_effort",
+    "length": "max_output_tokens",
+    "tools": "allowed_tools",
+}
+"""Fields of `ThreadOptions` by the names that are typed."""
+
+
+async def _set_option(chat: CommandContext, words: str) -> None:
+    name, _, value = words.partition(" ")
+    if name == "default":
+        await _change_options(chat, ThreadOptions())
+    elif name and name not in OPTIONS:
+        raise InvalidRequest(
+            f"There is no option {name}", expected=f"{', '.join(OPTIONS)} or default"
+        )
+    elif value := value.strip():
+        given: object = tuple(value.split()) if name == "tools" else value
+        chosen = None if value == "default" else given
+        fields = {**msgspec.structs.asdict(chat.state.options), OPTIONS[name]: chosen}
+        await _change_options(chat, convert(fields, ThreadOptions, strict=False))
+    for each in [name] if name in OPTIONS else OPTIONS:
+        shown: Any = getattr(chat.state.options, OPTIONS[each])
+        text = " ".join(shown) if each == "tools" and shown else str(shown)
+        chat.ui.say(f"{each}: {'the default' if shown is None else clean(text)}", "faint")
+
+
+async def _change_options(chat: CommandContext, options: ThreadOptions) -> None:
+    if chat.state.thread_id is not None:
+        await chat.client.update_thread(chat.state.thread_id, options=options)
+    chat.state.options = options
+
+
+async def _complete_options(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
+    for name, field in {**OPTIONS, "default": "all of them"}.items():
+        if begun and name.startswith(begun):
+            yield name, field.replace("_", " ")
 
 
 # Commands about usage and the context window.
@@ -223,6 +270,13 @@ MODELS: tuple[SlashCommand, ...] = (
         arguments="[TEXT|clear]",
         meaning="the instructions of the model",
         run=_set_instructions,
+    ),
+    SlashCommand(
+        name="set",
+        arguments="[NAME [VALUE|default]]",
+        meaning="options of this thread: temperature, effort, length, tools; `default` resets them",
+        run=_set_option,
+        proposals=_complete_options,
     ),
     SlashCommand(
         name="usage",

@@ -22,7 +22,7 @@ from antiphon.client.thread_families import Fork, latest_threads, predecessor_id
 from antiphon.limits import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import IndexProgress, Message, Upload
-from antiphon.types.runs import Action, Run, Thread
+from antiphon.types.runs import Action, Run, Thread, ThreadOptions
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import Entry, file_ids, group_entries
 from antiphon.web.http import json_response, read_json, read_query
@@ -77,6 +77,7 @@ class ThreadChange(msgspec.Struct, frozen=True):
     archived: bool | msgspec.UnsetType = msgspec.UNSET
     tags: operations.Tags | msgspec.UnsetType = msgspec.UNSET
     temporary: bool | msgspec.UnsetType = msgspec.UNSET
+    options: ThreadOptions | msgspec.UnsetType = msgspec.UNSET
 
 
 class ThreadBatch(msgspec.Struct, frozen=True):
@@ -244,6 +245,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     tags: Sequence[str] = ()
     temporary: bool = False
     title_from: str | None = None
+    options: ThreadOptions = ThreadOptions()
     replaces: str | None
 
 
@@ -276,6 +278,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         tags=tuple(map(one_line, thread.tags)),
         temporary=thread.temporary,
         title_from=thread.title_from,
+        options=thread.options,
         replaces=predecessor_id(thread),
     )
 

@@ -11,7 +11,7 @@ import { fetchOk, get } from "./api.mjs";
 import { mergeMessages } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
-import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadSystem, toolStatus } from "./store.mjs";
+import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadOptions, threadSystem, toolStatus } from "./store.mjs";
 import { batch } from "./vendor/ui.mjs";
 
 /** Messages in a page: enough for the tallest screen, and fast to load. */
@@ -63,6 +63,7 @@ export function closeThread() {
     opening.value = null;
     lost.value = null;
     threadSystem.value = null;
+    threadOptions.value = {};
     beginsTemporary.value = false;
   });
 }
@@ -157,6 +158,7 @@ function notFound(id) {
 function show({ thread, messages, branches, system, has_earlier }) {
   current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false };
   threadSystem.value = system ?? null;
+  threadOptions.value = thread.options ?? {};
 }
 
 /** Requests the stream of a run after the known events. @param {string} id @param {Live} known @param {AbortSignal} signal */

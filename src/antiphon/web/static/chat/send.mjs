@@ -38,6 +38,7 @@ import {
   refill,
   run,
   signedOut,
+  threadOptions,
   threadSystem,
 } from "./store.mjs";
 import { notifyTabs } from "./tabs.mjs";
@@ -104,6 +105,7 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
     chat: sessionStorage.getItem(CHAT),
     at: Date.now(),
     temporary: isTemporaryHere(),
+    ...(thread === null && { threadOptions: threadOptions.value }),
   });
   storeEntry(personId(), entry);
   pending.value = [...pending.value, entry];
@@ -206,7 +208,7 @@ addEventListener("beforeunload", () => {
 function moveDraft(entry, thread) {
   const title = titleFrom(entry.text);
   current.value = {
-    thread: { id: thread, title, temporary: entry.temporary },
+    thread: { id: thread, title, temporary: entry.temporary, options: entry.threadOptions },
     messages: [],
     branches: [],
     system: threadSystem.value,

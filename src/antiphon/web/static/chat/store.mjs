@@ -23,6 +23,7 @@ import { effect, signal } from "./vendor/ui.mjs";
  * @property {boolean} [running]
  * @property {string | null} [replaces]
  * @property {boolean} [temporary]
+ * @property {import("./thread_options.mjs").ThreadOptions} [options]
  *
  * @typedef {object} Current
  * @property {Thread} thread
@@ -106,6 +107,9 @@ export const refill = signal(/** @type {{text: string, files: any[]} | null} */ 
 
 /** System prompt of this thread; null for the assistant's. */
 export const threadSystem = signal(/** @type {string | null} */ (null));
+
+/** Options of this thread that differ from the default. */
+export const threadOptions = signal(/** @type {import("./thread_options.mjs").ThreadOptions} */ ({}));
 
 /** True if the chat that begins here is temporary. */
 export const beginsTemporary = signal(false);

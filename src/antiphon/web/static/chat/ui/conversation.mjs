@@ -16,6 +16,7 @@ import { ServersNote } from "./servers_note.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { TemporaryMark, TemporarySwitch } from "./temporary.mjs";
+import { OptionsButton } from "./thread_options.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
 /** Milliseconds without movement after which scrolling is over. */
@@ -39,6 +40,7 @@ export function Conversation() {
       <${MenuButton} />
       ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
       <${ThreadUsage} messages=${current.value?.messages ?? []} />
+      <${OptionsButton} />
       <${SystemPrompt} />
       <${NewThreadButton} />
     </div>

@@ -164,6 +164,7 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     await chat.until(lambda: chat.text.count("/resume NUMBER continues that thread.") == 2)
     chat.say("/resume 1")
     await chat.sees("About bees (thread_")
+    await chat.sees("Found in message 2, of role assistant:")
     await exchange(chat, model, "And wasps?", "Too.")
 
     assert last_said(model)[0] == "About bees"

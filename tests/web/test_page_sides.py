@@ -13,6 +13,8 @@ from playwright.async_api import Browser, Locator, ViewportSize, expect
 from antiphon.client.async_client import AsyncClient
 from tests.support.web.chats import SECONDS, Chat, chatting
 
+MARKED = "() => [...(CSS.highlights.get('found-words') ?? [])].map((each) => each.toString())"
+"""The words of a search that are marked in the conversation."""
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
@@ -91,11 +93,13 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
     message = chat.page.locator("article", has_text="the Crème of the")
     await expect(message).to_be_focused()
     await expect(message).to_be_in_viewport()
+    assert await chat.page.evaluate(MARKED) == ["Crème"]
     await chat.page.get_by_role("searchbox").fill("***")
     await expect(chat.page.locator(".hit")).to_have_count(0)
     await chat.page.get_by_role("searchbox").fill("")
     await expect(chat.page.locator(".thread")).to_have_count(2)
     await expect(message).to_be_in_viewport()
+    assert await chat.page.evaluate(MARKED) == []
 
 
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from antiphon.engine.text_search import find_highlights
 from antiphon.types.messages import IndexProgress
 
 
@@ -70,6 +71,11 @@ def split_highlights(
         end = stop
     if end < len(text):
         yield text[end:], False
+
+
+def split_found_words(text: str, query: str) -> Iterator[tuple[str, bool]]:
+    """Yield the pieces of a text, in order, with whether each is what the query found."""
+    return split_highlights(text, find_highlights(text, query))
 
 
 def format_indexing(progress: IndexProgress) -> str:

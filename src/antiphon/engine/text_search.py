@@ -138,6 +138,12 @@ def examine(text: str, phrases: Sequence[Phrase]) -> RankedSnippet:
     return RankedSnippet(_rank(len(words.folded), found, len(phrases)), _make_snippet(text, found))
 
 
+def find_highlights(text: str, query: str) -> Sequence[tuple[int, int]]:
+    """Return the places of a query's phrases in a text: `(start, end)` in code points, in order."""
+    found = _find_matches(_split_words(text), parse_query(query))
+    return _merge((match.start, match.end) for match in found)
+
+
 def _rank(words: int, found: Iterable[_Match], phrases: int) -> float:
     """Rank by BM25 without the weight of rare words: every text that is found has all of them."""
     counts = [0.0] * phrases

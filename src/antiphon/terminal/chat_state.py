@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.operations import ListThreads, Model, Search
+from antiphon.api.operations import ListThreads, Model, Search, SearchHit
 from antiphon.client import mentions
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.compaction import SHARE
@@ -71,7 +71,8 @@ class ChatState:
     the title that a new thread will get. `model` is the model that the user chose, `usual_model`
     the runtime's default ("" if unknown). `attached` files are sent with the next message.
     `listed_threads` belongs to the last /threads or /search, `next_listing` and `next_search` to
-    the last of each, `models` to the last /models.
+    the last of each, `models` to the last /models. `found` are the results of the last /search if
+    no /threads came after it, `sought` are its words.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
@@ -90,6 +91,8 @@ class ChatState:
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
     next_search: Search | None = None
+    found: Sequence[SearchHit] = ()
+    sought: str = ""
     models: Sequence[Model] = ()
     attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     used: Usage = field(default_factory=Usage)

@@ -7,8 +7,9 @@ from contextlib import suppress
 
 import msgspec
 
-from antiphon.api.operations import ListActions, ListMessages
+from antiphon.api.operations import ListActions, ListMessages, SearchHit
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.formatting import split_found_words
 from antiphon.client.thread_families import find_threads_by_id, latest_threads
 from antiphon.terminal.chat_state import ChatState
 from antiphon.terminal.input.keyboard import Box, KeyChoice
@@ -124,6 +125,23 @@ async def switch_thread(
         system = runs[0].instructions
         state.system = state.system or system if first else system or state.system
     return next((run for run in runs if not run.status.ended), None)
+
+
+async def show_found(client: AsyncClient, ui: Ui, hit: SearchHit, words: str) -> None:
+    """Show the message that a search has found, its words marked, below the end of its thread."""
+    if hit.message_id is None:
+        return
+    message = await client.get_message(hit.message_id)
+    ui.say(f"Found in message {message.number}, of role {message.role}:", "faint")
+    lines: list[list[StyledText]] = [[StyledText("  ")]]
+    for text, highlighted in split_found_words(clean(message.text), words):
+        first, *more = text.split("\n")
+        lines[-1].append(StyledText(first, "strong" if highlighted else ""))
+        lines += ([StyledText("  "), StyledText(line)] for line in more)
+    marked = next((n for n, line in enumerate(lines) if any(s.style == "strong" for s in line)), 0)
+    _, rows = ui.size()
+    start = max(0, marked - rows // 4)
+    ui.show([tuple(line) for line in lines[start : start + max(1, rows // 2)]])
 
 
 async def confirm_resume(client: AsyncClient, ui: Ui, run: Run) -> bool:

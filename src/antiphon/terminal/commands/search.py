@@ -25,6 +25,7 @@ async def _search(chat: CommandContext, words: str) -> None:
             raise InvalidRequest("Words are missing", expected="/search WORDS")
         chat.state.listed_threads, chat.state.next_listing = (), None
         chat.state.next_search = Search(words, limit=LISTED)
+        chat.state.found, chat.state.sought = (), words
     if chat.state.next_search is None:
         chat.ui.say("There are no more. /search WORDS begins a search.", "faint")
         return
@@ -36,6 +37,7 @@ async def _search(chat: CommandContext, words: str) -> None:
     numbered = enumerate(page.data, len(chat.state.listed_threads) + 1)
     chat.ui.show_rows([row for number, hit in numbered for row in _rows(number, hit, chat)])
     chat.state.listed_threads = (*chat.state.listed_threads, *(hit.thread_id for hit in page.data))
+    chat.state.found = (*chat.state.found, *page.data)
     chat.state.next_search = (
         replace(chat.state.next_search, after=page.next) if page.has_more else None
     )

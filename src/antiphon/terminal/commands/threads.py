@@ -43,7 +43,7 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         hidden, archived = first == ALL, first == ARCHIVED
         words = rest.strip() if hidden or archived else words
         tag = words.removeprefix(TAG).strip() if words.startswith(TAG) else None
-        chat.state.listed_threads, chat.state.next_search = (), None
+        chat.state.listed_threads, chat.state.next_search, chat.state.found = (), None, ()
         chat.state.next_listing = thread_families.latest_threads(
             "" if tag else words, hidden=hidden, limit=LISTED, archived=archived, tag=tag or None
         )
@@ -83,7 +83,10 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
 
 async def _resume(chat: CommandContext, words: str) -> None:
     if words:
+        found, sought = chat.state.found, chat.state.sought
         await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
+        if words.isdecimal() and 0 < int(words) <= len(found):
+            await resume.show_found(chat.client, chat.ui, found[int(words) - 1], sought)
     elif chat.ui.keyboard.by_lines:
         await _list_threads(chat, "")
     elif picked := await pick_thread(chat.client, chat.ui, chat.state.thread_id):

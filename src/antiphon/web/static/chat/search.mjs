@@ -1,5 +1,6 @@
 /** Search in messages: the best ones that hold the words, and the way to each. */
 import { get } from "./api.mjs";
+import { unmarkWords } from "./highlight.mjs";
 import { found, sought } from "./store.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 
@@ -17,6 +18,7 @@ import { runAndReport } from "./ui/toasts.mjs";
 /** Finds the messages that hold these words; nothing for none. @param {string} query */
 export async function searchMessages(query) {
   found.value = { ...found.value, query };
+  unmarkWords();
   if (!query) {
     found.value = { query, data: [], indexing: null };
     return;
@@ -27,7 +29,7 @@ export async function searchMessages(query) {
   });
 }
 
-/** Has the conversation show this message as soon as its thread is open. @param {FoundMessage} message */
+/** Has the conversation show this message, with the words marked, as soon as its thread is open. @param {FoundMessage} message */
 export function seek({ thread_id, number }) {
-  sought.value = { thread: thread_id, number };
+  sought.value = { thread: thread_id, number, words: found.value.query };
 }

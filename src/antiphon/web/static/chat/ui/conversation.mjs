@@ -3,6 +3,7 @@ import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
+import { markWords } from "../highlight.mjs";
 import { current, live, opening, pending, phase, problem, sought } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
@@ -20,6 +21,7 @@ import { OptionsButton } from "./thread_options.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
 /** Milliseconds without movement after which scrolling is over. */
+const SETTLE_FRAMES = 60;
 const STILL_MS = 300;
 
 /** Distance above the view at which earlier messages are loaded. */
@@ -158,18 +160,46 @@ function useSought(stick) {
     if (!message) return;
     sought.value = null;
     stick.leave();
-    requestAnimationFrame(() => showFound(document.querySelector(`[data-message="${CSS.escape(message.id)}"]`)));
+    requestAnimationFrame(() => showFound(document.querySelector(`[data-message="${CSS.escape(message.id)}"]`), wanted.words));
   }, [wanted, open?.thread.id, open?.messages]);
 }
 
-/** Brings a message into view, marks it for a moment, and puts the focus there. @param {HTMLElement | null} element */
-function showFound(element) {
+/**
+ * Brings a message into view, marks it for a moment and the words in it until the next search, and puts
+ * the focus there.
+ *
+ * @param {HTMLElement | null} element @param {string} words
+ */
+function showFound(element, words) {
   if (!element) return;
-  element.scrollIntoView({ block: "start" });
+  keepInView(element);
+  markWords(element, words);
   element.classList.add("found");
   element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
   element.tabIndex = -1;
   element.focus({ preventScroll: true });
+}
+
+/**
+ * Scrolls to an element, and again while what is above it is still being laid out, until the reader
+ * scrolls or presses a key.
+ *
+ * @param {HTMLElement} element
+ */
+function keepInView(element) {
+  const moved = new AbortController();
+  for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+    window.addEventListener(name, () => moved.abort(), { signal: moved.signal, passive: true });
+  }
+  element.scrollIntoView({ block: "start" });
+  let frames = SETTLE_FRAMES;
+  const again = () => {
+    if (moved.signal.aborted || !element.isConnected || --frames === 0) return moved.abort();
+    const { top, bottom } = element.getBoundingClientRect();
+    if (bottom <= 0 || top >= window.innerHeight) element.scrollIntoView({ block: "start" });
+    requestAnimationFrame(again);
+  };
+  requestAnimationFrame(again);
 }
 
 /** Error of this thread, with a button to retry. */

@@ -517,6 +517,19 @@ async def test_a_hook_adds_to_the_output(bench: Bench) -> None:
     assert ended.result.output == result.output
 
 
+async def test_a_hook_runs_after_a_tool_that_is_gone_by_then(bench: Bench) -> None:
+    class Vanishing(Files):
+        async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
+            self.offered = []
+            return await super().call(call, tell)
+
+    bench.after("""echo '{"output": "redacted"}'""", tools=("files:*",))
+
+    (result,) = await bench.run(toolbox=Vanishing(ToolResult("a secret")))
+
+    assert result.output == "redacted"
+
+
 async def test_a_hook_replaces_the_whole_result(bench: Bench) -> None:
     bench.files.result = ToolResult(
         "key sk-1", content=(Text("key sk-1"),), structured={"key": "sk-1"}

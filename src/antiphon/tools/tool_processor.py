@@ -242,7 +242,7 @@ class ToolProcessor:
         self._tracer = tracer
         self._working: dict[str, asyncio.Task[ToolResult]] = {}
         self._stopped: set[str] = set()
-        self._began: dict[str, tuple[ToolCall, float]] = {}
+        self._began: dict[str, tuple[ToolCall, Tool, float]] = {}
 
     async def process_tool_calls(
         self,
@@ -322,9 +322,9 @@ class ToolProcessor:
             began = self._began.pop(call.id, None)
         seconds = 0.0
         if began is not None:
-            ran, since = began
+            ran, tool, since = began
             seconds = _now() - since
-            result = await self._run_after_hooks(ran, result)
+            result = await self._run_after_hooks(ran, tool, result)
         self._on_tool_event(ToolEnded(call.id, result, seconds))
         return call, await self._for_submission(call, result)
 
@@ -374,9 +374,11 @@ class ToolProcessor:
             self._on_tool_event(HooksBegan(call, "before"))
             return await self._hooks.run_before(call, tool)
 
-    async def _run_after_hooks(self, call: ToolCall, result: ToolResult) -> ToolResult:
-        """Return the result as the hooks leave it; as it was if the user stops them."""
-        tool = find_tool(call.name, self._toolbox.tools())
+    async def _run_after_hooks(self, call: ToolCall, tool: Tool, result: ToolResult) -> ToolResult:
+        """Return the result as the hooks leave it; as it was if the user stops them.
+
+        The tool is that which ran: its server may have taken it away since.
+        """
         if result.fault == "unknown_tool" or not self._hooks.selects("after", tool):
             return result
 
@@ -472,7 +474,7 @@ class ToolProcessor:
                 self._on_tool_event(ToolProgressed(call.id, progress))
 
         self._on_tool_event(ToolBegan(call))
-        self._began[call.id] = (call, _now())
+        self._began[call.id] = (call, find_tool(call.name, self._toolbox.tools()), _now())
         result = await self._gate.run(call, tell)
         if permitted.edited or permitted.hooked:
             by = "The user" if permitted.edited else "A hook"

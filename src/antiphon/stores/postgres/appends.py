@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Collection, Sequence
 from contextlib import suppress
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncpg
 from asyncpg.connection import Connection
@@ -14,19 +12,27 @@ from asyncpg.connection import Connection
 from antiphon.ports import OnCommit
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.postgres.connections import BACKGROUND_SECONDS, ConnectionPool, fetch_value
+from antiphon.stores.postgres.group_commit import GroupCommit
 from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError
 
 
+class _Batch(NamedTuple):
+    """Appends that were gathered together, and the callback with how they ended."""
+
+    appends: Sequence[PendingAppend]
+    settle: OnWritten
+
+
 class PostgresAppender:
-    """Writes batches of appends: those of one run in order, others concurrently."""
+    """Writes batches of appends: those of one run in order, others together."""
 
     def __init__(self, connections: ConnectionPool, known: KnownRecords) -> None:
         self._connections = connections
         self._known = known
-        self._batcher = AppendBatcher(self._write)
-        self._newest: dict[str, asyncio.Task[None]] = {}
+        self._batcher = AppendBatcher(self._start_write)
+        self._commits = GroupCommit(self._write)
 
     def add(
         self,
@@ -44,45 +50,36 @@ class PostgresAppender:
     async def flush_run(self, run_id: str) -> None:
         """Wait until all appends to the run are written or have failed."""
         self._batcher.flush_run(run_id)
-        if (task := self._newest.get(run_id)) is not None:
-            await asyncio.wait([task])
+        await self._commits.wait(run_id)
 
     async def flush(self) -> None:
         """Write everything that is gathered, and wait for it."""
         self._batcher.flush()
-        if self._newest:
-            await asyncio.wait(set(self._newest.values()))
+        await self._commits.wait()
 
-    def _write(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
-        run_ids = {each.run_id for each in batch}
-        before = {self._newest[run_id] for run_id in run_ids & self._newest.keys()}
-        task = asyncio.create_task(self._write_after(before, batch, settle))
-        self._newest.update(dict.fromkeys(run_ids, task))
-        task.add_done_callback(partial(self._forget, run_ids))
+    def _start_write(self, batch: Sequence[PendingAppend], settle: OnWritten) -> None:
+        self._commits.add(_Batch(batch, settle), {each.run_id for each in batch})
 
-    def _forget(self, run_ids: set[str], task: asyncio.Task[None]) -> None:
-        for run_id in run_ids:
-            if self._newest.get(run_id) is task:
-                del self._newest[run_id]
-
-    async def _write_after(
-        self, before: set[asyncio.Task[None]], batch: Sequence[PendingAppend], settle: OnWritten
-    ) -> None:
-        if before:
-            await asyncio.wait(before)
+    async def _write(self, batches: Sequence[_Batch]) -> None:
+        appends = [each for batch in batches for each in batch.appends]
         try:
             hit("append.before_commit")
             refused = await self._connections.run(
-                _AppendStatement(batch).write, BACKGROUND_SECONDS, lambda: True
+                _AppendStatement(appends).write, BACKGROUND_SECONDS, lambda: True
             )
             hit("append.after_commit")
         except AntiphonError as fault:
-            settle(None, fault)
-        else:
-            for place, each in enumerate(batch):
-                if place not in refused:
-                    self._known.extend_log(each.run_id, each.epoch, each.last)
-            settle(refused, None)
+            for batch in batches:
+                batch.settle(None, fault)
+            return
+        for place, each in enumerate(appends):
+            if place not in refused:
+                self._known.extend_log(each.run_id, each.epoch, each.last)
+        first = 0
+        for batch in batches:
+            after = first + len(batch.appends)
+            batch.settle([place - first for place in refused if first <= place < after], None)
+            first = after
 
 
 class _AppendStatement:

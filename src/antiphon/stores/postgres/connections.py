@@ -10,7 +10,6 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from functools import cache
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -45,26 +44,6 @@ def number_parameters(sql: str) -> Statement:
 
 NAMED_SQL = statements.load_statements("postgres")
 SQL: Mapping[str, Statement] = {name: number_parameters(sql) for name, sql in NAMED_SQL.items()}
-
-
-@cache
-def change_statement(seen: tuple[str, ...], pieces: tuple[str, ...]) -> Statement:
-    """Return the statement that writes a change made of these pieces, in this order.
-
-    `seen` names the tables with a row that must be as it was read.
-    """
-    follows = {
-        "seen": _lock_sql(seen),
-        "after_cut": NAMED_SQL["change_after_cut"] if "cut" in pieces else "",
-        "after_move": NAMED_SQL["change_after_move"] if "moved" in pieces else "",
-    }
-    parts = [NAMED_SQL[f"change_{piece}"].format(**follows) for piece in ("passed", *pieces)]
-    return number_parameters("WITH " + ",\n".join(parts) + "\n" + NAMED_SQL["change_end"])
-
-
-def _lock_sql(seen: tuple[str, ...]) -> str:
-    conditions = "\nAND ".join(NAMED_SQL[f"seen_{table}"] for table in seen)
-    return f"FROM {', '.join(seen)} WHERE {conditions} FOR UPDATE" if seen else ""
 
 
 T = TypeVar("T")

@@ -167,7 +167,7 @@ async def _migrate(
         lacking = [migration for migration in known if migration.number not in applied]
         for migration in lacking:
             if not (migration.online and applied):
-                await _apply(connection, migration, in_use=False)
+                await _apply(connection, migration, in_use=False, new=not applied)
     long = [migration for migration in lacking if migration.online and applied]
     if not long:
         return max(len(known), *applied, 0)
@@ -201,8 +201,12 @@ async def _lock_migrations(connection: Connection[Any]) -> None:
     await connection.execute("SET LOCAL lock_timeout = '5s'")
 
 
-async def _apply(connection: Connection[Any], migration: Migration, *, in_use: bool) -> None:
+async def _apply(
+    connection: Connection[Any], migration: Migration, *, in_use: bool, new: bool = False
+) -> None:
     for statement in migration.statements:
+        if new and statement.startswith("ANALYZE "):
+            continue  # or the first statements are planned for tables that stay empty
         await connection.execute(statement if in_use else statement.replace(" CONCURRENTLY", ""))
     await execute(connection, "add_migration", number=migration.number, name=migration.name)
 

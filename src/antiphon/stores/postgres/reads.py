@@ -215,7 +215,7 @@ async def list_records(
         if not found:
             raise invariants.not_found(kind, after)
         search.require_after(found[0])
-    search.require_found(where, _DIALECT)
+    search.require_found(where, DIALECT)
     statement = number_parameters(search.size_limited_sql())
     values = statement.values(search.values | {"limit": limit + 1, "cap": LIST_PAGE_BYTES})
     try:
@@ -280,7 +280,7 @@ def _named(key: str, parameter: str) -> str:
 
 _TAGS = b'"tags":["'
 
-_DIALECT = Dialect(
+DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
     encode_query=encode_query,
     text=f"{_JSON} ->> '{{field}}'",

@@ -2,8 +2,9 @@
 
 A change is read in one round trip, decided on the loop, and written by one statement, which writes
 nothing if the records have changed meanwhile; then it is decided again. The read is left out where
-the records are known (see `known_records`). One statement appends the events of many streams. Time
-is the database's. The statements are in `sql/postgres.sql`.
+the records are known (see `known_records`). One statement writes many changes, and one appends the
+events of many streams (see `group_commit`). Time is the database's. The statements are in
+`sql/postgres.sql`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
 from antiphon.stores.postgres.admin import PostgresTransaction
 from antiphon.stores.postgres.appends import PostgresAppender
-from antiphon.stores.postgres.changes import WriteAttempt, change, claim
+from antiphon.stores.postgres.change_writer import ChangeWriter
+from antiphon.stores.postgres.changes import WriteAttempt, claim
 from antiphon.stores.postgres.connections import (
     CALL_SECONDS,
     ConnectionPool,
@@ -72,6 +74,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
         self._clock = clock
         self._known = KnownRecords(clock)
         self._appender = PostgresAppender(connections, self._known)
+        self._changes = ChangeWriter(connections, self._known)
         self._numbers: OrderedDict[str, int] = OrderedDict()
 
     @classmethod
@@ -123,7 +126,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
         """See `RunStore.change`; `decide` runs on the loop, again after each lost race."""
         if read_set.run_id is not None:
             await self._appender.flush_run(read_set.run_id)
-        return await self._change(change, read_set, decide)
+        return await self._changes.change(read_set, decide)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""
@@ -136,7 +139,11 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        return await self._change(claim, decide, serves, declined)
+        attempt = WriteAttempt()
+        return await self._connections.run(
+            lambda connection: claim(connection, decide, serves, declined, self._known, attempt),
+            repeatable=lambda: attempt.repeatable,
+        )
 
     async def find_unclaimed_runs(
         self, serves: Serves, wanted_before: int, limit: int
@@ -406,6 +413,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
     async def close(self) -> None:
         """Finish running calls and close the connections."""
         await self._appender.flush()
+        await self._changes.flush()
         await self._connections.close()
 
     # Helpers
@@ -453,14 +461,6 @@ class PostgresStore(WebhookMethods, ScheduleMethods):
     ) -> T:
         return await self._connections.run(
             lambda connection: work(connection, *args, **kwargs), seconds
-        )
-
-    async def _change(self, work: Callable[..., Awaitable[T]], *args: Any) -> T:
-        attempt = WriteAttempt()
-        return await self._connections.run(
-            lambda connection: work(connection, *args, self._known, attempt),
-            CALL_SECONDS,
-            lambda: attempt.repeatable,
         )
 
     async def _make_parts(self) -> None:

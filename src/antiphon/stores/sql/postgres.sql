@@ -214,117 +214,123 @@ WHERE
 ORDER BY wanted_at, run
 LIMIT :limit
 
--- What follows up to `change_end` are the pieces of the one statement that writes a change. Each is
--- carried out only where `passed` has its row, and those that must not come before another read it.
+-- What follows up to `change_end` are the pieces of the one statement that writes changes of one
+-- shape. Each is carried out only for the places of `passed`, and those that must not come before
+-- another read it. A parameter of a type takes an array with the values of all changes, of which it
+-- stands for that of the change's `place`; a parameter of an array's type is that array.
 
 -- name: change_passed
 -- All that was read and must still be so is looked at and locked first, in one step: what was written
 -- before another part of it is found to be so no more could not be taken back. Of a run an append or
 -- a beat since then counts as well.
-passed AS (SELECT 1 {seen})
+passed AS (SELECT place FROM unnest(:places::integer[]) AS place{seen})
+
+-- name: change_seen
+-- By id, whatever the planner, which knows the tables as they were when they were small, thinks.
+CROSS JOIN LATERAL (SELECT 1 FROM {table} WHERE {so} FOR UPDATE{unless_locked}) AS seen_{table}
 
 -- name: seen_threads
-threads.id = :thread_id AND threads.changes = :changes
+id = :thread_id::text AND changes = :changes::bigint
 
 -- name: seen_keys
-keys.id = :key_id AND keys.begun = :begun
+id = :key_id::text AND begun = :begun::bigint
 
 -- name: seen_drives
-drives.id = :run_id AND drives.last_event = :last_event_before
-AND drives.due_at IS NOT DISTINCT FROM :due_at_before
+id = :run_id::text AND last_event = :last_event_before::integer
+AND due_at IS NOT DISTINCT FROM :due_at_before::bigint
 
 -- name: seen_schedules
-schedules.id = :schedule_id AND schedules.changes = :schedule_changes
+id = :schedule_id::text AND changes = :schedule_changes::bigint
 
 -- name: change_held
 held AS (
-    UPDATE threads SET changes = changes + 1 FROM passed WHERE id = :thread_id
+    UPDATE threads SET changes = changes + 1 FROM passed WHERE id = :thread_id::text
 )
 
 -- name: change_saved
 held AS (
     UPDATE threads SET
-        changes = changes + 1, version = :version, parent_id = :parent_id, words = :words,
-        search = :title::text::tsvector, doc = :thread
+        changes = changes + 1, version = :version::bigint, parent_id = :parent_id::text,
+        words = :words::bytea, search = :title::text::tsvector, doc = :thread::bytea
     FROM passed
-    WHERE id = :thread_id
+    WHERE id = :thread_id::text
 )
 
 -- name: change_key_held
 key_held AS (
-    UPDATE keys SET begun = begun + 1 FROM passed WHERE id = :key_id
+    UPDATE keys SET begun = begun + 1 FROM passed WHERE id = :key_id::text
 )
 
 -- name: change_thread_added
 thread_added AS (
     INSERT INTO threads (id, owner, version, changes, parent_id, words, search, doc)
     SELECT
-        :new_thread_id, :new_owner, :version, 0, :parent_id, :words, :title::text::tsvector, :thread
+        :new_thread_id::text, :new_owner::text, :version::bigint, 0, :parent_id::text,
+        :words::bytea, :title::text::tsvector, :thread::bytea
     FROM passed
 )
 
 -- name: change_cut
 cut AS (
     DELETE FROM messages USING passed
-    WHERE thread_id = :messages_of AND number > :keep_messages
+    WHERE thread_id = :messages_of::text AND number > :keep_messages::integer
     RETURNING 1
 )
 
 -- name: change_unsealed
 unsealed AS (
     DELETE FROM segments USING passed
-    WHERE thread_id = :messages_of AND last >= :touched
+    WHERE thread_id = :messages_of::text AND last >= :touched::integer
 )
 
 -- name: change_said
 said AS (
     INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, search, doc)
     SELECT
-        new.id, :messages_of, new.number, new.role, new.size, new.tokens, new.chat, '',
-        new.search::tsvector, new.doc
-    FROM passed, unnest(
-        :message_ids::text[], :numbers::integer[], :roles::text[], :sizes::integer[],
-        :tokens::integer[], :chats::bytea[], :message_words::text[], :messages::bytea[]
-    ) AS new (id, number, role, size, tokens, chat, search, doc)
-    {after_cut}
+        (:message_ids::text[])[k], :messages_of::text, (:numbers::integer[])[k],
+        (:roles::text[])[k], (:sizes::integer[])[k], (:tokens::integer[])[k],
+        (:chats::bytea[])[k], '', (:message_words::text[])[k]::tsvector, (:messages::bytea[])[k]
+    FROM passed, generate_subscripts(:message_places::integer[], 1) AS k
+    WHERE (:message_places::integer[])[k] = place {after_cut}
 )
 
 -- name: change_after_cut
-WHERE (SELECT count(*) FROM cut) >= 0
+AND (SELECT count(*) FROM cut) >= 0
 
 -- name: change_moved
 moved AS (
     UPDATE drives SET
-        status = :status, epoch = :epoch, wanted = :wanted, wanted_at = :wanted_at,
-        worker = :worker, due_at = :due_at, last_event = :last_event,
-        turn_began_after = :turn_began_after, kept_after = :kept_after, fresh = :fresh,
-        ended_at = :ended_at, key_id = :drive_key_id, trace = :trace,
-        destination = :destination
+        status = :status::text, epoch = :epoch::integer, wanted = :wanted::boolean,
+        wanted_at = :wanted_at::bigint, worker = :worker::text, due_at = :due_at::bigint,
+        last_event = :last_event::integer, turn_began_after = :turn_began_after::integer,
+        kept_after = :kept_after::integer, fresh = :fresh::boolean, ended_at = :ended_at::bigint,
+        key_id = :drive_key_id::text, trace = :trace::text, destination = :destination::text
     FROM passed
-    WHERE id = :run_id
-    RETURNING run
+    WHERE id = :run_id::text
+    RETURNING run, place
 )
 
 -- name: change_run_saved
 run_saved AS (
-    UPDATE runs SET doc = :run FROM moved WHERE seq = moved.run
+    UPDATE runs SET doc = :run::bytea FROM moved WHERE seq = moved.run
 )
 
 -- name: change_told
 told AS (
     INSERT INTO log (run, first, last, lines)
-    SELECT run, :first, :last_event, :lines FROM moved
+    SELECT run, :first::integer, :last_event::integer, :lines::bytea FROM moved
 )
 
 -- name: change_begun
-begun AS (
-    INSERT INTO runs (seq, id, owner, thread_id, doc)
-    SELECT
-        (:read_at::bigint / 86400000 << 36) + nextval('run_numbers'), :new_run_id, :new_owner,
-        :new_run_of, :new_run
+numbered AS (
+    SELECT place, (:read_at::bigint / 86400000 << 36) + nextval('run_numbers') AS seq
     FROM passed
     {after_move}
-    RETURNING seq
+),
+begun AS (
+    INSERT INTO runs (seq, id, owner, thread_id, doc)
+    SELECT seq, :new_run_id::text, :new_owner::text, :new_run_of::text, :new_run::bytea
+    FROM numbered
 )
 
 -- name: change_after_move
@@ -337,35 +343,40 @@ begun_drive AS (
         turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
     )
     SELECT
-        seq, :new_run_id, :new_run_of, :new_status, :new_epoch, :new_wanted, :new_wanted_at,
-        :new_worker, :new_due_at, :new_last_event, :new_turn_began_after, :new_kept_after,
-        :new_fresh, :new_ended_at, :new_drive_key_id, :new_trace, :new_destination
-    FROM begun
+        seq, :new_run_id::text, :new_run_of::text, :new_status::text, :new_epoch::integer,
+        :new_wanted::boolean, :new_wanted_at::bigint, :new_worker::text, :new_due_at::bigint,
+        :new_last_event::integer, :new_turn_began_after::integer, :new_kept_after::integer,
+        :new_fresh::boolean, :new_ended_at::bigint, :new_drive_key_id::text, :new_trace::text,
+        :new_destination::text
+    FROM numbered
 )
 
 -- name: change_begun_told
 begun_told AS (
     INSERT INTO log (run, first, last, lines)
-    SELECT seq, :new_first, :new_last_event, :new_lines FROM begun
+    SELECT seq, :new_first::integer, :new_last_event::integer, :new_lines::bytea FROM numbered
 )
 
 -- name: change_acted
 acted AS (
     INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
-    SELECT new.id, new.run_id, new.turn, new.tool_call_id, new.status, new.doc
-    FROM passed, unnest(
-        :action_ids::text[], :action_runs::text[], :turns::integer[], :tool_call_ids::text[],
-        :action_statuses::text[], :actions::bytea[]
-    ) AS new (id, run_id, turn, tool_call_id, status, doc)
+    SELECT
+        (:action_ids::text[])[k], (:action_runs::text[])[k], (:turns::integer[])[k],
+        (:tool_call_ids::text[])[k], (:action_statuses::text[])[k], (:actions::bytea[])[k]
+    FROM passed, generate_subscripts(:action_places::integer[], 1) AS k
+    WHERE (:action_places::integer[])[k] = place
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc
 )
 
 -- name: change_answered
+-- In order, so that no two statements wait for one another.
 answered AS (
     INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
     SELECT
-        :once_owner, :once_route, :once_key, :digest, :answer, :subject, :read_at::bigint
+        :once_owner::text, :once_route::text, :once_key::text, :digest::bytea, :answer::bytea,
+        :subject::text, :read_at::bigint
     FROM passed
+    ORDER BY 1, 2, 3
 )
 
 -- name: change_spent
@@ -375,10 +386,14 @@ spending AS (
         input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
     )
     SELECT
-        :spent_day, :spent_owner, :spent_model, :spent_part, :spent_runs, :spent_unpriced,
-        :spent_input_tokens, :spent_output_tokens, :spent_cached_tokens, :spent_reasoning_tokens,
-        :spent_cost
+        :spent_day::text, :spent_owner::text, :spent_model::text, :spent_part::smallint,
+        sum(:spent_runs::bigint)::bigint, sum(:spent_unpriced::bigint)::bigint,
+        sum(:spent_input_tokens::bigint)::bigint, sum(:spent_output_tokens::bigint)::bigint,
+        sum(:spent_cached_tokens::bigint)::bigint, sum(:spent_reasoning_tokens::bigint)::bigint,
+        sum(:spent_cost::float8)
     FROM passed
+    GROUP BY 1, 2, 3, 4
+    ORDER BY 1, 2, 3, 4
     ON CONFLICT (day, owner, model, part) DO UPDATE SET
         runs = spent.runs + excluded.runs,
         unpriced = spent.unpriced + excluded.unpriced,
@@ -394,7 +409,7 @@ counted AS (
     INSERT INTO counters (key_id, what, period, total)
     SELECT keys.id, 'tokens', :read_at::bigint / 86400000, :grown::bigint
     FROM passed, keys
-    WHERE keys.id = :counted_key AND counts_tokens
+    WHERE keys.id = :counted_key::text AND counts_tokens
     ON CONFLICT (key_id, what) DO UPDATE SET
         total = CASE
             WHEN excluded.period > counters.period THEN excluded.total
@@ -405,7 +420,8 @@ counted AS (
 
 -- name: change_noted
 noted AS (
-    INSERT INTO acts (id, owner, doc) SELECT :act_id, :act_owner, :act FROM passed
+    INSERT INTO acts (id, owner, doc)
+    SELECT :act_id::text, :act_owner::text, :act::bytea FROM passed
 )
 
 -- name: change_announced
@@ -417,48 +433,48 @@ announced AS (
         outcome
     )
     SELECT
-        webhooks.id, notice.id, webhooks.owner, notice.run_id, notice.type, 'pending', FALSE,
+        webhooks.id, (:notice_ids::text[])[k], webhooks.owner, (:notice_runs::text[])[k],
+        (:notice_types::text[])[k], 'pending', FALSE,
         greatest(
             :read_at::bigint,
             (
                 SELECT max(due_at) FROM deliveries AS earlier
                 WHERE
-                    earlier.webhook_id = webhooks.id AND earlier.run_id = notice.run_id
+                    earlier.webhook_id = webhooks.id
+                    AND earlier.run_id = (:notice_runs::text[])[k]
                     AND earlier.status = 'pending' AND NOT earlier.claimed
             )
         ),
-        0, :read_at::bigint, notice.body, :outcome
-    FROM passed, webhooks, unnest(
-        :notice_ids::text[], :notice_runs::text[], :notice_types::text[], :notice_bodies::bytea[]
-    ) WITH ORDINALITY AS notice (id, run_id, type, body, place)
+        0, :read_at::bigint, (:notice_bodies::bytea[])[k], :outcome::bytea
+    FROM passed, webhooks, generate_subscripts(:notice_places::integer[], 1) AS k
     WHERE
-        webhooks.owner = :notice_owner AND enabled
-        AND (types = '*' OR position(' ' || notice.type || ' ' IN types) > 0)
-    ORDER BY notice.place, webhooks.seq
+        webhooks.owner = :notice_owner::text AND enabled AND (:notice_places::integer[])[k] = place
+        AND (types = '*' OR position(' ' || (:notice_types::text[])[k] || ' ' IN types) > 0)
+    ORDER BY k, webhooks.seq
 )
 
 -- name: change_scheduled
 scheduled AS (
     UPDATE schedules SET
-        next_at = :schedule_next_at, changes = changes + 1, doc = :schedule
+        next_at = :schedule_next_at::bigint, changes = changes + 1, doc = :schedule::bytea
     FROM passed
-    WHERE id = :schedule_id
+    WHERE id = :schedule_id::text
 )
 
 -- name: change_recorded
 recorded AS (
     INSERT INTO occurrences (id, schedule_id, owner, status, due_at, created_at, doc)
     SELECT
-        new.id, :schedule_id, :schedule_owner, new.status, new.due_at, new.created_at, new.doc
-    FROM passed, unnest(
-        :occurrence_ids::text[], :occurrence_statuses::text[], :occurrence_times::bigint[],
-        :occurrence_births::bigint[], :occurrences::bytea[]
-    ) WITH ORDINALITY AS new (id, status, due_at, created_at, doc, place)
-    ORDER BY new.place
+        (:occurrence_ids::text[])[k], :schedule_id::text, :schedule_owner::text,
+        (:occurrence_statuses::text[])[k], (:occurrence_times::bigint[])[k],
+        (:occurrence_births::bigint[])[k], (:occurrences::bytea[])[k]
+    FROM passed, generate_subscripts(:occurrence_places::integer[], 1) AS k
+    WHERE (:occurrence_places::integer[])[k] = place
+    ORDER BY k
 )
 
 -- name: change_end
-SELECT count(*) FROM passed
+SELECT coalesce(array_agg(place), '{}') FROM passed
 
 -- name: join_segment
 -- All segments of which every message is there, and as many messages more: tool outputs fill places

@@ -235,6 +235,9 @@ class ChangeDraft:
             "thread": _encode(thread),
             "title": text_index.encode_vector(self._thread_owner, thread.title),
             "words": join_words(thread.title).encode(),
+            "updated_at": thread.updated_at,
+            "has_messages": thread.messages > 0,
+            "replaces": _remove_nul(thread.metadata.get("replaces")),
         }
         if not known:
             self._add("thread_added", new_thread_id=thread.id, new_owner=self._thread_owner)
@@ -389,6 +392,11 @@ _OCCURRENCE = (
 )
 """Parameters of the piece `recorded`, and the columns of occurrences that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
+
+
+def _remove_nul(text: str | None) -> str | None:
+    """Return the text without the character that a column cannot hold."""
+    return text.replace("\0", "") if text is not None else None
 
 
 def _lease_values(update: RunUpdate, waited: int) -> dict[str, Any]:

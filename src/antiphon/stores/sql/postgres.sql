@@ -251,7 +251,8 @@ held AS (
 held AS (
     UPDATE threads SET
         changes = changes + 1, version = :version::bigint, parent_id = :parent_id::text,
-        words = :words::bytea, search = :title::text::tsvector, doc = :thread::bytea
+        words = :words::bytea, search = :title::text::tsvector, updated_at = :updated_at::bigint,
+        has_messages = :has_messages::boolean, replaces = :replaces::text, doc = :thread::bytea
     FROM passed
     WHERE id = :thread_id::text
 )
@@ -263,10 +264,14 @@ key_held AS (
 
 -- name: change_thread_added
 thread_added AS (
-    INSERT INTO threads (id, owner, version, changes, parent_id, words, search, doc)
+    INSERT INTO threads (
+        id, owner, version, changes, parent_id, words, search, updated_at, has_messages, replaces,
+        doc
+    )
     SELECT
         :new_thread_id::text, :new_owner::text, :version::bigint, 0, :parent_id::text,
-        :words::bytea, :title::text::tsvector, :thread::bytea
+        :words::bytea, :title::text::tsvector, :updated_at::bigint, :has_messages::boolean,
+        :replaces::text, :thread::bytea
     FROM passed
 )
 

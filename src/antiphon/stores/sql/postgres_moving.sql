@@ -178,6 +178,7 @@ SELECT seq, id, owner, version, words, doc, family FROM threads
 WHERE seq > $1 ORDER BY 1 LIMIT $2
 
 -- name: write_threads
+-- A trigger computes updated_at, has_messages and replaces, which repeat fields of the document.
 INSERT INTO threads (seq, id, owner, version, changes, parent_id, words, doc, family)
 OVERRIDING SYSTEM VALUE
 VALUES ($1, $2, $3, $4, 0, thread_document($6) ->> 'parent_id', $5, $6, $7)

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
+from antiphon import tool
 from antiphon.mcp.client import server, task_follower, tasks, tool_caller
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, FormElicitation
 from antiphon.mcp.client.tasks import TaskFailed, parse_state
@@ -19,12 +20,13 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.sync_servers import McpServerPool
 from antiphon.ports import Toolbox
 from antiphon.tools.consent import Consent
+from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
 from antiphon.tools.task_journal import use_journal
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import Gate, ToolProcessor
 from antiphon.types.errors import Conflict, Unavailable
-from antiphon.types.messages import Progress, TaskHandle, ToolResult
+from antiphon.types.messages import Progress, TaskHandle, ToolCall, ToolResult
 from tests.support.mcp.serving import Someone, call, lines_of, tasked, tasked_over_http
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
@@ -148,6 +150,27 @@ async def test_an_invalid_answer_of_a_person_is_a_refusal(config: ServerConfig):
         answer = await servers.call(call("tasked__job", asks={"a": FORM}))
 
     assert json.loads(answer.output) == {"a": {"action": "cancel"}}
+
+
+async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    class Thinker(Someone):
+        async def ask(self, question: Elicitation) -> ElicitationAnswer:
+            self.questions.append(question)
+            return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(task_follower, "MOST_QUESTIONS_IN_ALL", 3)
+    host = Thinker()
+    states = [
+        {"status": "input_required", "inputRequests": {key: FORM}} for key in ("a", "b", "a", "b")
+    ]
+    async with running(tasked(tmp_path), host) as servers:
+        answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
+
+    assert "requires more than 3 inputs" in answer.output
+    assert len(host.questions) == 3
+    assert logged(tmp_path, "tasks/cancel") == 1
 
 
 async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_path: Path):
@@ -365,6 +388,15 @@ async def test_a_task_survives_its_server(tmp_path: Path):
     assert lines_of(tmp_path, "ran") == ["c1"]
 
 
+async def test_the_error_of_a_failed_task_is_told_though_its_server_was_restarted(tmp_path: Path):
+    failed = {"status": "failed", "error": {"code": -32603, "message": "no disk"}}
+    async with running(tasked(tmp_path), delays=(0.01,)) as servers:
+        answer = await servers.call(call("tasked__job", states=[{"exit": True}, failed]))
+
+    assert answer.fault == "failed"
+    assert answer.output == "tasked says: no disk"
+
+
 async def test_polls_that_fail_are_repeated_but_not_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -543,6 +575,26 @@ async def test_a_journal_is_used_on_its_own_loop_by_servers_that_run_on_another(
     assert list(journal.handles) == ["c1"]
 
 
+async def test_a_call_that_a_tool_makes_itself_is_in_no_journal(tmp_path: Path):
+    (tmp_path / "done").write_text("built")
+    journal = Journal()
+    async with running(tasked(tmp_path)) as servers:
+
+        @tool
+        async def deploy() -> str:
+            """Deploy."""
+            return (await servers.call(ToolCall("inner", "tasked__job", "{}"))).output
+
+        outcomes = ToolProcessor(Functions([deploy])).process_tool_calls(
+            "run_1", [ToolCall("c1", "deploy", "{}")], journal=journal
+        )
+        async with aclosing(outcomes) as results:
+            _, answer = await anext(results)
+
+    assert answer.output == "built"
+    assert journal.handles == {}
+
+
 async def test_a_call_that_is_over_elsewhere_ends_its_task(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -587,8 +639,8 @@ async def test_a_task_that_is_not_saved_is_cancelled_with_its_call(tmp_path: Pat
 async def test_the_task_of_another_server_is_neither_followed_nor_started_again(tmp_path: Path):
     journal = Journal()
     config = tasked(tmp_path)
-    for origin, tool in (("elsewhere", "job"), (config.origin, "strict")):
-        journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=tool, created_at=0)
+    for origin, named in (("elsewhere", "job"), (config.origin, "strict")):
+        journal.handles["c1"] = TaskHandle(task_id="t", origin=origin, tool=named, created_at=0)
         async with running(config) as servers:
             with use_journal(journal):
                 answer = await servers.call(call("tasked__job"))

@@ -79,25 +79,34 @@ class ActionJournal:
 class LoopJournal:
     """A journal that is used on the loop of its creation, whatever loop calls it.
 
-    The calls in `stopped` are over: the user has stopped them.
+    It keeps tasks of the calls with these `call_ids`; others, which a tool makes itself, belong to
+    no action. The calls in `stopped` are over: the user has stopped them.
     """
 
-    def __init__(self, journal: TaskJournal, stopped: Collection[str]) -> None:
+    def __init__(
+        self, journal: TaskJournal, call_ids: Collection[str], stopped: Collection[str]
+    ) -> None:
         self._journal = journal
+        self._call_ids = call_ids
         self._stopped = stopped
         self._loop = asyncio.get_running_loop()
 
     async def find(self, call_id: str) -> TaskHandle | None:
         """See `TaskJournal.find`."""
-        return await self._run(self._journal.find(call_id))
+        return await self._run(self._choose(call_id).find(call_id))
 
     async def save(self, call_id: str, handle: TaskHandle) -> None:
         """See `TaskJournal.save`."""
-        await self._run(self._journal.save(call_id, handle))
+        await self._run(self._choose(call_id).save(call_id, handle))
 
     async def is_open(self, call_id: str) -> bool:
         """See `TaskJournal.is_open`."""
-        return call_id not in self._stopped and await self._run(self._journal.is_open(call_id))
+        if call_id in self._stopped:
+            return False
+        return await self._run(self._choose(call_id).is_open(call_id))
+
+    def _choose(self, call_id: str) -> TaskJournal:
+        return self._journal if call_id in self._call_ids else NO_JOURNAL
 
     async def _run(self, work: Coroutine[Any, Any, T]) -> T:
         if asyncio.get_running_loop() is self._loop:

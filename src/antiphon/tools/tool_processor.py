@@ -261,10 +261,12 @@ class ToolProcessor:
         Tools learn the run, its thread and the `attempt` from their `ToolContext`. Tasks of MCP
         servers are kept in the `journal`.
         """
+        calls = tuple(calls)
+        call_ids = {call.id for call in calls}
         # Each task keeps the context of its creation.
         with (
             name_run(run_id, thread_id, attempt, self._ask_user, self._lookup),
-            use_journal(LoopJournal(journal, self._stopped)),
+            use_journal(LoopJournal(journal, call_ids, self._stopped)),
         ):
             tasks = [
                 *(

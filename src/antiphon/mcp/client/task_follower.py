@@ -32,14 +32,18 @@ MOST_FAILURES = 8
 """Polls in a row that may fail, for instance while the server restarts."""
 LONGEST_PAUSE = 30.0
 """Seconds between two polls that fail."""
-MOST_ANSWERS = 100
-"""Inputs that one task may require in all."""
+MOST_QUESTIONS_IN_ALL = 100
+"""Questions that one task may ask in all, withdrawn ones too."""
 CHECK_SECONDS = 15.0
 """Time between two looks whether the call still waits for its output."""
 OPEN_SECONDS = 5.0
 """Time for the question whether a cancelled call is open still."""
 
 log = logging.getLogger(__name__)
+
+
+class TaskError(MCPError):
+    """Error of a call whose task failed, in whichever session that was learned."""
 
 
 class TaskServer(Protocol):
@@ -96,13 +100,14 @@ class TaskFollower:
         self._questions: dict[str, asyncio.Task[None]] = {}
         self._answers: dict[str, dict[str, Any]] = {}
         self._answered: set[str] = set()
+        self._asked = 0
         self._changed = asyncio.Event()
         self._refused: TaskFailed | None = None
 
     async def follow(self, created: TaskState | None = None) -> types.CallToolResult:
         """Return the result of the task, which is in the state `created` if it is new.
 
-        Raises `TaskFailed`, and `MCPError` with the error of a call that failed.
+        Raises `TaskFailed`, and `TaskError` with the error of a call that failed.
         """
         try:
             return await self._poll_until_over(created)
@@ -145,13 +150,13 @@ class TaskFollower:
             await self._wait(state)
 
     def _conclude(self, state: TaskState) -> types.CallToolResult:
-        """Return the result. Raises `TaskFailed`, and `MCPError` with the error of the call."""
+        """Return the result. Raises `TaskFailed`, and `TaskError` with the error of the call."""
         match state.status:
             case "completed":
                 return parse_result(state)
             case "failed":
                 code, message = state.error.get("code"), state.error.get("message")
-                raise MCPError(
+                raise TaskError(
                     code if type(code) is int else types.INTERNAL_ERROR,
                     message if isinstance(message, str) and message else state.message,
                     state.error.get("data"),
@@ -246,8 +251,9 @@ class TaskFollower:
         for key, request in state.requests.items():
             if key in self._answered or key in self._answers or key in self._questions:
                 continue
-            if len(self._answered) >= MOST_ANSWERS:
-                raise TaskFailed(f"requires more than {MOST_ANSWERS} inputs for its task")
+            if self._asked >= MOST_QUESTIONS_IN_ALL:
+                raise TaskFailed(f"requires more than {MOST_QUESTIONS_IN_ALL} inputs for its task")
+            self._asked += 1
             self._questions[key] = asyncio.create_task(self._answer(key, request))
 
     async def _answer(self, key: str, request: Any) -> None:

@@ -16,7 +16,7 @@ from antiphon.mcp.client import output_validation, results
 from antiphon.mcp.client.callbacks import Callbacks
 from antiphon.mcp.client.results import UNCERTAIN, describe_loss, error_text
 from antiphon.mcp.client.session_monitor import SessionMonitor
-from antiphon.mcp.client.task_follower import TaskFollower, TaskServer
+from antiphon.mcp.client.task_follower import TaskError, TaskFollower, TaskServer
 from antiphon.mcp.client.tasks import (
     EXTENSION,
     TaskCreated,
@@ -199,7 +199,7 @@ class ToolCaller:
 
     async def _handle_error(self, tool: str, error: MCPError) -> ToolResult:
         """Return the result of a call that the server refused."""
-        if self._monitor.ended.is_set():
+        if self._monitor.ended.is_set() and not isinstance(error, TaskError):
             return self._loss_result(tool)
         if error.code == types.URL_ELICITATION_REQUIRED:
             return await self._require_urls(tool, error)

@@ -237,4 +237,4 @@ async def test_a_temporary_thread_and_its_branches_are_deleted_or_kept_together(
 
     kept = {each.id for each in (await client.list_threads()).data}
     assert kept == {first.id, branches[0].id}
-    assert (await client.list_threads(temporary=True)).data == ()
+    assert not (await client.list_threads(temporary=True)).data

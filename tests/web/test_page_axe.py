@@ -105,8 +105,17 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     yield thread
     await open_address(chat, "/", "#composer")
     yield "/"
-    await chat.page.locator(".topbar button[aria-haspopup=dialog]").click()
+    dialogs = chat.page.locator(".topbar button[aria-haspopup=dialog]")
+    await dialogs.last.click()
     yield "instructions"
+    await chat.page.keyboard.press("Escape")
+    await dialogs.first.click()
+    await chat.page.locator("dialog input[name=every_tool]").uncheck()
+    yield "options"
+    await chat.page.keyboard.press("Escape")
+    await chat.page.locator(".starters input[type=checkbox]").check()
+    await expect(chat.page.locator(".temporary-mark")).to_be_visible()
+    yield "a temporary chat"
     await open_address(chat, thread, 'a[href^="/r/"]')
     await chat.page.locator('a[href^="/r/"]').click()
     await expect(chat.page.locator(".step").first).to_be_visible()

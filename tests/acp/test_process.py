@@ -129,3 +129,31 @@ async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Pa
     assert "hello " in json.dumps(lines)
     assert b"stdout is the protocol's" in errors
     assert b"is not trusted and not used" in errors
+
+
+async def test_warnings_do_not_control_the_terminal_in_which_an_editor_runs(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    (home / "antiphon").mkdir(parents=True)
+    (home / "antiphon" / "antiphon.toml").write_text(
+        """
+[[hooks]]
+when = "after"
+command = ["/bin/sh", "-c", "printf '\\\\033[2Jmain.py is no Python' >&2; exit 1"]
+"""
+    )
+    (home / "tools.py").write_text(TOOL)
+    editor = Editor()
+    prompt = [TextContentBlock(type="text", text='call greet {"name": "Ada"}')]
+    async with start_agent(home, "--tools", "tools.py") as process:
+        connection = connect_to_agent(editor, process.stdin, process.stdout)
+        await connection.initialize(protocol_version=1)
+        session = await connection.new_session(cwd=str(tmp_path))
+        await connection.prompt(session_id=session.session_id, prompt=prompt)
+        await connection.close()
+        process.stdin.close()
+        _, errors = await asyncio.wait_for(process.communicate(), 60)
+
+    assert b"main.py is no Python" in errors
+    assert b"\x1b" not in errors

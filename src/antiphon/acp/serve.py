@@ -23,6 +23,7 @@ from antiphon.skills.workspace import load_workspace
 from antiphon.tools.functions import Function, Functions
 from antiphon.tools.permissions import NAME, GrantsFile
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.terminal_safe import clean
 
 MAX_MESSAGE = 50 * 1024 * 1024
 """Bytes of one message: a prompt may carry pictures."""
@@ -95,4 +96,4 @@ async def _open_streams() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
 
 
 def _warn(text: str) -> None:
-    print(f"antiphon: {text}", file=sys.stderr)
+    print(f"antiphon: {clean(text)}", file=sys.stderr)

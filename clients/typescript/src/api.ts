@@ -29,8 +29,8 @@ export interface Call {
  * fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
  * last reported.
  *
- * `task` is the task at an MCP server that carries out the call, while it is pending. Whoever goes
- * on with the call polls that task, and does not call the tool again.
+ * `task` is the task at an MCP server that carries out the call, while it is pending. The client
+ * that goes on with the call polls that task, and does not call the tool again.
  */
 export interface Action {
   approval: "given" | "refused" | "required" | null;
@@ -571,7 +571,7 @@ export interface OwnedWebhook {
  * `added` are new records, or those that would be added if it was only checked; `unchanged`
  * existed before. `skipped` are keys and webhooks, which are never imported, the history of
  * schedules, and records whose thread or run was deleted or created during the export.
- * `ended_runs` had not ended; they are imported as `cancelled`.
+ * `ended_runs` counts runs that had not ended, which are imported as `cancelled`.
  */
 export interface OwnerImport {
   added: Record<string, number>;
@@ -949,7 +949,7 @@ export interface TagCount {
 }
 
 /**
- * Task at an MCP server that carries out a tool call; whoever has the handle can go on with it.
+ * Handle of a task at an MCP server that carries out a tool call; any client can poll by it.
  *
  * `task_id` is the server's own id, `origin` identifies the server without secrets, `tool` is the
  * server's name of the tool. `created_at` is in milliseconds since 1970.
@@ -1282,8 +1282,7 @@ export abstract class Operations {
    * this tag. Temporary threads are listed only with `temporary`, and then alone.
    *
    * Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for
-   * threads anywhere. `archived` says otherwise: true lists only archived threads, false only
-   * others.
+   * threads anywhere. With `archived`, true lists only archived threads, false only others.
    */
   listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean; archived?: boolean; tag?: string } = {}, options?: RequestOptions): Promise<ThreadPage> {
     return this.send<ThreadPage>({ method: "GET", path: `/v1/threads`, fields: { ...fields }, creates: false }, options);
@@ -1310,7 +1309,7 @@ export abstract class Operations {
     return this.send<Thread>({ method: "PATCH", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
-  /** List the tags of one's threads, in the order of their characters, with counts. */
+  /** List the tags of your threads, in the order of their characters, with counts. */
   listTags(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<TagCountPage> {
     return this.send<TagCountPage>({ method: "GET", path: `/v1/tags`, fields: { ...fields }, creates: false }, options);
   }
@@ -1324,9 +1323,9 @@ export abstract class Operations {
    * Archive, tag or delete up to 100 threads, and get a result for each.
    *
    * Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
-   * not found, or cannot be changed, does not hinder the others. `tag` adds the `tags`, `untag`
-   * removes them, without regard to case. With `family`, the threads that each one replaced, or
-   * that replaced it, are changed with it, and it comes last.
+   * not found, or cannot be changed, does not stop the others. `tag` adds the `tags`, `untag`
+   * removes them, without regard to case. With `family`, the threads that a thread replaced, or
+   * that replaced it, are changed too, before the thread itself.
    */
   changeThreads(fields: { action: "archive" | "delete" | "tag" | "unarchive" | "untag"; family?: boolean; tags?: string[]; thread_ids: string[] }, options?: RequestOptions): Promise<ThreadOutcomes> {
     return this.send<ThreadOutcomes>({ method: "POST", path: `/v1/threads/batch`, fields: { ...fields }, creates: false }, options);

@@ -468,7 +468,7 @@ class OwnerImport(msgspec.Struct, frozen=True, kw_only=True):
     `added` are new records, or those that would be added if it was only checked; `unchanged`
     existed before. `skipped` are keys and webhooks, which are never imported, the history of
     schedules, and records whose thread or run was deleted or created during the export.
-    `ended_runs` had not ended; they are imported as `cancelled`.
+    `ended_runs` counts runs that had not ended, which are imported as `cancelled`.
     """
 
     owner: str

@@ -154,6 +154,7 @@ from antiphon.api.threads import SearchHit as SearchHit
 from antiphon.api.threads import SearchResults as SearchResults
 from antiphon.api.threads import SetFeedback as SetFeedback
 from antiphon.api.threads import TagCount as TagCount
+from antiphon.api.threads import ThreadAction as ThreadAction
 from antiphon.api.threads import ThreadIds as ThreadIds
 from antiphon.api.threads import ThreadOutcome as ThreadOutcome
 from antiphon.api.threads import ThreadOutcomes as ThreadOutcomes

@@ -105,7 +105,7 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     tag. Temporary threads are listed only with `temporary`, and then alone.
 
     Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for threads
-    anywhere. `archived` says otherwise: true lists only archived threads, false only others.
+    anywhere. With `archived`, true lists only archived threads, false only others.
     """
 
     route: ClassVar[str] = "GET /v1/threads"
@@ -174,7 +174,7 @@ class TagCount(msgspec.Struct, frozen=True):
 
 
 class ListTags(Operation[Listed[TagCount]], frozen=True):
-    """List the tags of one's threads, in the order of their characters, with counts."""
+    """List the tags of your threads, in the order of their characters, with counts."""
 
     route: ClassVar[str] = "GET /v1/tags"
     answer: ClassVar[Any] = Listed[TagCount]
@@ -208,22 +208,23 @@ class ThreadOutcomes(msgspec.Struct, frozen=True):
 
 
 ThreadIds = Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
+ThreadAction = Literal["archive", "unarchive", "tag", "untag", "delete"]
 
 
 class ChangeThreads(Operation[ThreadOutcomes], frozen=True):
     """Archive, tag or delete up to 100 threads, and get a result for each.
 
     Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
-    not found, or cannot be changed, does not hinder the others. `tag` adds the `tags`, `untag`
-    removes them, without regard to case. With `family`, the threads that each one replaced, or that
-    replaced it, are changed with it, and it comes last.
+    not found, or cannot be changed, does not stop the others. `tag` adds the `tags`, `untag`
+    removes them, without regard to case. With `family`, the threads that a thread
+    replaced, or that replaced it, are changed too, before the thread itself.
     """
 
     route: ClassVar[str] = "POST /v1/threads/batch"
     answer: ClassVar[Any] = ThreadOutcomes
 
     thread_ids: ThreadIds
-    action: Literal["archive", "unarchive", "tag", "untag", "delete"]
+    action: ThreadAction
     tags: Tags = ()
     family: bool = False
 

@@ -202,7 +202,7 @@ class Conversation:
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
-        tasks = saved_tasks(actions)
+        tasks = tasks_by_call(actions)
         self._next_step = self._answer(waiting, tasks) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
@@ -311,7 +311,7 @@ def split_actions(
     )
 
 
-def saved_tasks(actions: Iterable[Action]) -> Mapping[str, TaskHandle]:
+def tasks_by_call(actions: Iterable[Action]) -> Mapping[str, TaskHandle]:
     """Return the tasks that carry out calls already, by tool call id."""
     return {each.tool_call_id: each.task for each in actions if each.task is not None}
 

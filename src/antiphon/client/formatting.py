@@ -74,7 +74,7 @@ def split_highlights(
 
 
 def split_found_words(text: str, query: str) -> Iterator[tuple[str, bool]]:
-    """Yield the pieces of a text, in order, with whether each is what the query found."""
+    """Yield the pieces of a text in order, each with True if the query found it."""
     return split_highlights(text, find_highlights(text, query))
 
 

@@ -34,7 +34,7 @@ from antiphon.client.conversation import (
     ExecuteActions,
     first_request,
     initial_state,
-    saved_tasks,
+    tasks_by_call,
 )
 from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.portal import Portal, sync_temporary
@@ -414,7 +414,7 @@ class Client(Operations):
             )
         answered: list[Action] = []
         actions = tuple(map(to_pending_action, waiting.values()))
-        due = ExecuteActions(run_id, actions, run.thread_id, saved_tasks(waiting.values()))
+        due = ExecuteActions(run_id, actions, run.thread_id, tasks_by_call(waiting.values()))
         results = runner.run_tools(due, processor)
         with closing(results):
             for call, result in results:

@@ -1,7 +1,7 @@
 """Titles of threads that a model writes: the request, its reply, and the changes of the thread.
 
-The thread is claimed for its title before the model is asked, so that it is asked once, and the
-title is set only if nobody has given another one meanwhile.
+The thread is claimed before the request, so that a model is asked once. The title is set only if
+nobody has given another one meanwhile.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ QUOTED_CHARACTERS = 2_000
 
 
 def claim_title(records: Snapshot) -> ChangeSet | None:
-    """Mark the thread as asked for; its answer is the thread. None if it needs no title."""
+    """Return the change that claims the thread, which is its answer; None if it needs no title."""
     thread = records.thread
     if thread is None or thread.temporary or thread.title_from != "message":
         return None

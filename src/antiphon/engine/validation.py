@@ -43,7 +43,7 @@ def validate_temporary(call: operations.Process) -> None:
         )
 
 
-def validate_stays_kept(call: operations.UpdateThread, thread: Thread) -> None:
+def validate_temporary_change(call: operations.UpdateThread, thread: Thread) -> None:
     """Raise `InvalidRequest` if a thread that is kept would become temporary."""
     if call.temporary is True and not thread.temporary:
         raise errors.InvalidRequest(

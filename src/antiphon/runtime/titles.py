@@ -1,4 +1,4 @@
-"""Has a model write the titles of threads that have only the one of their first message."""
+"""Titles of threads by a model, in place of the ones made from their first messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 SECONDS = 30.0
 """The longest that a model may take for a title."""
 MOST_TITLES = 8
-"""Titles that one process asks for at once; a thread that comes on top keeps its own."""
+"""Most requests for titles of one process at once; a further thread keeps its own title."""
 MESSAGES_READ = 20
 MOST_BYTES = 20_000
 
@@ -86,7 +86,7 @@ class TitleWriter:
             except errors.AntiphonError as fault:
                 log.info("no title for thread %s: %s", run.thread_id, fault.message)
             except Exception:  # a provider of a plugin may raise anything
-                log.exception("the title of thread %s broke in our hands", run.thread_id)
+                log.exception("internal error while writing the title of thread %s", run.thread_id)
 
     async def _write_title(self, claim: Claim, run: Run, wanted: str) -> None:
         read_set = ReadSet(owner=claim.owner, thread_id=run.thread_id, what="title")

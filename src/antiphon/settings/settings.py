@@ -473,9 +473,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         str | None,
         Meta(
             title="MODEL",
-            description="the model that gives a thread its title after the first answer, if it is"
-            " of the provider of the thread's own model, which is else asked itself; `run` always"
-            " asks that one; by default the first message is the title",
+            description="the model that writes the title of a thread after its first answer, if it"
+            " has the provider and key of the thread's own model, and else that model; `run` means"
+            " the thread's own model; by default the first message is the title",
         ),
     ] = None
     context_tokens: Annotated[

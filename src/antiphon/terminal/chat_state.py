@@ -72,7 +72,7 @@ class ChatState:
     the runtime's default ("" if unknown). `attached` files are sent with the next message.
     `listed_threads` belongs to the last /threads or /search, `next_listing` and `next_search` to
     the last of each, `models` to the last /models. `found` are the results of the last /search if
-    no /threads came after it, `sought` are its words.
+    no /threads came after it, `search_words` are its words.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
@@ -92,7 +92,7 @@ class ChatState:
     next_listing: ListThreads | None = None
     next_search: Search | None = None
     found: Sequence[SearchHit] = ()
-    sought: str = ""
+    search_words: str = ""
     models: Sequence[Model] = ()
     attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     used: Usage = field(default_factory=Usage)

@@ -38,10 +38,10 @@ log = logging.getLogger(__name__)
 
 
 class HookVerdict(msgspec.Struct, frozen=True):
-    """What the hooks before a call say of it.
+    """Decision of the hooks before a call.
 
-    `call` has the arguments as they left them. `question` is the reason why a person must be asked,
-    "" if none must; `denial` is the reason why the call is not made, "" if it may be.
+    `call` has the arguments as the hooks left them. `question` is the reason why a person must be
+    asked, "" if none must; `denial` is the reason why the call is not made, "" if it may be.
     """
 
     call: ToolCall
@@ -67,7 +67,7 @@ class _HookFailed(Exception):
 class ToolHooks:
     """Runs hooks, in their order, each with the result of the one before it.
 
-    `folder` is told to the hooks as the working folder of the conversation; by default that of the
+    `folder` is the working folder of the conversation, which the hooks get; by default that of the
     program. `warn` receives a sentence if a hook fails. A hook gets a short list of environment
     variables without secrets; it and everything that it starts end with the call.
     """
@@ -163,7 +163,7 @@ class ToolHooks:
         except OSError as error:
             raise _HookFailed(f"the working folder is gone: {error}") from error
         run_id, thread_id = current_run()
-        told: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "event": event,
             "tool": call.name,
             "server": tool.server,
@@ -175,7 +175,7 @@ class ToolHooks:
             "tool_call_id": call.id,
         }
         if result is not None:
-            told |= {
+            payload |= {
                 "output": result.output,
                 "is_error": result.is_error,
                 "fault": result.fault,
@@ -186,9 +186,9 @@ class ToolHooks:
                 ],
             }
         try:
-            return msgspec.json.encode(told)
+            return msgspec.json.encode(payload)
         except UnicodeError as error:
-            raise _HookFailed(f"the call cannot be told as JSON: {error}") from error
+            raise _HookFailed(f"the call cannot be written as JSON: {error}") from error
 
     async def _run(self, hook: Hook, stdin: bytes) -> ProgramOutput:
         """Run the hook to its end. Raises `_HookFailed`."""

@@ -267,7 +267,7 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class TaskHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """Task at an MCP server that carries out a tool call; whoever has the handle can go on with it.
+    """Handle of a task at an MCP server that carries out a tool call; any client can poll by it.
 
     `task_id` is the server's own id, `origin` identifies the server without secrets, `tool` is the
     server's name of the tool. `created_at` is in milliseconds since 1970.

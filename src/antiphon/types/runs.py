@@ -516,8 +516,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
     fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
     last reported.
 
-    `task` is the task at an MCP server that carries out the call, while it is pending. Whoever goes
-    on with the call polls that task, and does not call the tool again.
+    `task` is the task at an MCP server that carries out the call, while it is pending. The
+    client that goes on with the call polls that task, and does not call the tool again.
     """
 
     id: str

@@ -36,7 +36,6 @@ COPIED_FROM = "copied_from"
 Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=128)]
 Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]
 
-ReplyTokens = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 
 _LISTS = ("tools", "mcp_servers", "starters")
 _MAX_VALUE = 512
@@ -77,7 +76,7 @@ class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
     mcp_servers: Names | UnsetType | None = UNSET
     starters: Starters | UnsetType = UNSET
     max_tool_calls: operations.MaxToolCalls | UnsetType | None = UNSET
-    max_output_tokens: ReplyTokens | UnsetType | None = UNSET
+    max_output_tokens: operations.MaxTokens | UnsetType | None = UNSET
 
 
 def assistant_view(assistant: Assistant, shared: str | None = None) -> AssistantView:

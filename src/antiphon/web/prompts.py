@@ -1,6 +1,6 @@
 """A user's own prompts, kept as a file of theirs at the backend.
 
-So they are exported, erased and moved with all that the user has. Each change uploads the whole
+Exports, erasure and moves of an owner include them, as all files. Each change uploads the whole
 list and deletes the one before; the newest file counts.
 """
 
@@ -28,7 +28,7 @@ PromptName = Annotated[str, Meta(pattern=r"^[\w-]+\Z", max_length=40)]
 PromptText = Annotated[str, Meta(min_length=1, max_length=8000)]
 
 
-class Prompt(msgspec.Struct, frozen=True):
+class SavedPrompt(msgspec.Struct, frozen=True):
     """A prompt that its user can name as `/name`; `starter` if an empty chat offers it.
 
     Marks in the text such as `{{city}}` are places that the user fills in.
@@ -39,12 +39,12 @@ class Prompt(msgspec.Struct, frozen=True):
     starter: bool = False
 
 
-Prompts = Annotated[tuple[Prompt, ...], Meta(max_length=100)]
+Prompts = Annotated[tuple[SavedPrompt, ...], Meta(max_length=100)]
 
 
 class PromptList(msgspec.Struct, frozen=True):
-    """All prompts of a user. `version` is that of the list that a change is based on; None if
-    there was none.
+    """All prompts of a user. `version` identifies the stored list, and in a change the list that
+    it is based on; None for no list.
     """
 
     data: Prompts = ()
@@ -94,14 +94,14 @@ class PromptStore:
         return PromptList(wanted.data, version)
 
 
-def _decode(content: bytes) -> tuple[Prompt, ...]:
+def _decode(content: bytes) -> tuple[SavedPrompt, ...]:
     try:
         return msgspec.json.decode(content, type=Prompts)
     except (msgspec.DecodeError, UnicodeError):  # a file of another program
         return ()
 
 
-def _check_names(prompts: Sequence[Prompt]) -> None:
+def _check_names(prompts: Sequence[SavedPrompt]) -> None:
     seen: set[str] = set()
     for prompt in prompts:
         if prompt.name.casefold() in seen:

@@ -57,11 +57,11 @@ class RunningTool(msgspec.Struct, frozen=True):
     last: ToolProgressed | None = None
 
 
-class NewsBell:
-    """Wakes one reader of a relay when there is news. A ring before `wait` is not lost."""
+class RelaySubscription:
+    """Wakes one reader of a relay for its news. A notification before `wait` is not lost."""
 
     def __init__(self) -> None:
-        self._rung = False
+        self._notified = False
         self._handle: Callable[[], bool] | None = None
         self._waiting: asyncio.Future[None] | None = None
 
@@ -70,18 +70,18 @@ class NewsBell:
 
         An error of `handle` is raised here.
         """
-        if not self._rung:
+        if not self._notified:
             self._waiting, self._handle = asyncio.get_running_loop().create_future(), handle
             try:
                 await self._waiting
             finally:
                 self._waiting = self._handle = None
-        self._rung = False
+        self._notified = False
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Let the reader handle the news, or wake it."""
         if self._handle is None or self._waiting is None or self._waiting.done():
-            self._rung = True
+            self._notified = True
             return
         try:
             if self._handle():
@@ -89,7 +89,7 @@ class NewsBell:
         except Exception as error:  # noqa: BLE001 - its reader raises it, and others read on
             self._waiting.set_exception(error)
             return
-        self._rung = True
+        self._notified = True
         self._waiting.set_result(None)
 
 
@@ -123,7 +123,7 @@ class Relay:
         self._client = client
         self._model = run.model
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
-        self._readers: set[NewsBell] = set()
+        self._readers: set[RelaySubscription] = set()
         self._approvals = PendingApprovals()
         self._processor: ToolProcessor | None = ToolProcessor(
             tools.toolbox,
@@ -179,14 +179,14 @@ class Relay:
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
     @contextmanager
-    def subscribe(self) -> Generator[NewsBell]:
-        """Yield a bell that rings whenever there is news, until the context exits."""
-        bell = NewsBell()
-        self._readers.add(bell)
+    def subscribe(self) -> Generator[RelaySubscription]:
+        """Yield a subscription that is notified of all news until the context exits."""
+        subscription = RelaySubscription()
+        self._readers.add(subscription)
         try:
-            yield bell
+            yield subscription
         finally:
-            self._readers.discard(bell)
+            self._readers.discard(subscription)
 
     # The run.
 
@@ -373,8 +373,8 @@ class Relay:
         self._notify_readers()
 
     def _notify_readers(self) -> None:
-        for bell in self._readers:
-            bell.ring()
+        for subscription in self._readers:
+            subscription.notify()
 
 
 def _consent(

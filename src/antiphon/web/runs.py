@@ -142,7 +142,7 @@ async def stream_relay(
         events += len(new)
         return True
 
-    with relay.subscribe() as bell:
+    with relay.subscribe() as subscription:
         known, events = drop_void_events(relay.events, after), len(relay.events)
         for start in range(0, len(known), MAX_BATCH):
             if frames := wire.feed_all(known[start : start + MAX_BATCH]):
@@ -170,7 +170,7 @@ async def stream_relay(
             deltas = write_now is None and any(isinstance(event, DELTAS) for _, event in new)
             if further or deltas:
                 await asyncio.sleep(BATCH_SECONDS)
-            await bell.wait(write_deltas)
+            await subscription.wait(write_deltas)
 
 
 def _text_size(events: Sequence[Numbered]) -> float:

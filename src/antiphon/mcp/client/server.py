@@ -55,7 +55,7 @@ SOUND_SECONDS = 60.0
 CANCEL_SECONDS = 5.0
 """Time for the request to cancel a task that is given up."""
 CHECK_SECONDS = 2.0
-"""Time after which a call that was given up is looked after once more."""
+"""Time after which a call that was given up is checked once more."""
 
 
 class RestartPolicy:

@@ -35,9 +35,9 @@ LONGEST_PAUSE = 30.0
 MOST_QUESTIONS_IN_ALL = 100
 """Questions that one task may ask in all, withdrawn ones too."""
 CHECK_SECONDS = 15.0
-"""Time between two looks whether the call still waits for its output."""
+"""Time between two checks that the call still waits for its output."""
 OPEN_SECONDS = 5.0
-"""Time for the question whether a cancelled call is open still."""
+"""Timeout of the check that a cancelled call is still open."""
 
 log = logging.getLogger(__name__)
 
@@ -66,9 +66,9 @@ class TaskFollower:
     """Polls the task of one call until it is over, and answers the inputs that it requires.
 
     The handle is saved in the journal first. If the call is cancelled, the task is cancelled at the
-    server, except where it is left to whoever goes on with the call: while its handle is saved,
-    and the call is still open and has time left. Programs stop their tools first, and then cancel
-    the run: so a task that was left is looked after once more.
+    server, unless its handle is saved and the call is still open and has time left: then another
+    client can go on with the task. Programs stop their tools first, and then cancel the run: so a
+    task that was left is checked once more.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class TaskFollower:
     # The end of a call without a result.
 
     async def _is_left_to_others(self) -> bool:
-        """Return whether whoever goes on with the cancelled call goes on with this task."""
+        """Return whether another client can go on with the cancelled call and its task."""
         if not self._is_saved or seconds_left()() <= 0:
             return False
         try:

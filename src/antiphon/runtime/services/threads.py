@@ -100,7 +100,7 @@ class ThreadService:
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
-            validation.validate_stays_kept(call, records.thread)
+            validation.validate_temporary_change(call, records.thread)
             is_activity = not changes or not changes.keys() <= {*MARKS, "options"}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)

@@ -25,7 +25,7 @@ async def _search(chat: CommandContext, words: str) -> None:
             raise InvalidRequest("Words are missing", expected="/search WORDS")
         chat.state.listed_threads, chat.state.next_listing = (), None
         chat.state.next_search = Search(words, limit=LISTED)
-        chat.state.found, chat.state.sought = (), words
+        chat.state.found, chat.state.search_words = (), words
     if chat.state.next_search is None:
         chat.ui.say("There are no more. /search WORDS begins a search.", "faint")
         return

@@ -83,10 +83,10 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
 
 async def _resume(chat: CommandContext, words: str) -> None:
     if words:
-        found, sought = chat.state.found, chat.state.sought
+        found, search_words = chat.state.found, chat.state.search_words
         await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
         if words.isdecimal() and 0 < int(words) <= len(found):
-            await resume.show_found(chat.client, chat.ui, found[int(words) - 1], sought)
+            await resume.show_found(chat.client, chat.ui, found[int(words) - 1], search_words)
     elif chat.ui.keyboard.by_lines:
         await _list_threads(chat, "")
     elif picked := await pick_thread(chat.client, chat.ui, chat.state.thread_id):

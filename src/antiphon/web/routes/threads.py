@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence, Set
 from contextlib import suppress
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from flask import Blueprint, Response
@@ -84,7 +84,7 @@ class ThreadBatch(msgspec.Struct, frozen=True):
     """Threads to change, each with all its versions: their ids, and what is done with them."""
 
     thread_ids: operations.ThreadIds
-    action: Literal["archive", "unarchive", "tag", "untag", "delete"]
+    action: operations.ThreadAction
     tags: operations.Tags = ()
 
 

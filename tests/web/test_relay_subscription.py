@@ -1,0 +1,69 @@
+"""Subscriptions of a relay's readers: no news is lost, and one reader does not stop another."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from antiphon.web.relay import RelaySubscription
+from tests.support.web.served import SECONDS
+
+
+def _wakes() -> bool:
+    return False
+
+
+async def test_a_notification_before_the_wait_is_not_lost() -> None:
+    subscription = RelaySubscription()
+    subscription.notify()
+
+    async with asyncio.timeout(SECONDS):
+        await subscription.wait(_wakes)
+
+
+async def test_news_that_are_handled_do_not_wake_the_reader() -> None:
+    subscription, handled = RelaySubscription(), list[int]()
+
+    def handle() -> bool:
+        handled.append(1)
+        return len(handled) < 3
+
+    waiting = asyncio.create_task(subscription.wait(handle))
+    await asyncio.sleep(0)
+    subscription.notify()
+    subscription.notify()
+    await asyncio.sleep(0)
+    waits = not waiting.done()
+    subscription.notify()
+    async with asyncio.timeout(SECONDS):
+        await waiting
+
+    assert waits
+    assert len(handled) == 3
+
+
+async def test_a_notification_between_waking_and_the_next_wait_is_not_lost() -> None:
+    subscription = RelaySubscription()
+    waiting = asyncio.create_task(subscription.wait(_wakes))
+    await asyncio.sleep(0)
+    subscription.notify()
+    await waiting
+    subscription.notify()
+
+    async with asyncio.timeout(SECONDS):
+        await subscription.wait(_wakes)
+
+
+async def test_an_error_while_news_are_handled_is_the_readers_own() -> None:
+    subscription = RelaySubscription()
+
+    def handle() -> bool:
+        raise ConnectionError("the reader has gone")
+
+    waiting = asyncio.create_task(subscription.wait(handle))
+    await asyncio.sleep(0)
+    subscription.notify()
+
+    with pytest.raises(ConnectionError):
+        await waiting

@@ -266,6 +266,15 @@ async def test_a_task_without_a_valid_result_is_an_error(
     assert lines_of(tmp_path, "ran") == ["c1"], "it is never called again"
 
 
+async def test_a_task_whose_state_is_no_result_at_all_is_cancelled(tmp_path: Path):
+    async with running(tasked(tmp_path)) as servers:
+        answer = await servers.call(call("tasked__job", last={"status": "working", "_meta": 5}))
+
+    assert answer.fault == "failed"
+    assert "gave no valid result for job" in answer.output
+    assert logged(tmp_path, "tasks/cancel") == 1
+
+
 async def test_a_task_that_works_after_its_end_is_an_error(tmp_path: Path):
     async with running(tasked(tmp_path)) as servers:
         backwards = call("tasked__job", created={"status": "completed"})

@@ -121,6 +121,11 @@ class TaskFollower:
             if not failed.is_over:
                 await self._server.cancel_task(self._handle.task_id)
             raise
+        except TaskError:
+            raise
+        except Exception:  # the SDK raises its own for an answer that is no result
+            await self._server.cancel_task(self._handle.task_id)
+            raise
         finally:
             for question in self._questions.values():
                 question.cancel()

@@ -180,6 +180,30 @@ async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
     assert found == []
 
 
+async def test_tags_and_marked_threads_are_faultless_in_all_colours(
+    lived_in: Chat, axe: str
+) -> None:
+    page = lived_in.page
+    await size(lived_in, PHONE)
+    await open_address(lived_in, "/", "#composer")
+    await page.get_by_role("button", name="Show sidebar").click()
+    await page.locator(".thread").get_by_role("button").click()
+    await page.get_by_role("menuitem", name="Tags").click()
+    await page.get_by_role("textbox", name="Tags, separated by commas").fill("work, two words")
+    await page.keyboard.press("Enter")
+    await page.locator(".side-filters .chip", has_text="work").click()
+    await page.get_by_role("button", name="Select", exact=True).click()
+    await page.locator(".thread").get_by_role("checkbox").check()
+    bar = page.get_by_role("group", name="1 selected")
+    await bar.get_by_role("button", name="Tags").click()
+    found = await findings(page, axe) + await wider(page)
+    for theme in THEMES:
+        await wear(lived_in, theme)
+        found += await findings(page, axe, "color-contrast")
+
+    assert found == []
+
+
 async def test_calls_and_questions_are_faultless_in_all_colours_and_on_a_phone(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:

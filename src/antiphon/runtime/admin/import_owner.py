@@ -48,7 +48,7 @@ MAX_USAGE = 1_000_000
 NAMED = 10  # conflicts that the error names
 STAGING = "import_"
 MAX_SCHEDULES = 50
-"""Of an owner, where the settings do not say."""
+"""Default limit of the schedules of an owner."""
 
 _KINDS: Mapping[str, type[Any]] = {
     "assistants": Assistant,

@@ -19,7 +19,7 @@ from antiphon.types.errors import AntiphonError
 
 
 class _Batch(NamedTuple):
-    """Appends that were gathered together, and the callback with how they ended."""
+    """Appends that are written together, and the callback for their result."""
 
     appends: Sequence[PendingAppend]
     settle: OnWritten

@@ -148,7 +148,7 @@ class ChangeDraft:
 
     @property
     def shape(self) -> ChangeShape:
-        """What the change has in common with others that one statement can write."""
+        """The shape of the change: one statement can write changes of the same shape."""
         return ChangeShape(tuple(self.seen), tuple(self.pieces))
 
     @property

@@ -33,7 +33,7 @@ from antiphon.telemetry.failpoints import hit
 
 LEAST_SECONDS = 0.5  # for a second try
 TURN_SECONDS = CALL_SECONDS - LEAST_SECONDS
-"""For so long a change waits for earlier ones of its records; then it competes with them."""
+"""Time that a change waits for earlier ones of its records; then it competes with them."""
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""Group commit: what arrives while a batch is being written is the next batch.
+"""Group commit: items that arrive while a batch is being written are the next batch.
 
 A statement costs PostgreSQL most of its time for its start, its end and its commit, whatever it
 writes: many changes in one statement cost little more than one.
@@ -15,11 +15,11 @@ T = TypeVar("T")
 
 MAX_BATCH = 64  # items
 SLOW_SECONDS = 0.02
-"""A batch that takes longer, as one that waits for a lock, does not hold up the next."""
+"""Time after which the next batch no longer waits for one, such as one that waits for a lock."""
 
 
 @dataclass(slots=True, eq=False)
-class _Entry(Generic[T]):
+class _PendingItem(Generic[T]):
     item: T
     keys: frozenset[str]
     written: asyncio.Future[None]
@@ -28,20 +28,21 @@ class _Entry(Generic[T]):
 class GroupCommit(Generic[T]):
     """Writes items in batches, one batch at a time unless it is slow; used on the loop.
 
-    `write` tells the owners of a batch's items how it ended, and raises nothing. Items that share a
-    key are never in one batch, nor written at one time, and are written in the order of `add`.
+    `write` reports the result to the callers of a batch's items, and raises nothing. Items that
+    share a key are never in one batch, nor written at one time, and are written in the order of
+    `add`.
     """
 
     def __init__(self, write: Callable[[Sequence[T]], Coroutine[Any, Any, None]]) -> None:
         self._write = write
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[_Entry[T]] = []
-        self._writing: dict[asyncio.Task[None], list[_Entry[T]]] = {}
+        self._waiting: list[_PendingItem[T]] = []
+        self._writing: dict[asyncio.Task[None], list[_PendingItem[T]]] = {}
         self._timer: asyncio.Handle | None = None
 
     def add(self, item: T, keys: Collection[str] = ()) -> None:
         """Write the item soon: with others of this iteration of the loop if none is written."""
-        entry = _Entry(item, frozenset(keys), self._loop.create_future())
+        entry = _PendingItem(item, frozenset(keys), self._loop.create_future())
         self._waiting.append(entry)
         if self._timer is None:
             self._schedule()
@@ -64,8 +65,8 @@ class GroupCommit(Generic[T]):
             self._timer.cancel()
             self._timer = None
         taken = {key for some in self._writing.values() for each in some for key in each.keys}
-        batch: list[_Entry[T]] = []
-        left: list[_Entry[T]] = []
+        batch: list[_PendingItem[T]] = []
+        left: list[_PendingItem[T]] = []
         for entry in self._waiting:
             free = len(batch) < MAX_BATCH and taken.isdisjoint(entry.keys)
             (batch if free else left).append(entry)

@@ -118,7 +118,7 @@ function replaceNodes(before, after) {
 }
 
 /**
- * Does what the button that was pressed is for: it belongs to a code block, or to a footnote.
+ * Handles a press of a button of a code block or of a footnote.
  *
  * @param {Event} event
  * @param {Labels} labels

@@ -43,7 +43,7 @@ export function noticeBetween(before, now) {
 }
 
 /**
- * Gives notices from now on, as far as they are wanted.
+ * Shows notices from now on, if they are wanted and allowed.
  *
  * @param {() => string} titleOf returns the title of the open chat
  * @returns {() => void} stops it

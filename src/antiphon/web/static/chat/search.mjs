@@ -1,7 +1,7 @@
 /** Search in messages: the best ones that hold the words, and the way to each. */
 import { get } from "./api.mjs";
 import { unmarkWords } from "./highlight.mjs";
-import { found, sought } from "./store.mjs";
+import { found, foundMessage } from "./store.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 
 /**
@@ -31,5 +31,5 @@ export async function searchMessages(query) {
 
 /** Has the conversation show this message, with the words marked, as soon as its thread is open. @param {FoundMessage} message */
 export function seek({ thread_id, number }) {
-  sought.value = { thread: thread_id, number, words: found.value.query };
+  foundMessage.value = { thread: thread_id, number, words: found.value.query };
 }

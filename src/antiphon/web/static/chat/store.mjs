@@ -67,7 +67,7 @@ export const tagCounts = signal(/** @type {{tag: string, threads: number, archiv
 export const found = signal(/** @type {import("./search.mjs").Found} */ ({ query: "", data: [], indexing: null }));
 
 /** The place that a result of the search leads to, until it is in view. */
-export const sought = signal(/** @type {{thread: string, number: number, words: string} | null} */ (null));
+export const foundMessage = signal(/** @type {{thread: string, number: number, words: string} | null} */ (null));
 
 /** The thread that is open, or null in a new chat. */
 export const current = signal(/** @type {Current | null} */ (null));

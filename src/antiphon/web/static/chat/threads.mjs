@@ -138,7 +138,7 @@ export async function changeMany(/** @type {string[]} */ ids, /** @type {{action
   loadTags();
 }
 
-/** Raises the first problem of a thread, after all were tried. */
+/** Throws the first problem of a thread, after all were tried. */
 async function changeThreads(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[]}} */ change) {
   // All at once: when the page is left, none may wait for another.
   const parts = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, part) => ids.slice(part * BATCH, (part + 1) * BATCH));

@@ -1,6 +1,6 @@
 /** Buttons in the head of a code block: wrap its long lines, number them, save it as a file. */
 
-/** Ends of file names, where they differ from the name of the language. */
+/** File name extensions by language, where they differ from its name. */
 const ENDS = {
   bash: "sh", "c++": "cpp", "c#": "cs", csharp: "cs", golang: "go", javascript: "js", kotlin: "kt", latex: "tex", markdown: "md",
   perl: "pl", powershell: "ps1", python: "py", python3: "py", ruby: "rb", rust: "rs", shell: "sh", typescript: "ts", yaml: "yml",
@@ -25,7 +25,7 @@ export function codeTools(labels) {
   });
 }
 
-/** Does what a button of a block is for. @param {HTMLElement} button @param {Element} block */
+/** Handles a press of one of these buttons. @param {HTMLElement} button @param {Element} block */
 export function pressCodeTool(button, block) {
   if (button.classList.contains("save")) return saveCode(block);
   // A line that is wrapped has several rows but one number, so it is one or the other.

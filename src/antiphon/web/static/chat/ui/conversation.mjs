@@ -4,7 +4,7 @@ import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { markWords } from "../highlight.mjs";
-import { current, live, opening, pending, phase, problem, sought } from "../store.mjs";
+import { current, foundMessage, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Approvals } from "./approvals.mjs";
@@ -152,13 +152,13 @@ function useStoredScroll(scroll, thread) {
 
 /** Goes to the message that a search has found, once its thread is open. @param {import("./stick.mjs").Stick} stick */
 function useSought(stick) {
-  const wanted = sought.value;
+  const wanted = foundMessage.value;
   const open = current.value;
   useEffect(() => {
     if (!wanted || open?.thread.id !== wanted.thread) return;
     const message = loadUpTo(wanted.number);
     if (!message) return;
-    sought.value = null;
+    foundMessage.value = null;
     stick.leave();
     requestAnimationFrame(() => showFound(document.querySelector(`[data-message="${CSS.escape(message.id)}"]`), wanted.words));
   }, [wanted, open?.thread.id, open?.messages]);

@@ -14,13 +14,13 @@ const STEP = 60;
 /** Models that Page Up and Page Down go over. */
 const PAGE = 8;
 
-/** What a model may be without that people notice; the rest are settings of a run. */
+/** Names in `lacks` that the list shows; the others are settings of a run. */
 const LACKS = ["tools", "images", "files"];
 
 /** @typedef {import("../assistants.mjs").Model} Model */
 
 /**
- * `usual` are the words for no choice of one's own. `labelId` is the element with the button's label, if
+ * `usual` is the text for no choice. `labelId` is the element with the button's label, if
  * it is in view; `name` that of the field in a form.
  *
  * @param {{selected: string | null, usual: string, onPick: (model: string | null) => void, labelId?: string, name?: string, className?: string}} props
@@ -69,7 +69,7 @@ function Panel({ selected, usual, onPick, onClose }) {
   const list = useRef(/** @type {HTMLElement | null} */ (null));
   const id = useId();
   const matches = findModels(models.value ?? [], query);
-  /** @type {(Model | null)[]} without a query, the first choice is none of one's own */
+  /** @type {(Model | null)[]} without a query, the first choice is the usual model */
   const choices = query.trim() ? matches : [null, ...matches];
   const chosen = Math.max(0, choices.findIndex((model) => (model?.id ?? null) === selected));
   const [active, setActive] = useState(chosen);

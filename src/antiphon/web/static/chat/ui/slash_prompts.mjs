@@ -2,7 +2,7 @@
  * The person's prompts where messages are written: `/` lists them, and the places of the one that was
  * taken are filled in one after the other.
  *
- * It hears the field's keys before the composer does, which knows nothing of it.
+ * It handles the keys of the field before the composer does.
  */
 import { fillAlike, findPlaces, nextPlace } from "../places.mjs";
 import { findPrompts, loadPrompts, prompts, toFill } from "../prompts.mjs";
@@ -15,7 +15,7 @@ import { runAndReport } from "./toasts.mjs";
 /** What is typed of a name: the field holds nothing else. */
 const SLASH = /^\/([\p{L}\p{N}_-]*)$/u;
 
-/** Prompts that are listed; to see others, one types on. */
+/** Most prompts in the list; typing more of the name shows others. */
 const MOST = 8;
 
 /**

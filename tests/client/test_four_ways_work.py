@@ -102,10 +102,11 @@ def test_a_pinned_thread_is_found_and_keeps_its_place_in_time(client: Any) -> ob
 def test_an_archived_thread_is_in_no_list_until_it_goes_on(client: Any) -> object:
     thread = client.create_thread(title="a")
     other = client.create_thread(title="b")
+    ours = [thread.id, other.id]
     client.create_message(thread.id, "About zebras", metadata={"batch": "zebra"})
 
     def listed(**where: Any) -> list[str]:
-        return [each.id for each in client.list_threads(**where).data]
+        return [each.id for each in client.list_threads(**where).data if each.id in ours]
 
     before = client.get_thread(thread.id).updated_at
     archived = client.update_thread(thread.id, archived=True)
@@ -114,6 +115,7 @@ def test_an_archived_thread_is_in_no_list_until_it_goes_on(client: Any) -> objec
     assert listed(archived=True) == listed(q="zebras") == listed(family=thread.id) == [thread.id]
     assert [hit.archived for hit in client.search("zebras").data] == [True]
     fork = client.fork_thread(thread.id)
+    ours.append(fork.id)
     assert (fork.archived, listed(parent_id=thread.id)) == (False, [fork.id])
 
     client.create_message(thread.id, "Further")
@@ -166,7 +168,8 @@ def test_many_threads_are_changed_in_one_request_with_a_result_for_each(client: 
     ]
     client.change_threads(ids, "untag", tags=["NEW"])
     client.change_threads([second.id], "archive", family=True)
-    assert {each.id for each in client.list_threads(archived=True).data} == {second.id, branch.id}
+    archived = {each.id for each in client.list_threads(archived=True).data}
+    assert archived & {first.id, second.id, branch.id} == {second.id, branch.id}
     client.change_threads([branch.id], "unarchive")
     full = client.change_threads([first.id], "tag", tags=[f"t{number}" for number in range(20)])
     assert (full.data[0].done, full.data[0].code) == (False, "invalid_request")

@@ -84,7 +84,7 @@ class KeepsKeysApart(Before):
             return await self._inner.change(about, decide)
         if kept := await self._inner.find_answer(about.idempotency_key):
             return Committed(kept)
-        committed = await self._inner.change(replace(about, once=None), decide)
+        committed = await self._inner.change(replace(about, idempotency_key=None), decide)
         await asyncio.sleep(WINDOW_SECONDS)
         key_alone = ReadSet(owner=about.owner, idempotency_key=about.idempotency_key, what="key")
         await self._inner.change(key_alone, lambda _: ChangeSet(answer=committed.answer))

@@ -31,6 +31,11 @@ from tests.support.terminal.consenting import deliberately
 from tests.support.terminal.mcp_servers import config
 from tests.support.terminal.model import Model
 
+USE = {
+    "message": {"content": "Use tasked job."},
+    "mcp_servers": [{"name": "tasked", "require_approval": "never"}],
+}
+"""Asks a backend for a run that calls the tool."""
 QUICK = {
     "ANTIPHON_LEASE_DURATION": "4",
     "ANTIPHON_EXPIRY_INTERVAL": "0.2",
@@ -132,10 +137,8 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
         "ANTIPHON_BACKEND_MCP": "configured",
         **QUICK,
     }
-    named = {"name": "tasked", "require_approval": "never"}
-    body = {"message": {"content": "Use tasked job."}, "mcp_servers": [named]}
     first = await serve(**where)
-    async with plain.open_request(first.url, "POST", "/v1/process", body) as stream:
+    async with plain.open_request(first.url, "POST", "/v1/process", USE) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
                 told.append(each)
@@ -166,14 +169,10 @@ async def test_a_run_that_is_cancelled_cancels_the_task_of_its_call(
         "ANTIPHON_CONFIG": str(tmp_path / "servers.json"),
         "ANTIPHON_BACKEND_MCP": "configured",
     }
-    named = {"name": "tasked", "require_approval": "never"}
-    body = {
-        "message": {"content": "Use tasked job."},
-        "mcp_servers": [named],
-        "background": True,
-    }
     server = await serve(**where)
-    run_id = (await plain.ask(server.url, "POST", "/v1/process", body)).json["id"]
+    run_id = (await plain.ask(server.url, "POST", "/v1/process", {**USE, "background": True})).json[
+        "id"
+    ]
     await until(lambda: polls(folder) > 1)
     await plain.ask(server.url, "POST", f"/v1/runs/{run_id}/cancel")
     await until(lambda: any(line.startswith("tasks/cancel") for line in lines_of(folder, "log")))
@@ -189,14 +188,10 @@ async def test_a_backend_that_is_stopped_in_order_leaves_the_task_to_the_next(
         "ANTIPHON_SHUTDOWN_TIMEOUT": "0.5",
         **QUICK,
     }
-    named = {"name": "tasked", "require_approval": "never"}
-    body = {
-        "message": {"content": "Use tasked job."},
-        "mcp_servers": [named],
-        "background": True,
-    }
     first = await serve(**where)
-    run_id = (await plain.ask(first.url, "POST", "/v1/process", body)).json["id"]
+    run_id = (await plain.ask(first.url, "POST", "/v1/process", {**USE, "background": True})).json[
+        "id"
+    ]
     await until(lambda: polls(folder) > 1)
     await first.stop_cleanly()
     (folder / "done").write_text("built")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from antiphon.tools.tool_events import ConsentRefused, ToolBegan, ToolEnded, Too
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import Blob, Text, Tool, ToolCall, ToolResult, ToolSpec
+from tests.support.tools.pipes import read_next
 
 pytestmark = pytest.mark.processes
 
@@ -106,27 +107,6 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A pipe and its reading end, which ends once every program that may write has ended."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    yield path, reader
-    os.close(reader)
-
-
-async def read_next(pipe: int) -> bytes:
-    """Return what comes next in a pipe; nothing at its end."""
-    readable = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(pipe)
-    return os.read(pipe, 99)
 
 
 def answer(**fields: Any) -> str:

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from antiphon.tools.programs import MAX_OUTPUT, run_program
+from tests.support.tools.pipes import read_next
 
 PATH = {"PATH": os.environ["PATH"]}
-
-
-@pytest.fixture
-def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A pipe and its reading end, which ends once every program that may write has ended."""
-    path = tmp_path / "pipe"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    yield path, reader
-    os.close(reader)
-
-
-async def read_next(pipe: int) -> bytes:
-    """What comes next in a pipe; nothing at its end."""
-    readable = asyncio.Event()
-    asyncio.get_running_loop().add_reader(pipe, readable.set)
-    try:
-        await readable.wait()
-    finally:
-        asyncio.get_running_loop().remove_reader(pipe)
-    return os.read(pipe, 99)
 
 
 async def test_output_errors_and_exit_code_are_returned(tmp_path: Path) -> None:

@@ -186,13 +186,14 @@ class UnitOfWork:
             created_at=self.now,
         )
         if role == "user":
-            self._take_out_of_archive()
-            if not self.thread.title:
-                self._name_thread(message.text)
+            self._continue_thread(message.text)
         return self._append(message)
 
-    def _name_thread(self, text: str) -> None:
-        self.thread = replace(self.thread, title=_make_title(text), title_from="message")
+    def _continue_thread(self, text: str) -> None:
+        """Take the thread out of the archive; name it after this message of the user."""
+        self._take_out_of_archive()
+        if not self.thread.title:
+            self.thread = replace(self.thread, title=_make_title(text), title_from="message")
 
     def _take_out_of_archive(self) -> None:
         if self.thread.archived:
@@ -201,9 +202,7 @@ class UnitOfWork:
     def add_past_message(self, past: PastMessage) -> Message:
         """Add a message of a conversation that took place elsewhere."""
         if past.role == "user":
-            self._take_out_of_archive()
-            if not self.thread.title:
-                self._name_thread(join_text(past.content))
+            self._continue_thread(join_text(past.content))
         return self._append(
             Message(
                 id=self.mint("msg"),

@@ -162,7 +162,7 @@ class TurnRunner:
         except errors.AntiphonError as fault:
             await self._fail_run(claim, Fault(fault.code, fault.message))
         except Exception:  # a provider of a plugin may raise anything
-            log.exception("run %s broke in our hands", claim.run.id)
+            log.exception("run %s failed by an error of this program", claim.run.id)
             await self._fail_run(claim, Fault("internal", "Something went wrong in this runtime."))
         return None
 

@@ -218,6 +218,19 @@ export interface IndexProgress {
 }
 
 /**
+ * Instructions that a run got from elsewhere than its assistant and its request.
+ *
+ * `source` is `folder` for the instructions of the thread's folder, whose name is `name`; `person`
+ * for those of the person; `memory` for what is remembered of the person. The text is that of the
+ * time at which the run was created.
+ */
+export interface InstructionPart {
+  name?: string;
+  source: "folder" | "memory" | "person";
+  text: string;
+}
+
+/**
  * An API key without its secret: `prefix` finds it, a keyed hash proves it. Times in ms.
  *
  * It gives access to the data of `owner`; `person_id` is its holder, if known. An expired key
@@ -772,9 +785,9 @@ export interface ResponseRecord {
  * that is None, and, with `thread_tools`, one of these too: the options of its thread say so.
  * `messages_before` is the number of messages in the thread before the run and the message that
  * came with it. `waiting_for` is the provider that a queued run waits for: no worker that can
- * reach it has claimed the run yet. The model reads `additional_instructions` behind
- * `instructions`, whether these are the run's own or the assistant's. `responses` are those that
- * it gave on OpenAI's wire, if it was started there.
+ * reach it has claimed the run yet. The model reads `instructions`, whether these are the run's
+ * own or the assistant's, then the `instruction_parts`, and last `additional_instructions`.
+ * `responses` are those that it gave on OpenAI's wire, if it was started there.
  */
 export interface Run {
   additional_instructions: string | null;
@@ -788,6 +801,7 @@ export interface Run {
   error: Fault | null;
   expires_in: number;
   id: string;
+  instruction_parts: InstructionPart[];
   instructions: string | null;
   max_attempts: number;
   max_cost: number | null;

@@ -26,6 +26,7 @@ from antiphon.engine.context_window import (
     list_tools,
     select_tools,
 )
+from antiphon.engine.instructions import compose_instructions
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.turn import Turn, TurnResult, large
 from antiphon.ports import ACTIONS, Bus, ResolvedModel, RunStore, Toolbox
@@ -347,7 +348,7 @@ class TurnRunner:
             messages=await inline_attachments(
                 cut_to_window(context, self._settings.context_tokens), self._store, claim.owner
             ),
-            instructions=_join_instructions(run),
+            instructions=compose_instructions(run),
             tools=offered.tools,
             sampling=offered.sampling,
             run_id=run.id,
@@ -547,12 +548,6 @@ async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = 
 
 def _call(action: Action) -> ToolCall:
     return ToolCall(action.id, action.name, msgspec.json.encode(action.arguments).decode())
-
-
-def _join_instructions(run: Run) -> str | None:
-    """Return what the model reads before the messages."""
-    texts = [text for text in (run.instructions, run.additional_instructions) if text]
-    return "\n\n".join(texts) or run.instructions
 
 
 def _used(reply: TurnResult) -> Usage:

@@ -375,6 +375,22 @@ OnExpiry = Literal["continue", "expire"]
 """Reaction of a run whose actions have expired: it waits for its next turn, or ends."""
 
 
+InstructionSource = Literal["folder", "person", "memory"]
+
+
+class InstructionPart(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Instructions that a run got from elsewhere than its assistant and its request.
+
+    `source` is `folder` for the instructions of the thread's folder, whose name is `name`; `person`
+    for those of the person; `memory` for what is remembered of the person. The text is that of
+    the time at which the run was created.
+    """
+
+    source: InstructionSource
+    text: str
+    name: str = ""
+
+
 class ResponseRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A response of OpenAI's wire: a part of a run, from a request to the next hand-off.
 
@@ -406,9 +422,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     that is None, and, with `thread_tools`, one of these too: the options of its thread say so.
     `messages_before` is the number of messages in the thread before the run and
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
-    worker that can reach it has claimed the run yet. The model reads `additional_instructions`
-    behind `instructions`, whether these are the run's own or the assistant's. `responses` are those
-    that it gave on OpenAI's wire, if it was started there.
+    worker that can reach it has claimed the run yet. The model reads `instructions`, whether these
+    are the run's own or the assistant's, then the `instruction_parts`, and last
+    `additional_instructions`. `responses` are those that it gave on OpenAI's wire, if it was
+    started there.
     """
 
     id: str
@@ -420,6 +437,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waiting_for: str | None = None
     model: str
     instructions: str | None = None
+    instruction_parts: tuple[InstructionPart, ...] = ()
     additional_instructions: str | None = None
     tools: tuple[ToolSpec, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()

@@ -5,7 +5,7 @@
  */
 
 import { watchForNews, openPath, start } from "./conversation_actions.mjs";
-import { watchForNotices } from "./notices.mjs";
+import { watchForNotifications } from "./notifications.mjs";
 import { followHistory } from "./router.mjs";
 import { currentTitle } from "./send.mjs";
 import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
@@ -44,7 +44,7 @@ render(html`<${App} onSignedIn=${begin} />`, /** @type {HTMLElement} */ (documen
 effect(updateTitle);
 await begin();
 watchForNews();
-watchForNotices(currentTitle);
+watchForNotifications(currentTitle);
 effect(() => {
   const address = path.value;
   untracked(() => me.value && void openPath(address));

@@ -34,7 +34,7 @@ import { effect, signal } from "./vendor/ui.mjs";
  */
 
 const PREFS = "antiphon.prefs";
-const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notices: false };
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false };
 
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));

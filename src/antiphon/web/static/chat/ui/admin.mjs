@@ -16,7 +16,7 @@ import { Webhooks } from "./admin_webhooks.mjs";
 import { NotFound } from "./failures.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
-import { MenuButton, NewThreadButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 
 /** The sections under the headings of their list. */
 const GROUPS = {

@@ -16,7 +16,8 @@ import { PageFailed, NotFound } from "./failures.mjs";
 import { RunPage } from "./run.mjs";
 import { openSettings, Settings } from "./settings.mjs";
 import { Help, useShortcuts } from "./shortcuts.mjs";
-import { searchThreads, Sidebar, toggleSidebar } from "./sidebar.mjs";
+import { Sidebar } from "./sidebar.mjs";
+import { searchThreads, toggleSidebar } from "./sidebar_state.mjs";
 import { LeaveTemporary } from "./temporary.mjs";
 import { Toasts } from "./toasts.mjs";
 

@@ -11,7 +11,7 @@ import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { NotFound } from "./failures.mjs";
 import { Menu } from "./menu.mjs";
-import { MenuButton, NewThreadButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */

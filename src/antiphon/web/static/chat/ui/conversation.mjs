@@ -14,7 +14,7 @@ import { Assistant, Person } from "./message.mjs";
 import { Notice } from "./notice.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
 import { ServersNote } from "./servers_note.mjs";
-import { MenuButton, NewThreadButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { TemporaryMark, TemporarySwitch } from "./temporary.mjs";
 import { OptionsButton } from "./thread_options.mjs";

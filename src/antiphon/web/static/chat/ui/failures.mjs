@@ -2,7 +2,7 @@
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Link } from "./link.mjs";
-import { MenuButton, NewThreadButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 
 export function NotFound(/** @type {{text?: string}} */ { text }) {
   return html`<div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>

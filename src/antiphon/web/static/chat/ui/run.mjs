@@ -8,7 +8,7 @@ import { NotFound } from "./failures.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
-import { MenuButton, NewThreadButton } from "./sidebar.mjs";
+import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { moment } from "./times.mjs";
 import { money, whole } from "./usage.mjs";
 

@@ -1,7 +1,7 @@
 /** Settings dialog: appearance, language and the user's login. */
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
-import { allowNotices, hasNotices, notices } from "../notices.mjs";
+import { allowNotifications, hasNotifications, notificationsOn } from "../notifications.mjs";
 import { personId } from "../send.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
@@ -30,7 +30,7 @@ export function Settings() {
     <div class="settings">
       <${Appearance} />
       <${LanguageChoice} />
-      <div><${Notices} /></div>
+      <div><${Notifications} /></div>
       <${PromptSettings} />
       <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
@@ -81,20 +81,20 @@ function LanguageChoice() {
   `;
 }
 
-/** Notices of the browser, which is asked only when the person ticks the box. */
-function Notices() {
+/** Notifications of the browser, which is asked only when the person ticks the box. */
+function Notifications() {
   const [refused, setRefused] = useState(false);
-  if (!hasNotices()) return null;
+  if (!hasNotifications()) return null;
   const take = async (/** @type {boolean} */ wanted) => {
     setRefused(false); // drawn anew if it is refused again
-    const allowed = wanted && (await allowNotices());
+    const allowed = wanted && (await allowNotifications());
     setRefused(wanted && !allowed);
-    choose({ notices: allowed });
+    choose({ notifications: allowed });
   };
   return html`<${Check}
-      label=${t("settings.notices")} hint=${t("settings.notices_hint")} checked=${notices()} key=${refused} onChange=${take}
+      label=${t("settings.notifications")} hint=${t("settings.notifications_hint")} checked=${notificationsOn()} key=${refused} onChange=${take}
     />
-    <p class="note bad" role="alert" hidden=${!refused}>${refused ? t("settings.notices_refused") : ""}</p>`;
+    <p class="note bad" role="alert" hidden=${!refused}>${refused ? t("settings.notifications_refused") : ""}</p>`;
 }
 
 function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {

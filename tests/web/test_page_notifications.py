@@ -1,4 +1,4 @@
-"""Notices of the browser while the page is not in view, which a person has asked for."""
+"""Notifications of the browser while the page is not in view, which a person has asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat
 
 BROWSER = """() => {
-  window.notices = [];
+  window.notifications = [];
   window.asked = 0;
   window.Notification = class extends EventTarget {
     static permission = "default";
@@ -19,11 +19,11 @@ BROWSER = """() => {
     }
     constructor(title, options) {
       super();
-      window.notices.push([title, options.body]);
+      window.notifications.push([title, options.body]);
     }
   };
 }"""
-"""A browser that gives notices: the one of the tests has none to see, and denies them."""
+"""A browser that shows notifications: the one of the tests has none to see, and denies them."""
 LOOK_AWAY = """() => {
   Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -36,40 +36,41 @@ async def answer(chat: Chat, text: str) -> None:
     await chat.wait_until_idle()
 
 
-async def test_a_notice_names_the_chat_and_not_what_was_said(chat: Chat, axe: str) -> None:
+async def test_a_notification_names_the_chat_and_not_what_was_said(chat: Chat, axe: str) -> None:
     page = chat.page
     await page.evaluate(BROWSER)
     await page.evaluate("window.allows = true")
     await page.get_by_role("button", name="Settings").click()
-    await page.get_by_label("Notices of the browser").check()
+    await page.get_by_label("Notifications of the browser").check()
     found = await findings(page, axe)
     await page.keyboard.press("Escape")
     await answer(chat, "In view")
-    assert await page.evaluate("window.notices") == []
+    assert await page.evaluate("window.notifications") == []
     await page.evaluate(LOOK_AWAY)
     await answer(chat, "Another one")
-    assert await page.evaluate("window.notices") == [["Antiphon", "An answer is complete: In view"]]
+    shown = await page.evaluate("window.notifications")
+    assert shown == [["Antiphon", "An answer is complete: In view"]]
     assert found == []
 
     await page.get_by_role("button", name="Settings").click()
-    await page.get_by_label("Notices of the browser").uncheck()
+    await page.get_by_label("Notifications of the browser").uncheck()
     await page.keyboard.press("Escape")
     await answer(chat, "And no more")
-    assert len(await page.evaluate("window.notices")) == 1
+    assert len(await page.evaluate("window.notifications")) == 1
 
 
-async def test_a_page_asks_for_no_notices_by_itself_and_says_that_they_are_refused(
+async def test_a_page_asks_for_no_notifications_by_itself_and_says_that_they_are_refused(
     chat: Chat,
 ) -> None:
     await chat.page.evaluate(BROWSER)
     await answer(chat, "Hello")
     assert await chat.page.evaluate("window.asked") == 0
     await chat.page.get_by_role("button", name="Settings").click()
-    box = chat.page.get_by_label("Notices of the browser")
+    box = chat.page.get_by_label("Notifications of the browser")
     for times in (1, 2):
         await box.click()
         await expect(chat.page.get_by_role("dialog").get_by_role("alert")).to_contain_text(
-            "does not allow notices"
+            "does not allow notifications"
         )
         await expect(box).not_to_be_checked()
         assert await chat.page.evaluate("window.asked") == times

@@ -1,5 +1,5 @@
 /**
- * Notices of the browser while nobody looks at the page: an answer is complete, or a question waits.
+ * Notifications of the browser while nobody looks at the page: an answer is complete, or a question waits.
  *
  * They name the chat and hold nothing of what was said: others may see them.
  *
@@ -19,22 +19,22 @@ const MOST_TITLE = 80;
  * @typedef {{thread: string | null, phase: Phase}} Seen
  */
 
-/** True if this browser has notices; some have none, or none on a page without https. */
-export const hasNotices = () => "Notification" in globalThis;
+/** True if this browser has notifications; some have none, or none on a page without https. */
+export const hasNotifications = () => "Notification" in globalThis;
 
-/** Returns true if notices are wanted and allowed. */
-export const notices = () => Boolean(prefs.value.notices) && hasNotices() && Notification.permission === "granted";
+/** Returns true if notifications are wanted and allowed. */
+export const notificationsOn = () => Boolean(prefs.value.notifications) && hasNotifications() && Notification.permission === "granted";
 
-/** Asks the browser to allow notices. Returns true if it does. */
-export const allowNotices = async () => hasNotices() && (await Notification.requestPermission()) === "granted";
+/** Asks the browser to allow notifications. Returns true if it does. */
+export const allowNotifications = async () => hasNotifications() && (await Notification.requestPermission()) === "granted";
 
 /**
- * Returns what happened between two moments of a chat that is worth a notice, or null.
+ * Returns what happened between two moments of a chat that is worth a notification, or null.
  *
  * @param {Seen} before @param {Seen} now
  * @returns {"answer" | "question" | null}
  */
-export function noticeBetween(before, now) {
+export function notificationBetween(before, now) {
   // A new chat gets its id while it is answered.
   const same = before.thread === now.thread || before.thread === null;
   if (!same || now.thread === null || before.phase === now.phase) return null;
@@ -43,17 +43,17 @@ export function noticeBetween(before, now) {
 }
 
 /**
- * Shows notices from now on, if they are wanted and allowed.
+ * Shows notifications from now on, if they are wanted and allowed.
  *
  * @param {() => string} titleOf returns the title of the open chat
  * @returns {() => void} stops it
  */
-export function watchForNotices(titleOf) {
+export function watchForNotifications(titleOf) {
   /** @type {Seen} */
   let before = { thread: null, phase: "idle" };
   return effect(() => {
     const now = { thread: current.value?.thread.id ?? null, phase: phase.value };
-    const what = noticeBetween(before, now);
+    const what = notificationBetween(before, now);
     before = now;
     if (what) untracked(() => give(what, /** @type {string} */ (now.thread), titleOf()));
   });
@@ -61,17 +61,17 @@ export function watchForNotices(titleOf) {
 
 /** @param {"answer" | "question"} what @param {string} thread @param {string} named */
 function give(what, thread, named) {
-  if (!document.hidden || !notices()) return;
+  if (!document.hidden || !notificationsOn()) return;
   const title = revealText(named || t("threads.untitled")).slice(0, MOST_TITLE);
   try {
-    const notice = new Notification(me.value?.title || "Antiphon", { body: `${t(`notices.${what}`)} ${title}`, tag: `antiphon ${thread}` });
-    notice.addEventListener("click", () => {
+    const shown = new Notification(me.value?.title || "Antiphon", { body: `${t(`notifications.${what}`)} ${title}`, tag: `antiphon ${thread}` });
+    shown.addEventListener("click", () => {
       window.focus();
       navigate(`/t/${thread}`);
-      notice.close();
+      shown.close();
     });
   } catch (error) {
-    // Chromium on phones takes notices from service workers only.
+    // Chromium on phones takes notifications from service workers only.
     if (!(error instanceof TypeError)) throw error;
   }
 }

@@ -15,6 +15,8 @@ QUICK = $(addprefix tests/,types engine wires settings telemetry providers store
 VENDORS = $(addprefix --ignore=tests/providers/test_,any_llm.py provider_conformance.py)
 # As many at a time as most machines have processors; what one says stands together.
 ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
+# Of commands that start at once in a new checkout, one sets it up and the others wait (with flock).
+LOCK = mkdir -p .tools; exec 9>.tools/lock; if command -v flock >/dev/null; then flock 9; fi
 # Environments of other people's programs, which tests start.
 TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index litellm release chart site
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
@@ -82,19 +84,22 @@ clean: ## remove what these commands made
 
 .venv/.ready: requirements/lock.txt pyproject.toml | $(UV)
 	@echo "setting up .venv ..."
-	@test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv
-	@$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/lock.txt
-	@$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	@touch $@
+	@set -e; $(LOCK); test ! $@ -nt requirements/lock.txt || test ! $@ -nt pyproject.toml || exit 0; \
+	test -x $(BIN)/python || $(UV) venv --quiet --python '>=3.11' .venv; \
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/lock.txt; \
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
+	touch $@
 
 .tools/release/.ready: requirements/release.txt | $(UV)
-	@$(UV) venv --quiet --clear --python '>=3.11' .tools/release
-	@$(UV) pip sync --quiet --python .tools/release/bin/python --require-hashes requirements/release.txt
-	@touch $@
+	@set -e; $(LOCK); test ! $@ -nt requirements/release.txt || exit 0; \
+	$(UV) venv --quiet --clear --python '>=3.11' .tools/release; \
+	$(UV) pip sync --quiet --python .tools/release/bin/python --require-hashes requirements/release.txt; \
+	touch $@
 
 .tools/uv/bin/uv:
 	@echo "uv is not here: installing it into .tools ..."
-	@python3 -m venv .tools/uv || { rm -rf .tools/uv; \
+	@$(LOCK); test ! -x $@ || exit 0; \
+	python3 -m venv .tools/uv || { rm -rf .tools/uv; \
 		echo "make: wanted uv, or a python3 that can make environments (Debian, Ubuntu: apt install" >&2; \
-		echo "python3-venv); found neither. Install one of them and try again." >&2; exit 1; }
-	@.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+		echo "python3-venv); found neither. Install one of them and try again." >&2; exit 1; }; \
+	.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

@@ -3,7 +3,8 @@
     python docs/reference/make.py
 
 A page holds `<!-- begin: NAME -->` and `<!-- end: NAME -->`; what stands between is made here, what
-stands around is written by hand. A test fails where a page is behind the code.
+stands around is written by hand. A test fails where a page is behind the code. Raises `LookupError`
+for a type of the HTTP API that is not in `RECORDS`.
 """
 
 from __future__ import annotations
@@ -193,7 +194,6 @@ RECORDS: tuple[type[Any], ...] = (
     OwnerTotals,
     OwnerImport,
     Erasure,
-    ResponseRecord,
 )
 
 
@@ -538,6 +538,8 @@ def _link_kind(kind: Any) -> str:
         return f"[`{kind.__struct_config__.tag}`](events.md)"
     if issubclass(kind, StrEnum):
         return "[status](../explanation/runs.md)"
+    if kind not in RECORDS:
+        raise LookupError(f"{kind.__name__} is in the HTTP API: add it to RECORDS in {__file__}")
     return f"[{kind.__name__}](http-api.md#{kind.__name__.lower()})"
 
 

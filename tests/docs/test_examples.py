@@ -9,11 +9,14 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from antiphon.api.operations import SearchHit
 from antiphon.cli import command_names, main
 from antiphon.settings.settings import TABLE
+from antiphon.types.runs import Deadlines, McpServer
 from tests.support.docs.blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
 
 EXAMPLES = sorted(
@@ -200,14 +203,19 @@ def test_every_variable_that_is_written_down_is_a_setting() -> None:
     assert {name for _, name in written} <= known, sorted(written)
 
 
-def test_what_the_code_knows_best_is_up_to_date() -> None:
+@pytest.fixture(scope="module")
+def make() -> ModuleType:
+    """The program `docs/reference/make.py`."""
     file = ROOT / "docs/reference/make.py"
     spec = importlib.util.spec_from_file_location("reference", file)
     assert spec is not None
     assert spec.loader is not None
     make = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make)
+    return make
 
+
+def test_what_the_code_knows_best_is_up_to_date(make: ModuleType) -> None:
     behind = [
         str(page.relative_to(ROOT))
         for page in PAGES
@@ -215,6 +223,18 @@ def test_what_the_code_knows_best_is_up_to_date() -> None:
     ]
 
     assert not behind, f"python docs/reference/make.py brings up to date: {behind}"
+
+
+@pytest.mark.parametrize("kind", [SearchHit, Deadlines, McpServer])
+def test_a_type_of_the_api_that_the_reference_leaves_out_is_named(
+    make: ModuleType, monkeypatch: pytest.MonkeyPatch, kind: type
+) -> None:
+    others = tuple(each for each in make.RECORDS if each is not kind)
+    assert len(others) == len(make.RECORDS) - 1
+    monkeypatch.setattr(make, "RECORDS", others)
+
+    with pytest.raises(LookupError, match=f"{kind.__name__} is in the HTTP API: add it to RECORDS"):
+        [*make.calls(), *make.records()]
 
 
 def test_the_pages_for_newcomers_lead_from_one_to_the_next() -> None:

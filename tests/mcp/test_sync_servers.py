@@ -16,7 +16,7 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from antiphon import Client, Consent, McpServerPool, Rules, Settings
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer
-from antiphon.tools.tool_processor import Gate
+from antiphon.tools.gate import Gate
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Progress, Text, ToolResult

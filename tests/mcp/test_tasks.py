@@ -21,10 +21,11 @@ from antiphon.mcp.sync_servers import McpServerPool
 from antiphon.ports import Toolbox
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Functions
+from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
 from antiphon.tools.task_journal import use_journal
 from antiphon.tools.tool_manager import ToolManager
-from antiphon.tools.tool_processor import Gate, ToolProcessor
+from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import Conflict, Unavailable
 from antiphon.types.messages import Progress, TaskHandle, ToolCall, ToolResult
 from tests.support.mcp.serving import Someone, call, lines_of, tasked, tasked_over_http

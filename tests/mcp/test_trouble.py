@@ -31,8 +31,9 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.tools.consent import Consent
 from antiphon.tools.egress_policy import EgressPolicy, Exemption
+from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
-from antiphon.tools.tool_processor import Gate, ToolProcessor
+from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress, ToolCall, ToolResult
 from tests.support.mcp.serving import SERVERS, Someone, call, raw

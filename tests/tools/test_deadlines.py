@@ -16,7 +16,7 @@ from antiphon.tools.deadlines import (
     seconds_left,
 )
 from antiphon.tools.functions import Functions, tool
-from antiphon.tools.tool_processor import Gate
+from antiphon.tools.gate import Gate
 from antiphon.types.messages import Progress, ToolCall, ToolResult
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 

@@ -14,6 +14,7 @@ from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import seconds_left
 from antiphon.tools.functions import Functions
+from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.tools.tool_events import (
@@ -24,7 +25,7 @@ from antiphon.tools.tool_events import (
     ToolEvent,
     ToolProgressed,
 )
-from antiphon.tools.tool_processor import Gate, ToolProcessor
+from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import TooLarge
 from antiphon.types.messages import (
     Blob,
@@ -529,6 +530,25 @@ async def test_a_tool_that_is_another_when_its_slot_is_free_is_asked_about_again
     assert results["c1"].fault == "refused"
     assert person.asked[-1].tool.spec.description == "Deletes everything."
     assert [each.id for each in bench.called] == ["c0"]
+
+
+async def test_a_tool_that_comes_just_before_its_call_is_asked_about():
+    class Arriving(Bench):
+        """Offers the tool from the turn of the event loop on that follows the first look."""
+
+        def tools(self) -> Sequence[Tool]:
+            asyncio.get_running_loop().call_soon(setattr, self, "offered", [self.tool("work")])
+            return super().tools()
+
+    bench = Arriving()
+    bench.offered = []
+    person = Person(ConsentAnswer())
+
+    results = await Processing(bench, calls(1), consent=Consent(asker=person)).whole()
+
+    assert results["c0"].fault == "refused"
+    assert [each.tool.server for each in person.asked] == ["s"]
+    assert bench.called == []
 
 
 async def test_a_result_that_says_always_allow_allows_nothing():

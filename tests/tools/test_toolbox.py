@@ -15,7 +15,7 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.functions import Functions
-from antiphon.tools.tool_processor import Gate
+from antiphon.tools.gate import Gate
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 
 

@@ -54,10 +54,11 @@ from antiphon.settings.deprecated import resolve_argument
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Handler
+from antiphon.tools.gate import AT_ONCE, SECONDS
 from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
-from antiphon.tools.tool_processor import AT_ONCE, SECONDS, ProcessorOptions, ToolProcessor
+from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
 from antiphon.types.errors import (
     InvalidRequest,

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import TypedDict, cast
 
-import msgspec
 from msgspec.structs import replace
 
 from antiphon.engine import sanitize
-from antiphon.ports import ProgressCallback, Toolbox, quiet
+from antiphon.ports import Toolbox
 from antiphon.settings.deprecated import resolve_argument
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import NO_TRACES, Tracer, current_span
 from antiphon.tools.argument_check import find_argument_errors
-from antiphon.tools.consent import Approved, Consent, Refused, Tools, approval_output, find_tool
+from antiphon.tools.authorization import CallAuthorizer
+from antiphon.tools.consent import Approved, Consent, Refused, approval_output, find_tool
 from antiphon.tools.context import RunLookup, name_run
-from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, is_task_cancelled, run_within
-from antiphon.tools.hooks import NO_HOOKS, HookVerdict, ToolHooks
-from antiphon.tools.questions import AskedBy, AskUser, ModelServer, tool_identity
+from antiphon.tools.deadlines import is_task_cancelled
+from antiphon.tools.excerpts import CHARACTERS, truncate
+from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
+from antiphon.tools.hooks import NO_HOOKS, ToolHooks
+from antiphon.tools.questions import AskedBy, AskUser
 from antiphon.tools.task_journal import (
     NO_JOURNAL,
     LoopJournal,
@@ -34,8 +36,6 @@ from antiphon.tools.task_journal import (
     use_journal,
 )
 from antiphon.tools.tool_events import (
-    ConsentRefused,
-    HooksBegan,
     OnToolEvent,
     ToolAwaited,
     ToolBegan,
@@ -49,119 +49,6 @@ from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.messages import MAX_FILES, Blob, Progress, Tool, ToolCall, ToolResult
 
 log = logging.getLogger(__name__)
-
-AT_ONCE = 4
-SECONDS = 120.0
-
-
-class Gate:
-    """A toolbox in front of a toolbox: at most `at_once` calls run, each for at most `seconds`.
-
-    The deadline of a call starts when the call gets a slot. It restarts whenever the tool reports
-    progress, up to five times `seconds` in all, and pauses while a person is asked something for
-    the call. A tool's own `timeout` replaces `seconds`.
-
-    Every outcome is a result whose text can be stored, even if the toolbox raises.
-    """
-
-    def __init__(
-        self, toolbox: Toolbox, *, at_once: int = AT_ONCE, seconds: float = SECONDS
-    ) -> None:
-        self._toolbox = toolbox
-        self._slots = asyncio.Semaphore(at_once)
-        self._seconds = seconds
-
-    def tools(self) -> Sequence[Tool]:
-        """Return the tools behind the gate."""
-        return self._toolbox.tools()
-
-    async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-        """Run the tool when a slot is free; a timeout is a result."""
-        async with self.slot():
-            return await self.run(call, tell)
-
-    @asynccontextmanager
-    async def slot(self) -> AsyncGenerator[None]:
-        """Wait for a slot and hold it."""
-        async with self._slots:
-            yield
-
-    async def run(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-        """Run the tool now; the caller holds a slot."""
-        tool = find_tool(call.name, self._toolbox.tools())
-        clock = CallDeadline(self._seconds if tool.timeout is None else tool.timeout)
-
-        def report(progress: Progress) -> None:
-            clock.restart()
-            tell(progress)
-
-        working = await run_within(clock, self._call_safely(call, report))
-        if working is None:
-            return _timeout_result(call.name, clock)
-        if working.cancelled():  # the tool has cancelled itself
-            return _failure(asyncio.CancelledError())
-        return working.result()
-
-    async def _call_safely(self, call: ToolCall, tell: ProgressCallback) -> ToolResult:
-        try:
-            result = _check_result(await self._toolbox.call(call, tell))
-            return replace(result, output=sanitize.sanitize_text(result.output))
-        except TOOL_ERRORS as error:
-            return _failure(error)
-
-
-def _check_result(result: object) -> ToolResult:
-    """Return the result. Raises `TypeError` and `ValidationError`: toolboxes are others' code."""
-    if not isinstance(result, ToolResult):
-        raise TypeError(f"a tool's result is a ToolResult, this one is {type(result).__name__}")
-    fields = {name: getattr(result, name) for name in ToolResult.__struct_fields__}
-    if isinstance(fields["output"], str):
-        fields["output"] = str.__str__(fields["output"])  # of a subclass only the text
-    return msgspec.convert(fields, ToolResult)
-
-
-def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
-    """Return the result of a call that timed out."""
-    in_all = f", nor within {clock.seconds_elapsed():.0f} s in all" if clock.was_restarted else ""
-    return ToolResult(
-        f"TimeoutError: {name} gave no result within {clock.seconds:g} s{in_all}; "
-        "it may or may not have been carried out.",
-        is_error=True,
-        fault="timed_out",
-    )
-
-
-def _failure(error: BaseException) -> ToolResult:
-    text = f"{type(error).__name__}: {error}".rstrip(": ")
-    return ToolResult(sanitize.sanitize_text(text), is_error=True, fault="failed")
-
-
-# Limit on the length of an output: the cut is marked, and the whole is saved for the person.
-
-
-CHARACTERS = 60_000  # some 15,000 tokens
-TAIL = 4  # one part in so many of what is kept is the end, where results tend to be summed up
-
-
-def truncate(output: str, most: int, where: str) -> str:
-    """Return head and tail of the output with a notice between them, or the output if it fits.
-
-    `where` says in the notice where the whole is.
-    """
-    if len(output) <= most:
-        return output
-    tail = most // TAIL
-    head = most - tail
-    left_out = len(output) - most
-    notice = (
-        f"\n\n[{left_out:,} of {len(output):,} characters are left out here, as this output is"
-        f" too long. {where}]\n\n"
-    )
-    return output[:head] + notice + output[len(output) - tail :]
-
-
-# From a call to the result that is submitted.
-
 
 ARRIVAL_SECONDS = 30.0
 """Time that a call waits for its starting MCP server before it fails."""
@@ -179,6 +66,10 @@ class ProcessorOptions(TypedDict, total=False):
     seconds: float
     on_tool_event: OnToolEvent
     ask_user: AskUser | None
+
+
+class _ToolChanged(Exception):
+    """The tool is no longer the one that was permitted."""
 
 
 class ToolProcessor:
@@ -211,9 +102,6 @@ class ToolProcessor:
         self._toolbox = toolbox
         self._ask_user = ask_user
         self._lookup = lookup
-        self._asked_by = asked_by
-        self._servers: dict[str, ModelServer] = {}
-        self._looking_up = asyncio.Lock()
         if type(at_once) is not int or at_once < 1:
             raise InvalidRequest(
                 "Tools cannot run so many at once.",
@@ -232,9 +120,13 @@ class ToolProcessor:
                 expected="ToolHooks([Hook(...)]), or None",
                 received=repr(hooks)[:100],
             )
-        self._consent = consent or Consent()
-        self._hooks = hooks or NO_HOOKS
-        self._hook_slots = asyncio.Semaphore(at_once)
+        self._authorizer = CallAuthorizer(
+            consent or Consent(),
+            hooks or NO_HOOKS,
+            at_once=at_once,
+            asked_by=asked_by,
+            report=self._on_tool_event,
+        )
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
@@ -333,63 +225,18 @@ class ToolProcessor:
     async def _approve(
         self, run_id: str, call: ToolCall, tool: Tool
     ) -> tuple[ToolCall, ToolResult]:
-        return call, approval_output(await self._permit(run_id, call, lambda: (tool,)))
-
-    async def _permit(self, run_id: str, call: ToolCall, tools: Tools) -> Approved | Refused:
-        """Run the hooks before the call, then get consent for it as they leave it.
-
-        What is approved went through the hooks as it is: arguments that a person edits, and a tool
-        that changes or arrives meanwhile, go through them once more.
-        """
-        asked_by = None if self._asked_by is None else self._server_of
-        given = call
-        permitted: Approved | None = None
-        while True:
-            seen = tool_identity(find_tool(call.name, tools())).fingerprint
-            verdict = await self._run_before_hooks(given, tools())
-            if verdict.denial:
-                self._on_tool_event(ConsentRefused(call, "hook", verdict.denial))
-                return Refused(ToolResult(verdict.denial, is_error=True, fault="refused"))
-            left, question = verdict.call, verdict.question
-            if permitted is not None and permitted.edited:  # the person has been asked
-                changed = left.arguments != given.arguments
-                question = "it has changed the arguments that you edited" if changed else ""
-            wanted = Approved(left, seen)
-            if permitted is None or question or not permitted.covers(wanted):
-                decided = await self._consent.permit(
-                    run_id, left, tools, self._on_tool_event, asked_by, question
-                )
-                if isinstance(decided, Refused):
-                    return decided
-                permitted = decided
-            if permitted.covers(wanted):
-                by_hook = not permitted.edited and left.arguments != call.arguments
-                return replace(permitted, hooked=by_hook)
-            given = permitted.call
-
-    async def _run_before_hooks(self, call: ToolCall, tools: Sequence[Tool]) -> HookVerdict:
-        """Return the verdict of the hooks; a tool that is not here has none."""
-        tool = next((each for each in tools if each.spec.name == call.name), None)
-        if tool is None or not self._hooks.selects("before", tool):
-            return HookVerdict(call)
-        async with self._hook_slots:
-            self._on_tool_event(HooksBegan(call, "before"))
-            return await self._hooks.run_before(call, tool)
+        decision = await self._authorizer.authorize(run_id, call, lambda: (tool,))
+        return call, approval_output(decision)
 
     async def _run_after_hooks(self, call: ToolCall, tool: Tool, result: ToolResult) -> ToolResult:
         """Return the result as the hooks leave it; as it was if the user stops them.
 
         The tool is that which ran: its server may have taken it away since.
         """
-        if result.fault == "unknown_tool" or not self._hooks.selects("after", tool):
+        if not self._authorizer.has_after_hooks(tool, result):
             return result
-
-        async def run() -> ToolResult:
-            async with self._hook_slots:
-                self._on_tool_event(HooksBegan(call, "after"))
-                return await self._hooks.run_after(call, tool, result)
-
-        self._working[call.id] = working = asyncio.create_task(run())
+        working = asyncio.create_task(self._authorizer.run_after_hooks(call, tool, result))
+        self._working[call.id] = working
         try:
             return await working
         except asyncio.CancelledError:
@@ -399,33 +246,20 @@ class ToolProcessor:
         finally:
             self._working.pop(call.id, None)
 
-    async def _server_of(self, run_id: str) -> ModelServer | None:
-        """Return the model server of the run, looked up once.
-
-        Calls of one reply wait for it in order, so that they are asked about in that order.
-        """
-        async with self._looking_up:
-            known = self._servers.get(run_id)
-            if known is None and self._asked_by is not None:
-                known = await self._asked_by(run_id)
-                if known is not None:
-                    self._servers = {run_id: known}
-        return known
-
     async def _run_with_consent(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
         """Get consent, then a slot, then run. If the tool changes meanwhile, begin again."""
-        tools = self._toolbox.tools
         await self._wait_for_tool(call)
-        if (wrong := self._check_arguments(call)) is not None:
-            return wrong
         while True:
-            decided = await self._permit(run_id, call, tools)
-            if isinstance(decided, Refused):
+            if (wrong := self._check_arguments(call)) is not None:
+                return wrong
+            decision = await self._authorizer.authorize(run_id, call, self._toolbox.tools)
+            if isinstance(decision, Refused):
                 await self._cancel_task(call)
-                return decided.result
+                return decision.result
             async with self._gate.slot():
-                if decided.holds(tools()):
-                    return await self._run_traced(run_id, decided, trace)
+                if decision.holds(self._toolbox.tools()):
+                    with suppress(_ToolChanged):
+                        return await self._run_traced(run_id, decision, trace)
 
     async def _cancel_task(self, call: ToolCall) -> None:
         """Cancel the task of a refused call, which another process has started, if it has one."""
@@ -475,9 +309,14 @@ class ToolProcessor:
             if call.id in self._working:  # a tool that was left behind may still tell
                 self._on_tool_event(ToolProgressed(call.id, progress))
 
-        self._on_tool_event(ToolBegan(call))
-        self._began[call.id] = (call, find_tool(call.name, self._toolbox.tools()), _now())
-        result = await self._gate.run(call, tell)
+        def begin() -> None:
+            tools = self._toolbox.tools()
+            if not permitted.holds(tools):
+                raise _ToolChanged
+            self._on_tool_event(ToolBegan(call))
+            self._began[call.id] = (call, find_tool(call.name, tools), _now())
+
+        result = await self._gate.run(call, tell, begin)
         if permitted.edited or permitted.hooked:
             by = "The user" if permitted.edited else "A hook"
             note = f"[{by} changed the arguments to {call.arguments}]\n"

@@ -35,6 +35,7 @@ from antiphon.api.operations import (
     Listed,
     LiveRun,
     LoggedEvent,
+    MemoriesDeleted,
     Model,
     ModelList,
     NewKey,
@@ -97,6 +98,7 @@ from antiphon.types.messages import (
     ToolSpec,
     Upload,
 )
+from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.run_ends import RUN_ENDS
 from antiphon.types.runs import (
     TRANSITIONS,
@@ -190,6 +192,9 @@ RECORDS: tuple[type[Any], ...] = (
     Occurrence,
     ScheduledTimes,
     ScheduledTime,
+    PersonalSettings,
+    Memory,
+    MemoriesDeleted,
     Caller,
     OwnerTotals,
     OwnerImport,

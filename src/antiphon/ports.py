@@ -1,4 +1,5 @@
-"""The ports: Provider, RunStore, AdminStore, WebhookStore, ScheduleStore, Bus, Toolbox.
+"""The ports: Provider, RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore,
+Bus, Toolbox.
 
 An adapter behind a port can be exchanged. Every implementation of a port passes the same
 conformance file in `tests/`.
@@ -45,6 +46,7 @@ from antiphon.types.messages import (
     ToolResult,
     Upload,
 )
+from antiphon.types.personal import Personal
 from antiphon.types.runs import (
     Assistant,
     Deadlines,
@@ -508,8 +510,8 @@ class AdminStore(Protocol):
     ) -> RecordPage:
         """Return the `OwnerTotals` of each owner who has something.
 
-        That is threads, files, assistants, provider keys, webhooks or schedules. Sorted by owner,
-        from after `after`, which need not exist; `owner` selects that one.
+        That is threads, files, assistants, provider keys, webhooks, schedules, or what is personal.
+        Sorted by owner, from after `after`, which need not exist; `owner` selects that one.
         """
         ...
 
@@ -745,8 +747,34 @@ class ScheduleStore(Protocol):
         ...
 
 
-class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, Protocol):
-    """A database that implements all four ports; only the wiring needs all of it."""
+AmendPersonal = Callable[[Personal], Personal]
+"""Pure function from the settings and memories of an owner to the new ones."""
+
+
+class PersonalStore(Protocol):
+    """Stores the personal settings and the memories of owners, one record of each owner.
+
+    Each method is one transaction, and raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def personal(self, owner: str) -> Personal:
+        """Return the record of an owner, which is empty if nothing was written."""
+        ...
+
+    async def change_personal(self, owner: str, amend: AmendPersonal) -> Personal:
+        """Replace the record by the result of `amend`; an exception changes nothing and is raised.
+
+        Changes of one owner that come at once are made one after the other.
+        """
+        ...
+
+    async def now(self) -> int:
+        """Return the store's time, ms since 1970."""
+        ...
+
+
+class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore, Protocol):
+    """A database that implements all five ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""

@@ -860,6 +860,27 @@ def test_a_webhook_is_created_changed_tested_rotated_and_deleted(client: Any) ->
 
 
 @in_all_ways
+def test_instructions_and_memories_are_written_changed_and_deleted(client: Any) -> object:
+    first = client.get_personal_settings()
+    settings = client.update_personal_settings(instructions="Be brief.", memory_enabled=False)
+    memory = client.create_memory("Likes tea.")
+    changed = client.update_memory(memory.id, "Likes coffee.")
+    listed = client.list_memories().data
+    twice = catch_error(lambda: client.create_memory("likes coffee."))
+    hidden = catch_error(lambda: client.create_memory("a\x1b[2Jb"))
+
+    assert (first.instructions, first.memory_enabled) == ("", True)
+    assert client.get_personal_settings() == settings
+    assert [each.id for each in listed] == [memory.id] == [changed.id]
+    client.create_memory("Likes tea.")
+    gone = client.delete_memory(memory.id)
+    return [
+        *(settings.instructions, settings.memory_enabled, changed.text, changed.source),
+        *(hidden, gone.deleted, client.delete_memories().deleted, type(twice).__name__),
+    ]
+
+
+@in_all_ways
 def test_a_schedule_is_created_changed_run_and_deleted(client: Any) -> object:
     schedule = client.create_schedule("Report.", cron="0 8 * * mon-fri", timezone="Asia/Tokyo")
     changed = client.update_schedule(schedule.id, name="Morning", paused=True)

@@ -238,6 +238,11 @@ def twin(kind: str, **fields: Any) -> Callable[[Contents], None]:
     )
 
 
+def remembered(**fields: Any) -> Callable[[Contents], None]:
+    usual = {"id": "mem_1", "text": "Likes tea.", "created_at": 1, "updated_at": 1}
+    return raw("memories", json.dumps({**usual, **fields}).encode())
+
+
 def scheduled(**fields: Any) -> Callable[[Contents], None]:
     usual = {"message": "Report.", "cron": "@daily", "created_at": 1, "updated_at": 1}
     return raw("schedules", json.dumps({"id": "sched_1", **usual, **fields}).encode())
@@ -298,6 +303,14 @@ BAD = {
         "messages.jsonl",
     ),
     "nameless output": (change("messages", role="tool", tool_call_id=None), "messages.jsonl"),
+    "memory of another prefix": (remembered(id="run_1"), "$.id"),
+    "memory of two lines": (remembered(text="a\nb"), "memories.jsonl, line 1"),
+    "memory that hides": (remembered(text="\u202ea"), "memories.jsonl, line 1"),
+    "memory too long": (remembered(text="x" * 301), "memories.jsonl, line 1"),
+    "instructions too long": (
+        raw("personal_settings", json.dumps({"instructions": "x" * 4001}).encode()),
+        "personal_settings.jsonl, line 1",
+    ),
     "schedule of another prefix": (scheduled(id="run_1"), "$.id"),
     "schedule without message": (scheduled(message=""), "schedules.jsonl, line 1"),
     "schedule of no days": (scheduled(cron="61 * * * *"), "schedules.jsonl, line 1"),

@@ -89,7 +89,7 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
     told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 4, "events": 2}
-    told["schedules"] = 1
+    told |= {"schedules": 1, "memories": 1, "personal_settings": 1}
     assert manifest["counts"] == {**counts, **told}
     assert manifest["owner"] == "ann"
     for kind in ("threads", "runs", "assistants"):
@@ -107,6 +107,9 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert webhook == (await ann.get("/v1/webhooks")).json()["data"][0]
     [schedule] = lines(archive, "schedules.jsonl")
     assert schedule == (await ann.get("/v1/schedules")).json()["data"][0]
+    assert lines(archive, "memories.jsonl") == (await ann.get("/v1/memories")).json()["data"]
+    [settings] = lines(archive, "personal_settings.jsonl")
+    assert settings == (await ann.get("/v1/personal_settings")).json()
 
 
 async def test_an_export_holds_the_events_of_runs_as_they_were_told(

@@ -197,10 +197,15 @@ async def _things(owner: Owner) -> dict[str, str]:
     started = (await client.post(f"/v1/schedules/{schedule}/run")).json()
     await _wait_until_ended(client, started["id"])
     await client.delete(f"/v1/threads/{started['thread_id']}")
+    await client.patch("/v1/personal_settings", json={"instructions": canary})
+    memory = (await client.post("/v1/memories", json={"text": f"{canary} {run['id']}"})).json()[
+        "id"
+    ]
     history = await client.get(f"/v1/schedules/{schedule}/occurrences")
     return {
         "schedule": schedule,
         "occurrence": history.json()["data"][0]["id"],
+        "memory": memory,
         "webhook": webhook,
         "event": event,
         "assistant": assistant.json()["id"],
@@ -253,7 +258,7 @@ def test_no_operation_and_no_place_for_an_id_is_left_out() -> None:
 
 async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: Town) -> None:
     """In an order in which nothing is gone before it is asked for: the thread ends last."""
-    last = ["POST /v1/runs/{run_id}/cancel", "GET /v1/runs/{run_id}/events"]
+    last = ["DELETE /v1/memories", "POST /v1/runs/{run_id}/cancel", "GET /v1/runs/{run_id}/events"]
 
     def late(way: Way) -> tuple[bool, int, str]:
         return way.method == "DELETE", last.index(way.name) if way.name in last else -1, way.name

@@ -15,6 +15,7 @@ from antiphon.ports import Store
 from antiphon.telemetry import failpoints
 from antiphon.types import errors, events
 from antiphon.types.messages import Message
+from antiphon.types.personal import Memory, Personal, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.runtime.archives import (
     ASSISTANT,
@@ -469,6 +470,37 @@ async def test_schedules_with_new_ids_name_the_thread_and_the_assistant_that_cam
     assert (await store.get(Assistant, "bob", str(schedule.assistant_id))).name == "Ada"
     (kept,) = await store.schedules("ann")
     assert not kept.schedule.paused
+
+
+async def test_memories_and_settings_come_in_once_and_replace_nothing_that_was_written_there(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    run = {"source": "assistant", "run_id": ENDED, "thread_id": THREAD}
+    memories = tuple(
+        Memory(id=f"mem_{n}", text=f"Fact {n}.", created_at=n, updated_at=n, **run)
+        for n in range(3)
+    )
+    settings = PersonalSettings(instructions="Be brief.", memory_enabled=False, updated_at=5)
+    personal = Personal(settings=settings, memories=memories)
+    await store.change_personal("ann", lambda _: personal)
+    file = await write_archive(store, tmp_path / "a.zip")
+    there = Memory(id="mem_x", text="FACT 1.", created_at=9, updated_at=9)
+    await other.change_personal("bob", lambda _: Personal(memories=(there,)))
+
+    result = await import_archive(other, file)
+    again = await import_archive(other, file)
+    await import_archive(other, file, owner="bob", new_ids=True)
+
+    assert await other.personal("ann") == personal
+    assert (result.added["memories"], result.added["personal_settings"]) == (3, 1)
+    assert (again.added, again.unchanged["memories"]) == ({}, 3)
+    beside = await other.personal("bob")
+    assert [each.text for each in beside.memories] == ["FACT 1.", "Fact 0.", "Fact 2."]
+    assert beside.memories[1].id != "mem_0"
+    run_there = await other.get(Run, "bob", str(beside.memories[1].run_id))
+    assert run_there.thread_id == beside.memories[1].thread_id
+    assert beside.settings == settings
 
 
 async def test_a_schedule_in_the_way_and_too_many_of_them_are_refused_before_anything_is_written(

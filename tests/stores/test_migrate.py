@@ -78,6 +78,7 @@ async def _live(server: Served) -> None:
     schedule = (await ann.post("/v1/schedules", json=planned)).json()["id"]
     begun = (await ann.post(f"/v1/schedules/{schedule}/run")).json()["id"]
     await ann.post(f"/v1/runs/{begun}/cancel")
+    await ann.post("/v1/memories", json={"text": "Größe 🎼"})
     once = {"idempotency-key": "once"}
     thread = (await ann.post("/v1/threads", json={"title": "Größe 🎼"}, headers=once)).json()["id"]
     said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
@@ -135,6 +136,7 @@ async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
         await ask(f"/v1/{path}")
     for webhook in (await ask("/v1/webhooks"))["data"]:
         await ask(f"/v1/webhooks/{webhook['id']}/deliveries", limit=100)
+    await ask("/v1/memories")
     for schedule in (await ask("/v1/schedules"))["data"]:
         await ask(f"/v1/schedules/{schedule['id']}/occurrences")
     return told
@@ -151,7 +153,7 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
     assert plan.counts["messages"] > 140
     assert plan.counts["segments"] >= 1
     assert (plan.counts["webhooks"], plan.counts["schedules"]) == (1, 1)
-    assert plan.counts["occurrences"] == 1
+    assert (plan.counts["occurrences"], plan.counts["personal"]) == (1, 1)
     assert plan.counts["deliveries"] >= 5
     async with reader(target) as client:
         assert await everything(client) == before

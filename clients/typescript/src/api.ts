@@ -312,6 +312,13 @@ export interface LiveRunPage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface MemoryPage {
+  data: Memory[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface MessagePage {
   data: Message[];
   has_more: boolean;
@@ -441,6 +448,28 @@ export interface McpServer {
   name: string;
   require_approval?: "always" | "never" | Record<string, "always" | "never">;
   url?: string | null;
+}
+
+/** The number of memories that were deleted. */
+export interface MemoriesDeleted {
+  deleted: number;
+}
+
+/**
+ * A note about a person that models read in later conversations. Times in ms.
+ *
+ * `source` is `assistant` for a note that a model wrote and the person approved; `run_id` and
+ * `thread_id` are then the run and the thread in which it was written, which may be deleted since.
+ * A change of the text by hand makes the person its source.
+ */
+export interface Memory {
+  created_at: number;
+  id: string;
+  run_id: string | null;
+  source: "assistant" | "person";
+  text: string;
+  thread_id: string | null;
+  updated_at: number;
 }
 
 /**
@@ -664,6 +693,20 @@ export interface Person {
   role: "admin" | "user";
   signed_in_at: number | null;
   subject: string | null;
+}
+
+/**
+ * Instructions of a person for every assistant, and the switches of both. Time in ms.
+ *
+ * Models read `instructions` only while `instructions_enabled` is true. While `memory_enabled` is
+ * false, models read no memory and add none; those that are there stay. `updated_at` is 0 before
+ * the first change.
+ */
+export interface PersonalSettings {
+  instructions: string;
+  instructions_enabled: boolean;
+  memory_enabled: boolean;
+  updated_at: number;
 }
 
 /**
@@ -1566,6 +1609,55 @@ export abstract class Operations {
   /** List the available models; with `model`, only that one, without asking its provider. */
   listModels(fields: { model?: string } = {}, options?: RequestOptions): Promise<ModelList> {
     return this.send<ModelList>({ method: "GET", path: `/v1/models`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Get the caller's instructions for every assistant, and the switches of both. */
+  getPersonalSettings(options?: RequestOptions): Promise<PersonalSettings> {
+    return this.send<PersonalSettings>({ method: "GET", path: `/v1/personal_settings`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Change the given fields; the others stay.
+   *
+   * Models read the instructions in all runs of the caller but those in temporary threads, those
+   * with `personal` of false, and those of requests in other protocols. With `memory_enabled` of
+   * false no memory is read or added by models; the memories stay. Raises `InvalidRequest` for
+   * characters that control, turn or hide text.
+   */
+  updatePersonalSettings(fields: { instructions?: string; instructions_enabled?: boolean; memory_enabled?: boolean } = {}, options?: RequestOptions): Promise<PersonalSettings> {
+    return this.send<PersonalSettings>({ method: "PATCH", path: `/v1/personal_settings`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Add a memory, one line that models read in later conversations of the caller.
+   *
+   * With `run_id` it is a memory that the assistant of that run wrote: it is refused in a
+   * temporary thread, and while memory is off. Raises `Conflict` if there are as many as there may
+   * be, or one with the same text, and `InvalidRequest` for characters that control, turn or hide
+   * text.
+   */
+  createMemory(fields: { run_id?: string | null; text: string }, options?: RequestOptions): Promise<Memory> {
+    return this.send<Memory>({ method: "POST", path: `/v1/memories`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List what is remembered about the caller, oldest first; all of it, for it is bounded. */
+  listMemories(options?: RequestOptions): Promise<MemoryPage> {
+    return this.send<MemoryPage>({ method: "GET", path: `/v1/memories`, fields: {}, creates: false }, options);
+  }
+
+  /** Replace the text of a memory, whose source is the person then. Raises as `CreateMemory`. */
+  updateMemory(memory_id: string, fields: { text: string }, options?: RequestOptions): Promise<Memory> {
+    return this.send<Memory>({ method: "PATCH", path: `/v1/memories/${encodeURIComponent(memory_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Delete one memory. */
+  deleteMemory(memory_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/memories/${encodeURIComponent(memory_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /** Delete all memories of the caller; the instructions stay. */
+  deleteMemories(options?: RequestOptions): Promise<MemoriesDeleted> {
+    return this.send<MemoriesDeleted>({ method: "DELETE", path: `/v1/memories`, fields: {}, creates: false }, options);
   }
 
   /**

@@ -105,6 +105,16 @@ from antiphon.api.operation import field_values as field_values
 from antiphon.api.operation import path_fields as path_fields
 from antiphon.api.operation import select_given_fields as select_given_fields
 from antiphon.api.operation import to_http as to_http
+from antiphon.api.personal import CreateMemory as CreateMemory
+from antiphon.api.personal import DeleteMemories as DeleteMemories
+from antiphon.api.personal import DeleteMemory as DeleteMemory
+from antiphon.api.personal import GetPersonalSettings as GetPersonalSettings
+from antiphon.api.personal import ListMemories as ListMemories
+from antiphon.api.personal import MemoriesDeleted as MemoriesDeleted
+from antiphon.api.personal import MemoryText as MemoryText
+from antiphon.api.personal import PersonalInstructions as PersonalInstructions
+from antiphon.api.personal import UpdateMemory as UpdateMemory
+from antiphon.api.personal import UpdatePersonalSettings as UpdatePersonalSettings
 from antiphon.api.runs import CancelRun as CancelRun
 from antiphon.api.runs import Complete as Complete
 from antiphon.api.runs import CreateRun as CreateRun
@@ -216,6 +226,13 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetFile,
     DeleteFile,
     ListModels,
+    GetPersonalSettings,
+    UpdatePersonalSettings,
+    CreateMemory,
+    ListMemories,
+    UpdateMemory,
+    DeleteMemory,
+    DeleteMemories,
     CreateBrowserToken,
     CreateWebhook,
     ListWebhooks,

@@ -74,6 +74,13 @@ class AsyncOperations(RenamedMethods):
     delete_file = async_method(operations.DeleteFile)
     list_models = async_method(operations.ListModels)
     get_caller = async_method(operations.GetCaller)
+    get_personal_settings = async_method(operations.GetPersonalSettings)
+    update_personal_settings = async_method(operations.UpdatePersonalSettings)
+    create_memory = async_method(operations.CreateMemory)
+    list_memories = async_list_method(operations.ListMemories)
+    update_memory = async_method(operations.UpdateMemory)
+    delete_memory = async_method(operations.DeleteMemory)
+    delete_memories = async_method(operations.DeleteMemories)
     create_browser_token = async_method(operations.CreateBrowserToken)
 
     create_person = async_method(operations.CreatePerson)

@@ -75,6 +75,13 @@ class Operations(RenamedMethods):
     delete_file = sync_method(operations.DeleteFile)
     list_models = sync_method(operations.ListModels)
     get_caller = sync_method(operations.GetCaller)
+    get_personal_settings = sync_method(operations.GetPersonalSettings)
+    update_personal_settings = sync_method(operations.UpdatePersonalSettings)
+    create_memory = sync_method(operations.CreateMemory)
+    list_memories = sync_list_method(operations.ListMemories)
+    update_memory = sync_method(operations.UpdateMemory)
+    delete_memory = sync_method(operations.DeleteMemory)
+    delete_memories = sync_method(operations.DeleteMemories)
     create_browser_token = sync_method(operations.CreateBrowserToken)
 
     create_person = sync_method(operations.CreatePerson)

@@ -44,6 +44,7 @@ TABLES: tuple[Table, ...] = (
     Table("keys"),
     Table("projects"),
     Table("provider_keys", start=("", ""), unlike=0),
+    Table("personal", start=("",), unlike=0),
     Table("acts"),
     Table("webhooks", flags=(4, 5)),
     Table("deliveries", flags=(7,)),

@@ -13,6 +13,7 @@ from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.events import EventPage
 from antiphon.types.messages import Message, Upload, to_chat_completions
+from antiphon.types.personal import Personal
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import DeliveryOutcome, Webhook
@@ -128,6 +129,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Message,
         Occurrence,
         Person,
+        Personal,
         Project,
         ProviderKey,
         Run,

@@ -28,6 +28,7 @@ Prefix = Literal[
     "evt",
     "sched",
     "occ",
+    "mem",
 ]
 Mint = Callable[[Prefix], str]
 """Creates a new id with this prefix, from the runtime's clock and random source."""

@@ -92,6 +92,7 @@ KINDS = {
     "webhook_id": "webhook",
     "event_id": "event",
     "schedule_id": "schedule",
+    "memory_id": "memory",
 }
 """Whose id a field of this name holds."""
 
@@ -134,6 +135,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
     ),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
+    "create_memory": ({"text": "Likes tea.", "run_id": _RUN},),
     "create_message": (
         {"thread_id": _THREAD, "content": "hi"},
         {"thread_id": _THREAD, "content": [{"type": "file", "file_id": _FILE}]},
@@ -197,6 +199,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     ),
     "update_assistant": ({"assistant_id": Its("assistant"), "name": "taken over"},),
     "update_key": ({"key_id": Its("key"), "name": "taken over"},),
+    "update_memory": ({"memory_id": Its("memory"), "text": "taken over"},),
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),
     "update_project": ({"project_id": Its("project"), "name": "taken over"},),
     "update_schedule": (

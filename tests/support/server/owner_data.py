@@ -44,6 +44,9 @@ async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
     assert (await client.post("/v1/webhooks", json=webhook)).status_code == 201
     schedule = {"message": CANARY, "name": CANARY, "cron": "@yearly"}
     assert (await client.post("/v1/schedules", json=schedule)).status_code == 201
+    assert (await client.post("/v1/memories", json={"text": CANARY})).status_code == 201
+    personal = {"instructions": CANARY}
+    assert (await client.patch("/v1/personal_settings", json=personal)).status_code == 200
     return client
 
 

@@ -24,6 +24,7 @@ from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.events import ActionRequired, Event, MessageCompleted, RunStatus, TurnEnded
 from antiphon.types.messages import File, Image, Message, MessagePart, Upload
+from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
@@ -82,6 +83,8 @@ RECORDS: Mapping[str, type[Any]] = {
     "events": EventsRecord,
     "actions": Action,
     "files": FileRecord,
+    "personal_settings": PersonalSettings,
+    "memories": Memory,
     "usage": UsageRow,
     "audit": AuditEntry,
     "keys": Key,
@@ -274,6 +277,15 @@ def _file(record: FileRecord, new: NewIds) -> FileRecord:
     return replace(record, id=new(record.id))
 
 
+def _memory(record: Memory, new: NewIds) -> Memory:
+    return replace(
+        record,
+        id=new(record.id),
+        run_id=_optional(record.run_id, new),
+        thread_id=_optional(record.thread_id, new),
+    )
+
+
 def _schedule(record: Schedule, new: NewIds) -> Schedule:
     return replace(
         record,
@@ -298,6 +310,7 @@ _CHANGES: dict[type[Any], Callable[[Any, NewIds], Any]] = {
     EventsRecord: _events,
     Action: _action,
     FileRecord: _file,
+    Memory: _memory,
     Schedule: _schedule,
     AuditEntry: _entry,
 }

@@ -17,7 +17,7 @@ import msgspec
 from msgspec.structs import asdict, replace
 
 from antiphon.api.operations import CreateSchedule
-from antiphon.engine import sanitize, transitions, validation
+from antiphon.engine import personal, sanitize, transitions, validation
 from antiphon.engine.cron import parse_cron
 from antiphon.engine.snapshot import RunUpdate, Snapshot
 from antiphon.runtime.admin.archive import (
@@ -41,6 +41,7 @@ from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.events import Numbered, TurnEnded
 from antiphon.types.ids import Prefix
 from antiphon.types.messages import Message, Refusal
+from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.runs import Action, Assistant, RunLease, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
@@ -67,6 +68,7 @@ _PREFIXES: Mapping[str, Prefix] = {
     "runs": "run",
     "actions": "act",
     "files": "file",
+    "memories": "mem",
     "schedules": "sched",
     "audit": "audit",
 }
@@ -196,10 +198,9 @@ class _Loader:
                 _check_number(record.version, "version", 0, MAX_COUNT)
                 thread = change_ids(record, self._new_ids)
                 self._put(kind, thread.id, thread)
-            case Assistant() | Schedule():
-                prepared = _prepare_schedule(record) if isinstance(record, Schedule) else record
-                renewed = change_ids(prepared, self._new_ids)
-                self._put(kind, renewed.id, renewed)
+            case Assistant() | Schedule() | Memory() | PersonalSettings():
+                renewed = change_ids(_prepare(record), self._new_ids)
+                self._put(kind, getattr(renewed, "id", kind), renewed)
             case _:
                 raise AssertionError(kind)
 
@@ -505,6 +506,20 @@ def _check_number(value: int, name: str, least: int, most: int = MAX_NUMBER) -> 
             received=str(value),
             where=f"$.{name}",
         )
+
+
+def _prepare(record: T) -> T:
+    """Return the record as it comes in. Raises `InvalidRequest` for one no request could make."""
+    match record:
+        case Schedule():
+            return cast("T", _prepare_schedule(record))
+        case Memory(text=text):
+            personal.validate_memory(text)
+        case PersonalSettings(instructions=text):
+            personal.validate_instructions(text)
+        case _:
+            pass
+    return record
 
 
 def _prepare_schedule(schedule: Schedule) -> Schedule:

@@ -36,6 +36,7 @@ from antiphon.types.accounts import AuditEntry, Key, Principal, ProviderKey, Usa
 from antiphon.types.errors import Conflict, EventExpired, NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
+from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
@@ -167,6 +168,8 @@ class _Export:
             ("events", self._events()),
             ("actions", self._actions()),
             ("files", self._uploads()),
+            ("personal_settings", self._personal_settings()),
+            ("memories", self._memories()),
             ("usage", self._usage()),
             ("audit", self._audit()),
             ("keys", self._keys()),
@@ -279,6 +282,15 @@ class _Export:
         """Yield each upload with its path in the archive."""
         async for upload in self._every(Upload):
             yield FileRecord(**asdict(upload), place=_place(upload))
+
+    async def _personal_settings(self) -> AsyncGenerator[PersonalSettings, None]:
+        settings = (await self._store.personal(self._owner)).settings
+        if settings != PersonalSettings():
+            yield settings
+
+    async def _memories(self) -> AsyncGenerator[Memory, None]:
+        for memory in reversed((await self._store.personal(self._owner)).memories):
+            yield memory
 
     async def _usage(self) -> AsyncGenerator[UsageRow, None]:
         for row in await self._store.usage("", MAX_USAGE, self._owner):

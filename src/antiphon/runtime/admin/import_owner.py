@@ -36,6 +36,7 @@ from antiphon.types.errors import Conflict, InvalidRequest, Unavailable
 from antiphon.types.ids import Mint
 from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
+from antiphon.types.personal import MAX_MEMORIES, Memory, Personal, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Thread
 from antiphon.types.schedules import Schedule, StoredSchedule
 
@@ -174,6 +175,8 @@ class _Import:
         self._conflict_count = 0
         self._max_schedules = max_schedules
         self._schedules: Sequence[Schedule] = ()
+        self._memories: Sequence[Memory] = ()
+        self._personal_settings: Sequence[PersonalSettings] = ()
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
@@ -216,6 +219,7 @@ class _Import:
                     done += len(page)
                     self._tell(ImportStep("checking", kind, done, of))
         self._schedules = await self._find_new_schedules()
+        await self._find_new_personal()
         if self._conflict_count:
             more = self._conflict_count - len(self._conflicts)
             raise Conflict(
@@ -248,6 +252,31 @@ class _Import:
                 hint="Remove some, or raise the setting max_schedules.",
             )
         return new
+
+    async def _find_new_personal(self) -> None:
+        """Note the memories that are not there, and the settings if none were written here.
+
+        A memory whose text is there counts as there. Raises `InvalidRequest` if the owner would
+        have too many.
+        """
+        there = await self._store.personal(self._owner)
+        ids = {each.id for each in there.memories}
+        texts = {each.text.casefold() for each in there.memories}
+        async for memory in self._decode_all("memories", Memory):
+            if memory.id not in ids and memory.text.casefold() not in texts:
+                texts.add(memory.text.casefold())
+                self._memories = (memory, *self._memories)
+        count = len(there.memories) + len(self._memories)
+        if self._memories and count > MAX_MEMORIES:
+            raise InvalidRequest(
+                f"{self._owner} would have too many memories.",
+                expected=f"at most {MAX_MEMORIES}, with those of the import",
+                received=f"{count}",
+                hint="Delete some.",
+            )
+        if there.settings == PersonalSettings():
+            settings = self._decode_all("personal_settings", PersonalSettings)
+            self._personal_settings = [each async for each in settings]
 
     async def _compare(self, kind: str, page: Sequence[Record]) -> dict[int, State]:
         found = await self._store.find_records(_KINDS[kind], [each.id for each in page])
@@ -442,6 +471,8 @@ class _Import:
         """Write usage and audit entries, then give everything to the owner."""
         added = {kind: self._count_added(kind) for kind in _KINDS}
         added["schedules"] = len(self._schedules)
+        added["memories"] = len(self._memories)
+        added["personal_settings"] = len(self._personal_settings)
         if not (any(added.values()) or any(history)):
             return
         entry = await audit.create_entry(
@@ -460,6 +491,7 @@ class _Import:
         await self._store.finish_import(history.usage, entries, entry)
         while await self._store.transfer_owned(self._staging, self._owner, BATCH_RECORDS):
             pass
+        await self._store.change_personal(self._owner, self._add_personal)
         for schedule in self._schedules:  # behind the threads and assistants that they name
             created = await audit.create_entry(
                 self._store,
@@ -473,6 +505,14 @@ class _Import:
             stored = StoredSchedule(self._owner, schedule)
             await self._store.add_schedule(stored, self._max_schedules, created)
 
+    def _add_personal(self, there: Personal) -> Personal:
+        if there.settings == PersonalSettings():
+            for settings in self._personal_settings:
+                there = replace(there, settings=settings)
+        known = {each.text.casefold() for each in there.memories}
+        new = (each for each in self._memories if each.text.casefold() not in known)
+        return replace(there, memories=(*there.memories, *new)[:MAX_MEMORIES])
+
     def _answer(self, loaded: Loaded, history: _History) -> OwnerImport:
         added: Counter[str] = Counter()
         unchanged: Counter[str] = Counter()
@@ -481,6 +521,8 @@ class _Import:
             added[kind] = self._count_added(kind)
         for kind, lacking in (
             ("schedules", self._schedules),
+            ("memories", self._memories),
+            ("personal_settings", self._personal_settings),
             ("usage", history.usage),
             ("audit", history.entries),
         ):

@@ -31,6 +31,7 @@ from antiphon.runtime.services.assistants import AssistantService, RunSpecResolv
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.files import FileService
 from antiphon.runtime.services.occurrences import OccurrenceStarter
+from antiphon.runtime.services.personal import PersonalService
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.schedules import ScheduleService
 from antiphon.runtime.services.search import SearchService
@@ -83,6 +84,7 @@ class Dispatcher:
             **self.files.handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
+            **PersonalService(store, mint).handlers,
             **webhooks.handlers,
             **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
             operations.ListModels: lambda call, by, _: models(call.model, by.owner),

@@ -24,6 +24,7 @@ from antiphon.engine.webhooks import Settlement
 from antiphon.ports import (
     AmendAccount,
     AmendKey,
+    AmendPersonal,
     AmendProject,
     AmendSchedule,
     AmendWebhook,
@@ -52,6 +53,7 @@ from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
+from antiphon.types.personal import Personal
 from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
 from antiphon.types.schedules import Schedule, StoredSchedule
 from antiphon.types.webhooks import (
@@ -512,6 +514,14 @@ class CachedStore:
     async def delete_occurrences(self, before: int, limit: int) -> int:
         """See `ScheduleStore.delete_occurrences`."""
         return await self._inner.delete_occurrences(before, limit)
+
+    async def personal(self, owner: str) -> Personal:
+        """See `PersonalStore.personal`."""
+        return await self._inner.personal(owner)
+
+    async def change_personal(self, owner: str, amend: AmendPersonal) -> Personal:
+        """See `PersonalStore.change_personal`."""
+        return await self._inner.change_personal(owner, amend)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

@@ -32,6 +32,7 @@ from antiphon.ports import OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
+from antiphon.stores.memory.personal import MemoryPersonal
 from antiphon.stores.memory.records import (
     MemoryRecords,
     StoredRecord,
@@ -74,7 +75,7 @@ class _StoredAnswer:
     created_at: int
 
 
-class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
+class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
@@ -485,7 +486,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
         }
         having |= {record_owner for record_owner, _ in self._provider_keys}
         having |= {stored.owner for stored in self._webhooks.values()}
-        having |= {stored.owner for stored in self._schedules.values()}
+        having |= {stored.owner for stored in self._schedules.values()} | self._personal.keys()
         found = having & {owner} if owner is not None else having
         later = sorted(record_owner for record_owner in found if record_owner > (after or ""))
         return RecordPage(
@@ -516,6 +517,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules):
             )
         erased += delete_all(self._answers, [once for once in self._answers if once[0] == owner])
         erased += self._delete_webhooks(owner) + self._delete_schedules(owner)
+        erased += self._delete_personal(owner)
         return erased + self._delete_administration(owner)
 
     # Imports

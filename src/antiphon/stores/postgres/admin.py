@@ -135,7 +135,7 @@ async def delete_owned(sql: PostgresTransaction, owner: str, limit: int) -> int:
 _DELETIONS = (
     *("erase_uploads", "erase_assistants", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
-    *("erase_schedules", "erase_occurrences"),
+    *("erase_schedules", "erase_occurrences", "erase_personal"),
 )
 
 

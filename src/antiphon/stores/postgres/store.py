@@ -43,6 +43,7 @@ from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, 
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.statements import SchemaVersion
@@ -63,7 +64,7 @@ START_SECONDS = 5.0  # for a server that starts at the same time, or restarts
 CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
-class PostgresStore(WebhookMethods, ScheduleMethods):
+class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods):
     """A store in one database; create it with `open`, on the loop that will use it."""
 
     def __init__(

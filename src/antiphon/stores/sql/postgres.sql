@@ -952,13 +952,14 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into six indexes, however many things there are.
+-- From each owner to the next by a look into seven indexes, however many things there are.
 WITH RECURSIVE named AS (
     SELECT least(
         (SELECT min(owner) FROM threads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM personal WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM schedules WHERE owner > :after AND owner >= :from)
     ) AS owner
@@ -968,6 +969,7 @@ WITH RECURSIVE named AS (
         (SELECT min(owner) FROM uploads WHERE owner > named.owner),
         (SELECT min(owner) FROM assistants WHERE owner > named.owner),
         (SELECT min(owner) FROM provider_keys WHERE owner > named.owner),
+        (SELECT min(owner) FROM personal WHERE owner > named.owner),
         (SELECT min(owner) FROM webhooks WHERE owner > named.owner),
         (SELECT min(owner) FROM schedules WHERE owner > named.owner)
     )
@@ -1443,3 +1445,20 @@ WHERE ctid = ANY (ARRAY(SELECT ctid FROM occurrences WHERE owner = :owner LIMIT 
 -- name: erase_schedules
 DELETE FROM schedules
 WHERE ctid = ANY (ARRAY(SELECT ctid FROM schedules WHERE owner = :owner LIMIT :limit))
+
+-- name: personal
+SELECT doc FROM personal WHERE owner = :owner
+
+-- name: lock_personal
+-- There may be no row yet, so that a row cannot be locked.
+SELECT pg_advisory_xact_lock(hashtext('antiphon personal'), hashtext(:owner))
+
+-- name: save_personal
+INSERT INTO personal (owner, doc) VALUES (:owner, :doc)
+ON CONFLICT (owner) DO UPDATE SET doc = excluded.doc
+
+-- name: remove_personal
+DELETE FROM personal WHERE owner = :owner
+
+-- name: erase_personal
+DELETE FROM personal WHERE owner = :owner

@@ -66,6 +66,15 @@ INSERT INTO provider_keys (owner, provider, sealed, doc) VALUES ($1, $2, $3, $4)
 -- name: count_provider_keys
 SELECT count(*) FROM provider_keys
 
+-- name: read_personal
+SELECT owner, doc FROM personal WHERE owner > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_personal
+INSERT INTO personal (owner, doc) VALUES ($1, $2)
+
+-- name: count_personal
+SELECT count(*) FROM personal
+
 -- name: read_acts
 SELECT seq, id, owner, doc FROM acts WHERE seq > $1 ORDER BY 1 LIMIT $2
 
@@ -298,7 +307,7 @@ WHERE newest IS NOT NULL
 
 -- name: lock_tables
 LOCK TABLE
-    meta, people, keys, projects, provider_keys, acts, counters, spent, assistants, uploads,
+    meta, people, keys, projects, provider_keys, personal, acts, counters, spent, assistants, uploads,
     threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries,
     schedules, occurrences
 IN SHARE MODE NOWAIT

@@ -710,7 +710,7 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into five indexes, however many things there are.
+-- From each owner to the next by a look into seven indexes, however many things there are.
 WITH RECURSIVE named (owner) AS (
     SELECT min(owner) FROM (
         SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
@@ -720,6 +720,8 @@ WITH RECURSIVE named (owner) AS (
         SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM personal WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from
         UNION ALL
@@ -735,6 +737,8 @@ WITH RECURSIVE named (owner) AS (
             SELECT min(owner) FROM assistants WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM provider_keys WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM personal WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM webhooks WHERE owner > named.owner
             UNION ALL
@@ -1106,3 +1110,20 @@ WHERE seq IN (SELECT seq FROM occurrences WHERE owner = :owner LIMIT :limit)
 
 -- name: erase_schedules
 DELETE FROM schedules WHERE owner = :owner
+
+-- name: personal
+SELECT doc FROM personal WHERE owner = :owner
+
+-- name: lock_personal
+-- The writer has locked the database.
+SELECT 1
+
+-- name: save_personal
+INSERT INTO personal (owner, doc) VALUES (:owner, :doc)
+ON CONFLICT (owner) DO UPDATE SET doc = excluded.doc
+
+-- name: remove_personal
+DELETE FROM personal WHERE owner = :owner
+
+-- name: erase_personal
+DELETE FROM personal WHERE owner = :owner

@@ -62,6 +62,15 @@ INSERT INTO provider_keys (owner, provider, sealed, doc) VALUES (?1, ?2, ?3, ?4)
 -- name: count_provider_keys
 SELECT count(*) FROM provider_keys
 
+-- name: read_personal
+SELECT owner, doc FROM personal WHERE owner > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_personal
+INSERT INTO personal (owner, doc) VALUES (?1, ?2)
+
+-- name: count_personal
+SELECT count(*) FROM personal
+
 -- name: read_acts
 SELECT seq, id, owner, doc FROM acts WHERE seq > ?1 ORDER BY 1 LIMIT ?2
 

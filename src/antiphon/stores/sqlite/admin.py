@@ -115,7 +115,7 @@ _DELETIONS = (
     *("erase_segments", "erase_messages", "erase_threads"),
     *("erase_uploads", "erase_assistants", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
-    *("erase_schedules", "erase_occurrences"),
+    *("erase_schedules", "erase_occurrences", "erase_personal"),
 )
 """Rows of many are deleted before the rows that they belong to, so that no step is large."""
 

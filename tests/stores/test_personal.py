@@ -1,0 +1,78 @@
+"""Promises of every store about personal settings and memories; see `PersonalStore` in `ports`."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.engine.personal import add_memory
+from antiphon.ports import Store
+from antiphon.types import errors
+from antiphon.types.personal import NOTHING_PERSONAL, Memory, Personal, PersonalSettings
+
+
+def a_memory(number: int = 1, text: str = "") -> Memory:
+    text = text or f"Likes the number {number}."
+    return Memory(id=f"mem_{number}", text=text, created_at=number, updated_at=number)
+
+
+async def remember(store: Store, owner: str, *memories: Memory) -> None:
+    for memory in memories:
+        await store.change_personal(owner, lambda before, new=memory: add_memory(before, new))
+
+
+async def test_what_is_personal_is_empty_at_first_and_each_owners_own(store: Store) -> None:
+    assert await store.personal("ann") == NOTHING_PERSONAL
+
+    await remember(store, "ann", a_memory(1), a_memory(2, "Größe 🎼 \u202f{}"))
+    await store.change_personal(
+        "ann", lambda before: replace(before, settings=PersonalSettings(instructions="Be brief."))
+    )
+
+    found = await store.personal("ann")
+    assert [each.id for each in found.memories] == ["mem_1", "mem_2"]
+    assert found.memories[1].text == "Größe 🎼 \u202f{}"
+    assert found.settings.instructions == "Be brief."
+    assert await store.personal("ben") == NOTHING_PERSONAL
+
+
+async def test_changes_that_come_at_once_are_all_there(store: Store) -> None:
+    await asyncio.gather(*(remember(store, "ann", a_memory(n)) for n in range(20)))
+
+    assert len((await store.personal("ann")).memories) == 20
+
+
+async def test_a_change_that_is_refused_changes_nothing(store: Store) -> None:
+    await remember(store, "ann", a_memory())
+    before = await store.personal("ann")
+
+    def refuse(_: Personal) -> Personal:
+        raise errors.Conflict("Not now.")
+
+    with pytest.raises(errors.Conflict):
+        await store.change_personal("ann", refuse)
+    assert await store.change_personal("ann", lambda same: same) == before
+    assert await store.personal("ann") == before
+
+
+async def test_an_owner_with_memories_only_is_listed_and_erased(store: Store) -> None:
+    await remember(store, "ann", a_memory())
+    await remember(store, "ben", a_memory())
+
+    assert [each.owner for each in (await store.owners(9)).data] == ["ann", "ben"]
+    while await store.delete_owned("ann", 10):
+        pass
+
+    assert await store.personal("ann") == NOTHING_PERSONAL
+    assert [each.owner for each in (await store.owners(9)).data] == ["ben"]
+    assert len((await store.personal("ben")).memories) == 1
+
+
+async def test_an_owner_whose_last_memory_is_deleted_has_nothing(store: Store) -> None:
+    await remember(store, "ann", a_memory())
+
+    await store.change_personal("ann", lambda before: replace(before, memories=()))
+
+    assert (await store.owners(9)).data == []

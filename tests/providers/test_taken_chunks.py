@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
 from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import aiohttp
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 
-from antiphon.providers import http
+from antiphon.providers import read_coalescer
 from antiphon.providers.chat_completions import ChatCompletionsProvider
-from antiphon.providers.http import FULL_READ_BYTES, REPLIES_PER_ROUND, ReadCoalescer
+from antiphon.providers.read_coalescer import (
+    FULL_READ_BYTES,
+    REPLIES_PER_ROUND,
+    ReadCoalescer,
+)
 from antiphon.types.chunks import Chunk, Finish, ModelRequest, TextPiece
 from antiphon.types.errors import Disconnected, Fenced
 from tests.support.providers.upstream import STOP, Scenario, Upstream, sse, text_chunks
@@ -51,18 +58,21 @@ class Reply:
 
     async def read(self, name: str = "talk") -> None:
         provider = ChatCompletionsProvider(self._upstream.url, backoff_seconds=0)
-        request = ModelRequest(model=f"quirk:{name}", messages=SAID)
         try:
-            async with (
-                asyncio.timeout(PATIENCE),
-                aclosing(provider.stream(request, self._take)) as pages,
-            ):
-                async for page in pages:
-                    self._upstream.gate.set()
-                    self.yielded += page
-                    self.all += page
+            await self.read_from(provider, name)
         finally:
             await provider.close()
+
+    async def read_from(self, provider: ChatCompletionsProvider, name: str = "talk") -> None:
+        request = ModelRequest(model=f"quirk:{name}", messages=SAID)
+        async with (
+            asyncio.timeout(PATIENCE),
+            aclosing(provider.stream(request, self._take)) as pages,
+        ):
+            async for page in pages:
+                self._upstream.gate.set()
+                self.yielded += page
+                self.all += page
 
     def _take(self, chunks: Sequence[Chunk]) -> bool:
         self._upstream.gate.set()
@@ -117,6 +127,146 @@ async def test_an_error_of_the_taker_ends_the_reply_and_its_connection(upstream:
     assert request.closed
 
 
+async def test_the_connection_of_a_reply_that_was_read_in_rounds_carries_the_next(
+    upstream: Upstream,
+):
+    provider = ChatCompletionsProvider(upstream.url, backoff_seconds=0)
+    replies = [Reply(upstream, TALK) for _ in range(3)]
+    for reply in replies:
+        upstream.gate.clear()
+        await reply.read_from(provider)
+    await provider.close()
+
+    assert [reply.text for reply in replies] == ["".join(WORDS)] * 3
+    assert all(reply.taken for reply in replies)
+    assert upstream.connections == 1
+
+
+# Rounds, over connections to a server whose responses go on as the test says.
+
+
+@asynccontextmanager
+async def talking_server(tls: ssl.SSLContext | None = None) -> AsyncIterator[TalkingServer]:
+    """A server whose response goes on for as long as it is asked to."""
+    talking = TalkingServer()
+    async with await asyncio.start_server(talking.serve, "127.0.0.1", 0, ssl=tls) as server:
+        host, port = server.sockets[0].getsockname()
+        talking.url = f"{'https' if tls else 'http'}://{host}:{port}/"
+        yield talking
+        talking.ended.set()
+
+
+class TalkingServer:
+    """Sends what `say` is given to all its connections; `ended` closes them."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.ended = asyncio.Event()
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+        self._writers.append(writer)
+        await self.ended.wait()
+        writer.close()
+
+    def say(self, words: bytes) -> None:
+        for writer in self._writers:
+            writer.write(words)
+
+
+async def test_a_connection_is_received_in_rounds_and_wakes_nothing_between(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    coalescer, taken = ReadCoalescer(), asyncio.Event()
+
+    def take(piece: bytes) -> bool:
+        taken.set()
+        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # the next one is far away
+        return True
+
+    async with (
+        asyncio.timeout(PATIENCE),
+        talking_server() as talking,
+        aiohttp.ClientSession() as session,
+        session.get(talking.url) as response,
+    ):
+        reading = asyncio.create_task(coalescer.read(response.content, take, response.connection))
+        await asyncio.sleep(0)
+        talking.say(b"one")
+        await taken.wait()
+        talking.say(b"two")
+        async with session.get(talking.url) as other:  # its words come after those of the first
+            talking.say(b"three")
+            assert await other.content.readexactly(5) == b"three"
+        received_meanwhile = response.content.total_bytes
+        reading.cancel()
+        await asyncio.wait([reading])
+        rest = await response.content.readexactly(8)
+
+    assert received_meanwhile == len(b"one")
+    assert rest == b"twothree"
+
+
+async def test_a_response_whose_buffer_is_full_is_received_when_it_has_room():
+    coalescer, pieces = ReadCoalescer(), []
+    words = b"".join(b"%06d " % number for number in range(100_000))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(words))
+        writer.write(words)
+        await writer.drain()
+        writer.close()
+
+    def take(piece: bytes) -> bool:
+        pieces.append(piece)
+        return True
+
+    async with (
+        asyncio.timeout(PATIENCE),
+        await asyncio.start_server(serve, "127.0.0.1", 0) as server,
+        aiohttp.ClientSession(read_bufsize=1_000) as session,
+        session.get(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as response,
+    ):
+        assert not await coalescer.read(response.content, take, response.connection)
+
+    assert b"".join(pieces) == words
+
+
+@pytest.mark.skipif(not shutil.which("openssl"), reason="nothing here makes certificates")
+async def test_an_encrypted_connection_is_read_in_rounds_as_well(tmp_path: Path):
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    made = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"),
+        *("-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(certificate)),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await made.wait() == 0
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    said = bytearray()
+
+    async with (
+        asyncio.timeout(PATIENCE),
+        talking_server(context) as talking,
+        aiohttp.ClientSession() as session,
+        session.get(talking.url, ssl=False) as response,
+    ):
+
+        def take(piece: bytes) -> bool:
+            said.extend(piece)
+            talking.say(b"and on ")
+            return len(said) < 70
+
+        talking.say(b"one ")
+        rest = await ReadCoalescer().read(response.content, take, response.connection)
+
+    assert rest.endswith(b"and on ")
+    assert said.startswith(b"one and on and on ")
+
+
 # Rounds, with bytes of our own.
 
 
@@ -165,7 +315,7 @@ async def test_a_large_read_is_followed_by_the_next_without_a_round(
         pieces.append(piece)
         if piece == b"more":
             return False
-        monkeypatch.setattr(http, "ROUND_SECONDS", 3_600.0)  # the next one is far away
+        monkeypatch.setattr(read_coalescer, "ROUND_SECONDS", 3_600.0)  # the next one is far away
         content.feed_data(b"more")
         return True
 

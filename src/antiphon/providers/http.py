@@ -7,8 +7,6 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from math import ceil
-from typing import cast
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -22,6 +20,7 @@ from antiphon.providers.failures import (
     retry,
     retry_after,
 )
+from antiphon.providers.read_coalescer import FULL_READ_BYTES, ReadCoalescer, TakePiece
 from antiphon.types.addresses import connection_reason, is_local_url
 from antiphon.types.errors import (
     Disconnected,
@@ -31,108 +30,6 @@ from antiphon.types.errors import (
     ProviderRejected,
     ProviderUnavailable,
 )
-
-# Coalescing of reads: the replies in progress are read together, in rounds.
-
-
-ROUND_SECONDS = 0.025  # forty a second, which nobody sees
-REPLIES_PER_ROUND = 100  # with more replies, each is read in every second, third or fourth round
-MAX_ROUNDS = 4
-FULL_READ_BYTES = 16_000
-"""After a read of so much the next ones follow at once, until nothing has come."""
-
-TakePiece = Callable[[bytes], bool]
-"""Takes bytes of a response at once; returns False if the reader must yield them instead."""
-
-
-class ReadCoalescer:
-    """Reads the replies of one event loop together, in rounds, and wakes no task for what it reads.
-
-    A loop that is woken for each piece spends more time on waking than on the piece, whose code and
-    data have left the processor's caches. What is read together is also stored and sent together.
-    Rounds begin at multiples of `ROUND_SECONDS` of the loop's clock, and so together with those of
-    other servers.
-    """
-
-    def __init__(self) -> None:
-        self._readers: dict[_RoundReader, int] = {}
-        self._newest = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    async def read(self, content: aiohttp.StreamReader, take: TakePiece) -> bytes:
-        """Pass what arrives to `take`; return what it does not take, and b"" at the end.
-
-        Raises what broke the connection, after the bytes before it, and what `take` raises.
-        """
-        reader = _RoundReader(content, take)
-        self._newest += 1
-        self._readers[reader] = self._newest
-        if self._timer is None:
-            self._set_timer()
-        try:
-            return await reader.untaken
-        finally:
-            del self._readers[reader]
-
-    def _set_timer(self, last_round: int = 0) -> None:
-        loop = asyncio.get_running_loop()
-        # A timer may be early by a millisecond, so that the last round seems to be the next.
-        next_round = max(int(loop.time() / ROUND_SECONDS), last_round) + 1
-        self._timer = loop.call_at(next_round * ROUND_SECONDS, self._read_round, next_round)
-
-    def _read_round(self, now: int) -> None:
-        self._timer = None
-        rounds = min(MAX_ROUNDS, ceil(len(self._readers) / REPLIES_PER_ROUND))
-        for reader, number in self._readers.items():
-            if (number + now) % rounds == 0:
-                reader.read()
-        if self._readers:
-            self._set_timer(now)
-
-
-class _RoundReader:
-    """Reads one response; `untaken` is the result of `ReadCoalescer.read`."""
-
-    def __init__(self, content: aiohttp.StreamReader, take: TakePiece) -> None:
-        self.untaken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._content = content
-        self._take = take
-        self._flows = False
-
-    def read(self) -> None:
-        """Pass on what has arrived."""
-        if self.untaken.done():
-            return
-        try:
-            piece = _read_buffered(self._content)
-            self._flows = bool(piece) and (self._flows or len(piece) >= FULL_READ_BYTES)
-            if piece and self._take(piece):
-                if self._flows:
-                    asyncio.get_running_loop().call_soon(self.read)
-            elif piece or self._content.at_eof():
-                self.untaken.set_result(piece)
-        except Exception as error:  # noqa: BLE001 - raised where it is awaited
-            self.untaken.set_exception(error)
-
-
-def _read_buffered(content: aiohttp.StreamReader) -> bytes:
-    """Return what has arrived; raise what broke the connection if nothing came before it.
-
-    The library would raise first, and so lose the end of a reply that is cut.
-    """
-    error = content.exception()
-    if error is None:
-        return content.read_nowait()
-    content.set_exception(cast("BaseException", None))
-    piece = content.read_nowait()
-    content.set_exception(error)
-    if not piece:
-        raise error
-    return piece
-
-
-# The endpoint.
-
 
 MAX_ERROR_BYTES = 64_000
 ERROR_BODY_SECONDS = 10.0
@@ -241,8 +138,10 @@ class Endpoint:
                 content = response.content
                 while piece := await content.readany():
                     begun = True
-                    if take(piece) and not (piece := await self._coalescer.read(content, take)):
-                        break
+                    if take(piece):
+                        piece = await self._coalescer.read(content, take, response.connection)
+                        if not piece:
+                            break
                     yield piece
                     if len(piece) >= FULL_READ_BYTES:
                         await asyncio.sleep(0)  # a read of buffered bytes never suspends

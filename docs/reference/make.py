@@ -80,6 +80,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.events import Event, PendingAction
+from antiphon.types.folders import Folder
 from antiphon.types.messages import (
     Feedback,
     File,
@@ -128,6 +129,7 @@ from tests.support.providers.quirks import CATALOGUE  # noqa: E402
 RECORDS: tuple[type[Any], ...] = (
     Assistant,
     Thread,
+    Folder,
     Message,
     Feedback,
     Run,

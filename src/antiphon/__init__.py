@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from antiphon.types.events import TurnEnded as TurnEnded
     from antiphon.types.events import TurnRestarted as TurnRestarted
     from antiphon.types.events import UsageAdded as UsageAdded
+    from antiphon.types.folders import Folder as Folder
     from antiphon.types.messages import Blob as Blob
     from antiphon.types.messages import Feedback as Feedback
     from antiphon.types.messages import File as File
@@ -127,6 +128,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "TurnRestarted",
         "UsageAdded",
     ),
+    "antiphon.types.folders": ("Folder",),
     "antiphon.types.messages": (
         "Blob",
         "Feedback",

@@ -36,6 +36,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import EventPage
+from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import (
     Feedback,
@@ -68,6 +69,7 @@ from antiphon.types.webhooks import (
 )
 
 T = TypeVar("T")
+Editable = TypeVar("Editable", Assistant, Folder)
 
 
 TakeNow = Callable[[Sequence[Chunk]], bool]
@@ -165,7 +167,7 @@ class TagUse(NamedTuple):
 
 
 class RunStore(Protocol):
-    """Stores threads, messages, runs and their events, actions, assistants and files.
+    """Stores threads and folders, messages, runs and their events, actions, assistants and files.
 
     Each method is one transaction; a failure leaves nothing behind. Every write of a running turn
     carries the run's epoch and raises `Fenced` when the run has another epoch by now. Events are
@@ -283,7 +285,10 @@ class RunStore(Protocol):
         ...
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
-        """Return the Assistant, Thread, Message, Run, Action or Upload. Raises `NotFound`."""
+        """Return the Assistant, Folder, Thread, Message, Run, Action or Upload.
+
+        Raises `NotFound`.
+        """
         ...
 
     async def list(
@@ -297,10 +302,10 @@ class RunStore(Protocol):
     ) -> RecordPage:
         """Return a page of records after the one with id `after`.
 
-        Assistants, threads, runs and uploads are listed newest first, messages and actions oldest
-        first; `order` of `newest` or `oldest` says otherwise. A page holds about 2 MB at most, but
-        at least one item, and then says that there is more. Raises `NotFound` for an unknown
-        `after`, and `Overloaded` where a filter takes too long.
+        Assistants, folders, threads, runs and uploads are listed newest first, messages and actions
+        oldest first; `order` of `newest` or `oldest` says otherwise. A page holds about 2 MB at
+        most, but at least one item, and then says that there is more. Raises `NotFound` for an
+        unknown `after`, and `Overloaded` where a filter takes too long.
 
         `where`: `thread_id` (Message, Run, Action), `run_id` (Message, Action), `status` (Run,
         Action), `role` (Message), `parent_id` (Thread), `query` (Thread: its title or one of its
@@ -309,7 +314,8 @@ class RunStore(Protocol):
         Action that of its run). `assistant_id` and `model` are those of the run (Run, Action).
         `name` is this name (Assistant) or one of these (Action). `created_after` and
         `created_before` are times in ms.
-        `pinned`, `archived` and `temporary` (Thread). `tag` is one of its tags (Thread).
+        `pinned`, `archived` and `temporary` (Thread). `tag` is one of its tags, `folder_id` the
+        folder that it is in, or `NO_FOLDER` for those in none (Thread).
         `rating` is `up`, `down`, or `any` of both (Message).
         `purpose`, and `expires_before` in ms (Upload).
         `claimable_at` selects actions that a worker may claim at that time (Action).
@@ -353,22 +359,23 @@ class RunStore(Protocol):
     async def put(
         self,
         owner: str,
-        record: Assistant | Upload,
+        record: Assistant | Folder | Upload,
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
-        """Add an assistant, or an upload with its content; the caller sets the times.
+        """Add an assistant or a folder, or an upload with its content; the caller sets the times.
 
-        Returns the record, or the stored answer as `change` does.
+        Returns the record, or the stored answer as `change` does. Raises `Conflict` for one folder
+        more than `MAX_FOLDERS` of an owner.
         """
         ...
 
-    async def update_assistant(
-        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
-    ) -> Assistant:
-        """Replace the assistant by the result of `change`, a pure function of the current one.
+    async def update_record(
+        self, kind: type[Editable], owner: str, id: str, change: Callable[[Editable], Editable]
+    ) -> Editable:
+        """Replace the record by the result of `change`, a pure function of the current one.
 
-        Returns the new assistant. An exception changes nothing and is raised. Raises `NotFound`.
+        Returns the new record. An exception changes nothing and is raised. Raises `NotFound`.
         """
         ...
 
@@ -388,7 +395,9 @@ class RunStore(Protocol):
         ...
 
     async def delete(self, kind: type[Any], owner: str | None, id: str) -> None:
-        """Delete an assistant, a file, or a thread with everything in it. Raises `NotFound`.
+        """Delete an assistant, a folder, a file, or a thread with everything in it.
+
+        The threads of a folder must have been taken out of it. Raises `NotFound`.
 
         An `owner` of None deletes that of any owner.
         """

@@ -30,7 +30,7 @@ from antiphon.runtime.scheduler import Scheduler
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Key, Limits, Person, Principal, Project
-from antiphon.types.runs import Destination, Run, Status
+from antiphon.types.runs import Assistant, Destination, Run, Status
 from antiphon.types.schedules import Occurrence, Schedule, StoredSchedule
 from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house
 from tests.support.stores.schedules import a_schedule_entry
@@ -364,8 +364,8 @@ async def test_a_model_that_is_gone_is_waited_for_a_while_as_other_programs_may_
     async with house() as h:
         assistant = await send(h, CreateAssistant())
         schedule = await create(h, assistant_id=assistant.id)
-        await h.store.update_assistant(
-            OWNER, assistant.id, lambda each: replace(each, model="unknown")
+        await h.store.update_record(
+            Assistant, OWNER, assistant.id, lambda each: replace(each, model="unknown")
         )
         h.now = FIRST
         assert await start_due(h)

@@ -89,10 +89,10 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
     told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 4, "events": 2}
-    told |= {"schedules": 1, "memories": 1, "personal_settings": 1}
+    told |= {"schedules": 1, "memories": 1, "personal_settings": 1, "folders": 1}
     assert manifest["counts"] == {**counts, **told}
     assert manifest["owner"] == "ann"
-    for kind in ("threads", "runs", "assistants"):
+    for kind in ("threads", "folders", "runs", "assistants"):
         told = (await ann.get(f"/v1/{kind}")).json()["data"]
         held = [line.get("run", line) for line in lines(archive, f"{kind}.jsonl")]
         assert held == told
@@ -267,7 +267,7 @@ async def test_everything_of_an_owner_is_erased_and_nothing_of_another(
     assert (await ann.get("/v1/threads")).status_code == 401
     assert [held["owner"] for held in (await admin.get("/v1/owners")).json()["data"]] == ["ben"]
     acting = {"Antiphon-Owner": "ann"}
-    for kind in ("threads", "runs", "files", "assistants", "provider_keys"):
+    for kind in ("threads", "folders", "runs", "files", "assistants", "provider_keys"):
         assert (await admin.get(f"/v1/{kind}", headers=acting)).json()["data"] == []
         assert (await ben.get(f"/v1/{kind}")).json()["data"] != []
     rows = (await admin.get("/v1/usage")).json()["rows"]

@@ -181,6 +181,7 @@ async def _things(owner: Owner) -> dict[str, str]:
     client, canary = owner.client, owner.canary
     named = {"name": canary, "instructions": canary, "metadata": {"canary": canary}}
     assistant = await client.post("/v1/assistants", json=named)
+    folder = await client.post("/v1/folders", json={"name": canary, "instructions": canary})
     file = await client.post("/v1/files", params={"name": f"{canary}.txt"}, content=canary)
     asked = {"message": {"content": f"{ASK} {canary}"}, "tools": TOOLS}
     turn = await client.post("/v1/process", json=asked)
@@ -209,6 +210,7 @@ async def _things(owner: Owner) -> dict[str, str]:
         "webhook": webhook,
         "event": event,
         "assistant": assistant.json()["id"],
+        "folder": folder.json()["id"],
         "thread": run["thread_id"],
         "message": messages.json()["data"][0]["id"],
         "reply": messages.json()["data"][1]["id"],
@@ -423,7 +425,7 @@ def _without_after(fields: Json) -> Json:
 
 def _nothing_of(owner: Owner, answer: httpx2.Response) -> None:
     assert owner.canary not in answer.text
-    for kind in ("assistant", "thread", "message", "run", "action", "file"):
+    for kind in ("assistant", "folder", "thread", "message", "run", "action", "file"):
         assert owner.ids[kind] not in answer.text
 
 

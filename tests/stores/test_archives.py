@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from antiphon.engine.snapshot import ReadSet
 from antiphon.ports import Store
+from antiphon.runtime.admin.archive import ADDED_LATER, member
 from antiphon.telemetry import failpoints
 from antiphon.types import errors, events
+from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.messages import Message
 from antiphon.types.personal import Memory, Personal, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
@@ -24,6 +26,7 @@ from tests.support.runtime.archives import (
     DRIVEN,
     ENDED,
     FILE,
+    FOLDER,
     LONG,
     PAUSED,
     THREAD,
@@ -71,6 +74,7 @@ async def test_an_import_into_an_empty_store_exports_as_the_same(
     assert (await other.content("ann", FILE)) == CONTENT
     assert result.added == {
         "assistants": 1,
+        "folders": 1,
         "threads": 2,
         "messages": LONG + 3,
         "runs": 1,
@@ -128,6 +132,50 @@ async def test_an_export_changes_nothing_where_it_came_from(store: Store, tmp_pa
     assert (await store.audit_entries(99)).data == before
 
 
+async def test_an_export_of_a_version_without_folders_comes_in(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    members = contents(await write_archive(store, tmp_path / "a.zip"))
+    for kind in ADDED_LATER:
+        members.pop(member(kind))
+    for record in members["threads.jsonl"]:
+        del record["folder_id"]
+
+    result = await import_archive(other, write(tmp_path / "old.zip", members))
+
+    assert result.added["threads"] == 2
+    assert (await other.get(Thread, "ann", THREAD)).folder_id is None
+
+
+async def test_a_thread_comes_in_without_a_folder_that_the_export_lacks(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    await store.delete(Folder, "ann", FOLDER)
+    theirs = Folder(id=FOLDER, name="theirs", created_at=1, updated_at=1)
+    await other.put("ben", theirs)
+
+    await import_archive(other, await write_archive(store, tmp_path / "a.zip"))
+
+    assert (await other.get(Thread, "ann", THREAD)).folder_id is None
+
+
+async def test_an_import_gives_no_owner_more_folders_than_the_limit(
+    store: Store, other: Store, tmp_path: Path
+) -> None:
+    await fill(store)
+    file = await write_archive(store, tmp_path / "a.zip")
+    for number in range(MAX_FOLDERS):
+        name = f"folder_{number}"
+        await other.put("ann", Folder(id=name, name=name, created_at=1, updated_at=1))
+
+    with pytest.raises(errors.InvalidRequest, match="too many folders"):
+        await import_archive(other, file)
+
+    assert (await other.list(Thread, "ann", limit=9)).data == []
+
+
 async def test_what_was_deleted_since_comes_back(store: Store, tmp_path: Path) -> None:
     await fill(store)
     file = await write_archive(store, tmp_path / "a.zip")
@@ -162,7 +210,7 @@ async def test_everything_comes_in_for_another_owner_with_new_ids(
     for record in (*mine["threads.jsonl"], *mine["messages.jsonl"], *mine["actions.jsonl"]):
         assert record["id"] not in text
     assert FILE not in text
-    assert [len(each) for each in theirs.values()][:3] == [1, 4, 12]
+    assert [len(each) for each in theirs.values()][:4] == [1, 1, 4, 12]
     await same_shape(store, theirs)
 
 
@@ -171,6 +219,8 @@ async def same_shape(store: Store, theirs: Contents) -> None:
     threads = {record["id"]: record for record in theirs["threads.jsonl"]}
     runs = {record["run"]["id"] for record in theirs["runs.jsonl"]}
     [file] = theirs["files.jsonl"]
+    [folder] = theirs["folders.jsonl"]
+    assert {record["folder_id"] for record in threads.values()} == {None, folder["id"]}
     branch = next(each for each in threads.values() if "replaces" in each["metadata"])
     assert branch["parent_id"] == branch["family"] == branch["metadata"]["replaces"]
     assert branch["parent_id"] in threads
@@ -243,7 +293,7 @@ async def test_what_is_in_the_way_is_named_and_nothing_is_written(
     with pytest.raises(errors.Conflict) as refused:
         await import_archive(other, file)
 
-    assert "14 records" in refused.value.message
+    assert "15 records" in refused.value.message
     assert f"assistants: {ASSISTANT} belongs to another owner" in refused.value.told
     assert "--new-ids" in refused.value.told
     assert await everything(other) == before

@@ -36,6 +36,7 @@ from antiphon.stores.rows import LIST_PAGE_BYTES
 from antiphon.types import errors
 from antiphon.types.accounts import Account, Key, Person, UsageRow
 from antiphon.types.events import ToolOutputAdded
+from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.messages import Feedback, Message, ToolCall, Upload, to_chat_completions
 from antiphon.types.runs import (
     TRANSITIONS,
@@ -1456,7 +1457,7 @@ async def test_an_assistant_is_changed_from_what_it_is_when_it_is_changed(store:
         return replace(assistant, name=f"{assistant.name}x", updated_at=assistant.updated_at + 1)
 
     made = await asyncio.gather(
-        *(store.update_assistant("ann", "asst_1", count) for _ in range(16))
+        *(store.update_record(Assistant, "ann", "asst_1", count) for _ in range(16))
     )
 
     assert sorted(len(assistant.name) for assistant in made) == list(range(1, 17))
@@ -1471,14 +1472,42 @@ async def test_an_assistant_that_is_gone_or_cannot_be_changed_stays_so(store: St
         raise errors.InvalidRequest("no")
 
     with pytest.raises(errors.InvalidRequest):
-        await store.update_assistant("ann", "asst_1", refuse)
+        await store.update_record(Assistant, "ann", "asst_1", refuse)
     with pytest.raises(errors.NotFound):
-        await store.update_assistant("bob", "asst_1", lambda it: replace(it, name="taken"))
+        await store.update_record(Assistant, "bob", "asst_1", lambda it: replace(it, name="taken"))
     assert await store.get(Assistant, "ann", "asst_1") == mine
     await store.delete(Assistant, "ann", "asst_1")
     with pytest.raises(errors.NotFound):
-        await store.update_assistant("ann", "asst_1", lambda it: it)
+        await store.update_record(Assistant, "ann", "asst_1", lambda it: it)
     assert await page_through(store, Assistant, 9) == []
+
+
+async def test_folders_are_kept_for_each_owner_up_to_the_limit(store: Store) -> None:
+    def a_folder(number: int) -> Folder:
+        return Folder(id=f"folder_{number}", name=f"f{number}", created_at=1, updated_at=1)
+
+    for number in range(MAX_FOLDERS - 1):
+        await store.put("ann", a_folder(number))
+    outcomes = await asyncio.gather(
+        *(store.put("ann", a_folder(number)) for number in range(1000, 1008)),
+        return_exceptions=True,
+    )
+    await store.put("bob", a_folder(2000))
+
+    assert [type(each) for each in outcomes].count(errors.Conflict) == 7
+    assert len(await page_through(store, Folder, 100)) == MAX_FOLDERS
+    assert (await store.list(Folder, "bob", limit=9)).data == [a_folder(2000)]
+    with pytest.raises(errors.NotFound):
+        await store.update_record(Folder, "bob", "folder_1", lambda it: replace(it, name="taken"))
+    with pytest.raises(errors.NotFound):
+        await store.delete(Folder, "bob", "folder_1")
+    renamed = await store.update_record(
+        Folder, "ann", "folder_1", lambda it: replace(it, name="new")
+    )
+    assert await store.get(Folder, "ann", "folder_1") == renamed
+    await store.delete(Folder, "ann", "folder_1")
+    with pytest.raises(errors.NotFound):
+        await store.get(Folder, None, "folder_1")
 
 
 async def test_a_rating_changes_its_message_and_nothing_else(store: Store) -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 from antiphon.engine.snapshot import ChangeSet, ReadSet
 from antiphon.ports import Store
 from antiphon.stores.record_query import NAMES
+from antiphon.types.folders import NO_FOLDER
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.stores.openers import Clock
@@ -123,6 +124,25 @@ async def test_archived_threads_are_found_and_no_title_can_say_so(store: Store) 
     assert await page_through(store, Thread, 9, archived=True) == ["thread_1"]
     assert await page_through(store, Thread, 9, archived=False) == ["thread_2"]
     assert await page_through(store, Thread, 9) == ["thread_2", "thread_1"]
+
+
+@pytest.mark.parametrize("folder_id", ["folder_1", "x' OR 1=1 --", '"', "\\", "日本", "%_"])
+async def test_threads_are_found_by_their_folder_and_by_no_other_text(
+    store: Store, folder_id: str
+) -> None:
+    await add_thread(store, 1, folder_id=folder_id)
+    await add_thread(store, 2, title=f'"folder_id":"{folder_id}"')
+    await add_thread(store, 3, metadata={"folder_id": folder_id})
+    await add_thread(store, 4, folder_id=f"{folder_id}0")
+    await add_thread(store, 5, folder_id=folder_id, archived=True, metadata={"folder_id": "x"})
+    await add_thread(store, 6, folder_id=folder_id, owner="bob")
+
+    found = await page_through(store, Thread, 1, folder_id=folder_id)
+    in_none = await page_through(store, Thread, 9, folder_id=NO_FOLDER)
+
+    assert found == ["thread_5", "thread_1"]
+    assert in_none == ["thread_3", "thread_2"]
+    assert await page_through(store, Thread, 9, folder_id=folder_id, archived=False) == ["thread_1"]
 
 
 @pytest.mark.parametrize("tag", ["work", "a b", "x' OR 1=1 --", '"]', "\\", "日本", "Ä%_"])

@@ -81,6 +81,8 @@ async def _live(server: Served) -> None:
     await ann.post("/v1/memories", json={"text": "Größe 🎼"})
     once = {"idempotency-key": "once"}
     thread = (await ann.post("/v1/threads", json={"title": "Größe 🎼"}, headers=once)).json()["id"]
+    folder = (await ann.post("/v1/folders", json={"name": "Größe"})).json()["id"]
+    await ann.patch(f"/v1/threads/{thread}", json={"folder_id": folder})
     said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
     assert '"completed"' in said.text
     await ann.post(f"/v1/threads/{thread}/fork", json={})
@@ -132,7 +134,7 @@ async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
             await ask(f"/v1/runs/{run['id']}/events", after=3)
     for file in (await ask("/v1/files"))["data"]:
         await ask(f"/v1/files/{file['id']}/content")
-    for path in ("assistants", "people", "usage", "live_runs", "projects"):
+    for path in ("assistants", "folders", "people", "usage", "live_runs", "projects"):
         await ask(f"/v1/{path}")
     for webhook in (await ask("/v1/webhooks"))["data"]:
         await ask(f"/v1/webhooks/{webhook['id']}/deliveries", limit=100)

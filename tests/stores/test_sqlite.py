@@ -212,6 +212,8 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP INDEX temporary_threads",
             "DROP INDEX archived_threads",
             "DROP INDEX tagged_threads",
+            "DROP INDEX threads_of_folder",
+            "DROP TABLE folders",
             "DROP INDEX threads_by_client_name",
             "DROP INDEX threads_by_openwebui_chat",
             "ALTER TABLE threads DROP COLUMN parent_id",

@@ -192,6 +192,19 @@ export interface FilePart {
 }
 
 /**
+ * Threads that belong together. Models read its `instructions` in the runs of each.
+ *
+ * Times in ms.
+ */
+export interface Folder {
+  created_at: number;
+  id: string;
+  instructions: string;
+  name: string;
+  updated_at: number;
+}
+
+/**
  * Annotations of a tool by its MCP server; None if the server says nothing.
  *
  * They count only if the server is trusted.
@@ -293,6 +306,13 @@ export interface AuditEntryPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface BackendServerPage {
   data: BackendServer[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface FolderPage {
+  data: Folder[];
   has_more: boolean;
   next: string | null;
 }
@@ -1038,11 +1058,12 @@ export interface TextDelta {
  * until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
  * under which people find it. `title_from` says where the title comes from: a client, the first
  * message, or a model that was asked for one, which may not have answered. A `temporary` thread is
- * deleted soon after its last change, and is in no list.
+ * deleted soon after its last change, and is in no list. `folder_id` is the folder that it is in.
  */
 export interface Thread {
   archived: boolean;
   created_at: number;
+  folder_id: string | null;
   id: string;
   messages: number;
   metadata: Record<string, string>;
@@ -1317,7 +1338,7 @@ export abstract class Operations {
    * `temporary` thread is in no list or search, and is deleted when nothing has changed in it for
    * the setting `temporary_retention`.
    */
-  createThread(fields: { messages?: PastMessage[]; metadata?: Record<string, string>; options?: ThreadOptions; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  createThread(fields: { folder_id?: string | null; messages?: PastMessage[]; metadata?: Record<string, string>; options?: ThreadOptions; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -1336,12 +1357,13 @@ export abstract class Operations {
    *
    * `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
    * `created_before` are times in milliseconds since 1970. `tag` selects the threads that have
-   * this tag. Temporary threads are listed only with `temporary`, and then alone.
+   * this tag, `folder_id` those in this folder, or with `none` those in no folder. Temporary
+   * threads are listed only with `temporary`, and then alone.
    *
    * Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for
    * threads anywhere. With `archived`, true lists only archived threads, false only others.
    */
-  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean; archived?: boolean; tag?: string } = {}, options?: RequestOptions): Promise<ThreadPage> {
+  listThreads(fields: { limit?: number; after?: string; q?: string; parent_id?: string; order?: "activity" | "created" | "newest" | "oldest"; branches?: "all" | "latest"; family?: string; metadata?: Record<string, string>; created_after?: number; created_before?: number; pinned?: boolean; temporary?: boolean; archived?: boolean; tag?: string; folder_id?: string } = {}, options?: RequestOptions): Promise<ThreadPage> {
     return this.send<ThreadPage>({ method: "GET", path: `/v1/threads`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1353,16 +1375,17 @@ export abstract class Operations {
   /**
    * Change the given fields of a thread; the others stay.
    *
-   * `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
-   * alone does not count as activity. A message of the user, or a run, takes a thread out of the
-   * archive. `temporary` can only become false: then the thread is kept, and in lists as any
-   * other. `options` are replaced whole.
+   * `metadata` and `tags` replace the whole of them. A `folder_id` of null takes the thread out of
+   * its folder. A change of `pinned`, `archived`, `tags` or `folder_id` alone does not count as
+   * activity. A message of the user, or a run, takes a thread out of the archive. `temporary` can
+   * only become false: then the thread is kept, and in lists as any other. `options` are replaced
+   * whole.
    *
    * A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
    * characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as
    * the first.
    */
-  updateThread(thread_id: string, fields: { archived?: boolean; metadata?: Record<string, string>; options?: ThreadOptions; pinned?: boolean; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
+  updateThread(thread_id: string, fields: { archived?: boolean; folder_id?: string | null; metadata?: Record<string, string>; options?: ThreadOptions; pinned?: boolean; tags?: string[]; temporary?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "PATCH", path: `/v1/threads/${encodeURIComponent(thread_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1377,14 +1400,15 @@ export abstract class Operations {
   }
 
   /**
-   * Archive, tag or delete up to 100 threads, and get a result for each.
+   * Archive, tag, move or delete up to 100 threads, and get a result for each.
    *
    * Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
    * not found, or cannot be changed, does not stop the others. `tag` adds the `tags`, `untag`
-   * removes them, without regard to case. With `family`, the threads that a thread replaced, or
+   * removes them, without regard to case. `move` puts the threads into the folder `folder_id`, or
+   * out of their folders where it is null. With `family`, the threads that a thread replaced, or
    * that replaced it, are changed too, before the thread itself.
    */
-  changeThreads(fields: { action: "archive" | "delete" | "tag" | "unarchive" | "untag"; family?: boolean; tags?: string[]; thread_ids: string[] }, options?: RequestOptions): Promise<ThreadOutcomes> {
+  changeThreads(fields: { action: "archive" | "delete" | "move" | "tag" | "unarchive" | "untag"; family?: boolean; folder_id?: string | null; tags?: string[]; thread_ids: string[] }, options?: RequestOptions): Promise<ThreadOutcomes> {
     return this.send<ThreadOutcomes>({ method: "POST", path: `/v1/threads/batch`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1396,6 +1420,45 @@ export abstract class Operations {
    */
   forkThread(thread_id: string, fields: { before?: boolean; message_id?: string | null; temporary?: boolean | null; title?: string | null } = {}, options?: RequestOptions): Promise<Thread> {
     return this.send<Thread>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/fork`, fields: { ...fields }, creates: true }, options);
+  }
+
+  /**
+   * Create a folder of threads; an owner has at most 200.
+   *
+   * Models read its `instructions` behind those of the assistant, in each run of its threads that
+   * begins from then on. The name is text on one line; blanks around it are removed.
+   */
+  createFolder(fields: { instructions?: string; name: string }, options?: RequestOptions): Promise<Folder> {
+    return this.send<Folder>({ method: "POST", path: `/v1/folders`, fields: { ...fields }, creates: true }, options);
+  }
+
+  /** List folders, newest first. */
+  listFolders(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<FolderPage> {
+    return this.send<FolderPage>({ method: "GET", path: `/v1/folders`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Get one folder. */
+  getFolder(folder_id: string, options?: RequestOptions): Promise<Folder> {
+    return this.send<Folder>({ method: "GET", path: `/v1/folders/${encodeURIComponent(folder_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Change the given fields of a folder; the others stay.
+   *
+   * Runs that have begun keep the instructions that they began with.
+   */
+  updateFolder(folder_id: string, fields: { instructions?: string; name?: string } = {}, options?: RequestOptions): Promise<Folder> {
+    return this.send<Folder>({ method: "PATCH", path: `/v1/folders/${encodeURIComponent(folder_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Delete a folder. Its threads are taken out of it, and stay.
+   *
+   * With `delete_threads` they are deleted with it, archived ones too. A request that breaks off
+   * has changed some threads, and can be repeated: the folder is deleted last.
+   */
+  deleteFolder(folder_id: string, fields: { delete_threads?: boolean } = {}, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/folders/${encodeURIComponent(folder_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
   /**

@@ -95,6 +95,13 @@ from antiphon.api.fields import Tools as Tools
 from antiphon.api.files import DeleteFile as DeleteFile
 from antiphon.api.files import GetFile as GetFile
 from antiphon.api.files import ListFiles as ListFiles
+from antiphon.api.folders import CreateFolder as CreateFolder
+from antiphon.api.folders import DeleteFolder as DeleteFolder
+from antiphon.api.folders import FolderInstructions as FolderInstructions
+from antiphon.api.folders import FolderName as FolderName
+from antiphon.api.folders import GetFolder as GetFolder
+from antiphon.api.folders import ListFolders as ListFolders
+from antiphon.api.folders import UpdateFolder as UpdateFolder
 from antiphon.api.operation import Deleted as Deleted
 from antiphon.api.operation import Id as Id
 from antiphon.api.operation import Limit as Limit
@@ -199,6 +206,11 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     DeleteThread,
     ChangeThreads,
     ForkThread,
+    CreateFolder,
+    ListFolders,
+    GetFolder,
+    UpdateFolder,
+    DeleteFolder,
     AppendMessages,
     CreateMessage,
     ListMessages,

@@ -85,6 +85,7 @@ class CreateThread(Operation[Thread], frozen=True):
     temporary: bool = False
     tags: Tags = ()
     options: ThreadOptions = ThreadOptions()
+    folder_id: Id | None = None
 
 
 class ListThreads(Operation[Listed[Thread]], frozen=True):
@@ -102,7 +103,8 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
 
     `metadata` selects the threads that have these pairs, and perhaps others. `created_after` and
     `created_before` are times in milliseconds since 1970. `tag` selects the threads that have this
-    tag. Temporary threads are listed only with `temporary`, and then alone.
+    tag, `folder_id` those in this folder, or with `none` those in no folder. Temporary threads are
+    listed only with `temporary`, and then alone.
 
     Archived threads are left out, unless `q`, `family`, `parent_id` or `metadata` looks for threads
     anywhere. With `archived`, true lists only archived threads, false only others.
@@ -125,6 +127,7 @@ class ListThreads(Operation[Listed[Thread]], frozen=True):
     temporary: bool | None = None
     archived: bool | None = None
     tag: Tag | None = None
+    folder_id: Id | None = None
 
 
 class GetThread(Operation[Thread], frozen=True):
@@ -139,8 +142,9 @@ class GetThread(Operation[Thread], frozen=True):
 class UpdateThread(Operation[Thread], frozen=True):
     """Change the given fields of a thread; the others stay.
 
-    `metadata` and `tags` replace the whole of them. A change of `pinned`, `archived` or `tags`
-    alone does not count as activity. A message of the user, or a run, takes a thread out of the
+    `metadata` and `tags` replace the whole of them. A `folder_id` of null takes the thread out of
+    its folder. A change of `pinned`, `archived`, `tags` or `folder_id` alone does not count as
+    activity. A message of the user, or a run, takes a thread out of the
     archive. `temporary` can only become false: then the thread is kept, and in lists as any other.
     `options` are replaced whole.
 
@@ -160,6 +164,7 @@ class UpdateThread(Operation[Thread], frozen=True):
     tags: Tags | msgspec.UnsetType = msgspec.UNSET
     temporary: bool | msgspec.UnsetType = msgspec.UNSET
     options: ThreadOptions | msgspec.UnsetType = msgspec.UNSET
+    folder_id: Id | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class TagCount(msgspec.Struct, frozen=True):
@@ -208,15 +213,16 @@ class ThreadOutcomes(msgspec.Struct, frozen=True):
 
 
 ThreadIds = Annotated[tuple[Id, ...], Meta(min_length=1, max_length=100)]
-ThreadAction = Literal["archive", "unarchive", "tag", "untag", "delete"]
+ThreadAction = Literal["archive", "unarchive", "tag", "untag", "move", "delete"]
 
 
 class ChangeThreads(Operation[ThreadOutcomes], frozen=True):
-    """Archive, tag or delete up to 100 threads, and get a result for each.
+    """Archive, tag, move or delete up to 100 threads, and get a result for each.
 
     Each thread is changed in a transaction of its own, in the order of `thread_ids`: one that is
     not found, or cannot be changed, does not stop the others. `tag` adds the `tags`, `untag`
-    removes them, without regard to case. With `family`, the threads that a thread
+    removes them, without regard to case. `move` puts the threads into the folder `folder_id`, or
+    out of their folders where it is null. With `family`, the threads that a thread
     replaced, or that replaced it, are changed too, before the thread itself.
     """
 
@@ -227,6 +233,7 @@ class ChangeThreads(Operation[ThreadOutcomes], frozen=True):
     action: ThreadAction
     tags: Tags = ()
     family: bool = False
+    folder_id: Id | None = None
 
 
 class ForkThread(Operation[Thread], frozen=True):

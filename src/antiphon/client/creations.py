@@ -32,6 +32,11 @@ class KeyedForkThread(operations.ForkThread, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class KeyedCreateFolder(operations.CreateFolder, frozen=True, kw_only=True):
+    __doc__ = operations.CreateFolder.__doc__
+    idempotency_key: str | None = None
+
+
 class KeyedCreateMessage(operations.CreateMessage, frozen=True, kw_only=True):
     __doc__ = operations.CreateMessage.__doc__
     idempotency_key: str | None = None

@@ -97,13 +97,14 @@ class RunSpec(msgspec.Struct, frozen=True):
     `draft` has no id, thread and time of creation yet. `destination` is where the run's messages go
     under the settings of this program. `lacks` is what the provider of its model is known not to
     have. With `own_sampling` the request has set the sampling, and options of the thread do not
-    change it.
+    change it. `folder_id` is the folder whose instructions the draft has.
     """
 
     draft: Run
     destination: str = ""
     lacks: frozenset[str] = frozenset()
     own_sampling: bool = False
+    folder_id: str | None = None
 
 
 class Claimant(msgspec.Struct, frozen=True):
@@ -141,10 +142,12 @@ def create_run(
     `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
     request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
     for its client. `last_message` is the number of messages that the thread must have. The answer
-    is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, and `RunActive` where the thread
-    has an active run that is not displaced.
+    is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, `RunActive` where the thread has an
+    active run that is not displaced, and `FolderUnread` where it is not in the folder of `spec`.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
+    if unit.thread.folder_id != spec.folder_id:
+        raise FolderUnread(unit.thread.folder_id)
     displaced = unit.busy
     if last_message is not None and unit.thread.messages != last_message:
         raise ThreadMovedOn(
@@ -195,6 +198,14 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+class FolderUnread(Exception):
+    """The thread is in this folder, or in none, and the run's specification does not say so."""
+
+    def __init__(self, folder_id: str | None) -> None:
+        super().__init__(folder_id)
+        self.folder_id = folder_id
 
 
 class ThreadMovedOn(errors.RunActive):

@@ -362,6 +362,23 @@ def parse_tags(tags: Sequence[str]) -> tuple[str, ...]:
     return tuple(parsed.values())
 
 
+def parse_folder_name(name: str) -> str:
+    """Return the name of a folder without blanks around it.
+
+    Raises `InvalidRequest` for one that is empty, or that could not be shown as it is.
+    """
+    stripped = unicodedata.normalize("NFC", name).strip()
+    visible = any(unicodedata.category(each)[0] in "LNPS" for each in stripped)
+    if not visible or one_line(stripped) != stripped:
+        raise errors.InvalidRequest(
+            "The name of a folder is text on one line.",
+            expected="text without line breaks and control characters",
+            received=ascii(name)[:100],
+            where="$.name",
+        )
+    return stripped
+
+
 def attachment_ids(content: str | tuple[Part, ...]) -> Iterator[str]:
     """Yield the ids of uploads in this content.
 

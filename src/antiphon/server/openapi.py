@@ -98,7 +98,7 @@ def _operation(kind: type[Operation[Any]], method: str, schema: Json) -> Json:
         operation["description"] = rest.strip()
     if kind.upload:
         operation["requestBody"] = {"required": True, "content": {kind.upload: {"schema": {}}}}
-    if method == "GET" or kind.upload:
+    if method in ("GET", "DELETE") or kind.upload:
         parameters += [
             _parameter(name, field, "query", needed=name in required)
             for name, field in fields.items()

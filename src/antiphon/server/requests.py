@@ -182,7 +182,7 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
     """
     method = kind.route.split(" ")[0]
     path_fields = path_parameters(scope)
-    if method == "GET":
+    if method in ("GET", "DELETE"):
         await read_body(scope, receive, 0)
         fields = _parse_event_cursor(scope) if kind is operations.Follow else parse_query(scope)
         query = from_query(fields)
@@ -196,7 +196,7 @@ async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings:
             expected="no query",
             received="a query",
         )
-    sent = await read_body(scope, receive, 0 if method == "DELETE" else settings.max_body)
+    sent = await read_body(scope, receive, settings.max_body)
     fields = parse_json_object(sent, scope, settings.max_depth) if sent else {}
     return _convert(kind, _merge_path_fields(fields, path_fields), strict=True)
 

@@ -53,6 +53,7 @@ TABLES: tuple[Table, ...] = (
     Table("counters", start=("", ""), unlike=0),
     Table("spent", start=("", "", ""), unlike=0),
     Table("assistants"),
+    Table("folders"),
     Table("files", at_once=4),
     Table("threads"),
     Table("messages"),

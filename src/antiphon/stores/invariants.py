@@ -26,6 +26,7 @@ from antiphon.types.errors import (
     NotFound,
     RunActive,
 )
+from antiphon.types.folders import MAX_FOLDERS
 from antiphon.types.imports import ImportedRun
 from antiphon.types.messages import Message
 from antiphon.types.runs import TRANSITIONS, Run, RunLease, Status, Thread
@@ -175,6 +176,17 @@ def not_found(kind: type[Any], id: str) -> NotFound:
 def duplicate_id(kind: type[Any], id: str) -> Internal:
     """Return the error for a second record with one id."""
     return Internal(f"There is a {_kind_name(kind)} {id!r} already.")
+
+
+def check_folder_count(count: int) -> None:
+    """Raise `Conflict` if an owner with so many folders cannot have one more."""
+    if count >= MAX_FOLDERS:
+        raise Conflict(
+            "This owner has as many folders as an owner may have.",
+            expected=f"at most {MAX_FOLDERS}",
+            received="one more",
+            hint="Delete one first.",
+        )
 
 
 def _kind_name(kind: type[Any]) -> str:

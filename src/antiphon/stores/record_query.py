@@ -9,6 +9,7 @@ from antiphon.engine.text_search import Phrase, parse_query
 from antiphon.engine.thread_order import Position
 from antiphon.ports import FilterValue
 from antiphon.types.accounts import AuditEntry
+from antiphon.types.folders import NO_FOLDER, Folder
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
 
@@ -35,6 +36,7 @@ class TableOfKind(NamedTuple):
 
 KINDS: Mapping[type[Any], TableOfKind] = {
     Assistant: TableOfKind("assistants", fields={"name": "doc"}),
+    Folder: TableOfKind("folders"),
     Upload: TableOfKind("uploads", fields={"purpose": "doc"}),
     Thread: TableOfKind("threads", scopes=("parent_id",), fields={"metadata": "doc"}),
     Run: TableOfKind(
@@ -92,7 +94,8 @@ class Dialect(NamedTuple):
     ended and have `:status`, `run_status` the status of a run. `flag` is whether the field of the
     document that is its argument is true, `rating` the rating of a message. `named` is whether the
     metadata of a thread has, under a key of `NAMES`, the parameter of this name. `tagged` is
-    whether a thread has the tag `:tag`.
+    whether a thread has the tag `:tag`, `in_folder` whether it is in the folder `:folder_id`,
+    `in_any_folder` whether it is in one.
     """
 
     threads_with_words: str
@@ -106,6 +109,8 @@ class Dialect(NamedTuple):
     rating: str
     named: Callable[[str, str], str]
     tagged: str
+    in_folder: str
+    in_any_folder: str
 
 
 FLAGS = ("pinned", "archived", "temporary")
@@ -121,9 +126,9 @@ LIVE = frozenset({"queued", "in_progress", "action_required"})
 def reads_documents(kind: type[Any], where: Mapping[str, FilterValue]) -> bool:
     """Return whether a list may have to read many documents, as a search does, to find a page.
 
-    Few runs have not ended, few actions are pending, and an owner has few assistants.
+    Few runs have not ended, few actions are pending, and an owner has few assistants and folders.
     """
-    if kind is Assistant:
+    if kind in (Assistant, Folder):
         return False
     names = {name for name, value in where.items() if value not in (None, "created", "all")}
     how = KINDS[kind]
@@ -246,6 +251,10 @@ class RecordQuery:
                 self.require(condition if wanted else f"NOT ({condition})")
         if (tag := where.get("tag")) is not None:
             self.require(dialect.tagged, tag=tag)
+        if (folder_id := where.get("folder_id")) == NO_FOLDER:
+            self.require(f"NOT ({dialect.in_any_folder})")
+        elif folder_id is not None:
+            self.require(dialect.in_folder, folder_id=folder_id)
         query = str(where.get("query") or "")
         phrases = parse_query(query)
         if (family := where.get("family")) is not None:

@@ -12,6 +12,7 @@ from antiphon.engine.text_search import MessageMatch, Phrase, examine
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
 from antiphon.types.events import EventPage
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.personal import Personal
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
@@ -125,6 +126,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Assistant,
         AuditEntry,
         DeliveryOutcome,
+        Folder,
         Key,
         Message,
         Occurrence,

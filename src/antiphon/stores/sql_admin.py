@@ -376,6 +376,10 @@ async def import_records(sql: Transaction, owner: str, batch: ImportBatch) -> No
             "add_assistant",
             ({"id": each.id, "owner": owner, "doc": _encode(each)} for each in batch.assistants),
         )
+        await sql.execute_many(
+            "add_folder",
+            ({"id": each.id, "owner": owner, "doc": _encode(each)} for each in batch.folders),
+        )
         for upload, content in batch.uploads:
             await sql.add_upload(owner, upload, content)
         await sql.execute_many(

@@ -14,6 +14,7 @@ from typing import Literal
 
 Prefix = Literal[
     "asst",
+    "folder",
     "thread",
     "msg",
     "run",

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, Thread
 
@@ -42,6 +43,7 @@ class ImportBatch(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     assistants: Sequence[Assistant] = ()
+    folders: Sequence[Folder] = ()
     uploads: Sequence[tuple[Upload, bytes]] = ()
     threads: Sequence[tuple[Thread, str | None]] = ()
     messages: Sequence[Message] = ()

@@ -254,7 +254,7 @@ class ThreadOptions(
         return msgspec.structs.replace(sampling, **chosen)
 
 
-MARKS = ("pinned", "archived", "tags")
+MARKS = ("pinned", "archived", "tags", "folder_id")
 """Fields of a thread with which people mark it: to set one is no activity, and a branch that
 replaces the thread takes it over."""
 
@@ -267,7 +267,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     until it goes on: a message of the user, or a run, takes it out of the archive. `tags` are words
     under which people find it. `title_from` says where the title comes from: a client, the first
     message, or a model that was asked for one, which may not have answered. A `temporary` thread is
-    deleted soon after its last change, and is in no list.
+    deleted soon after its last change, and is in no list. `folder_id` is the folder that it is in.
     """
 
     id: str
@@ -277,6 +277,7 @@ class Thread(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     archived: bool = False
     tags: tuple[str, ...] = ()
+    folder_id: str | None = None
     title_from: Literal["client", "message", "model"] | None = None
     temporary: bool = False
     options: ThreadOptions = ThreadOptions()

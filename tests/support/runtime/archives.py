@@ -22,6 +22,7 @@ from antiphon.runtime.runtime import mint
 from antiphon.types import ids
 from antiphon.types.accounts import AuditEntry, Key, Principal, ProviderKey
 from antiphon.types.events import MessageCompleted, TurnEnded
+from antiphon.types.folders import Folder
 from antiphon.types.messages import File, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Status, Thread, Usage
 from tests.support.stores.appending import append_lines
@@ -45,6 +46,7 @@ def an_id(prefix: Any, number: int) -> str:
 
 
 THREAD, BRANCH, WAITING, CUT = (an_id("thread", number) for number in (1, 2, 3, 4))
+FOLDER = an_id("folder", 10)
 FILE, ASSISTANT, ENDED = an_id("file", 5), an_id("asst", 6), an_id("run", 7)
 PAUSED, DRIVEN = an_id("run", 8), an_id("run", 9)
 BOUNDS = Bounds()
@@ -59,7 +61,9 @@ async def fill(store: Store, owner: str = "ann", *, messages: int = SHORT) -> No
     )
     upload = Upload(id=FILE, name="ö.bin", media_type="text/plain", size=len(CONTENT), created_at=3)
     await store.put(owner, upload, None, CONTENT)
-    await add_thread(store, owner, THREAD, title="Größe")
+    folder = Folder(id=FOLDER, name="Ordner", instructions="Be brief.", created_at=1, updated_at=2)
+    await store.put(owner, folder)
+    await add_thread(store, owner, THREAD, title="Größe", folder_id=FOLDER)
     await add_thread(store, owner, BRANCH, parent_id=THREAD, metadata={"replaces": THREAD})
     about = ReadSet(owner=owner, thread_id=THREAD)
     said = [a_message(n, f"m{n} ä\n", THREAD, id=an_id("msg", 100 + n)) for n in range(1, messages)]

@@ -79,6 +79,7 @@ KINDS = {
     "action_id": "action",
     "assistant_id": "assistant",
     "file_id": "file",
+    "folder_id": "folder",
     "key_id": "key",
     "message_id": "message",
     "owner": "owner",
@@ -101,6 +102,7 @@ LISTS = {
     "acts": "act",
     "assistants": "assistant",
     "files": "file",
+    "folders": "folder",
     "keys": "key",
     "live_runs": "run",
     "messages": "message",
@@ -134,6 +136,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"origins": ["https://shop.example.org"], "thread_id": _THREAD},
         {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
     ),
+    "create_folder": ({"name": "taxes"},),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
     "create_memory": ({"text": "Likes tea.", "run_id": _RUN},),
     "create_message": (
@@ -157,13 +160,21 @@ MEANT: dict[str, tuple[Json, ...]] = {
     ),
     "create_thread": (
         {"title": "notes"},
+        {"title": "notes", "folder_id": Its("folder")},
         {"messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
         {"messages": [{"content": [{"type": "image", "file_id": _FILE}]}]},
     ),
     "create_webhook": ({"url": "https://hooks.invalid/"},),
     "fork_thread": ({"thread_id": _THREAD, "message_id": Its("message")},),
-    "list_threads": ({"after": _THREAD}, {"parent_id": _THREAD}),
-    "change_threads": ({"thread_ids": [_THREAD], "action": "archive"},),
+    "list_threads": (
+        {"after": _THREAD},
+        {"parent_id": _THREAD},
+        {"folder_id": Its("folder")},
+    ),
+    "change_threads": (
+        {"thread_ids": [_THREAD], "action": "archive"},
+        {"thread_ids": [_THREAD], "action": "move", "folder_id": Its("folder")},
+    ),
     "list_tags": ({"after": "work"},),
     "preview_schedule": ({"cron": "@daily"},),
     "process": (
@@ -198,6 +209,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         },
     ),
     "update_assistant": ({"assistant_id": Its("assistant"), "name": "taken over"},),
+    "update_folder": ({"folder_id": Its("folder"), "name": "taken over"},),
     "update_key": ({"key_id": Its("key"), "name": "taken over"},),
     "update_memory": ({"memory_id": Its("memory"), "text": "taken over"},),
     "update_person": ({"person_id": Its("person"), "name": "taken over"},),
@@ -206,7 +218,10 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"schedule_id": Its("schedule"), "thread_id": _THREAD},
         {"schedule_id": Its("schedule"), "assistant_id": Its("assistant")},
     ),
-    "update_thread": ({"thread_id": _THREAD, "title": "taken over"},),
+    "update_thread": (
+        {"thread_id": _THREAD, "title": "taken over"},
+        {"thread_id": _THREAD, "folder_id": Its("folder")},
+    ),
     "update_webhook": ({"webhook_id": Its("webhook"), "description": "taken over"},),
     "upload_file": ({"name": "a.txt"},),
 }

@@ -34,6 +34,8 @@ async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
     file = (await client.post("/v1/files", **upload)).json()
     assistant = {"name": CANARY, "instructions": CANARY, "metadata": {"note": CANARY}}
     await client.post("/v1/assistants", json=assistant)
+    folder = {"name": CANARY, "instructions": CANARY}
+    assert (await client.post("/v1/folders", json=folder)).status_code == 201
     ended = await begin(client, f"Hello, {CANARY}", files=[file["id"]])
     waiting = await begin(client, ASK, tools=[TOOL])
     for run_id, status in ((ended, "completed"), (waiting, "action_required")):

@@ -23,6 +23,7 @@ from antiphon.engine.thread_order import REPLACES
 from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.events import ActionRequired, Event, MessageCompleted, RunStatus, TurnEnded
+from antiphon.types.folders import Folder
 from antiphon.types.messages import File, Image, Message, MessagePart, Upload
 from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Thread
@@ -77,6 +78,7 @@ class FileRecord(Upload, frozen=True, kw_only=True):
 
 RECORDS: Mapping[str, type[Any]] = {
     "assistants": Assistant,
+    "folders": Folder,
     "threads": ThreadRecord,
     "messages": Message,
     "runs": ArchivedRun,
@@ -98,6 +100,10 @@ RECORDS: Mapping[str, type[Any]] = {
 
 Schedules are imported as paused: their runs had the rights of a key, and an import starts nothing.
 """
+
+
+ADDED_LATER = frozenset({"folders", "memories", "personal_settings"})
+"""Kinds of records that an archive of an earlier version has no member of."""
 
 
 def member(kind: str) -> str:
@@ -191,11 +197,16 @@ def _assistant(record: Assistant, new: NewIds) -> Assistant:
     return replace(record, id=new(record.id), metadata=metadata)
 
 
+def _folder(record: Folder, new: NewIds) -> Folder:
+    return replace(record, id=new(record.id))
+
+
 def _thread(record: ThreadRecord, new: NewIds) -> ThreadRecord:
     return replace(
         record,
         id=new(record.id),
         parent_id=_optional(record.parent_id, new),
+        folder_id=_optional(record.folder_id, new),
         metadata=_metadata(record.metadata, REPLACES, new),
         family=new(record.family) if isinstance(record.family, str) else msgspec.UNSET,
     )
@@ -298,12 +309,13 @@ def _schedule(record: Schedule, new: NewIds) -> Schedule:
 
 def _entry(record: AuditEntry, new: NewIds) -> AuditEntry:
     prefix = record.target.partition("_")[0]
-    known = prefix in ("asst", "thread", "msg", "run", "act", "file", "sched")
+    known = prefix in ("asst", "folder", "thread", "msg", "run", "act", "file", "sched")
     return replace(record, target=new(record.target)) if known else record
 
 
 _CHANGES: dict[type[Any], Callable[[Any, NewIds], Any]] = {
     Assistant: _assistant,
+    Folder: _folder,
     ThreadRecord: _thread,
     Message: _message,
     ArchivedRun: _run,

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import msgspec
 from msgspec.structs import asdict, replace
 
-from antiphon.api.operations import CreateSchedule
+from antiphon.api.operation import convert
+from antiphon.api.operations import CreateFolder, CreateSchedule
 from antiphon.engine import personal, sanitize, transitions, validation
 from antiphon.engine.cron import parse_cron
 from antiphon.engine.snapshot import RunUpdate, Snapshot
@@ -39,6 +40,7 @@ from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.events import Numbered, TurnEnded
+from antiphon.types.folders import Folder
 from antiphon.types.ids import Prefix
 from antiphon.types.messages import Message, Refusal
 from antiphon.types.personal import Memory, PersonalSettings
@@ -63,6 +65,7 @@ _ID = re.compile(r"[a-z]+_[\x21-\x7e]{1,120}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _PREFIXES: Mapping[str, Prefix] = {
     "assistants": "asst",
+    "folders": "folder",
     "threads": "thread",
     "messages": "msg",
     "runs": "run",
@@ -77,7 +80,9 @@ _TIMES = (
     *("run_at", "last_at"),
 )
 _WORDS = ("model", "tool_call_id")
-_REFERENCES = ("thread_id", "run_id", "parent_id", "assistant_id", "last_run_id", "family")
+_REFERENCES = (
+    *("thread_id", "run_id", "parent_id", "folder_id", "assistant_id", "last_run_id", "family"),
+)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -196,13 +201,19 @@ class _Loader:
             case ThreadRecord():
                 _check_number(record.messages, "messages", 0)
                 _check_number(record.version, "version", 0, MAX_COUNT)
-                thread = change_ids(record, self._new_ids)
+                thread = self._without_missing_folder(change_ids(record, self._new_ids))
                 self._put(kind, thread.id, thread)
-            case Assistant() | Schedule() | Memory() | PersonalSettings():
+            case Assistant() | Folder() | Schedule() | Memory() | PersonalSettings():
                 renewed = change_ids(_prepare(record), self._new_ids)
                 self._put(kind, getattr(renewed, "id", kind), renewed)
             case _:
                 raise AssertionError(kind)
+
+    def _without_missing_folder(self, thread: ThreadRecord) -> ThreadRecord:
+        """Return the thread, out of a folder that the archive does not have."""
+        if thread.folder_id and self._spool.get("folders", thread.folder_id) is None:
+            return replace(thread, folder_id=None)
+        return thread
 
     def _put(
         self,
@@ -513,6 +524,9 @@ def _prepare(record: T) -> T:
     match record:
         case Schedule():
             return cast("T", _prepare_schedule(record))
+        case Folder(name=name, instructions=text):
+            call = convert({"name": name, "instructions": text}, CreateFolder)
+            return cast("T", replace(record, name=validation.parse_folder_name(call.name)))
         case Memory(text=text):
             personal.validate_memory(text)
         case PersonalSettings(instructions=text):

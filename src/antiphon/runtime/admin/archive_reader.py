@@ -20,7 +20,15 @@ import msgspec
 
 from antiphon.api.operation import invalid_request
 from antiphon.engine import sanitize
-from antiphon.runtime.admin.archive import FILES, FORM, MANIFEST, RECORDS, Manifest, member
+from antiphon.runtime.admin.archive import (
+    ADDED_LATER,
+    FILES,
+    FORM,
+    MANIFEST,
+    RECORDS,
+    Manifest,
+    member,
+)
 from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
 
 READ_BYTES = 1 << 16
@@ -77,7 +85,8 @@ class ArchiveReader:
     @property
     def record_bytes(self) -> int:
         """Return how many bytes all records have."""
-        return sum(self._members[member(kind)].file_size for kind in RECORDS)
+        names = (member(kind) for kind in RECORDS)
+        return sum(self._members[name].file_size for name in names if name in self._members)
 
     @property
     def file_bytes(self) -> int:
@@ -108,6 +117,8 @@ class ArchiveReader:
     def lines(self, kind: str) -> Iterator[tuple[int, Any, int]]:
         """Yield the records of a kind, each with its line's number and length."""
         name = member(kind)
+        if name not in self._members:
+            return
         decoder = msgspec.json.Decoder(RECORDS[kind])
         with self.open(name) as pieces:
             for number, line in enumerate(self._split(name, pieces), 1):
@@ -163,11 +174,12 @@ class ArchiveReader:
                 _refuse_form(form)
             manifest: Manifest = _decode(msgspec.json.Decoder(Manifest), sent)
             sanitize.validate_owner(manifest.owner)
-        missing = [member(kind) for kind in RECORDS if member(kind) not in self._members]
+        needed = [member(kind) for kind in RECORDS if kind not in ADDED_LATER]
+        missing = [name for name in needed if name not in self._members]
         if missing:
             raise InvalidRequest(
                 "The export is not complete.",
-                expected=", ".join(member(kind) for kind in RECORDS),
+                expected=", ".join(needed),
                 received=f"none of {', '.join(missing)}",
                 hint=_HINT,
             )

@@ -34,6 +34,7 @@ from antiphon.runtime.admin.archive import (
 )
 from antiphon.types.accounts import AuditEntry, Key, Principal, ProviderKey, UsageRow
 from antiphon.types.errors import Conflict, EventExpired, NotFound
+from antiphon.types.folders import Folder
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.personal import Memory, PersonalSettings
@@ -162,6 +163,7 @@ class _Export:
         """Yield the bytes of the archive."""
         for kind, records in (
             ("assistants", self._every(Assistant)),
+            ("folders", self._every(Folder)),
             ("threads", self._threads()),
             ("messages", self._messages()),
             ("runs", self._runs()),

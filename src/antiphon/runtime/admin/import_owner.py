@@ -33,6 +33,7 @@ from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
 from antiphon.stores.spool import Record, Spool, State
 from antiphon.types.accounts import AuditEntry, Principal, UsageRow
 from antiphon.types.errors import Conflict, InvalidRequest, Unavailable
+from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.ids import Mint
 from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
@@ -53,6 +54,7 @@ MAX_SCHEDULES = 50
 
 _KINDS: Mapping[str, type[Any]] = {
     "assistants": Assistant,
+    "folders": Folder,
     "files": Upload,
     "threads": Thread,
     "messages": Message,
@@ -220,6 +222,7 @@ class _Import:
                     self._tell(ImportStep("checking", kind, done, of))
         self._schedules = await self._find_new_schedules()
         await self._find_new_personal()
+        await self._check_folders()
         if self._conflict_count:
             more = self._conflict_count - len(self._conflicts)
             raise Conflict(
@@ -228,6 +231,23 @@ class _Import:
                 received="; ".join(self._conflicts) + (f"; and {more:,} more" if more else ""),
                 hint="With new ids (--new-ids) everything comes in beside what is there.",
                 conflicts=list(self._conflicts),
+            )
+
+    async def _check_folders(self) -> None:
+        """Raise `InvalidRequest` if the owner would have too many folders."""
+        states = (await asyncio.to_thread(self._spool.counts))["folders"]
+        new = states["new"] + states["staged"]
+        count, after, more = new, None, new > 0
+        while more:
+            page = await self._store.list(Folder, self._owner, limit=PAGE, after=after)
+            count, more = count + len(page.data), page.has_more
+            after = page.data[-1].id if page.data else None
+        if count > MAX_FOLDERS:
+            raise InvalidRequest(
+                f"{self._owner} would have too many folders.",
+                expected=f"at most {MAX_FOLDERS}, with those of the import",
+                received=f"{count}",
+                hint="Delete some.",
             )
 
     async def _find_new_schedules(self) -> Sequence[Schedule]:
@@ -394,7 +414,7 @@ class _Import:
             return
         batch: list[Any] = []
         size = 0
-        newest_first = kind in ("assistants", "files", "threads")
+        newest_first = kind in ("assistants", "folders", "files", "threads")
         async with aclosing(self._pages(kind, reverse=newest_first)) as pages:
             async for page in pages:
                 for record in page:

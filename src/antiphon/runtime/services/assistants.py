@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -26,9 +27,11 @@ from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.responses import OperationHandler, delete_record, paginate
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
+from antiphon.types.errors import NotFound
+from antiphon.types.folders import Folder
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, parts, to_chat_completions
-from antiphon.types.runs import Assistant, McpServer, Run, Sampling, Thread
+from antiphon.types.runs import Assistant, InstructionPart, McpServer, Run, Sampling, Thread
 
 
 class AssistantService:
@@ -86,8 +89,11 @@ class AssistantService:
         changes = select_given_fields(call, but="assistant_id") | {
             "updated_at": await self._store.now()
         }
-        return await self._store.update_assistant(
-            by.owner, call.assistant_id, lambda assistant: replace(assistant, **changes)
+        return await self._store.update_record(
+            Assistant,
+            by.owner,
+            call.assistant_id,
+            lambda assistant: replace(assistant, **changes),
         )
 
 
@@ -148,6 +154,17 @@ class RunSpecResolver:
             frozenset(opened.lacks),
             own_sampling=call.sampling is not None,
         )
+
+    async def read_folder(self, spec: RunSpec, folder_id: str | None, owner: str) -> RunSpec:
+        """Return the specification of a run in this folder, with the folder's instructions."""
+        others = [part for part in spec.draft.instruction_parts if part.source != "folder"]
+        if folder_id is not None:
+            with suppress(NotFound):  # it is being deleted
+                folder = await self._store.get(Folder, owner, folder_id)
+                if folder.instructions.strip():
+                    others.append(InstructionPart("folder", folder.instructions, folder.name))
+        draft = replace(spec.draft, instruction_parts=tuple(others))
+        return replace(spec, draft=draft, folder_id=folder_id)
 
     async def destination(self, run: Run, owner: str) -> str:
         """Return where this run's text would be sent from here. Raises `BadSettings`."""

@@ -30,6 +30,7 @@ from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.files import FileService
+from antiphon.runtime.services.folders import FolderService
 from antiphon.runtime.services.occurrences import OccurrenceStarter
 from antiphon.runtime.services.personal import PersonalService
 from antiphon.runtime.services.runs import RunService, RunStarter
@@ -79,6 +80,7 @@ class Dispatcher:
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
             **ThreadService(store, bus, changes, mint).handlers,
+            **FolderService(store, bus, mint).handlers,
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self.files.handlers,

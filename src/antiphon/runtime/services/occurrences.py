@@ -117,7 +117,7 @@ class OccurrenceStarter:
         spec = await self._run_specs.resolve(to_process(schedule, None), by.owner)
         zone = load_zone(schedule.timezone)
 
-        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
+        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
             current = records.schedule
             if current is None:
                 raise errors.NotFound(f"There is no schedule {schedule.id!r}.")
@@ -126,7 +126,7 @@ class OccurrenceStarter:
             run = change.answer
             return schedules.start_by_hand(change, current, run, records.now, self._mint)
 
-        return (await self._commit(stored, by, decide, once)).answer
+        return (await self._commit(stored, by, spec, decide, once)).answer
 
     async def _start(
         self, stored: StoredSchedule, due: DueTimes, at: int, by: Principal
@@ -152,7 +152,7 @@ class OccurrenceStarter:
         spec = await self._run_specs.resolve(to_process(stored.schedule, at), stored.owner)
         zone = load_zone(stored.schedule.timezone)
 
-        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet | None:
+        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet | None:
             if not schedules.is_due(records, stored, due):
                 return None
             change = self._create_run(records, stored, spec, by, at, zone, claimant)
@@ -160,7 +160,7 @@ class OccurrenceStarter:
                 change, stored, due, change.answer, records.now, self._mint
             )
 
-        committed = await self._commit(stored, by, decide, None)
+        committed = await self._commit(stored, by, spec, decide, None)
         return committed.change is not None
 
     def _create_run(
@@ -196,9 +196,11 @@ class OccurrenceStarter:
         self,
         stored: StoredSchedule,
         by: Principal,
-        decide: Callable[[Snapshot, Claimant | None], ChangeSet | None],
+        spec: RunSpec,
+        decide: Callable[[Snapshot, RunSpec, Claimant | None], ChangeSet | None],
         once: IdempotencyKey | None,
     ) -> Committed:
+        """Commit the run; a transaction that meets a folder reads it, and is repeated."""
         read_set = ReadSet(
             owner=stored.owner,
             thread_id=stored.schedule.thread_id,
@@ -209,9 +211,15 @@ class OccurrenceStarter:
         )
 
         async def commit(claimant: Claimant | None) -> Committed:
-            return await self._changes.commit(read_set, lambda records: decide(records, claimant))
+            return await self._changes.commit(
+                read_set, lambda records: decide(records, spec, claimant)
+            )
 
-        return await self._starter.commit_and_start(stored.owner, commit)
+        while True:
+            try:
+                return await self._starter.commit_and_start(stored.owner, commit)
+            except transitions.FolderUnread as unread:
+                spec = await self._run_specs.read_folder(spec, unread.folder_id, stored.owner)
 
     async def _fail(
         self, stored: StoredSchedule, due: DueTimes, error: errors.AntiphonError

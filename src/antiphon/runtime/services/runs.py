@@ -23,7 +23,7 @@ from antiphon.engine.snapshot import (
     Snapshot,
     event_expired_error,
 )
-from antiphon.engine.transitions import Claimant, TurnRequested
+from antiphon.engine.transitions import Claimant, RunSpec, TurnRequested
 from antiphon.ports import Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
@@ -95,13 +95,13 @@ class RunService:
             await check_attachments(self._store, message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
 
-        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
+        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
             thread = None
             if call.thread_id is None:
                 thread = new_thread(self._mint, records.now, temporary=call.temporary)
             return transitions.create_run(
                 records,
-                run_spec,
+                spec,
                 self._mint,
                 by=by,
                 if_busy=call.if_busy,
@@ -115,7 +115,9 @@ class RunService:
                 last_message=last_message,
             )
 
-        begun: TurnRequested | msgspec.Raw = await self._commit_when_free(call, by, once, decide)
+        begun: TurnRequested | msgspec.Raw = await self._commit_when_free(
+            call, by, once, run_spec, decide
+        )
         return begun
 
     async def request_turn(
@@ -234,13 +236,13 @@ class RunService:
     ) -> object:
         run_spec = await self._run_specs.resolve(call, by.owner)
 
-        def decide(records: Snapshot, claimant: Claimant | None) -> ChangeSet:
+        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
             change = transitions.create_run(
-                records, run_spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant
+                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant
             )
             return change if change.more else replace(change, answer=change.answer.run)
 
-        return await self._commit_when_free(call, by, once, decide)
+        return await self._commit_when_free(call, by, once, run_spec, decide)
 
     async def _list_runs(
         self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
@@ -290,9 +292,14 @@ class RunService:
         call: operations.CreateRun | operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
+        spec: RunSpec,
         decide: Callable[..., ChangeSet],
     ) -> Any:
-        """Create the run; with `if_busy` of `wait`, after the thread's active run has ended."""
+        """Create the run; with `if_busy` of `wait`, after the thread's active run has ended.
+
+        The folder of the thread is known in the transaction. Where it has one, its instructions are
+        read then, and the transaction is repeated.
+        """
         read_set = ReadSet(
             owner=by.owner,
             thread_id=call.thread_id,
@@ -304,7 +311,9 @@ class RunService:
         until = asyncio.get_running_loop().time() + self._busy_timeout
         while True:
             try:
-                return await self._commit_and_start(read_set, decide, by)
+                return await self._commit_and_start(read_set, partial(decide, spec=spec), by)
+            except transitions.FolderUnread as unread:
+                spec = await self._run_specs.read_folder(spec, unread.folder_id, by.owner)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise

@@ -18,8 +18,10 @@ from antiphon.ports import LEASES, Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, paginate, to_listed
+from antiphon.runtime.services.folders import take_out
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
+from antiphon.types.folders import NO_FOLDER, Folder
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message
 from antiphon.types.runs import MARKS, Action, Thread
@@ -61,6 +63,8 @@ class ThreadService:
         tags = validation.parse_tags(call.tags)
         for message in call.messages:
             await check_attachments(self._store, message.content, by.owner)
+        if call.folder_id is not None:
+            await self._store.get(Folder, by.owner, call.folder_id)
 
         def decide(records: Snapshot) -> ChangeSet:
             fields = {**select_given_fields(call, but="messages"), "tags": tags}
@@ -71,7 +75,22 @@ class ThreadService:
             return replace(change, owner=by.owner)
 
         read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
-        return (await self._store.change(read_set, decide)).answer
+        created = (await self._store.change(read_set, decide)).answer
+        if isinstance(created, Thread) and created.folder_id is not None:
+            await self._check_folder_is_left(by.owner, created.id, created.folder_id)
+        return created
+
+    async def _check_folder_is_left(self, owner: str, thread_id: str, folder_id: str) -> None:
+        """Take the thread out of its folder, and raise `NotFound`, if the folder was deleted.
+
+        `DeleteFolder` empties the folder once more after it has deleted it. A thread that came
+        later than that is taken out here.
+        """
+        try:
+            await self._store.get(Folder, owner, folder_id)
+        except errors.NotFound:
+            await take_out(self._store, owner, thread_id, folder_id)
+            raise
 
     async def _list_threads(
         self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
@@ -79,6 +98,8 @@ class ThreadService:
         filters: dict[str, Any] = {**field_values(call), "temporary": bool(call.temporary)}
         if call.tag is not None:
             filters["tag"] = validation.normalize_tag(call.tag)
+        if call.folder_id not in (None, NO_FOLDER):
+            await self._store.get(Folder, by.owner, call.folder_id)
         anywhere = (call.q, call.family, call.parent_id, call.metadata) != (None,) * 4
         if call.archived is None and not anywhere:
             filters["archived"] = False
@@ -96,6 +117,9 @@ class ThreadService:
             changes["tags"] = validation.parse_tags(changes["tags"])
         if "title" in changes:
             changes["title_from"] = "client"
+        folder_id = changes.get("folder_id")
+        if folder_id is not None:
+            await self._store.get(Folder, by.owner, folder_id)
 
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
@@ -107,7 +131,10 @@ class ThreadService:
             return ChangeSet(answer=changed, thread=changed)
 
         read_set = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
-        return (await self._store.change(read_set, decide)).answer
+        changed = (await self._store.change(read_set, decide)).answer
+        if folder_id is not None:
+            await self._check_folder_is_left(by.owner, call.thread_id, folder_id)
+        return changed
 
     async def _list_tags(
         self, call: operations.ListTags, by: Principal, _: IdempotencyKey | None
@@ -135,11 +162,20 @@ class ThreadService:
                 received=", ".join(tags) or "none",
                 where="$.tags",
             )
+        if call.folder_id is not None:
+            if call.action != "move":
+                raise errors.InvalidRequest(
+                    "A folder belongs to the action move.",
+                    expected=f"no folder with the action {call.action}",
+                    received=ascii(call.folder_id),
+                    where="$.folder_id",
+                )
+            await self._store.get(Folder, by.owner, call.folder_id)
         outcomes: list[operations.ThreadOutcome] = []
         for thread_id in dict.fromkeys(call.thread_ids):
             try:
                 for each in await self._find_family(by, thread_id, whole=call.family):
-                    await self._change_one(by, each, call.action, tags)
+                    await self._change_one(by, each, call, tags)
             except (errors.CallerError, errors.TryAgain) as fault:
                 problem = operations.ThreadOutcome(thread_id, False, fault.code, fault.message)
                 outcomes.append(problem)
@@ -156,16 +192,22 @@ class ThreadService:
         return [*(each.id for each in kin.data if each.id != thread_id), thread_id]
 
     async def _change_one(
-        self, by: Principal, thread_id: str, action: str, tags: tuple[str, ...]
+        self,
+        by: Principal,
+        thread_id: str,
+        call: operations.ChangeThreads,
+        tags: tuple[str, ...],
     ) -> None:
-        if action == "delete":
+        if call.action == "delete":
             await self._delete_thread(operations.DeleteThread(thread_id), by, None)
             return
-        if action in ("archive", "unarchive"):
-            change = operations.UpdateThread(thread_id, archived=action == "archive")
+        if call.action in ("archive", "unarchive"):
+            change = operations.UpdateThread(thread_id, archived=call.action == "archive")
+        elif call.action == "move":
+            change = operations.UpdateThread(thread_id, folder_id=call.folder_id)
         else:
             had = (await self._store.get(Thread, by.owner, thread_id)).tags
-            left = threads.change_tags(had, tags, remove=action == "untag")
+            left = threads.change_tags(had, tags, remove=call.action == "untag")
             if len(left) > MAX_TAGS:
                 raise errors.InvalidRequest(
                     "The thread would have too many tags.",
@@ -193,6 +235,7 @@ class ThreadService:
             metadata=source.metadata,
             tags=source.tags,
             options=source.options,
+            folder_id=source.folder_id,
             parent_id=source.id,
             temporary=source.temporary if call.temporary is None else call.temporary,
         )

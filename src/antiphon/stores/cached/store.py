@@ -28,6 +28,7 @@ from antiphon.ports import (
     AmendProject,
     AmendSchedule,
     AmendWebhook,
+    Editable,
     FilterValue,
     OnCommit,
     RecordPage,
@@ -51,6 +52,7 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
+from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.personal import Personal
@@ -298,18 +300,18 @@ class CachedStore:
     async def put(
         self,
         owner: str,
-        record: Assistant | Upload,
+        record: Assistant | Folder | Upload,
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `RunStore.put`."""
         return await self._inner.put(owner, record, once, content)
 
-    async def update_assistant(
-        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
-    ) -> Assistant:
-        """See `RunStore.update_assistant`."""
-        return await self._inner.update_assistant(owner, id, change)
+    async def update_record(
+        self, kind: type[Editable], owner: str, id: str, change: Callable[[Editable], Editable]
+    ) -> Editable:
+        """See `RunStore.update_record`."""
+        return await self._inner.update_record(kind, owner, id, change)
 
     async def save_feedback(
         self, owner: str, message_id: str, feedback: Feedback | None

@@ -23,6 +23,7 @@ from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration
 from antiphon.stores.record_query import FLAGS, KINDS
 from antiphon.stores.rows import SEARCH_BYTES, take_page
+from antiphon.types.folders import NO_FOLDER, Folder
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 
@@ -51,7 +52,7 @@ class StoredRun:
 
 @dataclass
 class StoredRecord:
-    """An assistant, or an upload with its bytes."""
+    """An assistant or a folder, or an upload with its bytes."""
 
     owner: str
     record: Any
@@ -113,7 +114,11 @@ class MemoryRecords(MemoryAdministration):
         self._families = Families()
         self._runs: dict[str, StoredRun] = {}
         self._actions: dict[str, Action] = {}
-        self._records: dict[type[Any], dict[str, StoredRecord]] = {Assistant: {}, Upload: {}}
+        self._records: dict[type[Any], dict[str, StoredRecord]] = {
+            Assistant: {},
+            Folder: {},
+            Upload: {},
+        }
 
     async def get(self, kind: type[T], owner: str | None, id: str) -> T:
         """See `RunStore.get`."""
@@ -183,6 +188,9 @@ class MemoryRecords(MemoryAdministration):
                 ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
         if (tag := where.get("tag")) is not None:
             ids = {each for each in ids if tag in self._threads[each].thread.tags}
+        if (folder_id := where.get("folder_id")) is not None:
+            wanted = None if folder_id == NO_FOLDER else folder_id
+            ids = {each for each in ids if self._threads[each].thread.folder_id == wanted}
         if isinstance(family, str):
             record_owner = self._threads[family].owner if family in self._threads else owner
             wanted = self._families.of(family) if owner in (None, record_owner) else family

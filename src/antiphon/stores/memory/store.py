@@ -28,7 +28,7 @@ from antiphon.engine.snapshot import (
     Snapshot,
 )
 from antiphon.engine.thread_order import REPLACES
-from antiphon.ports import OnCommit, RecordPage
+from antiphon.ports import Editable, OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
@@ -50,6 +50,7 @@ from antiphon.types.accounts import (
     OwnerTotals,
 )
 from antiphon.types.events import EventPage, Numbered
+from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import (
@@ -381,7 +382,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
     async def put(
         self,
         owner: str,
-        record: Assistant | Upload,
+        record: Assistant | Folder | Upload,
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
@@ -391,17 +392,19 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
         there = self._records[type(record)]
         if record.id in there:
             raise invariants.duplicate_id(type(record), record.id)
+        if isinstance(record, Folder):
+            invariants.check_folder_count(sum(each.owner == owner for each in there.values()))
         there[record.id] = StoredRecord(owner, record, content or b"")
         if once:
             self._save_answer(once, msgspec.json.encode(record), record.id)
         return record
 
-    async def update_assistant(
-        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
-    ) -> Assistant:
-        """See `RunStore.update_assistant`."""
-        changed = change(await self.get(Assistant, owner, id))
-        self._records[Assistant][id] = StoredRecord(owner, changed)
+    async def update_record(
+        self, kind: type[Editable], owner: str, id: str, change: Callable[[Editable], Editable]
+    ) -> Editable:
+        """See `RunStore.update_record`."""
+        changed = change(await self.get(kind, owner, id))
+        self._records[kind][id] = StoredRecord(owner, changed)
         return changed
 
     async def save_feedback(
@@ -481,7 +484,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
         """See `AdminStore.owners`."""
         having = {
             record_owner
-            for kind in (Thread, Upload, Assistant)
+            for kind in (Thread, Upload, Assistant, Folder)
             for record_owner, _ in self._records_of(kind)
         }
         having |= {record_owner for record_owner, _ in self._provider_keys}
@@ -547,6 +550,8 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
         self._check_ids_are_free(batch)
         for assistant in batch.assistants:
             self._records[Assistant][assistant.id] = StoredRecord(owner, assistant)
+        for folder in batch.folders:
+            self._records[Folder][folder.id] = StoredRecord(owner, folder)
         for upload, content in batch.uploads:
             self._records[Upload][upload.id] = StoredRecord(owner, upload, content)
         for thread, family in batch.threads:
@@ -567,6 +572,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
     def _check_ids_are_free(self, batch: ImportBatch) -> None:
         there = (
             (Assistant, self._records[Assistant], (each.id for each in batch.assistants)),
+            (Folder, self._records[Folder], (each.id for each in batch.folders)),
             (Upload, self._records[Upload], (each.id for each, _ in batch.uploads)),
             (Thread, self._threads, (each.id for each, _ in batch.threads)),
             (Run, self._runs, (each.run.id for each in batch.runs)),

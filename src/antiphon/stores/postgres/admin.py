@@ -133,7 +133,7 @@ async def delete_owned(sql: PostgresTransaction, owner: str, limit: int) -> int:
 
 
 _DELETIONS = (
-    *("erase_uploads", "erase_assistants", "erase_answers"),
+    *("erase_uploads", "erase_assistants", "erase_folders", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
     *("erase_schedules", "erase_occurrences", "erase_personal"),
 )
@@ -153,7 +153,7 @@ async def import_records(sql: PostgresTransaction, owner: str, batch: ImportBatc
 async def transfer_owned(sql: PostgresTransaction, owner: str, to: str, limit: int) -> int:
     """See `AdminStore.transfer_owned`."""
     values = {"owner": owner, "to": to, "limit": limit}
-    for name in ("transfer_assistants", "transfer_uploads"):
+    for name in ("transfer_assistants", "transfer_folders", "transfer_uploads"):
         if given := await sql.execute(name, **values):
             return given
     words = {"owner_word": owner_word(owner), "to_word": f"'{owner_word(to)}'"}

@@ -279,6 +279,9 @@ def _named(key: str, parameter: str) -> str:
 
 
 _TAGS = b'"tags":["'
+_FOLDER_ID = b'"folder_id":"'
+_IS_IN_FOLDER = rf"position('\x{_FOLDER_ID.hex()}'::bytea IN doc) > 0"
+_FOLDER = "thread_document(doc) ->> 'folder_id'"
 
 DIALECT = Dialect(
     threads_with_words=NAMED_SQL["threads_with_words"],
@@ -294,6 +297,8 @@ DIALECT = Dialect(
         rf"position('\x{_TAGS.hex()}'::bytea IN doc) > 0 AND EXISTS (SELECT FROM"
         " json_array_elements_text(thread_document(doc) -> 'tags') AS tag WHERE tag = :tag)"
     ),
+    in_folder=f"{_IS_IN_FOLDER} AND {_FOLDER} = :folder_id",
+    in_any_folder=f"{_IS_IN_FOLDER} AND {_FOLDER} IS NOT NULL",
     rating=(  # few messages have one, and JSON is slow to parse
         rf"CASE WHEN position('\x{_FEEDBACK.hex()}'::bytea IN doc) > 0"
         rf" THEN {_JSON.format(document='doc')} -> 'feedback' ->> 'rating' END"

@@ -1,4 +1,4 @@
-"""Assistants, files and deletions in PostgreSQL, as functions of a connection."""
+"""Assistants, folders, files and deletions in PostgreSQL, as functions of a connection."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from asyncpg.connection import Connection
 from msgspec.structs import replace
 
 from antiphon.engine.snapshot import IdempotencyKey
+from antiphon.ports import Editable
 from antiphon.stores import invariants
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.connections import execute, fetch_value
 from antiphon.stores.postgres.migrations import RUN_BITS
 from antiphon.stores.rows import decoder
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, Thread
 
@@ -27,7 +29,7 @@ _encode = msgspec.json.encode
 async def put(
     connection: Connection[Any],
     owner: str,
-    record: Assistant | Upload,
+    record: Assistant | Folder | Upload,
     once: IdempotencyKey | None,
     content: bytes | None,
     now: int | None,
@@ -48,7 +50,10 @@ async def put(
 
 
 async def _save_answer(
-    connection: Connection[Any], once: IdempotencyKey, record: Assistant | Upload, now: int | None
+    connection: Connection[Any],
+    once: IdempotencyKey,
+    record: Assistant | Folder | Upload,
+    now: int | None,
 ) -> None:
     await execute(
         connection,
@@ -64,26 +69,44 @@ async def _save_answer(
 
 
 async def _add(
-    connection: Connection[Any], owner: str, record: Assistant | Upload, content: bytes | None
+    connection: Connection[Any],
+    owner: str,
+    record: Assistant | Folder | Upload,
+    content: bytes | None,
 ) -> None:
     values: dict[str, Any] = {"id": record.id, "owner": owner, "doc": _encode(record)}
     if isinstance(record, Upload):
         await execute(connection, "add_upload", content=content, **values)
+    elif isinstance(record, Folder):
+        await execute(connection, "lock_folders")
+        invariants.check_folder_count(await fetch_value(connection, "count_folders", owner=owner))
+        await execute(connection, "add_folder", **values)
     else:
         await execute(connection, "add_assistant", **values)
 
 
-async def update_assistant(
-    connection: Connection[Any], owner: str, id: str, change: Callable[[Assistant], Assistant]
-) -> Assistant:
-    """See `RunStore.update_assistant`."""
+async def update_record(
+    connection: Connection[Any],
+    kind: type[Editable],
+    owner: str,
+    id: str,
+    change: Callable[[Editable], Editable],
+) -> Editable:
+    """See `RunStore.update_record`."""
+    read, save = _UPDATES[kind]
     async with connection.transaction():
-        doc = await fetch_value(connection, "assistant_for_update", id=id, owner=owner)
+        doc = await fetch_value(connection, read, id=id, owner=owner)
         if doc is None:
-            raise invariants.not_found(Assistant, id)
-        changed = change(decoder(Assistant)(doc))
-        await execute(connection, "save_assistant", id=id, doc=_encode(changed))
+            raise invariants.not_found(kind, id)
+        changed = change(decoder(kind)(doc))
+        await execute(connection, save, id=id, doc=_encode(changed))
     return changed
+
+
+_UPDATES: Mapping[type[Any], tuple[str, str]] = {
+    Assistant: ("assistant_for_update", "save_assistant"),
+    Folder: ("folder_for_update", "save_folder"),
+}
 
 
 async def save_feedback(
@@ -120,6 +143,7 @@ async def delete_thread_contents(connection: Connection[Any], thread_id: str) ->
 
 _REMOVALS: Mapping[type[Any], str] = {
     Assistant: "remove_assistant",
+    Folder: "remove_folder",
     Thread: "remove_thread",
     Upload: "remove_upload",
 }

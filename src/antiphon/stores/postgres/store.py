@@ -23,7 +23,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import FilterValue, OnCommit, RecordPage, TagUse
+from antiphon.ports import Editable, FilterValue, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
@@ -50,6 +50,7 @@ from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.events import EventPage
+from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
@@ -314,18 +315,18 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods):
     async def put(
         self,
         owner: str,
-        record: Assistant | Upload,
+        record: Assistant | Folder | Upload,
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `RunStore.put`."""
         return await self._write("put", records.put, owner, record, once, content, self._now())
 
-    async def update_assistant(
-        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
-    ) -> Assistant:
-        """See `RunStore.update_assistant`; `change` runs on the loop."""
-        return await self._write("put", records.update_assistant, owner, id, change)
+    async def update_record(
+        self, kind: type[Editable], owner: str, id: str, change: Callable[[Editable], Editable]
+    ) -> Editable:
+        """See `RunStore.update_record`; `change` runs on the loop."""
+        return await self._write("put", records.update_record, kind, owner, id, change)
 
     async def save_feedback(
         self, owner: str, message_id: str, feedback: Feedback | None

@@ -753,6 +753,25 @@ UPDATE assistants SET doc = :doc WHERE id = :id
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = :id AND owner = coalesce(:owner::text, owner)
 
+-- name: lock_folders
+-- So that two that are added at once are counted.
+SELECT pg_advisory_xact_lock(hashtext('antiphon folders'))
+
+-- name: count_folders
+SELECT count(*) FROM folders WHERE owner = :owner
+
+-- name: add_folder
+INSERT INTO folders (id, owner, doc) VALUES (:id, :owner, :doc)
+
+-- name: folder_for_update
+SELECT doc FROM folders WHERE id = :id AND owner = :owner FOR UPDATE
+
+-- name: save_folder
+UPDATE folders SET doc = :doc WHERE id = :id
+
+-- name: remove_folder
+DELETE FROM folders WHERE id = :id AND owner = coalesce(:owner::text, owner)
+
 -- name: remove_upload
 DELETE FROM uploads WHERE id = :id AND owner = coalesce(:owner::text, owner)
 
@@ -952,12 +971,13 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into seven indexes, however many things there are.
+-- From each owner to the next by a look into an index of each table, however many things there are.
 WITH RECURSIVE named AS (
     SELECT least(
         (SELECT min(owner) FROM threads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from),
+        (SELECT min(owner) FROM folders WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM personal WHERE owner > :after AND owner >= :from),
         (SELECT min(owner) FROM webhooks WHERE owner > :after AND owner >= :from),
@@ -968,6 +988,7 @@ WITH RECURSIVE named AS (
         (SELECT min(owner) FROM threads WHERE owner > named.owner),
         (SELECT min(owner) FROM uploads WHERE owner > named.owner),
         (SELECT min(owner) FROM assistants WHERE owner > named.owner),
+        (SELECT min(owner) FROM folders WHERE owner > named.owner),
         (SELECT min(owner) FROM provider_keys WHERE owner > named.owner),
         (SELECT min(owner) FROM personal WHERE owner > named.owner),
         (SELECT min(owner) FROM webhooks WHERE owner > named.owner),
@@ -1016,6 +1037,10 @@ WHERE seq = ANY (ARRAY(SELECT seq FROM uploads WHERE owner = :owner LIMIT :limit
 -- name: erase_assistants
 DELETE FROM assistants
 WHERE seq = ANY (ARRAY(SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit))
+
+-- name: erase_folders
+DELETE FROM folders
+WHERE seq = ANY (ARRAY(SELECT seq FROM folders WHERE owner = :owner LIMIT :limit))
 
 -- name: erase_answers
 DELETE FROM once
@@ -1202,6 +1227,11 @@ ON CONFLICT (day, owner, model, part) DO UPDATE SET
 -- name: transfer_assistants
 UPDATE assistants SET owner = :to WHERE seq = ANY (
     ARRAY(SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
+)
+
+-- name: transfer_folders
+UPDATE folders SET owner = :to WHERE seq = ANY (
+    ARRAY(SELECT seq FROM folders WHERE owner = :owner ORDER BY seq LIMIT :limit)
 )
 
 -- name: transfer_uploads

@@ -171,6 +171,15 @@ INSERT INTO assistants (seq, id, owner, doc) OVERRIDING SYSTEM VALUE VALUES ($1,
 -- name: count_assistants
 SELECT count(*) FROM assistants
 
+-- name: read_folders
+SELECT seq, id, owner, doc FROM folders WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_folders
+INSERT INTO folders (seq, id, owner, doc) OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4)
+
+-- name: count_folders
+SELECT count(*) FROM folders
+
 -- name: read_files
 SELECT seq, id, owner, doc, content FROM uploads
 WHERE seq > $1 ORDER BY 1 LIMIT $2
@@ -294,6 +303,7 @@ FROM (
     UNION ALL SELECT 'projects', max(seq) FROM projects
     UNION ALL SELECT 'acts', max(seq) FROM acts
     UNION ALL SELECT 'assistants', max(seq) FROM assistants
+    UNION ALL SELECT 'folders', max(seq) FROM folders
     UNION ALL SELECT 'uploads', max(seq) FROM uploads
     UNION ALL SELECT 'threads', max(seq) FROM threads
     UNION ALL SELECT 'messages', max(seq) FROM messages
@@ -307,7 +317,7 @@ WHERE newest IS NOT NULL
 
 -- name: lock_tables
 LOCK TABLE
-    meta, people, keys, projects, provider_keys, personal, acts, counters, spent, assistants, uploads,
-    threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries,
+    meta, people, keys, projects, provider_keys, personal, acts, counters, spent, assistants, folders,
+    uploads, threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries,
     schedules, occurrences
 IN SHARE MODE NOWAIT

@@ -587,6 +587,18 @@ UPDATE assistants SET doc = ? WHERE id = ?
 -- name: remove_assistant
 DELETE FROM assistants WHERE id = ? AND owner = coalesce(?, owner)
 
+-- name: count_folders
+SELECT count(*) FROM folders WHERE owner = :owner
+
+-- name: add_folder
+INSERT INTO folders (id, owner, doc) VALUES (:id, :owner, :doc)
+
+-- name: save_folder
+UPDATE folders SET doc = ? WHERE id = ?
+
+-- name: remove_folder
+DELETE FROM folders WHERE id = ? AND owner = coalesce(?, owner)
+
 -- name: remove_upload
 DELETE FROM uploads WHERE id = ? AND owner = coalesce(?, owner)
 
@@ -710,7 +722,7 @@ WHERE owner = :owner AND provider = :provider AND sealed = :before
 DELETE FROM provider_keys WHERE owner = :owner AND provider = :provider
 
 -- name: owners
--- From each owner to the next by a look into seven indexes, however many things there are.
+-- From each owner to the next by a look into an index of each table, however many things there are.
 WITH RECURSIVE named (owner) AS (
     SELECT min(owner) FROM (
         SELECT min(owner) AS owner FROM threads WHERE owner > :after AND owner >= :from
@@ -718,6 +730,8 @@ WITH RECURSIVE named (owner) AS (
         SELECT min(owner) FROM uploads WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM assistants WHERE owner > :after AND owner >= :from
+        UNION ALL
+        SELECT min(owner) FROM folders WHERE owner > :after AND owner >= :from
         UNION ALL
         SELECT min(owner) FROM provider_keys WHERE owner > :after AND owner >= :from
         UNION ALL
@@ -735,6 +749,8 @@ WITH RECURSIVE named (owner) AS (
             SELECT min(owner) FROM uploads WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM assistants WHERE owner > named.owner
+            UNION ALL
+            SELECT min(owner) FROM folders WHERE owner > named.owner
             UNION ALL
             SELECT min(owner) FROM provider_keys WHERE owner > named.owner
             UNION ALL
@@ -798,6 +814,9 @@ DELETE FROM uploads WHERE seq IN (SELECT seq FROM uploads WHERE owner = :owner L
 -- name: erase_assistants
 DELETE FROM assistants WHERE seq IN (SELECT seq FROM assistants WHERE owner = :owner LIMIT :limit)
 
+-- name: erase_folders
+DELETE FROM folders WHERE seq IN (SELECT seq FROM folders WHERE owner = :owner LIMIT :limit)
+
 -- name: erase_answers
 DELETE FROM once WHERE owner = :owner AND (route, key) IN (
     SELECT route, key FROM once WHERE owner = :owner LIMIT :limit
@@ -855,6 +874,10 @@ ON CONFLICT (day, owner, model) DO UPDATE SET
 -- name: transfer_assistants
 UPDATE assistants SET owner = :to
 WHERE seq IN (SELECT seq FROM assistants WHERE owner = :owner ORDER BY seq LIMIT :limit)
+
+-- name: transfer_folders
+UPDATE folders SET owner = :to
+WHERE seq IN (SELECT seq FROM folders WHERE owner = :owner ORDER BY seq LIMIT :limit)
 
 -- name: transfer_uploads
 UPDATE uploads SET owner = :to

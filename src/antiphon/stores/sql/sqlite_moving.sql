@@ -163,6 +163,15 @@ INSERT INTO assistants (seq, id, owner, doc) VALUES (?1, ?2, ?3, ?4)
 -- name: count_assistants
 SELECT count(*) FROM assistants
 
+-- name: read_folders
+SELECT seq, id, owner, doc FROM folders WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_folders
+INSERT INTO folders (seq, id, owner, doc) VALUES (?1, ?2, ?3, ?4)
+
+-- name: count_folders
+SELECT count(*) FROM folders
+
 -- name: read_files
 SELECT seq, id, owner, doc, content FROM uploads LEFT JOIN contents ON upload_id = id
 WHERE seq > ?1 ORDER BY 1 LIMIT ?2

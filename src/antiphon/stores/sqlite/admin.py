@@ -113,7 +113,7 @@ async def delete_owned(sql: SqliteTransaction, owner: str, limit: int) -> int:
 _DELETIONS = (
     *("erase_events", "erase_actions", "erase_runs"),
     *("erase_segments", "erase_messages", "erase_threads"),
-    *("erase_uploads", "erase_assistants", "erase_answers"),
+    *("erase_uploads", "erase_assistants", "erase_folders", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
     *("erase_schedules", "erase_occurrences", "erase_personal"),
 )
@@ -135,7 +135,7 @@ async def import_records(sql: SqliteTransaction, owner: str, batch: ImportBatch)
 async def transfer_owned(sql: SqliteTransaction, owner: str, to: str, limit: int) -> int:
     """See `AdminStore.transfer_owned`."""
     values = {"owner": owner, "to": to, "limit": limit}
-    for name in ("transfer_assistants", "transfer_uploads"):
+    for name in ("transfer_assistants", "transfer_folders", "transfer_uploads"):
         if given := await sql.execute(name, **values):
             return given
     await sql.execute("transfer_runs", **values)

@@ -290,6 +290,9 @@ def _named(key: str, parameter: str) -> str:
     return f"instr(doc, CAST('\"{key}\":' AS BLOB)) > 0 AND {name} = :{parameter}"
 
 
+_IS_IN_FOLDER = 'instr(doc, CAST(\'"folder_id":"\' AS BLOB)) > 0'
+_FOLDER = "json_extract(CAST(doc AS TEXT), '$.folder_id')"
+
 _DIALECT = Dialect(
     threads_with_words=SQL["threads_with_words"],
     encode_query=encode_query,
@@ -308,6 +311,8 @@ _DIALECT = Dialect(
         " AND EXISTS (SELECT 1 FROM json_each(CAST(doc AS TEXT), '$.tags')"
         " WHERE json_each.value = :tag)"
     ),
+    in_folder=f"{_IS_IN_FOLDER} AND {_FOLDER} = :folder_id",
+    in_any_folder=f"{_IS_IN_FOLDER} AND {_FOLDER} IS NOT NULL",
     rating=(  # few messages have one, and JSON is slow to parse
         "CASE WHEN instr(doc, CAST('\"feedback\":{' AS BLOB)) > 0"
         " THEN json_extract(CAST(doc AS TEXT), '$.feedback.rating') END"

@@ -22,7 +22,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import FilterValue, OnCommit, RecordPage, TagUse
+from antiphon.ports import Editable, FilterValue, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
@@ -39,6 +39,7 @@ from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
 from antiphon.types.events import EventPage
+from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
@@ -290,18 +291,18 @@ class SqliteStore(WebhookMethods, ScheduleMethods, PersonalMethods):
     async def put(
         self,
         owner: str,
-        record: Assistant | Upload,
+        record: Assistant | Folder | Upload,
         once: IdempotencyKey | None = None,
         content: bytes | None = None,
     ) -> Any:
         """See `RunStore.put`."""
         return await self._write("put", writes.put, owner, record, once, content, self._clock())
 
-    async def update_assistant(
-        self, owner: str, id: str, change: Callable[[Assistant], Assistant]
-    ) -> Assistant:
-        """See `RunStore.update_assistant`; `change` runs in the writer's thread."""
-        return await self._write("put", writes.update_assistant, owner, id, change)
+    async def update_record(
+        self, kind: type[Editable], owner: str, id: str, change: Callable[[Editable], Editable]
+    ) -> Editable:
+        """See `RunStore.update_record`; `change` runs in the writer's thread."""
+        return await self._write("put", writes.update_record, kind, owner, id, change)
 
     async def save_feedback(
         self, owner: str, message_id: str, feedback: Feedback | None

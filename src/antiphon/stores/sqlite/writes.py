@@ -22,6 +22,7 @@ from antiphon.engine.snapshot import (
     ScheduleUpdate,
 )
 from antiphon.engine.text_search import join_words
+from antiphon.ports import Editable
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.append_batcher import PendingAppend
 from antiphon.stores.rows import message_columns
@@ -32,6 +33,7 @@ from antiphon.stores.sqlite.reads import SQL, FoundRows
 from antiphon.types import events
 from antiphon.types.accounts import PERIODS
 from antiphon.types.errors import Fenced, Internal
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.runs import Action, Assistant, Status, Thread
 
@@ -153,7 +155,7 @@ def fold(connection: sqlite3.Connection) -> None:
 def put(
     connection: sqlite3.Connection,
     owner: str,
-    record: Assistant | Upload,
+    record: Assistant | Folder | Upload,
     once: IdempotencyKey | None,
     content: bytes | None,
     now: int,
@@ -169,12 +171,16 @@ def put(
     return record
 
 
-def update_assistant(
-    connection: sqlite3.Connection, owner: str, id: str, change: Callable[[Assistant], Assistant]
-) -> Assistant:
-    """See `RunStore.update_assistant`."""
-    changed = change(reads.get(connection, Assistant, owner, id))
-    connection.execute(SQL["save_assistant"], (_encode(changed), id))
+def update_record(
+    connection: sqlite3.Connection,
+    kind: type[Editable],
+    owner: str,
+    id: str,
+    change: Callable[[Editable], Editable],
+) -> Editable:
+    """See `RunStore.update_record`."""
+    changed = change(reads.get(connection, kind, owner, id))
+    connection.execute(SQL[_UPDATES[kind]], (_encode(changed), id))
     return changed
 
 
@@ -363,17 +369,28 @@ def _write_action(connection: sqlite3.Connection, action: Action) -> None:
     connection.execute(SQL["save_action"], values)
 
 
-def _add_record(connection: sqlite3.Connection, owner: str, record: Assistant | Upload) -> None:
+def _add_record(
+    connection: sqlite3.Connection, owner: str, record: Assistant | Folder | Upload
+) -> None:
     values = {"id": record.id, "owner": owner, "doc": _encode(record)}
+    if isinstance(record, Folder):
+        (count,) = connection.execute(SQL["count_folders"], {"owner": owner}).fetchone()
+        invariants.check_folder_count(count)
     try:
         connection.execute(SQL[_ADDITIONS[type(record)]], values)
     except sqlite3.IntegrityError as fault:
         raise invariants.duplicate_id(type(record), record.id) from fault
 
 
-_ADDITIONS: Mapping[type[Any], str] = {Assistant: "add_assistant", Upload: "add_upload"}
+_ADDITIONS: Mapping[type[Any], str] = {
+    Assistant: "add_assistant",
+    Folder: "add_folder",
+    Upload: "add_upload",
+}
+_UPDATES: Mapping[type[Any], str] = {Assistant: "save_assistant", Folder: "save_folder"}
 _REMOVALS: Mapping[type[Any], str] = {
     Assistant: "remove_assistant",
+    Folder: "remove_folder",
     Thread: "remove_thread",
     Upload: "remove_upload",
 }

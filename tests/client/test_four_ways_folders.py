@@ -1,0 +1,186 @@
+"""Folders of threads, in all four ways: threads are put in and taken out, and find their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from antiphon import errors
+from antiphon.api.operations import NewMessage
+from antiphon.types.folders import MAX_FOLDERS
+from tests.support.client.four_ways import Ways, four_ways, in_all_ways
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways() as ways:
+        yield ways
+
+
+def ids(listed: Any) -> list[str]:
+    return [each.id for each in listed.data]
+
+
+@in_all_ways
+def test_a_folder_is_created_listed_changed_and_deleted(client: Any) -> object:
+    first = client.create_folder(" Steuern 2026 ", "Answer in German.", idempotency_key="f-1")
+    again = client.create_folder(" Steuern 2026 ", "Answer in German.", idempotency_key="f-1")
+    second = client.create_folder("家計 🧾")
+
+    changed = client.update_folder(first.id, instructions="")
+    page = client.list_folders(limit=1)
+
+    assert (first.name, first.instructions, again.id) == (
+        "Steuern 2026",
+        "Answer in German.",
+        first.id,
+    )
+    assert (changed.name, changed.instructions) == ("Steuern 2026", "")
+    assert client.get_folder(first.id) == changed
+    assert ids(page) == [second.id]
+    assert ids(client.list_folders(after=page.next)) == [first.id]
+    for folder in (first, second):
+        assert client.delete_folder(folder.id).id == folder.id
+    with pytest.raises(errors.NotFound):
+        client.get_folder(first.id)
+    return changed
+
+
+@in_all_ways
+def test_a_thread_is_put_into_a_folder_and_keeps_its_place_in_time(client: Any) -> object:
+    folder, other = client.create_folder("A"), client.create_folder("B")
+    made = client.create_thread(title="made there", folder_id=folder.id)
+    moved = client.create_thread(title="moved there")
+    outside = client.create_thread(title="outside")
+
+    put = client.update_thread(moved.id, folder_id=folder.id)
+    fork = client.fork_thread(made.id)
+
+    assert (put.folder_id, put.updated_at) == (folder.id, moved.updated_at)
+    assert fork.folder_id == folder.id
+    assert ids(client.list_threads(folder_id=folder.id)) == [fork.id, moved.id, made.id]
+    assert ids(client.list_threads(folder_id=other.id)) == []
+    assert ids(client.list_threads(folder_id="none")) == [outside.id]
+    taken = client.update_thread(moved.id, folder_id=None)
+    assert taken.folder_id is None
+    unfiled = client.list_threads(folder_id="none", order="activity")
+    assert {*ids(unfiled)} == {outside.id, moved.id}
+    assert client.update_thread(made.id, title="x").folder_id == folder.id
+    client.delete_folder(folder.id, delete_threads=True)
+    client.delete_folder(other.id)
+    return taken
+
+
+@in_all_ways
+def test_many_threads_are_moved_in_one_request_with_a_result_for_each(client: Any) -> object:
+    folder = client.create_folder("A")
+    first, second = client.create_thread(title="a"), client.create_thread(title="b")
+
+    asked = [first.id, "thread_gone", second.id]
+    moved = client.change_threads(asked, "move", folder_id=folder.id)
+
+    assert [each.done for each in moved.data] == [True, False, True]
+    assert ids(client.list_threads(folder_id=folder.id)) == [second.id, first.id]
+    client.change_threads([first.id], "move")
+    assert client.get_thread(first.id).folder_id is None
+    with pytest.raises(errors.NotFound):
+        client.change_threads([first.id], "move", folder_id="folder_gone")
+    with pytest.raises(errors.InvalidRequest):
+        client.change_threads([first.id], "archive", folder_id=folder.id)
+    client.delete_folder(folder.id)
+    return moved
+
+
+@in_all_ways
+def test_a_deleted_folder_leaves_its_threads_unless_they_are_to_go_too(client: Any) -> object:
+    kept, gone = client.create_folder("kept"), client.create_folder("gone")
+    stays = [client.create_thread(title=f"t{n}", folder_id=kept.id) for n in range(120)]
+    client.update_thread(stays[0].id, archived=True)
+    goes = client.create_thread(title="goes", folder_id=gone.id)
+    client.update_thread(goes.id, archived=True)
+
+    client.delete_folder(kept.id)
+    client.delete_folder(gone.id, delete_threads=True)
+
+    assert {client.get_thread(each.id).folder_id for each in stays} == {None}
+    with pytest.raises(errors.NotFound):
+        client.get_thread(goes.id)
+    for each in stays:
+        client.delete_thread(each.id)
+    return client.list_folders().data
+
+
+@in_all_ways
+def test_a_folder_that_is_not_there_is_not_found(client: Any) -> list[object]:
+    thread = client.create_thread(title="a")
+    missing = {"folder_id": "folder_gone"}
+    refused: list[object] = []
+
+    for act in (
+        lambda: client.create_thread(**missing),
+        lambda: client.update_thread(thread.id, **missing),
+        lambda: client.list_threads(**missing),
+        lambda: client.update_folder("folder_gone", name="x"),
+        lambda: client.delete_folder("folder_gone"),
+    ):
+        with pytest.raises(errors.NotFound) as error:
+            act()
+        refused.append(error.value)
+
+    assert client.get_thread(thread.id).folder_id is None
+    client.delete_thread(thread.id)
+    return refused
+
+
+NO_NAMES = ("", " ", "a\nb", "\x1b[31mred", "\u200b", "a\u202eb", "a\x00", "\u2028", "x" * 129)
+
+
+@in_all_ways
+def test_what_could_not_be_shown_as_a_name_is_refused(client: Any) -> None:
+    folder = client.create_folder("A")
+
+    for name in NO_NAMES:
+        with pytest.raises(errors.InvalidRequest):
+            client.create_folder(name)
+        with pytest.raises(errors.InvalidRequest):
+            client.update_folder(folder.id, name=name)
+    with pytest.raises(errors.InvalidRequest):
+        client.create_folder("long", "x" * 32_769)
+
+    assert [each.name for each in client.list_folders().data] == ["A"]
+    client.delete_folder(folder.id)
+
+
+@in_all_ways
+def test_an_owner_has_no_more_folders_than_the_limit(client: Any) -> object:
+    made = [client.create_folder(f"f{number}") for number in range(MAX_FOLDERS)]
+
+    with pytest.raises(errors.Conflict) as error:
+        client.create_folder("one more")
+
+    client.delete_folder(made[0].id)
+    client.create_folder("one more")
+    while page := client.list_folders(limit=100).data:
+        for each in page:
+            client.delete_folder(each.id)
+    return error.value
+
+
+@in_all_ways
+def test_a_run_has_the_instructions_that_its_folder_had_when_it_began(client: Any) -> object:
+    folder = client.create_folder("Taxes", "Answer in French.")
+    thread = client.create_thread(title="a", folder_id=folder.id)
+
+    list(client.process(thread_id=thread.id, message=NewMessage("Hi")))
+    client.update_folder(folder.id, name="Impôts", instructions="Answer in German.")
+    list(client.process(thread_id=thread.id, message=NewMessage("Hi")))
+    client.update_thread(thread.id, folder_id=None)
+    list(client.process(thread_id=thread.id, message=NewMessage("Hi")))
+
+    runs = client.list_runs(thread.id).data
+    parts = [[(part.name, part.text) for part in run.instruction_parts] for run in runs]
+    assert parts == [[], [("Impôts", "Answer in German.")], [("Taxes", "Answer in French.")]]
+    client.delete_folder(folder.id)
+    return parts

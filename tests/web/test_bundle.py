@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from antiphon.web.bundle import join_modules
-from antiphon.web.routes.page import ENTRY_POINT, LIBRARIES, STATIC
+from antiphon.web.bundle import Bundle, join_modules
+from antiphon.web.routes.page import BUNDLE, ENTRY_POINTS, LIBRARIES, MESSAGES, STATIC
 
 MODULES = {
     "app/main.mjs": """import { double as twice, Box } from "./parts/numbers.mjs";
 import { path } from "./parts/again.mjs";
 import shout from "./vendor/shout.mjs";
 import "./parts/effect.mjs";
+import { count } from "./count.mjs";
 
-const later = await import("./parts/later.mjs");
-console.log(twice(4), new Box(3).size, path, shout("hey"), later.name, globalThis.effects);
+const opened = (name) => console.log(name, count(), globalThis.effects);
+console.log(twice(4), new Box(3).size, path, shout("hey"), count());
+import("./parts/later.mjs")
+  .then((later) => opened(later.name))
+  .then(() => import("./parts/other.mjs"))
+  .then(({ other }) => opened(other))
+  .then(() => import("./factor.mjs"))
+  .then(({ path }) => opened(path));
 """,
     "app/parts/numbers.mjs": """import { FACTOR } from "../factor.mjs";
 
@@ -48,7 +57,25 @@ export {
 };
 """,
     "app/parts/effect.mjs": "globalThis.effects = (globalThis.effects ?? 0) + 1;\n",
-    "app/parts/later.mjs": 'export const name = (await import("../factor.mjs")).path;\n',
+    "app/parts/later.mjs": """import { path } from "../factor.mjs";
+import { double } from "./both.mjs";
+
+export const name = `${path} later ${double(21)}`;
+""",
+    "app/parts/other.mjs": """import { count } from "../count.mjs";
+import { double } from "./both.mjs";
+import "./effect.mjs";
+
+count();
+export const other = `other ${double(1)}`;
+""",
+    "app/parts/both.mjs": """import { count } from "../count.mjs";
+import { double } from "./numbers.mjs";
+
+count();
+export { double };
+""",
+    "app/count.mjs": "let counted = 0;\nexport const count = () => ++counted;\n",
     "app/factor.mjs": 'export const FACTOR = 2;\nexport const path = "/here";\n',
     "app/vendor/shout.mjs": "var up=t=>t.toUpperCase();export{up as default};",
 }
@@ -64,17 +91,67 @@ def run(module: Path, node: str) -> str:
     return subprocess.run([node, module], check=True, capture_output=True, text=True).stdout
 
 
-def test_a_bundle_does_what_its_modules_do(tmp_path: Path, node: str) -> None:
+def test_bundles_do_what_their_modules_do(tmp_path: Path, node: str) -> None:
     write(tmp_path, MODULES)
-    bundle = join_modules(tmp_path, "app/main.mjs", "app/vendor/")
-    joined = tmp_path / "app" / "bundle.mjs"
-    joined.write_text(bundle.text)
+    bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")
+    write(tmp_path, {name: bundle.text for name, bundle in bundles.items()})
+    text = bundles["app/bundle.mjs"].text
 
-    assert "Doubles" not in bundle.text
-    assert "Not the same" not in bundle.text
-    assert "A box" not in bundle.text
-    assert bundle.libraries == ("app/vendor/shout.mjs",)
-    assert run(joined, node) == run(tmp_path / "app/main.mjs", node) == "8 3 /here HEY /here 1\n"
+    assert "Doubles" not in text
+    assert "Not the same" not in text
+    assert "A box" not in text
+    assert "@type" not in text
+    assert bundles["app/bundle.mjs"].imports == ("app/vendor/shout.mjs",)
+    assert run(tmp_path / "app/bundle.mjs", node) == run(tmp_path / "app/main.mjs", node)
+    assert run(tmp_path / "app/bundle.mjs", node) == (
+        "8 3 /here HEY 1\n/here later 42 3 1\nother 2 5 1\n/here 6 1\n"
+    )
+
+
+def test_a_module_is_in_one_bundle_only_so_that_its_state_exists_once(tmp_path: Path) -> None:
+    write(tmp_path, MODULES)
+    bundles = join_modules(tmp_path, ("app/main.mjs", "app/parts/other.mjs"), "app/vendor/")
+    held = {name: list_modules(bundle) for name, bundle in bundles.items()}
+
+    assert held == {
+        "app/bundle.mjs": {
+            "main",
+            "parts/numbers",
+            "parts/again",
+            "parts/effect",
+            "count",
+            "factor",
+        },
+        "app/bundle-parts-other.mjs": {"parts/other", "parts/both"},
+        "app/bundle-parts-later.mjs": {"parts/later"},
+    }
+    assert bundles["app/bundle-parts-later.mjs"].imports == (
+        "app/bundle.mjs",
+        "app/bundle-parts-other.mjs",
+    )
+
+
+def test_modules_that_several_later_ones_need_are_shared(tmp_path: Path) -> None:
+    write(tmp_path, MODULES)
+    bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")
+
+    assert list_modules(bundles["app/bundle-shared.mjs"]) == {"parts/both"}
+    assert list_modules(bundles["app/bundle-parts-later.mjs"]) == {"parts/later"}
+
+
+def test_a_module_of_a_later_one_that_is_loaded_for_itself_too_does_not_bring_that_one(
+    tmp_path: Path,
+) -> None:
+    again = 'import("./parts/both.mjs").then(() => {});\n'
+    write(tmp_path, MODULES | {"app/main.mjs": MODULES["app/main.mjs"] + again})
+    bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")
+
+    assert list_modules(bundles["app/bundle-shared.mjs"]) == {"parts/both"}
+    assert list_modules(bundles["app/bundle-parts-other.mjs"]) == {"parts/other"}
+
+
+def list_modules(bundle: Bundle) -> set[str]:
+    return set(re.findall(r"^const .* // app/(.*)\.mjs$", bundle.text, re.MULTILINE))
 
 
 @pytest.mark.parametrize(
@@ -92,11 +169,32 @@ def test_what_would_not_be_the_same_is_refused(tmp_path: Path, text: str, reason
     write(tmp_path, {"main.mjs": text, "other.mjs": "\n", "circle.mjs": circle})
 
     with pytest.raises(ValueError, match=re.escape(reason)):
-        join_modules(tmp_path, "main.mjs", "vendor/")
+        join_modules(tmp_path, ("main.mjs",), "vendor/")
 
 
-def test_the_page_is_joined_from_all_of_its_modules(tmp_path: Path) -> None:
-    bundle = join_modules(STATIC, ENTRY_POINT, LIBRARIES)
+def test_each_module_of_the_page_is_in_one_bundle() -> None:
+    bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
+    begins = re.compile(r"^const \$\w+ = await \(async \(\) => \{ // (.*)$", re.MULTILINE)
+    joined = [name for bundle in bundles.values() for name in begins.findall(bundle.text)]
+    own = [file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*.mjs")]
 
-    assert bundle.text.count("= await (async () => { // chat/") > 90
-    assert all(name.startswith(LIBRARIES) for name in bundle.libraries)
+    assert sorted(joined) == sorted(name for name in own if not name.startswith(LIBRARIES))
+
+
+def size(names: Iterable[str]) -> int:
+    """Return the bytes of these files as they are sent."""
+    bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
+    texts = (
+        bundles[name].text.encode() if name in bundles else (STATIC / name).read_bytes()
+        for name in names
+    )
+    return sum(len(gzip.compress(text)) for text in texts)
+
+
+def test_a_page_can_be_used_after_less_than_60_kilobytes_and_read_after_as_many_again() -> None:
+    bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
+    first = {BUNDLE, *bundles[BUNDLE].imports}
+    messages = {MESSAGES, *bundles[MESSAGES].imports} - first
+
+    assert size(first) < 60_000
+    assert size(messages) < 60_000

@@ -250,17 +250,20 @@ async def test_a_thread_that_there_is_not_is_said_to_be_none(chat: Chat) -> None
     await expect(chat.page.locator(".lost")).to_be_visible()
 
 
-async def test_the_page_is_one_module_and_names_the_libraries_it_needs(
+async def test_the_page_is_two_modules_and_names_them_with_the_libraries_they_need(
     chat: Chat,
 ) -> None:
-    loaded, named = await chat.page.evaluate(
+    loaded, named, first = await chat.page.evaluate(
         """() => [
           performance.getEntriesByType("resource").map((entry) => entry.name)
             .filter((name) => name.endsWith(".mjs")),
           [...document.querySelectorAll("link[rel=modulepreload]")].map((link) => link.href),
+          document.querySelector("script[type=module]").src,
         ]"""
     )
 
-    ours = [name for name in loaded if "/vendor/" not in name]
-    assert [name.rpartition("/")[2] for name in ours] == ["bundle.mjs"]
-    assert sorted({*loaded} - {*ours}) == sorted(named)
+    libraries = {name for name in loaded if "/vendor/" in name}
+    later = {name for name in loaded if "/bundle-" in name}
+    assert {*loaded} == {first, *libraries, *later}
+    assert {name.rpartition("/")[2] for name in {*named} - libraries} == {"bundle-ui-message.mjs"}
+    assert {*named} <= {*loaded}

@@ -1,17 +1,25 @@
-"""Joins the modules of the page to one, as they are, without a build step.
+"""Joins the modules of the page to a few bundles, without a build step.
+
+Each entry point begins a bundle with all that it imports and earlier ones do not have. So does each
+module that is imported later, `import("./x.mjs")`; what several of these need is in one shared
+bundle. A module is in exactly one bundle, so that its state exists once; bundles import modules
+from each other.
 
 Each module becomes a function that is called once and returns what it exports. That is the same as
 long as modules do not import each other in a circle and do not assign to what they export; tests
-show both. Libraries are minified in many forms, and are imported instead.
+show both. A bundle that is loaded later waits until the first one has run: the first must not await
+it at the top level of a module. Libraries are minified in many forms, and are imported instead.
 
-Comments that have lines of their own are left out: they are a quarter of what is sent. A line
-inside a template literal must not begin like one.
+Comments that have lines of their own, types, indentation and blank lines are left out: they are a
+quarter of what is sent. A line inside a template literal must not begin like a comment, and begins
+without blanks.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,54 +33,152 @@ _COMMENT = re.compile(
     r"^[ \t]*(?:/\*\*(?:(?!\*/).)*\*/[ \t]*|//[^\n]*)\n", re.MULTILINE | re.DOTALL
 )
 """A comment that is alone on its lines."""
-_LEFT = re.compile(r"^(?:import|export)\b.*$", re.MULTILINE)
+_TYPE = re.compile(r"/\*\* @(?:(?!\*/)[^\n])*\*/ ?")
+"""A type within a line, such as `/** @type {any} */`."""
+_BLANK = re.compile(r"^[ \t]+|^\n", re.MULTILINE)
+"""Indentation, and the lines that are empty."""
+_LEFT = re.compile(r"^(?:import|export)\b(?!\().*$", re.MULTILINE)
 
 
 class Bundle(NamedTuple):
-    """One module in place of many, and the libraries that it imports, in the order of loading."""
+    """One module in place of many.
+
+    `imports` are the libraries and bundles that it imports, in the order of loading.
+    """
 
     text: str
-    libraries: tuple[str, ...]
+    imports: tuple[str, ...]
 
 
-def join_modules(folder: Path, entry: str, libraries: str) -> Bundle:
-    """Return the module `entry` of the folder with all that it imports, for the same address.
+def join_modules(folder: Path, entries: Sequence[str], libraries: str) -> dict[str, Bundle]:
+    """Return the bundles of the entry points of the folder, and the others, by name.
 
-    Names are relative to the folder; those that start with `libraries` are imported. Raises
-    `ValueError` for a circle of imports, and for an import or export of another form.
+    Names are relative to the folder; those that start with `libraries` are imported. Bundles are
+    meant for the folder of the first entry point, whose bundle is `bundle.mjs`; another one's is
+    `bundle-` and the words of its name. Raises `ValueError` for a circle of imports, and for an
+    import or export of another form.
     """
-    joiner = _Joiner(folder, entry)
-    imported = tuple(name for name in joiner.order if name.startswith(libraries))
-    own = [name for name in joiner.order if not name.startswith(libraries)]
-    statements = [*map(joiner.import_library, imported), *map(joiner.run_module, own)]
-    return Bundle("\n".join(statements), imported)
+    modules = _Modules(folder, libraries)
+    home = posixpath.dirname(entries[0])
+    bundle_of: dict[str, str] = {}
+    for entry in entries:
+        modules.add(entry)
+        name = "bundle.mjs" if entry == entries[0] else _bundle_name(posixpath.relpath(entry, home))
+        for module in modules.own:
+            bundle_of.setdefault(module, posixpath.join(home, name))
+    wanted: dict[str, list[str]] = {}
+    for later in modules.add_later() - bundle_of.keys():
+        for module in modules.closure(later):
+            wanted.setdefault(module, []).append(posixpath.relpath(later, home))
+    for module in modules.own:
+        if module not in bundle_of:
+            name = _bundle_name(wanted[module][0] if len(wanted[module]) == 1 else "shared")
+            bundle_of[module] = posixpath.join(home, name)
+    writer = _Writer(modules, bundle_of, home)
+    return {bundle: writer.write(bundle) for bundle in dict.fromkeys(bundle_of.values())}
 
 
-class _Joiner:
-    """The modules of one bundle; `order` has each of them after those that it imports."""
+class _Modules:
+    """Modules without their comments; `order` has each of them after those that it imports."""
 
-    def __init__(self, folder: Path, entry: str) -> None:
+    def __init__(self, folder: Path, libraries: str) -> None:
         self.order: dict[str, None] = {}
+        self.texts: dict[str, str] = {}
+        self.imports: dict[str, list[str]] = {}
         self._folder = folder
-        self._home = posixpath.dirname(entry)
-        self._texts: dict[str, str] = {}
-        self._add(entry, ())
+        self._libraries = libraries
 
-    def _add(self, name: str, importers: tuple[str, ...]) -> None:
+    @property
+    def own(self) -> list[str]:
+        return list(filter(self.is_own, self.order))
+
+    def is_own(self, name: str) -> bool:
+        return not name.startswith(self._libraries)
+
+    def add(self, name: str, importers: tuple[str, ...] = ()) -> None:
+        if name in self.order:
+            return
         if name in importers:
             raise ValueError(f"{name} imports itself: {' -> '.join((*importers, name))}")
-        self._texts[name] = (self._folder / name).read_text(encoding="utf-8")
-        for imported in _DEPENDENCY.findall(self._texts[name]):
-            module = _resolve(name, imported)
-            if module not in self.order:
-                self._add(module, (*importers, name))
+        text = (self._folder / name).read_text(encoding="utf-8")
+        if self.is_own(name):
+            text = _TYPE.sub("", _COMMENT.sub("", text))
+        self.texts[name] = text
+        self.imports[name] = [_resolve(name, each) for each in _DEPENDENCY.findall(text)]
+        for module in self.imports[name]:
+            self.add(module, (*importers, name))
         self.order[name] = None
 
-    def import_library(self, name: str) -> str:
-        """Return the statement that imports a library."""
-        return f'import * as {_variable(name)} from "{self._address(name)}";'
+    def add_later(self) -> set[str]:
+        """Add the modules that are imported later, and return them."""
+        found: set[str] = set()
+        seen: set[str] = set()
+        while unseen := [name for name in self.own if name not in seen]:
+            for name in unseen:
+                seen.add(name)
+                found.update(filter(self.is_own, self.loaded_later(name)))
+            for later in sorted(found):
+                self.add(later)
+        return found
 
-    def run_module(self, name: str) -> str:
+    def loaded_later(self, name: str) -> list[str]:
+        """Return what this module imports later."""
+        return [_resolve(name, each) for each in _LOADED_LATER.findall(self.texts[name])]
+
+    def closure(self, name: str) -> set[str]:
+        """Return the module and all that it imports, and what these import."""
+        closure = {name}
+        waiting = [name]
+        while waiting:
+            new = [each for each in self.imports[waiting.pop()] if each not in closure]
+            closure.update(new)
+            waiting.extend(new)
+        return closure
+
+
+class _Writer:
+    """Writes bundles; `bundle_of` has the bundle of each module."""
+
+    def __init__(self, modules: _Modules, bundle_of: Mapping[str, str], home: str) -> None:
+        self._modules = modules
+        self._bundle_of = bundle_of
+        self._home = home
+        self._asked: dict[str, set[str]] = {}
+        for name in modules.own:
+            for imported in modules.imports[name]:
+                self._ask(imported, bundle_of[name])
+            for later in modules.loaded_later(name):
+                self._ask(later, None)
+
+    def _ask(self, name: str, bundle: str | None) -> None:
+        """Remember that the module is needed outside its bundle."""
+        if name in self._bundle_of and self._bundle_of[name] != bundle:
+            self._asked.setdefault(self._bundle_of[name], set()).add(name)
+
+    def write(self, bundle: str) -> Bundle:
+        """Return the bundle with its imports, its modules and what others import from it."""
+        modules = self._modules
+        own = [name for name in modules.own if self._bundle_of[name] == bundle]
+        needed = {each for name in own for each in modules.imports[name]} - set(own)
+        outside: dict[str, list[str]] = {}
+        for name in modules.order:
+            if name in needed:
+                outside.setdefault(self._bundle_of.get(name, name), []).append(name)
+        lines = [self._import(source, names) for source, names in outside.items()]
+        lines += map(self._run_module, own)
+        if asked := self._asked.get(bundle):
+            lines.append(f"export {{ {', '.join(map(_variable, sorted(asked)))} }};")
+        libraries = {each for name in needed for each in modules.closure(name)} - set(modules.own)
+        imports = [*filter(libraries.__contains__, modules.order), *outside]
+        return Bundle("\n".join(lines), tuple(dict.fromkeys(imports)))
+
+    def _import(self, source: str, names: list[str]) -> str:
+        """Return the statement that imports a library, or modules of another bundle."""
+        if names == [source]:
+            return f'import * as {_variable(source)} from "{self._address(source)}";'
+        return f'import {{ {", ".join(map(_variable, names))} }} from "{self._address(source)}";'
+
+    def _run_module(self, name: str) -> str:
         """Return the statement that runs a module and keeps its exports."""
         exports: list[str] = []
 
@@ -92,19 +198,27 @@ class _Joiner:
             exports.extend(f"{pair[-1].strip()}: {pair[0].strip()}" for pair in pairs)
             return ""
 
-        text = _LOADED_LATER.sub(
-            lambda found: f'import("{self._address(_resolve(name, found[1]))}")', self._texts[name]
-        )
-        text = _COMMENT.sub("", text)
+        def load(found: re.Match[str]) -> str:
+            later = _resolve(name, found[1])
+            address = self._address(self._bundle_of.get(later, later))
+            if later not in self._bundle_of:
+                return f'import("{address}")'
+            return f'import("{address}").then((all) => all.{_variable(later)})'
+
+        text = _LOADED_LATER.sub(load, self._modules.texts[name])
         text = _EXPORT.sub(export, _DECLARATION.sub(declare, _IMPORT.sub(bind, text)))
         if left := _LEFT.search(text):
             raise ValueError(f"{name} cannot be joined with the others: {left[0]}")
         begin = f"const {_variable(name)} = await (async () => {{ // {name}"
-        return f"{begin}\n{text}\nreturn {{ {', '.join(exports)} }};\n}})();"
+        return f"{begin}\n{_BLANK.sub('', text)}\nreturn {{ {', '.join(exports)} }};\n}})();"
 
     def _address(self, name: str) -> str:
-        """Return the module's address relative to the bundle's."""
+        """Return the address of a library or a bundle, relative to a bundle's."""
         return f"./{posixpath.relpath(name, self._home)}"
+
+
+def _bundle_name(module: str) -> str:
+    return f"bundle-{module.removesuffix('.mjs').replace('/', '-')}.mjs"
 
 
 def _resolve(name: str, imported: str) -> str:

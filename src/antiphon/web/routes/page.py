@@ -1,7 +1,8 @@
 """The page: a shell without data, and its files under versioned addresses.
 
-The page's own modules are joined to one, so that a browser loads them with one request and not with
-a hundred. Libraries stay files of their own.
+The page's own modules are joined to bundles, so that a browser loads them with a few requests and
+not with a hundred: two are loaded with the page, the others when their view is opened. Libraries
+stay files of their own.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ SHELL = Path(str(files("antiphon.web"))) / "templates" / "shell.html"
 FOREVER = {"cache-control": "public, max-age=31536000, immutable", "vary": "accept-encoding"}
 COMPRESSED = (".css", ".js", ".json", ".mjs", ".svg")
 """Files that are sent compressed: they become a third."""
-ENTRY_POINT = "chat/main.mjs"
+ENTRY_POINTS = ("chat/main.mjs", "chat/ui/message.mjs")
 BUNDLE = "chat/bundle.mjs"
+MESSAGES = "chat/bundle-ui-message.mjs"
+"""The bundle that draws messages, which every page loads beside the first."""
 LIBRARIES = "chat/vendor/"
 NO_PAGES = ("/api/", "/static/")
 NO_CACHE = {"cache-control": "no-cache"}
@@ -121,8 +124,14 @@ def get_icon() -> Response:
 
 @cache
 def _shell() -> str:
+    first, messages = _bundles()[BUNDLE], _bundles()[MESSAGES]
+    soon = (name for name in (*messages.imports, MESSAGES) if name not in (*first.imports, BUNDLE))
     modules = (
-        f'<link rel="modulepreload" href="{{{{ assets }}}}/{name}">' for name in _bundle().libraries
+        *(f'<link rel="modulepreload" href="{{{{ assets }}}}/{name}">' for name in first.imports),
+        *(
+            f'<link rel="modulepreload" href="{{{{ assets }}}}/{name}" fetchpriority="low">'
+            for name in soon
+        ),
     )
     shell = SHELL.read_text(encoding="utf-8").replace("{{ libraries }}", "\n    ".join(modules))
     return shell.replace("{{ assets }}", f"/static/{version()}")
@@ -134,7 +143,7 @@ def version() -> str:
     it.
     """
     digest = hashlib.sha256()
-    for name in (*sorted(_files()), BUNDLE):
+    for name in (*sorted(_files()), *_bundles()):
         digest.update(name.encode() + b"\0" + _read_asset(name))
     return digest.hexdigest()[:16]
 
@@ -148,16 +157,16 @@ def _files() -> frozenset[str]:
 
 def _read_asset(name: str) -> bytes:
     """Return the content of a file of the page. Raises `KeyError` for another name."""
-    if name == BUNDLE:
-        return _bundle().text.encode()
+    if name in _bundles():
+        return _bundles()[name].text.encode()
     if name not in _files():
         raise KeyError(name)
     return (STATIC / name).read_bytes()
 
 
 @cache
-def _bundle() -> Bundle:
-    return join_modules(STATIC, ENTRY_POINT, LIBRARIES)
+def _bundles() -> dict[str, Bundle]:
+    return join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
 
 
 @cache

@@ -12,6 +12,7 @@ import { mergeMessages } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
 import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadOptions, threadSystem, toolStatus } from "./store.mjs";
+import { loadMessageViews } from "./ui/messages.mjs";
 import { batch } from "./vendor/ui.mjs";
 
 /** Messages in a page: enough for the tallest screen, and fast to load. */
@@ -79,7 +80,7 @@ export async function loadThread(id) {
   opening.value = id;
   lost.value = null;
   beginsTemporary.value = false;
-  const answer = await messagesOf(id, { limit: PAGE }, signal);
+  const [answer] = await Promise.all([messagesOf(id, { limit: PAGE }, signal), loadMessageViews()]);
   if (!answer || signal.aborted) return null;
   batch(() => {
     opening.value = null;

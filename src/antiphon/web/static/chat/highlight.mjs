@@ -1,6 +1,6 @@
 /** Marks of the words of a search in a message, drawn by the browser without a change of the page. */
+import { FOUND_WORDS, unmarkWords } from "./found_words.mjs";
 
-const NAME = "found-words";
 const LETTER = "[\\p{L}\\p{N}]";
 const UNSPACED = /[\p{sc=Han}\p{sc=Hiragana}\p{sc=Katakana}\p{sc=Thai}\p{sc=Lao}\p{sc=Khmer}\p{sc=Myanmar}]/u;
 const MOST = 500;
@@ -19,12 +19,7 @@ export function markWords(element, query) {
       ranges.push(range);
     }
   }
-  if (ranges.length > 0) CSS.highlights.set(NAME, new Highlight(...ranges));
-}
-
-/** Removes all marks. */
-export function unmarkWords() {
-  if (typeof Highlight !== "undefined") CSS.highlights.delete(NAME);
+  if (ranges.length > 0) CSS.highlights.set(FOUND_WORDS, new Highlight(...ranges));
 }
 
 /**

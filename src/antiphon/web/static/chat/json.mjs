@@ -7,6 +7,7 @@
  * @typedef {{kind: "mark" | "name" | "string" | "number" | "word", text: string}} Token
  * @typedef {{tokens: Token[], whole: boolean}} LaidOut  `whole`: nothing was left out
  */
+import { wholeCharacters } from "./characters.mjs";
 import { escapeHidden } from "./hidden_characters.mjs";
 
 const STEP = "  ";
@@ -49,12 +50,6 @@ export function compact(typed) {
 export function shorten(text, most) {
   const line = isStructure(text) ? inner([...firstTokens(text, most)].join("")) : text.replace(/\s+/g, " ").trim();
   return line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
-}
-
-/** Returns an index at or just before `most` that splits no character. @param {string} text @param {number} most */
-export function wholeCharacters(text, most) {
-  const code = text.charCodeAt(most - 1);
-  return code >= 0xd800 && code <= 0xdbff ? most - 1 : most;
 }
 
 /**

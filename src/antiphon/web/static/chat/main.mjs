@@ -5,7 +5,6 @@
  */
 
 import { watchForNews, openPath, start } from "./conversation_actions.mjs";
-import { watchForNotifications } from "./notifications.mjs";
 import { followHistory } from "./router.mjs";
 import { currentTitle } from "./send.mjs";
 import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
@@ -13,6 +12,8 @@ import { loadLanguage, t } from "./t.mjs";
 import { deleteOnClose } from "./temporary.mjs";
 import { applyTheme } from "./theme.mjs";
 import { App } from "./ui/app.mjs";
+import { loadWhenIdle } from "./ui/later_view.mjs";
+import { loadMessageViews } from "./ui/messages.mjs";
 import { effect, html, render, untracked } from "./vendor/ui.mjs";
 
 /** Sets the document's title. */
@@ -35,17 +36,26 @@ async function begin() {
   }
 }
 
-followHistory();
-deleteOnClose();
-applyTheme(prefs.value.theme);
-await loadLanguage(prefs.value.language);
-keepPrefs();
-render(html`<${App} onSignedIn=${begin} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
-effect(updateTitle);
-await begin();
-watchForNews();
-watchForNotifications(currentTitle);
-effect(() => {
-  const address = path.value;
-  untracked(() => me.value && void openPath(address));
-});
+/** Shows the page. */
+async function main() {
+  followHistory();
+  deleteOnClose();
+  applyTheme(prefs.value.theme);
+  void loadMessageViews();
+  await loadLanguage(prefs.value.language);
+  keepPrefs();
+  render(html`<${App} onSignedIn=${begin} />`, /** @type {HTMLElement} */ (document.getElementById("app")));
+  effect(updateTitle);
+  await begin();
+  watchForNews();
+  effect(() => {
+    const address = path.value;
+    untracked(() => me.value && void openPath(address));
+  });
+  void loadWhenIdle();
+  const { watchForNotifications } = await import("./notifications.mjs");
+  watchForNotifications(currentTitle);
+}
+
+// Not awaited: modules that are loaded later wait until this one has run.
+void main();

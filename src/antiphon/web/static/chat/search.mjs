@@ -1,6 +1,6 @@
 /** Search in messages: the best ones that hold the words, and the way to each. */
 import { get } from "./api.mjs";
-import { unmarkWords } from "./highlight.mjs";
+import { unmarkWords } from "./found_words.mjs";
 import { found, foundMessage } from "./store.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 

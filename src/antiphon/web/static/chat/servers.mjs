@@ -8,7 +8,12 @@ import { computed } from "./vendor/ui.mjs";
 /** Milliseconds after which an unanswered message may be waiting for servers. */
 const LATE_MS = 700;
 
-/** @typedef {{name: string, status: string, problem: string}} Server */
+/** @typedef {{name: string, status: string, problem: string, stderr: string}} Server */
+
+const BROKEN = new Set(["failed", "restarting"]);
+
+/** The servers that do not work. */
+export const brokenServers = computed(() => /** @type {Server[]} */ (me.value?.servers ?? []).filter(({ status }) => BROKEN.has(status)));
 
 /** Names of the servers that are starting, as far as the page knows. */
 export const starting = computed(() => serverNames((status) => status === "starting"));

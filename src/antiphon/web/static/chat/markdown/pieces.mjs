@@ -5,7 +5,7 @@
  * a script without blanks, frequent changes of direction. Only such texts are divided. The text itself
  * does not change, so a copy is exact.
  */
-import { wholeCharacters } from "../json.mjs";
+import { wholeCharacters } from "../characters.mjs";
 
 /** UTF-16 units of a piece. */
 const PIECE = 500;

@@ -5,21 +5,25 @@ import { navigate } from "../router.mjs";
 import { current, live, lost, path, phase, signedOut } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useErrorBoundary } from "../vendor/ui.mjs";
-import { Admin } from "./admin.mjs";
 import { announce, Announcer } from "./announce.mjs";
-import { Assistants, SharedAssistant } from "./assistants.mjs";
 import { Away } from "./away.mjs";
 import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
-import { Login } from "./login.mjs";
-import { PageFailed, NotFound } from "./failures.mjs";
-import { RunPage } from "./run.mjs";
-import { openSettings, Settings } from "./settings.mjs";
-import { Help, useShortcuts } from "./shortcuts.mjs";
+import { PageFailed, NotFound, ViewFrame } from "./failures.mjs";
+import { laterView } from "./later_view.mjs";
+import { helpOpen, openSettings, settingsOpen, useShortcuts } from "./shortcuts.mjs";
 import { Sidebar } from "./sidebar.mjs";
 import { searchThreads, toggleSidebar } from "./sidebar_state.mjs";
 import { LeaveTemporary } from "./temporary.mjs";
 import { Toasts } from "./toasts.mjs";
+
+const Settings = laterView(() => import("./settings.mjs").then((module) => module.Settings), { over: true });
+const Assistants = laterView(() => import("./assistants.mjs").then((module) => module.Assistants), { frame: ViewFrame });
+const SharedAssistant = laterView(() => import("./assistants.mjs").then((module) => module.SharedAssistant), { frame: ViewFrame, idle: false });
+const Help = laterView(() => import("./help.mjs").then((module) => module.Help), { over: true });
+const RunPage = laterView(() => import("./run.mjs").then((module) => module.RunPage), { frame: ViewFrame });
+const Admin = laterView(() => import("./admin.mjs").then((module) => module.Admin), { frame: ViewFrame, idle: false });
+const Login = laterView(() => import("./login.mjs").then((module) => module.Login), { idle: false });
 
 /** @param {{onSignedIn: () => Promise<void>}} props */
 export function App({ onSignedIn }) {
@@ -46,7 +50,9 @@ function Inside() {
       <${Sidebar} />
       <main class="view" id="view" tabindex="-1"><${Away} /><${View} address=${path.value} /></main>
     </div>
-    <${Settings} /><${Help} /><${LeaveTemporary} /><${Toasts} /><${Announcer} />`;
+    ${settingsOpen.value && html`<${Settings} onClose=${() => (settingsOpen.value = false)} />`}
+    ${helpOpen.value && html`<${Help} onClose=${() => (helpOpen.value = false)} />`}
+    <${LeaveTemporary} /><${Toasts} /><${Announcer} />`;
 }
 
 /** @param {{address: string}} props */

@@ -9,7 +9,8 @@ import { announce } from "./announce.mjs";
 import { Arguments, ArgumentNames, hidesSomething, useSeenHeight } from "./arguments.mjs";
 import { Icon } from "./icons.mjs";
 import { Notice } from "./notice.mjs";
-import { Plain, Word } from "./plain.mjs";
+import { Plain } from "./plain.mjs";
+import { Word } from "./word.mjs";
 
 /**
  * @typedef {object} Answer

@@ -4,7 +4,9 @@ import { arrangeParts } from "../message_parts.mjs";
 import { currentParts } from "../reduce.mjs";
 import { current, live } from "../store.mjs";
 import { html, useState } from "../vendor/ui.mjs";
-import { Approval } from "./approval.mjs";
+import { laterView } from "./later_view.mjs";
+
+const Approval = laterView(() => import("./approval.mjs").then((module) => module.Approval));
 
 /**
  * The open question; the others are lines that open in its place. Questions about one tool can be

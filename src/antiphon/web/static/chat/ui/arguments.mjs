@@ -6,7 +6,8 @@ import { members } from "../json.mjs";
 import { isSeenWhole, nextPart, seenTo } from "../seen_height.mjs";
 import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
-import { Plain, Word } from "./plain.mjs";
+import { Plain } from "./plain.mjs";
+import { Word } from "./word.mjs";
 
 /** Characters of a value beyond which its length is shown. */
 const COUNTED = 40;

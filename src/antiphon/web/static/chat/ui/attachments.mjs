@@ -5,8 +5,7 @@ import { revealText } from "../hidden_characters.mjs";
 import { formatBytes } from "../units.mjs";
 import { language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
-import { openLightbox } from "./lightbox.mjs";
-import { Word } from "./plain.mjs";
+import { Word } from "./word.mjs";
 
 /** @typedef {import("../attachments.mjs").Attachment} Attachment */
 
@@ -54,42 +53,6 @@ function Preview({ item }) {
   const source = item.preview ?? (item.id && isPicture(item.type) ? `/api/files/${encodeURIComponent(item.id)}?inline=1` : null);
   if (!source || broken) return html`<span class="attachment-kind" aria-hidden="true">${kindOf(item.name)}</span>`;
   return html`<img class="attachment-picture" src=${source} alt="" onError=${() => setBroken(true)} />`;
-}
-
-/**
- * Files of a message that was sent: its pictures, which open in the light box, and below them the
- * others, which are saved.
- *
- * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string}[]}} props
- */
-export function AttachmentList({ parts }) {
-  const [broken, setBroken] = useState(/** @type {readonly string[]} */ ([]));
-  const files = parts.map(({ url = "", mediaType = "", filename }) => {
-    const address = /^\/api\/files\/[\w-]+$/.test(url) ? url : undefined;
-    return { address, name: filename || t("attach.file"), isShown: Boolean(address) && isPicture(mediaType) && !broken.includes(url) };
-  });
-  const pictures = files.flatMap(({ address, name, isShown }) => (address && isShown ? [{ address, name }] : []));
-  const others = files.filter(({ isShown }) => !isShown);
-  const open = (/** @type {number} */ place) => openLightbox(pictures, place);
-  return html`<div class="attachments-sent">
-    ${pictures.length > 0 &&
-    html`<ul class="pictures" data-many=${pictures.length > 1} aria-label=${t("attach.pictures")}>
-      ${pictures.map(({ address, name }, place) => {
-        const label = t("attach.enlarge", { name: revealText(name) });
-        return html`<li key=${address}><button type="button" class="picture" aria-label=${label} title=${label} onClick=${() => open(place)}>
-          <img src=${`${address}?inline=1`} alt="" loading="lazy" onError=${() => setBroken([...broken, address])} />
-        </button></li>`;
-      })}
-    </ul>`}
-    ${others.length > 0 &&
-    html`<ul class="attachments" aria-label=${t("attach.list")}>
-      ${others.map(({ address, name }, place) => html`<li key=${place}>
-        <a class="attachment" href=${address} download=${name} title=${revealText(name)}>
-          <span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>
-        </a>
-      </li>`)}
-    </ul>`}
-  </div>`;
 }
 
 /** Button that opens the file chooser. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */
@@ -168,7 +131,7 @@ export function pastedFiles(event) {
 const holdsFiles = (event) => Boolean(event.dataTransfer?.types.includes("Files"));
 
 /** The end of a file's name, as its kind. @param {string} name */
-function kindOf(name) {
+export function kindOf(name) {
   const [, end] = /\.([A-Za-z0-9]{1,5})$/.exec(name) ?? [];
   return end ? end.toUpperCase() : "…";
 }

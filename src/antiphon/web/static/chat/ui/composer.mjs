@@ -8,16 +8,19 @@ import { upload } from "../api.mjs";
 import { readyFiles } from "../attachments.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { messageKey } from "../history.mjs";
+import { toFill } from "../prompts.mjs";
 import { threadOf } from "../router.mjs";
 import { isHere, personId } from "../send.mjs";
 import { begunHere, current, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal } from "../vendor/ui.mjs";
+import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal, useSignalEffect } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
 import { Picker } from "./picker.mjs";
-import { SlashPrompts } from "./slash_prompts.mjs";
 import { toast } from "./toasts.mjs";
+
+const SlashPrompts = laterView(() => import("./slash_prompts.mjs").then((module) => module.SlashPrompts), { silent: true });
 
 const DRAFT_MS = 250;
 /** For browsers that do not size the field by themselves. */
@@ -34,6 +37,11 @@ export function focusComposer() {
 export function Composer({ onSent }) {
   const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const empty = useSignal(true);
+  /** True once the person has used a prompt of theirs, and so may use another. */
+  const slashed = useSignal(false);
+  useSignalEffect(() => {
+    if (toFill.value !== null) slashed.value = true;
+  });
   const items = useMemo(() => signal(/** @type {any[]} */ ([])), []);
   const attaching = useAttachments({ items, limits: me.value?.limits, upload });
   const draft = useDraft(area, items, empty);
@@ -42,6 +50,7 @@ export function Composer({ onSent }) {
   const fit = () => {
     const element = /** @type {HTMLTextAreaElement} */ (area.current);
     empty.value = element.value.trim() === "";
+    if (element.value.startsWith("/")) slashed.value = true;
     if (!CSS.supports("field-sizing", "content")) element.rows = Math.min(MOST_ROWS, element.value.split("\n").length);
   };
   const changed = () => {
@@ -86,7 +95,7 @@ export function Composer({ onSent }) {
         id="composer" ref=${area} rows="1" dir="auto" placeholder=${t("composer.placeholder")} enterkeyhint=${prefs.value.enterSends ? "send" : "enter"}
         onInput=${changed} onKeyDown=${keyed} onPaste=${pasted}
       ></textarea>
-      <${SlashPrompts} area=${area} />
+      ${slashed.value && html`<${SlashPrompts} area=${area} />`}
       <div class="composer-bar">
         <${AttachButton} onFiles=${attaching.add} />
         <${Picker} />

@@ -3,22 +3,24 @@ import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
-import { markWords } from "../highlight.mjs";
+import { brokenServers } from "../servers.mjs";
 import { current, foundMessage, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Approvals } from "./approvals.mjs";
 import { Composer } from "./composer.mjs";
-import { Lightbox } from "./lightbox.mjs";
-import { Assistant, Person } from "./message.mjs";
+import { laterView } from "./later_view.mjs";
+import { Assistant, Person } from "./messages.mjs";
 import { Notice } from "./notice.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
-import { ServersNote } from "./servers_note.mjs";
+import { Lightbox } from "./pictures.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { Latest, useStick } from "./stick.mjs";
 import { TemporaryMark, TemporarySwitch } from "./temporary.mjs";
 import { OptionsButton } from "./thread_options.mjs";
 import { ThreadUsage } from "./usage.mjs";
+
+const ServersNote = laterView(() => import("./servers_note.mjs").then((module) => module.ServersNote), { silent: true });
 
 /** Milliseconds without movement after which scrolling is over. */
 const SETTLE_FRAMES = 60;
@@ -56,7 +58,7 @@ export function Conversation() {
     </div>
     <div class="conversation-foot">
       <${Latest} stick=${stick} />
-      <${ServersNote} />
+      ${brokenServers.value.length > 0 && html`<${ServersNote} />`}
       <${Approvals} />
       <${TemporaryMark} />
       <${Composer} onSent=${() => stick.toEnd()} />
@@ -173,7 +175,7 @@ function useSought(stick) {
 function showFound(element, words) {
   if (!element) return;
   keepInView(element);
-  markWords(element, words);
+  void import("../highlight.mjs").then(({ markWords }) => element.isConnected && markWords(element, words));
   element.classList.add("found");
   element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
   element.tabIndex = -1;

@@ -1,4 +1,4 @@
-/** Pages for unknown addresses and for errors of the page itself. */
+/** Pages for unknown addresses, for errors of the page itself, and around views that are not there yet. */
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Link } from "./link.mjs";
@@ -11,6 +11,12 @@ export function NotFound(/** @type {{text?: string}} */ { text }) {
       <p class="muted">${text ?? t("lost.text")}</p>
       <${Link} href="/" class="button primary">${t("lost.home")}<//>
     </div>`;
+}
+
+/** What is around a view that is not there yet. @param {{failed?: boolean, children?: any}} props */
+export function ViewFrame({ failed, children }) {
+  return html`<div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>
+    <div class="page">${failed && html`<h1>${t("failed.title")}</h1>`}${children}</div>`;
 }
 
 /** Error of the page itself: only a reload helps, and nothing that was sent is lost. */

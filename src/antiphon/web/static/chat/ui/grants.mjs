@@ -2,8 +2,8 @@
 import { get, post } from "../api.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
-import { Word } from "./plain.mjs";
 import { runAndReport } from "./toasts.mjs";
+import { Word } from "./word.mjs";
 
 /** @typedef {{server: string, tool: string, description: string, asked_by: string[]}} Grant */
 

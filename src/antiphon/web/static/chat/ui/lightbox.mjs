@@ -1,32 +1,12 @@
 /** Light box: a picture of the conversation as large as the window, with its neighbours beside it. */
-import { html, signal, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
+import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
-import { Word } from "./plain.mjs";
+import { closeLightbox as close, shown } from "./pictures.mjs";
+import { Word } from "./word.mjs";
 
-/**
- * @typedef {{address: string, name: string}} Picture  `address` is that of a file of this server
- *
- * The pictures of the light box, and which of them is shown; null while it is closed.
- */
-const shown = signal(/** @type {{pictures: readonly Picture[], place: number} | null} */ (null));
-
-/** Opens the light box at one of these pictures. @param {readonly Picture[]} pictures @param {number} place */
-export function openLightbox(pictures, place) {
-  shown.value = { pictures, place };
-}
-
-const close = () => {
-  shown.value = null;
-};
-
-/** The light box, which exists once in the page. */
-export function Lightbox() {
-  return shown.value && html`<${Opened} ...${shown.value} />`;
-}
-
-/** @param {{pictures: readonly Picture[], place: number}} props */
-function Opened({ pictures, place }) {
+/** @param {{pictures: readonly import("./pictures.mjs").Picture[], place: number}} props */
+export function Lightbox({ pictures, place }) {
   const dialog = useRef(/** @type {HTMLDialogElement | null} */ (null));
   const { address, name } = pictures[place];
   const many = pictures.length > 1;

@@ -10,18 +10,20 @@ import { starting } from "../servers.mjs";
 import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
-import { AttachmentList, Attachments } from "./attachments.mjs";
+import { AttachmentList } from "./attachment_list.mjs";
+import { Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
 import { Feedback } from "./feedback.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
-import { Plain, Word } from "./plain.mjs";
+import { Plain } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
 import { moment, time } from "./times.mjs";
 import { Tools } from "./tool.mjs";
 import { MessageUsage } from "./usage.mjs";
+import { Word } from "./word.mjs";
 
 /** Characters and lines of a user's message that are shown at first. */
 const WRITTEN_CHARACTERS = 4000;

@@ -6,9 +6,11 @@ import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
 import { ModelPicker } from "./model_picker.mjs";
-import { OwnStarters } from "./prompts.mjs";
 import { runAndReport } from "./toasts.mjs";
+
+const OwnStarters = laterView(() => import("./prompts.mjs").then((module) => module.OwnStarters), { silent: true });
 
 /** The assistant and the model of the next message. */
 export function Picker() {

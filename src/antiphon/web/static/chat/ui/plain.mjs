@@ -1,10 +1,11 @@
 /** Untrusted text: invisible characters are revealed, long text is cut and can be opened. */
 import { html, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { useFold } from "../folds.mjs";
-import { codeOf, lookalikes, collapseBlanks, revealPieces } from "../hidden_characters.mjs";
-import { joinTokens, layOut, wholeCharacters } from "../json.mjs";
+import { wholeCharacters } from "../characters.mjs";
+import { joinTokens, layOut } from "../json.mjs";
 import { formatBytes } from "../units.mjs";
 import { language, t } from "../t.mjs";
+import { Revealed } from "./word.mjs";
 
 /** Characters and lines that are shown at first. */
 const LIMIT = 1600;
@@ -40,36 +41,6 @@ export function Plain({ text, name, limit = LIMIT, lines = LINES, json = false, 
       ${all ? t("plain.less") : t("plain.all", { size: formatBytes(text.length, language.value) })}
     </button>`}
   </div>`;
-}
-
-/**
- * A foreign text within a sentence, on one line.
- *
- * @param {{text: string, judged?: boolean, most?: number}} props
- */
-export function Word({ text, judged = false, most = 120 }) {
-  const line = collapseBlanks(text);
-  const cut = line.length > most ? `${line.slice(0, wholeCharacters(line, most))}…` : line;
-  const foreign = judged ? lookalikes(cut) : [];
-  return html`<bdi><${Revealed} text=${cut} judged=${judged} />${foreign.length > 0 &&
-  html` <span class="hidden-sign">${t("plain.lookalikes", { letters: foreign.map(({ letter }) => `${letter} ${codeOf(letter)}`).join(", ") })}</span>`}</bdi>`;
-}
-
-/** A foreign text with what hides in it marked. @param {{text: string, judged?: boolean}} props */
-export function Revealed({ text, judged = false }) {
-  return revealPieces(text, judged).map((piece) => (piece.kind === "text" ? piece.text : html`<${Sign} piece=${piece} />`));
-}
-
-/** @param {{piece: import("../hidden_characters.mjs").Piece}} props */
-function Sign({ piece }) {
-  switch (piece.kind) {
-    case "tags":
-      return html`<span class="hidden-sign">${t("plain.tags", { count: piece.count, text: piece.text })}</span>`;
-    case "blanks":
-      return html`<span class="hidden-sign">${t("plain.blanks", { count: piece.count })}</span>`;
-    default:
-      return html`<span class="hidden-sign">${piece.text}</span>`;
-  }
 }
 
 /** @param {{tokens: import("../json.mjs").Token[], judged: boolean}} props */

@@ -1,17 +1,13 @@
 /** Notice on MCP servers that do not work. */
-import { me } from "../store.mjs";
+import { brokenServers } from "../servers.mjs";
 import { tCount, t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
-import { Plain, Word } from "./plain.mjs";
-
-const BROKEN = new Set(["failed", "restarting"]);
-
-/** @typedef {{name: string, status: string, problem: string, stderr: string}} Server */
+import { Plain } from "./plain.mjs";
+import { Word } from "./word.mjs";
 
 export function ServersNote() {
-  const broken = /** @type {Server[]} */ ((me.value?.servers ?? []).filter((/** @type {Server} */ server) => BROKEN.has(server.status)));
-  if (!broken.length) return null;
+  const broken = brokenServers.value;
   return html`<details class="servers-note small">
     <summary><${Icon} name="warn" size=${16} /> <span>${tCount("servers.broken", broken.length)}:</span>${" "}
       ${broken.map(({ name }, place) => html`${place > 0 && ", "}<${Word} text=${name} />`)}</summary>

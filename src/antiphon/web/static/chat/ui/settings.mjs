@@ -6,7 +6,7 @@ import { personId } from "../send.mjs";
 import { me, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
-import { html, signal, useState } from "../vendor/ui.mjs";
+import { html, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
@@ -14,19 +14,10 @@ import { Icon } from "./icons.mjs";
 import { PromptSettings } from "./prompts.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
-const settingsOpen = signal(false);
-
-export function openSettings() {
-  settingsOpen.value = true;
-}
-
-export function Settings() {
-  if (!settingsOpen.value) return null;
-  const close = () => {
-    settingsOpen.value = false;
-  };
+/** @param {{onClose: () => void}} props */
+export function Settings({ onClose }) {
   const known = me.value;
-  return html`<${Dialog} title=${t("settings.title")} onClose=${close}>
+  return html`<${Dialog} title=${t("settings.title")} onClose=${onClose}>
     <div class="settings">
       <${Appearance} />
       <${LanguageChoice} />

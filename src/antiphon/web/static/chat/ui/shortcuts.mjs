@@ -1,12 +1,18 @@
-/** Keyboard shortcuts, and the sheet that lists them. */
-import { html, signal, useEffect, useRef } from "../vendor/ui.mjs";
-import { SHORTCUTS, shortcutFor, keyLabels } from "../shortcuts.mjs";
-import { t } from "../t.mjs";
-import { Dialog } from "./dialog.mjs";
+/** Keyboard shortcuts, and which of the page's dialogs are open. */
+import { shortcutFor } from "../shortcuts.mjs";
+import { signal, useEffect, useRef } from "../vendor/ui.mjs";
 
 /** @typedef {import("../shortcuts.mjs").Shortcut} Shortcut */
 
-const helpOpen = signal(false);
+/** True while the sheet that lists the keys is open. */
+export const helpOpen = signal(false);
+
+/** True while the settings are open. */
+export const settingsOpen = signal(false);
+
+export function openSettings() {
+  settingsOpen.value = true;
+}
 
 /** Opens the sheet that tells the keys. */
 function openHelp() {
@@ -33,31 +39,6 @@ export function useShortcuts(actions) {
     return () => document.removeEventListener("keydown", pressed);
   }, []);
 }
-
-/** The sheet; once in the page. */
-export function Help() {
-  if (!helpOpen.value) return null;
-  const close = () => {
-    helpOpen.value = false;
-  };
-  const mac = /Mac|iPhone|iPad/.test(navigator.platform);
-  const rows = [...new Set(SHORTCUTS.map((each) => each.id))];
-  return html`<${Dialog} title=${t("shortcuts.title")} onClose=${close}>
-    <dl class="shortcuts">
-      ${rows.map(
-        (id) => html`<div key=${id}>
-          <dt>${t(`shortcuts.${id}`)}</dt>
-          <dd>${SHORTCUTS.filter((each) => each.id === id).map((each, place) => html`${place > 0 && html` <span class="muted">${t("shortcuts.or")}</span> `}<${Keys} keys=${keyLabels(each, mac)} />`)}</dd>
-        </div>`,
-      )}
-      <div><dt>${t("shortcuts.line")}</dt><dd><${Keys} keys=${[mac ? "⇧" : "Shift", "Enter"]} /></dd></div>
-      <div><dt>${t("shortcuts.edit_last")}</dt><dd><${Keys} keys=${["↑"]} /></dd></div>
-    </dl>
-  <//>`;
-}
-
-/** @param {{keys: string[]}} props */
-const Keys = ({ keys }) => html`<span class="key-row">${keys.map((key) => html`<kbd key=${key}>${key}</kbd>`)}</span>`;
 
 /** To the question that is open: the card itself, so that no key that comes right behind is an answer. */
 function focusApproval() {

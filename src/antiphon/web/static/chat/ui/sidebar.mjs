@@ -5,13 +5,15 @@ import { t } from "../t.mjs";
 import { loadThreads, searchFor, showThreads } from "../threads.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
 import { Link } from "./link.mjs";
-import { MarkedThreads } from "./marked_threads.mjs";
-import { openSettings } from "./settings.mjs";
+import { openSettings } from "./shortcuts.mjs";
 import { closeOnPhone, narrow, sidebarOpen, toggleSidebar } from "./sidebar_state.mjs";
 import { ThreadList } from "./thread_list.mjs";
 
 const TYPED_MILLISECONDS = 200;
+
+const MarkedThreads = laterView(() => import("./marked_threads.mjs").then((module) => module.MarkedThreads));
 
 export function Sidebar() {
   const nav = useRef(null);

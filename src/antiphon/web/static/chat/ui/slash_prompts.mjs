@@ -67,6 +67,7 @@ export function SlashPrompts({ area }) {
     field?.addEventListener("keydown", pressed, { capture: true });
     field?.addEventListener("input", input);
     field?.addEventListener("blur", left);
+    input(); // the slash that has brought this module here
     return () => {
       field?.removeEventListener("keydown", pressed, { capture: true });
       field?.removeEventListener("input", input);

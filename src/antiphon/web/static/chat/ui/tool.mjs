@@ -7,10 +7,11 @@ import { shorten } from "../json.mjs";
 import { formatSeconds } from "../units.mjs";
 import { me } from "../store.mjs";
 import { tCount, language, t } from "../t.mjs";
-import { AttachmentList } from "./attachments.mjs";
+import { AttachmentList } from "./attachment_list.mjs";
 import { Icon } from "./icons.mjs";
-import { Plain, Revealed, Word } from "./plain.mjs";
+import { Plain } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
+import { Revealed, Word } from "./word.mjs";
 
 /**
  * @typedef {import("../message_parts.mjs").Item} Item

@@ -5,7 +5,7 @@ import { chooseGroup, chooseTool, countChosen, groupTools, searchTools } from ".
 import { html, useId, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Check } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
-import { Word } from "./plain.mjs";
+import { Word } from "./word.mjs";
 
 /** Tools up to which every group is open at first. */
 const FEW = 12;

@@ -1,0 +1,73 @@
+/** Views whose modules are loaded when they are first shown, or before, while the page is idle. */
+import { t } from "../t.mjs";
+import { html, signal, useEffect } from "../vendor/ui.mjs";
+import { Notice } from "./notice.mjs";
+
+/** Waits that the browser may use for the next view. */
+const IDLE = { timeout: 10_000 };
+
+/** @type {(() => Promise<void>)[]} loaders of the views that idle pages load */
+const loaders = [];
+
+/**
+ * Returns a component that loads another one, and then draws that with the same properties.
+ *
+ * Until it is there it says so, unless it is `silent`; if it cannot be loaded it offers to try again.
+ *
+ * @param {() => Promise<any>} load  returns the component
+ * @param {{over?: boolean, frame?: any, silent?: boolean, idle?: boolean}} [options]  `over`: it stands over
+ *   the page, such as a dialog; `frame`: a component with what is around it meanwhile; `idle`: idle pages
+ *   load it (the default)
+ * @returns {((props: Record<string, any>) => any) & {load: () => Promise<void>}}  `load` never rejects
+ */
+export function laterView(load, { over = false, frame = null, silent = false, idle = true } = {}) {
+  const state = signal(/** @type {{view?: any, failed?: boolean}} */ ({}));
+  /** @type {Promise<void> | null} */
+  let coming = null;
+  const begin = () => {
+    if (state.value.failed) state.value = {};
+    coming ??= load().then(
+      (view) => {
+        state.value = { view };
+      },
+      () => {
+        coming = null;
+        state.value = { failed: true };
+      },
+    );
+    return coming;
+  };
+  if (idle) loaders.push(begin);
+  const Later = (/** @type {Record<string, any>} */ props) => {
+    const { view, failed } = state.value;
+    useEffect(() => {
+      if (!view) void begin();
+    }, []);
+    if (view) return html`<${view} ...${props} />`;
+    if (silent && !failed) return null;
+    const sign = failed
+      ? html`<${LoadFailed} over=${over} onRetry=${begin} onClose=${props.onClose} />`
+      : html`<p class=${over ? "waiting muted later-over" : "waiting muted"} role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`;
+    return frame ? html`<${frame} failed=${failed}>${sign}<//>` : sign;
+  };
+  return Object.assign(Later, { load: begin });
+}
+
+/** @param {{over: boolean, onRetry: () => void, onClose?: () => void}} props */
+function LoadFailed({ over, onRetry, onClose }) {
+  return html`<${Notice} bad role="alert" className=${over ? "later-over" : ""} text=${t("later.failed")} hint=${t("later.failed_hint")}>
+    <button type="button" class="button small" onClick=${onRetry}>${t("common.retry")}</button>
+    <button type="button" class="button small quiet" onClick=${() => window.location.reload()}>${t("failed.again")}</button>
+    ${onClose && html`<button type="button" class="button small quiet" onClick=${onClose}>${t("common.close")}</button>`}
+  <//>`;
+}
+
+/** Loads the views one after the other while the page is idle, unless the person saves data. */
+export async function loadWhenIdle() {
+  const { connection } = /** @type {any} */ (navigator);
+  if (connection?.saveData) return;
+  for (const load of loaders) {
+    await new Promise((resolve) => ("requestIdleCallback" in window ? requestIdleCallback(resolve, IDLE) : setTimeout(resolve, 200)));
+    await load();
+  }
+}

@@ -1,0 +1,83 @@
+"""Views whose modules are loaded when they are opened."""
+
+from __future__ import annotations
+
+from playwright.async_api import expect
+
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings
+from tests.support.web.chats import Chat
+
+
+async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
+    chat: Chat, axe: str
+) -> None:
+    page = chat.page
+    await page.get_by_label("Message", exact=True).fill("half a sentence")
+    await chat.context.route("**/bundle-ui-settings.mjs", lambda route: route.abort())
+    await page.reload()
+    await page.get_by_role("button", name="Settings").click()
+    trouble = page.get_by_role("alert")
+    await expect(trouble).to_contain_text("could not be loaded")
+    found = await findings(page, axe)
+
+    await trouble.get_by_role("button", name="Close").click()
+    await expect(trouble).to_have_count(0)
+    await page.get_by_role("button", name="Settings").click()
+    await chat.context.unroute("**/bundle-ui-settings.mjs")
+    await trouble.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
+    assert await page.evaluate("document.activeElement.closest('dialog') !== null")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_label("Message", exact=True)).to_have_value("half a sentence")
+    assert found == []
+
+
+async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
+    chat: Chat, axe: str
+) -> None:
+    page = chat.page
+    await chat.context.route("**/bundle-ui-assistants.mjs", lambda route: route.abort())
+    await page.reload()
+    await page.get_by_role("link", name="Assistants").click()
+    await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("updated")
+    found = await findings(page, axe)
+
+    await page.get_by_role("button", name="New chat").first.click()
+    await chat.say("Hello")
+    await (await chat.model.next_request()).answer("Good day.")
+    await chat.wait_until_idle()
+    await chat.context.unroute("**/bundle-ui-assistants.mjs")
+    await page.get_by_role("link", name="Assistants").click()
+    await expect(page.get_by_role("heading", name="Assistants")).to_be_visible()
+    assert found == []
+
+
+async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat: Chat) -> None:
+    page = chat.page
+    await chat.say("Hello")
+    await (await chat.model.next_request()).answer("Good **day**.")
+    await chat.wait_until_idle()
+    await chat.context.route("**/bundle-ui-message.mjs", lambda route: route.abort())
+    await page.reload()
+    trouble = page.get_by_role("alert").filter(has_text="could not be loaded")
+    await expect(trouble).to_have_count(2)
+
+    await chat.context.unroute("**/bundle-ui-message.mjs")
+    for _ in range(2):
+        await trouble.first.get_by_role("button", name="Try again").click()
+    await expect(page.locator(".message.assistant strong")).to_have_text("day")
+
+
+async def test_an_idle_page_loads_what_may_be_opened_next(chat: Chat) -> None:
+    await chat.page.reload()
+    await chat.page.wait_for_function(
+        """() => performance.getEntriesByType("resource")
+          .some(({ name }) => name.endsWith("/bundle-ui-run.mjs"))"""
+    )
+    loaded = await chat.page.evaluate(
+        """() => performance.getEntriesByType("resource").map(({ name }) => name)"""
+    )
+
+    assert not any(name.endswith("/bundle-ui-admin.mjs") for name in loaded)

@@ -783,6 +783,20 @@ async def test_a_hostile_body_is_refused_and_starts_nothing(place: Place) -> Non
     assert (await place.ours.list_runs()).data == []
 
 
+async def test_nothing_personal_is_added_to_requests_of_other_clients(place: Place) -> None:
+    await place.ours.update_personal_settings(instructions="Be brief.")
+    await place.ours.create_memory("Likes tea.")
+    assistant = await place.ours.create_assistant(model=place.script.model, instructions="Help.")
+    for _ in range(3):
+        place.script.reply("Hello.")
+
+    await place.ask(HELLO)
+    await place.client.chat.completions.create(model=assistant.id, messages=HELLO)
+    await place.client.responses.create(model=assistant.id, input="Hello?")
+
+    assert [each.instructions for each in place.script.requests] == [None, "Help.", "Help."]
+
+
 async def test_an_assistant_with_the_name_of_a_model_in_use_is_found_soon(place: Place) -> None:
     place.script.reply("Plain.")
     await place.ask(HELLO)

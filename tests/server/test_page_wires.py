@@ -1045,6 +1045,7 @@ async def test_a_token_of_one_thread_opens_no_other() -> None:
 
 async def test_a_page_chooses_neither_assistant_nor_model_beyond_its_token() -> None:
     async with open_shop(Script().reply("Yes.")) as (place, ann):
+        await ann.update_personal_settings(instructions="Be brief.")
         helper = await ann.create_assistant(name="h", instructions="Be kind.")
         chat = await use_chat(place, ann, "c", assistant_id=helper.id)
 
@@ -1058,6 +1059,7 @@ async def test_a_page_chooses_neither_assistant_nor_model_beyond_its_token() -> 
         assert chat.text == "Yes."
         (run,) = (await ann.list_runs()).data
         assert (run.assistant_id, run.instructions) == (helper.id, "Be kind.")
+        assert (run.personal, run.instruction_parts) == (False, ())
 
 
 async def test_a_token_speaks_for_its_owner_alone() -> None:

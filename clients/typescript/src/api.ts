@@ -849,8 +849,10 @@ export interface ResponseRecord {
  * `messages_before` is the number of messages in the thread before the run and the message that
  * came with it. `waiting_for` is the provider that a queued run waits for: no worker that can
  * reach it has claimed the run yet. The model reads `instructions`, whether these are the run's
- * own or the assistant's, then the `instruction_parts`, and last `additional_instructions`.
- * `responses` are those that it gave on OpenAI's wire, if it was started there.
+ * own or the assistant's, then the `instruction_parts`, and last `additional_instructions`. With
+ * `personal` of false the person's instructions and memories are not among the parts; it is false
+ * in temporary threads. `responses` are those that it gave on OpenAI's wire, if it was started
+ * there.
  */
 export interface Run {
   additional_instructions: string | null;
@@ -876,6 +878,7 @@ export interface Run {
   metadata: Record<string, string>;
   model: string;
   on_expiry: "continue" | "expire";
+  personal: boolean;
   reason: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
   responses: ResponseRecord[];
   sampling: Sampling;
@@ -1541,7 +1544,7 @@ export abstract class Operations {
    * The run stays `queued` until `/process` or `/completions` requests its first turn. With
    * `background`, the first turn starts at once.
    */
-  createRun(fields: { additional_instructions?: string | null; allowed_tools?: string[] | null; assistant_id?: string | null; background?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_cost?: number | null; max_tool_calls?: number | null; max_total_tokens?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; sampling?: Sampling | null; thread_id: string; timeout?: number | null; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
+  createRun(fields: { additional_instructions?: string | null; allowed_tools?: string[] | null; assistant_id?: string | null; background?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_cost?: number | null; max_tool_calls?: number | null; max_total_tokens?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; personal?: boolean; sampling?: Sampling | null; thread_id: string; timeout?: number | null; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
     return this.send<Run>({ method: "POST", path: `/v1/runs`, fields: { ...fields }, creates: true }, options);
   }
 

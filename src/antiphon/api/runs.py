@@ -44,6 +44,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
 
     `mcp_servers` are MCP servers whose tools the backend runs, if its operator allows that.
     The model reads `additional_instructions` behind `instructions`, also behind the assistant's.
+    With `personal` of false it reads neither the caller's personal instructions nor the memories.
     `if_busy` decides what happens to an active run of the thread. The run ends between two turns
     once it has used `max_total_tokens` tokens or cost `max_cost` US dollars, and in any case after
     `timeout` seconds. `allowed_tools` are globs of the names of tools that the model is offered.
@@ -53,6 +54,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     model: Name | None = None
     instructions: Long | None = None
     additional_instructions: Long | None = None
+    personal: bool = True
     tools: Tools | None = None
     mcp_servers: Servers | None = None
     sampling: Sampling | None = None
@@ -79,6 +81,7 @@ class Options(TypedDict, total=False):
     model: str
     instructions: str
     additional_instructions: str
+    personal: bool
     mcp_servers: tuple[McpServer, ...]
     sampling: Sampling
     deadlines: Deadlines

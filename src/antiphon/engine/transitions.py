@@ -19,6 +19,7 @@ from antiphon.api import operations
 from antiphon.engine import accounts
 from antiphon.engine.actions import find_action
 from antiphon.engine.destinations import adopt_destination, provider_name
+from antiphon.engine.personal import PERSONAL_SOURCES
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.turn import TurnResult
 from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_error, status_event
@@ -176,11 +177,18 @@ def create_run(
         unit.add_message(message.role, parts(message.content))
     now = snapshot.now
     options, sampling = unit.thread.options, spec.draft.sampling
+    is_personal = spec.draft.personal and not unit.thread.temporary
     run = replace(
         spec.draft,
         id=mint("run"),
         sampling=sampling if spec.own_sampling else options.adapt(sampling, spec.lacks),
         thread_tools=options.allowed_tools,
+        personal=is_personal,
+        instruction_parts=tuple(
+            part
+            for part in spec.draft.instruction_parts
+            if is_personal or part.source not in PERSONAL_SOURCES
+        ),
         thread_id=unit.thread.id,
         created_at=now,
         messages_before=messages_before,

@@ -425,8 +425,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     the message that came with it. `waiting_for` is the provider that a queued run waits for: no
     worker that can reach it has claimed the run yet. The model reads `instructions`, whether these
     are the run's own or the assistant's, then the `instruction_parts`, and last
-    `additional_instructions`. `responses` are those that it gave on OpenAI's wire, if it was
-    started there.
+    `additional_instructions`. With `personal` of false the person's instructions and memories are
+    not among the parts; it is false in temporary threads. `responses` are those that it gave on
+    OpenAI's wire, if it was started there.
     """
 
     id: str
@@ -440,6 +441,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     instructions: str | None = None
     instruction_parts: tuple[InstructionPart, ...] = ()
     additional_instructions: str | None = None
+    personal: bool = True
     tools: tuple[ToolSpec, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()

@@ -144,7 +144,7 @@ async def _start_run(
     message = operations.CreateMessage(thread.id, content)
     client = site.client_for_user(user)
     await client.transport.send(message, f"{key}.message" if key else None)
-    run = operations.CreateRun(thread_id=thread.id, tools=site.tools.specs())
+    run = operations.CreateRun(thread_id=thread.id, personal=False, tools=site.tools.specs())
     return await create_run(site, user, run, f"{key}.run" if key else None)
 
 

@@ -257,6 +257,7 @@ class McpHandlers:
             options["assistant_id"] = assistant_id
         if chosen := model or (None if assistant_id else self._settings.model):
             options["model"] = chosen
+        options["personal"] = False
         events = self._client.converse(
             parsed.text,
             tools=self._functions,

@@ -19,9 +19,10 @@ from antiphon.api.operations import (
 )
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
+from antiphon.engine.personal import personal_parts
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import RunSpec
-from antiphon.ports import ResolvedModel, RunStore
+from antiphon.ports import PersonalStore, ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.responses import OperationHandler, delete_record, paginate
@@ -113,6 +114,7 @@ class RunSpecResolver:
     def __init__(
         self,
         store: RunStore,
+        personal: PersonalStore,
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
@@ -120,6 +122,7 @@ class RunSpecResolver:
         settings: Settings,
     ) -> None:
         self._store = store
+        self._personal = personal
         self._default_model = default_model
         self._open_model = open_model
         self._check_servers = check_servers
@@ -139,6 +142,9 @@ class RunSpecResolver:
         options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
         options["model"] = call.model or assistant.model or await self._default_model()
         draft = Run(id="", thread_id="", created_at=0, **options)
+        if draft.personal:
+            parts = personal_parts(await self._personal.personal(owner))
+            draft = replace(draft, instruction_parts=parts)
         await self._check_servers(draft.mcp_servers)
         opened = await self._open_model(draft.model, owner)
         validation.validate_sampling(draft.sampling)

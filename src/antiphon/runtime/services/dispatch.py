@@ -69,7 +69,7 @@ class Dispatcher:
         metrics = metrics or Metrics()
         changes = ChangeCommitter(store, bus, metrics)
         run_specs = RunSpecResolver(
-            store, default_model, open_model, check_servers, destinations, settings
+            store, store, default_model, open_model, check_servers, destinations, settings
         )
         self._store = store
         self._bus = bus

@@ -211,6 +211,7 @@ def _run_fields(
         model=request.model if assistant is None else None,
         assistant_id=None if assistant is None else assistant.id,
         instructions="\n\n".join(texts) or None,
+        personal=False,
         tools=tools,
         mcp_servers=tuple(servers) or None,
         sampling=None if sampling == Sampling() else sampling,

@@ -329,6 +329,7 @@ def _run_fields(
         model=request.model if names_model else None,
         assistant_id=None if assistant is None else assistant.id,
         instructions="\n\n".join(filter(None, texts)) or None,
+        personal=False,
         tools=specs,
         mcp_servers=tuple(servers.values()),
         sampling=sampling,

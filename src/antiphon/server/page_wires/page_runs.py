@@ -198,6 +198,7 @@ class PageRuns:
         return Process(
             assistant_id=assistant_id,
             model=model,
+            personal=False,
             tools=tools,
             metadata=mark_tools(request.tools or (), ask),
         )

@@ -42,6 +42,7 @@ from antiphon.api.operations import (
     NewLimits,
     NewMessage,
     NewProgress,
+    NewShare,
     NewToolOutput,
     NewWebhook,
     Operation,
@@ -118,6 +119,7 @@ from antiphon.types.runs import (
 )
 from antiphon.types.runs import Action as ActionRecord
 from antiphon.types.schedules import Occurrence, Schedule
+from antiphon.types.shares import Share, SharedCall, SharedMessage, SharedThread
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 from antiphon.wires.openai import chat_request, response_request
 
@@ -149,6 +151,11 @@ RECORDS: tuple[type[Any], ...] = (
     TagCount,
     ThreadOutcomes,
     ThreadOutcome,
+    NewShare,
+    Share,
+    SharedThread,
+    SharedMessage,
+    SharedCall,
     NewMessage,
     PastCall,
     PastMessage,

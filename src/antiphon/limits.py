@@ -1,14 +1,18 @@
-"""Limits that callers share: a fair queue for bounded work, and bytes held for slow readers."""
+"""Limits that callers share: a fair queue for bounded work, bytes held for slow readers, rates."""
 
 from __future__ import annotations
 
 import asyncio
+import math
+import threading
+import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, Callable, Generator, Hashable, Mapping
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any, TypeVar
 
-from antiphon.types.errors import Overloaded
+from antiphon.types.errors import NotFound, Overloaded, TooMany
 
 T = TypeVar("T")
 
@@ -200,3 +204,99 @@ async def send_body(send: Send, body: bytes) -> None:
         piece = bytes(rest[start : start + PIECE])
         await send({"type": "http.response.body", "body": piece, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+# Rates.
+
+
+Clock = Callable[[], float]
+MAX_REMEMBERED = 10_000
+GUESSES_OF_LINKS = 50
+GUESSES_WITHIN = 900.0
+"""Seconds for as many logins or links as somebody may guess."""
+
+
+class RateLimit:
+    """Token bucket for each key: `many` in `seconds`, refilled steadily.
+
+    A key that was idle may do `many` in a row.
+    """
+
+    def __init__(self, many: int, seconds: float, what: str, clock: Clock = time.monotonic) -> None:
+        self._many = many
+        self._seconds = seconds
+        self._what = what
+        self._clock = clock
+        self._spent: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+
+    def take(self, who: str) -> None:
+        """Count one. Raises `TooMany` with the time to wait, and then counts nothing."""
+        with self._lock:
+            now = self._clock()
+            spent = self._current_spending(who, now)
+            if spent + 1 > self._many:
+                raise TooMany(
+                    f"Too many {self._what} in a short while.",
+                    expected=f"{self._many} in {self._seconds:g} seconds",
+                    retry_after=math.ceil((spent + 1 - self._many) / self._pace),
+                )
+            self._remember(who, spent + 1, now)
+
+    def refund(self, who: str) -> None:
+        """Take back one that was counted."""
+        with self._lock:
+            now = self._clock()
+            self._remember(who, max(0.0, self._current_spending(who, now) - 1), now)
+
+    @property
+    def _pace(self) -> float:
+        return self._many / self._seconds
+
+    def _current_spending(self, who: str, now: float) -> float:
+        spent, at = self._spent.get(who, (0.0, now))
+        return max(0.0, spent - (now - at) * self._pace)
+
+    def _remember(self, who: str, spent: float, now: float) -> None:
+        self._spent[who] = (spent, now)
+        if len(self._spent) > MAX_REMEMBERED:
+            self._spent = {
+                other: entry
+                for other, entry in self._spent.items()
+                if self._current_spending(other, now) > 0
+            }
+        while len(self._spent) > MAX_REMEMBERED:  # still too many: forget the oldest
+            del self._spent[next(iter(self._spent))]
+
+
+class LinkGuesses:
+    """Rate limit on links that lead nowhere, of one key or network, as on logins."""
+
+    def __init__(self, clock: Clock = time.monotonic) -> None:
+        self._limit = RateLimit(GUESSES_OF_LINKS, GUESSES_WITHIN, "unknown links", clock)
+
+    @contextmanager
+    def count(self, who: str) -> Generator[None]:
+        """Count the block as a guess, if it raises `NotFound`. Raises `TooMany` before it."""
+        self._limit.take(who)
+        try:
+            yield
+        except NotFound:
+            raise
+        except BaseException:
+            self._limit.refund(who)
+            raise
+        self._limit.refund(who)
+
+
+def network_key(address: str) -> str:
+    """Return the key of an address: for IPv6 its /64 network, in which a client can change it."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address
+    if not isinstance(found, IPv6Address):
+        return address
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ip_network((int(found), 64), strict=False))

@@ -58,6 +58,7 @@ from antiphon.types.runs import (
     serve_all,
 )
 from antiphon.types.schedules import Schedule, StoredSchedule
+from antiphon.types.shares import Share
 from antiphon.types.webhooks import (
     DeliveryClaim,
     DeliveryOutcome,
@@ -270,6 +271,10 @@ class RunStore(Protocol):
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """Delete events of ended runs and idempotency keys older than these times (ms)."""
+        ...
+
+    async def delete_expired_shares(self, limit: int) -> int:
+        """Delete up to `limit` shares that have expired; return how many."""
         ...
 
     async def run_lease(self, run_id: str) -> RunLease:
@@ -777,13 +782,62 @@ class PersonalStore(Protocol):
         """
         ...
 
+
+AmendShare = Callable[[Share], Share]
+"""Pure function from a share to the new one."""
+
+
+class ShareStore(Protocol):
+    """Stores shares of threads. A share ends with its thread, and thereby with its owner.
+
+    `RunStore.delete_expired_shares` deletes those that have expired, which no method returns. Each
+    method is one transaction, and raises `Unavailable` when the store cannot be reached.
+    """
+
+    async def add_share(
+        self,
+        owner: str,
+        share: Share,
+        token_hash: bytes,
+        snapshot: bytes,
+        limit: int,
+        entry: AuditEntry,
+    ) -> None:
+        """Add a share of a thread of the owner, and delete their expired ones.
+
+        Raises `NotFound` for another thread, and `Conflict` if the owner has `limit` shares.
+        """
+        ...
+
+    async def shares(self, owner: str, thread_id: str | None = None) -> Sequence[Share]:
+        """Return the shares of an owner, or of one thread, that have not expired, newest first."""
+        ...
+
+    async def find_share(self, owner: str, share_id: str) -> Share:
+        """Return the share, if it has not expired. Raises `NotFound`."""
+        ...
+
+    async def change_share(
+        self, owner: str, share_id: str, amend: AmendShare, snapshot: bytes, entry: AuditEntry
+    ) -> Share:
+        """Replace the snapshot, and the share by the result of `amend`. Raises `NotFound`."""
+        ...
+
+    async def delete_share(self, owner: str, share_id: str, entry: AuditEntry) -> None:
+        """Delete the share. Raises `NotFound`."""
+        ...
+
+    async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:
+        """Return the share of any owner and its snapshot; None if there is none or it expired."""
+        ...
+
     async def now(self) -> int:
         """Return the store's time, ms since 1970."""
         ...
 
 
-class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore, Protocol):
-    """A database that implements all five ports; only the wiring needs all of it."""
+class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore, ShareStore, Protocol):
+    """A database that implements all six ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""

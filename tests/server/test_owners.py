@@ -88,7 +88,7 @@ async def test_an_export_holds_everything_of_an_owner_and_nothing_of_another(
     assert archive.testzip() is None
     manifest = json.loads(archive.read("manifest.json"))
     counts = {"assistants": 1, "threads": 2, "messages": 4, "runs": 2, "actions": 1, "files": 1}
-    told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 4, "events": 2}
+    told = {"keys": 1, "provider_keys": 1, "webhooks": 1, "usage": 1, "audit": 5, "events": 2}
     told |= {"schedules": 1, "memories": 1, "personal_settings": 1, "folders": 1}
     assert manifest["counts"] == {**counts, **told}
     assert manifest["owner"] == "ann"

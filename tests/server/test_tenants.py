@@ -195,6 +195,7 @@ async def _things(owner: Owner) -> dict[str, str]:
     await client.patch(f"/v1/webhooks/{webhook}", json={"enabled": False})  # nothing is sent
     planned = {"message": f"{ASK} {canary}", "name": canary, "cron": "@daily", "paused": True}
     schedule = (await client.post("/v1/schedules", json=planned)).json()["id"]
+    shared = await client.post(f"/v1/threads/{run['thread_id']}/shares", json={"title": canary})
     started = (await client.post(f"/v1/schedules/{schedule}/run")).json()
     await _wait_until_ended(client, started["id"])
     await client.delete(f"/v1/threads/{started['thread_id']}")
@@ -205,6 +206,8 @@ async def _things(owner: Owner) -> dict[str, str]:
     history = await client.get(f"/v1/schedules/{schedule}/occurrences")
     return {
         "schedule": schedule,
+        "share": shared.json()["share"]["id"],
+        "link": shared.json()["token"],
         "occurrence": history.json()["data"][0]["id"],
         "memory": memory,
         "webhook": webhook,
@@ -391,6 +394,8 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
 
     for stranger, way in product(await town.strangers(), OWNED):
         for trail in way.places():
+            if way.at(trail).kind == "link":
+                continue  # it is made for others to read
             place, theirs = ".".join(trail), town.ann.ids[way.at(trail).kind]
             never = nobodys(theirs)
             foreign = await stranger.ask(way, way.fill(stranger.ids, **{place: theirs}))
@@ -463,7 +468,7 @@ async def test_an_idempotency_key_of_somebody_else_means_nothing(town: Town) -> 
         other = await town.ben.ask(way, fields, **{"Idempotency-Key": f"another-{number}"})
 
         assert "idempotency-replayed" not in bens.headers
-        if way.places():
+        if any(way.at(trail).kind != "link" for trail in way.places()):
             assert (bens.status_code, _comparable_answer(bens)) == (
                 404,
                 _comparable_answer(other),

@@ -86,6 +86,7 @@ async def _live(server: Served) -> None:
     said = await ann.post("/v1/process", json={"thread_id": thread, "message": {"content": "go"}})
     assert '"completed"' in said.text
     await ann.post(f"/v1/threads/{thread}/fork", json={})
+    assert (await ann.post(f"/v1/threads/{thread}/shares", json={})).status_code == 201
     hands_off = {"message": {"content": "go"}, "model": "quirk:t_no_index_parallel", "tools": TOOLS}
     assert "action.required" in (await ann.post("/v1/process", json=hands_off)).text
     for _ in range(3):
@@ -134,7 +135,7 @@ async def everything(client: httpx2.AsyncClient) -> list[tuple[str, bytes]]:
             await ask(f"/v1/runs/{run['id']}/events", after=3)
     for file in (await ask("/v1/files"))["data"]:
         await ask(f"/v1/files/{file['id']}/content")
-    for path in ("assistants", "folders", "people", "usage", "live_runs", "projects"):
+    for path in ("shares", "assistants", "folders", "people", "usage", "live_runs", "projects"):
         await ask(f"/v1/{path}")
     for webhook in (await ask("/v1/webhooks"))["data"]:
         await ask(f"/v1/webhooks/{webhook['id']}/deliveries", limit=100)
@@ -156,6 +157,7 @@ async def test_what_was_moved_is_told_the_same_and_goes_on(two: tuple[str, str])
     assert plan.counts["segments"] >= 1
     assert (plan.counts["webhooks"], plan.counts["schedules"]) == (1, 1)
     assert (plan.counts["occurrences"], plan.counts["personal"]) == (1, 1)
+    assert plan.counts["shares"] == 1
     assert plan.counts["deliveries"] >= 5
     async with reader(target) as client:
         assert await everything(client) == before

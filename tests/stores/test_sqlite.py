@@ -204,6 +204,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP TABLE webhooks",
             "DROP TABLE deliveries",
             "DROP TABLE schedules",
+            "DROP TABLE shares",
             "DROP TABLE occurrences",
             "DROP TABLE personal",
             "DROP INDEX threads_of_parent",

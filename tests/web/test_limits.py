@@ -6,16 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.api.problems import TooMany
+from antiphon.limits import MAX_REMEMBERED, LinkGuesses, RateLimit
 from antiphon.settings.settings import Settings
-from antiphon.types.errors import Overloaded
+from antiphon.types.errors import NotFound, Overloaded, TooMany
 from antiphon.web.limits import (
     GUESSES_OF_A_NAME,
     GUESSES_OF_AN_ADDRESS,
-    MAX_REMEMBERED,
     STREAMS_EACH,
     LoginGuesses,
-    RateLimit,
     StreamLimit,
     StreamTicket,
     create_limits,
@@ -166,3 +164,23 @@ def places(streams: StreamLimit, who: str) -> list[StreamTicket]:
             found.append(streams.admit(who))
     except Overloaded:
         return found
+
+
+def test_links_that_lead_nowhere_are_limited_and_those_that_lead_somewhere_are_not() -> None:
+    clock = Clock()
+    links = LinkGuesses(clock)
+
+    for _ in range(200):
+        with links.count("192.0.2.1"):
+            pass
+    for _ in range(50):
+        with pytest.raises(NotFound), links.count("192.0.2.1"):
+            raise NotFound("Nothing is shared under this link.")
+
+    with pytest.raises(TooMany), links.count("192.0.2.1"):
+        pytest.fail("the link is not looked up")
+    with links.count("192.0.2.2"):
+        pass
+    clock.now = 900.0
+    with links.count("192.0.2.1"):
+        pass

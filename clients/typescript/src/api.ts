@@ -96,7 +96,7 @@ export interface AuditEntry {
   id: string;
   owner: string | null;
   target: string;
-  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
+  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "share.created" | "share.revoked" | "share.updated" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
 }
 
 /**
@@ -409,6 +409,13 @@ export interface SchedulePage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface SharePage {
+  data: Share[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface TagCountPage {
   data: TagCount[];
   has_more: boolean;
@@ -578,6 +585,16 @@ export interface NewProgress {
   done: number;
   message?: string;
   total?: number | null;
+}
+
+/**
+ * A new share, and the token of its link, which cannot be read later.
+ *
+ * The link is the address of the web chat, `/shared/` and the token.
+ */
+export interface NewShare {
+  share: Share;
+  token: string;
 }
 
 /** The output of one tool call. */
@@ -1012,6 +1029,60 @@ export interface SearchResults {
   has_more: boolean;
   indexing: IndexProgress | null;
   next: string | null;
+}
+
+/**
+ * A share of a thread: what its snapshot includes, and until when it can be read. Times in ms.
+ *
+ * `messages` is their number in the snapshot, `updated_at` the time of the snapshot.
+ */
+export interface Share {
+  created_at: number;
+  expires_at: number;
+  id: string;
+  include_reasoning: boolean;
+  include_tools: boolean;
+  messages: number;
+  thread_id: string;
+  title: string;
+  updated_at: number;
+}
+
+/** A tool call with its output; None if no output is stored. */
+export interface SharedCall {
+  arguments: string;
+  is_error: boolean;
+  name: string;
+  output: string | null;
+}
+
+/**
+ * A message of a snapshot, without ids. `created_at` in ms.
+ *
+ * `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
+ * contents. `incomplete` says that a reply was cut off.
+ */
+export interface SharedMessage {
+  attachments: string[];
+  calls: SharedCall[];
+  created_at: number;
+  incomplete: boolean;
+  model: string;
+  reasoning: string | null;
+  role: "assistant" | "user";
+  text: string;
+}
+
+/**
+ * A conversation as a link shows it: no owner, and no id. Times in ms.
+ *
+ * `shared_at` is the time of the snapshot: later messages are not in it.
+ */
+export interface SharedThread {
+  expires_at: number;
+  messages: SharedMessage[];
+  shared_at: number;
+  title: string;
 }
 
 /** Status of a run. The last five are final. */
@@ -1519,6 +1590,53 @@ export abstract class Operations {
   /** Remove the rating of a reply; returns the message without it. */
   deleteFeedback(message_id: string, options?: RequestOptions): Promise<Message> {
     return this.send<Message>({ method: "DELETE", path: `/v1/messages/${encodeURIComponent(message_id)}/feedback`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Share a snapshot of the thread under a link that anybody can read who may read shares here.
+   *
+   * The snapshot has the texts of users and models, and the names of attached files. Reasoning and
+   * tool calls with their outputs are in it only if they are included; system messages, contents
+   * of files, owner and ids never. Later messages do not appear in it. Without `title`, it has the
+   * title of the thread. It can be read for `expires_in` seconds, 30 days by default, at most the
+   * setting `max_share_lifetime`; and no longer than the thread exists.
+   */
+  createShare(thread_id: string, fields: { expires_in?: number | null; include_reasoning?: boolean; include_tools?: boolean; title?: string | null } = {}, options?: RequestOptions): Promise<NewShare> {
+    return this.send<NewShare>({ method: "POST", path: `/v1/threads/${encodeURIComponent(thread_id)}/shares`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the caller's shares that have not expired, newest first; all, or those of a thread. */
+  listShares(fields: { thread_id?: string } = {}, options?: RequestOptions): Promise<SharePage> {
+    return this.send<SharePage>({ method: "GET", path: `/v1/shares`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Take a new snapshot of the thread under the same link, with the given changes.
+   *
+   * What is not given stays, `expires_at` too; `expires_in` counts from now.
+   */
+  updateShare(share_id: string, fields: { expires_in?: number; include_reasoning?: boolean; include_tools?: boolean; title?: string } = {}, options?: RequestOptions): Promise<Share> {
+    return this.send<Share>({ method: "PATCH", path: `/v1/shares/${encodeURIComponent(share_id)}`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Revoke a share: its link shows nothing from now on. */
+  deleteShare(share_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/shares/${encodeURIComponent(share_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Read the conversation behind a link, with the token of any owner's share.
+   *
+   * The setting `sharing` says for whom this works: for nobody, for callers with a key, or for
+   * everybody. A token that is unknown, revoked or expired is always answered in the same way.
+   */
+  getShared(token: string, options?: RequestOptions): Promise<SharedThread> {
+    return this.send<SharedThread>({ method: "GET", path: `/v1/shared/${encodeURIComponent(token)}`, fields: {}, creates: false }, options);
+  }
+
+  /** Copy the conversation behind a link into a new thread of the caller, to continue it there. */
+  copyShared(token: string, options?: RequestOptions): Promise<Thread> {
+    return this.send<Thread>({ method: "POST", path: `/v1/shared/${encodeURIComponent(token)}/copies`, fields: {}, creates: true }, options);
   }
 
   /**

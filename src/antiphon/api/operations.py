@@ -151,6 +151,13 @@ from antiphon.api.schedules import ScheduledTime as ScheduledTime
 from antiphon.api.schedules import ScheduledTimes as ScheduledTimes
 from antiphon.api.schedules import UpdateSchedule as UpdateSchedule
 from antiphon.api.schedules import ZoneName as ZoneName
+from antiphon.api.shares import CopyShared as CopyShared
+from antiphon.api.shares import CreateShare as CreateShare
+from antiphon.api.shares import DeleteShare as DeleteShare
+from antiphon.api.shares import GetShared as GetShared
+from antiphon.api.shares import ListShares as ListShares
+from antiphon.api.shares import NewShare as NewShare
+from antiphon.api.shares import UpdateShare as UpdateShare
 from antiphon.api.threads import AppendMessages as AppendMessages
 from antiphon.api.threads import ChangeThreads as ChangeThreads
 from antiphon.api.threads import CreateMessage as CreateMessage
@@ -217,6 +224,12 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetMessage,
     SetFeedback,
     DeleteFeedback,
+    CreateShare,
+    ListShares,
+    UpdateShare,
+    DeleteShare,
+    GetShared,
+    CopyShared,
     Search,
     CreateRun,
     ListRuns,

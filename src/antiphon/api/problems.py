@@ -45,12 +45,6 @@ class Misdirected(errors.CallerError):
     code = "misdirected"
 
 
-class TooMany(errors.TryAgain):
-    """One person or address made too many requests of this kind."""
-
-    code = "too_many_requests"
-
-
 class HeadTooLarge(errors.TooLarge):
     """The request line and header fields exceed the limit."""
 
@@ -83,7 +77,7 @@ STATUS: dict[type[AntiphonError], tuple[int, str]] = {
     errors.InvalidRequest: (422, "The request is not valid"),
     errors.BadSettings: (422, "A setting cannot be used"),
     errors.CallerError: (400, "The request is not valid"),
-    TooMany: (429, "Too many requests"),
+    errors.TooMany: (429, "Too many requests"),
     errors.QuotaExceeded: (429, "A limit of the key is reached"),
     HeadTooLarge: (431, "The header is too large"),
     errors.Internal: (500, "Internal error"),

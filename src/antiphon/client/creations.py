@@ -37,6 +37,11 @@ class KeyedCreateFolder(operations.CreateFolder, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class KeyedCopyShared(operations.CopyShared, frozen=True, kw_only=True):
+    __doc__ = operations.CopyShared.__doc__
+    idempotency_key: str | None = None
+
+
 class KeyedCreateMessage(operations.CreateMessage, frozen=True, kw_only=True):
     __doc__ = operations.CreateMessage.__doc__
     idempotency_key: str | None = None

@@ -446,6 +446,8 @@ class Worker:
         )
         await self._delete_temporary_threads(now - int(self._settings.temporary_retention * 1000))
         await self._delete_expired_files(now)
+        while await self._store.delete_expired_shares(TEMPORARY_AT_ONCE):
+            pass
         return FORGET_SECONDS
 
     async def _delete_expired_files(self, now: int) -> None:

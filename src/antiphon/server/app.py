@@ -17,6 +17,7 @@ from random import getrandbits
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec.structs import replace
+from starlette.datastructures import Headers
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -26,9 +27,11 @@ from antiphon.api.operations import (
     OPERATIONS,
     ClaimActions,
     Complete,
+    CopyShared,
     CreateRun,
     ExportOwner,
     Follow,
+    GetShared,
     ImportOwner,
     ListActions,
     ListEvents,
@@ -37,7 +40,7 @@ from antiphon.api.operations import (
     Process,
 )
 from antiphon.api.problems import MethodNotAllowed
-from antiphon.limits import FairQueue
+from antiphon.limits import FairQueue, LinkGuesses, network_key
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, requests, streaming
@@ -143,7 +146,8 @@ _OPENAI_ENDINGS = ("/chat/completions", "/responses", "/conversations", "/embedd
 """Ends of paths by which a client of OpenAI's API with another base URL is known."""
 
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
-_HEAVY = (ListMessages, ListActions)
+_SHARED = GetShared.route.split(" ")[1]
+_HEAVY = (ListMessages, ListActions, GetShared)
 """Operations whose responses may have megabytes, and take long to read and encode."""
 
 
@@ -177,6 +181,7 @@ class Application:
         self.draining = False
         self.closing = False
         self._cross_origin = CrossOrigin(settings.allowed_origins)
+        self._guesses = LinkGuesses()
         self._limiter = ConcurrencyLimiter(settings.max_requests)
         self._light_queue = FairQueue(AT_ONCE, OF_ONE)
         self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
@@ -189,9 +194,7 @@ class Application:
         self.timeouts = timeouts
         self._document = openapi.build_document()
         resources = {
-            path: PathHandler(
-                path, handlers, _admit_anyone if path in _PUBLIC else self._admit, self._share_slot
-            )
+            path: PathHandler(path, handlers, self._admission_of(path), self._share_slot)
             for path, handlers in self._handlers_by_path().items()
         }
         # The router tries one route after the other; most requests have a path without fields.
@@ -350,6 +353,18 @@ class Application:
                 await slots.enter_async_context(self._light_queue.slot(caller.share_key))
             yield
 
+    def _admission_of(self, path: str) -> Callable[[Scope], Awaitable[AdmittedCaller]]:
+        if path in _PUBLIC:
+            return _admit_anyone
+        return self._admit_reader if path == _SHARED else self._admit
+
+    async def _admit_reader(self, scope: Scope) -> AdmittedCaller:
+        """Admit a reader of a link: without a key too, where anyone may read what is shared."""
+        named = Headers(scope=scope).get("authorization") is not None
+        if self._settings.sharing == "anyone" and not named and await self._access.is_locked():
+            return await _admit_anyone(scope)
+        return await self._admit(scope)
+
     async def _admit(self, scope: Scope) -> AdmittedCaller:
         caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -400,13 +415,26 @@ class Application:
                     await self._export(context, operation)
                 case ImportOwner():
                     await self._import(context, operation)
+                case GetShared() | CopyShared():
+                    with self._count_guess(context):
+                        await self._run_and_send(context, operation, key)
                 case _:
-                    work = self._dispatcher.dispatch(operation, context.caller.principal, key)
-                    await _send_response(
-                        context, await self._run_operation(context, operation, work)
-                    )
+                    await self._run_and_send(context, operation, key)
 
         return handle
+
+    async def _run_and_send(
+        self, context: RequestContext, operation: Operation[Any], key: str | None
+    ) -> None:
+        work = self._dispatcher.dispatch(operation, context.caller.principal, key)
+        await _send_response(context, await self._run_operation(context, operation, work))
+
+    def _count_guess(self, context: RequestContext) -> AbstractContextManager[None]:
+        """Count links that lead nowhere, but for administrators: the web chat counts its own."""
+        if "admin" in context.caller.scopes:
+            return nullcontext()
+        address = (context.scope.get("client") or ("",))[0]
+        return self._guesses.count(context.caller.principal.key_id or network_key(address))
 
     def _openai_handler(self, method: str, path: str) -> Handler:
         async def handle(context: RequestContext) -> None:

@@ -349,6 +349,8 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "allowed_hosts": _reject,
     "allowed_origins": _reject,
     "max_token_age": _reject,
+    "sharing": _reject,  # strangers could read conversations
+    "max_share_lifetime": _reject,
     "public_url": _reject,
     "oidc_issuer": _reject,
     "oidc_client_id": _reject,

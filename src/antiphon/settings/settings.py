@@ -22,6 +22,7 @@ from antiphon.settings.hooks import Hook
 from antiphon.settings.paths import data_folder
 from antiphon.types.addresses import ORIGIN
 from antiphon.types.runs import MAX_TOOL_CALLS
+from antiphon.types.shares import Sharing
 
 Words = Annotated[str, Meta(min_length=1, title="text")]
 Address = Annotated[
@@ -287,6 +288,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     min_schedule_interval: Annotated[
         Count, Meta(description="seconds that lie at least between two runs of a schedule")
     ] = 300
+    sharing: Annotated[
+        Sharing,
+        Meta(
+            title="off, people or anyone",
+            description="readers of links to conversations: off, people (with access of their own),"
+            " or anyone",
+        ),
+    ] = "people"
+    max_shares: Annotated[
+        Count, Meta(description="how many conversations an owner may share by links")
+    ] = 200
+    max_share_lifetime: Annotated[
+        Count, Meta(description="most seconds for which a link to a conversation is valid")
+    ] = 365 * 86_400
     theme: Annotated[
         Literal["auto", "dark", "light", "contrast", "none"],
         Meta(

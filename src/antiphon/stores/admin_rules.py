@@ -234,6 +234,16 @@ def webhook_disabled_error() -> Conflict:
 # Schedules.
 
 
+def share_limit_error(limit: int) -> Conflict:
+    """Return the error for one share too many."""
+    return Conflict(
+        "This owner shares as many conversations as an owner may.",
+        expected=f"at most {limit} links, by the setting max_shares",
+        received="one more",
+        hint="Revoke one first.",
+    )
+
+
 def schedule_limit_error(limit: int) -> Conflict:
     """Return the error for one schedule too many."""
     return Conflict(

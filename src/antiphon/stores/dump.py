@@ -57,6 +57,7 @@ TABLES: tuple[Table, ...] = (
     Table("files", at_once=4),
     Table("threads"),
     Table("messages"),
+    Table("shares", at_once=20),
     Table("segments", start=("", -1), unlike=0, at_once=20),
     Table("runs", flags=(7, 14)),
     Table("actions"),

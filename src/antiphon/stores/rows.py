@@ -17,6 +17,7 @@ from antiphon.types.messages import Message, Upload, to_chat_completions
 from antiphon.types.personal import Personal
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 from antiphon.types.schedules import Occurrence, Schedule
+from antiphon.types.shares import Share
 from antiphon.types.webhooks import DeliveryOutcome, Webhook
 
 T = TypeVar("T")
@@ -136,6 +137,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         ProviderKey,
         Run,
         Schedule,
+        Share,
         Thread,
         Upload,
         Webhook,

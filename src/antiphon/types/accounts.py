@@ -222,6 +222,9 @@ AuditAction = Literal[
     "schedule.resumed",
     "schedule.removed",
     "schedule.started",
+    "share.created",
+    "share.updated",
+    "share.revoked",
 ]
 
 

@@ -232,6 +232,12 @@ class Overloaded(TryAgain):
     code = "overloaded"
 
 
+class TooMany(TryAgain):
+    """One person or address made too many requests of this kind."""
+
+    code = "too_many_requests"
+
+
 class QuotaExceeded(TryAgain):
     """A limit of the caller's key is reached; retry after `details["retry_after"]` seconds."""
 

@@ -28,6 +28,7 @@ Prefix = Literal[
     "hook",
     "evt",
     "sched",
+    "share",
     "occ",
     "mem",
 ]

@@ -5,28 +5,22 @@ They are counted in this process: several processes allow that many times more.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
 
-from antiphon.api.problems import TooMany
 from antiphon.engine.accounts import normalize_name
-from antiphon.limits import FairQueue
+from antiphon.limits import GUESSES_WITHIN, Clock, FairQueue, LinkGuesses, RateLimit, network_key
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
-
-Clock = Callable[[], float]
 
 MINUTE = 60.0
 STREAMS_EACH = 50  # of one user: more tabs than anybody reads
 STREAM_AGAIN = 2  # seconds after which to retry
 GUESSES_OF_A_NAME = 10
 GUESSES_OF_AN_ADDRESS = 50  # people in one office share it
-GUESSES_WITHIN = 15 * MINUTE
 LOGINS_AT_ONCE = 4  # a slow provider or a flood of logins must not take all threads
 LOGIN_SECONDS = 1.0
 LOGIN_AGAIN = 5
@@ -34,60 +28,6 @@ ANSWERS_AT_ONCE = 8
 """Heavy responses, or pieces of them, that are made at once; light ones do not wait for them."""
 ANSWERS_EACH = 2
 """Of these, the most for one user, or for one address where nobody logs in."""
-MAX_REMEMBERED = 10_000
-
-
-class RateLimit:
-    """Token bucket for each key: `many` in `seconds`, refilled steadily.
-
-    A key that was idle may do `many` in a row.
-    """
-
-    def __init__(self, many: int, seconds: float, what: str, clock: Clock = time.monotonic) -> None:
-        self._many = many
-        self._seconds = seconds
-        self._what = what
-        self._clock = clock
-        self._spent: dict[str, tuple[float, float]] = {}
-        self._lock = threading.Lock()
-
-    def take(self, who: str) -> None:
-        """Count one. Raises `TooMany` with the time to wait, and then counts nothing."""
-        with self._lock:
-            now = self._clock()
-            spent = self._current_spending(who, now)
-            if spent + 1 > self._many:
-                raise TooMany(
-                    f"Too many {self._what} in a short while.",
-                    expected=f"{self._many} in {self._seconds:g} seconds",
-                    retry_after=math.ceil((spent + 1 - self._many) / self._pace),
-                )
-            self._remember(who, spent + 1, now)
-
-    def refund(self, who: str) -> None:
-        """Take back one that was counted."""
-        with self._lock:
-            now = self._clock()
-            self._remember(who, max(0.0, self._current_spending(who, now) - 1), now)
-
-    @property
-    def _pace(self) -> float:
-        return self._many / self._seconds
-
-    def _current_spending(self, who: str, now: float) -> float:
-        spent, at = self._spent.get(who, (0.0, now))
-        return max(0.0, spent - (now - at) * self._pace)
-
-    def _remember(self, who: str, spent: float, now: float) -> None:
-        self._spent[who] = (spent, now)
-        if len(self._spent) > MAX_REMEMBERED:
-            self._spent = {
-                other: entry
-                for other, entry in self._spent.items()
-                if self._current_spending(other, now) > 0
-            }
-        while len(self._spent) > MAX_REMEMBERED:  # still too many: forget the oldest
-            del self._spent[next(iter(self._spent))]
 
 
 class StreamTicket:
@@ -164,7 +104,7 @@ class LoginGuesses:
         if browser is not None:
             self._browsers.take(browser)
             return
-        self._addresses.take(_network_key(address))
+        self._addresses.take(network_key(address))
         self._names.take(_name_key(name))
 
     def refund(self, name: str, address: str, browser: str | None = None) -> None:
@@ -172,7 +112,7 @@ class LoginGuesses:
         if browser is not None:
             self._browsers.refund(browser)
             return
-        self._addresses.refund(_network_key(address))
+        self._addresses.refund(network_key(address))
         self._names.refund(_name_key(name))
 
 
@@ -197,6 +137,7 @@ class WebLimits(msgspec.Struct, frozen=True):
     messages: RateLimit
     streams: StreamLimit
     guesses: LoginGuesses
+    links: LinkGuesses
     logins: LoginSlots
     answers: FairQueue
 
@@ -208,6 +149,7 @@ def create_limits(settings: Settings) -> WebLimits:
         messages=RateLimit(settings.web_rate, MINUTE, "messages"),
         streams=StreamLimit(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=LoginGuesses(),
+        links=LinkGuesses(),
         logins=LoginSlots(LOGINS_AT_ONCE, LOGIN_SECONDS),
         answers=FairQueue(ANSWERS_AT_ONCE, ANSWERS_EACH),
     )
@@ -216,16 +158,3 @@ def create_limits(settings: Settings) -> WebLimits:
 def _name_key(name: str) -> str:
     """Return the key of a name, the same for each of its spellings."""
     return normalize_name(" ".join(name.split()))
-
-
-def _network_key(address: str) -> str:
-    """Return the key of an address: for IPv6 its /64 network, in which a client can change it."""
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    if not isinstance(found, IPv6Address):
-        return address
-    if found.ipv4_mapped:
-        return str(found.ipv4_mapped)
-    return str(ip_network((int(found), 64), strict=False))

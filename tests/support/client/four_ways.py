@@ -67,7 +67,7 @@ def plain(value: object) -> Any:
         return ranks.setdefault(found[0], f"{found[1]}_{len(ranks)}")
 
     text = re.sub(
-        r"\b(asst|folder|thread|msg|run|act|file|call)_[0-9a-z]{8}[0-9a-z_]*", ranked, text
+        r"\b(asst|folder|thread|msg|run|act|file|call|share)_[0-9a-z]{8}[0-9a-z_]*", ranked, text
     )
     return msgspec.json.decode(re.sub(r"\b1\d{12}\b", "0", text))
 

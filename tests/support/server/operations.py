@@ -94,6 +94,8 @@ KINDS = {
     "event_id": "event",
     "schedule_id": "schedule",
     "memory_id": "memory",
+    "share_id": "share",
+    "token": "link",
 }
 """Whose id a field of this name holds."""
 
@@ -154,6 +156,8 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_person": ({"name": "eve"},),
     "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
+    "copy_shared": ({"token": Its("link")},),
+    "create_share": ({"thread_id": _THREAD},),
     "create_schedule": (
         {"message": "hi", "cron": "@daily", "thread_id": _THREAD},
         {"message": "hi", "run_at": 2_000_000_000_000, "assistant_id": Its("assistant")},
@@ -222,6 +226,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"thread_id": _THREAD, "title": "taken over"},
         {"thread_id": _THREAD, "folder_id": Its("folder")},
     ),
+    "update_share": ({"share_id": Its("share"), "title": "taken over"},),
     "update_webhook": ({"webhook_id": Its("webhook"), "description": "taken over"},),
     "upload_file": ({"name": "a.txt"},),
 }

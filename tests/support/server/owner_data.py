@@ -44,6 +44,9 @@ async def fill(server: Served, owner: str) -> httpx2.AsyncClient:
     assert (await client.put("/v1/provider_keys/openai", json=key)).status_code == 200
     webhook = {"url": "https://hooks.invalid/", "description": CANARY, "events": ["run.failed"]}
     assert (await client.post("/v1/webhooks", json=webhook)).status_code == 201
+    thread = (await client.get(f"/v1/runs/{ended}")).json()["thread_id"]
+    shared = await client.post(f"/v1/threads/{thread}/shares", json={"title": CANARY})
+    assert shared.status_code == 201
     schedule = {"message": CANARY, "name": CANARY, "cron": "@yearly"}
     assert (await client.post("/v1/schedules", json=schedule)).status_code == 201
     assert (await client.post("/v1/memories", json={"text": CANARY})).status_code == 201

@@ -36,6 +36,7 @@ from antiphon.runtime.services.personal import PersonalService
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.schedules import ScheduleService
 from antiphon.runtime.services.search import SearchService
+from antiphon.runtime.services.shares import ShareService
 from antiphon.runtime.services.threads import ThreadService
 from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.settings.settings import Settings
@@ -77,10 +78,12 @@ class Dispatcher:
         self.files = FileService(store, mint)
         self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
+        threads = ThreadService(store, bus, changes, mint).handlers
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             **AssistantService(store, mint, open_model, check_servers).handlers,
-            **ThreadService(store, bus, changes, mint).handlers,
+            **threads,
             **FolderService(store, bus, mint).handlers,
+            **ShareService(store, mint, settings, threads[operations.CreateThread]).handlers,
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self.files.handlers,

@@ -17,13 +17,20 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from antiphon.api.problems import Malformed, MethodNotAllowed, TooMany
+from antiphon.api.problems import Malformed, MethodNotAllowed
 from antiphon.engine import sanitize
 from antiphon.server.gateway import Gateway
 from antiphon.server.openai.response_memory import LANE, Lane, ResponseMemory
 from antiphon.server.requests import MAX_ITEMS, RequestContext
 from antiphon.server.socket_requests import MessageRequest, Socket, find_socket
-from antiphon.types.errors import AntiphonError, InvalidRequest, TryAgain, Unauthorized, Unavailable
+from antiphon.types.errors import (
+    AntiphonError,
+    InvalidRequest,
+    TooMany,
+    TryAgain,
+    Unauthorized,
+    Unavailable,
+)
 from antiphon.wires.openai.socket_events import (
     InvalidStreamId,
     SocketExpired,

@@ -27,6 +27,7 @@ from antiphon.ports import (
     AmendPersonal,
     AmendProject,
     AmendSchedule,
+    AmendShare,
     AmendWebhook,
     Editable,
     FilterValue,
@@ -58,6 +59,7 @@ from antiphon.types.messages import Feedback, Message, Upload
 from antiphon.types.personal import Personal
 from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
 from antiphon.types.schedules import Schedule, StoredSchedule
+from antiphon.types.shares import Share
 from antiphon.types.webhooks import (
     DeliveryClaim,
     DeliveryStatus,
@@ -524,6 +526,44 @@ class CachedStore:
     async def change_personal(self, owner: str, amend: AmendPersonal) -> Personal:
         """See `PersonalStore.change_personal`."""
         return await self._inner.change_personal(owner, amend)
+
+    async def add_share(
+        self,
+        owner: str,
+        share: Share,
+        token_hash: bytes,
+        snapshot: bytes,
+        limit: int,
+        entry: AuditEntry,
+    ) -> None:
+        """See `ShareStore.add_share`."""
+        await self._inner.add_share(owner, share, token_hash, snapshot, limit, entry)
+
+    async def shares(self, owner: str, thread_id: str | None = None) -> Sequence[Share]:
+        """See `ShareStore.shares`."""
+        return await self._inner.shares(owner, thread_id)
+
+    async def find_share(self, owner: str, share_id: str) -> Share:
+        """See `ShareStore.find_share`."""
+        return await self._inner.find_share(owner, share_id)
+
+    async def change_share(
+        self, owner: str, share_id: str, amend: AmendShare, snapshot: bytes, entry: AuditEntry
+    ) -> Share:
+        """See `ShareStore.change_share`."""
+        return await self._inner.change_share(owner, share_id, amend, snapshot, entry)
+
+    async def delete_share(self, owner: str, share_id: str, entry: AuditEntry) -> None:
+        """See `ShareStore.delete_share`."""
+        await self._inner.delete_share(owner, share_id, entry)
+
+    async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:
+        """See `ShareStore.open_share`."""
+        return await self._inner.open_share(token_hash)
+
+    async def delete_expired_shares(self, limit: int) -> int:
+        """See `ShareStore.delete_expired_shares`."""
+        return await self._inner.delete_expired_shares(limit)
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

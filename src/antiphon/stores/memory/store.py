@@ -41,6 +41,7 @@ from antiphon.stores.memory.records import (
     json_size,
 )
 from antiphon.stores.memory.schedules import MemorySchedules
+from antiphon.stores.memory.shares import MemoryShares
 from antiphon.stores.memory.webhooks import MemoryWebhooks
 from antiphon.stores.rows import take_page
 from antiphon.types import events
@@ -76,7 +77,7 @@ class _StoredAnswer:
     created_at: int
 
 
-class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal):
+class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal, MemoryShares):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
@@ -441,6 +442,7 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
         for message in self._threads.pop(thread_id).messages:
             del self._places[message.id]
         self._families.leave(thread_id)
+        self._delete_shares_of(thread_id)
         self._runs = {
             run_id: stored
             for run_id, stored in self._runs.items()
@@ -451,6 +453,10 @@ class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal
             for action_id, action in self._actions.items()
             if action.thread_id != thread_id
         }
+
+    def _owns_thread(self, owner: str, thread_id: str) -> bool:
+        stored = self._threads.get(thread_id)
+        return stored is not None and stored.owner == owner
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `RunStore.delete_expired`."""

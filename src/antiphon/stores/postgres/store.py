@@ -45,6 +45,7 @@ from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import Transaction
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
+from antiphon.stores.sql_shares import ShareMethods
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
@@ -65,7 +66,7 @@ START_SECONDS = 5.0  # for a server that starts at the same time, or restarts
 CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
-class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods):
+class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMethods):
     """A store in one database; create it with `open`, on the loop that will use it."""
 
     def __init__(

@@ -135,6 +135,17 @@ OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 -- name: count_occurrences
 SELECT count(*) FROM occurrences
 
+-- name: read_shares
+SELECT seq, id, owner, thread_id, token_hash, expires_at, doc, snapshot FROM shares
+WHERE seq > $1 ORDER BY 1 LIMIT $2
+
+-- name: write_shares
+INSERT INTO shares (seq, id, owner, thread_id, token_hash, expires_at, doc, snapshot)
+OVERRIDING SYSTEM VALUE VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+
+-- name: count_shares
+SELECT count(*) FROM shares
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > ($1, $2) ORDER BY 1, 2 LIMIT $3
@@ -312,6 +323,7 @@ FROM (
     UNION ALL SELECT 'deliveries', max(seq) FROM deliveries
     UNION ALL SELECT 'schedules', max(seq) FROM schedules
     UNION ALL SELECT 'occurrences', max(seq) FROM occurrences
+    UNION ALL SELECT 'shares', max(seq) FROM shares
 ) AS tables
 WHERE newest IS NOT NULL
 
@@ -319,5 +331,5 @@ WHERE newest IS NOT NULL
 LOCK TABLE
     meta, people, keys, projects, provider_keys, personal, acts, counters, spent, assistants, folders,
     uploads, threads, messages, segments, runs, drives, actions, log, once, webhooks, deliveries,
-    schedules, occurrences
+    schedules, occurrences, shares
 IN SHARE MODE NOWAIT

@@ -1066,6 +1066,48 @@ WHERE seq IN (SELECT seq FROM deliveries WHERE owner = :owner LIMIT :limit)
 -- name: erase_webhooks
 DELETE FROM webhooks WHERE owner = :owner
 
+-- name: lock_shares
+-- The writer has locked the database.
+SELECT 1
+
+-- name: expire_shares_of
+DELETE FROM shares WHERE owner = :owner AND expires_at <= :at
+
+-- name: count_shares
+SELECT count(*) FROM shares WHERE owner = :owner
+
+-- name: shared_thread
+SELECT 1 FROM threads WHERE id = :thread_id AND owner = :owner
+
+-- name: add_share
+INSERT INTO shares (id, owner, thread_id, token_hash, expires_at, doc, snapshot)
+VALUES (:id, :owner, :thread_id, :token_hash, :expires_at, :doc, :snapshot)
+
+-- name: shares
+SELECT doc FROM shares
+WHERE owner = :owner AND thread_id = coalesce(:thread_id, thread_id) AND expires_at > :at
+ORDER BY seq DESC
+
+-- name: share
+SELECT doc FROM shares WHERE id = :id AND owner = :owner AND expires_at > :at
+
+-- name: share_for_update
+SELECT doc FROM shares WHERE id = :id AND owner = :owner AND expires_at > :at
+
+-- name: save_share
+UPDATE shares SET expires_at = :expires_at, doc = :doc, snapshot = :snapshot WHERE id = :id
+
+-- name: remove_share
+DELETE FROM shares WHERE id = :id AND owner = :owner
+
+-- name: open_share
+SELECT doc, snapshot FROM shares WHERE token_hash = :token_hash AND expires_at > :at
+
+-- name: expire_shares
+DELETE FROM shares WHERE seq IN (
+    SELECT seq FROM shares WHERE expires_at <= :at ORDER BY expires_at LIMIT :limit
+)
+
 -- name: lock_schedules
 -- The writer has locked the database.
 SELECT 1

@@ -129,6 +129,17 @@ VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
 -- name: count_occurrences
 SELECT count(*) FROM occurrences
 
+-- name: read_shares
+SELECT seq, id, owner, thread_id, token_hash, expires_at, doc, snapshot FROM shares
+WHERE seq > ?1 ORDER BY 1 LIMIT ?2
+
+-- name: write_shares
+INSERT INTO shares (seq, id, owner, thread_id, token_hash, expires_at, doc, snapshot)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+
+-- name: count_shares
+SELECT count(*) FROM shares
+
 -- name: read_counters
 SELECT key_id, what, period, total FROM counters
 WHERE (key_id, what) > (?1, ?2) ORDER BY 1, 2 LIMIT ?3

@@ -31,6 +31,7 @@ from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import Transaction
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
+from antiphon.stores.sql_shares import ShareMethods
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.sqlite import admin, file, reads, text_index, writes
 from antiphon.stores.sqlite.admin import SqliteTransaction
@@ -54,7 +55,7 @@ MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 OnForeignRuns = Callable[[Sequence[str]], None]
 
 
-class SqliteStore(WebhookMethods, ScheduleMethods, PersonalMethods):
+class SqliteStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMethods):
     """A store in one file; create it with `open`, on the loop that will use it."""
 
     def __init__(

@@ -1,0 +1,109 @@
+"""Snapshots of threads for readers of a link: what a share includes, and copies of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from antiphon.api.operations import PastCall, PastMessage
+from antiphon.types.messages import File, Image, Message, Text
+from antiphon.types.shares import SharedCall, SharedMessage
+
+PICTURE = "picture"
+"""Name of a picture that has none: one at an address, which is not told."""
+
+
+def take_snapshot(
+    messages: Iterable[Message],
+    models: Mapping[str, str],
+    names: Mapping[str, str],
+    *,
+    tools: bool,
+    reasoning: bool,
+) -> tuple[SharedMessage, ...]:
+    """Return these messages of a thread as readers of a link see them.
+
+    `models` are the models of runs, `names` those of files, by id. System messages and summaries
+    are left out: they are for models. Tool calls and reasoning are in it only if asked for, and a
+    reply that has nothing else is left out.
+    """
+    shown: list[Message] = []
+    outputs: dict[str, Message] = {}
+    for message in messages:
+        if message.role == "tool":
+            outputs[f"{_place(shown)} {message.tool_call_id}"] = message
+        elif message.role in ("user", "assistant"):
+            shown.append(message)
+    snapshot: list[SharedMessage] = []
+    for place, message in enumerate(shown, 1):
+        calls = tuple(
+            _to_shared_call(call.name, call.arguments, outputs.get(f"{place} {call.id}"))
+            for call in message.tool_calls
+            if tools
+        )
+        shared = SharedMessage(
+            role="user" if message.role == "user" else "assistant",
+            text=message.full_text,
+            created_at=message.created_at,
+            model=models.get(message.run_id or "", ""),
+            reasoning=message.reasoning if reasoning else None,
+            attachments=tuple(_list_names(message, names)),
+            calls=calls,
+            incomplete=message.status == "incomplete",
+        )
+        if shared.text or shared.reasoning or shared.attachments or shared.calls:
+            snapshot.append(shared)
+    return tuple(snapshot)
+
+
+def _place(shown: Sequence[Message]) -> int:
+    """Return the place of the last message, from 1: ids of calls may repeat in a thread."""
+    return len(shown)
+
+
+def _to_shared_call(name: str, arguments: str, output: Message | None) -> SharedCall:
+    if output is None:
+        return SharedCall(name, arguments)
+    return SharedCall(name, arguments, output.text, output.is_error)
+
+
+def _list_names(message: Message, names: Mapping[str, str]) -> Iterator[str]:
+    for part in message.content:
+        match part:
+            case Image(file_id=str(file_id)) | File(file_id):
+                yield names.get(file_id, PICTURE if isinstance(part, Image) else "file")
+            case Image():
+                yield PICTURE
+            case _:
+                pass
+
+
+def to_past_messages(snapshot: Iterable[SharedMessage]) -> Iterator[PastMessage]:
+    """Yield the messages of a snapshot for a thread of its reader.
+
+    A call without an output is left out, as a model accepts none. Attached files are named in the
+    text, because the reader has no right to their contents.
+    """
+    for message in snapshot:
+        text = message.text
+        if message.attachments:
+            text = "\n\n".join(filter(None, (text, f"[{', '.join(message.attachments)}]")))
+        calls = tuple(
+            (PastCall(f"call_{number}", call.name, call.arguments or "{}"), call)
+            for number, call in enumerate(message.calls, 1)
+            if call.output is not None
+        )
+        if not text and not calls:
+            continue
+        yield PastMessage(
+            content=(Text(text),) if text else (),
+            role=message.role,
+            tool_calls=tuple(past for past, _ in calls),
+            reasoning=message.reasoning,
+        )
+        for past, call in calls:
+            yield PastMessage(
+                content=(Text(call.output or ""),),
+                role="tool",
+                tool_call_id=past.id,
+                is_error=call.is_error,
+            )

@@ -1,0 +1,114 @@
+"""Shares of threads in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from antiphon.ports import AmendShare
+from antiphon.stores import admin_rules, invariants
+from antiphon.stores.invariants import Clock
+from antiphon.stores.memory.admin import MemoryAdministration, delete_all
+from antiphon.types.accounts import AuditEntry
+from antiphon.types.runs import Thread
+from antiphon.types.shares import Share
+
+
+@dataclass
+class _StoredShare:
+    """A share with its owner, the hash of its token, and its snapshot."""
+
+    owner: str
+    share: Share
+    token_hash: bytes
+    snapshot: bytes
+
+
+class MemoryShares(MemoryAdministration):
+    """`ShareStore`; the table has the oldest first."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock)
+        self._shares: dict[str, _StoredShare] = {}
+
+    async def add_share(
+        self,
+        owner: str,
+        share: Share,
+        token_hash: bytes,
+        snapshot: bytes,
+        limit: int,
+        entry: AuditEntry,
+    ) -> None:
+        """See `ShareStore.add_share`."""
+        expired = self._list_expired()
+        delete_all(self._shares, [each for each in expired if self._shares[each].owner == owner])
+        if sum(each.owner == owner for each in self._shares.values()) >= limit:
+            raise admin_rules.share_limit_error(limit)
+        if not self._owns_thread(owner, share.thread_id):
+            raise invariants.not_found(Thread, share.thread_id)
+        self._shares[share.id] = _StoredShare(owner, share, token_hash, snapshot)
+        self._append_entry(entry)
+
+    async def shares(self, owner: str, thread_id: str | None = None) -> Sequence[Share]:
+        """See `ShareStore.shares`."""
+        now = self._clock()
+        found = [
+            each.share
+            for each in self._shares.values()
+            if each.owner == owner
+            and each.share.expires_at > now
+            and thread_id in (None, each.share.thread_id)
+        ]
+        return found[::-1]
+
+    async def find_share(self, owner: str, share_id: str) -> Share:
+        """See `ShareStore.find_share`."""
+        return self._get_share(owner, share_id).share
+
+    async def change_share(
+        self, owner: str, share_id: str, amend: AmendShare, snapshot: bytes, entry: AuditEntry
+    ) -> Share:
+        """See `ShareStore.change_share`."""
+        stored = self._get_share(owner, share_id)
+        stored.share, stored.snapshot = amend(stored.share), snapshot
+        self._append_entry(entry)
+        return stored.share
+
+    async def delete_share(self, owner: str, share_id: str, entry: AuditEntry) -> None:
+        """See `ShareStore.delete_share`."""
+        stored = self._shares.get(share_id)
+        if stored is None or stored.owner != owner:
+            raise invariants.not_found(Share, share_id)
+        del self._shares[share_id]
+        self._append_entry(entry)
+
+    async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:
+        """See `ShareStore.open_share`."""
+        now = self._clock()
+        for each in self._shares.values():
+            if each.token_hash == token_hash and each.share.expires_at > now:
+                return each.share, each.snapshot
+        return None
+
+    async def delete_expired_shares(self, limit: int) -> int:
+        """See `ShareStore.delete_expired_shares`."""
+        return delete_all(self._shares, self._list_expired()[:limit])
+
+    def _get_share(self, owner: str, share_id: str) -> _StoredShare:
+        stored = self._shares.get(share_id)
+        if stored is None or stored.owner != owner or stored.share.expires_at <= self._clock():
+            raise invariants.not_found(Share, share_id)
+        return stored
+
+    def _list_expired(self) -> list[str]:
+        now = self._clock()
+        return [key for key, each in self._shares.items() if each.share.expires_at <= now]
+
+    def _delete_shares_of(self, thread_id: str) -> None:
+        theirs = [key for key, each in self._shares.items() if each.share.thread_id == thread_id]
+        delete_all(self._shares, theirs)
+
+    def _owns_thread(self, owner: str, thread_id: str) -> bool:
+        """Return whether the owner has this thread."""
+        raise NotImplementedError

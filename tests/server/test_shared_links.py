@@ -1,0 +1,101 @@
+"""Links to conversations over HTTP: for whom they work, and what guesses are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx2
+import pytest
+from msgspec.structs import replace
+
+from antiphon.types.shares import Sharing
+from tests.support.server.served import SETTINGS, Served, serve
+
+TITLE = "Trip of ann"
+
+
+@asynccontextmanager
+async def sharing(mode: Sharing) -> AsyncIterator[Served]:
+    async with serve(replace(SETTINGS, sharing=mode)) as server:
+        yield server
+
+
+async def share(ann: httpx2.AsyncClient) -> str:
+    messages = [{"content": "Hello"}, {"role": "assistant", "content": "Hi"}]
+    thread = (await ann.post("/v1/threads", json={"title": TITLE, "messages": messages})).json()
+    shared = await ann.post(f"/v1/threads/{thread['id']}/shares", json={})
+    assert shared.status_code == 201, shared.text
+    return str(shared.json()["token"])
+
+
+async def test_by_default_a_link_is_for_callers_with_a_key_of_their_own() -> None:
+    async with sharing("people") as server:
+        token = await share(await server.client(await server.key("ann")))
+        ben, stranger = await server.client(await server.key("ben")), await server.client()
+
+        read = await ben.get(f"/v1/shared/{token}")
+
+        assert read.json()["title"] == TITLE
+        assert "ann" not in read.text.replace(TITLE, "")
+        assert (await stranger.get(f"/v1/shared/{token}")).status_code == 401
+
+
+async def test_where_anyone_may_read_a_link_needs_no_key_and_opens_nothing_else() -> None:
+    async with sharing("anyone") as server:
+        token = await share(await server.client(await server.key("ann")))
+        stranger = await server.client()
+
+        read = await stranger.get(f"/v1/shared/{token}")
+        unknown = await stranger.get("/v1/shared/unknown")
+
+        assert [each["text"] for each in read.json()["messages"]] == ["Hello", "Hi"]
+        assert unknown.status_code == 404
+        assert (await stranger.post(f"/v1/shared/{token}/copies")).status_code == 401
+        assert (await stranger.get("/v1/shares")).status_code == 401
+        bad = {"authorization": "Bearer ak_wrong"}
+        assert (await stranger.get(f"/v1/shared/{token}", headers=bad)).status_code == 401
+
+
+async def test_where_sharing_is_off_links_show_nothing_and_none_is_made() -> None:
+    async with sharing("off") as server:
+        ann = await server.client(await server.key("ann"))
+        thread = (await ann.post("/v1/threads", json={})).json()["id"]
+
+        refused = await ann.post(f"/v1/threads/{thread}/shares", json={})
+
+        assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+        assert "sharing" in refused.json()["hint"]
+
+
+async def test_unknown_revoked_and_expired_links_have_one_answer_byte_for_byte() -> None:
+    async with sharing("anyone") as server:
+        ann = await server.client(await server.key("ann"))
+        revoked = await share(ann)
+        (made,) = (await ann.get("/v1/shares")).json()["data"]
+        await ann.delete(f"/v1/shares/{made['id']}")
+        stranger = await server.client()
+
+        answers = [
+            await stranger.get(f"/v1/shared/{token}")
+            for token in (revoked, revoked[:-1], "A" * 32, "%E2%80%AE", "x" * 128)
+        ]
+
+        assert {(each.status_code, each.content) for each in answers} == {(404, answers[0].content)}
+
+
+@pytest.mark.parametrize("mode", ["people", "anyone"])
+async def test_guesses_of_links_are_limited_like_logins(mode: Sharing) -> None:
+    async with sharing(mode) as server:
+        token = await share(await server.client(await server.key("ann")))
+        key = await server.key("ben") if mode == "people" else None
+        client = await server.client(key)
+
+        statuses = [(await client.get(f"/v1/shared/guess{n}")).status_code for n in range(51)]
+        refused = await client.get(f"/v1/shared/{token}")
+
+        assert statuses == [404] * 50 + [429]
+        assert refused.status_code == 429
+        assert int(refused.headers["retry-after"]) > 0
+        other = await server.client(await server.key("eve"))
+        assert (await other.get(f"/v1/shared/{token}")).status_code == 200

@@ -21,6 +21,7 @@ from antiphon.ports import Store
 from antiphon.stores.postgres import reads
 from antiphon.stores.postgres.change_statement import ChangeShape, change_statement
 from antiphon.stores.postgres.connections import (
+    DEFAULT_TIMEOUTS,
     SQL,
     ConnectionPool,
     number_parameters,
@@ -36,6 +37,7 @@ from antiphon.types.runs import Run, Status, Thread
 from tests.support.ports import find_port
 from tests.support.services.postgres import Postgres
 from tests.support.stores.appending import append_lines
+from tests.support.stores.databases import PATIENT
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
     a_message,
@@ -62,7 +64,7 @@ NOTICED = 10.0  # 2 seconds are promised, and the machine may be busy elsewhere
 
 @asynccontextmanager
 async def open_store(address: str, **options: Any) -> AsyncGenerator[PostgresStore]:
-    store = await PostgresStore.open(address, **options)
+    store = await PostgresStore.open(address, **{"timeouts": PATIENT, **options})
     try:
         yield store
     finally:
@@ -96,7 +98,9 @@ def own_server(open_folder: Path) -> Any:
 
 
 async def test_new_databases_may_be_opened_by_many_at_once(address: str) -> None:
-    stores = await asyncio.gather(*(PostgresStore.open(address) for _ in range(6)))
+    stores = await asyncio.gather(
+        *(PostgresStore.open(address, timeouts=PATIENT) for _ in range(6))
+    )
     await asyncio.gather(*(add_thread(store, number) for number, store in enumerate(stores)))
 
     assert len((await stores[0].list(Thread, "ann", limit=99)).data) == 6
@@ -452,7 +456,7 @@ async def is_notified(store: Store) -> bool:
 async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_doubled(
     own_server: Postgres,
 ) -> None:
-    async with open_store(await own_server.create()) as store:
+    async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         claim = await add_claimed(store)
         told = [str(number) for number in range(300)]
         for number, text in enumerate(told):
@@ -467,7 +471,7 @@ async def test_connections_that_are_killed_are_replaced_and_no_event_is_lost_or_
 async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_back(
     own_server: Postgres,
 ) -> None:
-    async with open_store(await own_server.create()) as store:
+    async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         await add_thread(store)
         own_server.kill()
         await wait_for_notice(store)
@@ -481,7 +485,7 @@ async def test_a_server_that_is_away_is_noticed_soon_and_found_again_when_it_is_
 async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes_on(
     own_server: Postgres,
 ) -> None:
-    async with open_store(await own_server.create()) as store:
+    async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         await add_thread(store)
         with own_server.freeze():
             await wait_for_notice(store)
@@ -492,7 +496,7 @@ async def test_a_server_that_stalls_is_noticed_soon_and_found_again_when_it_goes
 async def test_a_store_is_closed_soon_also_while_its_server_stalls_in_clearing_up(
     own_server: Postgres,
 ) -> None:
-    async with open_store(await own_server.create()) as store:
+    async with open_store(await own_server.create(), timeouts=DEFAULT_TIMEOUTS) as store:
         await add_thread(store)
         with own_server.freeze():
             clearing_up = asyncio.create_task(store.delete_expired(0, 0))
@@ -713,8 +717,11 @@ async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_
 
 
 async def test_a_part_that_somebody_reads_goes_the_next_time(address: str) -> None:
-    clock = Clock()
-    async with open_store(address, clock=clock) as store, connect(address) as other:
+    clock, briefly = Clock(), PATIENT._replace(lock=0.1)
+    async with (
+        open_store(address, clock=clock, timeouts=briefly) as store,
+        connect(address) as other,
+    ):
         await end_run(store, 1)
         clock.now = 2 * DAY_MS
         async with other.transaction():

@@ -21,6 +21,7 @@ from antiphon.stores.rows import SEARCH_BYTES
 from antiphon.types.messages import IndexProgress
 from antiphon.types.runs import Thread
 from tests.support.services.postgres import Postgres
+from tests.support.stores.databases import PATIENT
 from tests.support.stores.openers import OPENERS, Clock, Opener, open_store
 from tests.support.stores.steps import a_message, add_thread, say
 
@@ -234,7 +235,7 @@ async def test_text_of_the_version_before_is_indexed_newest_first(tmp_path: Path
 
 async def test_postgresql_indexes_what_an_older_server_has_written(postgres: Postgres) -> None:
     address = await postgres.create()
-    store = await PostgresStore.open(address)
+    store = await PostgresStore.open(address, timeouts=PATIENT)
     connection = await asyncpg.connect(address)
     try:
         await add_thread(store, title="Bees")

@@ -21,6 +21,7 @@ from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types.runs import Thread
 from tests.support.services.postgres import Postgres
+from tests.support.stores.databases import PATIENT
 
 NAME = "thread_order"
 MANY = 100_000
@@ -112,7 +113,7 @@ async def test_a_file_of_an_older_version_has_its_threads_in_order(tmp_path: Pat
 async def test_a_server_of_an_older_version_has_its_threads_in_order(postgres: Postgres) -> None:
     address = await postgres.create()
     await in_postgres(address, iter(OLD))
-    store = await PostgresStore.open(address)
+    store = await PostgresStore.open(address, timeouts=PATIENT)
     await judge(store)
     await store.close()
 
@@ -122,7 +123,10 @@ async def test_threads_that_an_older_version_writes_beside_this_one_are_in_order
 ) -> None:
     address = await postgres.create()
     newer = a_row("c", 9, title="\x00")[2]
-    stores = (await SqliteStore.open(tmp_path / "new.db"), await PostgresStore.open(address))
+    stores = (
+        await SqliteStore.open(tmp_path / "new.db"),
+        await PostgresStore.open(address, timeouts=PATIENT),
+    )
     with closing(sqlite3.connect(tmp_path / "new.db")) as connection, connection:
         connection.executemany(
             "INSERT INTO threads (id, owner, version, words, doc) VALUES (?, ?, 1, '', ?)", OLD
@@ -157,7 +161,10 @@ async def test_a_hundred_thousand_threads_are_put_in_order_in_seconds(
     address = await postgres.create()
     in_sqlite(tmp_path / "old.db", many(MANY))
     await in_postgres(address, many(MANY))
-    for opening in (SqliteStore.open(tmp_path / "old.db"), PostgresStore.open(address)):
+    for opening in (
+        SqliteStore.open(tmp_path / "old.db"),
+        PostgresStore.open(address, timeouts=PATIENT),
+    ):
         began = time.monotonic()
         store = await opening
         took = time.monotonic() - began

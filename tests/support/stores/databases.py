@@ -11,9 +11,12 @@ import asyncpg
 
 from antiphon.ports import Store
 from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.postgres.connections import PoolTimeouts
 from antiphon.stores.postgres.store import PostgresStore
 from tests.support.services.postgres import Postgres
 
+PATIENT = PoolTimeouts(call=60, connect=60, lock=60, idle_in_transaction=60)
+"""For tests that are not about a server that is away: a busy machine is no slow server."""
 _TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace "
 _TABLES += "AND relkind IN ('r', 'p') AND NOT relispartition AND relname <> 'migrations'"
 
@@ -33,7 +36,7 @@ class Databases:
             self._of_folder[folder] = (
                 self._free.pop() if self._free else await self._server.create()
             )
-        store = await _Lent.open(self._of_folder[folder], clock=clock)
+        store = await _Lent.open(self._of_folder[folder], clock=clock, timeouts=PATIENT)
         store.give_back = partial(self._give_back, folder, store)
         self._open[folder] += 1
         return store

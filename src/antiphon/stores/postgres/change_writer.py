@@ -25,15 +25,13 @@ from antiphon.stores.postgres.changes import (
     join_segments,
     raise_unique_violation,
 )
-from antiphon.stores.postgres.connections import CALL_SECONDS, ConnectionPool
+from antiphon.stores.postgres.connections import ConnectionPool
 from antiphon.stores.postgres.group_commit import GroupCommit
 from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.stores.postgres.reads import ReadResult
 from antiphon.telemetry.failpoints import hit
 
 LEAST_SECONDS = 0.5  # for a second try
-TURN_SECONDS = CALL_SECONDS - LEAST_SECONDS
-"""Time that a change waits for earlier ones of its records; then it competes with them."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +70,7 @@ class ChangeWriter:
             task.exception()  # mark it as retrieved; `change` raises it
 
     async def _change(self, read_set: ReadSet, decide: Decide) -> Committed:
-        ends = monotonic() + CALL_SECONDS
+        ends = monotonic() + self._connections.timeouts.call
         reserved: set[str] = set()
         try:
             if await self._reserve_in_turn(read_set, reserved):
@@ -119,9 +117,9 @@ class ChangeWriter:
     async def _reserve_in_turn(self, read_set: ReadSet, reserved: set[str]) -> bool:
         """Reserve the records that are named, after changes of them that came before.
 
-        Return False if these take too long.
+        Return False if these take too long; then the change competes with them.
         """
-        until = monotonic() + TURN_SECONDS
+        until = monotonic() + self._connections.timeouts.call - LEAST_SECONDS
         names = (read_set.thread_id, read_set.run_id, read_set.key_id, read_set.schedule_id)
         named = frozenset(name for name in names if name is not None)
         while not self._reserve(named, reserved):

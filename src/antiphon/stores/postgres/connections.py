@@ -61,9 +61,7 @@ SERVER_SETTINGS: Mapping[str, str] = {
     # Commits wait for the disk, whatever the database is set to; statements that need not
     # wait turn this off themselves.
     "synchronous_commit": "on",
-    "lock_timeout": "1500",
     "statement_timeout": "30000",  # of a client that is gone; others give up before
-    "idle_in_transaction_session_timeout": "3000",  # a frozen client blocks no other
     # Each statement is written for its index, and planned once per connection. A table that is
     # small at that time, or has no statistics, would be scanned from then on.
     "plan_cache_mode": "force_generic_plan",
@@ -74,10 +72,34 @@ SERVER_SETTINGS: Mapping[str, str] = {
 }
 
 
+class PoolTimeouts(NamedTuple):
+    """Seconds after which a call, a connection, a lock and an idle transaction are given up.
+
+    By default callers are promised an error within two seconds.
+    """
+
+    call: float = CALL_SECONDS
+    connect: float = CONNECT_SECONDS
+    lock: float = 1.5
+    idle_in_transaction: float = 3.0  # a frozen client blocks no other
+
+    def server_settings(self) -> dict[str, str]:
+        """Return the settings that hold for a connection, in milliseconds."""
+        return {
+            **SERVER_SETTINGS,
+            "lock_timeout": f"{self.lock * 1000:.0f}",
+            "idle_in_transaction_session_timeout": f"{self.idle_in_transaction * 1000:.0f}",
+        }
+
+
+DEFAULT_TIMEOUTS = PoolTimeouts()
+
+
 class ConnectionPool:
     """A pool of connections, opened on demand."""
 
-    def __init__(self, address: str, most: int) -> None:
+    def __init__(self, address: str, most: int, timeouts: PoolTimeouts = DEFAULT_TIMEOUTS) -> None:
+        self.timeouts = timeouts
         self._address, self._pooled = parse_address(address)
         self._idle: list[Connection[Any]] = []
         self._max_connections = most
@@ -96,17 +118,18 @@ class ConnectionPool:
     async def run(
         self,
         work: Callable[[Connection[Any]], Awaitable[T]],
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
         repeatable: Callable[[], bool] = lambda: False,
     ) -> T:
         """Run `work` with a connection of its own, to its end, even if the caller is cancelled.
 
         If the connection breaks while `repeatable()` is true, the work is repeated with a new one.
-        Raises `Unavailable` if it takes more than `seconds`.
+        Raises `Unavailable` if it takes more than `seconds`, by default as long as any call may.
         """
         if self._closed:
             raise make_closed_error()
-        task = asyncio.create_task(self._run_with_retry(work, seconds, repeatable))
+        within = self.timeouts.call if seconds is None else seconds
+        task = asyncio.create_task(self._run_with_retry(work, within, repeatable))
         self._tasks.add(task)
         task.add_done_callback(self._on_done)
         await asyncio.wait([task])
@@ -118,21 +141,21 @@ class ConnectionPool:
         """Open a connection that the caller closes. Raises what `asyncpg.connect` does."""
         return await asyncpg.connect(
             self._address,
-            timeout=CONNECT_SECONDS,
+            timeout=self.timeouts.connect,
             # PgBouncer may send the next statement over another connection.
             statement_cache_size=0 if self._pooled else PREPARED_STATEMENTS,
             max_cached_statement_lifetime=0,
-            server_settings=None if self._pooled else dict(SERVER_SETTINGS),
+            server_settings=None if self._pooled else self.timeouts.server_settings(),
         )
 
     async def close(self) -> None:
         """Finish running calls and close the connections.
 
-        Calls that take more than `CALL_SECONDS` are cancelled.
+        Calls that take longer than they may are cancelled.
         """
         self._closed = True
         if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=CALL_SECONDS)
+            _, late = await asyncio.wait(self._tasks, timeout=self.timeouts.call)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)

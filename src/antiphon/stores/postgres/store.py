@@ -32,8 +32,9 @@ from antiphon.stores.postgres.appends import PostgresAppender
 from antiphon.stores.postgres.change_writer import ChangeWriter
 from antiphon.stores.postgres.changes import WriteAttempt, claim
 from antiphon.stores.postgres.connections import (
-    CALL_SECONDS,
+    DEFAULT_TIMEOUTS,
     ConnectionPool,
+    PoolTimeouts,
     execute,
     fetch_rows,
     fetch_value,
@@ -89,6 +90,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         connections: int = CONNECTIONS,
         everything: bool = False,
         search_seconds: float = search_queue.SEARCH_SECONDS,
+        timeouts: PoolTimeouts = DEFAULT_TIMEOUTS,
     ) -> PostgresStore:
         """Connect to the database and migrate it to this version.
 
@@ -96,7 +98,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         the database's own. Raises `BadSettings` for a database that this version cannot use, and
         `Unavailable`.
         """
-        pool = ConnectionPool(address, connections)
+        pool = ConnectionPool(address, connections, timeouts)
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
             undo.push_async_callback(pool.close)
@@ -299,7 +301,8 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         seconds = self._searches.seconds
         async with self._searches.turn(owner):
             # PostgreSQL is asked to cancel the query; if that fails, the connection is closed.
-            return await self._read_within(partial(read, seconds=seconds), seconds + CALL_SECONDS)
+            within = seconds + self._connections.timeouts.call
+            return await self._read_within(partial(read, seconds=seconds), within)
 
     async def index_text(self) -> bool:
         """See `RunStore.index_text`."""
@@ -365,7 +368,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         """See `AdminMethods.read_administration`."""
         return await self._read_within(
             lambda connection: work(PostgresTransaction(connection, self._now())),
-            MAINTENANCE_SECONDS if slow else CALL_SECONDS,
+            MAINTENANCE_SECONDS if slow else None,
         )
 
     async def write_administration(
@@ -377,7 +380,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         single: bool,
     ) -> T:
         """See `AdminMethods.write_administration`; runs on the loop."""
-        seconds = MAINTENANCE_SECONDS if slow else CALL_SECONDS
+        seconds = MAINTENANCE_SECONDS if slow else None
         if not single:
             return await self._transact(what, work, seconds=seconds)
 
@@ -391,7 +394,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         what: str,
         work: Callable[..., Coroutine[Any, Any, T]],
         *args: Any,
-        seconds: float = MAINTENANCE_SECONDS,
+        seconds: float | None = MAINTENANCE_SECONDS,
     ) -> T:
         async def write(connection: Connection[Any]) -> T:
             async with connection.transaction():
@@ -434,7 +437,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         return await self._read_within(lambda connection: work(connection, *args, **kwargs))
 
     async def _read_within(
-        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float = CALL_SECONDS
+        self, work: Callable[[Connection[Any]], Awaitable[T]], seconds: float | None = None
     ) -> T:
         """Read; a value that no column can hold, such as a NUL in an id, is not found."""
         try:
@@ -447,7 +450,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         what: str,
         work: Callable[..., Awaitable[T]],
         *args: Any,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
         **kwargs: Any,
     ) -> T:
         hit(f"{what}.before_commit")
@@ -459,7 +462,7 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
         self,
         work: Callable[..., Awaitable[T]],
         *args: Any,
-        seconds: float = CALL_SECONDS,
+        seconds: float | None = None,
         **kwargs: Any,
     ) -> T:
         return await self._connections.run(

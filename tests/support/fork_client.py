@@ -37,7 +37,8 @@ def main() -> None:
         posix.dup2(nowhere, stream)
     code = int(line.recv(16))
     if code < 0:
-        _signal.signal(-code, _signal.SIG_DFL)
+        if -code != _signal.SIGKILL:
+            _signal.signal(-code, _signal.SIG_DFL)
         posix.kill(posix.getpid(), -code)
     posix._exit(code)
 

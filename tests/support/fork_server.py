@@ -25,7 +25,7 @@ import threading
 import warnings
 from asyncio import get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from ssl import SSLContext
@@ -115,21 +115,24 @@ async def start_fork(
     return Child(int(await get_running_loop().sock_recv(line, 16)), line)
 
 
-def command(program: str = ANTIPHON) -> tuple[str, ...]:
-    """Return the command that starts a fork with this function; arguments may follow."""
-    return (sys.executable, "-I", "-S", str(FORKED), address(), program)
+def command(program: str = ANTIPHON, missing: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return the command that starts a fork with this function; arguments may follow.
+
+    `missing` are packages that are not installed for it.
+    """
+    return (sys.executable, "-I", "-S", str(FORKED), address(missing), program)
 
 
 @functools.cache
-def address() -> str:
-    """Where the process listens, which ends with this one."""
+def address(missing: tuple[str, ...] = ()) -> str:
+    """Where the process listens that lacks these packages; it ends with this one."""
     folder = TemporaryDirectory(prefix="fork-server-")
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(f"{folder.name}/socket")
     listening.listen(128)
     with listening:
         process = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(listening.fileno())],
+            [sys.executable, "-P", __file__, str(listening.fileno()), *missing],
             stdin=subprocess.PIPE,
             pass_fds=[listening.fileno()],
             env={"LANG": "C.UTF-8", "PATH": os.environ["PATH"]},
@@ -147,14 +150,16 @@ def address() -> str:
 # The process.
 
 
-def main(listening: socket.socket) -> int:
+def main(listening: socket.socket, missing: Sequence[str]) -> int:
     """Be forked until our stdin is closed; in each fork, be the program that was asked for."""
+    sys.modules.update(dict.fromkeys(missing))  # type: ignore[arg-type]
     from antiphon.runtime.admin.accounts import PasswordHasher
 
     sys.path.append(str(Path(__file__).parents[2]))
     commands = pkgutil.iter_modules(import_module("antiphon.cli").__path__, "antiphon.cli.")
     for name in (*LOADED, *(command.name for command in commands)):
-        import_module(name)
+        with suppress(ModuleNotFoundError) if missing else nullcontext():
+            import_module(name)
     import_module("antiphon.server.openapi").build_document()
     share_certificates()
     PasswordHasher.cost = CHEAP
@@ -278,4 +283,4 @@ def _move_in(folder: str, environ: dict[str, str], streams: Sequence[int]) -> No
 
 
 if __name__ == "__main__":
-    sys.exit(main(socket.socket(fileno=int(sys.argv[1]))))
+    sys.exit(main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:]))

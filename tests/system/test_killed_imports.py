@@ -44,7 +44,7 @@ def test_an_import_that_is_killed_anywhere_goes_on_when_it_is_run_again(place: P
 
 def kill(place: Place, environ: dict[str, str]) -> None:
     """An import that dies at a failpoint."""
-    with place.start("owners", "import", "all.zip", environ=environ, cold=True) as process:
+    with place.start("owners", "import", "all.zip", environ=environ) as process:
         _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == -signal.SIGKILL, said
 

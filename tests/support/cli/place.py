@@ -16,10 +16,14 @@ SECONDS = 60  # far above what any of these takes
 
 
 class Place:
-    """A home, a working folder and a database that nothing else uses."""
+    """A home, a working folder and a database that nothing else uses.
 
-    def __init__(self, root: Path) -> None:
+    `missing` are packages that are not installed for forks of the program.
+    """
+
+    def __init__(self, root: Path, missing: tuple[str, ...] = ()) -> None:
         self.root = root
+        self._missing = missing
         kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
         self.environ = {
             **kept,
@@ -42,7 +46,11 @@ class Place:
     ) -> subprocess.Popen[bytes]:
         """The program, begun: with `cold` from nothing, else as a fork of one that is loaded."""
         cold = cold or bool(prefix) or fork_server.needs_a_beginning(environ or ())
-        program = (sys.executable, "-m", "antiphon") if cold else fork_server.command()
+        program = (
+            (sys.executable, "-m", "antiphon")
+            if cold
+            else fork_server.command(missing=self._missing)
+        )
         return subprocess.Popen(
             [*prefix, *program, *arguments],
             cwd=self.root,

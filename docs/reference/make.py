@@ -32,6 +32,7 @@ from antiphon.api.operations import (
     Deleted,
     Erasure,
     EventList,
+    FileSearchResults,
     Listed,
     LiveRun,
     LoggedEvent,
@@ -49,6 +50,7 @@ from antiphon.api.operations import (
     OwnedSchedule,
     OwnedWebhook,
     OwnerImport,
+    PageHit,
     PastCall,
     PastMessage,
     ProviderProblem,
@@ -80,6 +82,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.documents import Document, Page
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.folders import Folder
 from antiphon.types.messages import (
@@ -140,6 +143,10 @@ RECORDS: tuple[type[Any], ...] = (
     ActionRecord,
     PendingAction,
     Upload,
+    Document,
+    Page,
+    FileSearchResults,
+    PageHit,
     Listed,
     Deleted,
     Model,

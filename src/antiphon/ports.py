@@ -1,5 +1,4 @@
-"""The ports: Provider, RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore,
-Bus, Toolbox.
+"""The ports: Provider, the seven of a store, Bus, Toolbox.
 
 An adapter behind a port can be exchanged. Every implementation of a port passes the same
 conformance file in `tests/`.
@@ -35,6 +34,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.chunks import Chunk, ModelRequest
+from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
@@ -165,6 +165,13 @@ class TagUse(NamedTuple):
     tag: str
     listed: int
     archived: int
+
+
+class FoundPage(NamedTuple):
+    """A page of a file that a search found."""
+
+    file_id: str
+    page: Page
 
 
 class RunStore(Protocol):
@@ -836,8 +843,73 @@ class ShareStore(Protocol):
         ...
 
 
-class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore, ShareStore, Protocol):
-    """A database that implements all six ports; only the wiring needs all of it."""
+class DocumentStore(Protocol):
+    """Stores the text of files, page by page, and the state of its reading.
+
+    A file is pending from the moment when it is added, by an upload, an import or a move. Its pages
+    are deleted with it. Each method is one transaction, and raises `Unavailable` when the store
+    cannot be reached.
+    """
+
+    async def has_pending_documents(self) -> bool:
+        """Return whether `claim_document` would find a file: one cheap read."""
+        ...
+
+    async def claim_document(self, lease_ms: int) -> DocumentClaim | None:
+        """Claim the pending file that has waited longest and that no process reads.
+
+        Pages of an earlier attempt are deleted.
+        """
+        ...
+
+    async def add_pages(self, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+        """Add pages with their words; return False if the claim is lost or the file is gone."""
+        ...
+
+    async def settle_document(self, claim: DocumentClaim, document: Document) -> bool:
+        """Store the state of the file; return False as `add_pages` does."""
+        ...
+
+    async def retry_documents(self, reasons: Sequence[DocumentFailure]) -> int:
+        """Make files that failed for these reasons pending again; return how many."""
+        ...
+
+    async def documents(self, file_ids: Sequence[str]) -> Mapping[str, Document]:
+        """Return the state of these files by id, without files that do not exist."""
+        ...
+
+    async def pages(self, file_id: str, limit: int, after: int = 0) -> RecordPage:
+        """Return the pages of a file with numbers above `after`, in their order."""
+        ...
+
+    async def search_pages(
+        self,
+        owner: str,
+        phrases: Sequence[Phrase],
+        *,
+        limit: int,
+        file_ids: Sequence[str] | None = None,
+        any_phrase: bool = False,
+    ) -> Sequence[FoundPage]:
+        """Return the pages that match best: those with all phrases, or with any of them.
+
+        With `file_ids` only pages of these files. Raises `Overloaded` if it takes too long. Nothing
+        is found without a phrase, or with an empty `file_ids`.
+        """
+        ...
+
+
+class Store(
+    RunStore,
+    AdminStore,
+    DocumentStore,
+    WebhookStore,
+    ScheduleStore,
+    PersonalStore,
+    ShareStore,
+    Protocol,
+):
+    """A database that implements all seven ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""
@@ -850,6 +922,8 @@ class Store(RunStore, AdminStore, WebhookStore, ScheduleStore, PersonalStore, Sh
 
 QUEUE = "queue"
 """The topic notified when a turn was requested."""
+DOCUMENTS = "documents"
+"""The topic notified when a file was added whose text is to be read."""
 ACTIONS = "actions"
 """The topic notified when a worker for tools may claim an action."""
 LEASES = "leases"

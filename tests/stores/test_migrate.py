@@ -33,11 +33,14 @@ BEGUN_ANEW = {
 }
 INDEXES = {
     f"{index}{part}"
-    for index in ("message_index", "title_index")
+    for index in ("message_index", "title_index", "page_index")
     for part in ("", "_config", "_content", "_data", "_docsize", "_idx")
 }
 SQL = files("antiphon.stores") / "sql"
-NOT_MOVED = {"migrations", "blank", "reindex", "sqlite_sequence", "sqlite_stat1", *INDEXES}
+NOT_MOVED = {
+    *("migrations", "blank", "reindex", "sqlite_sequence", "sqlite_stat1", *INDEXES),
+    *("documents", "pages"),  # read again from the files
+}
 
 
 @pytest.fixture(scope="session")

@@ -155,6 +155,11 @@ async def test_the_file_alone_holds_everything_after_the_close(path: Path) -> No
     assert [each.name for each in path.parent.iterdir()] == [path.name]
 
 
+AS_BEFORE_DOCUMENTS = (
+    *(f"DROP TRIGGER {each}" for each in ("page_removed", "upload_added", "upload_transferred")),
+    *(f"DROP TABLE {each}" for each in ("page_index", "pages", "documents")),
+)
+
 AS_BEFORE_OWNERS = (
     *(
         f"DROP TRIGGER {trigger}"
@@ -207,6 +212,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP TABLE shares",
             "DROP TABLE occurrences",
             "DROP TABLE personal",
+            *AS_BEFORE_DOCUMENTS,
             "DROP INDEX threads_of_parent",
             "DROP INDEX pending_actions",
             "DROP INDEX pinned_threads",

@@ -23,7 +23,7 @@ PAGE = b"<script>alert(1)</script>"
 
 @pytest.fixture
 async def chat() -> AsyncIterator[Chat]:
-    async with open_chat(max_body=100_000) as chat:
+    async with open_chat(max_upload=100_000) as chat:
         yield chat
 
 

@@ -68,9 +68,14 @@ export interface ActionRequired {
   type: "action.required";
 }
 
-/** A model as `provider:name`, with instructions, tools and sampling. Times in ms. */
+/**
+ * A model as `provider:name`, with instructions, tools and sampling. Times in ms.
+ *
+ * `file_ids` are uploads whose text its runs may search.
+ */
 export interface Assistant {
   created_at: number;
+  file_ids: string[];
   id: string;
   instructions: string | null;
   max_tool_calls: number | null;
@@ -153,6 +158,20 @@ export interface Deleted {
   id: string;
 }
 
+/**
+ * State of the reading of a file's text.
+ *
+ * `pages` is the number of pages with text that are stored. `reason` says why it `failed`, and
+ * `message` says the same in a sentence. `cut` is true if the file has more text than is kept.
+ */
+export interface Document {
+  cut?: boolean;
+  message?: string | null;
+  pages?: number;
+  reason?: "damaged" | "empty" | "encrypted" | "no_extra" | "no_ocr" | "too_large" | "too_slow" | "unsafe" | "unsupported" | "wrong_type" | null;
+  status: "failed" | "pending" | "ready";
+}
+
 /** Progress of deleting an owner: objects deleted by this request; `done` if none is left. */
 export interface Erasure {
   done: boolean;
@@ -189,6 +208,18 @@ export interface Feedback {
 export interface FilePart {
   file_id: string;
   type: "file";
+}
+
+/**
+ * Pages that a search found, the best first.
+ *
+ * `searched` is the number of files that were searched, None if those are all of the owner's.
+ * `pending` is the number of these whose text is still being read.
+ */
+export interface FileSearchResults {
+  data: PageHit[];
+  pending?: number;
+  searched?: number | null;
 }
 
 /**
@@ -369,6 +400,13 @@ export interface OwnedWebhookPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface OwnerTotalsPage {
   data: OwnerTotals[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface PagePage {
+  data: Page[];
   has_more: boolean;
   next: string | null;
 }
@@ -668,6 +706,35 @@ export interface OwnerTotals {
   owner: string;
   runs: number;
   threads: number;
+}
+
+/**
+ * Text of one page.
+ *
+ * `number` counts from 1: pages of a PDF, slides, chapters; sheets and long texts are cut into
+ * pages. `title` is the name of the sheet, the slide or the chapter, if it has one.
+ */
+export interface Page {
+  number: number;
+  text: string;
+  title: string;
+}
+
+/**
+ * A page on which a search found its words.
+ *
+ * `file` is the name of the file, `title` that of the sheet, the slide or the chapter. `snippet`
+ * is a part of the page on one line, `highlights` are the places of words in it as `[start, end)`,
+ * counted in code points. `score` is higher for a better match.
+ */
+export interface PageHit {
+  file: string;
+  file_id: string;
+  highlights: [number, number][];
+  page: number;
+  score: number;
+  snippet: string;
+  title: string;
 }
 
 /** A tool call of a reply that was given elsewhere; `arguments` is a JSON object as text. */
@@ -1277,10 +1344,11 @@ export interface TurnRestarted {
  * A file that was uploaded; `size` in bytes, times in milliseconds since 1970.
  *
  * `purpose` is a word of the program that uploaded it. The file is deleted within an hour after
- * `expires_at`.
+ * `expires_at`. `document` is the state of the reading of its text.
  */
 export interface Upload {
   created_at: number;
+  document?: Document | null;
   expires_at?: number | null;
   id: string;
   media_type: string;
@@ -1380,8 +1448,12 @@ export interface WebhookDelivery {
 export abstract class Operations {
   protected abstract send<T>(call: Call, options?: RequestOptions): Promise<T>;
 
-  /** Create an assistant: a model, instructions, tools and sampling settings. */
-  createAssistant(fields: { instructions?: string | null; max_tool_calls?: number | null; mcp_servers?: McpServer[]; metadata?: Record<string, string>; model?: string | null; name?: string; sampling?: Sampling; tools?: ToolSpec[] } = {}, options?: RequestOptions): Promise<Assistant> {
+  /**
+   * Create an assistant: a model, instructions, tools and sampling settings.
+   *
+   * `file_ids` are uploads whose text its runs may search.
+   */
+  createAssistant(fields: { file_ids?: string[]; instructions?: string | null; max_tool_calls?: number | null; mcp_servers?: McpServer[]; metadata?: Record<string, string>; model?: string | null; name?: string; sampling?: Sampling; tools?: ToolSpec[] } = {}, options?: RequestOptions): Promise<Assistant> {
     return this.send<Assistant>({ method: "POST", path: `/v1/assistants`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -1396,7 +1468,7 @@ export abstract class Operations {
   }
 
   /** Change the given fields of an assistant; the others stay. */
-  updateAssistant(assistant_id: string, fields: { instructions?: string | null; max_tool_calls?: number | null; mcp_servers?: McpServer[]; metadata?: Record<string, string>; model?: string | null; name?: string; sampling?: Sampling; tools?: ToolSpec[] } = {}, options?: RequestOptions): Promise<Assistant> {
+  updateAssistant(assistant_id: string, fields: { file_ids?: string[]; instructions?: string | null; max_tool_calls?: number | null; mcp_servers?: McpServer[]; metadata?: Record<string, string>; model?: string | null; name?: string; sampling?: Sampling; tools?: ToolSpec[] } = {}, options?: RequestOptions): Promise<Assistant> {
     return this.send<Assistant>({ method: "PATCH", path: `/v1/assistants/${encodeURIComponent(assistant_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1774,10 +1846,36 @@ export abstract class Operations {
   /**
    * List uploaded files, newest first, with `order` of `oldest` the oldest first.
    *
-   * `purpose` selects those that were uploaded for it.
+   * `purpose` selects those that were uploaded for it; `thread_id` and `assistant_id` those that
+   * are attached to a message of the thread, and those of the assistant, of both if both are
+   * given.
    */
-  listFiles(fields: { limit?: number; after?: string; purpose?: string; order?: "newest" | "oldest" } = {}, options?: RequestOptions): Promise<UploadPage> {
+  listFiles(fields: { limit?: number; after?: string; purpose?: string; thread_id?: string; assistant_id?: string; order?: "newest" | "oldest" } = {}, options?: RequestOptions): Promise<UploadPage> {
     return this.send<UploadPage>({ method: "GET", path: `/v1/files`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Search the text of files; the best pages come first.
+   *
+   * `q` is words, as in a search of messages: `deploy` also finds "deployment", text in quotation
+   * marks is found as it stands. Pages that have all words come before pages that have some.
+   *
+   * With `file_ids`, `thread_id` or `assistant_id` only files are searched that are named,
+   * attached to a message of the thread, or files of the assistant. Without any, all files of the
+   * owner are.
+   */
+  searchFiles(fields: { assistant_id?: string | null; file_ids?: string[]; limit?: number; q: string; thread_id?: string | null }, options?: RequestOptions): Promise<FileSearchResults> {
+    return this.send<FileSearchResults>({ method: "POST", path: `/v1/files/search`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * List the pages of a file's text, in their order; with `page` only the one of that number.
+   *
+   * The list is empty until the text is read: the file's `document` says how far that is. Pages
+   * are pages of a PDF, slides and chapters; sheets and long texts are cut into pages.
+   */
+  listPages(file_id: string, fields: { page?: number; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<PagePage> {
+    return this.send<PagePage>({ method: "GET", path: `/v1/files/${encodeURIComponent(file_id)}/pages`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get the record of one file; its bytes are at `/v1/files/{file_id}/content`. */

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from antiphon.api.fields import (
+    FileIds,
     Long,
     MaxToolCalls,
     Metadata,
@@ -22,7 +23,10 @@ from antiphon.types.runs import (
 
 
 class CreateAssistant(Operation[Assistant], frozen=True):
-    """Create an assistant: a model, instructions, tools and sampling settings."""
+    """Create an assistant: a model, instructions, tools and sampling settings.
+
+    `file_ids` are uploads whose text its runs may search.
+    """
 
     route: ClassVar[str] = "POST /v1/assistants"
     answer: ClassVar[Any] = Assistant
@@ -36,6 +40,7 @@ class CreateAssistant(Operation[Assistant], frozen=True):
     mcp_servers: Servers = ()
     sampling: Sampling = Sampling()
     max_tool_calls: MaxToolCalls | None = None
+    file_ids: FileIds = ()
     metadata: Metadata = {}
 
 
@@ -73,6 +78,7 @@ class UpdateAssistant(Operation[Assistant], frozen=True):
     mcp_servers: Servers | msgspec.UnsetType = msgspec.UNSET
     sampling: Sampling | msgspec.UnsetType = msgspec.UNSET
     max_tool_calls: MaxToolCalls | msgspec.UnsetType | None = msgspec.UNSET
+    file_ids: FileIds | msgspec.UnsetType = msgspec.UNSET
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 

@@ -12,7 +12,8 @@ from antiphon.types.messages import Upload
 class ListFiles(Operation[Listed[Upload]], frozen=True):
     """List uploaded files, newest first, with `order` of `oldest` the oldest first.
 
-    `purpose` selects those that were uploaded for it.
+    `purpose` selects those that were uploaded for it; `thread_id` and `assistant_id` those that are
+    attached to a message of the thread, and those of the assistant, of both if both are given.
     """
 
     route: ClassVar[str] = "GET /v1/files"
@@ -21,6 +22,8 @@ class ListFiles(Operation[Listed[Upload]], frozen=True):
     limit: Limit = 20
     after: Id | None = None
     purpose: Name | None = None
+    thread_id: Id | None = None
+    assistant_id: Id | None = None
     order: ListOrder | None = None
 
 

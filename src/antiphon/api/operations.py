@@ -74,6 +74,10 @@ from antiphon.api.assistants import ProviderProblem as ProviderProblem
 from antiphon.api.assistants import UpdateAssistant as UpdateAssistant
 from antiphon.api.browser_tokens import BrowserToken as BrowserToken
 from antiphon.api.browser_tokens import CreateBrowserToken as CreateBrowserToken
+from antiphon.api.documents import FileSearchResults as FileSearchResults
+from antiphon.api.documents import ListPages as ListPages
+from antiphon.api.documents import PageHit as PageHit
+from antiphon.api.documents import SearchFiles as SearchFiles
 from antiphon.api.fields import Attempt as Attempt
 from antiphon.api.fields import Content as Content
 from antiphon.api.fields import IfBusy as IfBusy
@@ -248,6 +252,8 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     Follow,
     ListEvents,
     ListFiles,
+    SearchFiles,
+    ListPages,
     GetFile,
     DeleteFile,
     ListModels,

@@ -49,6 +49,8 @@ OF_BACKEND = (
     "sharing",
     "max_shares",
     "max_share_lifetime",
+    "documents",
+    "document_timeout",
     "max_concurrent_runs",
     "workers",
     "stall_timeout",

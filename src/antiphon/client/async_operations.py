@@ -83,6 +83,8 @@ class AsyncOperations(RenamedMethods):
     list_files = async_list_method(operations.ListFiles)
     get_file = async_method(operations.GetFile)
     delete_file = async_method(operations.DeleteFile)
+    search_files = async_method(operations.SearchFiles)
+    list_pages = async_list_method(operations.ListPages)
     list_models = async_method(operations.ListModels)
     get_caller = async_method(operations.GetCaller)
     get_personal_settings = async_method(operations.GetPersonalSettings)

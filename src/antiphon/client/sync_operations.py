@@ -84,6 +84,8 @@ class Operations(RenamedMethods):
     list_files = sync_list_method(operations.ListFiles)
     get_file = sync_method(operations.GetFile)
     delete_file = sync_method(operations.DeleteFile)
+    search_files = sync_method(operations.SearchFiles)
+    list_pages = sync_list_method(operations.ListPages)
     list_models = sync_method(operations.ListModels)
     get_caller = sync_method(operations.GetCaller)
     get_personal_settings = sync_method(operations.GetPersonalSettings)

@@ -125,10 +125,10 @@ def parse_query(query: str) -> Sequence[Phrase]:
     return list(dict.fromkeys(phrases))[:MAX_PHRASES]
 
 
-def matches(text: str, phrases: Sequence[Phrase]) -> bool:
-    """Return whether a text contains all phrases; False if there are none."""
+def matches(text: str, phrases: Sequence[Phrase], *, any_phrase: bool = False) -> bool:
+    """Return whether a text contains all phrases, or any of them; False if there are none."""
     found = {match.phrase for match in _find_matches(_split_words(text), phrases)}
-    return bool(phrases) and len(found) == len(phrases)
+    return bool(found) and (any_phrase or len(found) == len(phrases))
 
 
 def examine(text: str, phrases: Sequence[Phrase]) -> RankedSnippet:

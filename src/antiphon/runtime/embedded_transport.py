@@ -100,9 +100,10 @@ class AsyncEmbeddedTransport:
         """Upload a file."""
         if purpose is not None:
             sanitize.validate_purpose(purpose)
-        dispatcher = (await self.runtime()).dispatcher
+        runtime = await self.runtime()
+        runtime.start_documents()
         named, typed = sanitize.validate_file_name(name), sanitize.parse_media_type(media_type)
-        answer = await dispatcher.files.upload(
+        answer = await runtime.dispatcher.files.upload(
             self._principal.owner, named, typed, content, key, purpose=purpose
         )
         upload: Upload = _as_client_reads(answer, Upload)

@@ -15,6 +15,7 @@ from uuid import uuid4
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
+from antiphon.documents.process import DocumentReader, find_tesseract
 from antiphon.mcp.hosted import ServerPool, create_servers
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, ModelChoice
@@ -27,6 +28,7 @@ from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretService
 from antiphon.runtime.destinations import Destinations
+from antiphon.runtime.document_worker import DocumentWorker
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
@@ -92,6 +94,7 @@ class Runtime:
             secrets,
         )
         self.scheduler = self._create_scheduler() if settings.schedules else None
+        self.documents = self._create_document_worker() if settings.documents else None
         self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
         self.metrics.gauge(MAX_CONCURRENT_RUNS, lambda: settings.max_concurrent_runs)
 
@@ -112,7 +115,7 @@ class Runtime:
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Start to run runs and schedules, and to deliver webhooks.
+        """Start to run runs and schedules, to deliver webhooks, and to read documents.
 
         Does nothing if that was started already.
         """
@@ -121,6 +124,12 @@ class Runtime:
             self.webhooks.start()
         if self.scheduler is not None:
             self.scheduler.start()
+        self.start_documents()
+
+    def start_documents(self) -> None:
+        """Start to read documents, without runs. Does nothing if that was started already."""
+        if self.documents is not None:
+            self.documents.start()
 
     async def drain(self, grace: float) -> None:
         """Claim no more runs; wait `grace` seconds for those in progress, release the rest.
@@ -130,6 +139,8 @@ class Runtime:
         self.draining = True
         if self.scheduler is not None:
             await self.scheduler.stop()
+        if self.documents is not None:
+            await self.documents.stop()
         stopping = [self.worker.stop(grace)]
         if self.webhooks is not None:
             stopping.append(self.webhooks.stop(grace))
@@ -184,6 +195,10 @@ class Runtime:
             retention=self.settings.event_retention,
             metrics=self.metrics,
         )
+
+    def _create_document_worker(self) -> DocumentWorker:
+        reader = DocumentReader(self.settings.document_timeout, find_tesseract())
+        return DocumentWorker(self.store, self.bus, reader, self.metrics)
 
     def _create_dispatcher(
         self, servers: BackendServers, owners: OwnerService, secrets: SecretBox

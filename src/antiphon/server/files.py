@@ -111,7 +111,7 @@ async def receive_upload(
     `?purpose=` goes with both.
     """
     key = requests.idempotency_key(context.scope)
-    content = await requests.read_body(context.scope, context.receive, settings.max_body)
+    content = await requests.read_body(context.scope, context.receive, settings.max_upload)
     media_type = Headers(scope=context.scope).get("content-type", "")
     query = dict(requests.parse_query(context.scope))
     purpose = query.pop("purpose", None)

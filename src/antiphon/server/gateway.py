@@ -74,9 +74,9 @@ class Gateway:
         """Return the API as the request's caller sees it."""
         return CallerApi(self.dispatcher, context.caller.principal)
 
-    async def read_body(self, context: RequestContext) -> bytes:
-        """Return the body. Raises `TooLarge`."""
-        return await read_body(context.scope, context.receive, self.settings.max_body)
+    async def read_body(self, context: RequestContext, limit: int | None = None) -> bytes:
+        """Return the body, of `max_body` bytes at most or this limit. Raises `TooLarge`."""
+        return await read_body(context.scope, context.receive, limit or self.settings.max_body)
 
     async def read_object(self, context: RequestContext) -> dict[str, Any]:
         """Return the JSON object in the body. Raises `CallerError`."""

@@ -349,7 +349,9 @@ def _check_size(size: int, limit: int) -> None:
             "The body is too large." if limit else "This call takes no body.",
             expected=f"at most {limit} bytes",
             received=f"{size} bytes or more",
-            hint="An operator can raise the setting max_body." if limit else None,
+            hint="An operator can raise the setting max_body, for files max_upload."
+            if limit
+            else None,
         )
 
 

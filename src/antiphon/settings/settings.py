@@ -483,6 +483,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Meta(description="for experts: how often expired runs and leases are looked for"),
     ] = 5.0
     max_body: Annotated[Count, Meta(description="the largest request, in bytes")] = 10_000_000
+    max_upload: Annotated[
+        Count, Meta(description="the largest file that is uploaded, in bytes")
+    ] = 50_000_000
+    documents: Annotated[
+        Switch, Meta(description="whether the text of files is read here, so that it is found")
+    ] = True
+    document_timeout: Annotated[
+        Count, Meta(description="how many seconds the text of one file may take to read")
+    ] = 120
     max_depth: Annotated[Count, Meta(description="the deepest JSON in a request")] = 64
     title_model: Annotated[
         str | None,

@@ -32,6 +32,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.documents import Page
 from antiphon.types.errors import NotFound
 from antiphon.types.imports import ImportBatch, ImportedRun
 from antiphon.types.messages import Message, Upload
@@ -87,6 +88,10 @@ class Transaction(Protocol):
 
     async def add_messages(self, owner: str, messages: Sequence[Message]) -> None:
         """Add messages with their words. Raises `UniqueViolation`."""
+        ...
+
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+        """Add pages of a file with their words."""
         ...
 
     def title_columns(self, owner: str, title: str) -> Columns:

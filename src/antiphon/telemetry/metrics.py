@@ -130,6 +130,13 @@ WEBHOOKS_SENT = Measure(
     ("outcome",),
     LONG,
 )
+DOCUMENTS_READ = Measure(
+    "antiphon_document_seconds",
+    "histogram",
+    "How long the text of a file took to read, by outcome: ready, or the reason of a failure.",
+    ("outcome",),
+    LONG,
+)
 OCCURRENCES = Measure(
     "antiphon_schedule_occurrences_total",
     "counter",
@@ -164,6 +171,7 @@ MEASURES = (
     *(REQUESTS, PROBLEMS, STREAMS, EVENTS, FIRST_EVENT, LAG),
     *(ACTIVE_RUNS, MAX_CONCURRENT_RUNS, QUEUED, TAKEOVERS, TURNS),
     *(FIRST_TOKEN, REPLIES, SPEED, TOKENS, FAULTS, TOOLS, FEEDBACK, WEBHOOKS_SENT),
+    DOCUMENTS_READ,
     *(OCCURRENCES, OCCURRENCES_LATE),
     *(STORED, STORE_FAULTS, CONNECTIONS, RECONNECTS),
     *(INFO, MEMORY, CPU, FILES),

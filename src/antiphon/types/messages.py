@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from antiphon.types.documents import Document
+
 Role = Literal["system", "user", "assistant", "tool"]
 
 UPLOAD_PREFIX = "antiphon:"
@@ -64,7 +66,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A file that was uploaded; `size` in bytes, times in milliseconds since 1970.
 
     `purpose` is a word of the program that uploaded it. The file is deleted within an hour after
-    `expires_at`.
+    `expires_at`. `document` is the state of the reading of its text.
     """
 
     id: str
@@ -74,6 +76,7 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     created_at: int
     purpose: str | None = None
     expires_at: int | None = None
+    document: Document | None = None
 
 
 class ToolSpec(msgspec.Struct, frozen=True):

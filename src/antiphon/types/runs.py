@@ -212,7 +212,10 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):
-    """A model as `provider:name`, with instructions, tools and sampling. Times in ms."""
+    """A model as `provider:name`, with instructions, tools and sampling. Times in ms.
+
+    `file_ids` are uploads whose text its runs may search.
+    """
 
     id: str
     name: str = ""
@@ -222,6 +225,7 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()
     max_tool_calls: int | None = None
+    file_ids: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
     created_at: int
     updated_at: int

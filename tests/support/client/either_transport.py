@@ -11,7 +11,9 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.messages import ToolSpec
 
-SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
+SETTINGS = Settings(
+    model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1, documents=False
+)
 ASK = NewMessage("When does the next LAX-JFK flight leave?")
 TOOL = ToolSpec("get_flight_times", "", {"type": "object", "properties": {}})
 

@@ -25,7 +25,9 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError
 
-SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1)
+SETTINGS = Settings(
+    model="demo", database="memory:", demo_delay=0, port=0, shutdown_timeout=0.1, documents=False
+)
 
 Ways = dict[str, Client]
 

@@ -133,7 +133,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"tools": ["nobodys_tool"], "thread_id": _THREAD, "assistant_id": Its("assistant")},
     ),
     "complete": ({"run_id": _RUN},),
-    "create_assistant": ({"name": "helper"},),
+    "create_assistant": ({"name": "helper", "file_ids": [_FILE]},),
     "create_browser_token": (
         {"origins": ["https://shop.example.org"], "thread_id": _THREAD},
         {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
@@ -179,6 +179,12 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"thread_ids": [_THREAD], "action": "archive"},
         {"thread_ids": [_THREAD], "action": "move", "folder_id": Its("folder")},
     ),
+    "search_files": (
+        {"q": "canary", "file_ids": [_FILE]},
+        {"q": "canary", "thread_id": _THREAD, "assistant_id": Its("assistant")},
+    ),
+    "list_files": ({"after": _FILE}, {"thread_id": _THREAD, "assistant_id": Its("assistant")}),
+    "list_pages": ({"file_id": _FILE, "page": 1, "after": "1"},),
     "list_tags": ({"after": "work"},),
     "preview_schedule": ({"cron": "@daily"},),
     "process": (

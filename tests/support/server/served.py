@@ -23,7 +23,14 @@ DEADLINE = 60.0
 
 
 SETTINGS = Settings(
-    database="memory:", model="demo", port=0, demo_delay=0, max_body=1_000_000, shutdown_timeout=0.1
+    database="memory:",
+    model="demo",
+    port=0,
+    demo_delay=0,
+    max_body=1_000_000,
+    max_upload=1_000_000,
+    documents=False,
+    shutdown_timeout=0.1,
 )
 
 

@@ -31,7 +31,7 @@ from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound
 from antiphon.types.folders import Folder
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Message, parts, to_chat_completions
+from antiphon.types.messages import Message, Upload, parts, to_chat_completions
 from antiphon.types.runs import Assistant, InstructionPart, McpServer, Run, Sampling, Thread
 
 
@@ -71,6 +71,7 @@ class AssistantService:
         if call.model is not None:
             await self._open_model(call.model, by.owner)
         await self._check_servers(call.mcp_servers)
+        await self._check_files(call.file_ids, by.owner)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
@@ -87,6 +88,8 @@ class AssistantService:
             await self._open_model(call.model, by.owner)
         if call.mcp_servers is not msgspec.UNSET:
             await self._check_servers(call.mcp_servers)
+        if call.file_ids is not msgspec.UNSET:
+            await self._check_files(call.file_ids, by.owner)
         changes = select_given_fields(call, but="assistant_id") | {
             "updated_at": await self._store.now()
         }
@@ -96,6 +99,11 @@ class AssistantService:
             call.assistant_id,
             lambda assistant: replace(assistant, **changes),
         )
+
+    async def _check_files(self, file_ids: Sequence[str], owner: str) -> None:
+        """Check that each file belongs to the owner. Raises `NotFound`."""
+        for file_id in file_ids:
+            await self._store.get(Upload, owner, file_id)
 
 
 _SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}

@@ -28,6 +28,7 @@ from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
+from antiphon.runtime.services.documents import DocumentService
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.files import FileService
 from antiphon.runtime.services.folders import FolderService
@@ -75,7 +76,7 @@ class Dispatcher:
         self._store = store
         self._bus = bus
         self._admin = admin
-        self.files = FileService(store, mint)
+        self.files = FileService(store, mint, bus, documents=settings.documents)
         self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
         threads = ThreadService(store, bus, changes, mint).handlers
@@ -87,6 +88,7 @@ class Dispatcher:
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self.files.handlers,
+            **DocumentService(store).handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **PersonalService(store, mint).handlers,

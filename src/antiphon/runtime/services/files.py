@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import Operation, field_values
+from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine.snapshot import IdempotencyKey
-from antiphon.ports import RunStore
+from antiphon.ports import DOCUMENTS, Bus, Store
+from antiphon.runtime.document_scope import add_documents, find_files, find_scope
 from antiphon.runtime.responses import OperationHandler, Response, delete_record, paginate
+from antiphon.types.accounts import Principal
+from antiphon.types.documents import Document
+from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Upload
 
@@ -21,16 +26,16 @@ READ_BYTES = 131_072
 
 
 class FileService:
-    """Stores, reads and deletes files."""
+    """Stores, reads and deletes files; with `documents` it says how far their text is read."""
 
-    def __init__(self, store: RunStore, mint: Mint) -> None:
+    def __init__(self, store: Store, mint: Mint, bus: Bus, *, documents: bool = True) -> None:
         self._store = store
         self._mint = mint
+        self._bus = bus
+        self._documents = documents
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
-            operations.ListFiles: lambda call, by, _: paginate(
-                store, Upload, by.owner, **field_values(call)
-            ),
-            operations.GetFile: lambda call, by, _: store.get(Upload, by.owner, call.file_id),
+            operations.ListFiles: self._list_files,
+            operations.GetFile: self._get_file,
             operations.DeleteFile: lambda call, by, _: delete_record(
                 store, Upload, by.owner, call.file_id
             ),
@@ -65,7 +70,48 @@ class FileService:
             expires_at=None if expires_in is None else now + expires_in * 1000,
         )
         value = await self._store.put(owner, upload, once, content)
+        if self._documents:
+            self._bus.notify(DOCUMENTS)
+            if isinstance(value, Upload):
+                value = replace(value, document=Document(status="pending"))
         return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
+
+    async def _get_file(
+        self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None
+    ) -> Upload:
+        upload = await self._store.get(Upload, by.owner, call.file_id)
+        (described,) = await self._describe([upload])
+        return described
+
+    async def _list_files(
+        self, call: operations.ListFiles, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[Upload]:
+        if call.thread_id is None and call.assistant_id is None:
+            where = field_values(call)
+            del where["thread_id"], where["assistant_id"]
+            listed = await paginate(self._store, Upload, by.owner, **where)
+        else:
+            listed = await self._list_scope(call, by.owner)
+        return Listed(await self._describe(listed.data), has_more=listed.has_more, next=listed.next)
+
+    async def _list_scope(self, call: operations.ListFiles, owner: str) -> Listed[Upload]:
+        ids = await find_scope(self._store, owner, call.thread_id, call.assistant_id)
+        found = await find_files(self._store, owner, ids)
+        files = sorted(
+            (each for each in found if call.purpose in (None, each.purpose)),
+            key=lambda each: (each.created_at, each.id),
+            reverse=call.order != "oldest",
+        )
+        if call.after is not None:
+            places = [place for place, each in enumerate(files, 1) if each.id == call.after]
+            if not places:
+                raise NotFound(f"No file {call.after[:64]} is in this list.", where="after")
+            files = files[places[0] :]
+        page, has_more = files[: call.limit], len(files) > call.limit
+        return Listed(page, has_more=has_more, next=page[-1].id if has_more else None)
+
+    async def _describe(self, uploads: Sequence[Upload]) -> Sequence[Upload]:
+        return await add_documents(self._store, uploads) if self._documents else uploads
 
     async def download(self, owner: str, upload_id: str) -> tuple[Upload, bytes]:
         """Return a file and its bytes. Raises `NotFound`."""

@@ -70,7 +70,7 @@ class Files:
     async def create(self, context: RequestContext) -> None:
         """Answer `POST /files`."""
         key = idempotency_key(context.scope)
-        body = await self._gateway.read_body(context)
+        body = await self._gateway.read_body(context, self._gateway.settings.max_upload)
         sent = await read_form(context, body, MAX_FIELDS)
         sanitize.validate_text(dict(sent.fields))
         response = await self._gateway.dispatcher.files.upload(

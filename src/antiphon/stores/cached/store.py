@@ -31,6 +31,7 @@ from antiphon.ports import (
     AmendWebhook,
     Editable,
     FilterValue,
+    FoundPage,
     OnCommit,
     RecordPage,
     Settle,
@@ -51,6 +52,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
@@ -564,6 +566,48 @@ class CachedStore:
     async def delete_expired_shares(self, limit: int) -> int:
         """See `ShareStore.delete_expired_shares`."""
         return await self._inner.delete_expired_shares(limit)
+
+    async def has_pending_documents(self) -> bool:
+        """See `DocumentStore.has_pending_documents`."""
+        return await self._inner.has_pending_documents()
+
+    async def claim_document(self, lease_ms: int) -> DocumentClaim | None:
+        """See `DocumentStore.claim_document`."""
+        return await self._inner.claim_document(lease_ms)
+
+    async def add_pages(self, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+        """See `DocumentStore.add_pages`."""
+        return await self._inner.add_pages(claim, pages)
+
+    async def settle_document(self, claim: DocumentClaim, document: Document) -> bool:
+        """See `DocumentStore.settle_document`."""
+        return await self._inner.settle_document(claim, document)
+
+    async def retry_documents(self, reasons: Sequence[DocumentFailure]) -> int:
+        """See `DocumentStore.retry_documents`."""
+        return await self._inner.retry_documents(reasons)
+
+    async def documents(self, file_ids: Sequence[str]) -> Mapping[str, Document]:
+        """See `DocumentStore.documents`."""
+        return await self._inner.documents(file_ids)
+
+    async def pages(self, file_id: str, limit: int, after: int = 0) -> RecordPage:
+        """See `DocumentStore.pages`."""
+        return await self._inner.pages(file_id, limit, after)
+
+    async def search_pages(
+        self,
+        owner: str,
+        phrases: Sequence[Phrase],
+        *,
+        limit: int,
+        file_ids: Sequence[str] | None = None,
+        any_phrase: bool = False,
+    ) -> Sequence[FoundPage]:
+        """See `DocumentStore.search_pages`."""
+        return await self._inner.search_pages(
+            owner, phrases, limit=limit, file_ids=file_ids, any_phrase=any_phrase
+        )
 
     async def owners(
         self, limit: int, after: str | None = None, owner: str | None = None

@@ -32,9 +32,9 @@ from antiphon.ports import Editable, OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
+from antiphon.stores.memory.documents import MemoryDocuments
 from antiphon.stores.memory.personal import MemoryPersonal
 from antiphon.stores.memory.records import (
-    MemoryRecords,
     StoredRecord,
     StoredRun,
     StoredThread,
@@ -77,7 +77,7 @@ class _StoredAnswer:
     created_at: int
 
 
-class MemoryStore(MemoryRecords, MemoryWebhooks, MemorySchedules, MemoryPersonal, MemoryShares):
+class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPersonal, MemoryShares):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:

@@ -12,6 +12,7 @@ from asyncpg.connection import Connection
 from antiphon.engine.text_search import join_words
 from antiphon.ports import RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
+from antiphon.stores.postgres import text_index
 from antiphon.stores.postgres.changes import SEGMENT
 from antiphon.stores.postgres.connections import (
     SQL,
@@ -26,6 +27,7 @@ from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.postgres.text_index import encode_vector
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
 from antiphon.stores.sql_admin import Columns, UniqueViolation
+from antiphon.types.documents import Page
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
@@ -89,6 +91,10 @@ class PostgresTransaction:
                 for each in messages
             ),
         )
+
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+        """See `Transaction.add_pages`."""
+        await text_index.add_pages(self.connection, owner, upload_id, pages)
 
     def title_columns(self, owner: str, title: str) -> Columns:
         """See `Transaction.title_columns`."""

@@ -239,16 +239,36 @@ async def count_tags(
     return [TagUse(*row) for row in rows]
 
 
-def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
+def encode_query(
+    owner: str | None,
+    phrases: Sequence[Phrase],
+    file_ids: Sequence[str] | None = None,
+    *,
+    any_phrase: bool = False,
+) -> str:
     """Return the `tsquery` for text of the owner, or of all, that has these phrases.
 
-    Words consist of letters, digits and their marks, which need no escape in quotation marks.
+    With `file_ids` it is for pages of these files. Words consist of letters, digits and their
+    marks, which need no escape in quotation marks.
     """
     terms = [
         "({}{})".format(" <-> ".join(f"'{word}'" for word in words), ":*" if prefix else "")
         for words, prefix in phrases
     ]
+    if any_phrase:
+        terms = [f"({' | '.join(terms)})"]
+    if file_ids is not None:
+        terms.insert(0, f"({' | '.join(map(_quote_file, file_ids))})")
     return " & ".join(terms if owner is None else [f"'{owner_word(owner)}'", *terms])
+
+
+def _quote_file(file_id: str) -> str:
+    return f"'{file_word(file_id)}'"
+
+
+def file_word(file_id: str) -> str:
+    """Return the word for a file in the index, which no text has."""
+    return f"#{file_id.encode().hex()}"
 
 
 def owner_word(owner: str) -> str:

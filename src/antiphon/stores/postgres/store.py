@@ -23,7 +23,7 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import Editable, FilterValue, OnCommit, RecordPage, TagUse
+from antiphon.ports import Editable, FilterValue, FoundPage, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
@@ -44,6 +44,7 @@ from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, 
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
 from antiphon.stores.sql_shares import ShareMethods
@@ -67,7 +68,9 @@ START_SECONDS = 5.0  # for a server that starts at the same time, or restarts
 CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
-class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMethods):
+class PostgresStore(
+    WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
+):
     """A store in one database; create it with `open`, on the loop that will use it."""
 
     def __init__(
@@ -295,6 +298,26 @@ class PostgresStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMetho
     ) -> TextMatches:
         """See `RunStore.search`."""
         read = partial(text_index.search, owner=owner, phrases=phrases, limit=limit, before=before)
+        return await self._search(owner, read)
+
+    async def search_pages(
+        self,
+        owner: str,
+        phrases: Sequence[Phrase],
+        *,
+        limit: int,
+        file_ids: Sequence[str] | None = None,
+        any_phrase: bool = False,
+    ) -> Sequence[FoundPage]:
+        """See `DocumentStore.search_pages`."""
+        read = partial(
+            text_index.search_pages,
+            owner=owner,
+            phrases=phrases,
+            limit=limit,
+            file_ids=file_ids,
+            any_phrase=any_phrase,
+        )
         return await self._search(owner, read)
 
     async def _search(self, owner: str | None, read: Callable[..., Awaitable[T]]) -> T:

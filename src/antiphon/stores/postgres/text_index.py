@@ -10,10 +10,12 @@ from typing import Any
 from asyncpg.connection import Connection
 
 from antiphon.engine.text_search import Phrase, TextMatches, index_words
+from antiphon.ports import FoundPage
 from antiphon.stores import search_queue
 from antiphon.stores.postgres.connections import SQL, execute, fetch_rows
-from antiphon.stores.postgres.reads import encode_query, owner_word
-from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page
+from antiphon.stores.postgres.reads import encode_query, file_word, owner_word
+from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page, to_page
+from antiphon.types.documents import Page
 from antiphon.types.messages import IndexProgress, Message
 from antiphon.types.runs import Thread
 
@@ -80,6 +82,59 @@ async def search(
     more = bool(found) and found[0][3] > len(messages)
     threads = [decoder(Thread)(doc) for (doc,) in docs]
     return TextMatches(messages, threads, more, await _read_progress(connection))
+
+
+async def add_pages(
+    connection: Connection[Any], owner: str, upload_id: str, pages: Sequence[Page]
+) -> None:
+    """Add pages of a file with their words."""
+    of_file = f" '{file_word(upload_id)}'"
+    # Beside the loop, as below.
+    vectors = await asyncio.to_thread(
+        lambda: [encode_vector(owner, page.text) + of_file for page in pages]
+    )
+    statement = SQL["add_page"]
+    rows = [
+        statement.values(
+            {
+                "upload_id": upload_id,
+                "number": page.number,
+                "title": page.title,
+                "content": page.text,
+                "search": vector,
+            }
+        )
+        for page, vector in zip(pages, vectors, strict=True)
+    ]
+    await connection.executemany(statement.sql, rows)
+
+
+async def search_pages(
+    connection: Connection[Any],
+    owner: str,
+    phrases: Sequence[Phrase],
+    limit: int,
+    file_ids: Sequence[str] | None,
+    seconds: float,
+    *,
+    any_phrase: bool,
+) -> Sequence[FoundPage]:
+    """See `DocumentStore.search_pages`; it is cancelled in the database after `seconds`."""
+    if not phrases or file_ids == []:
+        return ()
+    try:
+        rows = await _fetch(
+            connection,
+            "search_pages",
+            seconds,
+            words=encode_query(owner, phrases, file_ids, any_phrase=any_phrase),
+            ranked=encode_query(None, phrases, any_phrase=True),
+            owner=owner,
+            limit=limit,
+        )
+    except TimeoutError as late:
+        raise search_queue.search_timeout_error(seconds) from late
+    return [FoundPage(upload_id, to_page(*columns)) for upload_id, *columns in rows]
 
 
 async def _fetch(

@@ -804,6 +804,63 @@ DELETE FROM segments WHERE thread_id = :id
 SELECT owner, substring(content FROM :start::integer + 1 FOR :size::integer)
 FROM uploads WHERE id = :id
 
+-- name: has_pending_documents
+SELECT 1 FROM documents WHERE status = 'pending' AND due_at <= :at LIMIT 1
+
+-- name: claim_document
+UPDATE documents SET attempts = attempts + 1, due_at = :until
+WHERE upload_id = (
+    SELECT upload_id FROM documents
+    WHERE status = 'pending' AND due_at <= :at
+    ORDER BY due_at
+    LIMIT 1 FOR UPDATE SKIP LOCKED
+)
+RETURNING upload_id, attempts
+
+-- name: held_document
+SELECT uploads.owner
+FROM documents JOIN uploads ON uploads.id = documents.upload_id
+WHERE upload_id = :upload_id AND attempts = :attempt::integer AND status = 'pending'
+FOR UPDATE OF documents FOR SHARE OF uploads
+
+-- name: remove_pages
+DELETE FROM pages WHERE upload_id = :upload_id
+
+-- name: add_page
+INSERT INTO pages (upload_id, number, title, content, search)
+VALUES (:upload_id, :number::integer, :title, :content, :search::text::tsvector)
+
+-- name: search_pages
+-- Owner and file are words without a place, which do not count.
+SELECT pages.upload_id, pages.number, pages.title, pages.content
+FROM (
+    SELECT seq, ts_rank(search, :ranked::text::tsquery, 1) AS score FROM pages
+    WHERE search @@ :words::text::tsquery
+    ORDER BY score DESC, seq
+    LIMIT :limit
+) AS found
+JOIN pages ON pages.seq = found.seq
+JOIN uploads ON uploads.id = pages.upload_id
+WHERE uploads.owner = :owner
+ORDER BY found.score DESC, found.seq
+
+-- name: settle_document
+UPDATE documents SET status = :status, pages = :pages::integer, cut = :cut::boolean, reason = :reason::text
+WHERE upload_id = :upload_id AND attempts = :attempt::integer AND status = 'pending'
+
+-- name: retry_documents
+UPDATE documents SET status = 'pending', due_at = 0, attempts = 0, reason = NULL
+WHERE status = 'failed' AND reason = ANY (:reasons::text[])
+
+-- name: documents
+SELECT upload_id, status, pages, cut, reason FROM documents WHERE upload_id = ANY (:ids::text[])
+
+-- name: pages
+SELECT number, title, content FROM pages
+WHERE upload_id = :upload_id AND number > :after::integer
+ORDER BY number
+LIMIT :limit
+
 -- name: add_key
 INSERT INTO keys (id, owner, prefix, digest, counts_tokens, doc)
 VALUES (:id, :owner, :prefix, :digest, :counts_tokens, :doc)

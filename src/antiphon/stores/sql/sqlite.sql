@@ -521,6 +521,72 @@ SELECT uploads.owner, contents.rowid
 FROM uploads JOIN contents ON contents.upload_id = uploads.id
 WHERE uploads.id = ?
 
+-- name: has_pending_documents
+SELECT 1 FROM documents WHERE status = 'pending' AND due_at <= :at LIMIT 1
+
+-- name: claim_document
+UPDATE documents SET attempts = attempts + 1, due_at = :until
+WHERE upload_id = (
+    SELECT upload_id FROM documents
+    WHERE status = 'pending' AND due_at <= :at
+    ORDER BY due_at
+    LIMIT 1
+)
+RETURNING upload_id, attempts
+
+-- name: held_document
+SELECT uploads.owner
+FROM documents JOIN uploads ON uploads.id = documents.upload_id
+WHERE upload_id = :upload_id AND attempts = :attempt AND status = 'pending'
+
+-- name: remove_pages
+DELETE FROM pages WHERE upload_id = :upload_id
+
+-- name: add_page
+INSERT INTO pages (upload_id, number, title, content)
+VALUES (:upload_id, :number, :title, :content)
+
+-- name: index_page
+INSERT OR REPLACE INTO page_index (rowid, owner, file, words)
+VALUES (
+    (SELECT seq FROM pages WHERE upload_id = :upload_id AND number = :number),
+    hex(:owner), hex(:upload_id), :words
+)
+
+-- name: search_pages
+-- Owner and file are words of their own columns, which do not count.
+SELECT pages.upload_id, pages.number, pages.title, pages.content
+FROM (
+    SELECT rowid AS seq, bm25(page_index, 0.0, 0.0, 1.0) AS score FROM page_index
+    WHERE page_index MATCH :words
+    ORDER BY score, seq
+    LIMIT :limit
+) AS found
+CROSS JOIN pages ON pages.seq = found.seq
+CROSS JOIN uploads ON uploads.id = pages.upload_id
+WHERE uploads.owner = :owner
+ORDER BY found.score, found.seq
+
+-- name: compact_page_index
+INSERT INTO page_index (page_index, rank) VALUES ('merge', -500)
+
+-- name: settle_document
+UPDATE documents SET status = :status, pages = :pages, cut = :cut, reason = :reason
+WHERE upload_id = :upload_id AND attempts = :attempt AND status = 'pending'
+
+-- name: retry_documents
+UPDATE documents SET status = 'pending', due_at = 0, attempts = 0, reason = NULL
+WHERE status = 'failed' AND reason IN (SELECT value FROM json_each(:reasons))
+
+-- name: documents
+SELECT upload_id, status, pages, cut, reason FROM documents WHERE upload_id IN (SELECT value FROM json_each(:ids))
+
+-- name: pages
+SELECT number, title, content FROM pages
+WHERE upload_id = :upload_id AND number > :after
+ORDER BY number
+LIMIT :limit
+
 -- name: add_key
 INSERT INTO keys (id, prefix, digest, doc) VALUES (:id, :prefix, :digest, :doc)
 

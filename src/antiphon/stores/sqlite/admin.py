@@ -14,8 +14,9 @@ from antiphon.ports import RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
 from antiphon.stores.rows import decoder, message_columns, take_page
 from antiphon.stores.sql_admin import Columns, UniqueViolation
-from antiphon.stores.sqlite import reads, writes
+from antiphon.stores.sqlite import reads, text_index, writes
 from antiphon.stores.sqlite.reads import SQL
+from antiphon.types.documents import Page
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run
@@ -82,6 +83,10 @@ class SqliteTransaction:
         """See `Transaction.add_messages`; indexed later, for an import changes the owner."""
         await self.execute_many("add_message", map(message_columns, messages))
         await self.execute_many("reindex_message", ({"id": each.id} for each in messages))
+
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+        """See `Transaction.add_pages`."""
+        text_index.add_pages(self.connection, owner, upload_id, pages)
 
     def title_columns(self, owner: str, title: str) -> Columns:
         """See `Transaction.title_columns`; triggers index the words."""

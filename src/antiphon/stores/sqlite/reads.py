@@ -269,13 +269,23 @@ def count_tags(connection: sqlite3.Connection, values: Mapping[str, Any]) -> Seq
     return [TagUse(*row) for row in connection.execute(SQL["count_tags"], values)]
 
 
-def encode_query(owner: str | None, phrases: Sequence[Phrase]) -> str:
+def encode_query(
+    owner: str | None,
+    phrases: Sequence[Phrase],
+    file_ids: Sequence[str] | None = None,
+    *,
+    any_phrase: bool = False,
+) -> str:
     """Return the expression of FTS5 for text of the owner, or of all, that has these phrases.
 
-    Phrases consist of letters, digits and their marks, which need no escape in quotation marks.
+    With `file_ids` it is for pages of these files. Phrases consist of letters, digits and their
+    marks, which need no escape in quotation marks.
     """
     terms = (f'"{" ".join(words)}"{" *" if prefix else ""}' for words, prefix in phrases)
-    found = f"words : ({' AND '.join(terms)})"
+    found = f"words : ({(' OR ' if any_phrase else ' AND ').join(terms)})"
+    if file_ids is not None:
+        files = " OR ".join(f'"{each.encode().hex().upper()}"' for each in file_ids)
+        found = f"file : ({files}) AND {found}"
     return found if owner is None else f'owner : "{owner.encode().hex().upper()}" AND {found}'
 
 

@@ -22,13 +22,14 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import Editable, FilterValue, OnCommit, RecordPage, TagUse
+from antiphon.ports import Editable, FilterValue, FoundPage, OnCommit, RecordPage, TagUse
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
 from antiphon.stores.sql_shares import ShareMethods
@@ -55,7 +56,7 @@ MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 OnForeignRuns = Callable[[Sequence[str]], None]
 
 
-class SqliteStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMethods):
+class SqliteStore(WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods):
     """A store in one file; create it with `open`, on the loop that will use it."""
 
     def __init__(
@@ -265,6 +266,26 @@ class SqliteStore(WebhookMethods, ScheduleMethods, PersonalMethods, ShareMethods
     ) -> TextMatches:
         """See `RunStore.search`; a search waits only for other searches."""
         read = partial(text_index.search, owner=owner, phrases=phrases, limit=limit, before=before)
+        return await self._search(owner, read)
+
+    async def search_pages(
+        self,
+        owner: str,
+        phrases: Sequence[Phrase],
+        *,
+        limit: int,
+        file_ids: Sequence[str] | None = None,
+        any_phrase: bool = False,
+    ) -> Sequence[FoundPage]:
+        """See `DocumentStore.search_pages`; it waits only for searches."""
+        read = partial(
+            text_index.search_pages,
+            owner=owner,
+            phrases=phrases,
+            limit=limit,
+            file_ids=file_ids,
+            any_phrase=any_phrase,
+        )
         return await self._search(owner, read)
 
     async def _search(self, owner: str | None, read: Callable[[sqlite3.Connection], T]) -> T:

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 
 from antiphon.engine.text_search import Phrase, TextMatches, join_words
-from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page
+from antiphon.ports import FoundPage
+from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page, to_page
 from antiphon.stores.sqlite.reads import SQL, encode_query
+from antiphon.types.documents import Page
 from antiphon.types.messages import IndexProgress, Message
 from antiphon.types.runs import Thread
 
@@ -56,6 +58,41 @@ def search(
         threads = [decoder(Thread)(doc) for (doc,) in docs]
     messages = [build_match(seq, doc, thread, phrases) for seq, doc, thread in page]
     return TextMatches(messages, threads, more, _read_progress(connection))
+
+
+def add_pages(
+    connection: sqlite3.Connection, owner: str, upload_id: str, pages: Iterable[Page]
+) -> None:
+    """Add pages of a file, and index them."""
+    for page in pages:
+        values = {
+            "upload_id": upload_id,
+            "number": page.number,
+            "title": page.title,
+            "content": page.text,
+            "owner": owner,
+            "words": join_words(page.text),
+        }
+        connection.execute(SQL["add_page"], values)
+        connection.execute(SQL["index_page"], values)
+
+
+def search_pages(
+    connection: sqlite3.Connection,
+    owner: str,
+    phrases: Sequence[Phrase],
+    limit: int,
+    file_ids: Sequence[str] | None,
+    *,
+    any_phrase: bool,
+) -> Sequence[FoundPage]:
+    """See `DocumentStore.search_pages`."""
+    if not phrases or file_ids == []:
+        return ()
+    words = encode_query(owner, phrases, file_ids, any_phrase=any_phrase)
+    rows = connection.execute(SQL["search_pages"], {"words": words, "owner": owner, "limit": limit})
+    with closing(rows):
+        return [FoundPage(upload_id, to_page(*columns)) for upload_id, *columns in rows]
 
 
 def _read_progress(connection: sqlite3.Connection) -> IndexProgress | None:
@@ -103,7 +140,8 @@ def compact(connection: sqlite3.Connection) -> bool:
     before = connection.total_changes
     connection.execute(SQL["compact_message_index"])
     connection.execute(SQL["compact_title_index"])
+    connection.execute(SQL["compact_page_index"])
     return connection.total_changes - before >= _CHANGES_OF_WORK
 
 
-_CHANGES_OF_WORK = 3  # each of two statements counts as one change where it did nothing
+_CHANGES_OF_WORK = 4  # each of three statements counts as one change where it did nothing

@@ -132,7 +132,7 @@ def get_me() -> Response:
             why=why,
             tools=_usable_tools(site.tools, site.settings),
             servers=_servers(site.tools, with_stderr=person.is_admin),
-            limits=RequestLimits(site.settings.max_body, MESSAGE_CHARACTERS),
+            limits=RequestLimits(site.settings.max_upload, MESSAGE_CHARACTERS),
             languages=LANGUAGES,
             version=__version__,
             title=site.settings.web_title,

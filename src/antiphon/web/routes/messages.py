@@ -289,7 +289,7 @@ class FileQuery(msgspec.Struct, frozen=True):
 @routes.post("/api/files")
 def upload_file() -> Response:
     """Store the one file of the form for the user."""
-    name, media_type, content = _read_form_file(current_site().settings.max_body)
+    name, media_type, content = _read_form_file(current_site().settings.max_upload)
     upload = current_site().run(current_client().upload_file(content, name, media_type))
     return json_response(UploadedFile(upload.id, upload.name, upload.media_type, upload.size), 201)
 

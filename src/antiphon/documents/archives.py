@@ -1,0 +1,57 @@
+"""Archives that documents are: their bounds, and members that a parser may read."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from zipfile import BadZipFile, ZipFile
+
+from antiphon.documents.kinds import Unreadable
+
+MAX_MEMBERS = 20_000
+MAX_UNPACKED = 300_000_000
+"""Bytes of all members together."""
+MAX_RATIO = 100
+"""Times that a member may be larger than it is in the archive, above `FREE_BYTES`."""
+FREE_BYTES = 10_000_000
+PIECE = 1_000_000
+
+
+def open_archive(content: bytes) -> ZipFile:
+    """Open an archive whose members are within bounds, and whose XML declares no entities.
+
+    Documents of Office and EPUB must not declare types or entities in their XML, by which a small
+    file becomes large, or reads others. Archives in it stay closed. Raises `Unreadable`.
+    """
+    try:
+        archive = ZipFile(BytesIO(content))
+        members = archive.infolist()
+    except (BadZipFile, ValueError, OSError, NotImplementedError) as fault:
+        raise Unreadable("damaged") from fault
+    if any(member.flag_bits & 1 for member in members):
+        raise Unreadable("encrypted")
+    unpacked = sum(member.file_size for member in members)
+    if len(members) > MAX_MEMBERS or unpacked > MAX_UNPACKED:
+        raise Unreadable("unsafe")
+    if unpacked > FREE_BYTES and unpacked > MAX_RATIO * len(content):
+        raise Unreadable("unsafe")
+    for member in members:
+        if member.filename.lower().endswith(_XML):
+            _check_xml(archive, member.filename)
+    return archive
+
+
+def _check_xml(archive: ZipFile, name: str) -> None:
+    before = b""
+    try:
+        with archive.open(name) as file:
+            while piece := file.read(PIECE):
+                seen = (before + piece).replace(b"\0", b"")  # the same in UTF-16
+                if any(mark in seen for mark in _DECLARATIONS):
+                    raise Unreadable("unsafe")
+                before = piece[-32:]
+    except (BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as fault:
+        raise Unreadable("damaged") from fault
+
+
+_XML = (".xml", ".rels", ".opf", ".ncx")
+_DECLARATIONS = (b"<!ENTITY", b"<!DOCTYPE")

@@ -1,0 +1,174 @@
+"""Documents read in a process of its own, which is killed at its deadline with what it started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from base64 import b64decode
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
+from typing import NamedTuple
+
+import msgspec
+
+from antiphon.documents.kinds import Unreadable
+from antiphon.documents.pages import MAX_PAGES, clean_text, clean_title
+from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
+from antiphon.types.documents import Page
+
+PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader")
+"""The program of the process, without anything of the environment or of the working folder."""
+LINE_BYTES = 4_000_000
+"""Bytes of a line that the process may write; a page has a tenth of it at most."""
+PICTURE_BYTES = 20_000_000
+"""The same of a picture of a page."""
+
+
+class FileContent(NamedTuple):
+    """Name and media type of a file, and its bytes, which are read on demand."""
+
+    name: str
+    media_type: str
+    pieces: AsyncIterable[bytes]
+
+
+def find_tesseract() -> str | None:
+    """Return the path of the program that reads pictures, None if it is not installed."""
+    return shutil.which("tesseract")
+
+
+class DocumentReader:
+    """Reads documents, each in a process that has `seconds`. Only that loads the libraries."""
+
+    def __init__(self, seconds: int, tesseract: str | None = None) -> None:
+        self.seconds = seconds
+        self.tesseract = tesseract
+
+    async def read(self, file: FileContent) -> AsyncGenerator[Page | ReadEnd, None]:
+        """Yield the pages and then the end. An end with a reason may come after pages."""
+        request = ReadRequest(file.name, file.media_type, self.seconds, self.tesseract)
+        number = 0
+        async with aclosing(self._lines(request, file, LINE_BYTES)) as lines:
+            async for line in lines:
+                if line.end is not None:
+                    yield line.end
+                    return
+                number += 1
+                if line.page is None or line.page.number != number or number > MAX_PAGES:
+                    break
+                # The process may be in the power of the file by now.
+                yield Page(
+                    number=number,
+                    title=clean_title(line.page.title),
+                    text=clean_text(line.page.text),
+                )
+        yield ReadEnd("damaged")
+
+    async def draw(self, file: FileContent, page: int) -> bytes:
+        """Return the picture of a page of a PDF as PNG. Raises `Unreadable`."""
+        request = ReadRequest(file.name, file.media_type, self.seconds, draw=page)
+        async with aclosing(self._lines(request, file, PICTURE_BYTES)) as lines:
+            async for line in lines:
+                if line.end is not None and line.end.picture is not None:
+                    picture = b64decode(line.end.picture)
+                    if picture.startswith(b"\x89PNG\r\n\x1a\n"):
+                        return picture
+                raise Unreadable((line.end.reason if line.end else None) or "damaged")
+        raise Unreadable("damaged")
+
+    async def _lines(
+        self, request: ReadRequest, file: FileContent, limit: int
+    ) -> AsyncGenerator[ReadLine, None]:
+        """Yield what the process writes, and an end for a process that does not end well."""
+        deadline = asyncio.get_running_loop().time() + self.seconds
+        async with _start_process(limit) as process:
+            feeding = asyncio.create_task(_feed(process, request, file.pieces))
+            try:
+                while True:
+                    try:
+                        async with asyncio.timeout_at(deadline):
+                            line = await process.stdout.readline()  # type: ignore[union-attr]
+                    except TimeoutError:
+                        yield ReadLine(end=ReadEnd("too_slow"))
+                        return
+                    except ValueError:  # a line beyond the limit
+                        yield ReadLine(end=ReadEnd("damaged"))
+                        return
+                    if not line:
+                        break
+                    try:
+                        yield msgspec.json.decode(line, type=ReadLine)
+                    except msgspec.MsgspecError:
+                        yield ReadLine(end=ReadEnd("damaged"))
+                        return
+                if feeding.done() and not feeding.cancelled() and (fault := feeding.exception()):
+                    raise fault
+                yield ReadLine(end=await _explain(process))
+            finally:
+                feeding.cancel()
+                await asyncio.wait([feeding])
+
+
+async def _feed(
+    process: asyncio.subprocess.Process, request: ReadRequest, pieces: AsyncIterable[bytes]
+) -> None:
+    stdin = process.stdin
+    if stdin is None:
+        return
+    with suppress(BrokenPipeError, ConnectionResetError):  # its output says why
+        stdin.write(msgspec.json.encode(request) + b"\n")
+        async for piece in pieces:
+            stdin.write(piece)
+            await stdin.drain()
+    stdin.close()
+
+
+async def _explain(process: asyncio.subprocess.Process) -> ReadEnd:
+    """Return the end of a process that wrote none: its signal tells which limit it met."""
+    code = await process.wait()
+    if code in (-signal.SIGXCPU, -signal.SIGALRM) if sys.platform != "win32" else False:
+        return ReadEnd("too_slow")
+    return ReadEnd("damaged")
+
+
+@asynccontextmanager
+async def _start_process(limit: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+    """Start the reader in an empty folder; kill it with its children at the end."""
+    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="antiphon-document-")
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *PROGRAM,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd=folder,
+            env=_environment(),
+            limit=limit,
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            _kill(process)
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    finally:
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the process: nothing of the server's but what it needs."""
+    needed = ("SYSTEMROOT", "TESSDATA_PREFIX")
+    kept = {name: os.environ[name] for name in needed if name in os.environ}
+    return {**kept, "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
+
+
+def _kill(process: asyncio.subprocess.Process) -> None:
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)

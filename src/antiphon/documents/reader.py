@@ -1,0 +1,172 @@
+"""Program that reads one document, in a process of its own: `python -m antiphon.documents.reader`.
+
+The process gets the request as a line of JSON and then the bytes of the file. It writes a line of
+JSON for each page, and a last one. Nothing of the server is in it: no environment, no open file.
+Before a library sees the file, the process limits what it may use, and cuts itself off from the
+network where Linux lets it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from functools import partial
+from importlib import import_module
+from typing import BinaryIO
+
+import msgspec
+
+from antiphon.documents.kinds import Kind, Unreadable, detect_kind
+from antiphon.documents.pages import (
+    MAX_PAGE_TEXT,
+    MAX_PAGES,
+    MAX_TEXT,
+    TextPage,
+    clean_text,
+    clean_title,
+    split_text,
+)
+from antiphon.types.documents import DocumentFailure, Page
+
+MEMORY = 1_500_000_000
+"""Bytes of addresses that the process may use."""
+OPEN_FILES = 64
+_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
+
+
+class ReadRequest(msgspec.Struct, frozen=True):
+    """A file to read within `seconds`; with `draw` the picture of that page instead of the text."""
+
+    name: str
+    media_type: str
+    seconds: int
+    tesseract: str | None = None
+    draw: int | None = None
+
+
+class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
+    """End of a document: `cut` if it has more text than is kept, or the reason why it has none."""
+
+    reason: DocumentFailure | None = None
+    cut: bool = False
+    picture: str | None = None
+
+
+class ReadLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line that the process writes: a page or the end."""
+
+    page: Page | None = None
+    end: ReadEnd | None = None
+
+
+def main() -> None:
+    """Read the request and the file from standard input, and write the lines."""
+    output = os.fdopen(os.dup(1), "wb")
+    silent = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silent, 1)  # what a library prints is no line of ours
+    os.dup2(silent, 2)
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReadRequest)
+    end = _read_to_end(request, sys.stdin.buffer.read(), output)
+    output.write(msgspec.json.encode(ReadLine(end=end)) + b"\n")
+    output.flush()
+
+
+def limit_process(seconds: int) -> None:
+    """Limit time, memory and files of this process, and take the network from it if possible."""
+    with suppress(AttributeError, OSError):
+        # Root of a new user namespace has no power over this one.
+        ctypes.CDLL(None, use_errno=True).unshare(_NEW_USER | _NEW_NETWORK)
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not on Windows
+
+        for what, soft, hard in (
+            (resource.RLIMIT_CPU, seconds, seconds + 5),
+            (resource.RLIMIT_AS, MEMORY, MEMORY),
+            (resource.RLIMIT_FSIZE, 0, 0),
+            (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),
+            (resource.RLIMIT_CORE, 0, 0),
+        ):
+            with suppress(ValueError, OSError):  # macOS has no such limit of addresses
+                resource.setrlimit(what, (soft, hard))
+        signal.alarm(seconds + 5)  # if the server is gone, and its deadline with it
+
+
+def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> ReadEnd:
+    try:
+        kind = detect_kind(request.name, request.media_type, content)
+        if request.draw is not None:
+            return ReadEnd(picture=_draw(request, kind, content))
+        read = _load_reader(kind, request)
+        limit_process(request.seconds)
+        return _write_pages(read(content), output)
+    except Unreadable as fault:
+        return ReadEnd(fault.reason)
+    except ImportError:
+        return ReadEnd("no_extra")
+    except (MemoryError, RecursionError):
+        return ReadEnd("too_large")
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001 - parsers raise what they like about files of strangers
+        return ReadEnd("damaged")
+
+
+def _write_pages(pages: Iterator[TextPage], output: BinaryIO) -> ReadEnd:
+    total = 0
+    seen = False
+    for number, (title, text) in enumerate(_bounded(pages), 1):
+        total += len(text)
+        if number > MAX_PAGES or total > MAX_TEXT:
+            return ReadEnd(cut=True) if seen else ReadEnd("empty")
+        seen = seen or bool(text.strip())
+        page = Page(number=number, title=clean_title(title), text=text)
+        output.write(msgspec.json.encode(ReadLine(page=page)) + b"\n")
+        output.flush()
+    return ReadEnd() if seen else ReadEnd("empty")
+
+
+def _bounded(pages: Iterator[TextPage]) -> Iterator[TextPage]:
+    for title, text in pages:
+        cleaned = clean_text(text)
+        if len(cleaned) > MAX_PAGE_TEXT:
+            yield from split_text(title, cleaned, MAX_PAGE_TEXT)
+        else:
+            yield TextPage(title, cleaned)
+
+
+def _load_reader(kind: Kind, request: ReadRequest) -> Callable[[bytes], Iterator[TextPage]]:
+    """Return the function that reads this kind. Only its libraries are imported."""
+    module_name, name = _READERS[kind]
+    read: Callable[..., Iterator[TextPage]]
+    read = getattr(import_module(f"antiphon.documents.{module_name}"), name)
+    return partial(read, tesseract=request.tesseract) if kind in ("pdf", "image") else read
+
+
+_READERS: Mapping[Kind, tuple[str, str]] = {
+    "pdf": ("pdf", "read_pdf"),
+    "docx": ("word", "read_docx"),
+    "xlsx": ("excel", "read_xlsx"),
+    "pptx": ("powerpoint", "read_pptx"),
+    "epub": ("epub", "read_epub"),
+    "html": ("plain_text", "read_html"),
+    "text": ("plain_text", "read_text"),
+    "image": ("pictures", "read_picture_page"),
+}
+
+
+def _draw(request: ReadRequest, kind: Kind, content: bytes) -> str:
+    if kind != "pdf":
+        raise Unreadable("unsupported")
+    from antiphon.documents import pdf  # noqa: PLC0415
+
+    limit_process(request.seconds)
+    return b64encode(pdf.draw_page(content, request.draw or 0)).decode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,128 @@
+"""Operations on the text of files: its pages, and searches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from antiphon.api import operations
+from antiphon.api.operations import FileSearchResults, Listed, Operation, PageHit
+from antiphon.engine.snapshot import IdempotencyKey
+from antiphon.engine.text_search import Phrase, RankedSnippet, examine, matches, parse_query
+from antiphon.ports import FoundPage, Store
+from antiphon.runtime.document_scope import add_documents, find_files, find_scope
+from antiphon.runtime.responses import OperationHandler
+from antiphon.types.accounts import Principal
+from antiphon.types.documents import Page
+from antiphon.types.errors import NotFound
+from antiphon.types.messages import Upload
+
+CANDIDATES = 50
+"""Pages that are ranked together."""
+SHORT_WORD = 4
+"""Words with fewer letters do not count where only some words are found."""
+
+
+class DocumentService:
+    """Reads and searches the text of files."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
+            operations.ListPages: self._list_pages,
+            operations.SearchFiles: self._search,
+        }
+
+    async def _list_pages(
+        self, call: operations.ListPages, by: Principal, _: IdempotencyKey | None
+    ) -> Listed[Page]:
+        await self._store.get(Upload, by.owner, call.file_id)
+        if call.page is not None:
+            found = await self._store.pages(call.file_id, 1, call.page - 1)
+            return Listed([page for page in found.data if page.number == call.page], has_more=False)
+        after = _parse_place(call.after)
+        found = await self._store.pages(call.file_id, call.limit, after)
+        following = str(found.data[-1].number) if found.has_more else None
+        return Listed(found.data, has_more=found.has_more, next=following)
+
+    async def _search(
+        self, call: operations.SearchFiles, by: Principal, _: IdempotencyKey | None
+    ) -> FileSearchResults:
+        scope = await self._find_scope(call, by.owner)
+        phrases = parse_query(call.q)
+        ids = None if scope is None else [each.id for each in scope]
+        found = await self._find_pages(by.owner, phrases, ids)
+        named = await find_files(
+            self._store, by.owner, dict.fromkeys(each.file_id for each in found)
+        )
+        names = {each.id: each.name for each in named}
+        ranked = [
+            (each, examine(each.page.text, phrases)) for each in found if each.file_id in names
+        ]
+        ranked.sort(key=lambda each: _order(each[0], each[1], phrases), reverse=True)
+        return FileSearchResults(
+            data=[_describe(*each, names[each[0].file_id]) for each in ranked[: call.limit]],
+            searched=None if scope is None else len(scope),
+            pending=sum(
+                each.document is not None and each.document.status == "pending"
+                for each in scope or ()
+            ),
+        )
+
+    async def _find_scope(
+        self, call: operations.SearchFiles, owner: str
+    ) -> Sequence[Upload] | None:
+        """Return the files to search, None for all. Raises `NotFound`."""
+        if not call.file_ids and call.thread_id is None and call.assistant_id is None:
+            return None
+        named = [await self._store.get(Upload, owner, file_id) for file_id in call.file_ids]
+        ids = await find_scope(self._store, owner, call.thread_id, call.assistant_id)
+        others = set(ids) - {each.id for each in named}
+        more = await find_files(self._store, owner, [each for each in ids if each in others])
+        return await add_documents(self._store, [*named, *more])
+
+    async def _find_pages(
+        self, owner: str, phrases: Sequence[Phrase], file_ids: Sequence[str] | None
+    ) -> Sequence[FoundPage]:
+        """Return pages with all phrases, and if these are few, also pages with some."""
+        search = self._store.search_pages
+        found = await search(owner, phrases, limit=CANDIDATES, file_ids=file_ids)
+        if len(found) >= CANDIDATES or len(phrases) < 2:
+            return found
+        long = [each for each in phrases if max(map(len, each.words)) >= SHORT_WORD]
+        more = await search(
+            owner, long or phrases, limit=CANDIDATES, file_ids=file_ids, any_phrase=True
+        )
+        known = {(each.file_id, each.page.number) for each in found}
+        return [*found, *(each for each in more if (each.file_id, each.page.number) not in known)]
+
+
+def _order(
+    found: FoundPage, ranked: RankedSnippet, phrases: Sequence[Phrase]
+) -> tuple[bool, float]:
+    return matches(found.page.text, phrases), ranked.rank
+
+
+def _describe(found: FoundPage, ranked: RankedSnippet, name: str) -> PageHit:
+    return PageHit(
+        file_id=found.file_id,
+        file=name,
+        page=found.page.number,
+        title=found.page.title,
+        snippet=ranked.snippet.text,
+        highlights=ranked.snippet.highlights,
+        score=ranked.rank,
+    )
+
+
+def _parse_place(after: str | None) -> int:
+    if after is None:
+        return 0
+    if after.isascii() and after.isdecimal() and len(after) < 10:
+        return int(after)
+    raise NotFound(
+        "This is no place in the pages of a file.",
+        expected="`next` of the page before",
+        received=ascii(after[:64]),
+        where="after",
+    )

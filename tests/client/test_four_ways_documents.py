@@ -1,0 +1,68 @@
+"""The text of files, by each of the four ways to a runtime that reads it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.types.errors import AntiphonError
+from antiphon.types.messages import File, Text
+from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
+
+
+def catch_error(call: Callable[[], object]) -> AntiphonError:
+    with pytest.raises(AntiphonError) as caught:
+        call()
+    return caught.value
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with four_ways(replace(SETTINGS, documents=True)) as ways:
+        yield ways
+
+
+@in_all_ways
+def test_the_text_of_a_file_is_found_with_its_page(client: Any) -> object:
+    upload = client.upload_file(b"Vacation takes thirty days.", "rules.txt")
+    other = client.upload_file(b"Vacation of another kind.", "other.txt")
+    assistant = client.create_assistant("clerk", file_ids=[upload.id])
+    thread = client.create_thread()
+    client.create_message(thread.id, (Text("Read it."), File(file_id=other.id)))
+    wait_until_read(client, upload.id, other.id)
+
+    found = client.search_files("vacation", file_ids=[upload.id])
+    both = client.search_files("vacation", thread_id=thread.id, assistant_id=assistant.id)
+    loose = client.search_files("how many days of vacation are there")
+    assert [(hit.file, hit.page) for hit in found.data] == [("rules.txt", 1)]
+    assert (both.searched, both.pending) == (2, 0)
+    assert loose.data[0].file == "rules.txt"
+    files = client.list_files(thread_id=thread.id, assistant_id=assistant.id)
+    assert {file.id for file in files.data} == {upload.id, other.id}
+    return [
+        found,
+        sorted(hit.file for hit in both.data),
+        client.list_files(assistant_id=assistant.id),
+        client.list_pages(upload.id),
+        client.list_pages(upload.id, page=1),
+        client.list_pages(upload.id, page=2),
+        client.update_assistant(assistant.id, file_ids=[]).file_ids,
+        catch_error(lambda: client.list_pages(upload.id, after="x")),
+        catch_error(lambda: client.list_pages("file_none")),
+        catch_error(lambda: client.search_files("a", file_ids=["file_none"])),
+        catch_error(lambda: client.search_files("a", thread_id="thread_none")),
+        catch_error(lambda: client.search_files("a", assistant_id="asst_none")),
+        catch_error(lambda: client.create_assistant("b", file_ids=["file_none"])),
+        catch_error(lambda: client.update_assistant(assistant.id, file_ids=["file_none"])),
+    ]
+
+
+def wait_until_read(client: Any, *file_ids: str) -> None:
+    deadline = time.monotonic() + 120
+    while any(client.get_file(each).document.status == "pending" for each in file_ids):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -1,0 +1,217 @@
+"""Files that are made to do harm, or are broken: each has an end and a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+
+import docx
+import openpyxl
+import pytest
+
+from antiphon.documents import process
+from antiphon.documents.pages import MAX_PAGES
+from antiphon.documents.process import DocumentReader
+from antiphon.documents.reader import ReadEnd
+from tests.support.documents import make_epub, make_pdf, pack, read, repack, save
+
+pytestmark = pytest.mark.processes
+
+OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(2000)
+
+
+def word() -> bytes:
+    document = docx.Document()
+    document.add_paragraph("Hello")
+    return save(document)
+
+
+def encrypted_zip() -> bytes:
+    """An archive whose member says that it is encrypted."""
+    content = bytearray(pack({"word/document.xml": "secret"}))
+    for mark in (b"PK\x03\x04", b"PK\x01\x02"):
+        place = content.index(mark) + (6 if mark == b"PK\x03\x04" else 8)
+        content[place] |= 1
+    return bytes(content)
+
+
+def nested_bomb() -> bytes:
+    inner = pack({f"{number}.xml": b"0" * 20_000_000 for number in range(3)})
+    return repack(word(), {"word/embeddings/inner.zip": inner})
+
+
+LAUGHS = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]><x>&b;</x>'
+READS_A_FILE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("bomb.docx", pack({"word/document.xml": b"0" * 50_000_000}), "unsafe"),
+        ("bomb.xlsx", pack({f"{number}.xml": b"0" * 200_000 for number in range(500)}), "unsafe"),
+        ("many.docx", pack({str(number): "" for number in range(20_001)}), "unsafe"),
+        ("laughs.docx", repack(word(), {"word/document.xml": LAUGHS}), "unsafe"),
+        ("reads.docx", repack(word(), {"word/document.xml": READS_A_FILE}), "unsafe"),
+        (
+            "sixteen.docx",
+            repack(word(), {"word/document.xml": READS_A_FILE.encode("utf-16")}),
+            "unsafe",
+        ),
+        ("reads.epub", make_epub({"a.xhtml": "<p>a</p>"}, **{"OEBPS/x.opf": LAUGHS}), "unsafe"),
+        ("secret.docx", encrypted_zip(), "encrypted"),
+        ("secret.docx", OLE, "encrypted"),
+        ("old.doc", OLE, "unsupported"),
+        ("movie.mp4", b"\0\0\0\x18ftypmp42", "unsupported"),
+        ("files.zip", pack({"a.txt": "a"}), "unsupported"),
+        ("wrong.pdf", b"Just text.", "wrong_type"),
+        ("wrong.docx", make_pdf("a"), "wrong_type"),
+        ("wrong.txt", make_pdf("a"), "wrong_type"),
+        ("wrong.png", b"MZ\x90\x00", "wrong_type"),
+        ("other.docx", pack({"a.txt": "a"}), "damaged"),
+        ("half.docx", word()[:-400], "damaged"),
+        ("half.pdf", b"%PDF-1.7\n1 0 obj <<", "damaged"),
+        ("broken.epub", pack({"mimetype": "application/epub+zip"}), "damaged"),
+        ("blank.pdf", make_pdf("", ""), "empty"),
+        ("blank.txt", b"", "empty"),
+        ("blank.txt", b" \n\n ", "empty"),
+    ],
+)
+async def test_a_file_that_cannot_be_read_has_a_reason(
+    name: str, content: bytes, reason: str
+) -> None:
+    _, end = await read(name, content)
+    assert end.reason == reason
+
+
+async def test_an_encrypted_pdf_says_so() -> None:
+    # The passwords are not those of anybody: no key of the file fits them.
+    content = make_pdf("secret").replace(
+        b"/Root 1 0 R",
+        b"/Root 1 0 R /ID [<00> <00>] /Encrypt << /Filter /Standard /V 1 /R 2 /P -1 /O <"
+        + b"00" * 32
+        + b"> /U <"
+        + b"11" * 32
+        + b"> >>",
+    )
+    _, end = await read("a.pdf", content)
+    assert end.reason == "encrypted"
+
+
+async def test_archives_in_a_document_stay_closed() -> None:
+    pages, end = await read("a.docx", nested_bomb())
+    assert [page.text for page in pages] == ["Hello"]
+    assert end == ReadEnd()
+
+
+async def test_of_ten_thousand_pages_the_first_are_kept() -> None:
+    pages, end = await read("a.pdf", make_pdf(*(f"page {n}" for n in range(1, 10_001))))
+    assert len(pages) == MAX_PAGES
+    assert pages[-1].text == f"page {MAX_PAGES}"
+    assert end == ReadEnd(cut=True)
+
+
+async def test_of_a_sheet_without_end_the_first_pages_are_kept() -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("Long")
+    for number in range(30_000):
+        sheet.append([number, "x" * 200])
+    pages, end = await read("a.xlsx", save(book))
+    assert 500 < len(pages) <= MAX_PAGES
+    assert end == ReadEnd()
+
+
+async def test_a_parser_without_end_is_killed_at_its_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_instead(monkeypatch, "import time\nwhile True: pass")
+    began = time.monotonic()
+    assert await read("a.txt", b"a", reader=DocumentReader(1)) == ([], ReadEnd("too_slow"))
+    assert time.monotonic() - began < 60
+
+
+async def test_what_a_reader_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    run_instead(
+        monkeypatch,
+        "import os, subprocess, sys, json\n"
+        "child = subprocess.Popen(['sleep', '600'])\n"
+        "page = {'number': 1, 'title': '', 'text': str(child.pid)}\n"
+        "print(json.dumps({'page': page}), flush=True)\n"
+        "while True: pass",
+    )
+    pages, end = await read("a.txt", b"a", reader=DocumentReader(5))
+    assert end == ReadEnd("too_slow")
+    child = int(pages[0].text)
+    async with asyncio.timeout(60):
+        while is_alive(child):
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "'x' * 5_000_000",
+        "'[]'",
+        """'{"page": {"number": 7, "title": "", "text": "a"}}'""",
+        """'{"page": {"number": "one", "text": "a"}}'""",
+        "''",
+    ],
+)
+async def test_a_reader_that_writes_what_it_must_not_ends_the_document(
+    monkeypatch: pytest.MonkeyPatch, written: str
+) -> None:
+    run_instead(monkeypatch, f"print({written})")
+    assert await read("a.txt", b"a") == ([], ReadEnd("damaged"))
+
+
+async def test_what_a_reader_writes_is_cleaned_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = r'{"page": {"number": 1, "title": "a\u0000\nb", "text": "\u001b[2Jx"}}'
+    run_instead(monkeypatch, f"print({text!r}); print('{{\"end\": {{}}}}')")
+    pages, end = await read("a.txt", b"a")
+    assert [(page.title, page.text) for page in pages] == [("a b", "[2Jx")]
+    assert end == ReadEnd()
+
+
+async def test_a_reader_has_nothing_of_the_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    run_instead(
+        monkeypatch,
+        "import os, json, socket\n"
+        "from antiphon.documents.reader import limit_process\n"
+        "limit_process(60)\n"
+        "import resource\n"
+        "def tries(work):\n"
+        "    try:\n"
+        "        work()\n"
+        "    except Exception as fault:\n"
+        "        return type(fault).__name__\n"
+        "    return 'done'\n"
+        "def fill():\n"
+        "    with open('file', 'wb') as file:\n"
+        "        file.write(b'x')\n"
+        "facts = [sorted(os.environ), os.listdir('.'), tries(fill),\n"
+        "         tries(lambda: bytearray(3_000_000_000))]\n"
+        "page = {'number': 1, 'title': '', 'text': json.dumps(facts)}\n"
+        "print(json.dumps({'page': page})); print('{\"end\": {}}')",
+    )
+    pages, _ = await read("a.txt", b"a")
+    environment, files, writing, memory = json.loads(pages[0].text)
+    assert set(environment) <= {"LANG", "OMP_THREAD_LIMIT", "TESSDATA_PREFIX", "LC_CTYPE"}
+    assert (files, writing, memory) == ([], "OSError", "MemoryError")
+
+
+def run_instead(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """Let the process run this after it has read the request and the file."""
+    program = f"import sys\nsys.stdin.buffer.read()\n{source}"
+    monkeypatch.setattr(process, "PROGRAM", (sys.executable, "-I", "-c", program))
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with open(f"/proc/{pid}/stat") as file:  # one that nobody waits for stays in the list
+        return file.read().rpartition(")")[2].split()[0] != "Z"

@@ -35,6 +35,7 @@ from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.hooks import ToolHooks
+from antiphon.tools.memory import MemoryTools
 from antiphon.tools.permission_modes import (
     MODES,
     PermissionMode,
@@ -142,6 +143,8 @@ class Chat:
         self._resume = start.resume
         self._find_usual_model = find_usual_model
         self._waited_for_servers = False
+        self._memory = MemoryTools(client)
+        self._may_remember = False
         self._run_options = start.options
         self._tasks = Tasks()
         self._branch = GitBranch(ui.clock)
@@ -156,8 +159,9 @@ class Chat:
 
     @property
     def functions(self) -> Sequence[ToolSource]:
-        """The program's functions, and the tools of skills."""
-        return (*self._functions, self.workspace.skills)
+        """The program's functions, the tools of skills, and those of memory if they are offered."""
+        memory = (self._memory,) if self._may_remember else ()
+        return (*self._functions, self.workspace.skills, *memory)
 
     async def run(self) -> None:
         """Carry out messages and commands in order until the user leaves.
@@ -200,6 +204,7 @@ class Chat:
         """
         await conversation_processor.compact_if_due(self.client, self.ui, self.state)
         await self._wait_for_servers()
+        await self._offer_memory()
         outcome = await self._processor.process_conversation(
             await self._ensure_thread(),
             content,
@@ -221,6 +226,7 @@ class Chat:
         if not await resume.confirm_resume(self.client, self.ui, run):
             return
         await self._wait_for_servers()
+        await self._offer_memory()
         outcome = await self._processor.process_conversation(
             await self._ensure_thread(), None, run_id=run.id
         )
@@ -437,6 +443,20 @@ class Chat:
             self.state.usual_model = await self._find_usual_model()
             self.state.window = await chat_state.find_window(self.client, self.state)
             self.ui.repaint()
+
+    async def _offer_memory(self) -> None:
+        """Offer the tools of memory beside others, unless the person or the thread forbids it.
+
+        A chat without tools stays without: not every model can be offered some.
+        """
+        servers = self.state.servers.toolbox
+        has_tools = bool(self._functions) or (servers is not None and bool(servers.tools()))
+        self._may_remember = False
+        if has_tools and not self.state.temporary:
+            with suppress(AntiphonError):  # the server may be of the version before
+                settings = await self.client.get_personal_settings()
+                self._may_remember = settings.memory_enabled
+        self._processor.functions = self.functions
 
     async def _wait_for_servers(self) -> None:
         """Wait a moment for servers that are starting, once; the message then goes without them."""

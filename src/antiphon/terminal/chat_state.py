@@ -71,8 +71,8 @@ class ChatState:
     the title that a new thread will get. `model` is the model that the user chose, `usual_model`
     the runtime's default ("" if unknown). `attached` files are sent with the next message.
     `listed_threads` belongs to the last /threads or /search, `next_listing` and `next_search` to
-    the last of each, `models` to the last /models. `found` are the results of the last /search if
-    no /threads came after it, `search_words` are its words.
+    the last of each, `models` to the last /models, `listed_memories` to the last /memory. `found`
+    are the results of the last /search if no /threads came after it, `search_words` are its words.
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
@@ -93,6 +93,7 @@ class ChatState:
     next_search: Search | None = None
     found: Sequence[SearchHit] = ()
     search_words: str = ""
+    listed_memories: Sequence[str] = ()
     models: Sequence[Model] = ()
     attached: list[AttachedFile] = field(default_factory=list[AttachedFile])
     used: Usage = field(default_factory=Usage)

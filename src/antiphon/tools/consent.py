@@ -318,7 +318,8 @@ class Consent:
         return True
 
     def _by_rules(self, tool: Tool) -> Verdict:
-        return self.rules.verdict(tool) or default_verdict(tool)
+        rule = self.rules.verdict(tool) or default_verdict(tool)
+        return "ask" if rule == "allow" and tool.asks_always else rule
 
     def _matching_grants(self, now: ToolIdentity, by: ModelServer | None) -> Iterator[ToolGrant]:
         """Yield the grants of this tool for calls of this model server."""

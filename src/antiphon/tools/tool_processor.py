@@ -278,8 +278,10 @@ class ToolProcessor:
             await toolbox.arrival(call.name, ARRIVAL_SECONDS)
 
     def _check_arguments(self, call: ToolCall) -> ToolResult | None:
-        """Return a result if the arguments are invalid; functions validate their own."""
+        """Return a result if the arguments are invalid; most functions validate their own."""
         tool = find_tool(call.name, self._toolbox.tools())
+        if tool.check is not None and (why := tool.check(call)):
+            return ToolResult(why, is_error=True, fault="refused")
         if tool.server is None:
             return None
         wrong = find_argument_errors(call.arguments, tool.spec.parameters)

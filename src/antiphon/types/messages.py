@@ -133,8 +133,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     `origin` identifies the server's program or address. Hints of a `trusted` server count.
     `timeout` is in seconds, None for that of the program that runs the tools. A call of a function
     that `asks` needs a person's consent, as one of a server's tool does; if it `asks_each_time`, no
-    answer lasts. `command` returns the command line that a call with these arguments starts, for
-    the person who is asked.
+    answer lasts, and if it `asks_always`, no rule allows it either. `command` returns the command
+    line that a call with these arguments starts, for the person who is asked. `check` returns why
+    a call is refused before a person is asked, "" if it is not.
     """
 
     spec: ToolSpec
@@ -146,7 +147,9 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float | None = None
     asks: bool = False
     asks_each_time: bool = False
+    asks_always: bool = False
     command: Callable[[str], str] | None = None
+    check: Callable[[ToolCall], str] | None = None
 
 
 class ToolCall(msgspec.Struct, frozen=True, omit_defaults=True):

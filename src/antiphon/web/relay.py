@@ -22,6 +22,7 @@ from antiphon.telemetry.logs import log_context
 from antiphon.telemetry.tracing import current_span
 from antiphon.tools.consent import Consent, GrantStore, SessionGrants
 from antiphon.tools.hooks import ToolHooks
+from antiphon.tools.memory import MemoryTools
 from antiphon.tools.permissions import Rules
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ModelServer
 from antiphon.tools.tool_events import (
@@ -32,6 +33,7 @@ from antiphon.tools.tool_events import (
     ToolEvent,
     ToolProgressed,
 )
+from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import AntiphonError, OutputsMissing, RunEnded, TryAgain
 from antiphon.types.events import Numbered, RunStatus, TurnEnded
@@ -126,7 +128,7 @@ class Relay:
         self._readers: set[RelaySubscription] = set()
         self._approvals = PendingApprovals()
         self._processor: ToolProcessor | None = ToolProcessor(
-            tools.toolbox,
+            ToolManager(tools.toolbox, MemoryTools(client)),
             consent=_consent(settings, self._approvals, grants),
             hooks=ToolHooks(settings.hooks, warn=log.warning),
             at_once=settings.max_parallel_tools,

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.client.async_client import AsyncClient
 from antiphon.limits import PIECE
+from antiphon.tools.memory import MemoryTools
 from antiphon.tools.tool_events import (
     ConsentAsked,
     ToolAwaited,
@@ -321,13 +322,31 @@ async def create_run(site: Site, user: User, run: operations.CreateRun, key: str
 async def _select_tools(
     site: Site, client: AsyncClient, message: PostedMessage
 ) -> tuple[ToolSpec, ...]:
-    """Wait for starting servers; return the named tools, else the assistant's, else all."""
+    """Wait for starting servers; return the named tools, else the assistant's, else all.
+
+    A run with all tools has those of memory too, if its person wants that.
+    """
     await site.tools.wait_for_servers(message.tools)
-    if message.tools is not None or message.assistant_id is None:
+    if message.tools is not None:
         return site.tools.specs(message.tools)
-    return select_tools(
-        site.tools, assistant_view(await client.get_assistant(message.assistant_id))
-    )
+    chosen = site.tools.specs()
+    if message.assistant_id is not None:
+        view = assistant_view(await client.get_assistant(message.assistant_id))
+        chosen = select_tools(site.tools, view)
+        if view.tools is not None:
+            return chosen
+    if not await _may_remember(client, message):
+        return chosen
+    taken = {spec.name for spec in site.tools.specs()}
+    memory = (tool.spec for tool in MemoryTools(client).tools())
+    return (*chosen, *(spec for spec in memory if spec.name not in taken))
+
+
+async def _may_remember(client: AsyncClient, message: PostedMessage) -> bool:
+    """Return whether memory is on, and the message's thread is not temporary."""
+    if message.temporary or not (await client.get_personal_settings()).memory_enabled:
+        return False
+    return message.thread_id is None or not (await client.get_thread(message.thread_id)).temporary
 
 
 async def check_cursor(site: Site, user: User, cursor: Cursor) -> None:

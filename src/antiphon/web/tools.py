@@ -154,4 +154,5 @@ def approval_details(question: ConsentRequest) -> ui.CallFacts:
         destructive=tool.hints.destructive is True,
         read_only=tool.hints.read_only is True,
         hook_reason=clean(question.reason),
+        each_time=question.asks_each_time,
     )

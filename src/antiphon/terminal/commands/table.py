@@ -17,6 +17,7 @@ from antiphon.client import mentions
 from antiphon.terminal.commands import (
     answers,
     files,
+    personal,
     search,
     servers,
     settings,
@@ -149,6 +150,7 @@ GROUPS: tuple[Group, ...] = (
     Group("Threads", (*threads.COMMANDS, *search.COMMANDS, *files.EXPORT)),
     Group("Answers", answers.COMMANDS),
     Group("Models", settings.MODELS),
+    Group("About you", personal.COMMANDS),
     Group("Tools and servers", (*tools.COMMANDS, *servers.COMMANDS, *skills.COMMANDS)),
     Group("Files", files.COMMANDS),
     Group("Looks and settings", settings.APPEARANCE),

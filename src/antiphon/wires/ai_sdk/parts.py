@@ -298,7 +298,7 @@ class CallFacts(CamelStruct, frozen=True):
     other tools that an answer for the whole server covers. `changed`: the tool was allowed before
     and is different now; `elsewhere`: it was allowed for another model server. A lasting answer
     covers calls of `asked_by`. `destructive` and `read_only` are the tool's own claims.
-    `hook_reason` is why a hook has the person asked; then no answer lasts.
+    `hook_reason` is why a hook has the person asked. With `each_time` no answer lasts.
     """
 
     args_hash: str
@@ -312,6 +312,7 @@ class CallFacts(CamelStruct, frozen=True):
     destructive: bool = False
     read_only: bool = False
     hook_reason: str = ""
+    each_time: bool = False
 
 
 class ApprovalState(CamelStruct, frozen=True):
@@ -333,6 +334,7 @@ class ApprovalState(CamelStruct, frozen=True):
     destructive: bool | UnsetType = UNSET
     read_only: bool | UnsetType = UNSET
     hook_reason: str | UnsetType = UNSET
+    each_time: bool | UnsetType = UNSET
     state: Literal["requested", "approved", "refused", "unanswered", "cancelled"] = "requested"
 
 

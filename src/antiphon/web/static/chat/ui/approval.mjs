@@ -112,7 +112,7 @@ export function Approval({ data, open, isSeen, alike, onSeen, onNext, onOpen, on
       <button type="button" class="button" onClick=${answer({ approved: false, reason: reason.trim() || undefined })}>
         <${Icon} name="close" size=${18} />${t(reason.trim() ? "approval.deny_and_say" : "approval.deny")}
       </button>
-      ${!data.hookReason && html`<button type="button" class="button quiet longer" aria-expanded=${isLonger} aria-controls=${isLonger ? longer : undefined} onClick=${() => setLonger(!isLonger)}>
+      ${!data.eachTime && html`<button type="button" class="button quiet longer" aria-expanded=${isLonger} aria-controls=${isLonger ? longer : undefined} onClick=${() => setLonger(!isLonger)}>
         ${t("approval.longer")}<${Icon} name=${isLonger ? "down" : "right"} size=${16} />
       </button>`}
     </div>

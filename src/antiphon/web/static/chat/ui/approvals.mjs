@@ -21,7 +21,7 @@ export function Approvals() {
   if (questions.length === 0) return null;
   const open = questions.find(({ data }) => data.approvalId === chosen) ?? questions[0];
   // What a hook leaves to a person is decided one by one.
-  const alike = questions.map(({ data }) => data).filter((data) => !data.hookReason && toolOf(data) === toolOf(open.data));
+  const alike = questions.map(({ data }) => data).filter((data) => !data.eachTime && toolOf(data) === toolOf(open.data));
   const unseen = alike.find((data) => data !== open.data && !seen.has(nameOf(data)));
   const answerTo = (/** @type {any} */ data, /** @type {any} */ given) => answer({ ...data, runId: message.id }, given);
   const allowAll = async () => {
@@ -35,7 +35,7 @@ export function Approvals() {
         data=${data}
         open=${data === open.data}
         isSeen=${seen.has(nameOf(data))}
-        alike=${open.data.hookReason ? 0 : alike.length}
+        alike=${open.data.eachTime ? 0 : alike.length}
         onSeen=${() => setSeen((before) => new Set([...before, nameOf(data)]))}
         onNext=${unseen && (() => setChosen(unseen.approvalId))}
         onOpen=${() => setChosen(data.approvalId)}

@@ -177,9 +177,9 @@ ME = "/api/me"
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:;"
-    " font-src 'self'; connect-src 'self'; manifest-src 'self'; base-uri 'none';"
+    " font-src 'self'; connect-src 'self'; manifest-src 'self'; worker-src 'self'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script';"
-    " trusted-types dompurify"
+    " trusted-types dompurify antiphon-worker"
 )
 DATA_POLICY = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 FEATURES = ("camera", "geolocation", "microphone", "payment", "usb", "display-capture")
@@ -193,7 +193,15 @@ HEADERS = {
 }
 
 _WITHOUT_A_FORM = ("none", "proxy")
-_NO_PAGES = (API, "/static/", "/login/", "/healthz", "/favicon.ico", "/manifest.webmanifest")
+_NO_PAGES = (
+    API,
+    "/static/",
+    "/login/",
+    "/healthz",
+    "/favicon.ico",
+    "/manifest.webmanifest",
+    "/service-worker.js",
+)
 
 
 def protect(app: Flask) -> None:

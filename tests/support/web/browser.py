@@ -55,8 +55,11 @@ async def running(program: str) -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def open_context(chromium: Browser) -> AsyncIterator[BrowserContext]:
-    """A fresh context in that Chromium."""
-    async with await chromium.new_context() as context:
+    """A fresh context in that Chromium.
+
+    It has no service workers: what they fetch, no test can hold back.
+    """
+    async with await chromium.new_context(service_workers="block") as context:
         yield context
 
 

@@ -272,7 +272,7 @@ async def chatting(
         up = Installation(home, *_model_flags(model), *flags, environ=environ, port=own.port)
         await stack.enter_async_context(up)
         if own.context is None:
-            own.context = await chromium.new_context()
+            own.context = await chromium.new_context(service_workers="block")
             await own.context.add_init_script(WATCH)
         if place is None:
             stack.push_async_callback(own.context.close)

@@ -23,6 +23,7 @@ ROWS: Mapping[str, str] = {
     "GET /login": PAGE,
     "GET /favicon.ico": PAGE,
     "GET /manifest.webmanifest": PAGE,
+    "GET /service-worker.js": PAGE,
     "GET /static/<asked>/<path:name>": PAGE,
     "GET /login/oidc": PAGE,
     "GET /login/oidc/callback": PAGE,

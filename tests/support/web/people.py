@@ -51,6 +51,7 @@ async def enter(chat: Chat, name: str, password: str = PASSWORD) -> None:
 
 async def give(chat: Chat, name: str, password: str) -> None:
     """Fill in the login and send it."""
-    await chat.page.get_by_label("Name").fill(name)
-    await chat.page.get_by_label("Password").fill(password)
-    await chat.page.get_by_role("button", name="Sign in").click()
+    login = chat.page.locator(".login")
+    await login.get_by_label("Name").fill(name)
+    await login.get_by_label("Password").fill(password)
+    await login.get_by_role("button", name="Sign in").click()

@@ -33,6 +33,9 @@ BUNDLE = "chat/bundle.mjs"
 MESSAGES = "chat/bundle-ui-message.mjs"
 """The bundle that draws messages, which every page loads beside the first."""
 LIBRARIES = "chat/vendor/"
+SHELL_FILES = ("chat/icon.svg", "chat/theme-first.js")
+WORKER = "chat/service_worker.js"
+WORKER_POLICY = "default-src 'none'; connect-src 'self'"
 NO_PAGES = ("/api/", "/static/")
 NO_CACHE = {"cache-control": "no-cache"}
 TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "application/json"}
@@ -116,10 +119,32 @@ def get_manifest() -> Response:
     return Response(body, headers=NO_CACHE, content_type="application/manifest+json")
 
 
+@routes.get("/service-worker.js")
+def get_service_worker() -> Response:
+    """Return the worker that keeps the files of this version in the browser; it reads nothing
+    else."""
+    facts = f"const VERSION = {_json(version())};\nconst FILES = {_json(_kept_files())};\n"
+    headers = {**NO_CACHE, "content-security-policy": WORKER_POLICY}
+    script = facts + _read_asset(WORKER).decode()
+    return Response(script, headers=headers, content_type="text/javascript; charset=utf-8")
+
+
 @routes.get("/favicon.ico")
 def get_icon() -> Response:
     """Return no content: browsers ask for this icon, and the shell names another."""
     return Response(status=204)
+
+
+def _kept_files() -> list[str]:
+    """Return the addresses of what any view needs, without libraries that few answers need."""
+    shown = [name for name in sorted(_files()) if name.startswith(("chat/css/", "chat/i18n/"))]
+    libraries = [name for bundle in _bundles().values() for name in bundle.imports]
+    names = dict.fromkeys([*SHELL_FILES, *shown, *_bundles(), *libraries])
+    return [f"/static/{version()}/{name}" for name in names]
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 @cache

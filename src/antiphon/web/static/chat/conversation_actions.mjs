@@ -22,7 +22,8 @@ import {
   followOtherRun,
 } from "./send.mjs";
 import { refreshServers } from "./servers.mjs";
-import { current, editing, me, opening, path, problem, run, signedOut, threads } from "./store.mjs";
+import { writeStored } from "./storage.mjs";
+import { current, draftOwner, editing, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
 import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
@@ -38,6 +39,7 @@ const PING_EVERY_MS = 2_500;
 /** Loads the current user, and continues where an earlier page stopped. */
 export async function start() {
   me.value = await get("/api/me");
+  writeStored(PERSON, draftOwner.value);
   signedOut.value = false;
   problem.value = null;
   restorePending();

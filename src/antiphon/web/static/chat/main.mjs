@@ -55,6 +55,10 @@ async function main() {
   void loadWhenIdle();
   const { watchForNotifications } = await import("./notifications.mjs");
   watchForNotifications(currentTitle);
+  const { keepPage } = await import("./offline.mjs");
+  effect(() => {
+    if (me.value) untracked(() => void keepPage());
+  });
 }
 
 // Not awaited: modules that are loaded later wait until this one has run.

@@ -8,7 +8,7 @@
  */
 
 import { writeStored, readStored } from "./storage.mjs";
-import { effect, signal } from "./vendor/ui.mjs";
+import { computed, effect, signal } from "./vendor/ui.mjs";
 
 /**
  * @typedef {import("./reduce.mjs").Message} Message
@@ -44,6 +44,12 @@ export const signedOut = signal(false);
 
 /** True if the server did not answer the last request. */
 export const away = signal(false);
+
+/** Where the person of this browser is kept, whose drafts are shown while the server does not answer. */
+export const PERSON = "antiphon.person";
+
+/** The person whose drafts are shown; null before it is known. */
+export const draftOwner = computed(() => me.value?.person?.id ?? (me.value ? "local" : away.value ? readStored(PERSON) : null));
 
 /** The address of the view, which `navigate` changes. */
 export const path = signal("/");

@@ -10,8 +10,8 @@ import { draftOf, storeDraft } from "../drafts.mjs";
 import { messageKey } from "../history.mjs";
 import { toFill } from "../prompts.mjs";
 import { threadOf } from "../router.mjs";
-import { isHere, personId } from "../send.mjs";
-import { begunHere, current, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
+import { isHere } from "../send.mjs";
+import { away, begunHere, current, draftOwner, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal, useSignalEffect } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
@@ -61,6 +61,7 @@ export function Composer({ onSent }) {
     const element = /** @type {HTMLTextAreaElement} */ (area.current);
     const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
+    if (me.value === null && away.value) return toast({ text: t("composer.away") });
     if (me.value === null || (!element.value.trim() && !files.length)) return undefined;
     if (tooLong(element.value)) return undefined;
     send({ text: element.value, files });
@@ -147,14 +148,16 @@ function editLast() {
  */
 function useDraft(area, items, empty) {
   const thread = threadOf(path.value);
+  const owner = draftOwner.value;
   const timer = useRef(0);
-  const place = useRef(/** @type {string | null | undefined} */ (undefined));
+  /** Whose text is in the field, and of which thread. */
+  const place = useRef(/** @type {{owner: string, thread: string | null} | null} */ (null));
   const unstored = useRef(false);
-  if (place.current === thread) unstored.current = isTemporaryHere();
+  if (place.current?.thread === thread) unstored.current = isTemporaryHere();
   const flush = () => {
     clearTimeout(timer.current);
-    if (!area.current || place.current === undefined || unstored.current) return;
-    storeDraft(personId(), place.current, { text: area.current.value, files: readyFiles(items.value) });
+    if (!area.current || !place.current || unstored.current) return;
+    storeDraft(place.current.owner, place.current.thread, { text: area.current.value, files: readyFiles(items.value) });
   };
   const note = () => {
     clearTimeout(timer.current);
@@ -164,20 +167,20 @@ function useDraft(area, items, empty) {
     const element = area.current;
     if (!element) return;
     if (matchMedia("(hover: hover)").matches) element.focus();
-    if (me.value === null) return; // drafts belong to a user
-    const goesOn = place.current === null && thread !== null && begunHere.value === thread;
-    const isFirst = place.current === undefined;
-    if (goesOn) storeDraft(personId(), null, { text: "", files: [] });
+    if (owner === null) return; // drafts belong to a user
+    const goesOn = place.current?.thread === null && thread !== null && begunHere.value === thread;
+    const isFirst = place.current === null;
+    if (goesOn) storeDraft(owner, null, { text: "", files: [] });
     else flush();
-    place.current = thread;
+    place.current = { owner, thread };
     if (goesOn) return flush();
-    const { text, files } = draftOf(personId(), thread);
+    const { text, files } = draftOf(owner, thread);
     const kept = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));
     // What was written before the user was known follows their draft.
     element.value = isFirst ? [text, element.value].filter(Boolean).join("\n") : text;
     items.value = isFirst ? [...kept, ...items.value] : kept;
     empty.value = element.value.trim() === "";
-  }, [thread, me.value === null]);
+  }, [thread, owner]);
   useEffect(() => {
     window.addEventListener("pagehide", flush);
     const unsubscribe = /** @type {any} */ (items).subscribe(note);

@@ -2,8 +2,10 @@
 import { post } from "../api.mjs";
 import { forgetDrafts } from "../drafts.mjs";
 import { allowNotifications, hasNotifications, notificationsOn } from "../notifications.mjs";
+import { forgetPage } from "../offline.mjs";
 import { personId } from "../send.mjs";
-import { me, prefs } from "../store.mjs";
+import { writeStored } from "../storage.mjs";
+import { me, PERSON, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
 import { html, useState } from "../vendor/ui.mjs";
@@ -90,7 +92,7 @@ function Notifications() {
 
 function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {
   const everywhere = async () => {
-    if (await runAndReport(() => post("/api/logout/everywhere", {}))) leave();
+    if (await runAndReport(() => post("/api/logout/everywhere", {}))) await leave();
   };
   return html`<section class="stack account" aria-labelledby="account">
     <div>
@@ -129,11 +131,13 @@ function Password(/** @type {{name: string}} */ { name }) {
 }
 
 async function signOut() {
-  if (await runAndReport(() => post("/api/logout", {}))) leave();
+  if (await runAndReport(() => post("/api/logout", {}))) await leave();
 }
 
-/** Clears what the user wrote from the browser, and opens the login. */
-function leave() {
+/** Clears what the user wrote from the browser, with the page that it keeps, and opens the login. */
+async function leave() {
+  writeStored(PERSON, null);
+  await forgetPage();
   // The composer stores its text when the page closes; this runs afterwards.
   window.addEventListener("pagehide", () => forgetDrafts(personId()), { once: true });
   window.location.assign("/login");

@@ -1,6 +1,6 @@
 /** The list of threads: the pinned ones, then by day; or what a search found. */
 import { groupByDay, keyOf } from "../day_groups.mjs";
-import { found, threads } from "../store.mjs";
+import { away, found, me, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { moreThreads } from "../threads.mjs";
 import { html } from "../vendor/ui.mjs";
@@ -13,7 +13,7 @@ export function ThreadList() {
   const elsewhere = [...hits.values()].flat().filter(({ thread_id }) => !listed.has(thread_id));
   if (!data?.length && !elsewhere.length) {
     const none = archived ? t("sidebar.nothing_archived") : t("sidebar.nothing_yet");
-    const said = query ? t("sidebar.nothing_found", { query }) : tag ? t("sidebar.nothing_tagged", { tag }) : none;
+    const said = away.value && !me.value ? t("sidebar.away") : query ? t("sidebar.nothing_found", { query }) : tag ? t("sidebar.nothing_tagged", { tag }) : none;
     return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
   }
   return html`<div class="threads" onScroll=${moreAtEnd}>

@@ -42,6 +42,7 @@ TEXTS: Mapping[str, tuple[str, object]] = {
         "https://shop.example.org, app://shop:80",
         ("https://shop.example.org", "app://shop:80"),
     ),
+    "artifact_origin": ("https://artifacts.example.org", "https://artifacts.example.org"),
     "public_url": ("https://chat.example.org", "https://chat.example.org"),
     "oidc_issuer": ("https://id.example.org/realm", "https://id.example.org/realm"),
     "oidc_client_id": ("antiphon", "antiphon"),

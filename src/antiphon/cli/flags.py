@@ -72,6 +72,7 @@ WEB = (
     "login",
     "allowed_hosts",
     "public_url",
+    "artifact_origin",
     "oidc_issuer",
     "oidc_client_id",
     "oidc_admins",

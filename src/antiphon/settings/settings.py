@@ -381,6 +381,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Site | None,
         Meta(description="the URL at which people open the web chat, if a proxy is in front"),
     ] = None
+    artifact_origin: Annotated[
+        Site | None,
+        Meta(
+            description="the second origin of the web chat, which shows previews of HTML and SVG"
+            " and nothing else, such as https://artifacts.example.org"
+        ),
+    ] = None
     oidc_issuer: Annotated[
         Address | None, Meta(description="the URL of the OpenID Connect provider")
     ] = None

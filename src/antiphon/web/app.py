@@ -20,6 +20,7 @@ from antiphon.web.bridge import Bridge, BridgeTimeouts, Scope, peer
 from antiphon.web.http import problem_response
 from antiphon.web.routes import (
     admin,
+    artifacts,
     assistants,
     login,
     me,
@@ -44,6 +45,7 @@ BLUEPRINTS = [
         me,
         messages,
         threads,
+        artifacts,
         assistants,
         personal,
         prompts,

@@ -16,7 +16,7 @@ from antiphon.api.problems import Misdirected, SignedOut, UnsupportedMedia
 from antiphon.engine.accounts import MAX_NAME
 from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import Forbidden, SignInRefused
-from antiphon.web import session
+from antiphon.web import artifacts, session
 from antiphon.web.people import LOCAL_USER, User
 from antiphon.web.policy import Policy
 from antiphon.web.session import current_site
@@ -26,6 +26,8 @@ from antiphon.web.session import current_site
 
 CSRF_HEADER = "X-Antiphon-CSRF"
 API = "/api/"
+FRAMES = "/artifact/"
+"""Paths of the second origin, which has no others; the web chat's own has none of them."""
 
 JSON = "application/json"
 MULTIPART = "multipart/form-data"
@@ -50,6 +52,7 @@ class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
     has_body: bool = False
     csrf: str | None = None
     named_user: bool = False
+    destination: str | None = None
 
 
 class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +88,10 @@ def check_request(facts: RequestFacts, policy: Policy) -> None:
     """
     wanted = route_requirements(facts.method, facts.rule)
     if facts.rule not in _FOR_PROBES:
-        _check_host(facts, policy)
+        if facts.rule.startswith(FRAMES) or policy.is_for_artifacts(facts.host):
+            _check_frame(facts, policy)
+        else:
+            _check_host(facts, policy)
         _check_nearness(facts, policy)
     if policy.login == "proxy" and facts.named_user and not policy.trusts(facts.peer):
         raise Forbidden(
@@ -125,6 +131,29 @@ def _check_host(facts: RequestFacts, policy: Policy) -> None:
             "The web chat does not go by that name.",
             expected="localhost, a loopback address, or a name in `allowed_hosts`",
             hint="`allowed_hosts` in antiphon.toml, or --allowed-hosts, names what it answers to.",
+        )
+
+
+def _check_frame(facts: RequestFacts, policy: Policy) -> None:
+    """Check that the second origin is asked for a preview, and by a frame.
+
+    In a window of its own a document could leave for any address.
+    """
+    if not facts.rule.startswith(FRAMES):
+        raise Misdirected(
+            "This name serves previews of artifacts only.",
+            expected="an address that the web chat has given out",
+        )
+    if not policy.is_for_artifacts(facts.host):
+        raise Misdirected(
+            "Previews of artifacts have an origin of their own.",
+            expected="the host of `artifact_origin`",
+        )
+    if facts.destination != "iframe":
+        raise Forbidden(
+            "A preview is shown only inside of the web chat.",
+            expected="Sec-Fetch-Dest: iframe",
+            hint="Open the artifact in the web chat.",
         )
 
 
@@ -189,6 +218,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
+    "Origin-Agent-Cluster": "?1",
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
 }
 
@@ -225,6 +255,7 @@ def request_facts(request: Request, policy: Policy) -> RequestFacts:
         has_body=bool(request.content_length) or "Transfer-Encoding" in request.headers,
         csrf=request.headers.get(CSRF_HEADER),
         named_user=policy.user_header in request.headers,
+        destination=request.headers.get("Sec-Fetch-Dest"),
     )
 
 
@@ -232,6 +263,8 @@ def _check_request() -> None:
     policy = current_site().policy
     facts = request_facts(request, policy)
     check_request(facts, policy)
+    if facts.rule.startswith(FRAMES):
+        return  # the signature of the address stands for a session
     required = route_requirements(facts.method, facts.rule)
     # Pages and `/api/me` may start a session where no login is needed.
     begins = (
@@ -256,13 +289,27 @@ def _check_request() -> None:
 
 
 def _add_headers(response: Response) -> Response:
+    policy = current_site().policy
+    if policy.is_for_artifacts(request.headers.get("Host", "")):
+        for name, value in artifacts.FRAME_HEADERS.items():
+            response.headers[name] = value
+        response.headers["Permissions-Policy"] = artifacts.PERMISSIONS
+        response.headers.setdefault("Content-Security-Policy", artifacts.NOTHING)
+        return response
     for name, value in HEADERS.items():
         response.headers[name] = value
     page = response.mimetype == "text/html"
-    response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if page else DATA_POLICY)
+    content_policy = _page_policy() if page else DATA_POLICY
+    response.headers.setdefault("Content-Security-Policy", content_policy)
     if request.path.startswith(API):
         response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def _page_policy() -> str:
+    """Return the content policy of the page; it has a source for frames if previews are shown."""
+    origin = session.artifact_origin()
+    return f"{PAGE_POLICY}; frame-src {origin}" if origin else PAGE_POLICY
 
 
 def _authenticate(policy: Policy, *, begins: bool) -> User | None:

@@ -19,17 +19,25 @@ Network = IPv4Network | IPv6Network
 
 SOCKET = "unix"
 """Entry of `trusted_proxies` for a proxy that connects over a Unix socket, without an address."""
+LOCAL_ARTIFACTS = "artifacts.localhost"
+"""Host of the second origin where the page is opened at a loopback address.
+
+Browsers resolve it to this machine. It is another site than `localhost` and `127.0.0.1`, so their
+cookies are neither sent to it nor set by it; another port would share them.
+"""
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Host names that are accepted, proxies that are trusted, and the way to log in.
 
-    `origin` is the origin of `public_url`, None if it is not set.
+    `origin` is the origin of `public_url`, None if it is not set. `artifact_origin` is the second
+    origin of the settings, for previews of artifacts.
     """
 
     login: Login = "none"
     hosts: frozenset[str] = frozenset()
     origin: str | None = None
+    artifact_origin: str | None = None
     proxies: tuple[Network, ...] = ()
     socket_is_proxy: bool = False
     user_header: str = "X-Forwarded-User"
@@ -46,6 +54,21 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             and self.origin.startswith(f"{scheme}://")
             and (host_name(urlsplit(self.origin).netloc) == name)
         )
+
+    def artifact_origin_for(self, page: str) -> str | None:
+        """Return the second origin for a page of this origin; None if there is none."""
+        if self.artifact_origin:
+            return self.artifact_origin
+        scheme, _, netloc = page.partition("://")
+        port = urlsplit(page).port
+        if not is_loopback(host_name(netloc)):
+            return None
+        return f"{scheme}://{LOCAL_ARTIFACTS}{f':{port}' if port else ''}"
+
+    def is_for_artifacts(self, host: str) -> bool:
+        """Return true if this `Host` is that of the second origin."""
+        origin = self.artifact_origin or f"http://{LOCAL_ARTIFACTS}"
+        return host_name(host) == host_name(urlsplit(origin).netloc)
 
     def trusts(self, peer: str) -> bool:
         """Return true if headers of a proxy at this address are trusted."""
@@ -71,6 +94,7 @@ def read_policy(settings: Settings) -> Policy:
         login=settings.login,
         hosts=frozenset(_names(settings)),
         origin=settings.public_url.rstrip("/").lower() if settings.public_url else None,
+        artifact_origin=_read_artifact_origin(settings),
         proxies=tuple(_networks(settings.trusted_proxies)),
         socket_is_proxy=SOCKET in settings.trusted_proxies,
         user_header=settings.proxy_user_header,
@@ -136,6 +160,29 @@ def _check_oidc(settings: Settings) -> None:
             expected="oidc_issuer = https://..., or an address of this machine",
             received=issuer,
         )
+
+
+def _read_artifact_origin(settings: Settings) -> str | None:
+    """Return the second origin. Raises `BadSettings` if it shares cookies with the web chat."""
+    if settings.artifact_origin is None:
+        return None
+    origin = settings.artifact_origin.rstrip("/").lower()
+    name = host_name(urlsplit(origin).netloc)
+    if not (origin.startswith("https:") or is_loopback(name) or name == LOCAL_ARTIFACTS):
+        raise BadSettings(
+            "Previews of artifacts are shown over https only.",
+            expected="artifact_origin = https://..., or an address of this machine",
+            received=origin,
+            hint="Over http, browsers do not say whether a frame or a window asks for a preview.",
+        )
+    if not name or name in {host_name(each) for each in _names(settings)}:
+        raise BadSettings(
+            "The second origin needs a host name of its own.",
+            expected="artifact_origin with another name than `public_url` and `allowed_hosts`",
+            received=origin,
+            hint="Cookies belong to a name, and not to a port.",
+        )
+    return origin
 
 
 def _names(settings: Settings) -> Iterator[str]:

@@ -251,6 +251,12 @@ def respond_with(work: Coroutine[Any, Any, object], status: int = 200) -> Respon
     return json_response(current_site().run(work), status)
 
 
+def artifact_origin() -> str | None:
+    """Return the second origin for the current page; None if there is none."""
+    policy = current_site().policy
+    return policy.artifact_origin_for(base_url(request, policy))
+
+
 def require_admin() -> None:
     """Raise `Forbidden` unless the current user is an administrator."""
     if not current_user().is_admin:

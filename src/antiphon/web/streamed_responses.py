@@ -218,13 +218,13 @@ class AwaitedBody:
 
 
 class AwaitedResponse(Response):
-    """JSON response with an `AwaitedBody`."""
+    """Response with an `AwaitedBody`."""
 
     automatically_set_content_length = False
 
-    def __init__(self, make: MakeBody) -> None:
+    def __init__(self, make: MakeBody, content_type: str) -> None:
         body = AwaitedBody(make)
-        super().__init__(body, headers=NO_STORE, content_type=JSON, direct_passthrough=True)
+        super().__init__(body, headers=NO_STORE, content_type=content_type, direct_passthrough=True)
 
 
 def respond_in_turn(make: MakeBody) -> Response:
@@ -238,9 +238,15 @@ def respond_in_turn(make: MakeBody) -> Response:
         async with site.limits.answers.slot(key):
             return await make()
 
+    return respond_when_made(make_in_turn, JSON)
+
+
+def respond_when_made(make: MakeBody, content_type: str) -> Response:
+    """Return a body that is made on the loop. Behind another server the view's thread waits."""
     if not is_bridged() or request.method == "HEAD":
-        return Response(site.run(make_in_turn()), headers=NO_STORE, content_type=JSON)
-    return AwaitedResponse(make_in_turn)
+        made = current_site().run(make())
+        return Response(made, headers=NO_STORE, content_type=content_type)
+    return AwaitedResponse(make, content_type)
 
 
 def send_file(

@@ -214,7 +214,8 @@ class Chat:
     async def faultless(self) -> None:
         """Nothing went wrong behind the page."""
         reports, asked = ([], []) if self.page.is_closed() else await self.page.evaluate(REPORTS)
-        own = (self.up.url, "data:", "blob:", "about:")
+        previews = self.up.url.replace("127.0.0.1", "artifacts.localhost") + "/artifact/"
+        own = (self.up.url, previews, "data:", "blob:", "about:")
         foreign = [f"request: {url}" for url in asked if not url.startswith(own)]
 
         assert self.faults + reports + foreign == []

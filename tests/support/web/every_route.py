@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from flask import Flask
 
 PROBE, PAGE, READ = "probe", "page", "read"
-CHANGE, CLIENT, LOGIN = "change", "client", "login"
+CHANGE, CLIENT, LOGIN, FRAME = "change", "client", "login", "frame"
 
 ROWS: Mapping[str, str] = {
     "GET /": PAGE,
@@ -54,6 +54,8 @@ ROWS: Mapping[str, str] = {
     "POST /api/threads/<thread_id>/branch": CHANGE,
     "PUT /api/threads/<thread_id>/feedback/<shown_id>": CHANGE,
     "GET /api/threads/<thread_id>/export": READ,
+    "POST /api/threads/<thread_id>/previews/<shown_id>": CHANGE,
+    "GET /artifact/<signed>": FRAME,
     "POST /api/files": CHANGE,
     "GET /api/files/<file_id>": READ,
     "GET /api/models": READ,
@@ -115,7 +117,10 @@ ROWS: Mapping[str, str] = {
     "GET /api/admin/models": READ,
     "GET /api/admin/assistants": READ,
 }
-"""What each route is. `CLIENT` is what other programs' chat clients use: they know of no token."""
+"""What each route is. `CLIENT` is what other programs' chat clients use: they know of no token.
+
+`FRAME` is what the second origin serves, and the web chat's own does not.
+"""
 
 
 def routes(app: Flask) -> dict[str, str]:

@@ -103,7 +103,10 @@ class RequestLimits(msgspec.Struct, frozen=True):
 
 
 class Me(msgspec.Struct, frozen=True, kw_only=True):
-    """Response of `/api/me`; `why` is the reason for the model."""
+    """Response of `/api/me`; `why` is the reason for the model.
+
+    `previews` is true if there is a second origin, which shows artifacts.
+    """
 
     person: UserView
     login: str
@@ -116,6 +119,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     languages: Sequence[str]
     version: str
     title: str
+    previews: bool
 
 
 @routes.get("/api/me")
@@ -136,6 +140,7 @@ def get_me() -> Response:
             languages=LANGUAGES,
             version=__version__,
             title=site.settings.web_title,
+            previews=session.artifact_origin() is not None,
         )
     )
 

@@ -4,6 +4,7 @@
  * Settled blocks are drawn once; only blocks that may change are redrawn, at most once per frame.
  * `markdown/incremental.mjs` decides which are settled, and `markdown/sanitize.mjs` sanitizes.
  */
+import { artifactOf, dressArtifact, toggleArtifactCode } from "./markdown/artifacts.mjs";
 import { codeBlock } from "./markdown/code.mjs";
 import { codeIn, pressCodeTool } from "./markdown/code_tools.mjs";
 import { redrawBlock } from "./markdown/elements.mjs";
@@ -28,8 +29,13 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  * @property {string} toText  the way back from a footnote
  * @property {string} done
  * @property {string} open
+ * @property {string} artifact
+ * @property {string} openArtifact
+ * @property {string} showCode
  *
  * @typedef {import("./markdown/elements.mjs").Drawn} Drawn
+ *
+ * @typedef {(artifact: import("./markdown/artifacts.mjs").Artifact | undefined) => void} OnArtifact
  *
  * @typedef {object} View
  * @property {(text: string) => void} update  the whole text so far; drawn when a frame is due
@@ -38,7 +44,7 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  */
 
 /** @type {Labels} */
-const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done" };
+const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done", artifact: "Document", openArtifact: "Open", showCode: "Show code" };
 const COPIED_SECONDS = 2;
 const QUIET_MS = 200;
 
@@ -46,12 +52,15 @@ const QUIET_MS = 200;
  * Creates a view that draws an answer into an element of its own.
  *
  * @param {HTMLElement} element
- * @param {{labels?: Labels, onCopied?: (text: string) => void, pace?: ReturnType<typeof createFrameQueue>}} [options]
+ * @param {{labels?: Labels, onCopied?: (text: string) => void, onArtifact?: OnArtifact, pace?: ReturnType<typeof createFrameQueue>}} [options]
+ *   with `onArtifact` code blocks that are artifacts become cards, which call it to be opened
  * @returns {View}
  */
-export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, pace = createFrameQueue() } = {}) {
+export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, onArtifact, pace = createFrameQueue() } = {}) {
   const eyes = createSightQueue();
-  const pressed = (/** @type {Event} */ event) => press(event, labels, onCopied);
+  /** @type {WeakMap<Element, import("./markdown/artifacts.mjs").Artifact>} artifacts by their cards */
+  const artifacts = new WeakMap();
+  const pressed = (/** @type {Event} */ event) => press(event, labels, onCopied, (block) => onArtifact?.(artifacts.get(block)));
   element.addEventListener("click", pressed);
   /** @type {Drawn[]} */
   const drawn = [];
@@ -78,6 +87,11 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, p
     const same = before?.code?.lang === languageOf(block.lang);
     const code = same ? before.code : codeBlock(block.lang, labels, eyes.whenSeen);
     code.write(block.text, Boolean(block.open));
+    const artifact = live || !onArtifact ? null : artifactOf(block.lang, block.text);
+    if (artifact) {
+      artifacts.set(code.element, artifact);
+      dressArtifact(code.element, artifact, labels);
+    }
     return code === before?.code ? before : { nodes: [code.element], code };
   };
   const cutAt = (/** @type {number} */ place) => {
@@ -123,12 +137,15 @@ function replaceNodes(before, after) {
  * @param {Event} event
  * @param {Labels} labels
  * @param {(text: string) => void} onCopied
+ * @param {(block: Element) => void} onOpen
  */
-async function press({ target, currentTarget }, labels, onCopied) {
+async function press({ target, currentTarget }, labels, onCopied, onOpen) {
   const button = /** @type {Element} */ (target).closest("button");
   const block = button?.closest(".code-block");
   if (!button) return;
   if (!block) followFootnote(button, /** @type {Element} */ (currentTarget));
+  else if (button.classList.contains("artifact-open")) onOpen(block);
+  else if (button.classList.contains("artifact-code")) toggleArtifactCode(button, block);
   else if (button.classList.contains("code-tool")) pressCodeTool(button, block);
   else await copyCode(button, block, labels, onCopied);
 }

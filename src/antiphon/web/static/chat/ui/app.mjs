@@ -6,6 +6,7 @@ import { current, live, lost, path, phase, signedOut } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useErrorBoundary } from "../vendor/ui.mjs";
 import { announce, Announcer } from "./announce.mjs";
+import { ArtifactPlace } from "./artifact.mjs";
 import { Away } from "./away.mjs";
 import { focusComposer } from "./composer.mjs";
 import { Conversation } from "./conversation.mjs";
@@ -49,6 +50,7 @@ function Inside() {
       <a class="skip button" href="#view" onClick=${skip}>${t("app.skip")}</a>
       <${Sidebar} />
       <main class="view" id="view" tabindex="-1"><${Away} /><${View} address=${path.value} /></main>
+      <${ArtifactPlace} />
     </div>
     ${settingsOpen.value && html`<${Settings} onClose=${() => (settingsOpen.value = false)} />`}
     ${helpOpen.value && html`<${Help} onClose=${() => (helpOpen.value = false)} />`}

@@ -4,14 +4,14 @@ import { language, t } from "../t.mjs";
 import { html, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 
 /**
- * @param {{text: string, live?: boolean, onCopied?: (text: string) => void}} props
+ * @param {{text: string, live?: boolean, onCopied?: (text: string) => void, onArtifact?: import("../md.mjs").OnArtifact}} props
  *   `live` while the text still grows; then it is drawn when there is time, else at once
  */
-export function Markdown({ text, live = false, onCopied }) {
+export function Markdown({ text, live = false, onCopied, onArtifact }) {
   const place = useRef(null);
   const view = useRef(/** @type {import("../md.mjs").View | null} */ (null));
   useLayoutEffect(() => {
-    view.current = markdownView(/** @type {any} */ (place.current), { labels: labels(), onCopied });
+    view.current = markdownView(/** @type {any} */ (place.current), { labels: labels(), onCopied, onArtifact });
     return () => view.current?.close();
   }, [language.value]);
   useLayoutEffect(() => {
@@ -35,5 +35,8 @@ function labels() {
     toText: t("markdown.to_text"),
     done: t("markdown.done"),
     open: t("markdown.open"),
+    artifact: t("artifact.document"),
+    openArtifact: t("artifact.open"),
+    showCode: t("artifact.show_code"),
   };
 }

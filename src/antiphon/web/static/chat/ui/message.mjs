@@ -10,6 +10,7 @@ import { starting } from "../servers.mjs";
 import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { openArtifact } from "./artifact.mjs";
 import { AttachmentList } from "./attachment_list.mjs";
 import { Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
@@ -130,7 +131,7 @@ function Piece({ piece, message, live, name }) {
   switch (piece.kind) {
     case "text":
       return html`${isRefusal(piece.part) && html`<p class="message-note small muted"><${Icon} name="warn" size=${16} /> <span>${t("message.refused")}</span></p>`}
-        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} /></div>`;
+        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} onArtifact=${(/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id })} /></div>`;
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":

@@ -1,0 +1,139 @@
+"""Artifacts of answers: signed addresses for the page, and previews of the second origin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator
+from typing import Annotated
+
+import msgspec
+from flask import Blueprint, Response, request
+from msgspec import Meta
+
+from antiphon.api.operations import ListMessages
+from antiphon.client.async_client import AsyncClient
+from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.messages import Message
+from antiphon.web import session
+from antiphon.web.artifacts import (
+    LIFETIME,
+    Block,
+    Ticket,
+    digest,
+    document,
+    document_policy,
+    find_block,
+    read_lines,
+    read_ticket,
+    sign,
+)
+from antiphon.web.http import read_json
+from antiphon.web.session import current_client, current_site, current_user, respond_with
+from antiphon.web.streamed_responses import respond_when_made
+
+routes = Blueprint("artifacts", __name__)
+
+PAGE = 100
+LONGEST = 1_000_000
+"""Most characters of an artifact that is shown."""
+
+
+class WantedPreview(msgspec.Struct, frozen=True):
+    """Code of the block to show, and true if its scripts are to run."""
+
+    code: Annotated[str, Meta(min_length=1, max_length=LONGEST)]
+    scripts: bool = False
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """Address of a preview at the second origin, for a frame; it expires after `seconds`."""
+
+    address: str
+    seconds: int
+
+
+@routes.post("/api/threads/<thread_id>/previews/<shown_id>")
+def create_preview(thread_id: str, shown_id: str) -> Response:
+    """Return an address at which the second origin shows a code block of a shown answer.
+
+    An answer is shown with the id of its run, a copied one with that of its first message.
+    """
+    wanted, client, owner = read_json(WantedPreview), current_client(), current_user().owner
+    origin, site = session.artifact_origin(), current_site()
+    page = session.base_url(request, site.policy)
+    if origin is None:
+        raise InvalidRequest(
+            "This web chat has no second origin, which shows artifacts.",
+            expected="the setting `artifact_origin`",
+        )
+
+    async def create() -> Preview:
+        message, block = await _find_message(client, thread_id, shown_id, wanted.code)
+        ticket = Ticket(
+            owner=owner,
+            thread_id=message.thread_id,
+            message_id=message.id,
+            start=block.start,
+            end=block.end,
+            digest=digest(block.text),
+            kind=block.kind,
+            scripts=wanted.scripts and block.kind == "html",
+            page=page,
+            expires_at=int(time.time()) + LIFETIME,
+        )
+        return Preview(f"{origin}/artifact/{sign(ticket, site.secret)}", LIFETIME)
+
+    return respond_with(create())
+
+
+@routes.get("/artifact/<signed>")
+def get_preview(signed: str) -> Response:
+    """Return the document of a signed address, at the second origin only."""
+    site = current_site()
+    ticket = read_ticket(signed, site.secret, time.time())
+    client = site.client_for_owner(ticket.owner)
+
+    async def make() -> bytes:
+        message = await client.get_message(ticket.message_id)
+        text = read_lines(message.text, ticket.start, ticket.end)
+        if message.thread_id != ticket.thread_id or digest(text) != ticket.digest:
+            raise NotFound("The message no longer has this artifact.")
+        return document(ticket, text)
+
+    response = respond_when_made(make, "text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = document_policy(ticket)
+    return response
+
+
+async def _find_message(
+    client: AsyncClient, thread_id: str, shown_id: str, code: str
+) -> tuple[Message, Block]:
+    """Return the message of a shown answer that has this code in a block. Raises `NotFound`."""
+    async for message in _list_replies(client, thread_id, shown_id):
+        if block := find_block(message.text, code):
+            return message, block
+    raise NotFound(
+        "This answer has no such artifact.",
+        expected="a code block of HTML or SVG of a stored answer",
+        hint="While an answer is being written, its artifacts cannot be shown yet.",
+    )
+
+
+async def _list_replies(
+    client: AsyncClient, thread_id: str, shown_id: str
+) -> AsyncGenerator[Message, None]:
+    """Yield the model's messages of a shown answer."""
+    if shown_id.startswith("run_"):
+        listing = ListMessages(thread_id, run_id=shown_id, role="assistant", limit=PAGE)
+        async for message in client.paginate(listing):
+            yield message
+        return
+    first = await client.get_message(shown_id)
+    if first.thread_id != thread_id:
+        return
+    yield first
+    async for message in client.paginate(ListMessages(thread_id, after=shown_id, limit=PAGE)):
+        if message.role not in ("assistant", "tool"):
+            return
+        if message.role == "assistant":
+            yield message

@@ -11,8 +11,9 @@ from typing import Any, cast
 import aiohttp
 from aiohttp.connector import Connection
 
-ROUND_SECONDS = 0.025  # forty a second, which nobody sees
+ROUND_SECONDS = 1 / 30  # as smooth as a film
 REPLIES_PER_ROUND = 100  # with more replies, each is read in every second, third or fourth round
+CROWDED_ROUND_SECONDS = 1 / 40  # then
 MAX_ROUNDS = 4
 FULL_READ_BYTES = 16_000
 """After a read of so much the next ones follow at once, until nothing has come."""
@@ -29,7 +30,7 @@ class ReadCoalescer:
 
     A loop that is woken for each piece spends more time on waking than on the piece, whose code and
     data have left the processor's caches. What is read together is also stored and sent together.
-    Rounds begin at multiples of `ROUND_SECONDS` of the loop's clock, and so together with those of
+    Rounds begin at multiples of their seconds of the loop's clock, and so together with those of
     other servers.
     """
 
@@ -64,9 +65,12 @@ class ReadCoalescer:
 
     def _set_timer(self, last_round: int = 0) -> None:
         loop = asyncio.get_running_loop()
-        # A timer may be early by a millisecond, so that the last round seems to be the next.
-        next_round = max(int(loop.time() / ROUND_SECONDS), last_round) + 1
-        self._timer = loop.call_at(next_round * ROUND_SECONDS, self._read_round, next_round)
+        crowded = len(self._readers) > REPLIES_PER_ROUND
+        seconds = CROWDED_ROUND_SECONDS if crowded else ROUND_SECONDS
+        next_round = int(loop.time() / seconds) + 1
+        if next_round == last_round:  # the timer was early by a millisecond
+            next_round += 1
+        self._timer = loop.call_at(next_round * seconds, self._read_round, next_round)
 
     def _read_round(self, now: int) -> None:
         self._timer = None

@@ -37,6 +37,7 @@ from antiphon.providers.payloads import (
     replace_lost_bytes,
 )
 from antiphon.providers.quirks import PLAIN, Quirks
+from antiphon.providers.text_template import TextTemplate
 from antiphon.providers.usage import parse_usage
 from antiphon.types.chunks import (
     CallPiece,
@@ -95,6 +96,7 @@ class ChatCompletionsParser:
         self._reason: str | None = None
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
+        self._template = TextTemplate()
         self._snapshots = _snapshots(quirks)
         self._last_kind: type[Piece] | None = None
         self._think_tag_parser = _think_tag_parser(quirks)
@@ -210,6 +212,12 @@ class ChatCompletionsParser:
     def _consume_stream(self, data: bytes) -> list[Chunk] | None:
         if not self._begun:
             self._sample(data)
+        elif not (self._decoder.is_inside_event or self._snapshots or self.done) and (
+            text := self._template.read(data)
+        ):
+            out: list[Chunk] = []
+            self._text(text, out)
+            return out
         comments = self._decoder.comments
         try:
             frames = self._decoder.feed(data)
@@ -253,6 +261,7 @@ class ChatCompletionsParser:
                 self._end(None, out)
         elif text := only_text(payload):
             self._begun = True
+            self._template.learn(frame.data, text)
             self._text(self._new_text(TextPiece, text, out), out)
         else:
             self._read(payload, out)

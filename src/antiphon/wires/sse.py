@@ -80,6 +80,11 @@ class Decoder:
         """Bytes of an incomplete event."""
         return len(self._tail)
 
+    @property
+    def is_inside_event(self) -> bool:
+        """True unless the next byte begins an event."""
+        return bool(self._tail) or self._after_cr or not self._begun
+
     def close(self) -> list[SseFrame]:
         """Return the last event if its blank line never came; its data may be cut off."""
         block = bytes(self._tail)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from playwright.async_api import Page, Route, async_playwright
 from benchmarks.answers import BLOCKS, TOKEN, mixed_answer, single
 from benchmarks.bench import Bench
 from benchmarks.report import Figure, Row, inverse, row
+from tests.support.web.browser import find_chromium
 
 CHAT = Path(__file__).parents[1] / "src/antiphon/web/static/chat"
 HERE = "http://localhost/"
@@ -27,7 +27,7 @@ FRAME = 1000 / 60
 
 async def measure(bench: Bench) -> list[Row]:
     """Answers of all kinds and of one block, drawn after each step; nothing without a Chromium."""
-    program = shutil.which("chromium")
+    program = find_chromium()
     if program is None:
         print("page: wanted a Chromium to draw in; found none")
         return []

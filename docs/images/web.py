@@ -8,7 +8,6 @@ The model's words are in this file; the page, the server and the tools are the r
 from __future__ import annotations
 
 import asyncio
-import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -20,7 +19,7 @@ sys.path.insert(0, str(IMAGES.parents[1]))
 from playwright.async_api import Browser  # noqa: E402
 
 from tests.support.terminal.model import Model  # noqa: E402
-from tests.support.web.browser import open_context, running  # noqa: E402
+from tests.support.web.browser import find_chromium, open_context, running  # noqa: E402
 from tests.support.web.chats import Chat, Installation  # noqa: E402
 
 Scene = Callable[[Chat], Awaitable[None]]
@@ -86,7 +85,7 @@ async def approval(chat: Chat) -> None:
 
 async def main() -> None:
     """Take them all."""
-    program = shutil.which("chromium") or sys.exit("Chromium is not here.")
+    program = find_chromium() or sys.exit("Chromium is not here.")
     async with running(program) as chromium:
         await _take_pictures(
             chromium, "light", WIDE, {"web-chat": conversation, "web-approval": approval}

@@ -1,7 +1,6 @@
 """Every benchmark runs in its smallest form. No test asserts a time."""
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from tests.support import fork_server
+from tests.support.web.browser import find_chromium
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
-IN_A_BROWSER = ("page",) if shutil.which("chromium") else ()
-UNDER_LOAD = ("flood", "turns")
+IN_A_BROWSER = ("page",) if find_chromium() else ()
+UNDER_LOAD = ("flood", "stalled", "turns")
 LONG = ("start", "paced", "openai", "web", "cluster", "search", "growth", "capacity")
 
 

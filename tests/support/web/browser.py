@@ -37,7 +37,7 @@ SECONDS = 60
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium() -> AsyncIterator[Browser]:
     """A Chromium that takes orders, without a window."""
-    program = _program()
+    program = find_chromium()
     if program is None:
         pytest.skip("the page was not tested: there is no Chromium (apt-get install chromium)")
     async with running(program) as browser:
@@ -63,5 +63,6 @@ async def open_context(chromium: Browser) -> AsyncIterator[BrowserContext]:
         yield context
 
 
-def _program() -> str | None:
+def find_chromium() -> str | None:
+    """Return the first of `NAMES` that is installed; None if none is."""
     return next(filter(None, map(shutil.which, NAMES)), None)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+PLUGIN = "tests.support.forks"
 SERVICE = """
 import os, pytest, signal, warnings
 from pathlib import Path
@@ -30,18 +31,15 @@ def run(folder: Path, *options: str, **modules: str) -> tuple[int, Sequence[str]
     for name, text in modules.items():
         (folder / f"test_{name}.py").write_text(SERVICE + text)
     with subprocess.Popen(
-        [sys.executable, "-c", RUN, *options, "-p", "tests.support.forks", "--forks=2", "-rfs"],
+        [sys.executable, "-m", "pytest", *options, "-p", PLUGIN, "--forks=2", "-rfs"],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT)},
+        env={"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
         printed, _ = process.communicate(timeout=60)
     return process.returncode, printed.splitlines()
-
-
-RUN = "import sys, pytest; sys.exit(pytest.main([*sys.argv[1:], '-p', 'no:asyncio']))"
 
 
 def test_tests_of_all_modules_are_reported_with_what_they_printed(tmp_path: Path) -> None:

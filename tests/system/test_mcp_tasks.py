@@ -21,6 +21,7 @@ from antiphon import Client
 from antiphon.api.operations import NewMessage
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Status
+from tests.support import fork_python
 from tests.support.cli.place import Place
 from tests.support.client.four_ways import SETTINGS, serve_in_thread
 from tests.support.harness import plain
@@ -267,7 +268,7 @@ def test_a_program_that_is_killed_goes_on_with_the_task_of_its_run(
     (tmp_path / "program.py").write_text(PROGRAM)
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "program.py", *arguments]
+        command = fork_python.command("program.py", *arguments)
         return subprocess.Popen(command, cwd=tmp_path, env=place.environ, stdout=subprocess.PIPE)
 
     with killed(start()) as program:

@@ -113,7 +113,7 @@ class SessionMonitor:
 
     def _is_within_rate(self) -> bool:
         """Return whether one more message fits into this second; count it as dropped if not."""
-        second = int(time.monotonic())
+        second = int(_now())
         self._second, self._count = second, self._count + 1 if second == self._second else 1
         if self._count <= MOST_PER_SECOND:
             return True
@@ -142,6 +142,7 @@ class MonitoredTransport:
         return await self._transport.__aexit__(kind, error, trace)
 
 
+_now = time.monotonic
 _RATE_LIMITED = ("notifications/message", "notifications/progress")
 
 

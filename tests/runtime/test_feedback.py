@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import pytest
@@ -13,40 +12,13 @@ from antiphon.engine.snapshot import ReadSet
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.telemetry.metrics import FEEDBACK, Metrics
-from antiphon.telemetry.tracing import NO_TRACES, NOTHING, Attributes, Kind, TraceSpan
+from antiphon.telemetry.tracing import NO_TRACES
 from antiphon.types.accounts import Principal
 from antiphon.types.messages import Message
 from tests.support.stores.steps import a_message, a_run, add_thread, begin, say
+from tests.support.telemetry.recording_tracer import RecordingTracer
 
 ANN = Principal(owner="ann")
-
-
-class RecordingTracer:
-    """Keeps the name, parent and attributes of each span."""
-
-    def __init__(self, *, content: bool) -> None:
-        self.content = content
-        self.spans: list[tuple[str, str | None, Attributes]] = []
-
-    def start_span(
-        self,
-        name: str,
-        kind: Kind = "internal",
-        *,
-        parent: str | None = None,
-        facts: Attributes = NOTHING,
-    ) -> TraceSpan:
-        self.spans.append((name, parent, facts))
-        return NO_TRACES.start_span(name)
-
-    def activate(self, span: TraceSpan) -> AbstractContextManager[None]:
-        return nullcontext()
-
-    def current_context(self) -> str | None:
-        return None
-
-    def close(self) -> None:
-        pass
 
 
 async def rate(service: FeedbackService, *calls: SetFeedback | DeleteFeedback) -> Iterator[Any]:

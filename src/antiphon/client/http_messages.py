@@ -85,7 +85,7 @@ def request_span(
     iterates over a generator.
     """
     method, path = request["method"], request["url"]
-    facts = {"http.request.method": method, "url.path": path}
+    facts = {"http.request.method": method, "url.path": tracing.redact_path(path)}
     name = f"{method} {tracing.route_template(path)}"
     with tracing.open_span(tracer, name, "client", parent=parent, facts=facts) as span:
         yield span

@@ -10,6 +10,7 @@ from antiphon.telemetry.tracing import (
     TraceSpan,
     current_span,
     parse_trace_context,
+    redact_path,
     route_template,
 )
 
@@ -37,7 +38,7 @@ async def trace_request(
 
     facts = {
         "http.request.method": method,
-        "url.path": scope["path"],
+        "url.path": redact_path(scope["path"]),
         "url.scheme": scope.get("scheme", "http"),
     }
     with current_span(tracer, method, "server", parent=_read_parent(scope), facts=facts) as span:

@@ -28,6 +28,7 @@ MOST_STATE = 512  # characters of `tracestate` that must be passed on; a longer 
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ID = re.compile(r"(?<=/)[a-z]+_[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*")
+_LINK_TOKEN = re.compile(r"(?<=/shared/)[^/?]+")
 _STATE = re.compile(r"[\x20-\x7e]+")
 
 
@@ -219,7 +220,12 @@ def error_type(error: BaseException) -> str:
 
 def route_template(path: str) -> str:
     """Return the template of an API path, with `{id}` for each id."""
-    return _ID.sub("{id}", path)
+    return _ID.sub("{id}", redact_path(path))
+
+
+def redact_path(path: str) -> str:
+    """Return the path without the token of a shared link, which is a right to read."""
+    return _LINK_TOKEN.sub("{token}", path)
 
 
 def trace_headers(place: str | None) -> dict[str, str]:

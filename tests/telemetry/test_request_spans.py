@@ -1,0 +1,57 @@
+"""Spans of requests, at the server and at the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from antiphon.client.http_messages import request_span
+from antiphon.telemetry.asgi_spans import Message, Receive, Scope, Send, trace_request
+from tests.support.telemetry.recording_tracer import RecordingTracer
+
+LINK = "/v1/shared/M3t6kQ-secret_of-a-link/copies"
+
+
+async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200})
+
+
+async def receive() -> Message:
+    return {"type": "http.request"}
+
+
+async def send(_message: Message) -> None:
+    pass
+
+
+async def test_the_token_of_a_shared_link_is_in_no_span_of_the_server():
+    tracer = RecordingTracer()
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": LINK, "headers": []}
+
+    await trace_request(tracer, answer, scope, receive, send)
+
+    ((name, _, facts),) = tracer.spans
+    assert name == "POST"
+    assert facts["url.path"] == "/v1/shared/{token}/copies"
+    assert "secret" not in f"{tracer.spans}"
+
+
+def test_the_token_of_a_shared_link_is_in_no_span_of_a_client():
+    tracer = RecordingTracer()
+
+    with request_span(tracer, None, {"method": "POST", "url": LINK}):
+        pass
+
+    ((name, _, facts),) = tracer.spans
+    assert name == "POST /v1/shared/{token}/copies"
+    assert facts["url.path"] == "/v1/shared/{token}/copies"
+
+
+def test_ids_stay_in_the_path_of_a_span_and_are_left_out_of_its_name():
+    tracer = RecordingTracer()
+
+    with request_span(tracer, None, {"method": "GET", "url": "/v1/threads/thread_01ab"}):
+        pass
+
+    ((name, _, facts),) = tracer.spans
+    assert name == "GET /v1/threads/{id}"
+    assert facts["url.path"] == "/v1/threads/thread_01ab"

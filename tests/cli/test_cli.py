@@ -667,6 +667,46 @@ def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     }
 
 
+def test_conversations_are_put_into_folders_and_listed_by_them(place: Place) -> None:
+    place.run("ask", "Tell me of whales")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    made = place.run("folders", "create", "Sea life", "--instructions", "Be brief.")
+    folder_id = made.stdout.strip()
+    moved = place.run("threads", "move", thread_id, "sea")
+    assert moved.stderr == f"{thread_id} is in the folder 'Sea life'.\n"
+    assert "whales" in place.run("threads", "list", "--folder", "SEA LIFE").stdout
+    assert place.run("threads", "list", "--folder", "none").stdout == ""
+    text = "Be exact.\nName sources.\n"
+    changed = place.run(
+        *("folders", "update", folder_id, "--name", "Oceans", "--instructions-file", "-"),
+        stdin=text,
+    )
+    assert changed.returncode == 0
+    assert place.run("folders", "show", "oceans").stdout == text
+    (folder,) = json.loads(place.run("folders", "list", "--json").stdout)
+    assert (folder["name"], folder["instructions"]) == ("Oceans", text.strip())
+    assert "Be exact. Name sources." in place.run("folders", "list").stdout
+    place.run("folders", "create", "Oceans II")
+    for args, told in (
+        (("threads", "move", thread_id, "o"), "More than one folder"),
+        (("threads", "list", "--folder", "gone"), "There is no folder 'gone'"),
+        (("folders", "create", "a\nb"), "text on one line"),
+        (("folders", "update", "oceans"), "nothing is to be changed"),
+        (("folders", "update", "oceans", "--instructions-file", "/no/such"), "cannot be read"),
+    ):
+        refused = place.run(*args)
+        assert refused.returncode != 0
+        assert told in refused.stderr
+    taken = place.run("threads", "move", thread_id, "none")
+    assert taken.stderr == f"{thread_id} is in no folder.\n"
+    place.run("threads", "move", thread_id, "oceans")
+    deleted = place.run("folders", "delete", "oceans")
+    assert deleted.stderr == f"{folder_id} is deleted.\n"
+
+    assert thread_id in place.run("threads", "list", "--folder", "none").stdout
+
+
 def test_a_conversation_is_archived_and_tagged(place: Place) -> None:
     place.run("ask", "Tell me of whales")
     thread_id = place.threads()[0]["thread"]["id"]

@@ -537,3 +537,29 @@ async def test_models_are_listed(browser: Browser) -> None:
 
     assert "demo" in [model["id"] for model in models]
     assert models[0].keys() == {"id", "provider", "default", "context_tokens", "lacks"}
+
+
+async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refused(
+    browser: Browser, client: AsyncClient
+) -> None:
+    made = await browser.post("/api/folders", {"name": " Taxes ", "instructions": "Be exact."})
+    folder = made.json["id"]
+    first = await talk(client, "one")
+    latest = await client.create_thread(metadata={"replaces": first})
+    await talk(client, "two", thread_id=latest.id)
+
+    moved = await browser.open("PATCH", f"/api/threads/{latest.id}", {"folder_id": folder})
+
+    assert (made.status_code, made.json["name"]) == (201, "Taxes")
+    assert moved.json["folder_id"] == folder
+    assert (await client.get_thread(first)).folder_id == folder
+    listed = await browser.get(f"/api/threads?folder_id={folder}")
+    assert [each["id"] for each in listed.json["data"]] == [latest.id]
+    assert (await browser.get("/api/threads?folder_id=none")).json["data"] == []
+    assert (await browser.get("/api/folders")).json["data"] == [{"id": folder, "name": "Taxes"}]
+    for name in ("", "a\nb", "\x1b[2J", "\u202ex", "x" * 129):
+        assert (await browser.post("/api/folders", {"name": name})).status_code == 422
+    gone = await browser.open("DELETE", f"/api/folders/{folder}")
+    assert gone.json["deleted"] is True
+    assert (await client.get_thread(first)).folder_id is None
+    assert (await browser.get(f"/api/folders/{folder}")).status_code == 404

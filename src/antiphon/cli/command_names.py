@@ -11,6 +11,7 @@ COMMANDS = {
     "up": "the backend and the web chat on one port",
     "web": "the web chat alone, in front of a backend",
     "threads": "list, show, export or delete conversations",
+    "folders": "folders of conversations: list, create, change, delete",
     "runs": "list runs, show what one did and how long it took, compare two",
     "mcp": "MCP servers as tools, and Antiphon as an MCP server",
     "skills": "skills, instructions and slash commands: list, add, trust",

@@ -18,6 +18,7 @@ from antiphon.cli.console import format_time, is_styled_terminal, note, print_js
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import FORMS, Form, export_thread, guess_form, load_messages
+from antiphon.client.folders import find_folder
 from antiphon.client.formatting import count_noun, format_indexing, split_highlights
 from antiphon.client.thread_families import (
     change_tags,
@@ -29,6 +30,7 @@ from antiphon.client.thread_families import (
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.private_files import create_private_file
 from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.folders import NO_FOLDER
 from antiphon.types.messages import ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
@@ -94,6 +96,9 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     listing.add_argument("--pinned", action="store_true", help="only pinned ones")
     listing.add_argument("--archived", action="store_true", help="only those of the archive")
     listing.add_argument("--tag", metavar="TAG", help="only those with this tag")
+    listing.add_argument(
+        "--folder", metavar="NAME", help="only those of this folder, by name or id; none: of none"
+    )
     listing.add_argument("--all", action="store_true", help="also empty ones, and earlier versions")
     listing.add_argument("--json", action="store_true", help="as one JSON list")
     search = actions.add_parser(
@@ -127,6 +132,11 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     tags.add_argument("--json", action="store_true", help="as one JSON list")
     for name, meaning in {**PINS, **ARCHIVE}.items():
         actions.add_parser(name, parents=[flags], help=meaning).add_argument("id", help=MEANT)
+    move = actions.add_parser(
+        "move", parents=[flags], help="put a conversation into a folder, or out of its folder"
+    )
+    move.add_argument("id", help=MEANT)
+    move.add_argument("folder", help="the name or id of the folder; `none` takes it out")
     fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
     fork.add_argument("id", help=MEANT)
     fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
@@ -186,6 +196,8 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 tags = change_tags(thread.tags, args.tags, remove=args.remove)
                 thread = await client.update_thread(thread.id, tags=tags)
                 note(f"{thread.id} has {', '.join(thread.tags) or 'no tags'}.")
+            case "move":
+                await _move(client, args)
             case "tags":
                 counts = [each async for each in client.paginate(ListTags())]
                 none = "No conversation has a tag."
@@ -226,6 +238,17 @@ async def resolve_thread(client: AsyncClient, reference: str) -> Thread:
                 ) from None
 
 
+async def _move(client: AsyncClient, args: Namespace) -> None:
+    """Move a thread with all its versions."""
+    thread = await resolve_thread(client, args.id)
+    folder = None if args.folder == NO_FOLDER else await find_folder(client, args.folder)
+    folder_id = folder.id if folder else None
+    moved = await client.change_threads((thread.id,), "move", family=True, folder_id=folder_id)
+    if not moved.data[0].done:
+        raise NotFound(moved.data[0].message or f"{thread.id} was not moved.")
+    note(f"{thread.id} is in {f'the folder {folder.name!r}' if folder else 'no folder'}.")
+
+
 async def _delete(client: AsyncClient, args: Namespace) -> None:
     """Delete threads with all their versions, or one version with --alone."""
     gone: set[str] = set()
@@ -243,12 +266,16 @@ async def _delete(client: AsyncClient, args: Namespace) -> None:
 
 
 async def _list(client: AsyncClient, args: Namespace) -> None:
+    folder_id: str | None = args.folder
+    if folder_id not in (None, NO_FOLDER):
+        folder_id = (await find_folder(client, str(folder_id))).id
     listing = latest_threads(
         args.search or "",
         hidden=args.all,
         limit=min(args.limit, PAGE),
         archived=args.archived,
         tag=args.tag,
+        folder_id=folder_id,
     )
     listing = replace(listing, pinned=True) if args.pinned else listing
     threads = await take(client.paginate(listing), args.limit)

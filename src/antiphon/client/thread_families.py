@@ -19,6 +19,7 @@ from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.threads import change_tags as change_tags
 from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.folders import NO_FOLDER
 from antiphon.types.messages import Message
 from antiphon.types.runs import MARKS, Run, Thread
 
@@ -90,12 +91,14 @@ def latest_threads(
     after: str | None = None,
     archived: bool = False,
     tag: str | None = None,
+    folder_id: str | None = None,
 ) -> ListThreads:
     """Return the operation that lists threads with these words as all user interfaces do.
 
     The last changed comes first, with one thread of each family and without empty threads.
     `hidden` lists all threads. `archived` lists only the archive, which is else left out unless
-    there are words to find. `tag` lists only threads with this tag.
+    there are words to find. `tag` lists only threads with this tag, `folder_id` only those in this
+    folder, or with `none` those in no folder.
     """
     return ListThreads(
         limit=limit,
@@ -105,17 +108,19 @@ def latest_threads(
         branches="all" if hidden else "latest",
         archived=archived or None,
         tag=tag,
+        folder_id=folder_id,
     )
 
 
 async def list_page(client: AsyncClient, listing: ListThreads) -> Listed[Thread]:
     """Return a page of threads as all user interfaces show it: the pinned ones come first.
 
-    They are at the beginning of the first page, unless the list is a search, has one tag, or is the
-    archive.
+    They are at the beginning of the first page, unless the list is a search, has one tag, or is a
+    folder or the archive.
     """
     page = await client.transport.send(listing)
-    if listing.q or listing.after or listing.tag or listing.archived:
+    in_folder = listing.folder_id not in (None, NO_FOLDER)
+    if listing.q or listing.after or listing.tag or listing.archived or in_folder:
         return page
     threads = {thread.id: thread for thread in (*await list_pinned(client), *page.data)}
     return Listed(tuple(threads.values()), page.has_more, page.next)

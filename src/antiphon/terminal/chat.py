@@ -395,6 +395,7 @@ class Chat:
                 title=self.state.title,
                 temporary=self.state.temporary,
                 options=self.state.options,
+                folder_id=self.state.folder_id,
             )
             self.state.enter_thread(thread)
             return thread.id

@@ -76,7 +76,7 @@ class ChatState:
     `used` is the usage of the whole chat, `last_turn` of the last turn. `activity` names work in
     progress that is not a reply. Threads in `uncompacted` are compacted only on request.
     The thread, begun or not, is deleted when the chat leaves it if it is `temporary`;
-    `options` are those of the thread, or of a new one.
+    `options` are those of the thread, or of a new one, and so is `folder_id`.
     `temporary_threads` are the ids of such threads and their branches.
     `runs_shell_lines` if the user has agreed to all lines that begin with `!`.
     """
@@ -88,6 +88,7 @@ class ChatState:
     temporary: bool = False
     temporary_threads: set[str] = field(default_factory=set[str])
     options: ThreadOptions = field(default_factory=ThreadOptions)
+    folder_id: str | None = None
     listed_threads: Sequence[str] = ()
     next_listing: ListThreads | None = None
     next_search: Search | None = None
@@ -127,6 +128,7 @@ class ChatState:
         self.thread_id, self.title = (thread.id, thread.title) if thread else (None, title)
         self.temporary = thread.temporary if thread else temporary
         self.options = thread.options if thread else ThreadOptions()
+        self.folder_id = thread.folder_id if thread else None
         if thread and thread.temporary:
             self.temporary_threads.add(thread.id)
         self.last_turn = Usage()

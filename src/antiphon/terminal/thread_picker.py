@@ -19,6 +19,7 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.thread_list import ThreadList, picker_row
 from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import AntiphonError
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Message
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import one_line
@@ -40,15 +41,18 @@ MOST_PREVIEW = 1_000
 KEYS = "Type to search; Up and Down choose, Enter opens, Esc leaves"
 
 
-async def pick_thread(client: AsyncClient, ui: Ui, here: str | None) -> Thread | None:
+async def pick_thread(
+    client: AsyncClient, ui: Ui, here: str | None, folder: Folder | None = None
+) -> Thread | None:
     """Have the user pick a thread; return None if there is none, or if they leave.
 
-    `here` is the id of the chat's own thread.
+    `here` is the id of the chat's own thread. With a `folder`, only its threads are listed.
     """
-    picker = ThreadPicker(client, ui, here)
+    picker = ThreadPicker(client, ui, here, folder=folder)
     await picker.load()
     if not picker.list.shown:
-        ui.say("There is no thread yet.", "faint")
+        nothing = "There is no thread in this folder." if folder else "There is no thread yet."
+        ui.say(nothing, "faint")
         return None
     async with ui.question_lock:
         picked = await picker.pick()
@@ -74,18 +78,24 @@ class ThreadPicker:
         ui: Ui,
         here: str | None,
         pause: Callable[[], Awaitable[None]] = _pause,
+        folder: Folder | None = None,
     ) -> None:
         self.list = ThreadList(here)
         self._client = client
         self._ui = ui
         self._here = here
         self._pause = pause
-        self._next: dict[str, ListThreads] = {"": thread_families.latest_threads(limit=PAGE)}
+        self._folder = folder
+        self._next: dict[str, ListThreads] = {"": self._list_threads("")}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._previews: dict[str, Sequence[Line]] = {}
         self._searching = False
         self._failure = ""
         self._chosen_at = -inf
+
+    def _list_threads(self, words: str) -> ListThreads:
+        folder_id = self._folder.id if self._folder else None
+        return thread_families.latest_threads(words, limit=PAGE, folder_id=folder_id)
 
     async def load(self) -> None:
         """Load the next page of what is listed now: all threads, or those with the words."""
@@ -102,7 +112,8 @@ class ThreadPicker:
     async def pick(self) -> Thread | None:
         """Return the thread that the user opens; None if they leave."""
         self._load_preview()
-        field = Field(label="Search:", rows=self.rows, wrong=self._find_fault, listing=self)
+        label = f"Search in {one_line(self._folder.name)}:" if self._folder else "Search:"
+        field = Field(label=label, rows=self.rows, wrong=self._find_fault, listing=self)
         try:
             opened = await self._ui.keyboard.write(field)
         finally:
@@ -120,8 +131,7 @@ class ThreadPicker:
         words = self.list.words
         self._searching = bool(words)
         if words:
-            search = thread_families.latest_threads(words[:MOST_WORDS], limit=PAGE)
-            self._next[words] = search
+            self._next[words] = self._list_threads(words[:MOST_WORDS])
             self._start("page", self._load_after_pause())
         self._load_preview()
 

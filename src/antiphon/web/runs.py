@@ -255,7 +255,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Message of a user as the page posts it. Without a thread, a new one is created.
 
     `tools` are the names of the tools that the run may use; None for the assistant's, or else all.
-    A new thread can be `temporary`, and has these `options`.
+    A new thread can be `temporary`, has these `options`, and is in the folder `folder_id`.
     """
 
     content: operations.Content
@@ -268,6 +268,7 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     tools: Annotated[tuple[ToolName, ...], Meta(max_length=512)] | None = None
     temporary: bool = False
     options: ThreadOptions = ThreadOptions()
+    folder_id: operations.Id | None = None
 
 
 async def submit(site: Site, user: User, message: PostedMessage, sdk: Sdk) -> FrameSource:
@@ -286,7 +287,9 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
         )
     client = site.client_for_user(user)
     tools = await _select_tools(site, client, message)
-    new = operations.CreateThread(temporary=message.temporary, options=message.options)
+    new = operations.CreateThread(
+        temporary=message.temporary, options=message.options, folder_id=message.folder_id
+    )
     thread_id = (
         message.thread_id
         or (await client.transport.send(new, _idempotency_key(message, "thread"))).id

@@ -373,6 +373,8 @@ async def _empty(url: str) -> None:
                 await client.delete_thread(thread.id)
         for assistant in (await client.list_assistants(limit=100)).data:
             await client.delete_assistant(assistant.id)
+        for folder in (await client.list_folders(limit=100)).data:
+            await client.delete_folder(folder.id)
 
 
 async def _reading(descriptor: int) -> asyncio.StreamReader:

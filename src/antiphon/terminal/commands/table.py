@@ -17,6 +17,7 @@ from antiphon.client import mentions
 from antiphon.terminal.commands import (
     answers,
     files,
+    folders,
     personal,
     search,
     servers,
@@ -147,7 +148,7 @@ _HELP = (
 
 
 GROUPS: tuple[Group, ...] = (
-    Group("Threads", (*threads.COMMANDS, *search.COMMANDS, *files.EXPORT)),
+    Group("Threads", (*threads.COMMANDS, *folders.COMMANDS, *search.COMMANDS, *files.EXPORT)),
     Group("Answers", answers.COMMANDS),
     Group("Models", settings.MODELS),
     Group("About you", personal.COMMANDS),

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from antiphon.api.operations import ListTags
 from antiphon.client import thread_families
+from antiphon.client.folders import find_folder, list_folders
 from antiphon.client.formatting import count_noun
 from antiphon.terminal import chat_state, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
@@ -22,12 +23,15 @@ from antiphon.terminal.thread_list import (
 )
 from antiphon.terminal.thread_picker import pick_thread
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Text
 from antiphon.types.runs import Thread
+from antiphon.types.terminal_safe import one_line
 
 LISTED = 20
 ALL = "all"
 ARCHIVED = "archived"
+FOLDER = "folder"
 TAG = "#"
 MORE = "more"
 TEMPORARY = "--temporary"
@@ -41,11 +45,17 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
     if not going_on:
         first, _, rest = words.partition(" ")
         hidden, archived = first == ALL, first == ARCHIVED
-        words = rest.strip() if hidden or archived else words
+        folder = await _find_named_folder(chat, words)
+        words = rest.strip() if hidden or archived else "" if folder else words
         tag = words.removeprefix(TAG).strip() if words.startswith(TAG) else None
         chat.state.listed_threads, chat.state.next_search, chat.state.found = (), None, ()
         chat.state.next_listing = thread_families.latest_threads(
-            "" if tag else words, hidden=hidden, limit=LISTED, archived=archived, tag=tag or None
+            "" if tag else words,
+            hidden=hidden,
+            limit=LISTED,
+            archived=archived,
+            tag=tag or None,
+            folder_id=folder.id if folder else None,
         )
     if chat.state.next_listing is None:
         chat.ui.say("There are no more. /threads lists them from the beginning.", "faint")
@@ -57,6 +67,8 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         text = f"No thread has {words!r} in it." if words else "There is no thread yet."
         if tag := chat.state.next_listing.tag:
             text = f"There is no thread with the tag {format_tags([tag])}."
+        if chat.state.next_listing.folder_id:
+            text = "There is no thread in this folder."
         chat.ui.say(text, "faint")
     rows = [
         _row(number, each, chat)
@@ -72,6 +84,13 @@ async def _list_threads(chat: CommandContext, words: str) -> None:
         chat.ui.say(f"/resume NUMBER continues one.{more}", "faint")
 
 
+async def _find_named_folder(chat: CommandContext, words: str) -> Folder | None:
+    """Return the folder of `folder NAME`; None for other words. Raises `NotFound`."""
+    first, _, name = words.partition(" ")
+    named = first == FOLDER and name.strip()
+    return await find_folder(chat.client, name.strip()) if named else None
+
+
 def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
     return (
         StyledText(f"{number:>3}  ", "mark"),
@@ -82,14 +101,15 @@ def _row(number: int, thread: Thread, chat: CommandContext) -> Line:
 
 
 async def _resume(chat: CommandContext, words: str) -> None:
-    if words:
+    folder = await _find_named_folder(chat, words)
+    if words and not folder:
         found, search_words = chat.state.found, chat.state.search_words
         await chat.switch_thread(await resume.find_thread(chat.client, chat.state, words))
         if words.isdecimal() and 0 < int(words) <= len(found):
             await resume.show_found(chat.client, chat.ui, found[int(words) - 1], search_words)
     elif chat.ui.keyboard.by_lines:
-        await _list_threads(chat, "")
-    elif picked := await pick_thread(chat.client, chat.ui, chat.state.thread_id):
+        await _list_threads(chat, words)
+    elif picked := await pick_thread(chat.client, chat.ui, chat.state.thread_id, folder):
         # As it is now, or an error if it was deleted meanwhile.
         await chat.switch_thread(await chat.client.get_thread(picked.id))
 
@@ -97,6 +117,11 @@ async def _resume(chat: CommandContext, words: str) -> None:
 async def _complete_threads(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     wanted = begun.casefold()
     recent = await chat.client.transport.send(thread_families.latest_threads(limit=LISTED))
+    if begun.startswith(f"{FOLDER} ") or (begun and FOLDER.startswith(begun)):
+        for folder in await list_folders(chat.client):
+            proposal = f"{FOLDER} {one_line(folder.name)}"
+            if proposal.casefold().startswith(wanted):
+                yield proposal, "pick one of this folder"
     for thread in recent.data:
         if thread.id.startswith(begun) or wanted in thread.title.casefold():
             yield thread.id, format_title(thread)
@@ -336,13 +361,14 @@ COMMANDS: tuple[SlashCommand, ...] = (
         name="threads",
         arguments="[WORDS]",
         meaning="list threads with these words or this #TAG; `all` has replaced ones, `archived`"
-        " the archive",
+        " the archive, `folder NAME` those of a folder",
         run=_list_threads,
     ),
     SlashCommand(
         name="resume",
         arguments="[NUMBER|ID|WORDS|last]",
-        meaning="continue another thread: that one, `last`, or one picked from a list",
+        meaning="continue another thread: that one, `last`, or one picked from a list, with"
+        " `folder NAME` from those of a folder",
         run=_resume,
         proposals=_complete_threads,
     ),

@@ -46,13 +46,17 @@ RUNS_LOOKED_AT = 100
 
 
 class ThreadQuery(msgspec.Struct, frozen=True):
-    """Page of threads to list, and words to search for; only the archive, or only one tag."""
+    """Page of threads to list, and words to search for; only the archive, one tag or one folder.
+
+    `folder_id` of `none` lists only the threads in no folder.
+    """
 
     q: operations.Name = ""
     after: Annotated[str, Meta(max_length=200)] | None = None
     limit: operations.Limit = 30
     archived: bool = False
     tag: operations.Tag | None = None
+    folder_id: operations.Id | None = None
 
 
 class SearchQuery(msgspec.Struct, frozen=True):
@@ -70,7 +74,10 @@ class MessageQuery(msgspec.Struct, frozen=True):
 
 
 class ThreadChange(msgspec.Struct, frozen=True):
-    """New title of a thread, its tags, and whether it is pinned, archived or temporary."""
+    """New title of a thread, its tags and folder, and whether it is pinned, archived or temporary.
+
+    A thread is put into its folder, or taken out of it by null, with all its versions.
+    """
 
     title: operations.Title | msgspec.UnsetType = msgspec.UNSET
     pinned: bool | msgspec.UnsetType = msgspec.UNSET
@@ -78,6 +85,7 @@ class ThreadChange(msgspec.Struct, frozen=True):
     tags: operations.Tags | msgspec.UnsetType = msgspec.UNSET
     temporary: bool | msgspec.UnsetType = msgspec.UNSET
     options: ThreadOptions | msgspec.UnsetType = msgspec.UNSET
+    folder_id: operations.Id | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ThreadBatch(msgspec.Struct, frozen=True):
@@ -86,6 +94,7 @@ class ThreadBatch(msgspec.Struct, frozen=True):
     thread_ids: operations.ThreadIds
     action: operations.ThreadAction
     tags: operations.Tags = ()
+    folder_id: operations.Id | None = None
 
 
 class NewBranch(msgspec.Struct, frozen=True):
@@ -107,7 +116,12 @@ def list_threads() -> Response:
     query = read_query(ThreadQuery)
     site = current_site()
     listing = latest_threads(
-        query.q, limit=query.limit, after=query.after, archived=query.archived, tag=query.tag
+        query.q,
+        limit=query.limit,
+        after=query.after,
+        archived=query.archived,
+        tag=query.tag,
+        folder_id=query.folder_id,
     )
     return json_response(site.run(list_thread_rows(current_client(), site.relays, listing)))
 
@@ -137,13 +151,16 @@ def get_thread(thread_id: str) -> Response:
 
 @routes.patch("/api/threads/<thread_id>")
 def update_thread(thread_id: str) -> Response:
-    """Rename, pin, archive or tag the thread, or undo that; keep a temporary one."""
+    """Rename, pin, archive, tag or move the thread, or undo that; keep a temporary one."""
     body = read_json(ThreadChange)
 
     async def update(client: AsyncClient) -> ThreadRow:
         if body.temporary is False:
             await thread_families.keep_family(client, await client.get_thread(thread_id))
         await client.update_thread(thread_id, **msgspec.structs.asdict(body))
+        if body.folder_id is not msgspec.UNSET:  # after its own, of which the errors are told
+            kin = (thread_id,)
+            await client.change_threads(kin, "move", family=True, folder_id=body.folder_id)
         return await _read_thread_row(client, thread_id)
 
     return respond_with(update(current_client()))
@@ -151,7 +168,7 @@ def update_thread(thread_id: str) -> Response:
 
 @routes.post("/api/threads/batch")
 def change_threads() -> Response:
-    """Archive, tag or delete several threads; returns a result for each."""
+    """Archive, tag, move or delete several threads; returns a result for each."""
     body = read_json(ThreadBatch)
     change = operations.ChangeThreads(**msgspec.structs.asdict(body), family=True)
     return respond_with(current_client().transport.send(change))
@@ -243,6 +260,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     pinned: bool = False
     archived: bool = False
     tags: Sequence[str] = ()
+    folder_id: str | None = None
     temporary: bool = False
     title_from: str | None = None
     options: ThreadOptions = ThreadOptions()
@@ -276,6 +294,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         pinned=thread.pinned,
         archived=thread.archived,
         tags=tuple(map(one_line, thread.tags)),
+        folder_id=thread.folder_id,
         temporary=thread.temporary,
         title_from=thread.title_from,
         options=thread.options,

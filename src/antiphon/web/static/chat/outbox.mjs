@@ -25,6 +25,7 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {string} chat  the new chat that it begins, as long as it has no thread
  * @property {number} at  milliseconds since 1970
  * @property {import("./thread_options.mjs").ThreadOptions} [threadOptions]  of the thread that it begins
+ * @property {string | null} [folder]  of the thread that it begins
  * @property {boolean} temporary  of a temporary chat, and so not stored
  * @property {boolean} [restored]  sent by a page before this one: it may have arrived
  */
@@ -48,10 +49,10 @@ export const forgetEntry = (person, id) => writeStored(storageName(person, id), 
 export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
 
 /** Returns the request body of an entry. @param {Entry} entry */
-export const bodyOf = ({ id, thread, text, files, options, temporary, threadOptions }) => ({
+export const bodyOf = ({ id, thread, text, files, options, temporary, threadOptions, folder }) => ({
   content: text,
   message_id: id,
-  ...(thread ? { thread_id: thread } : { ...(temporary && { temporary }), ...(threadOptions && { options: threadOptions }) }),
+  ...(thread ? { thread_id: thread } : { ...(temporary && { temporary }), ...(threadOptions && { options: threadOptions }), ...(folder && { folder_id: folder }) }),
   ...(files.length && { attachments: files.map((file) => file.id) }),
   ...options,
 });

@@ -38,6 +38,7 @@ import {
   refill,
   run,
   signedOut,
+  beginsInFolder,
   threadOptions,
   threadSystem,
 } from "./store.mjs";
@@ -105,7 +106,7 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
     chat: sessionStorage.getItem(CHAT),
     at: Date.now(),
     temporary: isTemporaryHere(),
-    ...(thread === null && { threadOptions: threadOptions.value }),
+    ...(thread === null && { threadOptions: threadOptions.value, folder: beginsInFolder.value }),
   });
   storeEntry(personId(), entry);
   pending.value = [...pending.value, entry];
@@ -208,7 +209,7 @@ addEventListener("beforeunload", () => {
 function moveDraft(entry, thread) {
   const title = titleFrom(entry.text);
   current.value = {
-    thread: { id: thread, title, temporary: entry.temporary, options: entry.threadOptions },
+    thread: { id: thread, title, temporary: entry.temporary, options: entry.threadOptions, folder_id: entry.folder },
     messages: [],
     branches: [],
     system: threadSystem.value,
@@ -219,6 +220,7 @@ function moveDraft(entry, thread) {
   }
   begunHere.value = thread;
   beginsTemporary.value = false;
+  beginsInFolder.value = null;
   beginChat();
   navigate(`/t/${thread}`, { replace: true });
 }

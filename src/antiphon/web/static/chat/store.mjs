@@ -23,6 +23,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @property {boolean} [running]
  * @property {string | null} [replaces]
  * @property {boolean} [temporary]
+ * @property {string | null} [folder_id]
  * @property {import("./thread_options.mjs").ThreadOptions} [options]
  *
  * @typedef {object} Current
@@ -34,7 +35,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  */
 
 const PREFS = "antiphon.prefs";
-const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false };
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false, openFolders: [] };
 
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));
@@ -62,6 +63,24 @@ export const threads = signal({
   archived: false,
   tag: "",
 });
+
+/** The folders of the user, ordered by name. */
+export const folders = signal(/** @type {import("./folders.mjs").Folder[]} */ ([]));
+
+/** Folders that are to be deleted unless it is undone, each with whether its threads go too. */
+export const leavingFolders = signal(/** @type {Map<string, boolean>} */ (new Map()));
+
+/** The threads of folders as far as they were read, by the folder's id. */
+export const folderThreads = signal(/** @type {Record<string, import("./threads.mjs").Page>} */ ({}));
+
+/** The folder of the chat that begins here. */
+export const beginsInFolder = signal(/** @type {string | null} */ (null));
+
+/** Ids of the threads for which a folder is being chosen; null while none is. */
+export const moving = signal(/** @type {string[] | null} */ (null));
+
+/** How often the lists of threads were read again. */
+export const listsRead = signal(0);
 
 /** Ids of the threads that are marked in the list; null while none can be. */
 export const marked = signal(/** @type {Set<string> | null} */ (null));

@@ -2,7 +2,7 @@
 import { get, patch, post, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { searchMessages } from "./search.mjs";
-import { current, tagCounts, threads } from "./store.mjs";
+import { current, folders, folderThreads, leavingFolders, listsRead, tagCounts, threads } from "./store.mjs";
 import { t, tCount } from "./t.mjs";
 import { runAndReport, toast } from "./ui/toasts.mjs";
 
@@ -21,6 +21,7 @@ const UNDO_SECONDS = 8;
  * @property {boolean} pinned
  * @property {boolean} archived
  * @property {string[]} tags
+ * @property {string | null} folder_id
  * @property {string | null} title_from  "message" until a model or a client has given another one
  * @property {string | null} replaces  the thread in whose place it stands
  *
@@ -35,6 +36,7 @@ const leaving = new Map();
 
 /** Reloads the first page of the current search; the rows below it stay. */
 export async function loadThreads() {
+  listsRead.value += 1;
   loadTags();
   await readFirstPage((page) => joinPages(page, threads.value), { unasked: true });
 }
@@ -52,7 +54,7 @@ export async function moreThreads() {
     const page = await get(address(view, next));
     if (threads.value.next !== next || !sameView(threads.value, view)) return;
     const { data } = threads.value;
-    const more = withoutListed(withoutDeleted(page.data), data);
+    const more = withoutListed(shownRows(page.data), data);
     threads.value = { ...threads.value, data: [...data, ...more], next: page.next };
   });
   if (reading === next) reading = "";
@@ -66,7 +68,7 @@ export async function searchFor(/** @type {string} */ query) {
 /** Shows other threads: those with some words, those of the archive, or those of a tag. */
 export async function showThreads(/** @type {Partial<View>} */ view) {
   threads.value = { ...threads.value, ...view };
-  await readFirstPage(({ data, next }) => ({ data: withoutDeleted(data), next }));
+  await readFirstPage(({ data, next }) => ({ data: shownRows(data), next }));
 }
 
 /** Reads the user's tags, with counts. */
@@ -81,9 +83,8 @@ export async function loadTags() {
 
 /** Puts a thread into the archive, or takes it out; it leaves the list at once, and can be undone. */
 export async function archiveThread(/** @type {string} */ id, /** @type {boolean} */ archived, { undo = true } = {}) {
-  const before = threads.value.data;
   const away = !threads.value.query && archived !== threads.value.archived;
-  if (away) threads.value = { ...threads.value, data: before.filter((/** @type {Thread} */ one) => one.id !== id) };
+  if (away) changeRows((data) => data.filter((one) => one.id !== id));
   else change(id, { archived });
   const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { archived }));
   loadThreads();
@@ -106,7 +107,7 @@ export async function tagThread(/** @type {string} */ id, /** @type {string} */ 
 /** Renames a thread; the new title is shown at once. */
 export async function renameThread(/** @type {string} */ id, /** @type {string} */ title) {
   const wanted = title.trim();
-  const before = threads.value.data.find((/** @type {Thread} */ thread) => thread.id === id);
+  const before = findRow(id);
   if (!wanted || wanted === before?.title) return;
   retitle(id, wanted);
   const renamed = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
@@ -135,11 +136,12 @@ export function deleteThreads(/** @type {string[]} */ ids) {
 export async function changeMany(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[]}} */ change) {
   await runAndReport(() => changeThreads(ids, change));
   await showThreads({});
+  listsRead.value += 1;
   loadTags();
 }
 
 /** Throws the first problem of a thread, after all were tried. */
-async function changeThreads(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[]}} */ change) {
+export async function changeThreads(/** @type {string[]} */ ids, /** @type {{action: string, tags?: string[], folder_id?: string | null}} */ change) {
   // All at once: when the page is left, none may wait for another.
   const parts = Array.from({ length: Math.ceil(ids.length / BATCH) }, (_, part) => ids.slice(part * BATCH, (part + 1) * BATCH));
   const answers = await Promise.all(
@@ -157,7 +159,7 @@ async function changeThreads(/** @type {string[]} */ ids, /** @type {{action: st
  */
 function leave(ids, text, work) {
   const gone = new Set(ids);
-  threads.value = { ...threads.value, data: threads.value.data.filter((/** @type {Thread} */ one) => !gone.has(one.id)) };
+  changeRows((data) => data.filter((one) => !gone.has(one.id)));
   if (gone.has(current.value?.thread.id)) navigate("/");
   const forget = () => {
     clearTimeout(timer);
@@ -202,7 +204,13 @@ export async function awaitTitle(id) {
 
 function titleOf(/** @type {string} */ id) {
   const open = current.value?.thread;
-  return open?.id === id ? open.title : threads.value.data.find((/** @type {Thread} */ one) => one.id === id)?.title;
+  return open?.id === id ? open.title : findRow(id)?.title;
+}
+
+/** Returns the thread as it is listed, in a folder or not. @param {string} id @returns {Thread | undefined} */
+export function findRow(id) {
+  const lists = [threads.value, ...Object.values(folderThreads.value)];
+  return lists.flatMap(({ data }) => /** @type {Thread[]} */ (data)).find((one) => one.id === id);
 }
 
 /** Has the browser save a thread as a file: "md", "json" or "html". */
@@ -238,7 +246,7 @@ function joinPages(page, before) {
   const older =
     page.next && last ? before.data.filter((one) => !one.pinned && one.updated_at <= last.updated_at) : [];
   const rest = withoutListed(older, page.data);
-  return { data: withoutDeleted([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
+  return { data: shownRows([...page.data, ...rest]), next: rest.length > 0 ? before.next : page.next };
 }
 
 /**
@@ -247,10 +255,13 @@ function joinPages(page, before) {
  * @param {Thread[]} data
  * @param {Thread[]} above
  */
-function withoutListed(data, above) {
+export function withoutListed(data, above) {
   const listed = new Set(above.flatMap(({ id, replaces }) => [id, replaces]));
   return data.filter(({ id }) => !listed.has(id));
 }
+
+/** Returns true if the list is no search, and is not filtered: then folders stand above it. @param {View} view */
+export const isWhole = ({ query, archived, tag }) => !query && !archived && !tag;
 
 /** @param {View} one @param {View} other */
 function sameView(one, other) {
@@ -262,18 +273,32 @@ function address(/** @type {View} */ { query, archived, tag }, /** @type {string
   if (query) asked.set("q", query);
   if (archived) asked.set("archived", "true");
   if (tag) asked.set("tag", tag);
+  if (isWhole({ query, archived, tag }) && folders.value.length > 0 && leavingFolders.value.size === 0) asked.set("folder_id", "none");
   if (after) asked.set("after", after);
   return `/api/threads?${asked}`;
 }
 
-function withoutDeleted(/** @type {Thread[]} */ data) {
-  return data.filter((thread) => !leaving.has(thread.id));
+/** Returns the threads that the list shows: while folders are being deleted, their threads too. @param {Thread[]} data */
+function shownRows(data) {
+  const rows = withoutDeleted(data);
+  if (!isWhole(threads.value) || leavingFolders.value.size === 0) return rows;
+  return rows.filter(({ pinned, folder_id }) => pinned || !folder_id || leavingFolders.value.has(folder_id));
+}
+
+export function withoutDeleted(/** @type {Thread[]} */ data) {
+  return data.filter((thread) => !leaving.has(thread.id) && !leavingFolders.value.get(thread.folder_id ?? ""));
 }
 
 /** Shows a thread with other values in the list. */
 function change(/** @type {string} */ id, /** @type {Partial<Thread>} */ values) {
-  const data = threads.value.data.map((/** @type {Thread} */ one) => (one.id === id ? { ...one, ...values } : one));
-  threads.value = { ...threads.value, data };
+  changeRows((data) => data.map((one) => (one.id === id ? { ...one, ...values } : one)));
+}
+
+/** Shows other threads in the list and in each folder. @param {(data: Thread[]) => Thread[]} changed */
+function changeRows(changed) {
+  threads.value = { ...threads.value, data: changed(/** @type {Thread[]} */ (threads.value.data)) };
+  const pages = Object.entries(folderThreads.value).map(([id, page]) => [id, { ...page, data: changed(page.data) }]);
+  folderThreads.value = Object.fromEntries(pages);
 }
 
 function retitle(/** @type {string} */ id, /** @type {string} */ title) {

@@ -2,7 +2,7 @@
 import { stop } from "../conversation_actions.mjs";
 import { textOf } from "../reduce.mjs";
 import { navigate } from "../router.mjs";
-import { current, live, lost, path, phase, signedOut } from "../store.mjs";
+import { current, live, lost, moving, path, phase, signedOut } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useErrorBoundary } from "../vendor/ui.mjs";
 import { announce, Announcer } from "./announce.mjs";
@@ -18,6 +18,7 @@ import { searchThreads, toggleSidebar } from "./sidebar_state.mjs";
 import { LeaveTemporary } from "./temporary.mjs";
 import { Toasts } from "./toasts.mjs";
 
+const MoveDialog = laterView(() => import("./folder_dialogs.mjs").then((module) => module.MoveDialog), { over: true });
 const Settings = laterView(() => import("./settings.mjs").then((module) => module.Settings), { over: true });
 const Assistants = laterView(() => import("./assistants.mjs").then((module) => module.Assistants), { frame: ViewFrame });
 const SharedAssistant = laterView(() => import("./assistants.mjs").then((module) => module.SharedAssistant), { frame: ViewFrame, idle: false });
@@ -54,6 +55,7 @@ function Inside() {
     </div>
     ${settingsOpen.value && html`<${Settings} onClose=${() => (settingsOpen.value = false)} />`}
     ${helpOpen.value && html`<${Help} onClose=${() => (helpOpen.value = false)} />`}
+    ${moving.value && html`<${MoveDialog} ids=${moving.value} onClose=${() => (moving.value = null)} />`}
     <${LeaveTemporary} /><${Toasts} /><${Announcer} />`;
 }
 

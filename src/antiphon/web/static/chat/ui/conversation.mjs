@@ -4,7 +4,7 @@ import { draftOf, storeDraft } from "../drafts.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { brokenServers } from "../servers.mjs";
-import { current, foundMessage, live, opening, pending, phase, problem } from "../store.mjs";
+import { beginsInFolder, current, foundMessage, live, opening, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 import { Approvals } from "./approvals.mjs";
@@ -20,6 +20,7 @@ import { TemporaryMark, TemporarySwitch } from "./temporary.mjs";
 import { OptionsButton } from "./thread_options.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
+const FolderMark = laterView(() => import("./folders.mjs").then((module) => module.FolderMark), { silent: true });
 const ServersNote = laterView(() => import("./servers_note.mjs").then((module) => module.ServersNote), { silent: true });
 
 /** Milliseconds without movement after which scrolling is over. */
@@ -60,6 +61,7 @@ export function Conversation() {
       <${Latest} stick=${stick} />
       ${brokenServers.value.length > 0 && html`<${ServersNote} />`}
       <${Approvals} />
+      ${(current.value ? current.value.thread.folder_id : beginsInFolder.value) && html`<${FolderMark} />`}
       <${TemporaryMark} />
       <${Composer} onSent=${() => stick.toEnd()} />
     </div>

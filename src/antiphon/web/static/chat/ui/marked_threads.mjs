@@ -1,5 +1,5 @@
 /** Threads that are marked in the list, and the changes of all of them at once. */
-import { marked, threads } from "../store.mjs";
+import { folderThreads, marked, moving, threads } from "../store.mjs";
 import { t, tCount } from "../t.mjs";
 import { changeMany, deleteThreads } from "../threads.mjs";
 import { html, useState } from "../vendor/ui.mjs";
@@ -31,6 +31,7 @@ export function MarkedThreads({ ids }) {
       type="button" class="button quiet small" disabled=${none}
       onClick=${() => change({ action: archived ? "unarchive" : "archive" })}
     >${t(archived ? "threads.unarchive" : "threads.archive")}</button>
+    <button type="button" class="button quiet small" disabled=${none} onClick=${() => (moving.value = ids)}>${t("folders.move")}</button>
     <button type="button" class="button quiet small" disabled=${none} onClick=${() => setStep("tag")}>${t("threads.tags")}</button>
     <button type="button" class="button quiet small danger" disabled=${none} onClick=${() => setStep("delete")}>${t("threads.delete")}</button>
     <button type="button" class="button quiet small" onClick=${end}>${t("common.cancel")}</button>

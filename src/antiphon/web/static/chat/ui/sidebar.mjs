@@ -1,6 +1,6 @@
 /** Sidebar: what leads to a thread, and links to the other views. */
 import { newThread } from "../conversation_actions.mjs";
-import { marked, me, path, tagCounts, threads } from "../store.mjs";
+import { beginsInFolder, marked, me, path, tagCounts, threads } from "../store.mjs";
 import { t } from "../t.mjs";
 import { loadThreads, searchFor, showThreads } from "../threads.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
@@ -47,6 +47,7 @@ export function Sidebar() {
 
 function NewThread() {
   const begin = () => {
+    beginsInFolder.value = null;
     newThread();
     closeOnPhone();
   };
@@ -123,7 +124,7 @@ function Foot() {
  */
 function walkThreads(event) {
   const nav = /** @type {HTMLElement} */ (event.currentTarget);
-  const stops = /** @type {HTMLElement[]} */ ([...nav.querySelectorAll("input[type=search], .thread > a, .hit > a")]);
+  const stops = /** @type {HTMLElement[]} */ ([...nav.querySelectorAll("input[type=search], .folder-name, .thread > a, .hit > a")]);
   const here = stops.indexOf(/** @type {HTMLElement} */ (event.target));
   const to = { ArrowDown: here + 1, ArrowUp: here - 1 }[event.key];
   if (here < 0 || to === undefined || to < 0 || to >= stops.length || event.isComposing) return;

@@ -1,5 +1,6 @@
 /** State of the sidebar, open or not, and the buttons of a top bar that depend on it. */
 import { newThread } from "../conversation_actions.mjs";
+import { beginsInFolder } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
@@ -55,6 +56,7 @@ export function NewThreadButton() {
 
 /** Begins a chat, with the cursor where it is written; a phone would open its keyboard over the starters. */
 function beginThread() {
+  beginsInFolder.value = null;
   newThread();
   if (window.matchMedia("(hover: hover)").matches) document.getElementById("composer")?.focus();
 }

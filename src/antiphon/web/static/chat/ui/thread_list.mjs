@@ -2,21 +2,26 @@
 import { groupByDay, keyOf } from "../day_groups.mjs";
 import { away, found, me, threads } from "../store.mjs";
 import { language, t } from "../t.mjs";
-import { moreThreads } from "../threads.mjs";
+import { isWhole, moreThreads } from "../threads.mjs";
 import { html } from "../vendor/ui.mjs";
+import { laterView } from "./later_view.mjs";
 import { Hit, ThreadRow } from "./thread_row.mjs";
+
+const Folders = laterView(() => import("./folders.mjs").then((module) => module.Folders), { silent: true });
 
 export function ThreadList() {
   const { data, next, query, archived, tag } = threads.value;
   const hits = query ? Map.groupBy(found.value.data, ({ thread_id }) => thread_id) : new Map();
   const listed = new Set((data ?? []).map(({ id }) => id));
+  const all = isWhole(threads.value);
   const elsewhere = [...hits.values()].flat().filter(({ thread_id }) => !listed.has(thread_id));
   if (!data?.length && !elsewhere.length) {
     const none = archived ? t("sidebar.nothing_archived") : t("sidebar.nothing_yet");
     const said = away.value && !me.value ? t("sidebar.away") : query ? t("sidebar.nothing_found", { query }) : tag ? t("sidebar.nothing_tagged", { tag }) : none;
-    return html`<div class="threads"><p class="side-empty muted small">${said}</p></div>`;
+    return html`<div class="threads">${all && html`<${Folders} />`}<p class="side-empty muted small">${said}</p></div>`;
   }
   return html`<div class="threads" onScroll=${moreAtEnd}>
+    ${all && html`<${Folders} />`}
     ${groups(data, query).map(
       ({ key, title, items }) => html`<section key=${key}>
         <h2>${title}</h2>

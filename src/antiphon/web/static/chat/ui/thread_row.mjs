@@ -1,6 +1,6 @@
 /** A thread in the list: its title, sign and menu; below it, what a search found in it. */
 import { seek } from "../search.mjs";
-import { current, marked, path, phase, threads } from "../store.mjs";
+import { current, marked, moving, path, phase, threads } from "../store.mjs";
 import { t } from "../t.mjs";
 import { archiveThread, deleteThread, exportThread, pinThread, renameThread, tagThread } from "../threads.mjs";
 import { isUnread, markSeen } from "../unread.mjs";
@@ -29,6 +29,7 @@ export function ThreadRow({ thread, hits }) {
       icon: "pin",
       run: () => pinThread(thread.id, !thread.pinned),
     },
+    { label: t("folders.move"), icon: "folder", run: () => (moving.value = [thread.id]) },
     { label: t("threads.tags"), icon: "tag", run: () => setEditing("tags") },
     {
       label: t(thread.archived ? "threads.unarchive" : "threads.archive"),

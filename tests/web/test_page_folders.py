@@ -1,0 +1,167 @@
+"""Folders in the sidebar: chats are put into them, and models read their instructions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest_asyncio
+from playwright.async_api import Locator, ViewportSize, expect
+
+from antiphon.client.async_client import AsyncClient
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings
+from tests.support.web.chats import Chat
+
+PHONE: ViewportSize = {"width": 390, "height": 844}
+HOSTILE = '<img src=x onerror="alert(1)"> \u05e9\u05dc\u05d5\u05dd {name}'
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def two(chat: Chat) -> Chat:
+    """A page with two chats and a folder that has none."""
+    async with AsyncClient(chat.up.url) as client:
+        for title in ("Travel costs", "Pancakes"):
+            thread = await client.create_thread(title=title)
+            await client.create_message(thread.id, "Hello")
+        await client.create_folder("Taxes", "Name the paragraph.")
+    await chat.open()
+    await expect(folder(chat, "Taxes")).to_be_visible()
+    return chat
+
+
+def folder(chat: Chat, name: str) -> Locator:
+    """The button that opens and closes this folder."""
+    return chat.page.get_by_role("button", name=name, exact=True)
+
+
+def rows(chat: Chat) -> Locator:
+    """The chats in folders that are open."""
+    return chat.page.locator(".folder-threads .thread > a")
+
+
+def entry(chat: Chat, title: str) -> Locator:
+    return chat.page.locator(".thread", has_text=title)
+
+
+async def choose(chat: Chat, row: Locator, action: str) -> None:
+    await row.hover()
+    await row.get_by_role("button", name="Actions for").click()
+    await chat.page.get_by_role("menuitem", name=action).click()
+
+
+async def move(chat: Chat, title: str, to: str) -> None:
+    await choose(chat, entry(chat, title), "Move to folder")
+    dialog = chat.page.get_by_role("dialog")
+    await dialog.get_by_label("Folder").select_option(label=to)
+    await dialog.get_by_role("button", name="Move", exact=True).click()
+
+
+async def test_a_chat_is_moved_to_a_folder_out_of_it_and_back_by_undo(two: Chat) -> None:
+    await move(two, "Travel costs", "Taxes")
+
+    await expect(rows(two)).to_have_text(["Travel costs"])
+    await expect(two.page.locator(".threads .thread > a")).to_have_text(
+        ["Travel costs", "Pancakes"]
+    )
+    await two.page.reload()
+    await expect(rows(two)).to_have_text(["Travel costs"])  # still open
+    await folder(two, "Taxes").click()
+    await expect(folder(two, "Taxes")).to_have_attribute("aria-expanded", "false")
+    await expect(two.page.locator(".thread > a")).to_have_text(["Pancakes"])
+    await folder(two, "Taxes").click()
+    await move(two, "Travel costs", "No folder")
+    await expect(rows(two)).to_have_count(0)
+    await expect(two.page.locator(".thread > a")).to_have_count(2)
+    await two.page.get_by_role("button", name="Undo").last.click()
+    await expect(rows(two)).to_have_text(["Travel costs"])
+
+
+async def test_a_new_chat_in_a_folder_gives_the_model_its_instructions(two: Chat) -> None:
+    await choose(two, two.page.locator(".folder"), "New chat in this folder")
+    await expect(two.page.locator(".folder-mark")).to_contain_text("In the folder “Taxes”")
+    await two.say("What may I deduct?")
+    request = await two.model.next_request()
+    await request.answer("Paragraph 9.")
+    await two.wait_until_idle()
+
+    said = json.dumps(request.body, ensure_ascii=False)
+    assert '<folder_instructions name=\\"Taxes\\">\\nName the paragraph.' in said
+    await expect(rows(two)).to_have_text(["What may I deduct?"])
+    await expect(two.page.locator(".folder-mark")).to_contain_text("Taxes")
+    await two.page.get_by_role("button", name="New chat").click()
+    await expect(two.page.locator(".folder-mark")).to_have_count(0)
+
+
+async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be_undone(
+    two: Chat,
+) -> None:
+    page = two.page
+    await page.get_by_role("button", name="New folder").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog.get_by_label("Name")).to_be_focused()
+    await dialog.get_by_label("Name").fill(HOSTILE)
+    await dialog.get_by_label("Instructions").fill("Answer in French.")
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(folder(two, HOSTILE)).to_be_visible()
+    row = page.locator(".folder", has_text="onerror")
+    await choose(two, row, "Edit folder")
+    await expect(dialog.get_by_label("Instructions")).to_have_value("Answer in French.")
+    await dialog.get_by_label("Name").fill("Cooking")
+    await dialog.get_by_role("button", name="Save").click()
+    await move(two, "Pancakes", "Cooking")
+    await expect(rows(two)).to_have_text(["Pancakes"])
+
+    await choose(two, page.locator(".folder", has_text="Cooking"), "Delete folder")
+    await dialog.get_by_label("Delete its chats too").check()
+    await dialog.get_by_role("button", name="Delete folder").click()
+    await expect(folder(two, "Cooking")).to_have_count(0)
+    await expect(page.locator(".thread > a")).to_have_text(["Travel costs"])
+    await page.get_by_role("button", name="Undo").last.click()
+    await expect(rows(two)).to_have_text(["Pancakes"])
+
+    await choose(two, page.locator(".folder", has_text="Cooking"), "Delete folder")
+    await dialog.get_by_role("button", name="Delete folder").click()
+    await expect(page.locator(".thread > a")).to_have_text(["Pancakes", "Travel costs"])
+    await page.goto("about:blank")  # what is pending is done when the page is left
+    async with AsyncClient(two.up.url) as client:
+        while len((await client.list_folders()).data) > 1:
+            pass
+        kept = (await client.list_threads(folder_id="none")).data
+    assert {thread.title for thread in kept} >= {"Pancakes", "Travel costs"}
+
+
+async def test_several_chats_are_moved_at_once_into_a_folder_that_is_made_for_them(
+    two: Chat,
+) -> None:
+    await two.page.get_by_role("button", name="Select", exact=True).click()
+    await two.page.get_by_role("button", name="Select all shown").click()
+    await two.page.locator(".side-marked").get_by_role("button", name="Move to folder").click()
+    dialog = two.page.get_by_role("dialog")
+    await dialog.get_by_label("Folder").select_option(label="New folder")
+    await dialog.get_by_label("Name").fill("Everything")
+    await dialog.get_by_role("button", name="Move", exact=True).click()
+
+    await expect(folder(two, "Everything")).to_have_attribute("aria-expanded", "true")
+    await expect(rows(two)).to_have_count(2)
+    await expect(two.page.locator(".side-marked")).to_have_count(0)
+
+
+async def test_folders_are_opened_by_keys_and_on_a_phone(two: Chat, axe: str) -> None:
+    await move(two, "Travel costs", "Taxes")
+    await folder(two, "Taxes").click()
+    await two.page.get_by_role("searchbox").focus()
+    await two.page.keyboard.press("ArrowDown")
+    await expect(folder(two, "Taxes")).to_be_focused()
+    await two.page.keyboard.press("Enter")
+    await two.page.keyboard.press("ArrowDown")
+    await expect(rows(two)).to_be_focused()
+
+    found = await findings(two.page, axe)
+    await two.page.set_viewport_size(PHONE)
+    await two.page.get_by_role("button", name="Show sidebar").click()
+    await choose(two, two.page.locator(".folder"), "New chat in this folder")
+    await expect(two.page.locator("#sidebar")).to_be_hidden()
+    await expect(two.page.locator(".folder-mark")).to_be_visible()
+    width = await two.page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"]
+    assert found == []

@@ -899,6 +899,10 @@ class DocumentStore(Protocol):
         ...
 
 
+class DocumentStores(RunStore, DocumentStore, Protocol):
+    """The ports that hold files and their text."""
+
+
 class Store(
     RunStore,
     AdminStore,

@@ -41,8 +41,8 @@ OWN_MOVES = ("date", "content-length", "x-request-id")  # headers in which two a
 
 DOCUMENT: Json = msgspec.json.decode(openapi.build_document())
 WAYS = list(ways(DOCUMENT))
-OWNED = [way for way in WAYS if way.scope is None]
-GOVERNED = [way for way in WAYS if way.scope is not None]
+OWNED = [way for way in WAYS if way.scope in (None, "read")]
+GOVERNED = [way for way in WAYS if way not in OWNED]
 ONCE = [way for way in OWNED if "Idempotency-Key" in way.takes]
 
 

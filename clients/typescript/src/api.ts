@@ -225,10 +225,11 @@ export interface FileSearchResults {
 /**
  * Threads that belong together. Models read its `instructions` in the runs of each.
  *
- * Times in ms.
+ * `file_ids` are uploads whose text these runs may search. Times in ms.
  */
 export interface Folder {
   created_at: number;
+  file_ids: string[];
   id: string;
   instructions: string;
   name: string;
@@ -1572,9 +1573,10 @@ export abstract class Operations {
    * Create a folder of threads; an owner has at most 200.
    *
    * Models read its `instructions` behind those of the assistant, in each run of its threads that
-   * begins from then on. The name is text on one line; blanks around it are removed.
+   * begins from then on. `file_ids` are uploads whose text these runs may search. The name is text
+   * on one line; blanks around it are removed.
    */
-  createFolder(fields: { instructions?: string; name: string }, options?: RequestOptions): Promise<Folder> {
+  createFolder(fields: { file_ids?: string[]; instructions?: string; name: string }, options?: RequestOptions): Promise<Folder> {
     return this.send<Folder>({ method: "POST", path: `/v1/folders`, fields: { ...fields }, creates: true }, options);
   }
 
@@ -1593,7 +1595,7 @@ export abstract class Operations {
    *
    * Runs that have begun keep the instructions that they began with.
    */
-  updateFolder(folder_id: string, fields: { instructions?: string; name?: string } = {}, options?: RequestOptions): Promise<Folder> {
+  updateFolder(folder_id: string, fields: { file_ids?: string[]; instructions?: string; name?: string } = {}, options?: RequestOptions): Promise<Folder> {
     return this.send<Folder>({ method: "PATCH", path: `/v1/folders/${encodeURIComponent(folder_id)}`, fields: { ...fields }, creates: false }, options);
   }
 
@@ -1847,8 +1849,7 @@ export abstract class Operations {
    * List uploaded files, newest first, with `order` of `oldest` the oldest first.
    *
    * `purpose` selects those that were uploaded for it; `thread_id` and `assistant_id` those that
-   * are attached to a message of the thread, and those of the assistant, of both if both are
-   * given.
+   * are attached to a message of the thread or files of its folder, and those of the assistant.
    */
   listFiles(fields: { limit?: number; after?: string; purpose?: string; thread_id?: string; assistant_id?: string; order?: "newest" | "oldest" } = {}, options?: RequestOptions): Promise<UploadPage> {
     return this.send<UploadPage>({ method: "GET", path: `/v1/files`, fields: { ...fields }, creates: false }, options);
@@ -1861,8 +1862,8 @@ export abstract class Operations {
    * marks is found as it stands. Pages that have all words come before pages that have some.
    *
    * With `file_ids`, `thread_id` or `assistant_id` only files are searched that are named,
-   * attached to a message of the thread, or files of the assistant. Without any, all files of the
-   * owner are.
+   * attached to a message of the thread, or files of its folder or of the assistant. Without any,
+   * all files of the owner are.
    */
   searchFiles(fields: { assistant_id?: string | null; file_ids?: string[]; limit?: number; q: string; thread_id?: string | null }, options?: RequestOptions): Promise<FileSearchResults> {
     return this.send<FileSearchResults>({ method: "POST", path: `/v1/files/search`, fields: { ...fields }, creates: false }, options);

@@ -65,7 +65,8 @@ class SearchFiles(Operation[FileSearchResults], frozen=True):
     marks is found as it stands. Pages that have all words come before pages that have some.
 
     With `file_ids`, `thread_id` or `assistant_id` only files are searched that are named, attached
-    to a message of the thread, or files of the assistant. Without any, all files of the owner are.
+    to a message of the thread, or files of its folder or of the assistant. Without any, all files
+    of the owner are.
     """
 
     route: ClassVar[str] = "POST /v1/files/search"

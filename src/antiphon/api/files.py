@@ -13,7 +13,7 @@ class ListFiles(Operation[Listed[Upload]], frozen=True):
     """List uploaded files, newest first, with `order` of `oldest` the oldest first.
 
     `purpose` selects those that were uploaded for it; `thread_id` and `assistant_id` those that are
-    attached to a message of the thread, and those of the assistant, of both if both are given.
+    attached to a message of the thread or files of its folder, and those of the assistant.
     """
 
     route: ClassVar[str] = "GET /v1/files"

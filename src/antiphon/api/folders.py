@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from antiphon.api.fields import FileIds
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Operation
 from antiphon.types.folders import Folder
 
@@ -18,7 +19,8 @@ class CreateFolder(Operation[Folder], frozen=True):
     """Create a folder of threads; an owner has at most 200.
 
     Models read its `instructions` behind those of the assistant, in each run of its threads that
-    begins from then on. The name is text on one line; blanks around it are removed.
+    begins from then on. `file_ids` are uploads whose text these runs may search. The name is text
+    on one line; blanks around it are removed.
     """
 
     route: ClassVar[str] = "POST /v1/folders"
@@ -28,6 +30,7 @@ class CreateFolder(Operation[Folder], frozen=True):
 
     name: FolderName
     instructions: FolderInstructions = ""
+    file_ids: FileIds = ()
 
 
 class ListFolders(Operation[Listed[Folder]], frozen=True):
@@ -61,6 +64,7 @@ class UpdateFolder(Operation[Folder], frozen=True):
     folder_id: Id
     name: FolderName | msgspec.UnsetType = msgspec.UNSET
     instructions: FolderInstructions | msgspec.UnsetType = msgspec.UNSET
+    file_ids: FileIds | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeleteFolder(Operation[Deleted], frozen=True):

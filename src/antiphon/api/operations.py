@@ -80,6 +80,7 @@ from antiphon.api.documents import PageHit as PageHit
 from antiphon.api.documents import SearchFiles as SearchFiles
 from antiphon.api.fields import Attempt as Attempt
 from antiphon.api.fields import Content as Content
+from antiphon.api.fields import FileIds as FileIds
 from antiphon.api.fields import IfBusy as IfBusy
 from antiphon.api.fields import LeaseSeconds as LeaseSeconds
 from antiphon.api.fields import ListOrder as ListOrder

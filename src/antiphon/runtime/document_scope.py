@@ -1,4 +1,4 @@
-"""Files whose text a conversation may search: its attachments, and files of its assistant."""
+"""Files whose text a conversation may search: attached ones, those of assistant and folder."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from antiphon.ports import DocumentStore, RunStore
 from antiphon.types.documents import Document
 from antiphon.types.errors import NotFound
+from antiphon.types.folders import Folder
 from antiphon.types.messages import UPLOAD_PREFIX, Upload
 from antiphon.types.runs import Assistant, Thread
 
@@ -24,7 +25,7 @@ _ATTACHED = re.compile(rf':"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode())
 async def find_scope(
     store: RunStore, owner: str, thread_id: str | None, assistant_id: str | None
 ) -> Sequence[str]:
-    """Return ids of the files attached in a thread and of an assistant, the newest of them last.
+    """Return ids of the files of an assistant, a thread and its folder, attached ones last.
 
     A file may be gone. Raises `NotFound` for a thread or an assistant of another owner.
     """
@@ -33,10 +34,20 @@ async def find_scope(
         assistant = await store.get(Assistant, owner, assistant_id)
         found |= dict.fromkeys(assistant.file_ids)
     if thread_id is not None:
-        await store.get(Thread, owner, thread_id)
+        thread = await store.get(Thread, owner, thread_id)
+        if thread.folder_id is not None:
+            with suppress(NotFound):  # it is being deleted
+                folder = await store.get(Folder, owner, thread.folder_id)
+                found |= dict.fromkeys(folder.file_ids)
         chat = (await store.context(thread_id)).chat
         found |= dict.fromkeys(match.decode() for match in _ATTACHED.findall(chat))
     return list(found)[-MAX_SCOPE:]
+
+
+async def check_files(store: RunStore, owner: str, file_ids: Iterable[str]) -> None:
+    """Check that each file belongs to the owner. Raises `NotFound`."""
+    for file_id in file_ids:
+        await store.get(Upload, owner, file_id)
 
 
 async def find_files(store: RunStore, owner: str, file_ids: Iterable[str]) -> Sequence[Upload]:

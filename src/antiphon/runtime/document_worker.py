@@ -16,7 +16,7 @@ from typing import Protocol
 
 from antiphon.documents.process import FileContent
 from antiphon.documents.reader import ReadEnd
-from antiphon.ports import DOCUMENTS, Bus, DocumentStore, RunStore
+from antiphon.ports import DOCUMENTS, Bus, DocumentStores
 from antiphon.telemetry.metrics import DOCUMENTS_READ, Metrics
 from antiphon.types import errors
 from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
@@ -36,10 +36,6 @@ BATCH_TEXT = 60_000
 READ_BYTES = 131_072
 
 _EXTRA_MODULES = ("pypdfium2", "docx", "openpyxl", "pptx")
-
-
-class DocumentStores(DocumentStore, RunStore, Protocol):
-    """The ports that hold files and their text."""
 
 
 class Reader(Protocol):

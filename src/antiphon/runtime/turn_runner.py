@@ -29,7 +29,7 @@ from antiphon.engine.context_window import (
 from antiphon.engine.instructions import compose_instructions
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.turn import Turn, TurnResult, large
-from antiphon.ports import ACTIONS, Bus, ResolvedModel, RunStore, Toolbox
+from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter
@@ -115,7 +115,7 @@ class TurnRunner:
 
     def __init__(
         self,
-        store: RunStore,
+        store: DocumentStores,
         bus: Bus,
         models: ModelResolver,
         settings: Settings,

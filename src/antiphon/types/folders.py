@@ -14,11 +14,12 @@ NO_FOLDER = "none"
 class Folder(msgspec.Struct, frozen=True, kw_only=True):
     """Threads that belong together. Models read its `instructions` in the runs of each.
 
-    Times in ms.
+    `file_ids` are uploads whose text these runs may search. Times in ms.
     """
 
     id: str
     name: str
     instructions: str = ""
+    file_ids: tuple[str, ...] = ()
     created_at: int
     updated_at: int

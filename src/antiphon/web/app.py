@@ -22,6 +22,7 @@ from antiphon.web.routes import (
     admin,
     artifacts,
     assistants,
+    documents,
     folders,
     login,
     me,
@@ -36,7 +37,7 @@ from antiphon.web.routes import (
 from antiphon.web.session import EXTENSION, WebState
 from antiphon.web.site import Site, open_site
 
-MAX_REQUEST_BYTES = 32 * 2**20
+MAX_REQUEST_BYTES = 64 * 2**20
 """Largest request in bytes: an upload and the form around it."""
 
 BLUEPRINTS = [
@@ -50,6 +51,7 @@ BLUEPRINTS = [
         folders,
         assistants,
         personal,
+        documents,
         prompts,
         admin,
         webhooks,

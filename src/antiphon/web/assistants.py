@@ -49,7 +49,8 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
 
     `tools` names functions of the app, None for all. It may also name tools of MCP servers, and all
     tools of servers in `mcp_servers` may be used; if both are None, all tools may. `max_tool_calls`
-    is a limit of a run, `max_output_tokens` of each of its replies.
+    is a limit of a run, `max_output_tokens` of each of its replies. `file_ids` are uploads whose
+    text it may search.
     """
 
     id: str
@@ -61,6 +62,7 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     starters: tuple[str, ...]
     max_tool_calls: int | None = None
     max_output_tokens: int | None = None
+    file_ids: tuple[str, ...] = ()
     shared: str | None = None
     created_at: int
     updated_at: int
@@ -77,6 +79,7 @@ class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
     starters: Starters | UnsetType = UNSET
     max_tool_calls: operations.MaxToolCalls | UnsetType | None = UNSET
     max_output_tokens: operations.MaxTokens | UnsetType | None = UNSET
+    file_ids: operations.FileIds | UnsetType = UNSET
 
 
 def assistant_view(assistant: Assistant, shared: str | None = None) -> AssistantView:
@@ -91,6 +94,7 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
         starters=_read_list(assistant, "starters") or (),
         max_tool_calls=assistant.max_tool_calls,
         max_output_tokens=assistant.sampling.max_output_tokens,
+        file_ids=assistant.file_ids,
         shared=shared,
         created_at=assistant.created_at,
         updated_at=assistant.updated_at,
@@ -107,6 +111,7 @@ def create_operation(
         instructions=_value_or(changes.instructions, None),
         sampling=Sampling(max_output_tokens=_value_or(changes.max_output_tokens, None)),
         max_tool_calls=_value_or(changes.max_tool_calls, None),
+        file_ids=_value_or(changes.file_ids, ()),
         metadata=_apply_to_metadata(changes, metadata or {}),
     )
 
@@ -122,6 +127,7 @@ def update_operation(changes: AssistantChanges, assistant: Assistant) -> UpdateA
         if changes.max_output_tokens is UNSET
         else replace(assistant.sampling, max_output_tokens=changes.max_output_tokens),
         max_tool_calls=changes.max_tool_calls,
+        file_ids=changes.file_ids,
         metadata=_apply_to_metadata(changes, assistant.metadata),
     )
 

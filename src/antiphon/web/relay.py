@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.document_tools import DocumentTools
 from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.logs import log_context
@@ -127,8 +128,9 @@ class Relay:
         self._turns_before = run.turn - (run.status is Status.IN_PROGRESS)
         self._readers: set[RelaySubscription] = set()
         self._approvals = PendingApprovals()
+        documents = DocumentTools(client.transport, run.thread_id, run.assistant_id)
         self._processor: ToolProcessor | None = ToolProcessor(
-            ToolManager(tools.toolbox, MemoryTools(client)),
+            ToolManager(tools.toolbox, MemoryTools(client), documents.toolbox),
             consent=_consent(settings, self._approvals, grants),
             hooks=ToolHooks(settings.hooks, warn=log.warning),
             at_once=settings.max_parallel_tools,

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 
 from antiphon.api import operations
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.document_tools import DocumentTools
 from antiphon.limits import PIECE
 from antiphon.tools.memory import MemoryTools
 from antiphon.tools.tool_events import (
@@ -309,9 +310,16 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
 async def create_run(site: Site, user: User, run: operations.CreateRun, key: str | None) -> Run:
     """Create the run with the web chat's mark, or return the run created under this key before.
 
-    The earlier run counts even if the tools differ by now: an MCP server may have started since.
+    It may use the tools for documents if there are any. The earlier run counts even if the tools
+    differ by now: an MCP server may have started since.
     """
     client, ours = site.client_for_user(user), site.relays.run_metadata(run.thread_id)
+    tools = run.tools
+    if tools or (tools is not None and run.assistant_id is not None):  # a model may lack tools
+        documents = DocumentTools(client.transport, run.thread_id, run.assistant_id)
+        names = {each.name for each in tools}
+        more = [each for each in await documents.specs() if each.name not in names]
+        run = replace(run, tools=(*tools, *more))
     named = {**ours, **({IDEMPOTENCY_KEY: key} if key else {})}
     try:
         return await client.transport.send(replace(run, metadata=named), key)

@@ -138,7 +138,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"origins": ["https://shop.example.org"], "thread_id": _THREAD},
         {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
     ),
-    "create_folder": ({"name": "taxes"},),
+    "create_folder": ({"name": "taxes", "file_ids": [_FILE]},),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
     "create_memory": ({"text": "Likes tea.", "run_id": _RUN},),
     "create_message": (

@@ -63,6 +63,8 @@ ROWS: Mapping[str, str] = {
     "GET /artifact/<signed>": FRAME,
     "POST /api/files": CHANGE,
     "GET /api/files/<file_id>": READ,
+    "GET /api/files/<file_id>/document": READ,
+    "GET /api/files/<file_id>/pages/<number>": READ,
     "GET /api/models": READ,
     "GET /api/personal": READ,
     "PATCH /api/personal": CHANGE,

@@ -29,7 +29,7 @@ from antiphon.web.site import Site
 
 PASSWORD = "correct horse battery"
 HERE = "127.0.0.1"
-FORGETFUL = Settings(database="memory:", model="demo", demo_delay=0)
+FORGETFUL = Settings(database="memory:", model="demo", demo_delay=0, documents=False)
 Headers = Mapping[str, str | None]
 
 

@@ -199,7 +199,8 @@ def _assistant(record: Assistant, new: NewIds) -> Assistant:
 
 
 def _folder(record: Folder, new: NewIds) -> Folder:
-    return replace(record, id=new(record.id))
+    file_ids = tuple(map(new, record.file_ids))
+    return replace(record, id=new(record.id), file_ids=file_ids)
 
 
 def _thread(record: ThreadRecord, new: NewIds) -> ThreadRecord:

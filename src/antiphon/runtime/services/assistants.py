@@ -22,16 +22,17 @@ from antiphon.engine.context_window import cut_to_window
 from antiphon.engine.personal import personal_parts
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import RunSpec
-from antiphon.ports import PersonalStore, ResolvedModel, RunStore
+from antiphon.ports import DocumentStores, PersonalStore, ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
+from antiphon.runtime.document_scope import check_files
 from antiphon.runtime.responses import OperationHandler, delete_record, paginate
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound
 from antiphon.types.folders import Folder
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Message, Upload, parts, to_chat_completions
+from antiphon.types.messages import Message, parts, to_chat_completions
 from antiphon.types.runs import Assistant, InstructionPart, McpServer, Run, Sampling, Thread
 
 
@@ -71,7 +72,7 @@ class AssistantService:
         if call.model is not None:
             await self._open_model(call.model, by.owner)
         await self._check_servers(call.mcp_servers)
-        await self._check_files(call.file_ids, by.owner)
+        await check_files(self._store, by.owner, call.file_ids)
         now = await self._store.now()
         assistant = Assistant(
             id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
@@ -89,7 +90,7 @@ class AssistantService:
         if call.mcp_servers is not msgspec.UNSET:
             await self._check_servers(call.mcp_servers)
         if call.file_ids is not msgspec.UNSET:
-            await self._check_files(call.file_ids, by.owner)
+            await check_files(self._store, by.owner, call.file_ids)
         changes = select_given_fields(call, but="assistant_id") | {
             "updated_at": await self._store.now()
         }
@@ -99,11 +100,6 @@ class AssistantService:
             call.assistant_id,
             lambda assistant: replace(assistant, **changes),
         )
-
-    async def _check_files(self, file_ids: Sequence[str], owner: str) -> None:
-        """Check that each file belongs to the owner. Raises `NotFound`."""
-        for file_id in file_ids:
-            await self._store.get(Upload, owner, file_id)
 
 
 _SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
@@ -121,7 +117,7 @@ class RunSpecResolver:
 
     def __init__(
         self,
-        store: RunStore,
+        store: DocumentStores,
         personal: PersonalStore,
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],

@@ -12,6 +12,7 @@ from antiphon.api.operations import Deleted, Operation, field_values, select_giv
 from antiphon.engine import validation
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.ports import LEASES, Bus, RunStore
+from antiphon.runtime.document_scope import check_files
 from antiphon.runtime.responses import OperationHandler, paginate
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound
@@ -43,8 +44,9 @@ class FolderService:
         self, call: operations.CreateFolder, by: Principal, once: IdempotencyKey | None
     ) -> object:
         name = validation.parse_folder_name(call.name)
+        await check_files(self._store, by.owner, call.file_ids)
         now = await self._store.now()
-        fields = {**field_values(call), "name": name}
+        fields: dict[str, Any] = {**field_values(call), "name": name}
         folder = Folder(id=self._mint("folder"), created_at=now, updated_at=now, **fields)
         return await self._store.put(by.owner, folder, once)
 
@@ -54,6 +56,7 @@ class FolderService:
         changes = select_given_fields(call, but="folder_id")
         if "name" in changes:
             changes["name"] = validation.parse_folder_name(changes["name"])
+        await check_files(self._store, by.owner, changes.get("file_ids", ()))
         changes["updated_at"] = await self._store.now()
         return await self._store.update_record(
             Folder, by.owner, call.folder_id, lambda folder: replace(folder, **changes)

@@ -23,6 +23,7 @@ from antiphon.client.run_timeline import load_timeline
 from antiphon.client.thread_families import find_newest_run, list_family
 from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
+from antiphon.types.documents import Document
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, Rating, Upload
 from antiphon.types.runs import Run
@@ -272,12 +273,13 @@ def _sdk_version() -> Sdk:
 
 
 class UploadedFile(msgspec.Struct, frozen=True):
-    """File that was uploaded; `size` in bytes."""
+    """File that was uploaded; `size` in bytes, `document` where its text is read."""
 
     id: str
     name: str
     media_type: str
     size: int
+    document: Document | msgspec.UnsetType = msgspec.UNSET
 
 
 class FileQuery(msgspec.Struct, frozen=True):
@@ -291,7 +293,9 @@ def upload_file() -> Response:
     """Store the one file of the form for the user."""
     name, media_type, content = _read_form_file(current_site().settings.max_upload)
     upload = current_site().run(current_client().upload_file(content, name, media_type))
-    return json_response(UploadedFile(upload.id, upload.name, upload.media_type, upload.size), 201)
+    document = upload.document or msgspec.UNSET
+    view = UploadedFile(upload.id, upload.name, upload.media_type, upload.size, document)
+    return json_response(view, 201)
 
 
 @routes.get("/api/files/<file_id>")

@@ -1,0 +1,103 @@
+"""Tools that search and read documents: what is in their scope, and what a model gets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.client.document_tools import DocumentTools
+from antiphon.settings.settings import Settings
+from antiphon.types.messages import File, Text, ToolCall, ToolResult
+
+pytestmark = pytest.mark.processes
+
+SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, shutdown_timeout=0.1)
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=SETTINGS) as client:
+        yield client
+
+
+async def add(client: AsyncClient, text: str, name: str) -> str:
+    """Upload a text, and wait until it is read."""
+    upload = await client.upload_file(text.encode(), name)
+    async with asyncio.timeout(120):
+        while (document := (await client.get_file(upload.id)).document) is None or (
+            document.status == "pending"
+        ):
+            await asyncio.sleep(0.02)
+    return upload.id
+
+
+async def call(tools: DocumentTools, name: str, **arguments: Any) -> ToolResult:
+    return await tools.toolbox.call(ToolCall("call_1", name, json.dumps(arguments)))
+
+
+async def test_a_model_searches_and_reads_only_what_its_conversation_has(
+    client: AsyncClient,
+) -> None:
+    mine = await add(client, "Vacation takes thirty days.", "rules.txt")
+    folders = await add(client, "Vacation in the folder.", "folder.txt")
+    attached = await add(client, "Vacation as it was attached.", "attached.txt")
+    hidden = await add(client, "Vacation of the board.", "secret.txt")
+    folder = await client.create_folder("Work", file_ids=[folders])
+    assistant = await client.create_assistant("clerk", file_ids=[mine])
+    thread = await client.create_thread(folder_id=folder.id)
+    await client.create_message(thread.id, (Text("Read it."), File(file_id=attached)))
+
+    tools = DocumentTools(client.transport, thread.id, assistant.id)
+    found = json.loads((await call(tools, "search_documents", query="vacation")).output)
+    read = json.loads((await call(tools, "read_document", file=f"{mine}#1")).output)
+    by_name = await call(tools, "read_document", file="attached.txt", page=1)
+    refused = await call(tools, "read_document", file=hidden)
+    beyond = await call(tools, "read_document", file="rules.txt", page=2)
+
+    assert {each["file"] for each in found["results"]} == {
+        "rules.txt",
+        "folder.txt",
+        "attached.txt",
+    }
+    assert read == {
+        "source": f"{mine}#1",
+        "file": "rules.txt",
+        "page": 1,
+        "pages": 1,
+        "text": "Vacation takes thirty days.",
+    }
+    assert "as it was attached" in by_name.output
+    assert refused.is_error
+    assert "secret" not in refused.output
+    assert beyond.is_error
+    assert "has no page 2" in beyond.output
+
+
+async def test_tools_are_offered_only_where_there_are_documents(client: AsyncClient) -> None:
+    thread = await client.create_thread()
+    tools = DocumentTools(client.transport, thread.id, None)
+    assert await tools.specs() == ()
+    broken = await add(client, "", "empty.txt")
+    await client.create_message(thread.id, (Text("This?"), File(file_id=broken)))
+    assert await tools.specs() == ()
+    attached = await add(client, "Hello", "hello.txt")
+    await client.create_message(thread.id, (Text("This?"), File(file_id=attached)))
+    assert [spec.name for spec in await tools.specs()] == ["search_documents", "read_document"]
+    await client.delete_file(attached)
+    assert await tools.specs() == ()
+
+
+async def test_a_search_without_a_match_names_the_documents(client: AsyncClient) -> None:
+    file_id = await add(client, "Hello", "hello.txt")
+    assistant = await client.create_assistant("clerk", file_ids=[file_id])
+    tools = DocumentTools(client.transport, None, assistant.id)
+    answer = json.loads((await call(tools, "search_documents", query="zebra")).output)
+    assert answer == {
+        "results": [],
+        "note": "No page has these words. The documents are: hello.txt.",
+    }

@@ -11,7 +11,6 @@ import json
 import os
 import queue
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from itertools import count
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.support import fork_server
 
 SECONDS = 60
 INVALID_PARAMS = -32602
@@ -58,7 +59,7 @@ class Wire:
         tools = folder / "notes.py"
         tools.write_text(TOOLS)
         homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
-        command = (sys.executable, "-m", "antiphon", "acp", "--model", "demo")
+        command = (*fork_server.command(), "acp", "--model", "demo")
         self.process = subprocess.Popen(
             [*command, "--tools", str(tools)],
             cwd=folder,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 from acp import connect_to_agent
 from acp.schema import EnvVariable, McpServerStdio, TextContentBlock
 
+from tests.support import fork_server
 from tests.support.acp.editor import Editor, choose
 from tests.support.terminal.mcp_servers import raw
 
@@ -32,7 +32,7 @@ async def start_agent(folder: Path, *flags: str) -> AsyncGenerator[asyncio.subpr
     folder.mkdir(exist_ok=True)
     homes = {name: str(folder) for name in ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "antiphon", "acp", "--model", "demo", *flags),
+        *(*fork_server.command(), "acp", "--model", "demo", *flags),
         cwd=folder,
         env=os.environ | homes,
         stdin=asyncio.subprocess.PIPE,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -73,7 +72,7 @@ def test_an_example_ends_with_the_error_of_its_run(
     name, *arguments = program
     example = str(ROOT / "examples" / name)
 
-    done = machine.run(sys.executable, example, *arguments, environ=before(provider))
+    done = machine.python(example, *arguments, environ=before(provider))
 
     assert done.returncode == 1, done.stdout
     assert "(provider_auth)" in done.stdout
@@ -86,7 +85,7 @@ def test_an_example_says_that_its_server_is_away(
 ) -> None:
     example = str(ROOT / "examples" / program[0])
 
-    done = machine.run(sys.executable, example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
+    done = machine.python(example, environ={"ANTIPHON_SERVER": NOWHERE[:-3]})
 
     assert done.returncode == 1, done.stdout
     assert "Traceback" not in done.stdout
@@ -99,7 +98,7 @@ def test_the_program_of_the_readme_says_what_is_wrong(
 ) -> None:
     environ = before(NOWHERE if away else provider)
 
-    done = machine.run(sys.executable, "-c", block.text, environ=environ)
+    done = machine.python("-c", block.text, environ=environ)
 
     assert done.returncode == 1
     assert ("(provider_unavailable)" if away else "(provider_auth)") in done.stdout
@@ -113,7 +112,7 @@ def test_no_program_of_a_page_is_silent_about_a_wrong_key(
 ) -> None:
     text = block.text.replace('model="demo"', 'model="far:m"')
 
-    done = machine.run(sys.executable, "-c", text, environ=before(provider))
+    done = machine.python("-c", text, environ=before(provider))
 
     assert "provider_auth" in done.stdout
     assert done.returncode or "except RunError" in block.text or "events.error" in block.text
@@ -124,7 +123,7 @@ def test_plain_http_and_curl_say_it_too(machine: Machine, provider: str) -> None
     machine.serve()
     example = ROOT / "examples"
 
-    said = [machine.run(sys.executable, str(example / "hello.py"), machine.url, "far:m")]
+    said = [machine.python(str(example / "hello.py"), machine.url, "far:m")]
     if shutil.which("curl"):
         script = str(example / "turn_protocol.sh")
         said.append(machine.run("bash", script, machine.url))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import sys
 from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from antiphon.server.serve import run_server
 from antiphon.types import events
 from antiphon.types.errors import BadSettings
 from antiphon.wires import sse
+from tests.support import fork_python
 from tests.support.server.served import DEADLINE, SETTINGS, asgi, eventually
 
 SERVE = """
@@ -51,7 +51,8 @@ class Running:
 @asynccontextmanager
 async def _running(settings: object = SETTINGS) -> AsyncGenerator[Running]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", SERVE, msgspec.json.encode(settings), stderr=asyncio.subprocess.PIPE
+        *fork_python.command("-c", SERVE, msgspec.json.encode(settings).decode()),
+        stderr=asyncio.subprocess.PIPE,
     )
     assert process.stderr is not None
     said: list[str] = []

@@ -7,6 +7,7 @@ import itertools
 import os
 import pty
 import re
+import shlex
 import signal
 import sys
 import time
@@ -25,6 +26,7 @@ from antiphon.terminal.input.line_mode import LineKeyboard
 from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.streaming_context import StreamingContext
 from antiphon.terminal.themes import BARE, Ink
+from tests.support import fork_server
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberate, pause
 from tests.support.terminal.model import Model
@@ -46,7 +48,7 @@ async def run_piped(
 ) -> tuple[str, int]:
     """Run a chat in pipes; return its output and exit code."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "antiphon", "chat", "--base-url", model.url, "--model", "told"),
+        *(*fork_server.command(), "chat", "--base-url", model.url, "--model", "told"),
         *flags,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
@@ -362,7 +364,8 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
     (tmp_path / "said").write_text("hi\n")
     async with Model() as model:
         model.will_say("Hi.")
-        command = f"{sys.executable} -m antiphon chat --base-url {model.url} --model told < said"
+        chat = shlex.join(fork_server.command())
+        command = f"{chat} chat --base-url {model.url} --model told < said"
         process = await asyncio.create_subprocess_shell(
             command,
             stdout=asyncio.subprocess.PIPE,

@@ -47,15 +47,15 @@ async def say_all(reply: Reply, lines: list[str]) -> None:
     await reply.end()
 
 
-async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Path) -> None:
+async def test_an_answer_of_200_lines_goes_by_while_a_person_types(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         eye = Eye(chat)
         chat.say("Tell me everything.")
         reply = await model.next_request()
-        lines = number_lines(500)
+        lines = number_lines(200)
         for at, letter in enumerate(DRAFT):
-            for line in lines[at * 20 : (at + 1) * 20]:
+            for line in lines[at * 8 : (at + 1) * 8]:
                 await reply.say(line)
             chat.type(letter)
             typed = DRAFT[: at + 1].rstrip()
@@ -63,7 +63,7 @@ async def test_an_answer_of_500_lines_goes_by_while_a_person_types(tmp_path: Pat
         await reply.end()
         await chat.until(lambda: eye.looks() and "10 in, 5 out" in chat.text)
 
-        assert numbers(chat.text) == list(range(500))
+        assert numbers(chat.text) == list(range(200))
         await chat.until(lambda: chat.rows[-2] == f"> {DRAFT}")
         assert not chat.foreign
 

@@ -10,7 +10,7 @@ import pytest
 from playwright.async_api import Browser, Frame, Page, ViewportSize, expect
 
 from tests.support.web.accessible import axe as axe
-from tests.support.web.accessible import findings, wider
+from tests.support.web.accessible import findings, set_theme, wider
 from tests.support.web.chats import SECONDS, Chat, chatting
 from tests.support.web.leaks import Listener, listening
 
@@ -403,8 +403,8 @@ async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> None:
     await answer(chat, fenced(CLOCK))
-    await chat.page.emulate_media(color_scheme=theme)  # type: ignore[arg-type]
     await open_card(chat)
+    await set_theme(chat.page, theme)
     assert await findings(chat.page, axe) == []
     await chat.page.get_by_role("button", name="Code", exact=True).last.click()
     assert await findings(chat.page, axe) == []

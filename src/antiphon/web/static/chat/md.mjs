@@ -13,6 +13,7 @@ import { blocksOf, isShown, languageOf } from "./markdown/grammar.mjs";
 import { NOTHING_YET, isContinuation, parseGrownText, normalizeNewlines } from "./markdown/incremental.mjs";
 import { createFrameQueue, createSightQueue } from "./markdown/scheduling.mjs";
 import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
+import { followSource, markSources } from "./markdown/source_marks.mjs";
 
 /**
  * @typedef {import("./markdown/grammar.mjs").Block} Block
@@ -29,6 +30,7 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  * @property {string} toText  the way back from a footnote
  * @property {string} done
  * @property {string} open
+ * @property {string} source  before its number
  * @property {string} artifact
  * @property {string} openArtifact
  * @property {string} showCode
@@ -39,12 +41,13 @@ import { setHeadingRanks } from "./markdown/heading_ranks.mjs";
  *
  * @typedef {object} View
  * @property {(text: string) => void} update  the whole text so far; drawn when a frame is due
- * @property {(text: string) => void} finish  the whole text; drawn at once
+ * @property {(text: string, sources?: readonly import("./sources.mjs").Source[]) => void} finish  the whole text;
+ *   drawn at once, with numbers at links to the sources
  * @property {() => void} close
  */
 
 /** @type {Labels} */
-const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done", artifact: "Document", openArtifact: "Open", showCode: "Show code" };
+const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done", source: "Source", artifact: "Document", openArtifact: "Open", showCode: "Show code" };
 const COPIED_SECONDS = 2;
 const QUIET_MS = 200;
 
@@ -108,13 +111,14 @@ export function markdownView(element, { labels = ENGLISH, onCopied = () => {}, o
   };
   return {
     update: (text) => pace.soon(() => grow(normalizeNewlines(text))),
-    finish(text) {
+    finish(text, sources = []) {
       pace.never();
       live = false;
       [growth, settledBlocks] = [NOTHING_YET, 0];
       cutAt(draw(0, blocksOf(normalizeNewlines(text)).blocks)); // names that were defined late are known now
       settleFootnotes(element);
       setHeadingRanks(element);
+      markSources(element, sources, labels.source);
     },
     close() {
       pace.never();
@@ -143,7 +147,8 @@ async function press({ target, currentTarget }, labels, onCopied, onOpen) {
   const button = /** @type {Element} */ (target).closest("button");
   const block = button?.closest(".code-block");
   if (!button) return;
-  if (!block) followFootnote(button, /** @type {Element} */ (currentTarget));
+  if (button.classList.contains("source-mark")) followSource(button);
+  else if (!block) followFootnote(button, /** @type {Element} */ (currentTarget));
   else if (button.classList.contains("artifact-open")) onOpen(block);
   else if (button.classList.contains("artifact-code")) toggleArtifactCode(button, block);
   else if (button.classList.contains("code-tool")) pressCodeTool(button, block);

@@ -4,10 +4,10 @@ import { language, t } from "../t.mjs";
 import { html, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 
 /**
- * @param {{text: string, live?: boolean, onCopied?: (text: string) => void, onArtifact?: import("../md.mjs").OnArtifact}} props
+ * @param {{text: string, live?: boolean, onCopied?: (text: string) => void, onArtifact?: import("../md.mjs").OnArtifact, sources?: readonly import("../sources.mjs").Source[]}} props
  *   `live` while the text still grows; then it is drawn when there is time, else at once
  */
-export function Markdown({ text, live = false, onCopied, onArtifact }) {
+export function Markdown({ text, live = false, onCopied, onArtifact, sources }) {
   const place = useRef(null);
   const view = useRef(/** @type {import("../md.mjs").View | null} */ (null));
   useLayoutEffect(() => {
@@ -16,8 +16,8 @@ export function Markdown({ text, live = false, onCopied, onArtifact }) {
   }, [language.value]);
   useLayoutEffect(() => {
     if (live) view.current?.update(text);
-    else view.current?.finish(text);
-  }, [text, live, language.value]);
+    else view.current?.finish(text, sources);
+  }, [text, live, language.value, sources]);
   return html`<div class="markdown" key=${language.value} ref=${place}></div>`;
 }
 
@@ -35,6 +35,7 @@ function labels() {
     toText: t("markdown.to_text"),
     done: t("markdown.done"),
     open: t("markdown.open"),
+    source: t("sources.mark"),
     artifact: t("artifact.document"),
     openArtifact: t("artifact.open"),
     showCode: t("artifact.show_code"),

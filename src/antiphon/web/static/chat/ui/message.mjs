@@ -7,6 +7,7 @@ import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
+import { sourcesOf } from "../sources.mjs";
 import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
@@ -21,6 +22,7 @@ import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
 import { Plain } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
+import { Sources } from "./sources.mjs";
 import { moment, time } from "./times.mjs";
 import { Tools } from "./tool.mjs";
 import { MessageUsage } from "./usage.mjs";
@@ -118,20 +120,22 @@ function Rewrite({ message, text }) {
 export function Assistant({ message, live }) {
   const parts = useMemo(() => currentParts(message.parts, { live }), [message.parts, live]);
   const shown = useMemo(() => arrangeParts(parts), [parts]);
+  const sources = useMemo(() => (live ? [] : sourcesOf(parts)), [parts, live]);
   const name = message.id;
   return html`<article class="message assistant" data-message=${message.id} data-status=${live ? "live" : (message.metadata?.status ?? "completed")} aria-label=${t("message.assistant")}>
-    ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} />`)}
+    ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} sources=${sources} />`)}
+    <${Sources} sources=${sources} />
     ${parts.filter((part) => part.type === "data-compaction").length > 0 && html`<p class="message-note muted small">${t("message.compacted")}</p>`}
     ${live ? html`<${Progress} empty=${shown.length === 0} />` : html`<${Outcome} message=${message} isEmpty=${shown.length === 0} />`}
   </article>`;
 }
 
-/** @param {{piece: any, message: Message, live: boolean, name: string}} props */
-function Piece({ piece, message, live, name }) {
+/** @param {{piece: any, message: Message, live: boolean, name: string, sources: readonly import("../sources.mjs").Source[]}} props */
+function Piece({ piece, message, live, name, sources }) {
   switch (piece.kind) {
     case "text":
       return html`${isRefusal(piece.part) && html`<p class="message-note small muted"><${Icon} name="warn" size=${16} /> <span>${t("message.refused")}</span></p>`}
-        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} onArtifact=${(/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id })} /></div>`;
+        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} sources=${sources} onArtifact=${(/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id })} /></div>`;
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":

@@ -1,0 +1,81 @@
+"""Sources of an answer: numbers at its links, and a list of the pages that its tools have found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, expect
+
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings, set_theme
+from tests.support.web.chats import Chat, chatting
+
+FOUND = {
+    "results": [
+        {"url": "https://tides.example/moon", "title": "The moon pulls"},
+        {"url": "https://tides.example/sun", "title": "<img src=x onerror=alert(1)>\u202e"},
+        {"url": "https://tides.example/unused", "title": "Unused"},
+        {"url": "javascript:alert(1)", "title": "Script"},
+    ]
+}
+TOOLS = f'''
+import json
+
+from antiphon import tool
+
+
+@tool
+def search(words: str) -> str:
+    """Search for pages."""
+    return {json.dumps(json.dumps(FOUND))}
+'''
+ANSWER = """The [sun](https://tides.example/sun) helps, but the moon is nearer
+(https://tides.example/moon). See also [this](https://elsewhere.example/) and
+[that](javascript:alert(1)), and again [the sun](https://tides.example/sun)."""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def cited(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
+    """A page with an answer that cites two of the pages that a tool has found."""
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"))
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await chat.say("Why are there tides?")
+        reply = await chat.model.next_request()
+        await reply.call("search", {"words": "tides"}, id="c0")
+        await reply.end("tool_calls")
+        await (await chat.model.next_request()).answer(ANSWER)
+        await chat.wait_until_idle()
+        yield chat
+
+
+async def test_links_to_what_a_tool_has_found_are_numbered_and_listed(cited: Chat) -> None:
+    sources = cited.page.get_by_role("region", name="Sources")
+    await expect(sources.get_by_role("listitem")).to_have_count(2)
+    links = sources.get_by_role("link")
+    assert [await link.get_attribute("href") for link in await links.all()] == [
+        "https://tides.example/sun",
+        "https://tides.example/moon",
+    ]
+    await expect(links.last).to_have_text("The moon pulls")
+    await expect(links.last).to_have_attribute("rel", "noopener noreferrer nofollow")
+    assert "\u202e" not in await sources.inner_text()
+    await expect(cited.page.locator(".message img")).to_have_count(0)
+
+    marks = cited.page.locator(".source-mark")
+    await expect(marks).to_have_text(["1", "2", "1"])
+    await marks.nth(1).press("Enter")
+    await expect(links.last).to_be_focused()
+
+    await cited.page.reload()
+    await expect(marks).to_have_text(["1", "2", "1"])
+
+
+async def test_sources_have_no_barriers(cited: Chat, axe: str) -> None:
+    await expect(cited.page.locator(".source-mark")).to_have_count(3)
+    for theme in ("light", "dark"):
+        await set_theme(cited.page, theme)
+        assert await findings(cited.page, axe) == []

@@ -371,6 +371,10 @@ async def _empty(url: str) -> None:
         while threads := (await client.list_threads(limit=100)).data:
             for thread in threads:
                 await client.delete_thread(thread.id)
+        await client.delete_memories()
+        await client.update_personal_settings(
+            instructions="", instructions_enabled=True, memory_enabled=True
+        )
         for assistant in (await client.list_assistants(limit=100)).data:
             await client.delete_assistant(assistant.id)
         for folder in (await client.list_folders(limit=100)).data:

@@ -18,6 +18,7 @@ ROWS: Mapping[str, str] = {
     "GET /assistants": PAGE,
     "GET /assistants/<assistant_id>": PAGE,
     "GET /a/<token>": PAGE,
+    "GET /you": PAGE,
     "GET /admin": PAGE,
     "GET /admin/<section>": PAGE,
     "GET /login": PAGE,

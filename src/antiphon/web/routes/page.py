@@ -45,6 +45,7 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/t/<thread_id>")
 @routes.get("/assistants")
 @routes.get("/assistants/<assistant_id>")
+@routes.get("/you")
 @routes.get("/a/<token>")
 @routes.get("/r/<run_id>")
 @routes.get("/r/<run_id>/<other_id>")

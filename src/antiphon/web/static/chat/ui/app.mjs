@@ -22,6 +22,7 @@ const MoveDialog = laterView(() => import("./folder_dialogs.mjs").then((module) 
 const Settings = laterView(() => import("./settings.mjs").then((module) => module.Settings), { over: true });
 const Assistants = laterView(() => import("./assistants.mjs").then((module) => module.Assistants), { frame: ViewFrame });
 const SharedAssistant = laterView(() => import("./assistants.mjs").then((module) => module.SharedAssistant), { frame: ViewFrame, idle: false });
+const You = laterView(() => import("./you.mjs").then((module) => module.You), { frame: ViewFrame, idle: false });
 const Help = laterView(() => import("./help.mjs").then((module) => module.Help), { over: true });
 const RunPage = laterView(() => import("./run.mjs").then((module) => module.RunPage), { frame: ViewFrame });
 const Admin = laterView(() => import("./admin.mjs").then((module) => module.Admin), { frame: ViewFrame, idle: false });
@@ -69,6 +70,8 @@ function View({ address }) {
       return lost.value === second ? html`<${NotFound} />` : html`<${Conversation} />`;
     case "assistants":
       return html`<${Assistants} path=${address} />`;
+    case "you":
+      return html`<${You} />`;
     case "a":
       return html`<${SharedAssistant} token=${second} />`;
     case "r":

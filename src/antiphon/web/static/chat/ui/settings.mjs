@@ -13,6 +13,7 @@ import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
 import { Icon } from "./icons.mjs";
+import { Link } from "./link.mjs";
 import { PromptSettings } from "./prompts.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
@@ -24,6 +25,7 @@ export function Settings({ onClose }) {
       <${Appearance} />
       <${LanguageChoice} />
       <div><${Notifications} /></div>
+      <${AboutYou} onClose=${onClose} />
       <${PromptSettings} />
       <${Grants} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
@@ -88,6 +90,17 @@ function Notifications() {
       label=${t("settings.notifications")} hint=${t("settings.notifications_hint")} checked=${notificationsOn()} key=${refused} onChange=${take}
     />
     <p class="note bad" role="alert" hidden=${!refused}>${refused ? t("settings.notifications_refused") : ""}</p>`;
+}
+
+/** The way to what every assistant reads of the person. @param {{onClose: () => void}} props */
+function AboutYou({ onClose }) {
+  return html`<section class="stack" aria-labelledby="about-you">
+    <div>
+      <h3 id="about-you">${t("you.title")}</h3>
+      <p class="muted">${t("you.hint")}</p>
+    </div>
+    <div class="row"><${Link} href="/you" class="button" onFollow=${onClose}><${Icon} name="people" size=${18} />${t("you.open")}<//></div>
+  </section>`;
 }
 
 function Account(/** @type {{person: {name: string}, login: string}} */ { person, login }) {

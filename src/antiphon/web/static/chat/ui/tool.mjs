@@ -11,6 +11,7 @@ import { AttachmentList } from "./attachment_list.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain } from "./plain.mjs";
 import { Reasoning } from "./reasoning.mjs";
+import { Remembered, readRemembered } from "./remembered.mjs";
 import { Revealed, Word } from "./word.mjs";
 
 /**
@@ -103,6 +104,7 @@ function Tool({ item, brief, ...known }) {
   const files = getForCall(known.files, part.toolCallId);
   const line = useMemo(() => shorten(written, LINE), [written]);
   const short = line.length <= SHORT;
+  const note = state === "done" ? readRemembered(part.toolName, output) : null;
   return html`<article class="tool" data-state=${state}>
     <button type="button" class="tool-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
       <${Sign} state=${state} />
@@ -112,9 +114,10 @@ function Tool({ item, brief, ...known }) {
     </button>
     ${going && html`<${Progress} part=${part} status=${of.status} callId=${part.toolCallId} onStop=${known.onStop} name=${key} />`}
     ${open && !short && html`<${Arguments} text=${written} name=${key} />`}
-    ${open && !isOpen(state) && html`<${Result} output=${output} state=${state} name=${key} />`}
+    ${open && !isOpen(state) && !note && html`<${Result} output=${output} state=${state} name=${key} />`}
     ${open && files && html`<${AttachmentList} parts=${files} />`}
-    ${!open && !isOpen(state) && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${shorten(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
+    ${note && html`<${Remembered} note=${note} />`}
+    ${!open && !isOpen(state) && !note && output && html`<p class="tool-brief clipped"><bdi><${Revealed} text=${shorten(output.slice(0, 4 * LINE), LINE)} /></bdi></p>`}
   </article>`;
 }
 

@@ -10,7 +10,7 @@ import pytest
 from werkzeug.datastructures import FileStorage
 from werkzeug.test import TestResponse
 
-from antiphon.web.routes.messages import plain_name
+from antiphon.web.http import plain_name
 from tests.support.web.named import browser_of, many_may_come
 from tests.support.web.visiting import Browser, Chat, open_chat
 

@@ -31,6 +31,7 @@ from antiphon.web.routes import (
     personal,
     prompts,
     schedules,
+    servers,
     threads,
     webhooks,
 )
@@ -56,6 +57,7 @@ BLUEPRINTS = [
         admin,
         webhooks,
         schedules,
+        servers,
         login,
     )
 ]

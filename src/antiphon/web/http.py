@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -74,6 +75,8 @@ def decode_json(body: bytes, kind: type[T]) -> T:
 
 BYTES = "application/octet-stream"
 SANDBOX = "default-src 'none'; sandbox"
+DEFAULT_NAME = "file"
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 def image_type(content: bytes) -> str | None:
@@ -92,3 +95,27 @@ def image_type(content: bytes) -> str | None:
             return "image/webp"
         case _:
             return None
+
+
+def file_media_type(content: bytes, declared: str) -> str:
+    """Return the type of a file: an image only if its bytes are one, else what is declared."""
+    if (known := image_type(content)) is not None:
+        return known
+    return BYTES if declared in IMAGE_TYPES else sanitize.parse_media_type(declared)
+
+
+def plain_name(given: str) -> str:
+    """Return the last segment of a path, without invisible and direction-changing characters."""
+    last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
+    name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
+    return _shorten(name) or DEFAULT_NAME
+
+
+def _shorten(name: str) -> str:
+    """Cut the name to its longest length, and keep its extension."""
+    if len(name) <= sanitize.MAX_NAME:
+        return name
+    stem, _, ending = name.rpartition(".")
+    if not stem or len(ending) > 16:
+        return name[: sanitize.MAX_NAME]
+    return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from antiphon.mcp.client.server_listing import ServerState
+from antiphon.mcp.client.server_listing import (
+    FilledPrompt,
+    Prompt,
+    ServerResource,
+    ServerState,
+)
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.startup import start_servers
 from antiphon.ports import Toolbox
@@ -18,7 +23,7 @@ from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.tools.tool_loading import open_tools
 from antiphon.tools.tool_manager import ToolManager
 from antiphon.types.errors import NotFound, OutputConflict
-from antiphon.types.messages import Tool, ToolSpec
+from antiphon.types.messages import ResultPart, Tool, ToolSpec
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ai_sdk import parts as ui
 
@@ -48,6 +53,40 @@ class Toolset:
     def servers(self) -> Sequence[ServerState]:
         """Return the state of each MCP server."""
         return self._servers.states() if self._servers else ()
+
+    def server(self, name: str) -> ServerState:
+        """Return the state of the MCP server of this name. Raises `NotFound`."""
+        for state in self.servers():
+            if state.server == name:
+                return state
+        raise NotFound(f"There is no MCP server {clean(name)[:60]}.")
+
+    async def list_prompts(self, server: str) -> Sequence[Prompt]:
+        """Return the prompts of a server.
+
+        This and the methods below raise `NotFound`, `Unavailable` if the server is gone, and
+        `InvalidRequest` if it refuses.
+        """
+        return await self._pool(server).prompts(server)
+
+    async def list_resources(self, server: str) -> Sequence[ServerResource]:
+        """Return the resources of a server."""
+        return await self._pool(server).resources(server)
+
+    async def get_prompt(
+        self, server: str, name: str, arguments: Mapping[str, str]
+    ) -> FilledPrompt:
+        """Return the prompt with its arguments filled in."""
+        return await self._pool(server).get_prompt(server, name, arguments)
+
+    async def read_resource(self, server: str, uri: str) -> Sequence[ResultPart]:
+        """Return the content of a resource."""
+        return await self._pool(server).read_resource(server, uri)
+
+    def _pool(self, server: str) -> AsyncMcpServerPool:
+        if self._servers is None:
+            raise NotFound(f"There is no MCP server {clean(server)[:60]}.")
+        return self._servers
 
     async def wait_for_servers(self, names: Collection[str] | None = None) -> None:
         """Wait for servers that have not been ready since the start, at most `START_SECONDS`.

@@ -127,12 +127,19 @@ class Chat:
 
 @asynccontextmanager
 async def open_chat(
-    settings: Settings = FORGETFUL, tools: Sequence[Function] = (), **changes: Any
+    settings: Settings = FORGETFUL,
+    tools: Sequence[Function] = (),
+    *,
+    servers: bool = False,
+    **changes: Any,
 ) -> AsyncGenerator[Chat]:
-    """A web chat that forgets everything at its end. Its secret lies in the state folder."""
+    """A web chat that forgets everything at its end. Its secret lies in the state folder.
+
+    With `servers` it starts its MCP servers.
+    """
     settings = msgspec.structs.replace(settings, **changes)
     async with (
         AsyncClient(settings=settings) as client,
-        sites.open_site(settings, client, tools, servers=False) as site,
+        sites.open_site(settings, client, tools, servers=servers) as site,
     ):
         yield Chat(site, create_app(site))

@@ -6,7 +6,6 @@ relay's `generate_chunks` does 7 to 24, and outlives the request.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
@@ -21,7 +20,6 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_transport import AsyncPieces
 from antiphon.client.run_timeline import load_timeline
 from antiphon.client.thread_families import find_newest_run, list_family
-from antiphon.engine import sanitize
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.documents import Document
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
@@ -31,8 +29,10 @@ from antiphon.web import other_clients, streamed_responses
 from antiphon.web.http import (
     BYTES,
     decode_json,
+    file_media_type,
     image_type,
     json_response,
+    plain_name,
     read_json,
     read_query,
 )
@@ -49,11 +49,9 @@ from antiphon.wires.framing import Cursor
 routes = Blueprint("messages", __name__)
 
 FORM_FIELD = "file"
-DEFAULT_NAME = "file"
 PAGE = 100
 BRANCHES_LOOKED_AT = 10
 """Branches of a conversation whose runs are offered for comparison, the last changed ones."""
-IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
 class ApprovalAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -316,23 +314,6 @@ def get_file(file_id: str) -> Response:
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
 
 
-def plain_name(given: str) -> str:
-    """Return the last segment of a path, without invisible and direction-changing characters."""
-    last = re.split(r"[/\\]", sanitize.sanitize_text(given))[-1]
-    name = "".join(letter for letter in last if letter.isprintable()).strip(". ")
-    return _shorten(name) or DEFAULT_NAME
-
-
-def _shorten(name: str) -> str:
-    """Cut the name to its longest length, and keep its extension."""
-    if len(name) <= sanitize.MAX_NAME:
-        return name
-    stem, _, ending = name.rpartition(".")
-    if not stem or len(ending) > 16:
-        return name[: sanitize.MAX_NAME]
-    return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"
-
-
 def _read_form_file(most: int) -> tuple[str, str, bytes]:
     """Return name, media type and bytes of the file in the form."""
     files = request.files.getlist(FORM_FIELD)
@@ -346,6 +327,4 @@ def _read_form_file(most: int) -> tuple[str, str, bytes]:
     if len(content) > most:
         raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
     declared = files[0].mimetype
-    if (media_type := image_type(content)) is None:  # the bytes are no image, whatever is declared
-        media_type = BYTES if declared in IMAGE_TYPES else sanitize.parse_media_type(declared)
-    return plain_name(files[0].filename or ""), media_type, content
+    return plain_name(files[0].filename or ""), file_media_type(content, declared), content

@@ -13,7 +13,7 @@ import { threadOf } from "../router.mjs";
 import { isHere } from "../send.mjs";
 import { away, begunHere, current, draftOwner, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal, useSignalEffect } from "../vendor/ui.mjs";
+import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
 import { Icon } from "./icons.mjs";
 import { laterView } from "./later_view.mjs";
@@ -21,6 +21,8 @@ import { Picker } from "./picker.mjs";
 import { toast } from "./toasts.mjs";
 
 const SlashPrompts = laterView(() => import("./slash_prompts.mjs").then((module) => module.SlashPrompts), { silent: true });
+
+const ServerCatalog = laterView(() => import("./server_catalog.mjs").then((module) => module.ServerCatalog), { over: true });
 
 const DRAFT_MS = 250;
 /** For browsers that do not size the field by themselves. */
@@ -99,12 +101,23 @@ export function Composer({ onSent }) {
       ${slashed.value && html`<${SlashPrompts} area=${area} />`}
       <div class="composer-bar">
         <${AttachButton} onFiles=${attaching.add} />
+        <${CatalogButton} />
         <${Picker} />
         <span class="grow"></span>
         <${Buttons} empty=${empty} items=${items} />
       </div>
     </form>
   <//>`;
+}
+
+/** Button that opens the MCP servers, where there are any. */
+function CatalogButton() {
+  const [open, setOpen] = useState(false);
+  if (!me.value?.servers?.length) return null;
+  return html`<button
+      type="button" class="icon-button" aria-label=${t("catalog.open")} title=${t("catalog.open")} aria-haspopup="dialog" onClick=${() => setOpen(true)}
+    ><${Icon} name="server" /></button>
+    ${open && html`<${ServerCatalog} onClose=${() => setOpen(false)} />`}`;
 }
 
 /** @param {{empty: {value: boolean}, items: {value: any[]}}} props */

@@ -1,0 +1,208 @@
+"""MCP servers of the web chat: their state, and their prompts and resources for a message.
+
+Servers are the operator's: no request adds, changes or starts one. A prompt and a resource are
+asked for by a person, one at a time, and come back to them as a text and as files of theirs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, TypeVar
+
+import msgspec
+from flask import Blueprint, Response
+from msgspec import Meta
+
+from antiphon.client.async_client import AsyncClient
+from antiphon.mcp.client.server_listing import Prompt, ServerResource, ServerState
+from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
+from antiphon.types.messages import Blob, Link, ResultPart, Text
+from antiphon.web.http import file_media_type, json_response, plain_name, read_json
+from antiphon.web.session import current_client, current_site, current_user, respond_with
+from antiphon.web.tools import Toolset
+
+routes = Blueprint("servers", __name__)
+
+SERVER_SECONDS = 30.0
+"""Seconds that a server has for an answer."""
+LISTED = 500
+"""Most prompts and most resources of one server that are listed."""
+
+T = TypeVar("T")
+
+
+class ServerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A server. `stderr`, which may hold details for operators, is only for administrators."""
+
+    name: str
+    title: str
+    version: str
+    status: str
+    problem: str
+    tools: int
+    instructions: str
+    has_prompts: bool
+    has_resources: bool
+    stderr: str
+
+
+class CatalogView(msgspec.Struct, frozen=True):
+    """What a server offers for a message; `problems` are those of lists that it did not give."""
+
+    prompts: Sequence[Prompt]
+    resources: Sequence[ServerResource]
+    problems: Sequence[str]
+
+
+class PromptRequest(msgspec.Struct, frozen=True):
+    """Prompt of a server, with values of its arguments."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=1000)]
+    arguments: Annotated[
+        dict[
+            Annotated[str, Meta(max_length=1000)],
+            Annotated[str, Meta(max_length=100_000)],
+        ],
+        Meta(max_length=100),
+    ] = {}
+
+
+class ResourceRequest(msgspec.Struct, frozen=True):
+    """Resource of a server."""
+
+    uri: Annotated[str, Meta(min_length=1, max_length=10_000)]
+
+
+class FileView(msgspec.Struct, frozen=True):
+    """File that was stored for the user; `size` in bytes."""
+
+    id: str
+    name: str
+    media_type: str
+    size: int
+
+
+class MessageView(msgspec.Struct, frozen=True):
+    """Text and files to go on writing with."""
+
+    text: str
+    files: Sequence[FileView]
+
+
+@routes.get("/api/servers")
+def list_servers() -> Response:
+    """Return the servers in the order of the configuration."""
+    is_admin = current_user().is_admin
+    states = current_site().tools.servers()
+    return json_response({"data": [_view(state, with_stderr=is_admin) for state in states]})
+
+
+@routes.get("/api/servers/<name>")
+def get_server_catalog(name: str) -> Response:
+    """Return the prompts and the resources of a server."""
+    return respond_with(_read_catalog(current_site().tools, name))
+
+
+@routes.post("/api/servers/<name>/prompts")
+def fill_in_prompt(name: str) -> Response:
+    """Return the messages of a prompt as one text, and its files as files of the user."""
+    body, tools, client = read_json(PromptRequest), current_site().tools, current_client()
+
+    async def fill_in() -> MessageView:
+        filled = await _in_time(name, tools.get_prompt(name, body.name, body.arguments))
+        parts = [part for message in filled.messages for part in message.content]
+        return await _store(client, parts, body.name, as_text=True)
+
+    return respond_with(fill_in())
+
+
+@routes.post("/api/servers/<name>/resources")
+def read_resource(name: str) -> Response:
+    """Read a resource, and store what it holds as files of the user."""
+    body, tools, client = read_json(ResourceRequest), current_site().tools, current_client()
+
+    async def read() -> MessageView:
+        parts = await _in_time(name, tools.read_resource(name, body.uri))
+        return await _store(client, parts, body.uri, as_text=False)
+
+    return respond_with(read(), 201)
+
+
+def _text(part: ResultPart) -> str:
+    match part:
+        case Text(text=text):
+            return text
+        case Link(uri=uri):
+            return uri
+        case Blob():
+            return ""
+
+
+def _view(state: ServerState, *, with_stderr: bool) -> ServerView:
+    return ServerView(
+        name=state.server,
+        title=state.title,
+        version=state.version,
+        status=state.status,
+        problem=state.why,
+        tools=state.tools,
+        instructions=state.instructions,
+        has_prompts="prompts" in state.capabilities,
+        has_resources="resources" in state.capabilities,
+        stderr="\n".join(state.stderr) if with_stderr else "",
+    )
+
+
+async def _read_catalog(tools: Toolset, name: str) -> CatalogView:
+    """Return what the server lists; a list that it does not give is a problem, not an error."""
+    state = tools.server(name)
+    problems: list[str] = []
+    prompts: Sequence[Prompt] = ()
+    resources: Sequence[ServerResource] = ()
+    try:
+        if "prompts" in state.capabilities:
+            prompts = await _in_time(name, tools.list_prompts(name))
+    except AntiphonError as error:
+        problems.append(str(error))
+    try:
+        if "resources" in state.capabilities:
+            resources = await _in_time(name, tools.list_resources(name))
+    except AntiphonError as error:
+        problems.append(str(error))
+    return CatalogView(prompts[:LISTED], resources[:LISTED], problems)
+
+
+async def _in_time(name: str, asking: Coroutine[Any, Any, T]) -> T:
+    try:
+        async with asyncio.timeout(SERVER_SECONDS):
+            return await asking
+    except TimeoutError as error:
+        raise InvalidRequest(
+            f"The MCP server {name} did not answer within {SERVER_SECONDS:g} s.",
+            hint="Try again later; the administration shows its state.",
+        ) from error
+
+
+async def _store(
+    client: AsyncClient, parts: Sequence[ResultPart], name: str, *, as_text: bool
+) -> MessageView:
+    """Store binary parts as files; text is returned, or stored as a file too."""
+    most = current_site().settings.max_body
+    text = "\n\n".join(filter(None, map(_text, parts)))
+    contents = [
+        (part.name or name, part.media_type, part.data) for part in parts if isinstance(part, Blob)
+    ]
+    if text and not as_text:
+        contents.insert(0, (name, "text/plain", text.encode("utf-8", "replace")))
+    if (largest := max((len(data) for *_, data in contents), default=0)) > most:
+        raise TooLarge(
+            "It is too large for a message.",
+            expected=f"at most {most} bytes",
+            received=f"{largest} bytes",
+        )
+    files: list[FileView] = []
+    for title, declared, data in contents:
+        upload = await client.upload_file(data, plain_name(title), file_media_type(data, declared))
+        files.append(FileView(upload.id, upload.name, upload.media_type, upload.size))
+    return MessageView(text if as_text else "", files)

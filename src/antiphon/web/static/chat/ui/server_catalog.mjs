@@ -1,0 +1,145 @@
+/** MCP servers of the chat: their state, and their prompts and resources for the message. */
+import { get, post } from "../api.mjs";
+import { revealText } from "../hidden_characters.mjs";
+import { me, refill } from "../store.mjs";
+import { t, tCount } from "../t.mjs";
+import { html, useState } from "../vendor/ui.mjs";
+import { Dialog } from "./dialog.mjs";
+import { Field, Form } from "./forms.mjs";
+import { Icon } from "./icons.mjs";
+import { Loaded, useLoad } from "./loading.mjs";
+import { Plain } from "./plain.mjs";
+import { runAndReport, toast } from "./toasts.mjs";
+import { Word } from "./word.mjs";
+
+/** Entries of a list that are shown at first. */
+const SHOWN = 20;
+
+/**
+ * @typedef {{name: string, title: string, version: string, status: string, problem: string, tools: number, instructions: string, has_prompts: boolean, has_resources: boolean, stderr: string}} Server
+ * @typedef {{name: string, title: string, description: string, arguments: {name: string, description: string, required: boolean}[]}} Prompt
+ * @typedef {{uri: string, name: string, title: string, description: string, media_type: string, size: number | null}} Resource
+ * @typedef {{text: string, files: {id: string, name: string, media_type: string, size: number}[]}} Filled
+ */
+
+/** @param {{onClose: () => void}} props */
+export function ServerCatalog({ onClose }) {
+  const loaded = useLoad(() => get("/api/servers"));
+  const [chosen, setChosen] = useState(/** @type {{server: string, prompt: Prompt} | null} */ (null));
+  if (chosen) return html`<${PromptForm} ...${chosen} onBack=${() => setChosen(null)} onDone=${onClose} />`;
+  return html`<${Dialog} title=${t("catalog.title")} onClose=${onClose}>
+    <div class="stack">
+      <p class="muted small">${t("catalog.hint")}${me.value?.person?.role === "admin" && html` ${t("catalog.admin_hint")}`}</p>
+      <${Loaded} of=${loaded}>
+        ${(/** @type {{data: Server[]}} */ { data }) =>
+          data.map((server) => html`<${ServerSection} key=${server.name} server=${server} onPrompt=${(/** @type {Prompt} */ prompt) => setChosen({ server: server.name, prompt })} onDone=${onClose} />`)}
+      <//>
+    </div>
+  <//>`;
+}
+
+/** @param {{server: Server, onPrompt: (prompt: Prompt) => void, onDone: () => void}} props */
+function ServerSection({ server, onPrompt, onDone }) {
+  const [open, setOpen] = useState(false);
+  const bad = server.status === "failed" || server.status === "restarting";
+  const offers = server.has_prompts || server.has_resources;
+  return html`<details class="catalog-server" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
+    <summary>
+      <strong><${Word} text=${server.name} /></strong>
+      <span class=${bad ? "badge bad" : "badge"}>${t(`servers.state_${server.status}`)}</span>
+      <span class="muted small">${tCount("catalog.tools", server.tools)}</span>
+    </summary>
+    <div class="stack">
+      ${server.problem && html`<p class="small"><${Word} text=${server.problem} most=${600} /></p>`}
+      ${server.stderr && html`<${Plain} text=${server.stderr} name=${`stderr:${server.name}`} label=${t("servers.last_words")} />`}
+      ${open && server.status === "ready" && (offers ? html`<${Offers} server=${server} onPrompt=${onPrompt} onDone=${onDone} />` : html`<p class="muted small">${t("catalog.nothing")}</p>`)}
+    </div>
+  </details>`;
+}
+
+/** @param {{server: Server, onPrompt: (prompt: Prompt) => void, onDone: () => void}} props */
+function Offers({ server, onPrompt, onDone }) {
+  const loaded = useLoad(() => get(`/api/servers/${encodeURIComponent(server.name)}`), [server.name]);
+  return html`<${Loaded} of=${loaded}>
+    ${(/** @type {{prompts: Prompt[], resources: Resource[], problems: string[]}} */ { prompts, resources, problems }) => html`
+      ${problems.map((problem) => html`<p class="note bad small" key=${problem}><${Word} text=${problem} most=${600} /></p>`)}
+      <${Entries} title=${t("catalog.prompts")} entries=${prompts} keyOf=${(/** @type {Prompt} */ { name }) => name} row=${(/** @type {Prompt} */ prompt) => html`<${Entry}
+        name=${prompt.title || prompt.name} description=${prompt.description} action=${t("catalog.use")} icon="compose"
+        run=${async () => (prompt.arguments.length > 0 ? onPrompt(prompt) : (await runAndReport(() => insertPrompt(server.name, prompt.name, {}))) && onDone())}
+      />`} />
+      <${Entries} title=${t("catalog.resources")} entries=${resources} keyOf=${(/** @type {Resource} */ { uri }) => uri} row=${(/** @type {Resource} */ resource) => html`<${Entry}
+        name=${resource.title || resource.name || resource.uri} description=${resource.description || resource.uri} action=${t("catalog.attach")} icon="attach"
+        run=${async () => (await runAndReport(() => attachResource(server.name, resource.uri))) && onDone()}
+      />`} />`}
+  <//>`;
+}
+
+/** A list under its heading, of which more is shown on demand. @param {{title: string, entries: any[], keyOf: (entry: any) => string, row: (entry: any) => any}} props */
+function Entries({ title, entries, keyOf, row }) {
+  const [most, setMost] = useState(SHOWN);
+  if (entries.length === 0) return null;
+  return html`<section class="stack">
+    <h3>${title}</h3>
+    <ul class="catalog-list">${entries.slice(0, most).map((entry) => html`<li key=${keyOf(entry)}>${row(entry)}</li>`)}</ul>
+    ${entries.length > most && html`<button type="button" class="button quiet small" onClick=${() => setMost(most + SHOWN)}>${t("catalog.more", { left: entries.length - most })}</button>`}
+  </section>`;
+}
+
+/** @param {{name: string, description: string, action: string, icon: string, run: () => Promise<unknown>}} props */
+function Entry({ name, description, action, icon, run }) {
+  const [busy, setBusy] = useState(false);
+  const press = async () => {
+    if (busy) return;
+    setBusy(true);
+    await run();
+    setBusy(false);
+  };
+  return html`<div class="row">
+    <span class="grow"><span class="block"><${Word} text=${name} /></span>${description && html`<span class="hint block"><${Word} text=${description} most=${200} /></span>`}</span>
+    <button type="button" class="button small" aria-label=${`${action}: ${revealText(name)}`} aria-disabled=${busy} onClick=${press}>
+      ${busy ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name=${icon} size=${16} />`}${action}
+    </button>
+  </div>`;
+}
+
+/** The arguments of a prompt as fields. @param {{server: string, prompt: Prompt, onBack: () => void, onDone: () => void}} props */
+function PromptForm({ server, prompt, onBack, onDone }) {
+  const insert = async (/** @type {Record<string, string>} */ values) => {
+    const given = prompt.arguments.map(({ name }, place) => [name, values[`argument-${place}`]]).filter(([, value]) => value);
+    await insertPrompt(server, prompt.name, Object.fromEntries(given));
+    onDone();
+  };
+  return html`<${Dialog} title=${revealText(prompt.title || prompt.name)} onClose=${onBack}>
+    <${Form} onSubmit=${insert} action=${t("catalog.use")} onCancel=${onBack}>
+      ${prompt.description && html`<p class="muted small"><${Word} text=${prompt.description} most=${600} /></p>`}
+      ${prompt.arguments.map((argument, place) => html`<${Field} key=${argument.name} label=${revealText(argument.name)} hint=${revealText(argument.description)}>
+        <textarea class="input" rows="2" dir="auto" name=${`argument-${place}`} maxlength="100000" required=${argument.required}></textarea>
+      <//>`)}
+    <//>
+  <//>`;
+}
+
+/** @param {string} server @param {string} name @param {Record<string, string>} values */
+async function insertPrompt(server, name, values) {
+  insert(await post(`/api/servers/${encodeURIComponent(server)}/prompts`, { name, arguments: values }));
+  return true;
+}
+
+/** @param {string} server @param {string} uri */
+async function attachResource(server, uri) {
+  insert(await post(`/api/servers/${encodeURIComponent(server)}/resources`, { uri }));
+  return true;
+}
+
+/**
+ * Puts text and files where messages are written, with the focus, once the dialog has closed and given
+ * the focus back; nothing is sent.
+ *
+ * @param {Filled} filled
+ */
+function insert({ text, files }) {
+  if (!text && files.length === 0) return toast({ text: t("catalog.empty") });
+  const attached = files.map(({ id, name, media_type, size }) => ({ id, name, type: media_type, size }));
+  requestAnimationFrame(() => (refill.value = { text, files: attached }));
+  return undefined;
+}

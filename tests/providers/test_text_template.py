@@ -8,9 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.providers.stream_parser import ChatCompletionsParser
+from antiphon.providers import stream_parser
+from antiphon.providers.payloads import ReplyPayload, decode_payload
+from antiphon.providers.quirks import PLAIN, Quirks
+from antiphon.providers.servers import UNDECLARED
+from antiphon.providers.stream_parser import FLOOD_BYTES, ChatCompletionsParser
 from antiphon.providers.text_template import MAX_TRIES, TextTemplate
 from antiphon.types.chunks import ReasoningPiece, TextPiece
+from antiphon.types.errors import ProviderError, ProviderProtocol
+from antiphon.wires.sse import MAX_EVENT_BYTES
 from tests.support.providers.upstream import sse, text_chunks
 
 
@@ -103,9 +109,53 @@ KINDS = st.sampled_from(["plain", "reasoning", "more", "created"])
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 
 
+@pytest.mark.parametrize("quirks", [PLAIN, UNDECLARED], ids=["plain", "undeclared"])
+def test_most_events_of_a_flood_are_not_decoded(quirks: Quirks, monkeypatch: pytest.MonkeyPatch):
+    decoded: list[str] = []
+
+    def decode(data: str) -> ReplyPayload:
+        decoded.append(data)
+        return decode_payload(data)
+
+    monkeypatch.setattr(stream_parser, "decode_payload", decode)
+    texts = [f"word {number} " for number in range(3_000)]
+    flood = b"".join(map(line, texts))
+    size = FLOOD_BYTES + 1
+
+    said = _said([flood[at : at + size] for at in range(0, len(flood), size)], quirks)
+
+    assert said == ("begun" + "".join(texts), "")
+    assert len(decoded) < len(texts) / 5
+
+
+def test_what_came_before_an_error_in_a_flood_is_returned_first():
+    reply = ChatCompletionsParser()
+    reply.feed(line("begun"))
+    flood = line("word") * 100
+
+    chunks = reply.feed(flood + b'data: {"error":{"message":"boom"}}\n\n')
+
+    assert len(flood) > FLOOD_BYTES
+    assert "".join(c.text for c in chunks or () if isinstance(c, TextPiece)) == "word" * 100
+    with pytest.raises(ProviderError, match="boom"):
+        reply.check()
+
+
+def test_an_event_without_an_end_is_refused_after_what_came_before():
+    reply = ChatCompletionsParser()
+    reply.feed(line("begun"))
+
+    chunks = reply.feed(line("word") * 100 + bytes(MAX_EVENT_BYTES + 1))
+
+    assert "".join(c.text for c in chunks or () if isinstance(c, TextPiece)) == "word" * 100
+    with pytest.raises(ProviderProtocol, match="too long"):
+        reply.check()
+
+
+@pytest.mark.parametrize("flood_bytes", [1, FLOOD_BYTES])
 @given(st.lists(st.tuples(KINDS, TEXTS), max_size=12), st.integers(1, 12), st.data())
 def test_a_reply_says_the_same_however_its_events_come(
-    events: list[tuple[str, str]], together: int, data: st.DataObject
+    flood_bytes: int, events: list[tuple[str, str]], together: int, data: st.DataObject
 ):
     lines: list[bytes] = []
     for number, (kind, text) in enumerate(events):
@@ -122,15 +172,17 @@ def test_a_reply_says_the_same_however_its_events_come(
     by_event = [b"".join(lines[at : at + together]) for at in range(0, len(lines), together)]
     cut = data.draw(st.integers(0, len(whole)))
 
-    said = [_said(by_event), _said([whole[:cut], whole[cut:]]), _said([whole])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_parser, "FLOOD_BYTES", flood_bytes)
+        said = [_said(by_event), _said([whole[:cut], whole[cut:]]), _said([whole])]
 
     by_byte = _said([whole[at : at + 1] for at in range(len(whole))])
     assert said == [by_byte] * len(said)
 
 
-def _said(pieces: list[bytes]) -> tuple[str, str]:
+def _said(pieces: list[bytes], quirks: Quirks = PLAIN) -> tuple[str, str]:
     """Text and reasoning; the first event comes alone, so that the parser knows the format."""
-    reply = ChatCompletionsParser()
+    reply = ChatCompletionsParser(quirks)
     chunks = [*(reply.feed(sse(*text_chunks("begun"), done=False)) or ())]
     for piece in pieces:
         chunks += reply.feed(piece) or ()

@@ -212,11 +212,33 @@ class ChatCompletionsParser:
     def _consume_stream(self, data: bytes) -> list[Chunk] | None:
         if not self._begun:
             self._sample(data)
-        elif not (self._decoder.is_inside_event or self._snapshots or self.done) and (
-            text := self._template.read(data)
+        if len(data) < FLOOD_BYTES or not self._begun:
+            return self._read_events(data)
+        # The read may begin and end inside an event.
+        first, between, rest = data.partition(b"\n\n")
+        whole, end, last = rest.rpartition(b"\n\n")
+        read: list[Chunk] | None = None
+        for part in filter(None, (first + between, whole + end, last)):
+            try:
+                chunks = self._read_events(part)
+            except ProviderError:
+                if not read:
+                    raise
+                break  # `check` raises it once what came before has been returned
+            if chunks is not None:
+                read = [*(read or ()), *chunks]
+            if self.done or self._fault:
+                break
+        return read
+
+    def _read_events(self, data: bytes) -> list[Chunk] | None:
+        if (
+            self._begun
+            and not (self._decoder.is_inside_event or TextPiece in self._snapshots or self.done)
+            and (text := self._template.read(data))
         ):
             out: list[Chunk] = []
-            self._text(text, out)
+            self._text(self._new_text(TextPiece, text, out), out)
             return out
         comments = self._decoder.comments
         try:
@@ -499,6 +521,8 @@ def _think_tag_parser(quirks: Quirks) -> ThinkTagParser | None:
     return ThinkTagParser(prefilled=quirks.think_prefilled)
 
 
+FLOOD_BYTES = 4_096
+"""A read of so much is cut into whole events and the halves around them."""
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _SLICE = 4_096

@@ -133,8 +133,28 @@ async def views(chat: Chat) -> AsyncIterator[str]:
         await expect(link).to_have_attribute("aria-current", "page")
         await expect(chat.page.locator(".waiting")).to_have_count(0)
         yield f"/admin/{section}"
+    token = await share(chat)
+    await open_address(chat, f"/shared/{token}", ".shared-message")
+    yield "a shared conversation"
+    await open_address(chat, thread, ".thread.here")
+    await chat.page.locator(".thread.here").hover()
+    await chat.page.locator(".thread.here").get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name="Share…").click()
+    await expect(chat.page.locator("dialog .share-row")).to_be_visible()
+    yield "links to a conversation"
+    await chat.page.keyboard.press("Escape")
     await open_address(chat, "/nowhere", ".lost")
     yield "/nowhere"
+
+
+async def share(chat: Chat) -> str:
+    """Make a link to the thread of the page; return its token."""
+    me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
+    headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
+    threads = await (await chat.context.request.get(f"{chat.up.url}/api/threads")).json()
+    address = f"{chat.up.url}/api/threads/{threads['data'][0]['id']}/shares"
+    answer = await chat.context.request.post(address, data={}, headers=headers)
+    return str((await answer.json())["url"].rpartition("/")[2])
 
 
 async def open_address(chat: Chat, address: str, sign: str) -> None:

@@ -162,6 +162,7 @@ from antiphon.api.shares import DeleteShare as DeleteShare
 from antiphon.api.shares import GetShared as GetShared
 from antiphon.api.shares import ListShares as ListShares
 from antiphon.api.shares import NewShare as NewShare
+from antiphon.api.shares import ShareSeconds as ShareSeconds
 from antiphon.api.shares import UpdateShare as UpdateShare
 from antiphon.api.threads import AppendMessages as AppendMessages
 from antiphon.api.threads import ChangeThreads as ChangeThreads

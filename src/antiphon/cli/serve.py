@@ -46,7 +46,6 @@ OF_BACKEND = (
     "schedules",
     "max_schedules",
     "min_schedule_interval",
-    "sharing",
     "max_shares",
     "max_share_lifetime",
     "documents",

@@ -32,7 +32,8 @@ from antiphon.settings.private_files import create_private_file
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.folders import NO_FOLDER
 from antiphon.types.messages import ToolCall
-from antiphon.types.runs import Thread
+from antiphon.types.runs import DAY, Thread
+from antiphon.types.shares import Share
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
     AttachmentsView,
@@ -137,6 +138,24 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     move.add_argument("id", help=MEANT)
     move.add_argument("folder", help="the name or id of the folder; `none` takes it out")
+    share = actions.add_parser(
+        "share", parents=[flags], help="make a link under which a conversation can be read"
+    )
+    share.add_argument("id", help=MEANT)
+    share.add_argument(
+        "--days",
+        type=partial(parse_number, 3650),
+        default=30,
+        metavar="N",
+        help="how long the link works, 30 days by default",
+    )
+    share.add_argument("--tools", action="store_true", help="with tool calls and their results")
+    share.add_argument("--reasoning", action="store_true", help="with reasoning")
+    share.add_argument("--json", action="store_true", help="as JSON")
+    shares = actions.add_parser("shares", parents=[flags], help="list the links")
+    shares.add_argument("--json", action="store_true", help="as one JSON list")
+    unshare = actions.add_parser("unshare", parents=[flags], help="revoke links")
+    unshare.add_argument("id", nargs="+", help="ids of links, as `shares` lists them")
     fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
     fork.add_argument("id", help=MEANT)
     fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
@@ -191,18 +210,12 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 archived = args.action == "archive"
                 await client.update_thread(thread.id, archived=archived)
                 note(f"{thread.id} is {'in the archive' if archived else 'listed again'}.")
-            case "tag":
-                thread = await resolve_thread(client, args.id)
-                tags = change_tags(thread.tags, args.tags, remove=args.remove)
-                thread = await client.update_thread(thread.id, tags=tags)
-                note(f"{thread.id} has {', '.join(thread.tags) or 'no tags'}.")
+            case "tag" | "tags":
+                await _tag(client, args)
             case "move":
                 await _move(client, args)
-            case "tags":
-                counts = [each async for each in client.paginate(ListTags())]
-                none = "No conversation has a tag."
-                head = ("tag", "listed", "archived")
-                print_list(counts, head, _tag_row, none, as_json=args.json)
+            case "share" | "shares" | "unshare":
+                await _share(client, args)
             case "fork":
                 source = await resolve_thread(client, args.id)
                 fork = await client.fork_thread(
@@ -247,6 +260,50 @@ async def _move(client: AsyncClient, args: Namespace) -> None:
     if not moved.data[0].done:
         raise NotFound(moved.data[0].message or f"{thread.id} was not moved.")
     note(f"{thread.id} is in {f'the folder {folder.name!r}' if folder else 'no folder'}.")
+
+
+async def _tag(client: AsyncClient, args: Namespace) -> None:
+    if args.action == "tags":
+        counts = [each async for each in client.paginate(ListTags())]
+        none = "No conversation has a tag."
+        print_list(counts, ("tag", "listed", "archived"), _tag_row, none, as_json=args.json)
+        return
+    thread = await resolve_thread(client, args.id)
+    tags = change_tags(thread.tags, args.tags, remove=args.remove)
+    thread = await client.update_thread(thread.id, tags=tags)
+    note(f"{thread.id} has {', '.join(thread.tags) or 'no tags'}.")
+
+
+async def _share(client: AsyncClient, args: Namespace) -> None:
+    if args.action == "shares":
+        shares = (await client.list_shares()).data
+        head = ("id", "until", "messages", "title")
+        print_list(shares, head, _share_row, "You share nothing.", as_json=args.json)
+        return
+    if args.action == "unshare":
+        for share_id in args.id:
+            await client.delete_share(share_id)
+            note(f"{share_id} is revoked.")
+        return
+    thread = await resolve_thread(client, args.id)
+    new = await client.create_share(
+        thread.id,
+        expires_in=args.days * DAY,
+        include_tools=args.tools,
+        include_reasoning=args.reasoning,
+    )
+    if args.json:
+        print_json(new)
+        return
+    note(
+        f"{new.share.id} shows {count_noun(new.share.messages, 'message')} until"
+        f" {format_time(new.share.expires_at)}. Its link is the web chat's address and"
+    )
+    print(f"/shared/{new.token}")
+
+
+def _share_row(share: Share) -> tuple[str, ...]:
+    return (share.id, format_time(share.expires_at), str(share.messages), share.title)
 
 
 async def _delete(client: AsyncClient, args: Namespace) -> None:

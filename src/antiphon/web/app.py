@@ -32,6 +32,7 @@ from antiphon.web.routes import (
     prompts,
     schedules,
     servers,
+    shares,
     threads,
     webhooks,
 )
@@ -50,6 +51,7 @@ BLUEPRINTS = [
         threads,
         artifacts,
         folders,
+        shares,
         assistants,
         personal,
         documents,

@@ -118,6 +118,7 @@ def check_csrf(facts: RequestFacts, token: str) -> None:
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOR_PROBES = frozenset({"/healthz"})  # orchestrators probe by address, and learn "ok" only
 _BEFORE_A_LOGIN = frozenset({("POST", "/api/login")})
+_SHARED = ("GET", "/api/links/<token>")
 _UPLOAD = ("POST", "/api/files")
 _FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
 """Paths that chat clients of other programs and curl use, which know no CSRF token."""
@@ -277,7 +278,7 @@ def _check_request() -> None:
     elif begins:
         with suppress(SignInRefused):  # the page then shows a login
             g.person = _authenticate(policy, begins=begins)
-    if required.person and g.person is None:
+    if required.person and g.person is None and not _is_open(facts):
         raise SignedOut(
             "Nobody is logged in here.",
             expected="the cookie that a login, or GET / where nobody logs in, has set",
@@ -286,6 +287,11 @@ def _check_request() -> None:
         )
     if required.csrf:
         check_csrf(facts, session.csrf_token())
+
+
+def _is_open(facts: RequestFacts) -> bool:
+    """Return true for a link to a conversation, where anyone may read what is shared."""
+    return (facts.method, facts.rule) == _SHARED and current_site().settings.sharing == "anyone"
 
 
 def _add_headers(response: Response) -> Response:

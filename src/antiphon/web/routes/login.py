@@ -167,7 +167,7 @@ def handle_callback() -> wrappers.Response:
 
 
 _NEXT = "next"
-_OUR_PAGES = re.compile(r"/(?:(?:t|a)/[A-Za-z0-9_-]{1,128}|assistants|admin)?", re.ASCII)
+_OUR_PAGES = re.compile(r"/(?:(?:t|a|shared)/[A-Za-z0-9_-]{1,128}|assistants|admin)?", re.ASCII)
 
 
 def _provider() -> OpenIdProvider:

@@ -47,6 +47,7 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 @routes.get("/assistants/<assistant_id>")
 @routes.get("/you")
 @routes.get("/a/<token>")
+@routes.get("/shared/<token>")
 @routes.get("/r/<run_id>")
 @routes.get("/r/<run_id>/<other_id>")
 @routes.get("/admin")

@@ -26,12 +26,15 @@ const You = laterView(() => import("./you.mjs").then((module) => module.You), { 
 const Help = laterView(() => import("./help.mjs").then((module) => module.Help), { over: true });
 const RunPage = laterView(() => import("./run.mjs").then((module) => module.RunPage), { frame: ViewFrame });
 const Admin = laterView(() => import("./admin.mjs").then((module) => module.Admin), { frame: ViewFrame, idle: false });
+const SharedChat = laterView(() => import("./shared_chat.mjs").then((module) => module.SharedChat), { idle: false });
 const Login = laterView(() => import("./login.mjs").then((module) => module.Login), { idle: false });
 
 /** @param {{onSignedIn: () => Promise<void>}} props */
 export function App({ onSignedIn }) {
   const [broken] = useErrorBoundary((error) => console.error(error));
   if (broken) return html`<${PageFailed} />`;
+  const [, first, token] = path.value.split("/");
+  if (first === "shared") return html`<${SharedChat} token=${token} onSignedIn=${onSignedIn} /><${Toasts} />`;
   if (signedOut.value || path.value === "/login") {
     return html`<${Login} onDone=${() => startAfterLogin(onSignedIn)} /><${Toasts} />`;
   }

@@ -6,15 +6,18 @@ import { archiveThread, deleteThread, exportThread, pinThread, renameThread, tag
 import { isUnread, markSeen } from "../unread.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
 import { Link } from "./link.mjs";
 import { Menu } from "./menu.mjs";
 import { closeOnPhone } from "./sidebar_state.mjs";
 
+const ShareDialog = laterView(() => import("./share_dialog.mjs").then((module) => module.ShareDialog), { over: true, idle: false });
 const HITS_OF_A_THREAD = 3;
 
 /** @param {{thread: import("../threads.mjs").Thread, hits: import("../search.mjs").FoundMessage[]}} props */
 export function ThreadRow({ thread, hits }) {
   const [editing, setEditing] = useState("");
+  const [sharing, setSharing] = useState(false);
   const title = thread.title || t("threads.untitled");
   const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
   const open = here && thread.id === current.value?.thread?.id;
@@ -36,6 +39,7 @@ export function ThreadRow({ thread, hits }) {
       icon: "archive",
       run: () => archiveThread(thread.id, !thread.archived),
     },
+    { label: t("sharing.share"), icon: "share", run: () => setSharing(true) },
     { label: t("threads.export_md"), icon: "export", run: () => exportThread(thread.id, "md") },
     { label: t("threads.export_html"), icon: "export", run: () => exportThread(thread.id, "html") },
     { label: t("threads.export_json"), icon: "export", run: () => exportThread(thread.id, "json") },
@@ -53,6 +57,7 @@ export function ThreadRow({ thread, hits }) {
     >${title}${thread.tags.map((tag) => html`<span class="row-tag" key=${tag}>${tag}</span>`)}<//>
     <${Sign} thread=${thread} here=${here} />
     <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
+    ${sharing && html`<${ShareDialog} thread=${thread} onClose=${() => setSharing(false)} />`}
   </li>`;
   return html`${row}${hits.slice(0, HITS_OF_A_THREAD).map((hit) => html`<${Hit} key=${hit.id} hit=${hit} />`)}`;
 }

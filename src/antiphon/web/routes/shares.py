@@ -1,0 +1,105 @@
+"""Links to conversations: the user's own, and what a link shows to its readers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import msgspec
+from flask import Blueprint, Response, request
+
+from antiphon.api import operations
+from antiphon.limits import network_key
+from antiphon.types.shares import Share, SharedThread
+from antiphon.web import session
+from antiphon.web.http import json_response, read_json
+from antiphon.web.session import current_client, current_site, respond_with
+
+routes = Blueprint("shares", __name__)
+
+HEADERS = {"cache-control": "no-store", "x-robots-tag": "noindex"}
+
+
+class ShareRequest(msgspec.Struct, frozen=True):
+    """What a new link shows, and for how many seconds."""
+
+    expires_in: operations.ShareSeconds | None = None
+    include_tools: bool = False
+    include_reasoning: bool = False
+
+
+class ShareChange(msgspec.Struct, frozen=True):
+    """What a link shows from now on, with a new snapshot; the rest stays."""
+
+    expires_in: operations.ShareSeconds | msgspec.UnsetType = msgspec.UNSET
+    include_tools: bool | msgspec.UnsetType = msgspec.UNSET
+    include_reasoning: bool | msgspec.UnsetType = msgspec.UNSET
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """The user's links that have not expired, newest first, and who can read them."""
+
+    data: Sequence[Share]
+    sharing: str
+
+
+class NewLink(msgspec.Struct, frozen=True):
+    """A new link with its address, which cannot be shown again."""
+
+    share: Share
+    url: str
+
+
+@routes.get("/api/shares")
+def list_shares() -> Response:
+    """Return the user's links."""
+    found = current_site().run(current_client().list_shares())
+    return json_response(Shares(found.data, current_site().settings.sharing))
+
+
+@routes.post("/api/threads/<thread_id>/shares")
+def create_share(thread_id: str) -> Response:
+    """Share a snapshot of the thread, and return its link."""
+    body = read_json(ShareRequest)
+    call = operations.CreateShare(thread_id, **msgspec.structs.asdict(body))
+    new = current_site().run(current_client().transport.send(call))
+    address = session.base_url(request, current_site().policy)
+    return json_response(NewLink(new.share, f"{address}/shared/{new.token}"), 201)
+
+
+@routes.patch("/api/shares/<share_id>")
+def update_share(share_id: str) -> Response:
+    """Take a new snapshot under the same link."""
+    body = read_json(ShareChange)
+    call = operations.UpdateShare(share_id, **msgspec.structs.asdict(body))
+    return respond_with(current_client().transport.send(call))
+
+
+@routes.delete("/api/shares/<share_id>")
+def delete_share(share_id: str) -> Response:
+    """Revoke the link."""
+    return respond_with(current_client().delete_share(share_id))
+
+
+@routes.get("/api/links/<token>")
+def get_shared(token: str) -> Response:
+    """Return what a link shows; the guard admits readers without a login where anyone may read."""
+    with _count_guess():
+        shared: SharedThread = current_site().run(current_site().client.get_shared(token))
+    response = json_response(shared)
+    response.headers.update(HEADERS)
+    return response
+
+
+@routes.post("/api/links/<token>/copies")
+def copy_shared(token: str) -> Response:
+    """Copy what a link shows into a thread of the user."""
+    with _count_guess():
+        copy = current_site().run(current_client().copy_shared(token))
+    return json_response({"id": copy.id}, 201)
+
+
+def _count_guess() -> AbstractContextManager[None]:
+    """Count links that lead nowhere, by the address of the reader."""
+    site = current_site()
+    return site.limits.links.count(network_key(session.client_address(request, site.policy)))

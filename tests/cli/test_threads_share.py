@@ -1,0 +1,25 @@
+"""`antiphon threads share`, `shares` and `unshare`."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.cli.place import Place
+
+
+def test_a_conversation_is_shared_listed_and_no_longer_shared(place: Place) -> None:
+    place.run("ask", "Hello")
+    thread_id = place.threads()[0]["thread"]["id"]
+
+    made = place.run("threads", "share", thread_id, "--days", "7")
+    listed = json.loads(place.run("threads", "shares", "--json").stdout)
+    gone = place.run("threads", "unshare", listed[0]["id"])
+
+    assert made.stdout.startswith("/shared/")
+    assert f"{listed[0]['id']} shows 2 messages until" in made.stderr
+    assert listed[0]["expires_at"] - listed[0]["created_at"] == 7 * 86_400_000
+    assert "token" not in listed[0]
+    assert gone.stderr == f"{listed[0]['id']} is revoked.\n"
+    assert place.run("threads", "shares").stderr == "You share nothing.\n"
+    again = place.run("threads", "unshare", listed[0]["id"])
+    assert again.returncode == 1

@@ -1,0 +1,98 @@
+"""Links to conversations in the page: made, read by others, continued, updated and revoked."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, expect
+
+from tests.support.web.browser import open_context
+from tests.support.web.chats import WATCH, Chat, chatting
+from tests.support.web.people import ADMIN, add_person, enter
+
+HOSTILE = "<img src=x onerror=alert(1)> **bold** [link](javascript:alert(1))"
+
+
+async def open_dialog(chat: Chat) -> Locator:
+    await chat.page.locator(".thread").first.hover()
+    await chat.page.locator(".thread").first.get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name="Share…").click()
+    return chat.page.get_by_role("dialog", name="Share a conversation")
+
+
+async def make_link(chat: Chat) -> str:
+    """Make a link in the dialog, which stays open; return its address."""
+    dialog = await open_dialog(chat)
+    await dialog.get_by_role("button", name="Make a link").click()
+    return await dialog.get_by_label("New link").input_value()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def anyone(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat, Chat]]:
+    """A person who is logged in, and a browser in which nobody is; links are for anyone."""
+    add_person(tmp_path, ADMIN, "admin")
+    flags = ("--no-servers", "--login", "password", "--sharing", "anyone")
+    async with (
+        chatting(chromium, tmp_path, *flags) as ada,
+        open_context(chromium) as context,
+    ):
+        await context.add_init_script(WATCH)
+        stranger = Chat(ada.up, ada.model, context, await context.new_page())
+        await enter(ada, ADMIN)
+        yield ada, stranger
+        await stranger.faultless()
+
+
+async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_later(
+    anyone: tuple[Chat, Chat],
+) -> None:
+    ada, stranger = anyone
+    ada.model.will_say(HOSTILE)
+    await ada.say("How do tides work?")
+    await ada.wait_until_idle()
+    link = await make_link(ada)
+
+    await stranger.page.goto(link)
+
+    shown = stranger.page.locator(".shared-chat")
+    await expect(shown.get_by_role("heading", level=1)).to_have_text("How do tides work?")
+    await expect(shown.locator(".markdown strong")).to_have_text("bold")
+    await expect(shown.locator("img, iframe, script, a[href^=javascript]")).to_have_count(0)
+    await expect(shown.get_by_role("button", name="Continue this conversation")).to_have_count(0)
+    assert "local" not in await shown.inner_text()
+    answer = await stranger.context.request.get(link.replace("/shared/", "/api/links/"))
+    assert answer.headers["x-robots-tag"] == "noindex"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+
+    dialog = ada.page.get_by_role("dialog")
+    await dialog.get_by_role("button", name="Revoke the link to How do tides work?").click()
+    await expect(dialog.locator(".share-row")).to_have_count(0)
+    await stranger.page.reload()
+    await expect(stranger.page.get_by_role("alert")).to_contain_text("Nothing is shared")
+    for end in ("x", "A" * 32, "%E2%80%AE"):
+        answer = await stranger.context.request.get(f"{ada.up.url}/api/links/{end}")
+        assert answer.status == 404
+
+
+async def test_a_reader_with_a_login_continues_in_a_chat_of_their_own(chat: Chat) -> None:
+    chat.model.will_say("The moon pulls.")
+    await chat.say("How do tides work?")
+    await chat.wait_until_idle()
+    link = await make_link(chat)
+    first = chat.thread
+
+    await chat.page.goto(link)
+    await chat.page.get_by_role("button", name="Continue this conversation").click()
+
+    await expect(chat.page).not_to_have_url(link)
+    await chat.sees("The moon pulls.")
+    assert chat.thread != first
+    chat.model.will_say("The sun pulls too.")
+    await chat.say("And the sun?")
+    await chat.sees("The sun pulls too.")
+    await chat.wait_until_idle()
+    await chat.page.goto(link)
+    await chat.sees("The moon pulls.")
+    await expect(chat.page.get_by_text("The sun pulls too.")).to_have_count(0)

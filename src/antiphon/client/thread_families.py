@@ -15,6 +15,7 @@ import msgspec
 
 from antiphon.api.operations import Listed, ListThreads
 from antiphon.client.async_client import AsyncClient
+from antiphon.engine.thread_order import BRANCH_BEGINS as BRANCH_BEGINS
 from antiphon.engine.thread_order import REPLACES as REPLACES
 from antiphon.engine.thread_order import position_of
 from antiphon.engine.threads import change_tags as change_tags
@@ -24,8 +25,6 @@ from antiphon.types.messages import Message
 from antiphon.types.runs import MARKS, Run, Thread
 
 PAGE = 100
-BRANCH_BEGINS = "branch_begins"
-"""Metadata key: number of the first message that is the branch's own."""
 BRANCH_REPEATS = "branch_repeats"
 """Metadata key: that number again, if the message repeats the one that it replaces."""
 MAX_FAMILY = 200

@@ -9,6 +9,8 @@ from antiphon.types.runs import Thread
 
 REPLACES = "replaces"
 """Metadata key of a branch that holds the id of the thread it replaces in lists."""
+BRANCH_BEGINS = "branch_begins"
+"""Metadata key: number of the first message that is the branch's own."""
 
 _LATEST = 2**63 - 1  # the largest time that a database holds
 

@@ -1,0 +1,1 @@
+"""Exports of other chats, converted to archives that an import of owners reads."""

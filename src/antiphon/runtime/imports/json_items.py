@@ -1,0 +1,116 @@
+"""Reads the items of a JSON array one after the other, however long the array is.
+
+Only one item is in memory at a time. The text is split at the level of the array; `msgspec` decodes
+and checks each item.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from antiphon.types.errors import InvalidRequest, TooLarge
+
+_BLANKS = b" \t\r\n"
+_OUTSIDE = re.compile(rb'["{}\[\],]')
+_INSIDE = re.compile(rb'["\\]')
+
+
+def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
+    """Yield the text of each item of the array in these pieces; one object counts as one item.
+
+    Raises `InvalidRequest` for a text that is no array or is cut off, and `TooLarge` for an item
+    of more than `limit` bytes.
+    """
+    reader = _Reader(limit)
+    for piece in pieces:
+        yield from reader.feed(piece)
+    if not reader.is_complete:
+        raise InvalidRequest(
+            "The JSON of the export is cut off.",
+            expected="a list of conversations with its end",
+            hint="Download the export again.",
+        )
+
+
+class _Reader:
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._depth = -1  # of the array: -1 before its beginning
+        self._in_text = False
+        self._skip = False  # the next byte is escaped
+        self._item: list[bytes] = []
+        self._size = 0
+        self._single = False
+        self.is_complete = False
+
+    def feed(self, piece: bytes) -> Iterator[bytes]:
+        place = start = 0
+        if self._depth < 0:
+            place = start = self._begin(piece)
+            if self._depth < 0:
+                return
+        while place < len(piece):
+            if self._in_text:
+                place = self._leave_text(piece, place)
+                continue
+            found = _OUTSIDE.search(piece, place)
+            if found is None:
+                break
+            place = found.end()
+            sign = found[0]
+            if sign == b'"':
+                self._in_text = True
+            elif sign in b"{[":
+                self._depth += 1
+            elif sign in b"}]":
+                self._depth -= 1
+                if self._depth < 0 or (self._single and self._depth == 0):
+                    yield from self._end(piece[start : place if self._single else place - 1])
+                    self._depth, self.is_complete = 0, True
+                    return
+            elif self._depth == 0:
+                yield from self._end(piece[start : place - 1])
+                start = place
+        self._keep(piece[start:])
+
+    def _begin(self, piece: bytes) -> int:
+        """Find the beginning of the array; return the place behind it."""
+        rest = piece.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANKS)
+        if not rest:
+            return len(piece)
+        self._single = rest[:1] == b"{"
+        if not self._single and rest[:1] != b"[":
+            raise InvalidRequest("The export is no JSON list.", expected="[ at its beginning")
+        self._depth = 0
+        return len(piece) - len(rest) + (0 if self._single else 1)
+
+    def _leave_text(self, piece: bytes, place: int) -> int:
+        if self._skip:
+            self._skip = False
+            return place + 1
+        found = _INSIDE.search(piece, place)
+        if found is None:
+            return len(piece)
+        if found[0] == b"\\":
+            self._skip = True
+        else:
+            self._in_text = False
+        return found.end()
+
+    def _keep(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > self._limit:
+            raise TooLarge(
+                "A conversation of the export is too large.",
+                expected=f"at most {self._limit:,} bytes",
+                received="more",
+            )
+        self._item.append(part)
+
+    def _end(self, part: bytes) -> Iterator[bytes]:
+        self._keep(part)
+        item = b"".join(self._item).strip(_BLANKS)
+        self._item, self._size = [], 0
+        if item:
+            yield item

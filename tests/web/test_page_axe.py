@@ -136,13 +136,6 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     token = await share(chat)
     await open_address(chat, f"/shared/{token}", ".shared-message")
     yield "a shared conversation"
-    await open_address(chat, thread, ".thread.here")
-    await chat.page.locator(".thread.here").hover()
-    await chat.page.locator(".thread.here").get_by_role("button").click()
-    await chat.page.get_by_role("menuitem", name="Share…").click()
-    await expect(chat.page.locator("dialog .share-row")).to_be_visible()
-    yield "links to a conversation"
-    await chat.page.keyboard.press("Escape")
     await open_address(chat, "/nowhere", ".lost")
     yield "/nowhere"
 

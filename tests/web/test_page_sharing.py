@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings
 from tests.support.web.browser import open_context
 from tests.support.web.chats import WATCH, Chat, chatting
 from tests.support.web.people import ADMIN, add_person, enter
@@ -94,5 +96,23 @@ async def test_a_reader_with_a_login_continues_in_a_chat_of_their_own(chat: Chat
     await chat.sees("The sun pulls too.")
     await chat.wait_until_idle()
     await chat.page.goto(link)
-    await chat.sees("The moon pulls.")
+    await expect(chat.page.locator(".shared-chat .markdown")).to_have_text("The moon pulls.")
     await expect(chat.page.get_by_text("The sun pulls too.")).to_have_count(0)
+
+
+async def test_the_dialog_and_the_page_of_a_link_have_no_barriers_and_fit_a_phone(
+    chat: Chat, axe: str
+) -> None:
+    chat.model.will_say("The moon pulls.")
+    await chat.say("How do tides work?")
+    await chat.wait_until_idle()
+    link = await make_link(chat)
+    await expect(chat.page.locator("dialog .share-row")).to_be_visible()
+    assert not await findings(chat.page, axe)
+
+    await chat.page.goto(link)
+    await expect(chat.page.locator(".shared-chat .markdown")).to_have_text("The moon pulls.")
+    assert not await findings(chat.page, axe)
+    await chat.page.set_viewport_size({"width": 320, "height": 640})
+    assert not await findings(chat.page, axe)
+    assert await chat.page.evaluate("document.documentElement.scrollWidth") <= 320

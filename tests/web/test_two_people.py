@@ -77,7 +77,9 @@ async def begin_run(browser: Browser) -> dict[str, str]:
     found = {name: _last(told, name) for name in ("argsHash", "toolCallId", "messageId")}
     (thread,) = (await browser.get("/api/threads")).json["data"]
     (message,) = (await browser.get(f"/api/threads/{thread['id']}/messages")).json["messages"]
+    shared = await browser.post(f"/api/threads/{thread['id']}/shares", {})
     return {
+        "share_id": shared.json["share"]["id"],
         "thread_id": thread["id"],
         "run_id": found["messageId"],
         "shown_id": found["messageId"],
@@ -114,7 +116,8 @@ def of_somebody(chat: Chat) -> list[str]:
         for route in routes(chat.app)
         if "<" in route and route.partition(" ")[2].startswith("/api/") and "/admin/" not in route
     ]
-    return sorted(found, key=lambda route: (route.startswith("DELETE"), -len(route)))
+    ends = ("DELETE /api/threads/<thread_id>",)  # with it, its links end
+    return sorted(found, key=lambda route: (route.startswith("DELETE"), route in ends, -len(route)))
 
 
 async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestResponse:

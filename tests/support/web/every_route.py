@@ -33,6 +33,7 @@ ROWS: Mapping[str, str] = {
     "POST /api/logout/everywhere": CHANGE,
     "POST /api/password": CHANGE,
     "GET /api/me": READ,
+    "GET /api/me/export": READ,
     "POST /api/messages/process": CLIENT,
     "GET /api/messages/process/<thread_id>/stream": READ,
     "POST /api/agui": CLIENT,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Protocol, runtime_checkable
 
 import msgspec
@@ -14,10 +16,12 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
 from antiphon.tools.permissions import Rules
+from antiphon.types.errors import NotFound
 from antiphon.types.terminal_safe import clean
 from antiphon.web import session
 from antiphon.web.http import json_response, read_json
 from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.streamed_responses import send_file
 from antiphon.web.tools import Toolset
 
 
@@ -120,6 +124,17 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     title: str
     previews: bool
+
+
+@routes.get("/api/me/export")
+def export_own() -> Response:
+    """Send everything of the user as a ZIP file, made while it is sent."""
+    site, user = current_site(), current_user()
+    if not site.run(site.client.list_owners(owner=user.owner)).data:
+        raise NotFound("There is nothing of yours yet.")
+    day = datetime.now(UTC).date().isoformat()
+    export = partial(site.client.as_actor(user.id).export_owner, user.owner)
+    return send_file(f"antiphon-{day}.zip", export, "application/zip")
 
 
 @routes.get("/api/me")

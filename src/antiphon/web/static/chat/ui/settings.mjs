@@ -28,6 +28,10 @@ export function Settings({ onClose }) {
       <${AboutYou} onClose=${onClose} />
       <${PromptSettings} />
       <${Grants} />
+      <div>
+        <a class="button" href="/api/me/export" download><${Icon} name="export" size=${18} />${t("settings.export")}</a>
+        <p class="hint">${t("settings.export_hint")}</p>
+      </div>
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
     </div>

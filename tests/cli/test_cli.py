@@ -698,6 +698,15 @@ def test_conversations_are_put_into_folders_and_listed_by_them(place: Place) -> 
         refused = place.run(*args)
         assert refused.returncode != 0
         assert told in refused.stderr
+    notes = place.root / "notes.txt"
+    notes.write_text("Whales sing.")
+    place.run("folders", "update", "oceans", "--add-file", str(notes))
+    (file_id,) = json.loads(place.run("folders", "show", "oceans", "--json").stdout)["file_ids"]
+    assert file_id in place.run("folders", "show", "oceans").stderr
+    refused = place.run("folders", "update", "oceans", "--remove-file", "file_gone")
+    assert "has no file 'file_gone'" in refused.stderr
+    place.run("folders", "update", "oceans", "--remove-file", file_id)
+    assert json.loads(place.run("folders", "show", "oceans", "--json").stdout)["file_ids"] == []
     taken = place.run("threads", "move", thread_id, "none")
     assert taken.stderr == f"{thread_id} is in no folder.\n"
     place.run("threads", "move", thread_id, "oceans")

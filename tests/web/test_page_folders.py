@@ -130,6 +130,27 @@ async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be
     assert {thread.title for thread in kept} >= {"Pancakes", "Travel costs"}
 
 
+async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
+    dialog = two.page.get_by_role("dialog")
+    await choose(two, two.page.locator(".folder"), "Edit folder")
+    await dialog.locator("input[type=file]").set_input_files(
+        [{"name": f"{name}.txt", "mimeType": "text/plain", "buffer": b"Law"} for name in "ab"]
+    )
+    await expect(dialog.locator("input[name=file_id]")).to_have_count(2)
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+    await choose(two, two.page.locator(".folder"), "Edit folder")
+    await dialog.get_by_role("button", name="Remove a.txt").click()
+    await dialog.get_by_role("button", name="Save").click()
+    await expect(dialog).to_have_count(0)
+
+    async with AsyncClient(two.up.url) as client:
+        (kept,) = (await client.list_folders()).data
+        (file_id,) = kept.file_ids
+        assert (await client.get_file(file_id)).name == "b.txt"
+    assert kept.instructions == "Name the paragraph."
+
+
 async def test_several_chats_are_moved_at_once_into_a_folder_that_is_made_for_them(
     two: Chat,
 ) -> None:

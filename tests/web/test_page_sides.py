@@ -57,7 +57,7 @@ async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: 
     await entry(told, "How do tides work?").get_by_role("link").click()
     await told.sees("The moon pulls.")
 
-    await expect(told.page.locator(".threads h2")).to_have_text(["Today"])
+    await expect(told.page.locator(".threads section > h2")).to_have_text(["Today"])
     await expect(told.page.locator(".thread a")).to_have_text(
         ["Name a planet.", "How do tides work?"]
     )
@@ -137,7 +137,7 @@ async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
 async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> None:
     await choose(told, "How do tides work?", "Pin")
     await say(told, "Name a planet.", "Neptune.")
-    headings, links = told.page.locator(".threads h2"), told.page.locator(".thread a")
+    headings, links = told.page.locator(".threads section > h2"), told.page.locator(".thread a")
     await expect(headings).to_have_text(["Pinned", "Today"])
     await told.page.reload()
     await expect(headings).to_have_text(["Pinned", "Today"])

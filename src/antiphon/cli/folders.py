@@ -32,7 +32,7 @@ ACTIONS = {
     "list": "list the folders",
     "show": "show the instructions of a folder",
     "create": "create a folder",
-    "update": "change the name or the instructions of a folder",
+    "update": "change the name, the instructions or the files of a folder",
     "delete": "delete a folder; its conversations stay",
 }
 
@@ -56,6 +56,12 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
         )
     for name in ("list", "show", "create", "update"):
         of[name].add_argument("--json", action="store_true", help="as JSON")
+    of["update"].add_argument(
+        "--add-file", action="append", default=[], metavar="FILE", help="upload it to the folder"
+    )
+    of["update"].add_argument(
+        "--remove-file", action="append", default=[], metavar="ID", help="the id of a file"
+    )
     of["delete"].add_argument(
         "--threads", action="store_true", help="delete its conversations too, for good"
     )
@@ -79,6 +85,8 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                     print_json(folder)
                 else:
                     print(clean(folder.instructions) or "(no instructions)")
+                    for file_id in folder.file_ids:
+                        note(f"file {file_id}")
             case "create":
                 text = _read_instructions(args) or ""
                 _tell(args, await client.create_folder(args.name, text), "created")
@@ -93,12 +101,26 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
 async def _update(client: AsyncClient, args: Namespace) -> None:
     changes: dict[str, Any] = {"name": args.name, "instructions": _read_instructions(args)}
     changes = {name: value for name, value in changes.items() if value is not None}
-    if not changes:
+    if not (changes or args.add_file or args.remove_file):
         raise InvalidRequest(
-            "nothing is to be changed", expected="--name, --instructions or --instructions-file"
+            "nothing is to be changed", expected="--name, --instructions, --add-file or the like"
         )
     folder = await find_folder(client, args.folder)
+    if args.add_file or args.remove_file:
+        changes["file_ids"] = await _change_files(client, folder, args)
     _tell(args, await client.update_folder(folder.id, **changes), "changed")
+
+
+async def _change_files(client: AsyncClient, folder: Folder, args: Namespace) -> tuple[str, ...]:
+    """Upload the files that are added; return the ids of all files that the folder will have."""
+    if missing := [each for each in args.remove_file if each not in folder.file_ids]:
+        raise InvalidRequest(
+            f"The folder has no file {missing[0]!r}.",
+            expected=", ".join(folder.file_ids) or "a folder with files",
+        )
+    kept = [each for each in folder.file_ids if each not in args.remove_file]
+    added = [(await client.upload_file(file)).id for file in args.add_file]
+    return (*kept, *added)
 
 
 def _read_instructions(args: Namespace) -> str | None:

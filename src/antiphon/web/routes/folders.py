@@ -8,7 +8,7 @@ import msgspec
 from flask import Blueprint, Response
 
 from antiphon.api import operations
-from antiphon.api.operations import DeleteFolder, ListFolders, UpdateFolder
+from antiphon.api.operations import CreateFolder, DeleteFolder, ListFolders, UpdateFolder
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.folders import Folder
 from antiphon.types.terminal_safe import one_line
@@ -34,17 +34,19 @@ class FolderRows(msgspec.Struct, frozen=True):
 
 
 class NewFolder(msgspec.Struct, frozen=True):
-    """Name of a folder, and instructions for its threads."""
+    """Name of a folder, instructions for its threads, and files that these may search."""
 
     name: operations.FolderName
     instructions: operations.FolderInstructions = ""
+    file_ids: operations.FileIds = ()
 
 
 class FolderChange(msgspec.Struct, frozen=True):
-    """New name and instructions of a folder."""
+    """New name, instructions and files of a folder."""
 
     name: operations.FolderName | msgspec.UnsetType = msgspec.UNSET
     instructions: operations.FolderInstructions | msgspec.UnsetType = msgspec.UNSET
+    file_ids: operations.FileIds | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeletionQuery(msgspec.Struct, frozen=True):
@@ -68,18 +70,19 @@ def list_folders() -> Response:
 def create_folder() -> Response:
     """Create a folder."""
     body = read_json(NewFolder)
-    return respond_with(current_client().create_folder(body.name, body.instructions), 201)
+    create = CreateFolder(body.name, body.instructions, body.file_ids)
+    return respond_with(current_client().transport.send(create), 201)
 
 
 @routes.get("/api/folders/<folder_id>")
 def get_folder(folder_id: str) -> Response:
-    """Return a folder with its instructions."""
+    """Return a folder with its instructions and files."""
     return respond_with(current_client().get_folder(folder_id))
 
 
 @routes.patch("/api/folders/<folder_id>")
 def update_folder(folder_id: str) -> Response:
-    """Rename a folder, or give it other instructions."""
+    """Rename a folder, or give it other instructions or files."""
     body = read_json(FolderChange)
 
     async def update(client: AsyncClient) -> Folder:

@@ -104,14 +104,14 @@ async function move(ids, folder) {
   return moved === true;
 }
 
-/** Creates a folder, or changes one. Rejects with the server's `Problem`. @param {string | null} id @param {{name: string, instructions?: string}} values @returns {Promise<Folder>} */
+/** Creates a folder, or changes one. Rejects with the server's `Problem`. @param {string | null} id @param {{name: string, instructions?: string, file_ids?: string[]}} values @returns {Promise<Folder>} */
 export async function saveFolder(id, values) {
   const saved = id ? await patch(`/api/folders/${encodeURIComponent(id)}`, values) : await post("/api/folders", values);
   await loadFolders();
   return saved;
 }
 
-/** Returns a folder with its instructions. @param {string} id @returns {Promise<Folder & {instructions: string}>} */
+/** Returns a folder with its instructions and files. @param {string} id @returns {Promise<Folder & {instructions: string, file_ids: string[]}>} */
 export const readInstructions = (id) => get(`/api/folders/${encodeURIComponent(id)}`);
 
 /**

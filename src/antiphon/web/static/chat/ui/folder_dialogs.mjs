@@ -1,10 +1,11 @@
-/** Dialogs of folders: name and instructions, where threads are moved to, and the deletion. */
+/** Dialogs of folders: name, instructions and files, where threads are moved to, and the deletion. */
 import { moveThreads, readInstructions, saveFolder } from "../folders.mjs";
 import { folders, marked } from "../store.mjs";
 import { t } from "../t.mjs";
 import { findRow } from "../threads.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
+import { FolderFiles } from "./folder_files.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { runAndReport } from "./toasts.mjs";
 
@@ -14,12 +15,12 @@ const NEW = "new";
 
 /** @param {{folder: import("../folders.mjs").Folder | null, onClose: () => void}} props */
 export function FolderDialog({ folder, onClose }) {
-  const [known, setKnown] = useState(folder ? null : { name: "", instructions: "" });
+  const [known, setKnown] = useState(folder ? null : { name: "", instructions: "", file_ids: [] });
   useEffect(() => {
     if (folder) void runAndReport(async () => setKnown(await readInstructions(folder.id)));
   }, []);
-  const save = async (/** @type {Record<string, string>} */ { name, instructions }) => {
-    await saveFolder(folder?.id ?? null, { name, instructions });
+  const save = async (/** @type {Record<string, string>} */ { name, instructions }, /** @type {HTMLFormElement} */ form) => {
+    await saveFolder(folder?.id ?? null, { name, instructions, file_ids: new FormData(form).getAll("file_id").map(String) });
     onClose();
   };
   return html`<${Dialog} title=${t(folder ? "folders.edit" : "folders.new")} onClose=${onClose}>
@@ -32,6 +33,7 @@ export function FolderDialog({ folder, onClose }) {
           <${Field} label=${t("folders.instructions")} hint=${t("folders.instructions_hint")}>
             <textarea class="input" name="instructions" rows="8" maxlength=${INSTRUCTIONS_CHARACTERS} dir="auto" defaultValue=${known.instructions}></textarea>
           <//>
+          <${FolderFiles} fileIds=${known.file_ids} />
         <//>`}
   <//>`;
 }

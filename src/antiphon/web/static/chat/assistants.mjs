@@ -16,6 +16,7 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @property {string[]} starters
  * @property {number | null} max_tool_calls  of an answer
  * @property {number | null} max_output_tokens  of a reply
+ * @property {string[]} [file_ids]  files whose text it may search
  * @property {string | null} shared
  *
  * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null, lacks: string[]}} Model

@@ -13,14 +13,22 @@
  * @property {boolean} [refused]  it was not even tried, and will not be
  * @property {string} [preview]  address of the picture, in this browser
  * @property {File} [file]
+ * @property {import("./documents.mjs").DocumentState} [document]  how far its text is read
  *
  * @typedef {{upload_bytes?: number}} Limits
- * @typedef {(file: File, options: {onProgress: (fraction: number) => void, signal: AbortSignal}) => Promise<{id: string, name: string, media_type: string, size: number}>} Upload
+ * @typedef {(file: File, options: {onProgress: (fraction: number) => void, signal: AbortSignal}) => Promise<{id: string, name: string, media_type: string, size: number, document?: import("./documents.mjs").DocumentState}>} Upload
+ * @typedef {(id: string) => Promise<{document: import("./documents.mjs").DocumentState | null}>} ReadState
  * @typedef {{key: string, values?: Record<string, string | number>}} Refusal
  */
 
 /** Image types that every browser shows and that hold no scripts. */
 const PICTURES = new Set(["image/png", "image/jpeg", "image/gif", "image/webp"]);
+
+/** Endings of documents whose text the server reads. */
+const DOCUMENTS = /\.(?:pdf|docx|docm|xlsx|xlsm|pptx|pptm|epub)$/i;
+
+/** Milliseconds between two questions whether a text is read. */
+export const POLL_MS = 1000;
 
 /** Bytes that are read to detect text. */
 const PROBE_BYTES = 4096;
@@ -34,10 +42,12 @@ export const MAX_FILES = 20;
  *
  * @param {string} type as the browser says
  * @param {Uint8Array} beginning
+ * @param {string} [name]
  * @returns {string | null}
  */
-export function readableType(type, beginning) {
+export function readableType(type, beginning, name = "") {
   if (PICTURES.has(type) || type === "application/pdf") return type;
+  if (DOCUMENTS.test(name)) return type || "application/octet-stream";
   if (!isText(beginning)) return null;
   return /^text\/|^application\/(json|xml)$/.test(type) ? type : "text/plain";
 }
@@ -61,9 +71,9 @@ export const readyFiles = (items) =>
  * Creates the attachments of one message, whose list is the signal `items`. `say` returns the text of
  * a refusal.
  *
- * @param {{items: {value: Attachment[]}, limits: () => Limits, upload: Upload, say: (refusal: Refusal) => string}} with_
+ * @param {{items: {value: Attachment[]}, limits: () => Limits, upload: Upload, say: (refusal: Refusal) => string, readState?: ReadState, pause?: () => Promise<void>}} with_
  */
-export function createAttachments({ items, limits, upload, say }) {
+export function createAttachments({ items, limits, upload, say, readState, pause = wait }) {
   /** @type {Map<string, AbortController>} */
   const going = new Map();
 
@@ -88,18 +98,32 @@ export function createAttachments({ items, limits, upload, say }) {
     going.set(key, control);
     change(key, { state: "uploading", progress: 0, problem: undefined });
     try {
-      const type = readableType(file.type, await beginningOf(file));
+      const type = readableType(file.type, await beginningOf(file), file.name);
       if (type === null) return change(key, { state: "failed", refused: true, problem: say({ key: "attach.unreadable" }) });
       change(key, { type, preview: isPicture(type) ? URL.createObjectURL(file) : undefined });
       const sent = type === file.type ? file : new File([file], file.name, { type });
       const kept = await upload(sent, { signal: control.signal, onProgress: (progress) => change(key, { progress }) });
-      change(key, { state: "ready", progress: 1, id: kept.id, name: kept.name, file: undefined });
+      change(key, { state: "ready", progress: 1, id: kept.id, name: kept.name, file: undefined, document: isPicture(type) ? undefined : kept.document });
+      if (!isPicture(type)) void follow(key, kept.id, kept.document);
     } catch (error) {
       if (!control.signal.aborted) change(key, { state: "failed", problem: problemOf(error) });
     } finally {
       going.delete(key);
     }
     return undefined;
+  };
+
+  /** Asks how far the text of a file is read, until it is, or the file is removed. */
+  const follow = async (/** @type {string} */ key, /** @type {string} */ id, /** @type {Attachment["document"] | null} */ document) => {
+    while (readState && document?.status === "pending") {
+      await pause();
+      if (!items.value.some((item) => item.key === key)) return;
+      document = await readState(id).then(
+        (found) => found.document,
+        () => document,
+      );
+      change(key, { document: document ?? undefined });
+    }
   };
 
   const problemOf = (/** @type {any} */ error) =>
@@ -120,6 +144,8 @@ export function createAttachments({ items, limits, upload, say }) {
     },
   };
 }
+
+const wait = () => /** @type {Promise<void>} */ (new Promise((resolve) => setTimeout(resolve, POLL_MS)));
 
 /** @param {File} file @returns {Attachment} */
 const newAttachment = (file) => ({

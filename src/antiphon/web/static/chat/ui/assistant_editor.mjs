@@ -4,6 +4,7 @@ import { navigate } from "../router.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useId, useState } from "../vendor/ui.mjs";
+import { DocumentFiles } from "./document_files.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { ModelPicker } from "./model_picker.mjs";
@@ -31,6 +32,7 @@ export function AssistantEditor({ assistant }) {
       <${Field} label=${t("assistants.starters")} hint=${t("assistants.starters_hint")}>
         <textarea class="input" name="starters" rows="4" dir="auto" defaultValue=${(assistant?.starters ?? []).join("\n")}></textarea>
       <//>
+      <${DocumentFiles} fileIds=${assistant?.file_ids ?? []} />
       <${ToolChoice} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
       <${Limits} assistant=${assistant} />
     <//>
@@ -49,6 +51,7 @@ function fieldsOf(/** @type {Record<string, string>} */ values, /** @type {FormD
     tools: values.every_tool ? null : form.getAll("tool").map(String),
     mcp_servers: values.every_tool ? null : form.getAll("server").map(String),
     starters: lines.filter(Boolean),
+    file_ids: form.getAll("file_id").map(String),
     max_tool_calls: limit("max_tool_calls"),
     max_output_tokens: limit("max_output_tokens"),
   };

@@ -1,9 +1,10 @@
 /** Attachments of a message: dropped, pasted or chosen, with a preview. */
 import { html, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { get } from "../api.mjs";
 import { MAX_FILES, createAttachments, isPicture } from "../attachments.mjs";
 import { revealText } from "../hidden_characters.mjs";
 import { formatBytes } from "../units.mjs";
-import { language, t } from "../t.mjs";
+import { tCount, language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
 import { Word } from "./word.mjs";
 
@@ -19,8 +20,11 @@ export function useAttachments({ items, limits, upload }) {
   now.current = limits;
   const say = (/** @type {import("../attachments.mjs").Refusal} */ { key, values }) =>
     t(key, { ...values, limit: formatBytes(now.current?.upload_bytes ?? 0, language.value) });
-  return useMemo(() => createAttachments({ items, limits: () => now.current ?? {}, upload, say }), [items, upload]);
+  return useMemo(() => createAttachments({ items, limits: () => now.current ?? {}, upload, say, readState }), [items, upload]);
 }
+
+/** @param {string} id */
+const readState = (id) => get(`/api/files/${encodeURIComponent(id)}/document`);
 
 /** The files of this list in a row, each with its picture, its progress or what is wrong with it. @param {{items: {value: readonly Attachment[]}, onRemove: (key: string) => void, onRetry: (key: string) => void}} props */
 export function Attachments({ items, onRemove, onRetry }) {
@@ -39,12 +43,21 @@ function Attached({ item, onRemove, onRetry }) {
     <${Preview} item=${item} />
     <span class="attachment-words">
       <span class="attachment-name clipped" title=${name}><${Word} text=${item.name} /></span>
-      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : item.size > 0 && formatBytes(item.size, language.value)}</span>
+      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : stateWords(item)}</span>
       ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name })}></progress>`}
     </span>
     ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name })} title=${t("attach.retry", { name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}
     <button type="button" class="icon-button" aria-label=${t("attach.remove", { name })} title=${t("attach.remove", { name })} onClick=${() => onRemove(key)}><${Icon} name="close" size=${18} /></button>
   </li>`;
+}
+
+/** Returns the size of a file, and how far its text is read. @param {Attachment} item */
+function stateWords({ size, document }) {
+  const words = size > 0 ? [formatBytes(size, language.value)] : [];
+  if (document?.status === "pending") words.push(t("document.reading"));
+  if (document?.status === "ready") words.push(tCount("document.pages", document.pages ?? 0));
+  if (document?.status === "failed") words.push(t(`document.failed_${document.reason}`));
+  return words.join(" · ");
 }
 
 /** @param {{item: Attachment}} props */

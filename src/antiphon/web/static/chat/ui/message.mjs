@@ -12,6 +12,8 @@ import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { openArtifact } from "./artifact.mjs";
+import { isDocumentCall } from "../documents.mjs";
+import { laterView } from "./later_view.mjs";
 import { AttachmentList } from "./attachment_list.mjs";
 import { Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
@@ -32,6 +34,8 @@ import { Word } from "./word.mjs";
 const WRITTEN_CHARACTERS = 4000;
 const WRITTEN_LINES = 40;
 const COPIED_MS = 1500;
+
+const Sources = laterView(() => import("./sources.mjs").then((module) => module.Sources), { silent: true, idle: false });
 
 /** @typedef {import("../history.mjs").Message} Message */
 
@@ -126,6 +130,7 @@ export function Assistant({ message, live }) {
     ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} sources=${sources} />`)}
     <${Sources} sources=${sources} />
     ${parts.filter((part) => part.type === "data-compaction").length > 0 && html`<p class="message-note muted small">${t("message.compacted")}</p>`}
+    ${!live && parts.some(isDocumentCall) && html`<${Sources} parts=${parts} />`}
     ${live ? html`<${Progress} empty=${shown.length === 0} />` : html`<${Outcome} message=${message} isEmpty=${shown.length === 0} />`}
   </article>`;
 }

@@ -92,7 +92,7 @@ def run_program(folder: Path, *command: str | Path, **environ: str) -> str:
         command,
         check=False,
         cwd=folder,
-        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"} | environ,
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": ""} | environ,  # compile the libraries once
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

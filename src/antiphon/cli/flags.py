@@ -81,6 +81,7 @@ WEB = (
     "web_streams",
     "web_rate",
     "web_title",
+    "web_dictation",
 )
 """The settings of the web chat: who may use it, under which names, and how much."""
 

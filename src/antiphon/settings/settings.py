@@ -419,6 +419,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Count, Meta(description="how many messages a person may send in a minute")
     ] = 60
     web_title: Annotated[Words, Meta(description="the title of the web chat")] = "Antiphon"
+    web_dictation: Annotated[
+        Literal["off", "browser"],
+        Meta(
+            title="off or browser",
+            description="dictation in the web chat: off, or by the speech recognition of the"
+            " browser, whose maker may get the audio",
+        ),
+    ] = "off"
     max_concurrent_runs: Annotated[
         Count, Meta(description="how many runs a process works on at once")
     ] = 1000

@@ -223,6 +223,8 @@ HEADERS = {
     "Permissions-Policy": ", ".join(f"{feature}=()" for feature in FEATURES),
 }
 
+WITH_DICTATION = HEADERS["Permissions-Policy"].replace("microphone=()", "microphone=(self)")
+
 _WITHOUT_A_FORM = ("none", "proxy")
 _NO_PAGES = (
     API,
@@ -305,6 +307,8 @@ def _add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers[name] = value
     page = response.mimetype == "text/html"
+    if page and current_site().settings.web_dictation == "browser":
+        response.headers["Permissions-Policy"] = WITH_DICTATION
     content_policy = _page_policy() if page else DATA_POLICY
     response.headers.setdefault("Content-Security-Policy", content_policy)
     if request.path.startswith(API):

@@ -120,6 +120,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     tools: Sequence[UsableTool]
     servers: Sequence[ServerStatus]
     limits: RequestLimits
+    dictation: bool
     languages: Sequence[str]
     version: str
     title: str
@@ -152,6 +153,7 @@ def get_me() -> Response:
             tools=_usable_tools(site.tools, site.settings),
             servers=_servers(site.tools, with_stderr=person.is_admin),
             limits=RequestLimits(site.settings.max_upload, MESSAGE_CHARACTERS),
+            dictation=site.settings.web_dictation == "browser",
             languages=LANGUAGES,
             version=__version__,
             title=site.settings.web_title,

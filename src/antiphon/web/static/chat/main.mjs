@@ -55,6 +55,8 @@ async function main() {
   void loadWhenIdle();
   const { watchForNotifications } = await import("./notifications.mjs");
   watchForNotifications(currentTitle);
+  const { readNewAnswers } = await import("./speech.mjs");
+  readNewAnswers();
   const { keepPage } = await import("./offline.mjs");
   effect(() => {
     if (me.value) untracked(() => void keepPage());

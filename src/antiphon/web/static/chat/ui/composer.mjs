@@ -24,6 +24,8 @@ const SlashPrompts = laterView(() => import("./slash_prompts.mjs").then((module)
 
 const ServerCatalog = laterView(() => import("./server_catalog.mjs").then((module) => module.ServerCatalog), { over: true });
 
+const Dictation = laterView(() => import("./dictation.mjs").then((module) => module.Dictation), { silent: true });
+
 const DRAFT_MS = 250;
 /** For browsers that do not size the field by themselves. */
 const MOST_ROWS = 12;
@@ -102,6 +104,7 @@ export function Composer({ onSent }) {
       <div class="composer-bar">
         <${AttachButton} onFiles=${attaching.add} />
         <${CatalogButton} />
+        ${me.value?.dictation && html`<${Dictation} area=${area} />`}
         <${Picker} />
         <span class="grow"></span>
         <${Buttons} empty=${empty} items=${items} />

@@ -23,6 +23,7 @@ import { Link } from "./link.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
 import { Plain } from "./plain.mjs";
+import { ReadAloud } from "./read_aloud.mjs";
 import { Reasoning } from "./reasoning.mjs";
 import { Sources } from "./sources.mjs";
 import { moment, time } from "./times.mjs";
@@ -180,6 +181,7 @@ function Outcome({ message, isEmpty }) {
       <${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
+      <${ReadAloud} id=${message.id} text=${textOf(message)} />
       ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
       ${metadata.runId && html`<${Link} href=${`/r/${metadata.runId}`} class="icon-button act" aria-label=${t("run.open")} title=${t("run.open")}><${Icon} name="timeline" size=${16} /><//>`}
       <${MessageUsage} metadata=${metadata} />

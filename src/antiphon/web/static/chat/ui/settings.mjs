@@ -16,6 +16,7 @@ import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { PromptSettings } from "./prompts.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
+import { VoiceSettings } from "./voice_settings.mjs";
 
 /** @param {{onClose: () => void}} props */
 export function Settings({ onClose }) {
@@ -26,6 +27,7 @@ export function Settings({ onClose }) {
       <${LanguageChoice} />
       <div><${Notifications} /></div>
       <${AboutYou} onClose=${onClose} />
+      <${VoiceSettings} choose=${choose} />
       <${PromptSettings} />
       <${Grants} />
       <div>

@@ -1,0 +1,16 @@
+/** Button that reads an answer aloud, or stops it. */
+import { hasSpeech, readAloud, reading, stopReading } from "../speech.mjs";
+import { t } from "../t.mjs";
+import { html } from "../vendor/ui.mjs";
+import { Icon } from "./icons.mjs";
+
+/** @param {{id: string, text: string}} props */
+export function ReadAloud({ id, text }) {
+  if (!text || !hasSpeech()) return null;
+  const on = reading.value === id;
+  const label = t(on ? "speech.stop" : "speech.read");
+  return html`<button
+    type="button" class=${on ? "icon-button act on" : "icon-button act"} aria-label=${label} title=${label} aria-pressed=${on}
+    onClick=${() => (on ? stopReading() : readAloud(id, text))}
+  ><${Icon} name=${on ? "stop" : "speaker"} size=${16} /></button>`;
+}

@@ -1,0 +1,43 @@
+/** Section of the settings: voice and speed of reading aloud, and who gets what is dictated. */
+import { hasSpeech, listVoices, readAloud } from "../speech.mjs";
+import { me, prefs } from "../store.mjs";
+import { t } from "../t.mjs";
+import { html, useEffect, useState } from "../vendor/ui.mjs";
+import { Check, Field } from "./forms.mjs";
+
+const RATES = [0.75, 1, 1.25, 1.5, 2];
+const SAMPLE = "speech-sample";
+
+/** @param {{choose: (chosen: Record<string, unknown>) => void}} props */
+export function VoiceSettings({ choose }) {
+  const [voices, setVoices] = useState(() => (hasSpeech() ? listVoices() : []));
+  useEffect(() => {
+    if (!hasSpeech()) return undefined;
+    const changed = () => setVoices(listVoices());
+    speechSynthesis.addEventListener?.("voiceschanged", changed); // they come late
+    return () => speechSynthesis.removeEventListener?.("voiceschanged", changed);
+  }, []);
+  if (!hasSpeech() && !me.value?.dictation) return null;
+  const { voice, voiceRate, readAnswers } = prefs.value;
+  const remote = voices.find(({ voiceURI }) => voiceURI === voice)?.localService === false;
+  return html`<section class="stack" aria-labelledby="voice">
+    <div>
+      <h3 id="voice">${t("speech.title")}</h3>
+      ${me.value?.dictation && html`<p class="muted">${t("dictation.hint")}</p>`}
+    </div>
+    ${hasSpeech() &&
+    html`<${Field} label=${t("speech.voice")} hint=${t(remote ? "speech.remote_hint" : "speech.voice_hint")}>
+        <select class="input" onChange=${(/** @type {any} */ event) => choose({ voice: event.currentTarget.value || null })}>
+          <option value="" selected=${!voice}>${t("speech.usual_voice")}</option>
+          ${voices.map((each) => html`<option key=${each.voiceURI} value=${each.voiceURI} selected=${each.voiceURI === voice}>${each.name} (${each.lang})</option>`)}
+        </select>
+      <//>
+      <${Field} label=${t("speech.rate")}>
+        <select class="input" onChange=${(/** @type {any} */ event) => choose({ voiceRate: Number(event.currentTarget.value) })}>
+          ${RATES.map((rate) => html`<option key=${rate} value=${rate} selected=${rate === (voiceRate || 1)}>${rate} ×</option>`)}
+        </select>
+      <//>
+      <${Check} label=${t("speech.automatic")} hint=${t("speech.automatic_hint")} checked=${Boolean(readAnswers)} onChange=${(/** @type {boolean} */ on) => choose({ readAnswers: on })} />
+      <div class="row"><button type="button" class="button" onClick=${() => readAloud(SAMPLE, t("speech.sample"))}>${t("speech.try")}</button></div>`}
+  </section>`;
+}

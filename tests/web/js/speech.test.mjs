@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import test from "node:test";
+
+const { toPieces, toSpeech } = await import("../../../src/antiphon/web/static/chat/speech.mjs");
+
+test("an answer is read without code, marks and addresses", () => {
+  const answer = "# Tides\n\nThe **moon** pulls, see [this page](https://example.org/a).\n\n```js\nconst a = 1;\n```\n\n- one\n- `two`\n\nMore: https://example.org/b";
+  const said = toSpeech(answer);
+
+  assert.equal(said.includes("const"), false);
+  assert.equal(/[#*`[\]]|https/.test(said), false);
+  assert.deepEqual(toPieces(said), ["Tides", "The moon pulls, see this page.", "one", "two", "More:"]);
+});
+
+test("code that never ends, and tables, are left out or read as words", () => {
+  assert.equal(toSpeech("~~~\nrm -rf\n").trim(), "");
+  assert.deepEqual(toPieces(toSpeech("| a | b |\n|---|---|\n| 1 | 2 |")), ["a b", "1 2"]);
+});
+
+test("a long sentence is cut at a blank, and a long word anywhere", () => {
+  const pieces = toPieces(`${"word ".repeat(100)}${"x".repeat(450)}`);
+
+  assert.equal(pieces.every((piece) => piece.length <= 200 && piece === piece.trim()), true);
+  assert.equal(pieces.join("").replaceAll(" ", "").length, 400 + 450);
+});

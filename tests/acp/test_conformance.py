@@ -21,7 +21,7 @@ import pytest
 
 from tests.support import fork_server
 
-SECONDS = 60
+SECONDS = 300
 INVALID_PARAMS = -32602
 TOOLS = '''
 from pathlib import Path

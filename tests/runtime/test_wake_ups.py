@@ -27,7 +27,7 @@ from antiphon.types.runs import Run
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
 
-pytestmark = pytest.mark.processes
+pytestmark = [pytest.mark.processes, pytest.mark.usefixtures("patient_postgres")]
 
 SOON = 120.0
 BY = Principal()

@@ -11,6 +11,7 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -20,6 +21,7 @@ from hypothesis.internal.conjecture import providers
 
 from antiphon.runtime.admin.accounts import PasswordHasher
 from antiphon.stores.cached import shared
+from antiphon.stores.postgres.store import PostgresStore
 from antiphon.tools import deadlines
 from tests.support import programs
 from tests.support.fork_server import CHEAP, share_certificates
@@ -29,6 +31,7 @@ from tests.support.services import postgres as postgresql
 from tests.support.services import redis as redises
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
+from tests.support.stores import databases
 from tests.support.tools.call_clock import CallClock
 
 settings.register_profile("searching", settings.default, deadline=None)
@@ -104,6 +107,13 @@ def patient_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shared contexts wait for Redis: a busy machine is no slow service."""
     for limit in ("GET_SECONDS", "PUT_SECONDS", "DROP_SECONDS"):
         monkeypatch.setattr(shared, limit, PATIENCE)
+
+
+@pytest.fixture
+def patient_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stores of this process wait for PostgreSQL: a busy machine is no slow service."""
+    patient = partial(PostgresStore.open, timeouts=databases.PATIENT)
+    monkeypatch.setattr(PostgresStore, "open", patient)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ NODE = NODE_HOME / ("node.exe" if WINDOWS else "bin/node")
 NPM = next(NODE_HOME.glob("**/node_modules/npm/bin/npm-cli.js"))
 PYTHON = Path("Scripts/python.exe" if WINDOWS else "bin/python")
 INSTALL_SECONDS = 200
-RUN_SECONDS = 170
+RUN_SECONDS = 500
 
 
 def install_npm_packages(pinned: Path) -> Path:

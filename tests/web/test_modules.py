@@ -16,7 +16,7 @@ def test_a_module_does_what_its_tests_say(file: Path, node: Path) -> None:
         [node, "--test", "--test-reporter=tap", file],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
         check=False,
     )
 

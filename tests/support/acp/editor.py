@@ -27,7 +27,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.consent import SessionGrants
 from antiphon.tools.functions import Functions
 
-SECONDS = 60
+SECONDS = 300
 
 
 class Editor:

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support import programs
 
-SECONDS = 60
+SECONDS = 300
 DEMO = {"ANTIPHON_DEMO_DELAY": "0", "ANTIPHON_MODEL": "demo"}
 IMPORT_ALL = """
 import importlib, pkgutil, antiphon

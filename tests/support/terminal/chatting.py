@@ -31,7 +31,7 @@ from tests.support import fork_server
 from tests.support.terminal.emulator import ALLOWED, Emulator
 from tests.support.terminal.model import Model
 
-SECONDS = 60.0
+SECONDS = 300.0
 """Costs nothing where all is well, and the machine may be busy."""
 KEYS = {
     "enter": "\r",

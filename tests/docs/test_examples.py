@@ -162,6 +162,7 @@ def flags(words: list[str], capsys: pytest.CaptureFixture[str]) -> set[str]:
 DEEP = (
     "keys",
     "mcp",
+    "memory",
     "owners",
     "people",
     "projects",

@@ -13,6 +13,7 @@ COMMANDS = {
     "threads": "list, show, export or delete conversations",
     "folders": "folders of conversations: list, create, change, delete",
     "import": "import conversations of ChatGPT, Claude or Open WebUI",
+    "memory": "what assistants know about you: notes, and instructions for all",
     "runs": "list runs, show what one did and how long it took, compare two",
     "mcp": "MCP servers as tools, and Antiphon as an MCP server",
     "skills": "skills, instructions and slash commands: list, add, trust",

@@ -32,6 +32,7 @@ from antiphon.types.errors import (
     IdempotencyConflict,
     InvalidEventId,
     InvalidRequest,
+    NotFound,
     TryAgain,
 )
 from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDelta
@@ -354,8 +355,17 @@ async def _select_tools(
 
 
 async def _may_remember(client: AsyncClient, message: PostedMessage) -> bool:
-    """Return whether memory is on, and the message's thread is not temporary."""
-    if message.temporary or not (await client.get_personal_settings()).memory_enabled:
+    """Return whether memory is on, and the message's thread is not temporary.
+
+    A backend of the version before knows no memory.
+    """
+    if message.temporary:
+        return False
+    try:
+        settings = await client.get_personal_settings()
+    except NotFound:
+        return False
+    if not settings.memory_enabled:
         return False
     return message.thread_id is None or not (await client.get_thread(message.thread_id)).temporary
 

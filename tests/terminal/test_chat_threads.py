@@ -258,6 +258,24 @@ async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
     assert not chat.foreign
 
 
+async def test_a_thread_is_shared_by_a_link_until_its_links_are_ended(
+    chat: Chatting, model: Model, tmp_path: Path
+) -> None:
+    await exchange(chat, model, "About bees", "They fly.")
+    chat.say("/share")
+    await chat.sees("this shows 2 messages for 30 days")
+    (path,) = [row.strip() for row in chat.rows if row.strip().startswith("/shared/")]
+    database = f"sqlite:///{tmp_path}/data/antiphon/antiphon.db"
+    async with AsyncClient(settings=Settings(database=database, model="demo")) as client:
+        shared = await client.get_shared(path.removeprefix("/shared/"))
+        assert [each.text for each in shared.messages] == ["About bees", "They fly."]
+
+    chat.say("/share everything")
+    await chat.sees("does not know these words")
+    chat.say("/share off")
+    await chat.sees("Revoked: 1 link to this thread.")
+
+
 async def test_a_pinned_thread_is_listed_first_until_it_is_unpinned(
     chat: Chatting, model: Model
 ) -> None:

@@ -22,6 +22,7 @@ from antiphon.terminal.thread_list import (
     format_title,
 )
 from antiphon.terminal.thread_picker import pick_thread
+from antiphon.types.accounts import DAY_MS
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Text
@@ -34,6 +35,8 @@ ARCHIVED = "archived"
 FOLDER = "folder"
 TAG = "#"
 MORE = "more"
+SHARE_TOOLS = "tools"
+SHARE_OFF = "off"
 TEMPORARY = "--temporary"
 NOTHING_SAID = "You have sent no message here yet"
 GO_ON = "Go on exactly where you stopped."
@@ -169,6 +172,32 @@ async def _pin(chat: CommandContext, words: str) -> None:
     await chat.client.update_thread(thread.id, pinned=not thread.pinned)
     how = "no longer pinned" if thread.pinned else "pinned: /threads lists it first"
     chat.ui.say(f"This thread is {how}.", "faint")
+
+
+async def _share(chat: CommandContext, words: str) -> None:
+    thread = await _current_thread(chat)
+    if words == SHARE_OFF:
+        shares = (await chat.client.list_shares(thread.id)).data
+        for share in shares:
+            await chat.client.delete_share(share.id)
+        revoked = count_noun(len(shares), "link")
+        chat.ui.say(f"Revoked: {revoked} to this thread.", "faint")
+        return
+    if words not in ("", SHARE_TOOLS):
+        raise InvalidRequest(
+            "/share does not know these words.",
+            expected=f"nothing, `{SHARE_TOOLS}` or `{SHARE_OFF}`",
+            received=words,
+        )
+    new = await chat.client.create_share(thread.id, include_tools=words == SHARE_TOOLS)
+    shown = count_noun(new.share.messages, "message")
+    days = (new.share.expires_at - new.share.created_at) // DAY_MS
+    chat.ui.say(f"/shared/{new.token}")
+    chat.ui.say(
+        f"Behind the web chat's address, this shows {shown} for {count_noun(days, 'day')};"
+        f" /share {SHARE_OFF} ends it.",
+        "faint",
+    )
 
 
 async def _archive(chat: CommandContext, words: str) -> None:
@@ -389,6 +418,12 @@ COMMANDS: tuple[SlashCommand, ...] = (
     ),
     SlashCommand(name="rename", arguments="TITLE", meaning="give this thread a title", run=_rename),
     SlashCommand(name="pin", meaning="list this thread before all others, or no longer", run=_pin),
+    SlashCommand(
+        name="share",
+        arguments=f"[{SHARE_TOOLS}|{SHARE_OFF}]",
+        meaning="make a link under which this thread can be read as it is now; or end its links",
+        run=_share,
+    ),
     SlashCommand(
         name="archive",
         meaning="leave this thread out of lists until it goes on, or list it again",

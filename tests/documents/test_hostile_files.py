@@ -60,7 +60,7 @@ READS_A_FILE = '<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]><x>&a;</x>
             repack(word(), {"word/document.xml": READS_A_FILE.encode("utf-16")}),
             "unsafe",
         ),
-        ("reads.epub", make_epub({"a.xhtml": "<p>a</p>"}, **{"OEBPS/x.opf": LAUGHS}), "unsafe"),
+        ("reads.epub", make_epub({"a.xhtml": "<p>a</p>"}, **{"OEBPS/book.opf": LAUGHS}), "unsafe"),
         ("secret.docx", encrypted_zip(), "encrypted"),
         ("secret.docx", OLE, "encrypted"),
         ("old.doc", OLE, "unsupported"),

@@ -74,6 +74,24 @@ async def test_sheets_slides_and_chapters_have_titles() -> None:
     assert all("steal" not in page.text for page in read_chapters)
 
 
+async def test_a_book_of_epub_2_names_the_types_of_its_files() -> None:
+    chapter = (
+        '<?xml version="1.0"?><!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN"'
+        ' "http://www.w3.org/TR/xhtml11/DTD/xhtml11.dtd">'
+        "<html><head><title>One</title></head><body><p>It began.</p></body></html>"
+    )
+    contents = (
+        '<!DOCTYPE ncx PUBLIC "-//NISO//DTD ncx 2005-1//EN"'
+        ' "http://www.daisy.org/z3986/2005/ncx-2005-1.dtd"><ncx/>'
+    )
+    book = repack(make_epub({"one.xml": chapter}), {"OEBPS/toc.ncx": contents})
+
+    pages, end = await read("a.epub", book)
+
+    assert [(page.title, page.text) for page in pages] == [("One", "It began.")]
+    assert end == ReadEnd()
+
+
 @pytest.mark.parametrize(
     ("text", "encoding"),
     [

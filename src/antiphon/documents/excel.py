@@ -8,7 +8,7 @@ from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
 
-from antiphon.documents.archives import open_archive
+from antiphon.documents.archives import open_office_archive
 from antiphon.documents.pages import PAGE_LENGTH, TextPage
 
 _openpyxl: Any = openpyxl  # it has no types
@@ -16,7 +16,7 @@ _openpyxl: Any = openpyxl  # it has no types
 
 def read_xlsx(content: bytes) -> Iterator[TextPage]:
     """Yield the pages of each sheet: rows of cells, with values as they were last computed."""
-    open_archive(content).close()
+    open_office_archive(content).close()
     book = _openpyxl.load_workbook(
         BytesIO(content), read_only=True, data_only=True, keep_links=False
     )

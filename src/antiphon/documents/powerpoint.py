@@ -8,13 +8,13 @@ from typing import Any
 
 from pptx import Presentation
 
-from antiphon.documents.archives import open_archive
+from antiphon.documents.archives import open_office_archive
 from antiphon.documents.pages import TextPage
 
 
 def read_pptx(content: bytes) -> Iterator[TextPage]:
     """Yield a page for each slide, with its notes."""
-    open_archive(content).close()
+    open_office_archive(content).close()
     for slide in Presentation(BytesIO(content)).slides:
         title = slide.shapes.title
         lines = [*_shape_lines(slide.shapes)]

@@ -12,7 +12,7 @@ from docx.package import Package
 from docx.parts.document import DocumentPart
 from docx.table import Table
 
-from antiphon.documents.archives import open_archive
+from antiphon.documents.archives import open_office_archive
 from antiphon.documents.pages import PAGE_LENGTH, TextPage, split_text
 
 _MACRO_WORD = "application/vnd.ms-word.document.macroEnabled.main+xml"
@@ -20,7 +20,7 @@ _MACRO_WORD = "application/vnd.ms-word.document.macroEnabled.main+xml"
 
 def read_docx(content: bytes) -> Iterator[TextPage]:
     """Yield the pages of a Word document, which begin where Word began them when it was saved."""
-    open_archive(content).close()
+    open_office_archive(content).close()
     PartFactory.part_type_for[CONTENT_TYPE.WML_DOCUMENT_MAIN] = DocumentPart
     PartFactory.part_type_for[_MACRO_WORD] = DocumentPart
     package: Any = Package.open(BytesIO(content))

@@ -15,10 +15,10 @@ import pytest
 from antiphon.documents.kinds import Unreadable
 from antiphon.documents.pages import MAX_PAGE_TEXT
 from antiphon.documents.plain_text import decode_text
-from antiphon.documents.process import DocumentReader, FileContent
+from antiphon.documents.process import DocumentReader
 from antiphon.documents.reader import ReadEnd
 from antiphon.types.documents import Page
-from tests.support.documents import make_epub, make_pdf, pieces, read, repack, save
+from tests.support.documents import make_epub, make_pdf, read, repack, save
 
 pytestmark = pytest.mark.processes
 
@@ -155,16 +155,6 @@ async def test_a_picture_is_read_where_tesseract_is_installed(tmp_path: Path) ->
     assert end == ReadEnd()
     scanned, _ = await read("a.pdf", make_pdf("", "Told"), reader=DocumentReader(60, str(program)))
     assert [page.text for page in scanned] == ["text of stdin to stdout", "Told"]
-
-
-async def test_a_page_of_a_pdf_is_drawn() -> None:
-    reader = DocumentReader(60)
-    file = FileContent("a.pdf", "application/pdf", pieces(make_pdf("One", "Two")))
-    picture = await reader.draw(file, 2)
-    assert picture.startswith(PNG)
-    for content, page in ((make_pdf("One"), 2), (b"no pdf", 1)):
-        with pytest.raises(Unreadable):
-            await reader.draw(FileContent("a.pdf", "application/pdf", pieces(content)), page)
 
 
 async def test_text_of_a_stranger_stays_text_without_what_a_terminal_obeys() -> None:

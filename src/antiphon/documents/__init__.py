@@ -1,1 +1,1 @@
-"""Text and pictures of pages of uploaded files, read in processes of their own."""
+"""Text of uploaded files, read in processes of their own."""

@@ -1,4 +1,4 @@
-"""Text and pictures of the pages of a PDF. Scripts, forms and attachments in it stay closed."""
+"""Text of the pages of a PDF. Scripts, forms and attachments in it stay closed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _pdfium: Any = pypdfium2  # it has no types
 
 OCR_SCALE = 200 / 72
 """Dots for each point of a page whose picture is read."""
-MAX_SIDE = 1600
+MAX_SIDE = 6400
 """Pixels of the longer side of a page's picture."""
 
 
@@ -32,23 +32,14 @@ def read_pdf(content: bytes, tesseract: str | None) -> Iterator[TextPage]:
                 with closing(page.get_textpage()) as text_page:
                     text = text_page.get_text_bounded()
                 if not text.strip() and tesseract is not None:
-                    text = read_picture(_draw(page, OCR_SCALE), tesseract)
+                    text = read_picture(_draw(page), tesseract)
             label = document.get_page_label(number)
             yield TextPage("" if label == str(number + 1) else label, text)
 
 
-def draw_page(content: bytes, number: int) -> bytes:
-    """Return the picture of a page, counted from 1, as PNG. Raises `Unreadable`."""
-    with _open(content) as document:
-        if not 0 < number <= len(document):
-            raise Unreadable("empty")
-        with closing(document[number - 1]) as page:
-            return _draw(page, MAX_SIDE / max(1.0, *page.get_size()))
-
-
-def _draw(page: Any, scale: float) -> bytes:
-    bound = 4 * MAX_SIDE / max(1.0, *page.get_size())
-    picture = page.render(scale=min(scale, bound)).to_pil()
+def _draw(page: Any) -> bytes:
+    bound = MAX_SIDE / max(1.0, *page.get_size())
+    picture = page.render(scale=min(OCR_SCALE, bound)).to_pil()
     file = BytesIO()
     picture.convert("RGB").save(file, "PNG")
     return file.getvalue()

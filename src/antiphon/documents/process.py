@@ -8,14 +8,12 @@ import shutil
 import signal
 import sys
 import tempfile
-from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import NamedTuple
 
 import msgspec
 
-from antiphon.documents.kinds import Unreadable
 from antiphon.documents.pages import MAX_PAGES, clean_text, clean_title
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
 from antiphon.types.documents import Page
@@ -24,8 +22,6 @@ PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader
 """The program of the process, without anything of the environment or of the working folder."""
 LINE_BYTES = 4_000_000
 """Bytes of a line that the process may write; a page has a tenth of it at most."""
-PICTURE_BYTES = 20_000_000
-"""The same of a picture of a page."""
 
 
 class FileContent(NamedTuple):
@@ -52,7 +48,7 @@ class DocumentReader:
         """Yield the pages and then the end. An end with a reason may come after pages."""
         request = ReadRequest(file.name, file.media_type, self.seconds, self.tesseract)
         number = 0
-        async with aclosing(self._lines(request, file, LINE_BYTES)) as lines:
+        async with aclosing(self._lines(request, file)) as lines:
             async for line in lines:
                 if line.end is not None:
                     yield line.end
@@ -68,24 +64,12 @@ class DocumentReader:
                 )
         yield ReadEnd("damaged")
 
-    async def draw(self, file: FileContent, page: int) -> bytes:
-        """Return the picture of a page of a PDF as PNG. Raises `Unreadable`."""
-        request = ReadRequest(file.name, file.media_type, self.seconds, draw=page)
-        async with aclosing(self._lines(request, file, PICTURE_BYTES)) as lines:
-            async for line in lines:
-                if line.end is not None and line.end.picture is not None:
-                    picture = b64decode(line.end.picture)
-                    if picture.startswith(b"\x89PNG\r\n\x1a\n"):
-                        return picture
-                raise Unreadable((line.end.reason if line.end else None) or "damaged")
-        raise Unreadable("damaged")
-
     async def _lines(
-        self, request: ReadRequest, file: FileContent, limit: int
+        self, request: ReadRequest, file: FileContent
     ) -> AsyncGenerator[ReadLine, None]:
         """Yield what the process writes, and an end for a process that does not end well."""
         deadline = asyncio.get_running_loop().time() + self.seconds
-        async with _start_process(limit) as process:
+        async with _start_process() as process:
             feeding = asyncio.create_task(_feed(process, request, file.pieces))
             try:
                 while True:
@@ -136,7 +120,7 @@ async def _explain(process: asyncio.subprocess.Process) -> ReadEnd:
 
 
 @asynccontextmanager
-async def _start_process(limit: int) -> AsyncGenerator[asyncio.subprocess.Process]:
+async def _start_process() -> AsyncGenerator[asyncio.subprocess.Process]:
     """Start the reader in an empty folder; kill it with its children at the end."""
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="antiphon-document-")
     try:
@@ -147,7 +131,7 @@ async def _start_process(limit: int) -> AsyncGenerator[asyncio.subprocess.Proces
             stderr=asyncio.subprocess.DEVNULL,
             cwd=folder,
             env=_environment(),
-            limit=limit,
+            limit=LINE_BYTES,
             start_new_session=True,
         )
         try:

@@ -12,7 +12,6 @@ import ctypes
 import os
 import signal
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
@@ -40,13 +39,12 @@ _NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
-    """A file to read within `seconds`; with `draw` the picture of that page instead of the text."""
+    """A file to read within `seconds`."""
 
     name: str
     media_type: str
     seconds: int
     tesseract: str | None = None
-    draw: int | None = None
 
 
 class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -54,7 +52,6 @@ class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
 
     reason: DocumentFailure | None = None
     cut: bool = False
-    picture: str | None = None
 
 
 class ReadLine(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -99,8 +96,6 @@ def limit_process(seconds: int) -> None:
 def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> ReadEnd:
     try:
         kind = detect_kind(request.name, request.media_type, content)
-        if request.draw is not None:
-            return ReadEnd(picture=_draw(request, kind, content))
         read = _load_reader(kind, request)
         limit_process(request.seconds)
         return _write_pages(read(content), output)
@@ -157,15 +152,6 @@ _READERS: Mapping[Kind, tuple[str, str]] = {
     "text": ("plain_text", "read_text"),
     "image": ("pictures", "read_picture_page"),
 }
-
-
-def _draw(request: ReadRequest, kind: Kind, content: bytes) -> str:
-    if kind != "pdf":
-        raise Unreadable("unsupported")
-    from antiphon.documents import pdf  # noqa: PLC0415
-
-    limit_process(request.seconds)
-    return b64encode(pdf.draw_page(content, request.draw or 0)).decode()
 
 
 if __name__ == "__main__":

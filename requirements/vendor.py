@@ -69,6 +69,8 @@ LIBRARIES = [
         "BSD-3-Clause",
     ),
     Library("katex", "0.19.1", "dist/katex.min.js", "katex.mjs", "MIT", umd=True),
+    # A script, not a module: only the second origin serves it, for previews of diagrams.
+    Library("@mermaid-js/tiny", "12.0.0", "dist/mermaid.tiny.js", "mermaid.js", "MIT"),
 ]
 # What one library calls another, and where that one stands here.
 ADDRESSES = {

@@ -121,6 +121,30 @@ async def test_scripts_run_only_on_request_and_never_in_a_picture(chat: Chat, mo
         assert "script-src" not in policy
 
 
+async def test_a_diagram_has_scripts_of_ours_alone_and_its_text_is_escaped(
+    chat: Chat, model: Model
+) -> None:
+    code = "graph TD\n  A --> B[</pre><script>1</script>]"
+    thread, answer = await store_answer(chat, model, text=f"```mermaid\n{code}\n```")
+    browser = await chat.browser().arrive()
+    address = (await ask(browser, thread, answer, code=code)).json["address"]
+    shown = await open_frame(chat, address)
+    other = await open_frame(chat, address)
+    policy = shown.headers["Content-Security-Policy"]
+
+    assert "unsafe-inline" not in policy.partition("script-src")[2].partition(";")[0]
+    assert policy != other.headers["Content-Security-Policy"]
+    assert "<script>1" not in shown.text
+    second, _ = frame_of(chat, address)
+    script = await second.get("/artifact/mermaid.js", {**FRAMED, "Sec-Fetch-Dest": "script"})
+    assert script.status_code == 200
+    assert b"mermaid" in script.data[-400:]
+    assert (await browser.get("/artifact/mermaid.js")).status_code == 421
+    page = (await browser.get("/")).text
+    version = page.partition("/static/")[2].partition("/")[0]
+    assert (await browser.get(f"/static/{version}/chat/vendor/mermaid.js")).status_code == 404
+
+
 async def test_the_page_may_frame_that_origin_and_knows_of_it(chat: Chat) -> None:
     browser = await chat.browser().arrive()
 
@@ -277,6 +301,8 @@ def test_an_address_expires() -> None:
         ("~~~~HTML x\r\na\r\nb\r\n~~~~", "a\nb", ("html", "a\nb")),
         ("- here:\n\n  ```svg\n  <svg/>\n  ```", "<svg/>", ("svg", "  <svg/>")),
         ("```html\na\n", "a", ("html", "a")),  # cut off
+        ("```html\n\na\n\n```", "\na\n\n\n", ("html", "\na")),
+        ("```html\n\n```", "\n\n", None),
         ("```python\na\n```", "a", None),
         ("```html\na\nb\n```", "a", None),
         ("````html\na\n```\nb\n`````", "a\n```\nb", ("html", "a\n```\nb")),

@@ -152,6 +152,34 @@ async def test_markdown_is_drawn_by_the_page_itself(chat: Chat) -> None:
     assert Path(file).read_text("utf-8").strip() == text.strip()
 
 
+async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
+    async with listening() as listener:
+        hostile = (
+            "graph TD\n  A[Start] --> B[\"<img src='L/i' onerror='top.x=1'>End\"]\n"
+            "  click B href \"javascript:fetch('L/c')\"\n"
+        )
+        await answer(chat, fenced(written(hostile, listener), 'mermaid title="Way"'))
+        await open_card(chat, "Open: Way")
+        element = await chat.page.locator("iframe").element_handle()
+        frame = await element.content_frame()
+        assert frame
+        await expect(frame.locator("svg")).to_contain_text("Start")
+        assert await frame.locator("script").count() == 2  # ours
+        assert "javascript:" not in await frame.locator("svg").evaluate("it => it.outerHTML")
+        assert listener.heard == []
+
+    await answer(
+        chat, fenced("graph TD\n  A --> ]]] </pre><script>1</script>", "mermaid title=Bad")
+    )
+    await open_card(chat, "Open: Bad")
+    element = await chat.page.locator("iframe").element_handle()
+    frame = await element.content_frame()
+    assert frame
+    await expect(frame.locator("#fault")).to_contain_text("rror")
+    assert await frame.locator("script").count() == 2
+    await overlook_refusals(chat)
+
+
 async def test_an_artifact_of_a_branch_is_shown_there_too(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK))
     await answer(chat, "Fine.", "Is it fine?")

@@ -384,8 +384,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     artifact_origin: Annotated[
         Site | None,
         Meta(
-            description="the second origin of the web chat, which shows previews of HTML and SVG"
-            " and nothing else, such as https://artifacts.example.org"
+            description="the second origin of the web chat, which shows previews of HTML, SVG and"
+            " diagrams and nothing else, such as https://artifacts.example.org"
         ),
     ] = None
     oidc_issuer: Annotated[

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hmac
+import html
 import re
 from collections.abc import Sequence
 from hashlib import sha256
@@ -17,7 +18,7 @@ import msgspec
 
 from antiphon.types.errors import NotFound
 
-Kind = Literal["html", "svg"]
+Kind = Literal["html", "svg", "mermaid"]
 """Languages of code blocks that the second origin shows."""
 
 LIFETIME = 60
@@ -92,17 +93,20 @@ class Block(msgspec.Struct, frozen=True):
 
 _FENCE = re.compile(r"^[\s>*+\-.)\d]*(?P<marks>`{3,}|~{3,})\s*(?P<language>[A-Za-z]+)")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
-_KINDS: dict[str, Kind] = {"html": "html", "htm": "html", "svg": "svg"}
+_KINDS: dict[str, Kind] = {"html": "html", "htm": "html", "svg": "svg", "mermaid": "mermaid"}
 
 
 def find_block(message: str, wanted: str) -> Block | None:
     """Return the code block of the message with this text; None if it has none.
 
-    Indentation is ignored in the comparison: blocks in lists are indented in the message.
+    Indentation and empty lines at the end are ignored in the comparison: blocks in lists are
+    indented in the message, and the page's parser counts empty lines in its own way.
     """
+    if not wanted.strip():
+        return None
     lines = _NEWLINE.split(message)
     stripped = [line.strip() for line in lines]
-    sought = [line.strip() for line in _NEWLINE.split(wanted)]
+    sought = [line.strip() for line in _NEWLINE.split(wanted.rstrip())]
     for number, line in enumerate(lines):
         fence = _FENCE.match(line)
         kind = _KINDS.get(fence["language"].lower()) if fence else None
@@ -219,15 +223,51 @@ _PICTURE = """<!doctype html><meta charset="utf-8"><title>SVG</title>
 """
 
 
-def document_policy(ticket: Ticket) -> str:
-    """Return the content policy of the document: only its page may frame it."""
-    return f"{_RUNNING if ticket.scripts else _STILL}; frame-ancestors {ticket.page}"
+_DRAWING = (
+    "sandbox allow-scripts; default-src 'none'; script-src 'nonce-{nonce}';"
+    " style-src 'unsafe-inline'; img-src data:; font-src data:; form-action 'none';"
+    " base-uri 'none'"
+)
+_DIAGRAM = """<!doctype html><meta charset="utf-8"><title>Mermaid</title>
+<style>body{{margin:1rem;font-family:sans-serif}}svg{{max-width:100%;height:auto}}</style>
+<pre id="text" hidden>{text}</pre><pre id="fault"></pre><div id="drawn"></div>
+<script nonce="{nonce}" src="{script}"></script>
+<script nonce="{nonce}">
+mermaid.initialize({{ startOnLoad: false, securityLevel: "strict", suppressErrorRendering: true }});
+mermaid.render("diagram", document.getElementById("text").textContent).then(
+  ({{ svg }}) => {{ document.getElementById("drawn").innerHTML = svg; }},
+  (error) => {{ document.getElementById("fault").textContent = String(error.message ?? error); }},
+);
+</script>
+"""
+DIAGRAM_SCRIPT = "/artifact/mermaid.js"
+"""Path of the library that draws diagrams, at the second origin."""
 
 
-def document(ticket: Ticket, text: str) -> bytes:
+def document_policy(ticket: Ticket, nonce: str) -> str:
+    """Return the content policy of the document: only its page may frame it.
+
+    The scripts of a diagram are ours, and have the nonce; what stands in its text has not.
+    """
+    if ticket.kind == "mermaid":
+        policy = _DRAWING.format(nonce=nonce)
+    else:
+        policy = _RUNNING if ticket.scripts else _STILL
+    return f"{policy}; frame-ancestors {ticket.page}"
+
+
+def document(ticket: Ticket, text: str, nonce: str) -> bytes:
     """Return the text of a block as an HTML document.
 
-    An SVG is part of a document, so that it needs no namespace and may have mistakes.
+    An SVG is part of a document, so that it needs no namespace and may have mistakes. The text of a
+    diagram is escaped, and drawn by a library.
     """
-    content = _PICTURE + text if ticket.kind == "svg" else text
+    match ticket.kind:
+        case "svg":
+            content = _PICTURE + text
+        case "mermaid":
+            escaped = html.escape(text)
+            content = _DIAGRAM.format(text=escaped, nonce=nonce, script=DIAGRAM_SCRIPT)
+        case "html":
+            content = text
     return content.encode("utf-8", "replace")

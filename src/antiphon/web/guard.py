@@ -150,10 +150,11 @@ def _check_frame(facts: RequestFacts, policy: Policy) -> None:
             "Previews of artifacts have an origin of their own.",
             expected="the host of `artifact_origin`",
         )
-    if facts.destination != "iframe":
+    wanted = "script" if facts.rule == artifacts.DIAGRAM_SCRIPT else "iframe"
+    if facts.destination != wanted:
         raise Forbidden(
             "A preview is shown only inside of the web chat.",
-            expected="Sec-Fetch-Dest: iframe",
+            expected=f"Sec-Fetch-Dest: {wanted}",
             hint="Open the artifact in the web chat.",
         )
 
@@ -300,7 +301,7 @@ def _add_headers(response: Response) -> Response:
     policy = current_site().policy
     if policy.is_for_artifacts(request.headers.get("Host", "")):
         for name, value in artifacts.FRAME_HEADERS.items():
-            response.headers[name] = value
+            response.headers.setdefault(name, value)
         response.headers["Permissions-Policy"] = artifacts.PERMISSIONS
         response.headers.setdefault("Content-Security-Policy", artifacts.NOTHING)
         return response

@@ -70,6 +70,7 @@ ROWS: Mapping[str, str] = {
     "DELETE /api/shares/<share_id>": CHANGE,
     "GET /api/links/<token>": READ,
     "POST /api/links/<token>/copies": CHANGE,
+    "GET /artifact/mermaid.js": FRAME,
     "POST /api/files": CHANGE,
     "GET /api/files/<file_id>": READ,
     "GET /api/files/<file_id>/document": READ,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import secrets
 import time
 from collections.abc import AsyncGenerator
+from functools import cache
+from importlib.resources import files
 from typing import Annotated
 
 import msgspec
@@ -16,6 +20,7 @@ from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
 from antiphon.web import session
 from antiphon.web.artifacts import (
+    DIAGRAM_SCRIPT,
     LIFETIME,
     Block,
     Ticket,
@@ -91,6 +96,7 @@ def get_preview(signed: str) -> Response:
     """Return the document of a signed address, at the second origin only."""
     site = current_site()
     ticket = read_ticket(signed, site.secret, time.time())
+    nonce = secrets.token_urlsafe(16)
     client = site.client_for_owner(ticket.owner)
 
     async def make() -> bytes:
@@ -98,11 +104,31 @@ def get_preview(signed: str) -> Response:
         text = read_lines(message.text, ticket.start, ticket.end)
         if message.thread_id != ticket.thread_id or digest(text) != ticket.digest:
             raise NotFound("The message no longer has this artifact.")
-        return document(ticket, text)
+        return document(ticket, text, nonce)
 
     response = respond_when_made(make, "text/html; charset=utf-8")
-    response.headers["Content-Security-Policy"] = document_policy(ticket)
+    response.headers["Content-Security-Policy"] = document_policy(ticket, nonce)
+    if ticket.kind == "mermaid":
+        response.headers["Connection-Allowlist"] = "(response-origin)"
     return response
+
+
+@routes.get(DIAGRAM_SCRIPT)
+def get_diagram_script() -> Response:
+    """Return the library that draws diagrams, at the second origin only."""
+    headers = {"cross-origin-resource-policy": "cross-origin"}  # the frame's origin is none
+    response = Response(headers=headers, content_type="text/javascript; charset=utf-8")
+    if request.accept_encodings.quality("gzip"):
+        response.data, response.content_encoding = _diagram_script(), "gzip"
+    else:
+        response.data = gzip.decompress(_diagram_script())
+    return response
+
+
+@cache
+def _diagram_script() -> bytes:
+    library = files("antiphon.web") / "static" / "chat" / "vendor" / "mermaid.js"
+    return gzip.compress(library.read_bytes(), mtime=0)
 
 
 async def _find_message(
@@ -114,7 +140,7 @@ async def _find_message(
             return message, block
     raise NotFound(
         "This answer has no such artifact.",
-        expected="a code block of HTML or SVG of a stored answer",
+        expected="a code block of HTML, SVG or Mermaid of a stored answer",
         hint="While an answer is being written, its artifacts cannot be shown yet.",
     )
 

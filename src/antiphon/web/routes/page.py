@@ -33,6 +33,8 @@ BUNDLE = "chat/bundle.mjs"
 MESSAGES = "chat/bundle-ui-message.mjs"
 """The bundle that draws messages, which every page loads beside the first."""
 LIBRARIES = "chat/vendor/"
+OTHER_ORIGIN = ("mermaid.js",)
+"""Libraries of the second origin, which the page must not be able to run."""
 SHELL_FILES = ("chat/icon.svg", "chat/theme-first.js")
 WORKER = "chat/service_worker.js"
 WORKER_POLICY = "default-src 'none'; connect-src 'self'"
@@ -178,7 +180,9 @@ def version() -> str:
 @cache
 def _files() -> frozenset[str]:
     return frozenset(
-        file.relative_to(STATIC).as_posix() for file in STATIC.rglob("*") if file.is_file()
+        file.relative_to(STATIC).as_posix()
+        for file in STATIC.rglob("*")
+        if file.is_file() and file.name not in OTHER_ORIGIN
     )
 
 

@@ -1,8 +1,9 @@
 /**
  * Panel beside the chat that shows an artifact: preview and code, and its versions.
  *
- * Markdown is drawn by the page itself. HTML and SVG are shown in a sandboxed frame of a second origin,
- * at an address that the server signs for a minute. Scripts run only after a press of "Run".
+ * Markdown is drawn by the page itself. HTML, SVG and Mermaid are shown in a sandboxed frame of a second
+ * origin, at an address that the server signs for a minute. Scripts of HTML run only after a press of
+ * "Run", those of SVG never; a diagram is drawn by a library.
  */
 import { post } from "../api.mjs";
 import { artifactOf } from "../markdown/artifacts.mjs";
@@ -150,12 +151,12 @@ function useCoverage() {
   }, []);
 }
 
-/** The preview of HTML or SVG. @param {{thread: string, version: Version, name: string}} props */
+/** The preview of HTML, SVG or Mermaid. @param {{thread: string, version: Version, name: string}} props */
 function Preview({ thread, version: { artifact, message }, name }) {
   const { kind } = artifact;
   const previews = me.value?.previews === true;
-  const isPicture = kind === "svg";
-  const [state, setState] = useState(/** @type {{address?: string, problem?: string, loading?: boolean}} */ ({}));
+  const isPicture = kind !== "html";
+  const [state, setState] = useState(/** @type {{address?: string, problem?: string, loading?: boolean}} */ ({ loading: previews && isPicture }));
   const closed = useRef(false);
   const show = async () => {
     setState({ loading: true });
@@ -174,24 +175,24 @@ function Preview({ thread, version: { artifact, message }, name }) {
       closed.current = true;
     };
   }, []);
-  if (kind === "mermaid") return html`<p class="artifact-note">${t("artifact.no_mermaid")}</p>`;
   if (!previews) return html`<div class="artifact-note"><p>${t("artifact.no_origin")}</p><p class="muted small">${t("artifact.no_origin_hint")}</p></div>`;
   const { address, problem, loading } = state;
   return html`<div class="artifact-preview">
     <div class="artifact-bar">
       <${Icon} name="warn" size=${16} />
       <span class="grow">${t("artifact.by_model")}</span>
-      ${address && !isPicture && html`<button type="button" class="button small" onClick=${() => setState({})}><${Icon} name="stop" size=${16} />${t("artifact.stop")}</button>`}
+      ${address && kind !== "svg" && html`<button type="button" class="button small" onClick=${() => setState({})}><${Icon} name="stop" size=${16} />${t("artifact.stop")}</button>`}
       ${address && isPicture && html`<button type="button" class="button small quiet" onClick=${show}>${t("artifact.again")}</button>`}
     </div>
     ${address
       ? html`<iframe
-          class="artifact-frame" sandbox=${isPicture ? "" : "allow-scripts"} allow="" credentialless referrerpolicy="no-referrer"
+          class="artifact-frame" sandbox=${kind === "svg" ? "" : "allow-scripts"} allow="" credentialless referrerpolicy="no-referrer"
           title=${t("artifact.frame", { name })} src=${address}
         ></iframe>`
       : html`<div class="artifact-note" role="status">
           ${problem && html`<p class="artifact-problem">${problem}</p>`}
           ${isPicture && !problem
+&& loading
             ? html`<p class="muted">${t("common.loading")}</p>`
             : html`<p>${t(isPicture ? "artifact.try_again" : "artifact.run_hint")}</p>
                 <button type="button" class="button primary" aria-disabled=${loading === true} onClick=${show}>${t(isPicture ? "common.again" : "artifact.run")}</button>`}

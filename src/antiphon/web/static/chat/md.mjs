@@ -41,7 +41,7 @@ import { followSource, markSources } from "./markdown/source_marks.mjs";
  *
  * @typedef {object} View
  * @property {(text: string) => void} update  the whole text so far; drawn when a frame is due
- * @property {(text: string, sources?: readonly import("./sources.mjs").Source[]) => void} finish  the whole text;
+ * @property {(text: string, sources?: readonly import("./web_sources.mjs").Source[]) => void} finish  the whole text;
  *   drawn at once, with numbers at links to the sources
  * @property {() => void} close
  */

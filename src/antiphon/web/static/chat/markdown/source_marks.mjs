@@ -1,6 +1,6 @@
 /** Numbers at the links of an answer that lead to its sources. */
 
-/** Puts a number behind each link to a source. @param {Element} answer @param {readonly import("../sources.mjs").Source[]} sources @param {string} label */
+/** Puts a number behind each link to a source. @param {Element} answer @param {readonly import("../web_sources.mjs").Source[]} sources @param {string} label */
 export function markSources(answer, sources, label) {
   for (const mark of answer.querySelectorAll(".source-mark")) mark.remove();
   if (sources.length === 0) return;
@@ -23,7 +23,7 @@ function createMark(number, label) {
 
 /** Leads from a mark to its source in the list below the answer. @param {Element} mark */
 export function followSource(mark) {
-  const item = mark.closest(".message")?.querySelector(`.source[data-number="${mark.textContent}"]`);
+  const item = mark.closest(".message")?.querySelector(`.web-source[data-number="${mark.textContent}"]`);
   if (!(item instanceof HTMLElement)) return;
   item.scrollIntoView({ block: "nearest" });
   item.querySelector("a")?.focus({ preventScroll: true });

@@ -4,7 +4,7 @@ import { language, t } from "../t.mjs";
 import { html, useLayoutEffect, useRef } from "../vendor/ui.mjs";
 
 /**
- * @param {{text: string, live?: boolean, onCopied?: (text: string) => void, onArtifact?: import("../md.mjs").OnArtifact, sources?: readonly import("../sources.mjs").Source[]}} props
+ * @param {{text: string, live?: boolean, onCopied?: (text: string) => void, onArtifact?: import("../md.mjs").OnArtifact, sources?: readonly import("../web_sources.mjs").Source[]}} props
  *   `live` while the text still grows; then it is drawn when there is time, else at once
  */
 export function Markdown({ text, live = false, onCopied, onArtifact, sources }) {
@@ -35,7 +35,7 @@ function labels() {
     toText: t("markdown.to_text"),
     done: t("markdown.done"),
     open: t("markdown.open"),
-    source: t("sources.mark"),
+    source: t("web_sources.mark"),
     artifact: t("artifact.document"),
     openArtifact: t("artifact.open"),
     showCode: t("artifact.show_code"),

@@ -7,10 +7,10 @@ import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
-import { sourcesOf } from "../sources.mjs";
 import { current, editing, phase, toolStatus } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { webSourcesOf } from "../web_sources.mjs";
 import { openArtifact } from "./artifact.mjs";
 import { isDocumentCall } from "../documents.mjs";
 import { laterView } from "./later_view.mjs";
@@ -25,10 +25,10 @@ import { Notice } from "./notice.mjs";
 import { Plain } from "./plain.mjs";
 import { ReadAloud } from "./read_aloud.mjs";
 import { Reasoning } from "./reasoning.mjs";
-import { Sources } from "./sources.mjs";
 import { moment, time } from "./times.mjs";
 import { Tools } from "./tool.mjs";
 import { MessageUsage } from "./usage.mjs";
+import { WebSources } from "./web_sources.mjs";
 import { Word } from "./word.mjs";
 
 /** Characters and lines of a user's message that are shown at first. */
@@ -125,18 +125,18 @@ function Rewrite({ message, text }) {
 export function Assistant({ message, live }) {
   const parts = useMemo(() => currentParts(message.parts, { live }), [message.parts, live]);
   const shown = useMemo(() => arrangeParts(parts), [parts]);
-  const sources = useMemo(() => (live ? [] : sourcesOf(parts)), [parts, live]);
+  const sources = useMemo(() => (live ? [] : webSourcesOf(parts)), [parts, live]);
   const name = message.id;
   return html`<article class="message assistant" data-message=${message.id} data-status=${live ? "live" : (message.metadata?.status ?? "completed")} aria-label=${t("message.assistant")}>
     ${shown.map((piece) => html`<${Piece} key=${piece.name} piece=${piece} message=${message} live=${live} name=${name} sources=${sources} />`)}
-    <${Sources} sources=${sources} />
+    <${WebSources} sources=${sources} />
     ${parts.filter((part) => part.type === "data-compaction").length > 0 && html`<p class="message-note muted small">${t("message.compacted")}</p>`}
     ${!live && parts.some(isDocumentCall) && html`<${Sources} parts=${parts} />`}
     ${live ? html`<${Progress} empty=${shown.length === 0} />` : html`<${Outcome} message=${message} isEmpty=${shown.length === 0} />`}
   </article>`;
 }
 
-/** @param {{piece: any, message: Message, live: boolean, name: string, sources: readonly import("../sources.mjs").Source[]}} props */
+/** @param {{piece: any, message: Message, live: boolean, name: string, sources: readonly import("../web_sources.mjs").Source[]}} props */
 function Piece({ piece, message, live, name, sources }) {
   switch (piece.kind) {
     case "text":

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { normalAddress, sourcesOf } from "../../../src/antiphon/web/static/chat/sources.mjs";
+import { normalAddress, webSourcesOf } from "../../../src/antiphon/web/static/chat/web_sources.mjs";
 
 const tool = (output, state = "output-available") => ({ type: "dynamic-tool", state, output });
 const text = (said) => ({ type: "text", text: said });
@@ -10,7 +10,7 @@ test("the links of an answer that a tool has found are its sources, in the answe
   const found = { results: [{ url: "https://a.example/1", title: "One" }, { link: "https://b.example/", name: "Two" }, { url: "https://c.example/", title: "Three" }] };
   const said = "See [this](https://b.example/) and https://a.example/1. Again: https://b.example/";
 
-  assert.deepEqual(sourcesOf([tool(JSON.stringify(found)), text(said)]), [
+  assert.deepEqual(webSourcesOf([tool(JSON.stringify(found)), text(said)]), [
     { url: "https://b.example/", title: "Two" },
     { url: "https://a.example/1", title: "One" },
   ]);
@@ -20,15 +20,15 @@ test("titles are found in plain text and in Markdown too", () => {
   const plain = "Title: The sea\nURL: https://a.example/sea\n\n- [The moon](https://a.example/moon)";
   const said = "https://a.example/sea, https://a.example/moon";
 
-  assert.deepEqual(sourcesOf([tool(plain), text(said)]).map(({ title }) => title), ["The sea", "The moon"]);
+  assert.deepEqual(webSourcesOf([tool(plain), text(said)]).map(({ title }) => title), ["The sea", "The moon"]);
 });
 
 test("what no tool has found is no source, and neither is what a failed tool says", () => {
   const said = text("https://a.example/ https://b.example/");
 
-  assert.deepEqual(sourcesOf([said]), []);
-  assert.deepEqual(sourcesOf([tool("https://a.example/", "output-error"), said]), []);
-  assert.deepEqual(sourcesOf([tool("https://a.example/"), text("no links")]), []);
+  assert.deepEqual(webSourcesOf([said]), []);
+  assert.deepEqual(webSourcesOf([tool("https://a.example/", "output-error"), said]), []);
+  assert.deepEqual(webSourcesOf([tool("https://a.example/"), text("no links")]), []);
 });
 
 test("only addresses of the web are sources", () => {
@@ -36,7 +36,7 @@ test("only addresses of the web are sources", () => {
 
   for (const url of hostile) {
     assert.equal(normalAddress(url), "");
-    assert.deepEqual(sourcesOf([tool(JSON.stringify({ url, title: "x" })), text(`[x](${url}) http`)]), []);
+    assert.deepEqual(webSourcesOf([tool(JSON.stringify({ url, title: "x" })), text(`[x](${url}) http`)]), []);
   }
 });
 
@@ -52,7 +52,7 @@ test("hostile results end soon and change nothing", () => {
 
   for (const output of [deep, polluted, many, "http".repeat(50_000), "[a](".repeat(50_000)]) {
     const begun = performance.now();
-    sourcesOf([tool(output), text("https://a.example/")]);
+    webSourcesOf([tool(output), text("https://a.example/")]);
     assert.ok(performance.now() - begun < 10_000);
   }
   assert.equal({}.url, undefined);

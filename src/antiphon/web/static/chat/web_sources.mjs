@@ -20,7 +20,7 @@ const TITLE_LINE = /^\W{0,8}title\W{1,4}(\S.{0,300})/i;
  * @param {readonly import("./reduce.mjs").Part[]} parts
  * @returns {Source[]}
  */
-export function sourcesOf(parts) {
+export function webSourcesOf(parts) {
   const texts = parts.filter(({ type }) => type === "text").map(({ text }) => text);
   if (!texts.some((text) => text.includes("http"))) return [];
   /** @type {Map<string, string>} titles by address */

@@ -13,7 +13,8 @@ from antiphon.types.errors import InvalidRequest, TooLarge
 
 _BLANKS = b" \t\r\n"
 _OUTSIDE = re.compile(rb'["{}\[\],]')
-_INSIDE = re.compile(rb'["\\]')
+_INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
+"""Everything up to the end of a text, or up to a backslash at the end of a piece."""
 
 
 def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
@@ -89,14 +90,13 @@ class _Reader:
         if self._skip:
             self._skip = False
             return place + 1
-        found = _INSIDE.search(piece, place)
-        if found is None:
-            return len(piece)
-        if found[0] == b"\\":
-            self._skip = True
-        else:
-            self._in_text = False
-        return found.end()
+        found = _INSIDE.match(piece, place)
+        end = found.end() if found else place
+        if end < len(piece):
+            self._skip = piece[end : end + 1] == b"\\"
+            self._in_text = self._skip
+            end += 1
+        return end
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)

@@ -181,6 +181,17 @@ def test_each_module_of_the_page_is_in_one_bundle() -> None:
     assert sorted(joined) == sorted(name for name in own if not name.startswith(LIBRARIES))
 
 
+def test_each_bundle_of_the_page_can_be_parsed(tmp_path: Path, node: str) -> None:
+    bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
+    write(tmp_path, {name: bundle.text for name, bundle in bundles.items()})
+
+    for name in bundles:
+        checked = subprocess.run(
+            [node, "--check", tmp_path / name], capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr
+
+
 def size(names: Iterable[str]) -> int:
     """Return the bytes of these files as they are sent."""
     bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)

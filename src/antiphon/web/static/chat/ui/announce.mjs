@@ -2,25 +2,17 @@
  * Live regions for screen readers: a status that is read when it changes, and a log that gets each
  * answer once. Both are invisible and take no focus.
  */
-import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
-import { nextAnnouncement } from "../announcements.mjs";
-import { arrangeParts } from "../message_parts.mjs";
-import { revealText } from "../hidden_characters.mjs";
-import { outcomeOf } from "../outcome.mjs";
-import { outcomeWords } from "../problems.mjs";
-import { currentParts, textOf } from "../reduce.mjs";
-import { current, live, phase } from "../store.mjs";
 import { t } from "../t.mjs";
+import { html, signal } from "../vendor/ui.mjs";
+import { laterView } from "./later_view.mjs";
 
-/** Interval of checks for an announcement. */
-const LOOK_MS = 500;
+const AnswerLog = laterView(() => import("./answer_log.mjs").then((module) => module.AnswerLog), { silent: true });
 
 /** Announcements that are kept: one that is removed too early is not read. */
 const KEPT = 3;
 
 /** @type {{value: {number: number, text: string}[]}} */
 const sayings = signal([]);
-const answer = signal("");
 let number = 0;
 
 /** Announces a text after the current one. @param {string} text */
@@ -31,68 +23,10 @@ export function announce(text) {
 
 /** The two regions; once in the page. */
 export function Announcer() {
-  useEffect(watchAnswer, []);
   return html`
     <div class="visually-hidden" role="status" aria-live="polite" data-announced="status">
       ${sayings.value.map((saying) => html`<p key=${saying.number}>${saying.text}</p>`)}
     </div>
-    <div class="visually-hidden" role="log" aria-live="polite" aria-label=${t("announce.log")} data-announced="log">
-      ${answer.value && html`<p>${answer.value}</p>`}
-    </div>
+    <div class="visually-hidden" role="log" aria-live="polite" aria-label=${t("announce.log")} data-announced="log"><${AnswerLog} /></div>
   `;
-}
-
-/** Looks at the answer in progress until it is told to stop. */
-function watchAnswer() {
-  /** @type {import("../announcements.mjs").Heard} */
-  let heard = null;
-  /** @type {import("../reduce.mjs").Message | null} */
-  let last = null;
-  /** @type {string | null} */
-  let announced = null;
-  let away = false;
-  const look = () => {
-    const answering = live.value && seenOf(live.value);
-    // A short answer may begin and end between two looks.
-    if (!heard && !answering && last && last.id !== announced) heard = { id: last.id, spokenAt: performance.now(), seen: seenOf(last) };
-    if (heard && !answering) heard = { ...heard, seen: lastSeen(heard) };
-    announced = answering?.id ?? heard?.id ?? announced;
-    const { heard: after, says, full } = nextAnnouncement(heard, answering, performance.now());
-    heard = after;
-    for (const { key, values, why } of says) announce(t(key, why ? { why: outcomeWords(why) } : values));
-    if (full !== null) answer.value = full;
-    if (away !== (phase.value === "reconnecting")) {
-      away = !away;
-      announce(t(away ? "announce.reconnecting" : "announce.reconnected"));
-    }
-  };
-  const looking = window.setInterval(look, LOOK_MS);
-  const following = effect(() => {
-    last = live.value ?? last;
-  });
-  return () => {
-    window.clearInterval(looking);
-    following();
-  };
-
-  /** Announces content and end that came between two checks. @param {NonNullable<import("../announcements.mjs").Heard>} of */
-  function lastSeen({ id, seen }) {
-    const saved = current.value?.messages.findLast((message) => message.id === id);
-    const message = saved ?? (last?.id === id ? last : null);
-    return message ? seenOf(message) : seen;
-  }
-}
-
-/** @param {import("../reduce.mjs").Message} message */
-function seenOf(message) {
-  const parts = currentParts(message.parts);
-  const running = parts.findLast((part) => part.type === "dynamic-tool" && part.state === "input-available");
-  return {
-    id: message.id,
-    text: textOf(message),
-    tool: running ? revealText(running.toolName) : "",
-    status: message.metadata?.status ?? "",
-    thinking: parts.at(-1)?.type === "reasoning",
-    outcome: outcomeOf(message.metadata ?? {}, arrangeParts(parts).length === 0),
-  };
 }

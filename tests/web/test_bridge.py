@@ -17,6 +17,7 @@ from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
 from antiphon.web.runs import WriteNow
 from antiphon.web.streamed_responses import (
+    JSON,
     AwaitedResponse,
     EventStream,
     FileStream,
@@ -122,11 +123,11 @@ async def app() -> Flask:
 
     @app.get("/awaited")
     def awaited() -> Response:
-        return AwaitedResponse(body)
+        return AwaitedResponse(body, JSON)
 
     @app.get("/awaited/nothing")
     def awaited_nothing() -> Response:
-        answer = AwaitedResponse(no_body)
+        answer = AwaitedResponse(no_body, JSON)
         answer.headers["X-Beside"] = "1"
         return answer
 

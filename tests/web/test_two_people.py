@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /api/threads/<thread_id>/feedback/<shown_id>": {"rating": "up"},
     "POST /api/threads/<thread_id>/previews/<shown_id>": {"code": "<b></b>"},
     "PATCH /api/assistants/<assistant_id>": {"name": "mine now"},
+    "PATCH /api/memories/<memory_id>": {"text": "Rows."},
     "POST /api/runs/<run_id>/approvals/<path:call_id>": {
         "approved": True,
         "args_hash": "<args_hash>",
@@ -33,6 +34,8 @@ BODIES: dict[str, dict[str, Any]] = {
 QUERIES = {"GET /api/threads/<thread_id>/export": "?as=json"}
 NEEDS_AN_ARTIFACT = "/previews/<shown_id>"
 """Tested in `test_artifacts.py`: this answer has none."""
+NEEDS_A_DOCUMENT = "/pages/<number>"
+"""Tested in `test_documents.py`: the text of a file is read in the background."""
 ENDS_SOMETHING = ("/stop", "/approvals/<path:call_id>")
 
 
@@ -88,6 +91,8 @@ async def begin_run(browser: Browser) -> dict[str, str]:
         "message_id": message["id"],
         "file_id": (await upload(browser)).json["id"],
         "assistant_id": (await browser.post("/api/assistants", {"name": "A"})).json["id"],
+        "folder_id": (await browser.post("/api/folders", {"name": "Sea"})).json["id"],
+        "memory_id": (await browser.post("/api/memories", {"text": "Sails."})).json["id"],
     }
 
 
@@ -110,11 +115,16 @@ async def upload(browser: Browser) -> TestResponse:
 
 
 def of_somebody(chat: Chat) -> list[str]:
-    """The routes that are about one thing that somebody has, what deletes it last."""
+    """The routes that are about one thing that somebody has, what deletes it last.
+
+    Servers and administration are the installation's.
+    """
     found = [
         route
         for route in routes(chat.app)
-        if "<" in route and route.partition(" ")[2].startswith("/api/") and "/admin/" not in route
+        if "<" in route
+        and (path := route.partition(" ")[2]).startswith("/api/")
+        and not path.startswith(("/api/admin/", "/api/servers/"))
     ]
     ends = ("DELETE /api/threads/<thread_id>",)  # with it, its links end
     return sorted(found, key=lambda route: (route.startswith("DELETE"), route in ends, -len(route)))
@@ -124,7 +134,7 @@ async def ask(browser: Browser, route: str, things: dict[str, str]) -> TestRespo
     """The call of this route about these things."""
     method, _, path = route.replace("<path:", "<").partition(" ")
     body = json.dumps(BODIES.get(route, {}))
-    for name, value in {"token": "shared_token_1", **things}.items():
+    for name, value in {"token": "shared_token_1", "number": "1", **things}.items():
         path = path.replace(f"<{name}>", value)
         body = body.replace(f"<{name}>", value)
     sent = None if method == "GET" else json.loads(body)
@@ -139,6 +149,8 @@ async def standing(browser: Browser, things: dict[str, str]) -> list[Any]:
             "/api/threads",
             f"/api/threads/{things['thread_id']}/messages",
             "/api/assistants",
+            "/api/folders",
+            "/api/personal",
         )
     ]
 
@@ -170,7 +182,8 @@ async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) 
 
     found = {}
     for route in of_somebody(chat):
-        if "<token>" not in route and not route.endswith((*ENDS_SOMETHING, NEEDS_AN_ARTIFACT)):
+        elsewhere = (*ENDS_SOMETHING, NEEDS_AN_ARTIFACT, NEEDS_A_DOCUMENT)
+        if "<token>" not in route and not route.endswith(elsewhere):
             answer = await ask(ann, route, things)
             found[route] = answer.status_code
             answer.close()

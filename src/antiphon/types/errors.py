@@ -24,6 +24,7 @@ AntiphonError
 │   └── BadSettings             bad_settings
 ├── TryAgain                the same request may succeed later
 │   ├── Overloaded              overloaded
+│   ├── TooMany                 too_many_requests
 │   ├── QuotaExceeded           quota_exceeded
 │   ├── Unavailable             unavailable
 │   └── ConnectionLost          connection_lost

@@ -32,7 +32,7 @@ export function AssistantEditor({ assistant }) {
       <${Field} label=${t("assistants.starters")} hint=${t("assistants.starters_hint")}>
         <textarea class="input" name="starters" rows="4" dir="auto" defaultValue=${(assistant?.starters ?? []).join("\n")}></textarea>
       <//>
-      <${DocumentFiles} fileIds=${assistant?.file_ids ?? []} />
+      <${DocumentFiles} fileIds=${assistant?.file_ids ?? []} label=${t("assistants.files")} hint=${t("assistants.files_hint")} />
       <${ToolChoice} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
       <${Limits} assistant=${assistant} />
     <//>

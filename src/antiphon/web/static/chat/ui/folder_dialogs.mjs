@@ -5,7 +5,7 @@ import { t } from "../t.mjs";
 import { findRow } from "../threads.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
-import { FolderFiles } from "./folder_files.mjs";
+import { DocumentFiles } from "./document_files.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { runAndReport } from "./toasts.mjs";
 
@@ -33,7 +33,7 @@ export function FolderDialog({ folder, onClose }) {
           <${Field} label=${t("folders.instructions")} hint=${t("folders.instructions_hint")}>
             <textarea class="input" name="instructions" rows="8" maxlength=${INSTRUCTIONS_CHARACTERS} dir="auto" defaultValue=${known.instructions}></textarea>
           <//>
-          <${FolderFiles} fileIds=${known.file_ids} />
+          <${DocumentFiles} fileIds=${known.file_ids} label=${t("folders.files")} hint=${t("folders.files_hint")} />
         <//>`}
   <//>`;
 }

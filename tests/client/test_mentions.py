@@ -15,6 +15,7 @@ from antiphon.client.mentions import (
     MAX_TEXT_BYTES,
     MAX_UPLOAD_BYTES,
     PreparedMessage,
+    classify_file,
     fence_file,
     find_mentions,
     find_resources,
@@ -299,3 +300,13 @@ def test_resources_of_servers_are_found_by_their_colon(
     text: str, found: list[tuple[str, str]]
 ) -> None:
     assert [(each.server, each.uri) for each in find_resources(text)] == found
+
+
+def test_documents_of_office_are_known_by_their_name_and_beginning() -> None:
+    archive = b"PK\x03\x04rest"
+    media_type = "application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+    file = classify_file("Rules.DOCX", archive)
+
+    assert (file.kind, file.media_type, file.content) == ("file", media_type, archive)
+    assert classify_file("book.epub", archive).media_type == "application/epub+zip"
+    assert classify_file("rules.docx", b"plain words").kind == "text"

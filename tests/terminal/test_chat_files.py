@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import docx
+
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -89,3 +91,25 @@ async def test_only_pictures_are_taken_for_pictures(tmp_path: Path) -> None:
         kinds = [part["type"] for part in reply.messages[-1]["content"]]
 
         assert kinds == ["text", "image_url"]
+
+
+async def test_an_attached_document_is_read_and_can_be_searched(tmp_path: Path) -> None:
+    document = docx.Document()
+    document.add_paragraph("Vacation takes thirty days.")
+    document.save(str(tmp_path / "rules.docx"))
+    async with (
+        Model() as model,
+        Chatting(model, "--tools", "antiphon.tools.builtin:calculate", home=tmp_path) as chat,
+    ):
+        await chat.ready()
+        chat.say("How many days? @rules.docx")
+        reply = await model.next_request()
+        names = {tool["function"]["name"] for tool in reply.body["tools"]}
+        assert {"search_documents", "read_document"} <= names
+        assert "Vacation takes thirty days." in str(reply.messages[-1]["content"])
+        await reply.call("search_documents", '{"query": "vacation"}', id="call_1")
+        await reply.end("tool_calls")
+        reply = await model.next_request()
+        assert '"page":1' in reply.messages[-1]["content"].replace(" ", "")
+        await reply.answer("Thirty.")
+        await chat.sees("Thirty.")

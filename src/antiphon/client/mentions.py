@@ -22,7 +22,7 @@ from antiphon.types.messages import File, Image, Part, Text, Upload
 from antiphon.types.terminal_safe import one_line
 
 MAX_TEXT_BYTES = 1_000_000  # a quarter of a million tokens: more than most models take
-MAX_UPLOAD_BYTES = 9_900_000  # a server takes 10 MB with the form around it
+MAX_UPLOAD_BYTES = 49_900_000  # a server takes 50 MB with the form around it
 MAX_FILES = 100
 
 
@@ -149,7 +149,10 @@ def is_picture_or_pdf(content: bytes) -> bool:
 
 
 def classify_file(name: str, content: bytes) -> AttachedFile:
-    """Return the bytes as a picture, PDF or text. Raises `InvalidRequest` and `TooLarge`."""
+    """Return the bytes as a picture, document or text. Raises `InvalidRequest` and `TooLarge`."""
+    archive = _ARCHIVES.get(PurePath(name).suffix.lower())
+    if archive is not None and content.startswith(b"PK\x03\x04"):
+        return AttachedFile(name, "file", archive, content)
     for begins, kind, media_type in _KINDS:
         if begins.match(content):
             return AttachedFile(name, kind, media_type, content)
@@ -162,7 +165,7 @@ def classify_file(name: str, content: bytes) -> AttachedFile:
 
 
 async def upload_attachments(client: Uploads, message: PreparedMessage) -> str | tuple[Part, ...]:
-    """Return the content to send: texts inline, pictures and PDFs as uploads of the client."""
+    """Return the content to send: texts inline, others as uploads of the client."""
     if not message.files:
         return message.text
     parts: list[Part] = [Text(message.text)] if message.text else []
@@ -304,6 +307,15 @@ _KINDS: tuple[tuple[re.Pattern[bytes], Literal["image", "file"], str], ...] = (
     (re.compile(rb"%PDF-"), "file", "application/pdf"),
 )
 """Signatures at the beginning of files. Names are not used: they may be wrong."""
+
+_OFFICE = "application/vnd.openxmlformats-officedocument."
+_ARCHIVES = {
+    ".docx": f"{_OFFICE}wordprocessingml.document",
+    ".xlsx": f"{_OFFICE}spreadsheetml.sheet",
+    ".pptx": f"{_OFFICE}presentationml.presentation",
+    ".epub": "application/epub+zip",
+}
+"""Documents that are archives, whose signature does not say which they are."""
 
 
 def _read_bytes(name: str, path: Path) -> bytes:

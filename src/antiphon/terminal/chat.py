@@ -12,7 +12,9 @@ import msgspec
 from antiphon.api.operations import Content, Options
 from antiphon.client import mentions, thread_families
 from antiphon.client.async_client import AsyncClient
+from antiphon.client.document_tools import DocumentTools
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.terminal import (
@@ -45,11 +47,14 @@ from antiphon.tools.permission_modes import (
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.messages import File
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Thread, Usage
 
 ABSENT = ("starting", "restarting", "failed", "closed")
 """States of servers that the status row shows: their tools cannot be used now."""
+READING_PATIENCE = 20.0  # seconds for the text of attached documents
+READING_PAUSE = 0.2
 PATIENCE = 2.0
 """Seconds that the first message waits for servers that are slow to start."""
 
@@ -145,6 +150,7 @@ class Chat:
         self._waited_for_servers = False
         self._memory = MemoryTools(client)
         self._may_remember = False
+        self._documents: Toolbox | None = None
         self._run_options = start.options
         self._tasks = Tasks()
         self._branch = GitBranch(ui.clock)
@@ -161,7 +167,8 @@ class Chat:
     def functions(self) -> Sequence[ToolSource]:
         """The program's functions, the tools of skills, and those of memory if they are offered."""
         memory = (self._memory,) if self._may_remember else ()
-        return (*self._functions, self.workspace.skills, *memory)
+        documents = (self._documents,) if self._documents is not None else ()
+        return (*self._functions, self.workspace.skills, *memory, *documents)
 
     async def run(self) -> None:
         """Carry out messages and commands in order until the user leaves.
@@ -205,8 +212,10 @@ class Chat:
         await conversation_processor.compact_if_due(self.client, self.ui, self.state)
         await self._wait_for_servers()
         await self._offer_memory()
+        thread_id = await self._ensure_thread()
+        await self._offer_documents(thread_id, content)
         outcome = await self._processor.process_conversation(
-            await self._ensure_thread(),
+            thread_id,
             content,
             reply_seconds=self._limit.seconds(self.state.answering_model),
             **self._options(),
@@ -227,6 +236,7 @@ class Chat:
             return
         await self._wait_for_servers()
         await self._offer_memory()
+        await self._offer_documents(run.thread_id, ())
         outcome = await self._processor.process_conversation(
             await self._ensure_thread(), None, run_id=run.id
         )
@@ -450,14 +460,43 @@ class Chat:
 
         A chat without tools stays without: not every model can be offered some.
         """
-        servers = self.state.servers.toolbox
-        has_tools = bool(self._functions) or (servers is not None and bool(servers.tools()))
         self._may_remember = False
-        if has_tools and not self.state.temporary:
+        if self._has_tools and not self.state.temporary:
             with suppress(AntiphonError):  # the server may be of the version before
                 settings = await self.client.get_personal_settings()
                 self._may_remember = settings.memory_enabled
         self._processor.functions = self.functions
+
+    async def _offer_documents(self, thread_id: str, content: Content | None) -> None:
+        """Offer the tools that search documents where the conversation has some.
+
+        Of files that go along with the message the text is read first, or some seconds pass.
+        """
+        parts = content if isinstance(content, tuple) else ()
+        attached = [each.file_id for each in parts if isinstance(each, File)]
+        tools = DocumentTools(self.client.transport, thread_id, None)
+        self._documents = None
+        with suppress(AntiphonError):  # the server may be of the version before
+            await self._wait_for_documents(attached)
+            if self._has_tools and (attached or await tools.specs()):
+                self._documents = tools.toolbox
+        self._processor.functions = self.functions
+
+    async def _wait_for_documents(self, file_ids: Sequence[str]) -> None:
+        """Wait until the text of these files is read, at most `READING_PATIENCE` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(READING_PATIENCE):
+                for file_id in file_ids:
+                    while (document := (await self.client.get_file(file_id)).document) is not None:
+                        if document.status != "pending":
+                            break
+                        await asyncio.sleep(READING_PAUSE)
+
+    @property
+    def _has_tools(self) -> bool:
+        """True if models are offered tools anyway: not every model can be offered some."""
+        servers = self.state.servers.toolbox
+        return bool(self._functions) or (servers is not None and bool(servers.tools()))
 
     async def _wait_for_servers(self) -> None:
         """Wait a moment for servers that are starting, once; the message then goes without them."""

@@ -103,7 +103,7 @@ async def _image(chat: CommandContext, words: str) -> None:
             raise InvalidRequest(
                 f"{each.name} is no picture",
                 expected="png, jpeg, gif or webp",
-                hint="/attach takes text and PDFs too.",
+                hint="/attach takes texts and documents too.",
             )
     _add_files(chat, found)
 

@@ -162,6 +162,7 @@ def list_modules(bundle: Bundle) -> set[str]:
         ("export let changed = 4;\n", "cannot be joined"),
         ('export * from "./other.mjs";\n', "cannot be joined"),
         ('import { a } from "./circle.mjs";\n', "main.mjs -> circle.mjs -> main.mjs"),
+        ('import { a as b } from "./other.mjs";\n', "other.mjs does not export a, which main.mjs"),
     ],
 )
 def test_what_would_not_be_the_same_is_refused(tmp_path: Path, text: str, reason: str) -> None:

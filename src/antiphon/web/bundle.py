@@ -55,8 +55,8 @@ def join_modules(folder: Path, entries: Sequence[str], libraries: str) -> dict[s
 
     Names are relative to the folder; those that start with `libraries` are imported. Bundles are
     meant for the folder of the first entry point, whose bundle is `bundle.mjs`; another one's is
-    `bundle-` and the words of its name. Raises `ValueError` for a circle of imports, and for an
-    import or export of another form.
+    `bundle-` and the words of its name. Raises `ValueError` for a circle of imports, for an import
+    or export of another form, and for a name that is imported and not exported.
     """
     modules = _Modules(folder, libraries)
     home = posixpath.dirname(entries[0])
@@ -108,6 +108,20 @@ class _Modules:
         for module in self.imports[name]:
             self.add(module, (*importers, name))
         self.order[name] = None
+
+    def exports(self, name: str) -> list[str]:
+        """Return what a module of our own exports, each as `exported: own` or one name for both."""
+        text = self.texts[name]
+        pairs = [
+            each.split(" as ")
+            for found in _EXPORT.findall(text)
+            for each in found.split(",")
+            if each.strip()
+        ]
+        return [
+            *(found[1] for found in _DECLARATION.findall(text)),
+            *(f"{pair[-1].strip()}: {pair[0].strip()}" for pair in pairs),
+        ]
 
     def add_later(self) -> set[str]:
         """Add the modules that are imported later, and return them."""
@@ -180,23 +194,21 @@ class _Writer:
 
     def _run_module(self, name: str) -> str:
         """Return the statement that runs a module and keeps its exports."""
-        exports: list[str] = []
+        modules = self._modules
 
         def bind(found: re.Match[str]) -> str:
             default, names, source = found.groups()
             if default is None and names is None:
                 return ""
+            if names and modules.is_own(imported := _resolve(name, source)):
+                exported = {each.split(":")[0] for each in modules.exports(imported)}
+                wanted = {each.split(" as ")[0].strip() for each in names.split(",")} - {""}
+                if lacking := sorted(wanted - exported):
+                    raise ValueError(
+                        f"{imported} does not export {lacking[0]}, which {name} imports"
+                    )
             pattern = f"default: {default}" if default else names.replace(" as ", ": ")
             return f"const {{ {pattern} }} = {_variable(_resolve(name, source))};"
-
-        def declare(found: re.Match[str]) -> str:
-            exports.append(found[2])
-            return found[1]
-
-        def export(found: re.Match[str]) -> str:
-            pairs = (each.split(" as ") for each in found[1].split(",") if each.strip())
-            exports.extend(f"{pair[-1].strip()}: {pair[0].strip()}" for pair in pairs)
-            return ""
 
         def load(found: re.Match[str]) -> str:
             later = _resolve(name, found[1])
@@ -205,12 +217,13 @@ class _Writer:
                 return f'import("{address}")'
             return f'import("{address}").then((all) => all.{_variable(later)})'
 
-        text = _LOADED_LATER.sub(load, self._modules.texts[name])
-        text = _EXPORT.sub(export, _DECLARATION.sub(declare, _IMPORT.sub(bind, text)))
+        text = _LOADED_LATER.sub(load, modules.texts[name])
+        text = _EXPORT.sub("", _DECLARATION.sub(r"\1", _IMPORT.sub(bind, text)))
         if left := _LEFT.search(text):
             raise ValueError(f"{name} cannot be joined with the others: {left[0]}")
         begin = f"const {_variable(name)} = await (async () => {{ // {name}"
-        return f"{begin}\n{_BLANK.sub('', text)}\nreturn {{ {', '.join(exports)} }};\n}})();"
+        end = f"return {{ {', '.join(modules.exports(name))} }};\n}})();"
+        return f"{begin}\n{_BLANK.sub('', text)}\n{end}"
 
     def _address(self, name: str) -> str:
         """Return the address of a library or a bundle, relative to a bundle's."""

@@ -61,7 +61,7 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
     await chat.wait_until_idle()
     await chat.context.route("**/bundle-ui-message.mjs", lambda route: route.abort())
     await page.reload()
-    trouble = page.get_by_role("alert").filter(has_text="could not be loaded")
+    trouble = page.locator(".messages").get_by_role("alert")
     await expect(trouble).to_have_count(2)
 
     await chat.context.unroute("**/bundle-ui-message.mjs")

@@ -62,11 +62,12 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
     await chat.context.route("**/bundle-ui-message.mjs", lambda route: route.abort())
     await page.reload()
     trouble = page.locator(".messages").get_by_role("alert")
-    await expect(trouble).to_have_count(2)
+    await expect(trouble.first).to_contain_text("could not be loaded")
 
     await chat.context.unroute("**/bundle-ui-message.mjs")
-    for _ in range(2):
-        await trouble.first.get_by_role("button", name="Try again").click()
+    again = "() => document.querySelector('.messages [role=alert] button')?.click()"
+    while await trouble.count():  # the question has views of its own, and so has the answer
+        await page.evaluate(again)
     await expect(page.locator(".message.assistant strong")).to_have_text("day")
 
 

@@ -53,14 +53,16 @@ async function main() {
     untracked(() => me.value && void openPath(address));
   });
   void loadWhenIdle();
-  const { watchForNotifications } = await import("./notifications.mjs");
-  watchForNotifications(currentTitle);
-  const { readNewAnswers } = await import("./speech.mjs");
-  readNewAnswers();
-  const { keepPage } = await import("./offline.mjs");
-  effect(() => {
-    if (me.value) untracked(() => void keepPage());
-  });
+  // What cannot be loaded now is missing until the page is loaded again; the rest goes on.
+  await Promise.allSettled([
+    import("./notifications.mjs").then(({ watchForNotifications }) => watchForNotifications(currentTitle)),
+    import("./speech.mjs").then(({ readNewAnswers }) => readNewAnswers()),
+    import("./offline.mjs").then(({ keepPage }) =>
+      effect(() => {
+        if (me.value) untracked(() => void keepPage());
+      }),
+    ),
+  ]);
 }
 
 // Not awaited: modules that are loaded later wait until this one has run.

@@ -82,7 +82,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.documents import Document, Page
+from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.folders import Folder
 from antiphon.types.messages import (
@@ -144,7 +144,7 @@ RECORDS: tuple[type[Any], ...] = (
     PendingAction,
     Upload,
     Document,
-    Page,
+    DocumentPage,
     FileSearchResults,
     PageHit,
     Listed,

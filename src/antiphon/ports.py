@@ -34,7 +34,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.chunks import Chunk, ModelRequest
-from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
+from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
@@ -171,7 +171,7 @@ class FoundPage(NamedTuple):
     """A page of a file that a search found."""
 
     file_id: str
-    page: Page
+    page: DocumentPage
 
 
 class RunStore(Protocol):
@@ -862,7 +862,7 @@ class DocumentStore(Protocol):
         """
         ...
 
-    async def add_pages(self, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+    async def add_pages(self, claim: DocumentClaim, pages: Sequence[DocumentPage]) -> bool:
         """Add pages with their words; return False if the claim is lost or the file is gone."""
         ...
 

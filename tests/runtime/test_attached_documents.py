@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from antiphon.runtime.attachments import MAX_INLINE_TEXT, inline_attachments
 from antiphon.stores.memory.store import MemoryStore
-from antiphon.types.documents import Document, Page
+from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.messages import Upload
 
 OWNER = "ann"
 
 
 async def inline(
-    pages: Sequence[Page] | None, media_type: str = "application/pdf", owner: str = OWNER
+    pages: Sequence[DocumentPage] | None, media_type: str = "application/pdf", owner: str = OWNER
 ) -> dict[str, object]:
     """The part of a message to which a file is attached, whose text is read if there are pages."""
     store = MemoryStore()
@@ -33,16 +33,16 @@ async def inline(
 
 
 async def test_a_small_document_goes_to_the_model_as_its_text() -> None:
-    pages = [Page(number=1, text="Hello"), Page(number=2, text="World")]
+    pages = [DocumentPage(number=1, text="Hello"), DocumentPage(number=2, text="World")]
     assert await inline(pages) == {
         "type": "text",
-        "text": "File a.pdf:\n\n[Page 1]\nHello\n\n[Page 2]\nWorld",
+        "text": "File a.pdf:\n\n[DocumentPage 1]\nHello\n\n[DocumentPage 2]\nWorld",
     }
     assert await inline(pages[:1]) == {"type": "text", "text": "File a.pdf:\n\nHello"}
 
 
 async def test_of_a_large_document_the_model_gets_the_beginning_and_a_hint() -> None:
-    pages = [Page(number=number, text="word " * 2000) for number in range(1, 201)]
+    pages = [DocumentPage(number=number, text="word " * 2000) for number in range(1, 201)]
     text = (await inline(pages))["text"]
     assert isinstance(text, str)
     assert text.startswith("File a.pdf has 200 pages, of which this is the beginning.")
@@ -52,10 +52,10 @@ async def test_of_a_large_document_the_model_gets_the_beginning_and_a_hint() -> 
 
 async def test_a_document_whose_text_is_not_read_and_a_picture_go_as_they_are() -> None:
     assert (await inline(None))["type"] == "file"
-    assert (await inline([Page(number=1, text="x")], "image/png"))["type"] == "image_url"
+    assert (await inline([DocumentPage(number=1, text="x")], "image/png"))["type"] == "image_url"
 
 
 async def test_the_text_of_anothers_document_is_not_shown() -> None:
-    assert (await inline([Page(number=1, text="secret")], owner="ben"))["text"] == (
+    assert (await inline([DocumentPage(number=1, text="secret")], owner="ben"))["text"] == (
         "[A file was attached here; it is gone.]"
     )

@@ -10,12 +10,12 @@ from antiphon.documents.process import FileContent
 from antiphon.documents.reader import ReadEnd
 from antiphon.runtime.document_worker import MAX_ATTEMPTS, DocumentWorker
 from antiphon.stores.memory.store import MemoryStore
-from antiphon.types.documents import Document, Page
+from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Upload
 
 OWNER = "ann"
-LINES = [Page(number=1, text="one"), Page(number=2, text="two")]
+LINES = [DocumentPage(number=1, text="one"), DocumentPage(number=2, text="two")]
 
 
 class Clock:
@@ -33,14 +33,16 @@ class ScriptedReader:
 
     seconds = 10
 
-    def __init__(self, items: Sequence[Page | ReadEnd | Exception], tesseract: str | None = None):
+    def __init__(
+        self, items: Sequence[DocumentPage | ReadEnd | Exception], tesseract: str | None = None
+    ):
         self.items = items
         self.tesseract = tesseract
         self.seen: list[tuple[str, bytes]] = []
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def read(self, file: FileContent) -> AsyncGenerator[Page | ReadEnd, None]:
+    async def read(self, file: FileContent) -> AsyncGenerator[DocumentPage | ReadEnd, None]:
         content = b"".join([piece async for piece in file.pieces])
         self.seen.append((file.name, content))
         await self.gate.wait()

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from antiphon.engine.text_search import parse_query
 from antiphon.ports import Store
-from antiphon.types.documents import Document, DocumentClaim, Page
+from antiphon.types.documents import Document, DocumentClaim, DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Upload
 
@@ -38,7 +38,7 @@ async def read_in(store: Store, number: int, texts: Sequence[str], owner: str = 
     file_id = await add(store, number, owner)
     found = await claim(store)
     assert (found.owner, found.upload_id) == (owner, file_id)
-    pages = [Page(number=place, text=text) for place, text in enumerate(texts, 1)]
+    pages = [DocumentPage(number=place, text=text) for place, text in enumerate(texts, 1)]
     assert await store.add_pages(found, pages)
     assert await store.settle_document(found, Document(status="ready", pages=len(pages)))
     return file_id
@@ -56,15 +56,18 @@ async def test_a_file_is_read_once_and_has_its_pages(store: Store) -> None:
     found = await claim(store)
     assert not await store.has_pending_documents()
     assert await store.claim_document(LEASE) is None
-    assert await store.add_pages(found, [Page(number=1, title="One", text="alpha")])
-    assert await store.add_pages(found, [Page(number=2, text="beta")])
+    assert await store.add_pages(found, [DocumentPage(number=1, title="One", text="alpha")])
+    assert await store.add_pages(found, [DocumentPage(number=2, text="beta")])
     ready = Document(status="ready", pages=2, cut=True)
     assert await store.settle_document(found, ready)
     assert await store.documents([file_id]) == {file_id: ready}
     first = await store.pages(file_id, 1)
-    assert (first.data, first.has_more) == ([Page(number=1, title="One", text="alpha")], True)
+    assert (first.data, first.has_more) == (
+        [DocumentPage(number=1, title="One", text="alpha")],
+        True,
+    )
     rest = await store.pages(file_id, 1, 1)
-    assert (rest.data, rest.has_more) == ([Page(number=2, text="beta")], False)
+    assert (rest.data, rest.has_more) == ([DocumentPage(number=2, text="beta")], False)
 
 
 async def test_a_reading_that_was_cut_off_begins_again_without_its_pages(
@@ -73,14 +76,14 @@ async def test_a_reading_that_was_cut_off_begins_again_without_its_pages(
     file_id = await add(store, 1)
     first = await store.claim_document(0)  # its lease has ended at once
     assert first is not None
-    assert await store.add_pages(first, [Page(number=1, text="alpha")])
+    assert await store.add_pages(first, [DocumentPage(number=1, text="alpha")])
     second = await claim(store)
     assert (second.upload_id, second.attempt) == (file_id, 2)
     assert (await store.pages(file_id, 10)).data == []
     assert await search(store, "alpha") == []
-    assert not await store.add_pages(first, [Page(number=1, text="late")])
+    assert not await store.add_pages(first, [DocumentPage(number=1, text="late")])
     assert not await store.settle_document(first, Document(status="ready"))
-    assert await store.add_pages(second, [Page(number=1, text="beta")])
+    assert await store.add_pages(second, [DocumentPage(number=1, text="beta")])
 
 
 async def test_what_failed_for_the_servers_reasons_is_tried_again(store: Store) -> None:
@@ -136,7 +139,7 @@ async def test_a_file_that_is_deleted_while_it_is_read_gets_no_pages(store: Stor
     file_id = await add(store, 1)
     found = await claim(store)
     await store.delete(Upload, "ann", file_id)
-    assert not await store.add_pages(found, [Page(number=1, text="alpha")])
+    assert not await store.add_pages(found, [DocumentPage(number=1, text="alpha")])
     assert not await store.settle_document(found, Document(status="ready"))
     assert not await store.has_pending_documents()
 

@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from antiphon.documents.process import DocumentReader, FileContent
 from antiphon.documents.reader import ReadEnd
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 
 SECONDS = 120
 
@@ -18,13 +18,13 @@ BYTES = "application/octet-stream"
 
 async def read(
     name: str, content: bytes, media_type: str = BYTES, reader: DocumentReader | None = None
-) -> tuple[list[Page], ReadEnd]:
+) -> tuple[list[DocumentPage], ReadEnd]:
     """Read a file in a process of its own; return its pages and the end."""
     reader = reader or DocumentReader(SECONDS)
     items = [each async for each in reader.read(FileContent(name, media_type, pieces(content)))]
     end = items.pop()
     assert isinstance(end, ReadEnd)
-    return [each for each in items if isinstance(each, Page)], end
+    return [each for each in items if isinstance(each, DocumentPage)], end
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:
@@ -66,7 +66,7 @@ def make_pdf(*texts: str) -> bytes:
         stream = f"BT /F1 12 Tf 20 100 Td ({escaped}) Tj ET" if text else ""
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
         objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200]"
+            "<< /Type /DocumentPage /Parent 2 0 R /MediaBox [0 0 400 200]"
             f" /Resources << /Font << /F1 3 0 R >> >> /Contents {len(objects)} 0 R >>"
         )
         kids.append(len(objects))

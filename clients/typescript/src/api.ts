@@ -172,6 +172,18 @@ export interface Document {
   status: "failed" | "pending" | "ready";
 }
 
+/**
+ * Text of one page.
+ *
+ * `number` counts from 1: pages of a PDF, slides, chapters; sheets and long texts are cut into
+ * pages. `title` is the name of the sheet, the slide or the chapter, if it has one.
+ */
+export interface DocumentPage {
+  number: number;
+  text: string;
+  title: string;
+}
+
 /** Progress of deleting an owner: objects deleted by this request; `done` if none is left. */
 export interface Erasure {
   done: boolean;
@@ -343,6 +355,13 @@ export interface BackendServerPage {
 }
 
 /** A page of a list; ask again with `after=next` while `has_more`. */
+export interface DocumentPagePage {
+  data: DocumentPage[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
 export interface FolderPage {
   data: Folder[];
   has_more: boolean;
@@ -401,13 +420,6 @@ export interface OwnedWebhookPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface OwnerTotalsPage {
   data: OwnerTotals[];
-  has_more: boolean;
-  next: string | null;
-}
-
-/** A page of a list; ask again with `after=next` while `has_more`. */
-export interface PagePage {
-  data: Page[];
   has_more: boolean;
   next: string | null;
 }
@@ -707,18 +719,6 @@ export interface OwnerTotals {
   owner: string;
   runs: number;
   threads: number;
-}
-
-/**
- * Text of one page.
- *
- * `number` counts from 1: pages of a PDF, slides, chapters; sheets and long texts are cut into
- * pages. `title` is the name of the sheet, the slide or the chapter, if it has one.
- */
-export interface Page {
-  number: number;
-  text: string;
-  title: string;
 }
 
 /**
@@ -1875,8 +1875,8 @@ export abstract class Operations {
    * The list is empty until the text is read: the file's `document` says how far that is. Pages
    * are pages of a PDF, slides and chapters; sheets and long texts are cut into pages.
    */
-  listPages(file_id: string, fields: { page?: number; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<PagePage> {
-    return this.send<PagePage>({ method: "GET", path: `/v1/files/${encodeURIComponent(file_id)}/pages`, fields: { ...fields }, creates: false }, options);
+  listPages(file_id: string, fields: { page?: number; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<DocumentPagePage> {
+    return this.send<DocumentPagePage>({ method: "GET", path: `/v1/files/${encodeURIComponent(file_id)}/pages`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get the record of one file; its bytes are at `/v1/files/{file_id}/content`. */

@@ -10,10 +10,10 @@ from msgspec import Meta
 
 from antiphon.api.fields import FileIds
 from antiphon.api.operation import Id, Limit, Listed, Name, Operation
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 
 
-class ListPages(Operation[Listed[Page]], frozen=True):
+class ListPages(Operation[Listed[DocumentPage]], frozen=True):
     """List the pages of a file's text, in their order; with `page` only the one of that number.
 
     The list is empty until the text is read: the file's `document` says how far that is. Pages are
@@ -21,7 +21,7 @@ class ListPages(Operation[Listed[Page]], frozen=True):
     """
 
     route: ClassVar[str] = "GET /v1/files/{file_id}/pages"
-    answer: ClassVar[Any] = Listed[Page]
+    answer: ClassVar[Any] = Listed[DocumentPage]
 
     file_id: Id
     page: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None

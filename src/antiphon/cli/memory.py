@@ -1,4 +1,4 @@
-"""What assistants know about you: your instructions for all of them, and memories.
+"""Show and change what assistants know about you: instructions for all of them, and memories.
 
 Models read both in every conversation but temporary ones. Without --server it is about the database
 of this machine.

@@ -138,9 +138,20 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     )
     move.add_argument("id", help=MEANT)
     move.add_argument("folder", help="the name or id of the folder; `none` takes it out")
-    share = actions.add_parser(
-        "share", parents=[flags], help="make a link under which a conversation can be read"
+    _add_share_actions(partial(actions.add_parser, parents=[flags]))
+    fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
+    fork.add_argument("id", help=MEANT)
+    fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
+    fork.add_argument("--title", help="the new title; by default the same")
+    delete = actions.add_parser(
+        "delete", parents=[flags], help="delete conversations with all their versions, for good"
     )
+    delete.add_argument("id", nargs="+", help="whole ids")
+    delete.add_argument("--alone", action="store_true", help="only this version")
+
+
+def _add_share_actions(add_action: Callable[..., ArgumentParser]) -> None:
+    share = add_action("share", help="make a link under which a conversation can be read")
     share.add_argument("id", help=MEANT)
     share.add_argument(
         "--days",
@@ -152,19 +163,10 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     share.add_argument("--tools", action="store_true", help="with tool calls and their results")
     share.add_argument("--reasoning", action="store_true", help="with reasoning")
     share.add_argument("--json", action="store_true", help="as JSON")
-    shares = actions.add_parser("shares", parents=[flags], help="list the links")
+    shares = add_action("shares", help="list the links")
     shares.add_argument("--json", action="store_true", help="as one JSON list")
-    unshare = actions.add_parser("unshare", parents=[flags], help="revoke links")
+    unshare = add_action("unshare", help="revoke links")
     unshare.add_argument("id", nargs="+", help="ids of links, as `shares` lists them")
-    fork = actions.add_parser("fork", parents=[flags], help="copy a conversation, or its beginning")
-    fork.add_argument("id", help=MEANT)
-    fork.add_argument("--message", metavar="ID", help="the last message to copy; by default all")
-    fork.add_argument("--title", help="the new title; by default the same")
-    delete = actions.add_parser(
-        "delete", parents=[flags], help="delete conversations with all their versions, for good"
-    )
-    delete.add_argument("id", nargs="+", help="whole ids")
-    delete.add_argument("--alone", action="store_true", help="only this version")
 
 
 def _export_arguments(export: ArgumentParser) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.tools.functions import Functions, tool
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec, Upload
 
@@ -112,7 +112,7 @@ class DocumentTools:
                 received=file[:200],
             )
         found = await self._transport.send(operations.ListPages(chosen.id, max(1, page), 1))
-        pages: Sequence[Page] = found.data
+        pages: Sequence[DocumentPage] = found.data
         count = chosen.document.pages if chosen.document else 0
         if not pages:
             raise InvalidRequest(

@@ -16,7 +16,7 @@ import msgspec
 
 from antiphon.documents.pages import MAX_PAGES, clean_text, clean_title
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 
 PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader")
 """The program of the process, without anything of the environment or of the working folder."""
@@ -44,7 +44,7 @@ class DocumentReader:
         self.seconds = seconds
         self.tesseract = tesseract
 
-    async def read(self, file: FileContent) -> AsyncGenerator[Page | ReadEnd, None]:
+    async def read(self, file: FileContent) -> AsyncGenerator[DocumentPage | ReadEnd, None]:
         """Yield the pages and then the end. An end with a reason may come after pages."""
         request = ReadRequest(file.name, file.media_type, self.seconds, self.tesseract)
         number = 0
@@ -57,7 +57,7 @@ class DocumentReader:
                 if line.page is None or line.page.number != number or number > MAX_PAGES:
                     break
                 # The process may be in the power of the file by now.
-                yield Page(
+                yield DocumentPage(
                     number=number,
                     title=clean_title(line.page.title),
                     text=clean_text(line.page.text),

@@ -30,7 +30,7 @@ from antiphon.documents.pages import (
     clean_title,
     split_text,
 )
-from antiphon.types.documents import DocumentFailure, Page
+from antiphon.types.documents import DocumentFailure, DocumentPage
 
 MEMORY = 1_500_000_000
 """Bytes of addresses that the process may use."""
@@ -57,7 +57,7 @@ class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
 class ReadLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line that the process writes: a page or the end."""
 
-    page: Page | None = None
+    page: DocumentPage | None = None
     end: ReadEnd | None = None
 
 
@@ -114,18 +114,18 @@ def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> Read
 def _write_pages(pages: Iterator[TextPage], output: BinaryIO) -> ReadEnd:
     total = 0
     seen = False
-    for number, (title, text) in enumerate(_bounded(pages), 1):
+    for number, (title, text) in enumerate(_split_long_pages(pages), 1):
         total += len(text)
         if number > MAX_PAGES or total > MAX_TEXT:
             return ReadEnd(cut=True) if seen else ReadEnd("empty")
         seen = seen or bool(text.strip())
-        page = Page(number=number, title=clean_title(title), text=text)
+        page = DocumentPage(number=number, title=clean_title(title), text=text)
         output.write(msgspec.json.encode(ReadLine(page=page)) + b"\n")
         output.flush()
     return ReadEnd() if seen else ReadEnd("empty")
 
 
-def _bounded(pages: Iterator[TextPage]) -> Iterator[TextPage]:
+def _split_long_pages(pages: Iterator[TextPage]) -> Iterator[TextPage]:
     for title, text in pages:
         cleaned = clean_text(text)
         if len(cleaned) > MAX_PAGE_TEXT:

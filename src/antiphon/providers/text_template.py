@@ -22,7 +22,7 @@ _END = b"\n\n"
 
 
 class TextTemplate:
-    """What surrounds the text of a reply's events."""
+    """The bytes around the text of a reply's events."""
 
     def __init__(self) -> None:
         self._before = self._after = b""

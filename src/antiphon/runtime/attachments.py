@@ -18,7 +18,7 @@ import msgspec
 from antiphon.api.operations import Content
 from antiphon.engine import validation
 from antiphon.ports import DocumentStores, RunStore
-from antiphon.types.documents import Document, Page
+from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import UPLOAD_PREFIX, Upload
 
@@ -76,7 +76,7 @@ async def inline_attachments(chat: bytes, store: DocumentStores, owner: str) -> 
 
 async def _read_text(store: DocumentStores, upload: Upload, document: Document) -> str:
     """Return the text of a document as a model reads it, of a long one the beginning."""
-    pages: list[Page] = []
+    pages: list[DocumentPage] = []
     size = 0
     more = True
     while more and size <= MAX_INLINE_TEXT:
@@ -87,7 +87,7 @@ async def _read_text(store: DocumentStores, upload: Upload, document: Document) 
     if len(pages) == 1:
         text = pages[0].text
     else:
-        text = "\n\n".join(f"[Page {page.number}]\n{page.text}" for page in pages)
+        text = "\n\n".join(f"[DocumentPage {page.number}]\n{page.text}" for page in pages)
     if size <= MAX_INLINE_TEXT:
         return f"File {upload.name}:\n\n{text}"
     return (

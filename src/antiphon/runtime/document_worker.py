@@ -19,7 +19,7 @@ from antiphon.documents.reader import ReadEnd
 from antiphon.ports import DOCUMENTS, Bus, DocumentStores
 from antiphon.telemetry.metrics import DOCUMENTS_READ, Metrics
 from antiphon.types import errors
-from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
+from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
 from antiphon.types.messages import Upload
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ READ_BYTES = 131_072
 _EXTRA_MODULES = ("pypdfium2", "docx", "openpyxl", "pptx")
 
 
-class Reader(Protocol):
+class DocumentParser(Protocol):
     """Reads a file within `seconds`; with a program for pictures if there is one."""
 
     seconds: int
     tesseract: str | None
 
-    def read(self, file: FileContent) -> AsyncGenerator[Page | ReadEnd, None]:
+    def read(self, file: FileContent) -> AsyncGenerator[DocumentPage | ReadEnd, None]:
         """Yield the pages and then the end."""
         ...
 
@@ -53,7 +53,11 @@ class DocumentWorker:
     """Claims files whose text is not read, reads them, and stores their pages."""
 
     def __init__(
-        self, store: DocumentStores, bus: Bus, reader: Reader, metrics: Metrics | None = None
+        self,
+        store: DocumentStores,
+        bus: Bus,
+        reader: DocumentParser,
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._bus = bus
@@ -127,7 +131,7 @@ class DocumentWorker:
         upload = await self._store.get(Upload, claim.owner, claim.upload_id)
         file = FileContent(upload.name, upload.media_type, self._pieces(upload))
         count = 0
-        waiting: list[Page] = []
+        waiting: list[DocumentPage] = []
         async with aclosing(self._reader.read(file)) as found:
             async for item in found:
                 if isinstance(item, ReadEnd):
@@ -142,7 +146,7 @@ class DocumentWorker:
                     waiting = []
         return Document(status="failed", pages=count, reason="damaged")
 
-    async def _add(self, claim: DocumentClaim, pages: Sequence[Page]) -> None:
+    async def _add(self, claim: DocumentClaim, pages: Sequence[DocumentPage]) -> None:
         if pages and not await self._store.add_pages(claim, pages):
             raise errors.NotFound(
                 f"The file {claim.upload_id} is gone, or another process reads it."

@@ -22,7 +22,7 @@ Value = str | list[str] | dict[str, str]
 """A value of a field. Every scalar is a text: `true` is "true"."""
 
 
-class Document(msgspec.Struct, frozen=True):
+class ParsedDocument(msgspec.Struct, frozen=True):
     """A Markdown file: the fields of its head, and its body without the head."""
 
     fields: Mapping[str, Value]
@@ -38,11 +38,11 @@ class Document(msgspec.Struct, frozen=True):
         return self.text(name).lower() in ("true", "yes", "on")
 
 
-def parse_document(text: str) -> Document:
+def parse_document(text: str) -> ParsedDocument:
     """Parse a file; one without a head has no fields. Raises `InvalidRequest`."""
     text = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
     if not _MARK.match(text):
-        return Document({}, text)
+        return ParsedDocument({}, text)
     begin = text.find("\n") + 1
     end = _END.search(text, begin - 1)
     if not begin or end is None:
@@ -54,10 +54,10 @@ def parse_document(text: str) -> Document:
             "The head of the file is too long.", expected=f"at most {MAX_HEAD} characters"
         )
     lines = text[begin : end.start() + 1].split("\n")
-    return Document(_Reader(lines).read_fields(), text[end.end() :].lstrip("\n"))
+    return ParsedDocument(_LineReader(lines).read_fields(), text[end.end() :].lstrip("\n"))
 
 
-class _Reader:
+class _LineReader:
     """Reads fields from lines, from the first to the last."""
 
     def __init__(self, lines: list[str]) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from antiphon.settings.trust import read_regular
-from antiphon.skills.frontmatter import Document, Value, parse_document
+from antiphon.skills.frontmatter import ParsedDocument, Value, parse_document
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import one_line
 
@@ -108,7 +108,7 @@ def parse_skill(folder: Path, content: bytes) -> Skill:
     )
 
 
-def _choose_name(document: Document, folder: Path, warnings: list[str]) -> str:
+def _choose_name(document: ParsedDocument, folder: Path, warnings: list[str]) -> str:
     """Return the name in the file, else that of the folder. Raises `InvalidRequest`."""
     given = document.text("name")
     name = given if NAME.fullmatch(given) else folder.name

@@ -11,7 +11,7 @@ from antiphon.engine.context_window import SUMMARY, Context, Landmark, landmark_
 from antiphon.engine.text_search import MessageMatch, Phrase, examine
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Upload, to_chat_completions
@@ -56,9 +56,9 @@ def decode_lease(columns: Sequence[Any]) -> RunLease:
     )
 
 
-def to_page(number: int, title: str, content: str) -> Page:
+def to_page(number: int, title: str, content: str) -> DocumentPage:
     """Return the page of a file in these columns."""
-    return Page(number=number, title=title, text=content)
+    return DocumentPage(number=number, title=title, text=content)
 
 
 def take_page(

@@ -32,7 +32,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.errors import NotFound
 from antiphon.types.imports import ImportBatch, ImportedRun
 from antiphon.types.messages import Message, Upload
@@ -90,7 +90,7 @@ class Transaction(Protocol):
         """Add messages with their words. Raises `UniqueViolation`."""
         ...
 
-    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[DocumentPage]) -> None:
         """Add pages of a file with their words."""
         ...
 

@@ -8,7 +8,13 @@ from typing import Any
 from antiphon.ports import RecordPage
 from antiphon.stores.rows import LIST_PAGE_BYTES, take_page, to_page
 from antiphon.stores.sql_admin import AdminMethods, Transaction, reading, writing
-from antiphon.types.documents import FAILURES, Document, DocumentClaim, DocumentFailure, Page
+from antiphon.types.documents import (
+    FAILURES,
+    Document,
+    DocumentClaim,
+    DocumentFailure,
+    DocumentPage,
+)
 
 
 async def has_pending_documents(sql: Transaction) -> bool:
@@ -28,7 +34,7 @@ async def claim_document(sql: Transaction, lease_ms: int) -> DocumentClaim | Non
     return DocumentClaim(owner, upload_id, attempt)
 
 
-async def add_pages(sql: Transaction, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+async def add_pages(sql: Transaction, claim: DocumentClaim, pages: Sequence[DocumentPage]) -> bool:
     """See `DocumentStore.add_pages`."""
     values = {"upload_id": claim.upload_id, "attempt": claim.attempt}
     row = await sql.fetch_row("held_document", **values)

@@ -107,7 +107,7 @@ class MemoryTools:
     def _check(self, call: ToolCall) -> str:
         """Return why the call is refused without asking anybody; "" if it is not."""
         try:
-            validate_memory(msgspec.json.decode(call.arguments, type=_Arguments).text)
+            validate_memory(msgspec.json.decode(call.arguments, type=_MemoryArguments).text)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return f'{call.name} takes one argument, the text: {{"text": "Is a vegetarian."}}'
         except InvalidRequest as error:
@@ -125,7 +125,7 @@ class MemoryTools:
         return ""
 
 
-class _Arguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _MemoryArguments(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     text: str
 
 

@@ -52,7 +52,7 @@ class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     cut: bool = False
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class DocumentPage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Text of one page.
 
     `number` counts from 1: pages of a PDF, slides, chapters; sheets and long texts are cut into

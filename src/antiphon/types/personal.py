@@ -1,4 +1,4 @@
-"""What a person wants every assistant to know, and what assistants remember about the person."""
+"""Instructions of a person for every assistant, and memories that assistants have of the person."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class SharedThread(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: int
 
 
-class Snapshot(msgspec.Struct, frozen=True):
+class SharedSnapshot(msgspec.Struct, frozen=True):
     """The stored content of a share."""
 
     messages: tuple[SharedMessage, ...]

@@ -130,12 +130,12 @@ class _Modules:
         while unseen := [name for name in self.own if name not in seen]:
             for name in unseen:
                 seen.add(name)
-                found.update(filter(self.is_own, self.loaded_later(name)))
+                found.update(filter(self.is_own, self.later_imports(name)))
             for later in sorted(found):
                 self.add(later)
         return found
 
-    def loaded_later(self, name: str) -> list[str]:
+    def later_imports(self, name: str) -> list[str]:
         """Return what this module imports later."""
         return [_resolve(name, each) for each in _LOADED_LATER.findall(self.texts[name])]
 
@@ -161,7 +161,7 @@ class _Writer:
         for name in modules.own:
             for imported in modules.imports[name]:
                 self._ask(imported, bundle_of[name])
-            for later in modules.loaded_later(name):
+            for later in modules.later_imports(name):
                 self._ask(later, None)
 
     def _ask(self, name: str, bundle: str | None) -> None:

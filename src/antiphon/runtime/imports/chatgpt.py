@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from antiphon.runtime.imports.conversations import (
-    Conversation,
+    ImportedConversation,
     Json,
     SourceFile,
     SourceMessage,
@@ -26,11 +26,11 @@ def is_chatgpt(item: Json) -> bool:
     return isinstance(item.get("mapping"), dict)
 
 
-def read_chatgpt(item: Json) -> Conversation:
+def read_chatgpt(item: Json) -> ImportedConversation:
     """Return the conversation of an item."""
     nodes = read_object(item.get("mapping"))
     created = read_time(item.get("create_time"))
-    return Conversation(
+    return ImportedConversation(
         id=read_text(item.get("conversation_id")) or read_text(item.get("id")),
         title=read_text(item.get("title")),
         created_at=created,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import msgspec
 
 from antiphon.runtime.imports.conversations import (
-    Conversation,
+    ImportedConversation,
     Json,
     SourceFile,
     SourceMessage,
@@ -23,7 +23,7 @@ def is_claude(item: Json) -> bool:
     return isinstance(item.get("chat_messages"), list)
 
 
-def read_claude(item: Json) -> Conversation:
+def read_claude(item: Json) -> ImportedConversation:
     """Return the conversation of an item."""
     messages: dict[str, SourceMessage] = {}
     ends: dict[str, str] = {}
@@ -39,7 +39,7 @@ def read_claude(item: Json) -> Conversation:
             ends[key] = last = before
     created = read_time(item.get("created_at"))
     chosen = ends.get(read_text(item.get("current_leaf_message_uuid")), last)
-    return Conversation(
+    return ImportedConversation(
         id=read_text(item.get("uuid")),
         title=read_text(item.get("name")),
         created_at=created,
@@ -66,7 +66,7 @@ def _read_message(key: str, parent: str | None, given: Json) -> Iterator[SourceM
         place, parent, files = place + 1, name, ()
         return made
 
-    def said() -> SourceMessage:
+    def build_message() -> SourceMessage:
         written, thought = "\n\n".join(text), "\n\n".join(reasoning)
         text.clear()
         reasoning.clear()
@@ -80,14 +80,14 @@ def _read_message(key: str, parent: str | None, given: Json) -> Iterator[SourceM
                 reasoning.append(read_text(block.get("thinking")))
             case "tool_use":
                 if any(text):
-                    yield said()
+                    yield build_message()
                 arguments = msgspec.json.encode(read_object(block.get("input"))).decode()
                 call = read_text(block.get("name")) or "tool", arguments
                 yield make(role="assistant", call=call, reasoning="\n\n".join(reasoning))
                 reasoning.clear()
             case "tool_result":
                 if any(text):
-                    yield said()
+                    yield build_message()
                 yield make(role="tool", text=_read_result(block.get("content")))
             case _:
                 pass
@@ -95,7 +95,7 @@ def _read_message(key: str, parent: str | None, given: Json) -> Iterator[SourceM
         text[:] = [read_text(given.get("text"))]
     text[:] = filter(None, text)
     if text or reasoning or files:
-        yield said()
+        yield build_message()
 
 
 def _read_result(content: object) -> str:

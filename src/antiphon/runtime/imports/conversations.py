@@ -45,7 +45,7 @@ class SourceMessage(msgspec.Struct, frozen=True, kw_only=True):
     hidden: bool = False
 
 
-class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation. `current` is the last message of the branch that is shown."""
 
     id: str

@@ -36,7 +36,7 @@ from antiphon.runtime.admin.archive import (
 from antiphon.runtime.imports.chatgpt import is_chatgpt, read_chatgpt
 from antiphon.runtime.imports.claude import is_claude, read_claude
 from antiphon.runtime.imports.conversations import (
-    Conversation,
+    ImportedConversation,
     SourceFile,
     SourceMessage,
 )
@@ -63,7 +63,7 @@ _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:[-_]?\d+)?\.json", re.IGNO
 _TITLE = 200
 _UNSAFE = re.compile(r"[^\w .()+-]")
 _TOOL_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
-_READERS: Mapping[Source, tuple[Callable[[Any], bool], Callable[[Any], Conversation]]] = {
+_READERS: Mapping[Source, tuple[Callable[[Any], bool], Callable[[Any], ImportedConversation]]] = {
     "chatgpt": (is_chatgpt, read_chatgpt),
     "claude": (is_claude, read_claude),
     "open-webui": (is_open_webui, read_open_webui),
@@ -238,7 +238,7 @@ class _Converter:
         self._add_branches(conversation, branches)
 
     def _add_branches(
-        self, conversation: Conversation, branches: Sequence[tuple[SourceMessage, ...]]
+        self, conversation: ImportedConversation, branches: Sequence[tuple[SourceMessage, ...]]
     ) -> None:
         created = conversation.created_at or min(each.at for path in branches for each in path)
         updated = max(conversation.updated_at, created)
@@ -285,7 +285,7 @@ class _Converter:
 
     def _make_messages(
         self,
-        conversation: Conversation,
+        conversation: ImportedConversation,
         thread_id: str,
         drafts: Sequence[_Draft],
         created: int,
@@ -317,14 +317,16 @@ class _Converter:
             )
         return messages
 
-    def _make_id(self, prefix: ids.Prefix, at: int, conversation: Conversation, rest: str) -> str:
+    def _make_id(
+        self, prefix: ids.Prefix, at: int, conversation: ImportedConversation, rest: str
+    ) -> str:
         named = json.dumps([self._owner, self._source, conversation.id, rest])
         digest = blake2b(named.encode(), digest_size=ids.RANDOM_BYTES, person=b"imported").digest()
         return ids.make(prefix, at, digest)
 
     # Files.
 
-    def _add_file(self, conversation: Conversation, file: SourceFile) -> MessagePart | None:
+    def _add_file(self, conversation: ImportedConversation, file: SourceFile) -> MessagePart | None:
         content = file.content if file.content is not None else self._find_content(file.key)
         if content is None:
             self._skipped["files that are not in the export"] += 1

@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Iterator
 
 from antiphon.runtime.imports.conversations import (
-    Conversation,
+    ImportedConversation,
     Json,
     SourceFile,
     SourceMessage,
@@ -23,13 +23,13 @@ def is_open_webui(item: Json) -> bool:
     return isinstance(read_object(item.get("chat")).get("history"), dict)
 
 
-def read_open_webui(item: Json) -> Conversation:
+def read_open_webui(item: Json) -> ImportedConversation:
     """Return the conversation of an item."""
     chat = read_object(item.get("chat"))
     history = read_object(chat.get("history"))
     created = read_time(item.get("created_at")) or read_time(chat.get("timestamp"))
     given = read_object(history.get("messages"))
-    return Conversation(
+    return ImportedConversation(
         id=read_text(item.get("id")) or read_text(chat.get("id")),
         title=read_text(item.get("title")) or read_text(chat.get("title")),
         created_at=created,

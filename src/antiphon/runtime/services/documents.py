@@ -13,7 +13,7 @@ from antiphon.ports import FoundPage, Store
 from antiphon.runtime.document_scope import add_documents, find_files, find_scope
 from antiphon.runtime.responses import OperationHandler
 from antiphon.types.accounts import Principal
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Upload
 
@@ -35,7 +35,7 @@ class DocumentService:
 
     async def _list_pages(
         self, call: operations.ListPages, by: Principal, _: IdempotencyKey | None
-    ) -> Listed[Page]:
+    ) -> Listed[DocumentPage]:
         await self._store.get(Upload, by.owner, call.file_id)
         if call.page is not None:
             found = await self._store.pages(call.file_id, 1, call.page - 1)

@@ -30,8 +30,8 @@ from antiphon.types.shares import (
     TOKEN_BYTES,
     Share,
     SharedMessage,
+    SharedSnapshot,
     SharedThread,
-    Snapshot,
 )
 from antiphon.types.thread_view import file_ids
 
@@ -159,7 +159,7 @@ class ShareService:
         share, snapshot = found
         return SharedThread(
             title=share.title,
-            messages=msgspec.json.decode(snapshot, type=Snapshot).messages,
+            messages=msgspec.json.decode(snapshot, type=SharedSnapshot).messages,
             shared_at=share.updated_at,
             expires_at=share.expires_at,
         )
@@ -228,4 +228,4 @@ def hash_token(token: str) -> bytes:
 
 
 def _encode(messages: Sequence[SharedMessage]) -> bytes:
-    return msgspec.json.encode(Snapshot(tuple(messages)))
+    return msgspec.json.encode(SharedSnapshot(tuple(messages)))

@@ -52,7 +52,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, Page
+from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
@@ -575,7 +575,7 @@ class CachedStore:
         """See `DocumentStore.claim_document`."""
         return await self._inner.claim_document(lease_ms)
 
-    async def add_pages(self, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+    async def add_pages(self, claim: DocumentClaim, pages: Sequence[DocumentPage]) -> bool:
         """See `DocumentStore.add_pages`."""
         return await self._inner.add_pages(claim, pages)
 

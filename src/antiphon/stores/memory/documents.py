@@ -12,7 +12,13 @@ from antiphon.ports import FoundPage, RecordPage
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.records import MemoryRecords
 from antiphon.stores.rows import take_page
-from antiphon.types.documents import FAILURES, Document, DocumentClaim, DocumentFailure, Page
+from antiphon.types.documents import (
+    FAILURES,
+    Document,
+    DocumentClaim,
+    DocumentFailure,
+    DocumentPage,
+)
 from antiphon.types.messages import Upload
 
 
@@ -21,7 +27,7 @@ class _StoredDocument:
     document: Document = field(default_factory=lambda: Document(status="pending"))
     due_at: int = 0
     attempts: int = 0
-    pages: list[Page] = field(default_factory=list[Page])
+    pages: list[DocumentPage] = field(default_factory=list[DocumentPage])
 
 
 class MemoryDocuments(MemoryRecords):
@@ -46,16 +52,16 @@ class MemoryDocuments(MemoryRecords):
         stored.pages.clear()
         return DocumentClaim(self._records[Upload][upload_id].owner, upload_id, stored.attempts)
 
-    async def add_pages(self, claim: DocumentClaim, pages: Sequence[Page]) -> bool:
+    async def add_pages(self, claim: DocumentClaim, pages: Sequence[DocumentPage]) -> bool:
         """See `DocumentStore.add_pages`."""
-        if (stored := self._claimed(claim)) is None:
+        if (stored := self._find_claimed(claim)) is None:
             return False
         stored.pages.extend(pages)
         return True
 
     async def settle_document(self, claim: DocumentClaim, document: Document) -> bool:
         """See `DocumentStore.settle_document`."""
-        if (stored := self._claimed(claim)) is None:
+        if (stored := self._find_claimed(claim)) is None:
             return False
         message = FAILURES[document.reason] if document.reason else None
         stored.document = replace(document, message=message)
@@ -121,7 +127,7 @@ class MemoryDocuments(MemoryRecords):
         )
         return min(waiting, key=lambda each: each[0], default=(0, None))[1]
 
-    def _claimed(self, claim: DocumentClaim) -> _StoredDocument | None:
+    def _find_claimed(self, claim: DocumentClaim) -> _StoredDocument | None:
         stored = self._stored_documents().get(claim.upload_id)
         if stored is None or stored.document.status != "pending":
             return None

@@ -27,7 +27,7 @@ from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.postgres.text_index import encode_vector
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
 from antiphon.stores.sql_admin import Columns, UniqueViolation
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
@@ -92,7 +92,7 @@ class PostgresTransaction:
             ),
         )
 
-    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[DocumentPage]) -> None:
         """See `Transaction.add_pages`."""
         await text_index.add_pages(self.connection, owner, upload_id, pages)
 

@@ -15,7 +15,7 @@ from antiphon.stores import search_queue
 from antiphon.stores.postgres.connections import SQL, execute, fetch_rows
 from antiphon.stores.postgres.reads import encode_query, file_word, owner_word
 from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page, to_page
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.messages import IndexProgress, Message
 from antiphon.types.runs import Thread
 
@@ -85,7 +85,7 @@ async def search(
 
 
 async def add_pages(
-    connection: Connection[Any], owner: str, upload_id: str, pages: Sequence[Page]
+    connection: Connection[Any], owner: str, upload_id: str, pages: Sequence[DocumentPage]
 ) -> None:
     """Add pages of a file with their words."""
     of_file = f" '{file_word(upload_id)}'"

@@ -16,7 +16,7 @@ from antiphon.stores.rows import decoder, message_columns, take_page
 from antiphon.stores.sql_admin import Columns, UniqueViolation
 from antiphon.stores.sqlite import reads, text_index, writes
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run
@@ -84,7 +84,7 @@ class SqliteTransaction:
         await self.execute_many("add_message", map(message_columns, messages))
         await self.execute_many("reindex_message", ({"id": each.id} for each in messages))
 
-    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[Page]) -> None:
+    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[DocumentPage]) -> None:
         """See `Transaction.add_pages`."""
         text_index.add_pages(self.connection, owner, upload_id, pages)
 

@@ -14,7 +14,7 @@ from antiphon.engine.text_search import Phrase, TextMatches, join_words
 from antiphon.ports import FoundPage
 from antiphon.stores.rows import SEARCH_BYTES, build_match, decoder, take_page, to_page
 from antiphon.stores.sqlite.reads import SQL, encode_query
-from antiphon.types.documents import Page
+from antiphon.types.documents import DocumentPage
 from antiphon.types.messages import IndexProgress, Message
 from antiphon.types.runs import Thread
 
@@ -61,7 +61,7 @@ def search(
 
 
 def add_pages(
-    connection: sqlite3.Connection, owner: str, upload_id: str, pages: Iterable[Page]
+    connection: sqlite3.Connection, owner: str, upload_id: str, pages: Iterable[DocumentPage]
 ) -> None:
     """Add pages of a file, and index them."""
     for page in pages:

@@ -49,12 +49,12 @@ async def _memory(chat: CommandContext, words: str) -> None:
             number, _, text = rest.partition(" ")
             if not text.strip():
                 raise InvalidRequest("A text is missing", expected="/memory edit NUMBER TEXT")
-            await chat.client.update_memory(_listed_id(chat, number), text)
+            await chat.client.update_memory(_id_of_number(chat, number), text)
             chat.ui.say(f"Memory {number} is changed.", "faint")
         case "delete" if rest == "all":
             await _delete_all(chat)
         case "delete" if rest:
-            await chat.client.delete_memory(_listed_id(chat, rest))
+            await chat.client.delete_memory(_id_of_number(chat, rest))
             chat.ui.say(f"Memory {rest} is deleted.", "faint")
         case "on" | "off" if not rest:
             await chat.client.update_personal_settings(memory_enabled=_ON_OFF[action])
@@ -90,7 +90,7 @@ def _row(number: int, memory: Memory) -> Line:
     )
 
 
-def _listed_id(chat: CommandContext, number: str) -> str:
+def _id_of_number(chat: CommandContext, number: str) -> str:
     """Return the id of a memory by its number in the last list."""
     listed = chat.state.listed_memories
     if not (number.isascii() and number.isdigit() and 1 <= int(number) <= len(listed)):

@@ -127,7 +127,7 @@ def get_manifest() -> Response:
 def get_service_worker() -> Response:
     """Return the worker that keeps the files of this version in the browser; it reads nothing
     else."""
-    facts = f"const VERSION = {_json(version())};\nconst FILES = {_json(_kept_files())};\n"
+    facts = f"const VERSION = {_json(version())};\nconst FILES = {_json(_list_cached_files())};\n"
     headers = {**NO_CACHE, "content-security-policy": WORKER_POLICY}
     script = facts + _read_asset(WORKER).decode()
     return Response(script, headers=headers, content_type="text/javascript; charset=utf-8")
@@ -139,7 +139,7 @@ def get_icon() -> Response:
     return Response(status=204)
 
 
-def _kept_files() -> list[str]:
+def _list_cached_files() -> list[str]:
     """Return the addresses of what any view needs, without libraries that few answers need."""
     shown = [name for name in sorted(_files()) if name.startswith(("chat/css/", "chat/i18n/"))]
     libraries = [name for bundle in _bundles().values() for name in bundle.imports]

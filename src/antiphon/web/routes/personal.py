@@ -1,4 +1,4 @@
-"""What every assistant reads of the user: personal instructions, and memories."""
+"""Personal instructions and memories of the user, which every assistant reads."""
 
 from __future__ import annotations
 

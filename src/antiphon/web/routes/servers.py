@@ -48,7 +48,7 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CatalogView(msgspec.Struct, frozen=True):
-    """What a server offers for a message; `problems` are those of lists that it did not give."""
+    """Offers of a server for a message; `problems` are those of lists that it did not give."""
 
     prompts: Sequence[Prompt]
     resources: Sequence[ServerResource]
@@ -83,7 +83,7 @@ class FileView(msgspec.Struct, frozen=True):
     size: int
 
 
-class MessageView(msgspec.Struct, frozen=True):
+class PromptMessageView(msgspec.Struct, frozen=True):
     """Text and files to go on writing with."""
 
     text: str
@@ -109,7 +109,7 @@ def fill_in_prompt(name: str) -> Response:
     """Return the messages of a prompt as one text, and its files as files of the user."""
     body, tools, client = read_json(PromptRequest), current_site().tools, current_client()
 
-    async def fill_in() -> MessageView:
+    async def fill_in() -> PromptMessageView:
         filled = await _in_time(name, tools.get_prompt(name, body.name, body.arguments))
         parts = [part for message in filled.messages for part in message.content]
         return await _store(client, parts, body.name, as_text=True)
@@ -122,7 +122,7 @@ def read_resource(name: str) -> Response:
     """Read a resource, and store what it holds as files of the user."""
     body, tools, client = read_json(ResourceRequest), current_site().tools, current_client()
 
-    async def read() -> MessageView:
+    async def read() -> PromptMessageView:
         parts = await _in_time(name, tools.read_resource(name, body.uri))
         return await _store(client, parts, body.uri, as_text=False)
 
@@ -186,7 +186,7 @@ async def _in_time(name: str, asking: Coroutine[Any, Any, T]) -> T:
 
 async def _store(
     client: AsyncClient, parts: Sequence[ResultPart], name: str, *, as_text: bool
-) -> MessageView:
+) -> PromptMessageView:
     """Store binary parts as files; text is returned, or stored as a file too."""
     most = current_site().settings.max_body
     text = "\n\n".join(filter(None, map(_text, parts)))
@@ -205,4 +205,4 @@ async def _store(
     for title, declared, data in contents:
         upload = await client.upload_file(data, plain_name(title), file_media_type(data, declared))
         files.append(FileView(upload.id, upload.name, upload.media_type, upload.size))
-    return MessageView(text if as_text else "", files)
+    return PromptMessageView(text if as_text else "", files)

@@ -21,7 +21,7 @@ HEADERS = {"cache-control": "no-store", "x-robots-tag": "noindex"}
 
 
 class ShareRequest(msgspec.Struct, frozen=True):
-    """What a new link shows, and for how many seconds."""
+    """Parts of the chat that a new link shows, and the seconds for which it works."""
 
     expires_in: operations.ShareSeconds | None = None
     include_tools: bool = False
@@ -29,7 +29,7 @@ class ShareRequest(msgspec.Struct, frozen=True):
 
 
 class ShareChange(msgspec.Struct, frozen=True):
-    """What a link shows from now on, with a new snapshot; the rest stays."""
+    """Changes of a link, which gets a new snapshot; the rest stays."""
 
     expires_in: operations.ShareSeconds | msgspec.UnsetType = msgspec.UNSET
     include_tools: bool | msgspec.UnsetType = msgspec.UNSET

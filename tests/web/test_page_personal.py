@@ -68,7 +68,7 @@ async def test_memories_are_added_found_edited_and_deleted(chat: Chat) -> None:
     await expect(rows(chat)).to_have_count(2)
     await expect(rows(chat).nth(1)).to_contain_text("Likes tea. <img src=x onerror=alert(1)>")
 
-    await page.get_by_label("Search in memories").fill("BASQUE")
+    await page.get_by_label("Search memories").fill("BASQUE")
     await expect(rows(chat)).to_have_count(1)
     await expect(page.get_by_text("1 memory", exact=True)).to_be_visible()
     await page.get_by_role("button", name="Actions for “Speaks Basque.”").click()
@@ -80,7 +80,7 @@ async def test_memories_are_added_found_edited_and_deleted(chat: Chat) -> None:
     await page.get_by_role("menuitem", name="Delete").click()
     await expect(rows(chat)).to_have_count(0)
 
-    await page.get_by_label("Search in memories").fill("")
+    await page.get_by_label("Search memories").fill("")
     await page.get_by_role("button", name="Delete all memories").click()
     await page.get_by_role("dialog").get_by_role("button", name="Cancel").click()
     await expect(rows(chat)).to_have_count(1)
@@ -125,7 +125,7 @@ async def test_what_a_model_remembers_is_asked_shown_and_undone(chat: Chat) -> N
     await rows(chat).get_by_role("link", name="From a chat").click()
     await expect(page).to_have_url(f"{chat.up.url}/t/{memory['thread_id']}")
     await note.get_by_role("button", name="Undo").click()
-    await expect(note).to_contain_text("Removed: assistants do not remember it.")
+    await expect(note).to_contain_text("Removed: assistants no longer remember it.")
     assert (await read_personal(chat))["memories"] == []
 
 

@@ -23,3 +23,18 @@ def test_a_conversation_is_shared_listed_and_no_longer_shared(place: Place) -> N
     assert place.run("threads", "shares").stderr == "You share nothing.\n"
     again = place.run("threads", "unshare", listed[0]["id"])
     assert again.returncode == 1
+
+
+def test_a_link_lasts_for_the_servers_limit_where_30_days_are_too_many(place: Place) -> None:
+    place.run("ask", "Hello")
+    thread_id = place.threads()[0]["thread"]["id"]
+    week = {"ANTIPHON_MAX_SHARE_LIFETIME": str(7 * 86_400)}
+
+    made = place.run("threads", "share", thread_id, environ=week)
+    refused = place.run("threads", "share", thread_id, "--days", "30", environ=week)
+
+    assert made.stdout.startswith("/shared/"), made.stderr
+    [share] = json.loads(place.run("threads", "shares", "--json").stdout)
+    assert share["expires_at"] - share["created_at"] == 7 * 86_400_000
+    assert refused.returncode != 0
+    assert "max_share_lifetime" in refused.stderr

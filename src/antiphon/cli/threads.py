@@ -156,9 +156,8 @@ def _add_share_actions(add_action: Callable[..., ArgumentParser]) -> None:
     share.add_argument(
         "--days",
         type=partial(parse_number, 3650),
-        default=30,
         metavar="N",
-        help="how long the link works, 30 days by default",
+        help="days for which the link works; by default 30, or the server's limit if that is less",
     )
     share.add_argument("--tools", action="store_true", help="with tool calls and their results")
     share.add_argument("--reasoning", action="store_true", help="with reasoning")
@@ -290,7 +289,7 @@ async def _share(client: AsyncClient, args: Namespace) -> None:
     thread = await resolve_thread(client, args.id)
     new = await client.create_share(
         thread.id,
-        expires_in=args.days * DAY,
+        expires_in=args.days * DAY if args.days else None,
         include_tools=args.tools,
         include_reasoning=args.reasoning,
     )

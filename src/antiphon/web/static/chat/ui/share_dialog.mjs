@@ -23,8 +23,9 @@ export function ShareDialog({ thread, onClose }) {
   }, []);
   const make = async (/** @type {Record<string, string>} */ values, /** @type {HTMLFormElement} */ form) => {
     const given = new FormData(form);
+    const days = Number(values.days);
     const made = await post(`/api/threads/${encodeURIComponent(thread.id)}/shares`, {
-      expires_in: Number(values.days) * DAY,
+      ...(days !== USUAL_DAYS && { expires_in: days * DAY }), // without it, the server's limit counts
       include_tools: given.has("tools"),
       include_reasoning: given.has("reasoning"),
     });

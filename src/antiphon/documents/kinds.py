@@ -8,9 +8,6 @@ from antiphon.types.documents import DocumentFailure
 
 Kind = Literal["pdf", "docx", "xlsx", "pptx", "epub", "html", "text", "image"]
 
-EXTRA = "documents"
-"""The extra with the libraries that read documents."""
-
 
 class Unreadable(Exception):
     """A file has no text that can be read; `reason` says why."""

@@ -297,7 +297,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         ),
     ] = "people"
     max_shares: Annotated[
-        Count, Meta(description="how many conversations an owner may share by links")
+        Count, Meta(description="how many links to conversations an owner may have at a time")
     ] = 200
     max_share_lifetime: Annotated[
         Count, Meta(description="most seconds for which a link to a conversation is valid")

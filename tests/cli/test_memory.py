@@ -9,7 +9,7 @@ import pytest
 from tests.support.cli.place import Place
 
 
-def test_notes_are_added_listed_changed_and_deleted(place: Place) -> None:
+def test_memories_are_added_listed_changed_and_deleted(place: Place) -> None:
     empty = place.run("memory", "list")
     tea = place.run("memory", "add", "Likes tea.").stdout.strip()
     place.run("memory", "add", "Speaks Basque.\u200b")

@@ -22,16 +22,16 @@ from antiphon.types.terminal_safe import clean, one_line
 
 FLAGS = ("database", "redis", *CLIENT)
 HEAD = ("id", "memory", "source", "changed")
-NO_MEMORIES = "Nothing is remembered about you. `antiphon memory add TEXT` adds a note."
+NO_MEMORIES = "Nothing is remembered about you. `antiphon memory add TEXT` adds a memory."
 
 ACTIONS = {
-    "list": "list what is remembered about you",
-    "add": "add a note",
-    "edit": "replace the text of a note",
-    "delete": "delete a note",
-    "clear": "delete all notes",
-    "on": "let models read notes, and add some after you were asked",
-    "off": "let models read and add no notes; those that are there stay",
+    "list": "list the memories",
+    "add": "add a memory",
+    "edit": "replace the text of a memory",
+    "delete": "delete a memory",
+    "clear": "delete all memories",
+    "on": "let models read memories, and add some after you were asked",
+    "off": "let models read and add no memories; those that are there stay",
     "instructions": "show, write or switch your instructions for every assistant",
 }
 
@@ -45,7 +45,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     }
     of["list"].add_argument("words", nargs="?", default="", help="only those with these words")
     for name in ("edit", "delete"):
-        of[name].add_argument("id", help="the note, as in `antiphon memory list`")
+        of[name].add_argument("id", help="the id of a memory, as in `antiphon memory list`")
     for name in ("add", "edit"):
         of[name].add_argument("text", help="one line of up to 300 characters")
     of["clear"].add_argument("--yes", action="store_true", help="delete them without a question")
@@ -99,7 +99,7 @@ async def _clear(client: AsyncClient, args: Namespace) -> None:
         raise InvalidRequest(
             f"nothing was deleted; there are {count_noun(count, 'memory', 'memories')}",
             expected="--yes",
-            hint="Nothing brings them back.",
+            hint="This cannot be undone.",
         )
     gone = (await client.delete_memories()).deleted
     note(f"{count_noun(gone, 'memory', 'memories')} deleted.")
@@ -136,7 +136,7 @@ def _tell(args: Namespace, memory: Memory, how: str) -> None:
         print_json(memory)
     else:
         print(memory.id)
-        note(f"The note is {how}.")
+        note(f"The memory is {how}.")
 
 
 def _row(memory: Memory) -> tuple[str, ...]:

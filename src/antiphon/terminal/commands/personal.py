@@ -74,7 +74,7 @@ async def _list(chat: CommandContext, words: str) -> None:
     if not (await chat.client.get_personal_settings()).memory_enabled:
         chat.ui.say("Memory is off: models read none of it. /memory on turns it on.", "warning")
     elif not memories:
-        chat.ui.say("Nothing is remembered about you. /memory add TEXT adds a note.", "faint")
+        chat.ui.say("Nothing is remembered about you. /memory add TEXT adds a memory.", "faint")
     elif not found:
         chat.ui.say(f"No memory has {one_line(words)!r} in it.", "faint")
     else:
@@ -105,7 +105,7 @@ def _id_of_number(chat: CommandContext, number: str) -> str:
 
 async def _delete_all(chat: CommandContext) -> None:
     rows: list[Line] = [
-        (StyledText("Delete all memories? Nothing brings them back."),),
+        (StyledText("Delete all memories? This cannot be undone."),),
     ]
     box = Box(
         rows=lambda _: rows,
@@ -121,11 +121,11 @@ async def _delete_all(chat: CommandContext) -> None:
 
 async def _complete_memory(chat: CommandContext, begun: str) -> AsyncIterator[tuple[str, str]]:
     actions = {
-        "add ": "add a note about you",
-        "edit ": "replace the text of a note, by its number",
-        "delete ": "delete a note by its number, or all",
-        "list ": "list notes with these words",
-        "on": "models read and add notes",
+        "add ": "add a memory",
+        "edit ": "replace the text of a memory, by its number",
+        "delete ": "delete a memory by its number, or all",
+        "list ": "list memories with these words",
+        "on": "models read and add memories",
         "off": "models read and add none",
     }
     for action, meaning in actions.items():

@@ -1667,7 +1667,7 @@ export abstract class Operations {
   }
 
   /**
-   * Share a snapshot of the thread under a link that anybody can read who may read shares here.
+   * Share a snapshot of the thread under a link; the setting sharing says who can read it.
    *
    * The snapshot has the texts of users and models, and the names of attached files. Reasoning and
    * tool calls with their outputs are in it only if they are included; system messages, contents

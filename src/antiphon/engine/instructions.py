@@ -14,7 +14,7 @@ from antiphon.types.runs import InstructionPart, InstructionSource, Run
 from antiphon.types.terminal_safe import one_line
 
 MAX_CHARACTERS = 65_536
-"""Of all parts together, what the model is given: some 16,000 tokens in every request."""
+"""Most characters of all parts together: some 16,000 tokens in every request."""
 
 ELEMENTS: dict[InstructionSource, str] = {
     "folder": "folder_instructions",

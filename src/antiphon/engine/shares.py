@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from antiphon.api.operations import PastCall, PastMessage
 from antiphon.types.messages import File, Image, Message, Text
 from antiphon.types.shares import SharedCall, SharedMessage
 
 PICTURE = "picture"
-"""Name of a picture that has none: one at an address, which is not told."""
+"""Name of a picture without one, such as a picture at an address, which is not shown."""
 
 
 def take_snapshot(
@@ -30,7 +30,8 @@ def take_snapshot(
     outputs: dict[str, Message] = {}
     for message in messages:
         if message.role == "tool":
-            outputs[f"{_place(shown)} {message.tool_call_id}"] = message
+            # ids of calls may repeat in a thread: the place of the last message tells them apart
+            outputs[f"{len(shown)} {message.tool_call_id}"] = message
         elif message.role in ("user", "assistant"):
             shown.append(message)
     snapshot: list[SharedMessage] = []
@@ -53,11 +54,6 @@ def take_snapshot(
         if shared.text or shared.reasoning or shared.attachments or shared.calls:
             snapshot.append(shared)
     return tuple(snapshot)
-
-
-def _place(shown: Sequence[Message]) -> int:
-    """Return the place of the last message, from 1: ids of calls may repeat in a thread."""
-    return len(shown)
 
 
 def _to_shared_call(name: str, arguments: str, output: Message | None) -> SharedCall:

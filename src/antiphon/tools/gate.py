@@ -20,7 +20,7 @@ SECONDS = 120.0
 
 
 def _do_nothing() -> None:
-    """Start the tool in any case."""
+    """Default of on_start."""
 
 
 class Gate:

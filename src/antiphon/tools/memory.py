@@ -1,4 +1,4 @@
-"""Tools by which a model remembers and forgets notes about the person, who is asked each time.
+"""Tools by which a model remembers and forgets notes about the user; each call needs approval.
 
     client.ask("I am a vegetarian.", tools=[MemoryTools(client)], consent=Consent(asker))
 

@@ -1,4 +1,4 @@
-/** What every assistant reads of the person: instructions, and memories. */
+/** Texts about the person that every assistant reads: instructions, and memories. */
 import { get, patch, post, remove } from "./api.mjs";
 import { me } from "./store.mjs";
 import { computed, signal } from "./vendor/ui.mjs";
@@ -8,7 +8,7 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @typedef {{id: string, text: string, source: "person" | "assistant", thread_id: string | null, created_at: number, updated_at: number}} Memory
  */
 
-/** What was loaded, and whose it is: another person may log in on this page. */
+/** The loaded texts, and their owner: another person may log in on this page. */
 const kept = signal(/** @type {{settings: PersonalSettings, memories: Memory[], person: string} | null} */ (null));
 
 const person = () => me.value?.person?.id ?? "";

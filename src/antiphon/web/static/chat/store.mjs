@@ -79,7 +79,7 @@ export const beginsInFolder = signal(/** @type {string | null} */ (null));
 /** Ids of the threads for which a folder is being chosen; null while none is. */
 export const moving = signal(/** @type {string[] | null} */ (null));
 
-/** How often the lists of threads were read again. */
+/** Number of times that the lists of threads were read again. */
 export const listsRead = signal(0);
 
 /** Ids of the threads that are marked in the list; null while none can be. */

@@ -13,7 +13,7 @@ export function NotFound(/** @type {{text?: string}} */ { text }) {
     </div>`;
 }
 
-/** What is around a view that is not there yet. @param {{failed?: boolean, children?: any}} props */
+/** Frame around a view that is not there yet. @param {{failed?: boolean, children?: any}} props */
 export function ViewFrame({ failed, children }) {
   return html`<div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>
     <div class="page">${failed && html`<h1>${t("failed.title")}</h1>`}${children}</div>`;

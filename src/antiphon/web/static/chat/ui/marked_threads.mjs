@@ -5,7 +5,7 @@ import { changeMany, deleteThreads } from "../threads.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { ConfirmDialog } from "./confirm.mjs";
 
-/** What can be done with the threads that are marked. @param {{ids: string[]}} props */
+/** Buttons and dialogs that change the marked threads. @param {{ids: string[]}} props */
 export function MarkedThreads({ ids }) {
   const [step, setStep] = useState("");
   const { data, archived } = threads.value;

@@ -9,7 +9,7 @@ import { sentence } from "./toasts.mjs";
 
 const ID = /^mem_[0-9a-z]{1,64}$/;
 
-/** What a call of `remember` has noted; null for other calls. @param {string} name @param {string} output */
+/** The memory that a call of `remember` added; null for other calls. @param {string} name @param {string} output */
 export function readRemembered(name, output) {
   if (name !== "remember") return null;
   try {

@@ -1,4 +1,4 @@
-/** What the person wants every assistant to know, and what is remembered of the person: `/you`. */
+/** The page `/you`: instructions for every assistant, and memories about the person. */
 import { changePersonal, deleteMemories, deleteMemory, findMemories, loadPersonal, memories, personalSettings, saveMemory } from "../personal.mjs";
 import { me } from "../store.mjs";
 import { t, tCount } from "../t.mjs";

@@ -144,11 +144,11 @@ def create_run(
     request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
     for its client. `last_message` is the number of messages that the thread must have. The answer
     is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, `RunActive` where the thread has an
-    active run that is not displaced, and `FolderUnread` where it is not in the folder of `spec`.
+    active run that is not displaced, and `FolderMismatch` where it is not in the folder of `spec`.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     if unit.thread.folder_id != spec.folder_id:
-        raise FolderUnread(unit.thread.folder_id)
+        raise FolderMismatch(unit.thread.folder_id)
     displaced = unit.busy
     if last_message is not None and unit.thread.messages != last_message:
         raise ThreadMovedOn(
@@ -208,7 +208,7 @@ def create_run(
     return replace(change, owner=by.owner, thread=unit.thread)
 
 
-class FolderUnread(Exception):
+class FolderMismatch(Exception):
     """The thread is in this folder, or in none, and the run's specification does not say so."""
 
     def __init__(self, folder_id: str | None) -> None:

@@ -218,8 +218,8 @@ class OccurrenceStarter:
         while True:
             try:
                 return await self._starter.commit_and_start(stored.owner, commit)
-            except transitions.FolderUnread as unread:
-                spec = await self._run_specs.read_folder(spec, unread.folder_id, stored.owner)
+            except transitions.FolderMismatch as mismatch:
+                spec = await self._run_specs.read_folder(spec, mismatch.folder_id, stored.owner)
 
     async def _fail(
         self, stored: StoredSchedule, due: DueTimes, error: errors.AntiphonError

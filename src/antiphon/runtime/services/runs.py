@@ -312,8 +312,8 @@ class RunService:
         while True:
             try:
                 return await self._commit_and_start(read_set, partial(decide, spec=spec), by)
-            except transitions.FolderUnread as unread:
-                spec = await self._run_specs.read_folder(spec, unread.folder_id, by.owner)
+            except transitions.FolderMismatch as mismatch:
+                spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise

@@ -116,3 +116,14 @@ async def test_the_dialog_and_the_page_of_a_link_have_no_barriers_and_fit_a_phon
     await chat.page.set_viewport_size({"width": 320, "height": 640})
     assert not await findings(chat.page, axe)
     assert await chat.page.evaluate("document.documentElement.scrollWidth") <= 320
+
+
+async def test_a_usual_link_lasts_for_the_servers_limit(chromium: Browser, tmp_path: Path) -> None:
+    flags = ("--no-servers", "--max-share-lifetime", str(7 * 86_400))
+    async with chatting(chromium, tmp_path, *flags) as chat:
+        await chat.say("How do tides work?")
+        await chat.wait_until_idle()
+
+        link = await make_link(chat)
+
+        assert "/shared/" in link

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TextIO, TypeVar
 
@@ -42,6 +43,19 @@ def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
         return bool(stdout and stderr and os.path.sameopenfile(stdout.fileno(), stderr.fileno()))
     except (OSError, ValueError):  # one of them is closed
         return False
+
+
+def read_text_option(text: str | None, file: str | None) -> str | None:
+    """Return the text of an option, or that of a file; `-` is stdin. None if neither is given.
+
+    White space around the text of a file is removed. Raises `InvalidRequest` if it is unreadable.
+    """
+    if file is None:
+        return text
+    try:
+        return (sys.stdin.read() if file == "-" else Path(file).read_text("utf-8")).strip()
+    except (OSError, UnicodeError) as fault:
+        raise InvalidRequest(f"{one_line(file)} cannot be read: {fault}.") from fault
 
 
 # Lists for people: columns as wide as they must be, and nothing that acts on a terminal.

@@ -7,12 +7,10 @@ of this machine.
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 from typing import Any
 
-from antiphon.cli.console import format_time, note, print_json, print_list
+from antiphon.cli.console import format_time, note, print_json, print_list, read_text_option
 from antiphon.cli.flags import CLIENT
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.folders import find_folder, list_folders
@@ -88,7 +86,7 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                     for file_id in folder.file_ids:
                         note(f"file {file_id}")
             case "create":
-                text = _read_instructions(args) or ""
+                text = read_text_option(args.instructions, args.instructions_file) or ""
                 _tell(args, await client.create_folder(args.name, text), "created")
             case "update":
                 await _update(client, args)
@@ -99,7 +97,8 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
 
 
 async def _update(client: AsyncClient, args: Namespace) -> None:
-    changes: dict[str, Any] = {"name": args.name, "instructions": _read_instructions(args)}
+    instructions = read_text_option(args.instructions, args.instructions_file)
+    changes: dict[str, Any] = {"name": args.name, "instructions": instructions}
     changes = {name: value for name, value in changes.items() if value is not None}
     if not (changes or args.add_file or args.remove_file):
         raise InvalidRequest(
@@ -121,19 +120,6 @@ async def _change_files(client: AsyncClient, folder: Folder, args: Namespace) ->
     kept = [each for each in folder.file_ids if each not in args.remove_file]
     added = [(await client.upload_file(file)).id for file in args.add_file]
     return (*kept, *added)
-
-
-def _read_instructions(args: Namespace) -> str | None:
-    """Return the instructions of the arguments; None if there are none."""
-    if args.instructions_file is None:
-        text: str | None = args.instructions
-        return text
-    try:
-        if args.instructions_file == "-":
-            return sys.stdin.read().strip()
-        return Path(args.instructions_file).read_text("utf-8").strip()
-    except (OSError, UnicodeError) as fault:
-        raise InvalidRequest(f"{args.instructions_file} cannot be read: {fault}.") from fault
 
 
 def _tell(args: Namespace, folder: Folder, how: str) -> None:

@@ -7,11 +7,9 @@ of this machine.
 from __future__ import annotations
 
 import asyncio
-import sys
 from argparse import ArgumentParser, Namespace
-from pathlib import Path
 
-from antiphon.cli.console import format_time, note, print_json, print_list
+from antiphon.cli.console import format_time, note, print_json, print_list, read_text_option
 from antiphon.cli.flags import CLIENT
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.formatting import count_noun
@@ -106,7 +104,7 @@ async def _clear(client: AsyncClient, args: Namespace) -> None:
 
 
 async def _instructions(client: AsyncClient, args: Namespace) -> None:
-    if (text := _read_text(args)) is not None:
+    if (text := read_text_option(args.set, args.file)) is not None:
         settings = await client.update_personal_settings(instructions=text)
     elif args.on or args.off:
         settings = await client.update_personal_settings(instructions_enabled=args.on)
@@ -118,17 +116,6 @@ async def _instructions(client: AsyncClient, args: Namespace) -> None:
     print(clean(settings.instructions, "approval") or "(no instructions)")
     if not settings.instructions_enabled:
         note("They are off: no model reads them.")
-
-
-def _read_text(args: Namespace) -> str | None:
-    """Return the new instructions; None if there are none."""
-    if args.file is None:
-        text: str | None = args.set
-        return text
-    try:
-        return sys.stdin.read() if args.file == "-" else Path(args.file).read_text("utf-8")
-    except (OSError, UnicodeError) as fault:
-        raise InvalidRequest(f"{one_line(args.file)} cannot be read: {fault}.") from fault
 
 
 def _tell(args: Namespace, memory: Memory, how: str) -> None:

@@ -270,23 +270,22 @@ class RateLimit:
 
 
 class LinkGuesses:
-    """Rate limit on links that lead nowhere, of one key or network, as on logins."""
+    """Rate limit on requests for unknown links, for each key or network."""
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self._limit = RateLimit(GUESSES_OF_LINKS, GUESSES_WITHIN, "unknown links", clock)
 
     @contextmanager
     def count(self, who: str) -> Generator[None]:
-        """Count the block as a guess, if it raises `NotFound`. Raises `TooMany` before it."""
-        self._limit.take(who)
+        """Count the block if it raises `NotFound`; raise `TooMany` in its place for too many.
+
+        A link that exists is never refused: all readers behind a proxy may have one address.
+        """
         try:
             yield
         except NotFound:
+            self._limit.take(who)
             raise
-        except BaseException:
-            self._limit.refund(who)
-            raise
-        self._limit.refund(who)
 
 
 def network_key(address: str) -> str:

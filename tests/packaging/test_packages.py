@@ -22,8 +22,9 @@ from tests.support.packaging.installed import Installed
 from tests.support.packaging.packages import EXTRAS, Packages
 
 ROOT = build_packages.ROOT
-SILENT = {"keyring", "prices", "websocket"}
-"""Without these, logins are kept in files, costs are not known, and no WebSocket is opened."""
+SILENT = {"documents", "keyring", "prices", "websocket"}
+"""Without these, only plain text is read, logins are kept in files, costs are not known, and no
+WebSocket is opened."""
 MISSING = {
     "acp": ("antiphon", "acp"),
     "mcp": ("antiphon", "mcp", "serve"),

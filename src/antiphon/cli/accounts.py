@@ -15,7 +15,7 @@ from antiphon.api import operations
 from antiphon.api.operation import convert
 from antiphon.cli.console import format_time, note, print_list, read_first_line, read_secret
 from antiphon.engine.accounts import validate_password
-from antiphon.ports import AdminStore
+from antiphon.ports import Store
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
 from antiphon.runtime.admin.browser_tokens import BrowserTokenService
 from antiphon.runtime.admin.keys import SCOPES, KeyService
@@ -42,7 +42,7 @@ class _AccessCommand(ABC):
         return 0
 
     @abstractmethod
-    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+    async def run_action(self, args: Namespace, store: Store) -> None:
         """Run the action."""
 
 
@@ -82,7 +82,7 @@ class People(_AccessCommand):
                 help="read the password from stdin, for scripts; else you are asked",
             )
 
-    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+    async def run_action(self, args: Namespace, store: Store) -> None:
         """Run the action."""
         accounts = AccountService(store, mint)
         match args.action:
@@ -170,7 +170,7 @@ class Projects(_AccessCommand):
             if name == "rename":
                 action.add_argument("to", metavar="NEW", help="the new name")
 
-    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+    async def run_action(self, args: Namespace, store: Store) -> None:
         """Run the action."""
         projects = ProjectService(store, mint)
         match args.action:
@@ -268,7 +268,7 @@ class Keys(_AccessCommand):
         args.max_token_age = loaded.settings.max_token_age
         return super().run(args, loaded)
 
-    async def run_action(self, args: Namespace, store: AdminStore) -> None:
+    async def run_action(self, args: Namespace, store: Store) -> None:
         """Run the action."""
         keys = KeyService(store, mint)
         match args.action:
@@ -306,7 +306,7 @@ class Keys(_AccessCommand):
             " not shown again."
         )
 
-    async def _create_browser_token(self, args: Namespace, store: AdminStore) -> None:
+    async def _create_browser_token(self, args: Namespace, store: Store) -> None:
         key = next((key for key in await store.keys() if key.id == args.id), None)
         if key is None or key.revoked_at is not None:
             raise NotFound(f"There is no key {args.id!r}, or it is revoked.")

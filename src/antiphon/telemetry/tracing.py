@@ -28,7 +28,7 @@ MOST_STATE = 512  # characters of `tracestate` that must be passed on; a longer 
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ID = re.compile(r"(?<=/)[a-z]+_[A-Za-z0-9_-]*[0-9][A-Za-z0-9_-]*")
-_LINK_TOKEN = re.compile(r"(?<=/shared/)[^/?]+")
+_LINK_TOKEN = re.compile(r"((?<=/shared/)|(?<=/links/))[^/?]+")
 _STATE = re.compile(r"[\x20-\x7e]+")
 
 

@@ -125,7 +125,6 @@ class ToolProcessor:
             hooks or NO_HOOKS,
             at_once=at_once,
             asked_by=asked_by,
-            report=self._on_tool_event,
         )
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
@@ -225,7 +224,9 @@ class ToolProcessor:
     async def _approve(
         self, run_id: str, call: ToolCall, tool: Tool
     ) -> tuple[ToolCall, ToolResult]:
-        decision = await self._authorizer.authorize(run_id, call, lambda: (tool,))
+        decision = await self._authorizer.authorize(
+            run_id, call, lambda: (tool,), self._on_tool_event
+        )
         return call, approval_output(decision)
 
     async def _run_after_hooks(self, call: ToolCall, tool: Tool, result: ToolResult) -> ToolResult:
@@ -235,7 +236,9 @@ class ToolProcessor:
         """
         if not self._authorizer.has_after_hooks(tool, result):
             return result
-        working = asyncio.create_task(self._authorizer.run_after_hooks(call, tool, result))
+        working = asyncio.create_task(
+            self._authorizer.run_after_hooks(call, tool, result, self._on_tool_event)
+        )
         self._working[call.id] = working
         try:
             return await working
@@ -252,7 +255,9 @@ class ToolProcessor:
         while True:
             if (wrong := self._check_arguments(call)) is not None:
                 return wrong
-            decision = await self._authorizer.authorize(run_id, call, self._toolbox.tools)
+            decision = await self._authorizer.authorize(
+                run_id, call, self._toolbox.tools, self._on_tool_event
+            )
             if isinstance(decision, Refused):
                 await self._cancel_task(call)
                 return decision.result

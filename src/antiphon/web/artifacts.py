@@ -107,17 +107,26 @@ def find_block(message: str, wanted: str) -> Block | None:
     lines = _NEWLINE.split(message)
     stripped = [line.strip() for line in lines]
     sought = [line.strip() for line in _NEWLINE.split(wanted.rstrip())]
-    for number, line in enumerate(lines):
-        fence = _FENCE.match(line)
+    # The line that follows each line and is not empty: "" for none.
+    following = [""] * (len(lines) + 1)
+    for number in range(len(lines) - 1, -1, -1):
+        following[number] = stripped[number] or following[number + 1]
+    number = 0
+    while number < len(lines):
+        fence = _FENCE.match(lines[number])
+        number += 1
         kind = _KINDS.get(fence["language"].lower()) if fence else None
         if not (fence and kind):
             continue
-        start, end = number + 1, number + 1 + len(sought)
-        closing = next((each for each in stripped[end:] if each), "")
+        start, marks = number, fence["marks"]
+        while number < len(lines) and not _closes(stripped[number], marks):
+            number += 1  # each line belongs to one block, so that no line is read twice
+        end = start + len(sought)
+        closing = following[min(end, len(lines))]
         if (
-            stripped[start:end] == sought
-            and (not closing or _closes(closing, fence["marks"]))
-            and not any(_closes(each, fence["marks"]) for each in sought)
+            end <= number
+            and stripped[start:end] == sought
+            and (not closing or _closes(closing, marks))
         ):
             return Block(kind, start, end, _cut(lines, start, end))
     return None

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
-from antiphon.ports import AdminStore
+from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.settings.extras import install_hint
 from antiphon.types.accounts import (
@@ -109,7 +109,7 @@ _NAME_ROOM = 8  # characters that a number behind a name may take
 class AccountService:
     """Service for the people of an installation. `mint` creates their ids."""
 
-    def __init__(self, store: AdminStore, mint: Mint) -> None:
+    def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
         self._passwords = PasswordHasher()
@@ -170,16 +170,22 @@ class AccountService:
         changed = await self._store.change_person(call.person_id, amend, entry)
         if changed is None:
             raise _unknown(call.person_id)
+        if changed.person.disabled:
+            await _revoke_links(self._store, self._mint, call.person_id, by)
         return changed.person
 
     async def delete(self, person_id: str, by: Principal) -> Deleted:
-        """Delete a person, not the threads. Raises `NotFound`, `Conflict` for the last admin."""
+        """Delete a person and revoke their links; their threads stay.
+
+        Raises `NotFound`, and `Conflict` for the last admin.
+        """
 
         def amend(account: Account, others: bool) -> None:
             accounts.validate_admin_remains(account.person, None, others=others)
 
         entry = await self._create_entry("person.removed", person_id, by)
         await self._store.change_person(person_id, amend, entry)
+        await _revoke_links(self._store, self._mint, person_id, by)
         return Deleted(person_id)
 
     async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
@@ -282,7 +288,7 @@ def _unknown(person_id: str) -> NotFound:
 class ProjectService:
     """Service for the projects of an installation. `mint` creates their ids."""
 
-    def __init__(self, store: AdminStore, mint: Mint) -> None:
+    def __init__(self, store: Store, mint: Mint) -> None:
         self._store = store
         self._mint = mint
 
@@ -335,12 +341,15 @@ class ProjectService:
         changed = await self._store.change_project(
             call.project_id, lambda project: replace(project, **changes), entry
         )
+        if call.disabled is True:
+            await _revoke_links(self._store, self._mint, call.project_id, by)
         return changed or await self.get(call.project_id)
 
     async def delete(self, project_id: str, by: Principal) -> Deleted:
-        """Delete a project and revoke its keys; its data stays. Raises `NotFound`."""
+        """Delete a project, and revoke its keys and links; its data stays. Raises `NotFound`."""
         entry = await self._create_entry("project.removed", project_id, by)
         await self._store.change_project(project_id, lambda _: None, entry)
+        await _revoke_links(self._store, self._mint, project_id, by)
         return Deleted(project_id)
 
     async def _create_entry(
@@ -349,3 +358,13 @@ class ProjectService:
         return await audit.create_entry(
             self._store, self._mint, by, what, project_id, project_id, **details
         )
+
+
+async def _revoke_links(store: Store, mint: Mint, owner: str, by: Principal) -> None:
+    """Revoke the links to the owner's conversations, which others could read further on."""
+    for share in await store.shares(owner):
+        entry = await audit.create_entry(
+            store, mint, by, "share.revoked", share.id, owner, thread=share.thread_id
+        )
+        with suppress(NotFound):  # expired or revoked meanwhile
+            await store.delete_share(owner, share.id, entry)

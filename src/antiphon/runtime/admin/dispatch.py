@@ -20,7 +20,7 @@ from antiphon.api.operations import (
     OwnerImport,
     UsageReport,
 )
-from antiphon.ports import AdminStore
+from antiphon.ports import Store
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
 from antiphon.runtime.admin.browser_tokens import BrowserTokenService
 from antiphon.runtime.admin.export import Archive
@@ -46,7 +46,7 @@ class AdminDispatcher:
 
     def __init__(
         self,
-        store: AdminStore,
+        store: Store,
         mint: Mint,
         servers: Callable[[], Sequence[BackendServer]],
         owners: OwnerService,

@@ -20,7 +20,7 @@ from antiphon.runtime.admin import audit
 from antiphon.runtime.responses import OperationHandler
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import AuditAction, AuditEntry, Principal
-from antiphon.types.errors import Forbidden, InvalidRequest, NotFound, TooLarge
+from antiphon.types.errors import Conflict, Forbidden, InvalidRequest, NotFound, TooLarge
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
@@ -115,10 +115,18 @@ class ShareService:
             changes["expires_at"] = now + call.expires_in * SECOND_MS
         messages = await self._read_messages(replace(before, **changes), by.owner)
         changes |= {"updated_at": now, "messages": len(messages)}
+
+        def amend(share: Share) -> Share:
+            if share != before:  # the snapshot is of what the share included before
+                raise Conflict(
+                    "The share was changed at the same time.", hint="Update it once more."
+                )
+            return replace(share, **changes)
+
         return await self._store.change_share(
             by.owner,
             call.share_id,
-            lambda share: replace(share, **changes),
+            amend,
             _encode(messages),
             await self._entry("share.updated", before, by),
         )
@@ -172,7 +180,7 @@ class ShareService:
                 Message, owner, limit=PAGE, after=after, thread_id=share.thread_id
             )
             messages += page.data
-            size += sum(len(each.full_text) for each in page.data)
+            size += sum(map(_count_characters, page.data))
             more, after = page.has_more, page.data[-1].id if page.data else None
             if size > MAX_BYTES or len(messages) > MAX_MESSAGES:
                 raise TooLarge(
@@ -220,6 +228,12 @@ class ShareService:
                 "Conversations are not shared by links here.",
                 hint="An operator can allow it by the setting sharing.",
             )
+
+
+def _count_characters(message: Message) -> int:
+    """Return the length of what is read of the message, whether the share includes it or not."""
+    calls = sum(len(each.arguments) for each in message.tool_calls)
+    return len(message.full_text) + len(message.reasoning or "") + calls
 
 
 def hash_token(token: str) -> bytes:

@@ -10,10 +10,11 @@ from flask import Blueprint, Response, request
 
 from antiphon.api import operations
 from antiphon.limits import network_key
-from antiphon.types.shares import Share, SharedThread
+from antiphon.types.shares import Share
 from antiphon.web import session
 from antiphon.web.http import json_response, read_json
 from antiphon.web.session import current_client, current_site, respond_with
+from antiphon.web.streamed_responses import JSON, respond_when_made
 
 routes = Blueprint("shares", __name__)
 
@@ -84,9 +85,15 @@ def delete_share(share_id: str) -> Response:
 @routes.get("/api/links/<token>")
 def get_shared(token: str) -> Response:
     """Return what a link shows; the guard admits readers without a login where anyone may read."""
-    with _count_guess():
-        shared: SharedThread = current_site().run(current_site().client.get_shared(token))
-    response = json_response(shared)
+    site, count_guess = current_site(), _count_guess()
+    address = network_key(session.client_address(request, site.policy))
+
+    async def make() -> bytes:
+        async with site.limits.answers.slot(address):
+            with count_guess:
+                return msgspec.json.encode(await site.client.get_shared(token))
+
+    response = respond_when_made(make, JSON)
     response.headers.update(HEADERS)
     return response
 

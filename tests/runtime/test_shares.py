@@ -1,0 +1,74 @@
+"""Snapshots of shares: their size, and changes of a share at the same time."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.api.operations import CreateShare, NewShare, UpdateShare
+from antiphon.engine.snapshot import ReadSet
+from antiphon.runtime.services import shares
+from antiphon.runtime.services.shares import ShareService
+from antiphon.settings.settings import Settings
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors
+from antiphon.types.accounts import AuditEntry, Principal
+from antiphon.types.messages import ToolCall
+from antiphon.types.shares import Share
+from tests.support.stores.steps import a_message, add_thread, say
+
+ANN = Principal(owner="ann")
+THREAD = ReadSet(owner="ann", thread_id="thread_1")
+
+
+class ContestedStore(MemoryStore):
+    """A store in which each share loses its tool calls right after it was read."""
+
+    async def find_share(self, owner: str, share_id: str) -> Share:
+        found = await super().find_share(owner, share_id)
+        entry = AuditEntry(id="audit_0", at=1, actor="ann", what="share.updated", target=share_id)
+        await super().change_share(
+            owner, share_id, lambda share: replace(share, include_tools=False), b"", entry
+        )
+        return found
+
+
+async def create_share(store: MemoryStore) -> tuple[ShareService, NewShare]:
+    numbers = count(1)
+    service = ShareService(store, lambda kind: f"{kind}_{next(numbers)}", Settings(), None)  # type: ignore[arg-type]
+    handler = service.handlers[CreateShare]
+    share = await handler(CreateShare("thread_1", include_tools=True), ANN, None)
+    assert isinstance(share, NewShare)
+    return service, share
+
+
+async def test_an_update_refuses_a_share_that_was_changed_meanwhile() -> None:
+    store = ContestedStore()
+    await add_thread(store)
+    await store.change(THREAD, say(a_message(1, "Hello")))
+    service, new = await create_share(store)
+
+    with pytest.raises(errors.Conflict):
+        await service.handlers[UpdateShare](UpdateShare(new.share.id, title="A"), ANN, None)
+
+    (left,) = await store.shares("ann")
+    assert (left.title, left.include_tools) == ("", False)
+
+
+async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shares, "MAX_BYTES", 100)
+    store = MemoryStore()
+    await add_thread(store)
+    thought = a_message(1, "Hi", role="assistant", reasoning="x" * 60)
+    called = a_message(2, "", role="assistant", tool_calls=(ToolCall("c", "look", "y" * 60),))
+    await store.change(THREAD, say(thought))
+    await create_share(store)
+
+    await store.change(THREAD, say(called))
+
+    with pytest.raises(errors.TooLarge):
+        await create_share(store)

@@ -13,7 +13,9 @@ import openpyxl
 import pytest
 
 from antiphon.documents import process
-from antiphon.documents.pages import MAX_PAGES
+from antiphon.documents.archives import open_office_archive
+from antiphon.documents.kinds import Unreadable
+from antiphon.documents.pages import MAX_PAGE_TEXT, MAX_PAGES, MAX_TEXT
 from antiphon.documents.process import DocumentReader
 from antiphon.documents.reader import ReadEnd
 from tests.support.documents import make_epub, make_pdf, pack, read, repack, save
@@ -100,6 +102,29 @@ async def test_an_encrypted_pdf_says_so() -> None:
     assert end.reason == "encrypted"
 
 
+@pytest.mark.parametrize("name", ["word/document2.bin", "extra", "word/a.XML", "xl/vba.vml"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        READS_A_FILE.encode(),
+        b"\xef\xbb\xbf \r\n\t" + READS_A_FILE.encode(),
+        (" " * 1_500_000 + READS_A_FILE).encode("utf-16"),
+        READS_A_FILE.encode("utf-16-be"),
+        READS_A_FILE.encode("utf-32"),
+    ],
+    ids=["plain", "utf-8-sig", "late", "utf-16-be", "utf-32"],
+)
+def test_xml_of_any_name_in_an_office_file_declares_nothing(name: str, content: bytes) -> None:
+    with pytest.raises(Unreadable) as refused:
+        open_office_archive(repack(word(), {name: content}))
+    assert refused.value.reason == "unsafe"
+
+
+def test_a_picture_in_an_office_file_may_hold_any_bytes() -> None:
+    picture = b"\x89PNG\r\n\x1a\n" + READS_A_FILE.encode()
+    open_office_archive(repack(word(), {"word/media/a.png": picture})).close()
+
+
 async def test_archives_in_a_document_stay_closed() -> None:
     pages, end = await read("a.docx", nested_bomb())
     assert [page.text for page in pages] == ["Hello"]
@@ -130,6 +155,14 @@ async def test_a_parser_without_end_is_killed_at_its_deadline(
     began = time.monotonic()
     assert await read("a.txt", b"a", reader=DocumentReader(1)) == ([], ReadEnd("too_slow"))
     assert time.monotonic() - began < 60
+
+
+async def test_a_reader_that_closes_its_output_and_goes_on_is_killed_at_its_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_instead(monkeypatch, "import os\nos.close(1)\nwhile True: pass")
+    async with asyncio.timeout(60):
+        assert await read("a.txt", b"a", reader=DocumentReader(1)) == ([], ReadEnd("too_slow"))
 
 
 async def test_what_a_reader_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +197,25 @@ async def test_a_reader_that_writes_what_it_must_not_ends_the_document(
 ) -> None:
     run_instead(monkeypatch, f"print({written})")
     assert await read("a.txt", b"a") == ([], ReadEnd("damaged"))
+
+
+@pytest.mark.parametrize(
+    ("length", "kept"),
+    [(MAX_PAGE_TEXT + 1, 0), (MAX_PAGE_TEXT, MAX_TEXT // MAX_PAGE_TEXT)],
+)
+async def test_a_reader_that_writes_more_text_than_is_kept_ends_the_document(
+    monkeypatch: pytest.MonkeyPatch, length: int, kept: int
+) -> None:
+    run_instead(
+        monkeypatch,
+        "import json\n"
+        f"for number in range(1, {kept + 2}):\n"
+        f"    page = {{'number': number, 'title': '', 'text': 'x' * {length}}}\n"
+        "    print(json.dumps({'page': page}))\n"
+        "print('{\"end\": {}}')",
+    )
+    pages, end = await read("a.txt", b"a")
+    assert (len(pages), end) == (kept, ReadEnd("damaged"))
 
 
 async def test_what_a_reader_writes_is_cleaned_once_more(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from io import BytesIO
-from zipfile import BadZipFile, ZipFile
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 from antiphon.documents.kinds import Unreadable
 
@@ -20,12 +20,12 @@ def open_office_archive(content: bytes) -> ZipFile:
     """Open an archive within bounds, whose XML declares neither a type nor entities.
 
     Documents of Office may declare none: by entities a small file becomes large, or reads others.
+    XML is each member that begins with a tag: any member can be named as a part of the document.
     Raises `Unreadable`.
     """
     archive = open_archive(content)
     for member in archive.infolist():
-        if member.filename.lower().endswith(_XML):
-            _check_xml(archive, member.filename)
+        _check_xml(archive, member)
     return archive
 
 
@@ -55,19 +55,26 @@ def refuse_entities(xml: bytes) -> None:
         raise Unreadable("unsafe")
 
 
-def _check_xml(archive: ZipFile, name: str) -> None:
+def _check_xml(archive: ZipFile, member: ZipInfo) -> None:
     before = b""
+    is_xml = member.filename.lower().endswith(_XML)
     try:
-        with archive.open(name) as file:
+        with archive.open(member) as file:
             while piece := file.read(PIECE):
                 seen = (before + piece).replace(b"\0", b"")  # the same in UTF-16
+                if not is_xml and (begins := seen.lstrip(_BEFORE_XML)):
+                    if not begins.startswith(b"<"):
+                        return
+                    is_xml = True
                 if any(mark in seen for mark in _DECLARATIONS):
                     raise Unreadable("unsafe")
-                before = piece[-32:]
+                before = piece[-64:]
     except (BadZipFile, OSError, EOFError, NotImplementedError, ValueError) as fault:
         raise Unreadable("damaged") from fault
 
 
 _XML = (".xml", ".rels")
+_BEFORE_XML = b"\xef\xbb\xbf\xfe\xff \t\r\n"
+"""Bytes of marks of the byte order, and blanks."""
 _ENTITY = b"<!ENTITY"
 _DECLARATIONS = (_ENTITY, b"<!DOCTYPE")

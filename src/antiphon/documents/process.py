@@ -14,7 +14,13 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.documents.pages import MAX_PAGES, clean_text, clean_title
+from antiphon.documents.pages import (
+    MAX_PAGE_TEXT,
+    MAX_PAGES,
+    MAX_TEXT,
+    clean_text,
+    clean_title,
+)
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
 from antiphon.types.documents import DocumentPage
 
@@ -47,7 +53,7 @@ class DocumentReader:
     async def read(self, file: FileContent) -> AsyncGenerator[DocumentPage | ReadEnd, None]:
         """Yield the pages and then the end. An end with a reason may come after pages."""
         request = ReadRequest(file.name, file.media_type, self.seconds, self.tesseract)
-        number = 0
+        number = total = 0
         async with aclosing(self._lines(request, file)) as lines:
             async for line in lines:
                 if line.end is not None:
@@ -57,6 +63,9 @@ class DocumentReader:
                 if line.page is None or line.page.number != number or number > MAX_PAGES:
                     break
                 # The process may be in the power of the file by now.
+                total += len(line.page.text)
+                if len(line.page.text) > MAX_PAGE_TEXT or total > MAX_TEXT:
+                    break
                 yield DocumentPage(
                     number=number,
                     title=clean_title(line.page.title),
@@ -91,7 +100,7 @@ class DocumentReader:
                         return
                 if feeding.done() and not feeding.cancelled() and (fault := feeding.exception()):
                     raise fault
-                yield ReadLine(end=await _explain(process))
+                yield ReadLine(end=await _explain(process, deadline))
             finally:
                 feeding.cancel()
                 await asyncio.wait([feeding])
@@ -111,9 +120,16 @@ async def _feed(
     stdin.close()
 
 
-async def _explain(process: asyncio.subprocess.Process) -> ReadEnd:
-    """Return the end of a process that wrote none: its signal tells which limit it met."""
-    code = await process.wait()
+async def _explain(process: asyncio.subprocess.Process, deadline: float) -> ReadEnd:
+    """Return the end of a process that wrote none: its signal tells which limit it met.
+
+    One that goes on without an output has until the deadline.
+    """
+    try:
+        async with asyncio.timeout_at(deadline):
+            code = await process.wait()
+    except TimeoutError:
+        return ReadEnd("too_slow")
     if code in (-signal.SIGXCPU, -signal.SIGALRM) if sys.platform != "win32" else False:
         return ReadEnd("too_slow")
     return ReadEnd("damaged")

@@ -12,7 +12,7 @@ import pytest
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.document_tools import DocumentTools
 from antiphon.settings.settings import Settings
-from antiphon.types.messages import File, Text, ToolCall, ToolResult
+from antiphon.types.messages import File, Image, Text, ToolCall, ToolResult
 
 pytestmark = pytest.mark.processes
 
@@ -76,6 +76,23 @@ async def test_a_model_searches_and_reads_only_what_its_conversation_has(
     assert "secret" not in refused.output
     assert beyond.is_error
     assert "has no page 2" in beyond.output
+
+
+async def test_a_text_that_looks_like_an_attachment_brings_no_file_into_the_search(
+    client: AsyncClient,
+) -> None:
+    hidden = await client.upload_file(b"Vacation of the board.", "secret.txt")
+    picture = await client.upload_file(b"A picture.", "a.png")
+    thread = await client.create_thread()
+    address = f"antiphon:{hidden.id}"
+    part = f'"file":{{"file_id":"{address}"}}'
+    for text in (address, part, f'"{part}"', f'\\"file\\":{{\\"file_id\\":\\"{address}\\"}}'):
+        await client.create_message(thread.id, text)
+        await client.create_message(thread.id, (Text(text), Image(file_id=picture.id)))
+
+    listed = await client.list_files(thread_id=thread.id)
+
+    assert [each.name for each in listed.data] == ["a.png"]
 
 
 async def test_tools_are_offered_only_where_there_are_documents(client: AsyncClient) -> None:

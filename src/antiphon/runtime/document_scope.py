@@ -18,8 +18,13 @@ from antiphon.types.runs import Assistant, Thread
 MAX_SCOPE = 500
 """Files that one search considers; of more, those that were attached last."""
 
-_ATTACHED = re.compile(rf':"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode())
-"""An attachment in a conversation's JSON; quotation marks of text in it are escaped."""
+_ATTACHED = re.compile(
+    rf'(?:"file":\{{"file_id"|"image_url":\{{"url"):"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode()
+)
+"""An attachment in a conversation's JSON, with its keys; quotation marks of text are escaped.
+
+A text that is nothing but such an address has other keys.
+"""
 
 
 async def find_scope(

@@ -8,11 +8,15 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import errors
+from antiphon.runtime.imports import conversations
+from antiphon.runtime.imports import convert as convert_module
+from antiphon.runtime.imports.conversations import Conversation, SourceMessage
 from antiphon.runtime.imports.convert import Converted, convert_export
 from antiphon.runtime.imports.json_items import read_items
 from tests.support.runtime.chat_exports import (
@@ -195,6 +199,154 @@ def test_a_conversation_that_nests_too_deep_does_not_stop_the_others(tmp_path: P
 
     assert result.conversations == 1
     assert result.skipped["unreadable conversations"] == 1
+
+
+def attachments(*names: str, key: str = "c1") -> Json:
+    """A conversation of ChatGPT that names one member of its export many times."""
+    nodes = [
+        node(
+            f"m{place}",
+            f"m{place - 1}" if place else None,
+            "user",
+            "See.",
+            metadata={"attachments": [{"id": "file-abc", "name": name}]},
+        )
+        for place, name in enumerate(names)
+    ]
+    mapping = {each["id"]: each for each in nodes}
+    return chatgpt(key, mapping=mapping, current_node=nodes[-1]["id"])
+
+
+def test_a_member_that_a_conversation_names_often_is_one_file(tmp_path: Path) -> None:
+    conversation = attachments(*(f"{number}.bin" for number in range(40)))
+    content = as_zip(
+        conversations_dot_json=as_json(conversation), **{"file-abc-x_dot_bin": bytes(1 << 20)}
+    )
+
+    result, records, archive = convert(tmp_path, content)
+
+    with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
+        size = sum(each.file_size for each in unpacked.infolist())
+    assert result.files == 1
+    assert size < 2 << 20
+    assert len(records["messages"]) == 40
+    assert {each["content"][1]["file_id"] for each in records["messages"]} == {
+        records["files"][0]["id"]
+    }
+
+
+def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert_module, "MAX_TOTAL", 100_000)
+    member = {"file-abc-x_dot_bin": bytes(40_000)}
+    two = [attachments("a.bin", key=f"c{number}") for number in range(2)]
+    three = [attachments("a.bin", key=f"c{number}") for number in range(3)]
+
+    result, _, _ = convert(tmp_path, as_zip(conversations_dot_json=as_json(*two), **member))
+    with pytest.raises(errors.TooLarge) as refused:
+        convert(tmp_path, as_zip(conversations_dot_json=as_json(*three), **member))
+
+    assert result.files == 2
+    assert "100,000 bytes" in str(refused.value.details["expected"])
+
+
+def tree(*nodes: tuple[str, str | None], **more: Any) -> Conversation:
+    """A conversation of nodes, each with its parent, the oldest first."""
+    messages = {
+        key: SourceMessage(id=key, parent=parent, text=key, at=at)
+        for at, (key, parent) in enumerate(nodes)
+    }
+    return Conversation(
+        id="c", title="", created_at=1, updated_at=1, **{"messages": messages, **more}
+    )
+
+
+class Visited(dict[str, SourceMessage]):
+    """Messages that count how often one is looked up."""
+
+    visits = 0
+
+    def __getitem__(self, key: str) -> SourceMessage:
+        self.visits += 1
+        return super().__getitem__(key)
+
+
+def test_branches_without_number_visit_each_message_only_a_few_times() -> None:
+    chain = [(f"m{number}", f"m{number - 1}" if number else None) for number in range(500)]
+    leaves = [(f"leaf{number}", "m499") for number in range(19_500)]
+    conversation = tree(*chain, *leaves, current="leaf0")
+    messages = Visited(conversation.messages)
+
+    found = msgspec.structs.replace(conversation, messages=messages).branches()
+
+    assert messages.visits < 10 * 20_000
+    ends = [path[-1].id for path in found.paths]
+    assert ends == [f"leaf{number}" for number in range(19_451, 19_500)] + ["leaf0"]
+    assert found.left_out == 19_450
+
+
+def test_hidden_messages_make_no_branches_and_are_visited_once() -> None:
+    shown = tree(("a", None), ("b", "a"))
+    hidden = {
+        f"h{number}": SourceMessage(
+            id=f"h{number}", parent=f"h{number - 1}" if number else "b", hidden=True
+        )
+        for number in range(5000)
+    }
+    ends = {
+        f"e{number}": SourceMessage(id=f"e{number}", parent="h4999", hidden=True)
+        for number in range(5000)
+    }
+    messages = Visited({**shown.messages, **hidden, **ends})
+
+    found = msgspec.structs.replace(shown, messages=messages, current="e7").branches()
+
+    assert [[each.id for each in path] for path in found.paths] == [["a", "b"]]
+    assert messages.visits < 10 * len(messages)
+
+
+def test_a_branch_that_goes_on_after_the_one_that_is_shown_is_the_last() -> None:
+    nodes = [("a", None), ("b", "a"), ("c", "b"), ("d", "b"), ("e", "a")]
+
+    def ends(**more: Any) -> list[str]:
+        return [path[-1].id for path in tree(*nodes, **more).branches().paths]
+
+    assert ends() == ["c", "d", "e"]
+    assert ends(current="b") == ["d", "e", "c"]
+    assert ends(current="d") == ["c", "e", "d"]
+    assert ends(current="gone") == ["c", "d", "e"]
+
+
+def test_of_a_branch_that_is_too_long_the_newest_messages_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "MAX_PATH", 3)
+    nodes = [node(f"m{n}", f"m{n - 1}" if n else None, "user", f"text {n}") for n in range(5)]
+    mapping = {each["id"]: each for each in nodes}
+
+    result, records, _ = convert(tmp_path, as_json(chatgpt(mapping=mapping, current_node="m4")))
+
+    assert [text for _, text in texts(records, records["threads"][0])] == [
+        "text 2",
+        "text 3",
+        "text 4",
+    ]
+    assert result.skipped == {"beginnings of long branches": 1}
+
+
+def test_a_conversation_of_too_many_messages_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(convert_module, "MAX_NODES", 10)
+    mapping = {f"m{n}": node(f"m{n}", None, "user", "hi") for n in range(11)}
+
+    result, _, _ = convert(tmp_path, as_json(chatgpt("large", mapping=mapping), chatgpt()))
+
+    assert (result.conversations, result.skipped) == (
+        1,
+        {"conversations of too many messages": 1, "files that are not in the export": 2},
+    )
 
 
 def test_a_conversation_beyond_the_limit_is_refused_before_it_is_in_memory() -> None:

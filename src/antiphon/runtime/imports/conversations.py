@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -12,7 +12,9 @@ from antiphon.types.json_values import is_list, is_object
 
 Json = dict[str, Any]
 MAX_PATH = 10_000
-"""Most messages of one branch."""
+"""Most messages of one branch, with hidden ones; of a longer one the newest are kept."""
+MAX_BRANCHES = 50
+"""Most branches of one conversation; of more, the newest and the one that is shown."""
 
 
 class SourceFile(msgspec.Struct, frozen=True):
@@ -45,6 +47,17 @@ class SourceMessage(msgspec.Struct, frozen=True, kw_only=True):
     hidden: bool = False
 
 
+class Branches(NamedTuple):
+    """Branches of a conversation: oldest first, the one that is shown last.
+
+    `left_out` is the number of further branches, `cut` that of branches without their beginning.
+    """
+
+    paths: Sequence[tuple[SourceMessage, ...]]
+    left_out: int
+    cut: int
+
+
 class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation. `current` is the last message of the branch that is shown."""
 
@@ -57,35 +70,67 @@ class ImportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     archived: bool = False
     pinned: bool = False
 
-    def branches(self) -> list[tuple[SourceMessage, ...]]:
-        """Return the branches with something to see, oldest first, the one that is shown last."""
-        parents = {each.parent for each in self.messages.values()}
-        leaves = [each for each in self.messages if each not in parents]
-        paths = {self._path(each): each for each in leaves}
-        paths.pop((), None)
-        shown = self._path(self.current) if self.current in self.messages else ()
-        if shown:
-            # A branch that is the beginning of another one is part of it.
-            paths = {path: leaf for path, leaf in paths.items() if path != shown}
-            if not any(path[: len(shown)] == shown for path in paths):
-                paths[shown] = ""
-        ordered = sorted(paths, key=lambda path: (max(each.at for each in path), path[-1].id))
-        last = next((path for path in ordered if path[: len(shown)] == shown), None)
-        if shown and last is not None:
-            ordered = [path for path in ordered if path != last] + [last]
-        return ordered
+    def branches(self) -> Branches:
+        """Return the branches with something to see.
 
-    def _path(self, leaf: str | None) -> tuple[SourceMessage, ...]:
-        """Return the visible messages up to this one; a circle ends the path."""
+        Each is known by its last message, and only those that are kept are walked.
+        """
+        parents = {each.parent for each in self.messages.values()}
+        passed: set[str] = set()
+        found = (self._find_visible(each, passed) for each in self.messages if each not in parents)
+        ends = dict.fromkeys(each for each in found if each is not None)
+        ages = {end: (self.messages[end].at, place) for place, end in enumerate(ends)}
+        last = shown = self._find_visible(self.current, set())
+        if shown is not None:
+            # A branch that is the beginning of another one is part of it.
+            longer = ends.keys() & self._find_following(shown)
+            last = min(longer, key=ages.__getitem__) if longer else shown
+        others = sorted(ages.keys() - {shown, last}, key=ages.__getitem__, reverse=True)
+        kept = others[: MAX_BRANCHES if last is None else MAX_BRANCHES - 1]
+        paths = [self._path(end) for end in kept]
+        paths.sort(key=lambda path: (max(each.at for each in path[0]), path[0][-1].id))
+        paths += [self._path(last)] if last is not None else []
+        return Branches(
+            [path for path, _ in paths], len(others) - len(kept), sum(cut for _, cut in paths)
+        )
+
+    def _find_visible(self, end: str | None, passed: set[str]) -> str | None:
+        """Return this message or the nearest visible one before it, None if it was `passed`."""
+        while end is not None and end in self.messages and end not in passed:
+            message = self.messages[end]
+            if not message.hidden:
+                return end
+            passed.add(end)
+            end = message.parent
+        return None
+
+    def _find_following(self, start: str) -> set[str]:
+        """Return the messages after this one."""
+        children: dict[str | None, list[str]] = {}
+        for key, message in self.messages.items():
+            children.setdefault(message.parent, []).append(key)
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = [each for each in children.get(waiting.pop(), ()) if each not in found]
+            found.update(new)
+            waiting += new
+        return found - {start}
+
+    def _path(self, end: str) -> tuple[tuple[SourceMessage, ...], bool]:
+        """Return the visible messages up to this one, and if it was cut. A circle ends the path."""
         path: list[SourceMessage] = []
         seen: set[str] = set()
-        while leaf is not None and leaf in self.messages and leaf not in seen:
-            seen.add(leaf)
-            message = self.messages[leaf]
+        before: str | None = end
+        while before is not None and before in self.messages and before not in seen:
+            if len(seen) == MAX_PATH:
+                return tuple(reversed(path)), True
+            seen.add(before)
+            message = self.messages[before]
             if not message.hidden:
                 path.append(message)
-            leaf = message.parent
-        return tuple(reversed(path))[:MAX_PATH]
+            before = message.parent
+        return tuple(reversed(path)), False
 
 
 # Values of foreign JSON, whatever they are.

@@ -11,13 +11,15 @@ import json
 import mimetypes
 import re
 import zipfile
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, NamedTuple
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import msgspec
@@ -56,7 +58,8 @@ SOURCE_ID = "source_id"
 MAX_CONVERSATION = 64 << 20
 MAX_TOTAL = 8 << 30
 MAX_MEMBERS = 100_000
-MAX_BRANCHES = 50
+MAX_NODES = 100_000
+"""Most messages of one conversation, in all branches."""
 MAX_FILE = 32 << 20
 PIECE = 1 << 20
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:[-_]?\d+)?\.json", re.IGNORECASE)
@@ -180,6 +183,15 @@ def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
         yield from read_items(pieces, MAX_CONVERSATION)
 
 
+class _Content(NamedTuple):
+    """Bytes of a file: their digest, their place, and the media type that they tell."""
+
+    digest: str
+    start: int
+    size: int
+    media_type: str
+
+
 class _Converter:
     """Collects records in temporary files, and writes them as an archive."""
 
@@ -204,7 +216,11 @@ class _Converter:
         }
         self._files: dict[str, FileRecord] = {}
         self._contents = stack.enter_context(_temporary_file())
-        self._places: dict[str, tuple[int, int]] = {}
+        self._written = 0
+        self._stored: dict[str, _Content] = {}
+        self._unpacked: dict[int, _Content] = {}
+        self._named: dict[tuple[str, int], str] = {}
+        self._places: dict[str, _Content] = {}
         self._members: list[tuple[str, ZipInfo]] | None = None
 
     def add(self, text: bytes) -> None:
@@ -221,8 +237,11 @@ class _Converter:
             self._skipped["unreadable conversations"] += 1
             return
         conversation = read(item)
+        if len(conversation.messages) > MAX_NODES:
+            self._skipped["conversations of too many messages"] += 1
+            return
         branches = conversation.branches()
-        if not conversation.id or not branches:
+        if not conversation.id or not branches.paths:
             self._skipped["empty conversations"] += 1
             return
         if conversation.id in self._seen:
@@ -232,10 +251,11 @@ class _Converter:
         if self._make_id("thread", 0, conversation, "") in self._known:
             self._present += 1
             return
-        if len(branches) > MAX_BRANCHES:
-            self._skipped["branches"] += len(branches) - MAX_BRANCHES
-            branches = branches[-MAX_BRANCHES:]
-        self._add_branches(conversation, branches)
+        if branches.left_out:
+            self._skipped["branches"] += branches.left_out
+        if branches.cut:
+            self._skipped["beginnings of long branches"] += branches.cut
+        self._add_branches(conversation, branches.paths)
 
     def _add_branches(
         self, conversation: ImportedConversation, branches: Sequence[tuple[SourceMessage, ...]]
@@ -327,57 +347,94 @@ class _Converter:
     # Files.
 
     def _add_file(self, conversation: ImportedConversation, file: SourceFile) -> MessagePart | None:
-        content = file.content if file.content is not None else self._find_content(file.key)
+        content = self._add_content(file.content) if file.content is not None else None
+        named = None
+        if file.content is None and (info := self._find_member(file.key)):
+            content = self._read_member(info)
+            named = conversation.id, info.header_offset
         if content is None:
             self._skipped["files that are not in the export"] += 1
             return Text(f"[{_to_line(file.name)[:_TITLE]}]")
-        if len(content) > MAX_FILE:
+        if content.size > MAX_FILE:
             self._skipped["files that are too large"] += 1
             return Text(f"[{_to_line(file.name)[:_TITLE]}]")
-        digest = blake2b(content, digest_size=16).hexdigest()
-        file_id = self._make_id("file", 0, conversation, f"{file.name} {digest}")
-        media_type = _guess_type(file.name, content)
+        file_id = self._make_id("file", 0, conversation, f"{file.name} {content.digest}")
+        if named is not None:  # of a member, a conversation has one file, whatever its names are
+            file_id = self._named.setdefault(named, file_id)
         if file_id not in self._files:
             name = _UNSAFE.sub("_", _to_line(file.name))[:100].strip(" .") or "file"
+            self._count_bytes(content.size)
             self._files[file_id] = FileRecord(
                 id=file_id,
                 name=name,
-                media_type=media_type,
-                size=len(content),
+                media_type=_guess_type(file.name, content.media_type),
+                size=content.size,
                 created_at=conversation.created_at,
                 place=f"{FILES}{file_id}-{name}",
             )
-            self._places[file_id] = self._contents.seek(0, 2), len(content)
-            self._contents.write(content)
-        return Image(file_id=file_id) if media_type in _PICTURES else File(file_id)
+            self._places[file_id] = content
+        is_picture = self._files[file_id].media_type in _PICTURES
+        return Image(file_id=file_id) if is_picture else File(file_id)
 
-    def _find_content(self, key: str) -> bytes | None:
-        """Return the bytes of the member whose name begins with this id of the export."""
+    def _find_member(self, key: str) -> ZipInfo | None:
+        """Return the member whose name begins with this id of the export."""
         if self._archive is None or not key:
             return None
         if self._members is None:
-            infos = self._archive.infolist()
-            self._members = [(each.filename.rpartition("/")[2], each) for each in infos]
-        for name, info in self._members:
-            if name.startswith(key) and info.file_size <= MAX_FILE:
-                with self._archive.open(info) as file:
-                    return file.read(MAX_FILE + 1)
+            infos = [each for each in self._archive.infolist() if each.file_size <= MAX_FILE]
+            named = [(each.filename.rpartition("/")[2], each) for each in infos]
+            self._members = sorted(named, key=itemgetter(0))
+        place = bisect_left(self._members, key, key=itemgetter(0))
+        if place < len(self._members) and self._members[place][0].startswith(key):
+            return self._members[place][1]
         return None
+
+    def _read_member(self, info: ZipInfo) -> _Content | None:
+        """Return the content of a member, which is unpacked once."""
+        if self._archive is None:
+            return None
+        if info.header_offset not in self._unpacked:
+            with self._archive.open(info) as file:
+                content = self._add_content(file.read(MAX_FILE + 1))
+            self._unpacked[info.header_offset] = content
+        return self._unpacked[info.header_offset]
+
+    def _add_content(self, content: bytes) -> _Content:
+        """Store the content, each once."""
+        digest = blake2b(content, digest_size=16).hexdigest()
+        if digest not in self._stored:
+            start = self._contents.seek(0, 2)
+            if len(content) <= MAX_FILE:
+                self._contents.write(content)
+            self._stored[digest] = _Content(digest, start, len(content), _detect_type(content))
+        return self._stored[digest]
+
+    def _count_bytes(self, size: int) -> None:
+        """Count bytes of the archive. Raises `TooLarge`."""
+        self._written += size
+        if self._written > MAX_TOTAL:
+            raise TooLarge(
+                "The conversations and files of the export are too large together.",
+                expected=f"at most {MAX_TOTAL:,} bytes, each file as often as it is attached",
+                hint="Import a part of the conversations at a time.",
+            )
 
     # The archive.
 
     def _write(self, kind: str, record: object) -> None:
         self._counts[kind] += 1
-        self._lines[kind].write(msgspec.json.encode(record) + b"\n")
+        line = msgspec.json.encode(record) + b"\n"
+        self._count_bytes(len(line))
+        self._lines[kind].write(line)
 
     def write(self, target: IO[bytes]) -> Converted:
         """Write the archive, the same bytes for the same export."""
         with ZipFile(target, "w") as archive:
             for file_id, record in self._files.items():
                 with archive.open(_entry(record.place), "w") as entry:
-                    start, size = self._places[file_id]
-                    self._contents.seek(start)
-                    entry.write(self._contents.read(size))
+                    content = self._places[file_id]
+                    self._contents.seek(content.start)
+                    entry.write(self._contents.read(content.size))
             for kind in RECORDS:
                 with archive.open(_entry(member(kind)), "w", force_zip64=True) as entry:
                     if kind in self._lines:
@@ -513,13 +570,18 @@ _PICTURES = {
 }
 
 
-def _guess_type(name: str, content: bytes) -> str:
+def _detect_type(content: bytes) -> str:
     for media_type, head in _PICTURES.items():
         if content.startswith(head):
             return media_type
+    return "text/plain" if _is_text(content) else "application/octet-stream"
+
+
+def _guess_type(name: str, detected: str) -> str:
+    """Return the media type of a file of this name, whose bytes are of the type `detected`."""
     guessed = mimetypes.guess_type(name)[0]
-    if guessed is None or guessed in _PICTURES:
-        return "text/plain" if _is_text(content) else "application/octet-stream"
+    if guessed is None or guessed in _PICTURES or detected in _PICTURES:
+        return detected
     return guessed
 
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from antiphon import errors
 from antiphon.runtime.imports import conversations
 from antiphon.runtime.imports import convert as convert_module
-from antiphon.runtime.imports.conversations import Conversation, SourceMessage
+from antiphon.runtime.imports.conversations import ImportedConversation, SourceMessage
 from antiphon.runtime.imports.convert import Converted, convert_export
 from antiphon.runtime.imports.json_items import read_items
 from tests.support.runtime.chat_exports import (
@@ -251,13 +251,13 @@ def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
     assert "100,000 bytes" in str(refused.value.details["expected"])
 
 
-def tree(*nodes: tuple[str, str | None], **more: Any) -> Conversation:
+def tree(*nodes: tuple[str, str | None], **more: Any) -> ImportedConversation:
     """A conversation of nodes, each with its parent, the oldest first."""
     messages = {
         key: SourceMessage(id=key, parent=parent, text=key, at=at)
         for at, (key, parent) in enumerate(nodes)
     }
-    return Conversation(
+    return ImportedConversation(
         id="c", title="", created_at=1, updated_at=1, **{"messages": messages, **more}
     )
 

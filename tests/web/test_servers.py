@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from antiphon.web.routes import servers
+from antiphon.web.routes.servers import fits_template
 from tests.support.terminal.mcp_servers import config, raw, whole
 from tests.support.web.named import browser_of
 from tests.support.web.visiting import HERE, Browser, Chat, open_chat
@@ -118,6 +120,54 @@ async def test_a_resource_that_is_too_large_is_refused(tmp_path: Path) -> None:
         answer = await browser.post("/api/servers/whole/resources", {"uri": "note://all"})
 
     assert answer.status_code == 413
+
+
+async def test_only_resources_that_a_server_lists_are_asked_for(
+    chat: Chat, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    read = chat.site.tools.read_resource
+
+    async def record(server: str, uri: str) -> Any:
+        asked.append(uri)
+        return await read(server, uri)
+
+    monkeypatch.setattr(chat.site.tools, "read_resource", record)
+    for uri in ("note://all", "note://7", "file:///etc/passwd", "note://a/b", "note://.."):
+        await browser.post("/api/servers/whole/resources", {"uri": uri})
+
+    assert asked == ["note://all", "note://7"]
+
+
+@pytest.mark.parametrize(
+    ("template", "uri", "fits"),
+    [
+        ("a://{x}", "a://1", True),
+        ("a://{x}", "a://1/2", False),
+        ("a://{+x}", "a://1/2", True),
+        ("a://{+x}", "a://1/../2", False),
+        ("a://{x}/b/{y}", "a://1/b/2", True),
+        ("a://{x}/b/{y}", "a://1/c/2", False),
+        ("a://{x}.txt", "a://1.txt", True),
+        ("a://{x}.txt", "a://1.pdf", False),
+        ("a://a{x}a", "a://a", False),
+        ("a://b", "a://b", True),
+        ("a://b", "a://bc", False),
+        ("{+x}", "file:///etc/passwd", True),
+    ],
+)
+def test_an_address_fits_a_template_by_its_literals(template: str, uri: str, fits: bool) -> None:
+    assert fits_template(template, uri) is fits
+
+
+async def test_a_resource_of_too_many_files_is_refused(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "MAX_FILES", 0)
+    answer = await browser.post("/api/servers/whole/resources", {"uri": "note://all"})
+
+    assert answer.status_code == 413
+    assert "at most 0 files" in answer.text
 
 
 async def test_names_of_a_hostile_server_are_data(browser: Browser) -> None:

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from antiphon.mcp.client.server_listing import (
     FilledPrompt,
     Prompt,
+    ResourceTemplate,
     ServerResource,
     ServerState,
 )
@@ -72,6 +73,10 @@ class Toolset:
     async def list_resources(self, server: str) -> Sequence[ServerResource]:
         """Return the resources of a server."""
         return await self._pool(server).resources(server)
+
+    async def list_resource_templates(self, server: str) -> Sequence[ResourceTemplate]:
+        """Return the resource templates of a server."""
+        return await self._pool(server).resource_templates(server)
 
     async def get_prompt(
         self, server: str, name: str, arguments: Mapping[str, str]

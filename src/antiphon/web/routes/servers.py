@@ -7,7 +7,9 @@ asked for by a person, one at a time, and come back to them as a text and as fil
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -16,8 +18,8 @@ from msgspec import Meta
 
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.client.server_listing import Prompt, ServerResource, ServerState
-from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
-from antiphon.types.messages import Blob, Link, ResultPart, Text
+from antiphon.types.errors import AntiphonError, InvalidRequest, NotFound, TooLarge
+from antiphon.types.messages import MAX_FILES, Blob, Link, ResultPart, Text
 from antiphon.web.http import file_media_type, json_response, plain_name, read_json
 from antiphon.web.session import current_client, current_site, current_user, respond_with
 from antiphon.web.tools import Toolset
@@ -123,10 +125,58 @@ def read_resource(name: str) -> Response:
     body, tools, client = read_json(ResourceRequest), current_site().tools, current_client()
 
     async def read() -> PromptMessageView:
+        await _in_time(name, _check_listed(tools, name, body.uri))
         parts = await _in_time(name, tools.read_resource(name, body.uri))
         return await _store(client, parts, body.uri, as_text=False)
 
     return respond_with(read(), 201)
+
+
+async def _check_listed(tools: Toolset, name: str, uri: str) -> None:
+    """Check that the server lists the resource or a template of it. Raises `NotFound`.
+
+    A server may read any address that it is asked for, also those of other services.
+    """
+    if any(each.uri == uri for each in await tools.list_resources(name)):
+        return
+    with suppress(InvalidRequest):  # it has no templates
+        templates = await tools.list_resource_templates(name)
+        if any(fits_template(each.uri_template, uri) for each in templates):
+            return
+    raise NotFound(
+        "The MCP server lists no such resource.",
+        expected="the uri of a resource that it lists, or one that fits a template of it",
+        where="uri",
+    )
+
+
+def fits_template(template: str, uri: str) -> bool:
+    """Return True if the address has the literals of a URI template (RFC 6570) in their order.
+
+    A value of `{name}` has no slash and no `..`; those of `{+name}` and other operators may have
+    slashes. The time is linear: templates are the server's.
+    """
+    pieces = _EXPRESSION.split(template)
+    first, last = pieces[0], pieces[-1]
+    if len(pieces) == 1:
+        return uri == template
+    if not uri.startswith(first) or not uri.endswith(last) or len(uri) < len(first) + len(last):
+        return False
+    place, end = len(first), len(uri) - len(last)
+    for number in range(1, len(pieces), 2):
+        is_last = number == len(pieces) - 2
+        following = end if is_last else uri.find(pieces[number + 1], place, end)
+        if following < 0:
+            return False
+        value = uri[place:following]
+        if ".." in value or (pieces[number][:1] not in _OPERATORS and "/" in value):
+            return False
+        place = following + len(pieces[number + 1])
+    return True
+
+
+_EXPRESSION = re.compile(r"\{([^{}]*)\}")
+_OPERATORS = tuple("+#./;?&")
 
 
 def _text(part: ResultPart) -> str:
@@ -195,6 +245,12 @@ async def _store(
     ]
     if text and not as_text:
         contents.insert(0, (name, "text/plain", text.encode("utf-8", "replace")))
+    if len(contents) > MAX_FILES:
+        raise TooLarge(
+            "It has too many files for a message.",
+            expected=f"at most {MAX_FILES} files",
+            received=f"{len(contents)} files",
+        )
     if (largest := max((len(data) for *_, data in contents), default=0)) > most:
         raise TooLarge(
             "It is too large for a message.",

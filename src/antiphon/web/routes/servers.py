@@ -238,7 +238,7 @@ async def _store(
     client: AsyncClient, parts: Sequence[ResultPart], name: str, *, as_text: bool
 ) -> PromptMessageView:
     """Store binary parts as files; text is returned, or stored as a file too."""
-    most = current_site().settings.max_body
+    most = current_site().settings.max_upload
     text = "\n\n".join(filter(None, map(_text, parts)))
     contents = [
         (part.name or name, part.media_type, part.data) for part in parts if isinstance(part, Blob)
@@ -253,7 +253,7 @@ async def _store(
         )
     if (largest := max((len(data) for *_, data in contents), default=0)) > most:
         raise TooLarge(
-            "It is too large for a message.",
+            "What the server gave is too large for a file.",
             expected=f"at most {most} bytes",
             received=f"{largest} bytes",
         )

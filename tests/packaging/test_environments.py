@@ -20,6 +20,7 @@ pytestmark = pytest.mark.soak
 PYTHONS = find_pythons(("3.11", "3.12", "3.13", "3.14"))
 LIBRARIES = {
     "acp": {"acp"},
+    "documents": {"PIL", "charset_normalizer", "docx", "openpyxl", "pptx", "pypdfium2"},
     "keyring": {"keyring"},
     "mcp": {"mcp", "mcp_types"},
     "postgres": {"asyncpg"},

@@ -66,7 +66,7 @@ def make_pdf(*texts: str) -> bytes:
         stream = f"BT /F1 12 Tf 20 100 Td ({escaped}) Tj ET" if text else ""
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
         objects.append(
-            "<< /Type /DocumentPage /Parent 2 0 R /MediaBox [0 0 400 200]"
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200]"
             f" /Resources << /Font << /F1 3 0 R >> >> /Contents {len(objects)} 0 R >>"
         )
         kids.append(len(objects))

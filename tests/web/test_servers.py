@@ -114,7 +114,7 @@ async def test_what_a_server_does_not_have_is_a_problem_in_words(
 
 async def test_a_resource_that_is_too_large_is_refused(tmp_path: Path) -> None:
     _, file = config(tmp_path, {"whole": whole()})
-    async with open_chat(servers=True, config=file, max_body=5) as chat:
+    async with open_chat(servers=True, config=file, max_upload=5) as chat:
         await wait_until_started(chat)
         browser = await chat.browser().arrive()
         answer = await browser.post("/api/servers/whole/resources", {"uri": "note://all"})

@@ -37,7 +37,11 @@ async def answer(chat: Chat, text: str, question: str = "Make me something.") ->
 
 async def open_card(chat: Chat, name: str = "Open: Clock") -> None:
     """Open the last artifact of this name beside the chat."""
-    await chat.page.get_by_role("button", name=name).last.click()
+    card = chat.page.get_by_role("button", name=name).last
+    heading = chat.page.locator(".artifact-panel h2")
+    await card.click()
+    while name.removeprefix("Open: ") not in await heading.all_inner_texts():
+        await card.click()  # an answer that is drawn anew at its end takes its cards along
     await expect(chat.page.locator(".artifact-panel")).to_be_visible()
 
 
@@ -465,7 +469,7 @@ async def test_on_a_phone_the_panel_covers_the_page(chat: Chat) -> None:
     box = await chat.page.locator(".artifact-panel").bounding_box()
     assert box
     assert (box["x"], box["width"]) == (0, PHONE["width"])
-    assert await chat.page.evaluate("document.getElementById('view').inert")
+    await chat.page.wait_for_function("document.getElementById('view').inert")
     await chat.page.keyboard.press("Escape")
-    assert not await chat.page.evaluate("document.getElementById('view').inert")
+    await chat.page.wait_for_function("!document.getElementById('view').inert")
     await expect(chat.composer).to_be_enabled()

@@ -546,7 +546,7 @@ async def test_a_folder_moves_all_versions_of_a_thread_and_other_names_are_refus
     folder = made.json["id"]
     first = await talk(client, "one")
     latest = await client.create_thread(metadata={"replaces": first})
-    await talk(client, "two", thread_id=latest.id)
+    await talk(client, *["two"] * 20, thread_id=latest.id)  # past the millisecond of "one"
 
     moved = await browser.open("PATCH", f"/api/threads/{latest.id}", {"folder_id": folder})
 

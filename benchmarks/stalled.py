@@ -14,7 +14,7 @@ from benchmarks.load import PATIENCE, Target
 from benchmarks.report import Figure, Row, row
 
 WORD = b"a word or "
-"""What each chunk of a flood says."""
+"""Text of each chunk of a flood."""
 RECEIVE_BYTES = 65_536  # in the reader's socket, so that the server has the rest
 LOOK_SECONDS = 0.02
 READ_SECONDS = 120.0  # that a reader may take for the rest

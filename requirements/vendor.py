@@ -40,7 +40,7 @@ class Library:
 
     @property
     def licence_names(self) -> list[str]:
-        """How the texts of its licence are called here."""
+        """Names of the files with the texts of its licence."""
         stem = self.name.removeprefix("@").replace("/", "-")
         return [f"{stem}{file.removeprefix('LICENSE')}.txt" for file in self.licence_files]
 
@@ -89,24 +89,24 @@ def main() -> None:
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory(prefix="antiphon-vendor-") as folder:
         for library in LIBRARIES:
-            package, integrity = fetched(library, Path(folder))
+            package, integrity = fetch_package(library, Path(folder))
             refuse_another(known.get(library.name), library, integrity)
-            row = rows.setdefault(library.name, described(library, integrity))
+            row = rows.setdefault(library.name, describe_library(library, integrity))
             row["files"].update(written(library, package))
     lock = json.dumps({"libraries": list(rows.values())}, indent=2)
     LOCK.write_text(lock + "\n", encoding="utf-8")
 
 
 def read_lock() -> list[dict[str, Any]]:
-    """What was written before."""
+    """Return the libraries of the lock file, an empty list if there is none."""
     if not LOCK.exists():
         return []
     libraries: list[dict[str, Any]] = json.loads(LOCK.read_text(encoding="utf-8"))["libraries"]
     return libraries
 
 
-def fetched(library: Library, folder: Path) -> tuple[Path, str]:
-    """The package unpacked, and the sum of its archive in npm's own spelling."""
+def fetch_package(library: Library, folder: Path) -> tuple[Path, str]:
+    """Fetch and unpack the package; return its folder, and the sum of its archive as npm has it."""
     npm = shutil.which("npm")
     if npm is None:
         sys.exit("vendor: wanted npm to fetch the libraries with; found none. Install Node.js.")
@@ -132,8 +132,8 @@ def refuse_another(known: dict[str, Any] | None, library: Library, integrity: st
     )
 
 
-def described(library: Library, integrity: str) -> dict[str, Any]:
-    """What the lock says about a library, before its files."""
+def describe_library(library: Library, integrity: str) -> dict[str, Any]:
+    """Return the row of a library in the lock file, without its files."""
     return {
         "name": library.name,
         "version": library.version,

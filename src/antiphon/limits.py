@@ -213,7 +213,7 @@ Clock = Callable[[], float]
 MAX_REMEMBERED = 10_000
 GUESSES_OF_LINKS = 50
 GUESSES_WITHIN = 900.0
-"""Seconds for as many logins or links as somebody may guess."""
+"""Seconds in which a caller may try `GUESSES_OF_LINKS` unknown links; logins use the same time."""
 
 
 class RateLimit:

@@ -10,7 +10,6 @@ from flask import Blueprint, Response
 from antiphon.api import operations
 from antiphon.api.operations import CreateFolder, DeleteFolder, ListFolders, UpdateFolder
 from antiphon.client.async_client import AsyncClient
-from antiphon.types.folders import Folder
 from antiphon.types.terminal_safe import one_line
 from antiphon.web.http import read_json, read_query
 from antiphon.web.session import current_client, respond_with
@@ -83,13 +82,8 @@ def get_folder(folder_id: str) -> Response:
 @routes.patch("/api/folders/<folder_id>")
 def update_folder(folder_id: str) -> Response:
     """Rename a folder, or give it other instructions or files."""
-    body = read_json(FolderChange)
-
-    async def update(client: AsyncClient) -> Folder:
-        change = UpdateFolder(folder_id, **msgspec.structs.asdict(body))
-        return await client.transport.send(change)
-
-    return respond_with(update(current_client()))
+    change = UpdateFolder(folder_id, **msgspec.structs.asdict(read_json(FolderChange)))
+    return respond_with(current_client().transport.send(change))
 
 
 @routes.delete("/api/folders/<folder_id>")

@@ -136,7 +136,7 @@ async def test_what_was_pressed_as_the_question_appeared_is_no_answer(
 ) -> None:
     await chat.page.evaluate(HASTY)
     await asks(chat, {"command": "ls"})
-    await chat.page.wait_for_function("window.pressed")
+    await chat.wait_until("() => window.pressed")
 
     await expect(questions(chat).get_by_role("button", name="Allow once")).to_be_enabled()
     assert ran(tmp_path) == []
@@ -342,7 +342,7 @@ async def test_a_yes_for_a_server_is_for_all_of_its_tools(
 ) -> None:
     servers = config(tmp_path, {"far": raw()})
     async with chatting(chromium, tmp_path, *servers, "--ask", "*") as chat:
-        await chat.page.wait_for_function(
+        await chat.wait_until(
             "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
         )
         await asks(chat, {"x": 1}, name="far__echo")

@@ -469,7 +469,7 @@ async def test_on_a_phone_the_panel_covers_the_page(chat: Chat) -> None:
     box = await chat.page.locator(".artifact-panel").bounding_box()
     assert box
     assert (box["x"], box["width"]) == (0, PHONE["width"])
-    await chat.page.wait_for_function("document.getElementById('view').inert")
+    await chat.wait_until("() => document.getElementById('view').inert")
     await chat.page.keyboard.press("Escape")
-    await chat.page.wait_for_function("!document.getElementById('view').inert")
+    await chat.wait_until("() => !document.getElementById('view').inert")
     await expect(chat.composer).to_be_enabled()

@@ -163,7 +163,7 @@ async def test_a_draft_outlives_the_page_and_belongs_to_its_thread(chat: Chat) -
 
 async def test_what_is_written_before_the_user_is_known_follows_their_draft(chat: Chat) -> None:
     await chat.composer.press_sequentially("kept")
-    await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('kept')")
+    await chat.wait_until("() => JSON.stringify(localStorage).includes('kept')")
     known = asyncio.Event()
 
     async def answer_late(route: Route) -> None:

@@ -41,6 +41,7 @@ async def online(chromium: Browser, tmp_path: Path) -> AsyncIterator[tuple[Chat,
     ):
         chat.up.url = line.url
         await chat.open()
+        await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "false")
         yield chat, line
 
 
@@ -318,7 +319,7 @@ async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
     await chat.page.locator(".composer input[type=file]").set_input_files(file)
     await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
     kept = "() => Object.values(localStorage).some((value) => value.includes('note.txt'))"
-    await chat.page.wait_for_function(kept)
+    await chat.wait_until(kept)
     await chat.page.reload()
     await expect(chat.page.locator(".composer")).to_contain_text("note.txt")
     chat.model.will_say("Read.")
@@ -337,7 +338,7 @@ async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
     await chat.sees("Paragraph 99.")
     await chat.wait_until_idle()
     await chat.page.evaluate("document.getElementById('conversation').scrollTop -= 900")
-    await chat.page.wait_for_function("() => JSON.stringify(localStorage).includes('scroll')")
+    await chat.wait_until("() => JSON.stringify(localStorage).includes('scroll')")
     await chat.page.reload()
     await chat.sees("Paragraph 99.")
     left = await chat.page.evaluate(

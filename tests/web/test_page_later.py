@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat
 
 
+async def never_idle(page: Page) -> None:
+    """Have the page load nothing by itself once it is loaded again."""
+    await page.add_init_script("window.requestIdleCallback = () => 0")
+
+
 async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     chat: Chat, axe: str
 ) -> None:
     page = chat.page
+    await never_idle(page)
     await page.get_by_label("Message", exact=True).fill("half a sentence")
     await chat.context.route("**/bundle-ui-settings.mjs", lambda route: route.abort())
     await page.reload()
@@ -38,6 +44,7 @@ async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     chat: Chat, axe: str
 ) -> None:
     page = chat.page
+    await never_idle(page)
     await chat.context.route("**/bundle-ui-assistants.mjs", lambda route: route.abort())
     await page.reload()
     await page.get_by_role("link", name="Assistants").click()
@@ -73,7 +80,7 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
 
 async def test_an_idle_page_loads_what_may_be_opened_next(chat: Chat) -> None:
     await chat.page.reload()
-    await chat.page.wait_for_function(
+    await chat.wait_until(
         """() => performance.getEntriesByType("resource")
           .some(({ name }) => name.endsWith("/bundle-ui-run.mjs"))"""
     )

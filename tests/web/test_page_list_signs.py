@@ -14,7 +14,7 @@ async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
     chromium: Browser, tmp_path: Path
 ) -> None:
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": raw()})) as chat:
-        await chat.page.wait_for_function(
+        await chat.wait_until(
             "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
         )
         await chat.say("Echo.")

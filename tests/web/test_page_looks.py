@@ -10,7 +10,7 @@ from playwright.async_api import Browser, FilePayload, Locator, expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
-from tests.support.web.chats import Chat, chatting
+from tests.support.web.chats import Chat, chatting, wait_until
 
 OPACITY = "(it) => Number(getComputedStyle(it).opacity)"
 
@@ -70,7 +70,7 @@ async def comes_to(element: Locator, opacity: float) -> None:
     """Wait until the element is seen so well, after whatever moves it there."""
     handle = await element.element_handle()
     script = "([it, wanted]) => Number(getComputedStyle(it).opacity) === wanted"
-    await element.page.wait_for_function(script, arg=[handle, opacity])
+    await wait_until(element.page, script, [handle, opacity])
 
 
 async def test_what_can_be_done_with_a_message_is_seen_on_it_and_on_the_last(chat: Chat) -> None:

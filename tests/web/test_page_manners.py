@@ -16,7 +16,7 @@ def latest(chat: Chat) -> Locator:
 
 async def at_end(chat: Chat) -> None:
     """Wait until the end of the conversation is in view."""
-    await chat.page.wait_for_function(
+    await chat.wait_until(
         "() => { const it = document.getElementById('conversation');"
         " return it.scrollHeight - it.clientHeight - it.scrollTop <= 1 && it.scrollTop > 0; }"
     )
@@ -126,9 +126,7 @@ async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
     await chat.wait_until_idle()
 
     await chat.page.keyboard.press("Control+Shift+C")
-    await chat.page.wait_for_function(
-        "async () => await navigator.clipboard.readText() === 'It is **42**.'"
-    )
+    await chat.wait_until("async () => await navigator.clipboard.readText() === 'It is **42**.'")
     await chat.page.keyboard.press("Control+k")
     await expect(chat.page.get_by_role("searchbox")).to_be_focused()
     await chat.page.keyboard.press("Control+Shift+O")

@@ -16,7 +16,7 @@ async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
     broken = {"command": str(tmp_path / "nothing"), "args": []}
     servers = config(tmp_path, {"far": raw(), "broken": broken})
     async with chatting(chromium, tmp_path, *servers) as chat:
-        await chat.page.wait_for_function(
+        await chat.wait_until(
             "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"
         )
         await chat.open("/admin/servers")
@@ -69,7 +69,7 @@ async def test_a_call_that_waits_to_be_allowed_waits_for_its_server_after_a_rest
     gate = Gate(tmp_path)
     gate.leave_open()
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": gate.behind(raw())})) as chat:
-        await chat.page.wait_for_function(WITH_SERVERS)
+        await chat.wait_until(WITH_SERVERS)
         await asks(chat)
         await expect(chat.page.locator(".approval")).to_be_visible()
         await chat.up.kill()
@@ -94,7 +94,7 @@ async def test_a_call_of_a_server_that_fails_after_a_restart_says_so(
     chromium: Browser, tmp_path: Path
 ) -> None:
     async with chatting(chromium, tmp_path, *config(tmp_path, {"far": raw()})) as chat:
-        await chat.page.wait_for_function(WITH_SERVERS)
+        await chat.wait_until(WITH_SERVERS)
         await asks(chat)
         await expect(chat.page.locator(".approval")).to_be_visible()
         await chat.up.kill()
@@ -138,7 +138,7 @@ async def test_a_message_says_which_servers_it_went_without(
 async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_path: Path) -> None:
     servers = config(tmp_path, {"far": raw(), "near": raw()})
     async with chatting(chromium, tmp_path, *servers) as chat:
-        await chat.page.wait_for_function(
+        await chat.wait_until(
             "async () => (await (await fetch('/api/me')).json())"
             ".servers.every((s) => s.status === 'ready')"
         )

@@ -93,13 +93,13 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
     message = chat.page.locator("article", has_text="the Crème of the")
     await expect(message).to_be_focused()
     await expect(message).to_be_in_viewport()
-    await chat.page.wait_for_function(f"({MARKED})().join() === 'Crème'")
+    await chat.wait_until(f"() => ({MARKED})().join() === 'Crème'")
     await chat.page.get_by_role("searchbox").fill("***")
     await expect(chat.page.locator(".hit")).to_have_count(0)
     await chat.page.get_by_role("searchbox").fill("")
     await expect(chat.page.locator(".thread")).to_have_count(2)
     await expect(message).to_be_in_viewport()
-    await chat.page.wait_for_function(f"({MARKED})().length === 0")
+    await chat.wait_until(f"() => ({MARKED})().length === 0")
 
 
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:

@@ -85,7 +85,7 @@ async def _share(ada: Chat, bo: Chat) -> None:
 async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> None:
     _, bo = both
     await bo.composer.press_sequentially("not yet")
-    await bo.page.wait_for_function("() => JSON.stringify(localStorage).includes('not yet')")
+    await bo.wait_until("() => JSON.stringify(localStorage).includes('not yet')")
     await bo.page.reload()
 
     await expect(bo.composer).to_have_value("not yet")

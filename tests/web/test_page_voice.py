@@ -76,11 +76,11 @@ async def test_new_answers_are_read_by_themselves_only_where_that_is_wanted(chat
     await page.get_by_role("dialog").get_by_label("Read new answers aloud").check()
     await page.keyboard.press("Escape")
     await answer(chat, "One.")
-    await page.wait_for_function("window.spoken.length === 1")
+    await chat.wait_until("() => window.spoken.length === 1")
     await page.get_by_role("button", name="New chat").first.click()
 
     assert await page.evaluate("window.spoken[0].text") == "One."
-    await page.wait_for_function("window.spoken[0].cancelled")
+    await chat.wait_until("() => window.spoken[0].cancelled")
 
 
 async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(

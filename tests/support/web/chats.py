@@ -3,10 +3,10 @@ test speaks for.
 
     async def test_an_answer_is_seen(chat):
         await chat.say("Hello")
-        reply = await chat.model.asked()
+        reply = await chat.model.next_request()
         await reply.answer("Hi there.")
         await chat.sees("Hi there.")
-        await chat.settled()
+        await chat.wait_until_idle()
 
 At the end of each test nothing may have gone wrong behind the page: no report of its content
 policy, no error in its console, no request to another host.
@@ -125,6 +125,19 @@ class Installation:
         raise AssertionError(f"never listened; it said:\n{''.join(said)}")
 
 
+async def wait_until(page: Page, condition: str, argument: Any = None) -> None:
+    """Wait until a function of the page returns a true value, or a promise of one.
+
+    `Page.wait_for_function` would have the page evaluate text, which its content policy forbids.
+    """
+    poll = f"""async (argument) => {{
+      const condition = {condition};
+      while (!(await condition(argument))) await new Promise((go) => setTimeout(go, 20));
+    }}"""
+    async with asyncio.timeout(SECONDS):
+        await page.evaluate(poll, argument)
+
+
 class Chat:
     """One tab."""
 
@@ -190,6 +203,10 @@ class Chat:
     async def sees(self, text: str) -> None:
         """Wait until this stands in the conversation."""
         await expect(self.page.locator("#conversation")).to_contain_text(text)
+
+    async def wait_until(self, condition: str) -> None:
+        """Wait until a function of the page returns a true value."""
+        await wait_until(self.page, condition)
 
     async def wait_until_idle(self) -> None:
         """Wait until no run goes on."""

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import errors
-from antiphon.runtime.imports import conversations
+from antiphon.runtime.imports import archive_writer, conversations
 from antiphon.runtime.imports import convert as convert_module
 from antiphon.runtime.imports.conversations import ImportedConversation, SourceMessage
 from antiphon.runtime.imports.convert import Converted, convert_export
@@ -238,7 +238,7 @@ def test_a_member_that_a_conversation_names_often_is_one_file(tmp_path: Path) ->
 def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(convert_module, "MAX_TOTAL", 100_000)
+    monkeypatch.setattr(archive_writer, "MAX_TOTAL", 100_000)
     member = {"file-abc-x_dot_bin": bytes(40_000)}
     two = [attachments("a.bin", key=f"c{number}") for number in range(2)]
     three = [attachments("a.bin", key=f"c{number}") for number in range(3)]

@@ -12,9 +12,7 @@ import msgspec
 from antiphon.api.operations import Content, Options
 from antiphon.client import mentions, thread_families
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.document_tools import DocumentTools
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.terminal import (
@@ -31,13 +29,13 @@ from antiphon.terminal.commands.skills import announce_workspace, file_command
 from antiphon.terminal.commands.table import ParsedCommand, ShellLine
 from antiphon.terminal.conversation_processor import ConversationProcessor, RunOutcome
 from antiphon.terminal.forms import Questions
+from antiphon.terminal.offered_tools import OfferedTools
 from antiphon.terminal.spans import Line
 from antiphon.terminal.status_line import GitBranch
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.hooks import ToolHooks
-from antiphon.tools.memory import MemoryTools
 from antiphon.tools.permission_modes import (
     MODES,
     PermissionMode,
@@ -47,16 +45,11 @@ from antiphon.tools.permission_modes import (
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
 from antiphon.types.errors import AntiphonError, InvalidRequest
-from antiphon.types.messages import File
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Thread, Usage
 
 ABSENT = ("starting", "restarting", "failed", "closed")
 """States of servers that the status row shows: their tools cannot be used now."""
-READING_PATIENCE = 20.0  # seconds for the text of attached documents
-READING_PAUSE = 0.2
-PATIENCE = 2.0
-"""Seconds that the first message waits for servers that are slow to start."""
 
 
 class Tasks:
@@ -130,14 +123,14 @@ class Chat:
         self.reports = start.reports
         self.prompt_commands: dict[str, SlashCommand] = {}
         self.file_commands: dict[str, SlashCommand] = {}
-        self._functions = tuple(start.functions)
         self._find_workspace = start.find_workspace
         self.failure: AntiphonError | None = None
         self.state = ChatState(model=start.model, system=start.system, mode=start.mode)
+        self._offered = OfferedTools(client, ui, self.state, start.functions)
         self._processor = ConversationProcessor(
             client,
             ui,
-            functions=self._functions,
+            functions=self._offered.sources(),
             consent=consent,
             hooks=ToolHooks(settings.hooks, warn=lambda text: ui.say(text, "warning")),
             ask_user=Questions(ui),
@@ -147,10 +140,6 @@ class Chat:
         self._limit = ReplyLimit(settings)
         self._resume = start.resume
         self._find_usual_model = find_usual_model
-        self._waited_for_servers = False
-        self._memory = MemoryTools(client)
-        self._may_remember = False
-        self._documents: Toolbox | None = None
         self._run_options = start.options
         self._tasks = Tasks()
         self._branch = GitBranch(ui.clock)
@@ -165,10 +154,8 @@ class Chat:
 
     @property
     def functions(self) -> Sequence[ToolSource]:
-        """The program's functions, the tools of skills, and those of memory if they are offered."""
-        memory = (self._memory,) if self._may_remember else ()
-        documents = (self._documents,) if self._documents is not None else ()
-        return (*self._functions, self.workspace.skills, *memory, *documents)
+        """The tools that are offered now, without those of MCP servers."""
+        return self._offered.sources()
 
     async def run(self) -> None:
         """Carry out messages and commands in order until the user leaves.
@@ -200,7 +187,7 @@ class Chat:
     async def load_workspace(self) -> None:
         """Find skills, instructions and slash commands, for the messages from now on."""
         self.workspace = await asyncio.to_thread(self._find_workspace)
-        self._processor.functions = self.functions
+        self._offered.workspace = self.workspace
         commands = map(file_command, self.workspace.commands)
         self.file_commands = {each.name: each for each in commands}
 
@@ -210,10 +197,11 @@ class Chat:
         `draft` is put back into the input line if the message is refused.
         """
         await conversation_processor.compact_if_due(self.client, self.ui, self.state)
-        await self._wait_for_servers()
-        await self._offer_memory()
+        await self._offered.wait_for_servers()
+        await self._offered.offer_memory()
         thread_id = await self._ensure_thread()
-        await self._offer_documents(thread_id, content)
+        await self._offered.offer_documents(thread_id, content)
+        self._processor.functions = self.functions
         outcome = await self._processor.process_conversation(
             thread_id,
             content,
@@ -234,9 +222,10 @@ class Chat:
         """Resume a run that was left, by this chat or another, unless the user declines."""
         if not await resume.confirm_resume(self.client, self.ui, run):
             return
-        await self._wait_for_servers()
-        await self._offer_memory()
-        await self._offer_documents(run.thread_id, ())
+        await self._offered.wait_for_servers()
+        await self._offered.offer_memory()
+        await self._offered.offer_documents(run.thread_id, ())
+        self._processor.functions = self.functions
         outcome = await self._processor.process_conversation(
             await self._ensure_thread(), None, run_id=run.id
         )
@@ -454,56 +443,3 @@ class Chat:
             self.state.usual_model = await self._find_usual_model()
             self.state.window = await chat_state.find_window(self.client, self.state)
             self.ui.repaint()
-
-    async def _offer_memory(self) -> None:
-        """Offer the tools of memory beside others, unless the person or the thread forbids it.
-
-        A chat without tools stays without: not every model can be offered some.
-        """
-        self._may_remember = False
-        if self._has_tools and not self.state.temporary:
-            with suppress(AntiphonError):  # the server may be of the version before
-                settings = await self.client.get_personal_settings()
-                self._may_remember = settings.memory_enabled
-        self._processor.functions = self.functions
-
-    async def _offer_documents(self, thread_id: str, content: Content | None) -> None:
-        """Offer the tools that search documents where the conversation has some.
-
-        Of files that go along with the message the text is read first, or some seconds pass.
-        """
-        parts = content if isinstance(content, tuple) else ()
-        attached = [each.file_id for each in parts if isinstance(each, File)]
-        tools = DocumentTools(self.client.transport, thread_id, None)
-        self._documents = None
-        with suppress(AntiphonError):  # the server may be of the version before
-            await self._wait_for_documents(attached)
-            if self._has_tools and (attached or await tools.specs()):
-                self._documents = tools.toolbox
-        self._processor.functions = self.functions
-
-    async def _wait_for_documents(self, file_ids: Sequence[str]) -> None:
-        """Wait until the text of these files is read, at most `READING_PATIENCE` seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(READING_PATIENCE):
-                for file_id in file_ids:
-                    while (document := (await self.client.get_file(file_id)).document) is not None:
-                        if document.status != "pending":
-                            break
-                        await asyncio.sleep(READING_PAUSE)
-
-    @property
-    def _has_tools(self) -> bool:
-        """True if models are offered tools anyway: not every model can be offered some."""
-        servers = self.state.servers.toolbox
-        return bool(self._functions) or (servers is not None and bool(servers.tools()))
-
-    async def _wait_for_servers(self) -> None:
-        """Wait a moment for servers that are starting, once; the message then goes without them."""
-        servers = self.state.servers.toolbox
-        if servers is None or self._waited_for_servers:
-            return
-        for state in await servers.ready(PATIENCE):
-            if state.status == "starting":
-                self.ui.say(f"{state.server} is still starting; not waited for.", "faint")
-        self._waited_for_servers = True

@@ -8,7 +8,6 @@ becomes a thread of one family; lists show the branch that the other chat showed
 from __future__ import annotations
 
 import json
-import mimetypes
 import re
 import zipfile
 from bisect import bisect_left
@@ -18,22 +17,20 @@ from contextlib import ExitStack, closing
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any, Literal, NamedTuple
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
+from typing import IO, Any, Literal
+from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
 
 from antiphon.engine.thread_order import BRANCH_BEGINS, REPLACES
-from antiphon.runtime.admin.archive import (
-    FILES,
-    FORM,
-    MANIFEST,
-    RECORDS,
-    FileRecord,
-    Manifest,
-    ThreadRecord,
-    member,
+from antiphon.runtime.admin.archive import ThreadRecord
+from antiphon.runtime.imports.archive_writer import (
+    MAX_FILE,
+    MAX_TOTAL,
+    PIECE,
+    ArchiveWriter,
+    StoredContent,
+    to_line,
 )
 from antiphon.runtime.imports.chatgpt import is_chatgpt, read_chatgpt
 from antiphon.runtime.imports.claude import is_claude, read_claude
@@ -42,12 +39,13 @@ from antiphon.runtime.imports.conversations import (
     SourceFile,
     SourceMessage,
 )
+from antiphon.runtime.imports.drafts import Draft, StoredBranch, draft_messages, find_source
 from antiphon.runtime.imports.json_items import read_items
 from antiphon.runtime.imports.open_webui import is_open_webui, read_open_webui
 from antiphon.types import ids
 from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.json_values import is_object
-from antiphon.types.messages import File, Image, Message, MessagePart, Text, ToolCall
+from antiphon.types.messages import Message, MessagePart, Text
 
 Source = Literal["chatgpt", "claude", "open-webui"]
 
@@ -56,16 +54,11 @@ IMPORTED_FROM = "imported_from"
 SOURCE_ID = "source_id"
 """Metadata key of an imported thread that holds the conversation's id there."""
 MAX_CONVERSATION = 64 << 20
-MAX_TOTAL = 8 << 30
 MAX_MEMBERS = 100_000
 MAX_NODES = 100_000
 """Most messages of one conversation, in all branches."""
-MAX_FILE = 32 << 20
-PIECE = 1 << 20
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:[-_]?\d+)?\.json", re.IGNORECASE)
 _TITLE = 200
-_UNSAFE = re.compile(r"[^\w .()+-]")
-_TOOL_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 _READERS: Mapping[Source, tuple[Callable[[Any], bool], Callable[[Any], ImportedConversation]]] = {
     "chatgpt": (is_chatgpt, read_chatgpt),
     "claude": (is_claude, read_claude),
@@ -183,17 +176,8 @@ def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
         yield from read_items(pieces, MAX_CONVERSATION)
 
 
-class _Content(NamedTuple):
-    """Bytes of a file: their digest, their place, and the media type that they tell."""
-
-    digest: str
-    start: int
-    size: int
-    media_type: str
-
-
 class _Converter:
-    """Collects records in temporary files, and writes them as an archive."""
+    """Makes threads, messages and files of conversations, in the order of the export."""
 
     def __init__(
         self,
@@ -208,19 +192,11 @@ class _Converter:
         self._known = known
         self._archive = archive
         self._seen: set[str] = set()
-        self._counts: Counter[str] = Counter()
+        self._writer = ArchiveWriter(owner, stack)
         self._skipped: Counter[str] = Counter()
         self._present = self._conversations = self._latest = 0
-        self._lines = {
-            kind: stack.enter_context(_temporary_file()) for kind in ("threads", "messages")
-        }
-        self._files: dict[str, FileRecord] = {}
-        self._contents = stack.enter_context(_temporary_file())
-        self._written = 0
-        self._stored: dict[str, _Content] = {}
-        self._unpacked: dict[int, _Content] = {}
+        self._unpacked: dict[int, StoredContent] = {}
         self._named: dict[tuple[str, int], str] = {}
-        self._places: dict[str, _Content] = {}
         self._members: list[tuple[str, ZipInfo]] | None = None
 
     def add(self, text: bytes) -> None:
@@ -257,34 +233,48 @@ class _Converter:
             self._skipped["beginnings of long branches"] += branches.cut
         self._add_branches(conversation, branches.paths)
 
+    def write(self, target: IO[bytes]) -> Converted:
+        """Write the archive."""
+        self._writer.write(target, self._latest)
+        counts = self._writer.counts()
+        return Converted(
+            source=self._source,
+            conversations=self._conversations,
+            threads=counts.get("threads", 0),
+            messages=counts.get("messages", 0),
+            files=counts["files"],
+            present=self._present,
+            skipped=dict(self._skipped),
+        )
+
     def _add_branches(
         self, conversation: ImportedConversation, branches: Sequence[tuple[SourceMessage, ...]]
     ) -> None:
         created = conversation.created_at or min(each.at for path in branches for each in path)
         updated = max(conversation.updated_at, created)
         threads: list[ThreadRecord] = []
-        earlier: list[tuple[str, list[_Draft], list[Message]]] = []
+        earlier: list[StoredBranch] = []
         for place, path in enumerate(branches):
             key = "" if place == len(branches) - 1 else path[-1].id
             thread_id = self._make_id("thread", 0, conversation, key)
-            drafts = list(_draft(path))
-            source, shared = _find_source(drafts, earlier)
+            drafts = list(draft_messages(path))
+            source, shared = find_source(drafts, earlier)
             messages = self._make_messages(conversation, thread_id, drafts, created, source, shared)
             metadata = {
                 IMPORTED_FROM: str(self._source),
                 SOURCE_ID: conversation.id[:_TITLE],
             }
             if source is not None:
-                metadata |= {REPLACES: source[0], BRANCH_BEGINS: str(shared + 1)}
+                metadata |= {REPLACES: source.thread_id, BRANCH_BEGINS: str(shared + 1)}
             at = updated if not key else min(updated - 1, max(each.at for each in path))
             family = threads[0].id if threads else msgspec.UNSET
             threads.append(
                 ThreadRecord(
                     id=thread_id,
-                    title=_to_line(conversation.title)[:_TITLE],
+                    title=to_line(conversation.title)[:_TITLE],
                     title_from="client",
                     metadata=metadata,
-                    parent_id=source[0] if source is not None else None,
+                    parent_id=source.thread_id if source is not None else None,
                     archived=conversation.archived,
                     pinned=conversation.pinned,
                     messages=len(messages),
@@ -294,22 +284,22 @@ class _Converter:
                     family=family,
                 )
             )
-            earlier.append((thread_id, drafts, messages))
+            earlier.append(StoredBranch(thread_id, drafts, messages))
         self._conversations += 1
         self._latest = max(self._latest, updated)
-        for thread in reversed(threads):  # the newest first, as in every archive
-            self._write("threads", thread)
-        for _, _, messages in earlier:
-            for message in messages:
-                self._write("messages", message)
+        for thread in reversed(threads):
+            self._writer.add_thread(thread)
+        for branch in earlier:
+            for message in branch.messages:
+                self._writer.add_message(message)
 
     def _make_messages(
         self,
         conversation: ImportedConversation,
         thread_id: str,
-        drafts: Sequence[_Draft],
+        drafts: Sequence[Draft],
         created: int,
-        source: tuple[str, list[_Draft], list[Message]] | None,
+        source: StoredBranch | None,
         shared: int,
     ) -> list[Message]:
         messages: list[Message] = []
@@ -330,7 +320,7 @@ class _Converter:
                     tool_calls=(draft.call,) if draft.call else (),
                     tool_call_id=draft.answers,
                     reasoning=draft.reasoning or None,
-                    parent_id=source[2][number - 1].id if copied and source else None,
+                    parent_id=source.messages[number - 1].id if copied and source else None,
                     metadata=model,
                     created_at=at,
                 )
@@ -347,34 +337,21 @@ class _Converter:
     # Files.
 
     def _add_file(self, conversation: ImportedConversation, file: SourceFile) -> MessagePart | None:
-        content = self._add_content(file.content) if file.content is not None else None
+        content = self._writer.store_content(file.content) if file.content is not None else None
         named = None
         if file.content is None and (info := self._find_member(file.key)):
             content = self._read_member(info)
             named = conversation.id, info.header_offset
         if content is None:
             self._skipped["files that are not in the export"] += 1
-            return Text(f"[{_to_line(file.name)[:_TITLE]}]")
+            return Text(f"[{to_line(file.name)[:_TITLE]}]")
         if content.size > MAX_FILE:
             self._skipped["files that are too large"] += 1
-            return Text(f"[{_to_line(file.name)[:_TITLE]}]")
+            return Text(f"[{to_line(file.name)[:_TITLE]}]")
         file_id = self._make_id("file", 0, conversation, f"{file.name} {content.digest}")
         if named is not None:  # of a member, a conversation has one file, whatever its names are
             file_id = self._named.setdefault(named, file_id)
-        if file_id not in self._files:
-            name = _UNSAFE.sub("_", _to_line(file.name))[:100].strip(" .") or "file"
-            self._count_bytes(content.size)
-            self._files[file_id] = FileRecord(
-                id=file_id,
-                name=name,
-                media_type=_guess_type(file.name, content.media_type),
-                size=content.size,
-                created_at=conversation.created_at,
-                place=f"{FILES}{file_id}-{name}",
-            )
-            self._places[file_id] = content
-        is_picture = self._files[file_id].media_type in _PICTURES
-        return Image(file_id=file_id) if is_picture else File(file_id)
+        return self._writer.add_file(file_id, file.name, content, conversation.created_at)
 
     def _find_member(self, key: str) -> ZipInfo | None:
         """Return the member whose name begins with this id of the export."""
@@ -389,84 +366,15 @@ class _Converter:
             return self._members[place][1]
         return None
 
-    def _read_member(self, info: ZipInfo) -> _Content | None:
+    def _read_member(self, info: ZipInfo) -> StoredContent | None:
         """Return the content of a member, which is unpacked once."""
         if self._archive is None:
             return None
         if info.header_offset not in self._unpacked:
             with self._archive.open(info) as file:
-                content = self._add_content(file.read(MAX_FILE + 1))
+                content = self._writer.store_content(file.read(MAX_FILE + 1))
             self._unpacked[info.header_offset] = content
         return self._unpacked[info.header_offset]
-
-    def _add_content(self, content: bytes) -> _Content:
-        """Store the content, each once."""
-        digest = blake2b(content, digest_size=16).hexdigest()
-        if digest not in self._stored:
-            start = self._contents.seek(0, 2)
-            if len(content) <= MAX_FILE:
-                self._contents.write(content)
-            self._stored[digest] = _Content(digest, start, len(content), _detect_type(content))
-        return self._stored[digest]
-
-    def _count_bytes(self, size: int) -> None:
-        """Count bytes of the archive. Raises `TooLarge`."""
-        self._written += size
-        if self._written > MAX_TOTAL:
-            raise TooLarge(
-                "The conversations and files of the export are too large together.",
-                expected=f"at most {MAX_TOTAL:,} bytes, each file as often as it is attached",
-                hint="Import a part of the conversations at a time.",
-            )
-
-    # The archive.
-
-    def _write(self, kind: str, record: object) -> None:
-        self._counts[kind] += 1
-        line = msgspec.json.encode(record) + b"\n"
-        self._count_bytes(len(line))
-        self._lines[kind].write(line)
-
-    def write(self, target: IO[bytes]) -> Converted:
-        """Write the archive, the same bytes for the same export."""
-        with ZipFile(target, "w") as archive:
-            for file_id, record in self._files.items():
-                with archive.open(_entry(record.place), "w") as entry:
-                    content = self._places[file_id]
-                    self._contents.seek(content.start)
-                    entry.write(self._contents.read(content.size))
-            for kind in RECORDS:
-                with archive.open(_entry(member(kind)), "w", force_zip64=True) as entry:
-                    if kind in self._lines:
-                        self._lines[kind].seek(0)
-                        while piece := self._lines[kind].read(PIECE):
-                            entry.write(piece)
-                    elif kind == "files":
-                        for record in self._files.values():
-                            entry.write(msgspec.json.encode(record) + b"\n")
-            counts = {**self._counts, "files": len(self._files)}
-            manifest = Manifest(FORM, self._owner, self._latest, counts)
-            with archive.open(_entry(MANIFEST), "w") as entry:
-                entry.write(msgspec.json.encode(manifest))
-        return Converted(
-            source=self._source,
-            conversations=self._conversations,
-            threads=self._counts["threads"],
-            messages=self._counts["messages"],
-            files=len(self._files),
-            present=self._present,
-            skipped=dict(self._skipped),
-        )
-
-
-def _temporary_file() -> IO[bytes]:
-    return TemporaryFile()
-
-
-def _entry(name: str) -> ZipInfo:
-    info = ZipInfo(name, (1980, 1, 1, 0, 0, 0))
-    info.compress_type = ZIP_DEFLATED
-    return info
 
 
 def _detect(item: object) -> Source:
@@ -479,118 +387,3 @@ def _detect(item: object) -> Source:
         expected="an export of ChatGPT, Claude or Open WebUI",
         hint="An export of Antiphon itself is imported by `antiphon owners import`.",
     )
-
-
-# Messages of a branch.
-
-
-class _Draft(msgspec.Struct, frozen=True):
-    """A message before it has a thread. `key` is equal for the same message of another branch."""
-
-    key: str
-    role: Literal["user", "assistant", "tool"]
-    text: str
-    at: int
-    model: str = ""
-    reasoning: str = ""
-    files: tuple[SourceFile, ...] = ()
-    call: ToolCall | None = None
-    answers: str | None = None
-
-
-def _draft(path: Sequence[SourceMessage]) -> Iterator[_Draft]:
-    """Yield the messages of a branch.
-
-    Reasoning belongs to the reply after it. A call and its output are a pair; one without the
-    other becomes text, because a model accepts no half of one.
-    """
-    reasoning: list[str] = []
-    waiting: str | None = None
-    for place, message in enumerate(path):
-        following = path[place + 1] if place + 1 < len(path) else None
-        if message.role == "assistant" and message.reasoning:
-            reasoning.append(message.reasoning)
-            alone = not (message.text or message.call or message.files)
-            if alone and following is not None and following.role == "assistant":
-                continue
-        thought = "\n\n".join(reasoning) if message.role == "assistant" else ""
-        reasoning = [] if message.role != "user" else reasoning
-        draft = _Draft(
-            message.id, "assistant", message.text, message.at, message.model, thought, message.files
-        )
-        if message.call and following is not None and following.role == "tool":
-            waiting = f"call_{place}"
-            name = _TOOL_NAME.sub("_", message.call[0])[:128] or "tool"
-            call = ToolCall(waiting, name, message.call[1])
-            yield msgspec.structs.replace(draft, call=call)
-        elif message.call:
-            yield msgspec.structs.replace(draft, text=_to_code(message.call[1]))
-        elif message.role == "tool" and waiting is not None:
-            yield msgspec.structs.replace(
-                draft, role="tool", reasoning="", model="", answers=waiting, files=()
-            )
-            waiting = None
-            if message.files:
-                yield _Draft(
-                    f"{message.id} files", "assistant", "", message.at, files=message.files
-                )
-        elif message.role == "tool":
-            text = _to_code(message.text) if message.text else ""
-            yield msgspec.structs.replace(draft, text=text)
-        else:
-            yield msgspec.structs.replace(draft, role=message.role)
-
-
-def _to_code(text: str) -> str:
-    fence = "`" * max(3, 1 + max((len(each) for each in re.findall("`+", text)), default=0))
-    return f"{fence}\n{text}\n{fence}"
-
-
-def _find_source(
-    drafts: Sequence[_Draft], earlier: Sequence[tuple[str, list[_Draft], list[Message]]]
-) -> tuple[tuple[str, list[_Draft], list[Message]] | None, int]:
-    """Return the earlier branch with the longest common beginning, and the length of that."""
-    best, longest = None, -1
-    for branch in earlier:
-        common = 0
-        for own, other in zip(drafts, branch[1], strict=False):
-            if own != other:
-                break
-            common += 1
-        if common > longest:
-            best, longest = branch, common
-    return best, max(longest, 0)
-
-
-_PICTURES = {
-    "image/png": b"\x89PNG\r\n\x1a\n",
-    "image/jpeg": b"\xff\xd8\xff",
-    "image/gif": b"GIF8",
-    "image/webp": b"RIFF",
-}
-
-
-def _detect_type(content: bytes) -> str:
-    for media_type, head in _PICTURES.items():
-        if content.startswith(head):
-            return media_type
-    return "text/plain" if _is_text(content) else "application/octet-stream"
-
-
-def _guess_type(name: str, detected: str) -> str:
-    """Return the media type of a file of this name, whose bytes are of the type `detected`."""
-    guessed = mimetypes.guess_type(name)[0]
-    if guessed is None or guessed in _PICTURES or detected in _PICTURES:
-        return detected
-    return guessed
-
-
-def _is_text(content: bytes) -> bool:
-    try:
-        return "\0" not in content.decode()
-    except UnicodeError:
-        return False
-
-
-def _to_line(text: str) -> str:
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())

@@ -161,6 +161,13 @@ def test_an_empty_answer_is_said_to_be_one(form: Form) -> None:
     assert "(empty answer)" in Talk().add("assistant").export(form)
 
 
+@pytest.mark.parametrize("form", ["md", "html"])
+def test_the_time_of_reasoning_stands_in_its_heading(form: Form) -> None:
+    talk = Talk().add("assistant", "Yes.", reasoning="Hm.", reasoning_seconds=65)
+
+    assert "<summary>Reasoning, 1 min 5 s</summary>" in talk.export(form)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
     talk = Talk().add("user", "Say it.").add("assistant", [Refusal("I *will* not.")])

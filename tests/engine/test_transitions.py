@@ -13,7 +13,7 @@ from antiphon.engine import threads, transitions
 from antiphon.engine.turn import Turn
 from antiphon.engine.unit_of_work import UNANSWERED
 from antiphon.types import errors
-from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.chunks import Finish, ReasoningPiece, TextPiece
 from antiphon.types.events import RunStatus, ToolOutputAdded, TurnEnded, TurnRestarted
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import TRANSITIONS, Fault, Status, Thread
@@ -203,12 +203,14 @@ def test_cancelling_a_turn_keeps_the_partial_text_and_fences_its_worker(world: W
     world.claim()
     epoch = world.lease.epoch
     turn = Turn((), lambda: "c")
-    world.say(*turn.feed([TextPiece("half an ans")]))
+    world.say(*turn.feed([ReasoningPiece("Hm.")], 3.0))
+    world.say(*turn.feed([TextPiece("half an ans")], 5.5))
     world.cancel()
 
     assert world.run.status is Status.CANCELLED
     assert world.messages[2].text == "half an ans"
     assert world.messages[2].status == "incomplete"
+    assert world.messages[2].reasoning_seconds == 2
     assert isinstance(world.events[-1], TurnEnded)
     reply = turn.close()
     with pytest.raises(errors.Fenced):

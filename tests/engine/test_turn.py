@@ -212,6 +212,30 @@ def test_adjacent_pieces_that_arrived_together_are_told_together():
     assert told == [TextDelta(text="ab"), ReasoningDelta(text="cd"), TextDelta(text="e")]
 
 
+def test_reasoning_is_timed_until_something_else_comes():
+    reading = turn()
+    told = [
+        *reading.feed([ReasoningPiece("a")], 100.0),
+        *reading.feed([ReasoningPiece("b")], 100.9),
+        *reading.feed([ReasoningPiece("c")], 102.5),
+        *reading.feed([TextPiece("d")], 103.1),
+        *reading.feed([ReasoningPiece("e")], 109.0),
+        *reading.feed([STOP], 109.95),
+    ]
+    reply = reading.close(at=109.95)
+
+    assert told == [
+        ReasoningDelta(text="a"),
+        ReasoningDelta(text="b"),
+        ReasoningDelta(text="c", seconds=2),
+        ReasoningDelta(text="", seconds=3),
+        TextDelta(text="d"),
+        ReasoningDelta(text="e"),
+    ]
+    assert reply.events == (ReasoningDelta(text="", seconds=4),)
+    assert reply.reasoning_seconds == 4
+
+
 def test_a_call_is_told_as_it_comes():
     reading = turn()
     assert reading.feed([piece(0, "c", "f")]) == [ToolCallStarted(tool_call_id="c", name="f")]

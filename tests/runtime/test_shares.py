@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.api.operations import CreateShare, NewShare, UpdateShare
+from antiphon.engine.shares import take_snapshot
 from antiphon.engine.snapshot import ReadSet
 from antiphon.runtime.services import shares
 from antiphon.runtime.services.shares import ShareService
@@ -55,6 +56,15 @@ async def test_an_update_refuses_a_share_that_was_changed_meanwhile() -> None:
 
     (left,) = await store.shares("ann")
     assert (left.title, left.include_tools) == ("", False)
+
+
+async def test_the_time_of_reasoning_is_shared_with_the_reasoning() -> None:
+    message = a_message(1, "Hi", role="assistant", reasoning="Hm.", reasoning_seconds=4)
+
+    (with_it,) = take_snapshot([message], {}, {}, tools=False, reasoning=True)
+    (without,) = take_snapshot([message], {}, {}, tools=False, reasoning=False)
+
+    assert (with_it.reasoning_seconds, without.reasoning_seconds) == (4, 0)
 
 
 async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(

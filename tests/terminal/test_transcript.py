@@ -161,6 +161,14 @@ def test_what_is_no_text_and_what_is_nobodys_word_is_told_in_short():
     ]
 
 
+def test_the_time_of_reasoning_stands_where_it_stood():
+    thread = Thread()
+    thread.say("user", "Weather?")
+    thread.say("assistant", "Rain.", reasoning="Hm. " * 10, reasoning_seconds=42)
+
+    assert "thought for 42 s, 10 tokens" in rows(thread)
+
+
 def test_as_many_exchanges_are_shown_as_fit_two_screens_and_the_rest_is_counted():
     thread = Thread()
     for number in range(20):

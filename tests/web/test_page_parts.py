@@ -226,13 +226,18 @@ async def test_reasoning_is_a_line_that_opens_and_stays_open(chat: Chat) -> None
     await expect(thought).not_to_contain_text("wide")
     await thought.get_by_role("button").click()
     await expect(thought.locator("strong")).to_have_text("sea")
+    await expect(thought).to_contain_text("Thinking for 1 sec")
 
     await reply.answer("Yes.")
     await chat.wait_until_idle()
 
-    await expect(thought).to_contain_text("Thought")
+    took = thought.get_by_text(re.compile(r"^Thought for [1-9]\d* sec$"))
+    told = await took.inner_text()
     await expect(thought).to_contain_text("about 5 tokens")
     await expect(thought).to_contain_text("The sea is wide.")
+
+    await chat.page.reload()
+    await expect(took).to_have_text(told)
 
 
 PICTURE = bytes.fromhex(

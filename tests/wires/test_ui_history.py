@@ -65,12 +65,21 @@ def plain(parts: Parts, whole: set[str]) -> list[list[Any]]:
 
 
 def _kind(part: dict[str, Any]) -> tuple[str, str]:
-    refuses = bool(part.get("providerMetadata"))
+    refuses = "refusal" in _facts(part)
     return part["type"], part.get("toolCallId") or part.get("id", "") or "refusal" * refuses
 
 
+def _facts(part: dict[str, Any]) -> dict[str, Any]:
+    facts: dict[str, Any] = part.get("providerMetadata", {}).get("antiphon", {})
+    return facts
+
+
 def _join_parts(kind: tuple[str, str], parts: Iterable[dict[str, Any]]) -> Any:
-    if kind[0] in ("text", "reasoning"):
+    if kind[0] == "reasoning":
+        thoughts = list(parts)
+        seconds = sum(_facts(part).get("seconds", 0) for part in thoughts)
+        return "".join(part["text"] for part in thoughts), seconds
+    if kind[0] == "text":
         return "".join(part["text"] for part in parts)
     return list(parts)
 
@@ -90,7 +99,9 @@ def unsure(world: Story) -> bool:
     )
 
 
-@pytest.mark.parametrize("name", ["text", "refused", "tool-call", "failed", "restarted"])
+@pytest.mark.parametrize(
+    "name", ["text", "slow-reasoning", "refused", "tool-call", "failed", "restarted"]
+)
 def test_a_run_of_the_store_has_the_very_parts_of_its_stream(name: str) -> None:
     world = TYPICAL[name]()
     [_, answer] = history(world)

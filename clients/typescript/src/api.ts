@@ -559,6 +559,9 @@ export interface Memory {
  * A system message with `compacts` is a summary: a model gets it in place of the messages up to
  * that number, 0 for none. The newest summary of a thread counts.
  *
+ * `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
+ * that was a second or more.
+ *
  * Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
  * begins with it lists the tools of its MCP servers.
  */
@@ -574,6 +577,7 @@ export interface Message {
   parent_id: string | null;
   reasoning: string | null;
   reasoning_details: ReasoningDetails | null;
+  reasoning_seconds: number;
   role: "assistant" | "system" | "tool" | "user";
   run_id: string | null;
   status: "completed" | "incomplete";
@@ -873,8 +877,14 @@ export interface ProviderProblem {
   provider: string;
 }
 
-/** The next characters of the reasoning. */
+/**
+ * The next characters of the reasoning.
+ *
+ * `seconds` is how long the model has been reasoning in this reply, in whole seconds, wherever
+ * that has grown; else 0. The last one may have no text: the time until the answer began.
+ */
 export interface ReasoningDelta {
+  seconds?: number;
   text: string;
   type: "reasoning.delta";
 }
@@ -1128,7 +1138,8 @@ export interface SharedCall {
  * A message of a snapshot, without ids. `created_at` in ms.
  *
  * `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
- * contents. `incomplete` says that a reply was cut off.
+ * contents. `reasoning_seconds` is how long the model reasoned. `incomplete` says that a reply was
+ * cut off.
  */
 export interface SharedMessage {
   attachments: string[];
@@ -1137,6 +1148,7 @@ export interface SharedMessage {
   incomplete: boolean;
   model: string;
   reasoning: string | null;
+  reasoning_seconds: number;
   role: "assistant" | "user";
   text: string;
 }

@@ -83,7 +83,8 @@ class ReasoningWriter:
         """Write the next event."""
         if isinstance(event, ReasoningDelta):
             self._writer.write_event(number, event)
-            self._think(event.text)
+            if event.text:
+                self._think(event.text)
             return
         self._end_line()
         self._writer.write_event(number, event)

@@ -417,8 +417,9 @@ def _format_part(part: PartView) -> str:
     match part:
         case TextView(text) | RefusalView(text):
             return text
-        case ReasoningView(text):
-            return f"(thought: {_short(text)})"
+        case ReasoningView(text, seconds):
+            took = f" for {seconds} s" if seconds else ""
+            return f"(thought{took}: {_short(text)})"
         case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
             return f"calls {name}({arguments})"
         case CallView():

@@ -24,7 +24,7 @@ import msgspec
 from antiphon.api.operations import ListMessages, ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.export_markdown import MarkdownExport
-from antiphon.client.formatting import format_arguments, moment
+from antiphon.client.formatting import format_arguments, moment, name_reasoning
 from antiphon.settings import deprecated
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Message, ToolCall
@@ -328,7 +328,7 @@ class HtmlExport:
                 plain = f'<div class="said">{_text(text)}</div>'
                 return self._render(text) if markdown and self._render else plain
             case ReasoningView(text):
-                return _details("Reasoning", f'<pre class="wrapped">{_text(text)}</pre>')
+                return _details(name_reasoning(part), f'<pre class="wrapped">{_text(text)}</pre>')
             case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
                 code = f"<pre><code>{_text(format_arguments(arguments))}</code></pre>"
                 return f"<p>Calls <code>{_line(name)}</code></p>\n{code}"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from antiphon.client.formatting import format_arguments, moment
+from antiphon.client.formatting import format_arguments, moment, name_reasoning
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
@@ -58,7 +58,8 @@ def _render_part(part: PartView) -> str:
             return close_open_markup(clean(text, "code"))
         case ReasoningView(text):
             fenced = _fence(text, "text")
-            return f"<details>\n<summary>Reasoning</summary>\n\n{fenced}\n\n</details>"
+            summary = name_reasoning(part)
+            return f"<details>\n<summary>{summary}</summary>\n\n{fenced}\n\n</details>"
         case ToolCall(name=name, arguments=arguments) | ChangedCallView(name, arguments):
             return f"**Calls** {_code(name)}\n\n{_fence(format_arguments(arguments), 'json')}"
         case CallView():

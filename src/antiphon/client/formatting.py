@@ -9,6 +9,7 @@ import msgspec
 
 from antiphon.engine.text_search import find_highlights
 from antiphon.types.messages import IndexProgress
+from antiphon.types.thread_view import ReasoningView
 
 
 def count_noun(number: int, one: str, several: str = "") -> str:
@@ -49,6 +50,12 @@ def format_duration(milliseconds: int) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def name_reasoning(reasoning: ReasoningView) -> str:
+    """Return the heading of a model's reasoning, with its duration if that is known."""
+    took = format_duration(1000 * reasoning.seconds).replace(".0 s", " s")
+    return f"Reasoning, {took}" if reasoning.seconds else "Reasoning"
 
 
 def format_arguments(arguments: str) -> str:

@@ -47,6 +47,7 @@ def take_snapshot(
             created_at=message.created_at,
             model=models.get(message.run_id or "", ""),
             reasoning=message.reasoning if reasoning else None,
+            reasoning_seconds=(message.reasoning_seconds or 0) if reasoning else 0,
             attachments=tuple(_list_names(message, names)),
             calls=calls,
             incomplete=message.status == "incomplete",

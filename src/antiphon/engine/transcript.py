@@ -32,9 +32,10 @@ class ReplySoFar(msgspec.Struct, frozen=True):
 
     text: str
     reasoning: str | None
-    calls: tuple[ToolCall, ...]
-    partial_calls: tuple[ToolCall, ...]
+    calls: tuple[ToolCall, ...] = ()
+    partial_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
+    reasoning_seconds: int = 0
 
 
 def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
@@ -95,6 +96,12 @@ class Transcript:
         return "".join(thoughts) or None
 
     @property
+    def reasoning_seconds(self) -> int:
+        """Whole seconds that the model has been reasoning."""
+        told = (event.seconds for _, event in self._events if isinstance(event, ReasoningDelta))
+        return max(told, default=0)
+
+    @property
     def refusal(self) -> str | None:
         """The model's refusal so far; None if there is none."""
         refusals = [event.text for _, event in self._events if isinstance(event, RefusalDelta)]
@@ -124,6 +131,7 @@ class Transcript:
         return ReplySoFar(
             text=self.text,
             reasoning=self.reasoning,
+            reasoning_seconds=self.reasoning_seconds,
             refusal=self.refusal,
             calls=tuple(ready[call_id] for call_id in begun if call_id in ready),
             partial_calls=tuple(

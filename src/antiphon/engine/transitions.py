@@ -21,6 +21,7 @@ from antiphon.engine.actions import find_action
 from antiphon.engine.destinations import adopt_destination, provider_name
 from antiphon.engine.personal import PERSONAL_SOURCES
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
+from antiphon.engine.transcript import ReplySoFar
 from antiphon.engine.turn import TurnResult
 from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_error, status_event
 from antiphon.types import errors
@@ -380,11 +381,11 @@ def finish(
             _add_reply(unit, reply)
             unit.end_turn(Status.COMPLETED)
         case "incomplete":
-            unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
+            _add_partial_reply(unit, reply)
             is_late = reply.reason == "stalled" and run.is_overdue(snapshot.now)
             unit.end_turn(Status.INCOMPLETE, reason="timeout" if is_late else reply.reason)
         case "failed" | "invalid_tool_call":
-            unit.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
+            _add_partial_reply(unit, reply)
             unit.end_turn(Status.FAILED, error=reply.fault)
     return unit.build(RunUpdate(unit.run, unit.lease))
 
@@ -394,9 +395,22 @@ def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
     unit.add_reply(
         reply.text,
         reply.reasoning,
+        reasoning_seconds=reply.reasoning_seconds,
         refusal=reply.refusal,
         details=reply.reasoning_details,
         calls=reply.calls,
+    )
+
+
+def _add_partial_reply(unit: UnitOfWork, reply: TurnResult) -> None:
+    """Add the message of a cut reply; calls that it may have begun are left out."""
+    unit.add_partial_reply(
+        ReplySoFar(
+            text=reply.text,
+            reasoning=reply.reasoning,
+            reasoning_seconds=reply.reasoning_seconds,
+            refusal=reply.refusal,
+        )
     )
 
 

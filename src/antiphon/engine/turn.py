@@ -68,15 +68,16 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     """The whole reply. Text that came is always kept, whatever the outcome.
 
     `calls` are set only if the outcome is `calls`, `reasoning_details` only if the reply is whole:
-    the provider would reject incomplete ones. `reason` belongs to `incomplete`, `fault` to `failed`
-    and `invalid_tool_call`; there its message tells model and user what was wrong, and `broken`
-    holds a redacted sample. `finish_reason` is the provider's own word. `events` are those added at
-    the end of the reply.
+    the provider would reject incomplete ones. `reasoning_seconds` are whole seconds. `reason`
+    belongs to `incomplete`, `fault` to `failed` and `invalid_tool_call`; there its message tells
+    model and user what was wrong, and `broken` holds a redacted sample. `finish_reason` is the
+    provider's own word. `events` are those added at the end of the reply.
     """
 
     outcome: Outcome
     text: str = ""
     reasoning: str | None = None
+    reasoning_seconds: int = 0
     refusal: str | None = None
     reasoning_details: ReasoningDetails | None = None
     calls: tuple[ToolCall, ...] = ()
@@ -114,6 +115,7 @@ class Turn:
         self._events_left = _EVENT_SHARE * most_bytes
         self._text: list[str] = []
         self._reasoning: list[str] = []
+        self._reasoning_clock = _ReasoningClock()
         self._last_kind: type[Chunk] | None = None
         self._refusal: list[str] = []
         self._origin = ""
@@ -142,16 +144,18 @@ class Turn:
     def _too_many_calls(self) -> bool:
         return len(self._calls.all) > self._most_calls
 
-    def feed(self, chunks: Sequence[Chunk]) -> list[Event]:
+    def feed(self, chunks: Sequence[Chunk], at: float = 0.0) -> list[Event]:
         """Return the events for these chunks, which arrived together.
 
-        Neighbouring pieces of one text, or of one call, become one event.
+        `at` is the time of their arrival in seconds, of a clock that never goes back. Neighbouring
+        pieces of one text, or of one call, become one event.
         """
         events: list[Event] = []
         for kind, group in groupby(chunks, type):
             if kind in _TEXT_KINDS and kind is not self._last_kind:
                 self._events_left -= SWITCH_BYTES if self._last_kind else 0
                 self._last_kind = kind
+                events += self._reasoning_clock.stop(at)
             if self.over:
                 break
             if kind is TextPiece:
@@ -165,7 +169,8 @@ class Turn:
             elif kind is ReasoningPiece:
                 if text := self._take_text(cast("Iterable[ReasoningPiece]", group)):
                     self._reasoning.append(text)
-                    events.append(ReasoningDelta(text=text))
+                    seconds = self._reasoning_clock.run(at)
+                    events.append(ReasoningDelta(text=text, seconds=seconds))
             elif kind is CallPiece:
                 self._take_calls(cast("Iterable[CallPiece]", group), events)
             else:
@@ -174,8 +179,12 @@ class Turn:
         self._events_left -= EVENT_BYTES * len(events)
         return events
 
-    def close(self, fault: Exception | None = None) -> TurnResult:
-        """Return the reply at the end of its stream; `fault` is the error that ended it, if any."""
+    def close(self, fault: Exception | None = None, at: float = 0.0) -> TurnResult:
+        """Return the reply at the end of its stream; `fault` is the error that ended it, if any.
+
+        `at` is the time of the end, as in `feed`.
+        """
+        thought = self._reasoning_clock.stop(at)
         if self._finished and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
         if self.over:
@@ -193,11 +202,12 @@ class Turn:
             reply,
             text="".join(self._text),
             reasoning="".join(self._reasoning) or None,
+            reasoning_seconds=self._reasoning_clock.seconds,
             refusal="".join(self._refusal) or None,
             reasoning_details=reasoning_details,
             usage=self._usage,
             finish_reason=self._finish_reason,
-            events=reply.events + usage,
+            events=(*thought, *reply.events, *usage),
         )
 
     def _take_text(self, pieces: Iterable[TextPiece | RefusalPiece | ReasoningPiece]) -> str:
@@ -309,6 +319,30 @@ def large(chunks: Sequence[Chunk]) -> bool:
             case _:
                 pass
     return size > LARGE_BYTES
+
+
+class _ReasoningClock:
+    """Counts the time from each first piece of reasoning to what follows it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0  # whole ones that an event has
+        self._before = 0.0  # of pieces that have ended
+        self._since: float | None = None
+
+    def run(self, at: float) -> int:
+        """Count until now, and go on; return the whole seconds if they have grown, else 0."""
+        self._since = at if self._since is None else self._since
+        whole = int(self._before + max(0.0, at - self._since))
+        grown, self.seconds = whole > self.seconds, max(whole, self.seconds)
+        return whole if grown else 0
+
+    def stop(self, at: float) -> tuple[ReasoningDelta, ...]:
+        """Count until now, and no further; return an event if the whole seconds have grown."""
+        if self._since is None:
+            return ()
+        grown = self.run(at)
+        self._before, self._since = self._before + max(0.0, at - self._since), None
+        return (ReasoningDelta(text="", seconds=grown),) if grown else ()
 
 
 class _CompleteCall(msgspec.Struct, frozen=True):

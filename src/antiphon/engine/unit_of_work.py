@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from antiphon.api.threads import PastMessage
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
-from antiphon.engine.transcript import fold_events
+from antiphon.engine.transcript import ReplySoFar, fold_events
 from antiphon.engine.webhooks import webhook_events
 from antiphon.types import errors
 from antiphon.types.events import (
@@ -226,6 +226,7 @@ class UnitOfWork:
         text: str,
         reasoning: str | None,
         *,
+        reasoning_seconds: int = 0,
         refusal: str | None = None,
         details: ReasoningDetails | None = None,
         calls: tuple[ToolCall, ...] = (),
@@ -244,6 +245,7 @@ class UnitOfWork:
                 content=content,
                 tool_calls=calls,
                 reasoning=reasoning or None,
+                reasoning_seconds=reasoning_seconds or msgspec.UNSET,
                 reasoning_details=details,
                 status=status,
                 run_id=self.run.id,
@@ -253,12 +255,16 @@ class UnitOfWork:
         )
         self.emit(MessageCompleted(message=message))
 
-    def add_partial_reply(
-        self, text: str, reasoning: str | None, refusal: str | None = None
-    ) -> None:
+    def add_partial_reply(self, reply: ReplySoFar) -> None:
         """Add the text of a cut reply as an incomplete message; nothing if there was none."""
-        if text or reasoning or refusal:
-            self.add_reply(text, reasoning, refusal=refusal, status="incomplete")
+        if reply.text or reply.reasoning or reply.refusal:
+            self.add_reply(
+                reply.text,
+                reply.reasoning,
+                reasoning_seconds=reply.reasoning_seconds,
+                refusal=reply.refusal,
+                status="incomplete",
+            )
 
     def add_partial_reply_from(self, log: Sequence[Numbered]) -> None:
         """Add the unsaved text of a turn whose worker is gone, read from its events.
@@ -268,8 +274,7 @@ class UnitOfWork:
         saved = max((n for n, event in log if isinstance(event, MessageCompleted)), default=0)
         listed = [event for n, event in log if isinstance(event, ToolsListed) and n > saved]
         self.tool_listings = listed[-1].listings if listed else ()
-        reply = fold_events(numbered for numbered in log if numbered[0] > saved)
-        self.add_partial_reply(reply.text, reply.reasoning, reply.refusal)
+        self.add_partial_reply(fold_events(numbered for numbered in log if numbered[0] > saved))
 
     def add_output(self, tool_call_id: str, output: str) -> None:
         """Append a tool message for a call that never became an action."""

@@ -406,7 +406,7 @@ class TurnRunner:
             if not began or turn.over or writer.is_behind or large(chunks):
                 return False
             move_deadline()
-            writer.write(turn.feed(chunks))
+            writer.write(turn.feed(chunks, clock()))
             return True
 
         fault: Exception | None = None
@@ -421,7 +421,7 @@ class TurnRunner:
                         reply_span.record_first_chunk()
                     move_deadline()
                     if chunks:
-                        feed = partial(turn.feed, chunks)
+                        feed = partial(turn.feed, chunks, clock())
                         if large(chunks):
                             await in_thread(feed, writer.write)
                         else:
@@ -435,7 +435,7 @@ class TurnRunner:
             fault = errors.Stalled("The model sent nothing for too long.")
         except (errors.ProviderError, errors.Cut) as raised:
             fault = raised
-        close = partial(turn.close, fault)
+        close = partial(turn.close, fault, clock())
         return await in_thread(close) if turn.large else close()
 
     async def _add_cost(self, reply: TurnResult, model: str) -> TurnResult:

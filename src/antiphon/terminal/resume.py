@@ -173,7 +173,7 @@ async def _confirm_takeover(client: AsyncClient, ui: Ui, run: Run) -> bool:
 
 
 # Earlier messages are drawn as they were drawn when they arrived: they go through the handler that
-# draws a run. The duration of reasoning is not stored, so it is left out.
+# draws a run.
 
 
 SCREENS = 2
@@ -270,8 +270,8 @@ def _draw_reply(
 def _part_event(part: PartView) -> Event | None:
     """Return the event with which this part of a reply came; None for notes."""
     match part:
-        case ReasoningView(text):
-            return ReasoningDelta(text=text)
+        case ReasoningView(text, seconds):
+            return ReasoningDelta(text=text, seconds=seconds)
         case TextView(text):
             return TextDelta(text=text)
         case RefusalView(text):

@@ -213,16 +213,18 @@ class Reasoning:
         self._pieces: list[str] = []
         self._size = 0
         self._since = 0.0
+        self._told = 0  # seconds, by the server
 
     @property
     def text(self) -> str:
         """All of it, as it came."""
         return "".join(self._pieces)
 
-    def feed(self, text: str, now: float) -> None:
-        """Append more of it."""
+    def feed(self, text: str, now: float, seconds: int = 0) -> None:
+        """Append more of it; `seconds` is how long it has taken, where the server says so."""
         if not self._pieces:
             self._since = now
+        self._told = max(self._told, seconds)
         self._pieces.append(text)
         self._size += len(text)
 
@@ -235,16 +237,20 @@ class Reasoning:
         preview = wrapper.feed([StyledText(end, "faint")], max(1, columns - 2)) + wrapper.close()
         shown = [(StyledText("  "), *line) for line in preview[-PREVIEW:]]
         sign = glyphs.spinner[int(now * 10) % len(glyphs.spinner)]
-        status = self._with_size(f"{sign} thinking {now - self._since:.0f} s")
+        status = self._with_size(f"{sign} thinking {self._took(now):.0f} s")
         return [spans.clip(status, columns, glyphs.more), *shown]
 
     def summary(self, now: float) -> Line | None:
         """Return the line that stays, with seconds from 1 s on; None if there was no reasoning."""
         if not self._pieces:
             return None
-        took = now - self._since
+        took = self._took(now)
         seconds = f" for {took:.0f} s" if took >= 1 else ""
         return self._with_size(f"thought{seconds}")
+
+    def _took(self, now: float) -> float:
+        """Return the seconds: more than were seen, if the reasoning began earlier."""
+        return max(now - self._since, self._told)
 
     def _with_size(self, words: str) -> Line:
         tokens = max(1, self._size // _CHARACTERS_PER_TOKEN)

@@ -128,10 +128,10 @@ class StreamingResponseHandler:
             case TextDelta() | RefusalDelta():
                 self.chunk_count += 1
                 self._answer(event, now)
-            case ReasoningDelta(text=text):
+            case ReasoningDelta(text=text, seconds=seconds):
                 self.chunk_count += 1
                 self._phase = "thinking"
-                self._reasoning.feed(text, now)
+                self._reasoning.feed(text, now, seconds)
             case ToolCallStarted(tool_call_id=call, name=name):
                 self._end_text(now)
                 self._phase = "calling"

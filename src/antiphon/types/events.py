@@ -54,9 +54,14 @@ class TextDelta(_Event, frozen=True, tag="text.delta"):
 
 
 class ReasoningDelta(_Event, frozen=True, tag="reasoning.delta"):
-    """The next characters of the reasoning."""
+    """The next characters of the reasoning.
+
+    `seconds` is how long the model has been reasoning in this reply, in whole seconds, wherever
+    that has grown; else 0. The last one may have no text: the time until the answer began.
+    """
 
     text: str
+    seconds: int = 0
 
 
 class RefusalDelta(_Event, frozen=True, tag="refusal.delta"):

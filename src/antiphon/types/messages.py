@@ -309,6 +309,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     A system message with `compacts` is a summary: a model gets it in place of the messages up to
     that number, 0 for none. The newest summary of a thread counts.
 
+    `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
+    that was a second or more.
+
     Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
     begins with it lists the tools of its MCP servers.
     """
@@ -322,6 +325,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     tool_call_id: str | None = None
     is_error: bool = False
     reasoning: str | None = None
+    reasoning_seconds: int | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: ReasoningDetails | None = None
     status: Literal["completed", "incomplete"] = "completed"
     run_id: str | None = None

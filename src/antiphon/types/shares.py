@@ -49,7 +49,8 @@ class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """A message of a snapshot, without ids. `created_at` in ms.
 
     `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
-    contents. `incomplete` says that a reply was cut off.
+    contents. `reasoning_seconds` is how long the model reasoned. `incomplete` says that a reply was
+    cut off.
     """
 
     role: Literal["user", "assistant"]
@@ -57,6 +58,7 @@ class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     created_at: int
     model: str = ""
     reasoning: str | None = None
+    reasoning_seconds: int = 0
     attachments: tuple[str, ...] = ()
     calls: tuple[SharedCall, ...] = ()
     incomplete: bool = False

@@ -41,9 +41,10 @@ class RefusalView(msgspec.Struct, frozen=True):
 
 
 class ReasoningView(msgspec.Struct, frozen=True):
-    """Reasoning of a model, which faces fold."""
+    """Reasoning of a model, which faces fold; `seconds` that it took, 0 if unknown or below 1."""
 
     text: str
+    seconds: int = 0
 
 
 class AttachmentView(msgspec.Struct, frozen=True):
@@ -192,7 +193,7 @@ class ThreadReader:
 
     def _reply_parts(self, message: Message, ended: str) -> Iterator[PartView]:
         if message.reasoning:
-            yield ReasoningView(message.reasoning)
+            yield ReasoningView(message.reasoning, message.reasoning_seconds or 0)
         if message.text:
             yield TextView(message.text, markdown=True)
         if message.refusal:

@@ -39,6 +39,7 @@ class Story(World):
 
     def __init__(self) -> None:
         super().__init__()
+        self._at = 0.0  # seconds
         self._begin_turn()
 
     def _begin_turn(self) -> None:
@@ -53,7 +54,11 @@ class Story(World):
 
     def say_pieces(self, *chunks: Chunk) -> None:
         """The model says this, and is not at its end."""
-        self.say(*self._turn.feed(chunks))
+        self.say(*self._turn.feed(chunks, self._at))
+
+    def pause(self, seconds: float) -> None:
+        """Nothing happens for so long."""
+        self._at += seconds
 
     def restart_turn(self) -> None:
         """The model is told that its call was broken, and begins again."""
@@ -68,7 +73,7 @@ class Story(World):
         hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         self.say_pieces(*chunks)
-        reply = self._turn.close(None if finish else errors.Disconnected("cut"))
+        reply = self._turn.close(None if finish else errors.Disconnected("cut"), self._at)
         self.finish(self.lease.epoch, reply, turn=self.run.turn, hosted=hosted)
         self._begin_turn()
 
@@ -104,6 +109,16 @@ def reasoning_and_text() -> Story:
     world.say_pieces(ReasoningPiece("They say"))
     world.say_pieces(ReasoningPiece(" hello."), TextPiece("Hel"))
     world.reply(ReasoningPiece("And now?"), TextPiece("lo."), STOP)
+    return world
+
+
+def slow_reasoning() -> Story:
+    world = begin_run()
+    world.say_pieces(ReasoningPiece("They say"))
+    world.pause(2.5)
+    world.say_pieces(ReasoningPiece(" hello."))
+    world.pause(1)
+    world.reply(TextPiece("Hello."), STOP)
     return world
 
 
@@ -200,6 +215,7 @@ def lost_worker() -> Story:
 TYPICAL: Mapping[str, Callable[[], Story]] = {
     "text": text,
     "reasoning-and-text": reasoning_and_text,
+    "slow-reasoning": slow_reasoning,
     "refused": refusal,
     "tool-call": tool_call,
     "parallel-calls": parallel_calls,
@@ -245,6 +261,7 @@ def _choices(world: Story) -> list[str]:
                 "text",
                 "text",
                 "reason",
+                "pause",
                 "refuse",
                 "begin-call",
                 "calls",
@@ -286,6 +303,8 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
             world.say_pieces(TextPiece(draw(_WORDS)))
         case "reason":
             world.say_pieces(ReasoningPiece(draw(_WORDS)))
+        case "pause":
+            world.pause(draw(st.sampled_from((0.4, 1.5))))
         case "refuse":
             world.say_pieces(RefusalPiece(draw(_WORDS)))
         case "begin-call":

@@ -29,8 +29,8 @@ GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
     "text-delta": ({"id", "delta"}, set(), 5),
     "text-end": ({"id"}, set(), 5),
     "reasoning-start": ({"id"}, set(), 5),
-    "reasoning-delta": ({"id", "delta"}, set(), 5),
-    "reasoning-end": ({"id"}, set(), 5),
+    "reasoning-delta": ({"id", "delta"}, {"providerMetadata"}, 5),
+    "reasoning-end": ({"id"}, {"providerMetadata"}, 5),
     "tool-input-start": ({"toolCallId", "toolName", "dynamic"}, set(), 5),
     "tool-input-delta": ({"toolCallId", "inputTextDelta"}, set(), 5),
     "tool-input-available": ({"toolCallId", "toolName", "input", "dynamic"}, set(), 5),
@@ -174,16 +174,20 @@ class Judge:
             case "start":
                 assert not self._speaking, "somebody speaks already"
                 said = {"type": what, "text": "", "state": "streaming"}
-                if "providerMetadata" in part:
-                    said["providerMetadata"] = part["providerMetadata"]
                 self._speaking[part["id"]] = said
                 self.message["parts"].append(said)
             case "delta":
                 assert part["delta"], "an empty piece"
-                assert self._speaking[part["id"]]["type"] == what
-                self._speaking[part["id"]]["text"] += part["delta"]
+                said = self._speaking[part["id"]]
+                assert said["type"] == what
+                said["text"] += part["delta"]
             case "end":
-                self._speaking.pop(part["id"])["state"] = "done"
+                said = self._speaking.pop(part["id"])
+                said["state"] = "done"
+            case _:
+                raise AssertionError(kind)
+        if "providerMetadata" in part:
+            said["providerMetadata"] = part["providerMetadata"]
 
     def _call(self, kind: str, part: dict[str, Any]) -> None:
         parts = self.message["parts"]

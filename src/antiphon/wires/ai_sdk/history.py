@@ -69,6 +69,7 @@ class ReasoningPart(_TaggedPart, frozen=True, tag="reasoning"):
 
     text: str
     state: Literal["done"] = "done"
+    provider_metadata: ui.ReasoningMetadata | UnsetType = UNSET
 
 
 class FilePart(_TaggedPart, frozen=True, tag="file"):
@@ -346,8 +347,9 @@ def _reply(message: Message) -> Iterator[StoredPart]:
     view = ThreadReader().read(message)
     for part in view.parts if view else ():
         match part:
-            case ReasoningView(text):
-                yield ReasoningPart(text=text)
+            case ReasoningView(text, seconds):
+                took = ui.reasoning_metadata(seconds)
+                yield ReasoningPart(text=text, provider_metadata=took)
             case TextView(text):
                 yield TextPart(text=text, state="done")
             case RefusalView(text):

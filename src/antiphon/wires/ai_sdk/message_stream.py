@@ -15,7 +15,7 @@ from the first one on, and the frames up to that id are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Literal, cast
 
@@ -83,6 +83,7 @@ class UIMessageStream:
         self._in_step = False
         self._speaking: _Speech | None = None
         self._spoken = 0
+        self._reasoned = 0  # seconds in this reply
         self._calls = ToolParts(sdk, page)
 
     def feed(self, number: int, event: Event) -> Sequence[bytes]:
@@ -233,8 +234,8 @@ class UIMessageStream:
                 yield from self._on_status(event)
             case TextDelta(text=text):
                 yield from self._on_text(_TEXT, text)
-            case ReasoningDelta(text=text):
-                yield from self._on_text(_REASONING, text)
+            case ReasoningDelta(text=text, seconds=seconds):
+                yield from self._on_reasoning(text, seconds)
             case RefusalDelta(text=text):
                 yield from self._on_text(_REFUSAL, text)
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
@@ -330,7 +331,7 @@ class UIMessageStream:
 
     def _begin_step(self) -> Iterator[ui.UiPart]:
         if not self._in_step:
-            self._in_step, self._spoken = True, 0
+            self._in_step, self._spoken, self._reasoned = True, 0, 0
             yield ui.StartStep()
 
     def _end_step(self) -> Iterator[ui.UiPart]:
@@ -340,20 +341,37 @@ class UIMessageStream:
             yield ui.FinishStep()
 
     def _on_text(self, kind: _TextKind, text: str) -> Iterator[ui.UiPart]:
-        if not text:
-            return
+        if text:
+            speech = yield from self._begin_text(kind)
+            yield kind.delta(id=speech.id, delta=text)
+
+    def _on_reasoning(self, text: str, seconds: int) -> Iterator[ui.UiPart]:
+        speech = (yield from self._begin_text(_REASONING)) if text else None
+        self._reasoned = max(self._reasoned, seconds)
+        if speech is not None:
+            took = ui.reasoning_metadata(self._reasoned - speech.reasoned if seconds else 0)
+            yield ui.ReasoningDeltaPart(id=speech.id, delta=text, provider_metadata=took)
+
+    def _begin_text(self, kind: _TextKind) -> Generator[ui.UiPart, None, _Speech]:
+        """Yield what begins a text of this kind, unless one is in progress; return the text."""
         yield from self._begin_step()
         if self._speaking is None or self._speaking.kind is not kind:
             yield from self._end_text()
             self._spoken += 1
-            self._speaking = _Speech(kind, f"{kind.name}-{self._replies + 1}-{self._spoken}")
-            yield kind.begin(self._speaking.id)
-        yield kind.delta(id=self._speaking.id, delta=text)
+            text_id = f"{kind.name}-{self._replies + 1}-{self._spoken}"
+            self._speaking = _Speech(kind, text_id, self._reasoned)
+            yield kind.begin(text_id)
+        return self._speaking
 
     def _end_text(self) -> Iterator[ui.UiPart]:
-        if self._speaking is not None:
-            yield self._speaking.kind.end(id=self._speaking.id)
-            self._speaking = None
+        speech, self._speaking = self._speaking, None
+        if speech is None:
+            return
+        if speech.kind is _REASONING:
+            took = ui.reasoning_metadata(self._reasoned - speech.reasoned)
+            yield ui.ReasoningEndPart(id=speech.id, provider_metadata=took)
+        else:
+            yield speech.kind.end(id=speech.id)
 
     def _on_restart(self, event: TurnRestarted) -> Iterator[ui.UiPart]:
         earlier = self._calls.before(self._replies)
@@ -361,6 +379,7 @@ class UIMessageStream:
             # A step is open from here on, with or without the reset, so that ids stay the same.
             yield ui.ResetStep() if self._in_step else ui.StartStep()
             self._in_step, self._spoken, self._speaking = True, 0, None
+            self._reasoned = 0
         elif self._in_step:
             yield from self._end_text()
             yield from self._calls.close(TAKEN_BACK, but=earlier)
@@ -396,10 +415,14 @@ _REASONING = _TextKind(
 
 
 class _Speech(msgspec.Struct, frozen=True):
-    """Text in progress, under the id that its parts share."""
+    """Text in progress, under the id that its parts share.
+
+    `reasoned` are the seconds that the model had reasoned in this reply when it began.
+    """
 
     kind: _TextKind
     id: str
+    reasoned: int
 
 
 _LAST = 1 << 30  # above the place of every frame
@@ -415,8 +438,12 @@ def _merge_deltas(events: Sequence[Event]) -> Event:
     if len(events) == 1:
         return first
     match first:
-        case TextDelta() | ReasoningDelta() | RefusalDelta():
-            pieces = cast("Sequence[TextDelta | ReasoningDelta | RefusalDelta]", events)
+        case ReasoningDelta():
+            thoughts = cast("Sequence[ReasoningDelta]", events)
+            text = "".join([piece.text for piece in thoughts])
+            return ReasoningDelta(text=text, seconds=max(piece.seconds for piece in thoughts))
+        case TextDelta() | RefusalDelta():
+            pieces = cast("Sequence[TextDelta | RefusalDelta]", events)
             return type(first)(text="".join([piece.text for piece in pieces]))
         case ToolCallDelta(tool_call_id=tool_call_id):
             arguments = "".join([piece.arguments for piece in cast("list[ToolCallDelta]", events)])

@@ -151,6 +151,23 @@ class TextEndPart(UiPart, frozen=True, tag="text-end"):
     id: str
 
 
+class ReasoningTime(CamelStruct, frozen=True):
+    """Duration of a piece of reasoning in whole seconds."""
+
+    seconds: int
+
+
+class ReasoningMetadata(CamelStruct, frozen=True):
+    """Metadata of a piece of reasoning, under its provider's name."""
+
+    antiphon: ReasoningTime
+
+
+def reasoning_metadata(seconds: int) -> ReasoningMetadata | UnsetType:
+    """Return the metadata of reasoning that took this long; none for less than a second."""
+    return ReasoningMetadata(ReasoningTime(seconds)) if seconds else UNSET
+
+
 class ReasoningStartPart(UiPart, frozen=True, tag="reasoning-start"):
     """A piece of the reasoning begins."""
 
@@ -158,16 +175,18 @@ class ReasoningStartPart(UiPart, frozen=True, tag="reasoning-start"):
 
 
 class ReasoningDeltaPart(UiPart, frozen=True, tag="reasoning-delta"):
-    """The next characters of the reasoning."""
+    """The next characters of the reasoning; with the time so far where that has grown."""
 
     id: str
     delta: str
+    provider_metadata: ReasoningMetadata | UnsetType = UNSET
 
 
 class ReasoningEndPart(UiPart, frozen=True, tag="reasoning-end"):
     """A piece of the reasoning ends."""
 
     id: str
+    provider_metadata: ReasoningMetadata | UnsetType = UNSET
 
 
 # Tool calls. `dynamic`, for the client has no types of our tools; those that a page runs itself are

@@ -240,7 +240,7 @@ class ChatAnswer:
                 pass
             case TextDelta(text=text):
                 delta = self._add_text(text)
-            case ReasoningDelta(text=text):
+            case ReasoningDelta(text=text) if text:
                 self._reasoning.append(text)
                 delta = Delta(reasoning_content=text)
             case RefusalDelta(text=text):

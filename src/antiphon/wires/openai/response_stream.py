@@ -119,7 +119,7 @@ class ResponseFold:
         match event:
             case TextDelta(text=text):
                 self._text.add_text(self._reply_id, "output_text", text)
-            case ReasoningDelta(text=text):
+            case ReasoningDelta(text=text) if text:
                 self._text.add_reasoning(self._reply_id, text)
             case RefusalDelta(text=text):
                 self._text.add_text(self._reply_id, "refusal", text)

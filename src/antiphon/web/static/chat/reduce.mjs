@@ -109,10 +109,10 @@ export function fold(live, part) {
       return startText(live, kind, part);
     case "text-delta":
     case "reasoning-delta":
-      return changeText(live, part.id, (said) => ({ ...said, text: said.text + part.delta }));
+      return changeText(live, part.id, (said) => ({ ...said, text: said.text + part.delta, ...facts(part) }));
     case "text-end":
     case "reasoning-end":
-      return endText(changeText(live, part.id, (said) => ({ ...said, state: "done" })), part.id);
+      return endText(changeText(live, part.id, (said) => ({ ...said, state: "done", ...facts(part) })), part.id);
     default:
       return live;
   }
@@ -146,6 +146,9 @@ const SILENT = new Set(["step-start", "data-turn-restarted"]);
 
 /** Returns true if a text is the model's refusal. @param {Part} part */
 export const isRefusal = (part) => part.providerMetadata?.antiphon?.refusal === true;
+
+/** Returns the seconds that a reasoning took, by the server; 0 if it did not say so. @param {Part} part */
+export const secondsOf = (part) => Number(part.providerMetadata?.antiphon?.seconds) || 0;
 
 /** Returns the text of a message. @param {Message} message */
 export const textOf = (message) =>
@@ -195,12 +198,15 @@ function changePart(live, place, change) {
 }
 
 /** @param {Live} live @param {string} type @param {Part} part @returns {Live} */
-function startText(live, type, { id, providerMetadata }) {
+function startText(live, type, part) {
   if (!live.message) return live;
   const place = live.message.parts.length;
-  const spoken = addPart(live, { type, text: "", state: "streaming", ...(providerMetadata && { providerMetadata }) });
-  return { ...spoken, speaking: { ...live.speaking, [id]: place } };
+  const spoken = addPart(live, { type, text: "", state: "streaming", ...facts(part) });
+  return { ...spoken, speaking: { ...live.speaking, [part.id]: place } };
 }
+
+/** Returns what the provider adds to a text: a refusal, the time of reasoning. @param {Part} part */
+const facts = ({ providerMetadata }) => (providerMetadata ? { providerMetadata } : {});
 
 /** @param {Live} live @param {string} id @param {(part: Part) => Part} change */
 const changeText = (live, id, change) =>

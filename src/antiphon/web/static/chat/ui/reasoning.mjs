@@ -2,6 +2,7 @@
 import { html } from "../vendor/ui.mjs";
 import { useSeconds } from "../elapsed.mjs";
 import { useFold } from "../folds.mjs";
+import { secondsOf } from "../reduce.mjs";
 import { formatSeconds } from "../units.mjs";
 import { tCount, language, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
@@ -14,12 +15,14 @@ const CHARACTERS_PER_TOKEN = 4;
  * The reasoning of one reply. `name` is what its clock and its fold are kept by, also when the
  * message in progress becomes the saved one.
  *
- * @param {{part: {text: string, state?: string}, live: boolean, name: string}} props
+ * @param {{part: import("../reduce.mjs").Part, live: boolean, name: string}} props
  */
 export function Reasoning({ part, live, name }) {
   const thinking = live && part.state === "streaming";
   const [open, setOpen] = useFold(name, false);
-  const seconds = useSeconds(name, thinking);
+  const told = secondsOf(part);
+  const counted = useSeconds(name, thinking, told);
+  const seconds = (thinking ? counted : told || counted) ?? 0;
   const size = tCount("reasoning.tokens", Math.max(1, Math.round(part.text.length / CHARACTERS_PER_TOKEN)));
   return html`<section class="reasoning" data-thinking=${thinking}>
     <button type="button" class="reasoning-head" aria-expanded=${open} onClick=${() => setOpen(!open)}>
@@ -31,9 +34,9 @@ export function Reasoning({ part, live, name }) {
   </section>`;
 }
 
-/** @param {boolean} thinking @param {number | null} seconds */
-function reasoningLabel(thinking, seconds) {
-  const time = seconds !== null && seconds >= 1 ? formatSeconds(seconds, language.value) : "";
+/** Returns the words about a reasoning that has ended or goes on. @param {boolean} thinking @param {number} seconds */
+export function reasoningLabel(thinking, seconds) {
+  const time = seconds >= 1 ? formatSeconds(seconds, language.value) : "";
   if (thinking) return time ? t("reasoning.thinking_for", { time }) : t("reasoning.thinking");
   return time ? t("reasoning.thought_for", { time }) : t("reasoning.thought");
 }

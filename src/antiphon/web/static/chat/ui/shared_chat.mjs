@@ -7,6 +7,7 @@ import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Login } from "./login.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
+import { reasoningLabel } from "./reasoning.mjs";
 import { moment } from "./times.mjs";
 import { runAndReport } from "./toasts.mjs";
 
@@ -14,7 +15,7 @@ import { runAndReport } from "./toasts.mjs";
  * @typedef {{name: string, arguments: string, output: string | null, is_error: boolean}} SharedCall
  * @typedef {{
  *   role: "user" | "assistant", text?: string, created_at: number, model?: string, reasoning?: string,
- *   attachments?: string[], calls?: SharedCall[], incomplete?: boolean,
+ *   reasoning_seconds?: number, attachments?: string[], calls?: SharedCall[], incomplete?: boolean,
  * }} SharedMessage
  * @typedef {{title: string, messages: SharedMessage[], shared_at: number, expires_at: number}} Shared
  */
@@ -65,11 +66,11 @@ function Conversation({ shared, token }) {
 
 /** @param {{message: SharedMessage}} props */
 function Message({ message }) {
-  const { role, text = "", reasoning, attachments = [], calls = [] } = message;
+  const { role, text = "", reasoning, reasoning_seconds: seconds = 0, attachments = [], calls = [] } = message;
   const speaker = t(role === "user" ? "sharing.user" : "sharing.assistant");
   return html`<article class=${`shared-message ${role}`} dir="auto">
     <h2 class="muted small">${message.model ? `${speaker} (${message.model})` : speaker}, ${moment(message.created_at)}</h2>
-    ${reasoning && html`<details><summary>${t("reasoning.thought")}</summary><div class="said">${reasoning}</div></details>`}
+    ${reasoning && html`<details><summary>${reasoningLabel(false, seconds)}</summary><div class="said">${reasoning}</div></details>`}
     ${role === "assistant" ? text && html`<${Markdown} text=${text} />` : html`<div class="said">${text}</div>`}
     ${attachments.length > 0 && html`<p class="muted small">${t("sharing.attached", { names: attachments.join(", ") })}</p>`}
     ${calls.map((call, place) => html`<${Call} key=${place} call=${call} />`)}

@@ -118,12 +118,17 @@ async def test_the_dialog_and_the_page_of_a_link_have_no_barriers_and_fit_a_phon
     assert await chat.page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-async def test_a_usual_link_lasts_for_the_servers_limit(chromium: Browser, tmp_path: Path) -> None:
-    flags = ("--no-servers", "--max-share-lifetime", str(7 * 86_400))
+async def test_a_link_is_offered_for_no_longer_than_the_servers_limit(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    flags = ("--no-servers", "--max-share-lifetime", str(36 * 3600))
     async with chatting(chromium, tmp_path, *flags) as chat:
         await chat.say("How do tides work?")
         await chat.wait_until_idle()
 
         link = await make_link(chat)
+        choices = chat.page.get_by_label("The link works for")
 
         assert "/shared/" in link
+        assert await choices.locator("option").all_inner_texts() == ["1 day", "36 hours"]
+        assert await choices.input_value() == str(36 * 3600)

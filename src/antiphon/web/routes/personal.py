@@ -9,8 +9,8 @@ from flask import Blueprint, Response
 
 from antiphon.api.operations import MemoryText, PersonalInstructions
 from antiphon.types.personal import Memory, PersonalSettings
-from antiphon.web.http import json_response, read_json
-from antiphon.web.session import current_client, current_site
+from antiphon.web.http import read_json
+from antiphon.web.session import current_client, respond_with
 
 routes = Blueprint("personal", __name__)
 
@@ -39,45 +39,44 @@ class WrittenMemory(msgspec.Struct, frozen=True):
 @routes.get("/api/personal")
 def get_personal() -> Response:
     """Return the settings and the memories of the user."""
-    client, site = current_client(), current_site()
+    client = current_client()
 
     async def read() -> PersonalView:
         settings = await client.get_personal_settings()
         memories = (await client.list_memories()).data
         return PersonalView(settings, [*reversed(memories)])
 
-    return json_response(site.run(read()))
+    return respond_with(read())
 
 
 @routes.patch("/api/personal")
 def update_personal() -> Response:
     """Change the settings; return them."""
     changes, client = read_json(SettingsChange), current_client()
-    work = client.update_personal_settings(**msgspec.structs.asdict(changes))
-    return json_response(current_site().run(work))
+    return respond_with(client.update_personal_settings(**msgspec.structs.asdict(changes)))
 
 
 @routes.post("/api/memories")
 def create_memory() -> Response:
     """Add a memory that the user wrote; return it."""
     written, client = read_json(WrittenMemory), current_client()
-    return json_response(current_site().run(client.create_memory(written.text)), 201)
+    return respond_with(client.create_memory(written.text), 201)
 
 
 @routes.patch("/api/memories/<memory_id>")
 def update_memory(memory_id: str) -> Response:
     """Replace the text of a memory; return it."""
     written, client = read_json(WrittenMemory), current_client()
-    return json_response(current_site().run(client.update_memory(memory_id, written.text)))
+    return respond_with(client.update_memory(memory_id, written.text))
 
 
 @routes.delete("/api/memories/<memory_id>")
 def delete_memory(memory_id: str) -> Response:
     """Delete a memory."""
-    return json_response(current_site().run(current_client().delete_memory(memory_id)))
+    return respond_with(current_client().delete_memory(memory_id))
 
 
 @routes.delete("/api/memories")
 def delete_memories() -> Response:
     """Delete all memories; return their number."""
-    return json_response(current_site().run(current_client().delete_memories()))
+    return respond_with(current_client().delete_memories())

@@ -38,10 +38,14 @@ class ShareChange(msgspec.Struct, frozen=True):
 
 
 class Shares(msgspec.Struct, frozen=True):
-    """The user's links that have not expired, newest first, and who can read them."""
+    """The user's links that have not expired, newest first, and who can read them.
+
+    `max_lifetime` is the longest time that a link may last, in seconds.
+    """
 
     data: Sequence[Share]
     sharing: str
+    max_lifetime: int
 
 
 class NewLink(msgspec.Struct, frozen=True):
@@ -54,8 +58,8 @@ class NewLink(msgspec.Struct, frozen=True):
 @routes.get("/api/shares")
 def list_shares() -> Response:
     """Return the user's links."""
-    found = current_site().run(current_client().list_shares())
-    return json_response(Shares(found.data, current_site().settings.sharing))
+    found, settings = current_site().run(current_client().list_shares()), current_site().settings
+    return json_response(Shares(found.data, settings.sharing, settings.max_share_lifetime))
 
 
 @routes.post("/api/threads/<thread_id>/shares")

@@ -1,6 +1,6 @@
 /** Dialog of a conversation's links: make one, copy it, update it, revoke it. */
 import { get, patch, post, remove } from "../api.mjs";
-import { t, tCount } from "../t.mjs";
+import { language, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
@@ -8,14 +8,14 @@ import { moment } from "./times.mjs";
 import { runAndReport, toast } from "./toasts.mjs";
 
 const DAY = 86_400;
-const DAYS = [1, 7, 30, 90];
-const USUAL_DAYS = 30;
+const LIFETIMES = [DAY, 7 * DAY, 30 * DAY, 90 * DAY];
+const USUAL_LIFETIME = 30 * DAY;
 
 /** @typedef {{id: string, thread_id: string, title: string, include_tools: boolean, include_reasoning: boolean, messages: number, updated_at: number, expires_at: number}} Share */
 
 /** @param {{thread: {id: string, title: string}, onClose: () => void}} props */
 export function ShareDialog({ thread, onClose }) {
-  const [listed, setListed] = useState(/** @type {{data: Share[], sharing: string} | null} */ (null));
+  const [listed, setListed] = useState(/** @type {{data: Share[], sharing: string, max_lifetime: number} | null} */ (null));
   const [link, setLink] = useState("");
   const load = () => runAndReport(async () => (setListed(await get("/api/shares")), true));
   useEffect(() => {
@@ -23,9 +23,8 @@ export function ShareDialog({ thread, onClose }) {
   }, []);
   const make = async (/** @type {Record<string, string>} */ values, /** @type {HTMLFormElement} */ form) => {
     const given = new FormData(form);
-    const days = Number(values.days);
     const made = await post(`/api/threads/${encodeURIComponent(thread.id)}/shares`, {
-      ...(days !== USUAL_DAYS && { expires_in: days * DAY }), // without it, the server's limit counts
+      expires_in: Number(values.seconds),
       include_tools: given.has("tools"),
       include_reasoning: given.has("reasoning"),
     });
@@ -35,14 +34,16 @@ export function ShareDialog({ thread, onClose }) {
   const shares = listed?.data ?? [];
   const here = shares.filter((share) => share.thread_id === thread.id);
   const others = shares.filter((share) => share.thread_id !== thread.id);
+  const lifetimes = listed ? lifetimesUpTo(listed.max_lifetime) : [];
+  const usual = Math.min(USUAL_LIFETIME, lifetimes.at(-1) ?? 0);
   return html`<${Dialog} title=${t("sharing.title")} onClose=${onClose}>
-    ${listed?.sharing === "off"
-      ? html`<p>${t("sharing.off")}</p>`
-      : html`<${Form} onSubmit=${make} action=${t("sharing.make")}>
-        <p class="muted small">${t(listed?.sharing === "anyone" ? "sharing.hint_anyone" : "sharing.hint_people")}</p>
+    ${listed?.sharing === "off" && html`<p>${t("sharing.off")}</p>`}
+    ${listed && listed.sharing !== "off" &&
+      html`<${Form} onSubmit=${make} action=${t("sharing.make")}>
+        <p class="muted small">${t(listed.sharing === "anyone" ? "sharing.hint_anyone" : "sharing.hint_people")}</p>
         <${Field} label=${t("sharing.expires")}>
-          <select class="input" name="days">
-            ${DAYS.map((days) => html`<option key=${days} value=${days} selected=${days === USUAL_DAYS}>${tCount("sharing.days", days)}</option>`)}
+          <select class="input" name="seconds">
+            ${lifetimes.map((seconds) => html`<option key=${seconds} value=${seconds} selected=${seconds === usual}>${duration(seconds)}</option>`)}
           </select>
         <//>
         <${Check} name="tools" label=${t("sharing.tools")} hint=${t("sharing.tools_hint")} />
@@ -52,6 +53,19 @@ export function ShareDialog({ thread, onClose }) {
     <${List} title=${t("sharing.links")} shares=${here} onChange=${load} />
     <${List} title=${t("sharing.other_links")} shares=${others} onChange=${load} />
   <//>`;
+}
+
+/** Returns the lifetimes to choose from, with the server's limit where it is less than the longest. */
+function lifetimesUpTo(/** @type {number} */ limit) {
+  const longest = Math.min(limit, LIFETIMES.at(-1) ?? limit);
+  return [...LIFETIMES.filter((seconds) => seconds < longest), longest];
+}
+
+/** Returns a number of seconds in the largest unit of which it is a multiple. */
+function duration(/** @type {number} */ seconds) {
+  const units = /** @type {const} */ ([["day", DAY], ["hour", 3600], ["minute", 60]]);
+  const [unit, size] = units.find((each) => seconds % each[1] === 0) ?? ["second", 1];
+  return new Intl.NumberFormat(language.value, { style: "unit", unit, unitDisplay: "long" }).format(seconds / size);
 }
 
 /** @param {{link: string}} props */

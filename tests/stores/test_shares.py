@@ -1,4 +1,4 @@
-"""Promises of every store about shares; see `ShareStore` in `ports`."""
+"""Promises of every store about shares and published assistants; see `ShareStore` in `ports`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from antiphon.ports import Store
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry
-from antiphon.types.runs import Thread
+from antiphon.types.messages import ToolSpec
+from antiphon.types.runs import Assistant, Thread
 from antiphon.types.shares import Share
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import add_thread
@@ -132,3 +133,77 @@ async def test_an_owner_has_a_limited_number_of_shares_and_expired_ones_do_not_c
     clock.now += 1000
 
     await add_share(store, 6, limit=1)
+
+
+# Published assistants.
+
+
+async def add_assistant(store: Store, number: int, owner: str = "ann") -> str:
+    tools = (ToolSpec("look", "", {"published_at": 1, "note": '"published_at":1'}),)
+    assistant = Assistant(id=f"asst_{number}", tools=tools, created_at=1, updated_at=1)
+    await store.put(owner, assistant)
+    return assistant.id
+
+
+async def publish(store: Store, number: int, owner: str = "ann", limit: int = 9) -> Assistant:
+    return await store.publish_assistant(owner, f"asst_{number}", 7, limit, an_entry(number))
+
+
+async def list_published(store: Store, owner: str | None = None) -> list[tuple[str, str]]:
+    page = await store.published_assistants(owner, 9)
+    return [(each, assistant.id) for each, assistant in page.data]
+
+
+async def test_published_assistants_of_all_owners_are_listed_and_no_other_document(
+    store: Store,
+) -> None:
+    for number, owner in enumerate(("ann", "bob", "ann", "ann"), 1):
+        await add_assistant(store, number, owner)
+    await publish(store, 1)
+    await publish(store, 2, "bob")
+    await publish(store, 3)
+
+    first = await store.published_assistants(None, 2)
+    rest = await store.published_assistants(None, 2, "asst_2")
+
+    assert [(each, assistant.id) for each, assistant in first.data] == [
+        ("ann", "asst_3"),
+        ("bob", "asst_2"),
+    ]
+    assert (first.has_more, rest.has_more) == (True, False)
+    assert [(each, assistant.published_at) for each, assistant in rest.data] == [("ann", 7)]
+    assert await list_published(store, "bob") == [("bob", "asst_2")]
+    for after in ("asst_9", "asst_4"):  # one that is not published is answered in the same way
+        with pytest.raises(errors.NotFound):
+            await store.published_assistants(None, 2, after)
+
+
+async def test_a_published_assistant_is_taken_back_and_ends_with_its_record(store: Store) -> None:
+    for number in (1, 2):
+        await add_assistant(store, number)
+        await publish(store, number)
+
+    for number in (3, 4):  # the second time it is left as it is
+        assistant = await store.publish_assistant("ann", "asst_1", None, 9, an_entry(number))
+        assert assistant.published_at is None
+    await store.delete(Assistant, "ann", "asst_2")
+
+    assert await list_published(store) == []
+    assert len((await store.audit_entries(9)).data) == 3
+    assert (await store.get(Assistant, "ann", "asst_1")).published_at is None
+
+
+async def test_no_other_owner_publishes_an_assistant_and_no_owner_too_many(store: Store) -> None:
+    for number in (1, 2):
+        await add_assistant(store, number)
+
+    with pytest.raises(errors.NotFound):
+        await publish(store, 1, "bob")
+    await publish(store, 1, limit=1)
+    with pytest.raises(errors.Conflict):
+        await publish(store, 2, limit=1)
+
+    assert await list_published(store) == [("ann", "asst_1")]
+    while await store.delete_owned("ann", 100):
+        pass
+    assert await list_published(store) == []

@@ -220,6 +220,7 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP INDEX archived_threads",
             "DROP INDEX tagged_threads",
             "DROP INDEX threads_of_folder",
+            "DROP INDEX published_assistants",
             "DROP TABLE folders",
             "DROP INDEX threads_by_client_name",
             "DROP INDEX threads_by_openwebui_chat",

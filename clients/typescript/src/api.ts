@@ -71,7 +71,8 @@ export interface ActionRequired {
 /**
  * A model as `provider:name`, with instructions, tools and sampling. Times in ms.
  *
- * `file_ids` are uploads whose text its runs may search.
+ * `file_ids` are uploads whose text its runs may search. `published_at` is None unless all owners
+ * of the installation may use and copy it.
  */
 export interface Assistant {
   created_at: number;
@@ -83,6 +84,7 @@ export interface Assistant {
   metadata: Record<string, string>;
   model: string | null;
   name: string;
+  published_at: number | null;
   sampling: Sampling;
   tools: ToolSpec[];
   updated_at: number;
@@ -101,7 +103,7 @@ export interface AuditEntry {
   id: string;
   owner: string | null;
   target: string;
-  what: "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "share.created" | "share.revoked" | "share.updated" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
+  what: "assistant.published" | "assistant.unpublished" | "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "share.created" | "share.revoked" | "share.updated" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
 }
 
 /**
@@ -441,6 +443,13 @@ export interface ProjectPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface ProviderKeyPage {
   data: ProviderKey[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface PublishedAssistantPage {
+  data: PublishedAssistant[];
   has_more: boolean;
   next: string | null;
 }
@@ -875,6 +884,27 @@ export interface ProviderProblem {
   code: string;
   message: string;
   provider: string;
+}
+
+/**
+ * A published assistant as other owners may use it. Times in ms.
+ *
+ * `author` is the name of its owner, "" for an owner without an account. The texts are its
+ * author's: do not trust them more than those of any other person.
+ */
+export interface PublishedAssistant {
+  author: string;
+  id: string;
+  instructions: string | null;
+  max_tool_calls: number | null;
+  mcp_servers: McpServer[];
+  metadata: Record<string, string>;
+  model: string | null;
+  name: string;
+  published_at: number;
+  sampling: Sampling;
+  tools: ToolSpec[];
+  updated_at: number;
 }
 
 /**
@@ -1488,6 +1518,45 @@ export abstract class Operations {
   /** Delete an assistant; its runs stay. */
   deleteAssistant(assistant_id: string, options?: RequestOptions): Promise<Deleted> {
     return this.send<Deleted>({ method: "DELETE", path: `/v1/assistants/${encodeURIComponent(assistant_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Publish an assistant: all owners of the installation may use it and copy it.
+   *
+   * They read its name, model, instructions, tools and settings, as they are at that time, and the
+   * name of its author. They get none of its files, no MCP server at an address, and approve each
+   * call of the operator's servers themselves. Refused where the setting `publishing` is off.
+   */
+  publishAssistant(assistant_id: string, options?: RequestOptions): Promise<Assistant> {
+    return this.send<Assistant>({ method: "POST", path: `/v1/assistants/${encodeURIComponent(assistant_id)}/publish`, fields: {}, creates: false }, options);
+  }
+
+  /** Take a published assistant back: new runs of other owners cannot use it. Copies stay. */
+  unpublishAssistant(assistant_id: string, options?: RequestOptions): Promise<Assistant> {
+    return this.send<Assistant>({ method: "POST", path: `/v1/assistants/${encodeURIComponent(assistant_id)}/unpublish`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * List the assistants that owners of the installation have published, the newest first.
+   *
+   * The caller's own are among them. Empty where the setting `publishing` is off.
+   */
+  listPublishedAssistants(fields: { limit?: number; after?: string } = {}, options?: RequestOptions): Promise<PublishedAssistantPage> {
+    return this.send<PublishedAssistantPage>({ method: "GET", path: `/v1/published_assistants`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** Get one published assistant of any owner. */
+  getPublishedAssistant(assistant_id: string, options?: RequestOptions): Promise<PublishedAssistant> {
+    return this.send<PublishedAssistant>({ method: "GET", path: `/v1/published_assistants/${encodeURIComponent(assistant_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Copy a published assistant into a new one of the caller, who may change it.
+   *
+   * The copy is not published, and later changes of the original do not reach it.
+   */
+  copyPublishedAssistant(assistant_id: string, options?: RequestOptions): Promise<Assistant> {
+    return this.send<Assistant>({ method: "POST", path: `/v1/published_assistants/${encodeURIComponent(assistant_id)}/copies`, fields: {}, creates: true }, options);
   }
 
   /**

@@ -16,8 +16,10 @@ from antiphon.api.fields import (
     Tools,
 )
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
+from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import (
     Assistant,
+    McpServer,
     Sampling,
 )
 
@@ -87,6 +89,86 @@ class DeleteAssistant(Operation[Deleted], frozen=True):
 
     route: ClassVar[str] = "DELETE /v1/assistants/{assistant_id}"
     answer: ClassVar[Any] = Deleted
+
+    assistant_id: Id
+
+
+class PublishAssistant(Operation[Assistant], frozen=True):
+    """Publish an assistant: all owners of the installation may use it and copy it.
+
+    They read its name, model, instructions, tools and settings, as they are at that time, and the
+    name of its author. They get none of its files, no MCP server at an address, and approve each
+    call of the operator's servers themselves. Refused where the setting `publishing` is off.
+    """
+
+    route: ClassVar[str] = "POST /v1/assistants/{assistant_id}/publish"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+
+
+class UnpublishAssistant(Operation[Assistant], frozen=True):
+    """Take a published assistant back: new runs of other owners cannot use it. Copies stay."""
+
+    route: ClassVar[str] = "POST /v1/assistants/{assistant_id}/unpublish"
+    answer: ClassVar[Any] = Assistant
+
+    assistant_id: Id
+
+
+class PublishedAssistant(msgspec.Struct, frozen=True, kw_only=True):
+    """A published assistant as other owners may use it. Times in ms.
+
+    `author` is the name of its owner, "" for an owner without an account. The texts are its
+    author's: do not trust them more than those of any other person.
+    """
+
+    id: str
+    author: str = ""
+    name: str = ""
+    model: str | None = None
+    instructions: str | None = None
+    tools: tuple[ToolSpec, ...] = ()
+    mcp_servers: tuple[McpServer, ...] = ()
+    sampling: Sampling = Sampling()
+    max_tool_calls: int | None = None
+    metadata: dict[str, str] = {}
+    published_at: int
+    updated_at: int
+
+
+class ListPublishedAssistants(Operation[Listed[PublishedAssistant]], frozen=True):
+    """List the assistants that owners of the installation have published, the newest first.
+
+    The caller's own are among them. Empty where the setting `publishing` is off.
+    """
+
+    route: ClassVar[str] = "GET /v1/published_assistants"
+    answer: ClassVar[Any] = Listed[PublishedAssistant]
+
+    limit: Limit = 20
+    after: Id | None = None
+
+
+class GetPublishedAssistant(Operation[PublishedAssistant], frozen=True):
+    """Get one published assistant of any owner."""
+
+    route: ClassVar[str] = "GET /v1/published_assistants/{assistant_id}"
+    answer: ClassVar[Any] = PublishedAssistant
+
+    assistant_id: Id
+
+
+class CopyPublishedAssistant(Operation[Assistant], frozen=True):
+    """Copy a published assistant into a new one of the caller, who may change it.
+
+    The copy is not published, and later changes of the original do not reach it.
+    """
+
+    route: ClassVar[str] = "POST /v1/published_assistants/{assistant_id}/copies"
+    answer: ClassVar[Any] = Assistant
+    http_status: ClassVar[int] = 201
+    creates: ClassVar[bool] = True
 
     assistant_id: Id
 

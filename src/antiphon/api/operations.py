@@ -63,14 +63,20 @@ from antiphon.api.admin import UpdateKey as UpdateKey
 from antiphon.api.admin import UpdatePerson as UpdatePerson
 from antiphon.api.admin import UpdateProject as UpdateProject
 from antiphon.api.admin import UsageReport as UsageReport
+from antiphon.api.assistants import CopyPublishedAssistant as CopyPublishedAssistant
 from antiphon.api.assistants import CreateAssistant as CreateAssistant
 from antiphon.api.assistants import DeleteAssistant as DeleteAssistant
 from antiphon.api.assistants import GetAssistant as GetAssistant
+from antiphon.api.assistants import GetPublishedAssistant as GetPublishedAssistant
 from antiphon.api.assistants import ListAssistants as ListAssistants
 from antiphon.api.assistants import ListModels as ListModels
+from antiphon.api.assistants import ListPublishedAssistants as ListPublishedAssistants
 from antiphon.api.assistants import Model as Model
 from antiphon.api.assistants import ModelList as ModelList
 from antiphon.api.assistants import ProviderProblem as ProviderProblem
+from antiphon.api.assistants import PublishAssistant as PublishAssistant
+from antiphon.api.assistants import PublishedAssistant as PublishedAssistant
+from antiphon.api.assistants import UnpublishAssistant as UnpublishAssistant
 from antiphon.api.assistants import UpdateAssistant as UpdateAssistant
 from antiphon.api.browser_tokens import BrowserToken as BrowserToken
 from antiphon.api.browser_tokens import CreateBrowserToken as CreateBrowserToken
@@ -211,6 +217,11 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetAssistant,
     UpdateAssistant,
     DeleteAssistant,
+    PublishAssistant,
+    UnpublishAssistant,
+    ListPublishedAssistants,
+    GetPublishedAssistant,
+    CopyPublishedAssistant,
     CreateThread,
     ListThreads,
     GetThread,

@@ -48,6 +48,7 @@ OF_BACKEND = (
     "min_schedule_interval",
     "max_shares",
     "max_share_lifetime",
+    "publishing",
     "documents",
     "document_timeout",
     "max_concurrent_runs",

@@ -22,6 +22,11 @@ class KeyedCreateAssistant(operations.CreateAssistant, frozen=True, kw_only=True
     idempotency_key: str | None = None
 
 
+class KeyedCopyPublishedAssistant(operations.CopyPublishedAssistant, frozen=True, kw_only=True):
+    __doc__ = operations.CopyPublishedAssistant.__doc__
+    idempotency_key: str | None = None
+
+
 class KeyedCreateThread(operations.CreateThread, frozen=True, kw_only=True):
     __doc__ = operations.CreateThread.__doc__
     idempotency_key: str | None = None

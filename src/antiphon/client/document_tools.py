@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.tools.functions import Functions, tool
 from antiphon.types.documents import DocumentPage
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import ToolSpec, Upload
 
 MAX_NAMED = 30
@@ -44,10 +46,7 @@ class DocumentTools:
         documents: list[Upload] = []
         after: str | None = None
         while True:
-            call = operations.ListFiles(
-                100, after, thread_id=self._thread_id, assistant_id=self._assistant_id
-            )
-            page = await self._transport.send(call)
+            page = await self._send(operations.ListFiles(100, after))
             documents += filter(_has_text, page.data)
             after = page.next
             if not page.has_more:
@@ -69,11 +68,7 @@ class DocumentTools:
         Args:
             query: Words that the page contains, in the language of the documents.
         """
-        found = await self._transport.send(
-            operations.SearchFiles(
-                query[:256], thread_id=self._thread_id, assistant_id=self._assistant_id
-            )
-        )
+        found = await self._send(operations.SearchFiles(query[:256]))
         answer: dict[str, Any] = {
             "results": [
                 {
@@ -128,6 +123,20 @@ class DocumentTools:
             **({"title": pages[0].title} if pages[0].title else {}),
             "text": pages[0].text,
         }
+
+    async def _send(self, call: operations.ListFiles | operations.SearchFiles) -> Any:
+        """Execute the operation for the thread and the assistant, or without one that is gone.
+
+        A run goes on after its assistant was deleted, or was taken back by its author.
+        """
+        named = replace(call, thread_id=self._thread_id, assistant_id=self._assistant_id)
+        try:
+            return await self._transport.send(named)
+        except NotFound:
+            if self._assistant_id is None or self._thread_id is None:
+                raise
+            self._assistant_id = None
+            return await self._transport.send(replace(named, assistant_id=None))
 
 
 def _has_text(upload: Upload) -> bool:

@@ -1,12 +1,13 @@
-"""ShareStore: shares of threads and their snapshots."""
+"""ShareStore: shares of threads and their snapshots, and published assistants."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from antiphon.ports.records import RecordStore
+from antiphon.ports.records import RecordPage, RecordStore
 from antiphon.types.accounts import AuditEntry
+from antiphon.types.runs import Assistant
 from antiphon.types.shares import Share
 
 AmendShare = Callable[[Share], Share]
@@ -14,8 +15,9 @@ AmendShare = Callable[[Share], Share]
 
 
 class ShareStore(RecordStore, Protocol):
-    """Stores shares of threads. A share ends with its thread, and thereby with its owner.
+    """Stores shares of threads, and which assistants are published.
 
+    A share ends with its thread, and thereby with its owner.
     `RunStore.delete_expired_shares` deletes those that have expired, which no method returns.
     """
 
@@ -50,6 +52,25 @@ class ShareStore(RecordStore, Protocol):
 
     async def delete_share(self, owner: str, share_id: str, entry: AuditEntry) -> None:
         """Delete the share. Raises `NotFound`."""
+        ...
+
+    async def publish_assistant(
+        self, owner: str, assistant_id: str, at: int | None, limit: int, entry: AuditEntry
+    ) -> Assistant:
+        """Publish the assistant as of that time (ms), or take it back with None; return it.
+
+        One that is in this state already is left as it is, without an entry. Raises `NotFound`, and
+        `Conflict` if the owner has published `limit` assistants.
+        """
+        ...
+
+    async def published_assistants(
+        self, owner: str | None, limit: int, after: str | None = None
+    ) -> RecordPage:
+        """Return pairs of owner and published assistant, of one owner or all, newest first.
+
+        Raises `NotFound` for an `after` that is no published assistant.
+        """
         ...
 
     async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:

@@ -8,7 +8,8 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from antiphon.ports import DocumentStore, RunStore
+from antiphon.ports import DocumentStore, RunStore, Store
+from antiphon.runtime.published import find_published
 from antiphon.types.documents import Document
 from antiphon.types.errors import NotFound
 from antiphon.types.folders import Folder
@@ -28,16 +29,21 @@ A text that is nothing but such an address has other keys.
 
 
 async def find_scope(
-    store: RunStore, owner: str, thread_id: str | None, assistant_id: str | None
+    store: Store, owner: str, thread_id: str | None, assistant_id: str | None
 ) -> Sequence[str]:
     """Return ids of the files of an assistant, a thread and its folder, attached ones last.
 
-    A file may be gone. Raises `NotFound` for a thread or an assistant of another owner.
+    A file may be gone. A published assistant of another owner has none here. Raises `NotFound` for
+    any other assistant of another owner, and for their threads.
     """
     found: dict[str, None] = {}
     if assistant_id is not None:
-        assistant = await store.get(Assistant, owner, assistant_id)
-        found |= dict.fromkeys(assistant.file_ids)
+        try:
+            assistant = await store.get(Assistant, owner, assistant_id)
+        except NotFound:  # files of a published one are its author's
+            await find_published(store, assistant_id)
+        else:
+            found |= dict.fromkeys(assistant.file_ids)
     if thread_id is not None:
         thread = await store.get(Thread, owner, thread_id)
         if thread.folder_id is not None:

@@ -352,6 +352,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "max_token_age": _reject,
     "sharing": _reject,  # strangers could read conversations
     "max_share_lifetime": _reject,
+    "publishing": _reject,
     "public_url": _reject,
     "artifact_origin": _reject,
     "oidc_issuer": _reject,

@@ -302,6 +302,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     max_share_lifetime: Annotated[
         Count, Meta(description="most seconds for which a link to a conversation is valid")
     ] = 365 * 86_400
+    publishing: Annotated[
+        Switch, Meta(description="whether owners may publish assistants to all others")
+    ] = True
     theme: Annotated[
         Literal["auto", "dark", "light", "contrast", "none"],
         Meta(

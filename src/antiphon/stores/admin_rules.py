@@ -234,6 +234,15 @@ def webhook_disabled_error() -> Conflict:
 # Schedules.
 
 
+def published_limit_error(limit: int) -> Conflict:
+    """Return the error for one published assistant too many."""
+    return Conflict(
+        "This owner has published as many assistants as an owner may.",
+        expected=f"at most {limit} published assistants",
+        hint="Take one back, then publish this one.",
+    )
+
+
 def share_limit_error(limit: int) -> Conflict:
     """Return the error for one share too many."""
     return Conflict(

@@ -1,4 +1,4 @@
-"""Shares of threads in a SQL database, the same for SQLite and PostgreSQL.
+"""Shares of threads, and published assistants, in a SQL database: for SQLite and PostgreSQL.
 
 A share is deleted with its thread by the database itself, so also by a server of an earlier
 version.
@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
-from antiphon.ports import AmendShare
+from antiphon.ports import AmendShare, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
 from antiphon.stores.sql_admin import (
@@ -22,7 +23,7 @@ from antiphon.stores.sql_admin import (
     writing,
 )
 from antiphon.types.accounts import AuditEntry
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Assistant, Thread
 from antiphon.types.shares import Share
 
 _encode = msgspec.json.encode
@@ -91,6 +92,47 @@ async def open_share(sql: Transaction, token_hash: bytes) -> tuple[Share, bytes]
     return None if row is None else (decoder(Share)(bytes(row[0])), bytes(row[1]))
 
 
+async def publish_assistant(
+    sql: Transaction,
+    owner: str,
+    assistant_id: str,
+    at: int | None,
+    limit: int,
+    entry: AuditEntry,
+) -> Assistant:
+    """See `ShareStore.publish_assistant`."""
+    await sql.execute("lock_shares")
+    row = await sql.fetch_row("assistant_to_publish", id=assistant_id, owner=owner)
+    if row is None:
+        raise invariants.not_found(Assistant, assistant_id)
+    assistant = decoder(Assistant)(bytes(row[0]))
+    if (assistant.published_at is None) == (at is None):
+        return assistant
+    if at is not None:
+        (count,) = await sql.fetch_row("count_published", owner=owner)
+        if count >= limit:
+            raise admin_rules.published_limit_error(limit)
+    changed = replace(assistant, published_at=at)
+    await sql.execute("save_published", id=assistant_id, doc=_encode(changed))
+    await append_audit_entry(sql, entry)
+    return changed
+
+
+async def published_assistants(
+    sql: Transaction, owner: str | None, limit: int, after: str | None = None
+) -> RecordPage:
+    """See `ShareStore.published_assistants`."""
+    place = 2**63 - 1
+    if after is not None:
+        row = await sql.fetch_row("published_place", id=after)
+        if row is None:
+            raise invariants.not_found(Assistant, after)
+        (place,) = row
+    rows = await sql.fetch("published_assistants", owner=owner, place=place, limit=limit + 1)
+    found = [(each, decoder(Assistant)(bytes(doc))) for each, doc in rows]
+    return RecordPage(found[:limit], len(found) > limit)
+
+
 async def delete_expired_shares(sql: Transaction, limit: int) -> int:
     """See `ShareStore.delete_expired_shares`."""
     return await sql.execute("expire_shares", at=await sql.now(), limit=limit)
@@ -121,4 +163,6 @@ class ShareMethods(AdminMethods):
     change_share = writing("share", change_share, slow=True)
     delete_share = writing("share", delete_share)
     open_share = reading(open_share)
+    publish_assistant = writing("share", publish_assistant)
+    published_assistants = reading(published_assistants)
     delete_expired_shares = writing("forget", delete_expired_shares)

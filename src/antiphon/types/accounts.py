@@ -211,6 +211,8 @@ AuditAction = Literal[
     "owner.exported",
     "owner.imported",
     "run.cancelled_by_admin",
+    "assistant.published",
+    "assistant.unpublished",
     "webhook.created",
     "webhook.changed",
     "webhook.removed",

@@ -214,7 +214,8 @@ class Approval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     """A model as `provider:name`, with instructions, tools and sampling. Times in ms.
 
-    `file_ids` are uploads whose text its runs may search.
+    `file_ids` are uploads whose text its runs may search. `published_at` is None unless all owners
+    of the installation may use and copy it.
     """
 
     id: str
@@ -227,6 +228,7 @@ class Assistant(msgspec.Struct, frozen=True, kw_only=True):
     max_tool_calls: int | None = None
     file_ids: tuple[str, ...] = ()
     metadata: dict[str, str] = {}
+    published_at: int | None = None
     created_at: int
     updated_at: int
 

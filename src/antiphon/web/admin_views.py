@@ -75,7 +75,7 @@ class AdminServerRow(msgspec.Struct, frozen=True):
 
 
 class SharedAssistant(msgspec.Struct, frozen=True):
-    """Assistant that has a link; `by` is the name of its owner."""
+    """Assistant that has a link or is published; `by` is the name of its owner."""
 
     id: str
     name: str
@@ -83,6 +83,7 @@ class SharedAssistant(msgspec.Struct, frozen=True):
     token: str | None
     owner: str
     by: str
+    published: bool = False
 
 
 class NamedOwnerTotals(OwnerTotals, frozen=True, kw_only=True):
@@ -228,15 +229,18 @@ async def list_servers(site: Site) -> list[AdminServerRow]:
 
 
 async def list_shared_assistants(site: Site) -> list[SharedAssistant]:
-    """Return all assistants that have a link."""
+    """Return all assistants that have a link or are published."""
     names = await _read_names(site.client)
     shared: list[SharedAssistant] = []
     for owner in dict.fromkeys((LOCAL_USER.owner, *names)):
         async for each in site.client_for_owner(owner).paginate(ListAssistants(limit=100)):
             token = assistants.link_token(site.secret, owner, each)
-            if token is not None:
+            published = each.published_at is not None
+            if token is not None or published:
                 by = names.get(owner, "")
-                shared.append(SharedAssistant(each.id, each.name, each.model, token, owner, by))
+                shared.append(
+                    SharedAssistant(each.id, each.name, each.model, token, owner, by, published)
+                )
     return shared
 
 

@@ -18,7 +18,12 @@ from msgspec import UNSET, Meta, UnsetType
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import CreateAssistant, ListAssistants, UpdateAssistant
+from antiphon.api.operations import (
+    CreateAssistant,
+    ListAssistants,
+    PublishedAssistant,
+    UpdateAssistant,
+)
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolSpec
@@ -64,8 +69,22 @@ class AssistantView(msgspec.Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     file_ids: tuple[str, ...] = ()
     shared: str | None = None
+    published_at: int | None = None
     created_at: int
     updated_at: int
+
+
+class PublishedView(msgspec.Struct, frozen=True, kw_only=True):
+    """Published assistant of anyone, as this user may use it; `author` is a name, or empty."""
+
+    id: str
+    author: str
+    name: str
+    model: str | None
+    instructions: str | None
+    tools: tuple[str, ...] | None
+    mcp_servers: tuple[str, ...] | None
+    starters: tuple[str, ...]
 
 
 class AssistantChanges(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,8 +115,46 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
         max_output_tokens=assistant.sampling.max_output_tokens,
         file_ids=assistant.file_ids,
         shared=shared,
+        published_at=assistant.published_at,
         created_at=assistant.created_at,
         updated_at=assistant.updated_at,
+    )
+
+
+def published_view(published: PublishedAssistant) -> PublishedView:
+    """Return the published assistant as all users see it."""
+    like = assistant_view(_to_assistant(published))
+    return PublishedView(
+        id=like.id,
+        author=published.author,
+        name=like.name,
+        model=like.model,
+        instructions=like.instructions,
+        tools=like.tools,
+        mcp_servers=like.mcp_servers,
+        starters=like.starters,
+    )
+
+
+async def find_usable(client: AsyncClient, assistant_id: str) -> Assistant:
+    """Return the user's assistant, or a published one of another. Raises `NotFound`."""
+    try:
+        return await client.get_assistant(assistant_id)
+    except NotFound:
+        return _to_assistant(await client.get_published_assistant(assistant_id))
+
+
+def _to_assistant(published: PublishedAssistant) -> Assistant:
+    return Assistant(
+        id=published.id,
+        name=published.name,
+        model=published.model,
+        instructions=published.instructions,
+        sampling=published.sampling,
+        max_tool_calls=published.max_tool_calls,
+        metadata=published.metadata,
+        created_at=published.published_at,
+        updated_at=published.updated_at,
     )
 
 

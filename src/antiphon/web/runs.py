@@ -39,7 +39,7 @@ from antiphon.types.events import Numbered, ReasoningDelta, RefusalDelta, TextDe
 from antiphon.types.messages import File, Part, Text, ToolSpec
 from antiphon.types.runs import Fault, Run, ThreadOptions
 from antiphon.types.terminal_safe import clean
-from antiphon.web.assistants import assistant_view, select_tools
+from antiphon.web.assistants import assistant_view, find_usable, select_tools
 from antiphon.web.people import User
 from antiphon.web.relay import Relay
 from antiphon.web.site import Site
@@ -343,7 +343,7 @@ async def _select_tools(
         return site.tools.specs(message.tools)
     chosen = site.tools.specs()
     if message.assistant_id is not None:
-        view = assistant_view(await client.get_assistant(message.assistant_id))
+        view = assistant_view(await find_usable(client, message.assistant_id))
         chosen = select_tools(site.tools, view)
         if view.tools is not None:
             return chosen

@@ -111,6 +111,7 @@ LISTS = {
     "owners": "owner",
     "people": "person",
     "projects": "project",
+    "published_assistants": "published",
     "runs": "run",
     "schedules": "occurrence",
     "threads": "thread",
@@ -157,6 +158,9 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
     "copy_shared": ({"token": Its("link")},),
+    "copy_published_assistant": ({"assistant_id": Its("published")},),
+    "get_published_assistant": ({"assistant_id": Its("published")},),
+    "list_published_assistants": ({"after": Its("published")},),
     "create_share": ({"thread_id": _THREAD},),
     "create_schedule": (
         {"message": "hi", "cron": "@daily", "thread_id": _THREAD},

@@ -171,7 +171,7 @@ class AccountService:
         if changed is None:
             raise _unknown(call.person_id)
         if changed.person.disabled:
-            await _revoke_links(self._store, self._mint, call.person_id, by)
+            await _stop_sharing(self._store, self._mint, call.person_id, by)
         return changed.person
 
     async def delete(self, person_id: str, by: Principal) -> Deleted:
@@ -185,7 +185,7 @@ class AccountService:
 
         entry = await self._create_entry("person.removed", person_id, by)
         await self._store.change_person(person_id, amend, entry)
-        await _revoke_links(self._store, self._mint, person_id, by)
+        await _stop_sharing(self._store, self._mint, person_id, by)
         return Deleted(person_id)
 
     async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
@@ -342,14 +342,14 @@ class ProjectService:
             call.project_id, lambda project: replace(project, **changes), entry
         )
         if call.disabled is True:
-            await _revoke_links(self._store, self._mint, call.project_id, by)
+            await _stop_sharing(self._store, self._mint, call.project_id, by)
         return changed or await self.get(call.project_id)
 
     async def delete(self, project_id: str, by: Principal) -> Deleted:
         """Delete a project, and revoke its keys and links; its data stays. Raises `NotFound`."""
         entry = await self._create_entry("project.removed", project_id, by)
         await self._store.change_project(project_id, lambda _: None, entry)
-        await _revoke_links(self._store, self._mint, project_id, by)
+        await _stop_sharing(self._store, self._mint, project_id, by)
         return Deleted(project_id)
 
     async def _create_entry(
@@ -360,8 +360,22 @@ class ProjectService:
         )
 
 
-async def _revoke_links(store: Store, mint: Mint, owner: str, by: Principal) -> None:
-    """Revoke the links to the owner's conversations, which others could read further on."""
+BATCH = 100
+"""Published assistants that are taken back in one round."""
+
+
+async def _stop_sharing(store: Store, mint: Mint, owner: str, by: Principal) -> None:
+    """Revoke the owner's links, and take back assistants: others could go on with them."""
+    more = True
+    while more:
+        page = await store.published_assistants(owner, BATCH)
+        for _, assistant in page.data:
+            entry = await audit.create_entry(
+                store, mint, by, "assistant.unpublished", assistant.id, owner
+            )
+            with suppress(NotFound):  # deleted meanwhile
+                await store.publish_assistant(owner, assistant.id, None, BATCH, entry)
+        more = page.has_more
     for share in await store.shares(owner):
         entry = await audit.create_entry(
             store, mint, by, "share.revoked", share.id, owner, thread=share.thread_id

@@ -195,7 +195,9 @@ def _metadata(metadata: dict[str, str], key: str, new: NewIds) -> dict[str, str]
 def _assistant(record: Assistant, new: NewIds) -> Assistant:
     metadata = _metadata(record.metadata, COPIED_FROM, new)
     file_ids = tuple(map(new, record.file_ids))
-    return replace(record, id=new(record.id), file_ids=file_ids, metadata=metadata)
+    return replace(
+        record, id=new(record.id), file_ids=file_ids, metadata=metadata, published_at=None
+    )
 
 
 def _folder(record: Folder, new: NewIds) -> Folder:

@@ -113,12 +113,16 @@ _NO_ASSISTANT = Assistant(id="", created_at=0, updated_at=0)
 
 
 class RunSpecResolver:
-    """Resolves run specifications; rejects what the model's provider does not support."""
+    """Resolves run specifications; rejects what the model's provider does not support.
+
+    `find_assistant` returns the assistant with an id that an owner may use. Raises `NotFound`.
+    """
 
     def __init__(
         self,
         store: DocumentStores,
         personal: PersonalStore,
+        find_assistant: Callable[[str, str], Awaitable[Assistant]],
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
@@ -127,6 +131,7 @@ class RunSpecResolver:
     ) -> None:
         self._store = store
         self._personal = personal
+        self._find_assistant = find_assistant
         self._default_model = default_model
         self._open_model = open_model
         self._check_servers = check_servers
@@ -141,7 +146,7 @@ class RunSpecResolver:
         """
         assistant = _NO_ASSISTANT
         if call.assistant_id is not None:
-            assistant = await self._store.get(Assistant, owner, call.assistant_id)
+            assistant = await self._find_assistant(call.assistant_id, owner)
         validation.validate_unique_tools(call.tools)
         options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
         options["model"] = call.model or assistant.model or await self._default_model()

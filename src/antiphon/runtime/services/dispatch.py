@@ -34,6 +34,7 @@ from antiphon.runtime.services.files import FileService
 from antiphon.runtime.services.folders import FolderService
 from antiphon.runtime.services.occurrences import OccurrenceStarter
 from antiphon.runtime.services.personal import PersonalService
+from antiphon.runtime.services.published_assistants import PublishedAssistantService
 from antiphon.runtime.services.runs import RunService, RunStarter
 from antiphon.runtime.services.schedules import ScheduleService
 from antiphon.runtime.services.search import SearchService
@@ -70,8 +71,19 @@ class Dispatcher:
     ) -> None:
         metrics = metrics or Metrics()
         changes = ChangeCommitter(store, bus, metrics)
+        assistants = AssistantService(store, mint, open_model, check_servers).handlers
+        published = PublishedAssistantService(
+            store, mint, settings, assistants[operations.CreateAssistant]
+        )
         run_specs = RunSpecResolver(
-            store, store, default_model, open_model, check_servers, destinations, settings
+            store,
+            store,
+            published.find_usable,
+            default_model,
+            open_model,
+            check_servers,
+            destinations,
+            settings,
         )
         self._store = store
         self._bus = bus
@@ -81,7 +93,8 @@ class Dispatcher:
         self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
         threads = ThreadService(store, bus, changes, mint).handlers
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
-            **AssistantService(store, mint, open_model, check_servers).handlers,
+            **assistants,
+            **published.handlers,
             **threads,
             **FolderService(store, bus, mint).handlers,
             **ShareService(store, mint, settings, threads[operations.CreateThread]).handlers,

@@ -559,6 +559,18 @@ class CachedStore:
         """See `ShareStore.delete_share`."""
         await self._inner.delete_share(owner, share_id, entry)
 
+    async def publish_assistant(
+        self, owner: str, assistant_id: str, at: int | None, limit: int, entry: AuditEntry
+    ) -> Assistant:
+        """See `ShareStore.publish_assistant`."""
+        return await self._inner.publish_assistant(owner, assistant_id, at, limit, entry)
+
+    async def published_assistants(
+        self, owner: str | None, limit: int, after: str | None = None
+    ) -> RecordPage:
+        """See `ShareStore.published_assistants`."""
+        return await self._inner.published_assistants(owner, limit, after)
+
     async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:
         """See `ShareStore.open_share`."""
         return await self._inner.open_share(token_hash)

@@ -1,16 +1,19 @@
-"""Shares of threads in memory."""
+"""Shares of threads, and published assistants, in memory."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from antiphon.ports import AmendShare
+from msgspec.structs import replace
+
+from antiphon.ports import AmendShare, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration, delete_all
+from antiphon.stores.memory.records import StoredRecord
 from antiphon.types.accounts import AuditEntry
-from antiphon.types.runs import Thread
+from antiphon.types.runs import Assistant, Thread
 from antiphon.types.shares import Share
 
 
@@ -91,6 +94,40 @@ class MemoryShares(MemoryAdministration):
                 return each.share, each.snapshot
         return None
 
+    async def publish_assistant(
+        self, owner: str, assistant_id: str, at: int | None, limit: int, entry: AuditEntry
+    ) -> Assistant:
+        """See `ShareStore.publish_assistant`."""
+        stored = self._stored_assistants().get(assistant_id)
+        if stored is None or stored.owner != owner:
+            raise invariants.not_found(Assistant, assistant_id)
+        assistant: Assistant = stored.record
+        if (assistant.published_at is None) == (at is None):
+            return assistant
+        if at is not None and len((await self.published_assistants(owner, limit)).data) >= limit:
+            raise admin_rules.published_limit_error(limit)
+        changed = replace(assistant, published_at=at)
+        self._stored_assistants()[assistant_id] = StoredRecord(owner, changed)
+        self._append_entry(entry)
+        return changed
+
+    async def published_assistants(
+        self, owner: str | None, limit: int, after: str | None = None
+    ) -> RecordPage:
+        """See `ShareStore.published_assistants`."""
+        newest = [
+            each
+            for each in reversed(self._stored_assistants().values())
+            if each.record.published_at is not None
+        ]
+        if after is not None:
+            places = [place for place, each in enumerate(newest, 1) if each.record.id == after]
+            if not places:
+                raise invariants.not_found(Assistant, after)
+            newest = newest[places[0] :]
+        found = [(each.owner, each.record) for each in newest if owner in (None, each.owner)]
+        return RecordPage(found[:limit], len(found) > limit)
+
     async def delete_expired_shares(self, limit: int) -> int:
         """See `ShareStore.delete_expired_shares`."""
         return delete_all(self._shares, self._list_expired()[:limit])
@@ -108,6 +145,10 @@ class MemoryShares(MemoryAdministration):
     def _delete_shares_of(self, thread_id: str) -> None:
         theirs = [key for key, each in self._shares.items() if each.share.thread_id == thread_id]
         delete_all(self._shares, theirs)
+
+    def _stored_assistants(self) -> dict[str, StoredRecord]:
+        """Return the assistants of all owners by id, the oldest first."""
+        raise NotImplementedError
 
     def _owns_thread(self, owner: str, thread_id: str) -> bool:
         """Return whether the owner has this thread."""

@@ -454,6 +454,9 @@ class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPerson
             if action.thread_id != thread_id
         }
 
+    def _stored_assistants(self) -> dict[str, StoredRecord]:
+        return self._records[Assistant]
+
     def _owns_thread(self, owner: str, thread_id: str) -> bool:
         stored = self._threads.get(thread_id)
         return stored is not None and stored.owner == owner

@@ -1169,6 +1169,28 @@ DELETE FROM shares WHERE id = :id AND owner = :owner
 -- name: open_share
 SELECT doc, snapshot FROM shares WHERE token_hash = :token_hash AND expires_at > :at
 
+-- name: assistant_to_publish
+SELECT doc FROM assistants WHERE id = :id AND owner = :owner
+
+-- name: save_published
+UPDATE assistants SET doc = :doc WHERE id = :id
+
+-- name: count_published
+SELECT count(*) FROM assistants
+WHERE owner = :owner AND json_extract(CAST(doc AS TEXT), '$.published_at') IS NOT NULL
+
+-- name: published_place
+SELECT seq FROM assistants
+WHERE id = :id AND json_extract(CAST(doc AS TEXT), '$.published_at') IS NOT NULL
+
+-- name: published_assistants
+SELECT owner, doc FROM assistants
+WHERE
+    json_extract(CAST(doc AS TEXT), '$.published_at') IS NOT NULL
+    AND owner = coalesce(:owner, owner) AND seq < :place
+ORDER BY seq DESC
+LIMIT :limit
+
 -- name: expire_shares
 DELETE FROM shares WHERE seq IN (
     SELECT seq FROM shares WHERE expires_at <= :at ORDER BY expires_at LIMIT :limit

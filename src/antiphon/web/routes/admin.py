@@ -237,7 +237,7 @@ def list_models() -> Response:
 
 @routes.get("/assistants")
 def list_shared_assistants() -> Response:
-    """List all assistants that have a link."""
+    """List all assistants that have a link or are published."""
     return _respond_with_list(admin_views.list_shared_assistants(current_site()))
 
 

@@ -14,8 +14,10 @@ from antiphon.web import assistants, session
 from antiphon.web.assistants import (
     AssistantChanges,
     AssistantView,
+    PublishedView,
     assistant_view,
     create_operation,
+    published_view,
     update_operation,
 )
 from antiphon.web.http import json_response, read_json, read_query
@@ -46,6 +48,15 @@ class SharedAssistantView(msgspec.Struct, frozen=True):
     model: str | None
     starters: tuple[str, ...]
     by: str
+
+
+class PublishedList(operations.Listed[PublishedView], frozen=True, kw_only=True):
+    """Page of published assistants, the user's own among them.
+
+    `publishing` is true if the user can publish: the setting allows it, and there are others.
+    """
+
+    publishing: bool
 
 
 @routes.get("/api/assistants")
@@ -108,6 +119,49 @@ def unshare_assistant(assistant_id: str) -> Response:
     return json_response(
         _view(current_site().run(assistants.unshare(current_client(), assistant_id)))
     )
+
+
+@routes.post("/api/assistants/<assistant_id>/publish")
+def publish_assistant(assistant_id: str) -> Response:
+    """Publish the assistant to all users, and return it."""
+    return json_response(
+        _view(current_site().run(current_client().publish_assistant(assistant_id)))
+    )
+
+
+@routes.delete("/api/assistants/<assistant_id>/publish")
+def unpublish_assistant(assistant_id: str) -> Response:
+    """Take the published assistant back, and return it."""
+    return json_response(
+        _view(current_site().run(current_client().unpublish_assistant(assistant_id)))
+    )
+
+
+@routes.get("/api/published_assistants")
+def list_published_assistants() -> Response:
+    """List published assistants, the newest first."""
+    query, user = read_query(AssistantQuery), current_user()
+    call, client = operations.ListPublishedAssistants(query.limit, query.after), current_client()
+    may_publish = current_site().settings.publishing and user != LOCAL_USER
+
+    async def read() -> PublishedList:
+        try:
+            page = await client.transport.send(call)
+        except NotFound:
+            if query.after is not None:
+                raise
+            return PublishedList((), has_more=False, publishing=False)  # an older backend
+        views = [published_view(each) for each in page.data]
+        return PublishedList(views, page.has_more, page.next, publishing=may_publish)
+
+    return respond_with(read())
+
+
+@routes.post("/api/published_assistants/<assistant_id>/copies")
+def copy_published_assistant(assistant_id: str) -> Response:
+    """Copy a published assistant into one of the user's own."""
+    copy = current_site().run(current_client().copy_published_assistant(assistant_id))
+    return json_response(_view(copy), 201)
 
 
 @routes.get("/api/shared/<token>")

@@ -18,6 +18,8 @@ import { computed, signal } from "./vendor/ui.mjs";
  * @property {number | null} max_output_tokens  of a reply
  * @property {string[]} [file_ids]  files whose text it may search
  * @property {string | null} shared
+ * @property {number | null} [published_at]
+ * @property {string} [author]  of a published one of another user
  *
  * @typedef {{id: string, provider: string, default: boolean, context_tokens: number | null, lacks: string[]}} Model
  */
@@ -25,24 +27,38 @@ import { computed, signal } from "./vendor/ui.mjs";
 /** The user's assistants, null until they are loaded. */
 export const assistants = signal(/** @type {Assistant[] | null} */ (null));
 
+/** The assistants that other users have published, null until they are loaded. */
+export const published = signal(/** @type {Assistant[] | null} */ (null));
+
+/** Whether the user may publish assistants. */
+export const canPublish = signal(false);
+
 /** The models to choose from, null until they are loaded. */
 export const models = signal(/** @type {Model[] | null} */ (null));
 
 /** The assistant of new chats, or null. */
 export const chosenAssistant = computed(
-  () => assistants.value?.find((assistant) => assistant.id === prefs.value.assistant) ?? null,
+  () => [...(assistants.value ?? []), ...(published.value ?? [])].find(({ id }) => id === prefs.value.assistant) ?? null,
 );
 
-/** Loads all assistants of the user, page by page. */
+/** Loads the user's assistants, and those that others have published. */
 export async function loadAssistants() {
+  const [own, all] = await Promise.all([loadAll("/api/assistants"), loadAll("/api/published_assistants")]);
+  const ids = new Set(own.map(({ id }) => id));
+  published.value = all.filter(({ id }) => !ids.has(id));
+  assistants.value = own;
+}
+
+/** Returns the assistants of all pages. @returns {Promise<Assistant[]>} */
+async function loadAll(/** @type {string} */ address) {
   const all = [];
   for (let after = null; ; ) {
-    const { data, has_more: more, next } = await get("/api/assistants", { query: { after } });
-    all.push(...data);
-    if (!more) break;
-    after = next;
+    const page = await get(address, { query: { after } });
+    all.push(...page.data);
+    if ("publishing" in page) canPublish.value = page.publishing;
+    if (!page.has_more) return all;
+    after = page.next;
   }
-  assistants.value = all;
 }
 
 /** Loads the models. */

@@ -30,6 +30,7 @@ export function SharedAssistants() {
     { name: t("assistants.name"), show: (/** @type {any} */ assistant) => html`<strong dir="auto">${assistant.name || t("assistants.unnamed")}</strong>` },
     { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.by || t("people.everybody") },
     { name: t("assistants.model"), show: (/** @type {any} */ assistant) => assistant.model ?? "" },
+    { name: t("assistants.published"), show: (/** @type {any} */ assistant) => (assistant.published ? t("assistants.published") : "") },
   ];
   return html`<${Listed} of="assistants" columns=${columns} keyOf=${(/** @type {any} */ assistant) => assistant.id ?? assistant.token} />`;
 }

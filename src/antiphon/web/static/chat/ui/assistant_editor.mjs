@@ -8,6 +8,7 @@ import { DocumentFiles } from "./document_files.mjs";
 import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { ModelPicker } from "./model_picker.mjs";
+import { Publish } from "./published.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 import { ToolChoice } from "./tool_choice.mjs";
 
@@ -36,7 +37,7 @@ export function AssistantEditor({ assistant }) {
       <${ToolChoice} tools=${assistant?.tools ?? null} servers=${assistant?.mcp_servers ?? null} />
       <${Limits} assistant=${assistant} />
     <//>
-    ${assistant && html`<${Share} assistant=${assistant} />`}
+    ${assistant && html`<${Share} assistant=${assistant} /><${Publish} assistant=${assistant} />`}
   </div>`;
 }
 

@@ -11,6 +11,7 @@ import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { NotFound } from "./failures.mjs";
 import { Menu } from "./menu.mjs";
+import { PublishedByOthers } from "./published.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
@@ -47,6 +48,7 @@ function List(/** @type {{loaded: any}} */ { loaded }) {
       <${Loaded} of=${loaded}>
         ${() => (list.length > 0 ? html`<ul class="cards">${list.map((one) => html`<${Card} key=${one.id} assistant=${one} />`)}</ul>` : html`<${None} />`)}
       <//>
+      <${PublishedByOthers} />
     </div>
   `;
 }
@@ -82,6 +84,7 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
     <div class="row">
       ${assistant.model && html`<span class="badge">${assistant.model}</span>`}
       ${assistant.tools && html`<span class="badge">${tCount("assistants.tools", assistant.tools.length)}</span>`}
+      ${assistant.published_at && html`<span class="badge good">${t("assistants.published")}</span>`}
       ${assistant.shared && html`<span class="badge good"><${Icon} name="link" size=${14} />${t("assistants.shared")}</span>`}
     </div>
     <div class="row"><button type="button" class="button" onClick=${() => chatWith(assistant.id)}>${t("assistants.chat")}</button></div>

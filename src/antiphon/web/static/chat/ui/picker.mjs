@@ -1,5 +1,6 @@
 /** Choice of assistant, model and system prompt. */
-import { assistants, chosenAssistant, loadAssistants } from "../assistants.mjs";
+import { assistants, chosenAssistant, loadAssistants, published } from "../assistants.mjs";
+import { revealText } from "../hidden_characters.mjs";
 import { me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
@@ -12,19 +13,25 @@ import { runAndReport } from "./toasts.mjs";
 
 const OwnStarters = laterView(() => import("./prompts.mjs").then((module) => module.OwnStarters), { silent: true });
 
+/** @typedef {import("../assistants.mjs").Assistant} Assistant */
+
 /** The assistant and the model of the next message. */
 export function Picker() {
   useEffect(() => {
     if (!assistants.value) void runAndReport(loadAssistants);
   }, []);
   return html`<div class="picker">
-    ${(assistants.value ?? []).length > 0 && html`<${AssistantPick} />`}
+    ${(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}
     <${ModelPick} />
   </div>`;
 }
 
 function AssistantPick() {
-  const list = assistants.value ?? [];
+  const others = published.value ?? [];
+  const option = (/** @type {Assistant} */ { id, name, author }) => {
+    const words = revealText(name) || t("assistants.unnamed");
+    return html`<option key=${id} value=${id} selected=${id === chosenAssistant.value?.id}>${author ? `${words} · ${revealText(author)}` : words}</option>`;
+  };
   const take = (/** @type {any} */ event) => {
     prefs.value = { ...prefs.value, assistant: event.currentTarget.value || null, model: null };
   };
@@ -33,7 +40,8 @@ function AssistantPick() {
     <span class="visually-hidden">${t("picker.assistant")}</span>
     <select onChange=${take}>
       <option value="" selected=${!chosenAssistant.value}>${t("picker.no_assistant")}</option>
-      ${list.map((assistant) => html`<option key=${assistant.id} value=${assistant.id} selected=${assistant.id === chosenAssistant.value?.id}>${assistant.name || t("assistants.unnamed")}</option>`)}
+      ${assistants.value?.map(option)}
+      ${others.length > 0 && html`<optgroup label=${t("assistants.of_others")}>${others.map(option)}</optgroup>`}
     </select>
   </label>`;
 }

@@ -1,0 +1,133 @@
+"""Operations on published assistants: publish, take back, list, read and copy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from antiphon.api import operations
+from antiphon.api.operations import Listed, Operation, PublishedAssistant
+from antiphon.engine.published import describe_published
+from antiphon.engine.snapshot import IdempotencyKey
+from antiphon.ports import Store
+from antiphon.runtime.admin import audit
+from antiphon.runtime.published import find_author, find_published
+from antiphon.runtime.responses import OperationHandler
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import Forbidden, NotFound
+from antiphon.types.ids import Mint
+from antiphon.types.runs import Assistant
+
+MAX_PUBLISHED = 100
+"""Assistants that an owner may have published at a time: everyone lists them."""
+COPIED_FROM = "copied_from"
+"""Key, in a copy's metadata, of the id of the original assistant."""
+
+
+class PublishedAssistantService:
+    """Publishes assistants, and lets other owners read and copy them.
+
+    `create_assistant` is the handler of `CreateAssistant`, for copies.
+    """
+
+    def __init__(
+        self, store: Store, mint: Mint, settings: Settings, create_assistant: OperationHandler
+    ) -> None:
+        self._store = store
+        self._mint = mint
+        self._enabled = settings.publishing
+        self._create_assistant = create_assistant
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
+            operations.PublishAssistant: self._publish,
+            operations.UnpublishAssistant: self._unpublish,
+            operations.ListPublishedAssistants: self._list,
+            operations.GetPublishedAssistant: self._get,
+            operations.CopyPublishedAssistant: self._copy,
+        }
+
+    async def find_usable(self, assistant_id: str, owner: str) -> Assistant:
+        """Return the owner's assistant, or a published one as others may use it.
+
+        Raises `NotFound`.
+        """
+        try:
+            return await self._store.get(Assistant, owner, assistant_id)
+        except NotFound:
+            if not self._enabled:
+                raise
+        return (await find_published(self._store, assistant_id))[1]
+
+    async def _publish(
+        self, call: operations.PublishAssistant, by: Principal, _: IdempotencyKey | None
+    ) -> Assistant:
+        if not self._enabled:
+            raise Forbidden(
+                "Assistants are not published here.",
+                hint="An operator can allow it by the setting publishing.",
+            )
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "assistant.published", call.assistant_id, by.owner
+        )
+        now = await self._store.now()
+        return await self._store.publish_assistant(
+            by.owner, call.assistant_id, now, MAX_PUBLISHED, entry
+        )
+
+    async def _unpublish(
+        self, call: operations.UnpublishAssistant, by: Principal, _: IdempotencyKey | None
+    ) -> Assistant:
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "assistant.unpublished", call.assistant_id, by.owner
+        )
+        return await self._store.publish_assistant(
+            by.owner, call.assistant_id, None, MAX_PUBLISHED, entry
+        )
+
+    async def _list(
+        self, call: operations.ListPublishedAssistants, _by: Principal, _: IdempotencyKey | None
+    ) -> Listed[PublishedAssistant]:
+        if not self._enabled:
+            return Listed((), has_more=False)
+        page = await self._store.published_assistants(None, call.limit, call.after)
+        authors = {
+            owner: await find_author(self._store, owner)
+            for owner in dict.fromkeys(owner for owner, _ in page.data)
+        }
+        shown = [
+            describe_published(assistant, author)
+            for owner, assistant in page.data
+            if (author := authors[owner]) is not None
+        ]
+        following = page.data[-1][1].id if page.has_more else None
+        return Listed(shown, has_more=page.has_more, next=following)
+
+    async def _get(
+        self, call: operations.GetPublishedAssistant, _by: Principal, _: IdempotencyKey | None
+    ) -> PublishedAssistant:
+        return await self._find(call.assistant_id)
+
+    async def _copy(
+        self, call: operations.CopyPublishedAssistant, by: Principal, once: IdempotencyKey | None
+    ) -> object:
+        found = await self._find(call.assistant_id)
+        copy = operations.CreateAssistant(
+            name=found.name,
+            model=found.model,
+            instructions=found.instructions,
+            tools=found.tools,
+            mcp_servers=found.mcp_servers,
+            sampling=found.sampling,
+            max_tool_calls=found.max_tool_calls,
+            metadata={**found.metadata, COPIED_FROM: found.id},
+        )
+        return await self._create_assistant(copy, by, once)
+
+    async def _find(self, assistant_id: str) -> PublishedAssistant:
+        if not self._enabled:
+            raise NotFound(
+                "There are no published assistants here.",
+                hint="An operator can allow them by the setting publishing.",
+            )
+        author, assistant = await find_published(self._store, assistant_id)
+        return describe_published(assistant, author)

@@ -20,7 +20,7 @@ from openai.lib.responses_websocket import (
 )
 
 from antiphon import AsyncClient
-from antiphon.limits import UnsentBytes
+from antiphon.limits.unsent_bytes import UnsentBytes
 from antiphon.server.streaming import StreamTimeouts
 from antiphon.server.websocket import WebSocketConnection
 from antiphon.testing.script import Script

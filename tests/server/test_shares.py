@@ -15,7 +15,7 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
-from antiphon.limits import FairQueue
+from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import open_store
 from antiphon.server.limits import AT_ONCE, OF_ONE, ConcurrencyLimiter

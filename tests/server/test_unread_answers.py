@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from msgspec.structs import replace
 
-from antiphon.limits import PIECE, UnsentBytes
+from antiphon.limits.unsent_bytes import PIECE, UnsentBytes
 from antiphon.types.errors import Overloaded
 from tests.support.prometheus_text import value
 from tests.support.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, run_stage

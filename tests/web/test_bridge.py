@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from flask import Flask, Response, request
 
-from antiphon.limits import PIECE, UNSENT, WRITE, UnsentBytes
+from antiphon.limits.unsent_bytes import PIECE, UNSENT, WRITE, UnsentBytes
 from antiphon.types.errors import ConnectionLost, NotFound
 from antiphon.web.bridge import AT_ONCE, THREADS, Bridge, BridgeTimeouts
 from antiphon.web.runs import WriteNow

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.limits import MAX_REMEMBERED, LinkGuesses, RateLimit
+from antiphon.limits.rate_limit import MAX_REMEMBERED, LinkGuesses, RateLimit
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import NotFound, Overloaded, TooMany
 from antiphon.web.limits import (

@@ -40,7 +40,8 @@ from antiphon.api.operations import (
     Process,
 )
 from antiphon.api.problems import MethodNotAllowed
-from antiphon.limits import FairQueue, LinkGuesses, network_key
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits.rate_limit import LinkGuesses, network_key
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import auth, files, openapi, requests, streaming

@@ -27,7 +27,7 @@ from uvicorn.protocols.http.httptools_impl import (
 
 from antiphon.api import problems
 from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
-from antiphon.limits import UNSENT, WRITE, UnsentBytes
+from antiphon.limits.unsent_bytes import UNSENT, WRITE, UnsentBytes
 from antiphon.server.streaming import CUT
 from antiphon.types.errors import AntiphonError, BadSettings
 

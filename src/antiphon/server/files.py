@@ -19,7 +19,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from antiphon.api.operations import ImportOwner
 from antiphon.api.problems import Malformed
 from antiphon.engine import sanitize
-from antiphon.limits import FairQueue
+from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.services.dispatch import Dispatcher, Response
 from antiphon.server import requests, streaming

@@ -22,7 +22,7 @@ from antiphon.api.operation import convert, from_query, invalid_request
 from antiphon.api.operations import Operation
 from antiphon.api.problems import Malformed, TooSlow, UnsupportedMedia
 from antiphon.engine import sanitize
-from antiphon.limits import hold_bytes, send_body
+from antiphon.limits.unsent_bytes import hold_bytes, send_body
 from antiphon.server.auth import AdmittedCaller
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import AntiphonError, InvalidEventId, InvalidRequest, TooLarge

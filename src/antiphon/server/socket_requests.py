@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from starlette.types import Message, Receive, Scope, Send
 
-from antiphon.limits import UNSENT
+from antiphon.limits.unsent_bytes import UNSENT
 from antiphon.server.streaming import CUT
 
 SOCKET = "antiphon.socket"

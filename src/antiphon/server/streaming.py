@@ -17,7 +17,7 @@ from typing import Protocol, cast
 import msgspec
 from starlette.types import Scope
 
-from antiphon.limits import PIECE, WRITE
+from antiphon.limits.unsent_bytes import PIECE, WRITE
 from antiphon.server.requests import Field, RequestContext, watch_disconnect
 from antiphon.telemetry.metrics import FIRST_EVENT, Metrics
 from antiphon.types.errors import AntiphonError, TryAgain

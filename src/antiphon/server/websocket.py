@@ -15,7 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from uvicorn.server import ServerState
 from websockets.frames import Frame
 
-from antiphon.limits import UNSENT, UnsentBytes
+from antiphon.limits.unsent_bytes import UNSENT, UnsentBytes
 from antiphon.server.requests import BODY_PAUSE, BODY_RATE
 from antiphon.server.streaming import CUT
 

@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 from antiphon.api import problems
 from antiphon.api.problems import TooSlow
-from antiphon.limits import PIECE, WRITE, FairQueue, hold_bytes, send_body
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits.unsent_bytes import PIECE, WRITE, hold_bytes, send_body
 from antiphon.telemetry.asgi_spans import trace_request
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types.errors import AntiphonError, Overloaded, TooLarge

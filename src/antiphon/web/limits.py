@@ -12,7 +12,8 @@ from collections.abc import Callable
 import msgspec
 
 from antiphon.engine.accounts import normalize_name
-from antiphon.limits import GUESSES_WITHIN, Clock, FairQueue, LinkGuesses, RateLimit, network_key
+from antiphon.limits.fair_queue import FairQueue
+from antiphon.limits.rate_limit import GUESSES_WITHIN, Clock, LinkGuesses, RateLimit, network_key
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 

@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from antiphon.api import operations
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.document_tools import DocumentTools
-from antiphon.limits import PIECE
+from antiphon.limits.unsent_bytes import PIECE
 from antiphon.tools.memory import MemoryTools
 from antiphon.tools.tool_events import (
     ConsentAsked,

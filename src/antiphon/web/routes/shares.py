@@ -9,7 +9,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from antiphon.api import operations
-from antiphon.limits import network_key
+from antiphon.limits.rate_limit import network_key
 from antiphon.types.shares import Share
 from antiphon.web import session
 from antiphon.web.http import json_response, read_json

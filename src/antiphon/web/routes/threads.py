@@ -19,7 +19,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.client.export import Form, file_name
 from antiphon.client.formatting import split_highlights
 from antiphon.client.thread_families import Fork, latest_threads, predecessor_id
-from antiphon.limits import PIECE
+from antiphon.limits.unsent_bytes import PIECE
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import IndexProgress, Message, Upload
 from antiphon.types.runs import Action, Run, Thread, ThreadOptions

@@ -17,7 +17,7 @@ from antiphon.telemetry import failpoints
 from antiphon.types import errors, events
 from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.messages import Message
-from antiphon.types.personal import Memory, Personal, PersonalSettings
+from antiphon.types.personal import Memory, PersonalRecord, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Status, Thread
 from tests.support.runtime.archives import (
     ASSISTANT,
@@ -532,11 +532,11 @@ async def test_memories_and_settings_come_in_once_and_replace_nothing_that_was_w
         for n in range(3)
     )
     settings = PersonalSettings(instructions="Be brief.", memory_enabled=False, updated_at=5)
-    personal = Personal(settings=settings, memories=memories)
+    personal = PersonalRecord(settings=settings, memories=memories)
     await store.change_personal("ann", lambda _: personal)
     file = await write_archive(store, tmp_path / "a.zip")
     there = Memory(id="mem_x", text="FACT 1.", created_at=9, updated_at=9)
-    await other.change_personal("bob", lambda _: Personal(memories=(there,)))
+    await other.change_personal("bob", lambda _: PersonalRecord(memories=(there,)))
 
     result = await import_archive(other, file)
     again = await import_archive(other, file)

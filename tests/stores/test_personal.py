@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from antiphon.engine.personal import add_memory
 from antiphon.ports import Store
 from antiphon.types import errors
-from antiphon.types.personal import NOTHING_PERSONAL, Memory, Personal, PersonalSettings
+from antiphon.types.personal import NOTHING_PERSONAL, Memory, PersonalRecord, PersonalSettings
 
 
 def a_memory(number: int = 1, text: str = "") -> Memory:
@@ -48,7 +48,7 @@ async def test_a_change_that_is_refused_changes_nothing(store: Store) -> None:
     await remember(store, "ann", a_memory())
     before = await store.personal("ann")
 
-    def refuse(_: Personal) -> Personal:
+    def refuse(_: PersonalRecord) -> PersonalRecord:
         raise errors.Conflict("Not now.")
 
     with pytest.raises(errors.Conflict):

@@ -43,7 +43,7 @@ from antiphon.types.errors import AntiphonError, InvalidRequest, RunError
 from antiphon.types.events import Numbered
 from antiphon.types.messages import Tool
 from antiphon.types.run_ends import find_run_end
-from antiphon.types.runs import Reason, Status, Usage
+from antiphon.types.runs import Reason, Status
 
 SERVERS_SECONDS = 30.0
 """For all MCP servers of a session, before its first prompt is sent."""
@@ -263,7 +263,12 @@ class Session:
             listed = await client.transport.send(ListModels(model=run.model))
             sizes = [each.context_tokens for each in listed.data if each.id == run.model]
             if sizes and sizes[0]:
-                await self.send(_usage_update(run.usage, sizes[0]))
+                usage = run.usage
+                cost = None if usage.cost is None else Cost(amount=usage.cost, currency="USD")
+                used = usage.input_tokens + usage.output_tokens
+                await self.send(
+                    UsageUpdate(session_update="usage_update", used=used, size=sizes[0], cost=cost)
+                )
 
     def _stop_reason(self, events: AsyncEvents) -> StopReason:
         match events.status:
@@ -276,12 +281,6 @@ class Session:
             case _:
                 events.raise_for_status()
                 raise RunError("The run ended without an answer.")
-
-
-def _usage_update(usage: Usage, size: int) -> UsageUpdate:
-    cost = None if usage.cost is None else Cost(amount=usage.cost, currency="USD")
-    used = usage.input_tokens + usage.output_tokens
-    return UsageUpdate(session_update="usage_update", used=used, size=size, cost=cost)
 
 
 class _Sender:

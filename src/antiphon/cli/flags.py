@@ -250,6 +250,17 @@ def build_parser(name: str) -> Parser:
     return parser
 
 
+def add_actions(
+    parser: ArgumentParser, flags: ArgumentParser, meanings: Mapping[str, str]
+) -> dict[str, ArgumentParser]:
+    """Add actions with the flags of the command; return the parser of each by its name."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(meanings))
+    return {
+        name: actions.add_parser(name, parents=[flags], help=meaning)
+        for name, meaning in meanings.items()
+    }
+
+
 def import_command(name: str) -> Command:
     """Import the module of a command; return the command."""
     module_name, _, class_name = CLASSES.get(name, name).partition(":")

@@ -11,7 +11,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Any
 
 from antiphon.cli.console import format_time, note, print_json, print_list, read_text_option
-from antiphon.cli.flags import CLIENT
+from antiphon.cli.flags import CLIENT, add_actions
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.folders import find_folder, list_folders
 from antiphon.settings.loading import LoadedSettings
@@ -37,11 +37,7 @@ ACTIONS = {
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
-    of = {
-        name: actions.add_parser(name, parents=[flags], help=meaning)
-        for name, meaning in ACTIONS.items()
-    }
+    of = add_actions(parser, flags, ACTIONS)
     of["create"].add_argument("name", help="up to 128 characters")
     for name in ("show", "update", "delete"):
         of[name].add_argument("folder", help=MEANT)
@@ -87,7 +83,7 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                         note(f"file {file_id}")
             case "create":
                 text = read_text_option(args.instructions, args.instructions_file) or ""
-                _tell(args, await client.create_folder(args.name, text), "created")
+                _print_result(args, await client.create_folder(args.name, text), "created")
             case "update":
                 await _update(client, args)
             case _:
@@ -107,7 +103,7 @@ async def _update(client: AsyncClient, args: Namespace) -> None:
     folder = await find_folder(client, args.folder)
     if args.add_file or args.remove_file:
         changes["file_ids"] = await _change_files(client, folder, args)
-    _tell(args, await client.update_folder(folder.id, **changes), "changed")
+    _print_result(args, await client.update_folder(folder.id, **changes), "changed")
 
 
 async def _change_files(client: AsyncClient, folder: Folder, args: Namespace) -> tuple[str, ...]:
@@ -122,7 +118,7 @@ async def _change_files(client: AsyncClient, folder: Folder, args: Namespace) ->
     return (*kept, *added)
 
 
-def _tell(args: Namespace, folder: Folder, how: str) -> None:
+def _print_result(args: Namespace, folder: Folder, how: str) -> None:
     if args.json:
         print_json(folder)
     else:

@@ -10,7 +10,7 @@ import asyncio
 from argparse import ArgumentParser, Namespace
 
 from antiphon.cli.console import format_time, note, print_json, print_list, read_text_option
-from antiphon.cli.flags import CLIENT
+from antiphon.cli.flags import CLIENT, add_actions
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.formatting import count_noun
 from antiphon.settings.loading import LoadedSettings
@@ -36,11 +36,7 @@ ACTIONS = {
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
-    of = {
-        name: actions.add_parser(name, parents=[flags], help=meaning)
-        for name, meaning in ACTIONS.items()
-    }
+    of = add_actions(parser, flags, ACTIONS)
     of["list"].add_argument("words", nargs="?", default="", help="only those with these words")
     for name in ("edit", "delete"):
         of[name].add_argument("id", help="the id of a memory, as in `antiphon memory list`")
@@ -66,11 +62,15 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
     async with AsyncClient(settings=loaded.settings) as client:
         match args.action:
             case "list":
-                await _list(client, args)
+                memories = (await client.list_memories()).data
+                found = [each for each in memories if args.words.casefold() in each.text.casefold()]
+                print_list(found, HEAD, _row, NO_MEMORIES, as_json=args.json)
+                if not (await client.get_personal_settings()).memory_enabled:
+                    note("Memory is off: models read none of it. `antiphon memory on` turns it on.")
             case "add":
-                _tell(args, await client.create_memory(args.text), "remembered")
+                _print_result(args, await client.create_memory(args.text), "remembered")
             case "edit":
-                _tell(args, await client.update_memory(args.id, args.text), "changed")
+                _print_result(args, await client.update_memory(args.id, args.text), "changed")
             case "delete":
                 await client.delete_memory(args.id)
                 note(f"{one_line(args.id)} is deleted.")
@@ -81,14 +81,6 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 note(f"Memory is {args.action}.")
             case _:
                 await _instructions(client, args)
-
-
-async def _list(client: AsyncClient, args: Namespace) -> None:
-    memories = (await client.list_memories()).data
-    found = [each for each in memories if args.words.casefold() in each.text.casefold()]
-    print_list(found, HEAD, _row, NO_MEMORIES, as_json=args.json)
-    if not (await client.get_personal_settings()).memory_enabled:
-        note("Memory is off: models read none of it. `antiphon memory on` turns it on.")
 
 
 async def _clear(client: AsyncClient, args: Namespace) -> None:
@@ -118,7 +110,7 @@ async def _instructions(client: AsyncClient, args: Namespace) -> None:
         note("They are off: no model reads them.")
 
 
-def _tell(args: Namespace, memory: Memory, how: str) -> None:
+def _print_result(args: Namespace, memory: Memory, how: str) -> None:
     if args.json:
         print_json(memory)
     else:

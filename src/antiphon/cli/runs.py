@@ -70,7 +70,11 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
     async with AsyncClient(settings=loaded.settings) as client:
         match args.action:
             case "list":
-                await _list(client, args)
+                thread_id = (await resolve_thread(client, args.thread)).id if args.thread else None
+                status = Status(args.status) if args.status else None
+                listing = ListRuns(thread_id, min(args.limit, PAGE), status=status)
+                found = await take(client.paginate(listing), args.limit)
+                print_list(found, HEAD, _row, "There are no such runs.", as_json=args.json)
             case "show":
                 await _show(client, args)
             case "compare":
@@ -87,14 +91,6 @@ async def _resolve_run(client: AsyncClient, reference: str) -> str:
     if (newest := await find_newest_run(client)) is None:
         raise NotFound("nothing was answered here yet", hint="`antiphon ask` begins a run.")
     return newest.id
-
-
-async def _list(client: AsyncClient, args: Namespace) -> None:
-    thread_id = (await resolve_thread(client, args.thread)).id if args.thread else None
-    status = Status(args.status) if args.status else None
-    listing = ListRuns(thread_id, min(args.limit, PAGE), status=status)
-    found = await take(client.paginate(listing), args.limit)
-    print_list(found, HEAD, _row, "There are no such runs.", as_json=args.json)
 
 
 def _row(run: Run) -> tuple[str, ...]:

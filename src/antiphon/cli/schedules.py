@@ -18,7 +18,7 @@ from typing import Any, get_args
 from msgspec import UNSET
 
 from antiphon.cli.console import format_table, format_time, note, print_json, print_list
-from antiphon.cli.flags import CLIENT, parse_number
+from antiphon.cli.flags import CLIENT, add_actions, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.runtime.time_zones import load_zone
 from antiphon.settings.loading import LoadedSettings
@@ -48,11 +48,7 @@ ACTIONS = {
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
-    of = {
-        name: actions.add_parser(name, parents=[flags], help=meaning)
-        for name, meaning in ACTIONS.items()
-    }
+    of = add_actions(parser, flags, ACTIONS)
     of["add"].add_argument("message", help="the message that is sent each time")
     for name in ACTIONS:
         if name not in ("list", "add"):

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from antiphon.api.operations import ListWebhookDeliveries, NewWebhook
 from antiphon.cli.console import format_time, note, print_json, print_list, take
-from antiphon.cli.flags import CLIENT, parse_number
+from antiphon.cli.flags import CLIENT, add_actions, parse_number
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.loading import LoadedSettings
 from antiphon.types.runs import DAY
@@ -47,11 +47,7 @@ ACTIONS = {
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
     """Add the actions and their arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(ACTIONS))
-    of = {
-        name: actions.add_parser(name, parents=[flags], help=meaning)
-        for name, meaning in ACTIONS.items()
-    }
+    of = add_actions(parser, flags, ACTIONS)
     of["add"].add_argument(
         "url", help="https at a public host, or a host of the setting webhook_hosts"
     )

@@ -16,7 +16,7 @@ from antiphon.types.personal import (
     MAX_MEMORIES,
     MAX_MEMORY_LENGTH,
     Memory,
-    Personal,
+    PersonalRecord,
 )
 from antiphon.types.runs import InstructionPart
 from antiphon.types.terminal_safe import HIDING
@@ -73,7 +73,7 @@ def _validate_text(text: str, max_length: int, param: str) -> str:
     return text
 
 
-def add_memory(personal: Personal, memory: Memory) -> Personal:
+def add_memory(personal: PersonalRecord, memory: Memory) -> PersonalRecord:
     """Return the record with one more memory.
 
     Raises `Conflict` if there are as many as there may be, or one with the same text, and for a
@@ -95,7 +95,7 @@ def add_memory(personal: Personal, memory: Memory) -> Personal:
     return replace(personal, memories=(*personal.memories, memory))
 
 
-def change_memory(personal: Personal, memory_id: str, text: str, now: int) -> Personal:
+def change_memory(personal: PersonalRecord, memory_id: str, text: str, now: int) -> PersonalRecord:
     """Return the record with another text of a memory, which is the person's then.
 
     Raises `NotFound`, and `Conflict` if another memory has this text.
@@ -109,14 +109,14 @@ def change_memory(personal: Personal, memory_id: str, text: str, now: int) -> Pe
     return replace(personal, memories=tuple(memories))
 
 
-def delete_memory(personal: Personal, memory_id: str) -> Personal:
+def delete_memory(personal: PersonalRecord, memory_id: str) -> PersonalRecord:
     """Return the record without this memory. Raises `NotFound`."""
     gone = find_memory(personal, memory_id)
     memories = tuple(each for each in personal.memories if each is not gone)
     return replace(personal, memories=memories)
 
 
-def find_memory(personal: Personal, memory_id: str) -> Memory:
+def find_memory(personal: PersonalRecord, memory_id: str) -> Memory:
     """Return the memory of this id. Raises `NotFound`."""
     for each in personal.memories:
         if each.id == memory_id:
@@ -124,7 +124,7 @@ def find_memory(personal: Personal, memory_id: str) -> Memory:
     raise NotFound(f"There is no memory {memory_id!r}.", hint="List the memories for their ids.")
 
 
-def personal_parts(personal: Personal) -> tuple[InstructionPart, ...]:
+def personal_parts(personal: PersonalRecord) -> tuple[InstructionPart, ...]:
     """Return the parts of a run's instructions: those that are there, and are switched on."""
     settings = personal.settings
     parts: list[InstructionPart] = []
@@ -136,7 +136,7 @@ def personal_parts(personal: Personal) -> tuple[InstructionPart, ...]:
     return tuple(parts)
 
 
-def _check_new_text(personal: Personal, memory: Memory) -> None:
+def _check_new_text(personal: PersonalRecord, memory: Memory) -> None:
     for each in personal.memories:
         if each.id != memory.id and each.text.casefold() == memory.text.casefold():
             raise Conflict(

@@ -133,7 +133,14 @@ class Catalog:
         if terms is not None:
             return await self._resolve(provider, name, terms, owner)
         if base_url:
-            plain = self._get_or_open("", lambda: self._plain(base_url))
+            plain = self._get_or_open(
+                "",
+                lambda: ChatCompletionsProvider(
+                    endpoints.validate_base_url(base_url),
+                    endpoints.validate_key(self._settings.provider_key),
+                    quirks=self._quirks(UNDECLARED),
+                ),
+            )
             called, there = urlsplit(base_url).netloc, self._destination("")
             return ResolvedModel(provider=plain, model=model, name=called, destination=there)
         plugin = _plugins().get(provider) if colon else None
@@ -437,13 +444,6 @@ class Catalog:
         return endpoints.validate_key(
             self._settings.provider_key or key
         ), endpoints.validate_base_url(base_url)
-
-    def _plain(self, base_url: str) -> Provider:
-        return ChatCompletionsProvider(
-            endpoints.validate_base_url(base_url),
-            endpoints.validate_key(self._settings.provider_key),
-            quirks=self._quirks(UNDECLARED),
-        )
 
     def _address(self, name: str, server: ServerTerms) -> str:
         wanted = _VARIABLE.findall(server.base_url)

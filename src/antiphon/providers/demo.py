@@ -85,7 +85,8 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
         stream = _text_chunks(_from_outputs(outputs))
     elif request.instructions == titles.INSTRUCTIONS:
         thought = "A title is wanted, so I will take the first words."
-        stream = _text_chunks(_title(question))
+        words = re.findall(r"\w[\w'-]*", question.partition("\n")[2][:MAX_SEARCHED])
+        stream = _text_chunks(f"On {' '.join(words[:5]).lower() or 'nothing'}")
     else:
         thought = "No tool fits, so I will answer in words."
         stream = _text_chunks(_in_words(question))
@@ -258,12 +259,6 @@ def _plain(value: bytes) -> str:
     if value.startswith(b'"'):
         return msgspec.json.decode(value, type=str)
     return value.decode()
-
-
-def _title(quoted: str) -> str:
-    """Return a title from the first words of the question that is quoted."""
-    words = re.findall(r"\w[\w'-]*", quoted.partition("\n")[2][:MAX_SEARCHED])
-    return f"On {' '.join(words[:5]).lower() or 'nothing'}"
 
 
 def _in_words(question: str) -> str:

@@ -387,8 +387,9 @@ class ChatCompletionsParser:
         if isinstance(content, str):
             if content:
                 self._text(self._new_text(TextPiece, content, out), out)
-        elif content:
-            self._parts(content, out)
+        elif content:  # a list, as from Mistral: reasoning and text in order
+            for part in list_objects(content):
+                self._piece(_KINDS.get(str(part.get("type")), TextPiece), part_text(part), out)
         if isinstance(delta.refusal, str) and delta.refusal:
             self._settle(out)
             self._piece(RefusalPiece, delta.refusal, out)
@@ -429,11 +430,6 @@ class ChatCompletionsParser:
         else:
             for kind, piece in self._think_tag_parser.feed(text):
                 self._piece(kind, piece, out)
-
-    def _parts(self, parts: Any, out: list[Chunk]) -> None:
-        """Read content that is a list, as from Mistral: reasoning and text in order."""
-        for part in list_objects(parts):
-            self._piece(_KINDS.get(str(part.get("type")), TextPiece), part_text(part), out)
 
     def _piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         if not text.isascii() or self._halves or "\0" in text:

@@ -28,7 +28,11 @@ def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not file.exists():
-            _create_secret(made)
+            descriptor = os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as written:
+                written.write(secrets.token_bytes(BYTES))
+                written.flush()
+                os.fsync(descriptor)  # or a crash may leave an empty file under the name
             with suppress(FileExistsError):  # another process was first
                 put_in_place(made, file)
         secret = _read(file)
@@ -73,14 +77,6 @@ def _read(file: Path) -> bytes:
     while not (secret := file.read_bytes()) and time.monotonic() < deadline:
         time.sleep(0.01)
     return secret
-
-
-def _create_secret(file: Path) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as written:
-        written.write(secrets.token_bytes(BYTES))
-        written.flush()
-        os.fsync(descriptor)  # or a crash may leave an empty file under the name
 
 
 # A small file of the user's own: for nobody else's eyes, and written whole or not at all.

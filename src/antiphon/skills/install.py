@@ -146,7 +146,7 @@ def _read_folder(folder: Path) -> SkillSource:
 # Archives.
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _ArchiveEntry(msgspec.Struct, frozen=True):
     """An entry of an archive; one that is no regular file has no content."""
 
     path: PurePosixPath
@@ -158,7 +158,7 @@ class _Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
-def _read_archive(path: Path) -> list[_Entry]:
+def _read_archive(path: Path) -> list[_ArchiveEntry]:
     try:
         packed = read_regular(path, MAX_ARCHIVE)
     except OSError as error:
@@ -183,29 +183,33 @@ def _read_archive(path: Path) -> list[_Entry]:
         raise InvalidRequest(f"{path} cannot be unpacked: {error}") from error
 
 
-def _read_zip(packed: bytes) -> Iterator[_Entry]:
+def _read_zip(packed: bytes) -> Iterator[_ArchiveEntry]:
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         room = MAX_FOLDER
         for each in archive.infolist():
             mode = each.external_attr >> 16
             is_other = mode & 0o170000 not in (0, 0o100000)
             if each.is_dir() or is_other:  # a link, for one
-                yield _Entry(PurePosixPath(each.filename), None)
+                yield _ArchiveEntry(PurePosixPath(each.filename), None)
                 continue
             with archive.open(each) as file:
                 content = _read_bounded(file, room)
             room -= len(content)
-            yield _Entry(PurePosixPath(each.filename), content, executable=bool(mode & 0o100))
+            yield _ArchiveEntry(
+                PurePosixPath(each.filename), content, executable=bool(mode & 0o100)
+            )
 
 
-def _read_tar(packed: bytes) -> Iterator[_Entry]:
+def _read_tar(packed: bytes) -> Iterator[_ArchiveEntry]:
     with tarfile.open(fileobj=io.BytesIO(_decompress(packed)), mode="r:") as archive:
         room = MAX_FOLDER
         for each in archive:
             file = archive.extractfile(each) if each.isreg() else None
             content = None if file is None else _read_bounded(file, room)
             room -= len(content or b"")
-            yield _Entry(PurePosixPath(each.name), content, executable=bool(each.mode & 0o100))
+            yield _ArchiveEntry(
+                PurePosixPath(each.name), content, executable=bool(each.mode & 0o100)
+            )
 
 
 def _decompress(packed: bytes) -> bytes:
@@ -223,9 +227,9 @@ def _read_bounded(file: _Readable, room: int) -> bytes:
     return content
 
 
-def _check_entries(entries: Iterator[_Entry]) -> list[_Entry]:
+def _check_entries(entries: Iterator[_ArchiveEntry]) -> list[_ArchiveEntry]:
     """Return the entries. Raises `InvalidRequest` for a path that leads out."""
-    checked: list[_Entry] = []
+    checked: list[_ArchiveEntry] = []
     for count, entry in enumerate(entries):
         parts = entry.path.parts
         if count >= MAX_IN_ARCHIVE:
@@ -243,7 +247,7 @@ def _is_odd(part: str) -> bool:
     return any(mark in part for mark in ("\0", "\\", ":")) or not part.isprintable()
 
 
-def _split_archive(entries: list[_Entry], archive: Path) -> list[SkillSource]:
+def _split_archive(entries: list[_ArchiveEntry], archive: Path) -> list[SkillSource]:
     """Return the skills of an archive: each folder in it that has a SKILL.md."""
     roots = [entry.path.parent for entry in entries if entry.path.name == FILE and entry.content]
     tops = [each for each in roots if not any(other in each.parents for other in roots)]

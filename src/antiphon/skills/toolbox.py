@@ -217,7 +217,7 @@ class Skills:
         now = digest_contents(read_contents(skill.folder))
         for path in sorted({*now, *skill.content}):
             if now.get(path) != skill.content.get(path):
-                raise _changed_error(skill, path)
+                raise _stale_file_error(skill, path)
 
     @property
     def _working_folder(self) -> Path:
@@ -248,7 +248,7 @@ class Skills:
                 "/".join(part for part in path.split("/") if part not in ("", "."))
             )
             if known != hashlib.sha256(content).hexdigest():
-                raise _changed_error(skill, path)
+                raise _stale_file_error(skill, path)
         return content
 
 
@@ -258,7 +258,7 @@ class _ScriptCall(msgspec.Struct):
     args: tuple[str, ...] = ()
 
 
-def _changed_error(skill: Skill, path: str) -> InvalidRequest:
+def _stale_file_error(skill: Skill, path: str) -> InvalidRequest:
     return InvalidRequest(
         f"{path} of the skill {skill.name} has changed since the user has seen it, so it is not"
         " used.",

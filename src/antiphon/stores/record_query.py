@@ -185,7 +185,11 @@ class RecordQuery:
         if self._kind is Thread:
             self._require_threads(where, dialect)
         elif self._kind is Message:
-            self._require_rating(where.get("rating"), dialect)
+            rating = where.get("rating")
+            if rating == "any":
+                self.require(f"{dialect.rating} IS NOT NULL")
+            elif rating is not None:
+                self.require(f"{dialect.rating} = :rating", rating=rating)
 
     def _require_status(self, status: FilterValue, dialect: Dialect) -> None:
         """Require a status. Indexes of few rows are used only if the SQL names what is in them."""
@@ -237,12 +241,6 @@ class RecordQuery:
                 f"{client} = 'client' AND coalesce({until}, 0) <= :now AND {expires} > :now",
                 now=now,
             )
-
-    def _require_rating(self, rating: FilterValue, dialect: Dialect) -> None:
-        if rating == "any":
-            self.require(f"{dialect.rating} IS NOT NULL")
-        elif rating is not None:
-            self.require(f"{dialect.rating} = :rating", rating=rating)
 
     def _require_threads(self, where: Mapping[str, FilterValue], dialect: Dialect) -> None:
         for name in FLAGS:

@@ -15,7 +15,7 @@ from antiphon.types.documents import DocumentPage
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.messages import Message, Upload, to_chat_completions
-from antiphon.types.personal import Personal
+from antiphon.types.personal import PersonalRecord
 from antiphon.types.runs import Action, Assistant, Run, RunLease, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.shares import Share
@@ -138,7 +138,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Message,
         Occurrence,
         Person,
-        Personal,
+        PersonalRecord,
         Project,
         ProviderKey,
         Run,

@@ -7,16 +7,16 @@ import msgspec
 from antiphon.ports import AmendPersonal
 from antiphon.stores.rows import decoder
 from antiphon.stores.sql_admin import AdminMethods, Transaction, reading, writing
-from antiphon.types.personal import NOTHING_PERSONAL, Personal
+from antiphon.types.personal import NOTHING_PERSONAL, PersonalRecord
 
 
-async def find_personal(sql: Transaction, owner: str) -> Personal:
+async def find_personal(sql: Transaction, owner: str) -> PersonalRecord:
     """See `PersonalStore.personal`."""
     row = await sql.fetch_row("personal", owner=owner)
-    return decoder(Personal)(row[0]) if row else NOTHING_PERSONAL
+    return decoder(PersonalRecord)(row[0]) if row else NOTHING_PERSONAL
 
 
-async def change_personal(sql: Transaction, owner: str, amend: AmendPersonal) -> Personal:
+async def change_personal(sql: Transaction, owner: str, amend: AmendPersonal) -> PersonalRecord:
     """See `PersonalStore.change_personal`."""
     await sql.execute("lock_personal", owner=owner)
     before = await find_personal(sql, owner)

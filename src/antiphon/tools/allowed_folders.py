@@ -98,7 +98,7 @@ class AllowedFolders:
                 else:
                     os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
             except FileExistsError as error:
-                raise _changed_meanwhile(path) from error
+                raise _conflict_error(path) from error
             finally:
                 with suppress(FileNotFoundError):
                     os.unlink(temporary, dir_fd=folder)
@@ -217,11 +217,11 @@ def _check_content(folder: int, name: str, path: str, expected: bytes | None) ->
         raise Conflict(f"{path} exists already.", hint="edit_file changes it.")
     with os.fdopen(os.open(name, careful, dir_fd=folder), "rb") as file:
         if file.read(len(expected) + 1) != expected:
-            raise _changed_meanwhile(path)
+            raise _conflict_error(path)
     return stat.S_IMODE(found.st_mode)
 
 
-def _changed_meanwhile(path: str) -> Conflict:
+def _conflict_error(path: str) -> Conflict:
     return Conflict(f"{path} was changed meanwhile.", hint="Read it again.")
 
 

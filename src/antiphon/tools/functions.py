@@ -89,7 +89,7 @@ def tool(
         )
 
     def mark(function: F) -> F:
-        given = _Mark(name, description, timeout, retries, retry_on, consent, read_only)
+        given = _ToolOptions(name, description, timeout, retries, retry_on, consent, read_only)
         setattr(function, TOOL_MARK, given)
         return function
 
@@ -207,7 +207,7 @@ class Handler:
             return ToolResult(str(error), is_error=True, fault="invalid_arguments")
         with ThreadSafeProgress(tell) as report:
             handler = partial(self._handler, call.name, arguments)
-            return await _run(handler, {}, _Mark(), report)
+            return await _run(handler, {}, _ToolOptions(), report)
 
 
 TOOL_MARK = "__antiphon_tool__"
@@ -215,7 +215,7 @@ TOOLSET_MARK = "__antiphon_toolset__"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")  # what every provider takes
 
 
-class _Mark(msgspec.Struct, frozen=True):
+class _ToolOptions(msgspec.Struct, frozen=True):
     name: str | None = None
     description: str | None = None
     timeout: float | None = None
@@ -241,7 +241,7 @@ class _FunctionTool:
     def _read(self, function: Function) -> None:
         if not callable(function):
             raise TypeError(f"A tool is a function, and {function!r} is none.")
-        mark: _Mark = getattr(function, TOOL_MARK, _Mark())
+        mark: _ToolOptions = getattr(function, TOOL_MARK, _ToolOptions())
         documentation = parse_docstring(
             inspect.getdoc(function) if inspect.isroutine(function) else None
         )
@@ -275,7 +275,7 @@ def _check_name(name: str) -> str:
 
 
 async def _run(
-    function: Function, arguments: dict[str, Any], mark: _Mark, report: ThreadSafeProgress
+    function: Function, arguments: dict[str, Any], mark: _ToolOptions, report: ThreadSafeProgress
 ) -> ToolResult:
     """Run the function, again after an error that its mark retries."""
     pause = FIRST_PAUSE

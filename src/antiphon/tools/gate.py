@@ -75,7 +75,11 @@ class Gate:
 
         async def start() -> ToolResult:
             on_start()
-            return await self._call_safely(call, report)
+            try:
+                result = _check_result(await self._toolbox.call(call, report))
+                return replace(result, output=sanitize.sanitize_text(result.output))
+            except TOOL_ERRORS as error:
+                return _failure(error)
 
         working = await run_within(clock, start())
         if working is None:
@@ -83,13 +87,6 @@ class Gate:
         if working.cancelled():  # the tool has cancelled itself
             return _failure(asyncio.CancelledError())
         return working.result()
-
-    async def _call_safely(self, call: ToolCall, tell: ProgressCallback) -> ToolResult:
-        try:
-            result = _check_result(await self._toolbox.call(call, tell))
-            return replace(result, output=sanitize.sanitize_text(result.output))
-        except TOOL_ERRORS as error:
-            return _failure(error)
 
 
 def _check_result(result: object) -> ToolResult:

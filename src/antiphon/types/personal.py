@@ -44,12 +44,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: int
 
 
-class Personal(msgspec.Struct, frozen=True, kw_only=True):
+class PersonalRecord(msgspec.Struct, frozen=True, kw_only=True):
     """The settings and the memories of one owner, oldest first, as they are stored."""
 
     settings: PersonalSettings = PersonalSettings()
     memories: tuple[Memory, ...] = ()
 
 
-NOTHING_PERSONAL = Personal()
+NOTHING_PERSONAL = PersonalRecord()
 """The record of an owner that has written nothing."""

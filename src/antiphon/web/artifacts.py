@@ -265,7 +265,7 @@ def document_policy(ticket: Ticket, nonce: str) -> str:
     return f"{policy}; frame-ancestors {ticket.page}"
 
 
-def document(ticket: Ticket, text: str, nonce: str) -> bytes:
+def render_document(ticket: Ticket, text: str, nonce: str) -> bytes:
     """Return the text of a block as an HTML document.
 
     An SVG is part of a document, so that it needs no namespace and may have mistakes. The text of a

@@ -26,7 +26,7 @@ from antiphon.web.session import current_site
 
 CSRF_HEADER = "X-Antiphon-CSRF"
 API = "/api/"
-FRAMES = "/artifact/"
+ARTIFACT_ROUTES = "/artifact/"
 """Paths of the second origin, which has no others; the web chat's own has none of them."""
 
 JSON = "application/json"
@@ -88,7 +88,7 @@ def check_request(facts: RequestFacts, policy: Policy) -> None:
     """
     wanted = route_requirements(facts.method, facts.rule)
     if facts.rule not in _FOR_PROBES:
-        if facts.rule.startswith(FRAMES) or policy.is_for_artifacts(facts.host):
+        if facts.rule.startswith(ARTIFACT_ROUTES) or policy.is_for_artifacts(facts.host):
             _check_frame(facts, policy)
         else:
             _check_host(facts, policy)
@@ -140,7 +140,7 @@ def _check_frame(facts: RequestFacts, policy: Policy) -> None:
 
     In a window of its own a document could leave for any address.
     """
-    if not facts.rule.startswith(FRAMES):
+    if not facts.rule.startswith(ARTIFACT_ROUTES):
         raise Misdirected(
             "This name serves previews of artifacts only.",
             expected="an address that the web chat has given out",
@@ -267,7 +267,7 @@ def _check_request() -> None:
     policy = current_site().policy
     facts = request_facts(request, policy)
     check_request(facts, policy)
-    if facts.rule.startswith(FRAMES):
+    if facts.rule.startswith(ARTIFACT_ROUTES):
         return  # the signature of the address stands for a session
     required = route_requirements(facts.method, facts.rule)
     # Pages and `/api/me` may start a session where no login is needed.

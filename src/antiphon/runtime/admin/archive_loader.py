@@ -20,7 +20,7 @@ from antiphon.api.operation import convert
 from antiphon.api.operations import CreateFolder, CreateSchedule
 from antiphon.engine import personal, sanitize, transitions, validation
 from antiphon.engine.cron import parse_cron
-from antiphon.engine.snapshot import RunUpdate, Snapshot
+from antiphon.engine.snapshot import Snapshot
 from antiphon.runtime.admin.archive import (
     MANIFEST,
     RECORDS,
@@ -376,7 +376,10 @@ class _Loader:
                 self._add_made(message)
             for action in change.actions:
                 self._spool.change(known[action.id], _encode(action))
-            self._append(update)
+            if update.events:
+                first = update.lease.last_event - len(update.events) + 1
+                lines = [events.encode(event) for event in update.events]
+                self._put_events(update.run.id, first, lines, made=True)
             closed = {action.id: action for action in change.actions}
             record = replace(record, run=update.run, last_event=update.lease.last_event)
             after = change.thread or cast("Thread", snapshot.thread)
@@ -439,12 +442,6 @@ class _Loader:
             )
         except DuplicateRecord:  # the thread went on while it was exported
             return
-
-    def _append(self, update: RunUpdate) -> None:
-        if update.events:
-            first = update.lease.last_event - len(update.events) + 1
-            lines = [events.encode(event) for event in update.events]
-            self._put_events(update.run.id, first, lines, made=True)
 
     def _count_messages(self, spooled: Record) -> None:
         """Let the thread count the messages that there are."""

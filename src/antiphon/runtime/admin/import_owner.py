@@ -37,7 +37,7 @@ from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.ids import Mint
 from antiphon.types.imports import ImportBatch, ImportedEvents, ImportedRun
 from antiphon.types.messages import Message, Upload
-from antiphon.types.personal import MAX_MEMORIES, Memory, Personal, PersonalSettings
+from antiphon.types.personal import MAX_MEMORIES, Memory, PersonalRecord, PersonalSettings
 from antiphon.types.runs import Action, Assistant, Run, Thread
 from antiphon.types.schedules import Schedule, StoredSchedule
 
@@ -525,7 +525,7 @@ class _Import:
             stored = StoredSchedule(self._owner, schedule)
             await self._store.add_schedule(stored, self._max_schedules, created)
 
-    def _add_personal(self, there: Personal) -> Personal:
+    def _add_personal(self, there: PersonalRecord) -> PersonalRecord:
         if there.settings == PersonalSettings():
             for settings in self._personal_settings:
                 there = replace(there, settings=settings)

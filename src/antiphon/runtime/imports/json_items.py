@@ -23,7 +23,7 @@ def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
     Raises `InvalidRequest` for a text that is no array or is cut off, and `TooLarge` for an item
     of more than `limit` bytes.
     """
-    reader = _ItemReader(limit)
+    reader = _JsonItemReader(limit)
     for piece in pieces:
         yield from reader.feed(piece)
     if not reader.is_complete:
@@ -34,7 +34,7 @@ def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
         )
 
 
-class _ItemReader:
+class _JsonItemReader:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._depth = -1  # of the array: -1 before its beginning

@@ -59,7 +59,9 @@ class DocumentService:
         ranked = [
             (each, examine(each.page.text, phrases)) for each in found if each.file_id in names
         ]
-        ranked.sort(key=lambda each: _order(each[0], each[1], phrases), reverse=True)
+        ranked.sort(
+            key=lambda each: (matches(each[0].page.text, phrases), each[1].rank), reverse=True
+        )
         return FileSearchResults(
             data=[_describe(*each, names[each[0].file_id]) for each in ranked[: call.limit]],
             searched=None if scope is None else len(scope),
@@ -95,12 +97,6 @@ class DocumentService:
         )
         known = {(each.file_id, each.page.number) for each in found}
         return [*found, *(each for each in more if (each.file_id, each.page.number) not in known)]
-
-
-def _order(
-    found: FoundPage, ranked: RankedSnippet, phrases: Sequence[Phrase]
-) -> tuple[bool, float]:
-    return matches(found.page.text, phrases), ranked.rank
 
 
 def _describe(found: FoundPage, ranked: RankedSnippet, name: str) -> PageHit:

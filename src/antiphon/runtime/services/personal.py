@@ -16,7 +16,7 @@ from antiphon.runtime.responses import OperationHandler
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import Conflict
 from antiphon.types.ids import Mint
-from antiphon.types.personal import Memory, Personal, PersonalSettings
+from antiphon.types.personal import Memory, PersonalRecord, PersonalSettings
 from antiphon.types.runs import Run, Thread
 
 
@@ -49,7 +49,7 @@ class PersonalService:
             changes["instructions"] = personal.validate_instructions(changes["instructions"])
         now = await self._store.now()
 
-        def amend(before: Personal) -> Personal:
+        def amend(before: PersonalRecord) -> PersonalRecord:
             settings = replace(before.settings, **changes)
             if settings != before.settings:
                 settings = replace(settings, updated_at=now)
@@ -110,7 +110,7 @@ class PersonalService:
     ) -> MemoriesDeleted:
         deleted = 0
 
-        def amend(before: Personal) -> Personal:
+        def amend(before: PersonalRecord) -> PersonalRecord:
             nonlocal deleted
             deleted = len(before.memories)
             return replace(before, memories=())

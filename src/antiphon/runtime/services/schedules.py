@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from datetime import datetime, tzinfo
+from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from msgspec.structs import replace
@@ -192,7 +192,11 @@ class ScheduleService:
         now = await self._store.now()
         zone = await find_zone(call.timezone)
         schedules.validate_times(call.cron, None, now, zone, self._min_interval)
-        return ScheduledTimes(_list_times(call.cron, now, zone, call.count))
+        parsed, found, at = parse_cron(call.cron), list[ScheduledTime](), now
+        while len(found) < call.count and (after := next_after(parsed, at, zone)) is not None:
+            at = after
+            found.append(ScheduledTime(at, datetime.fromtimestamp(at / 1000, zone).isoformat()))
+        return ScheduledTimes(found)
 
     async def _with_rights(self, schedule: Schedule, by: Principal) -> StoredSchedule:
         """Return the schedule with the caller's rights, and the destination of its runs.
@@ -223,14 +227,6 @@ class ScheduleService:
                 "Schedules are off here.",
                 hint="An operator can allow them by the setting schedules.",
             )
-
-
-def _list_times(cron: str, now: int, zone: tzinfo, count: int) -> Sequence[ScheduledTime]:
-    parsed, found, at = parse_cron(cron), list[ScheduledTime](), now
-    while len(found) < count and (after := next_after(parsed, at, zone)) is not None:
-        at = after
-        found.append(ScheduledTime(at, datetime.fromtimestamp(at / 1000, zone).isoformat()))
-    return found
 
 
 def _name_change(is_paused: bool | None, changes: Mapping[str, Any]) -> AuditAction:

@@ -73,7 +73,8 @@ class ResponseMemory:
         """Delete a thread."""
         thread = self._threads.pop(thread_id, None)
         if thread is not None:
-            await _delete(thread.runs)
+            for run_id, api in thread.runs.items():
+                await api.delete_run(run_id)
 
     async def clear(self) -> None:
         """Delete all threads."""
@@ -144,8 +145,3 @@ def _items(input: str | list[Any] | None) -> Iterable[Any]:
     if isinstance(input, str):
         return [{"type": "message", "role": "user", "content": input}]
     return input or ()
-
-
-async def _delete(runs: Mapping[str, CallerApi]) -> None:
-    for run_id, api in runs.items():
-        await api.delete_run(run_id)

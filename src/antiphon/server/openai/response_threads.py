@@ -39,10 +39,10 @@ from antiphon.wires.openai.errors import MissingParameter, PreviousResponseNotFo
 from antiphon.wires.openai.object_ids import parse_conversation_id, parse_item_id, to_stored_item_id
 from antiphon.wires.openai.response_object import (
     list_tools_once,
-    listed_servers,
     parse_response_id,
     record_request,
     request_difference,
+    servers_with_listed_tools,
 )
 from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.sent_items import SentItems, SentOutput, require_outputs
@@ -103,7 +103,7 @@ async def find_place(
         raise NotFound(f"Conversation with id '{request.conversation_id}' not found.") from error
     newest = (await api.ask(ListRuns(thread.id, 1))).data
     run = newest[0] if newest else None
-    listed = listed_servers(run)
+    listed = servers_with_listed_tools(run)
     if not request.is_stored:
         reply = await _last_message(api, thread)
         return Place(thread, reply=reply, is_copy=True, listed=listed)
@@ -133,9 +133,11 @@ async def _after_response(
         raise _busy_error(run)
     if is_latest and thread.temporary is not request.is_stored:
         waiting = run if active else None
-        return Place(thread, waiting, last_message=thread.messages, listed=listed_servers(run))
+        return Place(
+            thread, waiting, last_message=thread.messages, listed=servers_with_listed_tools(run)
+        )
     reply = await _last_reply(api, run, place)
-    return Place(thread, reply=reply, is_copy=True, listed=listed_servers(run))
+    return Place(thread, reply=reply, is_copy=True, listed=servers_with_listed_tools(run))
 
 
 async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:

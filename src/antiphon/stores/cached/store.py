@@ -58,7 +58,7 @@ from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
-from antiphon.types.personal import Personal
+from antiphon.types.personal import PersonalRecord
 from antiphon.types.runs import Assistant, LeaseInfo, Run, RunLease, Serves, Thread, serve_all
 from antiphon.types.schedules import Schedule, StoredSchedule
 from antiphon.types.shares import Share
@@ -521,11 +521,11 @@ class CachedStore:
         """See `ScheduleStore.delete_occurrences`."""
         return await self._inner.delete_occurrences(before, limit)
 
-    async def personal(self, owner: str) -> Personal:
+    async def personal(self, owner: str) -> PersonalRecord:
         """See `PersonalStore.personal`."""
         return await self._inner.personal(owner)
 
-    async def change_personal(self, owner: str, amend: AmendPersonal) -> Personal:
+    async def change_personal(self, owner: str, amend: AmendPersonal) -> PersonalRecord:
         """See `PersonalStore.change_personal`."""
         return await self._inner.change_personal(owner, amend)
 

@@ -46,7 +46,7 @@ class MemoryDocuments(MemoryRecords):
         upload_id = self._next_pending()
         if upload_id is None:
             return None
-        stored = self._stored_documents()[upload_id]
+        stored = self._documents_by_file()[upload_id]
         stored.due_at = self._clock() + lease_ms
         stored.attempts += 1
         stored.pages.clear()
@@ -70,7 +70,7 @@ class MemoryDocuments(MemoryRecords):
     async def retry_documents(self, reasons: Sequence[DocumentFailure]) -> int:
         """See `DocumentStore.retry_documents`."""
         failed = [
-            each for each in self._stored_documents().values() if each.document.reason in reasons
+            each for each in self._documents_by_file().values() if each.document.reason in reasons
         ]
         for each in failed:
             each.document, each.due_at, each.attempts = Document(status="pending"), 0, 0
@@ -78,12 +78,12 @@ class MemoryDocuments(MemoryRecords):
 
     async def documents(self, file_ids: Sequence[str]) -> Mapping[str, Document]:
         """See `DocumentStore.documents`."""
-        known = self._stored_documents()
+        known = self._documents_by_file()
         return {each: known[each].document for each in file_ids if each in known}
 
     async def pages(self, file_id: str, limit: int, after: int = 0) -> RecordPage:
         """See `DocumentStore.pages`."""
-        stored = self._stored_documents().get(file_id)
+        stored = self._documents_by_file().get(file_id)
         later = [page for page in stored.pages if page.number > after] if stored else []
         return RecordPage(*take_page(later, limit, lambda page: len(page.text)))
 
@@ -100,7 +100,7 @@ class MemoryDocuments(MemoryRecords):
         wanted = None if file_ids is None else frozenset(file_ids)
         found = [
             FoundPage(upload_id, page)
-            for upload_id, stored in self._stored_documents().items()
+            for upload_id, stored in self._documents_by_file().items()
             if self._records[Upload][upload_id].owner == owner
             if wanted is None or upload_id in wanted
             for page in stored.pages
@@ -109,7 +109,7 @@ class MemoryDocuments(MemoryRecords):
         found.sort(key=lambda each: -examine(each.page.text, phrases).rank)
         return found[:limit]
 
-    def _stored_documents(self) -> dict[str, _StoredDocument]:
+    def _documents_by_file(self) -> dict[str, _StoredDocument]:
         """Return the documents of all files, oldest first."""
         known = self._known_documents
         self._known_documents = {
@@ -122,13 +122,13 @@ class MemoryDocuments(MemoryRecords):
         now = self._clock()
         waiting = (
             (stored.due_at, upload_id)
-            for upload_id, stored in self._stored_documents().items()
+            for upload_id, stored in self._documents_by_file().items()
             if stored.document.status == "pending" and stored.due_at <= now
         )
         return min(waiting, key=lambda each: each[0], default=(0, None))[1]
 
     def _find_claimed(self, claim: DocumentClaim) -> _StoredDocument | None:
-        stored = self._stored_documents().get(claim.upload_id)
+        stored = self._documents_by_file().get(claim.upload_id)
         if stored is None or stored.document.status != "pending":
             return None
         return stored if stored.attempts == claim.attempt else None

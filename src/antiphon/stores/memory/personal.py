@@ -5,7 +5,7 @@ from __future__ import annotations
 from antiphon.ports import AmendPersonal
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration
-from antiphon.types.personal import NOTHING_PERSONAL, Personal
+from antiphon.types.personal import NOTHING_PERSONAL, PersonalRecord
 
 
 class MemoryPersonal(MemoryAdministration):
@@ -13,13 +13,13 @@ class MemoryPersonal(MemoryAdministration):
 
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
-        self._personal: dict[str, Personal] = {}
+        self._personal: dict[str, PersonalRecord] = {}
 
-    async def personal(self, owner: str) -> Personal:
+    async def personal(self, owner: str) -> PersonalRecord:
         """See `PersonalStore.personal`."""
         return self._personal.get(owner, NOTHING_PERSONAL)
 
-    async def change_personal(self, owner: str, amend: AmendPersonal) -> Personal:
+    async def change_personal(self, owner: str, amend: AmendPersonal) -> PersonalRecord:
         """See `PersonalStore.change_personal`."""
         changed = amend(await self.personal(owner))
         if changed == NOTHING_PERSONAL:

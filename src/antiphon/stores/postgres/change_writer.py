@@ -105,7 +105,11 @@ class ChangeWriter:
         if not self._reserve(draft.records - reserved, reserved):
             return None  # it is about to be overtaken
         hit(f"{read_set.what}.before_commit")
-        if not await self._add(draft).written:
+        if (commits := self._commits.get(draft.shape)) is None:
+            commits = self._commits[draft.shape] = GroupCommit(self._write)
+        pending = _PendingChange(draft, asyncio.get_running_loop().create_future())
+        commits.add(pending)
+        if not await pending.written:
             self._known.forget(read_set.run_id)
             return None
         self._known.record(read, decided, read.owner or decided.owner or read_set.owner)
@@ -155,13 +159,6 @@ class ChangeWriter:
         found = await self._connections.run(read, repeatable=lambda: True)
         self._known.observe_time(found.records.now)
         return found
-
-    def _add(self, draft: ChangeDraft) -> _PendingChange:
-        if (commits := self._commits.get(draft.shape)) is None:
-            commits = self._commits[draft.shape] = GroupCommit(self._write)
-        pending = _PendingChange(draft, asyncio.get_running_loop().create_future())
-        commits.add(pending)
-        return pending
 
     async def _write(self, changes: Sequence[_PendingChange]) -> None:
         attempt = WriteAttempt()

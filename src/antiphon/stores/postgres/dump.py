@@ -89,7 +89,8 @@ class PostgresDump:
 
         async def write(connection: Connection[Any]) -> None:
             if table.name == "events":
-                await _make_parts(connection)
+                for day in await connection.fetch(SQL["days_of_events"]):
+                    await make_parts(connection, day[0])
             async with connection.transaction():
                 if await connection.fetchval(SQL["progress_for_update"]) != before:
                     raise dump.concurrent_copy()
@@ -139,9 +140,3 @@ async def _check(connection: Connection[Any]) -> None:
     found, known = await schema(connection)
     if found != known:
         raise dump.wrong_schema(f"schema {found}", known)
-
-
-async def _make_parts(connection: Connection[Any]) -> None:
-    """Make a part of the log for each day of which there are events."""
-    for day in await connection.fetch(SQL["days_of_events"]):
-        await make_parts(connection, day[0])

@@ -45,7 +45,10 @@ class GroupCommit(Generic[T]):
         entry = _PendingItem(item, frozenset(keys), self._loop.create_future())
         self._waiting.append(entry)
         if self._timer is None:
-            self._schedule()
+            if self._writing:
+                self._timer = self._loop.call_later(SLOW_SECONDS, self._start)
+            else:
+                self._timer = self._loop.call_soon(self._start)
 
     async def wait(self, key: str | None = None) -> None:
         """Wait until all items with the key, or all items, have been written or have failed."""
@@ -53,12 +56,6 @@ class GroupCommit(Generic[T]):
         awaited = [each.written for each in entries if key is None or key in each.keys]
         if awaited:
             await asyncio.wait(awaited)
-
-    def _schedule(self) -> None:
-        if self._writing:
-            self._timer = self._loop.call_later(SLOW_SECONDS, self._start)
-        else:
-            self._timer = self._loop.call_soon(self._start)
 
     def _start(self) -> None:
         if self._timer is not None:

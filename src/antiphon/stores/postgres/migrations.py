@@ -130,18 +130,16 @@ async def drop_parts(connection: Connection[Any], before: int) -> None:
     for part in old:
         if part.day not in kept:
             with suppress(*_PART_IN_USE):
-                await _drop_part(connection, part)
+                if part.attached:
+                    mode = "FINALIZE" if part.leaving else "CONCURRENTLY"
+                    await connection.execute(
+                        f'ALTER TABLE log DETACH PARTITION "{part.table}" {mode}'
+                    )
+                await connection.execute(f'DROP TABLE IF EXISTS "{part.table}"')
 
 
 _PART_IN_USE = (asyncpg.ObjectNotInPrerequisiteStateError, asyncpg.UndefinedTableError)
 """Errors for a part that is still read, as by a backup, or that another process is dropping."""
-
-
-async def _drop_part(connection: Connection[Any], part: Part) -> None:
-    if part.attached:
-        mode = "FINALIZE" if part.leaving else "CONCURRENTLY"
-        await connection.execute(f'ALTER TABLE log DETACH PARTITION "{part.table}" {mode}')
-    await connection.execute(f'DROP TABLE IF EXISTS "{part.table}"')
 
 
 async def _make_part(connection: Connection[Any], part: Part) -> None:

@@ -291,7 +291,7 @@ def _flag(name: str) -> str:
     return rf"position('\x{pair.encode().hex()}'::bytea IN doc) > 0"
 
 
-def _named(key: str, parameter: str) -> str:
+def _name_condition(key: str, parameter: str) -> str:
     """Return the condition of the index of such a name, so that it is used."""
     name = f"thread_document(doc) -> 'metadata' ->> '{key}'"
     mark = f'"{key}":'.encode().hex()
@@ -312,7 +312,7 @@ DIALECT = Dialect(
     live_runs=NAMED_SQL["live_runs_with_status"],
     run_status="(SELECT drives.status FROM drives WHERE drives.run = runs.seq)",
     flag=_flag,
-    named=_named,
+    named=_name_condition,
     tagged=(
         rf"position('\x{_TAGS.hex()}'::bytea IN doc) > 0 AND EXISTS (SELECT FROM"
         " json_array_elements_text(thread_document(doc) -> 'tags') AS tag WHERE tag = :tag)"

@@ -294,7 +294,7 @@ def _flag(name: str) -> str:
     return f"instr(doc, CAST('\"{name}\":true' AS BLOB)) > 0"
 
 
-def _named(key: str, parameter: str) -> str:
+def _name_condition(key: str, parameter: str) -> str:
     """Return the condition of the index of such a name, so that it is used."""
     name = f"json_extract(CAST(doc AS TEXT), '$.metadata.{key}')"
     return f"instr(doc, CAST('\"{key}\":' AS BLOB)) > 0 AND {name} = :{parameter}"
@@ -315,7 +315,7 @@ _DIALECT = Dialect(
     live_runs=SQL["live_runs_with_status"],
     run_status="status",
     flag=_flag,
-    named=_named,
+    named=_name_condition,
     tagged=(
         'instr(doc, CAST(\'"tags":["\' AS BLOB)) > 0'
         " AND EXISTS (SELECT 1 FROM json_each(CAST(doc AS TEXT), '$.tags')"

@@ -25,11 +25,11 @@ from antiphon.web.artifacts import (
     Block,
     Ticket,
     digest,
-    document,
     document_policy,
     find_block,
     read_lines,
     read_ticket,
+    render_document,
     sign,
 )
 from antiphon.web.http import read_json
@@ -104,7 +104,7 @@ def get_preview(signed: str) -> Response:
         text = read_lines(message.text, ticket.start, ticket.end)
         if message.thread_id != ticket.thread_id or digest(text) != ticket.digest:
             raise NotFound("The message no longer has this artifact.")
-        return document(ticket, text, nonce)
+        return render_document(ticket, text, nonce)
 
     response = respond_when_made(make, "text/html; charset=utf-8")
     response.headers["Content-Security-Policy"] = document_policy(ticket, nonce)

@@ -49,7 +49,7 @@ class ChangedSchedule(msgspec.Struct, frozen=True):
     paused: bool | UnsetType = UNSET
 
 
-class OwnerQuery(msgspec.Struct, frozen=True):
+class HistoryQuery(msgspec.Struct, frozen=True):
     """Owner of the schedule, and the occurrence after which the list begins."""
 
     owner: operations.Id
@@ -68,7 +68,7 @@ routes.before_request(require_admin)
 
 def _client() -> AsyncClient:
     """Return the client of the administrator, at work for the owner in the query."""
-    return admin_client().on_behalf_of(read_query(OwnerQuery).owner)
+    return admin_client().on_behalf_of(read_query(HistoryQuery).owner)
 
 
 @routes.get("")
@@ -116,5 +116,5 @@ def run_schedule(schedule_id: str) -> Response:
 @routes.get("/<schedule_id>/occurrences")
 def list_occurrences(schedule_id: str) -> Response:
     """List what became of the times of a schedule, newest first."""
-    after = read_query(OwnerQuery).after
+    after = read_query(HistoryQuery).after
     return respond_with(_client().list_occurrences(schedule_id, after=after))

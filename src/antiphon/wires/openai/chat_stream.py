@@ -230,7 +230,7 @@ class ChatAnswer:
         self._calls: dict[str, _SentCall] = {}
         self._between = False
         self._hands_off = False
-        self._turn_start = _Mark(0, 0, 0, 0)
+        self._turn_start = _Lengths(0, 0, 0, 0)
 
     def feed(self, event: Event) -> Delta | None:
         """Return what the event adds to the answer, if anything."""
@@ -265,7 +265,9 @@ class ChatAnswer:
                     call.id for call in calls if self._hosted.find(call.name) == WEB_SEARCH
                 }
                 self._between = bool(self._text)
-                self._turn_start = self._mark()
+                self._turn_start = _Lengths(
+                    len(self._text), len(self._reasoning), len(self._refusal), len(self._calls)
+                )
             case ToolOutputAdded(tool_call_id=call_id, output=output, is_error=False):
                 self._titles |= find_links(output) if call_id in self._searches else {}
             case UsageAdded(usage=usage):
@@ -351,9 +353,6 @@ class ChatAnswer:
         if call is None or not arguments.startswith(call.arguments):
             return None
         return self._continue_call(call_id, arguments.removeprefix(call.arguments))
-
-    def _mark(self) -> _Mark:
-        return _Mark(len(self._text), len(self._reasoning), len(self._refusal), len(self._calls))
 
     def _remove_turn(self) -> None:
         """Remove what came since the turn began."""
@@ -452,7 +451,7 @@ class ChatChunks:
         )
 
 
-class _Mark(NamedTuple):
+class _Lengths(NamedTuple):
     """Numbers of pieces that an answer has at some point."""
 
     text: int

@@ -181,7 +181,7 @@ def has_mcp_items(request: Mapping[str, Any]) -> bool:
     return any(tool.get("type") == "mcp" for tool in request.get("tools") or ())
 
 
-def listed_servers(run: Run | None) -> frozenset[str]:
+def servers_with_listed_tools(run: Run | None) -> frozenset[str]:
     """Return the MCP servers whose tools were listed up to the responses of a run."""
     if run is None or not run.responses:
         return frozenset()

@@ -175,7 +175,11 @@ class _ItemReader:
             case kinds.McpCall():
                 self._add_mcp_call(item, where)
             case kinds.McpApprovalResponse():
-                self._add_approval(item, where)
+                asked = item.approval_request_id
+                given = SentApproval(asked, Approval(item.approve, item.reason or ""), where)
+                known = self._approvals.setdefault(asked, given)
+                if known.approval != given.approval:
+                    raise _second_answer_error("answer", asked, f"{where}.approval_request_id")
             case kinds.McpListTools(server_label=server):
                 self._listed.add(server)
             case kinds.McpApprovalRequest():
@@ -276,13 +280,6 @@ class _ItemReader:
             known = self._outputs.setdefault(call_id, output).message
         if known != message:
             raise _second_answer_error("output", call_id, f"{where}.call_id")
-
-    def _add_approval(self, item: kinds.McpApprovalResponse, where: str) -> None:
-        asked = item.approval_request_id
-        given = SentApproval(asked, Approval(item.approve, item.reason or ""), where)
-        known = self._approvals.setdefault(asked, given)
-        if known.approval != given.approval:
-            raise _second_answer_error("answer", asked, f"{where}.approval_request_id")
 
     def _add_mcp_call(self, item: kinds.McpCall, where: str) -> None:
         call_id = _call_id(item.id, where)

@@ -1899,7 +1899,7 @@ export abstract class Operations {
     return this.send<Action>({ method: "POST", path: `/v1/actions/${encodeURIComponent(action_id)}/renew`, fields: { ...fields }, creates: false }, options);
   }
 
-  /** Give a claimed action back: another worker may claim it at once. */
+  /** Release a claimed action: another worker may claim it at once. */
   releaseClaim(action_id: string, fields: { attempt: number }, options?: RequestOptions): Promise<Action> {
     return this.send<Action>({ method: "POST", path: `/v1/actions/${encodeURIComponent(action_id)}/release`, fields: { ...fields }, creates: false }, options);
   }

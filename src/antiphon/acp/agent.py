@@ -1,8 +1,8 @@
 """Antiphon as an agent of the Agent Client Protocol, version 1: sessions are threads.
 
 The protocol is at https://agentclientprotocol.com. Its requests arrive here; a session does the
-work. Nothing is sent about a session before the response that names it, since some editors wait
-for ever then (JetBrains).
+work. Nothing is sent about a session before the response that names it, because some editors
+(JetBrains) otherwise wait for ever.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ class SaveTask(Operation[Action], frozen=True):
 
 
 class ReleaseClaim(Operation[Action], frozen=True):
-    """Give a claimed action back: another worker may claim it at once."""
+    """Release a claimed action: another worker may claim it at once."""
 
     route: ClassVar[str] = "POST /v1/actions/{action_id}/release"
     answer: ClassVar[Any] = Action

@@ -36,7 +36,7 @@ class LocalSubscription:
         self._deadline = 0.0
 
     def notify(self) -> None:
-        """Let the current `wait`, or else the next one, return True."""
+        """Make the current `wait`, or else the next one, return True."""
         self._notified = True
         if self._waiting is None:
             return

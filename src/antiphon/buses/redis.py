@@ -1,4 +1,4 @@
-"""Bus backend over Redis's publish and subscribe, with one connection for each."""
+"""Bus backend over Redis's publish and subscribe: one connection publishes, one subscribes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ async def _listen(subscription: _PubSub, on_message: Callable[[str], None]) -> N
 
 
 class _PubSub(Protocol):
-    """The used part of redis's `PubSub`."""
+    """Methods of redis's `PubSub`."""
 
     async def subscribe(self, channel: str) -> None: ...
 
@@ -93,7 +93,7 @@ class _PubSub(Protocol):
 
 
 class _RedisClient(Protocol):
-    """The used part of redis's `Redis`."""
+    """Methods of redis's `Redis`."""
 
     def pubsub(self, *, ignore_subscribe_messages: bool) -> _PubSub: ...
 

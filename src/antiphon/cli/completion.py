@@ -275,7 +275,7 @@ def decide(args: Namespace, file: FolderFile) -> bool:
 
 
 def run(args: Namespace, loaded: LoadedSettings) -> int:
-    """Print it."""
+    """Print the completion script."""
     print(SCRIPTS[args.shell](_build_tree()), end="")
     return 0
 

@@ -123,7 +123,7 @@ class Backup:
     FLAGS = ("database",)
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
-        """Take the name of the file."""
+        """Add the argument: the name of the file."""
         parser.add_argument("file", metavar="FILE", help="the copy, a new file")
 
     def run(self, args: Namespace, loaded: LoadedSettings) -> int:
@@ -152,7 +152,7 @@ class Restore:
     FLAGS = ("database",)
 
     def arguments(self, parser: ArgumentParser, flags: ArgumentParser) -> None:
-        """Take the name of the backup."""
+        """Add the argument: the name of the backup."""
         parser.add_argument("file", metavar="FILE", help="a file made by `antiphon backup`")
 
     def run(self, args: Namespace, loaded: LoadedSettings) -> int:

@@ -83,7 +83,7 @@ def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
 
 
 def decide(args: Namespace, file: FolderFile) -> bool:
-    """Go on without it: a finding says so."""
+    """Continue without the file: a finding says so."""
     return False
 
 

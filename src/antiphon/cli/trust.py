@@ -195,7 +195,7 @@ class TrustedRow(msgspec.Struct, frozen=True):
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:
-    """Take the file, or what else is to be done."""
+    """Add the arguments: the file, or another action."""
     parser.add_argument("path", nargs="?", metavar="PATH", help="the file, or its folder")
     parser.add_argument("--yes", action="store_true", help="trust without asking")
     other = parser.add_mutually_exclusive_group()

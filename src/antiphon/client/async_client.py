@@ -319,7 +319,7 @@ class AsyncClient(AsyncOperations):
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
     ) -> AsyncEvents:
-        """Do what is due in a run, or in the last run of a thread: `id` is that of either.
+        """Continue a run, or the last run of a thread: `id` is that of either.
 
             async for event in client.resume(thread_id, tools=[get_flight_times]):
                 ...
@@ -521,7 +521,7 @@ class AsyncClient(AsyncOperations):
         return plan.result(await self.transport.send(plan.summary_operation()))
 
     async def uncompact(self, thread_id: str) -> Message:
-        """Let models read the whole thread again. Returns the message that records this."""
+        """Make models read the whole thread again. Returns the message that records this."""
         return await self.create_message(thread_id, "", role="system", compacts=0)
 
     @classmethod

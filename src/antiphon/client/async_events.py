@@ -47,7 +47,7 @@ class AsyncEvents(RunView, AsyncIterator[Event]):
     async def text(self) -> AsyncGenerator[str]:
         """Yield the pieces of text that the model writes, and nothing else.
 
-        A reply that begins anew, after a crash or a broken tool call, comes again from its start:
+        A reply that begins again, after a crash or a broken tool call, comes again from its start:
         the event `turn.restarted` says so, and `result().text` is without what became void.
         """
         async for event in self:

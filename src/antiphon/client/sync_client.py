@@ -321,7 +321,7 @@ class Client(Operations):
         tool_timeout: float = SECONDS,
         raise_on_failure: bool = True,
     ) -> Events:
-        """Do what is due in a run, or in the last run of a thread: `id` is that of either.
+        """Continue a run, or the last run of a thread: `id` is that of either.
 
             for event in client.resume(thread_id, tools=[get_flight_times]):
                 ...
@@ -523,7 +523,7 @@ class Client(Operations):
         return plan.result(self.transport.send(plan.summary_operation()))
 
     def uncompact(self, thread_id: str) -> Message:
-        """Let models read the whole thread again. Returns the message that records this."""
+        """Make models read the whole thread again. Returns the message that records this."""
         return self.create_message(thread_id, "", role="system", compacts=0)
 
     @classmethod

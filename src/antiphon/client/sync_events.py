@@ -49,7 +49,7 @@ class Events(RunView, Iterator[Event]):
     def text(self) -> Generator[str]:
         """Yield the pieces of text that the model writes, and nothing else.
 
-        A reply that begins anew, after a crash or a broken tool call, comes again from its start:
+        A reply that begins again, after a crash or a broken tool call, comes again from its start:
         the event `turn.restarted` says so, and `result().text` is without what became void.
         """
         for event in self:

@@ -198,7 +198,7 @@ async def delete_family(client: AsyncClient, thread: Thread) -> set[str]:
 
 
 async def keep_family(client: AsyncClient, thread: Thread) -> None:
-    """Keep a temporary thread with its family: they are no longer temporary."""
+    """Make a temporary thread and its family permanent."""
     for each in await list_family(client, thread):
         if each.temporary:
             await client.update_thread(each.id, temporary=False)

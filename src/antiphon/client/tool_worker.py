@@ -186,7 +186,7 @@ class ToolWorker:
             del self._held[claim.action.id]
 
     async def _run_claimed(self, claim: _HeldClaim) -> None:
-        """Run one call under its claim, and submit its output; give it back if cancelled."""
+        """Run one call under its claim, and submit its output; release it if cancelled."""
         action = claim.action
         keeping = asyncio.create_task(claim.keep())
         executing = asyncio.create_task(self._execute(action, claim))
@@ -333,7 +333,7 @@ class _HeldClaim:
         return action.status == "pending"
 
     async def release(self) -> None:
-        """Give the call back, if that is possible in a short time; else its lease runs out."""
+        """Release the call, if that is possible in a short time; else its lease runs out."""
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._send(ReleaseClaim(self.action.id, self.action.attempt))

@@ -206,7 +206,7 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 
 def _with_signature(method: M, call: Any, answer: Any = None) -> M:
-    """Give the method the operation's name, docstring and parameters, for `help()` and editors."""
+    """Set the operation's name, docstring and parameters, for `help()` and editors."""
     plain = get_type_hints(call)  # without the bounds, which only the server needs
     client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     parameters = [

@@ -1,4 +1,4 @@
-"""Kinds of documents, told by the name, the media type and the first bytes of a file."""
+"""Kinds of documents, detected by the name, the media type and the first bytes of a file."""
 
 from __future__ import annotations
 

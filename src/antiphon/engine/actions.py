@@ -68,7 +68,7 @@ def renew_claim(
 
 
 def release_claim(snapshot: Snapshot, tool_call_id: str, attempt: int) -> ChangeSet:
-    """Give the action back, so that another worker can claim it at once. Raises `ClaimLost`."""
+    """Release the claim; another worker can claim the action at once. Raises `ClaimLost`."""
     action = require_claim(find_action(snapshot, tool_call_id), attempt)
     released = replace(action, worker=None, claimed_until=None)
     return ChangeSet(answer=released, actions=(released,))

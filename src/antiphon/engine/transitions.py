@@ -543,7 +543,7 @@ def _expire(unit: UnitOfWork) -> bool:
 
 
 def _handle_lost_worker(unit: UnitOfWork, *, fence: bool = True) -> bool:
-    """Give the run to the next attempt, or end it; returns as `_expire`."""
+    """Start the next attempt of the run, or end it; returns as `_expire`."""
     ends = unit.run.attempt >= unit.run.max_attempts
     if ends and unit.close_some_calls(Status.INCOMPLETE, fence=fence):
         return True

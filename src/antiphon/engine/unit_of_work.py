@@ -190,7 +190,7 @@ class UnitOfWork:
         return self._append(message)
 
     def _continue_thread(self, text: str) -> None:
-        """Take the thread out of the archive; name it after this message of the user."""
+        """Unarchive the thread; name it after this message of the user."""
         self._take_out_of_archive()
         if not self.thread.title:
             self.thread = replace(self.thread, title=_make_title(text), title_from="message")

@@ -46,7 +46,7 @@ class RateLimit:
             self._remember(key, spent + 1, now)
 
     def refund(self, key: str) -> None:
-        """Take back one that was counted."""
+        """Refund one that was counted."""
         with self._lock:
             now = self._clock()
             self._remember(key, max(0.0, self._current_spending(key, now) - 1), now)

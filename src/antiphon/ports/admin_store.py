@@ -201,10 +201,10 @@ class AdminStore(RecordStore, Protocol):
         ...
 
     async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """Give about `limit` assistants, uploads or threads to another owner; return how many.
+        """Transfer about `limit` assistants, uploads or threads to another owner; return how many.
 
-        A thread is given with everything in it. Other things of the owner stay. 0 means that
-        nothing is left to give.
+        A thread is transferred with everything in it. Other things of the owner stay. 0 means that
+        nothing is left to transfer.
         """
         ...
 

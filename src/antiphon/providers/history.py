@@ -32,7 +32,7 @@ GO_ON = "Go on."
 
 
 def pair_outputs(messages: Sequence[Message]) -> list[Message]:
-    """Give every call exactly one output, directly after the calls and in their order.
+    """Pair every call with exactly one output, directly after the calls and in their order.
 
     A late output is moved to its call, and a lost one is replaced by a note. Outputs without a call
     and second outputs become user messages.
@@ -53,7 +53,7 @@ def pair_outputs(messages: Sequence[Message]) -> list[Message]:
 
 
 def rename_duplicate_ids(messages: Sequence[Message]) -> list[Message]:
-    """Give every call an id of its own: a repeated one gets a number appended, in outputs too."""
+    """Make the ids of calls unique: a repeated one gets a number appended, in outputs too."""
     seen: set[str] = set()
     now: dict[str, str] = {}
     out: list[Message] = []

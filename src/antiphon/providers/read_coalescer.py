@@ -186,7 +186,7 @@ class _PolledTransport(asyncio.Transport):
             self.stop()  # an end or an error of the connection is the transport's to find
 
     def stop(self) -> None:
-        """Let the loop receive again."""
+        """Make the loop receive again."""
         if self._stopped:
             return
         self._stopped = True

@@ -46,7 +46,7 @@ class TextTemplate:
         return "".join(texts)
 
     def learn(self, event: str, text: str) -> None:
-        """Take this event as the template; its JSON says nothing but the text.
+        """Use this event as the template; its JSON holds nothing but the text.
 
         Nothing is learned from an event in which the place of the text is not plain.
         """

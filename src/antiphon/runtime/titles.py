@@ -72,7 +72,7 @@ class TitleWriter:
         writing.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        """Give up the titles that are being written."""
+        """Cancel the titles that are being written."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -244,7 +244,7 @@ class Worker:
         return self._settings.max_concurrent_runs - len(self._running) - len(self._beginning)
 
     def _update_room(self) -> None:
-        """Let the queue be read while there is a place."""
+        """Allow reads of the queue while a run has a place."""
         if self._stopping or self._places_left > 0:
             self._room.set()
         else:

@@ -103,7 +103,7 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 
 
 def _share_heap() -> None:
-    """Let later threads use the heap of the first, where the C library is glibc.
+    """Make later threads use the heap of the first, where the C library is glibc.
 
     Each would get a heap of its own, which keeps what its thread once needed. They rarely allocate
     at the same time, because of the interpreter's lock.
@@ -113,7 +113,7 @@ def _share_heap() -> None:
 
 
 def _tune_gc() -> None:
-    """Let the garbage collector run less often: it finds next to nothing here.
+    """Make the garbage collector run less often: it finds next to nothing here.
 
     With its defaults it takes a tenth of a busy server's time. Objects of the start stay for ever,
     later ones form no cycles.

@@ -54,7 +54,7 @@ def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
 
 
 def put_in_place(made: Path, target: Path) -> None:
-    """Give a finished file its name. Raises `FileExistsError` where something has that name.
+    """Rename a finished file into place. Raises `FileExistsError` where something has that name.
 
     A hard link does so in one step. A file system without hard links, such as FAT, takes two: an
     empty file claims the name, and is replaced; no other file ever is.

@@ -29,7 +29,7 @@ MAX_FOLDER = 32 * 1024 * 1024
 MAX_DESCRIPTION = 1024
 """Characters of a description that a model is given: the specification's limit."""
 MAX_LISTED = 100
-"""Files that a model is told of."""
+"""Most files of a skill that are listed to a model."""
 NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,62}[A-Za-z0-9])?")
 _SPECIFIED_NAME = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _SKIPPED = frozenset({".git", ".hg", ".svn", "__pycache__", ".DS_Store"})

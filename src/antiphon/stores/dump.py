@@ -71,7 +71,7 @@ class Dump(Protocol):
     """A database opened for a copy. Raises `Unavailable` when it cannot be reached."""
 
     async def lock(self) -> None:
-        """Let nothing else write here until `close`. Raises `Conflict` if something else does."""
+        """Lock out other writers until `close`. Raises `Conflict` if there is one."""
         ...
 
     async def count_driven_runs(self) -> int:

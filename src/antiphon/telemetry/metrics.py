@@ -277,7 +277,7 @@ class Metrics:
 
 
 class _StoreTimer:
-    """Not a generator, for speed: each turn enters three."""
+    """Times a block of store work; no generator, for speed: each turn enters three."""
 
     __slots__ = ("_began", "_metrics", "_work")
 

@@ -59,7 +59,7 @@ class Tasks:
         self._running: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Coroutine[Any, Any, None]) -> bool:
-        """Run it to its end; return False if it was cancelled. Raises what it raises."""
+        """Run the work to its end; return False if it was cancelled. Raises what it raises."""
         task = self.start(work)
         await asyncio.wait({task})
         if task.cancelled():
@@ -68,7 +68,7 @@ class Tasks:
         return True
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Start it in the background."""
+        """Start the work in the background."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
@@ -179,7 +179,7 @@ class Chat:
                 await chat_state.delete_temporary_threads(self.client, self.state)
 
     def use_servers(self, servers: AsyncMcpServerPool) -> None:
-        """Give the chat its MCP servers; their tools are offered from the next message on."""
+        """Set the MCP servers of the chat; their tools are offered from the next message on."""
         self.state.servers.toolbox = self._processor.toolbox = servers
 
     # What commands use.
@@ -306,7 +306,7 @@ class Chat:
         self._tasks.start(self._report_errors(answers.open_fold(self, "")))
 
     def more_time(self) -> None:
-        """Give the next replies more time."""
+        """Extend the time limit of the next replies."""
         seconds = self._limit.extend(self.state.answering_model)
         replies = "This reply keeps its limit; the next" if self.ui.busy else "The next"
         self.ui.hint(f"{replies} may take {seconds:.0f} s each. --turn-timeout sets it.")
@@ -335,7 +335,7 @@ class Chat:
                 await self._report_errors(self._send_message(message))
 
     async def _report_errors(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do it so that the user can stop it; print errors that the user can fix."""
+        """Run the work so that the user can stop it; print errors that the user can fix."""
         try:
             await self._run_stoppable(work)
         except AntiphonError as problem:

@@ -60,7 +60,7 @@ class Painter(Protocol):
         ...
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Have the terminal copy this base64 to its clipboard; return False if it cannot."""
+        """Copy this base64 to the clipboard of the terminal; return False if it cannot."""
         ...
 
     def close(self) -> None:
@@ -84,7 +84,7 @@ class ReducedMotion:
         self._region: tuple[Line, ...] = ()
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Paint it, with the old region if nothing but the region has changed."""
+        """Paint the frame, with the old region if nothing but the region has changed."""
         if (frame.phase, columns) == (self._phase, self._columns) and not frame.finished:
             frame = msgspec.structs.replace(frame, region=self._region)
         self._phase, self._columns, self._region = frame.phase, columns, frame.region
@@ -114,7 +114,7 @@ class PainterGuard:
         self._painter = painter
 
     def paint(self, frame: Frame, typed: InputRows, columns: int, now: float) -> None:
-        """Paint it if the terminal is still there."""
+        """Paint, if the terminal is still there."""
         self._try(lambda: self._painter.paint(frame, typed, columns, now))
 
     def set_clipboard(self, encoded: str) -> bool:

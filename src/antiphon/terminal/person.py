@@ -327,11 +327,11 @@ class ServerRequestHandler:
             self._chatter.show(line.server, f"{where}: {line.level}: {line.text}")
 
     def resource_updated(self, server: str, uri: str) -> None:
-        """Say that there is something new."""
+        """Note that the resource has changed."""
         self._chatter.show(server, f"{server}: {uri} has changed.")
 
     def elicitation_completed(self, server: str, id: str) -> None:
-        """Say that nothing is left to do at the page."""
+        """Note that nothing is left to do at the page."""
         self._chatter.show(server, f"{server}: what you were sent to a page for is done.")
 
     def _note(self, text: str) -> None:

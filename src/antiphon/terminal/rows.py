@@ -49,14 +49,14 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in ("ok", "failed")
 
     def with_more(self, arguments: str) -> CallRow:
-        """Return it with more of its arguments."""
+        """Return the row with more of its arguments."""
         if len(self.arguments) > 2 * _ARGUMENTS:
             return self
         more = _one_line(arguments[: 4 * _ARGUMENTS])
         return msgspec.structs.replace(self, arguments=self.arguments + more)
 
     def ready(self, arguments: str) -> CallRow:
-        """Return it with complete arguments."""
+        """Return the row with complete arguments."""
         if self.settled:
             return self
         todos = parse_todos(self.name, arguments)
@@ -64,18 +64,18 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, arguments=shown, state="ready", todos=todos)
 
     def with_awaited_servers(self, servers: Sequence[str]) -> CallRow:
-        """Return it waiting for its tool, which one of these servers will bring."""
+        """Return the row waiting for its tool, which one of these servers will bring."""
         names = ", ".join(_one_line(server) for server in servers)
         return msgspec.structs.replace(self, word=f"waits for the MCP server {names} to start")
 
     def with_state(self, state: State, now: float) -> CallRow:
-        """Return it waiting for the user, or running."""
+        """Return the row waiting for the user, or running."""
         if self.settled:
             return self
         return msgspec.structs.replace(self, state=state, since=now, word="", progress="")
 
     def with_hooks(self, when: str, now: float) -> CallRow:
-        """Return it while hooks run before the call, or after its tool."""
+        """Return the row while hooks run before the call, or after its tool."""
         if when == "before":
             return msgspec.structs.replace(
                 self.with_state("running", now), progress="hooks check it"
@@ -83,7 +83,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, progress="hooks run after it")
 
     def with_progress(self, progress: Progress) -> CallRow:
-        """Return it with its progress."""
+        """Return the row with its progress."""
         share = ""
         if progress.total:
             share = f"{min(100, max(0, round(100 * progress.done / progress.total)))}%"
@@ -91,14 +91,14 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, progress=f"{share} {message}".strip())
 
     def as_refused(self, by: str, reason: str = "") -> CallRow:
-        """Return it refused; `reason` is that of a hook."""
+        """Return the row refused; `reason` is that of a hook."""
         words = {"rule": "refused by a rule", "hook": "refused by a hook", "person": "refused"}
         word = words.get(by, "refused: nobody to ask")
         result = _short(reason) if by == "hook" else self.result
         return msgspec.structs.replace(self, state="failed", word=word, result=result)
 
     def with_result(self, result: ToolResult, seconds: float) -> CallRow:
-        """Return it with its result."""
+        """Return the row with its result."""
         if self.settled:
             return self
         fault = _FAULTS.get(result.fault, result.fault) if result.fault else "failed"
@@ -110,7 +110,7 @@ class CallRow(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def with_output(self, event: ToolOutputAdded) -> CallRow:
-        """Return it with the output that was saved, wherever the call ran."""
+        """Return the row with the output that was saved, wherever the call ran."""
         if self.settled:
             return self
         state: State = "failed" if event.is_error else "ok"

@@ -76,7 +76,7 @@ class Theme(msgspec.Struct, frozen=True, kw_only=True):
     """Look of each role: SGR parameters of the terminal's own sixteen colours.
 
     `marks`: headings, emphasis and code keep their Markdown marks, for nothing else shows them.
-    `roles`: a line says who speaks.
+    `roles`: a line names its speaker.
     """
 
     name: str
@@ -86,15 +86,15 @@ class Theme(msgspec.Struct, frozen=True, kw_only=True):
     roles: bool = False
 
     def in_ascii(self) -> Theme:
-        """Return it without our box characters and symbols."""
+        """Return the theme without our box characters and symbols."""
         return msgspec.structs.replace(self, glyphs=ASCII)
 
     def in_words(self) -> Theme:
-        """Return it with words for symbols and for the speaker."""
+        """Return the theme with words for symbols and for the speaker."""
         return msgspec.structs.replace(self, glyphs=WORDS, roles=True)
 
     def in_colors_of(self, other: Theme) -> Theme:
-        """Return it in the colours of another theme."""
+        """Return the theme in the colours of another theme."""
         return msgspec.structs.replace(self, name=other.name, styles=other.styles)
 
 

@@ -44,7 +44,7 @@ KEYS = "Type to search; Up and Down choose, Enter opens, Esc leaves"
 async def pick_thread(
     client: AsyncClient, ui: Ui, here: str | None, folder: Folder | None = None
 ) -> Thread | None:
-    """Have the user pick a thread; return None if there is none, or if they leave.
+    """Ask the user to pick a thread; return None if there is none, or if they leave.
 
     `here` is the id of the chat's own thread. With a `folder`, only its threads are listed.
     """

@@ -48,7 +48,7 @@ class ChatActions(Protocol):
         ...
 
     def more_time(self) -> None:
-        """Give the reply more time."""
+        """Extend the time limit of the reply."""
         ...
 
     def toggle_plan(self) -> None:
@@ -173,7 +173,7 @@ class UiManager(Listener):
         self.display.paint(*(spans.clip(line, room, self.theme.glyphs.more) for line in lines))
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Have the terminal copy this base64 to its clipboard; return False if it cannot."""
+        """Copy this base64 to the clipboard of the terminal; return False if it cannot."""
         return self._painter.set_clipboard(encoded)
 
     def repaint(self) -> None:
@@ -225,7 +225,7 @@ class UiManager(Listener):
             self._chat.unfold()
 
     def more_time(self) -> None:
-        """Give the reply more time."""
+        """Extend the time limit of the reply."""
         if self._chat:
             self._chat.more_time()
 
@@ -341,7 +341,7 @@ class Ui(Protocol):
         ...
 
     def set_clipboard(self, encoded: str) -> bool:
-        """Have the terminal copy this base64 to its clipboard; return False if it cannot."""
+        """Copy this base64 to the clipboard of the terminal; return False if it cannot."""
         ...
 
     def leave(self) -> None:

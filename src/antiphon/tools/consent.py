@@ -259,7 +259,7 @@ class Consent:
             return None
         try:
             return _check_answer(await self._ask(question))
-        except (Exception, SystemExit) as error:  # noqa: BLE001 - a wall to what shows the question
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - raised by the code that asks
             self._warn(f"{question.call.name} could not be asked about: {error!r}")
             log.warning("%s could not be asked about: %r", question.call.name, error)
             return None

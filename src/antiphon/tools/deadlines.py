@@ -92,7 +92,7 @@ class DeadlineGroup:
 
     @contextmanager
     def join(self) -> Generator[None]:
-        """Let the deadlines of calls made in this block pause with the group."""
+        """Make the deadlines of calls in this block pause with the group."""
         clocks = _current_deadlines.get()
         self._clocks.extend(clocks)
         if self._asked:
@@ -230,7 +230,7 @@ async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.
         with suppress(RuntimeError):  # the loop is closed, and nobody waits any more
             try:
                 value = context.run(work, *given, **named)
-            except (Exception, SystemExit) as raised:  # noqa: BLE001 - a wall to the tool's code
+            except (Exception, SystemExit) as raised:  # noqa: BLE001 - raised by the tool's code
                 # A future takes every exception but this one.
                 error = RuntimeError(repr(raised)) if isinstance(raised, StopIteration) else raised
                 loop.call_soon_threadsafe(fail, error)

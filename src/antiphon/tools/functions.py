@@ -1,4 +1,4 @@
-"""Python functions as tools: what a model is told of them, and how it gets to call them.
+"""Python functions as tools: their specifications for models, and their calls.
 
     @tool
     def get_flight_times(departure: str, arrival: str) -> dict[str, str]:

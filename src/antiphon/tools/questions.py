@@ -57,7 +57,7 @@ class ModelServer(msgspec.Struct, frozen=True):
     address: str = ""
 
     def __str__(self) -> str:
-        """Name it for a person; not cleaned for printing."""
+        """Return the name for a person, not cleaned for printing."""
         if self.provider and self.address:
             return f"{self.provider} at {self.address}"
         return self.provider or self.address or "a program of its own"

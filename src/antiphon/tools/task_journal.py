@@ -130,7 +130,7 @@ def current_journal() -> TaskJournal:
 
 @contextmanager
 def use_journal(journal: TaskJournal) -> Generator[None]:
-    """Keep the tasks of all calls made in this block in this journal."""
+    """Record the tasks of all calls made in this block in this journal."""
     before = _current_journal.set(journal)
     try:
         yield

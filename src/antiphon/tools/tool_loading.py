@@ -39,7 +39,7 @@ def _load(spec: str, settings: Settings, stack: ExitStack) -> list[Function]:
         offered = _find_tools(module, spec, settings, stack)
     except BadSettings:
         raise
-    except (Exception, SystemExit) as error:  # a wall to the user's code
+    except (Exception, SystemExit) as error:  # raised by the user's code
         raise BadSettings(
             f"--tools {spec} cannot be loaded: {type(error).__name__}: {error}",
             expected="module, module:function, file.py or file.py:function",
@@ -92,14 +92,14 @@ def _is_marked(value: object, mark: str) -> bool:
 def _name_failure(
     toolset: AbstractContextManager[Iterable[Function]], spec: str
 ) -> Generator[Iterable[Function]]:
-    """Name the spec in an error of closing the toolset. It learns nothing of other errors."""
+    """Name the spec in an error of closing the toolset, which gets no error of the block."""
     tools = toolset.__enter__()
     try:
         yield tools
     finally:
         try:
             toolset.__exit__(None, None, None)
-        except Exception as error:  # a wall to the user's code
+        except Exception as error:  # raised by the user's code
             raise BadSettings(
                 f"--tools {spec} cannot be closed: {type(error).__name__}: {error}",
                 expected="a toolset that yields its tools once",

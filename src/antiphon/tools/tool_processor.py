@@ -191,7 +191,7 @@ class ToolProcessor:
         """Report an event; an error of the callback does not touch the call."""
         try:
             self._report_event(event)
-        except Exception:  # a wall to the program's own code
+        except Exception:  # raised by the program's own code
             log.exception("on_tool_event raised at %s", type(event).__name__)
 
     async def _run_single_call(

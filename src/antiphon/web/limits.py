@@ -42,7 +42,7 @@ class StreamTicket:
         self._lock = threading.Lock()
 
     def release(self) -> None:
-        """Give the place back; further calls do nothing."""
+        """Free the place; further calls do nothing."""
         with self._lock:
             give_back, self._give_back = self._give_back, None
         if give_back is not None:
@@ -109,7 +109,7 @@ class LoginGuesses:
         self._names.take(_name_key(name))
 
     def refund(self, name: str, address: str, browser: str | None = None) -> None:
-        """Take back a login that was counted: its password was right."""
+        """Refund a login that was counted: its password was right."""
         if browser is not None:
             self._browsers.refund(browser)
             return

@@ -71,7 +71,7 @@ Body = Mapping[str, Any]
 
 
 async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> FrameSource:
-    """Do what `useChat` posts, and return the frames of the response.
+    """Carry out what `useChat` posts, and return the frames of the response.
 
     When the user is asked, its message ends: the answer comes with another request.
     """
@@ -101,7 +101,7 @@ async def handle_use_chat(site: Site, user: User, body: Body, sdk: Sdk) -> Frame
 
 
 async def handle_ag_ui(site: Site, user: User, body: Body) -> FrameSource:
-    """Do what an AG-UI client posts, and return the frames of one run of its protocol.
+    """Carry out what an AG-UI client posts, and return the frames of one run of its protocol.
 
     Tools of the client are ignored: the app's own run here.
     """

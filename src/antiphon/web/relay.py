@@ -82,7 +82,7 @@ class RelaySubscription:
         self._notified = False
 
     def notify(self) -> None:
-        """Let the reader handle the news, or wake it."""
+        """Pass the news to the handler of the reader, or wake its task."""
         if self._handle is None or self._waiting is None or self._waiting.done():
             self._notified = True
             return
@@ -177,9 +177,7 @@ class Relay:
         self._approvals.answer(tool_call_id, digest, answer)
 
     def stop_tool(self, tool_call_id: str) -> bool:
-        """Stop one call; the model gets to know, and the run goes on. Return False if it does not
-        run.
-        """
+        """Stop one call, as its output tells the model; return False if it does not run."""
         return self._processor is not None and self._processor.cancel(tool_call_id)
 
     @contextmanager

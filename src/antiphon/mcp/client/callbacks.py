@@ -74,7 +74,7 @@ class Callbacks:
         except InvalidRequest as error:
             log.warning("An answer for %s does not fit its form: %s", self._server, error)
             return ElicitationAnswer("cancel")
-        except Exception:  # a wall to the host, which is a face or a plugin
+        except Exception:  # raised by the host, which is a face or a plugin
             log.exception("The host failed to answer %s", self._server)
             return ElicitationAnswer("cancel")
         return answer
@@ -127,7 +127,7 @@ class Callbacks:
         wanted = _sampling_request(self._server, params)
         try:
             sample = await self._ask_limited(lambda: self._host.sample(wanted))
-        except Exception:  # a wall to the host, as above
+        except Exception:  # raised by the host, as above
             log.exception("The host failed to sample for %s", self._server)
             sample = None
         if sample is None:

@@ -197,7 +197,7 @@ class ServerCatalog:
             if error.code in {types.INVALID_PARAMS, _RESOURCE_NOT_FOUND}:
                 raise NotFound(f"{self._name} says: {message}") from error
             raise InvalidRequest(f"{self._name} says: {message}") from error
-        except Exception as error:  # a wall to the SDK and to answers that are none
+        except Exception as error:  # raised by the SDK, or for a malformed answer
             if self._monitor.ended.is_set():
                 raise Unavailable(describe_loss(self._monitor, self._name)) from error
             raise InvalidRequest(f"{self._name} answers oddly: {error_text(error)}") from error

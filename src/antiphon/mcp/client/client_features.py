@@ -108,7 +108,7 @@ class ClientFeatures(Protocol):
         ...
 
     async def ask(self, question: Elicitation) -> ElicitationAnswer:
-        """Put the question to a person; cancelled when the server no longer needs the answer."""
+        """Ask the question of a person; cancelled when the server no longer needs the answer."""
         ...
 
     async def sample(self, wanted: SamplingRequest) -> SamplingReply | None:

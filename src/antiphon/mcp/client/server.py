@@ -193,7 +193,7 @@ class ServerSupervisor:
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await (await self.connection()).calls.task_requests.cancel(task_id)
-        except Exception as error:  # noqa: BLE001 - a wall to the SDK, whose errors load late
+        except Exception as error:  # noqa: BLE001 - raised by the SDK, whose errors load late
             log.warning("a task is not cancelled: %s", clean_line(str(error), 300))
 
     def run_later(self, check: Callable[[], Awaitable[None]]) -> None:
@@ -265,7 +265,7 @@ class ServerSupervisor:
             self._session = session
             await session.live(self._negotiation.mode, self._ready, self._stopping)
             why = session.reason(None)
-        except Exception as error:  # noqa: BLE001 - a wall to the SDK and the server behind it
+        except Exception as error:  # noqa: BLE001 - raised by the SDK and the server behind it
             if session is not None:
                 why = session.reason(error)
             elif isinstance(error, ImportError):

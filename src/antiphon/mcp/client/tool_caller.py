@@ -115,7 +115,7 @@ class ToolCaller:
             return self._fault(error.fault, error.what)
         except MCPError as error:
             return await self._handle_error(tool, error)
-        except Exception as error:  # noqa: BLE001 - a wall to the SDK and to what is no result
+        except Exception as error:  # noqa: BLE001 - raised by the SDK, or for what is no result
             if self._monitor.ended.is_set():
                 return self._loss_result(tool)
             return self._fault("failed", f"gave no valid result for {tool}: {error_text(error)}")

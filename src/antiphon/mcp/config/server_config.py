@@ -59,9 +59,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `task_timeout` limits a call that the server answers with a task instead, also over restarts;
     `connect_timeout` limits the start until tools are listed; all in seconds. `tools` and
     `exclude` are globs over the server's own names. The hints of a `trusted` server are believed.
-    `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that the server is
-    told of; `log_level` is the lowest level it is asked to log. With `backend`, a backend of this
-    user may run it too.
+    `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that are listed to
+    the server; `log_level` is the lowest level it is asked to log. With `backend`, a backend of
+    this user may run it too.
     """
 
     name: str

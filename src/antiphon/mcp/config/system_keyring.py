@@ -33,7 +33,7 @@ class SystemKeyring:
             raise _unavailable(error) from error
 
     def delete(self, service: str, name: str) -> None:
-        """Forget it, if it is there."""
+        """Delete the secret, if it is there."""
         try:
             with suppress(PasswordDeleteError):  # there was none
                 keyring.delete_password(service, name)

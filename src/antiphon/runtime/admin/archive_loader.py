@@ -444,7 +444,7 @@ class _Loader:
             return
 
     def _count_messages(self, spooled: Record) -> None:
-        """Let the thread count the messages that there are."""
+        """Set the number of messages of the thread to those that there are."""
         thread = msgspec.json.decode(spooled.doc, type=ThreadRecord)
         last = self._spool.last_mark("messages", spooled.id)
         if thread.messages != last:

@@ -249,7 +249,7 @@ class _Form(msgspec.Struct, frozen=True):
 
 @contextmanager
 def at(name: str, line: int | None = None) -> Generator[None]:
-    """Say of an error where in the archive it is."""
+    """Add the place in the archive to an error."""
     try:
         yield
     except AntiphonError as error:

@@ -1,7 +1,8 @@
 """Tokens for pages in browsers: signed statements of what a page may do.
 
 A token is `bt_`, its grant as JSON in base64url, a dot, and a keyed hash of both. Nothing is
-stored: whoever has the installation's secret verifies it. It ends with its time, and with its key.
+stored: a process that has the installation's secret verifies it. A token ends with its time, and
+with its key.
 """
 
 from __future__ import annotations

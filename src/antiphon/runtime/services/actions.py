@@ -64,7 +64,7 @@ class ActionService:
     async def _save_outputs(
         self, run_id: str, outputs: Sequence[operations.NewToolOutput], by: Principal
     ) -> tuple[Action, ...]:
-        """Save them in one transaction; a single one may be of an earlier turn, repeated."""
+        """Save the outputs in one transaction; a single one may be of an earlier turn, repeated."""
         call_id = outputs[0].tool_call_id
         read_set = ReadSet(owner=by.owner, run_id=run_id, tool_call_id=call_id, what="output")
         saved: tuple[Action, ...] = await self._changes.commit_and_notify(

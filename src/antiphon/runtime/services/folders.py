@@ -89,7 +89,7 @@ class FolderService:
 
 
 async def take_out(store: RunStore, owner: str, thread_id: str, folder_id: str) -> None:
-    """Take the thread out of the folder, if it is in it. Raises `NotFound`."""
+    """Remove the thread from the folder, if it is in it. Raises `NotFound`."""
 
     def decide(records: Snapshot) -> ChangeSet | None:
         thread = records.thread

@@ -81,7 +81,7 @@ class ThreadService:
         return created
 
     async def _check_folder_is_left(self, owner: str, thread_id: str, folder_id: str) -> None:
-        """Take the thread out of its folder, and raise `NotFound`, if the folder was deleted.
+        """Remove the thread from its folder, and raise `NotFound`, if the folder was deleted.
 
         `DeleteFolder` empties the folder once more after it has deleted it. A thread that came
         later than that is taken out here.

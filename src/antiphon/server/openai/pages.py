@@ -85,7 +85,7 @@ class HeldPages:
 
 
 async def hold_until_answer(pages: HeldPages) -> None:
-    """Hold pages until the run has said something or ended, or for `PATIENCE` seconds."""
+    """Hold pages until the run has text or has ended, or for `PATIENCE` seconds."""
     silent = 0
     while (lines := await pages.hold_next()) is not None:
         silent += not lines

@@ -54,7 +54,7 @@ class ResponseMemory:
         return self._threads.keys()
 
     async def keep(self, lane: str | None, thread_id: str, run_id: str, api: CallerApi) -> None:
-        """Keep a run with its thread until the WebSocket ends."""
+        """Remember a run with its thread until the WebSocket ends."""
         before = self._threads.pop(thread_id, None)
         runs = {**(before.runs if before else {}), run_id: api}
         self._threads[thread_id] = _Thread(lane, runs)
@@ -83,7 +83,7 @@ class ResponseMemory:
             await self.forget(next(iter(self._threads)))
 
     def prepare(self, request: ResponseRequest, size: int) -> str:
-        """Keep a request of `size` bytes to be continued; return the id of its response."""
+        """Store a request of `size` bytes, to be continued; return the id of its response."""
         while self._prepared and sum(each.size for each in self._prepared.values()) + size > (
             self._max_bytes
         ):
@@ -122,7 +122,7 @@ class Lane(NamedTuple):
         return replace(self.memory.complete(request), stream=True)
 
     async def keep(self, head: ResponseHead, api: CallerApi) -> None:
-        """Keep an unstored response; forget one that has failed, with what it continued."""
+        """Remember an unstored response; forget one that has failed, with what it continued."""
         await self.memory.keep(self.name, head.thread_id, head.run_id, api)
         with suppress(NotFound, TryAgain):
             if (await api.ask(GetRun(head.run_id))).status is Status.FAILED:

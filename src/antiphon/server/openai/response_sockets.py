@@ -103,7 +103,7 @@ class _Session:
         self._waiting_bytes = 0
 
     async def serve(self) -> None:
-        """Take messages until the client leaves, its access ends, or this process does."""
+        """Receive messages until the client leaves, its access ends, or this process does."""
         await self._socket.receive()  # `websocket.connect`
         await self._context.send({"type": "websocket.accept"})
         watching = asyncio.create_task(self._watch())
@@ -157,7 +157,7 @@ class _Session:
     # Requests.
 
     async def _take(self, message: Mapping[str, Any]) -> None:
-        """Let the request in a message be answered. Raises `AntiphonError`."""
+        """Start to answer the request in a message. Raises `AntiphonError`."""
         if message.get("text") is None:
             raise Malformed("The message is binary.", expected="a text frame with JSON")
         body: bytes = message["text"].encode()
@@ -174,7 +174,7 @@ class _Session:
             self._enqueue(_Create(_read_lane(event), body))
 
     def _enqueue(self, create: _Create) -> None:
-        """Let a request be answered after those of its lane. Raises `AntiphonError`."""
+        """Queue a request behind those of its lane. Raises `AntiphonError`."""
         if self._has_expired:
             raise self._make_expired_error()
         names = self._last_of_lane.keys() - {None}

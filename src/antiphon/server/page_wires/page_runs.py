@@ -71,7 +71,7 @@ class PageRuns:
         self._threads = threads
 
     async def handle(self, request: PageRequest) -> PageRun:
-        """Do what the request asks. Raises `CallerError`."""
+        """Carry out the request. Raises `CallerError`."""
         if request.regenerate is not None:
             return await self._regenerate(request)
         if request.message is None:

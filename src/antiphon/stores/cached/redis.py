@@ -72,7 +72,7 @@ def _translate_errors() -> Generator[None]:
 
 
 class _PipelineLike(Protocol):
-    """The used part of redis's `Pipeline`."""
+    """Methods of redis's `Pipeline`."""
 
     def delete(self, key: str) -> object: ...
 
@@ -84,7 +84,7 @@ class _PipelineLike(Protocol):
 
 
 class _RedisLike(Protocol):
-    """The used part of redis's `Redis`."""
+    """Methods of redis's `Redis`."""
 
     async def hget(self, key: str, field: str) -> bytes | None: ...
 

@@ -78,7 +78,7 @@ _PARAMETER = re.compile(r"(?<!:):([a-z]\w*)::(\w+)(\[\])?")
 def change_statement(shape: ChangeShape, *, wait: bool) -> ChangeStatement:
     """Return the statement that writes changes of this shape, in the order of its pieces.
 
-    A change of which somebody else has locked a row is left out, or waits for it with `wait`.
+    A change of a row that another transaction has locked is left out, or waits with `wait`.
     """
     follows = {
         "seen": _lock_sql(shape.seen, wait=wait),
@@ -116,8 +116,8 @@ async def write_changes(
     """Write changes of one shape, of which no two are about one record.
 
     Return the places, from 0, of those that were written: the records of the others have changed
-    since they were read, or somebody else has locked them and `wait` is false. Raises if one of
-    them is not allowed; then none is written.
+    since they were read, or another transaction has locked them and `wait` is false. Raises, and
+    writes none, if one of them is not allowed.
     """
     statement = change_statement(drafts[0].shape, wait=wait)
     values = statement.values([each.values for each in drafts])

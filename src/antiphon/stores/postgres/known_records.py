@@ -87,7 +87,7 @@ class KnownRecords:
         )
 
     def observe_time(self, now: int) -> None:
-        """Take the database's time, which was just received."""
+        """Note the database's time, which was just received."""
         estimate = self._estimate_now()
         if estimate is None or now > estimate:
             self._anchor = _Anchor(now, monotonic())
@@ -102,7 +102,7 @@ class KnownRecords:
         return None if elapsed > CLOCK_SECONDS else self._anchor.now + int(elapsed * 1000)
 
     def record(self, read: ReadResult, decided: ChangeSet, owner: str | None) -> None:
-        """Take the records as a change has left them, if it leaves a run in progress."""
+        """Store the records as a change has left them, if it leaves a run in progress."""
         for each in decided.run_updates:
             self._runs.pop(each.run.id, None)
         thread = decided.thread or read.records.thread
@@ -133,13 +133,13 @@ class KnownRecords:
             self._runs.popitem(last=False)
 
     def extend_log(self, run_id: str, epoch: int, last_event: int) -> None:
-        """Take the number of the last event that this process has appended."""
+        """Note the number of the last event that this process has appended."""
         known = self._runs.get(run_id)
         if known is not None and known.epoch == epoch:
             known.last_event = last_event
 
     def renew_leases(self, epochs: Mapping[str, int], due_at: Mapping[str, int]) -> None:
-        """Take the ends of the leases that this process has renewed."""
+        """Note the ends of the leases that this process has renewed."""
         for run_id, end in due_at.items():
             known = self._runs.get(run_id)
             if known is not None and known.epoch == epochs[run_id]:

@@ -113,7 +113,7 @@ def _copy(source: Path, copy: sqlite3.Connection) -> None:
 
 
 def _interruptible(status: int, remaining: int, total: int) -> None:
-    """Let Python handle signals between two steps of a copy."""
+    """Allow Python to handle signals between two steps of a copy."""
 
 
 def _open(source: Path) -> sqlite3.Connection:

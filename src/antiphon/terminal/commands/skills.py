@@ -36,7 +36,7 @@ Expand = Callable[[str], str]
 
 
 def announce_workspace(ui: Ui, workspace: Workspace) -> None:
-    """Say what the folder brings that does not count, and what cannot be used."""
+    """Print what the folder brings that does not count, and what cannot be used."""
     if untrusted := workspace.untrusted:
         ui.say(explain_untrusted(untrusted, "/skills trust"), "warning")
     if broken := [each for each in workspace.broken if each.own]:

@@ -218,7 +218,7 @@ Proposal = tuple[str, str, str]
 
 
 def attach_completion(chat: CommandContext) -> None:
-    """Give the line editor the completion and the history of this chat."""
+    """Connect the line editor with the completion and the history of this chat."""
     keyboard = chat.ui.keyboard
     if isinstance(keyboard, Editor):
         keyboard.completer = ChatCompleter(chat)

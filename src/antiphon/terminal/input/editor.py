@@ -199,7 +199,7 @@ class Editor:
         self._interrupts.remove()
 
     def refill(self, text: str) -> None:
-        """Put this text into the line, before what the user has typed."""
+        """Insert this text into the line, before what the user has typed."""
         typed_before = self._draft.text
         whole = f"{text}\n{typed_before}" if typed_before.strip() else text
         self._draft.document = Document(whole, len(text))

@@ -114,7 +114,7 @@ class EditorActions:
         self.draft.insert_text(self._pasted.fold(whole))
 
     def unfold(self) -> None:
-        """Put the pasted texts in place of their marks."""
+        """Replace the marks of pasted texts by the texts."""
         whole = self._pasted.unfold(self.draft.text)
         if whole != self.draft.text:
             self.draft.document = Document(whole, len(whole))

@@ -121,7 +121,7 @@ class Listener(Protocol):
         ...
 
     def more_time(self) -> None:
-        """Give the reply more time."""
+        """Extend the time limit of the reply."""
         ...
 
     def toggle_plan(self) -> None:
@@ -165,7 +165,7 @@ class Keyboard(Protocol):
         ...
 
     def refill(self, text: str) -> None:
-        """Put this text into the line, before what the user has typed."""
+        """Insert this text into the line, before what the user has typed."""
         ...
 
     async def choose(self, box: Box) -> str:

@@ -123,7 +123,7 @@ class LineKeyboard:
         )
 
     def refill(self, text: str) -> None:
-        """Keep this text: Enter alone sends it, anything else replaces it."""
+        """Store this text: Enter alone sends it, anything else replaces it."""
         self._pending_text = text
         if self._person:
             self._say(f"Enter alone sends this: {text}")

@@ -102,11 +102,11 @@ class OpenParagraph(Leaf, frozen=True):
         return (self._piece("\n".join(self.lines).rstrip(), ends=True),)
 
     def with_line(self, text: str, *, head: bool) -> OpenParagraph:
-        """Return it with this further line."""
+        """Return the block with this further line."""
         return msgspec.structs.replace(self, lines=(*self.lines, text), head=head)
 
     def with_more(self, text: str) -> OpenParagraph:
-        """Return it with more of its last line, which is long."""
+        """Return the block with more of its last line, which is long."""
         *before, last = self.lines
         return msgspec.structs.replace(self, lines=(*before, last + text), head=False)
 

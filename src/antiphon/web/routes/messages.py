@@ -99,7 +99,7 @@ def process_message() -> Response:
 
 @routes.post("/api/agui")
 def process_ag_ui() -> Response:
-    """Do the same for AG-UI clients."""
+    """Process a message in the same way for AG-UI clients."""
     body = read_json(dict[str, Any])
     streamed_responses.count_message(current_site(), current_user())
     return stream_response(
@@ -204,7 +204,7 @@ async def _find_last_reply(client: AsyncClient, thread_id: str, shown_id: str) -
 
 @routes.post("/api/runs/<run_id>/tools/<path:call_id>/stop")
 def stop_tool(run_id: str, call_id: str) -> Response:
-    """Stop one tool call; the model gets to know, and the run goes on."""
+    """Stop one tool call; its output says so to the model, and the run continues."""
     return json_response({"stopped": _get_relay(run_id).stop_tool(call_id)})
 
 

@@ -236,7 +236,7 @@ class AgUiCalls:
             yield ag.ToolCallArgs(tool_call_id=id, delta=arguments)
 
     def keep_hidden(self, id: str, arguments: str) -> bool:
-        """Keep the arguments of a hidden call; return whether it is one."""
+        """Store the arguments of a hidden call; return whether it is one."""
         call = self._calls[id]
         if call.hidden:
             call.arguments = arguments

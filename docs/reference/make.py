@@ -87,6 +87,7 @@ from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.folders import Folder
 from antiphon.types.messages import (
+    Citation,
     Feedback,
     File,
     Hints,
@@ -137,6 +138,7 @@ RECORDS: tuple[type[Any], ...] = (
     Thread,
     Folder,
     Message,
+    Citation,
     Feedback,
     Run,
     InstructionPart,

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from antiphon.types.errors import RunFailed as RunFailed
     from antiphon.types.errors import RunIncomplete as RunIncomplete
     from antiphon.types.events import ActionRequired as ActionRequired
+    from antiphon.types.events import CitationsAdded as CitationsAdded
     from antiphon.types.events import Event as Event
     from antiphon.types.events import MessageCompleted as MessageCompleted
     from antiphon.types.events import PendingAction as PendingAction
@@ -66,6 +67,7 @@ if TYPE_CHECKING:
     from antiphon.types.events import UsageAdded as UsageAdded
     from antiphon.types.folders import Folder as Folder
     from antiphon.types.messages import Blob as Blob
+    from antiphon.types.messages import Citation as Citation
     from antiphon.types.messages import Feedback as Feedback
     from antiphon.types.messages import File as File
     from antiphon.types.messages import Image as Image
@@ -112,6 +114,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "antiphon.types.events": (
         "ActionRequired",
+        "CitationsAdded",
         "Event",
         "MessageCompleted",
         "PendingAction",
@@ -131,6 +134,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "antiphon.types.folders": ("Folder",),
     "antiphon.types.messages": (
         "Blob",
+        "Citation",
         "Feedback",
         "File",
         "Image",

@@ -221,6 +221,22 @@ def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
     }
 
 
+def test_pages_that_the_provider_cites_are_told(place: Place, upstream: Upstream) -> None:
+    annotation = {"url": "https://tides.example/moon", "title": "The \x1b[2Jmoon"}
+    delta = {"annotations": [{"type": "url_citation", "url_citation": annotation}]}
+    upstream.text("The moon.")
+    upstream.says.insert(1, json.dumps({"choices": [{"index": 0, "delta": delta}]}))
+
+    told = place.run("ask", "Tides?", environ=other(upstream))
+    answer = json.loads(
+        place.run("ask", "--output", "json", "Tides?", environ=other(upstream)).stdout
+    )
+
+    assert told.stdout == "The moon.\n"
+    assert "[1] The [2Jmoon https://tides.example/moon" in told.stderr
+    assert answer["citations"] == [{"url": "https://tides.example/moon", "title": "The [2Jmoon"}]
+
+
 def test_a_failure_is_told_in_the_object_too(place: Place, upstream: Upstream) -> None:
     upstream.status = 400
 

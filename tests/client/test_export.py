@@ -14,7 +14,16 @@ from markdown_it import MarkdownIt
 
 from antiphon.client import export
 from antiphon.client.export import FORMS, Form, file_name, guess_form, render_export
-from antiphon.types.messages import File, Image, Message, MessagePart, Refusal, Text, ToolCall
+from antiphon.types.messages import (
+    Citation,
+    File,
+    Image,
+    Message,
+    MessagePart,
+    Refusal,
+    Text,
+    ToolCall,
+)
 from antiphon.types.runs import Run, Status, Thread
 from antiphon.types.thread_view import RunSummary, summarize_run
 
@@ -177,6 +186,25 @@ def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
     assert "(empty answer)" not in told
     assert "*will*" in told
     assert ('"refusal"' if form == "json" else "refuses to answer") in told
+
+
+def test_pages_that_the_provider_cites_are_numbered_and_only_links() -> None:
+    cited = (
+        Citation(url="https://tides.example/moon?a=1&b=2", title="The <b>moon</b> [x](y)"),
+        Citation(url="https://tides.example/sun", start=0, end=8),
+    )
+    talk = Talk().add("assistant", "The moon[1].", citations=cited)
+
+    markdown, page = talk.export("md"), talk.export("html")
+    assert r"1. [The \<b\>moon\</b\> \[x\](y)](<https://tides.example/moon?a=1&b=2>)" in markdown
+    assert "2. [https://tides.example/sun](<https://tides.example/sun>)" in markdown
+    assert '<li><a href="https://tides.example/moon?a=1&amp;b=2" rel=' in page
+    assert "The &lt;b&gt;moon" in page
+    assert json.loads(talk.export("json"))["messages"][0]["citations"][1] == {
+        "url": "https://tides.example/sun",
+        "start": 0,
+        "end": 8,
+    }
 
 
 def test_a_run_tells_who_answered_and_why_it_ended() -> None:

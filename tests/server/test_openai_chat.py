@@ -53,6 +53,22 @@ async def open_place(script: Script, **settings: Any) -> AsyncIterator[Place]:
             yield place
 
 
+async def test_what_the_provider_cites_is_passed_on(place: Place) -> None:
+    cited = {"url": "https://tides.example/moon", "title": "The moon"}
+    for _ in range(2):
+        place.script.reply("The moon pulls.", citations=[tuple(cited.values())])
+
+    whole = await place.ask(HELLO)
+    chunks = await place.stream(HELLO)
+
+    (annotation,) = whole.choices[0].message.annotations
+    place_of_it = {"start_index": 15, "end_index": 15}
+    assert annotation.url_citation.model_dump() == cited | place_of_it
+    deltas = [chunk.choices[0].delta.model_dump() for chunk in chunks if chunk.choices]
+    found = [each for delta in deltas for each in delta.get("annotations") or ()]
+    assert found == [{"type": "url_citation", "url_citation": cited | place_of_it}]
+
+
 @pytest.fixture
 async def place() -> AsyncIterator[Place]:
     async with open_place(Script()) as place:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import StringIO
 
+import msgspec
 import pytest
 
 from antiphon.terminal import spans
@@ -36,6 +37,7 @@ from antiphon.types.events import (
     UsageAdded,
 )
 from antiphon.types.messages import (
+    Citation,
     Message,
     Progress,
     Refusal,
@@ -333,6 +335,25 @@ def test_a_refusal_stands_under_a_line_that_says_so():
     watched.frame()
 
     assert watched.finished[:-1] == ["Well.", "", "the model refuses to answer:", "", "No."]
+
+
+def test_pages_that_the_provider_cites_are_listed_below_the_answer():
+    url = "https://tides.example/moon"
+    cited = msgspec.structs.replace(
+        completed_message("The moon[1].").message,
+        citations=(Citation(url=url, title="The moon"), Citation(url="https://b.example/\x1b[2J")),
+    )
+    watched = Watched(TextDelta(text="The moon[1]."), MessageCompleted(message=cited), status())
+    frame = watched.frame()
+
+    assert watched.finished[:5] == [
+        "The moon[1].",
+        "",
+        "Sources:",
+        f"[1] The moon  {url}",
+        "[2] https://b.example/\x1b[2J",
+    ]
+    assert next(span.link for line in frame.finished for span in line if span.link) == url
 
 
 def test_the_footer_has_what_was_used():

@@ -133,6 +133,7 @@ def test_an_event_is_the_same_after_its_journey(kind: type[Any], data: st.DataOb
 def test_event_names_are_a_closed_set():
     assert sorted(events.TYPES) == [
         "action.required",
+        "citations.added",
         "message.completed",
         "reasoning.delta",
         "refusal.delta",

@@ -74,6 +74,33 @@ async def test_links_to_what_a_tool_has_found_are_numbered_and_listed(cited: Cha
     await expect(marks).to_have_text(["1", "2", "1"])
 
 
+async def test_pages_that_the_provider_cites_are_sources_with_its_numbers(chat: Chat) -> None:
+    await chat.say("Why are there tides?")
+    reply = await chat.model.next_request()
+    await reply.cite(
+        ("https://tides.example/moon", "The moon\u202e pulls"),
+        ("javascript:alert(1)", "Script"),
+        ("https://tides.example/sun", "<img src=x onerror=alert(1)>"),
+    )
+    await reply.say("The moon[1] and the sun[2][9], `code[1]`, [1](https://tides.example/sun).")
+    await reply.end()
+    await chat.wait_until_idle()
+
+    sources = chat.page.get_by_role("region", name="Sources")
+    links = sources.get_by_role("link")
+    marks = chat.page.locator(".source-mark")
+    for _ in range(2):
+        await expect(links).to_have_text(["The moon pulls", "<img src=x onerror=alert(1)>"])
+        await expect(marks).to_have_text(["1", "2", "2"])
+        text = await chat.page.locator(".message.assistant .markdown").inner_text()
+        assert "[9]" in text
+        assert "code[1]" in text
+        await marks.nth(1).press("Enter")
+        await expect(links.last).to_be_focused()
+        await chat.page.reload()
+    await expect(chat.page.locator(".message img")).to_have_count(0)
+
+
 async def test_sources_have_no_barriers(cited: Chat, axe: str) -> None:
     await expect(cited.page.locator(".source-mark")).to_have_count(3)
     for theme in ("light", "dark"):

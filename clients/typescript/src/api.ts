@@ -144,6 +144,30 @@ export interface Caller {
 }
 
 /**
+ * A web page that the provider names as a source of its reply.
+ *
+ * `url` is of http or https; `title` is foreign text on one line, "" if the provider named none.
+ * `start` and `end` bound the characters of the reply that rest on it, as the provider counts
+ * them; None if it says none.
+ */
+export interface Citation {
+  end?: number | null;
+  start?: number | null;
+  title?: string;
+  url: string;
+}
+
+/**
+ * The provider named sources of its reply.
+ *
+ * A citation with the address and the bounds of an earlier one replaces it: its title has come.
+ */
+export interface CitationsAdded {
+  citations: Citation[];
+  type: "citations.added";
+}
+
+/**
  * Deadlines in seconds: for the first chunk, between chunks, and for a whole turn.
  *
  * None means the value of the settings; for `first_chunk` that of `chunk`.
@@ -193,7 +217,7 @@ export interface Erasure {
   owner: string;
 }
 
-export type Event = RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
+export type Event = RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | CitationsAdded | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
 
 /** Some events of a run, in order; `ended` if the run has ended and these are its last. */
 export interface EventList {
@@ -518,7 +542,7 @@ export interface LiveRun {
 
 /** An event of a run with its number, counted from 1. */
 export interface LoggedEvent {
-  event: RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
+  event: RunStatus | ToolsListed | TextDelta | ReasoningDelta | RefusalDelta | CitationsAdded | ToolCallStarted | ToolCallDelta | ToolCallReady | MessageCompleted | ActionRequired | ToolOutputAdded | TurnRestarted | UsageAdded | TurnEnded;
   number: number;
 }
 
@@ -571,10 +595,12 @@ export interface Memory {
  * `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
  * that was a second or more.
  *
- * Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
- * begins with it lists the tools of its MCP servers.
+ * Models never get `feedback` and `citations`. A reply has `citations` if its provider named
+ * sources, and `tool_listings` if the response of OpenAI's wire that begins with it lists the
+ * tools of its MCP servers.
  */
 export interface Message {
+  citations: Citation[];
   compacts: number | null;
   content: (TextPart | ImagePart | FilePart | Refusal)[];
   created_at: number;
@@ -1168,12 +1194,13 @@ export interface SharedCall {
  * A message of a snapshot, without ids. `created_at` in ms.
  *
  * `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
- * contents. `reasoning_seconds` is how long the model reasoned. `incomplete` says that a reply was
- * cut off.
+ * contents. `reasoning_seconds` is how long the model reasoned. `citations` are the pages that the
+ * provider cites, in the order of its list. `incomplete` says that a reply was cut off.
  */
 export interface SharedMessage {
   attachments: string[];
   calls: SharedCall[];
+  citations: Citation[];
   created_at: number;
   incomplete: boolean;
   model: string;

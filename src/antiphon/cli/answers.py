@@ -29,8 +29,10 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.types.messages import Citation, Message, list_pages
 from antiphon.types.runs import Fault, Reason, Status, Usage
 from antiphon.types.terminal_safe import Cleaner, json_text
+from antiphon.types.thread_view import SourcesView
 
 _CODES = {
     Status.COMPLETED: DONE,
@@ -131,9 +133,10 @@ class TextAnswerWriter:
                 self._refuse(text)
             case ReasoningDelta() if self._page.on_terminal:
                 self._page.end()
-            case MessageCompleted():
+            case MessageCompleted(message=message):
                 self._paragraph = self._page.used
                 self._refused = False
+                self._list_sources(message)
             case ToolCallReady(name=name, arguments=arguments):
                 self._note(f"{name}({_short(arguments)})")
             case ToolOutputAdded(output=output, is_error=is_error):
@@ -172,6 +175,11 @@ class TextAnswerWriter:
             self._paragraph = False
             self._note("antiphon: the model refuses to answer")
         self._page.write(text)
+
+    def _list_sources(self, message: Message) -> None:
+        if pages := list_pages(message.citations):
+            for line in SourcesView(pages).text.split("\n"):
+                self._note(line)
 
     def _end(self, run: RunStatus) -> None:
         if run.error is not None:
@@ -255,7 +263,8 @@ class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
 class AnswerRecord(msgspec.Struct, kw_only=True):
     """A run and its answer, as one JSON object.
 
-    `cost` is in US dollars, None if unknown; `refusal` is the text of the model's refusal.
+    `cost` is in US dollars, None if unknown; `refusal` is the text of the model's refusal,
+    `citations` are the pages that the provider cites.
     """
 
     text: str = ""
@@ -268,6 +277,7 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
     thread_id: str | None = None
     run_id: str | None = None
     tool_calls: list[CallRecord] = []
+    citations: list[Citation] = []
 
 
 class JsonObjectWriter:
@@ -293,9 +303,10 @@ class JsonObjectWriter:
                 self._fresh.append(text)
             case RefusalDelta(text=text):
                 self._refused.append(text)
-            case MessageCompleted():
+            case MessageCompleted(message=message):
                 self._end_text()
                 self._open = []
+                self._record.citations += list_pages(message.citations)
             case ToolCallReady(tool_call_id=call, name=name, arguments=arguments):
                 self._calls[call] = CallRecord(id=call, name=name, arguments=arguments)
                 self._open.append(call)

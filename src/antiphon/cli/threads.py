@@ -45,6 +45,7 @@ from antiphon.types.thread_view import (
     ReasoningView,
     RefusalView,
     RunSummary,
+    SourcesView,
     TextView,
     ThreadReader,
 )
@@ -415,8 +416,8 @@ def format_message(view: MessageView) -> Iterator[str]:
 
 def _format_part(part: PartView) -> str:
     match part:
-        case TextView(text) | RefusalView(text):
-            return text
+        case TextView() | RefusalView() | SourcesView():
+            return part.text
         case ReasoningView(text, seconds):
             took = f" for {seconds} s" if seconds else ""
             return f"(thought{took}: {_short(text)})"

@@ -39,6 +39,7 @@ from antiphon.types.thread_view import (
     ReasoningView,
     RefusalView,
     RunSummary,
+    SourcesView,
     TextView,
     ThreadReader,
     file_ids,
@@ -338,11 +339,24 @@ class HtmlExport:
                 fault = f'<b class="fault">gave no result ({_line(part.reason)})</b>'
                 failed = f"<p>{name} {fault}</p>\n{output}"
                 return failed if part.is_error else _details(f"{name} gave", output)
-            case AttachmentsView(attachments):
-                names = ", ".join(_code(each.name) for each in attachments)
-                return f'<p class="note">Attached: {names}</p>'
-            case NoteView(text):
-                return f'<p class="note">({_line(text)})</p>'
+            case AttachmentsView() | SourcesView() | NoteView():
+                return _render_note(part)
+
+
+def _render_note(part: AttachmentsView | SourcesView | NoteView) -> str:
+    match part:
+        case AttachmentsView(attachments):
+            names = ", ".join(_code(each.name) for each in attachments)
+            return f'<p class="note">Attached: {names}</p>'
+        case SourcesView(pages):
+            items = "\n".join(
+                f'<li><a href="{escape(page.url)}" rel="noopener noreferrer nofollow">'
+                f"{_line(page.title or page.url)}</a></li>"
+                for page in pages
+            )
+            return f'<p class="note">Sources</p>\n<ol class="note">\n{items}\n</ol>'
+        case NoteView(text):
+            return f'<p class="note">({_line(text)})</p>'
 
 
 def _time(milliseconds: int) -> str:

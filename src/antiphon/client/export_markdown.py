@@ -21,6 +21,7 @@ from antiphon.types.thread_view import (
     PartView,
     ReasoningView,
     RefusalView,
+    SourcesView,
     TextView,
     ThreadReader,
 )
@@ -66,8 +67,19 @@ def _render_part(part: PartView) -> str:
             failed = f"**gave no result** ({_line(part.reason)})"
             became = failed if part.is_error else "**gave**"
             return f"{_code(part.call.name)} {became}\n\n{_fence(part.text, 'text')}"
+        case AttachmentsView() | SourcesView() | NoteView():
+            return _render_note(part)
+
+
+def _render_note(part: AttachmentsView | SourcesView | NoteView) -> str:
+    match part:
         case AttachmentsView(attachments):
             return f"Attached: {', '.join(_code(each.name) for each in attachments)}"
+        case SourcesView(pages):
+            return "Sources:\n\n" + "\n".join(
+                f"{number}. [{_line(page.title or page.url)}](<{page.url}>)"
+                for number, page in enumerate(pages, 1)
+            )
         case NoteView(text):
             return f"*({text})*"
 

@@ -15,7 +15,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
-from antiphon.types.messages import Message, ToolCall
+from antiphon.types.messages import Citation, Message, ToolCall, list_pages
 from antiphon.types.runs import Status, Usage
 
 T = TypeVar("T")
@@ -55,6 +55,11 @@ class Result(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
     messages: tuple[Message, ...] = ()
     calls: tuple[CompletedCall, ...] = ()
     usage: Usage = Usage()
+
+    @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The pages that the provider names as sources of the answer, in the order of its list."""
+        return list_pages(self.message.citations) if self.message else ()
 
     def with_value(self, value: V) -> Result[V]:
         """Return the same result with another value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from antiphon.api.operations import PastCall, PastMessage
-from antiphon.types.messages import File, Image, Message, Text
+from antiphon.types.messages import File, Image, Message, Text, list_pages
 from antiphon.types.shares import SharedCall, SharedMessage
 
 PICTURE = "picture"
@@ -50,6 +50,7 @@ def take_snapshot(
             reasoning_seconds=(message.reasoning_seconds or 0) if reasoning else 0,
             attachments=tuple(_list_names(message, names)),
             calls=calls,
+            citations=list_pages(message.citations),
             incomplete=message.status == "incomplete",
         )
         if shared.text or shared.reasoning or shared.attachments or shared.calls:

@@ -9,7 +9,9 @@ from collections.abc import Iterable
 
 import msgspec
 
+from antiphon.engine.citations import CitationCollector
 from antiphon.types.events import (
+    CitationsAdded,
     Event,
     MessageCompleted,
     Numbered,
@@ -23,7 +25,7 @@ from antiphon.types.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.types.messages import Message, ToolCall
+from antiphon.types.messages import Citation, Message, ToolCall
 from antiphon.types.runs import Status
 
 
@@ -36,6 +38,7 @@ class ReplySoFar(msgspec.Struct, frozen=True):
     partial_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
     reasoning_seconds: int = 0
+    citations: tuple[Citation, ...] = ()
 
 
 def fold_events(events: Iterable[Numbered]) -> ReplySoFar:
@@ -70,7 +73,7 @@ class Transcript:
             self._events.clear()
             self._turn_ended = False
         match event:
-            case TextDelta() | ReasoningDelta() | RefusalDelta():
+            case TextDelta() | ReasoningDelta() | RefusalDelta() | CitationsAdded():
                 self._events.append((number, event))
             case ToolCallStarted() | ToolCallDelta() | ToolCallReady():
                 self._events.append((number, event))
@@ -108,6 +111,15 @@ class Transcript:
         return "".join(refusals) or None
 
     @property
+    def citations(self) -> tuple[Citation, ...]:
+        """The sources that the provider has named so far."""
+        collector = CitationCollector()
+        for _, event in self._events:
+            if isinstance(event, CitationsAdded):
+                collector.add(event.citations)
+        return collector.all
+
+    @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The complete calls, in the order in which the model began them."""
         return self.reply.calls
@@ -133,6 +145,7 @@ class Transcript:
             reasoning=self.reasoning,
             reasoning_seconds=self.reasoning_seconds,
             refusal=self.refusal,
+            citations=self.citations,
             calls=tuple(ready[call_id] for call_id in begun if call_id in ready),
             partial_calls=tuple(
                 ToolCall(call_id, name, "".join(pieces.get(call_id, ())))
@@ -147,6 +160,8 @@ def _begins_a_turn(event: Event) -> bool:
         case RunStatus(status=status):
             return status is Status.IN_PROGRESS
         case TextDelta() | ReasoningDelta() | RefusalDelta() | ToolCallStarted():
+            return True
+        case CitationsAdded():
             return True
         case _:
             return False

@@ -398,6 +398,7 @@ def _add_reply(unit: UnitOfWork, reply: TurnResult) -> None:
         reasoning_seconds=reply.reasoning_seconds,
         refusal=reply.refusal,
         details=reply.reasoning_details,
+        citations=reply.citations,
         calls=reply.calls,
     )
 
@@ -410,6 +411,7 @@ def _add_partial_reply(unit: UnitOfWork, reply: TurnResult) -> None:
             reasoning=reply.reasoning,
             reasoning_seconds=reply.reasoning_seconds,
             refusal=reply.refusal,
+            citations=reply.citations,
         )
     )
 

@@ -17,10 +17,12 @@ from typing import Any, Literal, cast
 import msgspec
 
 from antiphon.engine import partial_json
+from antiphon.engine.citations import MAX_CITATIONS, CitationCollector
 from antiphon.engine.reasoning_details import DetailsBuilder
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
+    CitationsPiece,
     DetailsPiece,
     Finish,
     ReasoningPiece,
@@ -31,6 +33,7 @@ from antiphon.types.chunks import (
 )
 from antiphon.types.errors import Cut, Internal, ProviderError, ProviderProtocol
 from antiphon.types.events import (
+    CitationsAdded,
     Event,
     ReasoningDelta,
     RefusalDelta,
@@ -40,7 +43,7 @@ from antiphon.types.events import (
     ToolCallStarted,
     UsageAdded,
 )
-from antiphon.types.messages import ReasoningDetails, ToolCall
+from antiphon.types.messages import Citation, ReasoningDetails, ToolCall
 from antiphon.types.runs import Fault, Reason, Usage
 
 Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
@@ -80,6 +83,7 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_seconds: int = 0
     refusal: str | None = None
     reasoning_details: ReasoningDetails | None = None
+    citations: tuple[Citation, ...] = ()
     calls: tuple[ToolCall, ...] = ()
     usage: Usage | None = None
     reason: Reason | None = None
@@ -120,6 +124,7 @@ class Turn:
         self._refusal: list[str] = []
         self._origin = ""
         self._details = DetailsBuilder()
+        self._citations = CitationCollector()
         self._usage: Usage | None = None
         self._finished = False
         self._finish_reason: str | None = None
@@ -175,7 +180,7 @@ class Turn:
                 self._take_calls(cast("Iterable[CallPiece]", group), events)
             else:
                 for chunk in group:
-                    self._take(chunk)
+                    self._take(chunk, events)
         self._events_left -= EVENT_BYTES * len(events)
         return events
 
@@ -205,6 +210,7 @@ class Turn:
             reasoning_seconds=self._reasoning_clock.seconds,
             refusal="".join(self._refusal) or None,
             reasoning_details=reasoning_details,
+            citations=self._citations.all,
             usage=self._usage,
             finish_reason=self._finish_reason,
             events=(*thought, *reply.events, *usage),
@@ -233,8 +239,12 @@ class Turn:
                 break
         self._calls.flush(events)
 
-    def _take(self, chunk: Chunk) -> None:
+    def _take(self, chunk: Chunk, events: list[Event]) -> None:
         match chunk:
+            case CitationsPiece(citations):
+                if news := self._citations.add(citations[:MAX_CITATIONS]):
+                    self._events_left -= sum(EVENT_BYTES + _citation_size(each) for each in news)
+                    events.append(CitationsAdded(citations=news))
             case DetailsPiece(origin, details):
                 self._origin = origin
                 self._details.add(details)
@@ -652,6 +662,10 @@ def _size(text: str) -> int:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return len(_encode(_replace_invalid(text)))
+
+
+def _citation_size(citation: Citation) -> int:
+    return _size(citation.url) + _size(citation.title)
 
 
 def _replace_invalid(text: str) -> str:

@@ -31,6 +31,7 @@ from antiphon.types.events import (
 )
 from antiphon.types.ids import Mint, reply_id
 from antiphon.types.messages import (
+    Citation,
     Message,
     MessagePart,
     Part,
@@ -229,6 +230,7 @@ class UnitOfWork:
         reasoning_seconds: int = 0,
         refusal: str | None = None,
         details: ReasoningDetails | None = None,
+        citations: tuple[Citation, ...] = (),
         calls: tuple[ToolCall, ...] = (),
         status: Literal["completed", "incomplete"] = "completed",
     ) -> None:
@@ -250,6 +252,7 @@ class UnitOfWork:
                 status=status,
                 run_id=self.run.id,
                 tool_listings=self.tool_listings or msgspec.UNSET,
+                citations=citations or msgspec.UNSET,
                 created_at=self.now,
             )
         )
@@ -263,6 +266,7 @@ class UnitOfWork:
                 reply.reasoning,
                 reasoning_seconds=reply.reasoning_seconds,
                 refusal=reply.refusal,
+                citations=reply.citations,
                 status="incomplete",
             )
 

@@ -35,12 +35,14 @@ from any_llm.utils.aio import aclose_quietly
 from antiphon.engine.sanitize import sanitize_text, sanitize_value
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers.chat_completions import payload
+from antiphon.providers.cited_pages import read_annotations, read_page_lists
 from antiphon.providers.failures import Redactor, error_text, retry, retry_after
 from antiphon.providers.servers import Vendor
 from antiphon.providers.usage import parse_usage
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
+    CitationsPiece,
     Finish,
     ModelRequest,
     ReasoningPiece,
@@ -60,6 +62,7 @@ from antiphon.types.errors import (
     ProviderUnavailable,
 )
 from antiphon.types.json_values import object_or_empty
+from antiphon.types.messages import Citation
 
 Chunks = AsyncIterable[ChatCompletionChunk]
 Ask = Callable[[], Awaitable[Chunks]]
@@ -217,6 +220,8 @@ class AnyLlmParser:
             if choice.finish_reason and choice.finish_reason != self._reason:
                 self._reason = choice.finish_reason
                 out.append(Finish(sanitize_text(choice.finish_reason)))
+        beside = chunk.model_extra or {}
+        _cite(read_page_lists(beside.get("citations"), beside.get("search_results")), out)
         if chunk.usage:
             out.append(UsagePiece(parse_usage(chunk.usage.model_dump())))
         return out
@@ -233,6 +238,9 @@ class AnyLlmParser:
             out.append(RefusalPiece(sanitize_text(delta.refusal)))
         if delta.content:
             out.append(TextPiece(sanitize_text(delta.content)))
+        beside = delta.model_extra or {}
+        _cite(read_annotations(beside.get("annotations")), out)
+        _cite(read_page_lists(beside.get("citations"), None), out)
         calls = delta.tool_calls or []
         for position, call in enumerate(calls):
             function = call.function
@@ -254,6 +262,11 @@ class AnyLlmParser:
             extra["anthropic"] = {"thinking": self._signed}
             self._signed = []
         return {"extra_content": sanitize_value(extra)} if extra else None
+
+
+def _cite(citations: list[Citation], out: list[Chunk]) -> None:
+    if citations:
+        out.append(CitationsPiece(tuple(citations)))
 
 
 async def _read_in_task(ask: Ask) -> AsyncGenerator[ChatCompletionChunk, None]:

@@ -24,6 +24,7 @@ MAX_EVENT_VALUES = 1_000_000
 TOO_DEEP = "An event of the reply is nested too deeply."
 _WORDS_IN = ("text", "thinking", "summary", "content", "refusal")
 _PART = frozenset(_WORDS_IN)  # a part of a content list has one of these beside its type
+_REFERENCES = ("reference", "tool_reference")  # types of parts without a text, as from Mistral
 _WHOLE_WORDS = ("stop", "tool_calls", "function_call")
 
 
@@ -37,6 +38,8 @@ class ReplyDelta(msgspec.Struct, gc=False):
     reasoning_details: Any = None
     tool_calls: Any = None
     function_call: Any = None
+    annotations: Any = None
+    citations: Any = None
 
 
 class ReplyChoice(msgspec.Struct, gc=False):
@@ -62,13 +65,19 @@ class ReplyPayload(msgspec.Struct, gc=False):
     type: Any = None
     message: Any = None
     detail: Any = None
+    citations: Any = None
+    search_results: Any = None
 
 
 def only_text(payload: ReplyPayload) -> str:
-    """Return the text of a payload that holds nothing else, as most do; "" for any other."""
+    """Return the text of a payload that holds nothing else, as most do; "" for any other.
+
+    An empty list of annotations is nothing.
+    """
     match payload.choices:
-        case [ReplyChoice(index=0, delta=ReplyDelta(content=str(text)))]:
-            choice = ReplyChoice(index=0, delta=ReplyDelta(content=text))
+        case [ReplyChoice(index=0, delta=ReplyDelta(content=str(text), annotations=noted))]:
+            none = None if noted else noted
+            choice = ReplyChoice(index=0, delta=ReplyDelta(content=text, annotations=none))
             return text if payload == ReplyPayload([choice], object=payload.object) else ""
         case _:
             return ""
@@ -160,7 +169,9 @@ def encode_answer(content: Any) -> str:
 
 
 def _is_part(value: Any) -> bool:
-    return is_object(value) and isinstance(value.get("type"), str) and bool(_PART & value.keys())
+    if not is_object(value) or not isinstance(value.get("type"), str):
+        return False
+    return value["type"] in _REFERENCES or bool(_PART & value.keys())
 
 
 def finish_reason(choice: ReplyChoice) -> Any:

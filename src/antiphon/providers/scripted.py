@@ -5,6 +5,7 @@ A script states exactly which chunks come, and when:
 ```
 think Let me look.            reasoning, one piece per word
 refuse I will not.            a refusal, one piece per word
+cite https://a.example/ Tides a page that the reply cites, and its title
 say "Two\\nlines"              text; in quotes it is a JSON string
 call get_weather {"city": "Oslo"}
 wait lunch                    waits until the test opens the gate `lunch`
@@ -35,6 +36,7 @@ from antiphon.types import errors
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
+    CitationsPiece,
     Finish,
     ModelRequest,
     ReasoningPiece,
@@ -42,6 +44,7 @@ from antiphon.types.chunks import (
     TextPiece,
     UsagePiece,
 )
+from antiphon.types.messages import Citation
 from antiphon.types.runs import Usage
 
 
@@ -102,12 +105,11 @@ class ScriptedProvider:
 
     def _chunks(self, verb: str, rest: str) -> Sequence[Chunk]:
         match verb:
-            case "say":
-                return [TextPiece(piece) for piece in _pieces(rest)]
-            case "think":
-                return [ReasoningPiece(piece) for piece in _pieces(rest)]
-            case "refuse":
-                return [RefusalPiece(piece) for piece in _pieces(rest)]
+            case "say" | "think" | "refuse":
+                return [_SPOKEN[verb](piece) for piece in _pieces(rest)]
+            case "cite":
+                url, _, title = rest.partition(" ")
+                return [CitationsPiece((Citation(url=url, title=title),))]
             case "call":
                 name, _, arguments = rest.partition(" ")
                 self._calls += 1
@@ -120,6 +122,13 @@ class ScriptedProvider:
                 return []
             case _:
                 raise errors.Internal(f"A script cannot say {verb!r}.")
+
+
+_SPOKEN: Mapping[str, type[TextPiece | ReasoningPiece | RefusalPiece]] = {
+    "say": TextPiece,
+    "think": ReasoningPiece,
+    "refuse": RefusalPiece,
+}
 
 
 def _pieces(text: str) -> list[str]:

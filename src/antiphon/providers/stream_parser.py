@@ -13,6 +13,7 @@ import msgspec
 
 from antiphon.engine.sanitize import sanitize_text, sanitize_value
 from antiphon.engine.turn import LARGE_BYTES
+from antiphon.providers.cited_pages import read_annotations, read_page_lists, read_reference
 from antiphon.providers.failures import Redactor, error_text
 from antiphon.providers.inline_tags import CumulativeText, LeakedCallParser, Piece, ThinkTagParser
 from antiphon.providers.payloads import (
@@ -42,6 +43,7 @@ from antiphon.providers.usage import parse_usage
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
+    CitationsPiece,
     DetailsPiece,
     Finish,
     ReasoningPiece,
@@ -52,6 +54,7 @@ from antiphon.types.chunks import (
 )
 from antiphon.types.errors import ProviderError, ProviderProtocol, TooLarge
 from antiphon.types.json_values import object_or_empty
+from antiphon.types.messages import Citation
 from antiphon.wires.sse import MAX_EVENT_BYTES, Decoder, SseFrame
 
 MAX_REPLY_BYTES = 256_000_000  # decompressed; 64,000 tokens take some 20 MB on the wire
@@ -97,6 +100,7 @@ class ChatCompletionsParser:
         self._damaged = False
         self._halves: dict[Hashable, str] = {}
         self._template = TextTemplate()
+        self._page_lists: tuple[Any, Any] = (None, None)
         self._snapshots = _snapshots(quirks)
         self._last_kind: type[Piece] | None = None
         self._think_tag_parser = _think_tag_parser(quirks)
@@ -281,7 +285,9 @@ class ChatCompletionsParser:
         if payload is None:
             if self.done:
                 self._end(None, out)
-        elif text := only_text(payload):
+            return
+        self._take_page_lists(payload, out)
+        if text := only_text(payload):
             self._begun = True
             self._template.learn(frame.data, text)
             self._text(self._new_text(TextPiece, text, out), out)
@@ -342,6 +348,8 @@ class ChatCompletionsParser:
     def _read(self, payload: ReplyPayload, out: list[Chunk], *, whole: bool = False) -> None:
         if payload.error:
             self._complain(payload.error)
+        if whole:
+            self._take_page_lists(payload, out)
         usage = payload.usage
         if payload.choices is None:
             # An error in another shape, or an event without meaning to us.
@@ -358,6 +366,22 @@ class ChatCompletionsParser:
             self._begun = True
             out.append(UsagePiece(parse_usage(object_or_empty(usage))))
 
+    def _take_page_lists(self, payload: ReplyPayload, out: list[Chunk]) -> None:
+        """Take the lists of pages out of a payload; servers repeat them in every event.
+
+        What is left may be nothing but text. An event of the same bytes around its text has the
+        same lists.
+        """
+        lists = payload.citations, payload.search_results
+        payload.citations = payload.search_results = None
+        if lists not in ((None, None), self._page_lists):
+            self._page_lists = lists
+            self._cite(read_page_lists(*lists), out)
+
+    def _cite(self, citations: list[Citation], out: list[Chunk]) -> None:
+        if citations:
+            out.append(CitationsPiece(tuple(citations)))
+
     def _read_choice(self, choice: ReplyChoice, out: list[Chunk], whole: bool) -> None:
         if isinstance(choice.index, int) and choice.index > 0:
             return  # a second reply, which was not requested
@@ -366,6 +390,10 @@ class ChatCompletionsParser:
             self._complain(choice.error)
         if choice.delta is not None:
             self._read_delta(choice.delta, out)
+        for delta in (choice.delta, choice.message):
+            if delta is not None and (delta.annotations or delta.citations):
+                self._cite(read_annotations(delta.annotations), out)
+                self._cite(read_page_lists(delta.citations, None), out)
         # The whole message at the end repeats the deltas; it counts if there were none.
         if choice.message is not None and not self._spoke and (reason or whole):
             self._read_delta(choice.message, out)
@@ -390,6 +418,7 @@ class ChatCompletionsParser:
         elif content:  # a list, as from Mistral: reasoning and text in order
             for part in list_objects(content):
                 self._piece(_KINDS.get(str(part.get("type")), TextPiece), part_text(part), out)
+                self._cite(read_reference(part), out)
         if isinstance(delta.refusal, str) and delta.refusal:
             self._settle(out)
             self._piece(RefusalPiece, delta.refusal, out)

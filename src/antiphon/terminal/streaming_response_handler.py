@@ -7,7 +7,7 @@ written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from antiphon.client.formatting import dollars
 from antiphon.client.outcome import hint_for
@@ -41,7 +41,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
-from antiphon.types.messages import ToolCall
+from antiphon.types.messages import Citation, ToolCall, list_pages
 from antiphon.types.runs import Status, Usage
 from antiphon.types.terminal_safe import clean
 
@@ -150,6 +150,7 @@ class StreamingResponseHandler:
                 self._reply_began = None
                 self._end_text(now)
                 self._refused = False
+                self._list_sources(list_pages(message.citations))
                 if message.role == "assistant" and not (message.content or message.tool_calls):
                     self._note("(empty answer)", "faint")
             case TurnRestarted(reason=reason):
@@ -336,6 +337,18 @@ class StreamingResponseHandler:
         for line in clean(text).split("\n"):
             self._finished += spans.wrap([StyledText(line, style)], self._columns)
         self._anything = True
+
+    def _list_sources(self, pages: Sequence[Citation]) -> None:
+        """Print the pages that the provider cites, numbered; each address is a link."""
+        if not pages:
+            return
+        self._separate()
+        self._note("Sources:", "faint")
+        for number, page in enumerate(pages, 1):
+            named = f"[{number}] {page.title}  " if page.title else f"[{number}] "
+            line = [StyledText(named, "faint"), StyledText(page.url, "link", page.url)]
+            self._finished += spans.wrap(line, self._columns)
+        self._gap = True
 
     # The region.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -44,14 +44,17 @@ class Script:
         reasoning: str = "",
         finish: str | None = None,
         tokens: tuple[int, int] | None = None,
+        citations: Iterable[tuple[str, str]] = (),
     ) -> Script:
         """Add a reply of text; `tokens` are those of the input and the output.
 
-        `finish` is the reason of its end, such as `length`; by default it is complete.
+        `finish` is the reason of its end, such as `length`; by default it is complete. `citations`
+        are addresses and titles of pages that it cites.
         """
         lines = [
             *([f"think {_quote(reasoning)}"] if reasoning else []),
             *([f"say {_quote(text)}"] if text else []),
+            *(f"cite {url} {title}" for url, title in citations),
             *([f"usage {tokens[0]} {tokens[1]}"] if tokens else []),
             *([f"finish {finish}"] if finish else []),
         ]

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.types.messages import DETAILS, EXTRA, REASONING, REFUSAL, ToolSpec
+from antiphon.types.messages import DETAILS, EXTRA, REASONING, REFUSAL, Citation, ToolSpec
 from antiphon.types.runs import Reason, Sampling, Usage
 
 
@@ -26,6 +26,12 @@ class RefusalPiece(msgspec.Struct, frozen=True):
     """The next characters of a refusal, from servers that send refusals apart from the answer."""
 
     text: str
+
+
+class CitationsPiece(msgspec.Struct, frozen=True):
+    """Sources that the provider names for its reply; they may repeat earlier ones."""
+
+    citations: tuple[Citation, ...]
 
 
 class DetailsPiece(msgspec.Struct, frozen=True):
@@ -65,7 +71,16 @@ class Finish(msgspec.Struct, frozen=True):
     reason: str | None = None
 
 
-Chunk = TextPiece | ReasoningPiece | RefusalPiece | DetailsPiece | CallPiece | UsagePiece | Finish
+Chunk = (
+    TextPiece
+    | ReasoningPiece
+    | RefusalPiece
+    | CitationsPiece
+    | DetailsPiece
+    | CallPiece
+    | UsagePiece
+    | Finish
+)
 
 
 class ModelRequest(msgspec.Struct, frozen=True, kw_only=True):

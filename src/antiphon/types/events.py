@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.types.messages import Message, ToolListing
+from antiphon.types.messages import Citation, Message, ToolListing
 from antiphon.types.runs import Action, Fault, Reason, Status, Usage
 
 
@@ -68,6 +68,15 @@ class RefusalDelta(_Event, frozen=True, tag="refusal.delta"):
     """The next characters of the model's refusal to answer."""
 
     text: str
+
+
+class CitationsAdded(_Event, frozen=True, tag="citations.added"):
+    """The provider named sources of its reply.
+
+    A citation with the address and the bounds of an earlier one replaces it: its title has come.
+    """
+
+    citations: tuple[Citation, ...]
 
 
 class ToolCallStarted(_Event, frozen=True, tag="tool_call.started"):
@@ -188,6 +197,7 @@ Event = (
     | TextDelta
     | ReasoningDelta
     | RefusalDelta
+    | CitationsAdded
     | ToolCallStarted
     | ToolCallDelta
     | ToolCallReady

@@ -179,6 +179,20 @@ class ReasoningDetails(msgspec.Struct, frozen=True):
     details: tuple[dict[str, Any], ...]
 
 
+class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A web page that the provider names as a source of its reply.
+
+    `url` is of http or https; `title` is foreign text on one line, "" if the provider named none.
+    `start` and `end` bound the characters of the reply that rest on it, as the provider counts
+    them; None if it says none.
+    """
+
+    url: str
+    title: str = ""
+    start: int | None = None
+    end: int | None = None
+
+
 METADATA_VALUE = 512
 """Maximum characters of one value of a message's metadata."""
 ARGUMENT_PIECES = 12
@@ -312,8 +326,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
     that was a second or more.
 
-    Models never get `feedback`. A reply has `tool_listings` if the response of OpenAI's wire that
-    begins with it lists the tools of its MCP servers.
+    Models never get `feedback` and `citations`. A reply has `citations` if its provider named
+    sources, and `tool_listings` if the response of OpenAI's wire that begins with it lists the
+    tools of its MCP servers.
     """
 
     id: str
@@ -333,6 +348,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     compacts: int | None = None
     feedback: Feedback | None = None
     tool_listings: tuple[ToolListing, ...] | msgspec.UnsetType = msgspec.UNSET
+    citations: tuple[Citation, ...] | msgspec.UnsetType = msgspec.UNSET
     metadata: dict[str, str] = {}
     created_at: int
 
@@ -355,6 +371,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     def file_ids(self) -> tuple[str, ...]:
         """Ids of files that hold parts of a tool's result that are too long for its output."""
         return result_files(self.metadata) if self.role == "tool" else ()
+
+
+def list_pages(citations: Sequence[Citation] | msgspec.UnsetType) -> tuple[Citation, ...]:
+    """Return one citation for each address, without bounds, in order: the numbered sources."""
+    pages: dict[str, str] = {}
+    for citation in citations or ():
+        pages[citation.url] = pages.get(citation.url) or citation.title
+    return tuple(Citation(url=url, title=title) for url, title in pages.items())
 
 
 class IndexProgress(msgspec.Struct, frozen=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from antiphon.types.accounts import DAY_MS
+from antiphon.types.messages import Citation
 
 SECOND_MS = 1000
 LIFETIME = 30 * DAY_MS // SECOND_MS
@@ -49,8 +50,8 @@ class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """A message of a snapshot, without ids. `created_at` in ms.
 
     `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
-    contents. `reasoning_seconds` is how long the model reasoned. `incomplete` says that a reply was
-    cut off.
+    contents. `reasoning_seconds` is how long the model reasoned. `citations` are the pages that the
+    provider cites, in the order of its list. `incomplete` says that a reply was cut off.
     """
 
     role: Literal["user", "assistant"]
@@ -61,6 +62,7 @@ class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     reasoning_seconds: int = 0
     attachments: tuple[str, ...] = ()
     calls: tuple[SharedCall, ...] = ()
+    citations: tuple[Citation, ...] = ()
     incomplete: bool = False
 
 

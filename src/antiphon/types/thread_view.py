@@ -20,7 +20,15 @@ from typing import Literal
 
 import msgspec
 
-from antiphon.types.messages import File, Image, Message, ToolCall, read_changed_arguments
+from antiphon.types.messages import (
+    Citation,
+    File,
+    Image,
+    Message,
+    ToolCall,
+    list_pages,
+    read_changed_arguments,
+)
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Status
 
@@ -107,6 +115,20 @@ class CallView(msgspec.Struct, frozen=True):
         return self.output.metadata.get("fault") or ("failed" if self.output.is_error else "")
 
 
+class SourcesView(msgspec.Struct, frozen=True):
+    """Pages that the provider names as sources of the reply, numbered from 1."""
+
+    pages: tuple[Citation, ...]
+
+    @property
+    def text(self) -> str:
+        """A line for each page: its number, title and address."""
+        return "\n".join(
+            " ".join(filter(None, (f"[{number}]", page.title, page.url)))
+            for number, page in enumerate(self.pages, 1)
+        )
+
+
 class NoteView(msgspec.Struct, frozen=True):
     """A remark about the message, by the program itself."""
 
@@ -121,6 +143,7 @@ PartView = (
     | ToolCall
     | ChangedCallView
     | CallView
+    | SourcesView
     | NoteView
 )
 
@@ -199,6 +222,8 @@ class ThreadReader:
         if message.refusal:
             yield NoteView("refuses to answer")
             yield RefusalView(message.refusal)
+        if pages := list_pages(message.citations):
+            yield SourcesView(pages)
         yield from self._attachment_parts(message)
         yield from message.tool_calls
         if message.status == "incomplete":

@@ -10,6 +10,7 @@ import msgspec
 
 from antiphon.types.errors import InvalidEventId
 from antiphon.types.events import (
+    CitationsAdded,
     Numbered,
     ReasoningDelta,
     RefusalDelta,
@@ -137,7 +138,13 @@ TAKEN_BACK = "The turn began again; this call was not carried out."
 
 
 _VOIDABLE = (
-    TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallDelta | ToolCallReady
+    TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | CitationsAdded
+    | ToolCallStarted
+    | ToolCallDelta
+    | ToolCallReady
 )
 
 

@@ -34,6 +34,12 @@ class Reply:
         """The reasoning goes on."""
         await self._delta({"reasoning_content": text})
 
+    async def cite(self, *pages: tuple[str, str]) -> None:
+        """Name sources of the answer: addresses and titles."""
+        named = [{"url": url, "title": title} for url, title in pages]
+        noted = [{"type": "url_citation", "url_citation": each} for each in named]
+        await self._delta({"annotations": noted})
+
     async def decline(self, text: str) -> None:
         """Say why there is no answer, where it is told apart from one."""
         await self._delta({"refusal": text})

@@ -12,6 +12,7 @@ from antiphon.types import errors
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
+    CitationsPiece,
     Finish,
     ReasoningPiece,
     RefusalPiece,
@@ -19,6 +20,7 @@ from antiphon.types.chunks import (
     UsagePiece,
 )
 from antiphon.types.events import Numbered, TurnRestarted
+from antiphon.types.messages import Citation
 from antiphon.types.runs import Fault, HostedTool, Status, Usage
 
 # The world lives beside the tests of the moves that it was made for.
@@ -30,6 +32,7 @@ HOSTED: Mapping[str, HostedTool] = {
     READ: HostedTool("far", asks=False),
     WRITE: HostedTool("far", asks=True),
 }
+MOON, SUN = "https://tides.example/moon", "https://tides.example/sun"
 YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not on Fridays."}'
 USED = UsagePiece(Usage(input_tokens=12, output_tokens=5, cost=0.25))
 
@@ -136,6 +139,19 @@ def refusal_before_text() -> Story:
     return world
 
 
+def cited_pages() -> Story:
+    """Two replies that cite pages, one of them in its text, with a title that comes late."""
+    world = begin_run()
+    world.say_pieces(CitationsPiece((Citation(url=MOON), Citation(url=SUN, title="The sun"))))
+    world.say_pieces(TextPiece(f"The moon[1], see {SUN}."))
+    world.reply(CitationsPiece((Citation(url=MOON, title="The “moon”"),)), call(0), CALLS)
+    world.submit("c0", "42")
+    _continue_run(world)
+    placed = Citation(url=MOON, title="The moon", start=0, end=8)
+    world.reply(TextPiece("The moon pulls."), CitationsPiece((placed,)), USED, STOP)
+    return world
+
+
 def tool_call() -> Story:
     world = begin_run()
     world.reply(TextPiece("I will look."), call(0), USED, CALLS)
@@ -217,6 +233,7 @@ TYPICAL: Mapping[str, Callable[[], Story]] = {
     "reasoning-and-text": reasoning_and_text,
     "slow-reasoning": slow_reasoning,
     "refused": refusal,
+    "cited": cited_pages,
     "tool-call": tool_call,
     "parallel-calls": parallel_calls,
     "mixed": calls_of_all_kinds,
@@ -227,6 +244,7 @@ TYPICAL: Mapping[str, Callable[[], Story]] = {
 }
 
 _WORDS = st.sampled_from(("a", "Hm. ", "“\u2028”", "\n\n", "data: x\n\n", "𝄞", "<b>", "\x85"))
+_URLS = st.sampled_from((MOON, SUN, "data:text/html,x"))
 _NAMES = st.sampled_from(("look", READ, WRITE))
 _NUMBERS = st.integers(0, 3)
 
@@ -263,6 +281,7 @@ def _choices(world: Story) -> list[str]:
                 "reason",
                 "pause",
                 "refuse",
+                "cite",
                 "begin-call",
                 "calls",
                 "calls",
@@ -307,6 +326,9 @@ def _take(world: Story, step: str, draw: st.DrawFn) -> None:
             world.pause(draw(st.sampled_from((0.4, 1.5))))
         case "refuse":
             world.say_pieces(RefusalPiece(draw(_WORDS)))
+        case "cite":
+            citation = Citation(url=draw(_URLS), title=draw(_WORDS))
+            world.say_pieces(CitationsPiece((citation,)))
         case "begin-call":
             begun_id = f"c{draw(_NUMBERS)}"
             world.say_pieces(CallPiece(index=9, id=begun_id, name="look", arguments='{"x'))

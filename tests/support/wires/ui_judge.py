@@ -28,6 +28,7 @@ GRAMMAR: dict[str, tuple[set[str], set[str], int]] = {
     "text-start": ({"id"}, {"providerMetadata"}, 5),
     "text-delta": ({"id", "delta"}, set(), 5),
     "text-end": ({"id"}, set(), 5),
+    "source-url": ({"sourceId", "url"}, {"title"}, 5),
     "reasoning-start": ({"id"}, set(), 5),
     "reasoning-delta": ({"id", "delta"}, {"providerMetadata"}, 5),
     "reasoning-end": ({"id"}, {"providerMetadata"}, 5),
@@ -159,6 +160,9 @@ class Judge:
                 del parts[begun + 1 :]
                 self._speaking.clear()
                 self._streaming.clear()
+            case _, "source-url":
+                assert self._in_step, f"outside of a step: {part}"
+                parts.append(part)
             case "text" | "reasoning" as what, _:
                 self._speak(what, kind, part)
             case "tool", _:

@@ -16,6 +16,22 @@ test("the links of an answer that a tool has found are its sources, in the answe
   ]);
 });
 
+test("pages that the provider cites come first, in the order of its list, each once", () => {
+  const cite = (url, title) => ({ type: "source-url", url, title });
+  const found = tool(JSON.stringify([{ url: "https://b.example/", title: "Two" }, { url: "https://c.example/", title: "Three" }]));
+  const parts = [cite("https://a.example", ""), cite("https://b.example/", "Two"), cite("https://a.example/", "One"), cite("javascript:alert(1)", "x"), cite(7)];
+
+  assert.deepEqual(webSourcesOf(parts), [
+    { url: "https://a.example/", title: "One", cited: true },
+    { url: "https://b.example/", title: "Two", cited: true },
+  ]);
+  assert.deepEqual(webSourcesOf([found, text("https://c.example/ https://b.example/"), ...parts]).map(({ url }) => url), [
+    "https://a.example/",
+    "https://b.example/",
+    "https://c.example/",
+  ]);
+});
+
 test("titles are found in plain text and in Markdown too", () => {
   const plain = "Title: The sea\nURL: https://a.example/sea\n\n- [The moon](https://a.example/moon)";
   const said = "https://a.example/sea, https://a.example/moon";

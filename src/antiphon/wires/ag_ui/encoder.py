@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from antiphon.types.errors import Internal
 from antiphon.types.events import (
     ActionRequired,
+    CitationsAdded,
     Event,
     MessageCompleted,
     Numbered,
@@ -41,6 +42,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.types.messages import Message, list_pages
 from antiphon.types.runs import Fault, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires.ag_ui import events as ag
@@ -280,6 +282,8 @@ class AgUi:
             case MessageCompleted(message=message):
                 whole = {call.id for call in message.tool_calls}
                 yield from self._calls.close(self._ours.run_id, NOT_WHOLE, self._id, but=whole)
+                yield from self._end_text()
+                yield from self._cite(message)
                 yield from self._end_step()
                 self._reply += 1
             case TurnRestarted():
@@ -289,8 +293,8 @@ class AgUi:
                 self._used += usage
             case TurnEnded():
                 yield from self._on_turn_ended(event)
-            case ToolsListed():
-                pass  # the protocol has no event for it
+            case ToolsListed() | CitationsAdded():
+                pass  # the protocol has no event for tools; the saved message has the citations
 
     @property
     def _ours(self) -> RunStatus:
@@ -455,6 +459,13 @@ class AgUi:
             yield ag.Custom(name="antiphon.refusal", value={"messageId": self._id})
             text = text if self._wordless else f"\n\n{text}"
         yield from self._on_text("text", text)
+
+    def _cite(self, message: Message) -> Iterator[ag.AgUiEvent]:
+        """Yield the pages that a reply cites, for which the protocol has no event."""
+        if self._in_step and (pages := list_pages(message.citations)):
+            sources = [{"url": page.url, "title": page.title} for page in pages]
+            value = {"messageId": self._id, "sources": sources}
+            yield ag.Custom(name="antiphon.sources", value=value)
 
     def _end_text(self) -> Iterator[ag.AgUiEvent]:
         match self._speaking:

@@ -143,6 +143,7 @@ StoredPart = (
     | PageToolPart
     | DataCompaction
     | DataFiles
+    | ui.SourceUrlPart
     | ui.DataApproval
     | ui.DataStatus
 )
@@ -332,6 +333,8 @@ def _replies(
         for each in calls:
             is_of_page = page is not None and each.call.name in page.tools
             yield _page_tool_part(each) if is_of_page else _tool_part(each, page)
+        if message.reasoning or message.content or message.tool_calls:
+            yield from ui.source_parts(message)
         yield from _file_data_parts(calls, files, page)
         yield from _approvals(calls, by_call)
         # One part for each saved output, in the order in which they were saved.

@@ -24,6 +24,7 @@ import msgspec
 from antiphon.types.errors import Internal
 from antiphon.types.events import (
     ActionRequired,
+    CitationsAdded,
     Event,
     MessageCompleted,
     Numbered,
@@ -40,6 +41,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.types.messages import Message
 from antiphon.types.runs import Fault, Reason, Status, Usage
 from antiphon.types.terminal_safe import clean
 from antiphon.wires import framing
@@ -248,7 +250,7 @@ class UIMessageStream:
                 whole = {call.id for call in message.tool_calls}
                 earlier = self._calls.before(self._replies)
                 yield from self._calls.close(NOT_WHOLE, but=whole | earlier)
-                yield from self._end_step()
+                yield from self._end_step(message)
                 self._replies += 1
             case TurnRestarted():
                 yield from self._on_restart(event)
@@ -256,8 +258,8 @@ class UIMessageStream:
                 self._usage += usage
             case TurnEnded():
                 yield from self._end_step()
-            case ToolsListed():
-                pass  # the protocol has no part for it
+            case ToolsListed() | CitationsAdded():
+                pass  # the protocol has no part for tools; the saved message has the citations
 
     def _on_status(self, event: RunStatus) -> Iterator[ui.UiPart]:
         before, self._run = self._run, event
@@ -334,9 +336,10 @@ class UIMessageStream:
             self._in_step, self._spoken, self._reasoned = True, 0, 0
             yield ui.StartStep()
 
-    def _end_step(self) -> Iterator[ui.UiPart]:
+    def _end_step(self, reply: Message | None = None) -> Iterator[ui.UiPart]:
         yield from self._end_text()
         if self._in_step:
+            yield from ui.source_parts(reply) if reply else ()
             self._in_step = False
             yield ui.FinishStep()
 

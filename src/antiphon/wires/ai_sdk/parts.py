@@ -8,10 +8,12 @@ every version accepts them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Literal
 
 from msgspec import UNSET, UnsetType
 
+from antiphon.types.messages import Message, list_pages
 from antiphon.wires.framing import CamelStruct
 
 Sdk = Literal[5, 6, 7]
@@ -151,6 +153,14 @@ class TextEndPart(UiPart, frozen=True, tag="text-end"):
     id: str
 
 
+class SourceUrlPart(UiPart, frozen=True, tag="source-url"):
+    """A page that the provider names as a source of the reply."""
+
+    source_id: str
+    url: str
+    title: str | UnsetType = UNSET
+
+
 class ReasoningTime(CamelStruct, frozen=True):
     """Duration of a piece of reasoning in whole seconds."""
 
@@ -187,6 +197,13 @@ class ReasoningEndPart(UiPart, frozen=True, tag="reasoning-end"):
 
     id: str
     provider_metadata: ReasoningMetadata | UnsetType = UNSET
+
+
+def source_parts(message: Message) -> Iterator[SourceUrlPart]:
+    """Yield a part for each page that the reply cites, numbered in the order of its list."""
+    for place, page in enumerate(list_pages(message.citations), 1):
+        source_id = f"{message.id}-{place}"
+        yield SourceUrlPart(source_id=source_id, url=page.url, title=page.title or UNSET)
 
 
 # Tool calls. `dynamic`, for the client has no types of our tools; those that a page runs itself are

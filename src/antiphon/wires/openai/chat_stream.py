@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from antiphon.types.events import (
     ActionRequired,
@@ -31,6 +32,7 @@ from antiphon.types.events import (
     TurnRestarted,
     UsageAdded,
 )
+from antiphon.types.messages import Citation
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Reason, Status, Usage
 from antiphon.wires.framing import json_line
@@ -110,7 +112,7 @@ class CallDelta(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class UrlCitation(msgspec.Struct, frozen=True):
-    """A link of a search's result in the text; indices count code points."""
+    """A page that the text cites; indices count code points."""
 
     start_index: int
     end_index: int
@@ -224,6 +226,7 @@ class ChatAnswer:
         self._hosted = hosted
         self._searches: set[str] = set()
         self._titles: dict[str, str] = {}  # of links that searches have found, by URL
+        self._cited: list[Citation] = []  # by the provider, in the text of all turns
         self._text: list[str] = []
         self._reasoning: list[str] = []
         self._refusal: list[str] = []
@@ -264,6 +267,9 @@ class ChatAnswer:
                 self._searches |= {
                     call.id for call in calls if self._hosted.find(call.name) == WEB_SEARCH
                 }
+                before = "".join(self._text[: self._turn_start.text])
+                offset = len(before) + len(BETWEEN_TURNS) * bool(before)
+                self._cited += [_move(each, offset) for each in message.citations or ()]
                 self._between = bool(self._text)
                 self._turn_start = _Lengths(
                     len(self._text), len(self._reasoning), len(self._refusal), len(self._calls)
@@ -297,8 +303,8 @@ class ChatAnswer:
 
     @property
     def annotations(self) -> tuple[Annotation, ...]:
-        """Citations of links that searches have found."""
-        found = citations("".join(self._text), self._titles)
+        """Citations by the provider, and of links that searches have found."""
+        found = citations("".join(self._text), self._titles, self._cited)
         fields = UrlCitation.__struct_fields__
         return tuple(Annotation(UrlCitation(*(each[name] for name in fields))) for each in found)
 
@@ -458,6 +464,13 @@ class _Lengths(NamedTuple):
     reasoning: int
     refusal: int
     calls: int
+
+
+def _move(citation: Citation, offset: int) -> Citation:
+    """Return the citation of a turn's text as one of the whole answer's."""
+    if citation.start is None or citation.end is None:
+        return citation
+    return replace(citation, start=citation.start + offset, end=citation.end + offset)
 
 
 class _SentCall(msgspec.Struct):

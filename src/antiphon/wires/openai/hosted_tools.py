@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from antiphon.types.messages import Message
+from antiphon.types.messages import Citation, Message, list_pages
 from antiphon.types.runs import McpServer
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.object_ids import HOSTED_PREFIXES, call_item_id
@@ -270,11 +270,16 @@ def find_links(text: str) -> dict[str, str]:
     return dict(list(found.items())[:MAX_LINKS])
 
 
-def citations(text: str, titles: Mapping[str, str]) -> tuple[dict[str, Any], ...]:
+def citations(
+    text: str, titles: Mapping[str, str], cited: Sequence[Citation] = ()
+) -> tuple[dict[str, Any], ...]:
     """Return the annotations of a text: `url_citation` for each known URL, counted in code points.
 
-    A Markdown link is cited as a whole.
+    A Markdown link is cited as a whole. `cited` are the provider's own citations: one whose URL is
+    not in the text is annotated where the provider says, or else with no characters at its end.
     """
+    if cited:
+        titles = {**titles, **{page.url: page.title for page in list_pages(cited)}}
     if not titles:
         return ()
     found: list[dict[str, Any]] = []
@@ -292,7 +297,32 @@ def citations(text: str, titles: Mapping[str, str]) -> tuple[dict[str, Any], ...
                     "title": title,
                 }
             )
+    linked = {annotation["url"] for annotation in found}
+    for citation in _group_by_page(cited):
+        if citation.url not in linked:
+            place = citation.start, citation.end
+            if citation.end is None or citation.end > len(text):
+                place = len(text), len(text)
+            found.append(
+                {
+                    "type": "url_citation",
+                    "start_index": place[0],
+                    "end_index": place[1],
+                    "url": citation.url,
+                    "title": titles[citation.url] or citation.url,
+                }
+            )
     return tuple(found)
+
+
+def _group_by_page(cited: Sequence[Citation]) -> Iterator[Citation]:
+    """Yield the citations of each page together; one without bounds only if the page has no other.
+
+    A stream may bring them in another order than the saved message has.
+    """
+    for page in list_pages(cited):
+        of_page = [each for each in cited if each.url == page.url]
+        yield from [each for each in of_page if each.start is not None] or of_page[:1]
 
 
 class _Link(NamedTuple):

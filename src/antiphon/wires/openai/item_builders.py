@@ -5,13 +5,14 @@ Streams make them while a run goes on, lists from what is stored.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
 from antiphon.types.messages import (
+    Citation,
     File,
     Hints,
     Image,
@@ -178,10 +179,12 @@ def _own_name(name: str, server: str) -> str:
     return name.removeprefix(f"{server}{SERVER_SEPARATOR}")
 
 
-def cite(part: kinds.ContentPart, titles: Mapping[str, str]) -> kinds.ContentPart:
+def cite(
+    part: kinds.ContentPart, titles: Mapping[str, str], cited: Sequence[Citation] = ()
+) -> kinds.ContentPart:
     """Return a part of a reply with the citations of its text."""
-    if titles and isinstance(part, kinds.OutputText):
-        return replace(part, annotations=citations(part.text, titles))
+    if (titles or cited) and isinstance(part, kinds.OutputText):
+        return replace(part, annotations=citations(part.text, titles, cited))
     return part
 
 

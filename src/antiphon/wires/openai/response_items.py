@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.types.events import ToolCallReady, ToolOutputAdded
-from antiphon.types.messages import ToolCall, ToolListing
+from antiphon.types.messages import Citation, ToolCall, ToolListing
 from antiphon.wires.openai import items as kinds
 from antiphon.wires.openai.custom_input import CustomInputReader
 from antiphon.wires.openai.hosted_tools import find_links, make_hosted_call_item
@@ -39,12 +39,14 @@ class WireEvent(NamedTuple):
 class ItemWriter:
     """The items of a response by their places, and the events that are not yet taken.
 
-    `titles` are those of the sources that searches have found, by their URLs.
+    `titles` are those of the sources that searches have found, by their URLs; `cited` are the
+    citations that the provider has named for the reply that is being written.
     """
 
     def __init__(self, include: Sequence[str], titles: Mapping[str, str]) -> None:
         self.output: list[Item] = []
         self.titles: dict[str, str] = dict(titles)
+        self.cited: list[Citation] = []
         self._include = include
         self._events: list[WireEvent] = []
         self._ids: set[str] = set()
@@ -189,7 +191,7 @@ class MessageWriter:
         self._writer.emit("response.content_part.done", **self._place, part=whole)
 
     def _whole_part(self, part: str, text: str) -> kinds.ContentPart:
-        return cite(_text_part(part, text), self._writer.titles)
+        return cite(_text_part(part, text), self._writer.titles, self._writer.cited)
 
     def _close_reasoning(self, *, whole: bool) -> None:
         text = "".join(self._parts[0][1])

@@ -24,6 +24,7 @@ import msgspec
 from antiphon.types.errors import ProviderRateLimited, ProviderRejected, QuotaExceeded
 from antiphon.types.events import (
     ActionRequired,
+    CitationsAdded,
     Event,
     MessageCompleted,
     ReasoningDelta,
@@ -149,6 +150,8 @@ class ResponseFold:
                 self._server_calls.add_output(event)
             case TurnRestarted():
                 self._restart(event)
+            case CitationsAdded(citations=citations):
+                self._writer.cited += citations
             case UsageAdded(usage=usage):
                 self._usage += usage
             case RunStatus(status=Status.IN_PROGRESS) if not self._started:
@@ -213,6 +216,7 @@ class ResponseFold:
     def _begin_items(self) -> None:
         """Begin with the items of a turn, or of its next attempt."""
         self._first_of_turn = len(self._writer.output)
+        self._writer.cited.clear()
         self._places = {}
         self._reply_id = self._make_reply_id()
 

@@ -273,13 +273,16 @@ class _ReplyItems:
 
 
 def reply_text_item(reply: Message, titles: Mapping[str, str]) -> kinds.MessageItem:
-    """Return the item of a reply's text, with citations of URLs that have a title."""
+    """Return the item of a reply's text, with its citations and those of URLs that have a title."""
     phase: Any = reply.metadata.get(PHASE, UNSET)
     return kinds.MessageItem(
         id=item_id("msg", reply.id),
         role="assistant",
         status=reply.status,
-        content=tuple(cite(p, titles) for p in message_content(reply.content, of_model=True)),
+        content=tuple(
+            cite(part, titles, reply.citations or ())
+            for part in message_content(reply.content, of_model=True)
+        ),
         phase=phase,
     )
 

@@ -104,6 +104,8 @@ export function fold(live, part) {
       return withEnd(withMetadata(live, { errorText: part.errorText }), "error");
     case "start-step":
       return addPart(live, { type: "step-start" });
+    case "source-url":
+      return addPart(live, part);
     case "text-start":
     case "reasoning-start":
       return startText(live, kind, part);

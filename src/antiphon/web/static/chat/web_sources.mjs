@@ -1,7 +1,8 @@
 /**
- * Sources of an answer: pages that its tools found and its text links to.
+ * Sources of an answer: pages that its provider cites, and those that its tools found and its text links to.
  *
- * @typedef {{url: string, title: string}} Source  `title` is "" if the tool named none
+ * @typedef {{url: string, title: string, cited?: boolean}} Source  `title` is "" if none was named;
+ *   `cited` by the provider, whose text may have marks such as [1] with the numbers of these
  */
 
 /** Limits on what is searched for links: characters of one result, links of one result, depth of its JSON. */
@@ -15,22 +16,38 @@ const TRAILING = /[.,;:!?)*_]+$/;
 const TITLE_LINE = /^\W{0,8}title\W{1,4}(\S.{0,300})/i;
 
 /**
- * Returns the sources of an answer in the order in which its text links to them.
+ * Returns the sources of an answer: the provider's in the order of its list, then others in the order in
+ * which the text links to them.
  *
  * @param {readonly import("./reduce.mjs").Part[]} parts
  * @returns {Source[]}
  */
 export function webSourcesOf(parts) {
+  const cited = citedSources(parts.filter(({ type }) => type === "source-url"));
   const texts = parts.filter(({ type }) => type === "text").map(({ text }) => text);
-  if (!texts.some((text) => text.includes("http"))) return [];
+  if (!texts.some((text) => text.includes("http"))) return cited;
   /** @type {Map<string, string>} titles by address */
   const found = new Map();
   for (const { type, state, output } of parts) {
     if (type !== "dynamic-tool" || state !== "output-available" || typeof output !== "string") continue;
     for (const [url, title] of linksIn(output.slice(0, MOST_TEXT))) if (!found.get(url)) found.set(url, title);
   }
-  const cited = texts.flatMap((text) => text.match(new RegExp(URL_PATTERN, "g")) ?? []).map(normalAddress);
-  return [...new Set(cited)].filter((url) => url !== "" && found.has(url)).map((url) => ({ url, title: found.get(url) ?? "" }));
+  const known = new Set(cited.map(({ url }) => url));
+  const linked = texts.flatMap((text) => text.match(new RegExp(URL_PATTERN, "g")) ?? []).map(normalAddress);
+  const more = [...new Set(linked)].filter((url) => url !== "" && found.has(url) && !known.has(url));
+  return [...cited, ...more.map((url) => ({ url, title: found.get(url) ?? "" }))];
+}
+
+/** Returns the pages that a provider cites, each once. @param {readonly {url?: any, title?: any}[]} pages @returns {Source[]} */
+export function citedSources(pages) {
+  /** @type {Map<string, string>} titles by address */
+  const found = new Map();
+  for (const { url, title } of pages) {
+    if (typeof url !== "string" || !/^https?:/i.test(url) || !URL.canParse(url)) continue;
+    const { href } = new URL(url);
+    found.set(href, found.get(href) || (typeof title === "string" ? title.slice(0, LONGEST_TITLE) : ""));
+  }
+  return [...found].map(([url, title]) => ({ url, title, cited: true }));
 }
 
 /** Returns an address of the web without what follows it in a sentence, as browsers write it; "" for others. @param {string} text */

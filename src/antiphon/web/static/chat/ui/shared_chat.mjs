@@ -3,19 +3,22 @@ import { get, post } from "../api.mjs";
 import { navigate } from "../router.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, useEffect, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useMemo, useState } from "../vendor/ui.mjs";
+import { citedSources } from "../web_sources.mjs";
 import { Login } from "./login.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
 import { reasoningLabel } from "./reasoning.mjs";
 import { moment } from "./times.mjs";
 import { runAndReport } from "./toasts.mjs";
+import { WebSources } from "./web_sources.mjs";
 
 /**
  * @typedef {{name: string, arguments: string, output: string | null, is_error: boolean}} SharedCall
  * @typedef {{
  *   role: "user" | "assistant", text?: string, created_at: number, model?: string, reasoning?: string,
- *   reasoning_seconds?: number, attachments?: string[], calls?: SharedCall[], incomplete?: boolean,
+ *   reasoning_seconds?: number, attachments?: string[], calls?: SharedCall[],
+ *   citations?: {url: string, title?: string}[], incomplete?: boolean,
  * }} SharedMessage
  * @typedef {{title: string, messages: SharedMessage[], shared_at: number, expires_at: number}} Shared
  */
@@ -67,11 +70,13 @@ function Conversation({ shared, token }) {
 /** @param {{message: SharedMessage}} props */
 function Message({ message }) {
   const { role, text = "", reasoning, reasoning_seconds: seconds = 0, attachments = [], calls = [] } = message;
+  const sources = useMemo(() => citedSources(message.citations ?? []), [message]);
   const speaker = t(role === "user" ? "sharing.user" : "sharing.assistant");
   return html`<article class=${`shared-message ${role}`} dir="auto">
     <h2 class="muted small">${message.model ? `${speaker} (${message.model})` : speaker}, ${moment(message.created_at)}</h2>
     ${reasoning && html`<details><summary>${reasoningLabel(false, seconds)}</summary><div class="said">${reasoning}</div></details>`}
-    ${role === "assistant" ? text && html`<${Markdown} text=${text} />` : html`<div class="said">${text}</div>`}
+    ${role === "assistant" ? text && html`<${Markdown} text=${text} sources=${sources} />` : html`<div class="said">${text}</div>`}
+    <${WebSources} sources=${sources} />
     ${attachments.length > 0 && html`<p class="muted small">${t("sharing.attached", { names: attachments.join(", ") })}</p>`}
     ${calls.map((call, place) => html`<${Call} key=${place} call=${call} />`)}
     ${message.incomplete && html`<p class="muted small">${t("sharing.incomplete")}</p>`}

@@ -13,6 +13,9 @@ from antiphon.types.runs import (
     McpServer,
 )
 
+OwnerName = Annotated[
+    str, Meta(max_length=128, extra_json_schema={"minLength": 1, "pattern": "^[!-~]+$"})
+]
 Title = Annotated[str, Meta(max_length=512)]
 Long = Annotated[str, Meta(max_length=1_000_000)]
 Content = (

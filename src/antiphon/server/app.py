@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
@@ -39,7 +38,6 @@ from antiphon.api.operations import (
     Operation,
     Process,
 )
-from antiphon.api.problems import MethodNotAllowed
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.limits.rate_limit import LinkGuesses, network_key
 from antiphon.runtime.runtime import Runtime, open_runtime
@@ -66,6 +64,7 @@ from antiphon.server.requests import (
     run_while_connected,
     send_problem,
 )
+from antiphon.server.routing import Handler, PathHandler, route_pattern
 from antiphon.server.socket_requests import find_socket, opening_request
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.asgi_spans import ROUTE, trace_request
@@ -74,65 +73,6 @@ from antiphon.telemetry.metrics import INFO, PROBLEMS, REQUESTS, Metrics, Metric
 from antiphon.telemetry.tracing import NO_TRACES
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import AntiphonError, NotFound, Overloaded, Unauthorized, Unavailable
-
-Handler = Callable[[RequestContext], Awaitable[None]]
-
-
-class PathHandler:
-    """One path: admits callers, and calls the handler of the request's method."""
-
-    def __init__(
-        self,
-        path: str,
-        handlers: Mapping[str, Handler],
-        admit: Callable[[Scope], Awaitable[AdmittedCaller]],
-        hold_slot: Callable[[AdmittedCaller], AbstractContextManager[None]],
-    ) -> None:
-        self._path = path
-        self._handlers = handlers
-        self._admit = admit
-        self._hold_slot = hold_slot
-        # HEAD is implied by GET, unless the response to GET is endless.
-        implied = {"HEAD"} if "GET" in handlers and path not in _ENDLESS else set[str]()
-        self._allow = ", ".join(sorted({*handlers, "OPTIONS", *implied}))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Handle a request as ASGI application; called by the router."""
-        if find_socket(scope) is not None and self._path not in openai.SOCKETS:
-            raise NotFound("There is no WebSocket at this address.", expected=openai.SOCKETS[0])
-        scope[ROUTE] = self._path
-        method = scope["method"]
-        if method == "OPTIONS":
-            allow = [(b"allow", self._allow.encode())]
-            await send({"type": "http.response.start", "status": 204, "headers": allow})
-            await send({"type": "http.response.body"})
-            return
-        caller = await self._admit(scope)
-        handler = self._handlers.get(method)
-        if method == "HEAD" and "HEAD" in self._allow:
-            handler = self._handlers["GET"]
-        if handler is None:
-            raise MethodNotAllowed(
-                f"{method[:32]} is not done here.",
-                expected=self._allow,
-                received=method[:32],
-                allow=self._allow,
-            )
-        fields = scope.get("path_params", {})
-        ids = {name: fields.get(name) for name in ("run_id", "thread_id")}
-        with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **ids):
-            await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
-
-
-def route_pattern(path: str) -> str:
-    """Return the path in the router's syntax; an owner may contain slashes."""
-    return path.replace("{owner}", "{owner:path}")
-
-
-_ENDLESS = page_wires.STREAMS.union(
-    kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file
-)
-
 
 RuntimeOpener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 T = TypeVar("T")

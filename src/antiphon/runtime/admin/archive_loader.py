@@ -7,19 +7,15 @@ archive are left out; they were deleted, or made, while it was written.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 from msgspec.structs import asdict, replace
 
-from antiphon.api.operation import convert
-from antiphon.api.operations import CreateFolder, CreateSchedule
-from antiphon.engine import personal, sanitize, transitions, validation
-from antiphon.engine.cron import parse_cron
+from antiphon.engine import sanitize, transitions
 from antiphon.engine.snapshot import Snapshot
 from antiphon.runtime.admin.archive import (
     MANIFEST,
@@ -34,7 +30,16 @@ from antiphon.runtime.admin.archive import (
     member,
 )
 from antiphon.runtime.admin.archive_reader import ArchiveReader, at
-from antiphon.runtime.time_zones import load_zone
+from antiphon.runtime.admin.archive_validation import (
+    MAX_COUNT,
+    MAX_TIME,
+    prepare_record,
+    validate_fields,
+    validate_message,
+    validate_number,
+    validate_run,
+    validate_usage,
+)
 from antiphon.stores.spool import DuplicateRecord, Record, Spool
 from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
@@ -42,47 +47,18 @@ from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.events import Numbered, TurnEnded
 from antiphon.types.folders import Folder
 from antiphon.types.ids import Prefix
-from antiphon.types.messages import Message, Refusal
+from antiphon.types.messages import Message
 from antiphon.types.personal import Memory, PersonalSettings
 from antiphon.types.runs import Action, Assistant, RunLease, Thread
 from antiphon.types.schedules import Occurrence, Schedule
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 
-T = TypeVar("T")
-
-MAX_NUMBER = 2**31 - 2  # of a message, an event, a turn: stores count in 32 bits
-MAX_COUNT = 2**53
-MAX_TIME = 253_402_300_799_999  # ms: the end of the year 9999
-MAX_WORD = 512  # characters of what a store has an index of
 MAX_TURN_BYTES = 64_000_000  # of what is held in memory to end one run
 MAX_HISTORY_BYTES = 64_000_000  # of audit entries, and of usage: they are written at once
 NOT_IMPORTED = ("keys", "provider_keys", "webhooks", "webhook_deliveries", "occurrences")
 
 Advance = Callable[[int], None]
 """Called with the number of bytes that were read since the last call; may raise to stop."""
-
-_ID = re.compile(r"[a-z]+_[\x21-\x7e]{1,120}")
-_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_PREFIXES: Mapping[str, Prefix] = {
-    "assistants": "asst",
-    "folders": "folder",
-    "threads": "thread",
-    "messages": "msg",
-    "runs": "run",
-    "actions": "act",
-    "files": "file",
-    "memories": "mem",
-    "schedules": "sched",
-    "audit": "audit",
-}
-_TIMES = (
-    *("created_at", "updated_at", "started_at", "ended_at", "expires_at", "at"),
-    *("run_at", "last_at"),
-)
-_WORDS = ("model", "tool_call_id")
-_REFERENCES = (
-    *("thread_id", "run_id", "parent_id", "folder_id", "assistant_id", "last_run_id", "family"),
-)
 
 _encode = msgspec.json.Encoder().encode
 
@@ -120,7 +96,7 @@ class _Loader:
 
     def load(self) -> Loaded:
         with at(MANIFEST):
-            _check_number(self._archive.manifest.made_at, "made_at", 0, MAX_TIME)
+            validate_number(self._archive.manifest.made_at, "made_at", 0, MAX_TIME)
         self._spool.begin()
         for kind in RECORDS:
             self._load_kind(kind)
@@ -146,7 +122,7 @@ class _Loader:
         for line, record, size in self._archive.lines(kind):
             count, self._line = line, line
             with at(name, line):
-                _check_fields(kind, record.run if isinstance(record, ArchivedRun) else record)
+                validate_fields(kind, record.run if isinstance(record, ArchivedRun) else record)
                 self._add(kind, record)
             self._advance(size + 1)
         wanted = self._archive.manifest.counts.get(kind, 0)
@@ -175,7 +151,7 @@ class _Loader:
             case Key() | ProviderKey() | Webhook() | WebhookDelivery() | Occurrence():
                 return
             case UsageRow():
-                _check_usage(record)
+                validate_usage(record)
                 changed = change_owner(record, self._owner)
                 self._put(kind, f"{record.day} {record.model}", changed)
             case AuditEntry():
@@ -187,24 +163,24 @@ class _Loader:
             case FileRecord():
                 self._add_file(record)
             case Message():
-                _check_message(record)
+                validate_message(record)
                 message = change_ids(record, self._new_ids)
                 self._put(kind, message.id, message, parent=message.thread_id, mark=message.number)
             case ArchivedRun():
-                _check_run(record)
+                validate_run(record)
                 new = change_ids(record, self._new_ids)
                 self._put(kind, new.run.id, new, parent=new.run.thread_id)
             case Action():
-                _check_number(record.turn, "turn", 0)
+                validate_number(record.turn, "turn", 0)
                 action = change_ids(record, self._new_ids)
                 self._put(kind, action.id, action, parent=action.run_id, mark=action.tool_call_id)
             case ThreadRecord():
-                _check_number(record.messages, "messages", 0)
-                _check_number(record.version, "version", 0, MAX_COUNT)
+                validate_number(record.messages, "messages", 0)
+                validate_number(record.version, "version", 0, MAX_COUNT)
                 thread = self._without_missing_folder(change_ids(record, self._new_ids))
                 self._put(kind, thread.id, thread)
             case Assistant() | Folder() | Schedule() | Memory() | PersonalSettings():
-                renewed = change_ids(_prepare(record), self._new_ids)
+                renewed = change_ids(prepare_record(record), self._new_ids)
                 self._put(kind, getattr(renewed, "id", kind), renewed)
             case _:
                 raise AssertionError(kind)
@@ -234,8 +210,8 @@ class _Loader:
             ) from twice
 
     def _add_events(self, record: EventsRecord) -> None:
-        _check_number(record.first, "first", 1)
-        _check_number(record.first + len(record.events), "first", 1)
+        validate_number(record.first, "first", 1)
+        validate_number(record.first + len(record.events), "first", 1)
         lines: list[bytes] = []
         for place, raw in enumerate(record.events):
             try:
@@ -471,157 +447,3 @@ def _mint(now: int, run_id: str) -> Callable[[Prefix], str]:
         return ids.make(prefix, now, digest)
 
     return mint
-
-
-# What a record has to be, beyond its type.
-
-
-def _check_fields(kind: str, record: Any) -> None:
-    """Check what fields of one name have in common."""
-    prefix = _PREFIXES.get(kind)
-    if prefix and (not _ID.fullmatch(record.id) or not record.id.startswith(f"{prefix}_")):
-        raise InvalidRequest(
-            "This is no id of such a record.",
-            expected=f"{prefix}_ and up to 120 letters, digits and signs",
-            received=ascii(record.id)[:100],
-            where="$.id",
-        )
-    for name in record.__struct_fields__:
-        value = getattr(record, name)
-        if name in _TIMES and value is not None:
-            _check_number(value, name, 0, MAX_TIME)
-        elif name in _REFERENCES and isinstance(value, str) and not _ID.fullmatch(value):
-            raise InvalidRequest(
-                "This is no id.",
-                expected="a prefix, _ and up to 120 letters, digits and signs",
-                received=ascii(value)[:100],
-                where=f"$.{name}",
-            )
-        elif name in _WORDS and isinstance(value, str) and len(value) > MAX_WORD:
-            raise InvalidRequest(
-                "This is too long.",
-                expected=f"at most {MAX_WORD} characters",
-                received=f"{len(value):,}",
-                where=f"$.{name}",
-            )
-
-
-def _check_number(value: int, name: str, least: int, most: int = MAX_NUMBER) -> None:
-    if not least <= value <= most:
-        raise InvalidRequest(
-            "This number cannot be.",
-            expected=f"{least} to {most}",
-            received=str(value),
-            where=f"$.{name}",
-        )
-
-
-def _prepare(record: T) -> T:
-    """Return the record as it comes in. Raises `InvalidRequest` for one no request could make."""
-    match record:
-        case Schedule():
-            return cast("T", _prepare_schedule(record))
-        case Folder(name=name, instructions=text):
-            call = convert({"name": name, "instructions": text}, CreateFolder)
-            return cast("T", replace(record, name=validation.parse_folder_name(call.name)))
-        case Memory(text=text):
-            personal.validate_memory(text)
-        case PersonalSettings(instructions=text):
-            personal.validate_instructions(text)
-        case _:
-            pass
-    return record
-
-
-def _prepare_schedule(schedule: Schedule) -> Schedule:
-    """Return the schedule as paused: it starts nothing before a person resumes it.
-
-    Raises `InvalidRequest` for one that no request could create.
-    """
-    fields = {name: getattr(schedule, name) for name in CreateSchedule.__struct_fields__}
-    try:
-        msgspec.convert(fields, CreateSchedule, from_attributes=True)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(
-            "This is no schedule.",
-            expected="the fields of a request that creates one",
-            received=str(error)[:200],
-        ) from error
-    if (schedule.cron is None) == (schedule.run_at is None):
-        raise InvalidRequest(
-            "A schedule has a cron expression or one time.",
-            expected="cron or run_at",
-            received="neither" if schedule.cron is None else "both",
-        )
-    load_zone(schedule.timezone)
-    if schedule.cron is not None:
-        parse_cron(schedule.cron)
-    return replace(
-        schedule,
-        paused=True,
-        pause_reason="owner",
-        next_at=None,
-        failures=0,
-        waiting_for=None,
-    )
-
-
-def _check_usage(row: UsageRow) -> None:
-    if not _DAY.fullmatch(row.day):
-        raise InvalidRequest(
-            "This is no day.",
-            expected="a day such as 2026-11-21",
-            received=ascii(row.day)[:40],
-            where="$.day",
-        )
-    for name in row.__struct_fields__:
-        value = getattr(row, name)
-        if isinstance(value, int | float) and not 0 <= value <= MAX_COUNT:
-            raise InvalidRequest(
-                "This number cannot be.",
-                expected=f"0 to {MAX_COUNT}",
-                received=str(value),
-                where=f"$.{name}",
-            )
-
-
-def _check_message(message: Message) -> None:
-    _check_number(message.number, "number", 1)
-    sent = tuple(part for part in message.content if not isinstance(part, Refusal))
-    for _ in validation.attachment_ids(sent):
-        pass
-    if message.role == "tool" and message.tool_call_id is None:
-        raise InvalidRequest(
-            "A message with role tool answers a tool call, and this one names none.",
-            expected="tool_call_id",
-            received="none",
-        )
-    if message.compacts is not None:
-        _check_number(message.compacts, "compacts", 0, message.number)
-    for place, call in enumerate(message.tool_calls):
-        if len(call.id) > MAX_WORD:
-            raise InvalidRequest(
-                "The id of a tool call is too long.",
-                expected=f"at most {MAX_WORD} characters",
-                received=f"{len(call.id):,}",
-                where=f"$.tool_calls[{place}].id",
-            )
-
-
-def _check_run(record: ArchivedRun) -> None:
-    run = record.run
-    _check_number(record.last_event, "last_event", 0)
-    _check_number(record.events_after, "events_after", 0, record.last_event)
-    for name in run.__struct_fields__:
-        if name not in _TIMES and type(value := getattr(run, name)) is int:
-            _check_number(value, f"run.{name}", 0)
-    for name in run.usage.__struct_fields__:
-        if type(value := getattr(run.usage, name)) is int:
-            _check_number(value, f"run.usage.{name}", 0, MAX_COUNT)
-    if run.status.ended and run.ended_at is None:
-        raise InvalidRequest(
-            "The run has ended at no time.",
-            expected=f"ended_at of a run that is {run.status}",
-            received="none",
-            where="$.run.ended_at",
-        )

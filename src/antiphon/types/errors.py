@@ -43,7 +43,7 @@ AntiphonError
 │   ├── RunExpired              run_expired
 │   ├── RunCancelled            run_cancelled
 │   └── InvalidAnswer           invalid_answer
-├── Fenced                  somebody else drives this run now
+├── Fenced                  another worker drives this run now
 └── Internal                our own fault
 """
 

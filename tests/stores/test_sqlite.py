@@ -24,7 +24,7 @@ from antiphon.engine.snapshot import Committed, ReadSet
 from antiphon.ports import Store
 from antiphon.stores.record_query import NAMES
 from antiphon.stores.search_queue import MAX_CONCURRENT_SEARCHES
-from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_transaction import Transaction
 from antiphon.stores.sqlite import reads
 from antiphon.stores.sqlite.file import DatabaseFile
 from antiphon.stores.sqlite.reader_pool import ReaderPool

@@ -1,15 +1,12 @@
 """Administration in a SQL database, the same for SQLite and PostgreSQL.
 
-People, projects, keys, usage, the audit log, and imports. Each function takes the `Transaction` of
-a database, and names statements that both `sql/sqlite.sql` and `sql/postgres.sql` have.
+People, projects, keys, usage, the audit log, and imports: functions of a `Transaction`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import suppress
-from types import CoroutineType
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec.structs import asdict
@@ -19,6 +16,16 @@ from antiphon.ports import AmendAccount, AmendKey, AmendProject, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.record_query import records_sql
 from antiphon.stores.rows import decoder
+from antiphon.stores.sql_transaction import (
+    Transaction,
+    TransactionMethods,
+    UniqueViolation,
+    append_audit_entry,
+    entry_columns,
+    finding,
+    reading,
+    writing,
+)
 from antiphon.types.accounts import (
     PERIODS,
     Account,
@@ -32,80 +39,14 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.documents import DocumentPage
-from antiphon.types.errors import NotFound
 from antiphon.types.imports import ImportBatch, ImportedRun
-from antiphon.types.messages import Message, Upload
 
 T = TypeVar("T")
-P = ParamSpec("P")
-Columns = Mapping[str, Any]
 
 _encode = msgspec.json.encode
 
 
-class UniqueViolation(Exception):
-    """A row was not written because another one has its id, name or place."""
-
-
-class Transaction(Protocol):
-    """A connection to a database inside a transaction.
-
-    In SQLite no method ever waits, so a function that awaits only these runs without an event loop,
-    in the thread that writes. Reads alone are not in one transaction.
-    """
-
-    among: str
-    """SQL after a column that selects the values of the array `:ids`."""
-
-    async def now(self) -> int:
-        """Return the store's time, ms since 1970."""
-        ...
-
-    async def fetch(self, statement: str, **values: Any) -> Sequence[Any]:
-        """Return all rows of a named statement, or of SQL."""
-        ...
-
-    async def fetch_row(self, name: str, **values: Any) -> Any:
-        """Return the first row of a named statement, or None."""
-        ...
-
-    async def execute(self, name: str, **values: Any) -> int:
-        """Execute a named statement; return how many rows it wrote. Raises `UniqueViolation`."""
-        ...
-
-    async def execute_many(self, name: str, rows: Iterable[Columns]) -> None:
-        """Execute a named statement for each row. Raises `UniqueViolation`."""
-        ...
-
-    async def add_upload(self, owner: str, upload: Upload, content: bytes) -> None:
-        """Add an upload with its content. Raises `UniqueViolation`."""
-        ...
-
-    def array(self, texts: Sequence[str]) -> Any:
-        """Return the texts as an array of SQL."""
-        ...
-
-    async def add_messages(self, owner: str, messages: Sequence[Message]) -> None:
-        """Add messages with their words. Raises `UniqueViolation`."""
-        ...
-
-    async def add_pages(self, owner: str, upload_id: str, pages: Sequence[DocumentPage]) -> None:
-        """Add pages of a file with their words."""
-        ...
-
-    def title_columns(self, owner: str, title: str) -> Columns:
-        """Return the columns of a thread by which its title is found."""
-        ...
-
-
 # Audit log.
-
-
-async def append_audit_entry(sql: Transaction, entry: AuditEntry | None) -> None:
-    """Append the entry, if any, in the transaction of the change that it describes."""
-    if entry is not None:
-        await sql.execute("add_audit_entry", **_entry_columns(entry))
 
 
 async def audit_entries(
@@ -452,96 +393,28 @@ async def finish_import(
 ) -> None:
     """See `AdminStore.finish_import`."""
     await sql.execute_many("import_usage", map(asdict, usage))
-    await sql.execute_many("import_audit_entry", map(_entry_columns, entries))
+    await sql.execute_many("import_audit_entry", map(entry_columns, entries))
     await append_audit_entry(sql, entry)
-
-
-def _entry_columns(entry: AuditEntry) -> dict[str, Any]:
-    return {"id": entry.id, "owner": entry.owner, "doc": _encode(entry)}
 
 
 def _decode(kind: type[T], rows: Iterable[Any]) -> Iterable[T]:
     return (decoder(kind)(row[0]) for row in rows)
 
 
-# The methods of a store.
-
-
-def reading(
-    work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]], *, slow: bool = False
-) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]:
-    """Return the method of a store that runs a read; a `slow` one reads many rows."""
-
-    async def read(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.read_administration(lambda sql: work(sql, *args, **kwargs), slow=slow)
-
-    return cast("Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]", read)
-
-
-def _finding(
-    work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T | None]],
-) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T | None]]:
-    read = reading(work)
-
-    async def find(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T | None:
-        with suppress(NotFound):  # a name that no column can hold
-            return await read(store, *args, **kwargs)
-        return None
-
-    return cast("Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T | None]]", find)
-
-
-def writing(
-    what: str,
-    work: Callable[Concatenate[Transaction, P], Coroutine[Any, Any, T]],
-    *,
-    slow: bool = False,
-    single: bool = False,
-) -> Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]:
-    """Return the method of a store that runs a write; see `AdminMethods.write_administration`."""
-
-    async def write(store: AdminMethods, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await store.write_administration(
-            what, lambda sql: work(sql, *args, **kwargs), slow=slow, single=single
-        )
-
-    return cast("Callable[Concatenate[AdminMethods, P], CoroutineType[Any, Any, T]]", write)
-
-
-class AdminMethods:
+class AdminMethods(TransactionMethods):
     """`AdminStore` as far as databases do not differ: each method is a function of this module.
 
     Functions that amend a record are called where the transaction runs.
     """
 
-    async def read_administration(
-        self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool
-    ) -> T:
-        """Run a read; a `slow` one reads many rows."""
-        raise NotImplementedError
-
-    async def write_administration(
-        self,
-        what: str,
-        work: Callable[[Transaction], Coroutine[Any, Any, T]],
-        *,
-        slow: bool,
-        single: bool,
-    ) -> T:
-        """Run `work` in a transaction, which a `single` statement does not need.
-
-        `what` names the failpoints; a `slow` transaction writes many rows.
-        """
-        raise NotImplementedError
-
     add_person = writing("person", add_person)
-    find_person = _finding(find_person)
+    find_person = finding(find_person)
     people = reading(list_people)
     change_person = writing("person", change_person)
     usage = reading(read_usage)
 
     add_key = writing("key", add_key)
-    find_key = _finding(find_key)
+    find_key = finding(find_key)
     keys = reading(list_keys)
     change_key = writing("key", change_key)
     revoke_key = writing("key", revoke_key)
@@ -552,7 +425,7 @@ class AdminMethods:
     change_project = writing("project", change_project)
     save_provider_key = writing("provider_key", save_provider_key)
     provider_keys = reading(provider_keys)
-    find_encrypted_key = _finding(find_encrypted_key)
+    find_encrypted_key = finding(find_encrypted_key)
     replace_encrypted_key = writing("provider_key", replace_encrypted_key)
     delete_provider_key = writing("provider_key", delete_provider_key)
     owners = reading(owners, slow=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.ports import RecordPage
 from antiphon.stores.rows import LIST_PAGE_BYTES, take_page, to_page
-from antiphon.stores.sql_admin import AdminMethods, Transaction, reading, writing
+from antiphon.stores.sql_transaction import Transaction, TransactionMethods, reading, writing
 from antiphon.types.documents import (
     FAILURES,
     Document,
@@ -84,7 +84,7 @@ def to_document(
     return Document(status=status, pages=pages, cut=bool(cut), reason=reason, message=message)
 
 
-class DocumentMethods(AdminMethods):
+class DocumentMethods(TransactionMethods):
     """`DocumentStore` but for searches: each method is a function of this module."""
 
     has_pending_documents = reading(has_pending_documents)

@@ -6,7 +6,7 @@ import msgspec
 
 from antiphon.ports import AmendPersonal
 from antiphon.stores.rows import decoder
-from antiphon.stores.sql_admin import AdminMethods, Transaction, reading, writing
+from antiphon.stores.sql_transaction import Transaction, TransactionMethods, reading, writing
 from antiphon.types.personal import NOTHING_PERSONAL, PersonalRecord
 
 
@@ -28,7 +28,7 @@ async def change_personal(sql: Transaction, owner: str, amend: AmendPersonal) ->
     return changed
 
 
-class PersonalMethods(AdminMethods):
+class PersonalMethods(TransactionMethods):
     """`PersonalStore`: each method is a function of this module."""
 
     personal = reading(find_personal)

@@ -14,9 +14,9 @@ import msgspec
 from antiphon.ports import AmendSchedule, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
-from antiphon.stores.sql_admin import (
-    AdminMethods,
+from antiphon.stores.sql_transaction import (
     Transaction,
+    TransactionMethods,
     append_audit_entry,
     reading,
     writing,
@@ -134,7 +134,7 @@ def occurrence_columns(occurrence: Occurrence) -> dict[str, Any]:
     }
 
 
-class ScheduleMethods(AdminMethods):
+class ScheduleMethods(TransactionMethods):
     """`ScheduleStore`: each method is a function of this module."""
 
     add_schedule = writing("schedule", add_schedule)

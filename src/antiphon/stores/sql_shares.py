@@ -15,9 +15,9 @@ from msgspec.structs import replace
 from antiphon.ports import AmendShare, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
-from antiphon.stores.sql_admin import (
-    AdminMethods,
+from antiphon.stores.sql_transaction import (
     Transaction,
+    TransactionMethods,
     append_audit_entry,
     reading,
     writing,
@@ -154,7 +154,7 @@ def _columns(share: Share, snapshot: bytes) -> dict[str, Any]:
     }
 
 
-class ShareMethods(AdminMethods):
+class ShareMethods(TransactionMethods):
     """`ShareStore`: each method is a function of this module."""
 
     add_share = writing("share", add_share)

@@ -16,9 +16,9 @@ from antiphon.engine.webhooks import Settlement
 from antiphon.ports import AmendWebhook, RecordPage, Settle
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
-from antiphon.stores.sql_admin import (
-    AdminMethods,
+from antiphon.stores.sql_transaction import (
     Transaction,
+    TransactionMethods,
     append_audit_entry,
     reading,
     writing,
@@ -282,7 +282,7 @@ def _to_delivery(row: Any) -> WebhookDelivery:
     )
 
 
-class WebhookMethods(AdminMethods):
+class WebhookMethods(TransactionMethods):
     """`WebhookStore`: each method is a function of this module."""
 
     add_webhook = writing("webhook", add_webhook)

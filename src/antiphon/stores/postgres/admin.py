@@ -1,4 +1,4 @@
-"""Administration in PostgreSQL: its transaction for `sql_admin`, and what it does otherwise."""
+"""Administration in PostgreSQL: its transaction, and what it does otherwise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from antiphon.stores.postgres.reads import owner_word
 from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.postgres.text_index import encode_vector
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
-from antiphon.stores.sql_admin import Columns, UniqueViolation
+from antiphon.stores.sql_transaction import Columns, UniqueViolation
 from antiphon.types.documents import DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
@@ -36,7 +36,7 @@ MAX_DELETED_RUNS = 200  # in one transaction, with all their events
 
 
 class PostgresTransaction:
-    """See `sql_admin.Transaction`; `now` replaces the database's clock."""
+    """See `sql_transaction.Transaction`; `now` replaces the database's clock."""
 
     among = "= ANY (:ids::text[])"
 

@@ -43,11 +43,12 @@ from antiphon.stores.postgres.known_records import KnownRecords
 from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, prepare, schema
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
-from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_admin import AdminMethods
 from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
 from antiphon.stores.sql_shares import ShareMethods
+from antiphon.stores.sql_transaction import Transaction
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
@@ -69,7 +70,7 @@ CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
 class PostgresStore(
-    WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
+    AdminMethods, WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
 ):
     """A store in one database; create it with `open`, on the loop that will use it."""
 
@@ -388,7 +389,7 @@ class PostgresStore(
     async def read_administration(
         self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool
     ) -> T:
-        """See `AdminMethods.read_administration`."""
+        """See `TransactionMethods.read_administration`."""
         return await self._read_within(
             lambda connection: work(PostgresTransaction(connection, self._now())),
             MAINTENANCE_SECONDS if slow else None,
@@ -402,7 +403,7 @@ class PostgresStore(
         slow: bool,
         single: bool,
     ) -> T:
-        """See `AdminMethods.write_administration`; runs on the loop."""
+        """See `TransactionMethods.write_administration`; runs on the loop."""
         seconds = MAINTENANCE_SECONDS if slow else None
         if not single:
             return await self._transact(what, work, seconds=seconds)

@@ -1,4 +1,4 @@
-"""Administration in SQLite: its transaction for `sql_admin`, and what it does otherwise."""
+"""Administration in SQLite: its transaction, and what it does otherwise."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from antiphon.engine.text_search import join_words
 from antiphon.ports import RecordPage
 from antiphon.stores import admin_rules, invariants, sql_admin
 from antiphon.stores.rows import decoder, message_columns, take_page
-from antiphon.stores.sql_admin import Columns, UniqueViolation
+from antiphon.stores.sql_transaction import Columns, UniqueViolation
 from antiphon.stores.sqlite import reads, text_index, writes
 from antiphon.stores.sqlite.reads import SQL
 from antiphon.types.documents import DocumentPage
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class SqliteTransaction:
-    """See `sql_admin.Transaction`; the writer's transaction, or a connection that reads."""
+    """See `sql_transaction.Transaction`; the writer's transaction, or a connection that reads."""
 
     among = "IN (SELECT value FROM json_each(:ids))"
 

@@ -28,11 +28,12 @@ from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppe
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
-from antiphon.stores.sql_admin import Transaction
+from antiphon.stores.sql_admin import AdminMethods
 from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
 from antiphon.stores.sql_shares import ShareMethods
+from antiphon.stores.sql_transaction import Transaction
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.sqlite import admin, file, reads, text_index, writes
 from antiphon.stores.sqlite.admin import SqliteTransaction
@@ -56,7 +57,9 @@ MAX_FRESH_BYTES = 1_000_000  # the same; a folded row is not much larger
 OnForeignRuns = Callable[[Sequence[str]], None]
 
 
-class SqliteStore(WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods):
+class SqliteStore(
+    AdminMethods, WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
+):
     """A store in one file; create it with `open`, on the loop that will use it."""
 
     def __init__(
@@ -368,7 +371,7 @@ class SqliteStore(WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMeth
     async def read_administration(
         self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool
     ) -> T:
-        """See `AdminMethods.read_administration`; a slow read runs in the thread of searches."""
+        """See `TransactionMethods.read_administration`; slow ones run in the thread of searches."""
         now = self._clock()
 
         def read(connection: sqlite3.Connection) -> T:
@@ -385,7 +388,7 @@ class SqliteStore(WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMeth
         slow: bool,
         single: bool,
     ) -> T:
-        """See `AdminMethods.write_administration`; runs in the writer's thread."""
+        """See `TransactionMethods.write_administration`; runs in the writer's thread."""
         return await self._transact(what, work)
 
     async def _transact(

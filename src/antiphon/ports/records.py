@@ -1,4 +1,4 @@
-"""What the ports of a store have in common: transactions, a clock, pages of records."""
+"""Transactions, a clock and pages of records, which all ports of a store have in common."""
 
 from __future__ import annotations
 

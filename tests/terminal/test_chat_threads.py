@@ -396,13 +396,15 @@ async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> N
     await chat.sees("One, two")
     chat.press("ctrl-c")
     await chat.sees("[stopped]")
-    model.will_say("three.")
+    model.will_say("One, two, three.")
     chat.say("/continue")
     await chat.sees("three.")
     chat.say("/continue")
     await chat.sees("The last answer is whole")
 
     assert last_said(model)[1] == "One, two, "
+    chat.say("/raw")
+    await chat.sees("One, two, three.")
 
 
 async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model) -> None:

@@ -47,21 +47,43 @@ async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
 
 
 async def test_a_cut_answer_is_continued_by_one_button(chat: Chat) -> None:
+    button = chat.page.get_by_role("button", name="Continue", exact=True)
+    answers = chat.page.locator(".message.assistant")
     await chat.say("Tell me.")
     reply = await chat.model.next_request()
-    await reply.say("Once upon")
+    await reply.say("Once upon a time there was a **ki")
     await reply.end("length")
     await chat.wait_until_idle()
 
-    await chat.page.get_by_role("button", name="Continue", exact=True).click()
+    await button.click()
     reply = await chat.model.next_request()
-    assert reply.messages[-1]["content"] == "Please continue exactly where you stopped."
-    assert reply.messages[-2]["content"] == "Once upon"
-    await reply.answer(" a time.")
-    await chat.sees("a time.")
+    assert "was a **ki</last_words>" in reply.messages[-1]["content"]
+    await reply.say("there was a **king** of")
+    await expect(answers).to_have_count(1)
+    await expect(answers.locator("strong")).to_have_text("king")
+    await chat.page.reload()
+    await chat.sees("Once upon a time there was a king of")
+    await expect(answers).to_have_count(1)
+    await chat.page.get_by_role("button", name="Stop the answer").click()
     await chat.wait_until_idle()
 
-    await expect(chat.page.locator(".continue:visible")).to_have_count(0)
+    await button.click()
+    reply = await chat.model.next_request()
+    await reply.refuse(400, "No more.")
+    await chat.wait_until_idle()
+    await expect(answers).to_have_count(1)
+    await button.click()
+    reply = await chat.model.next_request()
+    await reply.answer("there was a **king** of bees.")
+    await chat.wait_until_idle()
+    for _ in range(2):
+        await expect(answers.locator(".message-text")).to_have_text(
+            "Once upon a time there was a king of bees."
+        )
+        await expect(chat.page.locator(".continue:visible")).to_have_count(0)
+        await chat.page.reload()
+        await expect(answers).to_have_count(1)
+    assert await chat.page.locator(".message.user").count() == 1
 
 
 async def test_an_answer_without_words_says_that_it_is_empty(chat: Chat) -> None:

@@ -595,6 +595,9 @@ export interface Memory {
  * `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
  * that was a second or more.
  *
+ * A reply with `continues` is the rest of the reply before it, which was cut: readers see both as
+ * one message, and so do models.
+ *
  * Models never get `feedback` and `citations`. A reply has `citations` if its provider named
  * sources, and `tool_listings` if the response of OpenAI's wire that begins with it lists the
  * tools of its MCP servers.
@@ -603,6 +606,7 @@ export interface Message {
   citations: Citation[];
   compacts: number | null;
   content: (TextPart | ImagePart | FilePart | Refusal)[];
+  continues: boolean;
   created_at: number;
   feedback: Feedback | null;
   id: string;
@@ -1002,8 +1006,8 @@ export interface ResponseRecord {
  * reach it has claimed the run yet. The model reads `instructions`, whether these are the run's
  * own or the assistant's, then the `instruction_parts`, and last `additional_instructions`. With
  * `personal` of false the person's instructions and memories are not among the parts; it is false
- * in temporary threads. `responses` are those that it gave on OpenAI's wire, if it was started
- * there.
+ * in temporary threads. With `continues` the run goes on with the answer of the run before it,
+ * which was cut. `responses` are those that it gave on OpenAI's wire, if it was started there.
  */
 export interface Run {
   additional_instructions: string | null;
@@ -1011,6 +1015,7 @@ export interface Run {
   assistant_id: string | null;
   attempt: number;
   background: boolean;
+  continues: boolean;
   created_at: number;
   deadlines: Deadlines;
   ended_at: number | null;
@@ -1048,10 +1053,13 @@ export interface Run {
 /**
  * The run's status changed. The first event of every run, with the ids of run and thread.
  *
+ * With `continues`, the run goes on with the answer of the run before it, which was cut.
+ *
  * If no worker has claimed a queued run, `waiting_for` is the provider that a worker must be able
  * to reach.
  */
 export interface RunStatus {
+  continues?: boolean;
   error?: Fault | null;
   reason?: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
   run_id: string;
@@ -1844,7 +1852,7 @@ export abstract class Operations {
    * The run stays `queued` until `/process` or `/completions` requests its first turn. With
    * `background`, the first turn starts at once.
    */
-  createRun(fields: { additional_instructions?: string | null; allowed_tools?: string[] | null; assistant_id?: string | null; background?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_cost?: number | null; max_tool_calls?: number | null; max_total_tokens?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; personal?: boolean; sampling?: Sampling | null; thread_id: string; timeout?: number | null; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
+  createRun(fields: { additional_instructions?: string | null; allowed_tools?: string[] | null; assistant_id?: string | null; background?: boolean; continues?: boolean; deadlines?: Deadlines; expires_in?: number; if_busy?: "interrupt" | "reject" | "rollback" | "wait"; instructions?: string | null; max_attempts?: number; max_cost?: number | null; max_tool_calls?: number | null; max_total_tokens?: number | null; max_turns?: number; mcp_servers?: McpServer[] | null; metadata?: Record<string, string>; model?: string | null; on_expiry?: "continue" | "expire"; personal?: boolean; sampling?: Sampling | null; thread_id: string; timeout?: number | null; tools?: ToolSpec[] | null }, options?: RequestOptions): Promise<Run> {
     return this.send<Run>({ method: "POST", path: `/v1/runs`, fields: { ...fields }, creates: true }, options);
   }
 

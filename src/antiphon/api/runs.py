@@ -44,6 +44,8 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
 
     `mcp_servers` are MCP servers whose tools the backend runs, if its operator allows that.
     The model reads `additional_instructions` behind `instructions`, also behind the assistant's.
+    With `continues` the run goes on with the last answer of the thread, which was cut: its first
+    reply is the rest of that message. It takes neither a message nor a history.
     With `personal` of false it reads neither the caller's personal instructions nor the memories.
     `if_busy` decides what happens to an active run of the thread. The run ends between two turns
     once it has used `max_total_tokens` tokens or cost `max_cost` US dollars, and in any case after
@@ -55,6 +57,7 @@ class RunCall(Operation[A_co], Generic[A_co], frozen=True, kw_only=True):
     instructions: Long | None = None
     additional_instructions: Long | None = None
     personal: bool = True
+    continues: bool = False
     tools: Tools | None = None
     mcp_servers: Servers | None = None
     sampling: Sampling | None = None
@@ -82,6 +85,7 @@ class Options(TypedDict, total=False):
     instructions: str
     additional_instructions: str
     personal: bool
+    continues: bool
     mcp_servers: tuple[McpServer, ...]
     sampling: Sampling
     deadlines: Deadlines

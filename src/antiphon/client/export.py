@@ -38,11 +38,13 @@ from antiphon.types.thread_view import (
     PartView,
     ReasoningView,
     RefusalView,
+    ReplyJoiner,
     RunSummary,
     SourcesView,
     TextView,
     ThreadReader,
     file_ids,
+    join_replies,
     summarize_run,
 )
 
@@ -111,7 +113,7 @@ def render_export(
     """Yield the export in pieces; see `export`."""
     file = export(thread, form, names=names, runs=runs, render=render)
     yield file.begin()
-    for message in messages:
+    for message in messages if form == "json" else join_replies(messages):
         if piece := file.message(message):
             yield piece
     yield file.end()
@@ -203,10 +205,11 @@ async def export_thread(
 async def load_messages(
     client: AsyncClient, thread_id: str, names: dict[str, str], runs: dict[str, RunSummary]
 ) -> AsyncIterator[Message]:
-    """Yield all messages of a thread in order.
+    """Yield all messages of a thread in order, a reply that was cut and its rest as one.
 
     `runs` gets the facts of its runs first, `names` the file names of each message before it.
     """
+    joiner = ReplyJoiner()
     async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
         runs[run.id] = summarize_run(run)
     async for message in client.paginate(ListMessages(thread_id, limit=PAGE)):
@@ -216,7 +219,10 @@ async def load_messages(
                     names[file_id] = (await client.get_file(file_id)).name
                 except NotFound:  # deleted meanwhile
                     names[file_id] = file_id
-        yield message
+        for complete in joiner.add(message):
+            yield complete
+    for complete in joiner.close():
+        yield complete
 
 
 STYLE = """

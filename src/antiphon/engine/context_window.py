@@ -10,12 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
 
 from antiphon.types.messages import (
     COMPACTS,
+    CONTINUES,
     ListedTool,
     Message,
     Tool,
@@ -121,6 +123,26 @@ def cut_to_window(context: Context, budget: int | None) -> bytes:
         if mark.role == "system" and mark.offset < cut.offset
     ]
     return b",".join([*system, context.chat[cut.offset :]])
+
+
+def join_continued(chat: bytes) -> bytes:
+    """Return the conversation with each rest of a cut reply joined to the reply before it."""
+    if _CONTINUES not in chat:
+        return chat
+    joined: list[dict[str, Any]] = []
+    for message in msgspec.json.decode(b"[" + chat + b"]", type=list[dict[str, Any]]):
+        before = joined[-1] if joined else {}
+        is_rest = message.pop(CONTINUES, False)
+        if is_rest and before.get("role") == "assistant" and "tool_calls" not in before:
+            text = f"{before.get('content', '')}{message.get('content', '')}"
+            joined[-1] = {**message, "content": text}
+        else:
+            joined.append(message)
+    return msgspec.json.encode(joined)[1:-1]
+
+
+_CONTINUES = f'"{CONTINUES}":'.encode()
+"""As `to_chat_completions` writes it; it does not occur inside a string."""
 
 
 def apply_summary(context: Context) -> Context:

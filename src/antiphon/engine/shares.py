@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from antiphon.api.operations import PastCall, PastMessage
 from antiphon.types.messages import File, Image, Message, Text, list_pages
 from antiphon.types.shares import SharedCall, SharedMessage
+from antiphon.types.thread_view import join_replies
 
 PICTURE = "picture"
 """Name of a picture without one, such as a picture at an address, which is not shown."""
@@ -28,7 +29,7 @@ def take_snapshot(
     """
     shown: list[Message] = []
     outputs: dict[str, Message] = {}
-    for message in messages:
+    for message in join_replies(messages):
         if message.role == "tool":
             # ids of calls may repeat in a thread: the place of the last message tells them apart
             outputs[f"{len(shown)} {message.tool_call_id}"] = message

@@ -27,7 +27,7 @@ from antiphon.engine.unit_of_work import UnitOfWork, queue_deadline, run_active_
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.ids import Mint
-from antiphon.types.messages import TaskHandle, ToolListing, parts
+from antiphon.types.messages import Message, TaskHandle, ToolListing, parts
 from antiphon.types.runs import (
     Action,
     Fault,
@@ -138,19 +138,23 @@ def create_run(
     claimant: Claimant | None = None,
     response: Mapping[str, Any] | None = None,
     last_message: int | None = None,
+    last: Message | None = None,
 ) -> ChangeSet:
     """Create a run, and its message and thread where those are new, in one transaction.
 
     `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
     request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
-    for its client. `last_message` is the number of messages that the thread must have. The answer
-    is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, `RunActive` where the thread has an
+    for its client. `last_message` is the number of messages that the thread must have, `last` its
+    last message, for a run that continues. The answer is `TurnRequested`. Raises `QuotaExceeded`,
+    `ThreadMovedOn`, `Conflict` if there is nothing to continue, `RunActive` where the thread has an
     active run that is not displaced, and `FolderMismatch` where it is not in the folder of `spec`.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
     if unit.thread.folder_id != spec.folder_id:
         raise FolderMismatch(unit.thread.folder_id)
     displaced = unit.busy
+    if spec.draft.continues:
+        _require_cut_answer(unit, last)
     if last_message is not None and unit.thread.messages != last_message:
         raise ThreadMovedOn(
             f"Thread {unit.thread.id} has {unit.thread.messages} messages by now.",
@@ -207,6 +211,30 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+def _require_cut_answer(unit: UnitOfWork, last: Message | None) -> None:
+    """Check that the thread ends with an answer that was cut, and that no run is active.
+
+    Raises `RunActive`, `ThreadMovedOn` and `Conflict`. An answer that ends with outputs of tools
+    was cut before its next turn.
+    """
+    unit.require_no_active_run()
+    if unit.thread.messages != (last.number if last else 0):
+        raise ThreadMovedOn(
+            f"Something was added to thread {unit.thread.id} meanwhile.",
+            expected="a thread that nobody writes to",
+            received=f"{unit.thread.messages} messages",
+            hint="Read the thread again.",
+        )
+    is_cut = last is not None and last.role == "assistant" and last.status == "incomplete"
+    if not is_cut and (last is None or last.role != "tool"):
+        raise errors.Conflict(
+            f"Thread {unit.thread.id} does not end with an answer that was cut.",
+            expected="an answer that was cut off",
+            received=f"a message of role {last.role}, {last.status}" if last else "no message",
+            hint="Send a message, or create a run without continues.",
+        )
 
 
 class FolderMismatch(Exception):

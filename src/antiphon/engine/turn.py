@@ -19,6 +19,7 @@ import msgspec
 from antiphon.engine import partial_json
 from antiphon.engine.citations import MAX_CITATIONS, CitationCollector
 from antiphon.engine.reasoning_details import DetailsBuilder
+from antiphon.engine.seam import Seam
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -100,7 +101,8 @@ class Turn:
     the run has used; `mint` makes a new one. A reply has at most `most_bytes` of text, reasoning
     and arguments, as JSON, and at most `most_calls` calls. Beyond that `over` is true and further
     chunks are ignored: with too many bytes the reply is incomplete by `length`, with too many calls
-    it is a reply with a broken call.
+    it is a reply with a broken call. `continues` is the text of a cut reply that this one goes on
+    with: what the model repeats of its end is left out.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class Turn:
         *,
         most_bytes: int = MAX_REPLY_BYTES,
         most_calls: int = MAX_REPLY_CALLS,
+        continues: str = "",
     ) -> None:
         self._offered = frozenset(offered)
         self._calls = _CallCollector(mint, taken)
@@ -118,6 +121,8 @@ class Turn:
         self._most_bytes = self._bytes_left = most_bytes
         self._events_left = _EVENT_SHARE * most_bytes
         self._text: list[str] = []
+        self._continues = bool(continues)
+        self._seam = Seam(continues)
         self._reasoning: list[str] = []
         self._reasoning_clock = _ReasoningClock()
         self._last_kind: type[Chunk] | None = None
@@ -161,12 +166,12 @@ class Turn:
                 self._events_left -= SWITCH_BYTES if self._last_kind else 0
                 self._last_kind = kind
                 events += self._reasoning_clock.stop(at)
+                events += self._close_seam()
             if self.over:
                 break
             if kind is TextPiece:
-                if text := self._take_text(cast("Iterable[TextPiece]", group)):
-                    self._text.append(text)
-                    events.append(TextDelta(text=text))
+                text = self._seam.feed(self._take_text(cast("Iterable[TextPiece]", group)))
+                events += self._say(text)
             elif kind is RefusalPiece:
                 if text := self._take_text(cast("Iterable[RefusalPiece]", group)):
                     self._refusal.append(text)
@@ -189,7 +194,7 @@ class Turn:
 
         `at` is the time of the end, as in `feed`.
         """
-        thought = self._reasoning_clock.stop(at)
+        last = (*self._reasoning_clock.stop(at), *self._close_seam())
         if self._finished and isinstance(fault, Cut):
             fault = None  # the reply had ended before its connection did
         if self.over:
@@ -213,12 +218,23 @@ class Turn:
             citations=self._citations.all,
             usage=self._usage,
             finish_reason=self._finish_reason,
-            events=(*thought, *reply.events, *usage),
+            events=(*last, *reply.events, *usage),
         )
 
     def _take_text(self, pieces: Iterable[TextPiece | RefusalPiece | ReasoningPiece]) -> str:
         """Return the text of the pieces without what no store can carry, cut at the limits."""
         return self._charge(_replace_invalid("".join([piece.text for piece in pieces])))
+
+    def _say(self, text: str) -> tuple[TextDelta, ...]:
+        """Add text to the reply; return its event, none for an empty one."""
+        if not text:
+            return ()
+        self._text.append(text)
+        return (TextDelta(text=text),)
+
+    def _close_seam(self) -> tuple[TextDelta, ...]:
+        """Say what was held back, once a text has begun and something else comes."""
+        return self._say(self._seam.close()) if self._seam.is_holding else ()
 
     def _charge(self, text: str) -> str:
         """Count the text against the limits; return as much of it as they allow."""
@@ -242,7 +258,10 @@ class Turn:
     def _take(self, chunk: Chunk, events: list[Event]) -> None:
         match chunk:
             case CitationsPiece(citations):
-                if news := self._citations.add(citations[:MAX_CITATIONS]):
+                named = citations[:MAX_CITATIONS]
+                if self._continues:  # the provider counts characters that are left out
+                    named = tuple(Citation(url=each.url, title=each.title) for each in named)
+                if news := self._citations.add(named):
                     self._events_left -= sum(EVENT_BYTES + _citation_size(each) for each in news)
                     events.append(CitationsAdded(citations=news))
             case DetailsPiece(origin, details):

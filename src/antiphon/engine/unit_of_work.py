@@ -250,6 +250,7 @@ class UnitOfWork:
                 reasoning_seconds=reasoning_seconds or msgspec.UNSET,
                 reasoning_details=details,
                 status=status,
+                continues=True if self.run.continues and self.run.turn <= 1 else msgspec.UNSET,
                 run_id=self.run.id,
                 tool_listings=self.tool_listings or msgspec.UNSET,
                 citations=citations or msgspec.UNSET,
@@ -607,6 +608,7 @@ def status_event(run: Run) -> RunStatus:
         reason=run.reason,
         error=run.error,
         waiting_for=run.waiting_for,
+        continues=run.continues,
     )
 
 

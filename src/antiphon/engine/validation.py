@@ -32,6 +32,20 @@ def validate_has_input(call: operations.Process) -> None:
         )
 
 
+def validate_continues(call: operations.CreateRun | operations.Process) -> None:
+    """Raise `InvalidRequest` if there is no thread to go on with, or something new to answer."""
+    if not call.continues:
+        return
+    added = isinstance(call, operations.Process) and (call.message is not None or call.history)
+    if call.thread_id is None or added:
+        raise errors.InvalidRequest(
+            "The rest of an answer needs a thread, and no message.",
+            expected="continues with thread_id alone",
+            received="no thread_id" if call.thread_id is None else "message or history",
+            where="$.continues",
+        )
+
+
 def validate_temporary(call: operations.Process) -> None:
     """Raise `InvalidRequest` if a thread that exists would become temporary."""
     if call.temporary and call.thread_id is not None:

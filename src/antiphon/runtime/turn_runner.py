@@ -23,10 +23,12 @@ from antiphon.engine.context_window import (
     ToolSelection,
     cut_to_window,
     has_changed,
+    join_continued,
     list_tools,
     select_tools,
 )
 from antiphon.engine.instructions import compose_instructions
+from antiphon.engine.seam import make_request
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.turn import Turn, TurnResult, large
 from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
@@ -51,8 +53,9 @@ from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
-from antiphon.types.messages import TaskHandle, ToolCall, ToolResult, Upload
+from antiphon.types.messages import Message, TaskHandle, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
+from antiphon.types.thread_view import join_replies
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +64,7 @@ T = TypeVar("T")
 ASK_AGAIN = 2  # further requests after a broken tool call
 FINALIZE_PAUSE = 0.5  # seconds between attempts to store a reply while the store is unavailable
 CALLS_AT_ONCE = 1_000  # actions in one page; further pages follow
+PARTS = 50  # of an answer that was cut again and again, whose text is looked at
 SLACK = 0.5  # seconds between moves of the deadline, which is later by as much
 
 
@@ -184,12 +188,14 @@ class TurnRunner:
         used_ids = frozenset[str]()
         if claim.run.turn > 1:
             used_ids = await self._store.call_ids(claim.run.id)
+        cut = await self._find_cut_reply(claim)
         prepared = _PreparedRequest(
             claim.run,
             opened,
-            await self._build_request(claim, opened.model, offered),
+            await self._build_request(claim, opened.model, offered, cut),
             used_ids,
             await self._timeouts(claim.run, opened.deadlines),
+            cut,
         )
         writer = EventWriter(self._store, self._bus, claim, self._metrics)
         listings = list_tools(claim.run, toolbox.tools())
@@ -334,7 +340,7 @@ class TurnRunner:
             prepared = replace(prepared, request=_with_correction(prepared.request, why))
 
     async def _build_request(
-        self, claim: Claim, model: str, offered: ToolSelection
+        self, claim: Claim, model: str, offered: ToolSelection, cut: str
     ) -> ModelRequest:
         run = claim.run
         begun_with = claim.change.thread if claim.change is not None else None
@@ -343,17 +349,28 @@ class TurnRunner:
             force_refresh=run.turn > 1 or claim.lease.fresh,
             version=begun_with.version if begun_with is not None else None,
         )
-        return ModelRequest(
+        chat = join_continued(cut_to_window(context, self._settings.context_tokens))
+        request = ModelRequest(
             model=model,
-            messages=await inline_attachments(
-                cut_to_window(context, self._settings.context_tokens), self._store, claim.owner
-            ),
+            messages=await inline_attachments(chat, self._store, claim.owner),
             instructions=compose_instructions(run),
             tools=offered.tools,
             sampling=offered.sampling,
             run_id=run.id,
             turn=run.turn,
         )
+        return _with_note(request, make_request(cut)) if cut else request
+
+    async def _find_cut_reply(self, claim: Claim) -> str:
+        """Return the text of the reply that the first reply of this run goes on with, or ""."""
+        run = claim.run
+        if not run.continues or run.turn > 1:
+            return ""
+        page = await self._store.list(
+            Message, claim.owner, limit=PARTS, order="newest", thread_id=run.thread_id
+        )
+        *_, last = join_replies(reversed(page.data))
+        return last.text if last.role == "assistant" else ""
 
     async def set_up_context(
         self, thread_id: str, *, force_refresh: bool, version: int | None = None
@@ -390,6 +407,7 @@ class TurnRunner:
             prepared.used_call_ids,
             most_bytes=self._settings.max_reply,
             most_calls=self._settings.max_calls,
+            continues=prepared.continues,
         )
         clock = asyncio.get_running_loop().time
         silence, moved = timeouts.first_chunk, 0.0
@@ -509,13 +527,17 @@ class _TurnTimeouts(msgspec.Struct, frozen=True):
 
 
 class _PreparedRequest(msgspec.Struct, frozen=True):
-    """A request and its context; `used_call_ids` are the run's tool call ids so far."""
+    """A request and its context; `used_call_ids` are the run's tool call ids so far.
+
+    `continues` is the text of the cut reply that the reply goes on with, "" for none.
+    """
 
     run: Run
     opened: ResolvedModel
     request: ModelRequest
     used_call_ids: frozenset[str]
     timeouts: _TurnTimeouts
+    continues: str
 
 
 _NO_TOOLS = Functions(())
@@ -567,5 +589,10 @@ def _with_correction(request: ModelRequest, why: str) -> ModelRequest:
         "Answer again; where you call a tool, use one of the tools offered, with arguments that "
         "are one complete JSON object."
     )
+    return _with_note(request, note)
+
+
+def _with_note(request: ModelRequest, note: str) -> ModelRequest:
+    """Return the request with a message that is not part of the thread."""
     message = msgspec.json.encode({"role": "user", "content": note})
     return replace(request, messages=b",".join(filter(None, (request.messages, message))))

@@ -191,12 +191,16 @@ class Chat:
         commands = map(file_command, self.workspace.commands)
         self.file_commands = {each.name: each for each in commands}
 
-    async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
+    async def send(
+        self, content: Content | None, *, draft: str = "", continues: bool = False
+    ) -> RunOutcome:
         """Send the message, or have the thread answered as it is, and wait for the end of the run.
 
-        `draft` is put back into the input line if the message is refused.
+        `draft` is put back into the input line if the message is refused. With `continues` the run
+        goes on with the thread's last answer, which was cut.
         """
-        await conversation_processor.compact_if_due(self.client, self.ui, self.state)
+        if not continues:  # a summary would part the answer from its rest
+            await conversation_processor.compact_if_due(self.client, self.ui, self.state)
         await self._offered.wait_for_servers()
         await self._offered.offer_memory()
         thread_id = await self._ensure_thread()
@@ -206,7 +210,7 @@ class Chat:
             thread_id,
             content,
             reply_seconds=self._limit.seconds(self.state.answering_model),
-            **self._options(),
+            **self._options(continues=continues),
         )
         return self._record(outcome, draft)
 
@@ -400,8 +404,10 @@ class Chat:
             return thread.id
         return self.state.thread_id
 
-    def _options(self) -> Options:
+    def _options(self, *, continues: bool) -> Options:
         options = self._run_options.copy()
+        if continues:
+            options["continues"] = True
         options["deadlines"] = self._limit.deadlines()
         if self.state.model:
             options["model"] = self.state.model

@@ -205,8 +205,9 @@ def recent(
     """
     room = max(1, SCREENS * rows)
     lines: list[Line] = []
-    earlier = len(messages)
-    for exchange in reversed(_split_exchanges(group_entries(messages, runs))):
+    entries = group_entries(messages, runs)
+    earlier = sum(len(each.messages) for each in entries)
+    for exchange in reversed(_split_exchanges(entries)):
         more = [line for each in exchange for line in _draw_entry(each, theme, columns)]
         if lines and len(more) + len(lines) > room:
             break

@@ -29,6 +29,8 @@ class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_d
 class RunStatus(_Event, frozen=True, tag="run.status"):
     """The run's status changed. The first event of every run, with the ids of run and thread.
 
+    With `continues`, the run goes on with the answer of the run before it, which was cut.
+
     If no worker has claimed a queued run, `waiting_for` is the provider that a worker must be able
     to reach.
     """
@@ -39,6 +41,7 @@ class RunStatus(_Event, frozen=True, tag="run.status"):
     reason: Reason | None = None
     error: Fault | None = None
     waiting_for: str | None = None
+    continues: bool = False
 
 
 class ToolsListed(_Event, frozen=True, tag="tools.listed"):

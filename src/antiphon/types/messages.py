@@ -26,6 +26,9 @@ DETAILS = "antiphon:details"
 EXTRA = "antiphon:extra"
 """Key of the opaque extra in the stored form of a tool call: its JSON, as a string."""
 
+CONTINUES = "antiphon:continues"
+"""Key of a reply that is the rest of the reply before it; models get them joined."""
+
 COMPACTS = "antiphon:compacts"
 """Key, in the stored form of a summary, of the number of the last message that it replaces."""
 
@@ -326,6 +329,9 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     `reasoning_seconds` is how long the model reasoned before the reply and between its parts, where
     that was a second or more.
 
+    A reply with `continues` is the rest of the reply before it, which was cut: readers see both as
+    one message, and so do models.
+
     Models never get `feedback` and `citations`. A reply has `citations` if its provider named
     sources, and `tool_listings` if the response of OpenAI's wire that begins with it lists the
     tools of its MCP servers.
@@ -343,6 +349,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     reasoning_seconds: int | msgspec.UnsetType = msgspec.UNSET
     reasoning_details: ReasoningDetails | None = None
     status: Literal["completed", "incomplete"] = "completed"
+    continues: bool | msgspec.UnsetType = msgspec.UNSET
     run_id: str | None = None
     parent_id: str | None = None
     compacts: int | None = None
@@ -433,6 +440,7 @@ def _chat_reply(message: Message) -> _ChatAssistant:
         content="" if refusal and not content else content or msgspec.UNSET,
         refusal=refusal or msgspec.UNSET,
         tool_calls=calls or msgspec.UNSET,
+        continues=message.continues,
     )
 
 
@@ -471,6 +479,7 @@ class _ChatAssistant(msgspec.Struct, frozen=True, kw_only=True):
     content: str | list[dict[str, Any]] | msgspec.UnsetType = msgspec.UNSET
     refusal: str | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=REFUSAL)
     tool_calls: tuple[_ChatCall, ...] | msgspec.UnsetType = msgspec.UNSET
+    continues: bool | msgspec.UnsetType = msgspec.field(default=msgspec.UNSET, name=CONTINUES)
 
 
 class _ChatTool(msgspec.Struct, frozen=True, kw_only=True):

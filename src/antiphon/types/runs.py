@@ -432,7 +432,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     worker that can reach it has claimed the run yet. The model reads `instructions`, whether these
     are the run's own or the assistant's, then the `instruction_parts`, and last
     `additional_instructions`. With `personal` of false the person's instructions and memories are
-    not among the parts; it is false in temporary threads. `responses` are those that it gave on
+    not among the parts; it is false in temporary threads. With `continues` the run goes on with the
+    answer of the run before it, which was cut. `responses` are those that it gave on
     OpenAI's wire, if it was started there.
     """
 
@@ -448,6 +449,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     instruction_parts: tuple[InstructionPart, ...] = ()
     additional_instructions: str | None = None
     personal: bool = True
+    continues: bool = False
     tools: tuple[ToolSpec, ...] = ()
     mcp_servers: tuple[McpServer, ...] = ()
     sampling: Sampling = Sampling()

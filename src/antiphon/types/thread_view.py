@@ -25,12 +25,67 @@ from antiphon.types.messages import (
     File,
     Image,
     Message,
+    Text,
     ToolCall,
     list_pages,
     read_changed_arguments,
 )
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Status
+
+# Replies that were cut, and their rest.
+
+
+class ReplyJoiner:
+    """Joins a reply that continues the one before it to that one, as readers see them.
+
+    Only a reply that was cut is held until the next message.
+    """
+
+    def __init__(self) -> None:
+        self._cut: Message | None = None
+
+    def add(self, message: Message) -> Sequence[Message]:
+        """Return the messages that are complete with this one, in order."""
+        cut, self._cut = self._cut, None
+        if cut is not None and message.role == "assistant" and message.continues is True:
+            message = _join_replies(cut, message)
+            cut = None
+        before = (cut,) if cut is not None else ()
+        if message.role == "assistant" and message.status == "incomplete":
+            self._cut = message
+            return before
+        return (*before, message)
+
+    def close(self) -> Sequence[Message]:
+        """Return the reply that nothing followed."""
+        return (self._cut,) if self._cut is not None else ()
+
+
+def join_replies(messages: Iterable[Message]) -> Iterator[Message]:
+    """Yield the messages, each cut reply with its rest as one."""
+    joiner = ReplyJoiner()
+    for message in messages:
+        yield from joiner.add(message)
+    yield from joiner.close()
+
+
+def _join_replies(cut: Message, rest: Message) -> Message:
+    others = (part for part in (*cut.content, *rest.content) if not isinstance(part, Text))
+    text = (Text(cut.text + rest.text),) if cut.text or rest.text else ()
+    return msgspec.structs.replace(
+        rest,
+        id=cut.id,
+        number=cut.number,
+        content=(*text, *others),
+        reasoning="\n\n".join(filter(None, (cut.reasoning, rest.reasoning))) or None,
+        reasoning_seconds=(cut.reasoning_seconds or 0) + (rest.reasoning_seconds or 0)
+        or msgspec.UNSET,
+        citations=(*(cut.citations or ()), *(rest.citations or ())) or msgspec.UNSET,
+        continues=cut.continues,
+        created_at=cut.created_at,
+    )
+
 
 # Parts of a message.
 
@@ -270,15 +325,17 @@ def file_ids(message: Message) -> Iterator[str]:
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """A single message, or everything of a run.
+    """A single message, or everything of a run, and of the runs before it that it continues.
 
-    `number` is that of its first message in the thread, or of the message that a silent run
-    answered. A copy in a branch has no `run`.
+    The usage of `run` is that of all of them; `continued` are those before it. `number` is that of
+    its first message in the thread, or of the message that a silent run answered. A copy in a
+    branch has no `run`.
     """
 
     number: int
     messages: tuple[Message, ...] = ()
     run: Run | None = None
+    continued: tuple[Run, ...] = ()
 
     @property
     def is_active(self) -> bool:
@@ -297,7 +354,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entry]:
-    """Return a thread's messages in order as entries.
+    """Return a thread's messages in order as entries. An active run is apart from those before it.
 
     `runs` are the thread's runs in any order. A run that ended without a message stands after the
     message that it answered, unless the next run replaced it.
@@ -309,12 +366,44 @@ def group_entries(messages: Iterable[Message], runs: Iterable[Run]) -> list[Entr
         if run_id is None:
             entries += (Entry(number=each.number, messages=(each,)) for each in group)
         else:
-            joined = tuple(group)
+            joined = tuple(join_replies(group))
             entries.append(Entry(number=joined[0].number, messages=joined, run=known.get(run_id)))
     spoke = {message.run_id for message in stored}
     silent = [run for run in known.values() if run.id not in spoke and run.status.ended]
     entries += _silent_entries(stored, silent, known.values())
-    return sorted(entries, key=_place)
+    return _join_entries(sorted(entries, key=_place))
+
+
+def _join_entries(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the entries, each run that continues another one with that one."""
+    joined: list[Entry] = []
+    for entry in entries:
+        before = joined[-1] if joined else None
+        if before is not None and _continues(entry, before):
+            joined[-1] = _join_entry(before, entry)
+        else:
+            joined.append(entry)
+    return joined
+
+
+def _continues(entry: Entry, before: Entry) -> bool:
+    if entry.is_active or not before.messages or _source(before.messages[0]) is None:
+        return False
+    if entry.run is not None:
+        return entry.run.continues
+    return entry.messages[0].continues is True
+
+
+def _join_entry(before: Entry, entry: Entry) -> Entry:
+    run, earlier = entry.run, before.run
+    if run is not None and earlier is not None:
+        run = msgspec.structs.replace(run, usage=earlier.usage + run.usage)
+    return Entry(
+        number=before.number,
+        messages=tuple(join_replies((*before.messages, *entry.messages))),
+        run=run or earlier,
+        continued=(*before.continued, *([earlier] if earlier is not None else [])),
+    )
 
 
 def _source(message: Message) -> str | None:

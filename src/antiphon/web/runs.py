@@ -257,10 +257,12 @@ class PostedMessage(msgspec.Struct, frozen=True, kw_only=True):
     """Message of a user as the page posts it. Without a thread, a new one is created.
 
     `tools` are the names of the tools that the run may use; None for the assistant's, or else all.
-    A new thread can be `temporary`, has these `options`, and is in the folder `folder_id`.
+    A new thread can be `temporary`, has these `options`, and is in the folder `folder_id`. With
+    `continues` there is no message: the run goes on with the thread's last answer, which was cut.
     """
 
-    content: operations.Content
+    content: operations.Content = ""
+    continues: bool = False
     thread_id: operations.Id | None = None
     assistant_id: operations.Id | None = None
     model: operations.Name | None = None
@@ -287,6 +289,14 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
             expected="temporary without thread_id",
             received="both",
         )
+    if not message.continues and not message.content and not message.attachments:
+        raise InvalidRequest("There is nothing to answer.", expected="content", where="$.content")
+    if message.continues and (message.thread_id is None or message.content):
+        raise InvalidRequest(
+            "The rest of an answer needs a thread, and no message.",
+            expected="continues with thread_id, without content",
+            received="content" if message.thread_id else "no thread_id",
+        )
     client = site.client_for_user(user)
     tools = await _select_tools(site, client, message)
     new = operations.CreateThread(
@@ -296,14 +306,16 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
         message.thread_id
         or (await client.transport.send(new, _idempotency_key(message, "thread"))).id
     )
-    create = operations.CreateMessage(thread_id, _content(message))
-    await client.transport.send(create, _idempotency_key(message, "message"))
+    if not message.continues:
+        create = operations.CreateMessage(thread_id, _content(message))
+        await client.transport.send(create, _idempotency_key(message, "message"))
     run = operations.CreateRun(
         thread_id=thread_id,
         assistant_id=message.assistant_id,
         model=message.model,
         instructions=message.system,
         tools=tools,
+        continues=message.continues,
     )
     return await create_run(site, user, run, _idempotency_key(message, "run"))
 

@@ -35,6 +35,7 @@ from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
 from antiphon.types.accounts import Principal
 from antiphon.types.ids import Mint
+from antiphon.types.messages import Message
 from antiphon.types.runs import Run, RunLease, Status, Thread
 
 
@@ -90,10 +91,12 @@ class RunService:
         """
         validation.validate_has_input(call)
         validation.validate_temporary(call)
+        validation.validate_continues(call)
         validation.validate_past_messages(call.history, "history")
         for message in list_added_messages(call):
             await check_attachments(self._store, message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
+        last = await self._find_last_message(call, by.owner)
 
         def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
             thread = None
@@ -113,6 +116,7 @@ class RunService:
                 claimant=claimant,
                 response=response,
                 last_message=last_message,
+                last=last,
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(
@@ -234,15 +238,25 @@ class RunService:
     async def _create_run(
         self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
     ) -> object:
+        validation.validate_continues(call)
         run_spec = await self._run_specs.resolve(call, by.owner)
+        last = await self._find_last_message(call, by.owner)
 
         def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
             change = transitions.create_run(
-                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant
+                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant, last=last
             )
             return change if change.more else replace(change, answer=change.answer.run)
 
         return await self._commit_when_free(call, by, once, run_spec, decide)
+
+    async def _find_last_message(
+        self, call: operations.CreateRun | operations.Process, owner: str
+    ) -> Message | None:
+        """Return the thread's last message, for a run that continues."""
+        if not call.continues or call.thread_id is None:
+            return None
+        return await find_last_message(self._store, call.thread_id, owner)
 
     async def _list_runs(
         self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
@@ -337,6 +351,12 @@ class RunService:
                 if run.status.ended:
                     return
                 await subscription.wait(PATIENCE)
+
+
+async def find_last_message(store: RunStore, thread_id: str, owner: str) -> Message | None:
+    """Return the last message of the thread; None if it has none, or is unknown."""
+    page = await store.list(Message, owner, limit=1, order="newest", thread_id=thread_id)
+    return page.data[0] if page.data else None
 
 
 def quota_key(by: Principal) -> str | None:

@@ -20,7 +20,7 @@ from antiphon.terminal.ui_manager import Ui
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
-from antiphon.types.thread_view import CallView, ThreadReader
+from antiphon.types.thread_view import CallView, ThreadReader, join_replies
 
 # Folds: reasoning and tool results, shown in short, that can be opened.
 
@@ -155,7 +155,7 @@ async def _raw(chat: CommandContext, words: str) -> None:
 async def _find_answer(chat: CommandContext, words: str) -> str:
     """Return the source of an answer, counted from the last."""
     messages = await resume.load_messages(chat.client, chat.state)
-    replies = [each.full_text for each in messages if each.role == "assistant"]
+    replies = [each.full_text for each in join_replies(messages) if each.role == "assistant"]
     answers = [text for text in replies if text.strip()]
     if not answers:
         raise InvalidRequest("There is no answer here yet")

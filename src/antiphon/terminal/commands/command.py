@@ -95,8 +95,13 @@ class CommandContext(Protocol):
         """Find skills, instructions and slash commands again."""
         ...
 
-    async def send(self, content: Content | None, *, draft: str = "") -> RunOutcome:
-        """Send a message, or have the thread answered as it is, and wait for the end of the run."""
+    async def send(
+        self, content: Content | None, *, draft: str = "", continues: bool = False
+    ) -> RunOutcome:
+        """Send a message, or have the thread answered as it is, and wait for the end of the run.
+
+        With `continues` the run goes on with the thread's last answer, which was cut.
+        """
         ...
 
     async def switch_thread(self, thread: Thread) -> None:

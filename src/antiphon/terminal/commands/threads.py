@@ -39,8 +39,6 @@ SHARE_TOOLS = "tools"
 SHARE_OFF = "off"
 TEMPORARY = "--temporary"
 NOTHING_SAID = "You have sent no message here yet"
-GO_ON = "Go on exactly where you stopped."
-"""Sent after an answer that was cut off: many models refuse to continue their own message."""
 
 
 async def _list_threads(chat: CommandContext, words: str) -> None:
@@ -375,8 +373,8 @@ async def _continue(chat: CommandContext, words: str) -> None:
         return
     messages = await resume.load_messages(chat.client, chat.state)
     match [message for message in messages if message.role != "system"][-1:]:
-        case [Message(role="assistant", status="incomplete")]:
-            await chat.send(GO_ON)
+        case [Message(role="assistant", status="incomplete") | Message(role="tool")]:
+            await chat.send(None, continues=True)
         case [Message(role="assistant")] | []:
             raise InvalidRequest(
                 "The last answer is whole", hint="Say what comes next, or /retry for another."

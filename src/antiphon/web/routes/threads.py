@@ -513,14 +513,16 @@ async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UI
                 files[file_id] = await client.get_file(file_id)
         return files
 
-    async def list_actions(run: Run | None) -> list[Action]:
-        if run is None or not run.mcp_servers:  # no tools of MCP servers in the backend
-            return []
-        return [each async for each in client.paginate(ListActions(run.id))]
+    async def list_actions(entry: Entry) -> list[Action]:
+        runs = (*entry.continued, *([entry.run] if entry.run is not None else []))
+        return [
+            action
+            for run in runs
+            if run.mcp_servers  # else no tools of MCP servers in the backend
+            async for action in client.paginate(ListActions(run.id))
+        ]
 
-    files, actions = await asyncio.gather(
-        get_files(), asyncio.gather(*(list_actions(entry.run) for entry in entries))
-    )
+    files, actions = await asyncio.gather(get_files(), asyncio.gather(*map(list_actions, entries)))
     return [
         as_ui_message(entry, actions=done, files=files)
         for entry, done in zip(entries, actions, strict=True)

@@ -264,7 +264,11 @@ class UIMessageStream:
     def _on_status(self, event: RunStatus) -> Iterator[ui.UiPart]:
         before, self._run = self._run, event
         if before is None:
-            named = ui.MessageIds(run_id=event.run_id, thread_id=event.thread_id)
+            named = ui.MessageIds(
+                run_id=event.run_id,
+                thread_id=event.thread_id,
+                continues=event.continues or msgspec.UNSET,
+            )
             own_id = self._message_id or event.run_id
             yield ui.StartPart(message_id=own_id, message_metadata=named)
         if event.status is Status.QUEUED:

@@ -46,10 +46,14 @@ class Problem(CamelStruct, frozen=True):
 
 
 class MessageIds(CamelStruct, frozen=True):
-    """Ids of a message, known from its first part on."""
+    """Ids of a message, known from its first part on.
+
+    With `continues` it is the rest of the message before it, which was cut.
+    """
 
     run_id: str
     thread_id: str
+    continues: bool | UnsetType = UNSET
 
 
 class RunMetadata(CamelStruct, frozen=True):

@@ -8,7 +8,7 @@
  */
 
 import { fetchOk, get } from "./api.mjs";
-import { mergeMessages } from "./history.mjs";
+import { mergeMessages, withAnswer } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
 import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadOptions, threadSystem, toolStatus } from "./store.mjs";
@@ -272,8 +272,8 @@ export function settle(now) {
   batch(() => {
     const { message } = now;
     if (message && current.value) {
-      const others = current.value.messages.filter(({ id }) => id !== message.id);
-      current.value = { ...current.value, messages: [...others, message] };
+      const { before, now: whole } = withAnswer(current.value.messages, message);
+      current.value = { ...current.value, messages: [...before, whole] };
     }
     live.value = null;
     run.value = null;

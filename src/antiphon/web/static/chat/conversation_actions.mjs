@@ -11,6 +11,7 @@ import { textOf } from "./reduce.mjs";
 import { navigate, threadOf } from "./router.mjs";
 import {
   beginChat,
+  continueAnswer,
   deliver,
   deliverElsewhere,
   queueEdit,
@@ -28,7 +29,7 @@ import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 
-export { loadEarlier, loadUpTo, queueEdit, queueRemove, retryPending, send };
+export { continueAnswer, loadEarlier, loadUpTo, queueEdit, queueRemove, retryPending, send };
 
 /** Interval at which a visible page asks for runs that it does not know of. */
 const BEAT_MS = 8_000;

@@ -4,7 +4,10 @@
  * @module
  */
 
+import { currentParts } from "./reduce.mjs";
+
 /** @typedef {import("./reduce.mjs").Message & {key?: string}} Message */
+/** @typedef {import("./reduce.mjs").Part} Part */
 
 /**
  * Returns the shown messages before the server's first one, then the server's. A message that was
@@ -45,6 +48,39 @@ function keysOf(shown, saved) {
 
 /** Returns the last message if it has no answer yet. @param {readonly Message[]} saved @param {string | undefined} answer */
 const lastAsked = (saved, answer) => (answer === undefined ? saved.at(-1) : undefined);
+
+/**
+ * Returns the messages before the one in progress, and that one. An answer that it continues is a part
+ * of it.
+ *
+ * @param {readonly Message[]} messages @param {Message} now
+ * @returns {{before: readonly Message[], now: Message}}
+ */
+export function withAnswer(messages, now) {
+  const before = messages.filter(({ id }) => id !== now.id);
+  const cut = before.at(-1);
+  if (!now.metadata.continues || cut?.role !== "assistant") return { before, now };
+  return { before: before.slice(0, -1), now: { ...now, parts: joinParts(currentParts(cut.parts), currentParts(now.parts, { live: true })) } };
+}
+
+/**
+ * Returns the parts of an answer and of its rest: the text goes on in the text that was cut, behind the
+ * reasoning of both.
+ *
+ * @param {readonly Part[]} cut @param {readonly Part[]} rest
+ */
+function joinParts(cut, rest) {
+  const at = cut.findLastIndex(({ type }) => SHOWN.has(type));
+  const goesOn = rest.findIndex(({ type }) => type === "text" || type === "dynamic-tool");
+  const next = rest[goesOn];
+  if (cut[at]?.type !== "text" || next?.type === "dynamic-tool") return [...cut, ...rest];
+  const text = next ? { ...next, text: cut[at].text + next.text } : cut[at];
+  const [first, last] = next ? [rest.slice(0, goesOn), rest.slice(goesOn + 1)] : [rest, []];
+  return [...cut.slice(0, at), ...first, text, ...last];
+}
+
+/** Parts in which an answer can end. */
+const SHOWN = new Set(["text", "dynamic-tool", "file"]);
 
 /** Returns the message's key on the page, which stays when the message gets its id. @param {Message} message */
 export const messageKey = ({ id, key }) => key ?? id;

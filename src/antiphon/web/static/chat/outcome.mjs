@@ -18,9 +18,9 @@ import { hasMessage } from "./t.mjs";
 export function outcomeOf({ status, reason, error, errorText }, isEmpty) {
   switch (status) {
     case "cancelled":
-      return { key: "message.stopped", problem: null, next: null };
+      return { key: "message.stopped", problem: null, next: isEmpty ? null : "continue" };
     case "failed":
-      return { key: "message.failed", problem: problemOf(error, errorText), next: "retry" };
+      return { key: "message.failed", problem: problemOf(error, errorText), next: isEmpty ? "retry" : "continue" };
     case "incomplete":
       return {
         key: hasMessage(`message.incomplete_${reason}`) ? `message.incomplete_${reason}` : "message.cut",

@@ -141,6 +141,27 @@ export async function deliver() {
   }
 }
 
+/** Goes on with the last answer of the open thread, which was cut. */
+export async function continueAnswer() {
+  const thread = current.value?.thread.id;
+  if (!thread || isFollowing()) return;
+  const body = { continues: true, thread_id: thread, message_id: newId(), ...chosenOptions() };
+  phase.value = "sending";
+  await runAndReport(async () => {
+    try {
+      const end = await followRun((known, signal) =>
+        known.message
+          ? attachToRun(known.message.id, known, signal)
+          : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", body), signal })),
+      );
+      if (end) await finishRun(end);
+    } catch (error) {
+      phase.value = "idle";
+      throw error;
+    }
+  });
+}
+
 /** Shows why a message has to wait; it is retried automatically. @param {Entry} entry @param {any} error @returns {never} */
 function retryLater(entry, error) {
   if (error.name === "Problem" && error.status && !error.fatal) change(entry.id, { fault: error.message });

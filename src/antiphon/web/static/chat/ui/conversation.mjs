@@ -1,6 +1,7 @@
 /** The open conversation: messages, unsent messages, and the composer. */
 import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
+import { withAnswer } from "../history.mjs";
 import { asMessage } from "../outbox.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { brokenServers } from "../servers.mjs";
@@ -79,10 +80,10 @@ function useRows() {
     return now;
   };
   const messages = current.value?.messages ?? [];
-  const now = live.value;
   const last = messages.at(-1);
+  const { before, now } = live.value ? withAnswer(messages, live.value) : { before: messages, now: null };
   return [
-    ...messages.filter(({ id }) => id !== now?.id).map((message) => row(message, () => savedRow(message))),
+    ...before.map((message) => row(message, () => savedRow(message))),
     ...(now ? [row(now, () => html`<${Assistant} key=${now.id} message=${now} live=${true} />`)] : []),
     ...pending.value.filter((entry) => isHere(entry) && !isInHistory(entry, last)).map((entry) => row(entry, () => pendingRow(entry))),
   ];

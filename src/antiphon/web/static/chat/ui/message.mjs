@@ -1,5 +1,5 @@
 /** One message of the user or the assistant. */
-import { edit, filesOf, queueEdit, queueRemove, regenerate, retryPending, send, stopTool } from "../conversation_actions.mjs";
+import { continueAnswer, edit, filesOf, queueEdit, queueRemove, regenerate, retryPending, stopTool } from "../conversation_actions.mjs";
 import { readyFiles } from "../attachments.mjs";
 import { arrangeParts } from "../message_parts.mjs";
 import { messageKey, questionBefore } from "../history.mjs";
@@ -175,7 +175,7 @@ function Outcome({ message, isEmpty }) {
       text=${outcomeWords(outcome)} hint=${hint && t(hint)}
     >
       ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
-      ${outcome.next === "continue" && html`<button type="button" class="button small continue" onClick=${() => send({ text: t("message.continue_text") })}>${t("message.continue")}</button>`}
+      ${outcome.next === "continue" && current.value?.messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer()}>${t("message.continue")}</button>`}
     <//>`}
     <div class="message-bar">
       <${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />

@@ -1,0 +1,84 @@
+"""The seam between an answer that was cut and its rest, which a later reply writes.
+
+No provider is sure to go on within a message of its own: some refuse, others begin again. So the
+model is asked to repeat the last words and to go on from there, and what it repeats is left out
+here. That also tells where a word was cut, which spaces belong there, and whether the model
+began a little earlier.
+"""
+
+from __future__ import annotations
+
+import re
+
+WINDOW = 600
+"""Characters at the end of the cut text among which a repetition is found."""
+LAST_WORDS = 80
+"""Characters that the model is asked to repeat, and those of the word that they begin in."""
+SHORTEST = 8
+"""Characters without blanks from which on equal text is a repetition, or the whole cut text."""
+
+_BLANKS = re.compile(r"\s+")
+
+
+def make_request(text: str) -> str:
+    """Return the message that asks a model for the rest of its answer, which ends like this."""
+    begin = max(0, len(text.rstrip()) - LAST_WORDS)
+    while begin > 0 and not text[begin - 1].isspace() and len(text) - begin < 2 * LAST_WORDS:
+        begin -= 1
+    return (
+        "Your last answer was cut off before its end. Its last words are:\n\n"
+        f"<last_words>{text[begin:].rstrip()}</last_words>\n\n"
+        "Write the rest of this answer. Begin by repeating exactly these last words, without the "
+        "tags, so that both parts can be joined there, and go on from them: in the same language "
+        "and format, inside the same list, table or code block. Do not begin again, and say "
+        "nothing about the interruption."
+    )
+
+
+class Seam:
+    """Takes the repeated words off the beginning of the rest; blanks are not compared.
+
+    While all that came may still be a repetition, it is held back.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._end = _squeeze(text[-WINDOW:])
+        self._ends_blank = text[-1:].isspace()
+        self._held = ""
+        self._open = bool(self._end)
+
+    @property
+    def is_holding(self) -> bool:
+        """True while text is held back."""
+        return bool(self._held)
+
+    def feed(self, text: str) -> str:
+        """Return what of the text is new, as far as that is certain."""
+        if not self._open:
+            return text
+        self._held += text
+        return "" if _squeeze(self._held) in self._end else self.close()
+
+    def close(self) -> str:
+        """Return what is new of the text that is held back; from here on all is."""
+        held, self._held, self._open = self._held, "", False
+        repeated = self._count_repeated(_squeeze(held))
+        if not repeated:
+            return held
+        at = 0
+        while repeated:
+            repeated -= not held[at].isspace()
+            at += 1
+        return held[at:].lstrip() if self._ends_blank else held[at:]
+
+    def _count_repeated(self, text: str) -> int:
+        """Return the characters at the beginning of the text that the cut text ends with."""
+        shortest = min(SHORTEST, len(self._end))
+        for length in range(min(len(text), len(self._end)), shortest - 1, -1):
+            if self._end.endswith(text[:length]):
+                return length
+        return 0
+
+
+def _squeeze(text: str) -> str:
+    return _BLANKS.sub("", text)

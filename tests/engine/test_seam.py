@@ -1,0 +1,76 @@
+"""The rest of an answer that was cut, joined to it: nothing is said twice, and nothing is lost."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon.engine.seam import Seam, make_request
+
+
+def rest_of(cut: str, *pieces: str) -> str:
+    seam = Seam(cut)
+    return "".join([*map(seam.feed, pieces), seam.close()])
+
+
+CUT = "The tide is a wave that is as long as the sea.\n\n- Twice a day it com"
+
+
+@pytest.mark.parametrize(
+    ("said", "rest"),
+    [
+        ("- Twice a day it comes in.", "es in."),
+        ("is as long as the sea.\n- Twice a day it comes in.", "es in."),
+        ("Twice a  day it com", ""),
+        ("es in.", "es in."),
+        ("The tide is high.", "The tide is high."),
+        ("Twice a day", "Twice a day"),
+        ("", ""),
+    ],
+    ids=["last words", "more of them", "nothing new", "no words", "a new start", "a part", "none"],
+)
+def test_what_is_repeated_of_the_end_is_left_out(said: str, rest: str) -> None:
+    assert rest_of(CUT, said) == rest
+    assert rest_of(CUT, *said) == rest
+
+
+def test_blanks_at_the_cut_are_there_once() -> None:
+    assert rest_of("One, two, three, four, ", "three, four, five") == "five"
+    assert rest_of("One, two, three, four,", "three, four, five") == " five"
+
+
+def test_a_few_equal_letters_are_no_repetition() -> None:
+    assert rest_of("It was a banana", "na") == "na"
+
+
+def test_what_cannot_be_a_repetition_comes_at_once() -> None:
+    seam = Seam(CUT)
+
+    assert seam.feed("Tw") == ""
+    assert seam.feed("o") == "Two"
+    assert seam.feed("Twice a day it com") == "Twice a day it com"
+
+
+@given(st.text(), st.lists(st.text()))
+def test_of_any_rest_only_a_repetition_is_missing(cut: str, pieces: list[str]) -> None:
+    said = "".join(pieces)
+    rest = rest_of(cut, *pieces)
+
+    assert said.endswith(rest)
+    left_out = "".join(said[: len(said) - len(rest)].split())
+    assert "".join(cut.split()).endswith(left_out)
+
+
+@given(st.text(min_size=40), st.text(alphabet="xyz"), st.integers(20, 40))
+def test_any_repetition_of_the_end_is_left_out(cut: str, rest: str, length: int) -> None:
+    cut = f"{cut}The end of it is here"
+
+    assert rest_of(cut, cut[-length:] + rest) == rest
+
+
+def test_a_model_is_shown_whole_words() -> None:
+    asked = make_request("word " * 100 + "half a wo")
+
+    assert "<last_words>word word" in asked
+    assert "half a wo</last_words>" in asked

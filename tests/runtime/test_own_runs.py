@@ -103,6 +103,37 @@ async def test_a_long_queue_is_claimed_several_runs_at_a_time() -> None:
             assert (await wait_for_end(h, run_id)).status == "completed"
 
 
+async def test_the_model_is_asked_while_the_claim_waits_for_its_commit() -> None:
+    async with house("say Hi.\nwait go") as h:
+        gate = h.store.slow_runs = ScriptGate()
+        beginning = asyncio.create_task(begin(h))
+        await h.model.gates["go"].reached.wait()
+        asked_early = not beginning.done()
+        gate.opened.set()
+        h.model.gates["go"].opened.set()
+
+        assert (await wait_for_end(h, await beginning)).status == "completed"
+        assert asked_early
+        assert len(h.model.requests) == 1
+
+
+async def test_a_model_that_was_asked_for_a_claim_that_fails_is_left_alone() -> None:
+    async with house("wait never", "say Hello.", settings=Settings(expiry_interval=0.01)) as h:
+        gate = h.store.slow_runs = ScriptGate()
+        fault = errors.Unavailable("The disk is full.")
+        h.store.trouble_after = lambda about: fault if about.what == "run" else None
+        beginning = asyncio.create_task(begin(h))
+        await h.model.gates["never"].reached.wait()
+        h.store.slow_runs = None
+        gate.opened.set()
+        with pytest.raises(errors.Unavailable):
+            await beginning
+
+        # This store has the run all the same, so that it is released and run again.
+        assert (await wait_for_end(h, await only_run(h))).status == "completed"
+        assert len(h.model.requests) == 2
+
+
 async def test_a_caller_that_leaves_while_its_run_begins_leaves_the_run_running() -> None:
     async with house("say Hello.") as h:
         gate = h.store.slow_runs = ScriptGate()

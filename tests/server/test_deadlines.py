@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import Committed, Decide, ReadSet
+from antiphon.ports import BeforeCommit
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.settings.settings import Settings
@@ -225,11 +226,13 @@ class Stubborn(MemoryStore):
     stuck = ""
     tries = 0
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if about.run_id == self.stuck:
             self.tries += 1
             raise Unavailable("it takes too long")
-        return await super().change(about, decide)
+        return await super().change(about, decide, before_commit)
 
 
 async def test_an_overdue_run_that_cannot_be_written_stops_no_other_and_is_set_aside() -> None:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from antiphon.engine.context_window import Context
-from antiphon.engine.snapshot import ReadSet
-from antiphon.stores.cached.log_tails import ENDED_BYTES, TAIL_BYTES
+from antiphon.engine.snapshot import Committed, Decide, ReadSet
+from antiphon.ports import BeforeCommit
+from antiphon.stores.cached.log_tails import ENDED_BYTES, TAIL_BYTES, LogTails
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
@@ -50,6 +51,20 @@ class CountedStore(MemoryStore):
     async def thread_version(self, thread_id: str) -> int:
         self.versions += 1
         return await super().thread_version(thread_id)
+
+
+class FailingCommits(CountedStore):
+    """Fails to commit what it has announced."""
+
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        if before_commit is None:
+            return await super().change(read_set, decide)
+        change = decide(self._read_snapshot(read_set))
+        assert change is not None
+        before_commit(Committed(change.answer, change))
+        raise errors.Unavailable("The disk is full.")
 
 
 @pytest.fixture
@@ -263,3 +278,59 @@ async def test_a_deleted_thread_is_gone_from_the_cache_too(store: CachedStore) -
     for read in reads:
         with pytest.raises(errors.NotFound):
             await read
+
+
+async def test_a_context_is_known_before_its_change_is_committed(
+    store: CachedStore, inner: CountedStore
+) -> None:
+    await add_thread(store)
+    await store.context("thread_1")
+    seen: list[Context | None] = []
+
+    def look(_: Committed) -> None:
+        seen.append(store._contexts.get("thread_1"))
+
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(a_message(1, "hello")), look)
+    context = await store.context("thread_1", version=1)
+
+    assert seen == [context]
+    assert context.messages == 1
+    assert (inner.contexts, inner.versions) == (1, 0)
+
+
+async def test_no_change_is_announced_whose_context_must_be_read(store: CachedStore) -> None:
+    await add_thread(store)
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    await store.change(about, say(a_message(1, "hello")))
+    store._contexts.clear()
+    announced: list[Committed] = []
+    await store.change(about, say(a_message(2, "again")), announced.append)
+
+    assert not announced
+
+
+async def test_a_context_is_forgotten_if_the_commit_of_its_change_fails() -> None:
+    store = CachedStore(FailingCommits())
+    await add_thread(store)
+    await store.context("thread_1")
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    announced: list[Committed] = []
+    with pytest.raises(errors.Unavailable):
+        await store.change(about, say(a_message(1, "lost")), announced.append)
+    assert len(announced) == 1
+    await store.change(about, say(a_message(1, "kept")))
+
+    assert b"kept" in bytes((await store.context("thread_1", version=1)).chat)
+
+
+def test_events_that_are_reported_after_later_ones_precede_them() -> None:
+    tails = LogTails(1_000_000)
+    tails.extend("run_1", 3, lines("c"), ended=False)
+    tails.extend("run_1", 1, lines("a", "b"), ended=False)
+
+    tail = tails.get("run_1")
+    assert tail is not None
+    assert list(tail.after(0)) == lines("a", "b", "c")
+    tails.extend("run_1", 4, lines("d"), ended=False)
+    assert list(tail.after(1)) == lines("b", "c", "d")

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from antiphon.engine.snapshot import Committed, ReadSet
+from antiphon.engine.snapshot import ChangeSet, Committed, ReadSet, RunUpdate, Snapshot
 from antiphon.ports import Store
 from antiphon.stores.record_query import NAMES
 from antiphon.stores.search_queue import MAX_CONCURRENT_SEARCHES
@@ -34,7 +34,7 @@ from antiphon.stores.sqlite.writer_thread import LockPatience
 from antiphon.telemetry import failpoints
 from antiphon.types import errors
 from antiphon.types.messages import Message
-from antiphon.types.runs import Run, Status, Thread, Usage
+from antiphon.types.runs import Run, RunLease, Status, Thread, Usage
 from tests.support.stores.appending import append_lines
 from tests.support.stores.openers import Clock
 from tests.support.stores.steps import (
@@ -50,6 +50,7 @@ from tests.support.stores.steps import (
     page_through,
     say,
     spend,
+    status_of,
     take,
     whole_log,
 )
@@ -592,6 +593,54 @@ async def test_a_commit_that_fails_is_unavailable_and_leaves_nothing(path: Path)
 
         assert (await store.get(Thread, "ann", "thread_1")).messages == 0
         await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "kept")))
+
+
+def _begin_claimed(_: Snapshot) -> ChangeSet:
+    run = replace(a_run(), status=Status.IN_PROGRESS)
+    lease = RunLease(last_event=1, epoch=1, worker="w")
+    return ChangeSet(owner="ann", run_updates=(RunUpdate(run, lease, (status_of(run),)),))
+
+
+async def test_an_append_from_before_a_commit_is_written_after_it(path: Path) -> None:
+    async with open_store(path) as store:
+        await add_thread(store)
+        written: list[Committed] = []
+        appended: list[asyncio.Future[None]] = []
+
+        def go_ahead(committed: Committed) -> None:
+            written.append(committed)
+            appended.append(append_lines(store, "run_1", 1, 2, lines("early"), urgent=True))
+
+        read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
+        committed = await store.change(read_set, _begin_claimed, go_ahead)
+        await appended[0]
+
+        assert written == [committed]
+        assert (await whole_log(store, "run_1"))[1:] == lines("early")
+
+
+async def test_an_append_from_before_a_commit_is_refused_where_the_commit_fails(
+    path: Path,
+) -> None:
+    async with open_store(path) as store:
+        await add_thread(store)
+        appended: list[asyncio.Future[None]] = []
+
+        def go_ahead(_: Committed) -> None:
+            appended.append(append_lines(store, "run_1", 1, 2, lines("early"), urgent=True))
+
+        read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
+        failpoints.arm("run.before_commit:raise")
+        try:
+            with pytest.raises(errors.Unavailable):
+                await store.change(read_set, _begin_claimed, go_ahead)
+        finally:
+            failpoints.arm("")
+
+        with pytest.raises(errors.Fenced):
+            await appended[0]
+        with pytest.raises(errors.NotFound):
+            await store.get(Run, "ann", "run_1")
 
 
 async def test_of_writes_committed_together_those_that_fail_are_rolled_back_alone(

@@ -94,10 +94,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         yield world
 
 
+COMMITTED = "store: run user#1 run:in_progress version:1"
+"""The commit of the request, which the model does not wait for."""
 STEPS = [
     "client: POST /process",  # 1
-    "store: run user#1 run:in_progress version:1",
-    "store: context 1 cached",
+    "store: context 1 cached",  # known while the request is being committed
     "model: user",  # 2
     "client: tool_call.started",  # 3
     # 4: one transaction; the thread's new version is what makes every cached context invalid
@@ -126,6 +127,7 @@ async def test_the_sixteen_steps_happen_in_the_order_in_which_they_are_drawn(wor
     second = await world.turn({"run_id": run_id})
 
     assert _in_order(world.story, STEPS), "\n".join(world.story)
+    assert _in_order(world.story, [STEPS[0], COMMITTED, "client: run.status"])
     numbers = [told.number for told in first + second]
     assert numbers == list(range(1, len(numbers) + 1))
 

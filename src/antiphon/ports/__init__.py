@@ -36,7 +36,7 @@ from antiphon.ports.document_store import DocumentStore, FoundPage
 from antiphon.ports.personal_store import AmendPersonal, PersonalStore
 from antiphon.ports.provider import Provider, ResolvedModel, TakeNow, take_none
 from antiphon.ports.records import FilterValue, RecordPage, RecordStore
-from antiphon.ports.run_store import Editable, OnCommit, RunStore, TagUse
+from antiphon.ports.run_store import BeforeCommit, Editable, OnCommit, RunStore, TagUse
 from antiphon.ports.schedule_store import AmendSchedule, ScheduleStore
 from antiphon.ports.share_store import AmendShare, ShareStore
 from antiphon.ports.store import DocumentStores, Store
@@ -58,6 +58,7 @@ __all__ = [
     "AmendSchedule",
     "AmendShare",
     "AmendWebhook",
+    "BeforeCommit",
     "Bus",
     "DocumentStore",
     "DocumentStores",

@@ -20,6 +20,11 @@ T = TypeVar("T")
 Editable = TypeVar("Editable", Assistant, Folder)
 
 
+BeforeCommit = Callable[[Committed], None]
+"""Called on the event loop with a change that is written and being committed; see `change`.
+
+It must not raise.
+"""
 OnCommit = Callable[[Exception | None], None]
 """Called on the event loop with None once events are stored, or with the error that prevents it.
 
@@ -42,8 +47,15 @@ class RunStore(RecordStore, Protocol):
     another epoch by now. Events are numbered 1, 2, 3 ... in a run and never change.
     """
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         """Read the records, decide, and write the change in one transaction.
+
+        A store may call `before_commit` once with what it returns if the commit succeeds, while
+        the commit waits for the disk. It then does everything that it is asked to do with the run
+        from now on after this change: an append is refused if the commit fails. Nothing may be sent
+        to a reader or a client before this method returns.
 
         If the idempotency key was used before with the same digest, nothing is decided and the
         answer is the stored one, as `msgspec.Raw`; with another digest `IdempotencyConflict` is

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet, Committed, Decide, ReadSet
-from antiphon.ports import ACTIONS, LEASES, QUEUE, WEBHOOKS, Bus, RunStore
+from antiphon.engine.transitions import Claimant
+from antiphon.ports import ACTIONS, LEASES, QUEUE, WEBHOOKS, BeforeCommit, Bus, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
+
+CommitClaim = Callable[[Claimant | None, BeforeCommit | None], Awaitable[Committed]]
+"""Commits a change, which claims its run for the claimant; `before_commit` is as in `change`."""
 
 
 async def commit_in_parts(store: RunStore, bus: Bus, read_set: ReadSet, decide: Decide) -> Any:
@@ -43,15 +48,17 @@ class ChangeCommitter:
         """Commit the change, notify its subscribers, and return its answer."""
         return (await self.commit(read_set, decide)).answer
 
-    async def commit(self, read_set: ReadSet, decide: Decide) -> Committed:
-        """Commit the change and notify its subscribers.
+    async def commit(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        """Commit the change and notify its subscribers; `before_commit` is as in `RunStore.change`.
 
         A change in parts is committed completely, with other changes in between; the last one is
         returned.
         """
         while True:
             with self._metrics.measure_store(read_set.what):
-                committed = await self._store.change(read_set, decide)
+                committed = await self._store.change(read_set, decide, before_commit)
             if committed.change is not None:
                 self._notify(committed.change)
             if committed.change is None or not committed.change.more:

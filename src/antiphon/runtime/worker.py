@@ -21,7 +21,7 @@ from antiphon.engine.transitions import Claimant
 from antiphon.ports import LEASES, QUEUE, Bus, RunStore, Subscription
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
-from antiphon.runtime.notify import commit_in_parts
+from antiphon.runtime.notify import CommitClaim, commit_in_parts
 from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import TurnRunner
 from antiphon.settings.settings import Settings
@@ -198,19 +198,18 @@ class Worker:
         self._record_claim(claim.run)
         if claim.run.attempt > 1:
             hit("takeover.after_commit")
-        self._start_run(claim)
+        self._hold_run(claim, self._start_run(claim))
         return True
 
-    async def commit_and_start(
-        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
-    ) -> Committed:
+    async def commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
         """Commit a change that may claim its run for this worker, and start the run.
 
         `commit` receives None where this worker has no place to spare: the run is then queued, for
-        any process. A cancelled caller cancels neither commit nor run.
+        any process. A cancelled caller cancels neither commit nor run. The model may be asked while
+        the commit waits for the disk.
         """
         if not self._has_place:
-            return await commit(None)
+            return await commit(None, None)
         beginning = asyncio.create_task(self._commit_and_start(owner, commit))
         self._beginning.add(beginning)
         self._update_room()
@@ -225,14 +224,25 @@ class Worker:
         places = min(self._own_runs, self._settings.max_concurrent_runs)
         return len(self._running) + len(self._beginning) < places
 
-    async def _commit_and_start(
-        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
-    ) -> Committed:
-        committed = await commit(self._claimant)
-        for update in committed.change.run_updates if committed.change is not None else ():
-            if update.run.status is Status.IN_PROGRESS:
-                self._record_claim(update.run)
-                self._start_run(Claim(owner, update.run, update.lease, committed.change))
+    async def _commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
+        started: asyncio.Task[None] | None = None
+
+        def start_early(written: Committed) -> None:
+            nonlocal started
+            claim = _find_claim(owner, written)
+            if claim is not None and _needs_only_context(claim):
+                started = self._start_run(claim)
+
+        try:
+            committed = await commit(self._claimant, start_early)
+        except BaseException:
+            if started is not None:
+                await _cancel_and_wait([started])
+            raise
+        claim = _find_claim(owner, committed)
+        if claim is not None:
+            self._record_claim(claim.run)
+            self._hold_run(claim, started or self._start_run(claim))
         return committed
 
     def _on_begun(self, beginning: asyncio.Task[Committed]) -> None:
@@ -256,8 +266,11 @@ class Worker:
         elif run.turn == 1 and run.started_at is not None:
             self._metrics.observe(QUEUED, (run.started_at - run.created_at) / 1000)
 
-    def _start_run(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._run_claimed(claim), name=f"run {claim.run.id}")
+    def _start_run(self, claim: Claim) -> asyncio.Task[None]:
+        return asyncio.create_task(self._run_claimed(claim), name=f"run {claim.run.id}")
+
+    def _hold_run(self, claim: Claim, task: asyncio.Task[None]) -> None:
+        """Hold a started run, whose claim is committed."""
         self._running[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._on_run_done, claim.run.id))
         self._bus.notify(claim.run.id)
@@ -498,6 +511,20 @@ class Worker:
         if not await self._store.index_text():
             return INDEX_SECONDS
         return INDEX_PAUSE_SECONDS
+
+
+def _find_claim(owner: str, committed: Committed) -> Claim | None:
+    """Return the claim that a change made of the run that it began."""
+    for update in committed.change.run_updates if committed.change is not None else ():
+        if update.run.status is Status.IN_PROGRESS:
+            return Claim(owner, update.run, update.lease, committed.change)
+    return None
+
+
+def _needs_only_context(claim: Claim) -> bool:
+    """Return whether a turn can ask the model without reads and writes beside its context."""
+    run, lease = claim.run, claim.lease
+    return not (run.turn > 1 or lease.fresh or run.mcp_servers or run.servers_to_list)
 
 
 async def _run_forever(

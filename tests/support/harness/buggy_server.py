@@ -21,7 +21,7 @@ from msgspec.structs import replace
 
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet, Snapshot
-from antiphon.ports import OnCommit
+from antiphon.ports import BeforeCommit, OnCommit
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.runtime import Runtime
 from antiphon.server.serve import run_server
@@ -87,9 +87,11 @@ class KeepsKeysApart(SqliteStore):
             connection.execute("COMMIT")
         return store
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if about.what not in ("message", "output"):
-            return await super().change(about, decide)
+            return await super().change(about, decide, before_commit)
         decided: list[ChangeSet] = []
 
         def message_alone(records: Snapshot) -> ChangeSet | None:

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from antiphon.cli.main import main as run_command_line
 from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet, Snapshot
-from antiphon.ports import OnCommit, Store
+from antiphon.ports import BeforeCommit, OnCommit, Store
 from antiphon.runtime import wiring
 from antiphon.settings.settings import Settings
 from antiphon.types import events
@@ -61,9 +61,11 @@ class Before:
 class AcknowledgesEarly(Before):
     """Tells that something is kept, and keeps it a little later: write-behind."""
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if about.what not in ACKNOWLEDGED:
-            return await self._inner.change(about, decide)
+            return await self._inner.change(about, decide, before_commit)
         kept, change = await self._decide(about, decide)
         if change is None:
             return kept
@@ -79,9 +81,11 @@ class AcknowledgesEarly(Before):
 class KeepsKeysApart(Before):
     """Writes the idempotency key in a second transaction."""
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if about.idempotency_key is None:
-            return await self._inner.change(about, decide)
+            return await self._inner.change(about, decide, before_commit)
         if kept := await self._inner.find_answer(about.idempotency_key):
             return Committed(kept)
         committed = await self._inner.change(replace(about, idempotency_key=None), decide)
@@ -110,11 +114,13 @@ class TellsBeforeItKeeps(Before):
             WINDOW_SECONDS, lambda: append(run_id, epoch, first, lines, _ignore, urgent=urgent)
         )
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         """Append the events after they were sent."""
         if about.what == "finalize":
             await asyncio.sleep(2 * WINDOW_SECONDS)
-        return await self._inner.change(about, decide)
+        return await self._inner.change(about, decide, before_commit)
 
 
 class AppendsForAnybody(Before):
@@ -205,9 +211,11 @@ class SweepsByItsOwnClock(Before):
             await connection.close()
         return [row[0] for row in rows]
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if about.what != "expire":
-            return await self._inner.change(about, decide)
+            return await self._inner.change(about, decide, before_commit)
         now = _own_time()
         return await self._inner.change(about, lambda records: decide(replace(records, now=now)))
 

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from antiphon.engine.snapshot import Committed, Decide, ReadSet
-from antiphon.ports import Store
+from antiphon.ports import BeforeCommit, Store
 from tests.support.providers.upstream import Request, Upstream
 
 Story = list[str]
@@ -22,8 +22,10 @@ class RecordingStore:
         self._inner = inner
         self._story = story
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
-        committed = await self._inner.change(about, decide)
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        committed = await self._inner.change(about, decide, before_commit)
         kept = _describe_change(committed.change) if committed.change else []
         self._story.append(" ".join([f"store: {about.what}", *kept]))
         return committed

@@ -12,7 +12,7 @@ from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import Claim, Committed, Decide, ReadSet
 from antiphon.mcp.hosted import ServerPool
-from antiphon.ports import ResolvedModel, Store
+from antiphon.ports import BeforeCommit, ResolvedModel, Store
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
@@ -65,10 +65,12 @@ class Troubled(CachedStore):
         self.slow_claims: ScriptGate | None = None
         self.slow_runs: ScriptGate | None = None
 
-    async def change(self, about: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         if trouble := self.trouble(about):
             raise trouble
-        committed = await super().change(about, decide)
+        committed = await super().change(about, decide, before_commit)
         if about.what == "run" and self.slow_runs is not None:
             self.slow_runs.reached.set()
             await self.slow_runs.opened.wait()

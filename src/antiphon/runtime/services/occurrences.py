@@ -13,7 +13,7 @@ from antiphon.engine import schedules, transitions
 from antiphon.engine.schedules import ON_TIME_MS, DueTimes
 from antiphon.engine.snapshot import ChangeSet, Committed, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.transitions import Claimant, RunSpec
-from antiphon.ports import Store
+from antiphon.ports import BeforeCommit, Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.services.assistants import RunSpecResolver
@@ -210,9 +210,11 @@ class OccurrenceStarter:
             what="start_schedule",
         )
 
-        async def commit(claimant: Claimant | None) -> Committed:
+        async def commit(
+            claimant: Claimant | None, before_commit: BeforeCommit | None
+        ) -> Committed:
             return await self._changes.commit(
-                read_set, lambda records: decide(records, spec, claimant)
+                read_set, lambda records: decide(records, spec, claimant), before_commit
             )
 
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, Protocol
@@ -24,10 +24,10 @@ from antiphon.engine.snapshot import (
     event_expired_error,
 )
 from antiphon.engine.transitions import Claimant, RunSpec, TurnRequested
-from antiphon.ports import Bus, RunStore
+from antiphon.ports import BeforeCommit, Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
-from antiphon.runtime.notify import ChangeCommitter
+from antiphon.runtime.notify import ChangeCommitter, CommitClaim
 from antiphon.runtime.responses import OperationHandler, Response, paginate
 from antiphon.runtime.services.assistants import RunSpecResolver, list_added_messages
 from antiphon.runtime.services.threads import new_thread
@@ -42,9 +42,7 @@ from antiphon.types.runs import Run, RunLease, Status, Thread
 class RunStarter(Protocol):
     """The worker of this process, which may claim a run in the change that begins its turn."""
 
-    async def commit_and_start(
-        self, owner: str, commit: Callable[[Claimant | None], Awaitable[Committed]]
-    ) -> Committed:
+    async def commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
         """Commit the change, with a claimant where the worker has a place; start a claimed run."""
         ...
 
@@ -164,8 +162,11 @@ class RunService:
     ) -> Any:
         """Commit what `decide` makes of records and `claimant`; start the run if it is claimed."""
 
-        async def commit(claimant: Claimant | None) -> Committed:
-            return await self._changes.commit(read_set, partial(decide, claimant=claimant))
+        async def commit(
+            claimant: Claimant | None, before_commit: BeforeCommit | None
+        ) -> Committed:
+            claim = partial(decide, claimant=claimant)
+            return await self._changes.commit(read_set, claim, before_commit)
 
         return (await self._starter.commit_and_start(by.owner, commit)).answer
 

@@ -120,9 +120,12 @@ class LogTail:
         end = self.first + len(self._lines)
         if first > end:
             self.first, self._lines, self.size = first, [], 0
+        place = len(self._lines)
+        if first + len(lines) == self.first:  # stored before the others, and reported after them
+            self.first, place = first, 0
         elif first < end:
-            lines = lines[end - first :]  # stored out of order: these are here already
-        self._lines.extend(lines)
+            lines = lines[end - first :]  # stored out of order: the others are here already
+        self._lines[place:place] = lines
         self.size += _size(lines)
         self.ended = self.ended or ended
         if self.size > TAIL_BYTES:  # drop the older half, so that this is rare

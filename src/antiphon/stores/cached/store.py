@@ -29,6 +29,7 @@ from antiphon.ports import (
     AmendSchedule,
     AmendShare,
     AmendWebhook,
+    BeforeCommit,
     Editable,
     FilterValue,
     FoundPage,
@@ -94,15 +95,32 @@ class CachedStore:
 
     # Transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
-        """See `RunStore.change`."""
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        """See `RunStore.change`; `before_commit` is called if the context is known by then."""
+        announced: list[str] = []  # the thread whose cached context has the change already
+
+        def extend_early(written: Committed) -> None:
+            change = written.change
+            if change is None or change.thread is None or before_commit is None:
+                return
+            if self._extend_context(change.thread, change):
+                announced.append(change.thread.id)
+                before_commit(written)
+
         try:
-            committed = await self._inner.change(read_set, decide)
-        except Fenced:
-            self._tails.drop(read_set.run_id)
+            committed = await self._inner.change(
+                read_set, decide, None if before_commit is None else extend_early
+            )
+        except BaseException as fault:
+            for thread_id in announced:
+                self._contexts.drop(thread_id)
+            if isinstance(fault, Fenced):
+                self._tails.drop(read_set.run_id)
             raise
         if committed.change is not None:
-            self._apply_change(committed.change)
+            self._apply_change(committed.change, extend=not announced)
         return committed
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
@@ -168,16 +186,16 @@ class CachedStore:
         self._tails.clear()
         return await self._inner.delete_expired(events_before, keys_before)
 
-    def _apply_change(self, change: ChangeSet) -> None:
-        if change.thread is not None:
+    def _apply_change(self, change: ChangeSet, *, extend: bool = True) -> None:
+        if change.thread is not None and extend:
             self._extend_context(change.thread, change)
         for update in change.run_updates:
             lines = [events.encode(event) for event in update.events]
             first = update.lease.last_event - len(lines) + 1
             self._tails.extend(update.run.id, first, lines, ended=update.run.status.ended)
 
-    def _extend_context(self, thread: Thread, change: ChangeSet) -> None:
-        """Append the change's messages to the cached context, or drop it.
+    def _extend_context(self, thread: Thread, change: ChangeSet) -> bool:
+        """Append the change's messages to the cached context, or drop it; return if it is cached.
 
         The order of the messages is known only where no place before them is reserved for the
         output of a tool. Long messages are not encoded on the loop.
@@ -191,14 +209,16 @@ class CachedStore:
             or cached.version + 1 != thread.version
             or change.keep_messages is not None
         ):
-            return
+            return False
         numbers = [message.number for message in change.messages]
         first = cached.messages + 1
         if not numbers or numbers != [*range(first, thread.messages + 1)]:
-            return
-        if sum(map(_length, change.messages)) <= MAX_APPENDED_CHARACTERS:
-            context = append_messages(cached, change.messages, thread.version)
-            self._contexts.put(thread.id, context, _weight(context))
+            return False
+        if sum(map(_length, change.messages)) > MAX_APPENDED_CHARACTERS:
+            return False
+        context = append_messages(cached, change.messages, thread.version)
+        self._contexts.put(thread.id, context, _weight(context))
+        return True
 
     # Reading
 

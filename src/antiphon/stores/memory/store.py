@@ -28,7 +28,7 @@ from antiphon.engine.snapshot import (
     Snapshot,
 )
 from antiphon.engine.thread_order import REPLACES
-from antiphon.ports import Editable, OnCommit, RecordPage
+from antiphon.ports import BeforeCommit, Editable, OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
@@ -88,8 +88,10 @@ class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPerson
 
     # Transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
-        """See `RunStore.change`; `decide` runs at once."""
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        """See `RunStore.change`; `decide` runs at once, and no commit is waited for."""
         once = read_set.idempotency_key
         if once and (earlier := await self.find_answer(once)) is not None:
             return Committed(earlier)
@@ -104,7 +106,10 @@ class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPerson
         self._write(read_set, change)
         if once:
             self._save_answer(once, answer, invariants.answer_subject(records, change))
-        return Committed(change.answer, change)
+        committed = Committed(change.answer, change)
+        if before_commit is not None:
+            before_commit(committed)
+        return committed
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""

@@ -23,7 +23,15 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import Editable, FilterValue, FoundPage, OnCommit, RecordPage, TagUse
+from antiphon.ports import (
+    BeforeCommit,
+    Editable,
+    FilterValue,
+    FoundPage,
+    OnCommit,
+    RecordPage,
+    TagUse,
+)
 from antiphon.stores import search_queue
 from antiphon.stores.invariants import Clock
 from antiphon.stores.postgres import admin, reads, records, text_index
@@ -131,8 +139,13 @@ class PostgresStore(
 
     # Transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
-        """See `RunStore.change`; `decide` runs on the loop, again after each lost race."""
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        """See `RunStore.change`; `decide` runs on the loop, again after each lost race.
+
+        `before_commit` is not called: a statement that is on its way may still lose a race.
+        """
         if read_set.run_id is not None:
             await self._appender.flush_run(read_set.run_id)
         return await self._changes.change(read_set, decide)

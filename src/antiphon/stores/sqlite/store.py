@@ -22,7 +22,15 @@ from antiphon.engine.context_window import Context
 from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
-from antiphon.ports import Editable, FilterValue, FoundPage, OnCommit, RecordPage, TagUse
+from antiphon.ports import (
+    BeforeCommit,
+    Editable,
+    FilterValue,
+    FoundPage,
+    OnCommit,
+    RecordPage,
+    TagUse,
+)
 from antiphon.stores import search_queue
 from antiphon.stores.append_batcher import AppendBatcher, OnWritten, PendingAppend
 from antiphon.stores.invariants import Clock, system_clock
@@ -128,18 +136,27 @@ class SqliteStore(
 
     # Transactions of runs
 
-    async def change(self, read_set: ReadSet, decide: Decide) -> Committed:
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
         """See `RunStore.change`; `decide` runs in the writer's thread."""
         # Earlier appends are written before the change.
         if read_set.run_id is not None:
             self._batcher.flush_run(read_set.run_id)
         elif read_set.thread_id is not None:
             self._batcher.flush()
-        answer = await self._write(
-            read_set.what, writes.change, read_set, decide, self._clock(), self._writer_id
+        work = partial(
+            writes.change,
+            read_set=read_set,
+            decide=decide,
+            now=self._clock(),
+            writer=self._writer_id,
+        )
+        committed: Committed = await self._writer.run(
+            read_set.what, work, before_commit=before_commit
         )
         self._changed = True
-        return answer
+        return committed
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
         """See `RunStore.find_answer`."""

@@ -71,13 +71,15 @@ class Write:
     """A function to run in the transaction, and the callback on the loop for its result.
 
     `name` names its failpoints. A `relaxed` write acknowledges nothing to a client: it may be lost
-    if the machine crashes, though not if the process does.
+    if the machine crashes, though not if the process does. `before_commit` is called on the loop
+    with the result while the commit waits for the disk.
     """
 
     name: str
     work: Callable[[sqlite3.Connection], Any]
     on_done: OnDone
     relaxed: bool = False
+    before_commit: Callable[[Any], None] | None = None
 
 
 class WriterThread:
@@ -123,7 +125,12 @@ class WriterThread:
         self._waiting.put(operation)
 
     async def run(
-        self, what: str, work: Callable[[sqlite3.Connection], Any], *, relaxed: bool = False
+        self,
+        what: str,
+        work: Callable[[sqlite3.Connection], Any],
+        *,
+        relaxed: bool = False,
+        before_commit: Callable[[Any], None] | None = None,
     ) -> Any:
         """Queue a write and wait until it is committed; raises what it raised."""
         done: asyncio.Future[Any] = self._loop.create_future()
@@ -136,7 +143,7 @@ class WriterThread:
             else:
                 done.set_result(result)
 
-        self.submit(Write(what, work, settle, relaxed))
+        self.submit(Write(what, work, settle, relaxed, before_commit))
         return await done
 
     async def truncate_log(self) -> None:
@@ -256,6 +263,7 @@ class WriterThread:
         with transaction(self._connection):
             self._file.check()
             outcomes = self._run_all(operations)
+            self._announce(operations, outcomes)
             for operation in operations:
                 hit(f"{operation.name}.before_commit")
         self._needs_checkpoint = True
@@ -263,6 +271,17 @@ class WriterThread:
         for operation in operations:
             hit(f"{operation.name}.after_commit")
         return outcomes
+
+    def _announce(self, operations: Sequence[Write], outcomes: Sequence[_Outcome]) -> None:
+        """Call `before_commit` of the writes that are about to be committed."""
+        written = [
+            (operation.before_commit, result)
+            for operation, (_, result, fault) in zip(operations, outcomes, strict=True)
+            if operation.before_commit is not None and fault is None
+        ]
+        if written:
+            with suppress(RuntimeError):  # the loop is closed: no caller is left
+                self._loop.call_soon_threadsafe(_call_each, written)
 
     def _run_all(self, operations: Sequence[Write]) -> list[_Outcome]:
         """Run the writes; if one raises, roll back and run all again, each in a savepoint.
@@ -384,6 +403,11 @@ def translate_error(fault: Exception) -> Exception:
 def make_closed_error() -> Unavailable:
     """Return the error for a call after `close`."""
     return Unavailable("The store is closed.")
+
+
+def _call_each(written: Sequence[tuple[Callable[[Any], None], Any]]) -> None:
+    for before_commit, result in written:
+        before_commit(result)
 
 
 def _call_all(outcomes: Sequence[_Outcome]) -> None:

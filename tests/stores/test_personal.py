@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.engine.personal import add_memory
+from antiphon.engine.snapshot import ReadSet, Snapshot
 from antiphon.ports import Store
 from antiphon.types import errors
 from antiphon.types.personal import NOTHING_PERSONAL, Memory, PersonalRecord, PersonalSettings
@@ -36,6 +37,25 @@ async def test_what_is_personal_is_empty_at_first_and_each_owners_own(store: Sto
     assert found.memories[1].text == "Größe 🎼 \u202f{}"
     assert found.settings.instructions == "Be brief."
     assert await store.personal("ben") == NOTHING_PERSONAL
+
+
+async def test_a_change_is_decided_from_what_is_personal_of_its_owner(store: Store) -> None:
+    await remember(store, "ann", a_memory())
+    with_it, another, without = (
+        ReadSet(owner="ann", personal=True),
+        ReadSet(owner="ben", personal=True),
+        ReadSet(owner="ann"),
+    )
+    read: dict[ReadSet, PersonalRecord] = {}
+    for read_set in (with_it, another, without):
+
+        def decide(records: Snapshot, read_set: ReadSet = read_set) -> None:
+            read[read_set] = records.personal
+
+        await store.change(read_set, decide)
+
+    assert read[with_it] == await store.personal("ann")
+    assert read[another] == read[without] == NOTHING_PERSONAL
 
 
 async def test_changes_that_come_at_once_are_all_there(store: Store) -> None:

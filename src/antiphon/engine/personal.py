@@ -27,9 +27,6 @@ MEMORY_PREFACE = (
 )
 """Text before the memories when a model reads them."""
 
-PERSONAL_SOURCES = ("person", "memory")
-"""Sources of the parts of a run's instructions that are personal."""
-
 _HIDDEN = re.compile(rf"[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff{HIDING}]")
 
 

@@ -11,6 +11,7 @@ from antiphon.types.accounts import AuditEntry
 from antiphon.types.errors import EventExpired, NotFound
 from antiphon.types.events import Event, Numbered
 from antiphon.types.messages import Message
+from antiphon.types.personal import NOTHING_PERSONAL, PersonalRecord
 from antiphon.types.runs import Action, Run, RunLease, Thread, Usage
 from antiphon.types.schedules import Occurrence, StoredSchedule
 from antiphon.types.webhooks import WebhookEvent
@@ -33,8 +34,8 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     own work. `tool_call_id` also reads that call's action, of whichever turn; `turn_log` reads the
     events of the turn. `key_id` locks the key, so that of two changes the second counts what the
     first started, and fills `Snapshot.running` and `tokens`. `schedule_id` reads that schedule,
-    which a `ScheduleUpdate` then changes: of two changes the second is decided again. `what` names
-    the change in failpoints.
+    which a `ScheduleUpdate` then changes: of two changes the second is decided again. `personal`
+    reads the owner's personal instructions and memories. `what` names the change in failpoints.
     """
 
     owner: str | None
@@ -45,6 +46,7 @@ class ReadSet(msgspec.Struct, frozen=True, kw_only=True):
     turn_log: bool = False
     key_id: str | None = None
     schedule_id: str | None = None
+    personal: bool = False
     what: str = "change"
 
 
@@ -70,6 +72,8 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0
     schedule: StoredSchedule | None = None
     """The schedule that `ReadSet.schedule_id` names."""
+    personal: PersonalRecord = NOTHING_PERSONAL
+    """The owner's, if `ReadSet.personal` asked for it."""
 
     def require_run(self) -> tuple[Run, RunLease]:
         """Return the run and its lease. Raises `NotFound`."""

@@ -19,7 +19,7 @@ from antiphon.api import operations
 from antiphon.engine import accounts
 from antiphon.engine.actions import find_action
 from antiphon.engine.destinations import adopt_destination, provider_name
-from antiphon.engine.personal import PERSONAL_SOURCES
+from antiphon.engine.personal import personal_parts
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import ReplySoFar
 from antiphon.engine.turn import TurnResult
@@ -189,10 +189,9 @@ def create_run(
         sampling=sampling if spec.own_sampling else options.adapt(sampling, spec.lacks),
         thread_tools=options.allowed_tools,
         personal=is_personal,
-        instruction_parts=tuple(
-            part
-            for part in spec.draft.instruction_parts
-            if is_personal or part.source not in PERSONAL_SOURCES
+        instruction_parts=(
+            *(personal_parts(snapshot.personal) if is_personal else ()),
+            *spec.draft.instruction_parts,
         ),
         thread_id=unit.thread.id,
         created_at=now,

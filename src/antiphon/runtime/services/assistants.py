@@ -19,10 +19,9 @@ from antiphon.api.operations import (
 )
 from antiphon.engine import validation
 from antiphon.engine.context_window import cut_to_window
-from antiphon.engine.personal import personal_parts
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import RunSpec
-from antiphon.ports import DocumentStores, PersonalStore, ResolvedModel, RunStore
+from antiphon.ports import DocumentStores, ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.document_scope import check_files
@@ -121,7 +120,6 @@ class RunSpecResolver:
     def __init__(
         self,
         store: DocumentStores,
-        personal: PersonalStore,
         find_assistant: Callable[[str, str], Awaitable[Assistant]],
         default_model: Callable[[], Awaitable[str]],
         open_model: Callable[[str, str], Awaitable[ResolvedModel]],
@@ -130,7 +128,6 @@ class RunSpecResolver:
         settings: Settings,
     ) -> None:
         self._store = store
-        self._personal = personal
         self._find_assistant = find_assistant
         self._default_model = default_model
         self._open_model = open_model
@@ -151,9 +148,6 @@ class RunSpecResolver:
         options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
         options["model"] = call.model or assistant.model or await self._default_model()
         draft = Run(id="", thread_id="", created_at=0, **options)
-        if draft.personal:
-            parts = personal_parts(await self._personal.personal(owner))
-            draft = replace(draft, instruction_parts=parts)
         await self._check_servers(draft.mcp_servers)
         opened = await self._open_model(draft.model, owner)
         validation.validate_sampling(draft.sampling)
@@ -172,13 +166,13 @@ class RunSpecResolver:
 
     async def read_folder(self, spec: RunSpec, folder_id: str | None, owner: str) -> RunSpec:
         """Return the specification of a run in this folder, with the folder's instructions."""
-        others = [part for part in spec.draft.instruction_parts if part.source != "folder"]
+        parts: list[InstructionPart] = []
         if folder_id is not None:
             with suppress(NotFound):  # it is being deleted
                 folder = await self._store.get(Folder, owner, folder_id)
                 if folder.instructions.strip():
-                    others.append(InstructionPart("folder", folder.instructions, folder.name))
-        draft = replace(spec.draft, instruction_parts=tuple(others))
+                    parts.append(InstructionPart("folder", folder.instructions, folder.name))
+        draft = replace(spec.draft, instruction_parts=tuple(parts))
         return replace(spec, draft=draft, folder_id=folder_id)
 
     async def destination(self, run: Run, owner: str) -> str:

@@ -77,7 +77,6 @@ class Dispatcher:
         )
         run_specs = RunSpecResolver(
             store,
-            store,
             published.find_usable,
             default_model,
             open_model,

@@ -207,6 +207,7 @@ class OccurrenceStarter:
             schedule_id=stored.schedule.id,
             key_id=quota_key(by),
             idempotency_key=once,
+            personal=spec.draft.personal,
             what="start_schedule",
         )
 

@@ -321,6 +321,7 @@ class RunService:
             idempotency_key=once,
             turn_log=call.if_busy in ("interrupt", "rollback"),
             key_id=quota_key(by),
+            personal=spec.draft.personal,
             what="run",
         )
         until = asyncio.get_running_loop().time() + self._busy_timeout

@@ -17,6 +17,9 @@ class MemoryPersonal(MemoryAdministration):
 
     async def personal(self, owner: str) -> PersonalRecord:
         """See `PersonalStore.personal`."""
+        return self._find_personal(owner)
+
+    def _find_personal(self, owner: str) -> PersonalRecord:
         return self._personal.get(owner, NOTHING_PERSONAL)
 
     async def change_personal(self, owner: str, amend: AmendPersonal) -> PersonalRecord:

@@ -221,6 +221,8 @@ class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPerson
         """Return the records that a change reads, without those of other owners."""
         known = self._read_key_usage(read_set.key_id)
         known = replace(known, schedule=self._read_schedule(read_set))
+        if read_set.personal and read_set.owner is not None:
+            known = replace(known, personal=self._find_personal(read_set.owner))
         run = self._runs.get(read_set.run_id) if read_set.run_id else None
         thread_id = read_set.thread_id or (run.run.thread_id if run else None)
         thread = self._threads.get(thread_id) if thread_id else None

@@ -18,9 +18,18 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import msgspec
 from asyncpg.connection import Connection
+from msgspec.structs import replace
 
 from antiphon.engine.context_window import Context
-from antiphon.engine.snapshot import Claim, Committed, Decide, IdempotencyKey, ReadSet
+from antiphon.engine.snapshot import (
+    ChangeSet,
+    Claim,
+    Committed,
+    Decide,
+    IdempotencyKey,
+    ReadSet,
+    Snapshot,
+)
 from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.thread_order import list_start
 from antiphon.ports import (
@@ -65,6 +74,7 @@ from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Feedback, Message, Upload
+from antiphon.types.personal import PersonalRecord
 from antiphon.types.runs import Assistant, LeaseInfo, RunLease, Serves, serve_all
 
 T = TypeVar("T")
@@ -148,6 +158,11 @@ class PostgresStore(
         """
         if read_set.run_id is not None:
             await self._appender.flush_run(read_set.run_id)
+        if read_set.personal and read_set.owner is not None:
+            # Read before, as a change of a new thread needs no other read.
+            personal = await self.personal(read_set.owner)
+            read_set = replace(read_set, personal=False)
+            decide = partial(_decide_with_personal, decide, personal)
         return await self._changes.change(read_set, decide)
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
@@ -516,6 +531,12 @@ async def _prepare_schema(
 ) -> None:
     today = await fetch_value(connection, "now", now=now) // DAY_MS
     await prepare(connection, today, everything=everything)
+
+
+def _decide_with_personal(
+    decide: Decide, personal: PersonalRecord, records: Snapshot
+) -> ChangeSet | None:
+    return decide(replace(records, personal=personal))
 
 
 async def _check_answers(connection: Connection[Any]) -> None:

@@ -28,6 +28,7 @@ from antiphon.types import events
 from antiphon.types.accounts import Counter, period
 from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
+from antiphon.types.personal import PersonalRecord
 from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
 from antiphon.types.schedules import StoredSchedule
 
@@ -60,6 +61,9 @@ def read_records(
     known = _read_key_usage(connection, read_set.key_id, now)
     if read_set.schedule_id is not None:
         known = replace(known, schedule=_find_schedule(connection, read_set))
+    if read_set.personal:
+        row = connection.execute(SQL["personal"], {"owner": read_set.owner}).fetchone()
+        known = replace(known, personal=decoder(PersonalRecord)(row[0])) if row else known
     row = find_run(connection, read_set.run_id) if read_set.run_id else None
     thread_id = read_set.thread_id or (row.run.thread_id if row else None)
     found = find_thread(connection, thread_id) if thread_id else None

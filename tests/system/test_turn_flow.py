@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -21,6 +22,7 @@ from antiphon.stores.sqlite.store import SqliteStore
 from tests.support.harness import plain
 from tests.support.harness.flows import RecordingStore, RecordingUpstream, Story
 from tests.support.harness.plain import ServerEvent
+from tests.support.providers.upstream import Request, Upstream
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 MODEL = "quirk:t_normal"  # calls f once, then answers in words
@@ -178,6 +180,42 @@ async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstr
     ]
     assert "".join(each.json["text"] for each in told if each.type == "text.delta") == "All done."
     assert told[-1].json["status"] == "completed"
+
+
+class _AskedUpstream(Upstream):
+    """Sets `asked` with the first request."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def _answer(self, request: Request, *streams: Any) -> bool:
+        self.asked.set()
+        return await super()._answer(request, *streams)
+
+
+async def test_nothing_is_told_of_a_request_whose_commit_never_ends(serve: Any) -> None:
+    async with _AskedUpstream() as model, asyncio.timeout(60):
+        settings = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": MODEL}
+        first = await serve(**settings, FAILPOINTS="run.before_commit:pause")
+        heard: list[object] = []
+
+        async def ask() -> None:
+            async with plain.open_request(first.url, "POST", "/v1/process", ASK) as stream:
+                heard.append(stream.status)
+                heard.extend([told async for told in stream.events()])
+
+        asking = asyncio.create_task(ask())
+        await model.asked.wait()
+        seen_meanwhile = (await plain.ask(first.url, "GET", "/v1/runs")).json["data"]
+        await first.kill()
+        with pytest.raises(plain.Cut):
+            await asking
+
+        second = await serve(**settings)
+        assert not (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+        assert not seen_meanwhile
+        assert not heard
 
 
 def _find_action(told: list[ServerEvent]) -> tuple[str, Any]:

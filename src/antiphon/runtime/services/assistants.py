@@ -107,6 +107,12 @@ _SHOWN = {b'"type":"image_url"': "images", b'"type":"file"': "files"}
 _OPTIONS = [name for name in operations.RunCall.__struct_fields__ if name in Run.__struct_fields__]
 """Fields of a run that its request can set."""
 
+_OPTIONS_OF = {
+    kind: [name for name in _OPTIONS if name in kind.__struct_fields__]
+    for kind in (operations.CreateRun, operations.Process, Assistant)
+}
+"""Those of them that each source can have."""
+
 _NO_ASSISTANT = Assistant(id="", created_at=0, updated_at=0)
 """The assistant of a run that names none."""
 
@@ -133,7 +139,7 @@ class RunSpecResolver:
         self._open_model = open_model
         self._check_servers = check_servers
         self._destinations = destinations
-        self._settings = settings
+        self._defaults: dict[str, Any] = {name: getattr(settings, name, None) for name in _OPTIONS}
 
     async def resolve(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
         """Return the run's specification. Raises `CallerError` where there can be no such run.
@@ -145,7 +151,7 @@ class RunSpecResolver:
         if call.assistant_id is not None:
             assistant = await self._find_assistant(call.assistant_id, owner)
         validation.validate_unique_tools(call.tools)
-        options = {name: _first_given(name, call, assistant, self._settings) for name in _OPTIONS}
+        options = self._defaults | _given_options(assistant) | _given_options(call)
         options["model"] = call.model or assistant.model or await self._default_model()
         draft = Run(id="", thread_id="", created_at=0, **options)
         await self._check_servers(draft.mcp_servers)
@@ -216,10 +222,9 @@ def list_added_messages(call: operations.Process) -> tuple[NewMessage | PastMess
     return call.history if call.message is None else (*call.history, call.message)
 
 
-def _first_given(name: str, *sources: msgspec.Struct) -> Any:
-    """Return the field from the first of these that has it and in which it is not None."""
-    for source in sources:
-        value = getattr(source, name, None)
-        if value is not None:
-            return value
-    return None
+def _given_options(
+    source: operations.CreateRun | operations.Process | Assistant,
+) -> dict[str, Any]:
+    """Return the options of a run that a request or an assistant sets."""
+    names = _OPTIONS_OF[type(source)]
+    return {name: value for name in names if (value := getattr(source, name)) is not None}

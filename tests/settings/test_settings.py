@@ -51,6 +51,7 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "proxy_user_header": ("Remote-User", "Remote-User"),
     "trusted_proxies": ("127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
     "title_model": ("openai:gpt-5-nano", "openai:gpt-5-nano"),
+    "transcription_model": ("openai:whisper-1", "openai:whisper-1"),
     "web_title": ("Our chat", "Our chat"),
     "status_line": ("{model} | {cost}", "{model} | {cost}"),
 }

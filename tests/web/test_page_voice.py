@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.async_api import Browser, expect
 
+from tests.support.providers.transcriber import serve_transcriber
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat, chatting
@@ -31,6 +32,20 @@ EARS = """() => {
     start() { window.ears = this; this.onstart(); }
     stop() { this.onend(); }
     abort() { this.aborted = true; this.onend(); }
+  };
+}"""
+MICROPHONE = """() => {
+  window.opened = 0;
+  window.tracks = [];
+  navigator.mediaDevices.getUserMedia = async () => {
+    const sound = new AudioContext();
+    const into = sound.createMediaStreamDestination();
+    const tone = sound.createOscillator();
+    tone.connect(into);
+    tone.start();
+    window.tracks.push(...into.stream.getTracks());
+    window.opened += 1;
+    return into.stream;
   };
 }"""
 HEARD = "(said) => window.ears.onresult({ results: [[{ transcript: said }]] })"
@@ -119,3 +134,45 @@ async def test_without_the_setting_there_is_no_dictation_and_no_microphone(chat:
 
     assert "microphone=()" in shell.headers["permissions-policy"]
     await expect(chat.page.get_by_role("button", name="Dictate")).to_have_count(0)
+
+
+async def test_what_is_said_goes_to_the_provider_only_after_consent(
+    chromium: Browser, tmp_path: Path, axe: str
+) -> None:
+    async with serve_transcriber() as fake:
+        # The last base URL counts: the model of the page is not asked.
+        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
+        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
+            page = chat.page
+            await page.add_init_script(f"({MICROPHONE})()")
+            await page.reload()
+            await chat.composer.fill("Before")
+            await page.get_by_role("button", name="Dictate").press("Enter")
+            dialog = page.get_by_role("dialog")
+            await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
+            found = await findings(page, axe)
+            await dialog.get_by_role("button", name="Cancel").click()
+            assert await page.evaluate("window.opened") == 0
+
+            await page.get_by_role("button", name="Dictate").press("Enter")
+            await dialog.get_by_role("button", name="Record and send").click()
+            stop = page.get_by_role("button", name="Stop dictating")
+            await expect(stop).to_have_attribute("aria-pressed", "true")
+            await chat.wait_until("() => window.opened === 1")
+            await stop.press("Enter")
+            await expect(chat.composer).to_have_value("Before Good morning.")
+            (recording,) = fake.recordings
+            assert recording.fields["language"] == "en"
+            assert recording.media_type == "audio/webm"
+            assert len(recording.audio) > 100
+            assert await page.evaluate(
+                "window.tracks.every((track) => track.readyState === 'ended')"
+            )
+
+            fake.status, fake.body = 400, b'{"error": {"message": "Too short."}}'
+            await page.get_by_role("button", name="Dictate").press("Enter")
+            await chat.wait_until("() => window.opened === 2")
+            await stop.press("Enter")
+            await expect(page.locator(".toasts")).to_contain_text("Too short.")
+            await expect(chat.composer).to_have_value("Before Good morning.")
+            assert found == []

@@ -47,6 +47,7 @@ RUNTIME = (
     "max_reply",
     "context_tokens",
     "title_model",
+    "transcription_model",
     "stream",
 )
 """The settings of a runtime, wherever it runs."""

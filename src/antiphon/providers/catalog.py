@@ -16,7 +16,7 @@ from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
 from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.demo import WINDOW, DemoProvider
-from antiphon.providers.http import HttpLimits
+from antiphon.providers.http import DEFAULT_LIMITS, HttpLimits
 from antiphon.providers.model_info import Offer
 from antiphon.providers.owner_providers import OwnerProviderPool
 from antiphon.providers.quirks import Quirks
@@ -30,6 +30,7 @@ from antiphon.providers.servers import (
     is_installed,
     open_provider,
 )
+from antiphon.providers.transcription import Transcriber
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
 from antiphon.types.addresses import is_local_url
@@ -368,6 +369,40 @@ class Catalog:
         if name not in self._open:
             self._open[name] = make()
         return self._open[name]
+
+    def open_transcriber(self, model: str) -> Transcriber:
+        """Return a client of the model that transcribes, with the operator's key.
+
+        A known provider is asked at its own address, another name at the base URL. Raises
+        `BadSettings` for an unknown provider, one without OpenAI's API, or a missing key.
+        """
+        provider, colon, name = model.partition(":")
+        server = self._servers.get(provider) if colon else None
+        base_url, key, limits = self._settings.base_url, self._settings.provider_key, DEFAULT_LIMITS
+        if server is not None:
+            base_url = self._address(provider, server)
+            key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
+            limits = HttpLimits(connect_seconds=server.connect_timeout, retries=server.retries)
+            if server.key_env and not key:
+                raise BadSettings(
+                    f"The provider {provider} of `transcription_model` needs a key.",
+                    expected=f"the environment variable {server.key_env}",
+                    received="nothing",
+                )
+        elif not base_url:
+            raise BadSettings(
+                "The setting `transcription_model` names no server with OpenAI's API.",
+                expected="provider:name, the provider one of " + ", ".join(sorted(self._servers)),
+                received=model,
+            )
+        return Transcriber(
+            endpoints.validate_base_url(base_url),
+            endpoints.validate_key(key),
+            name if server else model,
+            provider=provider if server else "",
+            key_header=server.key_header if server else None,
+            limits=limits,
+        )
 
     def _server(self, name: str, server: ServerTerms) -> Provider:
         base_url = self._settings.base_url

@@ -34,6 +34,7 @@ from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
+from antiphon.runtime.voice import VoiceService
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
 from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
 from antiphon.runtime.webhooks.service import WebhookService
@@ -95,6 +96,7 @@ class Runtime:
         )
         self.scheduler = self._create_scheduler() if settings.schedules else None
         self.documents = self._create_document_worker() if settings.documents else None
+        self.voice = VoiceService(catalog, settings)
         self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
         self.metrics.gauge(MAX_CONCURRENT_RUNS, lambda: settings.max_concurrent_runs)
 
@@ -141,6 +143,7 @@ class Runtime:
             await self.scheduler.stop()
         if self.documents is not None:
             await self.documents.stop()
+        await self.voice.close()
         stopping = [self.worker.stop(grace)]
         if self.webhooks is not None:
             stopping.append(self.webhooks.stop(grace))

@@ -337,6 +337,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "webhook_hosts": _reject,
     "config": _reject,
     "web_dictation": _reject,  # the maker of a browser may get what is said
+    "transcription_model": _reject,  # its provider gets what is said
     "redis": _reject,  # it would receive what people write
     "allow": _reject,
     "backend_mcp": _reject,

@@ -430,6 +430,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " browser, whose maker may get the audio",
         ),
     ] = "off"
+    transcription_model: Annotated[
+        str | None,
+        Meta(
+            title="MODEL",
+            description="the model that transcribes dictation in the web chat, as `provider:name`"
+            " of a server with OpenAI's `audio/transcriptions`; by default there is none",
+        ),
+    ] = None
     max_concurrent_runs: Annotated[
         Count, Meta(description="how many runs a process works on at once")
     ] = 1000

@@ -34,6 +34,7 @@ from antiphon.web.routes import (
     servers,
     shares,
     threads,
+    voice,
     webhooks,
 )
 from antiphon.web.session import EXTENSION, WebState
@@ -60,6 +61,7 @@ BLUEPRINTS = [
         webhooks,
         schedules,
         servers,
+        voice,
         login,
     )
 ]

@@ -77,7 +77,7 @@ def route_requirements(method: str, rule: str) -> RouteRequirements:
     return RouteRequirements(
         person=(method, rule) not in _BEFORE_A_LOGIN,
         csrf=not rule.startswith(_FOR_OTHER_CLIENTS) and (method, rule) not in _BEFORE_A_LOGIN,
-        body=MULTIPART if (method, rule) == _UPLOAD else JSON,
+        body=MULTIPART if (method, rule) in _UPLOADS else JSON,
     )
 
 
@@ -119,7 +119,7 @@ _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _FOR_PROBES = frozenset({"/healthz"})  # orchestrators probe by address, and learn "ok" only
 _BEFORE_A_LOGIN = frozenset({("POST", "/api/login")})
 _SHARED = ("GET", "/api/links/<token>")
-_UPLOAD = ("POST", "/api/files")
+_UPLOADS = frozenset({("POST", "/api/files"), ("POST", "/api/transcriptions")})
 _FOR_OTHER_CLIENTS = ("/api/messages/process", "/api/agui", "/api/runs/")
 """Paths that chat clients of other programs and curl use, which know no CSRF token."""
 _OWN_SITES = (None, "same-origin", "none")  # `none`: a typed address or a bookmark
@@ -308,7 +308,8 @@ def _add_headers(response: Response) -> Response:
     for name, value in HEADERS.items():
         response.headers[name] = value
     page = response.mimetype == "text/html"
-    if page and current_site().settings.web_dictation == "browser":
+    settings = current_site().settings
+    if page and (settings.web_dictation == "browser" or settings.transcription_model):
         response.headers["Permissions-Policy"] = WITH_DICTATION
     content_policy = _page_policy() if page else DATA_POLICY
     response.headers.setdefault("Content-Security-Policy", content_policy)

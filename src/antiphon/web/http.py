@@ -7,11 +7,12 @@ from typing import Any, TypeVar
 
 import msgspec
 from flask import Response, request
+from werkzeug.datastructures import FileStorage
 
 from antiphon.api import problems
 from antiphon.api.operation import convert
 from antiphon.engine import sanitize
-from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.errors import AntiphonError, InvalidRequest, TooLarge
 
 NO_STORE = {"cache-control": "no-store"}
 
@@ -119,3 +120,22 @@ def _shorten(name: str) -> str:
     if not stem or len(ending) > 16:
         return name[: sanitize.MAX_NAME]
     return f"{stem[: sanitize.MAX_NAME - len(ending) - 1]}.{ending}"
+
+
+FORM_FIELD = "file"
+
+
+def read_form_file(most: int) -> tuple[FileStorage, bytes]:
+    """Return the one file of the form, and its bytes. Raises `InvalidRequest`, `TooLarge`."""
+    files = request.files.getlist(FORM_FIELD)
+    if len(files) != 1:
+        raise InvalidRequest(
+            "The form does not hold one file.",
+            expected=f"one field `{FORM_FIELD}` with a filename",
+            received=f"{len(files)} of them",
+        )
+    with files[0].stream as stream:  # a file on the disk, if it is large
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
+    return files[0], content

@@ -133,9 +133,11 @@ class LoginSlots:
 
 
 class WebLimits(msgspec.Struct, frozen=True):
-    """All limits. `messages` applies only where people log in: without a login all are one user."""
+    """All limits. `messages` and `recordings` apply only where people log in: without a
+    login all are one user."""
 
     messages: RateLimit
+    recordings: RateLimit
     streams: StreamLimit
     guesses: LoginGuesses
     links: LinkGuesses
@@ -148,6 +150,7 @@ def create_limits(settings: Settings) -> WebLimits:
     alone = settings.login == "none"
     return WebLimits(
         messages=RateLimit(settings.web_rate, MINUTE, "messages"),
+        recordings=RateLimit(settings.web_rate, MINUTE, "recordings"),
         streams=StreamLimit(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=LoginGuesses(),
         links=LinkGuesses(),

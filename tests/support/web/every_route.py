@@ -72,6 +72,7 @@ ROWS: Mapping[str, str] = {
     "POST /api/links/<token>/copies": CHANGE,
     "GET /artifact/mermaid.js": FRAME,
     "POST /api/files": CHANGE,
+    "POST /api/transcriptions": CHANGE,
     "GET /api/files/<file_id>": READ,
     "GET /api/files/<file_id>/document": READ,
     "GET /api/files/<file_id>/pages/<number>": READ,

@@ -23,6 +23,7 @@ from antiphon.web.http import json_response, read_json
 from antiphon.web.session import current_client, current_site, current_user
 from antiphon.web.streamed_responses import send_file
 from antiphon.web.tools import Toolset
+from antiphon.web.transcription import find_transcriber
 
 
 class DefaultModel(Protocol):
@@ -109,7 +110,8 @@ class RequestLimits(msgspec.Struct, frozen=True):
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Response of `/api/me`; `why` is the reason for the model.
 
-    `previews` is true if there is a second origin, which shows artifacts.
+    `transcribed_by` is the provider that gets dictation, empty if there is none. `previews` is true
+    if there is a second origin, which shows artifacts.
     """
 
     person: UserView
@@ -121,6 +123,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     servers: Sequence[ServerStatus]
     limits: RequestLimits
     dictation: bool
+    transcribed_by: str
     languages: Sequence[str]
     version: str
     title: str
@@ -154,6 +157,7 @@ def get_me() -> Response:
             servers=_servers(site.tools, with_stderr=person.is_admin),
             limits=RequestLimits(site.settings.max_upload, MESSAGE_CHARACTERS),
             dictation=site.settings.web_dictation == "browser",
+            transcribed_by=site.run(find_transcriber(site.client)),
             languages=LANGUAGES,
             version=__version__,
             title=site.settings.web_title,

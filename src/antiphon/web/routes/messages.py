@@ -22,7 +22,7 @@ from antiphon.client.run_timeline import load_timeline
 from antiphon.client.thread_families import find_newest_run, list_family
 from antiphon.tools.questions import ConsentAnswer
 from antiphon.types.documents import Document
-from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message, Rating, Upload
 from antiphon.types.runs import Run
 from antiphon.web import other_clients, streamed_responses
@@ -33,6 +33,7 @@ from antiphon.web.http import (
     image_type,
     json_response,
     plain_name,
+    read_form_file,
     read_json,
     read_query,
 )
@@ -48,7 +49,6 @@ from antiphon.wires.framing import Cursor
 
 routes = Blueprint("messages", __name__)
 
-FORM_FIELD = "file"
 PAGE = 100
 BRANCHES_LOOKED_AT = 10
 """Branches of a conversation whose runs are offered for comparison, the last changed ones."""
@@ -289,7 +289,8 @@ class FileQuery(msgspec.Struct, frozen=True):
 @routes.post("/api/files")
 def upload_file() -> Response:
     """Store the one file of the form for the user."""
-    name, media_type, content = _read_form_file(current_site().settings.max_upload)
+    file, content = read_form_file(current_site().settings.max_upload)
+    name, media_type = plain_name(file.filename or ""), file_media_type(content, file.mimetype)
     upload = current_site().run(current_client().upload_file(content, name, media_type))
     document = upload.document or msgspec.UNSET
     view = UploadedFile(upload.id, upload.name, upload.media_type, upload.size, document)
@@ -312,19 +313,3 @@ def get_file(file_id: str) -> Response:
     kind = image_type(first) if query.inline == "1" else None
     name, content = plain_name(upload.name), partial(prepend, first, pieces)
     return send_file(name, content, kind or BYTES, is_attachment=kind is None, size=upload.size)
-
-
-def _read_form_file(most: int) -> tuple[str, str, bytes]:
-    """Return name, media type and bytes of the file in the form."""
-    files = request.files.getlist(FORM_FIELD)
-    if len(files) != 1:
-        raise InvalidRequest(
-            "The form does not hold one file.",
-            expected=f"one field `{FORM_FIELD}` with a filename",
-            received=f"{len(files)} of them",
-        )
-    content = files[0].stream.read(most + 1)
-    if len(content) > most:
-        raise TooLarge("The file is too large.", expected=f"at most {most} bytes")
-    declared = files[0].mimetype
-    return plain_name(files[0].filename or ""), file_media_type(content, declared), content

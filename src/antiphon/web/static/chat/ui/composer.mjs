@@ -104,7 +104,7 @@ export function Composer({ onSent }) {
       <div class="composer-bar">
         <${AttachButton} onFiles=${attaching.add} />
         <${CatalogButton} />
-        ${me.value?.dictation && html`<${Dictation} area=${area} />`}
+        ${(me.value?.dictation || me.value?.transcribed_by) && html`<${Dictation} area=${area} />`}
         <${Picker} />
         <span class="grow"></span>
         <${Buttons} empty=${empty} items=${items} />

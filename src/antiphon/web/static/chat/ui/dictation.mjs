@@ -1,8 +1,10 @@
-/** Dictation: what is said is written where messages are written, by the speech recognition of the browser. */
+/** Dictation: what is said is written where messages are written, by the operator's provider or by the browser. */
+import { me } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
 import { Icon } from "./icons.mjs";
+import { ProviderDictation } from "./provider_dictation.mjs";
 import { toast } from "./toasts.mjs";
 
 /** The recognition of this browser, if it has one. */
@@ -19,13 +21,19 @@ const PROBLEMS = /** @type {Record<string, string>} */ ({
 
 const hasDictation = () => Boolean(recognition());
 
+/** Button that begins and ends dictation. @param {{area: {current: HTMLTextAreaElement | null}}} props */
+export function Dictation({ area }) {
+  const place = me.value?.transcribed_by;
+  return place ? html`<${ProviderDictation} area=${area} place=${place} />` : html`<${BrowserDictation} area=${area} />`;
+}
+
 /**
- * Button that begins and ends dictation. What is recognized replaces the text behind the cursor's place
+ * Dictation by the speech recognition of the browser. What is recognized replaces the text behind the cursor's place
  * until it is final.
  *
  * @param {{area: {current: HTMLTextAreaElement | null}}} props
  */
-export function Dictation({ area }) {
+function BrowserDictation({ area }) {
   const [listening, setListening] = useState(false);
   const current = useRef(/** @type {any} */ (null));
   useEffect(() => () => current.current?.abort(), []);

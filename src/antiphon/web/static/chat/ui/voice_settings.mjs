@@ -17,13 +17,16 @@ export function VoiceSettings({ choose }) {
     speechSynthesis.addEventListener?.("voiceschanged", changed); // they come late
     return () => speechSynthesis.removeEventListener?.("voiceschanged", changed);
   }, []);
-  if (!hasSpeech() && !me.value?.dictation) return null;
+  const transcriber = me.value?.transcribed_by;
+  if (!hasSpeech() && !me.value?.dictation && !transcriber) return null;
   const { voice, voiceRate, readAnswers } = prefs.value;
   const remote = voices.find(({ voiceURI }) => voiceURI === voice)?.localService === false;
   return html`<section class="stack" aria-labelledby="voice">
     <div>
       <h3 id="voice">${t("speech.title")}</h3>
-      ${me.value?.dictation && html`<p class="muted">${t("dictation.hint")}</p>`}
+      ${transcriber
+        ? html`<p class="muted">${t("dictation.provider_hint", { place: transcriber })}</p>`
+        : me.value?.dictation && html`<p class="muted">${t("dictation.hint")}</p>`}
     </div>
     ${hasSpeech() &&
     html`<${Field} label=${t("speech.voice")} hint=${t(remote ? "speech.remote_hint" : "speech.voice_hint")}>

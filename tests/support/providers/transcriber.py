@@ -1,0 +1,57 @@
+"""A server with OpenAI's form of `audio/transcriptions`, which answers what a test says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+from aiohttp import BodyPartReader, web
+from aiohttp.test_utils import TestServer
+
+
+class Recording(NamedTuple):
+    """A request: fields of its form, name, media type and bytes of the recording."""
+
+    fields: dict[str, str]
+    name: str
+    media_type: str
+    audio: bytes
+    key: str | None
+
+
+class FakeTranscriber:
+    """Answers each request with `status` and `body`, and keeps it."""
+
+    def __init__(self) -> None:
+        self.recordings: list[Recording] = []
+        self.status = 200
+        self.body = json.dumps({"text": " Good morning. "}).encode()
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        fields: dict[str, str] = {}
+        name = media_type = ""
+        audio = b""
+        async for part in await request.multipart():
+            assert isinstance(part, BodyPartReader)
+            if part.filename:
+                name, media_type = part.filename, part.headers["Content-Type"]
+                audio = bytes(await part.read())
+            else:
+                fields[part.name or ""] = await part.text()
+        key = request.headers.get("Authorization")
+        self.recordings.append(Recording(fields, name, media_type, audio, key))
+        return web.Response(body=self.body, status=self.status, content_type="application/json")
+
+
+@asynccontextmanager
+async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
+    """Run it on loopback."""
+    fake = FakeTranscriber()
+    app = web.Application(client_max_size=2**25)
+    app.router.add_post("/v1/audio/transcriptions", fake.answer)
+    async with TestServer(app) as server:
+        fake.url = str(server.make_url("/v1"))
+        yield fake

@@ -1,0 +1,93 @@
+"""Dictation over the web: a recording in, text out, for people of the chat only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from io import BytesIO
+from typing import Any
+
+import pytest
+from werkzeug.datastructures import FileStorage
+
+from tests.support.providers.transcriber import FakeTranscriber, serve_transcriber
+from tests.support.web.visiting import Browser, open_chat
+
+pytestmark = pytest.mark.processes
+
+
+@pytest.fixture
+async def fake() -> AsyncIterator[FakeTranscriber]:
+    async with serve_transcriber() as fake:
+        yield fake
+
+
+@pytest.fixture
+async def browser(fake: FakeTranscriber) -> AsyncIterator[Browser]:
+    providers = {"here": {"base_url": fake.url, "retries": 0}}
+    async with open_chat(transcription_model="here:whisper", providers=providers) as chat:
+        yield await chat.browser().arrive()
+
+
+async def send(
+    browser: Browser, audio: bytes = b"sound", kind: str = "audio/webm;codecs=opus", **fields: str
+) -> Any:
+    file = FileStorage(BytesIO(audio), filename="speech", content_type=kind)
+    return await browser.open(
+        "POST", "/api/transcriptions", data={"file": file, **fields}, buffered=True
+    )
+
+
+async def test_a_recording_comes_back_as_text_and_is_not_kept(
+    browser: Browser, fake: FakeTranscriber
+) -> None:
+    sent = await send(browser, language="de")
+
+    assert (sent.status_code, sent.json) == (200, {"text": "Good morning."})
+    assert fake.recordings[0].audio == b"sound"
+    assert fake.recordings[0].media_type == "audio/webm"
+    assert fake.recordings[0].fields["language"] == "de"
+    assert (await browser.get("/api/threads")).json["data"] == []
+
+
+async def test_the_page_may_use_the_microphone_and_knows_where_the_sound_goes(
+    browser: Browser, fake: FakeTranscriber
+) -> None:
+    page, me = await browser.get("/"), await browser.get("/api/me")
+
+    assert "microphone=(self)" in page.headers["Permissions-Policy"]
+    assert me.json["transcribed_by"] == f"here ({fake.url.removesuffix('/v1')})"
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        ({"audio": b""}, 422),
+        ({"kind": "text/html"}, 422),
+        ({"language": "x\r\ny"}, 422),
+    ],
+)
+async def test_what_is_no_recording_is_refused_and_not_sent(
+    browser: Browser, fake: FakeTranscriber, sent: dict[str, Any], status: int
+) -> None:
+    answer = await send(browser, **sent)
+
+    assert answer.status_code == status
+    assert fake.recordings == []
+
+
+async def test_an_error_of_the_provider_is_told(browser: Browser, fake: FakeTranscriber) -> None:
+    fake.status, fake.body = 400, b'{"error": {"message": "The audio is too short."}}'
+
+    answer = await send(browser)
+
+    assert answer.status_code >= 400
+    assert "The audio is too short." in answer.json["title"] + answer.json.get("detail", "")
+
+
+async def test_without_the_setting_there_is_nothing_to_send_to() -> None:
+    async with open_chat() as chat:
+        browser = await chat.browser().arrive()
+
+        assert (await browser.get("/api/me")).json["transcribed_by"] == ""
+        assert "microphone=()" in (await browser.get("/")).headers["Permissions-Policy"]
+        assert (await send(browser)).status_code == 404

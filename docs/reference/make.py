@@ -83,6 +83,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.chat_imports import ChatImport, FoundChats
 from antiphon.types.documents import Document, DocumentPage
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.folders import Folder
@@ -162,6 +163,8 @@ RECORDS: tuple[type[Any], ...] = (
     ThreadOutcomes,
     ThreadOutcome,
     PublishedAssistant,
+    ChatImport,
+    FoundChats,
     NewShare,
     Share,
     SharedThread,

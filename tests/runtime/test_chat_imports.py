@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon import errors
-from antiphon.runtime.imports import archive_writer, conversations
+from antiphon.runtime.imports import conversations
 from antiphon.runtime.imports import convert as convert_module
 from antiphon.runtime.imports.conversations import ImportedConversation, SourceMessage
 from antiphon.runtime.imports.convert import Converted, convert_export
@@ -236,16 +236,18 @@ def test_a_member_that_a_conversation_names_often_is_one_file(tmp_path: Path) ->
 
 
 def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(archive_writer, "MAX_TOTAL", 100_000)
     member = {"file-abc-x_dot_bin": bytes(40_000)}
+    limit = 100_000
     two = [attachments("a.bin", key=f"c{number}") for number in range(2)]
     three = [attachments("a.bin", key=f"c{number}") for number in range(3)]
 
-    result, _, _ = convert(tmp_path, as_zip(conversations_dot_json=as_json(*two), **member))
+    allowed = as_zip(conversations_dot_json=as_json(*two), **member)
+    result, _, _ = convert(tmp_path, allowed, max_total=limit)
+    too_much = as_zip(conversations_dot_json=as_json(*three), **member)
     with pytest.raises(errors.TooLarge) as refused:
-        convert(tmp_path, as_zip(conversations_dot_json=as_json(*three), **member))
+        convert(tmp_path, too_much, max_total=limit)
 
     assert result.files == 2
     assert "100,000 bytes" in str(refused.value.details["expected"])

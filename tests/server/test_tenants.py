@@ -210,7 +210,10 @@ async def _things(owner: Owner) -> dict[str, str]:
     history = await client.get(f"/v1/schedules/{schedule}/occurrences")
     published = await client.post("/v1/assistants", json={"name": "For everyone"})
     await client.post(f"/v1/assistants/{published.json()['id']}/publish")
+    await client.post("/v1/chat_imports", json={"name": canary, "size": 1000})
+    begun = (await client.get("/v1/chat_imports")).json()["data"]  # an owner has one at a time
     return {
+        "import": begun[0]["id"],
         "published": published.json()["id"],
         "schedule": schedule,
         "share": shared.json()["share"]["id"],

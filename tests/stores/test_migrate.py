@@ -40,6 +40,7 @@ SQL = files("antiphon.stores") / "sql"
 NOT_MOVED = {
     *("migrations", "blank", "reindex", "sqlite_sequence", "sqlite_stat1", *INDEXES),
     *("documents", "pages"),  # read again from the files
+    *("chat_imports", "import_pieces"),  # files of strangers on their way: imported again
 }
 
 

@@ -211,6 +211,8 @@ async def test_what_was_spent_before_it_was_summed_is_summed_by_the_migration(pa
             "DROP TABLE deliveries",
             "DROP TABLE schedules",
             "DROP TABLE shares",
+            "DROP TABLE import_pieces",
+            "DROP TABLE chat_imports",
             "DROP TABLE occurrences",
             "DROP TABLE personal",
             *AS_BEFORE_DOCUMENTS,

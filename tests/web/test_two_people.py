@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "PUT /api/threads/<thread_id>/feedback/<shown_id>": {"rating": "up"},
     "POST /api/threads/<thread_id>/previews/<shown_id>": {"code": "<b></b>"},
     "PATCH /api/assistants/<assistant_id>": {"name": "mine now"},
+    "POST /api/chat_imports/<import_id>/pieces": {"offset": 0, "content": "YQ=="},
     "PATCH /api/memories/<memory_id>": {"text": "Rows."},
     "POST /api/runs/<run_id>/approvals/<path:call_id>": {
         "approved": True,
@@ -38,6 +39,8 @@ NEEDS_A_DOCUMENT = "/pages/<number>"
 """Tested in `test_documents.py`: the text of a file is read in the background."""
 NEEDS_A_PUBLISHED_ASSISTANT = "/api/published_assistants/<assistant_id>/copies"
 """Tested in `test_page_published.py`: this one is taken back."""
+NEEDS_AN_UPLOAD = ("/start", "/pieces")
+"""Tested in `test_page_imports.py`: an import that waits for its file cannot be started."""
 ENDS_SOMETHING = ("/stop", "/approvals/<path:call_id>")
 
 
@@ -94,6 +97,7 @@ async def begin_run(browser: Browser) -> dict[str, str]:
         "file_id": (await upload(browser)).json["id"],
         "assistant_id": (await browser.post("/api/assistants", {"name": "A"})).json["id"],
         "folder_id": (await browser.post("/api/folders", {"name": "Sea"})).json["id"],
+        "import_id": (await browser.post("/api/chat_imports", {"name": "a", "size": 9})).json["id"],
         "memory_id": (await browser.post("/api/memories", {"text": "Sails."})).json["id"],
     }
 
@@ -186,7 +190,7 @@ async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) 
     for route in of_somebody(chat):
         elsewhere = (
             *(*ENDS_SOMETHING, NEEDS_AN_ARTIFACT, NEEDS_A_DOCUMENT),
-            NEEDS_A_PUBLISHED_ASSISTANT,
+            *(NEEDS_A_PUBLISHED_ASSISTANT, *NEEDS_AN_UPLOAD),
         )
         if "<token>" not in route and not route.endswith(elsewhere):
             answer = await ask(ann, route, things)

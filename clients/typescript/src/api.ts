@@ -144,6 +144,30 @@ export interface Caller {
 }
 
 /**
+ * An import of an export of ChatGPT, Claude or Open WebUI. Times in ms.
+ *
+ * Of the file of `size` bytes, `received` have arrived. `uploading` ends with the last byte; then
+ * it is `checking`, with `found` at its end, and `ready` to be started, or `importing`. `done` of
+ * `of` bytes or records is the progress of `step`. A `failed` one has a `problem`. Nothing is
+ * visible before it is `completed`.
+ */
+export interface ChatImport {
+  created_at: number;
+  done: number;
+  found: FoundChats | null;
+  id: string;
+  name: string;
+  of: number;
+  problem: Fault | null;
+  received: number;
+  size: number;
+  source: "chatgpt" | "claude" | "open-webui" | null;
+  status: "cancelled" | "checking" | "completed" | "failed" | "importing" | "ready" | "uploading";
+  step: string;
+  updated_at: number;
+}
+
+/**
  * A web page that the provider names as a source of its reply.
  *
  * `url` is of http or https; `title` is foreign text on one line, "" if the provider named none.
@@ -275,6 +299,21 @@ export interface Folder {
 }
 
 /**
+ * Numbers of what an export has that is not here yet.
+ *
+ * `versions` are further branches of the conversations, `present` conversations that were imported
+ * before. `skipped` counts what cannot be taken, by the reason.
+ */
+export interface FoundChats {
+  conversations: number;
+  files: number;
+  messages: number;
+  present: number;
+  skipped: Record<string, number>;
+  versions: number;
+}
+
+/**
  * Annotations of a tool by its MCP server; None if the server says nothing.
  *
  * They count only if the server is trusted.
@@ -376,6 +415,13 @@ export interface AuditEntryPage {
 /** A page of a list; ask again with `after=next` while `has_more`. */
 export interface BackendServerPage {
   data: BackendServer[];
+  has_more: boolean;
+  next: string | null;
+}
+
+/** A page of a list; ask again with `after=next` while `has_more`. */
+export interface ChatImportPage {
+  data: ChatImport[];
   has_more: boolean;
   next: string | null;
 }
@@ -1780,6 +1826,55 @@ export abstract class Operations {
   /** Remove the rating of a reply; returns the message without it. */
   deleteFeedback(message_id: string, options?: RequestOptions): Promise<Message> {
     return this.send<Message>({ method: "DELETE", path: `/v1/messages/${encodeURIComponent(message_id)}/feedback`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Begin to import an export of ChatGPT, Claude or Open WebUI: a zip or JSON of `size` bytes.
+   *
+   * Its bytes follow by `add_import_piece`, at most the setting `max_chat_import`. With the last
+   * one the file is checked, and what it has is counted. Then the import is `ready`, or goes on at
+   * once with `start`. The chat that wrote the file is recognized, or else `source`. An owner has
+   * one import at a time (409).
+   */
+  createChatImport(fields: { name?: string; size: number; source?: "chatgpt" | "claude" | "open-webui" | null; start?: boolean }, options?: RequestOptions): Promise<ChatImport> {
+    return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Add the next bytes of the file, 4 MiB at most, as base64.
+   *
+   * `offset` is the number of bytes before them, the import's `received`; another one is 409.
+   */
+  addImportPiece(import_id: string, fields: { content: string; offset: number }, options?: RequestOptions): Promise<ChatImport> {
+    return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/pieces`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /** List the caller's imports of chats, newest first: the one that goes on and the last ones. */
+  listChatImports(options?: RequestOptions): Promise<ChatImportPage> {
+    return this.send<ChatImportPage>({ method: "GET", path: `/v1/chat_imports`, fields: {}, creates: false }, options);
+  }
+
+  /** Get one import of chats, with its progress. */
+  getChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
+    return this.send<ChatImport>({ method: "GET", path: `/v1/chat_imports/${encodeURIComponent(import_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Write the conversations of an import that is `ready`. Those that are here stay as they are.
+   *
+   * The work goes on in the background, after a crash of its server too.
+   */
+  startChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
+    return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/start`, fields: {}, creates: false }, options);
+  }
+
+  /**
+   * Cancel an import and delete its file; one that has ended stays as it is.
+   *
+   * Nothing of a cancelled import is visible. It can be made again.
+   */
+  cancelChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
+    return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/cancel`, fields: {}, creates: false }, options);
   }
 
   /**

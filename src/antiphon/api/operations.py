@@ -65,6 +65,12 @@ from antiphon.api.assistants import UnpublishAssistant as UnpublishAssistant
 from antiphon.api.assistants import UpdateAssistant as UpdateAssistant
 from antiphon.api.browser_tokens import BrowserToken as BrowserToken
 from antiphon.api.browser_tokens import CreateBrowserToken as CreateBrowserToken
+from antiphon.api.chat_imports import AddImportPiece as AddImportPiece
+from antiphon.api.chat_imports import CancelChatImport as CancelChatImport
+from antiphon.api.chat_imports import CreateChatImport as CreateChatImport
+from antiphon.api.chat_imports import GetChatImport as GetChatImport
+from antiphon.api.chat_imports import ListChatImports as ListChatImports
+from antiphon.api.chat_imports import StartChatImport as StartChatImport
 from antiphon.api.documents import FileSearchResults as FileSearchResults
 from antiphon.api.documents import ListPages as ListPages
 from antiphon.api.documents import PageHit as PageHit
@@ -242,6 +248,12 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetMessage,
     SetFeedback,
     DeleteFeedback,
+    CreateChatImport,
+    AddImportPiece,
+    ListChatImports,
+    GetChatImport,
+    StartChatImport,
+    CancelChatImport,
     CreateShare,
     ListShares,
     UpdateShare,

@@ -49,6 +49,7 @@ OF_BACKEND = (
     "max_shares",
     "max_share_lifetime",
     "publishing",
+    "max_chat_import",
     "documents",
     "document_timeout",
     "max_concurrent_runs",

@@ -14,6 +14,7 @@ from antiphon.client import creations
 from antiphon.client.async_events import AsyncStream, create_events
 from antiphon.client.async_pages import paginate
 from antiphon.client.async_transport import AsyncPieces, AsyncTransport
+from antiphon.client.chat_files import encode_piece, measure_file, read_piece
 from antiphon.client.transport import (
     RenamedMethods,
     Source,
@@ -23,6 +24,8 @@ from antiphon.client.transport import (
     stream_method,
 )
 from antiphon.engine import sanitize
+from antiphon.types.chat_imports import ChatImport, ChatSource
+from antiphon.types.errors import Conflict
 from antiphon.types.messages import Upload
 
 T = TypeVar("T")
@@ -65,6 +68,12 @@ class AsyncOperations(RenamedMethods):
     get_message = async_method(operations.GetMessage)
     set_feedback = async_method(operations.SetFeedback)
     delete_feedback = async_method(operations.DeleteFeedback)
+    create_chat_import = async_method(operations.CreateChatImport)
+    add_import_piece = async_method(operations.AddImportPiece)
+    list_chat_imports = async_list_method(operations.ListChatImports)
+    get_chat_import = async_method(operations.GetChatImport)
+    start_chat_import = async_method(operations.StartChatImport)
+    cancel_chat_import = async_method(operations.CancelChatImport)
     create_share = async_method(operations.CreateShare)
     list_shares = async_list_method(operations.ListShares)
     update_share = async_method(operations.UpdateShare)
@@ -207,6 +216,37 @@ class AsyncOperations(RenamedMethods):
         """
         call = operations.ImportOwner(owner, new_ids, check)
         return await self.transport.import_archive(call, Path(path))
+
+    async def upload_chat_export(
+        self,
+        path: str | PathLike[str],
+        *,
+        source: ChatSource | None = None,
+        start: bool = False,
+    ) -> ChatImport:
+        """Upload the export of another chat at this path, to be imported.
+
+        The server checks it in the background: read the import with `get_chat_import` until it is
+        `ready`, and then start it with `start_chat_import`, or with `start` let it go on at once.
+        Raises `TooLarge`, and `Conflict` while another import of the owner goes on.
+        """
+        file = Path(path)
+        size = await asyncio.to_thread(measure_file, file)
+        made = await self.transport.send(
+            operations.CreateChatImport(size, file.name[:200], source, start)
+        )
+        while made.received < size:
+            content = await asyncio.to_thread(read_piece, file, made.received)
+            offset = made.received
+            try:
+                made = await self.transport.send(
+                    operations.AddImportPiece(made.id, offset, encode_piece(content))
+                )
+            except Conflict:  # the answer to this piece was lost, and it was sent again
+                made = await self.transport.send(operations.GetChatImport(made.id))
+                if made.received == offset:
+                    raise
+        return made
 
     def paginate(self, listing: Operation[Listed[T]]) -> AsyncIterator[T]:
         """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""

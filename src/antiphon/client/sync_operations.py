@@ -12,6 +12,7 @@ from typing import TypeVar
 from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, OwnerImport
 from antiphon.client import creations
+from antiphon.client.chat_files import encode_piece, measure_file, read_piece
 from antiphon.client.sync_events import Stream, create_events
 from antiphon.client.sync_pages import paginate
 from antiphon.client.sync_transport import Pieces, Transport
@@ -24,6 +25,8 @@ from antiphon.client.transport import (
     sync_method,
 )
 from antiphon.engine import sanitize
+from antiphon.types.chat_imports import ChatImport, ChatSource
+from antiphon.types.errors import Conflict
 from antiphon.types.messages import Upload
 
 T = TypeVar("T")
@@ -66,6 +69,12 @@ class Operations(RenamedMethods):
     get_message = sync_method(operations.GetMessage)
     set_feedback = sync_method(operations.SetFeedback)
     delete_feedback = sync_method(operations.DeleteFeedback)
+    create_chat_import = sync_method(operations.CreateChatImport)
+    add_import_piece = sync_method(operations.AddImportPiece)
+    list_chat_imports = sync_list_method(operations.ListChatImports)
+    get_chat_import = sync_method(operations.GetChatImport)
+    start_chat_import = sync_method(operations.StartChatImport)
+    cancel_chat_import = sync_method(operations.CancelChatImport)
     create_share = sync_method(operations.CreateShare)
     list_shares = sync_list_method(operations.ListShares)
     update_share = sync_method(operations.UpdateShare)
@@ -208,6 +217,37 @@ class Operations(RenamedMethods):
         """
         call = operations.ImportOwner(owner, new_ids, check)
         return self.transport.import_archive(call, Path(path))
+
+    def upload_chat_export(
+        self,
+        path: str | PathLike[str],
+        *,
+        source: ChatSource | None = None,
+        start: bool = False,
+    ) -> ChatImport:
+        """Upload the export of another chat at this path, to be imported.
+
+        The server checks it in the background: read the import with `get_chat_import` until it is
+        `ready`, and then start it with `start_chat_import`, or with `start` let it go on at once.
+        Raises `TooLarge`, and `Conflict` while another import of the owner goes on.
+        """
+        file = Path(path)
+        size = measure_file(file)
+        made = self.transport.send(
+            operations.CreateChatImport(size, file.name[:200], source, start)
+        )
+        while made.received < size:
+            content = read_piece(file, made.received)
+            offset = made.received
+            try:
+                made = self.transport.send(
+                    operations.AddImportPiece(made.id, offset, encode_piece(content))
+                )
+            except Conflict:  # the answer to this piece was lost, and it was sent again
+                made = self.transport.send(operations.GetChatImport(made.id))
+                if made.received == offset:
+                    raise
+        return made
 
     def paginate(self, listing: Operation[Listed[T]]) -> Iterator[T]:
         """Iterate over all pages of a list: `paginate(operations.ListThreads(q="flight"))`."""

@@ -2,7 +2,7 @@
 
     Provider        streams one reply as chunks, translates every foreign error, and never retries
                     after the first chunk
-    Store           a database: the seven ports that follow, each method one transaction
+    Store           a database: the eight ports that follow, each method one transaction
       RunStore      threads, messages, runs and their events, actions, assistants, folders, files;
                     every write of a running turn carries the epoch of its lease, and the events of
                     a run are numbered 1, 2, 3 ... and never change
@@ -13,6 +13,7 @@
       ScheduleStore schedules and their history; an occurrence is stored with the run it starts
       PersonalStore personal settings and memories, one record of each owner
       ShareStore    shares of threads, which end with their thread
+      ChatImportStore imports of other chats' exports, and their files in pieces
     Bus             wakes readers of a topic; carries no data; may lose or repeat a notification
     Toolbox         tools by name; a call never raises: failure, refusal and timeout are results
 
@@ -23,6 +24,7 @@ conformance file in `tests/`.
 from antiphon.ports.admin_store import AdminStore, AmendAccount, AmendKey, AmendProject
 from antiphon.ports.bus import (
     ACTIONS,
+    CHAT_IMPORTS,
     DOCUMENTS,
     LEASES,
     QUEUE,
@@ -32,6 +34,7 @@ from antiphon.ports.bus import (
     Handle,
     Subscription,
 )
+from antiphon.ports.chat_import_store import AmendImport, ChatImportStore
 from antiphon.ports.document_store import DocumentStore, FoundPage
 from antiphon.ports.personal_store import AmendPersonal, PersonalStore
 from antiphon.ports.provider import Provider, ResolvedModel, TakeNow, take_none
@@ -45,6 +48,7 @@ from antiphon.ports.webhook_store import AmendWebhook, Settle, WebhookStore
 
 __all__ = [
     "ACTIONS",
+    "CHAT_IMPORTS",
     "DOCUMENTS",
     "LEASES",
     "QUEUE",
@@ -52,6 +56,7 @@ __all__ = [
     "WEBHOOKS",
     "AdminStore",
     "AmendAccount",
+    "AmendImport",
     "AmendKey",
     "AmendPersonal",
     "AmendProject",
@@ -60,6 +65,7 @@ __all__ = [
     "AmendWebhook",
     "BeforeCommit",
     "Bus",
+    "ChatImportStore",
     "DocumentStore",
     "DocumentStores",
     "Editable",

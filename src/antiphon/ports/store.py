@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from antiphon.ports.admin_store import AdminStore
+from antiphon.ports.chat_import_store import ChatImportStore
 from antiphon.ports.document_store import DocumentStore
 from antiphon.ports.personal_store import PersonalStore
 from antiphon.ports.run_store import RunStore
@@ -25,9 +26,10 @@ class Store(
     ScheduleStore,
     PersonalStore,
     ShareStore,
+    ChatImportStore,
     Protocol,
 ):
-    """A database that implements all seven ports; only the wiring needs all of it."""
+    """A database that implements all eight ports; only the wiring needs all of it."""
 
     async def check(self) -> None:
         """Return if writes are durable and can be read back. Raises `Unavailable`."""

@@ -155,6 +155,8 @@ class AsyncEmbeddedTransport:
         runtime = await self.runtime()
         if _needs_worker(call):
             runtime.start_worker()
+        if isinstance(call, _CHAT_IMPORTS):
+            runtime.chat_importer.start()
         return runtime
 
     @property
@@ -383,6 +385,14 @@ class EmbeddedTransport:
             return
         self._portal.run(self._async_transport.close())
         self._portal.close()
+
+
+_CHAT_IMPORTS = (
+    operations.AddImportPiece,
+    operations.StartChatImport,
+    operations.CancelChatImport,
+)
+"""Operations after which an import of chats is read."""
 
 
 def _needs_worker(call: Operation[Any]) -> bool:

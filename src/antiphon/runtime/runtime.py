@@ -27,6 +27,7 @@ from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretService
+from antiphon.runtime.chat_importer import ChatImporter
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.document_worker import DocumentWorker
 from antiphon.runtime.liveness import LeaseWatch
@@ -97,6 +98,11 @@ class Runtime:
         self.scheduler = self._create_scheduler() if settings.schedules else None
         self.documents = self._create_document_worker() if settings.documents else None
         self.voice = VoiceService(catalog, settings)
+        importer = OwnerImporter(store, mint, max_schedules=settings.max_schedules)
+        self.chat_importer = ChatImporter(
+            *(store, bus, importer, liveness.process_name(uuid4().hex[:8])),
+            settings.max_chat_import,
+        )
         self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
         self.metrics.gauge(MAX_CONCURRENT_RUNS, lambda: settings.max_concurrent_runs)
 
@@ -127,6 +133,7 @@ class Runtime:
         if self.scheduler is not None:
             self.scheduler.start()
         self.start_documents()
+        self.chat_importer.start()
 
     def start_documents(self) -> None:
         """Start to read documents, without runs. Does nothing if that was started already."""
@@ -144,6 +151,7 @@ class Runtime:
         if self.documents is not None:
             await self.documents.stop()
         await self.voice.close()
+        await self.chat_importer.stop()
         stopping = [self.worker.stop(grace)]
         if self.webhooks is not None:
             stopping.append(self.webhooks.stop(grace))

@@ -302,6 +302,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     max_share_lifetime: Annotated[
         Count, Meta(description="most seconds for which a link to a conversation is valid")
     ] = 365 * 86_400
+    max_chat_import: Annotated[
+        Count, Meta(description="the largest export of another chat that is imported, in bytes")
+    ] = 500_000_000
     publishing: Annotated[
         Switch, Meta(description="whether owners may publish assistants to all others")
     ] = True

@@ -234,6 +234,15 @@ def webhook_disabled_error() -> Conflict:
 # Schedules.
 
 
+def import_limit_error() -> Conflict:
+    """Return the error for a second import of chats at a time."""
+    return Conflict(
+        "An import of chats goes on already.",
+        expected="one at a time",
+        hint="Wait for its end, or cancel it.",
+    )
+
+
 def published_limit_error(limit: int) -> Conflict:
     """Return the error for one published assistant too many."""
     return Conflict(

@@ -11,6 +11,7 @@ from antiphon.engine.context_window import SUMMARY, Context, Landmark, landmark_
 from antiphon.engine.text_search import MessageMatch, Phrase, examine
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
+from antiphon.types.chat_imports import StoredImport
 from antiphon.types.documents import DocumentPage
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
@@ -144,6 +145,7 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
         Run,
         Schedule,
         Share,
+        StoredImport,
         Thread,
         Upload,
         Webhook,

@@ -29,6 +29,7 @@ Prefix = Literal[
     "evt",
     "sched",
     "share",
+    "import",
     "occ",
     "mem",
 ]

@@ -80,6 +80,7 @@ KINDS = {
     "assistant_id": "assistant",
     "file_id": "file",
     "folder_id": "folder",
+    "import_id": "import",
     "key_id": "key",
     "message_id": "message",
     "owner": "owner",
@@ -125,6 +126,7 @@ FOREIGN = {"PastMessage"}
 _THREAD, _RUN, _FILE = Its("thread"), Its("run"), Its("file")
 
 MEANT: dict[str, tuple[Json, ...]] = {
+    "add_import_piece": ({"import_id": Its("import"), "offset": 0, "content": "YQ=="},),
     "append_messages": (
         {"thread_id": _THREAD, "messages": [{"content": "hi"}], "replace_from": Its("message")},
         {"thread_id": _THREAD, "messages": [{"content": [{"type": "file", "file_id": _FILE}]}]},
@@ -139,6 +141,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"origins": ["https://shop.example.org"], "thread_id": _THREAD},
         {"origins": ["https://shop.example.org"], "assistant_id": Its("assistant")},
     ),
+    "create_chat_import": ({"size": 1000},),
     "create_folder": ({"name": "taxes", "file_ids": [_FILE]},),
     "create_key": ({"name": "laptop", "owner": Its("owner"), "person_id": Its("person")},),
     "create_memory": ({"text": "Likes tea.", "run_id": _RUN},),

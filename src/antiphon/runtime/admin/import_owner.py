@@ -116,7 +116,7 @@ class OwnerImporter:
             archive = await asyncio.to_thread(ArchiveReader, path, self._bounds)
             try:
                 _check_room(Path(folder), 2 * archive.record_bytes)
-                digest = await _in_thread(_digest, path)
+                digest = await run_in_thread(_digest, path)
                 spool = Spool(Path(folder) / "records.db")
                 try:
                     work = _Import(self._store, archive, spool, call, tell, self._max_schedules)
@@ -125,6 +125,21 @@ class OwnerImporter:
                     spool.close()
             finally:
                 archive.close()
+
+    async def discard(self, call: ImportOwner, path: Path) -> None:
+        """Delete what an import of this archive wrote, before it was given to the owner."""
+        secret = await self._store.installation_secret()
+        digest = await run_in_thread(_digest, path)
+        staging = _find_staging(secret, digest, call.owner or "", new_ids=call.new_ids)[0]
+        while await self._store.delete_owned(staging, BATCH_RECORDS):
+            pass
+
+
+def _find_staging(secret: bytes, digest: bytes, owner: str, *, new_ids: bool) -> tuple[str, bytes]:
+    """Return the import's own owner, and the seed of new ids."""
+    subject = _encode(["import", digest.hex(), owner, new_ids])
+    seed = hmac.digest(secret, subject, "sha256")
+    return STAGING + seed.hex()[:32], seed
 
 
 def _check_room(folder: Path, needed: int) -> None:
@@ -182,11 +197,9 @@ class _Import:
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
-        subject = _encode(["import", digest.hex(), self._owner, self._call.new_ids])
-        seed = hmac.digest(secret, subject, "sha256")
-        self._staging = STAGING + seed.hex()[:32]
+        self._staging, seed = _find_staging(secret, digest, self._owner, new_ids=self._call.new_ids)
         new_ids = renew(seed) if self._call.new_ids else keep
-        loaded: Loaded = await _in_thread(self._load, new_ids)
+        loaded: Loaded = await run_in_thread(self._load, new_ids)
         await self._check()
         self._counts = await asyncio.to_thread(self._spool.counts)
         history = await self._history(secret)
@@ -609,7 +622,7 @@ def _nonzero(counts: Mapping[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+async def run_in_thread(work: Callable[..., T], *args: Any) -> T:
     """Run blocking work in a thread; where the caller is cancelled, stop it and wait for its end.
 
     `work` gets an event that is set then.

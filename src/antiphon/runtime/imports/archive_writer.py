@@ -51,8 +51,9 @@ class StoredContent(NamedTuple):
 class ArchiveWriter:
     """Holds records and files in temporary files until `write`; `stack` closes those."""
 
-    def __init__(self, owner: str, stack: ExitStack) -> None:
+    def __init__(self, owner: str, stack: ExitStack, max_total: int = MAX_TOTAL) -> None:
         self._owner = owner
+        self._max_total = max_total
         self._counts: Counter[str] = Counter()
         self._lines = {
             kind: stack.enter_context(_temporary_file()) for kind in ("threads", "messages")
@@ -136,10 +137,10 @@ class ArchiveWriter:
 
     def _count_bytes(self, size: int) -> None:
         self._size += size
-        if self._size > MAX_TOTAL:
+        if self._size > self._max_total:
             raise TooLarge(
                 "The conversations and files of the export are too large together.",
-                expected=f"at most {MAX_TOTAL:,} bytes, each file as often as it is attached",
+                expected=f"at most {self._max_total:,} bytes, each file as often as it is attached",
                 hint="Import a part of the conversations at a time.",
             )
 

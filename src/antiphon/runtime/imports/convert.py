@@ -93,18 +93,22 @@ def convert_export(
     source: Source | None = None,
     known: Collection[str] = frozenset(),
     advance: Advance = lambda _: None,
+    max_total: int = MAX_TOTAL,
 ) -> Converted:
     """Write an archive of this owner with the conversations of an export: a zip or JSON.
 
     `known` are ids of threads of the owner: a conversation that is one of them is left out.
+    `max_total` are the most bytes of its unpacked files, and of the archive.
     Raises `InvalidRequest` and `TooLarge` for a file that is no export of a `source`.
     """
     with ExitStack() as stack:
         archive = None
         if zipfile.is_zipfile(path):
-            archive = stack.enter_context(_open_zip(path))
-        texts = stack.enter_context(closing(_read_texts(path, archive, advance)))
-        converter = _Converter(owner, source, known, archive, stack)
+            archive = stack.enter_context(_open_zip(path, max_total))
+        texts = stack.enter_context(closing(_read_texts(path, archive, advance, max_total)))
+        converter = _Converter(
+            owner, source, known, archive, ArchiveWriter(owner, stack, max_total)
+        )
         try:
             for item in _read_all(texts):
                 converter.add(item)
@@ -113,17 +117,17 @@ def convert_export(
         return converter.write(target)
 
 
-def _open_zip(path: Path) -> ZipFile:
+def _open_zip(path: Path, max_total: int) -> ZipFile:
     try:
         archive = ZipFile(path)
     except (BadZipFile, OSError, NotImplementedError) as fault:
         raise _unreadable() from fault
     infos = archive.infolist()
-    if len(infos) > MAX_MEMBERS or sum(each.file_size for each in infos) > MAX_TOTAL:
+    if len(infos) > MAX_MEMBERS or sum(each.file_size for each in infos) > max_total:
         archive.close()
         raise TooLarge(
             "The export holds too much.",
-            expected=f"at most {MAX_MEMBERS:,} files of {MAX_TOTAL:,} bytes together",
+            expected=f"at most {MAX_MEMBERS:,} files of {max_total:,} bytes together",
             received=f"{len(infos):,} files",
         )
     return archive
@@ -138,12 +142,12 @@ def _unreadable() -> InvalidRequest:
 
 
 def _read_texts(
-    path: Path, archive: ZipFile | None, advance: Advance
+    path: Path, archive: ZipFile | None, advance: Advance, max_total: int
 ) -> Generator[Iterator[bytes]]:
     """Yield the pieces of each JSON file with conversations."""
     if archive is None:
         with path.open("rb") as file:
-            yield _pieces(file, advance)
+            yield _pieces(file, advance, max_total)
         return
     names = sorted(
         info.filename
@@ -158,15 +162,15 @@ def _read_texts(
         )
     for name in names:
         with archive.open(name) as file:
-            yield _pieces(file, advance)
+            yield _pieces(file, advance, max_total)
 
 
-def _pieces(file: IO[bytes], advance: Advance) -> Iterator[bytes]:
+def _pieces(file: IO[bytes], advance: Advance, max_total: int) -> Iterator[bytes]:
     read = 0
     while piece := file.read(PIECE):
         read += len(piece)
-        if read > MAX_TOTAL:
-            raise TooLarge("The export holds too much.", expected=f"at most {MAX_TOTAL:,} bytes")
+        if read > max_total:
+            raise TooLarge("The export holds too much.", expected=f"at most {max_total:,} bytes")
         advance(len(piece))
         yield piece
 
@@ -185,14 +189,14 @@ class _Converter:
         source: Source | None,
         known: Collection[str],
         archive: ZipFile | None,
-        stack: ExitStack,
+        writer: ArchiveWriter,
     ) -> None:
         self._owner = owner
         self._source: Source | None = source
         self._known = known
         self._archive = archive
         self._seen: set[str] = set()
-        self._writer = ArchiveWriter(owner, stack)
+        self._writer = writer
         self._skipped: Counter[str] = Counter()
         self._present = self._conversations = self._latest = 0
         self._unpacked: dict[int, StoredContent] = {}

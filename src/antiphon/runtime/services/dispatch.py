@@ -28,6 +28,7 @@ from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.responses import Response as Response
 from antiphon.runtime.services.actions import ActionService
 from antiphon.runtime.services.assistants import AssistantService, RunSpecResolver
+from antiphon.runtime.services.chat_imports import ChatImportService
 from antiphon.runtime.services.documents import DocumentService
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.files import FileService
@@ -97,6 +98,7 @@ class Dispatcher:
             **threads,
             **FolderService(store, bus, mint).handlers,
             **ShareService(store, mint, settings, threads[operations.CreateThread]).handlers,
+            **ChatImportService(store, bus, mint, settings).handlers,
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self.files.handlers,

@@ -23,6 +23,7 @@ from antiphon.engine.text_search import Phrase, TextMatches
 from antiphon.engine.webhooks import Settlement
 from antiphon.ports import (
     AmendAccount,
+    AmendImport,
     AmendKey,
     AmendPersonal,
     AmendProject,
@@ -53,6 +54,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.chat_imports import StoredImport
 from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
@@ -548,6 +550,38 @@ class CachedStore:
     async def change_personal(self, owner: str, amend: AmendPersonal) -> PersonalRecord:
         """See `PersonalStore.change_personal`."""
         return await self._inner.change_personal(owner, amend)
+
+    async def add_chat_import(self, stored: StoredImport, keep: int) -> None:
+        """See `ChatImportStore.add_chat_import`."""
+        await self._inner.add_chat_import(stored, keep)
+
+    async def chat_imports(self, owner: str) -> Sequence[StoredImport]:
+        """See `ChatImportStore.chat_imports`."""
+        return await self._inner.chat_imports(owner)
+
+    async def active_chat_imports(self) -> Sequence[StoredImport]:
+        """See `ChatImportStore.active_chat_imports`."""
+        return await self._inner.active_chat_imports()
+
+    async def find_chat_import(self, owner: str, import_id: str) -> StoredImport:
+        """See `ChatImportStore.find_chat_import`."""
+        return await self._inner.find_chat_import(owner, import_id)
+
+    async def change_chat_import(
+        self, owner: str, import_id: str, amend: AmendImport
+    ) -> StoredImport:
+        """See `ChatImportStore.change_chat_import`."""
+        return await self._inner.change_chat_import(owner, import_id, amend)
+
+    async def add_import_piece(
+        self, owner: str, import_id: str, offset: int, content: bytes, amend: AmendImport
+    ) -> StoredImport:
+        """See `ChatImportStore.add_import_piece`."""
+        return await self._inner.add_import_piece(owner, import_id, offset, content, amend)
+
+    async def import_piece(self, import_id: str, offset: int) -> bytes | None:
+        """See `ChatImportStore.import_piece`."""
+        return await self._inner.import_piece(import_id, offset)
 
     async def add_share(
         self,

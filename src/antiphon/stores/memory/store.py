@@ -32,6 +32,7 @@ from antiphon.ports import BeforeCommit, Editable, OnCommit, RecordPage
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.memory.admin import delete_all
+from antiphon.stores.memory.chat_imports import MemoryChatImports
 from antiphon.stores.memory.documents import MemoryDocuments
 from antiphon.stores.memory.personal import MemoryPersonal
 from antiphon.stores.memory.records import (
@@ -77,7 +78,14 @@ class _StoredAnswer:
     created_at: int
 
 
-class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPersonal, MemoryShares):
+class MemoryStore(
+    MemoryDocuments,
+    MemoryWebhooks,
+    MemorySchedules,
+    MemoryPersonal,
+    MemoryShares,
+    MemoryChatImports,
+):
     """A store in dictionaries, oldest entry first; `clock` returns ms since 1970."""
 
     def __init__(self, clock: Clock = system_clock) -> None:
@@ -536,7 +544,7 @@ class MemoryStore(MemoryDocuments, MemoryWebhooks, MemorySchedules, MemoryPerson
             )
         erased += delete_all(self._answers, [once for once in self._answers if once[0] == owner])
         erased += self._delete_webhooks(owner) + self._delete_schedules(owner)
-        erased += self._delete_personal(owner)
+        erased += self._delete_personal(owner) + self._delete_chat_imports(owner)
         return erased + self._delete_administration(owner)
 
     # Imports

@@ -61,6 +61,7 @@ from antiphon.stores.postgres.migrations import DAY_MS, drop_parts, make_parts, 
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods
+from antiphon.stores.sql_chat_imports import ChatImportMethods
 from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
@@ -88,7 +89,13 @@ CACHED_RUN_NUMBERS = 20_000  # numbers of runs in the log
 
 
 class PostgresStore(
-    AdminMethods, WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
+    AdminMethods,
+    WebhookMethods,
+    ScheduleMethods,
+    DocumentMethods,
+    PersonalMethods,
+    ShareMethods,
+    ChatImportMethods,
 ):
     """A store in one database; create it with `open`, on the loop that will use it."""
 

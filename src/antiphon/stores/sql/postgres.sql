@@ -1505,6 +1505,49 @@ DELETE FROM shares WHERE id = :id AND owner = :owner
 -- name: open_share
 SELECT doc, snapshot FROM shares WHERE token_hash = :token_hash AND expires_at > :at
 
+-- name: lock_chat_imports
+-- So that two that are added at once are counted.
+SELECT pg_advisory_xact_lock(hashtext('antiphon chat imports'))
+
+-- name: count_active_chat_imports
+SELECT count(*) FROM chat_imports WHERE owner = :owner AND active
+
+-- name: trim_chat_imports
+DELETE FROM chat_imports
+WHERE owner = :owner AND NOT active AND seq NOT IN (
+    SELECT seq FROM chat_imports WHERE owner = :owner ORDER BY seq DESC LIMIT :keep
+)
+
+-- name: add_chat_import
+INSERT INTO chat_imports (id, owner, active, doc) VALUES (:id, :owner, :active, :doc)
+
+-- name: chat_imports
+SELECT doc FROM chat_imports WHERE owner = :owner ORDER BY seq DESC
+
+-- name: active_chat_imports
+SELECT doc FROM chat_imports WHERE active ORDER BY seq
+
+-- name: chat_import
+SELECT doc FROM chat_imports WHERE id = :id AND owner = :owner
+
+-- name: chat_import_for_update
+SELECT doc FROM chat_imports WHERE id = :id AND owner = :owner FOR UPDATE
+
+-- name: save_chat_import
+UPDATE chat_imports SET active = :active, doc = :doc WHERE id = :id
+
+-- name: add_import_piece
+INSERT INTO import_pieces (import_id, place, content) VALUES (:import_id, :place, :content)
+
+-- name: import_piece
+SELECT content FROM import_pieces WHERE import_id = :import_id AND place = :place
+
+-- name: remove_import_pieces
+DELETE FROM import_pieces WHERE import_id = :import_id
+
+-- name: erase_chat_imports
+DELETE FROM chat_imports WHERE owner = :owner
+
 -- name: assistant_to_publish
 SELECT doc FROM assistants WHERE id = :id AND owner = :owner FOR UPDATE
 

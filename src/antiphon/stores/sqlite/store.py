@@ -37,6 +37,7 @@ from antiphon.stores.invariants import Clock, system_clock
 from antiphon.stores.record_query import reads_documents
 from antiphon.stores.search_queue import SearchQueue
 from antiphon.stores.sql_admin import AdminMethods
+from antiphon.stores.sql_chat_imports import ChatImportMethods
 from antiphon.stores.sql_documents import DocumentMethods
 from antiphon.stores.sql_personal import PersonalMethods
 from antiphon.stores.sql_schedules import ScheduleMethods
@@ -66,7 +67,13 @@ OnForeignRuns = Callable[[Sequence[str]], None]
 
 
 class SqliteStore(
-    AdminMethods, WebhookMethods, ScheduleMethods, DocumentMethods, PersonalMethods, ShareMethods
+    AdminMethods,
+    WebhookMethods,
+    ScheduleMethods,
+    DocumentMethods,
+    PersonalMethods,
+    ShareMethods,
+    ChatImportMethods,
 ):
     """A store in one file; create it with `open`, on the loop that will use it."""
 

@@ -37,7 +37,7 @@ _FAIL_FAST = frozenset(
     (
         *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
         *("act", "check", "count", "key", "person", "project", "provider_key"),
-        *("webhook", "delivery", "schedule", "personal"),
+        *("webhook", "delivery", "schedule", "personal", "chat_import"),
     )
 )
 """Writes whose callers get a retryable error soon, rather than wait for a locked file."""

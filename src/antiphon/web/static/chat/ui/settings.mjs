@@ -9,6 +9,7 @@ import { me, PERSON, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
 import { html, useState } from "../vendor/ui.mjs";
+import { ChatImports } from "./chat_imports.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
 import { Grants } from "./grants.mjs";
@@ -34,6 +35,7 @@ export function Settings({ onClose }) {
         <a class="button" href="/api/me/export" download><${Icon} name="export" size=${18} />${t("settings.export")}</a>
         <p class="hint">${t("settings.export_hint")}</p>
       </div>
+      <${ChatImports} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
     </div>

@@ -1,0 +1,137 @@
+"""Changes of an import of chats: pure functions from one state to the next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from antiphon.types.chat_imports import (
+    ENDED,
+    WORKING,
+    ChatSource,
+    FoundChats,
+    ImportStatus,
+    StoredImport,
+)
+from antiphon.types.errors import Conflict, InvalidRequest
+from antiphon.types.runs import Fault
+
+LEASE_MS = 30_000
+"""Time in which a worker reports progress, or loses the import to another one."""
+ABANDONED_MS = 86_400_000
+"""Time after which an import that waits for its owner is cancelled."""
+
+
+class ImportLost(Exception):
+    """The import has ended, or another worker has it."""
+
+
+class ImportCancelled(Exception):
+    """The owner cancelled the import, and its worker is to delete what it wrote."""
+
+
+def add_piece(stored: StoredImport, offset: int, size: int, now: int) -> StoredImport:
+    """Return the import with the next bytes of its file. The last ones put it to work.
+
+    Raises `Conflict` for bytes at another place, and `InvalidRequest` for too many.
+    """
+    record = stored.record
+    if record.status != "uploading" or offset != record.received:
+        raise Conflict(
+            "These are not the next bytes of the file.",
+            expected=f"offset {record.received} of an import that is uploading",
+            received=f"offset {offset} of one that is {record.status}",
+            hint="Read the import, and go on at `received`.",
+        )
+    if offset + size > record.size:
+        raise InvalidRequest(
+            "The file is larger than it was announced.",
+            expected=f"{record.size} bytes",
+            received=f"{offset + size} bytes",
+            where="$.content",
+        )
+    received = offset + size
+    if received < record.size:
+        return _changed(stored, now, received=received)
+    return _changed(stored, now, received=received, status="checking", step="reading")
+
+
+def start_import(stored: StoredImport, now: int) -> StoredImport:
+    """Return the import as it is written. One that is started already stays. Raises `Conflict`."""
+    if stored.record.status in ("importing", "completed"):
+        return stored
+    if stored.record.status != "ready":
+        raise Conflict(
+            "The import cannot be started now.",
+            expected="an import that is ready",
+            received=f"one that is {stored.record.status}",
+        )
+    return _changed(stored, now, status="importing", step="reading", done=0, of=0)
+
+
+def cancel_import(stored: StoredImport, now: int) -> StoredImport:
+    """Return the import as it is cancelled; one that has ended stays as it is.
+
+    One that a worker reads is `cancelling` until the worker has deleted what it wrote.
+    """
+    if stored.record.status in ENDED:
+        return stored
+    if stored.record.status in WORKING:
+        return replace(_changed(stored, now, step="cancelling"), cancel=True)
+    return _changed(stored, now, status="cancelled", step="")
+
+
+def claim_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
+    """Return the import with this worker. Raises `ImportLost` if it has another one."""
+    if stored.record.status not in WORKING or stored.claimed_until > now:
+        raise ImportLost
+    return replace(stored, worker=worker, claimed_until=now + LEASE_MS)
+
+
+def report_progress(
+    stored: StoredImport, worker: str, now: int, step: str, done: int, of: int
+) -> StoredImport:
+    """Return the import with its progress, and a new lease. Raises `ImportLost`."""
+    _check_worker(stored, worker)
+    step = "cancelling" if stored.cancel else step
+    changed = _changed(stored, now, step=step, done=done, of=of)
+    return replace(changed, claimed_until=now + LEASE_MS)
+
+
+def settle_check(
+    stored: StoredImport, worker: str, now: int, found: FoundChats, source: ChatSource | None
+) -> StoredImport:
+    """Return the import with what was found: ready, or importing if it was told to go on.
+
+    Raises `ImportLost`.
+    """
+    _check_worker(stored, worker)
+    goes_on = stored.start and stored.record.status == "checking"
+    status = "importing" if goes_on or stored.record.status == "importing" else "ready"
+    changed = _changed(stored, now, status=status, found=found, source=source, step="", done=0)
+    return replace(changed, claimed_until=0 if status == "ready" else stored.claimed_until)
+
+
+def settle_import(
+    stored: StoredImport, worker: str, now: int, status: ImportStatus, problem: Fault | None = None
+) -> StoredImport:
+    """Return the import at its end. Raises `ImportLost`."""
+    _check_worker(stored, worker)
+    changed = _changed(stored, now, status=status, problem=problem, step="")
+    return replace(changed, claimed_until=0)
+
+
+def is_abandoned(stored: StoredImport, now: int) -> bool:
+    """Return whether the import has waited for its owner for too long."""
+    record = stored.record
+    return record.status not in (*WORKING, *ENDED) and now - record.updated_at > ABANDONED_MS
+
+
+def _check_worker(stored: StoredImport, worker: str) -> None:
+    if stored.worker != worker or stored.record.status not in WORKING:
+        raise ImportLost
+
+
+def _changed(stored: StoredImport, now: int, **fields: Any) -> StoredImport:
+    return replace(stored, record=replace(stored.record, updated_at=now, **fields))

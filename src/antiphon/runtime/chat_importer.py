@@ -1,0 +1,283 @@
+"""Reads uploaded exports of other chats and imports them, in every process that has a worker.
+
+The store is the queue, and has the files in pieces, so that any server can go on with an import. It
+is claimed under a lease that its worker renews; a worker that dies delays it. One import at a time
+goes on in a process. Nothing is visible before an import is complete (`OwnerImporter`), and ids
+follow from the export, so an import that is read again adds nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from antiphon.api.operations import ImportOwner
+from antiphon.engine import chat_imports
+from antiphon.engine.chat_imports import ImportCancelled, ImportLost
+from antiphon.ports import CHAT_IMPORTS, AmendImport, Bus, Store
+from antiphon.runtime.admin.import_owner import ImportStep, OwnerImporter, run_in_thread
+from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted, convert_export
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.chat_imports import WORKING, FoundChats, ImportStatus, StoredImport
+from antiphon.types.runs import Fault, Thread
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0
+"""Seconds between looks at the store without a notification."""
+FAULT_PAUSE = 1.0
+REPORT_SECONDS = 1.0
+"""Seconds between reports of progress."""
+UNPACKED = 8
+"""Times the largest upload that an export may have unpacked."""
+PAGE = 200
+KNOWN = -1
+"""Place, among the pieces of a file, of the ids of threads that were there before."""
+
+
+class ChatImporter:
+    """Claims imports of chats whose file has arrived, and checks or writes them."""
+
+    def __init__(
+        self, store: Store, bus: Bus, importer: OwnerImporter, name: str, max_upload: int
+    ) -> None:
+        self._store = store
+        self._bus = bus
+        self._importer = importer
+        self._name = name
+        self._max_total = UNPACKED * max_upload
+        self._loop: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start to import; a second call does nothing."""
+        if self._loop is None:
+            self._loop = asyncio.create_task(self._import_forever(), name="antiphon chat imports")
+
+    async def stop(self) -> None:
+        """Stop at once. Another worker goes on when the lease has ended."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait([self._loop])
+
+    async def import_next(self) -> bool:
+        """Check or write the import that has waited longest; return False if none waits."""
+        now = await self._store.now()
+        for stored in await self._store.active_chat_imports():
+            amend: AmendImport
+            if chat_imports.is_abandoned(stored, now):
+                amend = partial(chat_imports.cancel_import, now=now)
+            else:
+                amend = partial(chat_imports.claim_import, worker=self._name, now=now)
+            try:
+                claimed = await self._store.change_chat_import(
+                    stored.owner, stored.record.id, amend
+                )
+            except (ImportLost, errors.NotFound):
+                continue
+            if claimed.record.status in WORKING:
+                await _Work(claimed, self._store, self._importer, self._max_total).run()
+                return True
+        return False
+
+    async def _import_forever(self) -> None:
+        with self._bus.subscribe(CHAT_IMPORTS) as subscription:
+            while True:
+                pause = PATIENCE
+                try:
+                    while await self.import_next():
+                        pass
+                except errors.TryAgain as fault:
+                    log.warning("imports of chats wait: %s", fault.message)
+                    pause = FAULT_PAUSE
+                except Exception:
+                    log.exception("the loop that imports chats failed, and goes on")
+                    pause = FAULT_PAUSE
+                await subscription.wait(pause)
+
+
+class _Work:
+    """The work of one claim: reads the file, and writes it if the import was started."""
+
+    def __init__(
+        self, stored: StoredImport, store: Store, importer: OwnerImporter, max_total: int
+    ) -> None:
+        self._stored = stored
+        self._store = store
+        self._importer = importer
+        self._max_total = max_total
+        self._progress = ImportStep("reading", "bytes", 0, 2 * stored.record.size)
+        self._converted = False
+
+    async def run(self) -> None:
+        """Do the work, and report about it every second. Raises `TryAgain`."""
+        with TemporaryDirectory(prefix="antiphon-import-") as folder:
+            target = Path(folder) / "converted.zip"
+            work = asyncio.create_task(self._work(Path(folder) / "export", target))
+            try:
+                await self._watch(work)
+                await self._settle("completed")
+            except (ImportCancelled, errors.NotFound):  # or its owner was erased
+                await self._stop(work)
+                await self._discard(target)
+            except ImportLost:
+                log.info("import %s is another worker's by now", self._stored.record.id)
+            except errors.CallerError as fault:
+                expected = fault.details.get("expected")
+                words = f"{fault.message} Expected: {expected}." if expected else fault.message
+                await self._settle("failed", Fault(fault.code, words))
+            except errors.TryAgain:
+                raise
+            except Exception:
+                log.exception("an import of chats failed")
+                words = "The server failed at this file. Its log has the reason."
+                await self._settle("failed", Fault("internal", words))
+            finally:
+                await self._stop(work)
+
+    async def _watch(self, work: asyncio.Task[None]) -> None:
+        """Wait for the end of the work, and raise what it raises.
+
+        Raises `ImportCancelled`, but not while conversations are given to the owner.
+        """
+        while not work.done():
+            await asyncio.wait([work], timeout=REPORT_SECONDS)
+            if work.done():
+                break
+            step = self._progress
+            stored = await self._change(
+                partial(chat_imports.report_progress, step=step.doing, done=step.done, of=step.of)
+            )
+            giving = step.doing == "writing" and step.done >= step.of
+            if stored.cancel and not self._stored.cancel and not giving:
+                raise ImportCancelled
+        await work
+
+    async def _work(self, path: Path, target: Path) -> None:
+        owner = self._stored.owner
+        if self._stored.cancel and self._stored.record.status == "checking":
+            raise ImportCancelled
+        await self._fetch(path)
+        known = await self._find_known(owner)
+        converted = await run_in_thread(self._convert, path, target, known)
+        self._converted = True
+        found = FoundChats(
+            conversations=converted.conversations,
+            versions=converted.threads - converted.conversations,
+            messages=converted.messages,
+            files=converted.files,
+            present=converted.present,
+            skipped=converted.skipped,
+        )
+        self._stored = await self._change(
+            partial(chat_imports.settle_check, found=found, source=converted.source)
+        )
+        if self._stored.cancel:  # its worker died before it could delete what it had written
+            raise ImportCancelled
+        if self._stored.record.status == "importing" and converted.conversations:
+            by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
+            await self._importer.run(ImportOwner(owner=owner), target, by, self._tell)
+
+    async def _fetch(self, path: Path) -> None:
+        """Write the pieces of the upload into a file."""
+        record, place = self._stored.record, 0
+        with path.open("wb") as file:
+            while place < record.size:
+                piece = await self._store.import_piece(record.id, place)
+                if piece is None:
+                    raise errors.InvalidRequest(
+                        "The file of the import is not complete.", hint="Import it again."
+                    )
+                await asyncio.to_thread(file.write, piece)
+                place += len(piece)
+                self._progress = ImportStep("reading", "bytes", place, 2 * record.size)
+
+    async def _find_known(self, owner: str) -> set[str]:
+        """Return the threads that were imported before this import was checked.
+
+        They are stored beside the pieces: where a worker died while conversations were given to the
+        owner, the next one must make the same archive.
+        """
+        record, known = self._stored.record, set[str]()
+        stored = await self._store.import_piece(record.id, KNOWN)
+        if stored is not None:
+            return msgspec.json.decode(stored, type=set[str])
+        for source in SOURCES:
+            after, more = None, True
+            while more:
+                page = await self._store.list(
+                    Thread, owner, limit=PAGE, after=after, metadata={IMPORTED_FROM: source}
+                )
+                known |= {thread.id for thread in page.data}
+                more, after = page.has_more, page.data[-1].id if page.data else None
+        now, step = await self._store.now(), self._progress
+        amend = partial(
+            chat_imports.report_progress,
+            worker=self._stored.worker,
+            now=now,
+            step=step.doing,
+            done=step.done,
+            of=step.of,
+        )
+        await self._store.add_import_piece(
+            owner, record.id, KNOWN, msgspec.json.encode(sorted(known)), amend
+        )
+        return known
+
+    def _convert(
+        self, stopped: threading.Event, path: Path, target: Path, known: set[str]
+    ) -> Converted:
+        record = self._stored.record
+        read = 0
+
+        def advance(size: int) -> None:
+            nonlocal read
+            if stopped.is_set():
+                raise ImportLost
+            read += size
+            done = record.size + min(read, record.size)
+            self._progress = ImportStep("reading", "bytes", done, 2 * record.size)
+
+        with target.open("wb") as file:
+            return convert_export(
+                path, file, self._stored.owner, record.source, known, advance, self._max_total
+            )
+
+    def _tell(self, step: ImportStep) -> None:
+        self._progress = step
+
+    async def _settle(self, status: ImportStatus, problem: Fault | None = None) -> None:
+        if status == "completed" and self._stored.record.status != "importing":
+            return  # it waits to be started
+        try:
+            await self._change(partial(chat_imports.settle_import, status=status, problem=problem))
+        except (ImportLost, errors.NotFound):
+            log.info("import %s was ended elsewhere", self._stored.record.id)
+
+    async def _discard(self, target: Path) -> None:
+        """Delete what was written of an import that was cancelled, and say so."""
+        if self._stored.record.status == "importing" and self._converted:
+            await self._importer.discard(ImportOwner(owner=self._stored.owner), target)
+        await self._settle("cancelled")
+
+    async def _stop(self, work: asyncio.Task[None]) -> None:
+        if not work.done():
+            work.cancel()
+            await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # it was raised already, or is of no interest any more
+
+    async def _change(self, amend: Callable[..., StoredImport]) -> StoredImport:
+        """Change the import, as long as this worker has it. Raises `ImportLost`, `NotFound`."""
+        now = await self._store.now()
+        bound = partial(amend, worker=self._stored.worker, now=now)
+        return await self._store.change_chat_import(
+            self._stored.owner, self._stored.record.id, bound
+        )

@@ -1,0 +1,242 @@
+"""Imports of chats in the background: checked, written, cancelled, continued after a crash."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+import pytest
+
+from antiphon.api import operations
+from antiphon.api.operations import Operation
+from antiphon.buses.local import LocalBus
+from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS
+from antiphon.runtime import chat_importer
+from antiphon.runtime.admin.import_owner import OwnerImporter
+from antiphon.runtime.chat_importer import ChatImporter
+from antiphon.runtime.services.chat_imports import ChatImportService
+from antiphon.settings.settings import Settings
+from antiphon.stores.memory.store import MemoryStore
+from antiphon.types import errors
+from antiphon.types.accounts import Principal
+from antiphon.types.chat_imports import ChatImport
+from antiphon.types.imports import ImportBatch
+from antiphon.types.runs import Thread
+from tests.support.runtime.chat_exports import CLAUDE, SCRIPT, Json, as_json, as_zip, chatgpt
+
+ANN = Principal(owner="ann", actor="ann")
+
+
+class Desk:
+    """A service and workers on one memory store, whose clock the test sets."""
+
+    def __init__(self, store: MemoryStore | None = None, limit: int = 1_000_000) -> None:
+        self.time = 1_000_000
+        self.store = store or MemoryStore(lambda: self.time)
+        numbers = count(1)
+        self.mint: Callable[[Any], str] = lambda kind: f"{kind}_{next(numbers)}"
+        settings = Settings(max_chat_import=limit)
+        self.service = ChatImportService(self.store, LocalBus(), self.mint, settings)
+        self.limit = limit
+
+    def worker(self, name: str = "one") -> ChatImporter:
+        importer = OwnerImporter(self.store, self.mint)
+        return ChatImporter(self.store, LocalBus(), importer, name, self.limit)
+
+    async def ask(self, call: Operation[Any], by: Principal = ANN) -> ChatImport:
+        answer = await self.service.handlers[type(call)](call, by, None)
+        assert isinstance(answer, ChatImport)
+        return answer
+
+    async def upload(self, content: bytes, *, start: bool = False) -> str:
+        made = await self.ask(operations.CreateChatImport(len(content), "a.zip", start=start))
+        for place in range(0, len(content), 700):
+            text = base64.b64encode(content[place : place + 700]).decode()
+            made = await self.ask(operations.AddImportPiece(made.id, place, text))
+        assert made.status == "checking"
+        return made.id
+
+    async def read(self, import_id: str) -> ChatImport:
+        return await self.ask(operations.GetChatImport(import_id))
+
+    async def titles(self, owner: str = "ann") -> list[str]:
+        page = await self.store.list(Thread, owner, limit=50)
+        return sorted(each.title for each in page.data)
+
+
+LONGER = base64.b64encode(b"abcd").decode()
+
+
+def zipped(*items: Json) -> bytes:
+    return as_zip(**{"conversations.json": as_json(*items)})
+
+
+def bomb(size: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("conversations.json", b"[" + b" " * size + b"]")
+    return file.getvalue()
+
+
+async def test_a_file_is_checked_and_only_then_written_and_twice_adds_nothing() -> None:
+    desk = Desk()
+    content = zipped(chatgpt("c1"), chatgpt("c2"))
+    first = await desk.upload(content)
+
+    assert await desk.worker().import_next()
+    ready = await desk.read(first)
+    assert (ready.status, ready.source) == ("ready", "chatgpt")
+    assert ready.found is not None
+    assert (ready.found.conversations, ready.found.present) == (2, 0)
+    assert not await desk.worker().import_next()
+    assert await desk.titles() == []
+
+    await desk.ask(operations.StartChatImport(first))
+    assert await desk.worker().import_next()
+    completed = await desk.read(first)
+    written = await desk.titles()
+    second = await desk.upload(content, start=True)
+    assert await desk.worker().import_next()
+
+    assert (completed.status, completed.problem) == ("completed", None)
+    assert len(written) == 4
+    assert all("\x1b" not in title for title in written)
+    again = await desk.read(second)
+    assert again.status == "completed"
+    assert again.found is not None
+    assert (again.found.conversations, again.found.present) == (0, 2)
+    assert await desk.titles() == written
+
+
+async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_wrote() -> None:
+    class DyingStore(MemoryStore):
+        writes = 0
+
+        async def import_records(self, owner: str, batch: ImportBatch) -> None:
+            DyingStore.writes += 1
+            if DyingStore.writes == 2:
+                raise asyncio.CancelledError
+            await super().import_records(owner, batch)
+
+    desk = Desk(DyingStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+
+    with pytest.raises(asyncio.CancelledError):
+        await desk.worker("dying").import_next()
+    assert await desk.titles() == []
+    assert not await desk.worker("other").import_next()  # the lease has not ended
+    desk.time += LEASE_MS + 1
+    assert await desk.worker("other").import_next()
+
+    assert (await desk.read(import_id)).status == "completed"
+    undisturbed = Desk()
+    await undisturbed.upload(as_json(CLAUDE), start=True)
+    assert await undisturbed.worker().import_next()
+    assert await desk.titles() == await undisturbed.titles() != []
+
+
+async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 0.01)
+    writing = asyncio.Event()
+
+    class SlowStore(MemoryStore):
+        async def import_records(self, owner: str, batch: ImportBatch) -> None:
+            await super().import_records(owner, batch)
+            writing.set()
+            await asyncio.Event().wait()
+
+    desk = Desk(SlowStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    work = asyncio.create_task(desk.worker().import_next())
+    await writing.wait()
+
+    cancelling = await desk.ask(operations.CancelChatImport(import_id))
+    assert (cancelling.status, cancelling.step) == ("importing", "cancelling")
+    assert await work
+
+    assert (await desk.read(import_id)).status == "cancelled"
+    assert not (await desk.store.owners(9)).data
+    assert await desk.store.import_piece(import_id, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"MZ not an export", "invalid_request"),
+        (zipped(chatgpt())[:-40], "invalid_request"),
+        (as_json(chatgpt())[:-30], "invalid_request"),
+        (as_json({"mapping": "no"}), "invalid_request"),
+        (bomb(60_000_000), "too_large"),
+    ],
+)
+async def test_a_file_that_is_no_export_fails_with_what_is_wrong(content: bytes, code: str) -> None:
+    desk = Desk(limit=200_000)
+    import_id = await desk.upload(content, start=True)
+
+    assert await desk.worker().import_next()
+
+    failed = await desk.read(import_id)
+    assert failed.status == "failed"
+    assert failed.problem is not None
+    assert failed.problem.code == code
+    assert await desk.titles() == []
+    assert not await desk.worker().import_next()
+
+
+async def test_pieces_must_follow_each_other_and_fit_the_announced_size() -> None:
+    desk = Desk(limit=1000)
+    made = await desk.ask(operations.CreateChatImport(6))
+    abc = base64.b64encode(b"abc").decode()
+    await desk.ask(operations.AddImportPiece(made.id, 0, abc))
+
+    for refused, wrong in (
+        (operations.AddImportPiece(made.id, 0, abc), errors.Conflict),
+        (operations.AddImportPiece(made.id, 4, abc), errors.Conflict),
+        (
+            operations.AddImportPiece(made.id, 3, base64.b64encode(b"abcd").decode()),
+            errors.InvalidRequest,
+        ),
+        (operations.AddImportPiece(made.id, 3, "no base64!"), errors.InvalidRequest),
+        (operations.StartChatImport(made.id), errors.Conflict),
+        (operations.CreateChatImport(6), errors.Conflict),
+        (operations.CreateChatImport(1001), errors.TooLarge),
+    ):
+        with pytest.raises(wrong):
+            await desk.ask(refused)
+
+    assert (await desk.read(made.id)).received == 3
+
+
+async def test_an_import_that_its_owner_left_is_cancelled_after_a_day() -> None:
+    desk = Desk()
+    made = await desk.ask(operations.CreateChatImport(6))
+    desk.time += ABANDONED_MS + 1
+    worker = desk.worker()
+    assert not await worker.import_next()
+    assert (await desk.read(made.id)).status == "cancelled"
+
+    ready = await desk.upload(as_json(CLAUDE))
+    assert await worker.import_next()
+    desk.time += ABANDONED_MS + 1
+    assert not await worker.import_next()
+
+    assert (await desk.read(ready)).status == "cancelled"
+    assert await desk.store.import_piece(ready, 0) is None
+    await desk.ask(operations.CreateChatImport(6))
+
+
+async def test_titles_with_scripts_and_control_characters_stay_text() -> None:
+    desk = Desk()
+    await desk.upload(as_json(chatgpt()), start=True)
+    assert await desk.worker().import_next()
+
+    (title, *_) = await desk.titles()
+    assert "<script>" in SCRIPT
+    assert title.startswith("<script>alert(1)</script>")
+    assert "\x1b" not in json.loads(json.dumps(title))

@@ -1,0 +1,79 @@
+"""Promises of every store about imports of chats; see `ChatImportStore` in `ports`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon.ports import Store
+from antiphon.types import errors
+from antiphon.types.chat_imports import ChatImport, StoredImport
+
+
+def an_import(number: int = 1, owner: str = "ann", **fields: Any) -> StoredImport:
+    record = ChatImport(id=f"import_{number}", size=6, created_at=1, updated_at=1, **fields)
+    return StoredImport(owner=owner, record=record)
+
+
+def end(stored: StoredImport) -> StoredImport:
+    return replace(stored, record=replace(stored.record, status="completed"))
+
+
+async def test_the_pieces_of_a_file_are_there_until_its_import_ends(store: Store) -> None:
+    stored = an_import()
+    await store.add_chat_import(stored, 9)
+
+    for place, content in ((0, b"abc"), (3, b"d\0f")):
+        await store.add_import_piece(
+            "ann",
+            "import_1",
+            place,
+            content,
+            lambda each: replace(each, record=replace(each.record, received=6)),
+        )
+
+    assert await store.import_piece("import_1", 3) == b"d\0f"
+    assert await store.import_piece("import_1", 1) is None
+    assert (await store.find_chat_import("ann", "import_1")).record.received == 6
+    assert len(await store.active_chat_imports()) == 1
+    ended = await store.change_chat_import("ann", "import_1", end)
+    assert await store.import_piece("import_1", 0) is None
+    assert list(await store.chat_imports("ann")) == [ended]
+    assert list(await store.active_chat_imports()) == []
+
+
+async def test_an_owner_has_one_import_at_a_time_and_the_last_ended_ones(store: Store) -> None:
+    for number in range(4):
+        await store.add_chat_import(an_import(number), 2)
+        with pytest.raises(errors.Conflict):
+            await store.add_chat_import(an_import(9), 2)
+        await store.change_chat_import("ann", f"import_{number}", end)
+    await store.add_chat_import(an_import(8, "bob"), 2)
+
+    assert [each.record.id for each in await store.chat_imports("ann")] == [
+        *("import_3", "import_2", "import_1"),
+    ]
+    assert [each.owner for each in await store.active_chat_imports()] == ["bob"]
+
+
+async def test_a_change_that_raises_changes_nothing_and_another_owners_is_not_found(
+    store: Store,
+) -> None:
+    await store.add_chat_import(an_import(), 9)
+
+    def refuse(_: StoredImport) -> StoredImport:
+        raise errors.InvalidRequest("No.")
+
+    with pytest.raises(errors.InvalidRequest):
+        await store.add_import_piece("ann", "import_1", 0, b"abc", refuse)
+    with pytest.raises(errors.NotFound):
+        await store.change_chat_import("bob", "import_1", end)
+    with pytest.raises(errors.NotFound):
+        await store.find_chat_import("bob", "import_1")
+
+    assert await store.import_piece("import_1", 0) is None
+    while await store.delete_owned("ann", 100):
+        pass
+    assert list(await store.active_chat_imports()) == []

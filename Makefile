@@ -4,7 +4,7 @@
 # configuration. Who prefers `uv sync --all-extras` gets the same environment.
 
 .DEFAULT_GOAL := help
-.PHONY: help run quick test check style mypy pyright programs suite format bench soak site dist lock clean
+.PHONY: help run quick test full check style mypy pyright programs suite whole format bench soak site dist lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
@@ -29,10 +29,13 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 	@$(BIN)/python examples/first_run.py
 
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
-	@$(PYTEST) --forks 3 -m "not soak and not processes" $(QUICK) $(VENDORS)
+	@$(PYTEST) --forks 3 -m "not slow and not soak and not processes" $(QUICK) $(VENDORS)
 
-test: .venv/.ready ## everything that must hold before a change is taken
+test: .venv/.ready ## what must hold before a change is taken: checks, and all tests but the slow ones
 	@$(ABREAST) pyright mypy style suite
+
+full: .venv/.ready ## the same with the slow tests: what main is tried with, and a release
+	@$(ABREAST) pyright mypy style whole
 
 check: .venv/.ready ## generated files, style, types and who may import whom
 	@$(ABREAST) pyright mypy style
@@ -52,6 +55,9 @@ programs:
 
 # Tests wait for programs half of the time. `+` shows what this prints as it comes.
 suite: programs
+	+@$(PYTEST) --forks 6 -m "not slow and not soak"
+
+whole: programs
 	+@$(PYTEST) --forks 6 -m "not soak"
 
 format: .venv/.ready ## put the code in order and generate the sync and the TypeScript client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Locator, ViewportSize, expect
 
 from tests.support.web.chats import Chat, chatting
@@ -45,6 +46,7 @@ async def test_who_is_added_comes_in_and_does_not_administrate(locked: Chat) -> 
     await expect(locked.page.get_by_role("link", name="Administration")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_the_sections_stand_beside_the_present_one(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.open("/admin/acts")
@@ -64,6 +66,7 @@ async def test_the_sections_stand_beside_the_present_one(locked: Chat) -> None:
     assert beside["x"] + beside["width"] <= shown["x"]
 
 
+@pytest.mark.slow
 async def test_on_a_phone_the_sections_are_a_menu(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.page.set_viewport_size(PHONE)
@@ -90,6 +93,7 @@ async def test_on_a_phone_the_sections_are_a_menu(locked: Chat) -> None:
     await expect(links).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_on_a_phone_each_value_of_a_table_stands_beside_its_name(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.page.set_viewport_size(PHONE)
@@ -111,6 +115,7 @@ async def test_on_a_phone_each_value_of_a_table_stands_beside_its_name(locked: C
         assert box["x"] + box["width"] <= card["x"] + card["width"]
 
 
+@pytest.mark.slow
 async def test_a_chat_is_begun_from_the_top_bar_of_a_phone(chat: Chat) -> None:
     await chat.page.set_viewport_size(PHONE)
     for address in ("/assistants", "/admin/keys", "/nowhere"):
@@ -150,6 +155,7 @@ async def act(chat: Chat, name: str, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
+@pytest.mark.slow
 async def test_a_key_is_shown_once_and_revoked(chromium: Browser, tmp_path: Path) -> None:
     async with chatting(chromium, tmp_path, "--no-servers") as chat:
         await chat.open("/admin/keys")
@@ -170,6 +176,7 @@ async def test_a_key_is_shown_once_and_revoked(chromium: Browser, tmp_path: Path
         await expect(row(chat, "Nightly report")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(
     chromium: Browser, tmp_path: Path
 ) -> None:

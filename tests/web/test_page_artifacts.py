@@ -62,6 +62,7 @@ async def overlook_refusals(chat: Chat) -> None:
     chat.faults.clear()
 
 
+@pytest.mark.slow
 async def test_an_artifact_is_code_while_it_comes_and_then_a_card(chat: Chat) -> None:
     await chat.say("A clock, please.")
     reply = await chat.model.next_request()
@@ -78,6 +79,7 @@ async def test_an_artifact_is_code_while_it_comes_and_then_a_card(chat: Chat) ->
     await expect(card.locator("pre")).to_contain_text("it runs")
 
 
+@pytest.mark.slow
 async def test_short_examples_and_other_languages_stay_code(chat: Chat) -> None:
     program = "x = 1\n" * 90
     await answer(chat, f"```html\n<b>x</b>\n```\n\n```python\n{program}```\n")
@@ -105,6 +107,7 @@ async def test_a_page_runs_only_when_it_is_told_to_and_ends_with_stop(chat: Chat
     await expect(chat.page.get_by_role("button", name="Open: Clock")).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_answers_with_the_same_title_are_versions(chat: Chat) -> None:
     for number in (1, 2):
         await answer(chat, fenced(CLOCK.replace("not run", f"take {number}")))
@@ -141,6 +144,7 @@ async def test_a_picture_is_shown_at_once_and_its_scripts_never(chat: Chat) -> N
     await overlook_refusals(chat)
 
 
+@pytest.mark.slow
 async def test_markdown_is_drawn_by_the_page_itself(chat: Chat) -> None:
     text = "# Plan\n\nOne <img src=x onerror=alert(1)> **two**.\n\n" + "- more\n" * 40
     await answer(chat, fenced(text, "markdown"))
@@ -184,6 +188,7 @@ async def test_a_diagram_is_drawn_and_its_text_does_nothing(chat: Chat) -> None:
     await overlook_refusals(chat)
 
 
+@pytest.mark.slow
 async def test_an_artifact_of_a_branch_is_shown_there_too(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK))
     await answer(chat, "Fine.", "Is it fine?")
@@ -432,6 +437,7 @@ async def test_a_preview_is_not_opened_outside_of_the_chat(chat: Chat) -> None:
 # Everybody can use it.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> None:
     await answer(chat, fenced(CLOCK))
@@ -445,6 +451,7 @@ async def test_the_panel_has_no_barriers(chat: Chat, axe: str, theme: str) -> No
     assert await wider(chat.page) == []
 
 
+@pytest.mark.slow
 async def test_the_width_is_set_by_keys_and_remembered(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK))
     await open_card(chat)
@@ -461,6 +468,7 @@ async def test_the_width_is_set_by_keys_and_remembered(chat: Chat) -> None:
     assert after["width"] > before["width"]
 
 
+@pytest.mark.slow
 async def test_on_a_phone_the_panel_covers_the_page(chat: Chat) -> None:
     await answer(chat, fenced(CLOCK))
     await chat.page.set_viewport_size(PHONE)

@@ -175,6 +175,7 @@ async def test_every_view_is_faultless_and_fits_the_narrowest_phone(
     assert {view: faults for view, faults in found.items() if faults} == {}
 
 
+@pytest.mark.slow
 async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
     lived_in: Chat, axe: str
 ) -> None:
@@ -193,6 +194,7 @@ async def test_the_sidebar_its_menu_and_the_settings_are_faultless(
     assert found == []
 
 
+@pytest.mark.slow
 async def test_tags_and_marked_threads_are_faultless_in_all_colours(
     lived_in: Chat, axe: str
 ) -> None:
@@ -261,6 +263,7 @@ async def _check_view(chat: Chat, axe: str) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("window", [WIDE, PHONE, NARROW])

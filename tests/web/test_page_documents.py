@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from playwright.async_api import FilePayload, expect
 
 from tests.support.web.chats import Chat
@@ -19,6 +20,7 @@ async def attach(chat: Chat, name: str, content: bytes, words: str) -> None:
     await expect(state).to_contain_text(words)
 
 
+@pytest.mark.slow
 async def test_a_document_says_when_its_text_is_read_and_when_it_has_none(chat: Chat) -> None:
     await attach(chat, "rules.txt", RULES.encode(), "1 page")
     await attach(chat, "blank.txt", b"  \n ", "has no text")
@@ -52,6 +54,7 @@ async def test_an_answer_names_its_sources_and_opens_them_at_the_page(chat: Chat
     await expect(chat.page.get_by_role("button", name="Open rules.txt at page 1")).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_an_assistant_keeps_the_files_that_its_editor_shows(chat: Chat) -> None:
     await chat.page.goto(f"{chat.page.url.split('/t/')[0].rstrip('/')}/assistants/new")
     await chat.page.get_by_label("Name").fill("Clerk")

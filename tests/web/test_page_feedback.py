@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from antiphon.client.async_client import AsyncClient
@@ -45,6 +46,7 @@ async def test_an_answer_is_rated_with_a_comment_and_stays_so(chat: Chat) -> Non
     assert await list_rated(chat) == [("down", "Too <b>short</b>.")]
 
 
+@pytest.mark.slow
 async def test_a_rating_is_changed_and_removed(chat: Chat) -> None:
     await answer(chat)
     await thumb(chat, "Good answer").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, ViewportSize, expect
 
@@ -56,6 +57,7 @@ async def move(chat: Chat, title: str, to: str) -> None:
     await dialog.get_by_role("button", name="Move", exact=True).click()
 
 
+@pytest.mark.slow
 async def test_a_chat_is_moved_to_a_folder_out_of_it_and_back_by_undo(two: Chat) -> None:
     await move(two, "Travel costs", "Taxes")
 
@@ -130,6 +132,7 @@ async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be
     assert {thread.title for thread in kept} >= {"Pancakes", "Travel costs"}
 
 
+@pytest.mark.slow
 async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
     dialog = two.page.get_by_role("dialog")
     await choose(two, two.page.locator(".folder"), "Edit folder")
@@ -151,6 +154,7 @@ async def test_files_are_put_into_a_folder_and_taken_out(two: Chat) -> None:
     assert kept.instructions == "Name the paragraph."
 
 
+@pytest.mark.slow
 async def test_several_chats_are_moved_at_once_into_a_folder_that_is_made_for_them(
     two: Chat,
 ) -> None:
@@ -167,6 +171,7 @@ async def test_several_chats_are_moved_at_once_into_a_folder_that_is_made_for_th
     await expect(two.page.locator(".side-marked")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_folders_are_opened_by_keys_and_on_a_phone(two: Chat, axe: str) -> None:
     await move(two, "Travel costs", "Taxes")
     await folder(two, "Taxes").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Page, expect
 
 from tests.support.web.accessible import axe as axe
@@ -40,6 +41,7 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     assert found == []
 
 
+@pytest.mark.slow
 async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     chat: Chat, axe: str
 ) -> None:
@@ -61,6 +63,7 @@ async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     assert found == []
 
 
+@pytest.mark.slow
 async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat: Chat) -> None:
     page = chat.page
     await chat.say("Hello")
@@ -78,6 +81,7 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
     await expect(page.locator(".message.assistant strong")).to_have_text("day")
 
 
+@pytest.mark.slow
 async def test_an_idle_page_loads_what_may_be_opened_next(chat: Chat) -> None:
     await chat.page.reload()
     await chat.wait_until(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.support.terminal.mcp_servers import config, raw
 from tests.support.web.chats import Chat, chatting
 
 
+@pytest.mark.slow
 async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
     chromium: Browser, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ async def test_a_long_thread_opens_at_its_end_and_more_comes_when_one_goes_up(ch
     await expect(chat.page.locator(".earlier")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None:
     chat.model.will_say("Read.")
     await chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -52,6 +53,7 @@ async def test_a_pasted_book_is_sent_whole_and_shown_in_part(chat: Chat) -> None
     assert len(shown) < 5000
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 async def test_a_thread_of_a_thousand_messages_opens_within_a_second(chat: Chat) -> None:
     thread = await _long(chat, 1000)
@@ -63,6 +65,7 @@ async def test_a_thread_of_a_thousand_messages_opens_within_a_second(chat: Chat)
     assert time.perf_counter() - before < 1
 
 
+@pytest.mark.slow
 @pytest.mark.soak
 async def test_a_key_is_seen_within_a_frame_however_much_there_is(chat: Chat) -> None:
     thread = await _long(chat, 400)

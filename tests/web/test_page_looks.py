@@ -6,6 +6,7 @@ import struct
 import zlib
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, FilePayload, Locator, expect
 
 from tests.support.web.accessible import axe as axe
@@ -73,6 +74,7 @@ async def comes_to(element: Locator, opacity: float) -> None:
     await wait_until(element.page, script, [handle, opacity])
 
 
+@pytest.mark.slow
 async def test_what_can_be_done_with_a_message_is_seen_on_it_and_on_the_last(chat: Chat) -> None:
     await exchange(chat, ("One", "First"), ("Two", "Second"))
     first = chat.answers.first.get_by_role("button", name="Copy")
@@ -88,6 +90,7 @@ async def test_what_can_be_done_with_a_message_is_seen_on_it_and_on_the_last(cha
     await comes_to(first, 1)
 
 
+@pytest.mark.slow
 async def test_without_a_pointer_that_hovers_all_actions_are_seen(
     chat: Chat, chromium: Browser
 ) -> None:
@@ -103,6 +106,7 @@ async def test_without_a_pointer_that_hovers_all_actions_are_seen(
         assert {await each.evaluate(OPACITY) for each in await buttons.all()} == {1.0}
 
 
+@pytest.mark.slow
 async def test_a_message_says_when_it_was_written_and_which_model_answered(chat: Chat) -> None:
     await exchange(chat, ("One", "First"))
     about = chat.answers.last.locator(".message-about")
@@ -130,6 +134,7 @@ async def test_an_error_is_a_mark_and_beside_it_its_words_and_what_to_do(chat: C
     assert again["top"] >= words["bottom"]
 
 
+@pytest.mark.slow
 async def test_the_way_back_to_the_latest_is_above_the_middle_of_the_composer(chat: Chat) -> None:
     await chat.say("One")
     await (await chat.model.next_request()).answer("Line.\n\n" * 80 + "Last line.")
@@ -145,6 +150,7 @@ async def test_the_way_back_to_the_latest_is_above_the_middle_of_the_composer(ch
     assert button["bottom"] <= composer["top"]
 
 
+@pytest.mark.slow
 async def test_files_of_a_message_stand_one_kind_below_the_other(chat: Chat) -> None:
     await attach(chat, "one.png", "two.png", "notes.txt")
     await chat.say("Look.")
@@ -159,6 +165,7 @@ async def test_files_of_a_message_stand_one_kind_below_the_other(chat: Chat) -> 
     assert pictures["right"] == notes["right"] == text["right"]
 
 
+@pytest.mark.slow
 async def test_files_are_seen_while_a_message_is_edited_and_can_be_left_out(chat: Chat) -> None:
     await attach(chat, "one.png", "notes.txt")
     await chat.say("Look.")
@@ -179,6 +186,7 @@ async def test_files_are_seen_while_a_message_is_edited_and_can_be_left_out(chat
     await expect(chat.asked.last.locator(".attachment")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_picture_opens_in_a_light_box_by_keys_and_the_focus_returns(
     chat: Chat, axe: str
 ) -> None:
@@ -203,6 +211,7 @@ async def test_a_picture_opens_in_a_light_box_by_keys_and_the_focus_returns(
     await expect(first).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_versions_of_an_answer_are_switched_at_it_and_those_of_a_message_there(
     chat: Chat,
 ) -> None:

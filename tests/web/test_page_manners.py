@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.support.web.chats import Chat
@@ -51,6 +52,7 @@ async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> 
     await expect(latest(chat)).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_an_answer_is_said_aloud_at_its_begin_and_end_and_never_in_pieces(chat: Chat) -> None:
     regions = "#conversation[aria-live], #conversation[role=log], #conversation [aria-live]"
     await chat.page.evaluate(LISTEN)
@@ -82,6 +84,7 @@ LISTEN = """() => {
 }"""
 
 
+@pytest.mark.slow
 async def test_the_sheet_of_keys_opens_closes_and_gives_the_focus_back(chat: Chat) -> None:
     await chat.composer.focus()
     await chat.page.keyboard.press("Control+/")
@@ -102,6 +105,7 @@ async def test_the_sheet_of_keys_opens_closes_and_gives_the_focus_back(chat: Cha
     await expect(sheet).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()
@@ -134,6 +138,7 @@ async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
     await expect(chat.composer).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_fingers_find_what_they_press_on_a_phone(chat: Chat) -> None:
     await chat.page.set_viewport_size({"width": 360, "height": 700})
     await chat.say("Look.")
@@ -157,6 +162,7 @@ SMALL = """() => [...document.querySelectorAll("main button, main a[href]")]
   .map(([name, {width, height}]) => `${name}: ${width} x ${height}`)"""
 
 
+@pytest.mark.slow
 async def test_nothing_moves_for_who_asked_for_rest(chat: Chat) -> None:
     await chat.page.emulate_media(reduced_motion="reduce")
     await chat.say("Look.")

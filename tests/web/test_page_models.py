@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
@@ -64,6 +65,7 @@ async def test_a_model_is_found_and_taken_by_keys(many: Chat) -> None:
     await expect(button(many)).to_have_text("model-1234")
 
 
+@pytest.mark.slow
 async def test_arrows_go_through_the_list(many: Chat) -> None:
     field = await open_list(many)
     await field.press("ArrowDown")
@@ -86,6 +88,7 @@ async def test_arrows_go_through_the_list(many: Chat) -> None:
     await expect(button(many)).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_only_what_is_looked_at_is_drawn(many: Chat) -> None:
     await open_list(many)
     options = many.page.get_by_role("option")
@@ -98,6 +101,7 @@ async def test_only_what_is_looked_at_is_drawn(many: Chat) -> None:
     assert await options.count() < 200
 
 
+@pytest.mark.slow
 async def test_a_choice_is_taken_back_and_nothing_found_is_told(many: Chat) -> None:
     field = await open_list(many)
     await field.fill("0007")
@@ -115,6 +119,7 @@ async def test_a_choice_is_taken_back_and_nothing_found_is_told(many: Chat) -> N
     await expect(button(many)).to_have_text("told (default)")
 
 
+@pytest.mark.slow
 async def test_the_list_is_faultless_and_fits_a_window_of_400_percent(many: Chat, axe: str) -> None:
     await open_list(many)
     found = await findings(many.page, axe)
@@ -135,6 +140,7 @@ async def test_the_list_is_faultless_and_fits_a_window_of_400_percent(many: Chat
     assert box["y"] + box["height"] <= 256
 
 
+@pytest.mark.slow
 async def test_providers_stand_above_their_models_with_what_is_known(
     chromium: Browser, tmp_path: Path
 ) -> None:

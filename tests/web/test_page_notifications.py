@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.web.accessible import axe as axe
@@ -59,6 +60,7 @@ async def test_a_notification_names_the_chat_and_not_what_was_said(chat: Chat, a
     assert len(await page.evaluate("window.notifications")) == 1
 
 
+@pytest.mark.slow
 async def test_a_page_asks_for_no_notifications_by_itself_and_says_that_they_are_refused(
     chat: Chat,
 ) -> None:

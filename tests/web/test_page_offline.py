@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
@@ -87,6 +88,7 @@ async def test_the_page_opens_without_its_server_with_the_drafts_and_says_so(
         assert found == []
 
 
+@pytest.mark.slow
 async def test_only_files_of_the_page_are_kept_and_no_answer_of_the_server(
     context: BrowserContext, tmp_path: Path
 ) -> None:
@@ -103,6 +105,7 @@ async def test_only_files_of_the_page_are_kept_and_no_answer_of_the_server(
         assert not any("highlight.mjs" in path and "/vendor/" in path for path in kept)
 
 
+@pytest.mark.slow
 async def test_a_new_version_is_shown_as_soon_as_the_server_has_it_and_never_mixed(
     context: BrowserContext, tmp_path: Path
 ) -> None:

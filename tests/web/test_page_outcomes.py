@@ -14,6 +14,7 @@ from tests.support.web.chats import Chat
 I18N = Path(__file__).parents[2] / "src/antiphon/web/static/chat/i18n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("finish", "words"),
     [("length", "greatest length"), ("content_filter", "content filter stopped")],
@@ -34,6 +35,7 @@ async def test_an_answer_that_is_cut_says_why_also_after_a_reload(
     await expect(chat.page.locator("[data-announced=status]")).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()
@@ -86,6 +88,7 @@ async def test_a_cut_answer_is_continued_by_one_button(chat: Chat) -> None:
     assert await chat.page.locator(".message.user").count() == 1
 
 
+@pytest.mark.slow
 async def test_an_answer_without_words_says_that_it_is_empty(chat: Chat) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
@@ -36,6 +37,7 @@ async def fill(chat: Chat, label: str, text: str) -> None:
     await chat.page.get_by_role("dialog").get_by_label(label).fill(text)
 
 
+@pytest.mark.slow
 async def test_projects_keys_with_limits_and_the_log_of_it(admin: Chat) -> None:
     await admin.open("/admin/projects")
     await admin.page.get_by_role("button", name="Make a project").click()

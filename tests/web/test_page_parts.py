@@ -7,6 +7,7 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, FilePayload, Locator, expect
 
@@ -86,6 +87,7 @@ async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> Non
     await check_calls(chat)
 
 
+@pytest.mark.slow
 async def test_a_refusal_is_told_to_be_one_and_stays_so(chat: Chat) -> None:
     await chat.say("Say it.")
     reply = await chat.model.next_request()
@@ -109,6 +111,7 @@ async def check_calls(chat: Chat) -> None:
     await expect(tool(chat, "fail")).to_contain_text("There is no shore.")
 
 
+@pytest.mark.slow
 async def test_thirty_calls_are_one_group_that_stays_as_the_reader_left_it(chat: Chat) -> None:
     await chat.say("Look around.")
     calls = [("look", {"at": f"place {number}"}) for number in range(29)]
@@ -133,6 +136,7 @@ async def test_thirty_calls_are_one_group_that_stays_as_the_reader_left_it(chat:
     await expect(group.first).to_have_attribute("aria-expanded", "false")
 
 
+@pytest.mark.slow
 async def test_a_result_of_two_megabytes_is_cut_and_opens(chat: Chat) -> None:
     await chat.open(f"/t/{await read_elsewhere(chat, LOG)}")
     result = tool(chat, "read_log").locator(".result")
@@ -176,6 +180,7 @@ async def all_of(events: AsyncIterator[object]) -> list[object]:
 LOG = "".join(f"line {number} of a log, as long as they are\n" for number in range(1, 50_000))
 
 
+@pytest.mark.slow
 async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     chat: Chat, tmp_path: Path
 ) -> None:
@@ -201,6 +206,7 @@ async def test_a_long_tool_tells_its_time_and_can_be_stopped_alone(
     await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_path: Path) -> None:
     await chat.say("Wait.")
     asked = await chat.model.next_request()
@@ -272,6 +278,7 @@ async def test_files_are_seen_before_they_are_sent_and_refused_with_words(chat: 
     await expect(chat.asked.locator("img")).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_files_are_pasted_and_dropped_and_words_are_only_written(chat: Chat) -> None:
     files = chat.page.locator(".attachment")
 

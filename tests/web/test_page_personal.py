@@ -59,6 +59,7 @@ async def test_instructions_are_written_used_and_switched_off(chat: Chat) -> Non
     assert (await read_personal(chat))["settings"]["instructions_enabled"] is False
 
 
+@pytest.mark.slow
 async def test_memories_are_added_found_edited_and_deleted(chat: Chat) -> None:
     page = chat.page
     await open_you(chat)
@@ -90,6 +91,7 @@ async def test_memories_are_added_found_edited_and_deleted(chat: Chat) -> None:
     assert (await read_personal(chat))["memories"] == []
 
 
+@pytest.mark.slow
 async def test_a_text_that_is_refused_stays_in_its_field_with_the_reason(chat: Chat) -> None:
     page = chat.page
     await open_you(chat)
@@ -129,6 +131,7 @@ async def test_what_a_model_remembers_is_asked_shown_and_undone(chat: Chat) -> N
     assert (await read_personal(chat))["memories"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(1280, 800), (320, 640)], ids=["wide", "narrow"])
 async def test_the_view_is_accessible_and_fits(chat: Chat, axe: str, size: tuple[int, int]) -> None:
     page = chat.page
@@ -146,6 +149,7 @@ async def test_the_view_is_accessible_and_fits(chat: Chat, axe: str, size: tuple
     assert await wider(page) == []
 
 
+@pytest.mark.slow
 async def test_the_view_is_used_by_keyboard_alone(chat: Chat) -> None:
     page = chat.page
     await open_you(chat)

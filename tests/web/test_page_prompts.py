@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.support.web.accessible import axe as axe
@@ -41,6 +42,7 @@ async def list_selected(chat: Chat) -> str:
     return await chat.composer.evaluate(script)
 
 
+@pytest.mark.slow
 async def test_a_starter_of_ones_own_is_added_asked_edited_and_removed(chat: Chat) -> None:
     await keep(chat)
     page = chat.page
@@ -108,6 +110,7 @@ async def test_a_prompt_is_taken_by_its_name_and_its_places_are_filled_in(chat: 
     assert (await chat.read_messages())[0] == ["user", "Fly from Rome to Oslo and back to Rome."]
 
 
+@pytest.mark.slow
 async def test_filling_in_goes_back_and_ends_by_escape(chat: Chat) -> None:
     await keep(chat, prompt("flight", "From {{a}} to {{b}}", starter=True))
     await chat.composer.fill("Written before")
@@ -128,6 +131,7 @@ async def test_filling_in_goes_back_and_ends_by_escape(chat: Chat) -> None:
     assert (await chat.read_messages())[0][1].endswith("From {{a}} to {{b}}")
 
 
+@pytest.mark.slow
 async def test_what_is_no_name_of_a_prompt_is_sent_as_it_is(chat: Chat) -> None:
     await keep(chat, prompt("flight", FLIGHT))
     await chat.composer.press_sequentially("/fli")
@@ -142,6 +146,7 @@ async def test_what_is_no_name_of_a_prompt_is_sent_as_it_is(chat: Chat) -> None:
     assert (await chat.read_messages())[0] == ["user", "/flick the switch"]
 
 
+@pytest.mark.slow
 async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_told(
     chat: Chat, axe: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Page, expect
 
 from tests.support.web.accessible import axe as axe
@@ -27,6 +28,7 @@ async def make_assistant(page: Page) -> None:
     await page.get_by_role("menuitem", name="Edit").click()
 
 
+@pytest.mark.slow
 async def test_a_published_assistant_is_chatted_with_and_copied_until_it_is_taken_back(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.web.chats import Chat
@@ -30,6 +31,7 @@ async def test_the_steps_of_an_answer_are_shown_and_lead_back_to_the_chat(chat: 
     await chat.sees("The moon pulls.")
 
 
+@pytest.mark.slow
 async def test_two_runs_of_a_chat_are_compared_and_the_comparison_is_an_address(
     chat: Chat,
 ) -> None:
@@ -46,6 +48,7 @@ async def test_two_runs_of_a_chat_are_compared_and_the_comparison_is_an_address(
     await expect(chat.page.locator(".step-details").first).to_contain_text("13 characters")
 
 
+@pytest.mark.slow
 async def test_a_run_that_is_not_there_is_said_to_be_unknown(chat: Chat) -> None:
     await chat.page.goto(f"{chat.up.url}/r/run_none")
 

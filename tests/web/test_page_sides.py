@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, ViewportSize, expect
 
@@ -52,6 +53,7 @@ async def list_titles(chat: Chat) -> list[str]:
     return [thread["title"] for thread in (await answer.json())["data"]]
 
 
+@pytest.mark.slow
 async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: Chat) -> None:
     await say(told, "Name a planet.", "Neptune.")
     await entry(told, "How do tides work?").get_by_role("link").click()
@@ -102,6 +104,7 @@ async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> N
     await chat.wait_until(f"() => ({MARKED})().length === 0")
 
 
+@pytest.mark.slow
 async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
     post = chat.context.request.post
     for number in range(42):
@@ -120,6 +123,7 @@ async def test_older_threads_come_as_one_scrolls(chat: Chat) -> None:
     await expect(rows).to_have_count(43)
 
 
+@pytest.mark.slow
 async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
     field = told.page.get_by_role("textbox", name="Title of the chat")
     await choose(told, "How do tides work?", "Rename")
@@ -134,6 +138,7 @@ async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
     await expect(entry(told, "<b>Tides</b>")).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> None:
     await choose(told, "How do tides work?", "Pin")
     await say(told, "Name a planet.", "Neptune.")
@@ -150,6 +155,7 @@ async def test_a_pinned_thread_stands_first_after_a_reload_too(told: Chat) -> No
     await expect(links).to_have_text(["Name a planet.", "How do tides work?"])
 
 
+@pytest.mark.slow
 async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(told: Chat) -> None:
     titles = told.page.locator(".thread a")
     archive = told.page.get_by_role("button", name="Archive", exact=True)
@@ -177,6 +183,7 @@ async def test_an_archived_thread_is_in_its_own_list_until_something_is_said(tol
     await expect(titles).to_have_text(["How do tides work?", "Name a planet."])
 
 
+@pytest.mark.slow
 async def test_threads_are_tagged_and_filtered_by_a_tag(told: Chat) -> None:
     titles = told.page.locator(".thread a")
     field = told.page.get_by_role("textbox", name="Tags, separated by commas")
@@ -213,6 +220,7 @@ async def test_a_deleted_thread_can_be_called_back_until_the_page_is_left(told: 
             pass
 
 
+@pytest.mark.slow
 async def test_a_thread_is_saved_as_a_file(told: Chat, tmp_path: Path) -> None:
     async with told.page.expect_download() as saving:
         await choose(told, "How do tides work?", "Export as Markdown")
@@ -222,6 +230,7 @@ async def test_a_thread_is_saved_as_a_file(told: Chat, tmp_path: Path) -> None:
     assert "The moon pulls." in file.read_text()
 
 
+@pytest.mark.slow
 async def test_an_answer_in_the_making_is_marked(chat: Chat) -> None:
     await chat.say("Take your time.")
     reply = await chat.model.next_request()
@@ -235,6 +244,7 @@ async def test_an_answer_in_the_making_is_marked(chat: Chat) -> None:
     await expect(mark).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_starter_question_is_asked(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="What is the weather like in Lisbon").click()
     reply = await chat.model.next_request()
@@ -247,6 +257,7 @@ async def test_a_starter_question_is_asked(chat: Chat) -> None:
     ]
 
 
+@pytest.mark.slow
 async def test_on_a_phone_the_sidebar_lies_over_the_view(chat: Chat) -> None:
     await chat.page.set_viewport_size(PHONE)
     await chat.page.reload()
@@ -261,6 +272,7 @@ async def test_on_a_phone_the_sidebar_lies_over_the_view(chat: Chat) -> None:
     await expect(chat.page.get_by_role("button", name="Show sidebar")).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_colours_and_language_are_chosen_and_kept(chat: Chat) -> None:
     await settings(chat)
     await chat.page.get_by_text("Dark", exact=True).click()
@@ -282,6 +294,7 @@ async def settings(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="Settings").click()
 
 
+@pytest.mark.slow
 async def test_instructions_of_a_thread_reach_the_model(chat: Chat) -> None:
     await chat.page.get_by_role("button", name="Give this chat instructions").click()
     await chat.page.get_by_label("What should the model keep in mind?").fill("Rhyme.")
@@ -317,6 +330,7 @@ async def make(chat: Chat, **fields: str) -> None:
     await expect(chat.page.locator(".assistant h2")).to_contain_text([fields["name"]])
 
 
+@pytest.mark.slow
 async def test_an_assistant_is_edited_copied_and_deleted(chat: Chat) -> None:
     await make(chat, name="Poet")
     await act(chat, "Poet", "Edit")
@@ -337,6 +351,7 @@ async def act(chat: Chat, assistant: str, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
+@pytest.mark.slow
 async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) -> None:
     await make(chat, name="Poet", starters="A poem on rain")
     await act(chat, "Poet", "Edit")
@@ -355,6 +370,7 @@ async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) 
     await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_an_address_that_leads_nowhere_says_so_and_leads_on(chat: Chat) -> None:
     for address in ("/nowhere", "/t/thread_none", "/assistants/none", "/admin/no", "/a/none"):
         await chat.open(address)
@@ -363,6 +379,7 @@ async def test_an_address_that_leads_nowhere_says_so_and_leads_on(chat: Chat) ->
         await expect(chat.composer).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: Chat) -> None:
     async with AsyncClient(chat.up.url) as client:
         for number in range(90):

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -74,6 +75,7 @@ async def test_links_to_what_a_tool_has_found_are_numbered_and_listed(cited: Cha
     await expect(marks).to_have_text(["1", "2", "1"])
 
 
+@pytest.mark.slow
 async def test_pages_that_the_provider_cites_are_sources_with_its_numbers(chat: Chat) -> None:
     await chat.say("Why are there tides?")
     reply = await chat.model.next_request()
@@ -101,6 +103,7 @@ async def test_pages_that_the_provider_cites_are_sources_with_its_numbers(chat: 
     await expect(chat.page.locator(".message img")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_sources_have_no_barriers(cited: Chat, axe: str) -> None:
     await expect(cited.page.locator(".source-mark")).to_have_count(3)
     for theme in ("light", "dark"):

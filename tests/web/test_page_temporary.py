@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Dialog, Locator, expect
 
@@ -51,6 +52,7 @@ async def test_a_temporary_chat_is_marked_and_in_no_list_and_not_in_the_browser(
     assert "trust" not in stored
 
 
+@pytest.mark.slow
 async def test_leaving_is_asked_first_and_deletes_the_chat(secret: Chat) -> None:
     thread = secret.thread
     await secret.page.get_by_role("button", name="New chat").click()
@@ -72,6 +74,7 @@ async def test_leaving_is_asked_first_and_deletes_the_chat(secret: Chat) -> None
     assert not await is_there(secret, thread)
 
 
+@pytest.mark.slow
 async def test_the_back_button_asks_too(chat: Chat) -> None:
     await say(chat, "How do tides work?", "The moon pulls.")
     kept = chat.thread
@@ -94,6 +97,7 @@ async def test_the_back_button_asks_too(chat: Chat) -> None:
     assert not await is_there(chat, secret)
 
 
+@pytest.mark.slow
 async def test_a_kept_chat_is_one_like_any_other_with_its_branches(secret: Chat) -> None:
     first = secret.thread
     await secret.page.get_by_role("button", name="Answer again").click()
@@ -115,6 +119,7 @@ async def test_a_kept_chat_is_one_like_any_other_with_its_branches(secret: Chat)
     assert await is_there(secret, branch)
 
 
+@pytest.mark.slow
 async def test_a_reload_asks_and_deletes_the_chat(secret: Chat) -> None:
     asked: list[str] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.support.web.accessible import axe as axe
@@ -44,6 +45,7 @@ def state(chat: Chat) -> str:
     }"""
 
 
+@pytest.mark.slow
 async def test_tools_are_searched_told_and_chosen_one_by_one_or_all(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.support.providers.transcriber import serve_transcriber
@@ -84,6 +85,7 @@ async def test_an_answer_is_read_aloud_with_the_chosen_voice_until_it_is_stopped
     assert found == []
 
 
+@pytest.mark.slow
 async def test_new_answers_are_read_by_themselves_only_where_that_is_wanted(chat: Chat) -> None:
     page = chat.page
     await page.evaluate(VOICE)
@@ -98,6 +100,7 @@ async def test_new_answers_are_read_by_themselves_only_where_that_is_wanted(chat
     await chat.wait_until("() => window.spoken[0].cancelled")
 
 
+@pytest.mark.slow
 async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:

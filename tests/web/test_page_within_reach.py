@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import expect
 
 from tests.support.web.chats import Chat
@@ -29,6 +30,7 @@ async def test_a_server_that_is_gone_is_told_without_being_asked_and_so_is_its_r
     await expect(chat.page.locator("[data-announced=status]")).to_contain_text("answers again")
 
 
+@pytest.mark.slow
 async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) -> None:
     await exchange(chat, "Hello", "First.")
     await chat.page.get_by_role("button", name="Answer again").click()
@@ -46,6 +48,7 @@ async def test_the_focus_stays_on_the_arrows_between_two_versions(chat: Chat) ->
     await expect(chat.page.get_by_role("button", name="Previous version")).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -> None:
     await exchange(chat, "Tell me of whales", "First.")
     heading = chat.page.locator("h1.topbar-title")
@@ -61,6 +64,7 @@ async def test_a_chat_keeps_its_heading_while_it_is_answered_again(chat: Chat) -
     await expect(heading).to_have_text("Tell me of whales")
 
 
+@pytest.mark.slow
 async def test_what_an_answer_used_is_told_by_keys(chat: Chat) -> None:
     await exchange(chat, "Hello", "Hi.")
 
@@ -72,6 +76,7 @@ async def test_what_an_answer_used_is_told_by_keys(chat: Chat) -> None:
     await expect(used.locator(".usage-details")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
     for topic in ("whales", "rivers"):
         await exchange(chat, f"Tell me of {topic}", f"All about {topic}.")
@@ -87,6 +92,7 @@ async def test_threads_that_are_found_are_reached_by_arrows(chat: Chat) -> None:
     await expect(chat.page.locator("input[type=search]")).to_be_focused()
 
 
+@pytest.mark.slow
 async def test_at_four_times_the_size_most_of_the_window_is_the_conversation(chat: Chat) -> None:
     await exchange(chat, "Hello", "Hi.")
     await chat.page.set_viewport_size({"width": 320, "height": 256})

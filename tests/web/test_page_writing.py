@@ -124,6 +124,7 @@ async def test_nothing_that_anybody_says_acts_in_the_page(
         assert await chat.page.evaluate(ACTING) == []
 
 
+@pytest.mark.slow
 async def test_what_an_answer_cost_is_told_and_another_model_is_picked(
     chromium: Browser, tmp_path: Path
 ) -> None:
@@ -148,6 +149,7 @@ async def test_what_an_answer_cost_is_told_and_another_model_is_picked(
     assert reply.body["model"] == "other"
 
 
+@pytest.mark.slow
 async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Path) -> None:
     chat.model.will_say("The moon pulls.")
     await chat.say("How do tides work?")
@@ -165,6 +167,7 @@ async def test_a_thread_is_saved_as_json_and_as_a_page(chat: Chat, tmp_path: Pat
     assert "The moon pulls." in saved["web page"]
 
 
+@pytest.mark.slow
 async def test_a_file_goes_along_when_its_message_is_answered_again_or_said_anew(
     chat: Chat,
 ) -> None:

@@ -213,6 +213,7 @@ def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
     }
     assert answer == {
         "refusal": None,
+        "citations": [],
         "status": "completed",
         "reason": None,
         "error": None,

@@ -448,6 +448,7 @@ def test_a_key_that_is_missing_is_told_by_the_exit_code(place: Place) -> None:
     assert "OPENAI_API_KEY" in told.stderr
 
 
+@pytest.mark.slow
 def test_head_ends_it_quietly(place: Place) -> None:
     shell = '"$@" | head -c 1; echo " ${PIPESTATUS[0]}"'
 

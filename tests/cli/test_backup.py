@@ -176,6 +176,7 @@ os.link = link
 """What Python sees of a file system without hard links, such as FAT."""
 
 
+@pytest.mark.slow
 def test_a_file_system_without_hard_links_will_do(place: Place, filled: Path) -> None:
     (place.root / "hiding").mkdir()
     (place.root / "hiding/sitecustomize.py").write_text(LINKLESS)

@@ -24,12 +24,14 @@ def test_the_answer_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
     assert (said.stdout, said.returncode) == ("One voice calls\n", 0)
 
 
+@pytest.mark.slow
 def test_what_is_piped_in_goes_along(tmp_path: Path) -> None:
     said = chat(tmp_path, "-p", "hello", given="from a pipe")
 
     assert "from a pipe" in said.stdout
 
 
+@pytest.mark.slow
 def test_each_event_is_a_line(tmp_path: Path) -> None:
     said = chat(tmp_path, "-p", "Say 3 words", "--json")
     told = [json.loads(line) for line in said.stdout.splitlines()]
@@ -38,6 +40,7 @@ def test_each_event_is_a_line(tmp_path: Path) -> None:
     assert told[-1]["type"] == "turn.ended"
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_the_last_thread(tmp_path: Path) -> None:
     chat(tmp_path, "-p", "Say 3 words")
     said = chat(tmp_path, "--resume", "-p", "And then?", "--output", "json")
@@ -52,6 +55,7 @@ def test_resume_goes_on_with_the_last_thread(tmp_path: Path) -> None:
     assert len(json.loads(shown.stdout)) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--json", "--quiet", "--thinking"])
 def test_a_flag_for_one_question_is_refused_for_a_chat(tmp_path: Path, flag: str) -> None:
     said = chat(tmp_path, flag)

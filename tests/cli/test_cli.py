@@ -227,6 +227,7 @@ def test_an_empty_stdin_is_ignored(place: Place) -> None:
     assert last_user_text(place) == "Hello"
 
 
+@pytest.mark.slow
 def test_a_closed_stdin_is_ignored(place: Place) -> None:
     command = ["sh", "-c", 'exec "$0" "$@" <&-']
     with place.start("ask", "Hello", prefix=command) as process:
@@ -425,6 +426,7 @@ def statuses(place: Place) -> list[str]:
     return [status for (status,) in rows]
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_seen_enough_is_no_error(place: Place, upstream: Upstream) -> None:
     upstream.text(*["a line\n"] * 100_000)
     with place.start("ask", "-q", "Hello", environ=other(upstream)) as process:
@@ -452,6 +454,7 @@ def test_an_answer_that_cannot_be_written_is_a_failure(
     assert err.count(b"\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("closed", "out"), [(">&-", b""), ("2>&-", b"One voice calls\n"), ("<&- >&- 2>&-", b"")]
 )
@@ -609,6 +612,7 @@ def test_all_versions_can_be_named_where_all_are_deleted(place: Place) -> None:
     assert json.loads(place.run("threads", "list", "--all", "--json").stdout) == []
 
 
+@pytest.mark.slow
 def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) -> None:
     with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
         threads = [client.create_thread(title=f"chat {number}") for number in range(120)]
@@ -629,6 +633,7 @@ def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) 
     assert len(everything) == 121
 
 
+@pytest.mark.slow
 def test_words_are_found_in_conversations(place: Place) -> None:
     with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
         thread = client.create_thread(title="Of bees\x1b[31m")
@@ -667,6 +672,7 @@ def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
     }
 
 
+@pytest.mark.slow
 def test_conversations_are_put_into_folders_and_listed_by_them(place: Place) -> None:
     place.run("ask", "Tell me of whales")
     thread_id = place.threads()[0]["thread"]["id"]
@@ -740,6 +746,7 @@ def test_a_conversation_is_archived_and_tagged(place: Place) -> None:
     assert thread_id in place.run("threads", "list").stdout
 
 
+@pytest.mark.slow
 def test_a_search_may_take_as_long_as_the_settings_say(place: Place) -> None:
     with Client(settings=Settings(database=f"sqlite:///{place.database}", model="demo")) as client:
         for number in range(400):
@@ -916,6 +923,7 @@ def test_a_doctor_names_schedules_that_failed_or_are_late(place: Place) -> None:
     assert "1 schedule due, and schedules are off: sched_2" in off.stdout
 
 
+@pytest.mark.slow
 def test_a_doctor_sees_a_database_of_a_server_and_tells_no_password(
     place: Place, postgres: Postgres
 ) -> None:

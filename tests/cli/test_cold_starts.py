@@ -21,6 +21,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_comes_up_from_nothing(place: Place, name: str) -> None:
     with place.start(*COMMANDS[name], cold=True, stderr=subprocess.PIPE) as process:

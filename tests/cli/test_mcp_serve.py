@@ -366,6 +366,7 @@ def test_a_signal_ends_it_while_stdin_is_open(place: Place, number: signal.Signa
         assert process.wait(SECONDS) == 128 + number
 
 
+@pytest.mark.slow
 def test_without_the_extra_it_says_what_to_install(place: Place) -> None:
     (place.root / "mcp.py").write_text("raise ModuleNotFoundError('no', name='mcp')")
     told = place.run("mcp", "serve", stdin="", environ={"PYTHONPATH": str(place.root)})

@@ -257,6 +257,7 @@ def test_ask_says_which_server_did_not_come_and_why_and_answers(place: Place) ->
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ask_without_servers_loads_nothing_of_mcp(place: Place) -> None:
     code = (
         "import sys; from antiphon.cli.main import main; main(['ask', 'hello']);"

@@ -85,6 +85,7 @@ async def resting(client: AsyncClient, run: Run, *, begun: bool = True) -> Run:
     return await client.get_run(run.id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("begun", [True, False])
 async def test_a_program_sends_no_run_of_another_to_its_own_provider(
     programs: Programs, begun: bool

@@ -114,6 +114,7 @@ def type_password(place: Place, *lines: str) -> int:
     return code
 
 
+@pytest.mark.slow
 def test_a_password_is_asked_twice_and_must_be_the_same(place: Place) -> None:
     assert type_password(place, PASSWORD, "another password") != 0
     assert everybody(place) == {}

@@ -46,6 +46,7 @@ def test_without_a_word_a_conversation_is_json_on_stdout(place: Place) -> None:
     assert [message["role"] for message in whole["messages"]] == ["user", "assistant"]
 
 
+@pytest.mark.slow
 def test_more_messages_than_a_page_come_all_and_in_order(place: Place) -> None:
     thread_id = ask(place)
     settings = Settings(model="demo", database=f"sqlite:///{place.database}")

@@ -59,6 +59,7 @@ def test_the_web_chat_says_what_to_install(bare: Place, arguments: tuple[str, ..
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.slow
 def test_other_wsgi_servers_are_told_what_to_install() -> None:
     command = [sys.executable, "-c", HIDDEN + "import antiphon.web.wsgi"]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)

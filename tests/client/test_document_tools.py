@@ -40,6 +40,7 @@ async def call(tools: DocumentTools, name: str, **arguments: Any) -> ToolResult:
     return await tools.toolbox.call(ToolCall("call_1", name, json.dumps(arguments)))
 
 
+@pytest.mark.slow
 async def test_a_model_searches_and_reads_only_what_its_conversation_has(
     client: AsyncClient,
 ) -> None:

@@ -711,6 +711,7 @@ def test_what_is_not_there_is_not_found_in_the_same_words(client: Any) -> object
     return missing
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_what_cannot_be_asked_is_refused_in_the_same_words(client: Any) -> object:
     thread = client.create_thread()
@@ -782,6 +783,7 @@ def test_projects_and_owners_come_and_go_and_what_was_done_is_written_down(clien
     return [gone.deleted, acts, catch_error(lambda: client.update_key("key_none"))]
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_what_was_exported_is_imported_for_another_owner(client: Any) -> object:
     folder = Path(tempfile.mkdtemp())

@@ -126,6 +126,7 @@ def test_a_summary_that_fits_nowhere_is_refused(client: Any) -> object:
 # The SDK's own way to it
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_a_thread_is_summed_up_and_goes_on_from_there(client: Any) -> object:
     thread_id = a_thread(client, LONG, "Go on.", "And then?", "And now?")

@@ -26,6 +26,7 @@ def ways() -> Iterator[Ways]:
         yield ways
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_the_text_of_a_file_is_found_with_its_page(client: Any) -> object:
     upload = client.upload_file(b"Vacation takes thirty days.", "rules.txt")

@@ -93,6 +93,7 @@ def test_many_threads_are_moved_in_one_request_with_a_result_for_each(client: An
     return moved
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_a_deleted_folder_leaves_its_threads_unless_they_are_to_go_too(client: Any) -> object:
     kept, gone = client.create_folder("kept"), client.create_folder("gone")
@@ -153,6 +154,7 @@ def test_what_could_not_be_shown_as_a_name_is_refused(client: Any) -> None:
     client.delete_folder(folder.id)
 
 
+@pytest.mark.slow
 @in_all_ways
 def test_an_owner_has_no_more_folders_than_the_limit(client: Any) -> object:
     made = [client.create_folder(f"f{number}") for number in range(MAX_FOLDERS)]

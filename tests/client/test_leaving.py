@@ -84,6 +84,7 @@ async def test_events_that_nobody_asked_for_are_not_asked_for(server: str):
         assert [each.id for each in (await client.list_threads()).data] == [thread.id]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "leaving",
     [
@@ -101,6 +102,7 @@ def test_a_program_may_end_in_the_middle_of_a_stream(leaving: str):
     assert (ended.returncode, ended.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_a_wait_for_events_in_order():
     program = OPENED + (
         "events = client.events(client.create_run(client.create_thread().id).id)\n"

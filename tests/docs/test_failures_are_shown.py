@@ -65,6 +65,7 @@ def before(provider: str) -> dict[str, str]:
     return {"ANTIPHON_BASE_URL": provider, "ANTIPHON_MODEL": "far:m"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
 def test_an_example_ends_with_the_error_of_its_run(
     machine: Machine, provider: str, program: tuple[str, ...]
@@ -79,6 +80,7 @@ def test_an_example_ends_with_the_error_of_its_run(
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program[0])
 def test_an_example_says_that_its_server_is_away(
     machine: Machine, program: tuple[str, ...]
@@ -91,6 +93,7 @@ def test_an_example_says_that_its_server_is_away(
     assert "Traceback" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", SHOWN, ids=str)
 @pytest.mark.parametrize("away", [False, True])
 def test_the_program_of_the_readme_says_what_is_wrong(
@@ -118,6 +121,7 @@ def test_no_program_of_a_page_is_silent_about_a_wrong_key(
     assert done.returncode or "except RunError" in block.text or "events.error" in block.text
 
 
+@pytest.mark.slow
 def test_plain_http_and_curl_say_it_too(machine: Machine, provider: str) -> None:
     machine.environ |= before(provider)
     machine.serve()

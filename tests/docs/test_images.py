@@ -11,6 +11,7 @@ import pytest
 IMAGES = Path(__file__).parents[2] / "docs/images"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", sorted(IMAGES.glob("*.py")), ids=lambda script: script.name)
 def test_a_script_that_takes_pictures_finds_what_it_imports(script: Path) -> None:
     load = f"import runpy; runpy.run_path({str(script)!r})"

@@ -61,6 +61,7 @@ def address(site: Path) -> Iterator[str]:
         server.shutdown()
 
 
+@pytest.mark.slow
 async def test_every_page_is_on_the_site_also_as_markdown_and_in_the_list(site: Path) -> None:
     version = site / antiphon.__version__
     listed = (version / "llms.txt").read_text("utf-8")
@@ -88,6 +89,7 @@ async def test_versions_stand_side_by_side_and_the_newest_is_opened(site: Path) 
     assert f'href="{antiphon.__version__}/"' in (site / "index.html").read_text("utf-8")
 
 
+@pytest.mark.slow
 async def test_a_page_in_no_list_and_a_link_to_nowhere_end_the_build(tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     shutil.copytree(DOCS / "site", docs / "site")
@@ -105,6 +107,7 @@ async def test_a_page_in_no_list_and_a_link_to_nowhere_end_the_build(tmp_path: P
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 async def test_the_site_is_searched_and_drawn_with_nothing_of_other_hosts(
     chromium: Browser, address: str
 ) -> None:
@@ -124,6 +127,7 @@ async def test_the_site_is_searched_and_drawn_with_nothing_of_other_hosts(
     assert trouble == []
 
 
+@pytest.mark.slow
 async def test_the_explorer_sends_requests_to_the_readers_own_server(
     chromium: Browser, address: str
 ) -> None:

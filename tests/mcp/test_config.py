@@ -168,6 +168,7 @@ keys = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.text(), st.dictionaries(keys | st.text(), json_values)))
 def test_whatever_is_written_each_server_is_usable_or_says_why(
     tables: dict[str, dict[str, Any]],

@@ -69,6 +69,7 @@ async def running(
         yield servers
 
 
+@pytest.mark.slow
 async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerConfig):
     async with running(reference, host=Someone()) as servers:
         state = servers.states()[0]
@@ -88,6 +89,7 @@ async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerC
     assert {"simple-prompt", "args-prompt", "completable-prompt"} <= prompts
 
 
+@pytest.mark.slow
 async def test_tools_give_texts_pictures_links_and_values(reference: ServerConfig):
     async with running(reference) as servers:
         echo = await servers.call(call("every__echo", message="hi"))
@@ -108,6 +110,7 @@ async def test_tools_give_texts_pictures_links_and_values(reference: ServerConfi
     assert wrong.is_error
 
 
+@pytest.mark.slow
 async def test_progress_is_told_step_by_step(reference: ServerConfig):
     told: list[Progress] = []
     async with running(reference) as servers:
@@ -117,6 +120,7 @@ async def test_progress_is_told_step_by_step(reference: ServerConfig):
     assert told == [Progress(step, 4) for step in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 async def test_resources_are_read_and_what_is_not_there_is_not_found(reference: ServerConfig):
     async with running(reference) as servers:
         (document,) = await servers.read_resource(
@@ -135,6 +139,7 @@ async def test_resources_are_read_and_what_is_not_there_is_not_found(reference: 
     assert b"Resource 7" in blob.data
 
 
+@pytest.mark.slow
 async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
     async with running(reference) as servers:
         filled = await servers.get_prompt("every", "args-prompt", {"city": "Paris"})
@@ -280,6 +285,7 @@ async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     assert [prompt.name for prompt in prompts] == ["fetch"]
 
 
+@pytest.mark.slow
 async def test_hints_of_servers_of_pypi_tell_what_only_reads(python: tuple[str, str]):
     async with running(of_pypi(python[0], "git")) as servers:
         hints = {tool.own_name: tool.hints for tool in servers.tools()}

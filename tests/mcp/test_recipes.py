@@ -88,6 +88,7 @@ def machine(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Ma
     machine.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_with_a_server_of_npm_answers(machine: Machine, tmp_path: Path, name: str) -> None:
     config, commands = RECIPES[name]

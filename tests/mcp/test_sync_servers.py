@@ -172,6 +172,7 @@ print(servers.ready(60), flush=True)
 """
 
 
+@pytest.mark.slow
 def test_a_program_that_leaves_them_open_ends_all_the_same():
     done = subprocess.run(
         [sys.executable, "-c", LEFT_OPEN], capture_output=True, text=True, timeout=120, check=False
@@ -180,6 +181,7 @@ def test_a_program_that_leaves_them_open_ends_all_the_same():
     assert (done.returncode, done.stdout, done.stderr) == (0, "()\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_a_program_that_is_interrupted_ends_its_servers(tmp_path: Path):
     program = LEFT_OPEN.replace(".__enter__()", "") + (

@@ -174,6 +174,7 @@ async def test_a_server_that_dies_again_and_again_rests_until_it_is_used():
     assert not result.is_error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wish", ["a tool that is not there", "a tool that was there"])
 async def test_a_server_that_fails_again_and_again_is_not_started_at_each_call(
     tmp_path: Path, wish: str
@@ -310,6 +311,7 @@ async def test_a_flood_of_questions_is_cut_and_told():
     assert "messages were dropped" in state.notes[-1]
 
 
+@pytest.mark.slow
 async def test_a_result_of_too_many_parts_is_cut_and_the_model_is_told():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__parts", count=100_000))
@@ -344,6 +346,7 @@ async def test_calls_that_come_just_when_a_server_has_died_have_it_started_once(
     assert (statuses.count("failed"), statuses.count("ready")) == (1, 2)
 
 
+@pytest.mark.slow
 async def test_many_servers_start_together_and_each_that_fails_is_named_with_its_reason():
     broken = {
         "missing": ServerConfig(name="missing", command="no-such-program-anywhere"),
@@ -507,6 +510,7 @@ async def test_pages_without_end_have_one():
     assert "never end" in left[0].why
 
 
+@pytest.mark.slow
 async def test_a_result_that_is_too_large_fails_its_call_and_nothing_else():
     async with running(raw()) as servers:
         large = await servers.call(call("raw__big", size=40_000_000))
@@ -646,6 +650,7 @@ async def test_a_resource_of_an_old_server_that_changes_is_told():
     assert heard == ("updated", "raw", "note://1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "data", "line"),
     [
@@ -776,6 +781,7 @@ async def test_a_server_that_is_left_while_it_starts_is_seen_to_end():
     assert list_children() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts what /proc has")
 async def test_servers_that_came_and_went_leave_nothing_behind(http_port: int):
     def count_resources() -> tuple[int, int]:

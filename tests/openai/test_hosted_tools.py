@@ -37,6 +37,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 def test_the_ai_sdk_searches_the_web(
     npm_packages: Callable[[Path], Path], node: Path, server: str, tmp_path: Path
 ) -> None:

@@ -29,6 +29,7 @@ def folder(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     [

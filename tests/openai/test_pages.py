@@ -33,6 +33,7 @@ def address() -> Iterator[str]:
         yield url.removeprefix("http://")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON, ids=str)
 def test_a_program_in_python_answers(
     python_with: Callable[[Path], Path], address: str, tmp_path: Path, block: Block
@@ -67,6 +68,7 @@ def test_codex_runs_a_command_with_the_configuration_of_its_page(
     assert end["type"] == "turn.completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", every("js", "openai"), ids=str)
 def test_a_program_in_javascript_answers(
     npm_packages: Callable[[Path], Path], node: Path, address: str, tmp_path: Path, block: Block

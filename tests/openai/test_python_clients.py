@@ -39,6 +39,7 @@ def server() -> Iterator[str]:
         yield url
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "program",
     ["use_openai_python.py", "use_responses_python.py", "use_conversations_python.py"],
@@ -82,6 +83,7 @@ def test_a_framework_does_all_that_it_can(
     assert run_program(PROGRAMS, *command) == "used\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", [pytest.param("chat", marks=pytest.mark.soak), "responses"])
 def test_langchain_finds_a_chat_model_that_keeps_its_rules(
     python_with: Callable[[Path], Path], server: str, api: str
@@ -94,6 +96,7 @@ def test_langchain_finds_a_chat_model_that_keeps_its_rules(
     assert " passed" in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("api", "tests"), [("openai-chat", 9), ("open-responses", 13)])
 def test_llm_comply_finds_nothing_wrong(
     python_with: Callable[[Path], Path], server: str, api: str, tests: int
@@ -109,6 +112,7 @@ def test_llm_comply_finds_nothing_wrong(
     assert "warning" not in told
 
 
+@pytest.mark.slow
 def test_llm_comply_finds_nothing_wrong_with_responses(
     python_with: Callable[[Path], Path], server: str
 ) -> None:

@@ -39,6 +39,7 @@ MISSING = {
 """A command that needs each of the other extras."""
 
 
+@pytest.mark.slow
 def test_the_packages_hold_all_that_is_tracked_and_nothing_else(packages: Packages) -> None:
     build_packages.check_contents(packages.wheel, packages.archive)
 
@@ -137,6 +138,7 @@ def test_what_the_image_copies_builds_the_same_wheel(
     assert build_wheel(tmp_path, monkeypatch) == packages.wheel.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_wheel_alone_answers_and_says_which_extra_is_missing(
     packages: Packages, tmp_path: Path
 ) -> None:

@@ -122,6 +122,7 @@ def ends_in(chunks: Sequence[Chunk]) -> list[str | None]:
     return [chunk.reason for chunk in chunks if isinstance(chunk, Finish)]
 
 
+@pytest.mark.slow
 async def test_text_comes_in_its_pieces_and_ends_once(provider: AnyLlmProvider):
     chunks = await read_chunks(provider, "text")
 
@@ -405,6 +406,7 @@ async def blocking(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AnyLlmProvi
         await provider.close()
 
 
+@pytest.mark.slow
 async def test_a_library_that_blocks_says_the_same(blocking: AnyLlmProvider):
     chunks = await read_chunks(blocking, "text")
 

@@ -532,6 +532,7 @@ async def test_other_tasks_have_turns_while_a_large_event_is_read():
     assert turns > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu_limit")
 def test_blanks_that_come_one_by_one_are_looked_at_once():
     blanks, whole = 100_000, b'data: {"choices":[{"delta":{"content":"hi"}}]}\n\ndata: [DONE]\n\n'

@@ -310,6 +310,7 @@ def test_a_number_that_is_none_to_a_computer_is_left_out():
 MEGABYTE = 1_000_000
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu_limit")
 @pytest.mark.parametrize(
     "piece",

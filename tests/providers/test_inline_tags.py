@@ -93,6 +93,7 @@ def test_text_without_a_call_is_kept_to_the_letter(text: str) -> None:
     assert "".join(map(str, read(list(text)))) == text
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cpu_limit")
 def test_long_arguments_in_single_letters_are_read_once() -> None:
     body = CALL.replace("1", json.dumps("y" * 300_000))

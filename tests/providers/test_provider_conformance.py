@@ -77,6 +77,7 @@ async def pages_of(provider: Provider, model: str, **more: Any) -> list[Sequence
         return [page async for page in pages]
 
 
+@pytest.mark.slow
 async def test_a_reply_is_chunks_and_ends_with_one_finish(tried: Tried):
     provider, model, _ = tried
 

@@ -145,6 +145,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @EXTRA
 def test_loading_a_vendors_library_holds_up_nobody():
     # In a process of its own, for here it may be loaded already.
@@ -176,6 +177,7 @@ async def test_a_vendor_that_can_list_its_models_is_asked(monkeypatch: pytest.Mo
     assert list(listings["anthropic"].names) == list(SCENARIOS)
 
 
+@pytest.mark.slow
 def test_another_model_does_not_load_the_extra():
     code = (
         "import asyncio, sys; from antiphon.providers.catalog import Catalog;"

@@ -177,6 +177,7 @@ def test_a_body_that_comes_in_drops_is_given_up() -> None:
         runner.run(read_body({"headers": []}, drop, 1_000_000))
 
 
+@pytest.mark.slow
 async def test_a_million_keys_are_refused() -> None:
     body = b'{"metadata":{' + b",".join(b'"%d":1' % n for n in range(1_000_000)) + b"}}"
     began = time.process_time()
@@ -189,6 +190,7 @@ async def test_a_million_keys_are_refused() -> None:
 _words = st.text(st.characters(exclude_characters="\0", codec="utf-8"))
 
 
+@pytest.mark.slow
 @given(
     st.recursive(st.none() | _words, lambda inner: st.lists(inner) | st.dictionaries(_words, inner))
 )

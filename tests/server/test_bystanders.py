@@ -100,6 +100,7 @@ def client(stage: Stage) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS, trust_env=False)
 
 
+@pytest.mark.slow
 async def test_fragments_of_a_call_cost_what_they_are(stage: Stage, upstream: Upstream) -> None:
     def fragments(count: int) -> bytes:
         pieces = [call_piece("abcdefgh") for _ in range(count)]
@@ -113,6 +114,7 @@ async def test_fragments_of_a_call_cost_what_they_are(stage: Stage, upstream: Up
     large.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_fragments_that_each_name_their_call_cost_what_they_are(
     stage: Stage, upstream: Upstream
 ) -> None:
@@ -128,6 +130,7 @@ async def test_fragments_that_each_name_their_call_cost_what_they_are(
     large.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_a_call_of_nothing_but_brackets_holds_nobody_up(
     stage: Stage, upstream: Upstream
 ) -> None:
@@ -140,6 +143,7 @@ async def test_a_call_of_nothing_but_brackets_holds_nobody_up(
     large.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
     stage: Stage, upstream: Upstream
 ) -> None:
@@ -160,6 +164,7 @@ async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
     large.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_one_event_with_very_many_details_holds_nobody_up_and_none_are_kept(
     stage: Stage, upstream: Upstream
 ) -> None:
@@ -177,6 +182,7 @@ async def test_one_event_with_very_many_details_holds_nobody_up_and_none_are_kep
     cost.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_one_event_with_very_many_calls_holds_nobody_up(
     stage: Stage, upstream: Upstream
 ) -> None:
@@ -217,6 +223,7 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
         yield hand_out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["/v1/messages?thread_id={thread}&limit=100", "/v1/owners/local/export"]
 )
@@ -251,6 +258,7 @@ MANY = [2_000, pytest.param(20_000, marks=pytest.mark.soak)]
 """Calls that were handed out by one reply, before there was a limit."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MANY)
 async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, count: int) -> None:
     costs = []
@@ -264,6 +272,7 @@ async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, coun
     large.refuse_hold(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", MANY)
 async def test_thousands_of_calls_that_nobody_answers_expire(crowded: Crowded, count: int) -> None:
     stage, run_id = await crowded(count, 1)
@@ -273,6 +282,7 @@ async def test_thousands_of_calls_that_nobody_answers_expire(crowded: Crowded, c
     cost.refuse_hold(0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("if_busy", ["interrupt", "rollback"])
 async def test_a_run_with_thousands_of_calls_makes_way(crowded: Crowded, if_busy: str) -> None:
     stage, run_id = await crowded(2_000, DAY)
@@ -315,6 +325,7 @@ async def outputs(stage: Stage, run_id: str, status: str) -> int:
             after = f"&after={page['next']}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("field", ["content", "reasoning_content"])
 async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
     upstream: Upstream, field: str
@@ -335,6 +346,7 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
     large.refuse_hold()
 
 
+@pytest.mark.slow
 async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstream) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
     async with run_stage(**settings, ANTIPHON_CHUNK_TIMEOUT="1.2") as stage:
@@ -346,6 +358,7 @@ async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstrea
 RAW = Path(__file__).parents[1] / "support/mcp/servers" / "raw.py"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["all", "any", "expression", "loop", "enum"])
 async def test_a_schema_of_outputs_that_never_ends_holds_nobody_up(
     upstream: Upstream, tmp_path: Path, tool: str
@@ -390,6 +403,7 @@ async def begin(asking: httpx2.AsyncClient) -> str:
     return run["id"]
 
 
+@pytest.mark.slow
 async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> None:
     async with run_stage("--workers", "2", **SPINNING) as stage:
         before = set(stage.pids())
@@ -403,6 +417,7 @@ async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> Non
         assert any(re.match(f"{said}; it is started again", line) for line in stage.server.said)
 
 
+@pytest.mark.slow
 async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() -> None:
     waiting = {**SPINNING, "FAILPOINTS": "turn.before_request:pause"}
     async with run_stage("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
@@ -439,6 +454,7 @@ async def test_a_process_that_is_stopped_from_outside_is_not_replaced(tmp_path: 
             os.kill(stopped, signal.SIGCONT)
 
 
+@pytest.mark.slow
 async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> None:
     server = await start_server({"ANTIPHON_DATABASE": f"sqlite:///{tmp_path}/a.db", **SPINNING})
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False) as asking:

@@ -106,6 +106,7 @@ def run(folder: Path, *command: str | Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_generated_client_makes_reads_and_lists(
     python_with: Callable[[Path], Path], server: str, document: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_a_generated_client_makes_reads_and_lists(
     assert run(tmp_path, python, "use.py", server) == "used\n"
 
 
+@pytest.mark.slow
 def test_generated_models_read_what_the_server_sends(
     python_with: Callable[[Path], Path], server: str, document: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +135,7 @@ def test_generated_models_read_what_the_server_sends(
     assert run(tmp_path, python, "use.py", server) == "used\n"
 
 
+@pytest.mark.slow
 def test_generated_types_of_typescript_hold(
     npm_packages: Callable[[Path], Path], node: Path, document: Path, tmp_path: Path
 ) -> None:

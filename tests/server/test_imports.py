@@ -36,6 +36,7 @@ async def post(client: httpx2.AsyncClient, content: Any, **params: str) -> httpx
     return await client.post("/v1/imports", params=params, content=content, headers=ZIP)
 
 
+@pytest.mark.slow
 async def test_an_export_comes_in_on_another_server(
     server: Served, admin: httpx2.AsyncClient, tmp_path: Path
 ) -> None:

@@ -401,6 +401,7 @@ async def test_a_request_that_changes_a_named_thread_continues_in_a_fork(place: 
     assert (await place.ours.get_thread(fork)).parent_id == thread.id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [{}, {"tool_choice": "auto"}])
 async def test_outputs_go_to_the_run_that_waits_for_them_in_a_named_thread(
     place: Place, changes: dict[str, Any]
@@ -813,6 +814,7 @@ async def test_nothing_personal_is_added_to_requests_of_other_clients(place: Pla
     assert [each.instructions for each in place.script.requests] == [None, "Help.", "Help."]
 
 
+@pytest.mark.slow
 async def test_an_assistant_with_the_name_of_a_model_in_use_is_found_soon(place: Place) -> None:
     place.script.reply("Plain.")
     await place.ask(HELLO)

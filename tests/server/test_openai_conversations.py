@@ -169,6 +169,7 @@ def test_the_synchronous_client_does_the_same() -> None:
 # Lists.
 
 
+@pytest.mark.slow
 async def test_items_are_listed_in_pages_both_ways(place: Place) -> None:
     said = [{"role": "user", "content": f"{n}"} for n in range(7)]
     calls = [
@@ -513,6 +514,7 @@ async def test_a_last_item_is_deleted_once_by_several_who_delete_it(place: Place
     assert await place.texts(conversation) == ["user: Hi.", "assistant: Yes?"]
 
 
+@pytest.mark.slow
 async def test_what_is_added_while_an_item_is_deleted_stays(place: Place) -> None:
     for _ in range(10):
         conversation = await place.create(HI, YES)
@@ -656,6 +658,7 @@ async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> No
     assert refused.value.status_code in (400, 404)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_items_are_kept_and_one_more_is_not(place: Place) -> None:
     many = [{"role": "user", "content": "x"}] * 10_000
 
@@ -728,6 +731,7 @@ async def test_a_key_that_may_only_read_changes_nothing(place: Place) -> None:
 # Responses in a conversation.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["function_call", "mcp_call"])
 async def test_a_list_shows_what_the_responses_showed(tmp_path: Path, style: str) -> None:
     pytest.importorskip("mcp")

@@ -66,6 +66,7 @@ async def open_place(
         yield Place(client, script)
 
 
+@pytest.mark.slow
 async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: Path) -> None:
     async with open_place(tmp_path, "web_search=far/look") as place:
         place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
@@ -96,6 +97,7 @@ async def test_a_search_of_the_web_is_an_item_and_its_links_are_cited(tmp_path: 
         assert stored.output == streamed.output
 
 
+@pytest.mark.slow
 async def test_lists_and_streams_of_a_conversation_agree(tmp_path: Path) -> None:
     async with open_place(tmp_path, "web_search=far", "code_interpreter=far/linger") as place:
         place.script.calls(("far__look", {"query": "bees"})).reply("See https://bees.example/a.")
@@ -116,6 +118,7 @@ async def test_lists_and_streams_of_a_conversation_agree(tmp_path: Path) -> None
             assert alone == item
 
 
+@pytest.mark.slow
 async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
     async with open_place(tmp_path, "code_interpreter=far/look") as place:
         for _ in range(2):
@@ -143,6 +146,7 @@ async def test_a_program_is_an_item_with_its_code(tmp_path: Path) -> None:
         assert [output.logs for output in whole.output[0].outputs] == [FOUND]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "choice",
     [

@@ -375,6 +375,7 @@ async def test_two_questions_at_once_do_not_cancel_each_other(place: Place) -> N
     assert statuses.count(Status.CANCELLED) == 1
 
 
+@pytest.mark.slow
 async def test_of_many_that_continue_one_response_at_once_the_others_do_it_in_forks(
     place: Place,
 ) -> None:
@@ -714,6 +715,7 @@ async def test_two_writers_of_one_conversation_cannot_both_answer_a_call(place: 
 # Bad input.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "param"),
     [
@@ -832,6 +834,7 @@ async def open_with_server(tmp_path: Path, script: Script) -> AsyncIterator[Plac
         yield place
 
 
+@pytest.mark.slow
 async def test_calls_that_run_on_the_server_are_items_of_one_response(tmp_path: Path) -> None:
     script = Script()
     async with open_with_server(tmp_path, script) as place:
@@ -924,6 +927,7 @@ async def test_calls_of_the_client_and_of_the_server_in_one_reply(tmp_path: Path
         assert plain(await place.client.responses.retrieve(first.id)) == plain(first)
 
 
+@pytest.mark.slow
 async def test_the_tools_of_a_server_are_listed_once_and_alike_everywhere(tmp_path: Path) -> None:
     script = Script()
     async with open_with_server(tmp_path, script) as place:

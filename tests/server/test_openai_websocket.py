@@ -108,6 +108,7 @@ def create(place: Place, **fields: Any) -> dict[str, Any]:
 # Answers.
 
 
+@pytest.mark.slow
 async def test_a_response_comes_in_the_events_of_its_stream(place: Place) -> None:
     place.script.reply("Hello, you.", reasoning="A greeting.", tokens=(7, 2))
 
@@ -477,6 +478,7 @@ async def test_a_process_that_ends_lets_its_clients_connect_to_another() -> None
     assert socket.close_code == 1012
 
 
+@pytest.mark.slow
 async def test_a_reader_that_is_too_slow_loses_its_socket(hasty: StreamTimeouts) -> None:
     async with open_place(Script(), timeouts=hasty) as place:
         place.script.reply("x" * 900_000)

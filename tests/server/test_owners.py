@@ -182,6 +182,7 @@ async def test_who_has_nothing_is_not_exported_and_who_is_no_admin_exports_nobod
     assert (await ann.get("/v1/owners/ann/export")).status_code == 403
 
 
+@pytest.mark.slow
 async def test_however_much_an_owner_has_little_of_it_is_held_at_once(tmp_path: Path) -> None:
     async with serve(settings(tmp_path)) as server:
         dispatcher = server.runtime.dispatcher

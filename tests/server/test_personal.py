@@ -127,6 +127,7 @@ async def test_the_same_text_is_remembered_once(ann: httpx2.AsyncClient) -> None
     assert "remembered already" in again.text
 
 
+@pytest.mark.slow
 async def test_memories_are_bounded_in_number(ann: httpx2.AsyncClient) -> None:
     for number in range(MAX_MEMORIES):
         await remember(ann, f"Fact {number}.")

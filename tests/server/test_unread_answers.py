@@ -64,6 +64,7 @@ async def say(client: httpx2.AsyncClient, *texts: str) -> str:
     return f"/v1/messages?thread_id={thread}&limit=100"
 
 
+@pytest.mark.slow
 @linux
 async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
     text = "x" * 1_900_000
@@ -77,6 +78,7 @@ async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_aske
             await wait_until_closed(client, before)
 
 
+@pytest.mark.slow
 @linux
 async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
     stage: Stage, client: httpx2.AsyncClient
@@ -92,6 +94,7 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
     assert len(answer.content) == 300_000
 
 
+@pytest.mark.slow
 @linux
 async def test_a_page_costs_no_more_the_larger_its_things_are(
     stage: Stage, client: httpx2.AsyncClient
@@ -106,6 +109,7 @@ async def test_a_page_costs_no_more_the_larger_its_things_are(
     assert (len(page["data"]), page["has_more"]) == (1, True)
 
 
+@pytest.mark.slow
 @linux
 async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
     stage: Stage, client: httpx2.AsyncClient

@@ -66,6 +66,7 @@ async def test_one_that_was_killed_is_replaced_and_its_run_goes_on(serve: Serve)
     assert sum("signal 9; it is started again" in line for line in server.said) == 2
 
 
+@pytest.mark.slow
 async def test_all_end_in_order_when_told(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.01667")
     pids = _workers(server)
@@ -97,6 +98,7 @@ async def test_one_that_does_not_end_is_ended(serve: Serve) -> None:
     assert server._process.returncode == 1
 
 
+@pytest.mark.slow
 async def test_ctrl_c_reaches_all_of_them_and_is_one_signal(serve: Serve) -> None:
     server = await serve("--workers", "2", demo_delay="0.01667", shutdown_timeout="20")
     async with AsyncClient(server.url) as client:
@@ -129,6 +131,7 @@ async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Ser
     assert said.startswith("antiphon: Without a key this server listens on loopback only")
 
 
+@pytest.mark.slow
 async def test_one_that_dies_at_its_start_again_and_again_ends_all(serve: Serve) -> None:
     with pytest.raises(Failed, match="before it served, 5 times"):
         await serve("--workers", "2", failpoints="serve.before_open:kill")
@@ -164,6 +167,7 @@ async def test_lines_of_a_process_bear_its_number(serve: Serve) -> None:
     )
 
 
+@pytest.mark.slow
 async def test_metrics_are_those_of_all_processes_of_the_dead_too(serve: Serve) -> None:
     server = await serve("--workers", "3")
     async with httpx2.AsyncClient(base_url=server.url, trust_env=False, timeout=DEADLINE) as asking:

@@ -48,6 +48,7 @@ async def actions(store: Store, **where: Any) -> list[str]:
     return await page_through(store, Action, 2, **where)
 
 
+@pytest.mark.slow
 async def test_runs_are_found_by_status(store: Store) -> None:
     for number in range(1, 6):
         await add_run(store, number)

@@ -69,6 +69,7 @@ async def postgres(_: Path, request: pytest.FixtureRequest) -> Store:
     return await PostgresStore.open(await server.create(), search_seconds=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("opener", [sqlite, postgres])
 async def test_a_search_that_takes_too_long_is_broken_off(
     opener: Callable[[Path, pytest.FixtureRequest], Awaitable[Store]],

@@ -140,6 +140,7 @@ async def test_a_text_is_found_by_its_words(
     assert [each.id for each in titled.data] == (["thread_2", "thread_1"] if finds else [])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=2 * settings.default.max_examples,
     deadline=None,

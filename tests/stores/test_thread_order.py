@@ -217,6 +217,7 @@ async def test_a_page_behind_what_is_no_cursor_is_refused(store: Store, after: s
         await store.list(Thread, "ann", limit=9, after=after, order="activity")
 
 
+@pytest.mark.slow
 @settings(
     max_examples=settings.default.max_examples,
     deadline=None,

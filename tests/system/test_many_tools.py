@@ -199,6 +199,7 @@ async def check(client: AsyncClient, run_id: str, thread_id: str) -> None:
     assert told == Counter(IDS)
 
 
+@pytest.mark.slow
 async def test_every_call_of_ten_turns_has_one_output_whatever_breaks(tmp_path: Path) -> None:
     async with asyncio.timeout(SECONDS):
         await endure(Ordeal(1, tmp_path, worker_kills=3, client_kills=4))

@@ -157,6 +157,7 @@ async def test_a_collector_that_is_broken_costs_no_run_and_little_of_an_end(
     assert took < 30
 
 
+@pytest.mark.slow
 async def test_without_telemetry_nothing_of_it_is_loaded(tmp_path: Path) -> None:
     env = environ(tmp_path, PYTHONPROFILEIMPORTTIME="1")
     async with serving(tmp_path, "serve", environ=env) as server:

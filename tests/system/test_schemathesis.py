@@ -34,6 +34,7 @@ SETTINGS = {
 }
 
 
+@pytest.mark.slow
 async def test_what_the_document_says_is_so(serve: Any, tmp_path: Path) -> None:
     how = ("--phases", "fuzzing,stateful", "--max-examples", "2")
     async with _server(serve, tmp_path) as asking:

@@ -28,6 +28,7 @@ def read_lines(text: str) -> str:
     return "\n".join(spans.text(line) for line in arguments.format_arguments(text))
 
 
+@pytest.mark.slow
 @given(OBJECTS)
 def test_what_is_edited_reads_back_as_the_same(value: dict[str, Any]) -> None:
     editable = arguments.to_editable(json.dumps(value))

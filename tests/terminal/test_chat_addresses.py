@@ -38,6 +38,7 @@ async def answer_first_message(chat: Chatting, model: Model) -> None:
     await chat.sees("Hi there.")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", ["flag", "environment", "folder", "own file"])
 async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> None:
     async with Model() as model:
@@ -62,6 +63,7 @@ async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> N
             assert model.requests[0]["model"] == "mine"
 
 
+@pytest.mark.slow
 async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     tmp_path: Path,
 ) -> None:
@@ -78,6 +80,7 @@ async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
         assert not written.requests
 
 
+@pytest.mark.slow
 async def test_without_a_network_nothing_is_missed(tmp_path: Path) -> None:
     log = tmp_path / "connections"
     (tmp_path / "sitecustomize.py").write_text(WATCH.format(log=str(log)))

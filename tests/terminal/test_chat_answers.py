@@ -6,6 +6,8 @@ import base64
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -40,6 +42,7 @@ async def answer_message(model: Model, chat: Chatting, *answers: str) -> None:
         await chat.until(lambda: chat.text.count("10 in, 5 out") == number)  # noqa: B023
 
 
+@pytest.mark.slow
 async def test_an_answer_is_copied_byte_for_byte(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await answer_message(model, chat, ANSWER, "The last.")
@@ -51,6 +54,7 @@ async def test_an_answer_is_copied_byte_for_byte(tmp_path: Path) -> None:
         assert list_copied(chat) == [ANSWER, "The last."]
 
 
+@pytest.mark.slow
 async def test_a_piece_of_code_is_copied_byte_for_byte(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await answer_message(model, chat, ANSWER)
@@ -89,6 +93,7 @@ async def test_a_program_copies_where_there_is_one(tmp_path: Path) -> None:
         assert (tmp_path / "copied").read_text() == ANSWER
 
 
+@pytest.mark.slow
 async def test_what_is_too_long_for_a_terminal_is_not_given_to_it(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await answer_message(model, chat, "word " * 20_000)
@@ -117,6 +122,7 @@ async def test_there_may_be_no_answer_yet(tmp_path: Path) -> None:
         await chat.until(lambda: chat.text.count("There is no answer here yet") == 3)
 
 
+@pytest.mark.slow
 async def test_an_answer_is_rated_and_the_rating_removed(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await answer_message(model, chat, ANSWER)

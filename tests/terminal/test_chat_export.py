@@ -36,6 +36,7 @@ async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None
     await chat.sees("10 in, 5 out")
 
 
+@pytest.mark.slow
 async def test_a_page_is_set_and_nothing_in_it_runs(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -52,6 +53,7 @@ async def test_a_page_is_set_and_nothing_in_it_runs(
     assert chat.foreign == []
 
 
+@pytest.mark.slow
 async def test_markdown_tells_the_model_and_files_by_name(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -66,6 +68,7 @@ async def test_markdown_tells_the_model_and_files_by_name(
     assert "A bee." in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["kept", '"kept"', "~/kept", "md kept"])
 async def test_in_a_folder_a_file_is_called_by_the_title(
     chat: Chatting, model: Model, tmp_path: Path, name: str
@@ -85,6 +88,7 @@ async def test_where_nothing_was_said_nothing_is_written(chat: Chatting, tmp_pat
     assert not (tmp_path / "talk.md").exists()
 
 
+@pytest.mark.slow
 async def test_a_form_that_there_is_not_is_no_file(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:

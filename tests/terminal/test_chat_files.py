@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import docx
+import pytest
 
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
@@ -38,6 +39,7 @@ async def test_a_file_that_cannot_be_sent_keeps_the_message_in_the_line(tmp_path
         assert "here again" in str(reply.messages[-1]["content"])
 
 
+@pytest.mark.slow
 async def test_attached_files_go_along_with_the_next_message_and_no_other(tmp_path: Path) -> None:
     (tmp_path / "my notes.txt").write_text("buy milk")
     (tmp_path / "more.md").write_text("and bread")
@@ -76,6 +78,7 @@ async def test_what_was_attached_can_be_dropped(tmp_path: Path) -> None:
         assert model.requests[-1]["messages"][-1]["content"] == "Alone?"
 
 
+@pytest.mark.slow
 async def test_only_pictures_are_taken_for_pictures(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("buy milk")
     (tmp_path / "cat.png").write_bytes(PNG)
@@ -93,6 +96,7 @@ async def test_only_pictures_are_taken_for_pictures(tmp_path: Path) -> None:
         assert kinds == ["text", "image_url"]
 
 
+@pytest.mark.slow
 async def test_an_attached_document_is_read_and_can_be_searched(tmp_path: Path) -> None:
     document = docx.Document()
     document.add_paragraph("Vacation takes thirty days.")

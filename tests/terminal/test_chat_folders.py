@@ -52,6 +52,7 @@ async def exchange(chat: Chatting, model: Model, said: str) -> str:
     return str(first["content"]) if first["role"] == "system" else ""
 
 
+@pytest.mark.slow
 async def test_a_thread_begins_in_a_folder_leaves_it_and_models_read_its_instructions(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ async def test_a_thread_begins_in_a_folder_leaves_it_and_models_read_its_instruc
     await chat.sees("The name of a folder is text on one line")
 
 
+@pytest.mark.slow
 async def test_folders_are_listed_completed_and_their_threads_picked(
     chat: Chatting, model: Model
 ) -> None:

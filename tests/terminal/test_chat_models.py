@@ -6,6 +6,8 @@ import re
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -106,6 +108,7 @@ async def test_a_provider_that_is_away_is_named_where_models_are_listed(tmp_path
         await chat.sees("answers here")
 
 
+@pytest.mark.slow
 async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
@@ -126,6 +129,7 @@ async def test_instructions_are_set_shown_and_cleared(tmp_path: Path) -> None:
         assert "Answer in rhyme." not in last_request(model)
 
 
+@pytest.mark.slow
 async def test_usage_tells_what_each_model_took(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         model.names = ["told", "other"]
@@ -167,6 +171,7 @@ async def test_the_context_is_told_in_sentences(tmp_path: Path) -> None:
         await chat.sees("No summary stands in for any of them.")
 
 
+@pytest.mark.slow
 async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
@@ -195,6 +200,7 @@ async def test_a_thread_is_compacted_and_told_whole_again(tmp_path: Path) -> Non
         assert "Answer 1." in last_request(model)
 
 
+@pytest.mark.slow
 async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
@@ -211,6 +217,7 @@ async def test_a_thread_is_compacted_by_itself_before_the_window_is_full(tmp_pat
         assert "Question 5" in last_request(model)
 
 
+@pytest.mark.slow
 async def test_a_thread_with_nothing_older_goes_on_and_is_compacted_later(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
@@ -228,6 +235,7 @@ async def test_a_thread_with_nothing_older_goes_on_and_is_compacted_later(tmp_pa
         await chat.sees("Answer 4.")
 
 
+@pytest.mark.slow
 async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
     tmp_path: Path,
 ) -> None:
@@ -249,6 +257,7 @@ async def test_ctrl_c_leaves_the_thread_as_it_is_and_the_message_in_the_line(
         assert "Compacted" not in chat.text
 
 
+@pytest.mark.slow
 async def test_a_summary_that_fails_keeps_nobody_from_going_on(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, environ=SMALL) as chat:
         await chat.ready()
@@ -266,6 +275,7 @@ def shows(chat: Chatting, pattern: str) -> bool:
     return bool(re.search(pattern, chat.text))
 
 
+@pytest.mark.slow
 async def test_the_last_seconds_of_a_reply_are_counted_down(tmp_path: Path) -> None:
     flags = ("--turn-timeout", "6")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:

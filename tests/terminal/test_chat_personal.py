@@ -36,6 +36,7 @@ async def ask(chat: Chatting, model: Model, text: str) -> Reply:
     return await model.next_request()
 
 
+@pytest.mark.slow
 async def test_memories_are_added_listed_changed_and_deleted(chat: Chatting, model: Model) -> None:
     chat.say("/memory")
     await chat.sees("Nothing is remembered about you")
@@ -63,6 +64,7 @@ async def test_memories_are_added_listed_changed_and_deleted(chat: Chatting, mod
     await deliberately(chat, "y", "1 memory deleted")
 
 
+@pytest.mark.slow
 async def test_instructions_are_written_switched_off_and_removed(
     chat: Chatting, model: Model
 ) -> None:
@@ -108,6 +110,7 @@ async def test_a_model_remembers_after_a_yes_to_its_exact_text(
     await chat.sees("(from a chat)")
 
 
+@pytest.mark.slow
 async def test_the_tools_are_not_offered_while_memory_is_off_or_in_a_temporary_thread(
     chat: Chatting, model: Model
 ) -> None:
@@ -139,6 +142,7 @@ async def test_a_chat_without_tools_stays_without(model: Model, tmp_path: Path) 
         assert offered(reply) == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

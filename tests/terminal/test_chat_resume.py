@@ -57,6 +57,7 @@ def timeless(rows: list[str], first: str) -> list[str]:
     return [re.sub(r"\d+\.\d s", "some s", row) for row in rows[start : end + 1]]
 
 
+@pytest.mark.slow
 async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
     tmp_path: Path, model: Model
 ) -> None:
@@ -80,6 +81,7 @@ async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
         ]
 
 
+@pytest.mark.slow
 async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
     tmp_path: Path, model: Model
 ) -> None:
@@ -98,6 +100,7 @@ async def test_the_instructions_of_a_thread_hold_again_unless_others_are_named(
             await chat.sees("These.")
 
 
+@pytest.mark.slow
 async def test_a_long_thread_is_shown_by_its_end(tmp_path: Path, model: Model) -> None:
     async with Chatting(model, home=tmp_path) as chat:
         await chat.ready()
@@ -197,6 +200,7 @@ async def test_tools_that_another_chat_may_be_running_are_left_alone_unless_some
             assert "3 kg" not in other.text
 
 
+@pytest.mark.slow
 async def test_a_message_into_a_busy_thread_is_refused_and_kept(
     tmp_path: Path, model: Model
 ) -> None:
@@ -231,6 +235,7 @@ async def server(tmp_path: Path, model: Model) -> AsyncIterator[Server]:
     await server.stop_cleanly()
 
 
+@pytest.mark.slow
 async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
     tmp_path: Path, model: Model, server: Server
 ) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
 from tests.support.terminal.mcp_servers import Gate, config, raw, run_locked_server, whole
 from tests.support.terminal.model import Model
 
 
+@pytest.mark.slow
 async def test_ten_servers_of_which_five_fail_are_each_named_and_the_others_work(
     tmp_path: Path,
 ) -> None:
@@ -68,6 +71,7 @@ async def test_a_tool_of_a_server_runs_in_the_chat(tmp_path: Path) -> None:
         assert "well" in reply.messages[-1]["content"]
 
 
+@pytest.mark.slow
 async def test_a_server_that_dies_is_told_with_its_last_words_and_started_again(
     tmp_path: Path,
 ) -> None:
@@ -196,6 +200,7 @@ async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path
         await chat.sees("There is no MCP server nobody; wanted one of: late, raw, unset")
 
 
+@pytest.mark.slow
 async def test_resources_are_listed_shown_and_attached(tmp_path: Path) -> None:
     flags = config(tmp_path, {"whole": whole()})
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
@@ -290,6 +295,7 @@ async def test_stop_alone_stops_the_answer(tmp_path: Path) -> None:
         await chat.sees("[stopped]")
 
 
+@pytest.mark.slow
 async def test_a_call_that_was_left_waits_for_its_server_when_its_chat_is_resumed(
     tmp_path: Path,
 ) -> None:

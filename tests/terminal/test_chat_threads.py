@@ -44,6 +44,7 @@ async def list_stored(home: Path, *, temporary: bool = False) -> list[Thread]:
         return list((await client.list_threads(temporary=temporary)).data)
 
 
+@pytest.mark.slow
 async def test_a_temporary_thread_is_in_no_list_and_deleted_when_it_is_left(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -64,6 +65,7 @@ async def test_a_temporary_thread_is_in_no_list_and_deleted_when_it_is_left(
     assert "temporary" not in chat.rows[-1]
 
 
+@pytest.mark.slow
 async def test_options_of_a_thread_are_set_shown_and_taken_up_again(
     chat: Chatting, model: Model
 ) -> None:
@@ -93,6 +95,7 @@ async def test_options_of_a_thread_are_set_shown_and_taken_up_again(
     )
 
 
+@pytest.mark.slow
 async def test_a_temporary_thread_is_kept_if_the_user_says_so(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -143,6 +146,7 @@ async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> N
     assert [row[-10:] for row in chat.rows if "2 messages" in row] == ["About bees"]
 
 
+@pytest.mark.slow
 async def test_words_are_found_in_messages_and_a_result_is_opened(
     chat: Chatting, model: Model
 ) -> None:
@@ -170,6 +174,7 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     assert last_said(model)[0] == "About bees"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", ["2", "bees", "last"])
 async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     chat: Chatting, model: Model, named: str
@@ -186,6 +191,7 @@ async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
     assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
 
 
+@pytest.mark.slow
 async def test_a_list_goes_on_with_the_numbers_that_follow(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -258,6 +264,7 @@ async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
     assert not chat.foreign
 
 
+@pytest.mark.slow
 async def test_a_thread_is_shared_by_a_link_until_its_links_are_ended(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:
@@ -276,6 +283,7 @@ async def test_a_thread_is_shared_by_a_link_until_its_links_are_ended(
     await chat.sees("Revoked: 1 link to this thread.")
 
 
+@pytest.mark.slow
 async def test_a_pinned_thread_is_listed_first_until_it_is_unpinned(
     chat: Chatting, model: Model
 ) -> None:
@@ -298,6 +306,7 @@ async def test_a_pinned_thread_is_listed_first_until_it_is_unpinned(
     await chat.sees("This thread is no longer pinned")
 
 
+@pytest.mark.slow
 async def test_an_archived_thread_is_listed_apart_until_it_goes_on(
     chat: Chatting, model: Model
 ) -> None:
@@ -313,6 +322,7 @@ async def test_an_archived_thread_is_listed_apart_until_it_goes_on(
     await chat.until(lambda: any("4 messages  About bees  (here)" in row for row in chat.rows))
 
 
+@pytest.mark.slow
 async def test_threads_are_tagged_and_listed_by_a_tag(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "About bees", "They hum.")
     chat.say("/tag honey, Big garden, wax")
@@ -327,6 +337,7 @@ async def test_threads_are_tagged_and_listed_by_a_tag(chat: Chatting, model: Mod
     await chat.until(lambda: any("About bees  (#Big garden, here)" in row for row in chat.rows))
 
 
+@pytest.mark.slow
 async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "One", "Un.")
     await exchange(chat, model, "Two", "Deux.")
@@ -342,6 +353,7 @@ async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, mo
     assert listed[1].endswith("One")
 
 
+@pytest.mark.slow
 async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
     chat: Chatting, model: Model
 ) -> None:
@@ -360,6 +372,7 @@ async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
     assert len([row for row in chat.rows if "4 messages" in row]) == 1 + 2
 
 
+@pytest.mark.slow
 async def test_a_last_message_is_edited_even_if_it_was_the_first(
     chat: Chatting, model: Model
 ) -> None:
@@ -379,6 +392,7 @@ async def test_a_last_message_is_edited_even_if_it_was_the_first(
     assert [row[-13:] for row in chat.rows if "2 messages" in row][1:] == ["Hello  (here)"]
 
 
+@pytest.mark.slow
 async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "Heads or tails?", "Heads.")
     model.will_say("Tails.")
@@ -407,6 +421,7 @@ async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> N
     await chat.sees("One, two, three.")
 
 
+@pytest.mark.slow
 async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model) -> None:
     await exchange(chat, model, "About bees", "They hum.")
     chat.say("/delete")
@@ -429,6 +444,7 @@ async def retry(chat: Chatting, model: Model) -> None:
     await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
 
 
+@pytest.mark.slow
 async def test_the_versions_that_a_list_shows_as_one_thread_are_deleted_as_one(
     chat: Chatting, model: Model
 ) -> None:
@@ -440,6 +456,7 @@ async def test_the_versions_that_a_list_shows_as_one_thread_are_deleted_as_one(
     await chat.sees("There is no thread yet.")
 
 
+@pytest.mark.slow
 async def test_one_version_of_a_thread_is_deleted_alone(chat: Chatting, model: Model) -> None:
     await retry(chat, model)
     chat.say("/delete")
@@ -461,6 +478,7 @@ async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatti
     await chat.sees("A title is missing; wanted /rename TITLE")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("form", "suffix", "holds"), [("", "md", "They hum."), ("json", "json", '"role":"user"')]
 )
@@ -479,6 +497,7 @@ async def test_a_thread_is_exported_to_a_file_of_ones_own(
     assert first.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.slow
 async def test_a_file_that_is_there_is_never_written_over(
     chat: Chatting, model: Model, tmp_path: Path
 ) -> None:

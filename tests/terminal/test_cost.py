@@ -67,12 +67,14 @@ def deltas(text: str) -> list[TextDelta]:
     return [TextDelta(text=text[at : at + STEP]) for at in range(0, len(text), STEP)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [2_000, pytest.param(16_000, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_a_redraw_of_a_block_that_does_not_end_stays_as_cheap(kind: str, tokens: int):
     assert growth(deltas(single(kind, tokens))) <= 1.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [2_500, pytest.param(16_000, marks=pytest.mark.soak)])
 def test_a_redraw_of_long_reasoning_stays_as_cheap(tokens: int):
     text = single("paragraph", tokens)
@@ -80,11 +82,13 @@ def test_a_redraw_of_long_reasoning_stays_as_cheap(tokens: int):
     assert growth([ReasoningDelta(text=delta.text) for delta in deltas(text)]) <= 1.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tokens", [4_000, pytest.param(64_000, marks=pytest.mark.soak)])
 def test_a_redraw_of_a_long_answer_stays_as_cheap(tokens: int):
     assert growth(deltas(mixed_answer(tokens))) <= 1.3
 
 
+@pytest.mark.slow
 def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ):

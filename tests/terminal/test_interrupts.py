@@ -151,10 +151,12 @@ async def test_escape_stops_a_reply_too(tmp_path: Path) -> None:
         await chat.sees("[stopped]")
 
 
+@pytest.mark.slow
 async def test_a_chat_that_was_stopped_fifty_times_answers(tmp_path: Path) -> None:
     await _play(tmp_path, [STATES[number % len(STATES)] for number in range(50)])
 
 
+@pytest.mark.slow
 async def test_ten_presses_at_once_are_one_in_every_state(tmp_path: Path) -> None:
     await _play(tmp_path, STATES, presses=10)
 

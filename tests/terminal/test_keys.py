@@ -21,6 +21,7 @@ def _user_texts(model: Model) -> list[str]:
     return [request["messages"][-1]["content"] for request in model.requests]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keys",
     ["\n", "\x1b\r", "\\\r", "\x1b[27;2;13~", "\x1b[13;2u"],
@@ -38,6 +39,7 @@ async def test_a_new_line_is_made_and_sends_nothing(tmp_path: Path, keys: str) -
         assert _user_texts(model) == ["one\ntwo"]
 
 
+@pytest.mark.slow
 async def test_a_paste_of_two_thousand_lines_is_one_message_and_does_not_send(
     tmp_path: Path,
 ) -> None:
@@ -56,6 +58,7 @@ async def test_a_paste_of_two_thousand_lines_is_one_message_and_does_not_send(
         assert _user_texts(model) == [f"{lines} end"]
 
 
+@pytest.mark.slow
 async def test_up_and_down_go_through_what_was_said_in_this_chat_and_before(
     tmp_path: Path,
 ) -> None:
@@ -98,6 +101,7 @@ async def test_neither_a_slip_nor_what_was_asked_for_enters_the_history(tmp_path
         assert kept == '"/whole.city"\n'
 
 
+@pytest.mark.slow
 async def test_ctrl_r_searches_what_was_said_in_any_case(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
@@ -117,6 +121,7 @@ async def test_ctrl_r_searches_what_was_said_in_any_case(tmp_path: Path) -> None
         assert _user_texts(model)[-1] == "The Needle"
 
 
+@pytest.mark.slow
 async def test_tab_completes_commands_paths_resources_and_arguments(tmp_path: Path) -> None:
     (tmp_path / "my notes").mkdir()
     (tmp_path / "my notes" / "milk.txt").write_text("buy milk")

@@ -301,6 +301,7 @@ async def test_ctrl_d_leaves(tmp_path: Path) -> None:
         assert await chat.wait() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answer", "outcome"),
     [("1", "Tool done: erase"), ("y", "Tool done: erase"), ("", "Tool failed: erase")],
@@ -396,6 +397,7 @@ async def test_a_signal_to_end_ends_the_chat_in_order(
         assert flags or chat.written.rstrip().endswith("\x1b[?25h\x1b[?2004l")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--plain",)])
 async def test_a_window_that_is_closed_ends_the_chat_and_its_run(
     tmp_path: Path, flags: tuple[str, ...]
@@ -412,6 +414,7 @@ async def test_a_window_that_is_closed_ends_the_chat_and_its_run(
         assert reply.closed.is_set()
 
 
+@pytest.mark.slow
 async def test_a_reader_who_has_seen_enough_ends_the_chat(tmp_path: Path) -> None:
     async with Model() as model:
         process = await asyncio.create_subprocess_exec(

@@ -201,6 +201,7 @@ def test_no_colour_is_written_where_none_is_wanted():
     assert codes <= {"0", "1", "3", "4", "9"}
 
 
+@pytest.mark.slow
 @given(cut_documents(), st.integers(1, 120))
 def test_lines_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]], columns: int):
     text, pieces = cut
@@ -214,6 +215,7 @@ def test_lines_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]], 
     assert streamed + display.close(columns) == lines(text, columns)
 
 
+@pytest.mark.slow
 @given(cut_documents(), st.integers(1, 120))
 def test_what_is_pending_is_what_an_end_would_print(cut: tuple[str, list[str]], columns: int):
     _, pieces = cut

@@ -40,6 +40,7 @@ LOGGED = {"method": "notifications/message", "params": {"level": "error", "data"
 UPDATED = {"method": "notifications/resources/updated", "params": {"uri": "drip://drip"}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [LOGGED, UPDATED], ids=["log", "updates"])
 async def test_a_server_that_floods_is_heard_twenty_times_and_then_counted(
     tmp_path: Path, said: dict[str, object]

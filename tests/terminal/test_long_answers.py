@@ -47,6 +47,7 @@ async def say_all(reply: Reply, lines: list[str]) -> None:
     await reply.end()
 
 
+@pytest.mark.slow
 async def test_an_answer_of_200_lines_goes_by_while_a_person_types(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
@@ -68,6 +69,7 @@ async def test_an_answer_of_200_lines_goes_by_while_a_person_types(tmp_path: Pat
         assert not chat.foreign
 
 
+@pytest.mark.slow
 async def test_what_is_finished_is_never_written_again(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()

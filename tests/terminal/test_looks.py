@@ -35,6 +35,7 @@ async def show_everything(chat: Chatting, model: Model) -> None:
 # Themes.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "environ", "colored"),
     [
@@ -178,6 +179,7 @@ def test_in_calm_only_what_has_happened_is_drawn() -> None:
     assert "writing 5 s" in paint(5, "writing", said="A line.")
 
 
+@pytest.mark.slow
 def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
     probe = """if True:
         import sys
@@ -198,6 +200,7 @@ def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
     assert printed == "loaded: []\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", [(), ("--verbose",)])
 async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
     tmp_path: Path, flags: tuple[str, ...]
@@ -253,6 +256,7 @@ async def test_clear_begins_a_new_thread(tmp_path: Path) -> None:
         await chat.sees("First")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [100, 40])
 async def test_the_help_is_sorted_and_fits(tmp_path: Path, columns: int) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, columns=columns) as chat:

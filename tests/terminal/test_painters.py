@@ -53,6 +53,7 @@ def without_footer(rows: list[str]) -> list[str]:
 CUT, COLUMNS, ROWS = cut_documents(most=10), st.integers(20, 120), st.integers(8, 30)
 
 
+@pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(CUT, COLUMNS, ROWS)
 def test_the_screen_shows_what_one_paint_of_the_whole_would(
@@ -80,6 +81,7 @@ def shows_what_one_paint_would(cut: tuple[str, list[str]], columns: int, rows: i
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", ALLOWED.sub("", emulator.written))
 
 
+@pytest.mark.slow
 @settings(max_examples=2 * settings.default.max_examples)
 @given(cut_documents(most=8), st.integers(20, 90), st.integers(20, 90), st.integers(0, 8))
 def test_a_resize_on_the_way_loses_and_repeats_nothing(

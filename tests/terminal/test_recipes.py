@@ -15,6 +15,7 @@ from tests.support.docs.blocks import Block, every
 from tests.support.terminal.chatting import Chatting
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", every("console", "chat"), ids=str)
 async def test_a_chat_takes_place_as_its_page_has_it(tmp_path: Path, block: Block) -> None:
     lines = block.text.splitlines()

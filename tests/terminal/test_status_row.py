@@ -90,6 +90,7 @@ async def test_it_tells_model_thread_and_how_full_the_window_is(tmp_path: Path) 
         await chat.until(lambda: chat.rows[-1] == "told · What are tides? · 12% of 1k · /help")
 
 
+@pytest.mark.slow
 async def test_messages_that_wait_are_counted(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()

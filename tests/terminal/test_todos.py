@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.model import Model
 
@@ -26,6 +28,7 @@ async def write_list(model: Model, chat: Chatting) -> None:
     await chat.sees("Begun.")
 
 
+@pytest.mark.slow
 async def test_the_list_is_shown_whole_and_found_again_in_its_thread(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, *FLAGS, home=tmp_path) as chat:
         await chat.ready()

@@ -28,6 +28,7 @@ async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(
         assert [each["content"] for each in reply.messages] == ["Hello"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("typed", "said"),
     [

@@ -55,6 +55,7 @@ def run(*command: str | Path, cwd: Path = FOLDER, **environ: str) -> tuple[int, 
     return done.returncode, done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name)
 def test_the_client_does_what_its_tests_say(file: Path, node: Path, server: str) -> None:
     code, told = run(node, "--test", "--test-reporter=tap", file, ANTIPHON_SERVER=server)
@@ -89,6 +90,7 @@ def test_its_types_hold(package: Path, node: Path) -> None:
     assert run(*compiler(package, node), "--noEmit", cwd=package) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_built_package_works_in_node(built: Path, node: Path, server: str) -> None:
     folder = built.parents[2]
     (folder / "use.mjs").write_text(USE)
@@ -96,6 +98,7 @@ def test_the_built_package_works_in_node(built: Path, node: Path, server: str) -
     assert run(node, "--preserve-symlinks", "use.mjs", server, cwd=folder) == (0, "true\n")
 
 
+@pytest.mark.slow
 @pytest.mark.asyncio(loop_scope="session")
 async def test_the_built_package_works_in_a_browser(
     built: Path, chromium: Browser, server: str

@@ -68,6 +68,7 @@ async def test_each_person_sees_and_takes_back_what_they_always_allowed(chat: Ch
     assert len(his.all()) == len((await ben.get("/api/grants")).json["data"]) == 3
 
 
+@pytest.mark.slow
 async def test_the_settings_list_what_is_always_allowed_and_take_it_back(
     chromium: Chromium, tmp_path: Path
 ) -> None:

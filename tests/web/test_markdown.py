@@ -106,6 +106,7 @@ def draw_documents(times: int) -> list[tuple[str, list[int]]]:
     return [(text, cuts(text)) for text in texts]
 
 
+@pytest.mark.slow
 async def test_an_answer_that_came_in_pieces_is_the_one_that_came_at_once(answer: Answer) -> None:
     await answer.do("loadLibraries")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.seam import Seam, make_request
+from antiphon.engine.seam import Seam, make_request, read_request
 
 
 def rest_of(cut: str, *pieces: str) -> str:
@@ -38,6 +38,14 @@ def test_what_is_repeated_of_the_end_is_left_out(said: str, rest: str) -> None:
 def test_blanks_at_the_cut_are_there_once() -> None:
     assert rest_of("One, two, three, four, ", "three, four, five") == "five"
     assert rest_of("One, two, three, four,", "three, four, five") == " five"
+
+
+def test_lines_that_are_alike_are_not_taken_for_the_repetition() -> None:
+    line = "| a row of a table that has the same values in each line | 0 | 0 | 0 | 0 | 0 |\n"
+    cut = line * 5
+    last_words = read_request(make_request(cut))
+
+    assert rest_of(cut, f"{last_words}\n", line * 3) == line * 3
 
 
 def test_a_few_equal_letters_are_no_repetition() -> None:

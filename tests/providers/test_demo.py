@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.engine.seam import Seam, make_request
 from antiphon.providers.demo import DemoProvider, reply
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
@@ -154,6 +155,18 @@ def test_a_limit_of_tokens_ends_the_reply_by_length():
 
     assert chunks[-1] == Finish("length")
     assert sum(isinstance(chunk, (TextPiece, ReasoningPiece)) for chunk in chunks) == 30
+
+
+def test_a_cut_answer_is_continued_from_its_last_words_without_a_call():
+    whole = text(ask("500 words"))
+    cut = whole[:1000]
+    said = {"role": "assistant", "content": cut}
+    rest = {"role": "user", "content": make_request(cut)}
+
+    seam = Seam(cut)
+    continued = text(ask("500 words", BOTH, said, rest))
+
+    assert cut + seam.feed(continued) + seam.close() == whole
 
 
 def test_usage_is_reported():

@@ -18,21 +18,27 @@ SHORTEST = 8
 """Characters without blanks from which on equal text is a repetition, or the whole cut text."""
 
 _BLANKS = re.compile(r"\s+")
+_REQUEST = re.compile(
+    r"Your last answer was cut off .*?<last_words>(.*?)</last_words>\n\nWrite the rest", re.DOTALL
+)
 
 
 def make_request(text: str) -> str:
     """Return the message that asks a model for the rest of its answer, which ends like this."""
-    begin = max(0, len(text.rstrip()) - LAST_WORDS)
-    while begin > 0 and not text[begin - 1].isspace() and len(text) - begin < 2 * LAST_WORDS:
-        begin -= 1
     return (
         "Your last answer was cut off before its end. Its last words are:\n\n"
-        f"<last_words>{text[begin:].rstrip()}</last_words>\n\n"
+        f"<last_words>{_last_words(text)}</last_words>\n\n"
         "Write the rest of this answer. Begin by repeating exactly these last words, without the "
         "tags, so that both parts can be joined there, and go on from them: in the same language "
         "and format, inside the same list, table or code block. Do not begin again, and say "
         "nothing about the interruption."
     )
+
+
+def read_request(message: str) -> str | None:
+    """Return the last words that a message of `make_request` quotes; None for any other message."""
+    found = _REQUEST.match(message)
+    return found[1] if found else None
 
 
 class Seam:
@@ -43,6 +49,7 @@ class Seam:
 
     def __init__(self, text: str) -> None:
         self._end = _squeeze(text[-WINDOW:])
+        self._last_words = _squeeze(_last_words(text))
         self._ends_blank = text[-1:].isspace()
         self._held = ""
         self._open = bool(self._end)
@@ -72,12 +79,26 @@ class Seam:
         return held[at:].lstrip() if self._ends_blank else held[at:]
 
     def _count_repeated(self, text: str) -> int:
-        """Return the characters at the beginning of the text that the cut text ends with."""
+        """Return the characters at the beginning of the text that the cut text ends with.
+
+        They are the last words as they were asked for, or as many as there are: in a text whose
+        lines are alike, its next lines would be a repetition too.
+        """
+        if self._last_words and text.startswith(self._last_words):
+            return len(self._last_words)
         shortest = min(SHORTEST, len(self._end))
         for length in range(min(len(text), len(self._end)), shortest - 1, -1):
             if self._end.endswith(text[:length]):
                 return length
         return 0
+
+
+def _last_words(text: str) -> str:
+    """Return the end of the text, from the beginning of a word on, for a model to repeat."""
+    begin = max(0, len(text.rstrip()) - LAST_WORDS)
+    while begin > 0 and not text[begin - 1].isspace() and len(text) - begin < 2 * LAST_WORDS:
+        begin -= 1
+    return text[begin:].rstrip()
 
 
 def _squeeze(text: str) -> str:

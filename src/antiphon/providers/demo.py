@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine import titles
+from antiphon.engine.seam import read_request
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
@@ -72,9 +73,14 @@ class DemoProvider:
 
 def reply(request: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
-    question, outputs = _latest(request.decode_messages())
-    calls = [] if outputs else _calls(question, request)
-    if calls:
+    messages = request.decode_messages()
+    question, outputs = _latest(messages)
+    last_words = read_request(question)
+    calls = [] if outputs or last_words is not None else _calls(question, request)
+    if last_words is not None:
+        thought = "My answer was cut off, so I will go on with it."
+        stream = _text_chunks(_continue_answer(messages, last_words))
+    elif calls:
         thought = f"A tool fits: {', '.join(name for name, _ in calls)}. I will ask for it."
         stream = _call_chunks(calls, request)
     elif (wanted := _find_json(request.sampling.response_format, question)) is not None:
@@ -147,6 +153,15 @@ def _latest(messages: list[dict[str, Any]]) -> tuple[str, list[_ToolOutput]]:
         if message["role"] == "tool" and message["tool_call_id"] in calls
     ]
     return (_text(after[0]["content"]) if users else ""), outputs
+
+
+def _continue_answer(messages: list[dict[str, Any]], last_words: str) -> str:
+    """Return the last words of the answer before the last message, and what the script has next."""
+    *earlier, _ = messages
+    question, outputs = _latest(earlier)
+    script = _from_outputs(outputs) if outputs else _in_words(question)
+    written = _text(earlier[-1]["content"]).rstrip() if earlier else ""
+    return last_words + script[len(written) :] if script.startswith(written) else last_words
 
 
 def _searchable(question: str) -> str:

@@ -394,12 +394,18 @@ SPINNING = {
 
 
 async def begin(asking: httpx2.AsyncClient) -> str:
-    """Begin a run at which its process comes to a halt, maybe before it answers; the run's id."""
+    """Begin a run at which its process comes to a halt, maybe before it answers; the run's id.
+
+    As the SDK does, it sends the request again if its process ended before the run was committed.
+    """
     thread_id = (await asking.post("/v1/threads", json={})).json()["id"]
     body = {"message": {"content": "Hello."}, "background": True, "max_attempts": 1}
-    with suppress(httpx2.RemoteProtocolError):
-        await asking.post("/v1/process", json=body | {"thread_id": thread_id})
-    [run] = (await asking.get("/v1/runs", params={"thread_id": thread_id})).json()["data"]
+    runs: list[dict[str, str]] = []
+    while not runs:
+        with suppress(httpx2.TransportError):
+            await asking.post("/v1/process", json=body | {"thread_id": thread_id})
+        runs = (await asking.get("/v1/runs", params={"thread_id": thread_id})).json()["data"]
+    [run] = runs
     return run["id"]
 
 

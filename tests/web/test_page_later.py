@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat
 
 
-async def never_idle(page: Page) -> None:
-    """Have the page load nothing by itself once it is loaded again."""
-    await page.add_init_script("window.requestIdleCallback = () => 0")
+async def open_busy_tab(chat: Chat) -> Chat:
+    """Open a tab whose page is never idle, so that it loads no view before the view is opened."""
+    tab = Chat(chat.up, chat.model, chat.context, await chat.context.new_page())
+    tab.faults = chat.faults
+    await tab.page.add_init_script("window.requestIdleCallback = () => 0")
+    return tab
 
 
 async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     chat: Chat, axe: str
 ) -> None:
-    page = chat.page
-    await never_idle(page)
+    page = (await open_busy_tab(chat)).page
+    await chat.context.route("**/bundle-ui-settings.mjs*", lambda route: route.abort())
+    await page.goto(chat.up.url)
     await page.get_by_label("Message", exact=True).fill("half a sentence")
-    await chat.context.route("**/bundle-ui-settings.mjs", lambda route: route.abort())
-    await page.reload()
     await page.get_by_role("button", name="Settings").click()
     trouble = page.get_by_role("alert")
     await expect(trouble).to_contain_text("could not be loaded")
@@ -30,8 +32,10 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
 
     await trouble.get_by_role("button", name="Close").click()
     await expect(trouble).to_have_count(0)
-    await page.get_by_role("button", name="Settings").click()
-    await chat.context.unroute("**/bundle-ui-settings.mjs")
+    async with page.expect_event("requestfailed", lambda failed: "settings" in failed.url):
+        await page.get_by_role("button", name="Settings").click()
+    await expect(trouble).to_contain_text("could not be loaded")
+    await chat.context.unroute("**/bundle-ui-settings.mjs*")
     await trouble.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
     assert await page.evaluate("document.activeElement.closest('dialog') !== null")
@@ -45,19 +49,19 @@ async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
 async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
     chat: Chat, axe: str
 ) -> None:
-    page = chat.page
-    await never_idle(page)
-    await chat.context.route("**/bundle-ui-assistants.mjs", lambda route: route.abort())
-    await page.reload()
+    tab = await open_busy_tab(chat)
+    page = tab.page
+    await chat.context.route("**/bundle-ui-assistants.mjs*", lambda route: route.abort())
+    await page.goto(chat.up.url)
     await page.get_by_role("link", name="Assistants").click()
     await expect(page.get_by_role("main").get_by_role("alert")).to_contain_text("updated")
     found = await findings(page, axe)
 
     await page.get_by_role("button", name="New chat").first.click()
-    await chat.say("Hello")
+    await tab.say("Hello")
     await (await chat.model.next_request()).answer("Good day.")
-    await chat.wait_until_idle()
-    await chat.context.unroute("**/bundle-ui-assistants.mjs")
+    await tab.wait_until_idle()
+    await chat.context.unroute("**/bundle-ui-assistants.mjs*")
     await page.get_by_role("link", name="Assistants").click()
     await expect(page.get_by_role("heading", name="Assistants")).to_be_visible()
     assert found == []
@@ -69,12 +73,12 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
     await chat.say("Hello")
     await (await chat.model.next_request()).answer("Good **day**.")
     await chat.wait_until_idle()
-    await chat.context.route("**/bundle-ui-message.mjs", lambda route: route.abort())
+    await chat.context.route("**/bundle-ui-message.mjs*", lambda route: route.abort())
     await page.reload()
     trouble = page.locator(".messages").get_by_role("alert")
     await expect(trouble.first).to_contain_text("could not be loaded")
 
-    await chat.context.unroute("**/bundle-ui-message.mjs")
+    await chat.context.unroute("**/bundle-ui-message.mjs*")
     again = "() => document.querySelector('.messages [role=alert] button')?.click()"
     while await trouble.count():  # the question has views of its own, and so has the answer
         await page.evaluate(again)

@@ -10,6 +10,9 @@ long as modules do not import each other in a circle and do not assign to what t
 show both. A bundle that is loaded later waits until the first one has run: the first must not await
 it at the top level of a module. Libraries are minified in many forms, and are imported instead.
 
+A browser may keep it in mind that a module could not be fetched, and never fetch that address again
+(Chromium does, as the HTML standard has it), so that each further try has a query of its own.
+
 Comments that have lines of their own, types, indentation and blank lines are left out: they are a
 quarter of what is sent. A line inside a template literal must not begin like a comment, and begins
 without blanks.
@@ -38,6 +41,16 @@ _TYPE = re.compile(r"/\*\* @(?:(?!\*/)[^\n])*\*/ ?")
 _BLANK = re.compile(r"^[ \t]+|^\n", re.MULTILINE)
 """Indentation, and the lines that are empty."""
 _LEFT = re.compile(r"^(?:import|export)\b(?!\().*$", re.MULTILINE)
+_LOAD = """\
+const $failures = new Map();
+const $load = (address) => {
+const failures = $failures.get(address) ?? 0;
+return import(failures ? `${address}?try=${failures + 1}` : address).catch((error) => {
+$failures.set(address, failures + 1);
+throw error;
+});
+};"""
+"""Imports a bundle, with another address after each failure and the same after a success."""
 
 
 class Bundle(NamedTuple):
@@ -179,6 +192,8 @@ class _Writer:
             if name in needed:
                 outside.setdefault(self._bundle_of.get(name, name), []).append(name)
         lines = [self._import(source, names) for source, names in outside.items()]
+        if any(map(modules.later_imports, own)):
+            lines.append(_LOAD)
         lines += map(self._run_module, own)
         if asked := self._asked.get(bundle):
             lines.append(f"export {{ {', '.join(map(_variable, sorted(asked)))} }};")
@@ -214,8 +229,8 @@ class _Writer:
             later = _resolve(name, found[1])
             address = self._address(self._bundle_of.get(later, later))
             if later not in self._bundle_of:
-                return f'import("{address}")'
-            return f'import("{address}").then((all) => all.{_variable(later)})'
+                return f'$load("{address}")'
+            return f'$load("{address}").then((all) => all.{_variable(later)})'
 
         text = _LOADED_LATER.sub(load, modules.texts[name])
         text = _EXPORT.sub("", _DECLARATION.sub(r"\1", _IMPORT.sub(bind, text)))

@@ -179,3 +179,68 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
             await expect(page.locator(".toasts")).to_contain_text("Too short.")
             await expect(chat.composer).to_have_value("Before Good morning.")
             assert found == []
+
+
+BROKEN_RECORDER = """(where) => {
+  const Real = window.MediaRecorder;
+  window.MediaRecorder = class extends Real {
+    constructor(...given) {
+      if (where === "constructor") throw new DOMException("none", "NotSupportedError");
+      super(...given);
+    }
+    start() { throw new DOMException("none", "InvalidStateError"); }
+  };
+}"""
+ENDED = """() => window.tracks.length > 0
+  && window.tracks.every((track) => track.readyState === "ended")"""
+
+
+async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async with serve_transcriber() as fake:
+        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
+        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
+            page = chat.page
+            await page.add_init_script(f"({MICROPHONE})()")
+            await page.reload()
+            dictate = page.get_by_role("button", name="Dictate")
+            stop = page.get_by_role("button", name="Stop dictating")
+            new_chat = page.get_by_role("button", name="New chat").first
+            await chat.say("Well?")  # and nobody answers: the model is asked at the transcriber
+            await page.wait_for_url("**/t/*")
+            await chat.wait_until_idle()
+            thread = chat.thread
+            await chat.composer.fill("Here")
+            await dictate.click()
+            await page.get_by_role("button", name="Record and send").click()
+            await chat.wait_until("() => window.opened === 1")
+
+            # Gone while the text is awaited.
+            fake.open.clear()
+            await stop.click()
+            await new_chat.click()
+            await expect(chat.composer).to_have_value("")
+            fake.open.set()
+            await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
+            await expect(chat.composer).to_have_value("")
+
+            # Gone while it is recorded.
+            await chat.open(f"/t/{thread}")
+            await expect(chat.composer).to_have_value("Here Good morning.")
+            await dictate.click()
+            await chat.wait_until("() => window.opened === 1")
+            await new_chat.click()
+            await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
+            assert await page.evaluate(ENDED)
+            await expect(chat.composer).to_have_value("")
+            await page.go_back()
+            await expect(chat.composer).to_have_value("Here Good morning. Good morning.")
+            assert len(fake.recordings) == 2
+
+            for where in ("start", "constructor"):
+                await page.evaluate(BROKEN_RECORDER, where)
+                await dictate.click()
+                await chat.wait_until(ENDED)
+                await expect(dictate).to_have_attribute("aria-pressed", "false")
+            await expect(page.locator(".toasts")).to_contain_text("did not work")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -22,10 +23,12 @@ class Recording(NamedTuple):
 
 
 class FakeTranscriber:
-    """Answers each request with `status` and `body`, and keeps it."""
+    """Answers each request with `status` and `body`, and keeps it; not before `open` is set."""
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
+        self.open = asyncio.Event()
+        self.open.set()
         self.status = 200
         self.body = json.dumps({"text": " Good morning. "}).encode()
         self.url = ""
@@ -43,6 +46,7 @@ class FakeTranscriber:
                 fields[part.name or ""] = await part.text()
         key = request.headers.get("Authorization")
         self.recordings.append(Recording(fields, name, media_type, audio, key))
+        await self.open.wait()
         return web.Response(body=self.body, status=self.status, content_type="application/json")
 
 

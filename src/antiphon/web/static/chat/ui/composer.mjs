@@ -6,15 +6,14 @@
 import { queueEdit, send, stop } from "../conversation_actions.mjs";
 import { upload } from "../api.mjs";
 import { readyFiles } from "../attachments.mjs";
-import { draftOf, storeDraft } from "../drafts.mjs";
 import { messageKey } from "../history.mjs";
 import { toFill } from "../prompts.mjs";
-import { threadOf } from "../router.mjs";
 import { isHere } from "../send.mjs";
-import { away, begunHere, current, draftOwner, editing, isTemporaryHere, me, path, pending, phase, prefs, refill } from "../store.mjs";
+import { away, current, editing, me, pending, phase, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useEffect, useLayoutEffect, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
+import { html, signal, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
+import { useDraft, useRefill } from "./composer_draft.mjs";
 import { Icon } from "./icons.mjs";
 import { laterView } from "./later_view.mjs";
 import { Picker } from "./picker.mjs";
@@ -26,11 +25,8 @@ const ServerCatalog = laterView(() => import("./server_catalog.mjs").then((modul
 
 const Dictation = laterView(() => import("./dictation.mjs").then((module) => module.Dictation), { silent: true });
 
-const DRAFT_MS = 250;
 /** For browsers that do not size the field by themselves. */
 const MOST_ROWS = 12;
-
-/** @typedef {import("../drafts.mjs").Draft["files"]} Files */
 
 /** Focuses the composer. */
 export function focusComposer() {
@@ -155,71 +151,4 @@ function editLast() {
   if (waiting) queueEdit(waiting.id);
   else if (said) editing.value = messageKey(said);
   return Boolean(waiting ?? said);
-}
-
-/**
- * Keeps what is written with its thread, and shows what was written there before.
- *
- * @param {{current: HTMLTextAreaElement | null}} area @param {{value: any[]}} items @param {{value: boolean}} empty
- */
-function useDraft(area, items, empty) {
-  const thread = threadOf(path.value);
-  const owner = draftOwner.value;
-  const timer = useRef(0);
-  /** Whose text is in the field, and of which thread. */
-  const place = useRef(/** @type {{owner: string, thread: string | null} | null} */ (null));
-  const unstored = useRef(false);
-  if (place.current?.thread === thread) unstored.current = isTemporaryHere();
-  const flush = () => {
-    clearTimeout(timer.current);
-    if (!area.current || !place.current || unstored.current) return;
-    storeDraft(place.current.owner, place.current.thread, { text: area.current.value, files: readyFiles(items.value) });
-  };
-  const note = () => {
-    clearTimeout(timer.current);
-    timer.current = window.setTimeout(flush, DRAFT_MS);
-  };
-  useLayoutEffect(() => {
-    const element = area.current;
-    if (!element) return;
-    if (matchMedia("(hover: hover)").matches) element.focus();
-    if (owner === null) return; // drafts belong to a user
-    const goesOn = place.current?.thread === null && thread !== null && begunHere.value === thread;
-    const isFirst = place.current === null;
-    if (goesOn) storeDraft(owner, null, { text: "", files: [] });
-    else flush();
-    place.current = { owner, thread };
-    if (goesOn) return flush();
-    const { text, files } = draftOf(owner, thread);
-    const kept = files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 }));
-    // What was written before the user was known follows their draft.
-    element.value = isFirst ? [text, element.value].filter(Boolean).join("\n") : text;
-    items.value = isFirst ? [...kept, ...items.value] : kept;
-    empty.value = element.value.trim() === "";
-  }, [thread, owner]);
-  useEffect(() => {
-    window.addEventListener("pagehide", flush);
-    const unsubscribe = /** @type {any} */ (items).subscribe(note);
-    return () => {
-      flush();
-      unsubscribe();
-      window.removeEventListener("pagehide", flush);
-    };
-  }, []);
-  return { note, flush };
-}
-
-/** Takes what is to be written on, before what is written. @param {{current: HTMLTextAreaElement | null}} area @param {{value: any[]}} items @param {{note: () => void}} draft */
-function useRefill(area, items, draft) {
-  const news = refill.value;
-  useLayoutEffect(() => {
-    const element = area.current;
-    if (!news || !element) return;
-    refill.value = null;
-    element.value = [news.text, element.value].filter(Boolean).join("\n");
-    items.value = [...news.files.map((file) => ({ ...file, key: file.id, state: "ready", progress: 1 })), ...items.value];
-    element.dispatchEvent(new Event("input", { bubbles: true }));
-    element.focus();
-    draft.note();
-  }, [news]);
 }

@@ -3,6 +3,7 @@ import { me } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
+import { currentPlace, isSamePlace } from "./composer_draft.mjs";
 import { Icon } from "./icons.mjs";
 import { ProviderDictation } from "./provider_dictation.mjs";
 import { toast } from "./toasts.mjs";
@@ -23,8 +24,8 @@ const hasDictation = () => Boolean(recognition());
 
 /** Button that begins and ends dictation. @param {{area: {current: HTMLTextAreaElement | null}}} props */
 export function Dictation({ area }) {
-  const place = me.value?.transcribed_by;
-  return place ? html`<${ProviderDictation} area=${area} place=${place} />` : html`<${BrowserDictation} area=${area} />`;
+  const provider = me.value?.transcribed_by;
+  return provider ? html`<${ProviderDictation} provider=${provider} />` : html`<${BrowserDictation} area=${area} />`;
 }
 
 /**
@@ -49,13 +50,14 @@ function BrowserDictation({ area }) {
     const before = field.value.slice(0, field.selectionStart);
     const after = field.value.slice(field.selectionEnd);
     let written = field.value;
+    const place = currentPlace();
     hears.onstart = () => {
       setListening(true);
       announce(t("dictation.begun"));
     };
     hears.onresult = (/** @type {any} */ event) => {
-      // Someone who types meanwhile keeps what they typed.
-      if (field.value !== written) return hears.abort();
+      // What is typed meanwhile stays as it is, and another chat gets nothing.
+      if (field.value !== written || !isSamePlace(place, currentPlace())) return hears.abort();
       const said = [...event.results].map((result) => result[0].transcript).join("");
       const gap = before && !/\s$/.test(before) ? " " : "";
       written = before + gap + said.trimStart() + after;

@@ -1,16 +1,17 @@
 /** Dictation by a provider: what is said is recorded, sent there, and its text is written at the cursor. */
 import { post } from "../api.mjs";
-import { prefs } from "../store.mjs";
+import { draftOwner, path, prefs, signedOut } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
+import { currentPlace, isSamePlace, writeInto } from "./composer_draft.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { sentence, toast } from "./toasts.mjs";
 
 /** Longest recording. */
-const MOST_MS = 120_000;
+const MAX_RECORDING_MS = 120_000;
 /** Formats of browsers, the one that most servers read first. */
 const FORMATS = ["audio/webm;codecs=opus", "audio/mp4", "audio/ogg;codecs=opus"];
 const PIECE_MS = 1000;
@@ -25,47 +26,66 @@ const PROBLEMS = /** @type {Record<string, string>} */ ({
 /**
  * Button that begins and ends a recording. Before the first one the person agrees that it is sent.
  *
- * @param {{area: {current: HTMLTextAreaElement | null}, place: string}} props  `place` gets what is said
+ * @param {{provider: string}} props  its name and address
  */
-export function ProviderDictation({ area, place }) {
+export function ProviderDictation({ provider }) {
   const [phase, setPhase] = useState(/** @type {"" | "asking" | "recording" | "writing"} */ (""));
   const recorder = useRef(/** @type {MediaRecorder | null} */ (null));
+  const spokenAt = useRef(/** @type {import("./composer_draft.mjs").Place | null} */ (null));
+  // A recording belongs to one chat: it ends where that chat is left.
+  useEffect(() => {
+    if (spokenAt.current && !isSamePlace(spokenAt.current, currentPlace())) stopRecording(recorder.current);
+  }, [path.value]);
   const left = useRef(false);
   useEffect(
     () => () => {
       left.current = true;
-      recorder.current?.stop();
+      stopRecording(recorder.current);
     },
     [],
   );
 
   const record = async () => {
+    const place = currentPlace();
+    if (!place) return;
+    spokenAt.current = place;
     setPhase("recording");
+    /** @type {MediaStreamTrack[]} */
+    let tracks = [];
+    const close = () => tracks.forEach((track) => track.stop());
     try {
       const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+      tracks = stream.getTracks();
+      // The browser may ask for a long time, in which the person goes elsewhere.
+      if (left.current || !isSamePlace(place, currentPlace())) {
+        close();
+        return setPhase("");
+      }
       const format = FORMATS.find((each) => MediaRecorder.isTypeSupported(each));
       const recording = new MediaRecorder(stream, format ? { mimeType: format } : {});
       /** @type {Blob[]} */
       const pieces = [];
-      const timer = setTimeout(() => recording.state === "recording" && recording.stop(), MOST_MS);
+      const timer = setTimeout(() => stopRecording(recording), MAX_RECORDING_MS);
       recording.ondataavailable = ({ data }) => pieces.push(data);
       recording.onstop = () => {
         clearTimeout(timer);
-        for (const track of stream.getTracks()) track.stop();
+        close();
         recorder.current = null;
-        if (!left.current) void write(new Blob(pieces, { type: recording.mimeType }));
+        void write(new Blob(pieces, { type: recording.mimeType }), place);
       };
-      if (left.current) return stream.getTracks().forEach((track) => track.stop());
       recorder.current = recording;
       recording.start(PIECE_MS);
-      announce(t("dictation.begun"));
+      return announce(t("dictation.begun"));
     } catch (/** @type {any} */ failed) {
+      close();
+      recorder.current = null;
       setPhase("");
       toast({ text: t(PROBLEMS[failed?.name] ?? "dictation.failed"), bad: true });
+      return undefined;
     }
-    return undefined;
   };
-  const write = async (/** @type {Blob} */ recorded) => {
+  const write = async (/** @type {Blob} */ recorded, /** @type {import("./composer_draft.mjs").Place} */ place) => {
+    if (signedOut.value || place.owner !== draftOwner.value) return setPhase("");
     setPhase("writing");
     announce(t("dictation.writing"));
     const form = new FormData();
@@ -73,20 +93,22 @@ export function ProviderDictation({ area, place }) {
     form.append("file", recorded, "speech");
     try {
       const { text } = await post("/api/transcriptions", {}, { body: form, headers: {} });
-      if (text) insert(area.current, text);
-      announce(t(text ? "dictation.ended" : "dictation.nothing"));
+      const where = text ? writeInto(place, text) : "nowhere";
+      if (where === "stored") toast({ text: t("dictation.stored") });
+      else if (where === "lost") toast({ text: t("dictation.lost") });
+      else announce(t(where === "shown" ? "dictation.ended" : "dictation.nothing"));
     } catch (failed) {
       toast({ text: sentence(failed), bad: true });
     }
-    setPhase("");
+    return setPhase("");
   };
   const agree = async () => {
-    prefs.value = { ...prefs.value, sendsVoiceTo: place };
+    prefs.value = { ...prefs.value, sendsVoiceTo: provider };
     await record();
   };
   const press = () => {
-    if (phase === "recording") recorder.current?.stop();
-    else if (prefs.value.sendsVoiceTo === place) void record();
+    if (phase === "recording") stopRecording(recorder.current);
+    else if (prefs.value.sendsVoiceTo === provider) void record();
     else setPhase("asking");
   };
 
@@ -97,16 +119,11 @@ export function ProviderDictation({ area, place }) {
     >${phase === "writing" ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name="microphone" />`}</button>
     ${phase === "asking" &&
     html`<${Dialog} title=${t("dictation.consent_title")} onClose=${() => setPhase("")}>
-      <${Form} onSubmit=${agree} action=${t("dictation.consent_action")} onCancel=${() => setPhase("")}><p>${t("dictation.consent", { place })}</p><//>
+      <${Form} onSubmit=${agree} action=${t("dictation.consent_action")} onCancel=${() => setPhase("")}><p>${t("dictation.consent", { place: provider })}</p><//>
     <//>`}`;
 }
 
-/** Writes a text at the cursor of the field. @param {HTMLTextAreaElement | null} field @param {string} text */
-function insert(field, text) {
-  if (!field) return;
-  const before = field.value.slice(0, field.selectionStart);
-  const gap = before && !/\s$/.test(before) ? " " : "";
-  field.setRangeText(gap + text, field.selectionStart, field.selectionEnd, "end");
-  field.dispatchEvent(new Event("input", { bubbles: true }));
-  field.focus();
+/** Ends a recording, which is transcribed then. @param {MediaRecorder | null} recording */
+function stopRecording(recording) {
+  if (recording?.state === "recording") recording.stop();
 }

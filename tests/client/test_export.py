@@ -207,6 +207,20 @@ def test_pages_that_the_provider_cites_are_numbered_and_only_links() -> None:
     }
 
 
+@pytest.mark.parametrize("form", ["md", "html"])
+@pytest.mark.parametrize(
+    "url", ["javascript:alert(1)", "data:text/html,x", "https://a.example/>)[x](javascript:x"]
+)
+def test_an_address_that_is_none_of_a_web_page_is_no_source(form: Form, url: str) -> None:
+    talk = Talk().add("assistant", "The moon.", citations=(Citation(url=url, title="A page"),))
+
+    told = talk.export(form)
+
+    assert "The moon." in told
+    assert "A page" not in told
+    assert url.partition(":")[2] not in told
+
+
 def test_a_run_tells_who_answered_and_why_it_ended() -> None:
     run = Run(
         id="run_1",

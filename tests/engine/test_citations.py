@@ -60,6 +60,20 @@ def test_a_title_is_one_short_line_without_controls() -> None:
     assert kept.title.isprintable()
 
 
+@given(st.text(st.sampled_from("a \n\t\x1b\u202e\0\ud800\udc00\u3000"), max_size=2 * MAX_TITLE))
+def test_what_is_kept_is_kept_again_as_it_is(title: str) -> None:
+    kept = clean_citation(Citation(url=f" {PAGE} ", title=title))
+
+    assert kept is not None
+    assert clean_citation(kept) == kept
+
+
+def test_a_list_for_readers_has_no_address_that_must_be_no_link() -> None:
+    named = [Citation(url=url) for url in ("javascript:alert(1)", PAGE, "https://a.example/<b>")]
+
+    assert list_pages(named) == (Citation(url=PAGE),)
+
+
 @pytest.mark.parametrize("place", [(None, 5), (5, None), (5, 5), (6, 5), (-1, 5), (0, 2**40)])
 def test_bounds_that_cannot_be_are_none(place: tuple[int | None, int | None]) -> None:
     assert clean_citation(Citation(url=PAGE, start=place[0], end=place[1])) == Citation(url=PAGE)

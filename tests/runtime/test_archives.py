@@ -8,7 +8,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +19,10 @@ from antiphon.runtime.admin.archive_reader import Bounds
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
+from antiphon.types.events import CitationsAdded, MessageCompleted, decode
+from antiphon.types.messages import Citation, Message
 from tests.support.runtime.archives import (
+    ENDED,
     THREAD,
     Contents,
     add_active,
@@ -31,6 +34,7 @@ from tests.support.runtime.archives import (
 )
 
 NOW = 1_700_000_000_000
+PAGE = "https://tides.example/moon"
 
 
 @pytest.fixture
@@ -375,6 +379,35 @@ async def test_what_belongs_to_nothing_is_left_out_and_told(
     left_out = {"messages": 7, "runs": 1, "events": 1, "actions": 1}
     assert {kind: result.skipped[kind] for kind in left_out} == left_out
     assert result.added["threads"] == len(threads) - 1
+
+
+async def test_citations_come_in_as_those_of_a_provider_do(
+    members: Contents, tmp_path: Path
+) -> None:
+    cited = [
+        {"url": "javascript:alert(1)", "title": "A page"},
+        {"url": PAGE, "title": "The\n\u001b[2Jmoon \u202e !", "start": 5, "end": 2},
+        {"url": "https://evil.example/>)[x](javascript:alert(1)"},
+    ]
+    replies = [each for each in members["messages.jsonl"] if each["role"] == "assistant"]
+    [reply] = [each for each in replies if each["thread_id"] == THREAD]
+    reply["citations"] = cited
+    [log] = [each for each in members["events.jsonl"] if each["run_id"] == ENDED]
+    log["events"] = [
+        {"type": "citations.added", "citations": cited},
+        {"type": "message.completed", "message": reply},
+        *log["events"][2:],
+    ]
+    store = MemoryStore(lambda: NOW)
+
+    await import_archive(store, write(tmp_path / "a.zip", members))
+
+    kept = (Citation(url=PAGE, title="The [2Jmoon !"),)
+    assert (await store.get(Message, "ann", reply["id"])).citations == kept
+    first, second, *_ = (await store.read_events(log["run_id"], 0)).lines
+    assert decode(first) == CitationsAdded(citations=kept)
+    assert cast("MessageCompleted", decode(second)).message.citations == kept
+    assert (await import_archive(store, tmp_path / "a.zip")).added == {}
 
 
 # Whatever else it may be

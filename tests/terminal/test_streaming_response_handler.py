@@ -341,7 +341,11 @@ def test_pages_that_the_provider_cites_are_listed_below_the_answer():
     url = "https://tides.example/moon"
     cited = msgspec.structs.replace(
         completed_message("The moon[1].").message,
-        citations=(Citation(url=url, title="The moon"), Citation(url="https://b.example/\x1b[2J")),
+        citations=(
+            Citation(url="https://b.example/\x1b[2J"),
+            Citation(url=url, title="The moon"),
+            Citation(url="https://tides.example/sun"),
+        ),
     )
     watched = Watched(TextDelta(text="The moon[1]."), MessageCompleted(message=cited), status())
     frame = watched.frame()
@@ -351,7 +355,7 @@ def test_pages_that_the_provider_cites_are_listed_below_the_answer():
         "",
         "Sources:",
         f"[1] The moon  {url}",
-        "[2] https://b.example/\x1b[2J",
+        "[2] https://tides.example/sun",
     ]
     assert next(span.link for line in frame.finished for span in line if span.link) == url
 

@@ -1,48 +1,40 @@
-"""Sources that a provider names for a reply: which are kept, and in which order.
+"""Citations of a reply: those that are kept of a provider's list, in their order.
 
-A provider's list is foreign: only addresses of the web are kept, titles become one short line
-without controls, and their number is bounded.
+A provider's list is foreign, and so is an archive's: only addresses of the web are kept, titles
+become one short line without controls, and the number of citations is bounded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from antiphon.engine.sanitize import sanitize_text
 from antiphon.types.messages import Citation
 
 MAX_CITATIONS = 100
-"""Of one reply."""
-MAX_URL = 2_000
-"""Characters of an address."""
+"""Maximum number of citations of one reply."""
 MAX_TITLE = 300
 """Characters of a title; a longer one is cut."""
 _MAX_PLACE = 2**31
-_ENDS_ADDRESS = frozenset("<>\"'`\\^{}| ")
 
 
 def clean_citation(citation: Citation) -> Citation | None:
-    """Return the citation as it is kept; None if its address is none of a web page.
+    """Return the citation as it is kept; None if its address must not become a link.
 
-    An address with a user's name is none: it looks like that of another host.
+    A citation that was returned before is returned as it is.
     """
-    url = citation.url.strip()
-    if not (0 < len(url) <= MAX_URL and url.isprintable() and _ENDS_ADDRESS.isdisjoint(url)):
-        return None
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname
-    except ValueError:
-        return None
-    if parts.scheme.lower() not in ("http", "https") or not host or "@" in parts.netloc:
-        return None
-    words = " ".join(sanitize_text(citation.title[: 4 * MAX_TITLE]).split())
-    title = "".join(letter for letter in words if letter.isprintable())[:MAX_TITLE].rstrip()
+    title = " ".join(sanitize_text(citation.title[: 4 * MAX_TITLE]).split())
+    title = "".join(letter for letter in title if letter.isprintable())
     start, end = citation.start, citation.end
     if start is None or end is None or not 0 <= start < end < _MAX_PLACE:
         start = end = None
-    return Citation(url=url, title=title, start=start, end=end)
+    kept = Citation(
+        url=citation.url.strip(),
+        title=" ".join(title.split())[:MAX_TITLE].rstrip(),
+        start=start,
+        end=end,
+    )
+    return kept if kept.is_web_page else None
 
 
 class CitationCollector:

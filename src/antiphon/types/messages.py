@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -195,6 +196,26 @@ class Citation(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     start: int | None = None
     end: int | None = None
 
+    @property
+    def is_web_page(self) -> bool:
+        """True if the address may become a link: it is of http or https and ends no link early.
+
+        False for an address with a user's name, which looks like that of another host.
+        """
+        url = self.url
+        if not (len(url) <= MAX_URL and url.isprintable() and _ENDS_LINK.isdisjoint(url)):
+            return False
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname
+        except ValueError:
+            return False
+        return parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
+
+
+MAX_URL = 2_000
+"""Maximum characters of the address of a citation."""
+_ENDS_LINK = frozenset("<>\"'`\\^{}| ")
 
 METADATA_VALUE = 512
 """Maximum characters of one value of a message's metadata."""
@@ -381,10 +402,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def list_pages(citations: Sequence[Citation] | msgspec.UnsetType) -> tuple[Citation, ...]:
-    """Return one citation for each address, without bounds, in order: the numbered sources."""
+    """Return one citation for each address, without bounds, in order: the numbered sources.
+
+    A citation that is no web page is left out, so that a reader may link to each.
+    """
     pages: dict[str, str] = {}
     for citation in citations or ():
-        pages[citation.url] = pages.get(citation.url) or citation.title
+        if citation.is_web_page:
+            pages[citation.url] = pages.get(citation.url) or citation.title
     return tuple(Citation(url=url, title=title) for url, title in pages.items())
 
 

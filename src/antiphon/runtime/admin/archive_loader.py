@@ -33,9 +33,10 @@ from antiphon.runtime.admin.archive_reader import ArchiveReader, at
 from antiphon.runtime.admin.archive_validation import (
     MAX_COUNT,
     MAX_TIME,
+    prepare_event,
+    prepare_message,
     prepare_record,
     validate_fields,
-    validate_message,
     validate_number,
     validate_run,
     validate_usage,
@@ -163,8 +164,7 @@ class _Loader:
             case FileRecord():
                 self._add_file(record)
             case Message():
-                validate_message(record)
-                message = change_ids(record, self._new_ids)
+                message = change_ids(prepare_message(record), self._new_ids)
                 self._put(kind, message.id, message, parent=message.thread_id, mark=message.number)
             case ArchivedRun():
                 validate_run(record)
@@ -215,7 +215,7 @@ class _Loader:
         lines: list[bytes] = []
         for place, raw in enumerate(record.events):
             try:
-                lines.append(events.encode(events.decode(bytes(raw))))
+                lines.append(events.encode(prepare_event(events.decode(bytes(raw)))))
             except msgspec.DecodeError as error:
                 raise InvalidRequest(
                     "This is no event.",

@@ -12,11 +12,13 @@ from msgspec.structs import replace
 from antiphon.api.operation import convert
 from antiphon.api.operations import CreateFolder, CreateSchedule
 from antiphon.engine import personal, validation
+from antiphon.engine.citations import CitationCollector
 from antiphon.engine.cron import parse_cron
 from antiphon.runtime.admin.archive import ArchivedRun
 from antiphon.runtime.time_zones import load_zone
 from antiphon.types.accounts import UsageRow
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.events import CitationsAdded, Event, MessageCompleted
 from antiphon.types.folders import Folder
 from antiphon.types.ids import Prefix
 from antiphon.types.messages import Message, Refusal
@@ -165,8 +167,11 @@ def validate_usage(row: UsageRow) -> None:
             )
 
 
-def validate_message(message: Message) -> None:
-    """Raise `InvalidRequest` for a message with wrong numbers, parts or calls."""
+def prepare_message(message: Message) -> Message:
+    """Return the message as it comes in: its citations are cleaned as those of a provider are.
+
+    Raises `InvalidRequest` for a message with wrong numbers, parts or calls.
+    """
     validate_number(message.number, "number", 1)
     sent = tuple(part for part in message.content if not isinstance(part, Refusal))
     for _ in validation.attachment_ids(sent):
@@ -187,6 +192,29 @@ def validate_message(message: Message) -> None:
                 received=f"{len(call.id):,}",
                 where=f"$.tool_calls[{place}].id",
             )
+    return _clean_citations(message)
+
+
+def prepare_event(event: Event) -> Event:
+    """Return the event as it comes in: its citations are cleaned as those of a provider are.
+
+    An event whose citations are all left out stays, without any: events are numbered.
+    """
+    match event:
+        case CitationsAdded(citations=citations):
+            return CitationsAdded(citations=CitationCollector().add(citations))
+        case MessageCompleted(message=message):
+            return MessageCompleted(message=_clean_citations(message))
+        case _:
+            return event
+
+
+def _clean_citations(message: Message) -> Message:
+    if not message.citations:
+        return message
+    collector = CitationCollector()
+    collector.add(message.citations)
+    return replace(message, citations=collector.all or msgspec.UNSET)
 
 
 def validate_run(record: ArchivedRun) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -139,6 +141,40 @@ async def test_an_answer_that_was_stopped_goes_on_and_the_same_request_does_so_o
         assert find_started(first).run_id == find_started(again).run_id
         (_, answer) = await entries_of(h, run.thread_id)
         assert answer.messages[0].text == "One, two, three, four, five."
+
+
+async def test_an_answer_that_waits_for_a_run_goes_on_with_what_that_run_left() -> None:
+    async with house(CUT, 'say "One, two, "\nwait', 'say "three."') as h:
+        thread_id = await cut_answer(h)
+        tried = asyncio.Event()
+        again = operations.Process(thread_id=thread_id, message=operations.NewMessage("Count."))
+        rest = operations.Process(thread_id=thread_id, continues=True, if_busy="wait")
+        async for _, event in h.listen(again):
+            if isinstance(event, TextDelta):
+                run = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data[0]
+                h.store.trouble = lambda read_set: tried.set() if read_set.what == "run" else None
+                waiting = asyncio.create_task(h.read(rest))
+                await tried.wait()
+                await h.dispatcher.dispatch(operations.CancelRun(run.id), BY)
+
+        assert last(await waiting).status == "completed"
+        *_, answer = await entries_of(h, thread_id)
+        assert answer.messages[0].text == "One, two, three."
+
+
+async def test_an_answer_that_goes_on_meanwhile_is_waited_for_or_refused() -> None:
+    counts = ('say "One, "\nfinish length', 'say "One, two, "\nfinish length')
+    async with house(CUT, *counts, 'say "three."') as h:
+        thread_id = await cut_answer(h)
+        count = operations.Process(thread_id=thread_id, message=operations.NewMessage("Count."))
+        rest = operations.Process(thread_id=thread_id, continues=True)
+        h.store.before_run = lambda: h.read(count)
+        with pytest.raises(errors.RunActive, match="Something was added"):
+            await h.read(rest)
+        h.store.before_run = lambda: h.read(count)
+        told = await h.read(msgspec.structs.replace(rest, if_busy="wait"))
+
+        assert last(told).status == "completed"
 
 
 async def test_an_answer_that_ended_by_itself_does_not_go_on() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -60,6 +60,7 @@ class Troubled(CachedStore):
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
+        self.before_run: Callable[[], Awaitable[object]] | None = None
         self.trouble: Callable[[ReadSet], Exception | None] = lambda _: None
         self.trouble_after: Callable[[ReadSet], Exception | None] = lambda _: None
         self.slow_claims: ScriptGate | None = None
@@ -68,6 +69,9 @@ class Troubled(CachedStore):
     async def change(
         self, about: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
+        if about.what == "run" and (happens := self.before_run):
+            self.before_run = None
+            await happens()
         if trouble := self.trouble(about):
             raise trouble
         committed = await super().change(about, decide, before_commit)

@@ -94,9 +94,10 @@ class RunService:
         for message in list_added_messages(call):
             await check_attachments(self._store, message.content, by.owner)
         run_spec = await self._run_specs.resolve(call, by.owner)
-        last = await self._find_last_message(call, by.owner)
 
-        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
+        def decide(
+            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
+        ) -> ChangeSet:
             thread = None
             if call.thread_id is None:
                 thread = new_thread(self._mint, records.now, temporary=call.temporary)
@@ -241,9 +242,10 @@ class RunService:
     ) -> object:
         validation.validate_continues(call)
         run_spec = await self._run_specs.resolve(call, by.owner)
-        last = await self._find_last_message(call, by.owner)
 
-        def decide(records: Snapshot, spec: RunSpec, claimant: Claimant | None) -> ChangeSet:
+        def decide(
+            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
+        ) -> ChangeSet:
             change = transitions.create_run(
                 records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant, last=last
             )
@@ -313,7 +315,8 @@ class RunService:
         """Create the run; with `if_busy` of `wait`, after the thread's active run has ended.
 
         The folder of the thread is known in the transaction. Where it has one, its instructions are
-        read then, and the transaction is repeated.
+        read then, and the transaction is repeated. The message that a run continues is read before
+        each transaction.
         """
         read_set = ReadSet(
             owner=by.owner,
@@ -324,12 +327,18 @@ class RunService:
             personal=spec.draft.personal,
             what="run",
         )
-        until = asyncio.get_running_loop().time() + self._busy_timeout
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._busy_timeout
         while True:
+            last = await self._find_last_message(call, by.owner)
             try:
-                return await self._commit_and_start(read_set, partial(decide, spec=spec), by)
+                decide_here = partial(decide, spec=spec, last=last)
+                return await self._commit_and_start(read_set, decide_here, by)
             except transitions.FolderMismatch as mismatch:
                 spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
+            except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
+                if not call.continues or call.if_busy != "wait" or clock() >= until:
+                    raise
             except errors.RunActive as busy:
                 if call.if_busy != "wait":
                     raise

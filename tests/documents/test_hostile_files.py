@@ -231,8 +231,9 @@ async def test_a_reader_has_nothing_of_the_server(monkeypatch: pytest.MonkeyPatc
     run_instead(
         monkeypatch,
         "import os, json, socket\n"
-        "from antiphon.documents.reader import limit_process\n"
-        "limit_process(60)\n"
+        "from antiphon.documents.isolation import limit_process\n"
+        "from antiphon.documents.reader import MEMORY\n"
+        "limit_process(60, MEMORY)\n"
         "import resource\n"
         "def tries(work):\n"
         "    try:\n"

@@ -6,20 +6,27 @@ import asyncio
 import base64
 import io
 import json
+import sys
 import zipfile
 from collections.abc import Callable
 from itertools import count
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.buses.local import LocalBus
-from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS
+from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS, MAX_ATTEMPTS
 from antiphon.runtime import chat_importer
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.chat_importer import ChatImporter
+from antiphon.runtime.imports import process as conversion_process
+from antiphon.runtime.imports.convert import Advance, Converted, convert_export
+from antiphon.runtime.imports.converter import ConversionRequest
+from antiphon.runtime.imports.process import ConversionFailed, Convert, convert_in_process
 from antiphon.runtime.services.chat_imports import ChatImportService
 from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
@@ -45,9 +52,10 @@ class Desk:
         self.service = ChatImportService(self.store, LocalBus(), self.mint, settings)
         self.limit = limit
 
-    def worker(self, name: str = "one") -> ChatImporter:
+    def worker(self, name: str = "one", convert: Convert | None = None) -> ChatImporter:
         importer = OwnerImporter(self.store, self.mint)
-        return ChatImporter(self.store, LocalBus(), importer, name, self.limit)
+        convert = convert or convert_here
+        return ChatImporter(self.store, LocalBus(), importer, name, self.limit, convert)
 
     async def ask(self, call: Operation[Any], by: Principal = ANN) -> ChatImport:
         answer = await self.service.handlers[type(call)](call, by, None)
@@ -70,7 +78,22 @@ class Desk:
         return sorted(each.title for each in page.data)
 
 
-LONGER = base64.b64encode(b"abcd").decode()
+async def convert_here(request: ConversionRequest, advance: Advance) -> Converted:
+    """Convert without a process of its own, which takes half a second to start."""
+    with Path(request.archive).open("wb") as archive:
+        return convert_export(
+            Path(request.export),
+            archive,
+            request.owner,
+            request.source,
+            request.known,
+            advance,
+            request.max_total,
+        )
+
+
+class Died(BaseException):
+    """The end of a process."""
 
 
 def zipped(*items: Json) -> bytes:
@@ -121,13 +144,13 @@ async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_
         async def import_records(self, owner: str, batch: ImportBatch) -> None:
             DyingStore.writes += 1
             if DyingStore.writes == 2:
-                raise asyncio.CancelledError
+                raise Died
             await super().import_records(owner, batch)
 
     desk = Desk(DyingStore(lambda: desk.time))
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(Died):
         await desk.worker("dying").import_next()
     assert await desk.titles() == []
     assert not await desk.worker("other").import_next()  # the lease has not ended
@@ -187,6 +210,114 @@ async def test_a_file_that_is_no_export_fails_with_what_is_wrong(content: bytes,
     assert failed.problem.code == code
     assert await desk.titles() == []
     assert not await desk.worker().import_next()
+
+
+async def test_a_small_file_that_unfolds_to_millions_of_values_fails_and_holds_up_nothing() -> None:
+    desk = Desk(limit=20_000_000)
+    import_id = await desk.upload(
+        as_zip(**{"conversations.json": b'[{"x":[' + b"{}," * 1_400_000 + b"{}]}]"}), start=True
+    )
+    work = asyncio.create_task(desk.worker(convert=convert_in_process).import_next())
+    turns = 0
+    while not work.done():
+        await asyncio.wait([work], timeout=0.05)
+        turns += 1
+
+    assert await work
+    failed = await desk.read(import_id)
+    assert failed.problem is not None
+    assert (failed.status, failed.problem.code) == ("failed", "too_large")
+    assert turns > 5  # the event loop was free meanwhile
+
+
+async def test_a_process_of_its_own_converts_as_this_one_does(tmp_path: Path) -> None:
+    export = tmp_path / "export"
+    export.write_bytes(zipped(chatgpt("c1"), chatgpt("c2")))
+    request = ConversionRequest(
+        *(str(export), str(tmp_path / "one.zip"), "ann", None, [], 1_000_000, 60)
+    )
+    read: list[int] = []
+
+    converted = await convert_in_process(request, read.append)
+
+    assert sum(read) > 0
+    other = msgspec.structs.replace(request, archive=str(tmp_path / "other.zip"))
+    assert converted == await convert_here(other, lambda _: None)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("program", "seconds", "wrong", "word"),
+    [
+        ("import time; time.sleep(600)", 1, errors.TooLarge, "too long"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 60, ConversionFailed, "-9"),
+        ("print('MZ')", 60, ConversionFailed, "protocol"),
+        ("print('x' * 2_000_000)", 60, ConversionFailed, "protocol"),
+        (
+            "from antiphon.runtime.imports import converter\n"
+            "converter.convert_export = lambda *_: bytearray(3_000_000_000)\n"
+            "converter.main()",
+            *(60, errors.TooLarge, "memory"),
+        ),
+    ],
+)
+async def test_a_conversion_that_dies_or_does_not_end_is_an_error(
+    program: str,
+    seconds: int,
+    wrong: type[Exception],
+    word: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
+    request = ConversionRequest(
+        *(str(tmp_path / "export"), str(tmp_path / "one.zip"), "ann", None, [], 1_000, seconds)
+    )
+
+    with pytest.raises(wrong, match=word):
+        await convert_in_process(request, lambda _: None)
+
+
+async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> None:
+    async def die(_request: ConversionRequest, _advance: Advance) -> Converted:
+        raise Died
+
+    desk = Desk()
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Died):
+            await desk.worker(convert=die).import_next()
+        assert (await desk.read(import_id)).status == "checking"
+        desk.time += LEASE_MS + 1
+
+    assert not await desk.worker().import_next()
+    failed = await desk.read(import_id)
+    assert failed.problem is not None
+    assert (failed.status, failed.problem.message.split(".")[0]) == (
+        "failed",
+        "The import was begun 3 times, and its server ended each time",
+    )
+
+
+async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:
+    begun = asyncio.Event()
+
+    async def wait(_request: ConversionRequest, _advance: Advance) -> Converted:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    desk = Desk()
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    for _ in range(MAX_ATTEMPTS + 1):
+        begun.clear()
+        worker = desk.worker(convert=wait)
+        worker.start()
+        await begun.wait()
+        await worker.stop()
+
+    assert await desk.worker().import_next()
+    assert (await desk.read(import_id)).status == "completed"
 
 
 async def test_pieces_must_follow_each_other_and_fit_the_announced_size() -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import signal
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from contextlib import aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, suppress
 from typing import NamedTuple
 
 import msgspec
 
+from antiphon.documents.isolation import start_process, was_too_slow
 from antiphon.documents.pages import (
     MAX_PAGE_TEXT,
     MAX_PAGES,
@@ -78,7 +77,7 @@ class DocumentReader:
     ) -> AsyncGenerator[ReadLine, None]:
         """Yield what the process writes, and an end for a process that does not end well."""
         deadline = asyncio.get_running_loop().time() + self.seconds
-        async with _start_process() as process:
+        async with start_process(PROGRAM, _environment(), LINE_BYTES) as process:
             feeding = asyncio.create_task(_feed(process, request, file.pieces))
             try:
                 while True:
@@ -130,45 +129,10 @@ async def _explain(process: asyncio.subprocess.Process, deadline: float) -> Read
             code = await process.wait()
     except TimeoutError:
         return ReadEnd("too_slow")
-    if code in (-signal.SIGXCPU, -signal.SIGALRM) if sys.platform != "win32" else False:
-        return ReadEnd("too_slow")
-    return ReadEnd("damaged")
-
-
-@asynccontextmanager
-async def _start_process() -> AsyncGenerator[asyncio.subprocess.Process]:
-    """Start the reader in an empty folder; kill it with its children at the end."""
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="antiphon-document-")
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *PROGRAM,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            cwd=folder,
-            env=_environment(),
-            limit=LINE_BYTES,
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            _kill(process)
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
-    finally:
-        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    return ReadEnd("too_slow" if was_too_slow(code) else "damaged")
 
 
 def _environment() -> dict[str, str]:
-    """Return the environment of the process: nothing of the server's but what it needs."""
-    needed = ("SYSTEMROOT", "TESSDATA_PREFIX")
-    kept = {name: os.environ[name] for name in needed if name in os.environ}
-    return {**kept, "LANG": "C.UTF-8", "OMP_THREAD_LIMIT": "1"}
-
-
-def _kill(process: asyncio.subprocess.Process) -> None:
-    if sys.platform != "win32":
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
+    """Return what the reader of pictures needs of the environment."""
+    kept = {"TESSDATA_PREFIX": os.environ.get("TESSDATA_PREFIX"), "OMP_THREAD_LIMIT": "1"}
+    return {name: value for name, value in kept.items() if value is not None}

@@ -8,18 +8,15 @@ network where Linux lets it.
 
 from __future__ import annotations
 
-import ctypes
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from typing import BinaryIO
 
 import msgspec
 
+from antiphon.documents.isolation import limit_process, take_output
 from antiphon.documents.kinds import Kind, Unreadable, detect_kind
 from antiphon.documents.pages import (
     MAX_PAGE_TEXT,
@@ -34,8 +31,6 @@ from antiphon.types.documents import DocumentFailure, DocumentPage
 
 MEMORY = 1_500_000_000
 """Bytes of addresses that the process may use."""
-OPEN_FILES = 64
-_NEW_USER, _NEW_NETWORK = 0x10000000, 0x40000000
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
@@ -63,41 +58,18 @@ class ReadLine(msgspec.Struct, frozen=True, omit_defaults=True):
 
 def main() -> None:
     """Read the request and the file from standard input, and write the lines."""
-    output = os.fdopen(os.dup(1), "wb")
-    silent = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(silent, 1)  # what a library prints is no line of ours
-    os.dup2(silent, 2)
+    output = take_output()
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ReadRequest)
     end = _read_to_end(request, sys.stdin.buffer.read(), output)
     output.write(msgspec.json.encode(ReadLine(end=end)) + b"\n")
     output.flush()
 
 
-def limit_process(seconds: int) -> None:
-    """Limit time, memory and files of this process, and take the network from it if possible."""
-    with suppress(AttributeError, OSError):
-        # Root of a new user namespace has no power over this one.
-        ctypes.CDLL(None, use_errno=True).unshare(_NEW_USER | _NEW_NETWORK)
-    if sys.platform != "win32":
-        import resource  # noqa: PLC0415 - not on Windows
-
-        for what, soft, hard in (
-            (resource.RLIMIT_CPU, seconds, seconds + 5),
-            (resource.RLIMIT_AS, MEMORY, MEMORY),
-            (resource.RLIMIT_FSIZE, 0, 0),
-            (resource.RLIMIT_NOFILE, OPEN_FILES, OPEN_FILES),
-            (resource.RLIMIT_CORE, 0, 0),
-        ):
-            with suppress(ValueError, OSError):  # macOS has no such limit of addresses
-                resource.setrlimit(what, (soft, hard))
-        signal.alarm(seconds + 5)  # if the server is gone, and its deadline with it
-
-
 def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> ReadEnd:
     try:
         kind = detect_kind(request.name, request.media_type, content)
         read = _load_reader(kind, request)
-        limit_process(request.seconds)
+        limit_process(request.seconds, MEMORY)
         return _write_pages(read(content), output)
     except Unreadable as fault:
         return ReadEnd(fault.reason)

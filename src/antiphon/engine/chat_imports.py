@@ -21,6 +21,8 @@ LEASE_MS = 30_000
 """Time in which a worker reports progress, or loses the import to another one."""
 ABANDONED_MS = 86_400_000
 """Time after which an import that waits for its owner is cancelled."""
+MAX_ATTEMPTS = 3
+"""Claims of one step of an import: a process that died might have died of the file."""
 
 
 class ImportLost(Exception):
@@ -67,7 +69,8 @@ def start_import(stored: StoredImport, now: int) -> StoredImport:
             expected="an import that is ready",
             received=f"one that is {stored.record.status}",
         )
-    return _changed(stored, now, status="importing", step="reading", done=0, of=0)
+    changed = _changed(stored, now, status="importing", step="reading", done=0, of=0)
+    return replace(changed, attempts=0)
 
 
 def cancel_import(stored: StoredImport, now: int) -> StoredImport:
@@ -83,10 +86,33 @@ def cancel_import(stored: StoredImport, now: int) -> StoredImport:
 
 
 def claim_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
-    """Return the import with this worker. Raises `ImportLost` if it has another one."""
+    """Return the import with this worker, or as it failed if too many workers died of it.
+
+    Raises `ImportLost` if it has another one.
+    """
     if stored.record.status not in WORKING or stored.claimed_until > now:
         raise ImportLost
-    return replace(stored, worker=worker, claimed_until=now + LEASE_MS)
+    if stored.attempts >= MAX_ATTEMPTS:
+        words = (
+            f"The import was begun {MAX_ATTEMPTS} times, and its server ended each time. "
+            "Import a part of the conversations at a time; the logs of the servers have the reason."
+        )
+        failed = _changed(stored, now, status="failed", problem=Fault("internal", words), step="")
+        return replace(failed, claimed_until=0)
+    return replace(
+        stored, worker=worker, claimed_until=now + LEASE_MS, attempts=stored.attempts + 1
+    )
+
+
+def release_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
+    """Return the import for the next worker, as if this one had not claimed it.
+
+    Raises `ImportLost`.
+    """
+    _check_worker(stored, worker)
+    return replace(
+        _changed(stored, now), worker="", claimed_until=0, attempts=max(stored.attempts - 1, 0)
+    )
 
 
 def report_progress(

@@ -3,15 +3,16 @@
 The store is the queue, and has the files in pieces, so that any server can go on with an import. It
 is claimed under a lease that its worker renews; a worker that dies delays it. One import at a time
 goes on in a process. Nothing is visible before an import is complete (`OwnerImporter`), and ids
-follow from the export, so an import that is read again adds nothing twice.
+follow from the export, so an import that is read again adds nothing twice. A process of its own
+reads the export, which may be hostile.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,8 +23,10 @@ from antiphon.api.operations import ImportOwner
 from antiphon.engine import chat_imports
 from antiphon.engine.chat_imports import ImportCancelled, ImportLost
 from antiphon.ports import CHAT_IMPORTS, AmendImport, Bus, Store
-from antiphon.runtime.admin.import_owner import ImportStep, OwnerImporter, run_in_thread
-from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted, convert_export
+from antiphon.runtime.admin.import_owner import ImportStep, OwnerImporter
+from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
+from antiphon.runtime.imports.converter import ConversionRequest
+from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.chat_imports import WORKING, FoundChats, ImportStatus, StoredImport
@@ -36,6 +39,10 @@ PATIENCE = 5.0
 FAULT_PAUSE = 1.0
 REPORT_SECONDS = 1.0
 """Seconds between reports of progress."""
+CONVERSION_SECONDS = 600
+"""Time that the conversion of one export may take."""
+RELEASE_SECONDS = 5.0
+"""Time in which a worker that stops hands its import over."""
 UNPACKED = 8
 """Times the largest upload that an export may have unpacked."""
 PAGE = 200
@@ -47,13 +54,20 @@ class ChatImporter:
     """Claims imports of chats whose file has arrived, and checks or writes them."""
 
     def __init__(
-        self, store: Store, bus: Bus, importer: OwnerImporter, name: str, max_upload: int
+        self,
+        store: Store,
+        bus: Bus,
+        importer: OwnerImporter,
+        name: str,
+        max_upload: int,
+        convert: Convert = convert_in_process,
     ) -> None:
         self._store = store
         self._bus = bus
         self._importer = importer
         self._name = name
         self._max_total = UNPACKED * max_upload
+        self._convert = convert
         self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -62,7 +76,7 @@ class ChatImporter:
             self._loop = asyncio.create_task(self._import_forever(), name="antiphon chat imports")
 
     async def stop(self) -> None:
-        """Stop at once. Another worker goes on when the lease has ended."""
+        """Stop at once. Another worker goes on."""
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait([self._loop])
@@ -83,7 +97,8 @@ class ChatImporter:
             except (ImportLost, errors.NotFound):
                 continue
             if claimed.record.status in WORKING:
-                await _Work(claimed, self._store, self._importer, self._max_total).run()
+                work = _Work(claimed, self._store, self._importer, self._convert, self._max_total)
+                await work.run()
                 return True
         return False
 
@@ -107,11 +122,17 @@ class _Work:
     """The work of one claim: reads the file, and writes it if the import was started."""
 
     def __init__(
-        self, stored: StoredImport, store: Store, importer: OwnerImporter, max_total: int
+        self,
+        stored: StoredImport,
+        store: Store,
+        importer: OwnerImporter,
+        convert: Convert,
+        max_total: int,
     ) -> None:
         self._stored = stored
         self._store = store
         self._importer = importer
+        self._convert_export = convert
         self._max_total = max_total
         self._progress = ImportStep("reading", "bytes", 0, 2 * stored.record.size)
         self._converted = False
@@ -133,7 +154,9 @@ class _Work:
                 expected = fault.details.get("expected")
                 words = f"{fault.message} Expected: {expected}." if expected else fault.message
                 await self._settle("failed", Fault(fault.code, words))
-            except errors.TryAgain:
+            except (errors.TryAgain, asyncio.CancelledError):  # no fault of the file
+                await self._stop(work)
+                await self._release()
                 raise
             except Exception:
                 log.exception("an import of chats failed")
@@ -166,7 +189,7 @@ class _Work:
             raise ImportCancelled
         await self._fetch(path)
         known = await self._find_known(owner)
-        converted = await run_in_thread(self._convert, path, target, known)
+        converted = await self._convert(path, target, known)
         self._converted = True
         found = FoundChats(
             conversations=converted.conversations,
@@ -231,24 +254,25 @@ class _Work:
         )
         return known
 
-    def _convert(
-        self, stopped: threading.Event, path: Path, target: Path, known: set[str]
-    ) -> Converted:
-        record = self._stored.record
-        read = 0
+    async def _convert(self, path: Path, target: Path, known: set[str]) -> Converted:
+        record, read = self._stored.record, 0
 
         def advance(size: int) -> None:
             nonlocal read
-            if stopped.is_set():
-                raise ImportLost
             read += size
             done = record.size + min(read, record.size)
             self._progress = ImportStep("reading", "bytes", done, 2 * record.size)
 
-        with target.open("wb") as file:
-            return convert_export(
-                path, file, self._stored.owner, record.source, known, advance, self._max_total
-            )
+        request = ConversionRequest(
+            export=str(path),
+            archive=str(target),
+            owner=self._stored.owner,
+            source=record.source,
+            known=sorted(known),
+            max_total=self._max_total,
+            seconds=CONVERSION_SECONDS,
+        )
+        return await self._convert_export(request, advance)
 
     def _tell(self, step: ImportStep) -> None:
         self._progress = step
@@ -266,6 +290,12 @@ class _Work:
         if self._stored.record.status == "importing" and self._converted:
             await self._importer.discard(ImportOwner(owner=self._stored.owner), target)
         await self._settle("cancelled")
+
+    async def _release(self) -> None:
+        """Leave the import to the next worker at once; else it goes on when the lease has ended."""
+        with suppress(ImportLost, errors.NotFound, errors.TryAgain, TimeoutError):
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._change(chat_imports.release_import)
 
     async def _stop(self, work: asyncio.Task[None]) -> None:
         if not work.done():

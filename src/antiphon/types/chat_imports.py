@@ -62,7 +62,7 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     """An import with its owner, and the worker that reads its file until `claimed_until` (ms).
 
     `key_id` and `actor` began it. `start` is true if it goes on without a question, `cancel` if its
-    worker is to stop.
+    worker is to stop. `attempts` counts the claims of its step.
     """
 
     owner: str
@@ -73,3 +73,4 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     actor: str = ""
     worker: str = ""
     claimed_until: int = 0
+    attempts: int = 0

@@ -17,13 +17,17 @@ _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 """Everything up to the end of a text, or up to a backslash at the end of a piece."""
 
 
-def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
+MAX_SIGNS = 4_000_000
+
+
+def read_items(pieces: Iterable[bytes], limit: int, max_signs: int = MAX_SIGNS) -> Iterator[bytes]:
     """Yield the text of each item of the array in these pieces; one object counts as one item.
 
     Raises `InvalidRequest` for a text that is no array or is cut off, and `TooLarge` for an item
-    of more than `limit` bytes.
+    of more than `limit` bytes, or of more than `max_signs` brackets, commas and texts: what is
+    decoded may take many times the memory of its text.
     """
-    reader = _JsonItemReader(limit)
+    reader = _JsonItemReader(limit, max_signs)
     for piece in pieces:
         yield from reader.feed(piece)
     if not reader.is_complete:
@@ -35,13 +39,15 @@ def read_items(pieces: Iterable[bytes], limit: int) -> Iterator[bytes]:
 
 
 class _JsonItemReader:
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, max_signs: int) -> None:
         self._limit = limit
+        self._max_signs = max_signs
         self._depth = -1  # of the array: -1 before its beginning
         self._in_text = False
         self._skip = False  # the next byte is escaped
         self._item: list[bytes] = []
         self._size = 0
+        self._signs = 0
         self._single = False
         self.is_complete = False
 
@@ -60,6 +66,13 @@ class _JsonItemReader:
                 break
             place = found.end()
             sign = found[0]
+            self._signs += 1
+            if self._signs > self._max_signs:
+                raise TooLarge(
+                    "A conversation of the export has too many parts.",
+                    expected=f"at most {self._max_signs:,} brackets, commas and texts",
+                    received="more",
+                )
             if sign == b'"':
                 self._in_text = True
             elif sign in b"{[":
@@ -111,6 +124,6 @@ class _JsonItemReader:
     def _end(self, part: bytes) -> Iterator[bytes]:
         self._keep(part)
         item = b"".join(self._item).strip(_BLANKS)
-        self._item, self._size = [], 0
+        self._item, self._size, self._signs = [], 0, 0
         if item:
             yield item

@@ -1,0 +1,106 @@
+"""Program that converts one export, in a process of its own.
+
+`python -m antiphon.runtime.imports.converter` gets the request as a line of JSON. It reads the
+export, writes the archive, and says how far it is and how it ended, in lines of JSON. Nothing of
+the server is in it: no environment, no open file, no network where Linux lets it. Before it opens
+the export, it limits its time, its memory and what it may write.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import traceback
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import msgspec
+
+from antiphon.documents.isolation import limit_process, take_output
+from antiphon.runtime.imports.convert import Converted, convert_export
+from antiphon.types.chat_imports import ChatSource
+from antiphon.types.errors import CallerError, TooLarge
+
+MEMORY = 1_000_000_000
+"""Bytes of addresses that the process may use."""
+ROOM = 256 << 20
+"""Bytes that an archive may be larger than its records and files."""
+
+
+class ConversionRequest(msgspec.Struct, frozen=True):
+    """Arguments of `convert_export`, with paths, and the seconds that the process has."""
+
+    export: str
+    archive: str
+    owner: str
+    source: ChatSource | None
+    known: list[str]
+    max_total: int
+    seconds: int
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """An error of the export, by its code, or a `failure` of the program with its traceback."""
+
+    code: Literal["invalid_request", "too_large", "failure"]
+    message: str
+    expected: str = ""
+
+
+class ConversionLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line that the process writes: the bytes that it has read since the last one, or the end."""
+
+    read: int = 0
+    converted: Converted | None = None
+    refusal: Refusal | None = None
+
+
+def main() -> None:
+    """Read the request from standard input, and write the lines."""
+    output = take_output()
+    request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ConversionRequest)
+    limit_process(request.seconds, MEMORY, request.max_total + ROOM)
+    tempfile.tempdir = os.getcwd()
+    _write(output, _convert(request, output))
+
+
+def _convert(request: ConversionRequest, output: BinaryIO) -> ConversionLine:
+    def advance(size: int) -> None:
+        _write(output, ConversionLine(read=size))
+
+    try:
+        with Path(request.archive).open("wb") as archive:
+            converted = convert_export(
+                Path(request.export),
+                archive,
+                request.owner,
+                request.source,
+                frozenset(request.known),
+                advance,
+                request.max_total,
+            )
+        return ConversionLine(converted=converted)
+    except CallerError as fault:
+        refusal = Refusal(
+            "too_large" if isinstance(fault, TooLarge) else "invalid_request",
+            fault.message,
+            str(fault.details.get("expected", "")),
+        )
+        return ConversionLine(refusal=refusal)
+    except MemoryError:
+        message = "The export needs too much memory to be read."
+        return ConversionLine(refusal=Refusal("too_large", message, f"at most {MEMORY:,} bytes"))
+    except BrokenPipeError:
+        raise
+    except Exception:  # noqa: BLE001 - the server logs it
+        return ConversionLine(refusal=Refusal("failure", traceback.format_exc(limit=-8)[:20_000]))
+
+
+def _write(output: BinaryIO, line: ConversionLine) -> None:
+    output.write(msgspec.json.encode(line) + b"\n")
+    output.flush()
+
+
+if __name__ == "__main__":
+    main()

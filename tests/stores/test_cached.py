@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -65,6 +66,35 @@ class FailingCommits(CountedStore):
         assert change is not None
         before_commit(Committed(change.answer, change))
         raise errors.Unavailable("The disk is full.")
+
+
+class SlowCommits(CountedStore):
+    """Announces a change, and commits it when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.announced = asyncio.Event()
+        self.committing = asyncio.Event()
+
+    async def change(
+        self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
+    ) -> Committed:
+        if before_commit is not None:
+            change = decide(self._read_snapshot(read_set))
+            assert change is not None
+            before_commit(Committed(change.answer, change))
+            self.announced.set()
+            await self.committing.wait()
+        return await super().change(read_set, decide)
+
+
+def early_reader(store: CachedStore, seen: list[asyncio.Task[Context]]) -> BeforeCommit:
+    """Read the context of a change that is announced, as the run that it begins does."""
+
+    def read(_: Committed) -> None:
+        seen.append(asyncio.create_task(store.context("thread_1", version=1)))
+
+    return read
 
 
 @pytest.fixture
@@ -285,27 +315,61 @@ async def test_a_context_is_known_before_its_change_is_committed(
 ) -> None:
     await add_thread(store)
     await store.context("thread_1")
-    seen: list[Context | None] = []
-
-    def look(_: Committed) -> None:
-        seen.append(store._contexts.get("thread_1"))
-
+    seen: list[asyncio.Task[Context]] = []
     about = ReadSet(owner="ann", thread_id="thread_1")
-    await store.change(about, say(a_message(1, "hello")), look)
-    context = await store.context("thread_1", version=1)
+    early = early_reader(store, seen)
+    await store.change(about, say(a_message(1, "hello")), early)
 
-    assert seen == [context]
-    assert context.messages == 1
+    assert (await seen[0]).messages == 1
+    assert await store.context("thread_1", version=1) == await seen[0]
     assert (inner.contexts, inner.versions) == (1, 0)
 
 
-async def test_no_change_is_announced_whose_context_must_be_read(store: CachedStore) -> None:
+async def test_a_context_that_no_cache_has_room_for_is_known_until_the_commit() -> None:
+    inner = SlowCommits()
+    store = CachedStore(inner, max_bytes=0)
+    await add_thread(store)
+    seen: list[asyncio.Task[Context]] = []
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    early = early_reader(store, seen)
+    changing = asyncio.create_task(store.change(about, say(a_message(1, "hello")), early))
+    await inner.announced.wait()
+    read_early = await seen[0]
+    inner.contexts = 0
+    inner.committing.set()
+    await changing
+
+    assert read_early.messages == 1
+    assert (await store.context("thread_1", version=1)).messages == 1
+    assert inner.contexts == 1
+
+
+async def test_a_context_whose_change_is_not_committed_yet_is_for_its_run_alone() -> None:
+    inner = SlowCommits()
+    store = CachedStore(inner)
+    await add_thread(store)
+    seen: list[asyncio.Task[Context]] = []
+    about = ReadSet(owner="ann", thread_id="thread_1")
+    early = early_reader(store, seen)
+    changing = asyncio.create_task(store.change(about, say(a_message(1, "hello")), early))
+    await inner.announced.wait()
+
+    assert (await seen[0]).messages == 1
+    assert (await store.context("thread_1")).messages == 0
+    inner.committing.set()
+    await changing
+    assert (await store.context("thread_1")).messages == 1
+
+
+async def test_no_change_is_announced_whose_context_must_be_read(
+    store: CachedStore, inner: CountedStore
+) -> None:
     await add_thread(store)
     about = ReadSet(owner="ann", thread_id="thread_1")
     await store.change(about, say(a_message(1, "hello")))
-    store._contexts.clear()
+    another = CachedStore(inner)
     announced: list[Committed] = []
-    await store.change(about, say(a_message(2, "again")), announced.append)
+    await another.change(about, say(a_message(2, "again")), announced.append)
 
     assert not announced
 

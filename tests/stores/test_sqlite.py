@@ -645,6 +645,58 @@ async def test_an_append_from_before_a_commit_is_refused_where_the_commit_fails(
             await store.get(Run, "ann", "run_1")
 
 
+async def test_a_caller_that_has_left_is_not_told_of_a_commit_on_its_way(path: Path) -> None:
+    async with open_store(path) as store:
+        await add_thread(store)
+        loop = asyncio.get_running_loop()
+        announced: list[Committed] = []
+
+        def leave(records: Snapshot) -> ChangeSet:  # in the writer's thread, before the commit
+            loop.call_soon_threadsafe(changing.cancel)
+            return _begin_claimed(records)
+
+        read_set = ReadSet(owner="ann", thread_id="thread_1", what="run")
+        changing = asyncio.create_task(store.change(read_set, leave, announced.append))
+        with pytest.raises(asyncio.CancelledError):
+            await changing
+        await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(a_message(1, "on")))
+
+        assert not announced
+        assert (await store.get(Run, "ann", "run_1")).status is Status.IN_PROGRESS
+
+
+async def test_a_commit_on_its_way_is_told_to_each_caller_whatever_another_does(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_store(path) as store:
+        for number in (1, 2):
+            await add_thread(store, number)
+        queued = threading.Event()
+        announced: list[Committed] = []
+
+        def block(_: Snapshot) -> None:
+            queued.wait()
+
+        def fail(_: Committed) -> None:
+            raise RuntimeError("not my day")
+
+        blocking = asyncio.create_task(store.change(ReadSet(owner="ann", what="run"), block))
+        changes = [
+            asyncio.create_task(
+                store.change(
+                    ReadSet(owner="ann", thread_id=name), say(a_message(1, "on", name)), told
+                )
+            )
+            for name, told in (("thread_1", fail), ("thread_2", announced.append))
+        ]
+        await asyncio.sleep(0)
+        queued.set()
+        await asyncio.gather(blocking, *changes)
+
+        assert announced == [changes[1].result()]
+        assert "not my day" in caplog.text
+
+
 async def test_of_writes_committed_together_those_that_fail_are_rolled_back_alone(
     path: Path,
 ) -> None:

@@ -53,9 +53,10 @@ class RunStore(RecordStore, Protocol):
         """Read the records, decide, and write the change in one transaction.
 
         A store may call `before_commit` once with what it returns if the commit succeeds, while
-        the commit waits for the disk. It then does everything that it is asked to do with the run
-        from now on after this change: an append is refused if the commit fails. Nothing may be sent
-        to a reader or a client before this method returns.
+        the commit waits for the disk, and never after the caller was cancelled. It then does
+        everything that it is asked to do with the run from now on after this change: an append is
+        refused if the commit fails. Nothing may be sent to a reader or a client before this method
+        returns. Reads still find what was there before, except for `context` with the new version.
 
         If the idempotency key was used before with the same digest, nothing is decided and the
         answer is the stored one, as `msgspec.Raw`; with another digest `IdempotencyConflict` is

@@ -514,10 +514,14 @@ class Worker:
 
 
 def _find_claim(owner: str, committed: Committed) -> Claim | None:
-    """Return the claim that a change made of the run that it began."""
-    for update in committed.change.run_updates if committed.change is not None else ():
+    """Return the claim that a change made of the run that it began.
+
+    A change that more of the same follows begins no run yet: the run in it is a displaced one.
+    """
+    change = committed.change
+    for update in change.run_updates if change is not None and not change.more else ():
         if update.run.status is Status.IN_PROGRESS:
-            return Claim(owner, update.run, update.lease, committed.change)
+            return Claim(owner, update.run, update.lease, change)
     return None
 
 

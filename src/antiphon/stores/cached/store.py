@@ -77,6 +77,7 @@ from antiphon.types.webhooks import (
 T = TypeVar("T")
 
 RUNS_DROPPED = 100  # of a deleted thread, one by one; of more, the tails of all runs
+NO_CONTEXTS: Mapping[str, Context] = {}
 LANDMARK_MEMORY_BYTES = 250  # about, with its numbers
 MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encoded in a millisecond
 
@@ -93,6 +94,7 @@ class CachedStore:
         self._inner = inner
         self._shared = shared
         self._contexts: LruCache[Context] = LruCache(max_bytes)
+        self._early: dict[str, Context] = {}  # by thread, of changes that are being committed
         self._tails = LogTails(max_bytes)
 
     # Transactions of runs
@@ -101,28 +103,30 @@ class CachedStore:
         self, read_set: ReadSet, decide: Decide, before_commit: BeforeCommit | None = None
     ) -> Committed:
         """See `RunStore.change`; `before_commit` is called if the context is known by then."""
-        announced: list[str] = []  # the thread whose cached context has the change already
+        early: dict[str, Context] = {}  # that of the change's thread, if it was announced
 
         def extend_early(written: Committed) -> None:
             change = written.change
             if change is None or change.thread is None or before_commit is None:
                 return
-            if self._extend_context(change.thread, change):
-                announced.append(change.thread.id)
+            context = self._find_extended(change.thread, change)
+            if context is not None:
+                early[change.thread.id] = context
+                self._early |= early
                 before_commit(written)
 
         try:
             committed = await self._inner.change(
                 read_set, decide, None if before_commit is None else extend_early
             )
-        except BaseException as fault:
-            for thread_id in announced:
-                self._contexts.drop(thread_id)
-            if isinstance(fault, Fenced):
-                self._tails.drop(read_set.run_id)
+        except Fenced:
+            self._tails.drop(read_set.run_id)
             raise
+        finally:
+            for thread_id in early:
+                self._early.pop(thread_id, None)
         if committed.change is not None:
-            self._apply_change(committed.change, extend=not announced)
+            self._apply_change(committed.change, early)
         return committed
 
     async def find_answer(self, once: IdempotencyKey) -> msgspec.Raw | None:
@@ -188,16 +192,21 @@ class CachedStore:
         self._tails.clear()
         return await self._inner.delete_expired(events_before, keys_before)
 
-    def _apply_change(self, change: ChangeSet, *, extend: bool = True) -> None:
-        if change.thread is not None and extend:
-            self._extend_context(change.thread, change)
+    def _apply_change(self, change: ChangeSet, early: Mapping[str, Context] = NO_CONTEXTS) -> None:
+        """Cache what was committed; `early` has the thread's context with it, if that is known."""
+        if change.thread is not None:
+            context = early.get(change.thread.id)
+            context = context or self._find_extended(change.thread, change)
+            self._contexts.drop(change.thread.id)
+            if context is not None:
+                self._contexts.put(change.thread.id, context, _weight(context))
         for update in change.run_updates:
             lines = [events.encode(event) for event in update.events]
             first = update.lease.last_event - len(lines) + 1
             self._tails.extend(update.run.id, first, lines, ended=update.run.status.ended)
 
-    def _extend_context(self, thread: Thread, change: ChangeSet) -> bool:
-        """Append the change's messages to the cached context, or drop it; return if it is cached.
+    def _find_extended(self, thread: Thread, change: ChangeSet) -> Context | None:
+        """Return the cached context with the change's messages; None if it must be read.
 
         The order of the messages is known only where no place before them is reserved for the
         output of a tool. Long messages are not encoded on the loop.
@@ -205,22 +214,19 @@ class CachedStore:
         cached = self._contexts.get(thread.id)
         if cached is None and thread.version == 1:
             cached = EMPTY
-        self._contexts.drop(thread.id)
         if (
             cached is None
             or cached.version + 1 != thread.version
             or change.keep_messages is not None
         ):
-            return False
+            return None
         numbers = [message.number for message in change.messages]
         first = cached.messages + 1
         if not numbers or numbers != [*range(first, thread.messages + 1)]:
-            return False
+            return None
         if sum(map(_length, change.messages)) > MAX_APPENDED_CHARACTERS:
-            return False
-        context = append_messages(cached, change.messages, thread.version)
-        self._contexts.put(thread.id, context, _weight(context))
-        return True
+            return None
+        return append_messages(cached, change.messages, thread.version)
 
     # Reading
 
@@ -239,7 +245,13 @@ class CachedStore:
     async def context(
         self, thread_id: str, *, fresh: bool = False, version: int | None = None
     ) -> Context:
-        """See `RunStore.context`; at most one cheap read if the cached context is current."""
+        """See `RunStore.context`; at most one cheap read if the cached context is current.
+
+        The context of a change that is being committed is for the run that knows its version.
+        """
+        early = self._early.get(thread_id)
+        if early is not None and early.version == version and not fresh:
+            return early
         context = None if fresh else await self._find_current(thread_id, version)
         if context is None:
             context = await self._inner.context(thread_id, fresh=fresh)

@@ -132,8 +132,16 @@ class WriterThread:
         relaxed: bool = False,
         before_commit: Callable[[Any], None] | None = None,
     ) -> Any:
-        """Queue a write and wait until it is committed; raises what it raised."""
+        """Queue a write and wait until it is committed; raises what it raised.
+
+        `before_commit` is not called after the caller was cancelled: nobody would end what it
+        begins.
+        """
         done: asyncio.Future[Any] = self._loop.create_future()
+
+        def announce(result: Any) -> None:
+            if before_commit is not None and not done.done():
+                before_commit(result)
 
         def settle(result: Any, fault: Exception | None) -> None:
             if done.cancelled():
@@ -143,7 +151,7 @@ class WriterThread:
             else:
                 done.set_result(result)
 
-        self.submit(Write(what, work, settle, relaxed, before_commit))
+        self.submit(Write(what, work, settle, relaxed, before_commit and announce))
         return await done
 
     async def truncate_log(self) -> None:
@@ -407,7 +415,10 @@ def make_closed_error() -> Unavailable:
 
 def _call_each(written: Sequence[tuple[Callable[[Any], None], Any]]) -> None:
     for before_commit, result in written:
-        before_commit(result)
+        try:
+            before_commit(result)
+        except Exception:  # noqa: BLE001 - it must not raise; if it does, only its caller waits
+            _log.exception("a change that is being committed could not be announced")
 
 
 def _call_all(outcomes: Sequence[_Outcome]) -> None:

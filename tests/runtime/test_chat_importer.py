@@ -9,6 +9,7 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import aclosing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from antiphon.buses.local import LocalBus
 from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS, MAX_ATTEMPTS
 from antiphon.runtime import chat_importer
 from antiphon.runtime.admin.import_owner import OwnerImporter
+from antiphon.runtime.admin.owners import OwnerDeleter
 from antiphon.runtime.chat_importer import ChatImporter
 from antiphon.runtime.imports import process as conversion_process
 from antiphon.runtime.imports.convert import Advance, Converted, convert_export
@@ -32,7 +34,7 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
-from antiphon.types.chat_imports import ChatImport
+from antiphon.types.chat_imports import ChatImport, ImportClaim
 from antiphon.types.imports import ImportBatch
 from antiphon.types.runs import Thread
 from tests.support.runtime.chat_exports import CLAUDE, SCRIPT, Json, as_json, as_zip, chatgpt
@@ -141,11 +143,13 @@ async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_
     class DyingStore(MemoryStore):
         writes = 0
 
-        async def import_records(self, owner: str, batch: ImportBatch) -> None:
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
             DyingStore.writes += 1
             if DyingStore.writes == 2:
                 raise Died
-            await super().import_records(owner, batch)
+            await super().import_records(owner, batch, claim)
 
     desk = Desk(DyingStore(lambda: desk.time))
     import_id = await desk.upload(as_json(CLAUDE), start=True)
@@ -169,8 +173,10 @@ async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.Monk
     writing = asyncio.Event()
 
     class SlowStore(MemoryStore):
-        async def import_records(self, owner: str, batch: ImportBatch) -> None:
-            await super().import_records(owner, batch)
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
             writing.set()
             await asyncio.Event().wait()
 
@@ -290,13 +296,101 @@ async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> No
         assert (await desk.read(import_id)).status == "checking"
         desk.time += LEASE_MS + 1
 
-    assert not await desk.worker().import_next()
+    assert await desk.worker().import_next()
     failed = await desk.read(import_id)
     assert failed.problem is not None
     assert (failed.status, failed.problem.message.split(".")[0]) == (
         "failed",
         "The import was begun 3 times, and its server ended each time",
     )
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("full"), errors.InvalidRequest("no")])
+async def test_an_import_that_fails_leaves_nothing_behind(fault: Exception) -> None:
+    class FailingStore(MemoryStore):
+        async def finish_import(self, *_args: Any) -> None:
+            raise fault
+
+    desk = Desk(FailingStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+
+    assert await desk.worker().import_next()
+
+    assert (await desk.read(import_id)).status == "failed"
+    assert not (await desk.store.owners(9)).data
+
+
+async def test_an_import_whose_servers_die_while_they_write_leaves_nothing_behind() -> None:
+    class DyingStore(MemoryStore):
+        async def finish_import(self, *_args: Any) -> None:
+            raise Died
+
+    desk = Desk(DyingStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Died):
+            await desk.worker().import_next()
+        desk.time += LEASE_MS + 1
+    assert len((await desk.store.owners(9)).data) == 1
+
+    assert await desk.worker().import_next()
+
+    assert (await desk.read(import_id)).status == "failed"
+    assert not (await desk.store.owners(9)).data
+
+
+@pytest.mark.parametrize("method", ["import_records", "transfer_owned"])
+async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(method: str) -> None:
+    writing, erased = asyncio.Event(), asyncio.Event()
+
+    class SlowStore(MemoryStore):
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await self._wait("import_records")
+            await super().import_records(owner, batch, claim)
+
+        async def transfer_owned(
+            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+        ) -> int:
+            await self._wait("transfer_owned")
+            return await super().transfer_owned(owner, to, limit, claim)
+
+        async def _wait(self, name: str) -> None:
+            if name == method:
+                writing.set()
+                await erased.wait()
+
+    desk = Desk(SlowStore(lambda: desk.time))
+    await desk.upload(as_json(CLAUDE), start=True)
+    work = asyncio.create_task(desk.worker().import_next())
+    await writing.wait()
+
+    deleter = OwnerDeleter(desk.store, LocalBus(), desk.mint, settle=0)
+    async with aclosing(deleter.delete("ann", Principal(owner="root"))) as batches:
+        async for _ in batches:
+            pass
+    erased.set()
+    assert await work
+
+    assert not (await desk.store.owners(9)).data
+    assert not await desk.store.chat_imports("ann")
+    assert not await desk.worker("other").import_next()
+
+
+async def test_an_import_that_is_cancelled_as_its_check_ends_is_cancelled() -> None:
+    desk = Desk()
+
+    async def cancel(request: ConversionRequest, advance: Advance) -> Converted:
+        converted = await convert_here(request, advance)
+        await desk.ask(operations.CancelChatImport(import_id))
+        return converted
+
+    import_id = await desk.upload(as_json(CLAUDE))
+
+    assert await desk.worker(convert=cancel).import_next()
+
+    assert (await desk.read(import_id)).status == "cancelled"
 
 
 async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:

@@ -9,7 +9,9 @@ from msgspec.structs import replace
 
 from antiphon.ports import Store
 from antiphon.types import errors
-from antiphon.types.chat_imports import ChatImport, StoredImport
+from antiphon.types.chat_imports import ChatImport, ImportClaim, StoredImport
+from antiphon.types.imports import ImportBatch
+from antiphon.types.runs import Thread
 
 
 def an_import(number: int = 1, owner: str = "ann", **fields: Any) -> StoredImport:
@@ -74,6 +76,42 @@ async def test_a_change_that_raises_changes_nothing_and_another_owners_is_not_fo
         await store.find_chat_import("bob", "import_1")
 
     assert await store.import_piece("import_1", 0) is None
+
+
+async def test_the_imports_of_an_owner_are_deleted_when_they_have_ended(store: Store) -> None:
+    await store.add_chat_import(an_import(), 9)
     while await store.delete_owned("ann", 100):
         pass
-    assert list(await store.active_chat_imports()) == []
+    assert len(await store.chat_imports("ann")) == 1
+
+    await store.change_chat_import("ann", "import_1", end)
+    while await store.delete_owned("ann", 100):
+        pass
+    assert not await store.chat_imports("ann")
+
+
+async def test_a_worker_that_has_lost_its_import_writes_and_transfers_nothing(
+    store: Store,
+) -> None:
+    held = replace(an_import(status="importing"), worker="w")
+    claim = ImportClaim("ann", "import_1", "w")
+    threads = [
+        Thread(id=f"thread_{number}", title="", metadata={}, created_at=1, updated_at=1)
+        for number in range(2)
+    ]
+    await store.add_chat_import(held, 9)
+    await store.import_records("staging", ImportBatch(threads=[(threads[0], None)]), claim)
+
+    for lost in (replace(held, worker="other"), replace(end(held), worker="w")):
+        await store.change_chat_import("ann", "import_1", lambda _, lost=lost: lost)
+        with pytest.raises(errors.Fenced):
+            await store.import_records("staging", ImportBatch(threads=[(threads[1], None)]), claim)
+        with pytest.raises(errors.Fenced):
+            await store.transfer_owned("staging", "ann", 9, claim)
+
+    assert not (await store.list(Thread, "ann", limit=9)).data
+    while await store.delete_owned("ann", 100):
+        pass
+    with pytest.raises(errors.Fenced):
+        await store.transfer_owned("staging", "ann", 9, claim)
+    assert [each.id for each in (await store.list(Thread, "staging", limit=9)).data] == ["thread_0"]

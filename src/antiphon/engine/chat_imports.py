@@ -86,22 +86,17 @@ def cancel_import(stored: StoredImport, now: int) -> StoredImport:
 
 
 def claim_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
-    """Return the import with this worker, or as it failed if too many workers died of it.
-
-    Raises `ImportLost` if it has another one.
-    """
+    """Return the import with this worker. Raises `ImportLost` if it has another one."""
     if stored.record.status not in WORKING or stored.claimed_until > now:
         raise ImportLost
-    if stored.attempts >= MAX_ATTEMPTS:
-        words = (
-            f"The import was begun {MAX_ATTEMPTS} times, and its server ended each time. "
-            "Import a part of the conversations at a time; the logs of the servers have the reason."
-        )
-        failed = _changed(stored, now, status="failed", problem=Fault("internal", words), step="")
-        return replace(failed, claimed_until=0)
     return replace(
         stored, worker=worker, claimed_until=now + LEASE_MS, attempts=stored.attempts + 1
     )
+
+
+def is_exhausted(stored: StoredImport) -> bool:
+    """Return whether too many workers have ended over this step of the import."""
+    return stored.attempts > MAX_ATTEMPTS
 
 
 def release_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
@@ -125,14 +120,22 @@ def report_progress(
     return replace(changed, claimed_until=now + LEASE_MS)
 
 
+def begin_writing(stored: StoredImport, worker: str, now: int, staging: str) -> StoredImport:
+    """Return the import with the owner of the records that it writes. Raises `ImportLost`."""
+    _check_worker(stored, worker)
+    return replace(_changed(stored, now), staging=staging)
+
+
 def settle_check(
     stored: StoredImport, worker: str, now: int, found: FoundChats, source: ChatSource | None
 ) -> StoredImport:
     """Return the import with what was found: ready, or importing if it was told to go on.
 
-    Raises `ImportLost`.
+    One that its owner has cancelled stays as it is. Raises `ImportLost`.
     """
     _check_worker(stored, worker)
+    if stored.cancel:
+        return stored
     goes_on = stored.start and stored.record.status == "checking"
     status = "importing" if goes_on or stored.record.status == "importing" else "ready"
     changed = _changed(stored, now, status=status, found=found, source=source, step="", done=0)
@@ -142,10 +145,21 @@ def settle_check(
 def settle_import(
     stored: StoredImport, worker: str, now: int, status: ImportStatus, problem: Fault | None = None
 ) -> StoredImport:
-    """Return the import at its end. Raises `ImportLost`."""
+    """Return the import at its end, with nothing in staging. Raises `ImportLost`."""
     _check_worker(stored, worker)
     changed = _changed(stored, now, status=status, problem=problem, step="")
-    return replace(changed, claimed_until=0)
+    return replace(changed, claimed_until=0, staging="")
+
+
+def revoke_import(stored: StoredImport, now: int) -> StoredImport:
+    """Return the import as it is cancelled, whatever its worker does, when its owner is erased.
+
+    What is in staging must be deleted then. One that has ended stays as it is.
+    """
+    if stored.record.status in ENDED:
+        return stored
+    changed = _changed(stored, now, status="cancelled", step="")
+    return replace(changed, worker="", claimed_until=0)
 
 
 def is_abandoned(stored: StoredImport, now: int) -> bool:
@@ -155,7 +169,7 @@ def is_abandoned(stored: StoredImport, now: int) -> bool:
 
 
 def _check_worker(stored: StoredImport, worker: str) -> None:
-    if stored.worker != worker or stored.record.status not in WORKING:
+    if not stored.is_held_by(worker):
         raise ImportLost
 
 

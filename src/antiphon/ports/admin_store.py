@@ -17,6 +17,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.imports import ImportBatch
 
 T = TypeVar("T")
@@ -155,8 +156,9 @@ class AdminStore(RecordStore, Protocol):
     async def delete_owned(self, owner: str, limit: int) -> int:
         """Delete about `limit` things of an owner and return how many; 0 when nothing is left.
 
-        Everything is deleted but the audit log. Keys are revoked and lose their name, but stay,
-        because the existence of a key is what requires one.
+        Everything is deleted but the audit log, and imports of chats that have not ended: they may
+        have records of a staging owner, which are deleted first. Keys are revoked and lose their
+        name, but stay, because the existence of a key is what requires one.
         """
         ...
 
@@ -192,19 +194,24 @@ class AdminStore(RecordStore, Protocol):
         """Return the family of each of these threads that is in another one's family."""
         ...
 
-    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
         """Add records as they are, with their ids and times. No run of them is ever claimed.
 
         Nothing is counted: neither usage nor what a key has used. Raises `Conflict` where an id or
-        a place in a thread is taken, and adds nothing then.
+        a place in a thread is taken, and `Fenced` if the worker has lost the import of `claim`;
+        adds nothing then.
         """
         ...
 
-    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
         """Transfer about `limit` assistants, uploads or threads to another owner; return how many.
 
         A thread is transferred with everything in it. Other things of the owner stay. 0 means that
-        nothing is left to transfer.
+        nothing is left to transfer. Raises `Fenced` if the worker has lost the import of `claim`.
         """
         ...
 

@@ -23,13 +23,19 @@ from antiphon.api.operations import ImportOwner
 from antiphon.engine import chat_imports
 from antiphon.engine.chat_imports import ImportCancelled, ImportLost
 from antiphon.ports import CHAT_IMPORTS, AmendImport, Bus, Store
-from antiphon.runtime.admin.import_owner import ImportStep, OwnerImporter
+from antiphon.runtime.admin.import_owner import ImportGuard, ImportStep, OwnerImporter
 from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
 from antiphon.runtime.imports.converter import ConversionRequest
 from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
-from antiphon.types.chat_imports import WORKING, FoundChats, ImportStatus, StoredImport
+from antiphon.types.chat_imports import (
+    WORKING,
+    FoundChats,
+    ImportClaim,
+    ImportStatus,
+    StoredImport,
+)
 from antiphon.types.runs import Fault, Thread
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,10 @@ RELEASE_SECONDS = 5.0
 UNPACKED = 8
 """Times the largest upload that an export may have unpacked."""
 PAGE = 200
+_EXHAUSTED = (
+    f"The import was begun {chat_imports.MAX_ATTEMPTS} times, and its server ended each time. "
+    "Import a part of the conversations at a time; the logs of the servers have the reason."
+)
 KNOWN = -1
 """Place, among the pieces of a file, of the ids of threads that were there before."""
 
@@ -135,33 +145,41 @@ class _Work:
         self._convert_export = convert
         self._max_total = max_total
         self._progress = ImportStep("reading", "bytes", 0, 2 * stored.record.size)
-        self._converted = False
 
     async def run(self) -> None:
         """Do the work, and report about it every second. Raises `TryAgain`."""
+        try:
+            if chat_imports.is_exhausted(self._stored):
+                await self._end("failed", Fault("internal", _EXHAUSTED))
+            else:
+                await self._run()
+        except (errors.TryAgain, asyncio.CancelledError):  # no fault of the file
+            await self._release()
+            raise
+
+    async def _run(self) -> None:
         with TemporaryDirectory(prefix="antiphon-import-") as folder:
-            target = Path(folder) / "converted.zip"
-            work = asyncio.create_task(self._work(Path(folder) / "export", target))
+            work = asyncio.create_task(
+                self._work(Path(folder) / "export", Path(folder) / "converted.zip")
+            )
             try:
                 await self._watch(work)
                 await self._settle("completed")
             except (ImportCancelled, errors.NotFound):  # or its owner was erased
                 await self._stop(work)
-                await self._discard(target)
-            except ImportLost:
+                await self._end("cancelled")
+            except (ImportLost, errors.Fenced):
                 log.info("import %s is another worker's by now", self._stored.record.id)
             except errors.CallerError as fault:
                 expected = fault.details.get("expected")
                 words = f"{fault.message} Expected: {expected}." if expected else fault.message
-                await self._settle("failed", Fault(fault.code, words))
-            except (errors.TryAgain, asyncio.CancelledError):  # no fault of the file
-                await self._stop(work)
-                await self._release()
+                await self._end("failed", Fault(fault.code, words))
+            except errors.TryAgain:
                 raise
             except Exception:
                 log.exception("an import of chats failed")
                 words = "The server failed at this file. Its log has the reason."
-                await self._settle("failed", Fault("internal", words))
+                await self._end("failed", Fault("internal", words))
             finally:
                 await self._stop(work)
 
@@ -185,12 +203,11 @@ class _Work:
 
     async def _work(self, path: Path, target: Path) -> None:
         owner = self._stored.owner
-        if self._stored.cancel and self._stored.record.status == "checking":
+        if self._stored.cancel:  # its worker died before it could delete what it had written
             raise ImportCancelled
         await self._fetch(path)
         known = await self._find_known(owner)
         converted = await self._convert(path, target, known)
-        self._converted = True
         found = FoundChats(
             conversations=converted.conversations,
             versions=converted.threads - converted.conversations,
@@ -202,11 +219,13 @@ class _Work:
         self._stored = await self._change(
             partial(chat_imports.settle_check, found=found, source=converted.source)
         )
-        if self._stored.cancel:  # its worker died before it could delete what it had written
+        if self._stored.cancel:
             raise ImportCancelled
         if self._stored.record.status == "importing" and converted.conversations:
             by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
-            await self._importer.run(ImportOwner(owner=owner), target, by, self._tell)
+            claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
+            guard = ImportGuard(claim, self._begin_writing)
+            await self._importer.run(ImportOwner(owner=owner), target, by, self._tell, guard)
 
     async def _fetch(self, path: Path) -> None:
         """Write the pieces of the upload into a file."""
@@ -285,11 +304,17 @@ class _Work:
         except (ImportLost, errors.NotFound):
             log.info("import %s was ended elsewhere", self._stored.record.id)
 
-    async def _discard(self, target: Path) -> None:
-        """Delete what was written of an import that was cancelled, and say so."""
-        if self._stored.record.status == "importing" and self._converted:
-            await self._importer.discard(ImportOwner(owner=self._stored.owner), target)
-        await self._settle("cancelled")
+    async def _begin_writing(self, staging: str) -> None:
+        """Store the owner of what is written, so that it is deleted whatever happens."""
+        if self._stored.staging not in ("", staging):  # a server of another version made another
+            await self._importer.discard(self._stored.staging)
+        self._stored = await self._change(partial(chat_imports.begin_writing, staging=staging))
+
+    async def _end(self, status: ImportStatus, problem: Fault | None = None) -> None:
+        """Delete what was written and not given to the owner, and settle the import."""
+        if self._stored.staging:
+            await self._importer.discard(self._stored.staging)
+        await self._settle(status, problem)
 
     async def _release(self) -> None:
         """Leave the import to the next worker at once; else it goes on when the lease has ended."""

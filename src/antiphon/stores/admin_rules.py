@@ -17,7 +17,8 @@ from antiphon.engine.accounts import normalize_name
 from antiphon.engine.snapshot import RequestUsage
 from antiphon.ports import AmendAccount, AmendKey, AmendProject
 from antiphon.types.accounts import Account, Key, Person, Project, UsageRow, day
-from antiphon.types.errors import Conflict, NotFound
+from antiphon.types.chat_imports import ImportClaim, StoredImport
+from antiphon.types.errors import Conflict, Fenced, NotFound
 from antiphon.types.runs import DOLLAR_DIGITS, Run, Usage
 
 T = TypeVar("T")
@@ -241,6 +242,12 @@ def import_limit_error() -> Conflict:
         expected="one at a time",
         hint="Wait for its end, or cancel it.",
     )
+
+
+def check_import_claim(stored: StoredImport | None, claim: ImportClaim) -> None:
+    """Raise `Fenced` if the worker has lost the import, or its owner was erased."""
+    if stored is None or not stored.is_held_by(claim.worker):
+        raise Fenced(f"The import {claim.import_id} has ended, or another worker has it.")
 
 
 def published_limit_error(limit: int) -> Conflict:

@@ -11,7 +11,7 @@ from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
 from antiphon.stores.sql_transaction import Transaction, TransactionMethods, reading, writing
-from antiphon.types.chat_imports import ENDED, ChatImport, StoredImport
+from antiphon.types.chat_imports import ENDED, ChatImport, ImportClaim, StoredImport
 
 
 async def add_chat_import(sql: Transaction, stored: StoredImport, keep: int) -> None:
@@ -66,6 +66,14 @@ async def import_piece(sql: Transaction, import_id: str, offset: int) -> bytes |
     """See `ChatImportStore.import_piece`."""
     row = await sql.fetch_row("import_piece", import_id=import_id, place=offset)
     return None if row is None else bytes(row[0])
+
+
+async def check_claim(sql: Transaction, claim: ImportClaim | None) -> None:
+    """Raise `Fenced` if the worker has lost the import; keep it until the transaction ends."""
+    if claim is not None:
+        row = await sql.fetch_row("chat_import_for_update", id=claim.import_id, owner=claim.owner)
+        stored = None if row is None else decoder(StoredImport)(bytes(row[0]))
+        admin_rules.check_import_claim(stored, claim)
 
 
 async def _find(sql: Transaction, name: str, owner: str, import_id: str) -> StoredImport:

@@ -62,7 +62,8 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     """An import with its owner, and the worker that reads its file until `claimed_until` (ms).
 
     `key_id` and `actor` began it. `start` is true if it goes on without a question, `cancel` if its
-    worker is to stop. `attempts` counts the claims of its step.
+    worker is to stop. `attempts` counts the claims of its step. `staging` is the owner of records
+    that are written and not yet given to the owner.
     """
 
     owner: str
@@ -74,3 +75,16 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     worker: str = ""
     claimed_until: int = 0
     attempts: int = 0
+    staging: str = ""
+
+    def is_held_by(self, worker: str) -> bool:
+        """Return whether this worker has the import."""
+        return self.worker == worker and self.record.status in WORKING
+
+
+class ImportClaim(msgspec.Struct, frozen=True):
+    """The import that a worker has, as long as nobody takes it from the worker."""
+
+    owner: str
+    import_id: str
+    worker: str

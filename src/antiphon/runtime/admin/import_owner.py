@@ -13,7 +13,7 @@ import hmac
 import shutil
 import threading
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +32,7 @@ from antiphon.runtime.admin.archive_loader import Loaded, load
 from antiphon.runtime.admin.archive_reader import ArchiveReader, Bounds
 from antiphon.stores.spool import Record, Spool, State
 from antiphon.types.accounts import AuditEntry, Principal, UsageRow
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.errors import Conflict, InvalidRequest, Unavailable
 from antiphon.types.folders import MAX_FOLDERS, Folder
 from antiphon.types.ids import Mint
@@ -81,6 +82,13 @@ Tell = Callable[[ImportStep], None]
 """Called with each step, in the event loop's thread or in another one; must not raise."""
 
 
+class ImportGuard(NamedTuple):
+    """A claim, without which nothing is written; `begin` stores the name of the staging owner."""
+
+    claim: ImportClaim
+    begin: Callable[[str], Awaitable[None]]
+
+
 def quiet(step: ImportStep) -> None:
     """Ignore the step."""
 
@@ -102,12 +110,18 @@ class OwnerImporter:
         self._max_schedules = max_schedules
 
     async def run(
-        self, call: ImportOwner, path: Path, by: Principal, tell: Tell = quiet
+        self,
+        call: ImportOwner,
+        path: Path,
+        by: Principal,
+        tell: Tell = quiet,
+        guard: ImportGuard | None = None,
     ) -> OwnerImport:
         """Import the archive at this path, or only check it.
 
         Raises `InvalidRequest` and `TooLarge` for a file that cannot be imported, and `Conflict`
-        where ids are taken; nothing is written then.
+        where ids are taken; nothing is written then. Raises `Fenced` when the claim of the guard is
+        lost.
         """
         if call.owner is not None:
             sanitize.validate_owner(call.owner)
@@ -119,18 +133,17 @@ class OwnerImporter:
                 digest = await run_in_thread(_digest, path)
                 spool = Spool(Path(folder) / "records.db")
                 try:
-                    work = _Import(self._store, archive, spool, call, tell, self._max_schedules)
+                    work = _Import(
+                        *(self._store, archive, spool, call, tell, self._max_schedules, guard)
+                    )
                     return await work.run(secret, digest, self._mint, by)
                 finally:
                     spool.close()
             finally:
                 archive.close()
 
-    async def discard(self, call: ImportOwner, path: Path) -> None:
-        """Delete what an import of this archive wrote, before it was given to the owner."""
-        secret = await self._store.installation_secret()
-        digest = await run_in_thread(_digest, path)
-        staging = _find_staging(secret, digest, call.owner or "", new_ids=call.new_ids)[0]
+    async def discard(self, staging: str) -> None:
+        """Delete what an import wrote, before it was given to the owner."""
         while await self._store.delete_owned(staging, BATCH_RECORDS):
             pass
 
@@ -179,8 +192,11 @@ class _Import:
         call: ImportOwner,
         tell: Tell,
         max_schedules: int,
+        guard: ImportGuard | None,
     ) -> None:
         self._store = store
+        self._guard = guard
+        self._claim = None if guard is None else guard.claim
         self._archive = archive
         self._spool = spool
         self._call = call
@@ -204,6 +220,8 @@ class _Import:
         self._counts = await asyncio.to_thread(self._spool.counts)
         history = await self._history(secret)
         if not self._call.check:
+            if self._guard is not None:
+                await self._guard.begin(self._staging)
             await self._write()
             await self._finish(history, mint, by)
         return self._answer(loaded, history)
@@ -413,7 +431,7 @@ class _Import:
         for kind in _KINDS:
             async with aclosing(self._batches(kind)) as batches:
                 async for batch, records in batches:
-                    await self._store.import_records(self._staging, batch)
+                    await self._store.import_records(self._staging, batch, self._claim)
                     done += records
                     self._tell(ImportStep("writing", kind, done, of))
 
@@ -522,9 +540,12 @@ class _Import:
             for each in history.entries
         ]
         await self._store.finish_import(history.usage, entries, entry)
-        while await self._store.transfer_owned(self._staging, self._owner, BATCH_RECORDS):
+        while await self._store.transfer_owned(
+            self._staging, self._owner, BATCH_RECORDS, self._claim
+        ):
             pass
-        await self._store.change_personal(self._owner, self._add_personal)
+        if self._memories or self._personal_settings:
+            await self._store.change_personal(self._owner, self._add_personal)
         for schedule in self._schedules:  # behind the threads and assistants that they name
             created = await audit.create_entry(
                 self._store,

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Erasure, Listed, Operation, OwnerImport
-from antiphon.engine import accounts, sanitize, transitions
+from antiphon.engine import accounts, chat_imports, sanitize, transitions
 from antiphon.engine.snapshot import ReadSet
 from antiphon.ports import LEASES, AdminStore, Bus, Store
 from antiphon.runtime.admin import audit
@@ -22,6 +22,7 @@ from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.notify import commit_in_parts
 from antiphon.types.accounts import Account, OwnerProviderKey, OwnerTotals, Principal, ProviderKey
+from antiphon.types.chat_imports import ENDED
 from antiphon.types.errors import Conflict, NotFound
 from antiphon.types.ids import Mint
 
@@ -163,7 +164,7 @@ class OwnerDeleter:
                         self._store, self._mint, by, "owner.erased", owner, owner
                     )
                 )
-            while deleted := await self._store.delete_owned(owner, BATCH):
+            while deleted := await self._delete_batch(owner):
                 erased += deleted
                 yield erased
             if again or not ended:
@@ -171,12 +172,26 @@ class OwnerDeleter:
             # A request that was admitted just before may have created records since.
             await asyncio.sleep(self._settle)
 
+    async def _delete_batch(self, owner: str) -> int:
+        """Delete some records of the owner's, first those that an import has in staging.
+
+        An import that was admitted just before may have begun to write since the last batch.
+        """
+        await self._stop_imports(owner)
+        for stored in await self._store.chat_imports(owner):
+            if stored.staging and (
+                deleted := await self._store.delete_owned(stored.staging, BATCH)
+            ):
+                return deleted
+        return await self._store.delete_owned(owner, BATCH)
+
     async def _stop_everything(self, owner: str, by: Principal) -> bool:
         """Stop everything of the owner's; return whether anything could have been active."""
         removed = await self._remove_person(owner, by)
         removed = await self._remove_project(owner, by) or removed
         revoked = await self._revoke_keys(owner, by)
-        return await self._stop_runs(owner) or removed or revoked
+        importing = await self._stop_imports(owner)
+        return await self._stop_runs(owner) or importing or removed or revoked
 
     async def _check_not_own(self, owner: str, by: Principal) -> None:
         own = [key for key in await self._store.keys() if key.id == by.key_id]
@@ -219,6 +234,16 @@ class OwnerDeleter:
             )
             await self._store.revoke_key(key.id, entry)
         return bool(standing)
+
+    async def _stop_imports(self, owner: str) -> bool:
+        """Cancel all imports of chats; return whether there were any. Their workers are fenced."""
+        stopped = False
+        for stored in await self._store.chat_imports(owner):
+            if stored.record.status not in ENDED:
+                amend = partial(chat_imports.revoke_import, now=await self._store.now())
+                await self._store.change_chat_import(owner, stored.record.id, amend)
+                stopped = True
+        return stopped
 
     async def _stop_runs(self, owner: str) -> bool:
         """Cancel all active runs; return whether there were any."""

@@ -54,7 +54,7 @@ from antiphon.types.accounts import (
     ProviderKey,
     UsageRow,
 )
-from antiphon.types.chat_imports import StoredImport
+from antiphon.types.chat_imports import ImportClaim, StoredImport
 from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
 from antiphon.types.errors import Fenced, NotFound, TryAgain
 from antiphon.types.events import EventPage
@@ -710,13 +710,17 @@ class CachedStore:
         """See `AdminStore.thread_families`."""
         return await self._inner.thread_families(thread_ids)
 
-    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
         """See `AdminStore.import_records`; nothing here is known of what is new."""
-        await self._inner.import_records(owner, batch)
+        await self._inner.import_records(owner, batch, claim)
 
-    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
         """See `AdminStore.transfer_owned`; no copy here depends on the owner."""
-        return await self._inner.transfer_owned(owner, to, limit)
+        return await self._inner.transfer_owned(owner, to, limit, claim)
 
     async def finish_import(
         self, usage: Sequence[UsageRow], entries: Sequence[AuditEntry], entry: AuditEntry | None

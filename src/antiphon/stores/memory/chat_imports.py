@@ -8,7 +8,7 @@ from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration, delete_all
-from antiphon.types.chat_imports import ENDED, ChatImport, StoredImport
+from antiphon.types.chat_imports import ENDED, ChatImport, ImportClaim, StoredImport
 
 
 class MemoryChatImports(MemoryAdministration):
@@ -65,9 +65,19 @@ class MemoryChatImports(MemoryAdministration):
         """See `ChatImportStore.import_piece`."""
         return self._import_pieces.get(import_id, {}).get(offset)
 
+    def _check_claim(self, claim: ImportClaim | None) -> None:
+        """Raise `Fenced` if the worker has lost the import."""
+        if claim is not None:
+            stored = self._chat_imports.get(claim.import_id)
+            admin_rules.check_import_claim(stored, claim)
+
     def _delete_chat_imports(self, owner: str) -> int:
-        """Delete the imports of an owner; return how many there were."""
-        own = [key for key, each in self._chat_imports.items() if each.owner == owner]
+        """Delete the imports of an owner that have ended; return how many there were."""
+        own = [
+            key
+            for key, each in self._chat_imports.items()
+            if each.owner == owner and each.record.status in ENDED
+        ]
         for import_id in own:
             self._import_pieces.pop(import_id, None)
         return delete_all(self._chat_imports, own)

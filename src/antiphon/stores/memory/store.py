@@ -51,6 +51,7 @@ from antiphon.types.accounts import (
     Counter,
     OwnerTotals,
 )
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.events import EventPage, Numbered
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
@@ -569,8 +570,11 @@ class MemoryStore(
         found = {each: self._families.of(each) for each in thread_ids}
         return {each: family for each, family in found.items() if family != each}
 
-    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
         """See `AdminStore.import_records`."""
+        self._check_claim(claim)
         self._check_ids_are_free(batch)
         for assistant in batch.assistants:
             self._records[Assistant][assistant.id] = StoredRecord(owner, assistant)
@@ -616,8 +620,11 @@ class MemoryStore(
             if not places.isdisjoint((message.id, (message.thread_id, message.number))):
                 raise invariants.import_conflict(f"message {message.id}")
 
-    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
-        """See `AdminStore.transfer_owned`; deletes everything at once."""
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
+        """See `AdminStore.transfer_owned`; transfers everything at once."""
+        self._check_claim(claim)
         given = 0
         for there in (*self._records.values(), self._threads, self._runs):
             for stored in cast(

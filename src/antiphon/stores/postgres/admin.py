@@ -11,7 +11,7 @@ from asyncpg.connection import Connection
 
 from antiphon.engine.text_search import join_words
 from antiphon.ports import RecordPage
-from antiphon.stores import admin_rules, invariants, sql_admin
+from antiphon.stores import admin_rules, invariants, sql_admin, sql_chat_imports
 from antiphon.stores.postgres import text_index
 from antiphon.stores.postgres.changes import SEGMENT
 from antiphon.stores.postgres.connections import (
@@ -27,6 +27,7 @@ from antiphon.stores.postgres.records import delete_thread_contents
 from antiphon.stores.postgres.text_index import encode_vector
 from antiphon.stores.rows import LIST_PAGE_BYTES, decoder, message_columns
 from antiphon.stores.sql_transaction import Columns, UniqueViolation
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.documents import DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
@@ -146,8 +147,11 @@ _DELETIONS = (
 )
 
 
-async def import_records(sql: PostgresTransaction, owner: str, batch: ImportBatch) -> None:
+async def import_records(
+    sql: PostgresTransaction, owner: str, batch: ImportBatch, claim: ImportClaim | None
+) -> None:
     """See `AdminStore.import_records`; the parts of the log for today must exist."""
+    await sql_chat_imports.check_claim(sql, claim)
     await sql_admin.import_records(sql, owner, batch)
     ids = list({message.thread_id for message in batch.messages})
     for doc, changes in await fetch_rows(sql.connection, "threads_to_join", ids=ids):
@@ -157,8 +161,11 @@ async def import_records(sql: PostgresTransaction, owner: str, batch: ImportBatc
             await sql.execute("join_segment", thread_id=thread.id, **values)
 
 
-async def transfer_owned(sql: PostgresTransaction, owner: str, to: str, limit: int) -> int:
+async def transfer_owned(
+    sql: PostgresTransaction, owner: str, to: str, limit: int, claim: ImportClaim | None
+) -> int:
     """See `AdminStore.transfer_owned`."""
+    await sql_chat_imports.check_claim(sql, claim)
     values = {"owner": owner, "to": to, "limit": limit}
     for name in ("transfer_assistants", "transfer_folders", "transfer_uploads"):
         if given := await sql.execute(name, **values):

@@ -70,6 +70,7 @@ from antiphon.stores.sql_transaction import Transaction
 from antiphon.stores.sql_webhooks import WebhookMethods
 from antiphon.stores.statements import SchemaVersion
 from antiphon.telemetry.failpoints import hit
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
@@ -411,15 +412,19 @@ class PostgresStore(
         """See `AdminStore.delete_owned`; a vacuum of PostgreSQL frees the deleted rows."""
         return await self._transact("erase", admin.delete_owned, owner, limit)
 
-    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
         """See `AdminStore.import_records`."""
         if batch.events:
             await self._make_parts()
-        await self._transact("import", admin.import_records, owner, batch)
+        await self._transact("import", admin.import_records, owner, batch, claim)
 
-    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
         """See `AdminStore.transfer_owned`."""
-        return await self._transact("transfer", admin.transfer_owned, owner, to, limit)
+        return await self._transact("transfer", admin.transfer_owned, owner, to, limit, claim)
 
     async def read_administration(
         self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool

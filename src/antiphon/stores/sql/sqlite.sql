@@ -1210,7 +1210,7 @@ SELECT content FROM import_pieces WHERE import_id = :import_id AND place = :plac
 DELETE FROM import_pieces WHERE import_id = :import_id
 
 -- name: erase_chat_imports
-DELETE FROM chat_imports WHERE owner = :owner
+DELETE FROM chat_imports WHERE owner = :owner AND NOT active
 
 -- name: assistant_to_publish
 SELECT doc FROM assistants WHERE id = :id AND owner = :owner

@@ -11,11 +11,12 @@ import msgspec
 
 from antiphon.engine.text_search import join_words
 from antiphon.ports import RecordPage
-from antiphon.stores import admin_rules, invariants, sql_admin
+from antiphon.stores import admin_rules, invariants, sql_admin, sql_chat_imports
 from antiphon.stores.rows import decoder, message_columns, take_page
 from antiphon.stores.sql_transaction import Columns, UniqueViolation
 from antiphon.stores.sqlite import reads, text_index, writes
 from antiphon.stores.sqlite.reads import SQL
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.documents import DocumentPage
 from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Message, Upload
@@ -126,8 +127,11 @@ _DELETIONS = (
 """Rows of many are deleted before the rows that they belong to, so that no step is large."""
 
 
-async def import_records(sql: SqliteTransaction, owner: str, batch: ImportBatch) -> None:
+async def import_records(
+    sql: SqliteTransaction, owner: str, batch: ImportBatch, claim: ImportClaim | None
+) -> None:
     """See `AdminStore.import_records`."""
+    await sql_chat_imports.check_claim(sql, claim)
     await sql_admin.import_records(sql, owner, batch)
     added: dict[str, list[Message]] = {}
     for message in batch.messages:
@@ -138,8 +142,11 @@ async def import_records(sql: SqliteTransaction, owner: str, batch: ImportBatch)
             writes.join_segments(sql.connection, of_thread, found[1])
 
 
-async def transfer_owned(sql: SqliteTransaction, owner: str, to: str, limit: int) -> int:
+async def transfer_owned(
+    sql: SqliteTransaction, owner: str, to: str, limit: int, claim: ImportClaim | None
+) -> int:
     """See `AdminStore.transfer_owned`."""
+    await sql_chat_imports.check_claim(sql, claim)
     values = {"owner": owner, "to": to, "limit": limit}
     for name in ("transfer_assistants", "transfer_folders", "transfer_uploads"):
         if given := await sql.execute(name, **values):

@@ -50,6 +50,7 @@ from antiphon.stores.sqlite.file import DatabaseFile, check_room, open_database,
 from antiphon.stores.sqlite.reader_pool import ReaderPool
 from antiphon.stores.sqlite.writer_thread import Write, WriterThread
 from antiphon.stores.statements import SchemaVersion
+from antiphon.types.chat_imports import ImportClaim
 from antiphon.types.events import EventPage
 from antiphon.types.folders import Folder
 from antiphon.types.imports import ImportBatch
@@ -384,13 +385,17 @@ class SqliteStore(
             await self._writer.truncate_log()
         return erased
 
-    async def import_records(self, owner: str, batch: ImportBatch) -> None:
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
         """See `AdminStore.import_records`."""
-        await self._transact("import", admin.import_records, owner, batch)
+        await self._transact("import", admin.import_records, owner, batch, claim)
 
-    async def transfer_owned(self, owner: str, to: str, limit: int) -> int:
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
         """See `AdminStore.transfer_owned`."""
-        return await self._transact("transfer", admin.transfer_owned, owner, to, limit)
+        return await self._transact("transfer", admin.transfer_owned, owner, to, limit, claim)
 
     async def read_administration(
         self, work: Callable[[Transaction], Coroutine[Any, Any, T]], *, slow: bool

@@ -62,6 +62,7 @@ from antiphon.api.operations import (
     TagCount,
     ThreadOutcome,
     ThreadOutcomes,
+    Transcription,
     UsageReport,
     path_fields,
 )
@@ -156,6 +157,7 @@ RECORDS: tuple[type[Any], ...] = (
     Model,
     ModelList,
     ProviderProblem,
+    Transcription,
     SearchHit,
     SearchResults,
     IndexProgress,
@@ -584,6 +586,7 @@ def _container(origin: Any, arguments: tuple[Any, ...], limits: Meta | None) -> 
 _PLAIN: dict[Any, str] = {
     Any: "anything",
     str: "string",
+    bytes: "base64",
     int: "integer",
     float: "number",
     bool: "boolean",

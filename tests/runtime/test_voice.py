@@ -1,19 +1,26 @@
-"""Recordings go to the operator's model and come back as text, or as a clear error."""
+"""Recordings go to the operator's model, come back as text or as a clear error, and are counted."""
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 
+from antiphon.api.operations import MAX_AUDIO_BYTES, CreateTranscription, Transcription
 from antiphon.providers.catalog import Catalog
-from antiphon.runtime import voice
-from antiphon.runtime.voice import VoiceService
+from antiphon.runtime.services import voice
+from antiphon.runtime.services.voice import VoiceService
 from antiphon.settings.settings import Settings
+from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
+from antiphon.types.accounts import Key, Limits, Principal, UsageRow
+from antiphon.types.runs import Usage
 from tests.support.providers.transcriber import FakeTranscriber, Recording, serve_transcriber
 
 KEY = "sk-secret-of-the-operator"
+BY = Principal(owner="ann")
 
 
 @pytest.fixture
@@ -23,14 +30,32 @@ async def fake() -> AsyncIterator[FakeTranscriber]:
 
 
 @pytest.fixture
-async def service(fake: FakeTranscriber) -> AsyncIterator[VoiceService]:
+def store() -> MemoryStore:
+    return MemoryStore(lambda: 1_000_000)
+
+
+async def transcribe(
+    service: VoiceService,
+    audio: bytes = b"sound",
+    media_type: str = "audio/webm",
+    language: str | None = None,
+    *,
+    by: Principal = BY,
+) -> Transcription:
+    call = CreateTranscription(audio, media_type, language)
+    done: Transcription = await service.handlers[CreateTranscription](call, by, None)
+    return done
+
+
+@pytest.fixture
+async def service(fake: FakeTranscriber, store: MemoryStore) -> AsyncIterator[VoiceService]:
     table = {"base_url": fake.url, "key": KEY, "retries": 0}
     settings = Settings(
         base_url="http://127.0.0.1:1/elsewhere",
         transcription_model="here:whisper-1",
         providers={"here": table},
     )
-    service = VoiceService(Catalog(settings, {}), settings)
+    service = VoiceService(store, Catalog(settings, {}), settings)
     yield service
     await service.close()
 
@@ -38,9 +63,9 @@ async def service(fake: FakeTranscriber) -> AsyncIterator[VoiceService]:
 async def test_a_recording_is_sent_to_the_named_server_with_its_key(
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
-    text = await service.transcribe(b"\x00\r\n--sound", "audio/webm", "de")
+    done = await transcribe(service, b"\x00\r\n--sound", "audio/webm;codecs=opus", "de")
 
-    assert text == "Good morning."
+    assert done == Transcription(text="Good morning.", model="here:whisper-1")
     fields = {"model": "whisper-1", "response_format": "json", "language": "de"}
     assert fake.recordings == [
         Recording(fields, "speech.webm", "audio/webm", b"\x00\r\n--sound", f"Bearer {KEY}")
@@ -48,11 +73,13 @@ async def test_a_recording_is_sent_to_the_named_server_with_its_key(
     assert service.transcribed_by == f"here ({fake.url.removesuffix('/v1')})"
 
 
-async def test_a_name_without_a_known_provider_is_at_the_base_url(fake: FakeTranscriber) -> None:
+async def test_a_name_without_a_known_provider_is_at_the_base_url(
+    fake: FakeTranscriber, store: MemoryStore
+) -> None:
     settings = Settings(base_url=fake.url, transcription_model="Systran/faster-whisper:small")
-    service = VoiceService(Catalog(settings, {}), settings)
+    service = VoiceService(store, Catalog(settings, {}), settings)
 
-    assert await service.transcribe(b"sound", "audio/ogg") == "Good morning."
+    assert (await transcribe(service, b"sound", "audio/ogg")).text == "Good morning."
     assert fake.recordings[0].fields["model"] == "Systran/faster-whisper:small"
     assert fake.recordings[0].key is None
     await service.close()
@@ -84,7 +111,7 @@ async def test_what_goes_wrong_there_is_a_clear_error_without_the_key(
     fake.status, fake.body = status, body
 
     with pytest.raises(expected) as failed:
-        await service.transcribe(b"sound", "audio/webm")
+        await transcribe(service)
 
     assert KEY not in failed.value.message
 
@@ -95,7 +122,7 @@ async def test_what_goes_wrong_there_is_a_clear_error_without_the_key(
         (b"", "audio/webm", errors.InvalidRequest),
         (b"sound", "text/html", errors.InvalidRequest),
         (b"sound", "audio/webm\r\nX-Evil: 1", errors.InvalidRequest),
-        (b"s" * (voice.MAX_AUDIO_BYTES + 1), "audio/webm", errors.TooLarge),
+        (b"s" * (MAX_AUDIO_BYTES + 1), "audio/webm", errors.TooLarge),
     ],
 )
 async def test_what_is_no_recording_is_not_sent(
@@ -106,24 +133,101 @@ async def test_what_is_no_recording_is_not_sent(
     expected: type[errors.AntiphonError],
 ) -> None:
     with pytest.raises(expected):
-        await service.transcribe(audio, media_type)
+        await transcribe(service, audio, media_type)
 
     assert fake.recordings == []
 
 
-async def test_without_the_setting_nothing_is_transcribed() -> None:
-    service = VoiceService(Catalog(Settings(), {}), Settings())
+async def test_without_the_setting_nothing_is_transcribed(store: MemoryStore) -> None:
+    service = VoiceService(store, Catalog(Settings(), {}), Settings())
 
     assert service.transcribed_by == ""
     with pytest.raises(errors.NotFound, match="Nothing is transcribed"):
-        await service.transcribe(b"sound", "audio/webm")
+        await transcribe(service)
 
 
 @pytest.mark.parametrize("model", ["openai:whisper-1", "nowhere:whisper", "whisper", "openai:a b"])
-async def test_a_setting_that_cannot_be_used_says_so_with_the_first_recording(model: str) -> None:
+async def test_a_setting_that_cannot_be_used_says_so_with_the_first_recording(
+    model: str, store: MemoryStore
+) -> None:
     settings = Settings(transcription_model=model)
-    service = VoiceService(Catalog(settings, {}), settings)
+    service = VoiceService(store, Catalog(settings, {}), settings)
 
     assert service.transcribed_by == model.partition(":")[0]
     with pytest.raises(errors.BadSettings):
-        await service.transcribe(b"sound", "audio/webm")
+        await transcribe(service)
+
+
+async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room_for_others(
+    service: VoiceService, fake: FakeTranscriber
+) -> None:
+    fake.open.clear()
+    running = [asyncio.create_task(transcribe(service)) for _ in range(voice.OF_ONE)]
+    await fake.wait_for(voice.OF_ONE)
+
+    with pytest.raises(errors.TooMany, match="2 of your recordings") as refused:
+        await transcribe(service)
+    other = asyncio.create_task(transcribe(service, by=Principal(owner="ben")))
+    await fake.wait_for(voice.OF_ONE + 1)
+    fake.open.set()
+
+    assert refused.value.details["retry_after"] > 0
+    assert [done.text for done in await asyncio.gather(*running, other)] == ["Good morning."] * 3
+    assert (await transcribe(service)).text == "Good morning."
+
+
+async def test_a_process_sends_only_so_many_recordings_at_once(
+    service: VoiceService, fake: FakeTranscriber
+) -> None:
+    fake.open.clear()
+    owners = [Principal(owner=f"person{number}") for number in range(voice.AT_ONCE)]
+    running = [asyncio.create_task(transcribe(service, by=by)) for by in owners]
+    await fake.wait_for(voice.AT_ONCE)
+
+    with pytest.raises(errors.Overloaded):
+        await transcribe(service)
+
+    fake.open.set()
+    await asyncio.gather(*running)
+
+
+async def test_tokens_of_a_transcription_count_for_its_owner_and_its_key(
+    service: VoiceService, fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    limits = Limits(tokens_per_day=60)
+    await store.add_key(
+        Key(id="key_1", prefix="p", name="", owner="ann", created_at=0, limits=limits), b""
+    )
+    by = Principal(owner="ann", key_id="key_1", limits=limits)
+    counted = {"type": "tokens", "input_tokens": 50, "output_tokens": 10, "total_tokens": 60}
+    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+
+    done = await transcribe(service, by=by)
+    with pytest.raises(errors.QuotaExceeded, match="60 tokens today"):
+        await transcribe(service, by=by)
+
+    assert done.usage == Usage(input_tokens=50, output_tokens=10)
+    assert len(fake.recordings) == 1
+    assert await store.usage("1970-01-01", 10) == [
+        UsageRow(
+            day="1970-01-01",
+            owner="ann",
+            model="here:whisper-1",
+            input_tokens=50,
+            output_tokens=10,
+        )
+    ]
+
+
+async def test_transcriptions_without_tokens_count_as_unpriced_and_failed_ones_do_not(
+    service: VoiceService, fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    fake.body = json.dumps({"text": "So.", "usage": {"type": "duration", "seconds": 3}}).encode()
+    await transcribe(service)
+    await transcribe(service)
+    fake.status = 400
+    with pytest.raises(errors.ProviderRejected):
+        await transcribe(service)
+
+    (row,) = await store.usage("1970-01-01", 10)
+    assert (row.unpriced, row.runs, row.input_tokens) == (2, 0, 0)

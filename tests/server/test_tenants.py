@@ -12,6 +12,7 @@ import base64
 import re
 import shutil
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import groupby, product
 from pathlib import Path
@@ -25,6 +26,7 @@ from msgspec.structs import replace
 from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
 from antiphon.stores.dump import TABLES, Dump, Row, Table
+from tests.support.providers.transcriber import serve_transcriber
 from tests.support.server.operations import Json, Way, find_unfilled_fields, nobodys, ways
 from tests.support.server.served import SETTINGS, Served, serve
 
@@ -153,7 +155,16 @@ async def town(
         there = await _settle(database)
     else:
         shutil.copy(file, tmp_path / "antiphon.db")
-    async with serve(replace(SETTINGS, database=database, secret_key=SECRET)) as server:
+    async with AsyncExitStack() as stack:
+        fake = await stack.enter_async_context(serve_transcriber())
+        settings = replace(
+            SETTINGS,
+            database=database,
+            secret_key=SECRET,
+            providers={"here": {"base_url": fake.url}},
+            transcription_model="here:whisper",
+        )
+        server = await stack.enter_async_context(serve(settings))
         people = [
             Owner(name, await server.client(key), dict(ids), key) for name, key, ids in there.people
         ]

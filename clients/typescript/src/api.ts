@@ -1447,6 +1447,17 @@ export interface ToolsListed {
   type: "tools.listed";
 }
 
+/**
+ * The text of a recording, and the model that transcribed it.
+ *
+ * `usage` has the tokens that the provider counted; it is empty if the provider counts seconds.
+ */
+export interface Transcription {
+  model: string;
+  text: string;
+  usage: Usage;
+}
+
 /** The last event of a turn's connection. */
 export interface TurnEnded {
   reason?: "content_filter" | "disconnected" | "length" | "max_cost" | "max_tool_calls" | "max_total_tokens" | "max_turns" | "stalled" | "timeout" | "worker_lost" | null;
@@ -1509,9 +1520,10 @@ export interface UsageReport {
 }
 
 /**
- * Usage of one owner's runs with one model that ended on this day (UTC).
+ * Usage of one owner's runs with one model that ended on this day (UTC), and of transcriptions.
  *
- * `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others.
+ * `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
+ * transcriptions for which the provider counted no tokens. Transcriptions are no `runs`.
  */
 export interface UsageRow {
   cached_tokens: number;
@@ -2103,6 +2115,18 @@ export abstract class Operations {
   /** List the available models; with `model`, only that one, without asking its provider. */
   listModels(fields: { model?: string } = {}, options?: RequestOptions): Promise<ModelList> {
     return this.send<ModelList>({ method: "GET", path: `/v1/models`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Transcribe a recording by the model of the setting `transcription_model` (404 without it).
+   *
+   * `audio` has at most 10 MB; in JSON it is base64, within the server's `max_body`. `media_type`
+   * is that of a recording: WebM, Ogg, MP4, MP3, WAV or FLAC. `language` is that of the speech,
+   * and `prompt` has words that occur in it; both are hints. Nothing is kept but the usage. An
+   * owner has two recordings transcribed at once (429).
+   */
+  createTranscription(fields: { audio: string; language?: string | null; media_type: string; prompt?: string | null }, options?: RequestOptions): Promise<Transcription> {
+    return this.send<Transcription>({ method: "POST", path: `/v1/transcriptions`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get the caller's instructions for every assistant, and the switches of both. */

@@ -202,6 +202,9 @@ from antiphon.api.threads import ThreadIds as ThreadIds
 from antiphon.api.threads import ThreadOutcome as ThreadOutcome
 from antiphon.api.threads import ThreadOutcomes as ThreadOutcomes
 from antiphon.api.threads import UpdateThread as UpdateThread
+from antiphon.api.voice import MAX_AUDIO_BYTES as MAX_AUDIO_BYTES
+from antiphon.api.voice import CreateTranscription as CreateTranscription
+from antiphon.api.voice import Transcription as Transcription
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
 from antiphon.api.webhooks import Description as Description
@@ -283,6 +286,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetFile,
     DeleteFile,
     ListModels,
+    CreateTranscription,
     GetPersonalSettings,
     UpdatePersonalSettings,
     CreateMemory,

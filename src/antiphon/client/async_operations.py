@@ -68,6 +68,7 @@ class AsyncOperations(RenamedMethods):
     get_message = async_method(operations.GetMessage)
     set_feedback = async_method(operations.SetFeedback)
     delete_feedback = async_method(operations.DeleteFeedback)
+    create_transcription = async_method(operations.CreateTranscription)
     create_chat_import = async_method(operations.CreateChatImport)
     add_import_piece = async_method(operations.AddImportPiece)
     list_chat_imports = async_list_method(operations.ListChatImports)

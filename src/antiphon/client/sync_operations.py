@@ -69,6 +69,7 @@ class Operations(RenamedMethods):
     get_message = sync_method(operations.GetMessage)
     set_feedback = sync_method(operations.SetFeedback)
     delete_feedback = sync_method(operations.DeleteFeedback)
+    create_transcription = sync_method(operations.CreateTranscription)
     create_chat_import = sync_method(operations.CreateChatImport)
     add_import_piece = sync_method(operations.AddImportPiece)
     list_chat_imports = sync_list_method(operations.ListChatImports)

@@ -6,15 +6,17 @@ import asyncio
 import re
 import secrets
 from contextlib import aclosing
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from antiphon.engine.sanitize import sanitize_text
 from antiphon.providers.failures import Redactor, body_error_text
 from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
+from antiphon.providers.usage import parse_audio_usage
 from antiphon.types.addresses import origin
 from antiphon.types.errors import BadSettings, ProviderProtocol, ProviderUnavailable
+from antiphon.types.runs import Usage
 
 SUFFIXES = {
     "audio/webm": "webm",
@@ -22,12 +24,24 @@ SUFFIXES = {
     "audio/mp4": "mp4",
     "audio/mpeg": "mp3",
     "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "audio/flac": "flac",
+    "audio/x-m4a": "m4a",
+    "video/webm": "webm",
+    "video/mp4": "mp4",
 }
 """Media types of recordings, and the suffixes by which servers know them."""
 SECONDS = 120.0
 """A transcription may take this long; a local model takes about as long as was spoken."""
 MAX_ANSWER_BYTES = 1_000_000
 _MODEL = re.compile(r"[!-~]{1,200}")
+
+
+class Transcribed(NamedTuple):
+    """Text of a recording, and the tokens that the server counted."""
+
+    text: str
+    usage: Usage
 
 
 class Transcriber:
@@ -59,14 +73,18 @@ class Transcriber:
         self._model = model
         self._seconds = seconds
 
-    async def transcribe(self, audio: bytes, media_type: str, language: str = "") -> str:
-        """Return what is said in the recording; `language` is a code such as `de`, "" if unknown.
+    async def transcribe(
+        self, audio: bytes, media_type: str, language: str = "", prompt: str = ""
+    ) -> Transcribed:
+        """Return the text of a recording. Raises `ProviderError`.
 
-        Raises `ProviderError`.
+        `language` is a code such as `de`, `prompt` has words that occur; "" if unknown.
         """
         fields = {"model": self._model, "response_format": "json"}
         if language:
             fields["language"] = language
+        if prompt:
+            fields["prompt"] = prompt
         boundary = secrets.token_hex(16)
         body = _encode_form(boundary, fields, f"speech.{SUFFIXES[media_type]}", media_type, audio)
         headers = {
@@ -82,7 +100,9 @@ class Transcriber:
                     async for piece in pieces:
                         answer += piece
                         if len(answer) > MAX_ANSWER_BYTES:
-                            raise ProviderProtocol("The transcription is longer than any that is.")
+                            raise ProviderProtocol(
+                                f"The transcription is longer than {MAX_ANSWER_BYTES} bytes."
+                            )
         except TimeoutError as error:
             raise ProviderUnavailable(
                 f"The transcription took longer than {self._seconds:g} seconds."
@@ -93,17 +113,18 @@ class Transcriber:
         """Close the connections."""
         await self._endpoint.close()
 
-    def _read(self, answer: bytes) -> str:
+    def _read(self, answer: bytes) -> Transcribed:
         try:
-            text: Any = msgspec.json.decode(answer, type=_Answer).text
+            found = msgspec.json.decode(answer, type=_Transcription)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             words = self._redact(body_error_text(answer) or "") or self._redact.sample(answer)
             raise ProviderProtocol(f"The answer is not a transcription: {words}.") from error
-        return sanitize_text(text).strip()
+        return Transcribed(sanitize_text(found.text).strip(), parse_audio_usage(found.usage))
 
 
-class _Answer(msgspec.Struct):
+class _Transcription(msgspec.Struct):
     text: str
+    usage: Any = None
 
 
 def _encode_form(

@@ -35,6 +35,15 @@ def parse_usage(fields: Mapping[str, Any]) -> Usage:
     )
 
 
+def parse_audio_usage(fields: object) -> Usage:
+    """Parse the `usage` object of a transcription, which counts tokens; one of seconds is empty."""
+    known = object_or_empty(fields)
+    return Usage(
+        input_tokens=_count(known.get("input_tokens")),
+        output_tokens=_count(known.get("output_tokens")),
+    )
+
+
 def _is_reasoning_separate(
     prompt: int, completion: int, reasoning: int, fields: Mapping[str, Any]
 ) -> bool:

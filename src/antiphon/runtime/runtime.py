@@ -33,9 +33,9 @@ from antiphon.runtime.document_worker import DocumentWorker
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
-from antiphon.runtime.turn_runner import BackendServers, TurnRunner
-from antiphon.runtime.voice import VoiceService
+from antiphon.runtime.turn_runner import BackendServers, Cost, TurnRunner
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
 from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
 from antiphon.runtime.webhooks.service import WebhookService
@@ -88,7 +88,9 @@ class Runtime:
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _create_provider_keys(settings, store)
         secrets = _create_webhook_secrets(settings, store)
-        self.worker = self._create_worker(servers, elapsed)
+        cost = Prices(catalog.find_offer, wiring.price_list).cost
+        self.worker = self._create_worker(servers, elapsed, cost)
+        self.voice = VoiceService(store, catalog, settings, cost)
         self.webhooks = self._create_deliverer(secrets) if settings.webhooks else None
         self.dispatcher = self._create_dispatcher(
             servers,
@@ -97,7 +99,6 @@ class Runtime:
         )
         self.scheduler = self._create_scheduler() if settings.schedules else None
         self.documents = self._create_document_worker() if settings.documents else None
-        self.voice = VoiceService(catalog, settings)
         importer = OwnerImporter(store, mint, max_schedules=settings.max_schedules)
         self.chat_importer = ChatImporter(
             *(store, bus, importer, liveness.process_name(uuid4().hex[:8])),
@@ -166,11 +167,10 @@ class Runtime:
             self.bus.notify(LEASES)
 
     def _create_worker(
-        self, servers: BackendServers, elapsed: Callable[[], float] | None
+        self, servers: BackendServers, elapsed: Callable[[], float] | None, cost: Cost
     ) -> Worker:
         """Create the worker and its turn runner."""
         store, bus, settings = self.store, self.bus, self.settings
-        cost = Prices(self.catalog.find_offer, wiring.price_list).cost
         runner = TurnRunner(
             store, bus, self.catalog, settings, mint, servers, cost, self.metrics, self.tracer
         )
@@ -230,6 +230,7 @@ class Runtime:
             AdminDispatcher(self.store, mint, servers.states, owners, self.settings.max_token_age),
             webhooks,
             self.destinations,
+            self.voice,
             self.settings,
             self.worker,
             self.metrics,

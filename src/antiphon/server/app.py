@@ -28,6 +28,7 @@ from antiphon.api.operations import (
     Complete,
     CopyShared,
     CreateRun,
+    CreateTranscription,
     ExportOwner,
     Follow,
     GetShared,
@@ -464,14 +465,21 @@ class Application:
     async def _run_operation(
         self, context: RequestContext, operation: Operation[Any], work: Coroutine[Any, Any, T]
     ) -> T:
-        """Run the operation in a slot; one that waits for a run is cancelled on disconnect."""
+        """Run the operation in a slot.
+
+        One that waits for a run or for another server is cancelled on disconnect instead.
+        """
 
         async def check() -> None:
             await self.check_admitted(context.caller)
 
         match operation:
             case (
-                CreateRun(if_busy="wait") | Process(if_busy="wait") | ClaimActions() | ListEvents()
+                CreateRun(if_busy="wait")
+                | Process(if_busy="wait")
+                | ClaimActions()
+                | CreateTranscription()
+                | ListEvents()
             ):
                 recheck = self.timeouts.recheck
                 return await run_while_connected(context.receive, work, check, recheck)

@@ -168,12 +168,16 @@ def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
 
 
 def usage_of_request(owner: str, request: RequestUsage, now: int) -> UsageRow:
-    """Return the usage that a request outside a run adds to its day; it is no run."""
+    """Return the usage that a request outside a run adds to its day; it is no run.
+
+    A request of which nothing is known counts as unpriced, so that it leaves a trace.
+    """
     usage = request.usage
     return UsageRow(
         day=day(now),
         owner=owner,
         model=request.model,
+        unpriced=int(usage == Usage()),
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,

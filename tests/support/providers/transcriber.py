@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import NamedTuple
 
 from aiohttp import BodyPartReader, web
 from aiohttp.test_utils import TestServer
+
+from antiphon.client.portal import Portal
 
 
 class Recording(NamedTuple):
@@ -29,9 +31,15 @@ class FakeTranscriber:
         self.recordings: list[Recording] = []
         self.open = asyncio.Event()
         self.open.set()
+        self._changed = asyncio.Condition()
         self.status = 200
         self.body = json.dumps({"text": " Good morning. "}).encode()
         self.url = ""
+
+    async def wait_for(self, count: int) -> None:
+        """Wait until so many recordings have come."""
+        async with asyncio.timeout(30), self._changed:
+            await self._changed.wait_for(lambda: len(self.recordings) >= count)
 
     async def answer(self, request: web.Request) -> web.Response:
         fields: dict[str, str] = {}
@@ -45,7 +53,9 @@ class FakeTranscriber:
             else:
                 fields[part.name or ""] = await part.text()
         key = request.headers.get("Authorization")
-        self.recordings.append(Recording(fields, name, media_type, audio, key))
+        async with self._changed:
+            self.recordings.append(Recording(fields, name, media_type, audio, key))
+            self._changed.notify_all()
         await self.open.wait()
         return web.Response(body=self.body, status=self.status, content_type="application/json")
 
@@ -59,3 +69,14 @@ async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
     async with TestServer(app) as server:
         fake.url = str(server.make_url("/v1"))
         yield fake
+
+
+@contextmanager
+def transcriber_in_thread() -> Generator[FakeTranscriber]:
+    """Run it in a thread of its own."""
+    portal, stack = Portal(), AsyncExitStack()
+    try:
+        yield portal.run(stack.enter_async_context(serve_transcriber()))
+    finally:
+        portal.run(stack.aclose())
+        portal.close()

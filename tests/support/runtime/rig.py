@@ -13,6 +13,7 @@ from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import Claim, Committed, Decide, ReadSet
 from antiphon.mcp.hosted import ServerPool
 from antiphon.ports import BeforeCommit, ResolvedModel, Store
+from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import OwnerExporter
@@ -23,6 +24,7 @@ from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import BackendServers, TurnRunner
 from antiphon.runtime.webhooks.sender import webhook_policy
@@ -139,6 +141,7 @@ class House:
             ),
             self._create_webhook_service(),
             Destinations(self, self.servers, unmarked=True),
+            VoiceService(self.store, Catalog(self.settings, {}), self.settings),
             self.settings,
             self.worker,
         )

@@ -41,6 +41,7 @@ from antiphon.runtime.services.schedules import ScheduleService
 from antiphon.runtime.services.search import SearchService
 from antiphon.runtime.services.shares import ShareService
 from antiphon.runtime.services.threads import ThreadService
+from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
@@ -65,6 +66,7 @@ class Dispatcher:
         admin: AdminDispatcher,
         webhooks: WebhookService,
         destinations: Destinations,
+        voice: VoiceService,
         settings: Settings,
         starter: RunStarter,
         metrics: Metrics | None = None,
@@ -107,6 +109,7 @@ class Dispatcher:
             **ActionService(store, bus, changes, mint).handlers,
             **PersonalService(store, mint).handlers,
             **webhooks.handlers,
+            **voice.handlers,
             **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
             operations.ListModels: lambda call, by, _: models(call.model, by.owner),
         }

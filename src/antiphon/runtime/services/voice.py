@@ -1,0 +1,162 @@
+"""Transcription of what people say, by the model of the setting `transcription_model`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from msgspec.structs import replace
+
+from antiphon.api import operations
+from antiphon.api.operations import MAX_AUDIO_BYTES, Operation, Transcription
+from antiphon.engine import accounts
+from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, RequestUsage, Snapshot
+from antiphon.ports import RunStore
+from antiphon.providers.catalog import Catalog
+from antiphon.providers.transcription import SUFFIXES, Transcriber
+from antiphon.runtime.responses import OperationHandler
+from antiphon.runtime.services.runs import quota_key
+from antiphon.runtime.turn_runner import Cost, no_cost
+from antiphon.settings.settings import Settings
+from antiphon.types.accounts import Principal
+from antiphon.types.errors import (
+    BadSettings,
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    TooLarge,
+    TooMany,
+)
+from antiphon.types.runs import Usage
+
+AT_ONCE = 8
+"""Requests of all owners that a process sends at once: each recording is held in memory."""
+OF_ONE = 2
+"""Of these, the most of one owner."""
+RETRY_SECONDS = 5
+
+
+class VoiceService:
+    """Sends recordings to the operator's model, and counts the usage; it keeps nothing else."""
+
+    def __init__(
+        self, store: RunStore, catalog: Catalog, settings: Settings, cost: Cost = no_cost
+    ) -> None:
+        self._store = store
+        self._catalog = catalog
+        self._model = settings.transcription_model
+        self._cost = cost
+        self._transcriber: Transcriber | None = None
+        self._slots = _Slots("recordings are being transcribed")
+        self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
+            operations.CreateTranscription: self._create_transcription,
+        }
+
+    @property
+    def transcribed_by(self) -> str:
+        """The provider that gets what is said, and its address; "" if off."""
+        if self._model is None:
+            return ""
+        try:
+            return self._open_transcriber(self._model).place
+        except BadSettings:  # the first recording is answered with the reason
+            return self._model.partition(":")[0]
+
+    @property
+    def transcription_model(self) -> str | None:
+        """The model that transcribes, as in the settings."""
+        return self._model
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._transcriber is not None:
+            await self._transcriber.close()
+
+    async def _create_transcription(
+        self, call: operations.CreateTranscription, by: Principal, _: IdempotencyKey | None
+    ) -> Transcription:
+        model = self._model
+        if model is None:
+            raise NotFound(
+                "Nothing is transcribed here.",
+                hint="An operator can set `transcription_model`, for instance openai:whisper-1.",
+            )
+        media_type = call.media_type.partition(";")[0].strip().lower()
+        if media_type not in SUFFIXES:
+            raise InvalidRequest(
+                "The recording has a media type that is not transcribed.",
+                expected=", ".join(SUFFIXES),
+                received=call.media_type[:100],
+                where="$.media_type",
+            )
+        if not call.audio:
+            raise InvalidRequest("The recording is empty.", expected="audio", received="0 bytes")
+        if len(call.audio) > MAX_AUDIO_BYTES:
+            raise TooLarge(
+                "The recording is too long.", expected=f"at most {MAX_AUDIO_BYTES} bytes"
+            )
+        with self._slots.hold(by.owner):
+            await self._check_quota(by)
+            transcriber = self._open_transcriber(model)
+            transcribed = await transcriber.transcribe(
+                call.audio, media_type, call.language or "", call.prompt or ""
+            )
+            usage = await self._count(by, model, transcribed.usage)
+        return Transcription(text=transcribed.text, model=model, usage=usage)
+
+    def _open_transcriber(self, model: str) -> Transcriber:
+        if self._transcriber is None:
+            self._transcriber = self._catalog.open_transcriber(model)
+        return self._transcriber
+
+    async def _check_quota(self, by: Principal) -> None:
+        """Raise `QuotaExceeded` if the tokens of the caller's key are used up."""
+        if by.limits.tokens_per_day is None:
+            return
+
+        def check(found: Snapshot) -> None:
+            accounts.check_turn_quota(found, by.limits)
+
+        await self._store.change(ReadSet(owner=by.owner, key_id=by.key_id, what="voice"), check)
+
+    async def _count(self, by: Principal, model: str, usage: Usage) -> Usage:
+        """Count the usage of a request for its owner and key; return it with its cost."""
+        if usage.cost is None and usage != Usage():
+            usage = replace(usage, cost=await self._cost(model, usage))
+        change = ChangeSet(request_usage=RequestUsage(model, usage, quota_key(by)))
+        await self._store.change(ReadSet(owner=by.owner, what="voice"), lambda _: change)
+        return usage
+
+
+class _Slots:
+    """Slots for requests of this process, of which each owner has a few."""
+
+    def __init__(self, work: str) -> None:
+        self._work = work
+        self._held: Counter[str] = Counter()
+
+    @contextmanager
+    def hold(self, owner: str) -> Generator[None]:
+        """Hold a slot during the block. Raises `TooMany` for the owner, `Overloaded` for all."""
+        if self._held[owner] >= OF_ONE:
+            raise TooMany(
+                f"{OF_ONE} of your {self._work} already.",
+                expected=f"at most {OF_ONE} at once",
+                hint="Wait until one of them is done.",
+                retry_after=RETRY_SECONDS,
+            )
+        if self._held.total() >= AT_ONCE:
+            raise Overloaded(
+                f"Too many {self._work}.",
+                expected=f"at most {AT_ONCE} at once",
+                retry_after=RETRY_SECONDS,
+            )
+        self._held[owner] += 1
+        try:
+            yield
+        finally:
+            self._held[owner] -= 1
+            if not self._held[owner]:
+                del self._held[owner]

@@ -1,0 +1,36 @@
+"""Recordings are transcribed in all four ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from antiphon import errors
+from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
+from tests.support.providers.transcriber import transcriber_in_thread
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    with transcriber_in_thread() as fake:
+        providers = {"here": {"base_url": fake.url}}
+        settings = replace(SETTINGS, transcription_model="here:whisper", providers=providers)
+        with four_ways(settings) as ways:
+            yield ways
+
+
+@in_all_ways
+def test_a_recording_comes_back_as_text_and_is_counted(client: Any) -> object:
+    done = client.create_transcription(b"\x00sound\xff", "audio/webm", language="de")
+    with pytest.raises(errors.InvalidRequest) as refused:
+        client.create_transcription(b"sound", "text/html")
+    with pytest.raises(errors.InvalidRequest) as empty:
+        client.create_transcription(b"", "audio/webm")
+
+    assert (done.text, done.model) == ("Good morning.", "here:whisper")
+    (row,) = client.get_usage().rows
+    assert (row.model, row.runs, row.unpriced) == ("here:whisper", 0, 1)
+    return done, refused.value, empty.value

@@ -150,7 +150,7 @@ async def publish(store: Store, number: int, owner: str = "ann", limit: int = 9)
 
 
 async def list_published(store: Store, owner: str | None = None) -> list[tuple[str, str]]:
-    page = await store.published_assistants(owner, 9)
+    page = await store.list_published_assistants(owner, 9)
     return [(each, assistant.id) for each, assistant in page.data]
 
 
@@ -163,8 +163,8 @@ async def test_published_assistants_of_all_owners_are_listed_and_no_other_docume
     await publish(store, 2, "bob")
     await publish(store, 3)
 
-    first = await store.published_assistants(None, 2)
-    rest = await store.published_assistants(None, 2, "asst_2")
+    first = await store.list_published_assistants(None, 2)
+    rest = await store.list_published_assistants(None, 2, "asst_2")
 
     assert [(each, assistant.id) for each, assistant in first.data] == [
         ("ann", "asst_3"),
@@ -175,7 +175,7 @@ async def test_published_assistants_of_all_owners_are_listed_and_no_other_docume
     assert await list_published(store, "bob") == [("bob", "asst_2")]
     for after in ("asst_9", "asst_4"):  # one that is not published is answered in the same way
         with pytest.raises(errors.NotFound):
-            await store.published_assistants(None, 2, after)
+            await store.list_published_assistants(None, 2, after)
 
 
 async def test_a_published_assistant_is_taken_back_and_ends_with_its_record(store: Store) -> None:

@@ -180,23 +180,9 @@ def create_run(
         unit.add_past_message(past)
     if message is not None:
         unit.add_message(message.role, parts(message.content))
+    run = _create_from_draft(spec, unit.thread, snapshot, mint)
+    run = replace(run, messages_before=messages_before)
     now = snapshot.now
-    options, sampling = unit.thread.options, spec.draft.sampling
-    is_personal = spec.draft.personal and not unit.thread.temporary
-    run = replace(
-        spec.draft,
-        id=mint("run"),
-        sampling=sampling if spec.own_sampling else options.adapt(sampling, spec.lacks),
-        thread_tools=options.allowed_tools,
-        personal=is_personal,
-        instruction_parts=(
-            *(personal_parts(snapshot.personal) if is_personal else ()),
-            *spec.draft.instruction_parts,
-        ),
-        thread_id=unit.thread.id,
-        created_at=now,
-        messages_before=messages_before,
-    )
     if response is not None:
         added = unit.thread.messages - messages_before
         record = ResponseRecord(request=dict(response), messages=added, created_at=now)
@@ -210,6 +196,25 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+def _create_from_draft(spec: RunSpec, thread: Thread, snapshot: Snapshot, mint: Mint) -> Run:
+    """Return the run of the draft, with the thread's options and what its owner has noted."""
+    options, sampling = thread.options, spec.draft.sampling
+    is_personal = spec.draft.personal and not thread.temporary
+    return replace(
+        spec.draft,
+        id=mint("run"),
+        sampling=sampling if spec.own_sampling else options.adapt(sampling, spec.lacks),
+        thread_tools=options.allowed_tools,
+        personal=is_personal,
+        instruction_parts=(
+            *(personal_parts(snapshot.personal) if is_personal else ()),
+            *spec.draft.instruction_parts,
+        ),
+        thread_id=thread.id,
+        created_at=snapshot.now,
+    )
 
 
 def _require_cut_answer(unit: UnitOfWork, last: Message | None) -> None:

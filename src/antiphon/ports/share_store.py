@@ -64,7 +64,7 @@ class ShareStore(RecordStore, Protocol):
         """
         ...
 
-    async def published_assistants(
+    async def list_published_assistants(
         self, owner: str | None, limit: int, after: str | None = None
     ) -> RecordPage:
         """Return pairs of owner and published assistant, of one owner or all, newest first.

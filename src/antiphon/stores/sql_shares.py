@@ -118,10 +118,10 @@ async def publish_assistant(
     return changed
 
 
-async def published_assistants(
+async def list_published_assistants(
     sql: Transaction, owner: str | None, limit: int, after: str | None = None
 ) -> RecordPage:
-    """See `ShareStore.published_assistants`."""
+    """See `ShareStore.list_published_assistants`."""
     place = 2**63 - 1
     if after is not None:
         row = await sql.fetch_row("published_place", id=after)
@@ -164,5 +164,5 @@ class ShareMethods(TransactionMethods):
     delete_share = writing("share", delete_share)
     open_share = reading(open_share)
     publish_assistant = writing("share", publish_assistant)
-    published_assistants = reading(published_assistants)
+    list_published_assistants = reading(list_published_assistants)
     delete_expired_shares = writing("forget", delete_expired_shares)

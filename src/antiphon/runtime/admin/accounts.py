@@ -368,7 +368,7 @@ async def _stop_sharing(store: Store, mint: Mint, owner: str, by: Principal) -> 
     """Revoke the owner's links, and take back assistants: others could go on with them."""
     more = True
     while more:
-        page = await store.published_assistants(owner, BATCH)
+        page = await store.list_published_assistants(owner, BATCH)
         for _, assistant in page.data:
             entry = await audit.create_entry(
                 store, mint, by, "assistant.unpublished", assistant.id, owner

@@ -89,7 +89,7 @@ class PublishedAssistantService:
     ) -> Listed[PublishedAssistant]:
         if not self._enabled:
             return Listed((), has_more=False)
-        page = await self._store.published_assistants(None, call.limit, call.after)
+        page = await self._store.list_published_assistants(None, call.limit, call.after)
         authors = {
             owner: await find_author(self._store, owner)
             for owner in dict.fromkeys(owner for owner, _ in page.data)

@@ -631,11 +631,11 @@ class CachedStore:
         """See `ShareStore.publish_assistant`."""
         return await self._inner.publish_assistant(owner, assistant_id, at, limit, entry)
 
-    async def published_assistants(
+    async def list_published_assistants(
         self, owner: str | None, limit: int, after: str | None = None
     ) -> RecordPage:
-        """See `ShareStore.published_assistants`."""
-        return await self._inner.published_assistants(owner, limit, after)
+        """See `ShareStore.list_published_assistants`."""
+        return await self._inner.list_published_assistants(owner, limit, after)
 
     async def open_share(self, token_hash: bytes) -> tuple[Share, bytes] | None:
         """See `ShareStore.open_share`."""

@@ -104,17 +104,20 @@ class MemoryShares(MemoryAdministration):
         assistant: Assistant = stored.record
         if (assistant.published_at is None) == (at is None):
             return assistant
-        if at is not None and len((await self.published_assistants(owner, limit)).data) >= limit:
+        if (
+            at is not None
+            and len((await self.list_published_assistants(owner, limit)).data) >= limit
+        ):
             raise admin_rules.published_limit_error(limit)
         changed = replace(assistant, published_at=at)
         self._stored_assistants()[assistant_id] = StoredRecord(owner, changed)
         self._append_entry(entry)
         return changed
 
-    async def published_assistants(
+    async def list_published_assistants(
         self, owner: str | None, limit: int, after: str | None = None
     ) -> RecordPage:
-        """See `ShareStore.published_assistants`."""
+        """See `ShareStore.list_published_assistants`."""
         newest = [
             each
             for each in reversed(self._stored_assistants().values())

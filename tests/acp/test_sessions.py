@@ -247,6 +247,43 @@ async def test_a_session_is_listed_and_loaded_with_everything_that_was_said(
         assert editor.texts() == "An insect.Yes."
 
 
+async def test_pages_that_a_provider_cites_are_listed_below_the_answer_also_when_it_is_loaded(
+    tmp_path: Path,
+) -> None:
+    url = "https://bees.example/hum"
+    cited = [(url, "Why *bees*](javascript:alert(1)) hum"), (f"{url}/more", "")]
+    script = Script().reply("They hum[1].", citations=cited)
+    settings = script.settings(database=f"sqlite:///{tmp_path}/antiphon.db")
+    shown = (
+        "They hum[1].\n\nSources:\n\n"
+        rf"1. [Why \*bees\*\](javascript:alert(1)) hum](<{url}>)"
+        f"\n2. [{url}/more](<{url}/more>)\n\n"
+    )
+    async with open_editor(settings) as editor:
+        session = await begin(editor, tmp_path)
+        await editor.agent.prompt(session_id=session, prompt=[text("What do bees do?")])
+        assert editor.texts() == shown
+        await editor.agent.close_session(session_id=session)
+    async with open_editor(settings) as editor:
+        await editor.agent.load_session(cwd=str(tmp_path), session_id=session)
+        await editor.until(lambda: editor.texts() == shown)
+
+
+async def test_a_cut_answer_and_its_rest_are_loaded_as_one_answer(tmp_path: Path) -> None:
+    script = Script().reply("Once upon a ", finish="length").reply("time.")
+    settings = script.settings(database=f"sqlite:///{tmp_path}/antiphon.db")
+    async with AsyncClient(settings=settings) as client:
+        thread = await client.create_thread()
+        await client.ask("A story.", thread_id=thread.id, raise_on_failure=False)
+        async for _ in client.converse(thread_id=thread.id, continues=True):
+            pass
+    async with open_editor(settings) as editor:
+        await editor.agent.load_session(cwd=str(tmp_path), session_id=thread.id)
+        await editor.until(lambda: "time." in editor.texts())
+
+        assert editor.texts() == "Once upon a time."
+
+
 async def test_a_run_that_an_editor_left_is_finished_before_the_next_prompt(
     tmp_path: Path,
 ) -> None:

@@ -22,9 +22,10 @@ from acp.schema import (
 
 from antiphon.acp.permissions import PermissionAsker
 from antiphon.acp.updates import HistoryEncoder, UpdateEncoder
-from antiphon.api.operations import Content, ListMessages, ListModels, Options
+from antiphon.api.operations import Content, ListModels, Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
+from antiphon.client.export import load_joined_messages
 from antiphon.client.mentions import PreparedMessage, upload_attachments
 from antiphon.client.thread_families import find_newest_run
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
@@ -52,7 +53,6 @@ SessionUpdate = HelperUpdate | ConfigOptionUpdate | UsageUpdate
 CANCEL_SECONDS = 5.0
 MARK = "acp_prompt"
 """Metadata key of a run with the mark of the prompt that it answers."""
-PAGE = 100
 
 STOP_REASONS: Mapping[Reason | None, StopReason] = {
     "length": "max_tokens",
@@ -142,8 +142,7 @@ class Session:
     async def replay(self) -> None:
         """Send every message of the thread as an update."""
         encoder = HistoryEncoder(str(self.folders[0]), self.tools())
-        messages = self._setup.client.paginate(ListMessages(self.id, limit=PAGE))
-        async for message in messages:
+        async for message in load_joined_messages(self._setup.client, self.id):
             for update in encoder.encode(message):
                 await self.send(update)
 

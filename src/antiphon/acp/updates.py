@@ -18,6 +18,7 @@ from acp.schema import (
 )
 
 from antiphon.acp import tool_views
+from antiphon.client.export_markdown import list_sources
 from antiphon.tools.consent import find_tool
 from antiphon.tools.todos import Todo, TodoStatus, parse_todos
 from antiphon.tools.tool_events import (
@@ -30,6 +31,7 @@ from antiphon.tools.tool_events import (
 )
 from antiphon.types.events import (
     Event,
+    MessageCompleted,
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
@@ -38,7 +40,17 @@ from antiphon.types.events import (
     ToolOutputAdded,
     TurnRestarted,
 )
-from antiphon.types.messages import Blob, Link, Message, Progress, Text, Tool, ToolResult
+from antiphon.types.messages import (
+    Blob,
+    Citation,
+    Link,
+    Message,
+    Progress,
+    Text,
+    Tool,
+    ToolResult,
+    list_pages,
+)
 from antiphon.types.thread_view import (
     AttachmentsView,
     CallView,
@@ -47,6 +59,7 @@ from antiphon.types.thread_view import (
     NoteView,
     ReasoningView,
     RefusalView,
+    SourcesView,
     TextView,
     ThreadReader,
 )
@@ -139,6 +152,8 @@ class UpdateEncoder:
                     locations=tool_views.locations(arguments, self._folder),
                     content=list(tool_views.changes(kind, arguments, self._folder)),
                 )
+            case MessageCompleted(message=message):
+                yield from _list_sources(list_pages(message.citations))
             case ToolOutputAdded(tool_call_id=id) if id not in self._ended:
                 yield _end_call(id, event.is_error, event.output)
                 yield from _plan(self._todos.pop(id, None), is_error=event.is_error)
@@ -197,6 +212,8 @@ class HistoryEncoder:
                     yield _end_call(call.id, called.is_error, called.text)
                     arguments = called.changed_arguments or call.arguments
                     yield from _plan(parse_todos(call.name, arguments), is_error=called.is_error)
+                case SourcesView(pages=pages):
+                    yield from _list_sources(pages)
                 case NoteView(text=text):
                     yield from _chunks(AgentMessageChunk, [f"*({text})*"])
                 case ChangedCallView(arguments=text):
@@ -217,6 +234,11 @@ def _chunks(kind: _ChunkKind, pieces: Sequence[str]) -> Iterator[Update]:
         yield AgentThoughtChunk(session_update="agent_thought_chunk", content=_text(text))
     else:
         yield text_update(text)
+
+
+def _list_sources(pages: Sequence[Citation]) -> Iterator[Update]:
+    if pages:
+        yield text_update(f"\n\n{list_sources(pages)}\n\n")
 
 
 def _text(text: str) -> TextContentBlock:

@@ -209,16 +209,22 @@ async def load_messages(
 
     `runs` gets the facts of its runs first, `names` the file names of each message before it.
     """
-    joiner = ReplyJoiner()
     async for run in client.paginate(ListRuns(thread_id, limit=PAGE)):
         runs[run.id] = summarize_run(run)
-    async for message in client.paginate(ListMessages(thread_id, limit=PAGE)):
+    async for message in load_joined_messages(client, thread_id):
         for file_id in file_ids(message):
             if file_id not in names:
                 try:
                     names[file_id] = (await client.get_file(file_id)).name
                 except NotFound:  # deleted meanwhile
                     names[file_id] = file_id
+        yield message
+
+
+async def load_joined_messages(client: AsyncClient, thread_id: str) -> AsyncIterator[Message]:
+    """Yield all messages of a thread in order, a reply that was cut and its rest as one."""
+    joiner = ReplyJoiner()
+    async for message in client.paginate(ListMessages(thread_id, limit=PAGE)):
         for complete in joiner.add(message):
             yield complete
     for complete in joiner.close():

@@ -8,9 +8,10 @@ closed, and such HTML is shown as text.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from antiphon.client.formatting import format_arguments, moment, name_reasoning
-from antiphon.types.messages import Message, ToolCall
+from antiphon.types.messages import Citation, Message, ToolCall
 from antiphon.types.runs import Thread
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
@@ -76,12 +77,17 @@ def _render_note(part: AttachmentsView | SourcesView | NoteView) -> str:
         case AttachmentsView(attachments):
             return f"Attached: {', '.join(_code(each.name) for each in attachments)}"
         case SourcesView(pages):
-            return "Sources:\n\n" + "\n".join(
-                f"{number}. [{_line(page.title or page.url)}](<{page.url}>)"
-                for number, page in enumerate(pages, 1)
-            )
+            return list_sources(pages)
         case NoteView(text):
             return f"*({text})*"
+
+
+def list_sources(pages: Sequence[Citation]) -> str:
+    """Return a numbered list of links; `pages` are those of `list_pages`."""
+    return "Sources:\n\n" + "\n".join(
+        f"{number}. [{_line(page.title or page.url)}](<{page.url}>)"
+        for number, page in enumerate(pages, 1)
+    )
 
 
 def _line(text: str) -> str:

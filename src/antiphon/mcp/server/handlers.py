@@ -12,9 +12,11 @@ from typing import Any
 import msgspec
 
 from antiphon.api.operations import ListAssistants as EveryAssistant
-from antiphon.api.operations import ListMessages, Options
+from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
+from antiphon.client.export import load_joined_messages
+from antiphon.client.export_markdown import list_sources
 from antiphon.client.thread_families import latest_threads
 from antiphon.mcp.server.tools import (
     TOOLS,
@@ -44,7 +46,7 @@ from antiphon.types.events import (
     TurnEnded,
     TurnRestarted,
 )
-from antiphon.types.messages import Message
+from antiphon.types.messages import Message, list_pages
 from antiphon.types.runs import Assistant, Status, Thread
 
 # Runs for MCP clients: progress is reported, and a client that leaves cancels its run.
@@ -139,8 +141,10 @@ class _PendingRun:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
                 self._thread_message.append(text)
-            case MessageCompleted():
+            case MessageCompleted(message=message):
                 self._thread_message.append("\n\n")
+                if sources := _list_sources(message):
+                    self._thread_message.append(f"{sources}\n\n")
             case TurnEnded():
                 self._turn = len(self._thread_message)
             case TurnRestarted():
@@ -239,7 +243,7 @@ class McpHandlers:
     async def markdown(self, thread_id: str) -> str:
         """Return a whole thread as Markdown. Raises `NotFound`."""
         thread = await self._client.get_thread(thread_id)
-        messages = self._client.paginate(ListMessages(thread_id, limit=PAGE))
+        messages = load_joined_messages(self._client, thread_id)
         parts = [message_as_markdown(message) async for message in messages]
         return "\n\n".join([f"# {thread.title or thread.id}", *parts])
 
@@ -338,7 +342,7 @@ def _thread_message(message: Message) -> Said:
     return Said(
         id=message.id,
         role=message.role,
-        text=message.full_text,
+        text="\n\n".join(_list_texts(message)),
         calls=tuple(call.name for call in message.tool_calls),
     )
 
@@ -346,4 +350,15 @@ def _thread_message(message: Message) -> Said:
 def message_as_markdown(message: Message) -> str:
     """Return one message as Markdown, with its tool calls."""
     calls = [f"`{call.name}({call.arguments})`" for call in message.tool_calls]
-    return "\n\n".join([f"## {message.role}", *filter(None, [message.full_text]), *calls])
+    return "\n\n".join([f"## {message.role}", *_list_texts(message), *calls])
+
+
+def _list_texts(message: Message) -> Sequence[str]:
+    """Return the texts of a message that are there: what it says, and its sources."""
+    return [*filter(None, (message.full_text, _list_sources(message)))]
+
+
+def _list_sources(message: Message) -> str:
+    """Return the pages that a reply cites as Markdown, "" if it cites none."""
+    pages = list_pages(message.citations)
+    return list_sources(pages) if pages else ""

@@ -21,6 +21,7 @@ from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.buses.local import LocalBus
 from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS, MAX_ATTEMPTS
+from antiphon.ports import AmendImport
 from antiphon.runtime import chat_importer
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter
@@ -34,7 +35,7 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
-from antiphon.types.chat_imports import ChatImport, ImportClaim
+from antiphon.types.chat_imports import ChatImport, ImportClaim, StoredImport
 from antiphon.types.imports import ImportBatch
 from antiphon.types.runs import Thread
 from tests.support.runtime.chat_exports import CLAUDE, SCRIPT, Json, as_json, as_zip, chatgpt
@@ -191,6 +192,7 @@ async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.Monk
 
     assert (await desk.read(import_id)).status == "cancelled"
     assert not (await desk.store.owners(9)).data
+    assert not await desk.worker().import_next()  # deletes the file
     assert await desk.store.import_piece(import_id, 0) is None
 
 
@@ -454,6 +456,25 @@ async def test_an_import_that_its_owner_left_is_cancelled_after_a_day() -> None:
     assert (await desk.read(ready)).status == "cancelled"
     assert await desk.store.import_piece(ready, 0) is None
     await desk.ask(operations.CreateChatImport(6))
+
+
+async def test_imports_that_wait_or_are_claimed_cost_no_write() -> None:
+    class CountingStore(MemoryStore):
+        changes = 0
+
+        async def change_chat_import(
+            self, owner: str, import_id: str, amend: AmendImport
+        ) -> StoredImport:
+            CountingStore.changes += 1
+            return await super().change_chat_import(owner, import_id, amend)
+
+    desk = Desk(CountingStore(lambda: desk.time))
+    for owner in ("ann", "bob", "eve"):
+        await desk.ask(operations.CreateChatImport(6), Principal(owner=owner))
+
+    assert not await desk.worker().import_next()
+
+    assert CountingStore.changes == 0
 
 
 async def test_titles_with_scripts_and_control_characters_stay_text() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from antiphon.engine import chat_imports
 from antiphon.ports import Store
 from antiphon.types import errors
 from antiphon.types.chat_imports import ChatImport, ImportClaim, StoredImport
@@ -39,11 +40,34 @@ async def test_the_pieces_of_a_file_are_there_until_its_import_ends(store: Store
     assert await store.import_piece("import_1", 3) == b"d\0f"
     assert await store.import_piece("import_1", 1) is None
     assert (await store.find_chat_import("ann", "import_1")).record.received == 6
-    assert len(await store.active_chat_imports()) == 1
     ended = await store.change_chat_import("ann", "import_1", end)
-    assert await store.import_piece("import_1", 0) is None
     assert list(await store.chat_imports("ann")) == [ended]
-    assert list(await store.active_chat_imports()) == []
+    assert list(await store.due_chat_imports(0, 9)) == [ended]
+    while await store.delete_import_pieces("import_1"):
+        pass
+    assert await store.import_piece("import_1", 0) is None
+    await store.change_chat_import("ann", "import_1", chat_imports.forget_file)
+    assert list(await store.due_chat_imports(10**15, 9)) == []
+
+
+async def test_imports_are_due_when_their_claim_has_ended_or_their_owner_stays_away(
+    store: Store,
+) -> None:
+    claimed = replace(an_import(1, "ann", status="importing"), claimed_until=500)
+    free = an_import(2, "bob", status="checking")
+    waiting = an_import(3, "eve", status="ready")
+    for stored in (claimed, free, waiting):
+        await store.add_chat_import(stored, 9)
+
+    async def due(now: int, limit: int = 9) -> list[str]:
+        return [each.owner for each in await store.due_chat_imports(now, limit)]
+
+    assert await due(499) == ["bob"]
+    assert await due(500) == ["bob", "ann"]
+    assert await due(500, 1) == ["bob"]
+    assert await due(1 + chat_imports.ABANDONED_MS) == ["bob", "ann", "eve"]
+    await store.change_chat_import("bob", "import_2", lambda _: replace(free, claimed_until=900))
+    assert await due(500) == ["ann"]
 
 
 async def test_an_owner_has_one_import_at_a_time_and_the_last_ended_ones(store: Store) -> None:
@@ -51,13 +75,15 @@ async def test_an_owner_has_one_import_at_a_time_and_the_last_ended_ones(store: 
         await store.add_chat_import(an_import(number), 2)
         with pytest.raises(errors.Conflict):
             await store.add_chat_import(an_import(9), 2)
-        await store.change_chat_import("ann", f"import_{number}", end)
+        await store.change_chat_import(
+            "ann", f"import_{number}", lambda each: chat_imports.forget_file(end(each))
+        )
     await store.add_chat_import(an_import(8, "bob"), 2)
 
     assert [each.record.id for each in await store.chat_imports("ann")] == [
         *("import_3", "import_2", "import_1"),
     ]
-    assert [each.owner for each in await store.active_chat_imports()] == ["bob"]
+    assert [each.owner for each in await store.chat_imports("bob")] == ["bob"]
 
 
 async def test_a_change_that_raises_changes_nothing_and_another_owners_is_not_found(
@@ -80,6 +106,8 @@ async def test_a_change_that_raises_changes_nothing_and_another_owners_is_not_fo
 
 async def test_the_imports_of_an_owner_are_deleted_when_they_have_ended(store: Store) -> None:
     await store.add_chat_import(an_import(), 9)
+    for place in range(40):
+        await store.add_import_piece("ann", "import_1", place, b"x", lambda each: each)
     while await store.delete_owned("ann", 100):
         pass
     assert len(await store.chat_imports("ann")) == 1
@@ -88,6 +116,7 @@ async def test_the_imports_of_an_owner_are_deleted_when_they_have_ended(store: S
     while await store.delete_owned("ann", 100):
         pass
     assert not await store.chat_imports("ann")
+    assert not await store.import_piece("import_1", 0)
 
 
 async def test_a_worker_that_has_lost_its_import_writes_and_transfers_nothing(

@@ -162,10 +162,32 @@ def revoke_import(stored: StoredImport, now: int) -> StoredImport:
     return replace(changed, worker="", claimed_until=0)
 
 
-def is_abandoned(stored: StoredImport, now: int) -> bool:
-    """Return whether the import has waited for its owner for too long."""
-    record = stored.record
-    return record.status not in (*WORKING, *ENDED) and now - record.updated_at > ABANDONED_MS
+def cancel_abandoned(stored: StoredImport, now: int) -> StoredImport:
+    """Return an import that waits for its owner as it is cancelled.
+
+    Raises `ImportLost` if its owner has come back to it.
+    """
+    if stored.record.status in WORKING or now - stored.record.updated_at < ABANDONED_MS:
+        raise ImportLost
+    return cancel_import(stored, now)
+
+
+def forget_file(stored: StoredImport) -> StoredImport:
+    """Return an import that has ended as one whose pieces are deleted."""
+    return replace(stored, has_file=False)
+
+
+def due_at(stored: StoredImport) -> int | None:
+    """Return the time (ms) from which a worker looks at the import, None if there is no reason.
+
+    That is the end of its claim, or of the time in which its owner may come back; and at once for
+    the file of one that has ended.
+    """
+    if stored.record.status in ENDED:
+        return 0 if stored.has_file else None
+    if stored.record.status in WORKING:
+        return stored.claimed_until
+    return stored.record.updated_at + ABANDONED_MS
 
 
 def _check_worker(stored: StoredImport, worker: str) -> None:

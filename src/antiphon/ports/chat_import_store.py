@@ -13,12 +13,12 @@ AmendImport = Callable[[StoredImport], StoredImport]
 
 
 class ChatImportStore(RecordStore, Protocol):
-    """Stores imports. The pieces of a file are deleted when its import ends, and with its owner."""
+    """Stores imports and the pieces of their files, which are deleted with the owner at last."""
 
     async def add_chat_import(self, stored: StoredImport, keep: int) -> None:
         """Add an import, and delete the owner's ended ones but for the newest `keep`.
 
-        Raises `Conflict` if the owner has one that has not ended.
+        One that still has its file stays. Raises `Conflict` if one has not ended.
         """
         ...
 
@@ -26,8 +26,11 @@ class ChatImportStore(RecordStore, Protocol):
         """Return the imports of an owner, newest first."""
         ...
 
-    async def active_chat_imports(self) -> Sequence[StoredImport]:
-        """Return the imports of all owners that have not ended, oldest first."""
+    async def due_chat_imports(self, now: int, limit: int) -> Sequence[StoredImport]:
+        """Return at most `limit` imports of all owners that are due (`engine.chat_imports.due_at`).
+
+        Those that have been due for longest come first.
+        """
         ...
 
     async def find_chat_import(self, owner: str, import_id: str) -> StoredImport:
@@ -44,6 +47,10 @@ class ChatImportStore(RecordStore, Protocol):
         self, owner: str, import_id: str, offset: int, content: bytes, amend: AmendImport
     ) -> StoredImport:
         """Add bytes of the file, and replace the import, both or neither. Raises `NotFound`."""
+        ...
+
+    async def delete_import_pieces(self, import_id: str) -> int:
+        """Delete some pieces of the import's file; return how many, 0 when none are left."""
         ...
 
     async def import_piece(self, import_id: str, offset: int) -> bytes | None:

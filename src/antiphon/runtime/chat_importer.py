@@ -22,7 +22,7 @@ import msgspec
 from antiphon.api.operations import ImportOwner
 from antiphon.engine import chat_imports
 from antiphon.engine.chat_imports import ImportCancelled, ImportLost
-from antiphon.ports import CHAT_IMPORTS, AmendImport, Bus, Store
+from antiphon.ports import CHAT_IMPORTS, Bus, Store
 from antiphon.runtime.admin.import_owner import ImportGuard, ImportStep, OwnerImporter
 from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
 from antiphon.runtime.imports.converter import ConversionRequest
@@ -30,6 +30,7 @@ from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.types import errors
 from antiphon.types.accounts import Principal
 from antiphon.types.chat_imports import (
+    ENDED,
     WORKING,
     FoundChats,
     ImportClaim,
@@ -49,6 +50,8 @@ CONVERSION_SECONDS = 600
 """Time that the conversion of one export may take."""
 RELEASE_SECONDS = 5.0
 """Time in which a worker that stops hands its import over."""
+LOOKED_AT = 20
+"""Imports that are read at once."""
 UNPACKED = 8
 """Times the largest upload that an export may have unpacked."""
 PAGE = 200
@@ -92,25 +95,34 @@ class ChatImporter:
             await asyncio.wait([self._loop])
 
     async def import_next(self) -> bool:
-        """Check or write the import that has waited longest; return False if none waits."""
+        """Check or write the import that has been due for longest; return False if none is."""
         now = await self._store.now()
-        for stored in await self._store.active_chat_imports():
-            amend: AmendImport
-            if chat_imports.is_abandoned(stored, now):
-                amend = partial(chat_imports.cancel_import, now=now)
-            else:
-                amend = partial(chat_imports.claim_import, worker=self._name, now=now)
+        due = await self._store.due_chat_imports(now, LOOKED_AT)
+        for stored in due:
             try:
-                claimed = await self._store.change_chat_import(
-                    stored.owner, stored.record.id, amend
-                )
+                claimed = await self._claim(stored, now)
             except (ImportLost, errors.NotFound):
                 continue
-            if claimed.record.status in WORKING:
+            if claimed is not None:
                 work = _Work(claimed, self._store, self._importer, self._convert, self._max_total)
                 await work.run()
                 return True
-        return False
+        return len(due) == LOOKED_AT
+
+    async def _claim(self, stored: StoredImport, now: int) -> StoredImport | None:
+        """Claim an import; or cancel one that its owner has left, delete its file, return None.
+
+        Raises `ImportLost` and `NotFound`.
+        """
+        change = partial(self._store.change_chat_import, stored.owner, stored.record.id)
+        if stored.record.status in WORKING:
+            return await change(partial(chat_imports.claim_import, worker=self._name, now=now))
+        if stored.record.status not in ENDED:
+            await change(partial(chat_imports.cancel_abandoned, now=now))
+        while await self._store.delete_import_pieces(stored.record.id):
+            pass  # in short transactions: a file may have hundreds of MB
+        await change(chat_imports.forget_file)
+        return None
 
     async def _import_forever(self) -> None:
         with self._bus.subscribe(CHAT_IMPORTS) as subscription:

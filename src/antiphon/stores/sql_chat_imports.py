@@ -7,11 +7,15 @@ from typing import Any
 
 import msgspec
 
+from antiphon.engine.chat_imports import due_at
 from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
 from antiphon.stores.sql_transaction import Transaction, TransactionMethods, reading, writing
 from antiphon.types.chat_imports import ENDED, ChatImport, ImportClaim, StoredImport
+
+DELETED_PIECES = 16
+"""Pieces that are deleted in one transaction: each may have some MB."""
 
 
 async def add_chat_import(sql: Transaction, stored: StoredImport, keep: int) -> None:
@@ -29,9 +33,9 @@ async def chat_imports(sql: Transaction, owner: str) -> Sequence[StoredImport]:
     return _decode_all(await sql.fetch("chat_imports", owner=owner))
 
 
-async def active_chat_imports(sql: Transaction) -> Sequence[StoredImport]:
-    """See `ChatImportStore.active_chat_imports`."""
-    return _decode_all(await sql.fetch("active_chat_imports"))
+async def due_chat_imports(sql: Transaction, now: int, limit: int) -> Sequence[StoredImport]:
+    """See `ChatImportStore.due_chat_imports`."""
+    return _decode_all(await sql.fetch("due_chat_imports", now=now, limit=limit))
 
 
 async def find_chat_import(sql: Transaction, owner: str, import_id: str) -> StoredImport:
@@ -47,8 +51,6 @@ async def change_chat_import(
     changed = amend(before)
     if changed != before:
         await sql.execute("save_chat_import", **_columns(changed))
-    if changed.record.status in ENDED:
-        await sql.execute("remove_import_pieces", import_id=import_id)
     return changed
 
 
@@ -66,6 +68,11 @@ async def import_piece(sql: Transaction, import_id: str, offset: int) -> bytes |
     """See `ChatImportStore.import_piece`."""
     row = await sql.fetch_row("import_piece", import_id=import_id, place=offset)
     return None if row is None else bytes(row[0])
+
+
+async def delete_import_pieces(sql: Transaction, import_id: str) -> int:
+    """See `ChatImportStore.delete_import_pieces`."""
+    return await sql.execute("delete_import_pieces", import_id=import_id, limit=DELETED_PIECES)
 
 
 async def check_claim(sql: Transaction, claim: ImportClaim | None) -> None:
@@ -91,6 +98,7 @@ def _columns(stored: StoredImport) -> dict[str, Any]:
     return {
         "id": stored.record.id,
         "active": stored.record.status not in ENDED,
+        "due_at": due_at(stored),
         "doc": msgspec.json.encode(stored),
     }
 
@@ -100,8 +108,9 @@ class ChatImportMethods(TransactionMethods):
 
     add_chat_import = writing("chat_import", add_chat_import)
     chat_imports = reading(chat_imports)
-    active_chat_imports = reading(active_chat_imports)
+    due_chat_imports = reading(due_chat_imports)
     find_chat_import = reading(find_chat_import)
-    change_chat_import = writing("chat_import", change_chat_import, slow=True)
+    change_chat_import = writing("chat_import", change_chat_import)
     add_import_piece = writing("chat_import", add_import_piece)
     import_piece = reading(import_piece)
+    delete_import_pieces = writing("chat_import", delete_import_pieces, slow=True)

@@ -63,7 +63,8 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
 
     `key_id` and `actor` began it. `start` is true if it goes on without a question, `cancel` if its
     worker is to stop. `attempts` counts the claims of its step. `staging` is the owner of records
-    that are written and not yet given to the owner.
+    that are written and not yet given to the owner. `has_file` is false when the pieces of one that
+    has ended are deleted.
     """
 
     owner: str
@@ -76,6 +77,7 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     claimed_until: int = 0
     attempts: int = 0
     staging: str = ""
+    has_file: bool = True
 
     def is_held_by(self, worker: str) -> bool:
         """Return whether this worker has the import."""

@@ -571,9 +571,9 @@ class CachedStore:
         """See `ChatImportStore.chat_imports`."""
         return await self._inner.chat_imports(owner)
 
-    async def active_chat_imports(self) -> Sequence[StoredImport]:
-        """See `ChatImportStore.active_chat_imports`."""
-        return await self._inner.active_chat_imports()
+    async def due_chat_imports(self, now: int, limit: int) -> Sequence[StoredImport]:
+        """See `ChatImportStore.due_chat_imports`."""
+        return await self._inner.due_chat_imports(now, limit)
 
     async def find_chat_import(self, owner: str, import_id: str) -> StoredImport:
         """See `ChatImportStore.find_chat_import`."""
@@ -590,6 +590,10 @@ class CachedStore:
     ) -> StoredImport:
         """See `ChatImportStore.add_import_piece`."""
         return await self._inner.add_import_piece(owner, import_id, offset, content, amend)
+
+    async def delete_import_pieces(self, import_id: str) -> int:
+        """See `ChatImportStore.delete_import_pieces`."""
+        return await self._inner.delete_import_pieces(import_id)
 
     async def import_piece(self, import_id: str, offset: int) -> bytes | None:
         """See `ChatImportStore.import_piece`."""

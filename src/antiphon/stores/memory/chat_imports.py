@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
+from antiphon.engine.chat_imports import due_at
 from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
@@ -24,16 +26,19 @@ class MemoryChatImports(MemoryAdministration):
         own = list(await self.chat_imports(stored.owner))
         if any(each.record.status not in ENDED for each in own):
             raise admin_rules.import_limit_error()
-        delete_all(self._chat_imports, [each.record.id for each in own[keep:]])
+        old = [each.record.id for each in own[keep:] if due_at(each) is None]
+        delete_all(self._chat_imports, old)
         self._chat_imports[stored.record.id] = stored
 
     async def chat_imports(self, owner: str) -> Sequence[StoredImport]:
         """See `ChatImportStore.chat_imports`."""
         return [each for each in self._chat_imports.values() if each.owner == owner][::-1]
 
-    async def active_chat_imports(self) -> Sequence[StoredImport]:
-        """See `ChatImportStore.active_chat_imports`."""
-        return [each for each in self._chat_imports.values() if each.record.status not in ENDED]
+    async def due_chat_imports(self, now: int, limit: int) -> Sequence[StoredImport]:
+        """See `ChatImportStore.due_chat_imports`."""
+        times = [(due_at(each), each) for each in self._chat_imports.values()]
+        due = [(at, each) for at, each in times if at is not None and at <= now]
+        return [each for _, each in sorted(due, key=itemgetter(0))][:limit]
 
     async def find_chat_import(self, owner: str, import_id: str) -> StoredImport:
         """See `ChatImportStore.find_chat_import`."""
@@ -48,8 +53,6 @@ class MemoryChatImports(MemoryAdministration):
         """See `ChatImportStore.change_chat_import`."""
         changed = amend(await self.find_chat_import(owner, import_id))
         self._chat_imports[import_id] = changed
-        if changed.record.status in ENDED:
-            self._import_pieces.pop(import_id, None)
         return changed
 
     async def add_import_piece(
@@ -64,6 +67,10 @@ class MemoryChatImports(MemoryAdministration):
     async def import_piece(self, import_id: str, offset: int) -> bytes | None:
         """See `ChatImportStore.import_piece`."""
         return self._import_pieces.get(import_id, {}).get(offset)
+
+    async def delete_import_pieces(self, import_id: str) -> int:
+        """See `ChatImportStore.delete_import_pieces`; deletes all at once."""
+        return len(self._import_pieces.pop(import_id, {}))
 
     def _check_claim(self, claim: ImportClaim | None) -> None:
         """Raise `Fenced` if the worker has lost the import."""

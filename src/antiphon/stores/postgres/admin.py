@@ -143,7 +143,7 @@ _DELETIONS = (
     *("erase_uploads", "erase_assistants", "erase_folders", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
     *("erase_schedules", "erase_occurrences", "erase_personal"),
-    "erase_chat_imports",
+    *("erase_import_pieces", "erase_chat_imports"),
 )
 
 

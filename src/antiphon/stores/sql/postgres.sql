@@ -1514,18 +1514,19 @@ SELECT count(*) FROM chat_imports WHERE owner = :owner AND active
 
 -- name: trim_chat_imports
 DELETE FROM chat_imports
-WHERE owner = :owner AND NOT active AND seq NOT IN (
+WHERE owner = :owner AND due_at IS NULL AND seq NOT IN (
     SELECT seq FROM chat_imports WHERE owner = :owner ORDER BY seq DESC LIMIT :keep
 )
 
 -- name: add_chat_import
-INSERT INTO chat_imports (id, owner, active, doc) VALUES (:id, :owner, :active, :doc)
+INSERT INTO chat_imports (id, owner, active, due_at, doc)
+VALUES (:id, :owner, :active, :due_at, :doc)
 
 -- name: chat_imports
 SELECT doc FROM chat_imports WHERE owner = :owner ORDER BY seq DESC
 
--- name: active_chat_imports
-SELECT doc FROM chat_imports WHERE active ORDER BY seq
+-- name: due_chat_imports
+SELECT doc FROM chat_imports WHERE due_at <= :now ORDER BY due_at, seq LIMIT :limit
 
 -- name: chat_import
 SELECT doc FROM chat_imports WHERE id = :id AND owner = :owner
@@ -1534,7 +1535,7 @@ SELECT doc FROM chat_imports WHERE id = :id AND owner = :owner
 SELECT doc FROM chat_imports WHERE id = :id AND owner = :owner FOR UPDATE
 
 -- name: save_chat_import
-UPDATE chat_imports SET active = :active, doc = :doc WHERE id = :id
+UPDATE chat_imports SET active = :active, due_at = :due_at, doc = :doc WHERE id = :id
 
 -- name: add_import_piece
 INSERT INTO import_pieces (import_id, place, content) VALUES (:import_id, :place, :content)
@@ -1542,8 +1543,16 @@ INSERT INTO import_pieces (import_id, place, content) VALUES (:import_id, :place
 -- name: import_piece
 SELECT content FROM import_pieces WHERE import_id = :import_id AND place = :place
 
--- name: remove_import_pieces
-DELETE FROM import_pieces WHERE import_id = :import_id
+-- name: delete_import_pieces
+DELETE FROM import_pieces WHERE import_id = :import_id AND place IN (
+    SELECT place FROM import_pieces WHERE import_id = :import_id LIMIT :limit
+)
+
+-- name: erase_import_pieces
+DELETE FROM import_pieces WHERE (import_id, place) IN (
+    SELECT import_id, place FROM import_pieces JOIN chat_imports ON id = import_id
+    WHERE owner = :owner AND NOT active LIMIT 16
+)
 
 -- name: erase_chat_imports
 DELETE FROM chat_imports WHERE owner = :owner AND NOT active

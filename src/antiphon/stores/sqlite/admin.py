@@ -122,7 +122,7 @@ _DELETIONS = (
     *("erase_uploads", "erase_assistants", "erase_folders", "erase_answers"),
     *("erase_usage", "erase_provider_keys", "erase_webhooks", "erase_deliveries"),
     *("erase_schedules", "erase_occurrences", "erase_personal"),
-    "erase_chat_imports",
+    *("erase_import_pieces", "erase_chat_imports"),
 )
 """Rows of many are deleted before the rows that they belong to, so that no step is large."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
-from playwright.async_api import expect
+from playwright.async_api import Locator, Route, expect
 
 from tests.support.runtime.chat_exports import SCRIPT, as_json, as_zip, chatgpt
 from tests.support.web.accessible import axe as axe
@@ -20,9 +21,7 @@ async def test_an_export_is_looked_at_imported_and_not_imported_twice(
     export.write_bytes(as_zip(**{"conversations.json": as_json(chatgpt()) + padding}))
     noise = tmp_path / "noise.json"
     noise.write_bytes(b"MZ no export")
-    await chat.page.get_by_role("button", name="Settings").click()
-    imports = chat.page.get_by_role("region", name="Import chats")
-    choose = imports.locator("input[type=file]")
+    imports, choose = await _open_imports(chat)
 
     await choose.set_input_files(export)
     start = imports.get_by_role("button", name="Import", exact=True)
@@ -38,11 +37,70 @@ async def test_an_export_is_looked_at_imported_and_not_imported_twice(
 
     await choose.set_input_files(export)
     await expect(imports.get_by_text("Already here: 1.")).to_be_visible()
-    await imports.get_by_role("button", name="Cancel").click()
-    await expect(imports.get_by_text("Cancelled. Nothing was added.")).to_be_visible()
+    await _cancel(imports)
+    await expect(imports.locator("li").first).to_contain_text("Cancelled. Nothing was added.")
 
     await choose.set_input_files(noise)
     await expect(imports.locator("li").first).to_contain_text("JSON")
     await chat.page.set_viewport_size({"width": 320, "height": 640})
     assert not await findings(chat.page, axe)
     await chat.faultless()
+
+
+async def test_an_upload_is_cancelled_and_another_one_goes_on_where_it_broke_off(
+    chat: Chat, tmp_path: Path
+) -> None:
+    export = tmp_path / ("x" * 220 + ".json")
+    export.write_bytes(as_json(chatgpt()) + b" " * 1_200_000)  # three pieces
+    imports, choose = await _open_imports(chat)
+    asked, may_go_on, refused = asyncio.Event(), asyncio.Event(), list[str]()
+
+    async def hold(route: Route) -> None:
+        asked.set()
+        await may_go_on.wait()
+        await route.continue_()
+
+    await chat.page.route("**/pieces", hold)
+    await choose.set_input_files(export)
+    await asked.wait()
+    other, _ = await _open_imports(await chat.tab())
+    await expect(other.get_by_text("If no other window is sending")).to_be_visible()
+    await _cancel(imports)
+    async with chat.page.expect_response("**/pieces") as late:
+        may_go_on.set()
+    assert (await late.value).status == 409
+    await expect(other.get_by_role("button", name="Cancel")).to_have_count(0)
+    await expect(chat.page.locator(".toasts")).to_be_empty()
+
+    await chat.page.unroute("**/pieces")
+    await chat.page.route("**/pieces", _let_one_pass)
+    await choose.set_input_files(export)
+    await expect(imports.get_by_text("If no other window is sending")).to_be_visible()
+    await chat.page.unroute("**/pieces")
+    chat.page.on("response", lambda each: refused.append(each.url) if not each.ok else None)
+    await choose.set_input_files(export)
+    await expect(imports.get_by_text("Ready.")).to_be_visible()
+
+    assert refused == []
+    await _cancel(imports)
+    await chat.faultless()
+
+
+async def _open_imports(chat: Chat) -> tuple[Locator, Locator]:
+    """Open the settings; return the part about imports, and its field for a file."""
+    await chat.page.get_by_role("button", name="Settings").click()
+    imports = chat.page.get_by_role("region", name="Import chats")
+    return imports, imports.locator("input[type=file]")
+
+
+async def _cancel(imports: Locator) -> None:
+    """Cancel the import that goes on, and wait until none does."""
+    cancel = imports.get_by_role("button", name="Cancel")
+    await cancel.click()
+    await expect(cancel).to_have_count(0)
+
+
+async def _let_one_pass(route: Route) -> None:
+    """Let the first piece pass, and break the connection at the next one."""
+    first = '"offset":0,' in (route.request.post_data or "")
+    await (route.continue_() if first else route.abort())

@@ -10,6 +10,7 @@ from flask import Blueprint, Response
 from antiphon.api.chat_imports import Base64, FileName, FileSize, Offset
 from antiphon.client.chat_files import PIECE
 from antiphon.types.chat_imports import ChatImport, ChatSource
+from antiphon.types.errors import NotFound
 from antiphon.web.http import read_json
 from antiphon.web.session import current_client, current_site, respond_with
 
@@ -32,7 +33,10 @@ class FilePiece(msgspec.Struct, frozen=True):
 
 
 class ChatImportList(msgspec.Struct, frozen=True):
-    """The user's imports, newest first; the largest file, and the bytes of a piece."""
+    """The user's imports, newest first; the largest file, and the bytes of a piece.
+
+    `max_bytes` is 0 where the servers import no chats.
+    """
 
     data: Sequence[ChatImport]
     max_bytes: int
@@ -45,7 +49,10 @@ def list_chat_imports() -> Response:
     client, most = current_client(), current_site().settings.max_chat_import
 
     async def read() -> ChatImportList:
-        return ChatImportList((await client.list_chat_imports()).data, most, PIECE)
+        try:
+            return ChatImportList((await client.list_chat_imports()).data, most, PIECE)
+        except NotFound:  # of servers of an earlier version
+            return ChatImportList((), 0, PIECE)
 
     return respond_with(read())
 

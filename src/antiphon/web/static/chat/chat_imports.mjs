@@ -28,6 +28,9 @@ export const isWorking = (/** @type {ChatImport} */ { status }) => status === "c
 /** Returns whether the import has ended. */
 export const hasEnded = (/** @type {ChatImport} */ { status }) => status === "completed" || status === "failed" || status === "cancelled";
 
+/** Most characters of a file's name that a server keeps. */
+const MAX_NAME = 200;
+
 /** Loads the imports. */
 export async function loadImports() {
   chatImports.value = await get("/api/chat_imports");
@@ -35,10 +38,15 @@ export async function loadImports() {
 
 /** Sends a file: the rest of an upload that broke off, or a new one. */
 export async function sendExport(/** @type {File} */ file) {
+  await loadImports(); // another window may have sent more of it
+  const name = [...file.name].slice(0, MAX_NAME).join("");
   const waiting = chatImports.value?.data.find(({ status }) => status === "uploading");
-  const isSame = waiting?.name === file.name && waiting.size === file.size;
-  if (waiting && !isSame) await changeImport(waiting.id, "cancel");
-  const made = waiting && isSame ? waiting : await post("/api/chat_imports", { name: file.name.slice(0, 200), size: file.size });
+  if (waiting?.name === name && waiting.size === file.size) {
+    await sendPieces(waiting, file);
+    return;
+  }
+  if (waiting) await changeImport(waiting.id, "cancel");
+  const made = await post("/api/chat_imports", { name, size: file.size });
   await loadImports();
   await sendPieces(made, file);
 }
@@ -59,6 +67,8 @@ async function sendPieces(/** @type {ChatImport} */ made, /** @type {File} */ fi
       at = await post(`${address(made.id)}/pieces`, { offset: at.received, content });
       show(at);
     }
+  } catch (fault) {
+    if (sendingImport.value === made.id) throw fault; // else it was cancelled, and its next piece refused
   } finally {
     if (sendingImport.value === made.id) sendingImport.value = null;
   }

@@ -19,7 +19,8 @@ export function ChatImports() {
   const input = useRef(/** @type {HTMLInputElement | null} */ (null));
   const known = chatImports.value;
   const goesOn = known?.data.find((each) => !hasEnded(each));
-  const works = goesOn && isWorking(goesOn);
+  const isElsewhere = goesOn?.status === "uploading" && sendingImport.value !== goesOn.id; // or broke off
+  const works = goesOn && (isWorking(goesOn) || isElsewhere);
   useEffect(() => {
     void runAndReport(loadImports);
   }, []);
@@ -41,7 +42,8 @@ export function ChatImports() {
     }
     await runAndReport(() => sendExport(file));
   };
-  const mayChoose = known && (!goesOn || (goesOn.status === "uploading" && sendingImport.value === null));
+  if (known?.max_bytes === 0) return null; // servers that import no chats
+  const mayChoose = known && (!goesOn || (isElsewhere && sendingImport.value === null));
   return html`<section class="stack imports" aria-labelledby="imports">
     <div>
       <h3 id="imports">${t("imports.title")}</h3>

@@ -146,10 +146,10 @@ export interface Caller {
 /**
  * An import of an export of ChatGPT, Claude or Open WebUI. Times in ms.
  *
- * Of the file of `size` bytes, `received` have arrived. `uploading` ends with the last byte; then
- * it is `checking`, with `found` at its end, and `ready` to be started, or `importing`. `done` of
- * `of` bytes or records is the progress of `step`. A `failed` one has a `problem`. Nothing is
- * visible before it is `completed`.
+ * Of the file of `size` bytes, `received` have arrived. After the last one, `uploading` becomes
+ * `checking`. The check sets `found`; then the import is `ready` to be started, or `importing`.
+ * `done` of `of` bytes or records is the progress of `step`. A `failed` import has a `problem`. No
+ * conversation is visible before the import is `completed`.
  */
 export interface ChatImport {
   created_at: number;
@@ -299,10 +299,10 @@ export interface Folder {
 }
 
 /**
- * Numbers of what an export has that is not here yet.
+ * Numbers of what an export has that was not imported yet.
  *
  * `versions` are further branches of the conversations, `present` conversations that were imported
- * before. `skipped` counts what cannot be taken, by the reason.
+ * before. `skipped` counts what cannot be imported, by the reason.
  */
 export interface FoundChats {
   conversations: number;
@@ -1841,27 +1841,27 @@ export abstract class Operations {
   }
 
   /**
-   * Begin to import an export of ChatGPT, Claude or Open WebUI: a zip or JSON of `size` bytes.
+   * Create an import of an export of ChatGPT, Claude or Open WebUI: a zip or JSON file.
    *
-   * Its bytes follow by `add_import_piece`, at most the setting `max_chat_import`. With the last
-   * one the file is checked, and what it has is counted. Then the import is `ready`, or goes on at
-   * once with `start`. The chat that wrote the file is recognized, or else `source`. An owner has
-   * one import at a time (409).
+   * `size` is the number of its bytes, at most the setting `max_chat_import`; `add_import_piece`
+   * uploads them. After the last one, a server checks the file and counts its conversations. Then
+   * the import is `ready`, or with `start` continues by itself. Without `source`, the server
+   * recognizes the chat that wrote the file. An owner has one import at a time (409).
    */
   createChatImport(fields: { name?: string; size: number; source?: "chatgpt" | "claude" | "open-webui" | null; start?: boolean }, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports`, fields: { ...fields }, creates: false }, options);
   }
 
   /**
-   * Add the next bytes of the file, 4 MiB at most, as base64.
+   * Upload the next bytes of the file, at most 4 MiB, as base64.
    *
-   * `offset` is the number of bytes before them, the import's `received`; another one is 409.
+   * `offset` is the number of bytes before them and must equal the import's `received` (409).
    */
   addImportPiece(import_id: string, fields: { content: string; offset: number }, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/pieces`, fields: { ...fields }, creates: false }, options);
   }
 
-  /** List the caller's imports of chats, newest first: the one that goes on and the last ones. */
+  /** List the caller's imports of chats, newest first: the active one and the last ended ones. */
   listChatImports(options?: RequestOptions): Promise<ChatImportPage> {
     return this.send<ChatImportPage>({ method: "GET", path: `/v1/chat_imports`, fields: {}, creates: false }, options);
   }
@@ -1872,18 +1872,19 @@ export abstract class Operations {
   }
 
   /**
-   * Write the conversations of an import that is `ready`. Those that are here stay as they are.
+   * Start to write the conversations of an import that is `ready`.
    *
-   * The work goes on in the background, after a crash of its server too.
+   * Conversations that were imported before are not changed. The work is done in the background,
+   * and another server continues it after a crash.
    */
   startChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/start`, fields: {}, creates: false }, options);
   }
 
   /**
-   * Cancel an import and delete its file; one that has ended stays as it is.
+   * Cancel an import, and delete its file and what it wrote; an ended one is not changed.
    *
-   * Nothing of a cancelled import is visible. It can be made again.
+   * No conversation of a cancelled import was visible. The same file can be imported again.
    */
   cancelChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/cancel`, fields: {}, creates: false }, options);

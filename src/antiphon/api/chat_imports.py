@@ -16,12 +16,12 @@ Base64 = Annotated[str, Meta(min_length=1, max_length=4 * -(-MAX_PIECE // 3))]
 
 
 class CreateChatImport(Operation[ChatImport], frozen=True):
-    """Begin to import an export of ChatGPT, Claude or Open WebUI: a zip or JSON of `size` bytes.
+    """Create an import of an export of ChatGPT, Claude or Open WebUI: a zip or JSON file.
 
-    Its bytes follow by `add_import_piece`, at most the setting `max_chat_import`. With the last one
-    the file is checked, and what it has is counted. Then the import is `ready`, or goes on at once
-    with `start`. The chat that wrote the file is recognized, or else `source`. An owner has one
-    import at a time (409).
+    `size` is the number of its bytes, at most the setting `max_chat_import`; `add_import_piece`
+    uploads them. After the last one, a server checks the file and counts its conversations. Then
+    the import is `ready`, or with `start` continues by itself. Without `source`, the server
+    recognizes the chat that wrote the file. An owner has one import at a time (409).
     """
 
     route: ClassVar[str] = "POST /v1/chat_imports"
@@ -35,9 +35,9 @@ class CreateChatImport(Operation[ChatImport], frozen=True):
 
 
 class AddImportPiece(Operation[ChatImport], frozen=True):
-    """Add the next bytes of the file, 4 MiB at most, as base64.
+    """Upload the next bytes of the file, at most 4 MiB, as base64.
 
-    `offset` is the number of bytes before them, the import's `received`; another one is 409.
+    `offset` is the number of bytes before them and must equal the import's `received` (409).
     """
 
     route: ClassVar[str] = "POST /v1/chat_imports/{import_id}/pieces"
@@ -49,7 +49,7 @@ class AddImportPiece(Operation[ChatImport], frozen=True):
 
 
 class ListChatImports(Operation[Listed[ChatImport]], frozen=True):
-    """List the caller's imports of chats, newest first: the one that goes on and the last ones."""
+    """List the caller's imports of chats, newest first: the active one and the last ended ones."""
 
     route: ClassVar[str] = "GET /v1/chat_imports"
     answer: ClassVar[Any] = Listed[ChatImport]
@@ -65,9 +65,10 @@ class GetChatImport(Operation[ChatImport], frozen=True):
 
 
 class StartChatImport(Operation[ChatImport], frozen=True):
-    """Write the conversations of an import that is `ready`. Those that are here stay as they are.
+    """Start to write the conversations of an import that is `ready`.
 
-    The work goes on in the background, after a crash of its server too.
+    Conversations that were imported before are not changed. The work is done in the background, and
+    another server continues it after a crash.
     """
 
     route: ClassVar[str] = "POST /v1/chat_imports/{import_id}/start"
@@ -77,9 +78,9 @@ class StartChatImport(Operation[ChatImport], frozen=True):
 
 
 class CancelChatImport(Operation[ChatImport], frozen=True):
-    """Cancel an import and delete its file; one that has ended stays as it is.
+    """Cancel an import, and delete its file and what it wrote; an ended one is not changed.
 
-    Nothing of a cancelled import is visible. It can be made again.
+    No conversation of a cancelled import was visible. The same file can be imported again.
     """
 
     route: ClassVar[str] = "POST /v1/chat_imports/{import_id}/cancel"

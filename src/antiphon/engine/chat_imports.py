@@ -34,7 +34,7 @@ class ImportCancelled(Exception):
 
 
 def add_piece(stored: StoredImport, offset: int, size: int, now: int) -> StoredImport:
-    """Return the import with the next bytes of its file. The last ones put it to work.
+    """Return the import with the next bytes of its file. The last ones make it `checking`.
 
     Raises `Conflict` for bytes at another place, and `InvalidRequest` for too many.
     """
@@ -44,7 +44,7 @@ def add_piece(stored: StoredImport, offset: int, size: int, now: int) -> StoredI
             "These are not the next bytes of the file.",
             expected=f"offset {record.received} of an import that is uploading",
             received=f"offset {offset} of one that is {record.status}",
-            hint="Read the import, and go on at `received`.",
+            hint="Read the import, and continue at `received`; begin a new one if it has ended.",
         )
     if offset + size > record.size:
         raise InvalidRequest(
@@ -52,15 +52,19 @@ def add_piece(stored: StoredImport, offset: int, size: int, now: int) -> StoredI
             expected=f"{record.size} bytes",
             received=f"{offset + size} bytes",
             where="$.content",
+            hint="Cancel the import, and begin one of the file's size.",
         )
     received = offset + size
     if received < record.size:
-        return _changed(stored, now, received=received)
-    return _changed(stored, now, received=received, status="checking", step="reading")
+        return _replace_record(stored, now, received=received)
+    return _replace_record(stored, now, received=received, status="checking", step="reading")
 
 
 def start_import(stored: StoredImport, now: int) -> StoredImport:
-    """Return the import as it is written. One that is started already stays. Raises `Conflict`."""
+    """Return the import as `importing`; one that was started before stays as it is.
+
+    Raises `Conflict` unless it is ready.
+    """
     if stored.record.status in ("importing", "completed"):
         return stored
     if stored.record.status != "ready":
@@ -68,21 +72,22 @@ def start_import(stored: StoredImport, now: int) -> StoredImport:
             "The import cannot be started now.",
             expected="an import that is ready",
             received=f"one that is {stored.record.status}",
+            hint="Wait until `status` is ready; begin a new import if this one has ended.",
         )
-    changed = _changed(stored, now, status="importing", step="reading", done=0, of=0)
+    changed = _replace_record(stored, now, status="importing", step="reading", done=0, of=0)
     return replace(changed, attempts=0)
 
 
 def cancel_import(stored: StoredImport, now: int) -> StoredImport:
-    """Return the import as it is cancelled; one that has ended stays as it is.
+    """Return the import as `cancelled`; one that has ended stays as it is.
 
     One that a worker reads is `cancelling` until the worker has deleted what it wrote.
     """
     if stored.record.status in ENDED:
         return stored
     if stored.record.status in WORKING:
-        return replace(_changed(stored, now, step="cancelling"), cancel=True)
-    return _changed(stored, now, status="cancelled", step="")
+        return replace(_replace_record(stored, now, step="cancelling"), cancel=True)
+    return _replace_record(stored, now, status="cancelled", step="")
 
 
 def claim_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
@@ -106,7 +111,10 @@ def release_import(stored: StoredImport, worker: str, now: int) -> StoredImport:
     """
     _check_worker(stored, worker)
     return replace(
-        _changed(stored, now), worker="", claimed_until=0, attempts=max(stored.attempts - 1, 0)
+        _replace_record(stored, now),
+        worker="",
+        claimed_until=0,
+        attempts=max(stored.attempts - 1, 0),
     )
 
 
@@ -116,20 +124,20 @@ def report_progress(
     """Return the import with its progress, and a new lease. Raises `ImportLost`."""
     _check_worker(stored, worker)
     step = "cancelling" if stored.cancel else step
-    changed = _changed(stored, now, step=step, done=done, of=of)
+    changed = _replace_record(stored, now, step=step, done=done, of=of)
     return replace(changed, claimed_until=now + LEASE_MS)
 
 
 def begin_writing(stored: StoredImport, worker: str, now: int, staging: str) -> StoredImport:
     """Return the import with the owner of the records that it writes. Raises `ImportLost`."""
     _check_worker(stored, worker)
-    return replace(_changed(stored, now), staging=staging)
+    return replace(_replace_record(stored, now), staging=staging)
 
 
 def settle_check(
     stored: StoredImport, worker: str, now: int, found: FoundChats, source: ChatSource | None
 ) -> StoredImport:
-    """Return the import with what was found: ready, or importing if it was told to go on.
+    """Return the import with what was found: `ready`, or `importing` if it was started.
 
     One that its owner has cancelled stays as it is. Raises `ImportLost`.
     """
@@ -138,7 +146,9 @@ def settle_check(
         return stored
     goes_on = stored.start and stored.record.status == "checking"
     status = "importing" if goes_on or stored.record.status == "importing" else "ready"
-    changed = _changed(stored, now, status=status, found=found, source=source, step="", done=0)
+    changed = _replace_record(
+        stored, now, status=status, found=found, source=source, step="", done=0
+    )
     return replace(changed, claimed_until=0 if status == "ready" else stored.claimed_until)
 
 
@@ -147,7 +157,7 @@ def settle_import(
 ) -> StoredImport:
     """Return the import at its end, with nothing in staging. Raises `ImportLost`."""
     _check_worker(stored, worker)
-    changed = _changed(stored, now, status=status, problem=problem, step="")
+    changed = _replace_record(stored, now, status=status, problem=problem, step="")
     return replace(changed, claimed_until=0, staging="")
 
 
@@ -158,7 +168,7 @@ def revoke_import(stored: StoredImport, now: int) -> StoredImport:
     """
     if stored.record.status in ENDED:
         return stored
-    changed = _changed(stored, now, status="cancelled", step="")
+    changed = _replace_record(stored, now, status="cancelled", step="")
     return replace(changed, worker="", claimed_until=0)
 
 
@@ -195,5 +205,5 @@ def _check_worker(stored: StoredImport, worker: str) -> None:
         raise ImportLost
 
 
-def _changed(stored: StoredImport, now: int, **fields: Any) -> StoredImport:
+def _replace_record(stored: StoredImport, now: int, **fields: Any) -> StoredImport:
     return replace(stored, record=replace(stored.record, updated_at=now, **fields))

@@ -237,7 +237,9 @@ class _Work:
             by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
             claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
             guard = ImportGuard(claim, self._begin_writing)
-            await self._importer.run(ImportOwner(owner=owner), target, by, self._tell, guard)
+            await self._importer.run(
+                ImportOwner(owner=owner), target, by, self._set_progress, guard
+            )
 
     async def _fetch(self, path: Path) -> None:
         """Write the pieces of the upload into a file."""
@@ -305,7 +307,7 @@ class _Work:
         )
         return await self._convert_export(request, advance)
 
-    def _tell(self, step: ImportStep) -> None:
+    def _set_progress(self, step: ImportStep) -> None:
         self._progress = step
 
     async def _settle(self, status: ImportStatus, problem: Fault | None = None) -> None:

@@ -20,10 +20,10 @@ MAX_PIECE = 4 << 20
 
 
 class FoundChats(msgspec.Struct, frozen=True):
-    """Numbers of what an export has that is not here yet.
+    """Numbers of what an export has that was not imported yet.
 
     `versions` are further branches of the conversations, `present` conversations that were imported
-    before. `skipped` counts what cannot be taken, by the reason.
+    before. `skipped` counts what cannot be imported, by the reason.
     """
 
     conversations: int
@@ -37,10 +37,10 @@ class FoundChats(msgspec.Struct, frozen=True):
 class ChatImport(msgspec.Struct, frozen=True, kw_only=True):
     """An import of an export of ChatGPT, Claude or Open WebUI. Times in ms.
 
-    Of the file of `size` bytes, `received` have arrived. `uploading` ends with the last byte; then
-    it is `checking`, with `found` at its end, and `ready` to be started, or `importing`. `done` of
-    `of` bytes or records is the progress of `step`. A `failed` one has a `problem`. Nothing is
-    visible before it is `completed`.
+    Of the file of `size` bytes, `received` have arrived. After the last one, `uploading` becomes
+    `checking`. The check sets `found`; then the import is `ready` to be started, or `importing`.
+    `done` of `of` bytes or records is the progress of `step`. A `failed` import has a `problem`. No
+    conversation is visible before the import is `completed`.
     """
 
     id: str

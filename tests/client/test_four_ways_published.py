@@ -36,4 +36,8 @@ def test_a_published_assistant_is_read_listed_copied_and_taken_back(client: Any)
     assert taken_back == assistant
     with pytest.raises(errors.NotFound):
         client.get_published_assistant(assistant.id)
-    return [published, seen, copy]
+    client.publish_assistant(assistant.id)
+    removed = client.remove_published_assistant(assistant.id)
+    assert removed.id == assistant.id
+    assert client.get_assistant(assistant.id).published_at is None
+    return [published, seen, copy, removed]

@@ -86,6 +86,29 @@ async def test_where_publishing_is_off_nothing_is_published_listed_or_used() -> 
         assert read.status_code == 404
 
 
+async def test_an_administrator_takes_back_what_another_owner_has_published() -> None:
+    async with publishing() as server:
+        admin = await server.client(await server.key("root", "admin"))
+        ann = await server.client(await server.key("ann"))
+        ben = await server.client(await server.key("ben"))
+        assistant_id = await publish(ann)
+        address = f"/v1/published_assistants/{assistant_id}"
+
+        assert (await ben.delete(address)).status_code == 403
+        assert (await ann.delete(address)).status_code == 403
+        assert (await ben.get(address)).status_code == 200
+        taken_back = await admin.delete(address)
+
+        assert taken_back.json() == {"id": assistant_id, "deleted": True}
+        assert (await ben.get(address)).status_code == 404
+        own = (await ann.get(f"/v1/assistants/{assistant_id}")).json()
+        assert (own["name"], own["published_at"]) == ("Pirate", None)
+        acts = (await admin.get("/v1/acts", params={"owner": "ann"})).json()["data"]
+        assert (acts[0]["what"], acts[0]["target"]) == ("assistant.unpublished", assistant_id)
+        again = await admin.delete(address)
+        assert (again.status_code, again.json()["code"]) == (404, "not_found")
+
+
 @pytest.mark.parametrize("kind", ["people", "projects"])
 @pytest.mark.parametrize("end", ["removed", "disabled"])
 async def test_what_a_person_or_a_project_published_ends_with_them(kind: str, end: str) -> None:

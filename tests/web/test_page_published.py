@@ -73,8 +73,21 @@ async def test_a_published_assistant_is_chatted_with_and_copied_until_it_is_take
         assert ben.model.requests[-1]["messages"][0]["content"] == INSTRUCTIONS
 
         await take_back.click()
-        await expect(ada.page.get_by_role("button", name="Publish to everyone")).to_be_visible()
+        publish = ada.page.get_by_role("button", name="Publish to everyone")
+        await expect(publish).to_be_visible()
         await ben.page.reload()
         await expect(ben.page.get_by_role("combobox", name="Assistant")).to_be_visible()
         await expect(group).to_have_count(0)
+
+        await publish.click()
+        await expect(take_back).to_be_visible()
+        await ada.page.goto(f"{ada.up.url}/admin/assistants")
+        shared = ada.page.get_by_role("table", name="Assistants")
+        await expect(shared.get_by_role("row").nth(1)).to_contain_text(f"{SHOWN}{ADMIN}")
+        await shared.get_by_role("button", name="Take back").click()
+        asked = ada.page.get_by_role("dialog")
+        await expect(asked).to_contain_text("the owner may publish it again")
+        assert not await findings(ada.page, axe)
+        await asked.get_by_role("button", name="Take back").click()
+        await expect(ada.page.get_by_text("Nobody shares an assistant yet.")).to_be_visible()
         await ben.faultless()

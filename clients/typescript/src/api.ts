@@ -1653,6 +1653,15 @@ export abstract class Operations {
   }
 
   /**
+   * Take back a published assistant of any owner, for administrators.
+   *
+   * Its owner keeps it, and may publish it again; copies stay.
+   */
+  removePublishedAssistant(assistant_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/published_assistants/${encodeURIComponent(assistant_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
    * Create a thread, empty or with the messages of a conversation that took place elsewhere.
    *
    * Without a title, a thread with messages is named after the first one of the user. A

@@ -173,6 +173,19 @@ class CopyPublishedAssistant(Operation[Assistant], frozen=True):
     assistant_id: Id
 
 
+class RemovePublishedAssistant(Operation[Deleted], frozen=True):
+    """Take back a published assistant of any owner, for administrators.
+
+    Its owner keeps it, and may publish it again; copies stay.
+    """
+
+    route: ClassVar[str] = "DELETE /v1/published_assistants/{assistant_id}"
+    answer: ClassVar[Any] = Deleted
+    scope: ClassVar[str | None] = "admin"
+
+    assistant_id: Id
+
+
 class Model(msgspec.Struct, frozen=True):
     """A model that can be named: `id` is `provider:name`.
 

@@ -61,6 +61,7 @@ from antiphon.api.assistants import ModelList as ModelList
 from antiphon.api.assistants import ProviderProblem as ProviderProblem
 from antiphon.api.assistants import PublishAssistant as PublishAssistant
 from antiphon.api.assistants import PublishedAssistant as PublishedAssistant
+from antiphon.api.assistants import RemovePublishedAssistant as RemovePublishedAssistant
 from antiphon.api.assistants import UnpublishAssistant as UnpublishAssistant
 from antiphon.api.assistants import UpdateAssistant as UpdateAssistant
 from antiphon.api.browser_tokens import BrowserToken as BrowserToken
@@ -232,6 +233,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListPublishedAssistants,
     GetPublishedAssistant,
     CopyPublishedAssistant,
+    RemovePublishedAssistant,
     CreateThread,
     ListThreads,
     GetThread,

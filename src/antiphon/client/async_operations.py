@@ -48,6 +48,7 @@ class AsyncOperations(RenamedMethods):
     unpublish_assistant = async_method(operations.UnpublishAssistant)
     list_published_assistants = async_list_method(operations.ListPublishedAssistants)
     get_published_assistant = async_method(operations.GetPublishedAssistant)
+    remove_published_assistant = async_method(operations.RemovePublishedAssistant)
     copy_published_assistant = async_method(creations.KeyedCopyPublishedAssistant)
     create_thread = async_method(creations.KeyedCreateThread)
     list_threads = async_list_method(operations.ListThreads)

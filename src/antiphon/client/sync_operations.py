@@ -49,6 +49,7 @@ class Operations(RenamedMethods):
     unpublish_assistant = sync_method(operations.UnpublishAssistant)
     list_published_assistants = sync_list_method(operations.ListPublishedAssistants)
     get_published_assistant = sync_method(operations.GetPublishedAssistant)
+    remove_published_assistant = sync_method(operations.RemovePublishedAssistant)
     copy_published_assistant = sync_method(creations.KeyedCopyPublishedAssistant)
     create_thread = sync_method(creations.KeyedCreateThread)
     list_threads = sync_list_method(operations.ListThreads)

@@ -164,6 +164,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "copy_shared": ({"token": Its("link")},),
     "copy_published_assistant": ({"assistant_id": Its("published")},),
     "get_published_assistant": ({"assistant_id": Its("published")},),
+    "remove_published_assistant": ({"assistant_id": Its("published")},),
     "list_published_assistants": ({"after": Its("published")},),
     "create_share": ({"thread_id": _THREAD},),
     "create_schedule": (

@@ -148,6 +148,7 @@ ROWS: Mapping[str, str] = {
     "GET /api/admin/servers": READ,
     "GET /api/admin/models": READ,
     "GET /api/admin/assistants": READ,
+    "DELETE /api/admin/published_assistants/<assistant_id>": CHANGE,
 }
 """What each route is. `CLIENT` is what other programs' chat clients use: they know of no token.
 

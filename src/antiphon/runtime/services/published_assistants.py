@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from antiphon.api import operations
-from antiphon.api.operations import Listed, Operation, PublishedAssistant
+from antiphon.api.operations import Deleted, Listed, Operation, PublishedAssistant
 from antiphon.engine.published import describe_published
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import Store
@@ -44,6 +44,7 @@ class PublishedAssistantService:
             operations.ListPublishedAssistants: self._list,
             operations.GetPublishedAssistant: self._get,
             operations.CopyPublishedAssistant: self._copy,
+            operations.RemovePublishedAssistant: self._remove,
         }
 
     async def find_usable(self, assistant_id: str, owner: str) -> Assistant:
@@ -122,6 +123,23 @@ class PublishedAssistantService:
             metadata={**found.metadata, COPIED_FROM: found.id},
         )
         return await self._create_assistant(copy, by, once)
+
+    async def _remove(
+        self, call: operations.RemovePublishedAssistant, by: Principal, _: IdempotencyKey | None
+    ) -> Deleted:
+        """Take the assistant back, also while `publishing` is off or its owner disabled."""
+        found = await self._store.find_records(Assistant, [call.assistant_id])
+        owner, assistant = found.get(call.assistant_id, ("", None))
+        if assistant is None or assistant.published_at is None:
+            raise NotFound(
+                f"There is no published assistant {call.assistant_id[:64]}.",
+                hint="Its owner may have taken it back.",
+            )
+        entry = await audit.create_entry(
+            self._store, self._mint, by, "assistant.unpublished", assistant.id, owner
+        )
+        await self._store.publish_assistant(owner, assistant.id, None, MAX_PUBLISHED, entry)
+        return Deleted(assistant.id)
 
     async def _find(self, assistant_id: str) -> PublishedAssistant:
         if not self._enabled:

@@ -241,6 +241,12 @@ def list_shared_assistants() -> Response:
     return _respond_with_list(admin_views.list_shared_assistants(current_site()))
 
 
+@routes.delete("/published_assistants/<assistant_id>")
+def remove_published_assistant(assistant_id: str) -> Response:
+    """Take back a published assistant of any owner, who keeps it."""
+    return respond_with(admin_client().remove_published_assistant(assistant_id))
+
+
 # Projects.
 
 

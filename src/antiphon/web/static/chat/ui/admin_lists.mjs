@@ -1,7 +1,9 @@
-/** Lists of models, MCP servers and shared assistants. */
-import { get } from "../api.mjs";
+/** Lists of models, MCP servers and shared assistants; published ones can be taken back. */
+import { get, remove } from "../api.mjs";
+import { revealText } from "../hidden_characters.mjs";
 import { t } from "../t.mjs";
-import { html } from "../vendor/ui.mjs";
+import { html, useState } from "../vendor/ui.mjs";
+import { ConfirmDialog } from "./confirm.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { whole } from "./usage.mjs";
@@ -26,17 +28,39 @@ export function ServerList() {
 }
 
 export function SharedAssistants() {
+  const loaded = useLoad(() => get("/api/admin/assistants"));
+  const [asked, setAsked] = useState(/** @type {any} */ (null)); // the assistant that may be taken back
+  const takeBack = async () => {
+    await remove(`/api/admin/published_assistants/${encodeURIComponent(asked.id)}`);
+    await loaded.again();
+  };
   const columns = [
-    { name: t("assistants.name"), show: (/** @type {any} */ assistant) => html`<strong dir="auto">${assistant.name || t("assistants.unnamed")}</strong>` },
+    { name: t("assistants.name"), show: (/** @type {any} */ assistant) => html`<strong dir="auto">${nameOf(assistant)}</strong>` },
     { name: t("shared.owner"), show: (/** @type {any} */ assistant) => assistant.by || t("people.everybody") },
     { name: t("assistants.model"), show: (/** @type {any} */ assistant) => assistant.model ?? "" },
     { name: t("assistants.published"), show: (/** @type {any} */ assistant) => (assistant.published ? t("assistants.published") : "") },
+    { name: "", show: (/** @type {any} */ assistant) => assistant.published && html`<button type="button" class="button small danger" onClick=${() => setAsked(assistant)}>${t("assistants.unpublish")}</button>` },
   ];
-  return html`<${Listed} of="assistants" columns=${columns} keyOf=${(/** @type {any} */ assistant) => assistant.id ?? assistant.token} />`;
+  return html`
+    <${ListOf} of="assistants" loaded=${loaded} columns=${columns} keyOf=${(/** @type {any} */ assistant) => assistant.id ?? assistant.token} />
+    ${asked && html`<${ConfirmDialog}
+      title=${t("shared.take_back_title", { name: nameOf(asked) })} text=${t("shared.take_back_text")}
+      action=${t("assistants.unpublish")} onConfirm=${takeBack} onClose=${() => setAsked(null)}
+    />`}
+  `;
 }
 
-function Listed(/** @type {{of: "models" | "servers" | "assistants", columns: any[], keyOf: (row: any) => string}} */ { of, columns, keyOf }) {
+/** Returns the name that another person has given, with what hides in it. */
+function nameOf(/** @type {{name: string}} */ assistant) {
+  return revealText(assistant.name) || t("assistants.unnamed");
+}
+
+function Listed(/** @type {{of: "models" | "servers", columns: any[], keyOf: (row: any) => string}} */ { of, columns, keyOf }) {
   const loaded = useLoad(() => get(`/api/admin/${of}`));
+  return html`<${ListOf} of=${of} loaded=${loaded} columns=${columns} keyOf=${keyOf} />`;
+}
+
+function ListOf(/** @type {{of: "models" | "servers" | "assistants", loaded: any, columns: any[], keyOf: (row: any) => string}} */ { of, loaded, columns, keyOf }) {
   return html`
     <div>
       <h2>${t(`admin.${of}`)}</h2>

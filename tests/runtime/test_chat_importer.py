@@ -395,6 +395,50 @@ async def test_an_import_that_is_cancelled_as_its_check_ends_is_cancelled() -> N
     assert (await desk.read(import_id)).status == "cancelled"
 
 
+async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happens() -> None:
+    class DyingStore(MemoryStore):
+        deaths = 0
+
+        async def transfer_owned(
+            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+        ) -> int:
+            if DyingStore.deaths < MAX_ATTEMPTS:
+                DyingStore.deaths += 1
+                raise Died
+            return await super().transfer_owned(owner, to, limit, claim)
+
+    desk = Desk(DyingStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    for _ in range(MAX_ATTEMPTS):
+        with pytest.raises(Died):
+            await desk.worker().import_next()
+        desk.time += LEASE_MS + 1
+
+    cancelled = await desk.ask(operations.CancelChatImport(import_id))
+    assert cancelled.status == "importing"
+    assert cancelled.step != "cancelling"
+    assert await desk.worker().import_next()
+
+    assert (await desk.read(import_id)).status == "completed"
+    assert [each.owner for each in (await desk.store.owners(9)).data] == ["ann"]
+    assert len(await desk.titles()) == 2
+
+
+async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
+    class CancelledStore(MemoryStore):
+        async def finish_import(self, *args: Any) -> None:
+            await super().finish_import(*args)
+            await desk.ask(operations.CancelChatImport(import_id))
+
+    desk = Desk(CancelledStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+
+    assert await desk.worker().import_next()
+
+    assert (await desk.read(import_id)).status == "cancelled"
+    assert not (await desk.store.owners(9)).data
+
+
 async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:
     begun = asyncio.Event()
 

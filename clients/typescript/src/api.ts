@@ -1893,7 +1893,8 @@ export abstract class Operations {
   /**
    * Cancel an import, and delete its file and what it wrote; an ended one is not changed.
    *
-   * No conversation of a cancelled import was visible. The same file can be imported again.
+   * Nor is one whose conversations are becoming visible, in its last moment: it is completed. The
+   * file of a cancelled import can be imported again.
    */
   cancelChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/cancel`, fields: {}, creates: false }, options);

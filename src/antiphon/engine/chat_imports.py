@@ -79,11 +79,11 @@ def start_import(stored: StoredImport, now: int) -> StoredImport:
 
 
 def cancel_import(stored: StoredImport, now: int) -> StoredImport:
-    """Return the import as `cancelled`; one that has ended stays as it is.
+    """Return the import as `cancelled`; one that has ended, or gives what it wrote, stays as it is.
 
     One that a worker reads is `cancelling` until the worker has deleted what it wrote.
     """
-    if stored.record.status in ENDED:
+    if stored.record.status in ENDED or stored.gives:
         return stored
     if stored.record.status in WORKING:
         return replace(_replace_record(stored, now, step="cancelling"), cancel=True)
@@ -132,6 +132,17 @@ def begin_writing(stored: StoredImport, worker: str, now: int, staging: str) -> 
     """Return the import with the owner of the records that it writes. Raises `ImportLost`."""
     _check_worker(stored, worker)
     return replace(_replace_record(stored, now), staging=staging)
+
+
+def begin_giving(stored: StoredImport, worker: str, now: int) -> StoredImport:
+    """Return the import as it gives what it wrote to its owner, after which it cannot be cancelled.
+
+    Raises `ImportLost`, and `ImportCancelled` if its owner was faster.
+    """
+    _check_worker(stored, worker)
+    if stored.cancel:
+        raise ImportCancelled
+    return replace(_replace_record(stored, now), gives=True)
 
 
 def settle_check(

@@ -161,7 +161,7 @@ class _Work:
     async def run(self) -> None:
         """Do the work, and report about it every second. Raises `TryAgain`."""
         try:
-            if chat_imports.is_exhausted(self._stored):
+            if chat_imports.is_exhausted(self._stored) and not self._stored.gives:
                 await self._end("failed", Fault("internal", _EXHAUSTED))
             else:
                 await self._run()
@@ -190,16 +190,15 @@ class _Work:
                 raise
             except Exception:
                 log.exception("an import of chats failed")
+                if self._stored.gives:
+                    return  # a part may be the owner's; the rest follows when the claim has ended
                 words = "The server failed at this file. Its log has the reason."
                 await self._end("failed", Fault("internal", words))
             finally:
                 await self._stop(work)
 
     async def _watch(self, work: asyncio.Task[None]) -> None:
-        """Wait for the end of the work, and raise what it raises.
-
-        Raises `ImportCancelled`, but not while conversations are given to the owner.
-        """
+        """Wait for the end of the work, and raise what it raises. Raises `ImportCancelled`."""
         while not work.done():
             await asyncio.wait([work], timeout=REPORT_SECONDS)
             if work.done():
@@ -208,13 +207,16 @@ class _Work:
             stored = await self._change(
                 partial(chat_imports.report_progress, step=step.doing, done=step.done, of=step.of)
             )
-            giving = step.doing == "writing" and step.done >= step.of
-            if stored.cancel and not self._stored.cancel and not giving:
+            if stored.cancel and not self._stored.cancel:
                 raise ImportCancelled
         await work
 
     async def _work(self, path: Path, target: Path) -> None:
         owner = self._stored.owner
+        claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
+        if self._stored.gives:  # its worker died before everything was the owner's
+            await self._importer.give(self._stored.staging, owner, claim)
+            return
         if self._stored.cancel:  # its worker died before it could delete what it had written
             raise ImportCancelled
         await self._fetch(path)
@@ -235,8 +237,7 @@ class _Work:
             raise ImportCancelled
         if self._stored.record.status == "importing" and converted.conversations:
             by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
-            claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
-            guard = ImportGuard(claim, self._begin_writing)
+            guard = ImportGuard(claim, self._begin_writing, self._begin_giving)
             await self._importer.run(
                 ImportOwner(owner=owner), target, by, self._set_progress, guard
             )
@@ -323,6 +324,10 @@ class _Work:
         if self._stored.staging not in ("", staging):  # a server of another version made another
             await self._importer.discard(self._stored.staging)
         self._stored = await self._change(partial(chat_imports.begin_writing, staging=staging))
+
+    async def _begin_giving(self) -> None:
+        """Note that the import cannot be cancelled any more. Raises `ImportCancelled`."""
+        self._stored = await self._change(chat_imports.begin_giving)
 
     async def _end(self, status: ImportStatus, problem: Fault | None = None) -> None:
         """Delete what was written and not given to the owner, and settle the import."""

@@ -83,10 +83,15 @@ Tell = Callable[[ImportStep], None]
 
 
 class ImportGuard(NamedTuple):
-    """A claim, without which nothing is written; `begin` stores the name of the staging owner."""
+    """A claim, without which nothing is written.
+
+    `begin` is called with the staging owner before anything is written, `give` before it is given
+    to the target. What they raise ends the import.
+    """
 
     claim: ImportClaim
     begin: Callable[[str], Awaitable[None]]
+    give: Callable[[], Awaitable[None]]
 
 
 def quiet(step: ImportStep) -> None:
@@ -141,6 +146,11 @@ class OwnerImporter:
                     spool.close()
             finally:
                 archive.close()
+
+    async def give(self, staging: str, owner: str, claim: ImportClaim | None = None) -> None:
+        """Give what an import wrote to the owner. Raises `Fenced` when the claim is lost."""
+        while await self._store.transfer_owned(staging, owner, BATCH_RECORDS, claim):
+            pass
 
     async def discard(self, staging: str) -> None:
         """Delete what an import wrote, before it was given to the owner."""
@@ -540,6 +550,8 @@ class _Import:
             for each in history.entries
         ]
         await self._store.finish_import(history.usage, entries, entry)
+        if self._guard is not None:
+            await self._guard.give()
         while await self._store.transfer_owned(
             self._staging, self._owner, BATCH_RECORDS, self._claim
         ):

@@ -85,7 +85,7 @@ from antiphon.types.accounts import (
     UsageRow,
 )
 from antiphon.types.chat_imports import ChatImport, FoundChats
-from antiphon.types.documents import Document, DocumentPage
+from antiphon.types.documents import Document, DocumentPage, PagePicture
 from antiphon.types.events import Event, PendingAction
 from antiphon.types.folders import Folder
 from antiphon.types.messages import (
@@ -150,6 +150,7 @@ RECORDS: tuple[type[Any], ...] = (
     Upload,
     Document,
     DocumentPage,
+    PagePicture,
     FileSearchResults,
     PageHit,
     Listed,

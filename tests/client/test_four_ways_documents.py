@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from antiphon.types.errors import AntiphonError
 from antiphon.types.messages import File, Text
 from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
+from tests.support.documents import make_pdf
 
 
 def catch_error(call: Callable[[], object]) -> AntiphonError:
@@ -59,6 +60,23 @@ def test_the_text_of_a_file_is_found_with_its_page(client: Any) -> object:
         catch_error(lambda: client.search_files("a", assistant_id="asst_none")),
         catch_error(lambda: client.create_assistant("b", file_ids=["file_none"])),
         catch_error(lambda: client.update_assistant(assistant.id, file_ids=["file_none"])),
+    ]
+
+
+@in_all_ways
+def test_a_page_of_a_pdf_has_a_picture(client: Any) -> object:
+    upload = client.upload_file(make_pdf("Thirty days."), "rules.pdf", "application/pdf")
+    text = client.upload_file(b"Thirty days.", "rules.txt")
+    picture = client.get_page_picture(upload.id)
+
+    assert picture.media_type == "image/webp"
+    assert (picture.width, picture.height) == (1600, 800)
+    assert picture.data[8:12] == b"WEBP"
+    return [
+        picture,
+        catch_error(lambda: client.get_page_picture(upload.id, page=2)),
+        catch_error(lambda: client.get_page_picture(text.id)),
+        catch_error(lambda: client.get_page_picture("file_none")),
     ]
 
 

@@ -18,7 +18,8 @@ from antiphon.documents.kinds import Unreadable
 from antiphon.documents.pages import MAX_PAGE_TEXT, MAX_PAGES, MAX_TEXT
 from antiphon.documents.process import DocumentReader
 from antiphon.documents.reader import ReadEnd
-from tests.support.documents import make_epub, make_pdf, pack, read, repack, save
+from antiphon.types.documents import PagePicture
+from tests.support.documents import draw, make_epub, make_pdf, pack, read, repack, save
 
 pytestmark = pytest.mark.processes
 
@@ -197,6 +198,29 @@ async def test_a_reader_that_writes_what_it_must_not_ends_the_document(
 ) -> None:
     run_instead(monkeypatch, f"print({written})")
     assert await read("a.txt", b"a") == ([], ReadEnd("damaged"))
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        {"data": "UklGRgQAAABXRUJQ", "width": 1, "height": 2_001},
+        {"data": "UklGRgUAAABXRUJQ", "width": 1, "height": 1},
+        {"data": "PHN2Zz4gIDwvc3ZnPg==", "width": 1, "height": 1},
+        {"data": "UklGRgQAAABXRUJQ", "width": 1, "height": 1, "media_type": "image/svg+xml"},
+    ],
+)
+async def test_a_reader_that_draws_what_is_no_picture_of_a_page_ends_the_document(
+    monkeypatch: pytest.MonkeyPatch, picture: dict[str, object]
+) -> None:
+    run_instead(monkeypatch, f"import json\nprint(json.dumps({{'picture': {picture!r}}}))")
+    assert await draw("a.pdf", b"%PDF-", 1) == "damaged"
+
+
+async def test_a_picture_of_a_page_passes_the_same_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = {"data": "UklGRgQAAABXRUJQ", "width": 1, "height": 2_000}
+    run_instead(monkeypatch, f"import json\nprint(json.dumps({{'picture': {picture!r}}}))")
+    drawn = PagePicture(width=1, height=2_000, data=b"RIFF\4\0\0\0WEBP")
+    assert await draw("a.pdf", b"%PDF-", 1) == drawn
 
 
 @pytest.mark.parametrize(

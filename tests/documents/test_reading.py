@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import stat
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -12,13 +13,15 @@ import openpyxl
 import pptx
 import pytest
 
+from antiphon.documents import pages as page_bounds
 from antiphon.documents.kinds import Unreadable
-from antiphon.documents.pages import MAX_PAGE_TEXT
+from antiphon.documents.pages import MAX_PAGE_TEXT, clean_page
+from antiphon.documents.pdf import draw_pdf_page, read_pdf
 from antiphon.documents.plain_text import decode_text
 from antiphon.documents.process import DocumentReader
 from antiphon.documents.reader import ReadEnd
-from antiphon.types.documents import DocumentPage
-from tests.support.documents import make_epub, make_pdf, read, repack, save
+from antiphon.types.documents import DocumentPage, PagePicture
+from tests.support.documents import draw, make_epub, make_pdf, read, repack, save
 
 pytestmark = pytest.mark.processes
 
@@ -30,6 +33,44 @@ async def test_a_pdf_has_its_pages() -> None:
     assert [page.text for page in pages] == ["Hello (first)", "", "Third"]
     assert [page.number for page in pages] == [1, 2, 3]
     assert end == ReadEnd()
+
+
+async def test_a_page_of_a_pdf_is_drawn() -> None:
+    content = make_pdf("first", "second")
+    first, second = [await draw("a.pdf", content, number) for number in (1, 2)]
+    assert isinstance(first, PagePicture)
+    assert isinstance(second, PagePicture)
+    assert (first.width, first.height) == (1600, 800)
+    assert (first.data[:4], first.data[8:12]) == (b"RIFF", b"WEBP")
+    assert first.data != second.data
+    assert await draw("a.pdf", content, 3) is None
+
+
+def test_a_page_whose_text_is_kept_as_several_is_counted_as_several(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(page_bounds, "MAX_PAGE_TEXT", 10)
+    content = make_pdf("one two three four", "second")
+    texts = [each.text for each in chain.from_iterable(map(clean_page, read_pdf(content, None)))]
+
+    assert texts.index("second") == 2
+    assert draw_pdf_page(content, 3) == draw_pdf_page(make_pdf("x", "second"), 2)
+    assert draw_pdf_page(content, 2) == draw_pdf_page(content, 1)
+    assert draw_pdf_page(content, 4) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("a.txt", b"text", "unsupported"),
+        ("a.pdf", b"%PDF-1.7\n1 0 obj <<", "damaged"),
+        ("a.pdf", b"text", "wrong_type"),
+    ],
+)
+async def test_a_file_that_cannot_be_drawn_has_a_reason(
+    name: str, content: bytes, reason: str
+) -> None:
+    assert await draw(name, content, 1) == reason
 
 
 async def test_a_word_document_is_cut_where_its_pages_are() -> None:

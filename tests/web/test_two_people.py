@@ -35,7 +35,7 @@ BODIES: dict[str, dict[str, Any]] = {
 QUERIES = {"GET /api/threads/<thread_id>/export": "?as=json"}
 NEEDS_AN_ARTIFACT = "/previews/<shown_id>"
 """Tested in `test_artifacts.py`: this answer has none."""
-NEEDS_A_DOCUMENT = "/pages/<number>"
+NEEDS_A_DOCUMENT = ("/pages/<number>", "/picture")
 """Tested in `test_documents.py`: the text of a file is read in the background."""
 NEEDS_A_PUBLISHED_ASSISTANT = "/api/published_assistants/<assistant_id>/copies"
 """Tested in `test_page_published.py`: this one is taken back."""
@@ -189,7 +189,7 @@ async def test_the_same_calls_work_for_whose_they_are(chat: Chat, tools: Tools) 
     found = {}
     for route in of_somebody(chat):
         elsewhere = (
-            *(*ENDS_SOMETHING, NEEDS_AN_ARTIFACT, NEEDS_A_DOCUMENT),
+            *(*ENDS_SOMETHING, NEEDS_AN_ARTIFACT, *NEEDS_A_DOCUMENT),
             *(NEEDS_A_PUBLISHED_ASSISTANT, *NEEDS_AN_UPLOAD),
         )
         if "<token>" not in route and not route.endswith(elsewhere):

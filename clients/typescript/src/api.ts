@@ -827,6 +827,14 @@ export interface PageHit {
   title: string;
 }
 
+/** Picture of one page. `data` is its file, base64 in JSON; `width` and `height` in pixels. */
+export interface PagePicture {
+  data: string;
+  height: number;
+  media_type: "image/webp";
+  width: number;
+}
+
 /** A tool call of a reply that was given elsewhere; `arguments` is a JSON object as text. */
 export interface PastCall {
   arguments: string;
@@ -2111,6 +2119,16 @@ export abstract class Operations {
    */
   listPages(file_id: string, fields: { page?: number; limit?: number; after?: string } = {}, options?: RequestOptions): Promise<DocumentPagePage> {
     return this.send<DocumentPagePage>({ method: "GET", path: `/v1/files/${encodeURIComponent(file_id)}/pages`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Get the picture of a page of a PDF: WebP, 1,600 pixels at its longer side.
+   *
+   * `page` is the number of the page in the list of pages. A file of another kind, or one that
+   * cannot be drawn, is refused.
+   */
+  getPagePicture(file_id: string, fields: { page?: number } = {}, options?: RequestOptions): Promise<PagePicture> {
+    return this.send<PagePicture>({ method: "GET", path: `/v1/files/${encodeURIComponent(file_id)}/picture`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get the record of one file; its bytes are at `/v1/files/{file_id}/content`. */

@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from antiphon.api.fields import FileIds
 from antiphon.api.operation import Id, Limit, Listed, Name, Operation
-from antiphon.types.documents import DocumentPage
+from antiphon.types.documents import DocumentPage, PagePicture
 
 
 class ListPages(Operation[Listed[DocumentPage]], frozen=True):
@@ -27,6 +27,20 @@ class ListPages(Operation[Listed[DocumentPage]], frozen=True):
     page: Annotated[int, Meta(ge=1, le=1_000_000)] | None = None
     limit: Limit = 20
     after: Id | None = None
+
+
+class GetPagePicture(Operation[PagePicture], frozen=True):
+    """Get the picture of a page of a PDF: WebP, 1,600 pixels at its longer side.
+
+    `page` is the number of the page in the list of pages. A file of another kind, or one that
+    cannot be drawn, is refused.
+    """
+
+    route: ClassVar[str] = "GET /v1/files/{file_id}/picture"
+    answer: ClassVar[Any] = PagePicture
+
+    file_id: Id
+    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
 
 class PageHit(msgspec.Struct, frozen=True, kw_only=True):

@@ -73,6 +73,7 @@ from antiphon.api.chat_imports import GetChatImport as GetChatImport
 from antiphon.api.chat_imports import ListChatImports as ListChatImports
 from antiphon.api.chat_imports import StartChatImport as StartChatImport
 from antiphon.api.documents import FileSearchResults as FileSearchResults
+from antiphon.api.documents import GetPagePicture as GetPagePicture
 from antiphon.api.documents import ListPages as ListPages
 from antiphon.api.documents import PageHit as PageHit
 from antiphon.api.documents import SearchFiles as SearchFiles
@@ -285,6 +286,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     ListFiles,
     SearchFiles,
     ListPages,
+    GetPagePicture,
     GetFile,
     DeleteFile,
     ListModels,

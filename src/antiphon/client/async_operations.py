@@ -101,6 +101,7 @@ class AsyncOperations(RenamedMethods):
     delete_file = async_method(operations.DeleteFile)
     search_files = async_method(operations.SearchFiles)
     list_pages = async_list_method(operations.ListPages)
+    get_page_picture = async_method(operations.GetPagePicture)
     list_models = async_method(operations.ListModels)
     get_caller = async_method(operations.GetCaller)
     get_personal_settings = async_method(operations.GetPersonalSettings)

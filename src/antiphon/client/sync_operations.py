@@ -102,6 +102,7 @@ class Operations(RenamedMethods):
     delete_file = sync_method(operations.DeleteFile)
     search_files = sync_method(operations.SearchFiles)
     list_pages = sync_list_method(operations.ListPages)
+    get_page_picture = sync_method(operations.GetPagePicture)
     list_models = sync_method(operations.ListModels)
     get_caller = sync_method(operations.GetCaller)
     get_personal_settings = sync_method(operations.GetPersonalSettings)

@@ -36,6 +36,15 @@ def clean_title(title: str) -> str:
     return " ".join(clean_text(title).split())[:MAX_TITLE]
 
 
+def clean_page(page: TextPage) -> Iterator[TextPage]:
+    """Yield the page with clean text, as several if it has more than `MAX_PAGE_TEXT` characters."""
+    cleaned = clean_text(page.text)
+    if len(cleaned) > MAX_PAGE_TEXT:
+        yield from split_text(page.title, cleaned, MAX_PAGE_TEXT)
+    else:
+        yield TextPage(page.title, cleaned)
+
+
 def split_text(title: str, text: str, length: int = PAGE_LENGTH) -> Iterator[TextPage]:
     """Yield pages of about `length` characters, cut between paragraphs, lines or words."""
     start = 0

@@ -1,4 +1,4 @@
-"""Text of the pages of a PDF. Scripts, forms and attachments in it stay closed."""
+"""Text and pictures of the pages of a PDF. Scripts, forms and attachments in it stay closed."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any
 import pypdfium2  # type: ignore[import-untyped]
 
 from antiphon.documents.kinds import Unreadable
-from antiphon.documents.pages import TextPage
+from antiphon.documents.pages import TextPage, clean_page
 from antiphon.documents.pictures import read_picture
+from antiphon.types.documents import PagePicture
 
 _pdfium: Any = pypdfium2  # it has no types
 
 OCR_SCALE = 200 / 72
 """Dots for each point of a page whose picture is read."""
 MAX_SIDE = 6400
-"""Pixels of the longer side of a page's picture."""
+"""Pixels of the longer side of a page whose picture is read."""
+VIEW_SIDE = 1600
+"""Pixels of the longer side of a page that a person looks at."""
+VIEW_QUALITY = 85
 
 
 def read_pdf(content: bytes, tesseract: str | None) -> Iterator[TextPage]:
@@ -32,16 +36,40 @@ def read_pdf(content: bytes, tesseract: str | None) -> Iterator[TextPage]:
                 with closing(page.get_textpage()) as text_page:
                     text = text_page.get_text_bounded()
                 if not text.strip() and tesseract is not None:
-                    text = read_picture(_draw(page), tesseract)
+                    scale = min(OCR_SCALE, MAX_SIDE / max(1.0, *page.get_size()))
+                    text = read_picture(_encode(_draw(page, scale), "PNG"), tesseract)
             label = document.get_page_label(number)
             yield TextPage("" if label == str(number + 1) else label, text)
 
 
-def _draw(page: Any) -> bytes:
-    bound = MAX_SIDE / max(1.0, *page.get_size())
-    picture = page.render(scale=min(OCR_SCALE, bound)).to_pil()
+def draw_pdf_page(content: bytes, number: int) -> PagePicture | None:
+    """Draw the page with the text of this number; None if there is none.
+
+    A page with much text is kept as several, which are counted again here. Raises `Unreadable`.
+    """
+    with _open(content) as document:
+        for index in range(min(number, len(document))):
+            with closing(document[index]) as page:
+                with closing(page.get_textpage()) as text_page:
+                    text = TextPage("", text_page.get_text_bounded())
+                number -= sum(1 for _ in clean_page(text))
+                if number <= 0:
+                    picture = _draw(page, VIEW_SIDE / max(1.0, *page.get_size()))
+                    return PagePicture(
+                        width=picture.width,
+                        height=picture.height,
+                        data=_encode(picture, "WEBP", quality=VIEW_QUALITY),
+                    )
+    return None
+
+
+def _draw(page: Any, scale: float) -> Any:
+    return page.render(scale=scale).to_pil().convert("RGB")
+
+
+def _encode(picture: Any, form: str, **options: int) -> bytes:
     file = BytesIO()
-    picture.convert("RGB").save(file, "PNG")
+    picture.save(file, form, **options)
     return file.getvalue()
 
 

@@ -21,12 +21,15 @@ from antiphon.documents.pages import (
     clean_title,
 )
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
-from antiphon.types.documents import DocumentPage
+from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader")
 """The program of the process, without anything of the environment or of the working folder."""
 LINE_BYTES = 4_000_000
 """Bytes of a line that the process may write; a page has a tenth of it at most."""
+PICTURE_SECONDS = 20
+"""Seconds for the picture of a page: a person waits for it."""
+MAX_PICTURE_SIDE = 2_000
 
 
 class FileContent(NamedTuple):
@@ -72,11 +75,29 @@ class DocumentReader:
                 )
         yield ReadEnd("damaged")
 
+    async def draw(self, file: FileContent, number: int) -> PagePicture | DocumentFailure | None:
+        """Return the picture of the page of this number of a PDF, or the reason why it has none.
+
+        None if the file has no such page.
+        """
+        seconds = min(self.seconds, PICTURE_SECONDS)
+        request = ReadRequest(file.name, file.media_type, seconds, picture=number)
+        async with aclosing(self._lines(request, file)) as lines:
+            async for line in lines:
+                if line.end is not None:
+                    return line.end.reason
+                picture = line.picture
+                # The process may be in the power of the file by now.
+                if picture is None or not _is_webp(picture):
+                    break
+                return picture
+        return "damaged"
+
     async def _lines(
         self, request: ReadRequest, file: FileContent
     ) -> AsyncGenerator[ReadLine, None]:
         """Yield what the process writes, and an end for a process that does not end well."""
-        deadline = asyncio.get_running_loop().time() + self.seconds
+        deadline = asyncio.get_running_loop().time() + request.seconds
         async with start_process(PROGRAM, _environment(), LINE_BYTES) as process:
             feeding = asyncio.create_task(_feed(process, request, file.pieces))
             try:
@@ -103,6 +124,18 @@ class DocumentReader:
             finally:
                 feeding.cancel()
                 await asyncio.wait([feeding])
+
+
+def _is_webp(picture: PagePicture) -> bool:
+    """Return true if the bytes are a WebP file of their length, and no side is too long."""
+    data = picture.data
+    return (
+        data[:4] == b"RIFF"
+        and data[8:12] == b"WEBP"
+        and int.from_bytes(data[4:8], "little") + 8 == len(data)
+        and 0 < picture.width <= MAX_PICTURE_SIDE
+        and 0 < picture.height <= MAX_PICTURE_SIDE
+    )
 
 
 async def _feed(

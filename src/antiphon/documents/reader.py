@@ -1,9 +1,9 @@
 """Program that reads one document, in a process of its own: `python -m antiphon.documents.reader`.
 
 The process gets the request as a line of JSON and then the bytes of the file. It writes a line of
-JSON for each page, and a last one. Nothing of the server is in it: no environment, no open file.
-Before a library sees the file, the process limits what it may use, and cuts itself off from the
-network where Linux lets it.
+JSON for each page, or one for the picture of a page, and a last one. Nothing of the server is in
+it: no environment, no open file. Before a library sees the file, the process limits what it may
+use, and cuts itself off from the network where Linux lets it.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
+from itertools import chain
 from typing import BinaryIO
 
 import msgspec
@@ -19,27 +20,26 @@ import msgspec
 from antiphon.documents.isolation import limit_process, take_output
 from antiphon.documents.kinds import Kind, Unreadable, detect_kind
 from antiphon.documents.pages import (
-    MAX_PAGE_TEXT,
     MAX_PAGES,
     MAX_TEXT,
     TextPage,
-    clean_text,
+    clean_page,
     clean_title,
-    split_text,
 )
-from antiphon.types.documents import DocumentFailure, DocumentPage
+from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 MEMORY = 1_500_000_000
 """Bytes of addresses that the process may use."""
 
 
 class ReadRequest(msgspec.Struct, frozen=True):
-    """A file to read within `seconds`."""
+    """A file to read within `seconds`, or the `picture` of the page of this number to draw."""
 
     name: str
     media_type: str
     seconds: int
     tesseract: str | None = None
+    picture: int | None = None
 
 
 class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -50,9 +50,10 @@ class ReadEnd(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ReadLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line that the process writes: a page or the end."""
+    """A line that the process writes: a page, the picture of one, or the end."""
 
     page: DocumentPage | None = None
+    picture: PagePicture | None = None
     end: ReadEnd | None = None
 
 
@@ -68,6 +69,8 @@ def main() -> None:
 def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> ReadEnd:
     try:
         kind = detect_kind(request.name, request.media_type, content)
+        if request.picture is not None:
+            return _write_picture(kind, request, content, output)
         read = _load_reader(kind, request)
         limit_process(request.seconds, MEMORY)
         return _write_pages(read(content), output)
@@ -86,7 +89,8 @@ def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> Read
 def _write_pages(pages: Iterator[TextPage], output: BinaryIO) -> ReadEnd:
     total = 0
     seen = False
-    for number, (title, text) in enumerate(_split_long_pages(pages), 1):
+    cleaned = chain.from_iterable(map(clean_page, pages))
+    for number, (title, text) in enumerate(cleaned, 1):
         total += len(text)
         if number > MAX_PAGES or total > MAX_TEXT:
             return ReadEnd(cut=True) if seen else ReadEnd("empty")
@@ -97,13 +101,16 @@ def _write_pages(pages: Iterator[TextPage], output: BinaryIO) -> ReadEnd:
     return ReadEnd() if seen else ReadEnd("empty")
 
 
-def _split_long_pages(pages: Iterator[TextPage]) -> Iterator[TextPage]:
-    for title, text in pages:
-        cleaned = clean_text(text)
-        if len(cleaned) > MAX_PAGE_TEXT:
-            yield from split_text(title, cleaned, MAX_PAGE_TEXT)
-        else:
-            yield TextPage(title, cleaned)
+def _write_picture(kind: Kind, request: ReadRequest, content: bytes, output: BinaryIO) -> ReadEnd:
+    if kind != "pdf":
+        return ReadEnd("unsupported")
+    draw: Callable[[bytes, int], PagePicture | None]
+    draw = import_module("antiphon.documents.pdf").draw_pdf_page
+    limit_process(request.seconds)
+    picture = draw(content, request.picture or 1)
+    if picture is not None:
+        output.write(msgspec.json.encode(ReadLine(picture=picture)) + b"\n")
+    return ReadEnd()
 
 
 def _load_reader(kind: Kind, request: ReadRequest) -> Callable[[bytes], Iterator[TextPage]]:

@@ -1,13 +1,14 @@
-"""Files whose text a conversation may search: attached ones, those of assistant and folder."""
+"""Files whose text is searched in a conversation (attached ones, those of assistant and folder)."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from msgspec.structs import replace
 
+from antiphon.documents.process import FileContent
 from antiphon.ports import DocumentStore, RunStore, Store
 from antiphon.runtime.published import find_published
 from antiphon.types.documents import Document
@@ -18,6 +19,8 @@ from antiphon.types.runs import Assistant, Thread
 
 MAX_SCOPE = 500
 """Files that one search considers; of more, those that were attached last."""
+
+READ_BYTES = 131_072
 
 _ATTACHED = re.compile(
     rf'(?:"file":\{{"file_id"|"image_url":\{{"url"):"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode()
@@ -74,3 +77,13 @@ async def add_documents(store: DocumentStore, uploads: Sequence[Upload]) -> Sequ
     """Return the files with the state of the reading of their text."""
     known: Mapping[str, Document] = await store.documents([each.id for each in uploads])
     return [replace(each, document=known.get(each.id)) for each in uploads]
+
+
+def open_file(store: RunStore, upload: Upload) -> FileContent:
+    """Return the file with its bytes, which come from the store piece by piece."""
+
+    async def read() -> AsyncGenerator[bytes, None]:
+        for start in range(0, upload.size, READ_BYTES):
+            yield await store.content(None, upload.id, start, READ_BYTES)
+
+    return FileContent(upload.name, upload.media_type, read())

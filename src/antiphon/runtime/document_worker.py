@@ -17,6 +17,7 @@ from typing import Protocol
 from antiphon.documents.process import FileContent
 from antiphon.documents.reader import ReadEnd
 from antiphon.ports import DOCUMENTS, Bus, DocumentStores
+from antiphon.runtime.document_scope import open_file
 from antiphon.telemetry.metrics import DOCUMENTS_READ, Metrics
 from antiphon.types import errors
 from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
@@ -33,7 +34,6 @@ MAX_ATTEMPTS = 3
 """Readings of one file: a process that died might have died of it."""
 BATCH_TEXT = 60_000
 """Characters of the pages that are stored in one transaction, about."""
-READ_BYTES = 131_072
 
 _EXTRA_MODULES = ("pypdfium2", "docx", "openpyxl", "pptx")
 
@@ -129,10 +129,9 @@ class DocumentWorker:
         if claim.attempt > MAX_ATTEMPTS:
             return Document(status="failed", reason="too_slow")
         upload = await self._store.get(Upload, claim.owner, claim.upload_id)
-        file = FileContent(upload.name, upload.media_type, self._pieces(upload))
         count = 0
         waiting: list[DocumentPage] = []
-        async with aclosing(self._reader.read(file)) as found:
+        async with aclosing(self._reader.read(open_file(self._store, upload))) as found:
             async for item in found:
                 if isinstance(item, ReadEnd):
                     await self._add(claim, waiting)
@@ -151,7 +150,3 @@ class DocumentWorker:
             raise errors.NotFound(
                 f"The file {claim.upload_id} is gone, or another process reads it."
             )
-
-    async def _pieces(self, upload: Upload) -> AsyncGenerator[bytes, None]:
-        for start in range(0, upload.size, READ_BYTES):
-            yield await self._store.content(None, upload.id, start, READ_BYTES)

@@ -64,6 +64,15 @@ class DocumentPage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     text: str
 
 
+class PagePicture(msgspec.Struct, frozen=True, kw_only=True):
+    """Picture of one page. `data` is its file, base64 in JSON; `width` and `height` in pixels."""
+
+    media_type: Literal["image/webp"] = "image/webp"
+    width: int
+    height: int
+    data: bytes
+
+
 class DocumentClaim(msgspec.Struct, frozen=True):
     """A file that a process reads until its lease ends; `attempt` counts from 1."""
 

@@ -230,21 +230,33 @@ class Chat:
 
     async def faultless(self) -> None:
         """Nothing went wrong behind the page."""
-        reports, asked = ([], []) if self.page.is_closed() else await self.page.evaluate(REPORTS)
+        found = ([], [], []) if self.page.is_closed() else await self.page.evaluate(REPORTS)
+        reports, asked, stray = found
         previews = self.up.url.replace("127.0.0.1", "artifacts.localhost") + "/artifact/"
         own = (self.up.url, previews, "data:", "blob:", "about:")
         foreign = [f"request: {url}" for url in asked if not url.startswith(own)]
 
-        assert self.faults + reports + foreign == []
+        assert self.faults + reports + foreign + stray == []
 
     def _note_console(self, kind: str, text: str) -> None:
         if kind == "error" and not any(known in text for known in NO_FAULTS):
             self.faults.append(f"console: {text}")
 
 
-REPORTS = """[window.reports ?? [],
-  performance.getEntriesByType("resource").map((entry) => entry.name)]"""
-"""Reports of the content policy, and every address that the page requested.
+REPORTS = """() => {
+  const stray = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const { data, parentElement } = texts.currentNode;
+    const isValue = /^(0|NaN|false|null|undefined|\\[object Object\\])$/.test(data);
+    if (isValue && parentElement.children.length)
+      stray.push(`text: ${data} in ${parentElement.className || parentElement.tagName}`);
+  }
+  const asked = performance.getEntriesByType("resource").map((entry) => entry.name);
+  return [window.reports ?? [], asked, stray];
+}"""
+"""Reports of the content policy, every address that the page requested, and values of conditions
+that stand between elements as if they were text.
 
 A listener for requests would cost a message of the browser for each of the page's 120 files.
 """

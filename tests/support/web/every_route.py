@@ -76,6 +76,7 @@ ROWS: Mapping[str, str] = {
     "GET /api/files/<file_id>": READ,
     "GET /api/files/<file_id>/document": READ,
     "GET /api/files/<file_id>/pages/<number>": READ,
+    "GET /api/files/<file_id>/picture": READ,
     "GET /api/models": READ,
     "GET /api/personal": READ,
     "PATCH /api/personal": CHANGE,

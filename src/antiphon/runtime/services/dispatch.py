@@ -104,7 +104,7 @@ class Dispatcher:
             **FeedbackService(store, metrics, tracer).handlers,
             **SearchService(store).handlers,
             **self.files.handlers,
-            **DocumentService(store).handlers,
+            **DocumentService(store, settings).handlers,
             **self._runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **PersonalService(store, mint).handlers,

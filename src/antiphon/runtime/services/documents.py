@@ -1,35 +1,52 @@
-"""Operations on the text of files: its pages, and searches."""
+"""Operations on the text of files: its pages, their pictures, and searches."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from antiphon.api import operations
 from antiphon.api.operations import FileSearchResults, Listed, Operation, PageHit
+from antiphon.documents.process import DocumentReader
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.text_search import Phrase, RankedSnippet, examine, matches, parse_query
 from antiphon.ports import FoundPage, Store
-from antiphon.runtime.document_scope import add_documents, find_files, find_scope
+from antiphon.runtime.document_scope import add_documents, find_files, find_scope, open_file
 from antiphon.runtime.responses import OperationHandler
+from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
-from antiphon.types.documents import DocumentPage
-from antiphon.types.errors import NotFound
+from antiphon.types.documents import FAILURES, DocumentFailure, DocumentPage, PagePicture
+from antiphon.types.errors import InvalidRequest, NotFound, Overloaded
 from antiphon.types.messages import Upload
 
 CANDIDATES = 50
 """Pages that are ranked together."""
 SHORT_WORD = 4
 """Words with fewer letters do not count where only some words are found."""
+DRAWN_AT_ONCE = 2
+"""Pages that a process draws at the same time; each takes a process of its own."""
+MAX_WAITING = 16
+"""Pages that are drawn or wait for that; further ones are refused."""
+RETRY_SECONDS = 5
+NO_PICTURE: Mapping[DocumentFailure, str] = {
+    "unsupported": "Pages of a PDF have pictures; files of other kinds have none.",
+    "no_extra": "Pages are drawn where the server has the extra `documents`.",
+}
+"""Hints for reasons that FAILURES words for texts."""
 
 
 class DocumentService:
-    """Reads and searches the text of files."""
+    """Reads and searches the text of files, and draws pages of PDFs."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
+        self._reader = DocumentReader(settings.document_timeout) if settings.documents else None
+        self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
+        self._asked = 0
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.ListPages: self._list_pages,
+            operations.GetPagePicture: self._draw_page,
             operations.SearchFiles: self._search,
         }
 
@@ -44,6 +61,31 @@ class DocumentService:
         found = await self._store.pages(call.file_id, call.limit, after)
         following = str(found.data[-1].number) if found.has_more else None
         return Listed(found.data, has_more=found.has_more, next=following)
+
+    async def _draw_page(
+        self, call: operations.GetPagePicture, by: Principal, _: IdempotencyKey | None
+    ) -> PagePicture:
+        upload = await self._store.get(Upload, by.owner, call.file_id)
+        if self._reader is None:
+            raise NotFound("No page is drawn here.", hint="The setting `documents` is off.")
+        if self._asked >= MAX_WAITING:
+            raise Overloaded("Too many pages are being drawn.", retry_after=RETRY_SECONDS)
+        self._asked += 1
+        try:
+            async with self._drawing:
+                drawn = await self._reader.draw(open_file(self._store, upload), call.page)
+        finally:
+            self._asked -= 1
+        if drawn is None:
+            raise NotFound(f"The file has no page {call.page}.")
+        if not isinstance(drawn, PagePicture):
+            raise InvalidRequest(
+                "This page cannot be drawn.",
+                expected="a PDF that can be opened",
+                received=upload.media_type[:100],
+                hint=NO_PICTURE.get(drawn) or FAILURES[drawn],
+            )
+        return drawn
 
     async def _search(
         self, call: operations.SearchFiles, by: Principal, _: IdempotencyKey | None

@@ -1,4 +1,4 @@
-"""Text of files: how far it is read, and its pages."""
+"""Text of files: how far it is read, and its pages with their pictures."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import Meta
 
-from antiphon.api.operations import ListPages
+from antiphon.api.operations import GetPagePicture, ListPages
 from antiphon.engine.text_search import find_highlights
 from antiphon.types.documents import Document
 from antiphon.types.errors import NotFound
-from antiphon.web.http import json_response, read_query
+from antiphon.web.http import SANDBOX, json_response, read_query
 from antiphon.web.session import current_client, current_site
 
 routes = Blueprint("documents", __name__)
 
+PDF = "application/pdf"
 _PAGE_NUMBER = re.compile(r"[1-9][0-9]{0,5}", re.ASCII)
 
 
@@ -38,7 +39,10 @@ class PageQuery(msgspec.Struct, frozen=True):
 
 
 class PageView(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of a file's text. `highlights` are places of words, in code points."""
+    """A page of a file's text. `highlights` are places of words, in code points.
+
+    `has_picture` is true for the pages of a PDF.
+    """
 
     file: str
     number: int
@@ -46,6 +50,13 @@ class PageView(msgspec.Struct, frozen=True, kw_only=True):
     title: str
     text: str
     highlights: Sequence[tuple[int, int]]
+    has_picture: bool
+
+
+class PictureQuery(msgspec.Struct, frozen=True):
+    """Query of a picture: the number of the page."""
+
+    page: Annotated[str, Meta(pattern="^[1-9][0-9]{0,5}$")] = "1"
 
 
 @routes.get("/api/files/<file_id>/document")
@@ -76,6 +87,16 @@ def get_page(file_id: str, number: str) -> Response:
             title=page.title,
             text=page.text,
             highlights=find_highlights(page.text, query.q),
+            has_picture=upload.name.lower().endswith(".pdf") or upload.media_type == PDF,
         )
 
     return json_response(current_site().run(read()))
+
+
+@routes.get("/api/files/<file_id>/picture")
+def get_picture(file_id: str) -> Response:
+    """Return the picture of one page of a PDF."""
+    call = GetPagePicture(file_id, int(read_query(PictureQuery).page))
+    picture = current_site().run(current_client().transport.send(call))
+    headers = {"Content-Security-Policy": SANDBOX, "Cache-Control": "private, no-store"}
+    return Response(picture.data, headers=headers, content_type=picture.media_type)

@@ -4,17 +4,21 @@ import { revealText } from "../hidden_characters.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { kindOf } from "./attachments.mjs";
+import { laterView } from "./later_view.mjs";
 import { openLightbox } from "./pictures.mjs";
 import { Word } from "./word.mjs";
 
+const DocumentViewer = laterView(() => import("./document_viewer.mjs").then((module) => module.DocumentViewer), { over: true, idle: false });
+
 /**
  * Files of a message that was sent: its pictures, which open in the light box, and below them the
- * others, which are saved.
+ * others: a PDF is opened, and all others are saved.
  *
  * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string}[]}} props
  */
 export function AttachmentList({ parts }) {
   const [broken, setBroken] = useState(/** @type {readonly string[]} */ ([]));
+  const [opened, setOpened] = useState(/** @type {import("../documents.mjs").Source | null} */ (null));
   const files = parts.map(({ url = "", mediaType = "", filename }) => {
     const address = /^\/api\/files\/[\w-]+$/.test(url) ? url : undefined;
     return { address, name: filename || t("attach.file"), isShown: Boolean(address) && isPicture(mediaType) && !broken.includes(url) };
@@ -34,11 +38,16 @@ export function AttachmentList({ parts }) {
     </ul>`}
     ${others.length > 0 &&
     html`<ul class="attachments" aria-label=${t("attach.list")}>
-      ${others.map(({ address, name }, place) => html`<li key=${place}>
-        <a class="attachment" href=${address} download=${name} title=${revealText(name)}>
-          <span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>
-        </a>
-      </li>`)}
+      ${others.map(({ address, name }, place) => {
+        const words = html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`;
+        const open = () => setOpened({ id: address?.split("/").at(-1) ?? "", file: name, page: 1, query: "" });
+        return html`<li key=${place}>
+          ${address && kindOf(name) === "PDF"
+            ? html`<button type="button" class="attachment" title=${revealText(name)} onClick=${open}>${words}</button>`
+            : html`<a class="attachment" href=${address} download=${name} title=${revealText(name)}>${words}</a>`}
+        </li>`;
+      })}
     </ul>`}
+    ${opened && html`<${DocumentViewer} source=${opened} asPicture onClose=${() => setOpened(null)} />`}
   </div>`;
 }

@@ -21,7 +21,7 @@ export function Picker() {
     if (!assistants.value) void runAndReport(loadAssistants);
   }, []);
   return html`<div class="picker">
-    ${(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}
+    ${Boolean(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}
     <${ModelPick} />
   </div>`;
 }

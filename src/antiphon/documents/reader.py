@@ -106,7 +106,7 @@ def _write_picture(kind: Kind, request: ReadRequest, content: bytes, output: Bin
         return ReadEnd("unsupported")
     draw: Callable[[bytes, int], PagePicture | None]
     draw = import_module("antiphon.documents.pdf").draw_pdf_page
-    limit_process(request.seconds)
+    limit_process(request.seconds, MEMORY)
     picture = draw(content, request.picture or 1)
     if picture is not None:
         output.write(msgspec.json.encode(ReadLine(picture=picture)) + b"\n")

@@ -58,7 +58,7 @@ async def run_artifact(chat: Chat) -> Frame:
 async def overlook_refusals(chat: Chat) -> None:
     """Take no notice of what the console says about the artifact: that much was refused."""
     chat.leave()
-    await chat.page.goto(f"{chat.up.url}/healthz")
+    await chat.page.goto(f"{chat.up.url}/manifest.webmanifest")
     chat.faults.clear()
 
 
@@ -89,7 +89,7 @@ async def test_short_examples_and_other_languages_stay_code(chat: Chat) -> None:
 
 
 async def test_a_page_runs_only_when_it_is_told_to_and_ends_with_stop(chat: Chat) -> None:
-    await answer(chat, fenced(CLOCK))
+    await answer(chat, fenced(CLOCK) + "\n\n" + fenced("<p>Other</p>", 'html title="Other"'))
     await open_card(chat)
     panel = chat.page.locator(".artifact-panel")
     await expect(panel.get_by_role("heading", name="Clock")).to_be_focused()
@@ -99,6 +99,10 @@ async def test_a_page_runs_only_when_it_is_told_to_and_ends_with_stop(chat: Chat
     assert await frame.locator("#now").inner_text() == "it runs"
     assert await frame.evaluate("origin") == "null"
     await expect(panel).to_contain_text("Made by the model, not by this chat.")
+    await open_card(chat, "Open: Other")
+    await expect(chat.page.locator("iframe")).to_have_count(0)
+    await open_card(chat)
+    await run_artifact(chat)
     await panel.get_by_role("button", name="Stop").click()
     await expect(chat.page.locator("iframe")).to_have_count(0)
 
@@ -297,11 +301,17 @@ async def wait_until_drawn(page: Page) -> None:
 
 async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> None:
     async with listening() as listener:
-        for name, script in LEAVING.items():
-            code = f"<body>secret<script>{BEGUN};{HELPER}\n{written(script, listener)}</script>"
-            await show(chat, f"{name}.html", code)
+        documents = {
+            name: f"<body>secret<script>{BEGUN};{HELPER}\n{written(script, listener)}</script>"
+            for name, script in LEAVING.items()
+        }
+        documents["passive"] = written(PASSIVE, listener)
+        blocks = [fenced(code, f'html title="{name}.html"') for name, code in documents.items()]
+        await answer(chat, "\n\n".join(blocks))
+        for name in documents:
+            await open_card(chat, f"Open: {name}.html")
+            await run_artifact(chat)
             await wait_until_drawn(chat.page)
-        await show(chat, "passive.html", written(PASSIVE, listener))
         await prove_that_it_listens(chat, listener)
 
         assert chat.page.url.startswith(chat.up.url)

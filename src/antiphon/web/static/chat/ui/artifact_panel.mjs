@@ -84,7 +84,7 @@ export function ArtifactPanel({ thread, shown, onClose }) {
       ? html`<pre class="artifact-source" tabindex="0" role="region" aria-label=${t("artifact.code")} dir="ltr">${artifact.text}</pre>`
       : artifact.kind === "markdown"
         ? html`<div class="artifact-document" tabindex="0" role="region" aria-label=${t("artifact.preview")}><${Markdown} text=${artifact.text} /></div>`
-        : html`<${Preview} key=${`${version.message}:${place}`} thread=${thread} version=${version} name=${name} />`}
+        : html`<${Preview} key=${`${version.message}:${artifact.kind}:${artifact.text}`} thread=${thread} version=${version} name=${name} />`}
   </aside>`;
 }
 

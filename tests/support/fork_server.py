@@ -160,11 +160,25 @@ def main(listening: socket.socket, missing: Sequence[str]) -> int:
     for name in (*LOADED, *(command.name for command in commands)):
         with suppress(ModuleNotFoundError) if missing else nullcontext():
             import_module(name)
-    import_module("antiphon.server.openapi").build_document()
+    with suppress(ModuleNotFoundError) if missing else nullcontext():
+        _prepare_answers()
     share_certificates()
     PasswordHasher.cost = CHEAP
     gc.freeze()  # a collection in a fork would copy everything
     return ForkServer(listening).attend()
+
+
+def _prepare_answers() -> None:
+    """Do once what each server would do again at its start and for the first page that it sends."""
+    page = import_module("antiphon.web.routes.page")
+    app = import_module("flask").Flask(__name__)
+    create_app = import_module("antiphon.server.app").create_app
+
+    create_app(import_module("antiphon.settings.settings").Settings())  # patterns of all routes
+    with app.test_request_context(headers={"accept-encoding": "gzip"}):
+        page.get_page()
+        for name in (page.BUNDLE, page.MESSAGES):
+            page.get_asset(page.version(), name)
 
 
 class ForkServer:

@@ -123,6 +123,7 @@ async def test_a_message_can_be_said_anew(chat: Chat) -> None:
     await chat.wait_until_idle()
     await chat.composer.press("ArrowUp")
     edited = chat.page.locator(".rewrite textarea")
+    await expect(edited).to_be_focused()  # its cursor is then at the end, and moves no more
     await edited.fill("Three")
     await edited.press("Enter")
     await chat.sees("Anew")

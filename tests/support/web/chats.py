@@ -369,8 +369,8 @@ async def _forgetful(context: BrowserContext, url: str) -> Page:
     await page.set_viewport_size(USUAL)
     await page.emulate_media(media="null", color_scheme="null", reduced_motion="null")
     await page.mouse.move(0, 0)
-    # Nothing of the test before goes on. This file has the opener policy of the page: another one, or
-    # none, would cost two processes of the browser, which start without what was compiled.
+    # Nothing of the test before goes on. This file has the opener policy of the page: another one
+    # would cost two processes of the browser, which start without what was compiled.
     await page.goto(f"{url}/manifest.webmanifest")
     await page.evaluate("sessionStorage.clear()")
     session = await context.new_cdp_session(page)

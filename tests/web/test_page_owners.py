@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import zipfile
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from tests.support.web.chats import Chat, chatting
 
@@ -35,6 +36,19 @@ async def press(chat: Chat, name: str) -> None:
 
 async def fill(chat: Chat, label: str, text: str) -> None:
     await chat.page.get_by_role("dialog").get_by_label(label).fill(text)
+
+
+async def test_a_key_can_be_made_once_its_possible_owners_are_known(admin: Chat) -> None:
+    held: asyncio.Queue[Route] = asyncio.Queue()
+    await admin.context.route("**/api/admin/people", held.put)
+    for view, action in (("keys", "Make a key"), ("provider_keys", "Set a key")):
+        await admin.open(f"/admin/{view}")
+        people = await held.get()
+        await expect(admin.page.get_by_role("button", name=action)).to_be_disabled()
+        await people.continue_()
+        await admin.page.get_by_role("button", name=action).click()
+        owner = admin.page.get_by_role("dialog").get_by_label("Owner")
+        await expect(owner).to_have_value("local")
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@
  * @typedef {object} Row  usage of one model by one person on one day
  * @property {string} day  "2026-11-21"
  * @property {string} model
+ * @property {string} owner
  * @property {string} person  name of the person
  * @property {number} runs
  * @property {number} input_tokens

@@ -46,7 +46,7 @@ export function Keys() {
         <h2>${t("admin.keys")}</h2>
         <p class="muted">${t("keys.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NewKey} names=${loaded.data?.names ?? new Map()} onMade=${made} onClose=${close} />`)}>
+      <button type="button" class="button primary" disabled=${!loaded.data} onClick=${() => setDialog(html`<${NewKey} names=${loaded.data.names} onMade=${made} onClose=${close} />`)}>
         <${Icon} name="new" size=${18} />${t("keys.make")}
       </button>
     </div>

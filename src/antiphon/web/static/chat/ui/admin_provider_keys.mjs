@@ -12,7 +12,7 @@ import { Table } from "./table.mjs";
 import { ago } from "./times.mjs";
 import { toast } from "./toasts.mjs";
 
-/** @typedef {{owner: string, provider: string, hint: string, base_url: string | null, created_at: number}} OwnKey */
+/** @typedef {{owner: string, person: string, provider: string, hint: string, base_url: string | null, created_at: number}} OwnKey */
 
 const address = (/** @type {string} */ provider, /** @type {string} */ owner) =>
   `/api/admin/provider_keys/${encodeURIComponent(provider)}/${encodeURIComponent(owner)}`;
@@ -30,7 +30,7 @@ export function ProviderKeys() {
     close();
     await loaded.again();
   };
-  const set = (/** @type {OwnKey | undefined} */ key) => setDialog(html`<${NewKey} names=${loaded.data?.names ?? new Map()} of=${key} onDone=${done} onClose=${close} />`);
+  const set = (/** @type {OwnKey | undefined} */ key) => setDialog(html`<${NewKey} names=${loaded.data.names} of=${key} onDone=${done} onClose=${close} />`);
   const drop = (/** @type {OwnKey} */ key) => setDialog(html`<${Removal} of=${key} onDone=${done} onClose=${close} />`);
   return html`
     <div class="row apart">
@@ -38,7 +38,7 @@ export function ProviderKeys() {
         <h2>${t("admin.provider_keys")}</h2>
         <p class="muted">${t("provider_keys.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => set(undefined)}><${Icon} name="new" size=${18} />${t("provider_keys.set")}</button>
+      <button type="button" class="button primary" disabled=${!loaded.data} onClick=${() => set(undefined)}><${Icon} name="new" size=${18} />${t("provider_keys.set")}</button>
     </div>
     <${Loaded} of=${loaded}>${({ keys, names }) => (keys.length > 0 ? html`<${KeyTable} keys=${keys} names=${names} onReplace=${set} onRemove=${drop} />` : html`<p class="empty">${t("provider_keys.none")}</p>`)}<//>
     ${dialog}
@@ -47,7 +47,7 @@ export function ProviderKeys() {
 
 function KeyTable(/** @type {{keys: OwnKey[], names: Map<string, string>, onReplace: (key: OwnKey) => void, onRemove: (key: OwnKey) => void}} */ { keys, names, onReplace, onRemove }) {
   const columns = [
-    { name: t("provider_keys.owner"), show: (/** @type {OwnKey} */ key) => html`<strong dir="auto">${names.get(key.owner) ?? key.owner}</strong>` },
+    { name: t("provider_keys.owner"), show: (/** @type {OwnKey} */ key) => html`<strong dir="auto">${names.get(key.owner) ?? key.person}</strong>` },
     { name: t("provider_keys.provider"), show: (/** @type {OwnKey} */ key) => key.provider },
     { name: t("provider_keys.ends"), show: (/** @type {OwnKey} */ key) => key.hint && html`<span class="mono">${key.hint}</span>` },
     { name: t("provider_keys.base_url"), show: (/** @type {OwnKey} */ key) => html`<span class="mono small breaks">${key.base_url ?? ""}</span>` },

@@ -56,7 +56,7 @@ export function Schedules() {
         <h2>${t("admin.schedules")}</h2>
         <p class="muted">${t("schedules.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NewSchedule} names=${loaded.data?.names ?? new Map()} onDone=${done} onClose=${close} />`)}>
+      <button type="button" class="button primary" disabled=${!loaded.data} onClick=${() => setDialog(html`<${NewSchedule} names=${loaded.data.names} onDone=${done} onClose=${close} />`)}>
         <${Icon} name="new" size=${18} />${t("schedules.make")}
       </button>
     </div>

@@ -39,12 +39,13 @@ export function UsageCharts() {
 
 function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { rows, days, measure }) {
   if (rows.length === 0) return html`<p class="empty">${t("charts.none")}</p>`;
+  const named = rows.map((row) => (row.owner === "local" ? { ...row, person: t("people.everybody") } : row));
   return html`
     <p class="total"><strong class="numbers">${formatAmount(sum(rows, measure), measure)}</strong> <span class="muted">${t(`charts.total_${measure}`, { count: days })}</span></p>
     <${Days} rows=${rows} days=${days} measure=${measure} />
     <div class="rankings">
       <${Ranking} title=${t("charts.by_model")} ranking=${rank(rows, "model", measure)} measure=${measure} />
-      <${Ranking} title=${t("charts.by_person")} ranking=${rank(rows, "person", measure)} measure=${measure} />
+      <${Ranking} title=${t("charts.by_person")} ranking=${rank(named, "person", measure)} measure=${measure} />
     </div>
   `;
 }

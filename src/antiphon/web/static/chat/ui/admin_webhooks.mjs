@@ -62,7 +62,7 @@ export function Webhooks() {
         <h2>${t("admin.webhooks")}</h2>
         <p class="muted">${t("webhooks.hint")}</p>
       </div>
-      <button type="button" class="button primary" onClick=${() => setDialog(html`<${NewWebhook} names=${loaded.data?.names ?? new Map()} onMade=${showSecret} onClose=${close} />`)}>
+      <button type="button" class="button primary" disabled=${!loaded.data} onClick=${() => setDialog(html`<${NewWebhook} names=${loaded.data.names} onMade=${showSecret} onClose=${close} />`)}>
         <${Icon} name="new" size=${18} />${t("webhooks.make")}
       </button>
     </div>

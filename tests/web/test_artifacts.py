@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
+from antiphon.client.async_events import AsyncEvents
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import BadSettings, NotFound
 from antiphon.web.artifacts import LIFETIME, Ticket, find_block, read_lines, read_ticket, sign
@@ -105,6 +107,39 @@ async def test_a_block_is_shown_at_the_second_origin_under_a_closed_policy(
     assert "camera=()" in shown.headers["Permissions-Policy"]
     assert "Set-Cookie" not in shown.headers
     assert "X-Frame-Options" not in shown.headers
+
+
+async def test_a_block_that_was_cut_is_shown_with_its_rest(chat: Chat, model: Model) -> None:
+    client = chat.site.client
+    thread = await client.create_thread()
+    runs: list[str] = []
+    half = len(ANSWER) // 2
+
+    async def read(events: AsyncEvents) -> str:
+        async for _ in events:
+            pass
+        return str(events.run_id)
+
+    for question, text, reason in (
+        ("A clock, please.", ANSWER[:half], "length"),
+        (None, ANSWER[half:], "stop"),
+    ):
+        events = client.converse(
+            question, thread_id=thread.id, continues=question is None, raise_on_failure=False
+        )
+        reading = asyncio.create_task(read(events))
+        reply = await model.next_request()
+        await reply.say(text)
+        await reply.end(reason)
+        runs.append(await reading)
+    branch = await client.fork_thread(thread.id)
+    copied = (await client.list_messages(branch.id)).data[1].id
+    browser = await chat.browser().arrive()
+
+    for place, shown_id in ((thread.id, runs[-1]), (branch.id, copied)):
+        preview = (await ask(browser, place, shown_id)).json
+        shown = await open_frame(chat, preview["address"])
+        assert (shown.status_code, shown.text) == (200, CODE)
 
 
 async def test_scripts_run_only_on_request_and_never_in_a_picture(chat: Chat, model: Model) -> None:

@@ -192,6 +192,20 @@ async def test_a_message_begins_a_temporary_thread_and_makes_none_of_another_tem
         assert "Only a new thread can be temporary" in refused.text
 
 
+async def test_the_rest_of_an_answer_takes_no_message_and_no_files() -> None:
+    async with chat() as (here, model):
+        async with here.post({"content": "Go"}) as stream:
+            thread_id = (await stream.until("start"))["messageMetadata"]["threadId"]
+            await _answer(model)
+            await stream.end()
+        for more in ({"content": "On"}, {"attachments": ["file_1"]}):
+            body = {"thread_id": thread_id, "continues": True, **more}
+            refused = await here.ask("/api/messages/process", body)
+
+            assert refused.status_code == 422
+            assert "needs a thread, and no message" in refused.text
+
+
 @pytest.mark.parametrize("when", ["answering", "tool"])
 async def test_stop_stops_the_model_and_the_tools(when: str) -> None:
     tools = Tools()

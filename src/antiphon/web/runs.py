@@ -291,11 +291,11 @@ async def start_run(site: Site, user: User, message: PostedMessage) -> Run:
         )
     if not message.continues and not message.content and not message.attachments:
         raise InvalidRequest("There is nothing to answer.", expected="content", where="$.content")
-    if message.continues and (message.thread_id is None or message.content):
+    if message.continues and (message.thread_id is None or message.content or message.attachments):
         raise InvalidRequest(
             "The rest of an answer needs a thread, and no message.",
-            expected="continues with thread_id, without content",
-            received="content" if message.thread_id else "no thread_id",
+            expected="continues with thread_id, without content and attachments",
+            received="content or attachments" if message.thread_id else "no thread_id",
         )
     client = site.client_for_user(user)
     tools = await _select_tools(site, client, message)

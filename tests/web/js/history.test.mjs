@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { questionBefore, mergeMessages } from "../../../src/antiphon/web/static/chat/history.mjs";
+import { questionBefore, mergeMessages, withAnswer } from "../../../src/antiphon/web/static/chat/history.mjs";
 
 const user = (id, key) => ({ id, role: "user", parts: [], metadata: {}, ...(key && { key }) });
 const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
@@ -46,4 +46,14 @@ test("an answer answers the message before it", () => {
 
   assert.equal(questionBefore(messages, "r2").id, "m2");
   assert.equal(questionBefore(messages, "m1").id, "m1");
+});
+
+test("an answer that goes on keeps the sources of what was cut", () => {
+  const source = (url) => ({ type: "source-url", url });
+  const text = (words) => ({ type: "text", text: words });
+  const cut = { ...answer("r1"), parts: [text("Once upon a "), source("https://a.example/"), { type: "data-status" }] };
+  const rest = { ...answer("r2"), metadata: { continues: true }, parts: [text("time."), source("https://b.example/")] };
+  const { now } = withAnswer([user("m1"), cut], rest);
+
+  assert.deepEqual(now.parts, [text("Once upon a time."), source("https://a.example/"), source("https://b.example/")]);
 });

@@ -5,10 +5,10 @@ from __future__ import annotations
 import gzip
 import secrets
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from flask import Blueprint, Response, request
@@ -18,6 +18,7 @@ from antiphon.api.operations import ListMessages
 from antiphon.client.async_client import AsyncClient
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Message
+from antiphon.types.thread_view import join_replies
 from antiphon.web import session
 from antiphon.web.artifacts import (
     DIAGRAM_SCRIPT,
@@ -100,7 +101,7 @@ def get_preview(signed: str) -> Response:
     client = site.client_for_owner(ticket.owner)
 
     async def make() -> bytes:
-        message = await client.get_message(ticket.message_id)
+        message = await _read_joined(client, ticket.message_id)
         text = read_lines(message.text, ticket.start, ticket.end)
         if message.thread_id != ticket.thread_id or digest(text) != ticket.digest:
             raise NotFound("The message no longer has this artifact.")
@@ -135,7 +136,7 @@ async def _find_message(
     client: AsyncClient, thread_id: str, shown_id: str, code: str
 ) -> tuple[Message, Block]:
     """Return the message of a shown answer that has this code in a block. Raises `NotFound`."""
-    async for message in _list_replies(client, thread_id, shown_id):
+    for message in join_replies(await _list_replies(client, thread_id, shown_id)):
         if block := find_block(message.text, code):
             return message, block
     raise NotFound(
@@ -145,21 +146,40 @@ async def _find_message(
     )
 
 
-async def _list_replies(
-    client: AsyncClient, thread_id: str, shown_id: str
-) -> AsyncGenerator[Message, None]:
-    """Yield the model's messages of a shown answer."""
-    if shown_id.startswith("run_"):
-        listing = ListMessages(thread_id, run_id=shown_id, role="assistant", limit=PAGE)
-        async for message in client.paginate(listing):
-            yield message
-        return
-    first = await client.get_message(shown_id)
-    if first.thread_id != thread_id:
-        return
-    yield first
-    async for message in client.paginate(ListMessages(thread_id, after=shown_id, limit=PAGE)):
-        if message.role not in ("assistant", "tool"):
-            return
-        if message.role == "assistant":
-            yield message
+async def _list_replies(client: AsyncClient, thread_id: str, shown_id: str) -> Sequence[Message]:
+    """Return the model's messages of a shown answer, in order; those of earlier runs too.
+
+    An answer that was cut and went on is shown with the id of the run that wrote its rest.
+    """
+    if not shown_id.startswith("run_"):
+        first = await client.get_message(shown_id)
+        if first.thread_id != thread_id:
+            return ()
+        return [first, *await _read_on(client, first)]
+    listing = ListMessages(thread_id, run_id=shown_id, role="assistant", limit=PAGE)
+    replies = [message async for message in client.paginate(listing)]
+    if not replies or replies[0].continues is not True:
+        return replies
+    return [*reversed(await _read_on(client, replies[0], "newest")), *replies]
+
+
+async def _read_on(
+    client: AsyncClient, message: Message, order: Literal["oldest", "newest"] = "oldest"
+) -> Sequence[Message]:
+    """Return the replies after a reply, or before it, newest first, up to the next question."""
+    replies: list[Message] = []
+    listing = ListMessages(message.thread_id, after=message.id, order=order, limit=PAGE)
+    async for each in client.paginate(listing):
+        if each.role not in ("assistant", "tool"):
+            break
+        if each.role == "assistant":
+            replies.append(each)
+    return replies
+
+
+async def _read_joined(client: AsyncClient, message_id: str) -> Message:
+    """Return a message, with its rest if it was cut. Raises `NotFound`."""
+    message = await client.get_message(message_id)
+    if message.role != "assistant" or message.status == "completed":
+        return message
+    return next(join_replies([message, *await _read_on(client, message)]))

@@ -65,7 +65,7 @@ export function withAnswer(messages, now) {
 
 /**
  * Returns the parts of an answer and of its rest: the text goes on in the text that was cut, behind the
- * reasoning of both.
+ * reasoning of both, and the sources of both stay.
  *
  * @param {readonly Part[]} cut @param {readonly Part[]} rest
  */
@@ -76,7 +76,8 @@ function joinParts(cut, rest) {
   if (cut[at]?.type !== "text" || next?.type === "dynamic-tool") return [...cut, ...rest];
   const text = next ? { ...next, text: cut[at].text + next.text } : cut[at];
   const [first, last] = next ? [rest.slice(0, goesOn), rest.slice(goesOn + 1)] : [rest, []];
-  return [...cut.slice(0, at), ...first, text, ...last];
+  const sources = cut.slice(at + 1).filter(({ type }) => type === "source-url");
+  return [...cut.slice(0, at), ...first, text, ...sources, ...last];
 }
 
 /** Parts in which an answer can end. */

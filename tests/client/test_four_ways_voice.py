@@ -1,4 +1,4 @@
-"""Recordings are transcribed in all four ways."""
+"""Recordings are transcribed and texts are spoken, in all four ways."""
 
 from __future__ import annotations
 
@@ -10,14 +10,19 @@ from msgspec.structs import replace
 
 from antiphon import errors
 from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
-from tests.support.providers.transcriber import transcriber_in_thread
+from tests.support.providers.transcriber import silence, transcriber_in_thread
 
 
 @pytest.fixture(scope="module")
 def ways() -> Iterator[Ways]:
     with transcriber_in_thread() as fake:
         providers = {"here": {"base_url": fake.url}}
-        settings = replace(SETTINGS, transcription_model="here:whisper", providers=providers)
+        settings = replace(
+            SETTINGS,
+            transcription_model="here:whisper",
+            speech_model="here:tts",
+            providers=providers,
+        )
         with four_ways(settings) as ways:
             yield ways
 
@@ -34,3 +39,13 @@ def test_a_recording_comes_back_as_text_and_is_counted(client: Any) -> object:
     (row,) = client.get_usage().rows
     assert (row.model, row.runs, row.unpriced) == ("here:whisper", 0, 1)
     return done, refused.value, empty.value
+
+
+@in_all_ways
+def test_a_text_comes_back_as_speech(client: Any) -> object:
+    spoken = client.create_speech("Hello.", voice="nova")
+    with pytest.raises(errors.InvalidRequest) as refused:
+        client.create_speech("")
+
+    assert (spoken.audio, spoken.media_type) == (silence(), "audio/wav")
+    return spoken, refused.value

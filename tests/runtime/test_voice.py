@@ -8,7 +8,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from antiphon.api.operations import MAX_AUDIO_BYTES, CreateTranscription, Transcription
+from antiphon.api.operations import (
+    MAX_AUDIO_BYTES,
+    CreateSpeech,
+    CreateTranscription,
+    Speech,
+    Transcription,
+)
 from antiphon.providers.catalog import Catalog
 from antiphon.runtime.services import voice
 from antiphon.runtime.services.voice import VoiceService
@@ -53,6 +59,8 @@ async def service(fake: FakeTranscriber, store: MemoryStore) -> AsyncIterator[Vo
     settings = Settings(
         base_url="http://127.0.0.1:1/elsewhere",
         transcription_model="here:whisper-1",
+        speech_model="here:tts-1",
+        speech_voice="nova",
         providers={"here": table},
     )
     service = VoiceService(store, Catalog(settings, {}), settings)
@@ -231,3 +239,83 @@ async def test_transcriptions_without_tokens_count_as_unpriced_and_failed_ones_d
 
     (row,) = await store.usage("1970-01-01", 10)
     assert (row.unpriced, row.runs, row.input_tokens) == (2, 0, 0)
+
+
+async def speak(
+    service: VoiceService, text: str = "Hello.", voice: str | None = None, *, by: Principal = BY
+) -> Speech:
+    done: Speech = await service.handlers[CreateSpeech](CreateSpeech(text, voice), by, None)
+    return done
+
+
+async def test_a_text_is_spoken_by_the_voice_of_the_setting_or_by_another_one_and_counted(
+    service: VoiceService, fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    spoken = await speak(service)
+    await speak(service, voice="echo")
+
+    assert spoken == Speech(audio=fake.speech, media_type="audio/wav", model="here:tts-1")
+    assert fake.texts[0] == {
+        "model": "tts-1",
+        "input": "Hello.",
+        "voice": "nova",
+        "response_format": "mp3",
+    }
+    assert fake.texts[1]["voice"] == "echo"
+    assert service.spoken_by == f"here ({fake.url.removesuffix('/v1')})"
+    (row,) = await store.usage("1970-01-01", 10)
+    assert (row.model, row.unpriced, row.runs) == ("here:tts-1", 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "speech", "expected"),
+    [
+        (401, b'{"error": {"message": "sk-secret-of-the-operator"}}', b"", errors.ProviderAuth),
+        (400, b'{"error": {"message": "No such voice"}}', b"", errors.ProviderRejected),
+        (500, b"oops", b"", errors.ProviderUnavailable),
+        (200, b"", b"<html><script>", errors.ProviderProtocol),
+        (200, b"", b"", errors.ProviderError),
+        (200, b"", b"ID3" + bytes(10_000_000), errors.ProviderProtocol),
+    ],
+)
+async def test_what_goes_wrong_with_speech_is_a_clear_error_without_the_key(
+    service: VoiceService,
+    fake: FakeTranscriber,
+    status: int,
+    body: bytes,
+    speech: bytes,
+    expected: type[errors.AntiphonError],
+) -> None:
+    fake.status, fake.body, fake.speech = status, body, speech
+
+    with pytest.raises(expected) as failed:
+        await speak(service)
+
+    assert KEY not in failed.value.message
+
+
+async def test_without_the_setting_and_without_words_nothing_is_spoken(
+    service: VoiceService, fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    silent = VoiceService(store, Catalog(Settings(), {}), Settings())
+
+    assert silent.spoken_by == ""
+    with pytest.raises(errors.NotFound, match="Nothing is spoken"):
+        await speak(silent)
+    with pytest.raises(errors.InvalidRequest):
+        await speak(service, " \n")
+    assert fake.texts == []
+
+
+async def test_one_person_has_two_texts_spoken_at_once(
+    service: VoiceService, fake: FakeTranscriber
+) -> None:
+    fake.open.clear()
+    running = [asyncio.create_task(speak(service)) for _ in range(voice.OF_ONE)]
+    await fake.wait_for(voice.OF_ONE)
+
+    with pytest.raises(errors.TooMany, match="2 of your texts"):
+        await speak(service)
+
+    fake.open.set()
+    await asyncio.gather(*running)

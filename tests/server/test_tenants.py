@@ -165,6 +165,7 @@ async def town(
             secret_key=SECRET,
             providers={"here": {"base_url": fake.url}},
             transcription_model="here:whisper",
+            speech_model="here:tts",
         )
         server = await stack.enter_async_context(serve(settings))
         people = [

@@ -52,6 +52,8 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "trusted_proxies": ("127.0.0.1, 10.0.0.0/8", ("127.0.0.1", "10.0.0.0/8")),
     "title_model": ("openai:gpt-5-nano", "openai:gpt-5-nano"),
     "transcription_model": ("openai:whisper-1", "openai:whisper-1"),
+    "speech_model": ("openai:tts-1", "openai:tts-1"),
+    "speech_voice": ("nova", "nova"),
     "web_title": ("Our chat", "Our chat"),
     "status_line": ("{model} | {cost}", "{model} | {cost}"),
 }

@@ -10,7 +10,7 @@ from playwright.async_api import Browser, expect
 from tests.support.providers.transcriber import serve_transcriber
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
-from tests.support.web.chats import Chat, chatting
+from tests.support.web.chats import Chat, chatting, wait_until
 
 VOICE = """() => {
   window.spoken = [];
@@ -37,7 +37,14 @@ EARS = """() => {
 }"""
 MICROPHONE = """() => {
   window.opened = 0;
+  window.recorded = 0;
   window.tracks = [];
+  const start = MediaRecorder.prototype.start;
+  MediaRecorder.prototype.start = function (...given) {
+    window.recorded = 0;
+    this.addEventListener("dataavailable", ({ data }) => (window.recorded += data.size));
+    return start.apply(this, given);
+  };
   navigator.mediaDevices.getUserMedia = async () => {
     const sound = new AudioContext();
     const into = sound.createMediaStreamDestination();
@@ -49,6 +56,7 @@ MICROPHONE = """() => {
     return into.stream;
   };
 }"""
+RECORDED = "(times) => window.opened === times && window.recorded > 0"
 HEARD = "(said) => window.ears.onresult({ results: [[{ transcript: said }]] })"
 SPOKEN = "() => window.spoken.map(({ text, rate, voice }) => [text, rate, voice?.name ?? ''])"
 
@@ -152,7 +160,7 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
             await chat.composer.fill("Before")
             await page.get_by_role("button", name="Dictate").press("Enter")
             dialog = page.get_by_role("dialog")
-            await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
+            await expect(dialog).to_contain_text(f"sends it to {fake.url.removesuffix('/v1')}")
             found = await findings(page, axe)
             await dialog.get_by_role("button", name="Cancel").click()
             assert await page.evaluate("window.opened") == 0
@@ -161,7 +169,7 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
             await dialog.get_by_role("button", name="Record and send").click()
             stop = page.get_by_role("button", name="Stop dictating")
             await expect(stop).to_have_attribute("aria-pressed", "true")
-            await chat.wait_until("() => window.opened === 1")
+            await wait_until(page, RECORDED, 1)
             await stop.press("Enter")
             await expect(chat.composer).to_have_value("Before Good morning.")
             (recording,) = fake.recordings
@@ -174,7 +182,7 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
 
             fake.status, fake.body = 400, b'{"error": {"message": "Too short."}}'
             await page.get_by_role("button", name="Dictate").press("Enter")
-            await chat.wait_until("() => window.opened === 2")
+            await wait_until(page, RECORDED, 2)
             await stop.press("Enter")
             await expect(page.locator(".toasts")).to_contain_text("Too short.")
             await expect(chat.composer).to_have_value("Before Good morning.")
@@ -214,7 +222,7 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
             await chat.composer.fill("Here")
             await dictate.click()
             await page.get_by_role("button", name="Record and send").click()
-            await chat.wait_until("() => window.opened === 1")
+            await wait_until(page, RECORDED, 1)
 
             # Gone while the text is awaited.
             fake.open.clear()
@@ -229,7 +237,7 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
             await chat.open(f"/t/{thread}")
             await expect(chat.composer).to_have_value("Here Good morning.")
             await dictate.click()
-            await chat.wait_until("() => window.opened === 1")
+            await wait_until(page, RECORDED, 1)
             await new_chat.click()
             await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
             assert await page.evaluate(ENDED)
@@ -244,3 +252,46 @@ async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
                 await chat.wait_until(ENDED)
                 await expect(dictate).to_have_attribute("aria-pressed", "false")
             await expect(page.locator(".toasts")).to_contain_text("did not work")
+
+
+HEARD_AUDIO = """() => {
+  window.heard = [];
+  const play = HTMLMediaElement.prototype.play;
+  HTMLMediaElement.prototype.play = function () {
+    this.addEventListener("ended", () => window.heard.push(this.src));
+    return play.call(this);
+  };
+}"""
+
+
+@pytest.mark.slow
+async def test_a_provider_reads_aloud_for_those_who_agree_and_the_browser_if_it_fails(
+    chromium: Browser, tmp_path: Path, axe: str
+) -> None:
+    async with serve_transcriber() as fake:
+        flags = ("--no-servers", "--base-url", fake.url, "--speech-model", "tts")
+        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
+            page = chat.page
+            await page.evaluate(VOICE)
+            await page.evaluate(HEARD_AUDIO)
+            await page.get_by_role("button", name="Settings").click()
+            dialog = page.get_by_role("dialog")
+            await dialog.get_by_role("button", name="Try it").click()
+            assert await page.evaluate("window.spoken.length") == 1
+            assert fake.texts == []
+
+            await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
+            await dialog.get_by_label("Read aloud by").check()
+            found = await findings(page, axe)
+            await dialog.get_by_role("button", name="Try it").click()
+            await chat.wait_until("() => window.heard.length === 1")
+            assert (await page.evaluate("window.heard"))[0].startswith("blob:")
+            assert fake.texts[0]["input"] == "This is how answers are read aloud."
+            assert await page.evaluate("window.spoken.length") == 1
+
+            fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
+            await dialog.get_by_role("button", name="Try it").click()
+            await expect(page.locator(".toasts")).to_contain_text("The voice of the browser reads")
+            await expect(page.locator(".toasts")).to_contain_text("No such voice.")
+            assert await page.evaluate("window.spoken.length") == 2
+            assert found == []

@@ -1,4 +1,4 @@
-"""Dictation over the web: a recording in, text out, for people of the chat only."""
+"""Dictation and reading aloud over the web, for people of the chat only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ async def fake() -> AsyncIterator[FakeTranscriber]:
 @pytest.fixture
 async def browser(fake: FakeTranscriber) -> AsyncIterator[Browser]:
     providers = {"here": {"base_url": fake.url, "retries": 0}}
-    async with open_chat(transcription_model="here:whisper", providers=providers) as chat:
+    async with open_chat(
+        transcription_model="here:whisper", speech_model="here:tts", providers=providers
+    ) as chat:
         yield await chat.browser().arrive()
 
 
@@ -91,3 +93,40 @@ async def test_without_the_setting_there_is_nothing_to_send_to() -> None:
         assert (await browser.get("/api/me")).json["transcribed_by"] == ""
         assert "microphone=()" in (await browser.get("/")).headers["Permissions-Policy"]
         assert (await send(browser)).status_code == 404
+
+
+async def test_a_text_comes_back_as_speech_that_the_page_may_play(
+    browser: Browser, fake: FakeTranscriber
+) -> None:
+    spoken = await browser.post("/api/speech", {"text": "Hello."})
+    page, me = await browser.get("/"), await browser.get("/api/me")
+
+    assert (spoken.status_code, spoken.data) == (200, fake.speech)
+    assert spoken.headers["Content-Type"] == "audio/wav"
+    assert spoken.headers["X-Content-Type-Options"] == "nosniff"
+    assert spoken.headers["Cache-Control"] == "no-store"
+    assert fake.texts[0]["input"] == "Hello."
+    assert me.json["spoken_by"] == f"here ({fake.url.removesuffix('/v1')})"
+    assert page.headers["Content-Security-Policy"].endswith("; media-src blob:")
+
+
+async def test_a_text_that_cannot_be_spoken_is_refused_with_the_reason(
+    browser: Browser, fake: FakeTranscriber
+) -> None:
+    empty = await browser.post("/api/speech", {"text": ""})
+    long = await browser.post("/api/speech", {"text": "x" * 4097})
+    fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
+    failed = await browser.post("/api/speech", {"text": "Hello."})
+
+    assert (empty.status_code, long.status_code) == (422, 422)
+    assert "No such voice." in failed.json["title"] + failed.json.get("detail", "")
+    assert len(fake.texts) == 1
+
+
+async def test_without_a_model_nothing_is_spoken_and_the_page_plays_nothing() -> None:
+    async with open_chat() as chat:
+        browser = await chat.browser().arrive()
+
+        assert (await browser.get("/api/me")).json["spoken_by"] == ""
+        assert "media-src" not in (await browser.get("/")).headers["Content-Security-Policy"]
+        assert (await browser.post("/api/speech", {"text": "Hello."})).status_code == 404

@@ -1284,6 +1284,13 @@ export interface SharedThread {
   title: string;
 }
 
+/** A text as speech, and the model that spoke it; `audio` is base64 in JSON, usually of MP3. */
+export interface Speech {
+  audio: string;
+  media_type: string;
+  model: string;
+}
+
 /** Status of a run. The last five are final. */
 export type Status = "action_required" | "cancelled" | "completed" | "expired" | "failed" | "in_progress" | "incomplete" | "queued";
 
@@ -1528,10 +1535,10 @@ export interface UsageReport {
 }
 
 /**
- * Usage of one owner's runs with one model that ended on this day (UTC), and of transcriptions.
+ * Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
  *
  * `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
- * transcriptions for which the provider counted no tokens. Transcriptions are no `runs`.
+ * transcriptions and spoken texts for which the provider counted no tokens. These are no `runs`.
  */
 export interface UsageRow {
   cached_tokens: number;
@@ -2156,6 +2163,16 @@ export abstract class Operations {
    */
   createTranscription(fields: { audio: string; language?: string | null; media_type: string; prompt?: string | null }, options?: RequestOptions): Promise<Transcription> {
     return this.send<Transcription>({ method: "POST", path: `/v1/transcriptions`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Speak a text by the model of the setting `speech_model` (404 without it).
+   *
+   * `voice` is one of the provider's, by default that of the setting `speech_voice`. Nothing is
+   * kept but the usage. An owner has two texts spoken at once (429).
+   */
+  createSpeech(fields: { text: string; voice?: string | null }, options?: RequestOptions): Promise<Speech> {
+    return this.send<Speech>({ method: "POST", path: `/v1/speech`, fields: { ...fields }, creates: false }, options);
   }
 
   /** Get the caller's instructions for every assistant, and the switches of both. */

@@ -205,7 +205,11 @@ from antiphon.api.threads import ThreadOutcome as ThreadOutcome
 from antiphon.api.threads import ThreadOutcomes as ThreadOutcomes
 from antiphon.api.threads import UpdateThread as UpdateThread
 from antiphon.api.voice import MAX_AUDIO_BYTES as MAX_AUDIO_BYTES
+from antiphon.api.voice import MAX_SPEECH_CHARACTERS as MAX_SPEECH_CHARACTERS
+from antiphon.api.voice import CreateSpeech as CreateSpeech
 from antiphon.api.voice import CreateTranscription as CreateTranscription
+from antiphon.api.voice import Speech as Speech
+from antiphon.api.voice import SpokenText as SpokenText
 from antiphon.api.voice import Transcription as Transcription
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
@@ -291,6 +295,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     DeleteFile,
     ListModels,
     CreateTranscription,
+    CreateSpeech,
     GetPersonalSettings,
     UpdatePersonalSettings,
     CreateMemory,

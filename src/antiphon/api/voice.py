@@ -15,7 +15,12 @@ MAX_AUDIO_BYTES = 10_000_000
 
 Recording = Annotated[bytes, Meta(max_length=MAX_AUDIO_BYTES)]
 LanguageCode = Annotated[str, Meta(pattern="^[a-z]{2}$", title="a code of two letters, such as en")]
+MAX_SPEECH_CHARACTERS = 4_096
+"""Of one text: the most that OpenAI takes."""
+
 TranscriptionPrompt = Annotated[str, Meta(max_length=2_000)]
+SpokenText = Annotated[str, Meta(min_length=1, max_length=MAX_SPEECH_CHARACTERS)]
+Voice = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,6 +32,14 @@ class Transcription(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     model: str
     usage: Usage = Usage()
+
+
+class Speech(msgspec.Struct, frozen=True, kw_only=True):
+    """A text as speech, and the model that spoke it; `audio` is base64 in JSON, usually of MP3."""
+
+    audio: bytes
+    media_type: str
+    model: str
 
 
 class CreateTranscription(Operation[Transcription], frozen=True):
@@ -45,3 +58,17 @@ class CreateTranscription(Operation[Transcription], frozen=True):
     media_type: Name
     language: LanguageCode | None = None
     prompt: TranscriptionPrompt | None = None
+
+
+class CreateSpeech(Operation[Speech], frozen=True):
+    """Speak a text by the model of the setting `speech_model` (404 without it).
+
+    `voice` is one of the provider's, by default that of the setting `speech_voice`. Nothing is kept
+    but the usage. An owner has two texts spoken at once (429).
+    """
+
+    route: ClassVar[str] = "POST /v1/speech"
+    answer: ClassVar[Any] = Speech
+
+    text: SpokenText
+    voice: Voice | None = None

@@ -48,6 +48,8 @@ RUNTIME = (
     "context_tokens",
     "title_model",
     "transcription_model",
+    "speech_model",
+    "speech_voice",
     "stream",
 )
 """The settings of a runtime, wherever it runs."""

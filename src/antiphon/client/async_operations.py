@@ -69,6 +69,7 @@ class AsyncOperations(RenamedMethods):
     get_message = async_method(operations.GetMessage)
     set_feedback = async_method(operations.SetFeedback)
     delete_feedback = async_method(operations.DeleteFeedback)
+    create_speech = async_method(operations.CreateSpeech)
     create_transcription = async_method(operations.CreateTranscription)
     create_chat_import = async_method(operations.CreateChatImport)
     add_import_piece = async_method(operations.AddImportPiece)

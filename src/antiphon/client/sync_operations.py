@@ -70,6 +70,7 @@ class Operations(RenamedMethods):
     get_message = sync_method(operations.GetMessage)
     set_feedback = sync_method(operations.SetFeedback)
     delete_feedback = sync_method(operations.DeleteFeedback)
+    create_speech = sync_method(operations.CreateSpeech)
     create_transcription = sync_method(operations.CreateTranscription)
     create_chat_import = sync_method(operations.CreateChatImport)
     add_import_piece = sync_method(operations.AddImportPiece)

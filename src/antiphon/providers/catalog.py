@@ -14,6 +14,7 @@ import msgspec
 
 from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
+from antiphon.providers.audio_server import AudioServer
 from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.demo import WINDOW, DemoProvider
 from antiphon.providers.http import DEFAULT_LIMITS, HttpLimits
@@ -30,6 +31,7 @@ from antiphon.providers.servers import (
     is_installed,
     open_provider,
 )
+from antiphon.providers.speech import Speaker
 from antiphon.providers.transcription import Transcriber
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import OwnerProviderKey
@@ -371,7 +373,15 @@ class Catalog:
         return self._open[name]
 
     def open_transcriber(self, model: str) -> Transcriber:
-        """Return a client of the model that transcribes, with the operator's key.
+        """Return a client of the model that transcribes. Raises as `_open_audio_server`."""
+        return Transcriber(self._open_audio_server("transcription_model", model))
+
+    def open_speaker(self, model: str) -> Speaker:
+        """Return a client of the model that speaks. Raises as `_open_audio_server`."""
+        return Speaker(self._open_audio_server("speech_model", model))
+
+    def _open_audio_server(self, setting: str, model: str) -> AudioServer:
+        """Return the server of the model of this setting, with the operator's key.
 
         A known provider is asked at its own address, another name at the base URL. Raises
         `BadSettings` for an unknown provider, one without OpenAI's API, or a missing key.
@@ -385,20 +395,21 @@ class Catalog:
             limits = HttpLimits(connect_seconds=server.connect_timeout, retries=server.retries)
             if server.key_env and not key:
                 raise BadSettings(
-                    f"The provider {provider} of `transcription_model` needs a key.",
+                    f"The provider {provider} of `{setting}` needs a key.",
                     expected=f"the environment variable {server.key_env}",
                     received="nothing",
                 )
         elif not base_url:
             raise BadSettings(
-                "The setting `transcription_model` names no server with OpenAI's API.",
+                f"The setting `{setting}` names no server with OpenAI's API.",
                 expected="provider:name, the provider one of " + ", ".join(sorted(self._servers)),
                 received=model,
             )
-        return Transcriber(
+        return AudioServer(
             endpoints.validate_base_url(base_url),
             endpoints.validate_key(key),
             name if server else model,
+            setting,
             provider=provider if server else "",
             key_header=server.key_header if server else None,
             limits=limits,

@@ -28,6 +28,7 @@ from antiphon.api.operations import (
     Complete,
     CopyShared,
     CreateRun,
+    CreateSpeech,
     CreateTranscription,
     ExportOwner,
     Follow,
@@ -478,6 +479,7 @@ class Application:
                 CreateRun(if_busy="wait")
                 | Process(if_busy="wait")
                 | ClaimActions()
+                | CreateSpeech()
                 | CreateTranscription()
                 | ListEvents()
             ):

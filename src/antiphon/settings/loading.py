@@ -338,6 +338,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "config": _reject,
     "web_dictation": _reject,  # the maker of a browser may get what is said
     "transcription_model": _reject,  # its provider gets what is said
+    "speech_model": _reject,  # its provider gets what is read aloud
     "redis": _reject,  # it would receive what people write
     "allow": _reject,
     "backend_mcp": _reject,

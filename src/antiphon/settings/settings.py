@@ -441,6 +441,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             " of a server with OpenAI's `audio/transcriptions`; by default there is none",
         ),
     ] = None
+    speech_model: Annotated[
+        str | None,
+        Meta(
+            title="MODEL",
+            description="the model that reads answers aloud in the web chat, as `provider:name` of"
+            " a server with OpenAI's `audio/speech`; by default there is none",
+        ),
+    ] = None
+    speech_voice: Annotated[
+        Words,
+        Meta(description="the voice of speech_model, as its provider names it"),
+    ] = "alloy"
     max_concurrent_runs: Annotated[
         Count, Meta(description="how many runs a process works on at once")
     ] = 1000

@@ -261,10 +261,10 @@ class CounterValue(msgspec.Struct, frozen=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of one owner's runs with one model that ended on this day (UTC), and of transcriptions.
+    """Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
 
     `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
-    transcriptions for which the provider counted no tokens. Transcriptions are no `runs`.
+    transcriptions and spoken texts for which the provider counted no tokens. These are no `runs`.
     """
 
     day: str

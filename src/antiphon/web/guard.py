@@ -319,9 +319,16 @@ def _add_headers(response: Response) -> Response:
 
 
 def _page_policy() -> str:
-    """Return the content policy of the page; it has a source for frames if previews are shown."""
-    origin = session.artifact_origin()
-    return f"{PAGE_POLICY}; frame-src {origin}" if origin else PAGE_POLICY
+    """Return the content policy of the page.
+
+    It has a source for frames if previews are shown, and one for audio if a provider speaks.
+    """
+    policy = PAGE_POLICY
+    if origin := session.artifact_origin():
+        policy += f"; frame-src {origin}"
+    if current_site().settings.speech_model:
+        policy += "; media-src blob:"
+    return policy
 
 
 def _authenticate(policy: Policy, *, begins: bool) -> User | None:

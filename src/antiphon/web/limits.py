@@ -133,11 +133,12 @@ class LoginSlots:
 
 
 class WebLimits(msgspec.Struct, frozen=True):
-    """All limits. `messages` and `recordings` apply only where people log in: without a
+    """All limits. `messages`, `recordings` and `speech` apply only where people log in: without a
     login all are one user."""
 
     messages: RateLimit
     recordings: RateLimit
+    speech: RateLimit
     streams: StreamLimit
     guesses: LoginGuesses
     links: LinkGuesses
@@ -151,6 +152,7 @@ def create_limits(settings: Settings) -> WebLimits:
     return WebLimits(
         messages=RateLimit(settings.web_rate, MINUTE, "messages"),
         recordings=RateLimit(settings.web_rate, MINUTE, "recordings"),
+        speech=RateLimit(settings.web_rate, MINUTE, "texts to speak"),
         streams=StreamLimit(settings.web_streams, None if alone else STREAMS_EACH),
         guesses=LoginGuesses(),
         links=LinkGuesses(),

@@ -1,12 +1,14 @@
-"""A server with OpenAI's form of `audio/transcriptions`, which answers what a test says."""
+"""A server with OpenAI's operations on audio, which answers what a test says."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import wave
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import NamedTuple
+from io import BytesIO
+from typing import Any, NamedTuple
 
 from aiohttp import BodyPartReader, web
 from aiohttp.test_utils import TestServer
@@ -24,11 +26,27 @@ class Recording(NamedTuple):
     key: str | None
 
 
+def silence(seconds: float = 0.1) -> bytes:
+    """A WAV file."""
+    file = BytesIO()
+    with wave.open(file, "wb") as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(int(16000 * seconds)))
+    return file.getvalue()
+
+
 class FakeTranscriber:
-    """Answers each request with `status` and `body`, and keeps it; not before `open` is set."""
+    """Answers each request with `status` and `body`, and keeps it; not before `open` is set.
+
+    A text that is to be spoken is answered with `speech`.
+    """
 
     def __init__(self) -> None:
         self.recordings: list[Recording] = []
+        self.texts: list[dict[str, Any]] = []
+        self.speech = silence()
         self.open = asyncio.Event()
         self.open.set()
         self._changed = asyncio.Condition()
@@ -37,9 +55,9 @@ class FakeTranscriber:
         self.url = ""
 
     async def wait_for(self, count: int) -> None:
-        """Wait until so many recordings have come."""
+        """Wait until so many recordings and texts have come."""
         async with asyncio.timeout(30), self._changed:
-            await self._changed.wait_for(lambda: len(self.recordings) >= count)
+            await self._changed.wait_for(lambda: len(self.recordings) + len(self.texts) >= count)
 
     async def answer(self, request: web.Request) -> web.Response:
         fields: dict[str, str] = {}
@@ -59,6 +77,16 @@ class FakeTranscriber:
         await self.open.wait()
         return web.Response(body=self.body, status=self.status, content_type="application/json")
 
+    async def speak(self, request: web.Request) -> web.Response:
+        text = await request.json()
+        async with self._changed:
+            self.texts.append(text)
+            self._changed.notify_all()
+        await self.open.wait()
+        if self.status != 200:
+            return web.Response(body=self.body, status=self.status)
+        return web.Response(body=self.speech, content_type="audio/mpeg")
+
 
 @asynccontextmanager
 async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
@@ -66,6 +94,7 @@ async def serve_transcriber() -> AsyncGenerator[FakeTranscriber]:
     fake = FakeTranscriber()
     app = web.Application(client_max_size=2**25)
     app.router.add_post("/v1/audio/transcriptions", fake.answer)
+    app.router.add_post("/v1/audio/speech", fake.speak)
     async with TestServer(app) as server:
         fake.url = str(server.make_url("/v1"))
         yield fake

@@ -160,6 +160,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
     "create_person": ({"name": "eve"},),
     "create_project": ({"name": "moon"},),
     "create_run": ({"thread_id": _THREAD, "assistant_id": Its("assistant")},),
+    "create_speech": ({"text": "Hello."},),
     "create_transcription": ({"audio": "YQ==", "media_type": "audio/webm"},),
     "copy_shared": ({"token": Its("link")},),
     "copy_published_assistant": ({"assistant_id": Its("published")},),

@@ -73,6 +73,7 @@ ROWS: Mapping[str, str] = {
     "GET /artifact/mermaid.js": FRAME,
     "POST /api/files": CHANGE,
     "POST /api/transcriptions": CHANGE,
+    "POST /api/speech": CHANGE,
     "GET /api/files/<file_id>": READ,
     "GET /api/files/<file_id>/document": READ,
     "GET /api/files/<file_id>/pages/<number>": READ,

@@ -1,4 +1,4 @@
-"""Transcription of what people say, by the model of the setting `transcription_model`."""
+"""Speech to text and text to speech, by the models of the operator's settings."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 from msgspec.structs import replace
 
 from antiphon.api import operations
-from antiphon.api.operations import MAX_AUDIO_BYTES, Operation, Transcription
+from antiphon.api.operations import MAX_AUDIO_BYTES, Operation, Speech, Transcription
 from antiphon.engine import accounts
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, RequestUsage, Snapshot
 from antiphon.ports import RunStore
 from antiphon.providers.catalog import Catalog
+from antiphon.providers.speech import Speaker
 from antiphon.providers.transcription import SUFFIXES, Transcriber
 from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.services.runs import quota_key
@@ -32,52 +33,64 @@ from antiphon.types.errors import (
 from antiphon.types.runs import Usage
 
 AT_ONCE = 8
-"""Requests of all owners that a process sends at once: each recording is held in memory."""
+"""Recordings, and texts, of all owners that a process sends at once: audio is held in memory."""
 OF_ONE = 2
 """Of these, the most of one owner."""
 RETRY_SECONDS = 5
 
 
 class VoiceService:
-    """Sends recordings to the operator's model, and counts the usage; it keeps nothing else."""
+    """Sends recordings and texts to the operator's models; it keeps nothing but the usage."""
 
     def __init__(
         self, store: RunStore, catalog: Catalog, settings: Settings, cost: Cost = no_cost
     ) -> None:
         self._store = store
         self._catalog = catalog
-        self._model = settings.transcription_model
+        self._transcription_model = settings.transcription_model
+        self._speech_model = settings.speech_model
+        self._speech_voice = settings.speech_voice
         self._cost = cost
         self._transcriber: Transcriber | None = None
-        self._slots = _Slots("recordings are being transcribed")
+        self._speaker: Speaker | None = None
+        self._recordings = _Slots("recordings are being transcribed")
+        self._texts = _Slots("texts are being spoken")
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateTranscription: self._create_transcription,
+            operations.CreateSpeech: self._create_speech,
         }
 
     @property
     def transcribed_by(self) -> str:
         """The provider that gets what is said, and its address; "" if off."""
-        if self._model is None:
+        if self._transcription_model is None:
             return ""
         try:
-            return self._open_transcriber(self._model).place
+            return self._open_transcriber(self._transcription_model).place
         except BadSettings:  # the first recording is answered with the reason
-            return self._model.partition(":")[0]
+            return self._transcription_model.partition(":")[0]
 
     @property
-    def transcription_model(self) -> str | None:
-        """The model that transcribes, as in the settings."""
-        return self._model
+    def spoken_by(self) -> str:
+        """The provider that gets what is read aloud, and its address; "" if off."""
+        if self._speech_model is None:
+            return ""
+        try:
+            return self._open_speaker(self._speech_model).place
+        except BadSettings:  # the first text is answered with the reason
+            return self._speech_model.partition(":")[0]
 
     async def close(self) -> None:
         """Close the connections."""
         if self._transcriber is not None:
             await self._transcriber.close()
+        if self._speaker is not None:
+            await self._speaker.close()
 
     async def _create_transcription(
         self, call: operations.CreateTranscription, by: Principal, _: IdempotencyKey | None
     ) -> Transcription:
-        model = self._model
+        model = self._transcription_model
         if model is None:
             raise NotFound(
                 "Nothing is transcribed here.",
@@ -97,7 +110,7 @@ class VoiceService:
             raise TooLarge(
                 "The recording is too long.", expected=f"at most {MAX_AUDIO_BYTES} bytes"
             )
-        with self._slots.hold(by.owner):
+        with self._recordings.hold(by.owner):
             await self._check_quota(by)
             transcriber = self._open_transcriber(model)
             transcribed = await transcriber.transcribe(
@@ -105,6 +118,29 @@ class VoiceService:
             )
             usage = await self._count(by, model, transcribed.usage)
         return Transcription(text=transcribed.text, model=model, usage=usage)
+
+    async def _create_speech(
+        self, call: operations.CreateSpeech, by: Principal, _: IdempotencyKey | None
+    ) -> Speech:
+        model = self._speech_model
+        if model is None:
+            raise NotFound(
+                "Nothing is spoken here.",
+                hint="An operator can set `speech_model`, for instance openai:tts-1.",
+            )
+        if not call.text.strip():
+            raise InvalidRequest("The text is empty.", expected="words", received="blanks")
+        with self._texts.hold(by.owner):
+            await self._check_quota(by)
+            speaker = self._open_speaker(model)
+            spoken = await speaker.speak(call.text, call.voice or self._speech_voice)
+            await self._count(by, model, Usage())  # servers count nothing for speech
+        return Speech(audio=spoken.audio, media_type=spoken.media_type, model=model)
+
+    def _open_speaker(self, model: str) -> Speaker:
+        if self._speaker is None:
+            self._speaker = self._catalog.open_speaker(model)
+        return self._speaker
 
     def _open_transcriber(self, model: str) -> Transcriber:
         if self._transcriber is None:

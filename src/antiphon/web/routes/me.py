@@ -23,7 +23,7 @@ from antiphon.web.http import json_response, read_json
 from antiphon.web.session import current_client, current_site, current_user
 from antiphon.web.streamed_responses import send_file
 from antiphon.web.tools import Toolset
-from antiphon.web.transcription import find_transcriber
+from antiphon.web.voice_providers import find_voice_providers
 
 
 class DefaultModel(Protocol):
@@ -110,7 +110,8 @@ class RequestLimits(msgspec.Struct, frozen=True):
 class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Response of `/api/me`; `why` is the reason for the model.
 
-    `transcribed_by` is the provider that gets dictation, empty if there is none. `previews` is true
+    `transcribed_by` is the provider that gets dictation, `spoken_by` the one that gets what is read
+    aloud; empty if there is none. `previews` is true
     if there is a second origin, which shows artifacts.
     """
 
@@ -124,6 +125,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     limits: RequestLimits
     dictation: bool
     transcribed_by: str
+    spoken_by: str
     languages: Sequence[str]
     version: str
     title: str
@@ -146,6 +148,7 @@ def get_me() -> Response:
     """Return the current user, and what they can use."""
     site, person = current_site(), session.current_user()
     model, why = site.run(default_model(site.client))
+    voice = site.run(find_voice_providers(site.client))
     return json_response(
         Me(
             person=UserView(person.id, person.name, person.role),
@@ -157,7 +160,8 @@ def get_me() -> Response:
             servers=_servers(site.tools, with_stderr=person.is_admin),
             limits=RequestLimits(site.settings.max_upload, MESSAGE_CHARACTERS),
             dictation=site.settings.web_dictation == "browser",
-            transcribed_by=site.run(find_transcriber(site.client)),
+            transcribed_by=voice.transcribed_by,
+            spoken_by=voice.spoken_by,
             languages=LANGUAGES,
             version=__version__,
             title=site.settings.web_title,

@@ -47,6 +47,14 @@ export const get = (path, { query = {}, signal } = {}) => sendRequest(withQuery(
 /** @param {string} path @param {unknown} [body] @param {RequestInit} [init] */
 export const post = (path, body = {}, init = {}) => sendRequest(path, { ...jsonInit("POST", body), ...init });
 
+/**
+ * Returns the bytes that answer.
+ *
+ * @param {string} path @param {unknown} body @param {AbortSignal} signal @returns {Promise<Blob>}
+ */
+export const postForBlob = (path, body, signal) =>
+  withRenewal(() => fetchOk(path, { ...jsonInit("POST", body), signal })).then((response) => response.blob());
+
 /** @param {string} path @param {unknown} body */
 export const patch = (path, body) => sendRequest(path, jsonInit("PATCH", body));
 

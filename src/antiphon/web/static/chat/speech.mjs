@@ -1,19 +1,37 @@
 /**
- * Reading aloud by the voices of the browser, one text at a time.
+ * Reading aloud, one text at a time: by the voices of the browser, or by a provider that the person agreed to.
  *
  * @module
  */
 
+import { postForBlob, Problem } from "./api.mjs";
 import { textOf } from "./reduce.mjs";
-import { current, live, path, phase, prefs } from "./store.mjs";
-import { language } from "./t.mjs";
+import { current, live, me, path, phase, prefs } from "./store.mjs";
+import { language, t } from "./t.mjs";
+import { sentence, toast } from "./ui/toasts.mjs";
 import { effect, signal, untracked } from "./vendor/ui.mjs";
 
 /** Longest piece that is given to the browser: some stop in longer ones. */
 const PIECE = 200;
 
+/** Longest passages that are sent to a provider: a short first one is heard soon. */
+const FIRST_PASSAGE = 200;
+const PASSAGE = 800;
+
+/** Stops what a provider reads. */
+let playing = new AbortController();
+
 /** The name of what is read now, or null. */
 export const reading = signal(/** @type {string | null} */ (null));
+
+/** Returns the provider that reads, with its address; "" if the person did not agree to it. */
+export const readingProvider = () => {
+  const provider = me.value?.spoken_by ?? "";
+  return provider && prefs.value.sendsTextTo === provider ? provider : "";
+};
+
+/** Returns true if answers can be read aloud. */
+export const canRead = () => hasSpeech() || readingProvider() !== "";
 
 /** Returns true if this browser can read aloud. */
 export const hasSpeech = () => "speechSynthesis" in globalThis && "SpeechSynthesisUtterance" in globalThis;
@@ -33,9 +51,15 @@ export function readAloud(name, text) {
   stopReading();
   const pieces = toPieces(toSpeech(text));
   if (pieces.length === 0) return;
+  reading.value = name;
+  if (readingProvider()) void readByProvider(name, toPassages(pieces));
+  else readByBrowser(name, pieces);
+}
+
+/** @param {string} name @param {string[]} pieces */
+function readByBrowser(name, pieces) {
   const { voice: chosen, voiceRate } = prefs.value;
   const voice = speechSynthesis.getVoices().find(({ voiceURI }) => voiceURI === chosen);
-  reading.value = name;
   pieces.forEach((piece, place) => {
     const spoken = new SpeechSynthesisUtterance(piece);
     if (voice) spoken.voice = voice;
@@ -50,15 +74,65 @@ export function readAloud(name, text) {
   });
 }
 
+/**
+ * Has the passages spoken one by one, each next one while the one before is heard. What cannot be spoken is read by
+ * the browser.
+ *
+ * @param {string} name @param {string[]} passages
+ */
+async function readByProvider(name, passages) {
+  const controller = (playing = new AbortController());
+  const { signal } = controller;
+  let place = 0;
+  try {
+    let next = postForBlob("/api/speech", { text: passages[0] }, signal);
+    for (; place < passages.length; place += 1) {
+      const audio = await next;
+      if (place + 1 < passages.length) {
+        next = postForBlob("/api/speech", { text: passages[place + 1] }, signal);
+        next.catch(() => {}); // awaited later
+      }
+      await play(audio, signal);
+    }
+    if (!signal.aborted) reading.value = null;
+  } catch (failed) {
+    if (signal.aborted) return;
+    controller.abort(); // the next passage
+    const rest = hasSpeech() ? toPieces(passages.slice(place).join("\n")) : [];
+    const why = failed instanceof Problem ? sentence(failed) : t("speech.not_played");
+    toast({ text: `${why} ${t(rest.length ? "speech.browser_goes_on" : "speech.provider_failed")}`, bad: true });
+    if (rest.length) readByBrowser(name, rest);
+    else reading.value = null;
+  }
+}
+
+/** Plays to the end, or until it is stopped. @param {Blob} audio @param {AbortSignal} signal */
+async function play(audio, signal) {
+  const address = URL.createObjectURL(audio);
+  const player = new Audio(address);
+  player.playbackRate = prefs.value.voiceRate || 1;
+  try {
+    await new Promise((resolve, reject) => {
+      player.addEventListener("ended", resolve);
+      player.addEventListener("error", () => reject(player.error));
+      signal.addEventListener("abort", () => reject(signal.reason));
+      player.play().catch(reject);
+    });
+  } finally {
+    player.pause();
+    URL.revokeObjectURL(address);
+  }
+}
+
 /** Stops reading. */
 export function stopReading() {
   reading.value = null;
+  playing.abort();
   if (hasSpeech()) speechSynthesis.cancel();
 }
 
 /** Reads each answer aloud that is complete from now on, if the person wants that; leaving its chat stops it. */
 export function readNewAnswers() {
-  if (!hasSpeech()) return;
   let awaited = /** @type {{id: string, thread: string} | null} */ (null);
   effect(() => {
     const thread = current.value?.thread.id;
@@ -68,7 +142,7 @@ export function readNewAnswers() {
     if (!awaited || live.value || phase.value !== "idle" || last?.id !== awaited.id) return;
     awaited = null;
     const isWhole = (last.metadata?.status ?? "completed") === "completed";
-    untracked(() => isWhole && prefs.value.readAnswers && readAloud(last.id, textOf(last)));
+    untracked(() => isWhole && canRead() && prefs.value.readAnswers && readAloud(last.id, textOf(last)));
   });
   effect(() => {
     path.value;
@@ -109,4 +183,17 @@ export function toPieces(text) {
     if (left) pieces.push(left);
   }
   return pieces;
+}
+
+/** Joins pieces to passages for a provider, each as long as it may be. @param {string[]} pieces @returns {string[]} */
+export function toPassages(pieces) {
+  /** @type {string[]} */
+  const passages = [];
+  for (const piece of pieces) {
+    const last = passages.at(-1);
+    const most = passages.length > 1 ? PASSAGE : FIRST_PASSAGE;
+    if (last !== undefined && last.length + piece.length < most) passages[passages.length - 1] = `${last} ${piece}`;
+    else passages.push(piece);
+  }
+  return passages;
 }

@@ -35,7 +35,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  */
 
 const PREFS = "antiphon.prefs";
-const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false, voice: null, voiceRate: 1, sendsVoiceTo: null, readAnswers: false, openFolders: [] };
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false, voice: null, voiceRate: 1, sendsVoiceTo: null, sendsTextTo: null, readAnswers: false, openFolders: [] };
 
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));

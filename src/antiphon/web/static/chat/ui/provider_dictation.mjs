@@ -86,6 +86,10 @@ export function ProviderDictation({ provider }) {
   };
   const write = async (/** @type {Blob} */ recorded, /** @type {import("./composer_draft.mjs").Place} */ place) => {
     if (signedOut.value || place.owner !== draftOwner.value) return setPhase("");
+    if (recorded.size === 0) {
+      announce(t("dictation.nothing"));
+      return setPhase("");
+    }
     setPhase("writing");
     announce(t("dictation.writing"));
     const form = new FormData();

@@ -1,12 +1,12 @@
 /** Button that reads an answer aloud, or stops it. */
-import { hasSpeech, readAloud, reading, stopReading } from "../speech.mjs";
+import { canRead, readAloud, reading, stopReading } from "../speech.mjs";
 import { t } from "../t.mjs";
 import { html } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 
 /** @param {{id: string, text: string}} props */
 export function ReadAloud({ id, text }) {
-  if (!text || !hasSpeech()) return null;
+  if (!text || !canRead()) return null;
   const on = reading.value === id;
   const label = t(on ? "speech.stop" : "speech.read");
   return html`<button

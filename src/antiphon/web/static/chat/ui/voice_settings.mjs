@@ -1,5 +1,5 @@
-/** Section of the settings: voice and speed of reading aloud, and who gets what is dictated. */
-import { hasSpeech, listVoices, readAloud } from "../speech.mjs";
+/** Section of the settings: voice and speed of reading aloud, and which providers get speech and text. */
+import { canRead, hasSpeech, listVoices, readAloud } from "../speech.mjs";
 import { me, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
@@ -18,8 +18,9 @@ export function VoiceSettings({ choose }) {
     return () => speechSynthesis.removeEventListener?.("voiceschanged", changed);
   }, []);
   const transcriber = me.value?.transcribed_by;
-  if (!hasSpeech() && !me.value?.dictation && !transcriber) return null;
-  const { voice, voiceRate, readAnswers } = prefs.value;
+  const speaker = me.value?.spoken_by;
+  if (!hasSpeech() && !me.value?.dictation && !transcriber && !speaker) return null;
+  const { voice, voiceRate, readAnswers, sendsTextTo } = prefs.value;
   const remote = voices.find(({ voiceURI }) => voiceURI === voice)?.localService === false;
   return html`<section class="stack" aria-labelledby="voice">
     <div>
@@ -28,14 +29,20 @@ export function VoiceSettings({ choose }) {
         ? html`<p class="muted">${t("dictation.provider_hint", { place: transcriber })}</p>`
         : me.value?.dictation && html`<p class="muted">${t("dictation.hint")}</p>`}
     </div>
+    ${speaker &&
+    html`<${Check}
+        label=${t("speech.provider", { place: speaker })} hint=${t("speech.provider_hint", { place: speaker })} checked=${sendsTextTo === speaker}
+        onChange=${(/** @type {boolean} */ on) => choose({ sendsTextTo: on ? speaker : null })}
+      />`}
     ${hasSpeech() &&
     html`<${Field} label=${t("speech.voice")} hint=${t(remote ? "speech.remote_hint" : "speech.voice_hint")}>
         <select class="input" onChange=${(/** @type {any} */ event) => choose({ voice: event.currentTarget.value || null })}>
           <option value="" selected=${!voice}>${t("speech.usual_voice")}</option>
           ${voices.map((each) => html`<option key=${each.voiceURI} value=${each.voiceURI} selected=${each.voiceURI === voice}>${each.name} (${each.lang})</option>`)}
         </select>
-      <//>
-      <${Field} label=${t("speech.rate")}>
+      <//>`}
+    ${canRead() &&
+    html`<${Field} label=${t("speech.rate")}>
         <select class="input" onChange=${(/** @type {any} */ event) => choose({ voiceRate: Number(event.currentTarget.value) })}>
           ${RATES.map((rate) => html`<option key=${rate} value=${rate} selected=${rate === (voiceRate || 1)}>${rate} ×</option>`)}
         </select>

@@ -1,0 +1,73 @@
+"""A server with OpenAI's operations on audio, which one model of it does."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from contextlib import aclosing
+
+from antiphon.providers.failures import Redactor, body_error_text
+from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
+from antiphon.types.addresses import origin
+from antiphon.types.errors import BadSettings, ProviderProtocol, ProviderUnavailable
+
+_MODEL = re.compile(r"[!-~]{1,200}")
+
+
+class AudioServer:
+    """Sends requests for one model to one server, which `place` names for people.
+
+    `setting` is the setting that names the model.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        key: str | None,
+        model: str,
+        setting: str,
+        *,
+        provider: str = "",
+        key_header: str | None = None,
+        limits: HttpLimits = DEFAULT_LIMITS,
+    ) -> None:
+        if not _MODEL.fullmatch(model):
+            raise BadSettings(
+                f"The model of `{setting}` has no usable name.",
+                expected="provider:name, the name of printable ASCII without blanks",
+                received=model[:100],
+            )
+        self.place = f"{provider} ({origin(base_url)})" if provider else origin(base_url)
+        self.model = model
+        self._redact = Redactor(key)
+        auth: dict[str, str] = {}
+        if key is not None:
+            auth = {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
+        self._endpoint = Endpoint(base_url, auth, self._redact, limits=limits)
+
+    async def post(
+        self, path: str, body: bytes, media_type: str, accept: str, *, seconds: float, most: int
+    ) -> bytes:
+        """Return the answer to a request, of at most `most` bytes. Raises `ProviderError`."""
+        headers = {"Content-Type": media_type, "Accept": accept}
+        answer = bytearray()
+        try:
+            async with asyncio.timeout(seconds):
+                async with aclosing(self._endpoint.post(path, body, headers)) as pieces:
+                    async for piece in pieces:
+                        answer += piece
+                        if len(answer) > most:
+                            raise ProviderProtocol(f"The answer is longer than {most} bytes.")
+        except TimeoutError as error:
+            raise ProviderUnavailable(
+                f"The answer took longer than {seconds:g} seconds."
+            ) from error
+        return bytes(answer)
+
+    def describe(self, answer: bytes) -> str:
+        """Return the error in an answer that is not the expected one, or its beginning."""
+        return self._redact(body_error_text(answer) or "") or self._redact.sample(answer)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._endpoint.close()

@@ -372,6 +372,22 @@ async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
     assert here == [fork]
 
 
+async def test_a_branch_that_is_requested_again_with_its_key_is_the_same_one(
+    browser: Browser, client: AsyncClient
+) -> None:
+    thread_id = await talk(client, "one", "two")
+    said = (await browser.get(f"/api/threads/{thread_id}/messages")).json["messages"]
+    wanted = {"message_id": said[1]["id"], "repeat": True, "key": "asked-of-another-model"}
+    first, again = [
+        (await browser.post(f"/api/threads/{thread_id}/branch", wanted)).json for _ in range(2)
+    ]
+
+    assert first["id"] == again["id"]
+    assert first["branch_begins"] == 2
+    assert (await browser.get(f"/api/threads/{thread_id}")).json["branch_begins"] is None
+    assert len((await client.list_threads()).data) == 2
+
+
 async def test_another_threads_message_is_none_to_branch_before(
     browser: Browser, client: AsyncClient
 ) -> None:

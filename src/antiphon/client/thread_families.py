@@ -35,18 +35,26 @@ MAX_FAMILY = 200
 
 
 async def branch_before(
-    client: AsyncClient, message: Message, *, replace: bool = True, repeat: bool = False
+    client: AsyncClient,
+    message: Message,
+    *,
+    replace: bool = True,
+    repeat: bool = False,
+    key: str | None = None,
 ) -> Thread:
     """Create a branch of the thread that ends before this message, to send another instead.
 
     With `replace`, lists show the branch in place of the thread. With `repeat` the same message
-    will be sent, for another answer.
+    will be sent, for another answer. The same call again with the same idempotency `key` returns
+    the branch that it has created.
     """
     thread = await client.get_thread(message.thread_id)
     title = None
     if message.number == 1 and message.text.strip().startswith(thread.title.removesuffix("…")):
         title = ""  # it was made from the message that will be replaced
-    branch = await client.fork_thread(thread.id, message.id, title=title, before=True)
+    branch = await client.fork_thread(
+        thread.id, message.id, title=title, before=True, idempotency_key=key
+    )
     return await _mark_branch(client, branch, thread, replace=replace, repeat=repeat)
 
 
@@ -223,10 +231,8 @@ class _BranchTree:
 
     def places(self) -> Iterator[_Place]:
         """Yield the places at which branches begin."""
-        branches = [each for each in self._threads.values() if _first_own_message(each)]
-        yield from dict.fromkeys(
-            self._place(each.id, _first_own_message(each)) for each in branches
-        )
+        branches = [each for each in self._threads.values() if first_own_message(each)]
+        yield from dict.fromkeys(self._place(each.id, first_own_message(each)) for each in branches)
 
     def fork(self, thread: Thread, place: _Place) -> Fork | None:
         """Return the alternatives at this place, if the thread reaches it and there are several."""
@@ -273,18 +279,18 @@ class _BranchTree:
             yield at
             seen.add(at)
             thread = self._threads.get(at)
-            at = predecessor_id(thread) if thread and _first_own_message(thread) else None
+            at = predecessor_id(thread) if thread and first_own_message(thread) else None
 
     def _own_from(self, thread_id: str) -> int:
         thread = self._threads.get(thread_id)
-        return _first_own_message(thread) if thread else 0
+        return first_own_message(thread) if thread else 0
 
     def _creation_order(self, thread_id: str) -> tuple[int, str]:
         thread = self._threads.get(thread_id)
         return (thread.created_at if thread else 0), thread_id
 
 
-def _first_own_message(thread: Thread) -> int:
+def first_own_message(thread: Thread) -> int:
     """Return the number of the thread's first own message; 0 if the thread is no branch."""
     begins = thread.metadata.get(BRANCH_BEGINS, "")
     return int(begins) if predecessor_id(thread) and begins.isdecimal() else 0

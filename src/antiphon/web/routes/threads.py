@@ -98,10 +98,14 @@ class ThreadBatch(msgspec.Struct, frozen=True):
 
 
 class NewBranch(msgspec.Struct, frozen=True):
-    """First message that the branch leaves out, and whether it will be sent again as it is."""
+    """First message that the branch leaves out, and whether it will be sent again as it is.
+
+    The same request again with the same `key` returns the branch that it has created.
+    """
 
     message_id: operations.Id
     repeat: bool = False
+    key: operations.Id | None = None
 
 
 class ExportQuery(msgspec.Struct, frozen=True):
@@ -206,7 +210,9 @@ def create_branch(thread_id: str) -> Response:
         message = await client.get_message(body.message_id)
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
-        branch = await thread_families.branch_before(client, message, repeat=body.repeat)
+        branch = await thread_families.branch_before(
+            client, message, repeat=body.repeat, key=body.key
+        )
         return thread_row(branch, running=False)
 
     return respond_with(branch(current_client()), 201)
@@ -247,7 +253,8 @@ async def _read_thread_row(client: AsyncClient, thread_id: str) -> ThreadRow:
 class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     """Thread in the list; `running` is true if it, or a thread it stands for, has an open run.
 
-    `waiting` is true if that run waits for an answer of the user.
+    `waiting` is true if that run waits for an answer of the user. A branch `replaces` another
+    thread, from its message number `branch_begins` on.
     """
 
     id: str
@@ -265,6 +272,7 @@ class ThreadRow(msgspec.Struct, frozen=True, kw_only=True):
     title_from: str | None = None
     options: ThreadOptions = ThreadOptions()
     replaces: str | None
+    branch_begins: int | None
 
 
 class TagCounts(msgspec.Struct, frozen=True):
@@ -299,6 +307,7 @@ def thread_row(thread: Thread, *, running: bool, waiting: bool = False) -> Threa
         title_from=thread.title_from,
         options=thread.options,
         replaces=predecessor_id(thread),
+        branch_begins=thread_families.first_own_message(thread) or None,
     )
 
 

@@ -216,6 +216,23 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on(
         assert await chat.read_messages() == [["user", "How much?"], ["assistant", ANSWER]]
 
 
+async def test_another_chat_can_be_opened_while_an_answer_goes_on_after_a_reload(
+    chat: Chat,
+) -> None:
+    await chat.say("How much?")
+    reply = await chat.model.next_request()
+    await reply.say(PIECES[0])
+    await chat.sees(PIECES[0].strip())
+    await chat.page.reload()
+    await chat.sees(PIECES[0].strip())
+    await chat.page.get_by_role("button", name="New chat").click()
+    await expect(chat.answers).to_have_count(0)
+
+    await _rest(reply, PIECES[1:])
+    await chat.page.locator(".thread a").click()
+    await chat.sees(ANSWER)
+
+
 async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
     await chat.say("How much?")
     reply = await chat.model.next_request()

@@ -45,6 +45,7 @@ TYPES = {".mjs": "text/javascript", ".js": "text/javascript", ".json": "applicat
 
 @routes.get("/")
 @routes.get("/t/<thread_id>")
+@routes.get("/c/<thread_id>/<other_id>")
 @routes.get("/assistants")
 @routes.get("/assistants/<assistant_id>")
 @routes.get("/you")

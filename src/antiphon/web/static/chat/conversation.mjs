@@ -1,7 +1,7 @@
 /**
- * The open thread: its messages, and the run whose stream is read.
+ * The open thread: its messages, and the run whose stream is read; likewise the one beside it.
  *
- * A run is followed by at most one stream. Leaving the thread ends the stream, not the run; coming back
+ * In each pane a run is followed by at most one stream. Leaving the thread ends the stream, not the run; coming back
  * shows all of it again.
  *
  * @module
@@ -11,7 +11,7 @@ import { fetchOk, get } from "./api.mjs";
 import { mergeMessages, withAnswer } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
-import { beginsTemporary, current, live, lost, opening, phase, problem, run, threadOptions, threadSystem, toolStatus } from "./store.mjs";
+import { beginsTemporary, current, lost, MAIN, opening, threadOptions, threadSystem } from "./store.mjs";
 import { loadMessageViews } from "./ui/messages.mjs";
 import { batch } from "./vendor/ui.mjs";
 
@@ -22,6 +22,7 @@ export const PAGE = 40;
 const LARGEST_PAGE = 500;
 
 /** @typedef {import("./reduce.mjs").Live} Live */
+/** @typedef {import("./store.mjs").Pane} Pane */
 
 /**
  * @typedef {object} Followed  the stream that is read now
@@ -32,37 +33,46 @@ const LARGEST_PAGE = 500;
  * @property {Live | null} newest  what has come, shown or not yet
  */
 
-/** @type {{followed: Followed | null, opened: AbortController}} */
-const view = { followed: null, opened: new AbortController() };
-
 /** Returns true if a stream is being read. */
-export const isFollowing = () => view.followed !== null;
+export const isFollowing = (at = MAIN) => at.followed !== null;
 
 /** Reconnects at once: the network is back, the page is visible again, or a question was answered. */
-export const wake = () => view.followed?.wake();
+export const wake = (at = MAIN) => at.followed?.wake();
 
-/** Leaves the thread; its run goes on. */
-export function stopFollowing() {
-  view.opened.abort();
-  view.opened = new AbortController();
-  view.followed?.leaving.abort();
-  view.followed = null;
+/** Leaves the thread; its run goes on. @param {Pane} at */
+function stopFollowing(at) {
+  at.opened.abort();
+  at.opened = new AbortController();
+  at.followed?.leaving.abort();
+  at.followed = null;
   batch(() => {
-    live.value = null;
-    run.value = null;
-    toolStatus.value = {};
-    phase.value = "idle";
-    problem.value = null;
+    rest(at);
+    at.problem.value = null;
+  });
+}
+
+/** @param {Pane} at */
+function rest(at) {
+  at.live.value = null;
+  at.run.value = null;
+  at.toolStatus.value = {};
+  at.phase.value = "idle";
+}
+
+/** Shows no thread. */
+export function closePane(at = MAIN) {
+  stopFollowing(at);
+  batch(() => {
+    at.current.value = null;
+    at.opening.value = null;
+    at.lost.value = null;
   });
 }
 
 /** Shows an empty chat. */
 export function closeThread() {
-  stopFollowing();
   batch(() => {
-    current.value = null;
-    opening.value = null;
-    lost.value = null;
+    closePane();
     threadSystem.value = null;
     threadOptions.value = {};
     beginsTemporary.value = false;
@@ -74,41 +84,42 @@ export function closeThread() {
  *
  * @param {string} id
  */
-export async function loadThread(id) {
-  stopFollowing();
-  const { signal } = view.opened;
-  opening.value = id;
-  lost.value = null;
-  beginsTemporary.value = false;
-  const [answer] = await Promise.all([messagesOf(id, { limit: PAGE }, signal), loadMessageViews()]);
+export async function loadThread(id, at = MAIN) {
+  stopFollowing(at);
+  const { signal } = at.opened;
+  at.opening.value = id;
+  at.lost.value = null;
+  if (at === MAIN) beginsTemporary.value = false;
+  const limit = at === MAIN ? PAGE : LARGEST_PAGE; // beside, nothing earlier is loaded
+  const [answer] = await Promise.all([messagesOf(id, { limit }, at), loadMessageViews()]);
   if (!answer || signal.aborted) return null;
   batch(() => {
-    opening.value = null;
-    show(answer);
+    at.opening.value = null;
+    show(answer, at);
   });
   return answer;
 }
 
 /** Reloads the newest messages and merges them. @returns {Promise<Record<string, any> | null>} */
-export async function refresh() {
-  const { signal } = view.opened;
-  const id = current.value?.thread.id;
+export async function refresh(at = MAIN) {
+  const { signal } = at.opened;
+  const id = at.current.value?.thread.id;
   if (!id) return null;
-  const answer = await messagesOf(id, { limit: PAGE }, signal);
-  if (!answer || signal.aborted || current.value?.thread.id !== id) return null;
-  const { messages, hasEarlier } = current.value;
+  const answer = await messagesOf(id, { limit: PAGE }, at);
+  if (!answer || signal.aborted || at.current.value?.thread.id !== id) return null;
+  const { messages, hasEarlier } = at.current.value;
   const { kept, whole } = mergeMessages(messages, answer.messages);
-  show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier });
+  show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier }, at);
   return answer;
 }
 
 /** Loads the page of messages before the first one shown, or so many. */
 export async function loadEarlier(limit = PAGE) {
-  const { signal } = view.opened;
+  const { signal } = MAIN.opened;
   const shown = current.value;
   const first = shown?.messages[0]?.metadata.number;
   if (!shown?.hasEarlier || first === undefined) return;
-  const answer = await messagesOf(shown.thread.id, { limit, before: first }, signal);
+  const answer = await messagesOf(shown.thread.id, { limit, before: first }, MAIN);
   if (!answer || signal.aborted || !current.value || current.value.messages[0]?.metadata.number !== first) return;
   current.value = {
     ...current.value,
@@ -133,31 +144,33 @@ export function loadUpTo(number) {
   return messages.findLast(({ metadata }) => (metadata.number ?? Infinity) <= number) ?? messages[0] ?? null;
 }
 
-/** @param {string} id @param {Record<string, any>} query @param {AbortSignal} signal @returns {Promise<Record<string, any> | null>} */
-async function messagesOf(id, query, signal) {
+/** @param {string} id @param {Record<string, any>} query @param {Pane} at @returns {Promise<Record<string, any> | null>} */
+async function messagesOf(id, query, at) {
+  const { signal } = at.opened;
   try {
     return await get(`/api/threads/${id}/messages`, { query, signal });
   } catch (/** @type {any} */ error) {
     if (signal.aborted) return null;
-    if (error.status === 404) return notFound(id);
+    if (error.status === 404) return notFound(id, at);
     if (error.name !== "Problem") throw error;
-    problem.value = error;
+    at.problem.value = error;
     return null;
   }
 }
 
-/** @param {string} id */
-function notFound(id) {
+/** @param {string} id @param {Pane} at */
+function notFound(id, at) {
   batch(() => {
-    lost.value = id;
-    opening.value = null;
+    at.lost.value = id;
+    at.opening.value = null;
   });
   return null;
 }
 
-/** @param {Record<string, any>} answer */
-function show({ thread, messages, branches, system, has_earlier }) {
-  current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false };
+/** @param {Record<string, any>} answer @param {Pane} at */
+function show({ thread, messages, branches, system, has_earlier, model }, at) {
+  at.current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? at.current.value?.model ?? null };
+  if (at !== MAIN) return;
   threadSystem.value = system ?? null;
   threadOptions.value = thread.options ?? {};
 }
@@ -171,15 +184,16 @@ export const attachToRun = (id, known, signal) =>
  * thread was left. Rejects with a fatal `Problem`.
  *
  * @param {(live: Live, signal: AbortSignal) => Promise<Response>} attach
+ * @param {Pane} at
  * @param {(live: Live) => void} [onMessage]  called once, when the first part has come
  * @returns {Promise<Live | null>}
  */
-export async function followRun(attach, onMessage) {
+export async function followRun(attach, at, onMessage) {
   const leaving = new AbortController();
   const followed = { leaving, wake: () => {}, connected: true, stopping: false, newest: null };
-  view.followed?.leaving.abort();
-  view.followed = followed;
-  const draw = createDrawer(followed);
+  at.followed?.leaving.abort();
+  at.followed = followed;
+  const draw = createDrawer(followed, at);
   let known = false;
   try {
     return await follow({
@@ -189,12 +203,12 @@ export async function followRun(attach, onMessage) {
       onWake: (wakeUp) => (followed.wake = wakeUp),
       onLine: (connected) => {
         followed.connected = connected;
-        phase.value = phaseOf(followed);
+        at.phase.value = phaseOf(followed);
       },
       onChange: (now) => {
         if (now.message && !known) {
           known = true;
-          run.value = { id: now.message.id, status: "in_progress" };
+          at.run.value = { id: now.message.id, status: "in_progress" };
           onMessage?.(now);
         }
         draw(now);
@@ -204,25 +218,25 @@ export async function followRun(attach, onMessage) {
     if (leaving.signal.aborted) return null;
     throw error;
   } finally {
-    if (view.followed === followed) view.followed = null;
+    if (at.followed === followed) at.followed = null;
   }
 }
 
 /** Marks that a stop was requested; the stream goes on until the run has ended. */
-export function markStopping() {
-  setStopping(true);
+export function markStopping(at = MAIN) {
+  setStopping(true, at);
 }
 
 /** Removes that mark after a stop has failed. */
-export function unmarkStopping() {
-  setStopping(false);
+export function unmarkStopping(at = MAIN) {
+  setStopping(false, at);
 }
 
-/** @param {boolean} is */
-function setStopping(is) {
-  if (!view.followed) return;
-  view.followed.stopping = is;
-  phase.value = phaseOf(view.followed);
+/** @param {boolean} is @param {Pane} at */
+function setStopping(is, at) {
+  if (!at.followed) return;
+  at.followed.stopping = is;
+  at.phase.value = phaseOf(at.followed);
 }
 
 /** @param {Followed} followed @returns {import("./store.mjs").Phase} */
@@ -234,19 +248,19 @@ function phaseOf({ connected, stopping, newest }) {
 }
 
 /** Returns true if a stop was requested. */
-export const isStopping = () => view.followed?.stopping ?? false;
+export const isStopping = (at = MAIN) => at.followed?.stopping ?? false;
 
-/** Returns a function that draws new state, at most once per animation frame. @param {Followed} followed */
-function createDrawer(followed) {
+/** Returns a function that draws new state, at most once per animation frame. @param {Followed} followed @param {Pane} at */
+function createDrawer(followed, at) {
   let due = false;
   const draw = () => {
     due = false;
     const now = followed.newest;
-    if (!now || view.followed !== followed) return;
+    if (!now || at.followed !== followed) return;
     batch(() => {
-      live.value = now.message;
-      toolStatus.value = now.tools;
-      phase.value = phaseOf(followed);
+      at.live.value = now.message;
+      at.toolStatus.value = now.tools;
+      at.phase.value = phaseOf(followed);
     });
   };
   return (/** @type {Live} */ now) => {
@@ -266,18 +280,16 @@ const isAsking = (now) =>
 /**
  * Moves the message of an ended run into the messages, at the same place and with the same key.
  *
- * @param {Live} now
+ * @param {Live} now @param {Pane} at
  */
-export function settle(now) {
+export function settle(now, at) {
   batch(() => {
     const { message } = now;
-    if (message && current.value) {
-      const { before, now: whole } = withAnswer(current.value.messages, message);
-      current.value = { ...current.value, messages: [...before, whole] };
+    const open = at.current.value;
+    if (message && open) {
+      const { before, now: whole } = withAnswer(open.messages, message);
+      at.current.value = { ...open, messages: [...before, whole] };
     }
-    live.value = null;
-    run.value = null;
-    toolStatus.value = {};
-    phase.value = "idle";
+    rest(at);
   });
 }

@@ -5,10 +5,10 @@
  */
 
 import { get, ping, post } from "./api.mjs";
-import { closeThread, isFollowing, isStopping, loadEarlier, loadThread, loadUpTo, refresh, markStopping, wake } from "./conversation.mjs";
+import { closePane, closeThread, isFollowing, isStopping, loadEarlier, loadThread, loadUpTo, refresh, markStopping, wake } from "./conversation.mjs";
 import { questionBefore, messageKey } from "./history.mjs";
 import { textOf } from "./reduce.mjs";
-import { navigate, threadOf } from "./router.mjs";
+import { besideOf, navigate, threadOf } from "./router.mjs";
 import {
   beginChat,
   continueAnswer,
@@ -19,17 +19,23 @@ import {
   restorePending,
   retryPending,
   send,
+  sendTo,
   stopRun,
   followOtherRun,
 } from "./send.mjs";
 import { refreshServers } from "./servers.mjs";
 import { writeStored } from "./storage.mjs";
-import { current, draftOwner, editing, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
+import { BESIDE, current, draftOwner, editing, MAIN, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
 import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
 
 export { continueAnswer, loadEarlier, loadUpTo, queueEdit, queueRemove, retryPending, send };
+
+/** @typedef {import("./store.mjs").Pane} Pane */
+
+/** The open conversation, and the one beside it. */
+const PANES = [MAIN, BESIDE];
 
 /** Interval at which a visible page asks for runs that it does not know of. */
 const BEAT_MS = 8_000;
@@ -44,13 +50,14 @@ export async function start() {
   signedOut.value = false;
   problem.value = null;
   restorePending();
-  await openPath(path.value);
+  // Not awaited: a run that goes on there would hold up the page.
+  void openPath(path.value);
 }
 
 /** Starts to check for news from elsewhere while the page is visible. @returns {void} */
 export function watchForNews() {
   const awake = () => {
-    wake();
+    PANES.forEach((at) => wake(at));
     void checkForNews();
   };
   window.addEventListener("online", awake);
@@ -58,7 +65,7 @@ export function watchForNews() {
   window.addEventListener("pageshow", awake);
   document.addEventListener("visibilitychange", () => document.hidden || awake());
   onTabNews(({ thread }) => {
-    if (thread === current.value?.thread.id) void checkForNews();
+    if (PANES.some((at) => thread === at.current.value?.thread.id)) void checkForNews();
     void loadThreads();
   });
   setInterval(() => void checkForNews(), BEAT_MS);
@@ -71,14 +78,19 @@ export async function checkForNews() {
   if (me.value.servers.some((/** @type {{status: string}} */ { status }) => !SETTLED.has(status))) void refreshServers();
   if (threads.value.data.some(({ running }) => running)) void loadThreads();
   await deliverElsewhere();
-  const open = current.value;
-  if (!open || isFollowing() || opening.value !== null) return;
+  await Promise.all(PANES.map(checkPane));
+}
+
+/** @param {Pane} at */
+async function checkPane(at) {
+  const open = at.current.value;
+  if (!open || isFollowing(at) || at.opening.value !== null) return;
   const news = await newest(open.thread.id);
-  if (!news || current.value?.thread.id !== open.thread.id || isFollowing()) return;
-  const known = current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
-  if (!known || news.active_run) await refresh();
-  if (news.active_run) await followOtherRun(news.active_run.id);
-  else await deliver();
+  if (!news || at.current.value?.thread.id !== open.thread.id || isFollowing(at)) return;
+  const known = at.current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
+  if (!known || news.active_run) await refresh(at);
+  if (news.active_run) await followOtherRun(news.active_run.id, at);
+  else await deliver(at);
 }
 
 /** Statuses of MCP servers that do not change by themselves. */
@@ -97,7 +109,9 @@ async function newest(id) {
 /** Shows the conversation that an address names. @param {string} address */
 export async function openPath(address) {
   const thread = threadOf(address);
-  if (thread) return openThread(thread);
+  const other = besideOf(address);
+  if (!other && (BESIDE.current.value ?? BESIDE.opening.value ?? BESIDE.lost.value)) leaveBeside();
+  if (thread) return Promise.all([openThread(thread), other && openAt(other, BESIDE)]);
   if (address === "/") newThread();
   return undefined;
 }
@@ -106,13 +120,25 @@ export async function openPath(address) {
 export async function openThread(id, how) {
   if (opening.value === id || (opening.value === null && current.value?.thread.id === id)) return;
   editing.value = null;
-  navigate(`/t/${id}`, how);
-  const answer = await loadThread(id);
+  if (threadOf(path.value) !== id) navigate(`/t/${id}`, how);
+  await openAt(id, MAIN);
+}
+
+/** Loads a thread, and goes on with what happens there. @param {string} id @param {Pane} at */
+async function openAt(id, at) {
+  if (at.opening.value === id || (at.opening.value === null && at.current.value?.thread.id === id)) return;
+  const answer = await loadThread(id, at);
   if (!answer) return;
   void deliverElsewhere();
-  const ours = deliver();
-  if (!isFollowing() && answer.active_run) await followOtherRun(answer.active_run.id);
+  const ours = deliver(at);
+  if (!isFollowing(at) && answer.active_run) await followOtherRun(answer.active_run.id, at);
   await ours;
+}
+
+/** Shows one conversation again, with its versions. */
+function leaveBeside() {
+  closePane(BESIDE);
+  void refresh();
 }
 
 /** Opens an empty chat; the draft of the previous one stays there. */
@@ -128,16 +154,19 @@ export function newThread() {
   return undefined;
 }
 
-/** Ends the run that is followed, and all that works for it. */
-export async function stop() {
-  if (!isFollowing() || isStopping()) return;
-  markStopping();
-  if (run.value) await stopRun(run.value.id);
+/** Ends the runs that are followed, and all that works for them. */
+export const stop = () => PANES.forEach((at) => void stopAt(at));
+
+/** @param {Pane} at */
+export async function stopAt(at) {
+  if (!isFollowing(at) || isStopping(at)) return;
+  markStopping(at);
+  if (at.run.value) await stopRun(at.run.value.id, at);
 }
 
-/** Ends one call of the run that is followed. @param {string} callId */
-export const stopTool = (callId) =>
-  runAndReport(() => post(`/api/runs/${run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
+/** Ends one call of the run that is followed. @param {string} callId @param {Pane} at */
+export const stopTool = (callId, at) =>
+  runAndReport(() => post(`/api/runs/${at.run.value?.id}/tools/${encodeURIComponent(callId)}/stop`));
 
 /**
  * Sends the user's answer about a call. Rejects with the server's `Problem`.
@@ -154,7 +183,7 @@ export async function answer(data, given) {
       args_hash: data.argsHash,
     });
   } finally {
-    wake();
+    PANES.forEach((at) => wake(at));
   }
 }
 
@@ -186,7 +215,7 @@ async function sendInBranch(message, text, files, repeat = false) {
   const branch = await runAndReport(() => post(`/api/threads/${from}/branch`, { message_id: id, repeat }));
   if (!branch) return;
   editing.value = null;
-  send({ text, files, thread: branch.id });
+  sendTo(branch.id, { text, files });
   await openThread(branch.id, { sure: true });
 }
 

@@ -5,9 +5,9 @@
  */
 
 import { watchForNews, openPath, start } from "./conversation_actions.mjs";
-import { followHistory } from "./router.mjs";
+import { followHistory, threadOf } from "./router.mjs";
 import { currentTitle } from "./send.mjs";
-import { keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
+import { BESIDE, keepPrefs, me, path, phase, prefs, problem } from "./store.mjs";
 import { loadLanguage, t } from "./t.mjs";
 import { deleteOnClose } from "./temporary.mjs";
 import { applyTheme } from "./theme.mjs";
@@ -19,8 +19,8 @@ import { effect, html, render, untracked } from "./vendor/ui.mjs";
 /** Sets the document's title. */
 function updateTitle() {
   const site = me.value?.title || "Antiphon";
-  const thread = path.value.startsWith("/t/") ? currentTitle() : null;
-  const sign = phase.value === "idle" ? "" : "… ";
+  const thread = threadOf(path.value) ? currentTitle() : null;
+  const sign = phase.value === "idle" && BESIDE.phase.value === "idle" ? "" : "… ";
   document.title = sign + (thread ? `${thread} – ${site}` : site);
 }
 

@@ -27,6 +27,9 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {import("./thread_options.mjs").ThreadOptions} [threadOptions]  of the thread that it begins
  * @property {string | null} [folder]  of the thread that it begins
  * @property {boolean} temporary  of a temporary chat, and so not stored
+ * @property {{id: string, options: Record<string, any>}} [beside]  the same for another model, to be shown beside it
+ * @property {string} [branchOf]  thread whose question this one repeats, in a branch; until that is there, `thread` is empty
+ * @property {string} [asked]  id that it shares with the same message of the other model
  * @property {boolean} [restored]  sent by a page before this one: it may have arrived
  */
 

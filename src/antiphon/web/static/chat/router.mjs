@@ -4,7 +4,7 @@
  * @module
  */
 
-import { current, leavingTo, path } from "./store.mjs";
+import { BESIDE, current, leavingTo, path } from "./store.mjs";
 
 export { path };
 
@@ -35,14 +35,22 @@ export function followHistory() {
   });
 }
 
+const THREADS = /^\/(?:t\/([\w-]+)|c\/([\w-]+)\/([\w-]+))$/;
+
 /** The thread that an address opens, or null. @param {string} address */
-export const threadOf = (address) => /^\/t\/([A-Za-z0-9_-]+)$/.exec(address)?.[1] ?? null;
+export const threadOf = (address) => {
+  const [, alone, first] = THREADS.exec(address) ?? [];
+  return alone ?? first ?? null;
+};
+
+/** The thread that an address opens beside it, or null. @param {string} address */
+export const besideOf = (address) => THREADS.exec(address)?.[3] ?? null;
 
 /** Returns true if another chat is at this address than the temporary one that is open. @param {string} address */
 function leavesTemporaryChat(address) {
   const open = current.value;
   if (!open?.thread.temporary) return false;
   const thread = threadOf(address);
-  const own = [open.thread.id, ...open.branches.flatMap(({ at }) => at)];
+  const own = [open.thread.id, BESIDE.current.value?.thread.id, ...open.branches.flatMap(({ at }) => at)];
   return address === "/" || (thread !== null && !own.includes(thread));
 }

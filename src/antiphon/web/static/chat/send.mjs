@@ -7,13 +7,14 @@
  * @module
  */
 
-import { fetchOk, post, jsonInit } from "./api.mjs";
+import { fetchOk, get, post, jsonInit } from "./api.mjs";
 import { newId } from "./ids.mjs";
 import {
   attachToRun,
   followRun,
   isFollowing,
   isStopping,
+  PAGE,
   unmarkStopping,
   refresh,
   settle,
@@ -21,22 +22,22 @@ import {
 } from "./conversation.mjs";
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
 import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
-import { navigate } from "./router.mjs";
+import { besideOf, navigate } from "./router.mjs";
 import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
 import {
   beginsTemporary,
   begunHere,
+  BESIDE,
+  compareWith,
   current,
   isTemporaryHere,
+  MAIN,
   me,
-  opening,
   path,
   pending,
-  phase,
   prefs,
   refill,
-  run,
   signedOut,
   beginsInFolder,
   threadOptions,
@@ -44,10 +45,11 @@ import {
 } from "./store.mjs";
 import { notifyTabs } from "./tabs.mjs";
 import { awaitTitle, loadThreads } from "./threads.mjs";
-import { runAndReport } from "./ui/toasts.mjs";
+import { runAndReport, toast } from "./ui/toasts.mjs";
 import { batch } from "./vendor/ui.mjs";
 
 /** @typedef {import("./outbox.mjs").Entry} Entry */
+/** @typedef {import("./store.mjs").Pane} Pane */
 
 const PROCESS = "/api/messages/process?sdk=5";
 const CHAT = "antiphon.chat";
@@ -60,17 +62,17 @@ export const personId = () => me.value?.person?.id ?? "local";
 /** Starts a new chat with an id of its own. */
 export const beginChat = () => sessionStorage.setItem(CHAT, newId());
 
-/** Returns true if an entry belongs to the open thread or chat. @param {Entry} entry */
-export const isHere = (entry) =>
+/** Returns true if an entry belongs to the open thread or chat. @param {Entry} entry @param {Pane} [at] */
+export const isHere = (entry, at = MAIN) =>
   entry.thread === null
-    ? path.value === NEW_CHAT && entry.chat === sessionStorage.getItem(CHAT)
-    : entry.thread === current.value?.thread.id;
+    ? at === MAIN && path.value === NEW_CHAT && entry.chat === sessionStorage.getItem(CHAT)
+    : entry.thread === at.current.value?.thread.id;
 
 /** Returns the open thread's title; before the server has one, it is taken from the first message. */
 export function currentTitle() {
   const open = current.value;
   if (!open) return "";
-  const first = open.messages.find(({ role }) => role === "user") ?? pending.value.filter(isHere).map(asMessage)[0];
+  const first = open.messages.find(({ role }) => role === "user") ?? pending.value.filter((entry) => isHere(entry)).map(asMessage)[0];
   return open.thread.title || titleFrom(first ? textOf(first) : "");
 }
 
@@ -89,13 +91,28 @@ export function restorePending() {
 }
 
 /**
- * Sends a message, after what is before it in the queue.
+ * Sends a message, after what is before it in the queue. Beside each other, both models get it.
  *
- * @param {{text: string, files?: Entry["files"], thread?: string | null}} written
+ * @param {{text: string, files?: Entry["files"]}} written
  */
-export function send({ text, files = [], thread = current.value?.thread.id ?? null }) {
+export function send(written) {
+  const thread = current.value?.thread.id ?? null;
+  if (besideOf(path.value)) {
+    const asked = newId();
+    for (const { current: { value: open } } of [MAIN, BESIDE]) {
+      if (open) sendTo(open.thread.id, written, { options: chosenOptions(open.model), asked });
+    }
+  } else {
+    const second = compareWith.value;
+    compareWith.value = null;
+    sendTo(thread, written, second ? { beside: { id: newId(), options: chosenOptions(second) } } : {});
+  }
+}
+
+/** @param {string | null} thread @param {{text: string, files?: Entry["files"]}} written @param {Partial<Entry>} [more] */
+export function sendTo(thread, { text, files = [] }, more) {
   if (!sessionStorage.getItem(CHAT)) beginChat();
-  const entry = /** @type {Entry} */ ({
+  queue(/** @type {Entry} */ ({
     id: newId(),
     thread,
     text,
@@ -107,37 +124,44 @@ export function send({ text, files = [], thread = current.value?.thread.id ?? nu
     at: Date.now(),
     temporary: isTemporaryHere(),
     ...(thread === null && { threadOptions: threadOptions.value, folder: beginsInFolder.value }),
-  });
+    ...more,
+  }));
+  void deliver();
+  void deliver(BESIDE);
+}
+
+/** @param {Entry} entry */
+function queue(entry) {
   storeEntry(personId(), entry);
   pending.value = [...pending.value, entry];
-  void deliver();
 }
 
 /** Returns the user's choices for the next answer. */
-function chosenOptions() {
-  const { model, assistant } = prefs.value;
+function chosenOptions(model = prefs.value.model) {
+  const { assistant } = prefs.value;
   const options = { model, assistant_id: assistant, system: threadSystem.value };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== undefined));
 }
 
 /** Sends the next message of the thread that is open, unless a run is busy there. */
-export async function deliver() {
-  if (isFollowing() || opening.value !== null || signedOut.value) return;
-  const entry = pending.value.find((each) => isHere(each) && each.state !== "failed");
+export async function deliver(at = MAIN) {
+  if (isFollowing(at) || at.opening.value !== null || signedOut.value) return;
+  const entry = pending.value.find((each) => isHere(each, at) && each.state !== "failed");
   if (!entry) return;
   change(entry.id, { state: "sending", fault: null });
-  phase.value = "sending";
+  at.phase.value = "sending";
   try {
     const end = await followRun(
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
           : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", bodyOf(entry)), signal })).catch((error) => retryLater(entry, error)),
-      ({ message }) => message && markAccepted(entry, message),
+      at,
+      ({ message }) => message && markAccepted(entry, message, at),
     );
-    if (end) await finishRun(end);
+    if (end) await finishRun(end, at);
   } catch (/** @type {any} */ error) {
-    await markRefused(entry, error);
+    await markRefused(entry, error, at);
   }
 }
 
@@ -146,17 +170,19 @@ export async function continueAnswer() {
   const thread = current.value?.thread.id;
   if (!thread || isFollowing()) return;
   const body = { continues: true, thread_id: thread, message_id: newId(), ...chosenOptions() };
-  phase.value = "sending";
+  MAIN.phase.value = "sending";
   await runAndReport(async () => {
     try {
-      const end = await followRun((known, signal) =>
-        known.message
-          ? attachToRun(known.message.id, known, signal)
-          : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", body), signal })),
+      const end = await followRun(
+        (known, signal) =>
+          known.message
+            ? attachToRun(known.message.id, known, signal)
+            : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", body), signal })),
+        MAIN,
       );
-      if (end) await finishRun(end);
+      if (end) await finishRun(end, MAIN);
     } catch (error) {
-      phase.value = "idle";
+      MAIN.phase.value = "idle";
       throw error;
     }
   });
@@ -169,50 +195,59 @@ function retryLater(entry, error) {
 }
 
 /** Follows a run that was started elsewhere, or by this page before a reload. @param {string} id */
-export async function followOtherRun(id) {
-  if (isFollowing()) return;
-  phase.value = "streaming";
-  run.value = { id, status: "in_progress" };
+export async function followOtherRun(id, at = MAIN) {
+  if (isFollowing(at)) return;
+  at.phase.value = "streaming";
+  at.run.value = { id, status: "in_progress" };
   try {
-    const end = await followRun((known, signal) => attachToRun(id, known, signal));
-    if (end) await finishRun(end);
+    const end = await followRun((known, signal) => attachToRun(id, known, signal), at);
+    if (end) await finishRun(end, at);
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem") throw error;
     // Its stream is no longer kept, or it never was ours: the history has what there is.
-    settle(NOTHING);
-    await refresh();
+    settle(NOTHING, at);
+    await refresh(at);
   }
 }
 
-/** @param {import("./reduce.mjs").Live} end */
-async function finishRun(end) {
-  settle(end);
-  if (current.value) notifyTabs({ thread: current.value.thread.id });
-  await Promise.all([refresh(), loadThreads()]);
-  const thread = current.value?.thread;
+/** @param {import("./reduce.mjs").Live} end @param {Pane} at */
+async function finishRun(end, at) {
+  settle(end, at);
+  if (at.current.value) notifyTabs({ thread: at.current.value.thread.id });
+  await Promise.all([refresh(at), loadThreads()]);
+  const thread = at.current.value?.thread;
   if (thread?.title_from === "message" || thread?.title_from === "model") void awaitTitle(thread.id);
-  await deliver();
+  await deliver(at);
 }
 
 /**
  * The server has the message, and its run has begun.
  *
- * @param {Entry} entry @param {import("./reduce.mjs").Message} message
+ * @param {Entry} entry @param {import("./reduce.mjs").Message} message @param {Pane} at
  */
-function markAccepted(entry, message) {
+function markAccepted(entry, message, at) {
   const { threadId } = message.metadata;
   if (isLeaving) setTimeout(() => forget(entry.id), LEFT_MS);
   else forget(entry.id);
   batch(() => {
     if (entry.thread === null) moveDraft(entry, threadId);
-    if (current.value && !isShown(entry, message.id)) {
+    const open = at.current.value;
+    if (open && !isShown(entry, message.id, open)) {
       const said = { ...asMessage(entry), key: entry.id };
-      current.value = { ...current.value, messages: [...current.value.messages, said] };
+      at.current.value = { ...open, messages: [...open.messages, said], model: entry.options.model ?? open.model };
     }
+    askBeside(entry, threadId);
   });
   notifyTabs({ thread: threadId });
   void loadThreads();
-  if (isStopping()) void stopRun(message.id);
+  if (isStopping(at)) void stopRun(message.id, at);
+}
+
+/** Asks the second model in a branch, once the thread has the question. @param {Entry} entry @param {string} branchOf */
+function askBeside({ beside, ...entry }, branchOf) {
+  if (!beside || pending.value.some(({ id }) => id === beside.id)) return;
+  queue({ ...entry, ...beside, thread: "", branchOf, state: "queued", fault: null });
+  void deliverElsewhere();
 }
 
 /**
@@ -235,6 +270,7 @@ function moveDraft(entry, thread) {
     branches: [],
     system: threadSystem.value,
     hasEarlier: false,
+    model: entry.options.model ?? null,
   };
   for (const { id, chat, thread: known } of pending.value) {
     if (known === null && chat === entry.chat) change(id, { thread });
@@ -246,20 +282,19 @@ function moveDraft(entry, thread) {
   navigate(`/t/${thread}`, { replace: true });
 }
 
-/** Returns true if the history has the message already. @param {Entry} entry @param {string} runId */
-function isShown(entry, runId) {
-  const messages = current.value?.messages ?? [];
+/** Returns true if the history has the message already. @param {Entry} entry @param {string} runId @param {import("./store.mjs").Current} open */
+function isShown(entry, runId, { messages }) {
   return messages.some(({ id }) => id === runId) || (entry.restored === true && messages.at(-1)?.role === "user");
 }
 
-/** @param {Entry} entry @param {any} error */
-async function markRefused(entry, error) {
+/** @param {Entry} entry @param {any} error @param {Pane} at */
+async function markRefused(entry, error, at) {
   if (error.name !== "Problem") throw error;
-  phase.value = "idle";
+  at.phase.value = "idle";
   if (error.code === "run_active") {
     change(entry.id, { state: "queued", restored: false });
-    const answer = await refresh();
-    if (answer?.active_run) await followOtherRun(answer.active_run.id);
+    const answer = await refresh(at);
+    if (answer?.active_run) await followOtherRun(answer.active_run.id, at);
     return;
   }
   const waits = error.status === 401;
@@ -270,7 +305,8 @@ async function markRefused(entry, error) {
 export async function deliverElsewhere() {
   const orphaned = (/** @type {Entry} */ entry) =>
     entry.thread !== null || entry.chat === sessionStorage.getItem(CHAT) || Date.now() - entry.at > ADOPTED_AFTER_MS;
-  for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && orphaned(each))) {
+  const isSentBeside = (/** @type {Entry} */ { thread }) => thread !== null && thread === besideOf(path.value);
+  for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && !isSentBeside(each) && orphaned(each))) {
     await sendUntilStarted(entry);
   }
 }
@@ -278,17 +314,46 @@ export async function deliverElsewhere() {
 /** Sends an entry and reads until its run has started. @param {Entry} entry */
 async function sendUntilStarted(entry) {
   try {
-    const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(entry)));
+    const placed = entry.branchOf ? await placeBeside(entry, entry.branchOf) : entry;
+    if (!placed) return;
+    const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(placed)));
     const message = await firstMessage(response);
     if (!message) return;
     forget(entry.id);
+    askBeside(entry, message.metadata.threadId);
     void loadThreads();
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem") throw error;
-    if (error.fatal && error.code !== "run_active" && error.status !== 401) {
+    if (error.fatal && pending.value.find(({ id }) => id === entry.id)?.thread === "") {
+      // No pane shows it: there is no branch.
+      forget(entry.id);
+      toast({ text: error.message, bad: true });
+    } else if (error.fatal && error.code !== "run_active" && error.status !== 401) {
       change(entry.id, { state: "failed", fault: error.message });
     }
   }
+}
+
+/**
+ * Creates the branch in which a question is asked again, if it is not there. Returns the entry there, or
+ * null if it is sent beside the thread, which is open.
+ *
+ * @param {Entry} entry @param {string} source
+ */
+async function placeBeside(entry, source) {
+  const thread = entry.thread || (await createBranch(entry, source));
+  if (path.value === `/t/${source}`) navigate(`/c/${source}/${thread}`, { replace: true });
+  return besideOf(path.value) === thread ? null : { ...entry, thread };
+}
+
+/** @param {Entry} entry @param {string} source */
+async function createBranch(entry, source) {
+  const { messages } = await get(`/api/threads/${source}/messages`, { query: { limit: PAGE } });
+  const asked = messages.filter((/** @type {import("./reduce.mjs").Message} */ { role }) => role === "user").reverse();
+  const question = asked.find((/** @type {import("./reduce.mjs").Message} */ each) => textOf(each) === entry.text) ?? asked[0];
+  const { id } = await post(`/api/threads/${source}/branch`, { message_id: question.id, repeat: true, key: entry.id });
+  change(entry.id, { thread: id });
+  return id;
 }
 
 /** @param {Response} response */
@@ -310,19 +375,23 @@ export function queueEdit(id) {
   const entry = pending.value.find((each) => each.id === id);
   if (!entry || entry.state === "sending") return;
   queueRemove(id);
+  if (entry.beside) compareWith.value = entry.beside.options.model;
   refill.value = { text: entry.text, files: entry.files };
 }
 
-/** @param {string} id */
+/** Removes an unsent message, for both models if it was for both. @param {string} id */
 export function queueRemove(id) {
-  const entry = pending.value.find((each) => each.id === id);
-  if (entry && entry.state !== "sending") forget(id);
+  const asked = pending.value.find((each) => each.id === id)?.asked ?? id;
+  for (const each of pending.value) {
+    if ((each.asked ?? each.id) === asked && each.state !== "sending") forget(each.id);
+  }
 }
 
 /** Sends a message again that was refused. @param {string} id */
 export function retryPending(id) {
   change(id, { state: "queued", fault: null });
   void deliver();
+  void deliver(BESIDE);
 }
 
 /** Forgets the unsent messages of a temporary chat that ends. */
@@ -331,14 +400,14 @@ export function forgetTemporary() {
 }
 
 /** Requests to stop the run; it has stopped when its stream says so. */
-export async function stopRun(/** @type {string} */ id) {
+export async function stopRun(/** @type {string} */ id, at = MAIN) {
   const done = await runAndReport(async () => {
     const { status } = await post(`/api/runs/${id}/stop`);
-    if (run.value?.id === id) run.value = { id, status };
-    wake();
+    if (at.run.value?.id === id) at.run.value = { id, status };
+    wake(at);
     return true;
   });
-  if (!done) unmarkStopping();
+  if (!done) unmarkStopping(at);
 }
 
 /** @param {string} id @param {Partial<Entry>} news */

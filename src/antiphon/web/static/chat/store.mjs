@@ -22,6 +22,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @property {number | string} [updated_at]
  * @property {boolean} [running]
  * @property {string | null} [replaces]
+ * @property {number | null} [branch_begins]  number of its first own message, if it replaces another
  * @property {boolean} [temporary]
  * @property {string | null} [folder_id]
  * @property {import("./thread_options.mjs").ThreadOptions} [options]
@@ -32,6 +33,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @property {{number: number, at: string[], here: number, repeated: boolean}[]} branches
  * @property {string | null} system
  * @property {boolean} hasEarlier
+ * @property {string | null} model  of the last run
  */
 
 const PREFS = "antiphon.prefs";
@@ -94,35 +96,50 @@ export const found = signal(/** @type {import("./search.mjs").Found} */ ({ query
 /** The place that a result of the search leads to, until it is in view. */
 export const foundMessage = signal(/** @type {{thread: string, number: number, words: string} | null} */ (null));
 
-/** The thread that is open, or null in a new chat. */
-export const current = signal(/** @type {Current | null} */ (null));
+/**
+ * @typedef {object} Pane  part of the page that shows a conversation
+ * @property {{value: Current | null}} current  its thread, or null in a new chat
+ * @property {{value: string | null}} opening  id of the thread that is being loaded
+ * @property {{value: string | null}} lost  id of a thread that there is not, or not for this person
+ * @property {{value: Message | null}} live  the assistant's message in progress, as it grows
+ * @property {{value: {id: string, status: string} | null}} run  the run that is followed
+ * @property {{value: Phase}} phase
+ * @property {{value: import("./api.mjs").Problem | null}} problem  the last error that is not shown elsewhere
+ * @property {{value: Readonly<Record<string, import("./reduce.mjs").ToolStatus>>}} toolStatus  of running tools by call id
+ * @property {import("./conversation.mjs").Followed | null} followed
+ * @property {AbortController} opened  aborted when the thread is left
+ */
 
-/** Id of the thread that is being loaded. */
-export const opening = signal(/** @type {string | null} */ (null));
+/** @returns {Pane} */
+const createPane = () => ({
+  current: signal(/** @type {Current | null} */ (null)),
+  opening: signal(/** @type {string | null} */ (null)),
+  lost: signal(/** @type {string | null} */ (null)),
+  live: signal(/** @type {Message | null} */ (null)),
+  run: signal(/** @type {{id: string, status: string} | null} */ (null)),
+  phase: signal(/** @type {Phase} */ ("idle")),
+  problem: signal(/** @type {import("./api.mjs").Problem | null} */ (null)),
+  toolStatus: signal({}),
+  followed: null,
+  opened: new AbortController(),
+});
 
-/** Id of a thread that there is not, or not for this person. */
-export const lost = signal(/** @type {string | null} */ (null));
+/** The open conversation. */
+export const MAIN = createPane();
+const { current, opening, lost, live, run, phase, problem, toolStatus } = MAIN;
+export { current, opening, lost, live, run, phase, problem, toolStatus };
+
+/** The conversation beside it: the same question, answered by another model. */
+export const BESIDE = createPane();
+
+/** The second model that the next question goes to, if there is one. */
+export const compareWith = signal(/** @type {string | null} */ (null));
 
 /** Id of the thread that began in this page's new chat last: what was being written goes on in it. */
 export const begunHere = signal(/** @type {string | null} */ (null));
 
-/** The assistant's message in progress, as it grows. */
-export const live = signal(/** @type {Message | null} */ (null));
-
-/** The run that is followed. */
-export const run = signal(/** @type {{id: string, status: string} | null} */ (null));
-
-/** Phase of the open thread. */
-export const phase = signal(/** @type {Phase} */ ("idle"));
-
-/** The last error that is not shown elsewhere. */
-export const problem = signal(/** @type {import("./api.mjs").Problem | null} */ (null));
-
 /** Unaccepted messages of all threads, oldest first. */
 export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([]));
-
-/** Status of running tools by call id. */
-export const toolStatus = signal(/** @type {Readonly<Record<string, import("./reduce.mjs").ToolStatus>>} */ ({}));
 
 /** Name of the person's message that is being written anew, as `nameOf` gives it. */
 export const editing = signal(/** @type {string | null} */ (null));

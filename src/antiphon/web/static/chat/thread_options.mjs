@@ -5,7 +5,7 @@
  */
 
 import { patch } from "./api.mjs";
-import { current, threadOptions } from "./store.mjs";
+import { BESIDE, MAIN, threadOptions } from "./store.mjs";
 
 /**
  * @typedef {object} ThreadOptions  what is missing is as the assistant or the provider has it
@@ -15,10 +15,11 @@ import { current, threadOptions } from "./store.mjs";
  * @property {string[]} [allowed_tools]  globs of names
  */
 
-/** Saves the options of the open chat; a new one takes them along. @param {ThreadOptions} options */
+/** Saves the options of the open chat, and of the one beside it; a new one takes them along. @param {ThreadOptions} options */
 export async function saveOptions(options) {
-  const id = current.value?.thread.id;
-  if (id) {
+  for (const { current } of [MAIN, BESIDE]) {
+    const id = current.value?.thread.id;
+    if (!id) continue;
     const row = await patch(`/api/threads/${encodeURIComponent(id)}`, { options });
     if (current.value?.thread.id !== id) return;
     current.value = { ...current.value, thread: row };

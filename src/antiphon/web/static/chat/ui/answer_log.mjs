@@ -1,28 +1,39 @@
 /** Content of the log that screen readers read: each answer once, and on the way there how it goes on. */
 import { nextAnnouncement } from "../announcements.mjs";
+import { modelAt } from "../comparison.mjs";
 import { revealText } from "../hidden_characters.mjs";
 import { arrangeParts } from "../message_parts.mjs";
 import { outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { currentParts, textOf } from "../reduce.mjs";
-import { current, live, phase } from "../store.mjs";
+import { BESIDE, MAIN } from "../store.mjs";
 import { t } from "../t.mjs";
-import { effect, html, signal, useEffect } from "../vendor/ui.mjs";
+import { effect, html, useEffect, useSignal } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
 
 /** Interval of checks for an announcement. */
 const LOOK_MS = 500;
 
-const answer = signal("");
-
-/** The last answer; once in the page. */
+/** The last answer of each pane; once in the page. */
 export function AnswerLog() {
-  useEffect(watchAnswer, []);
+  return [MAIN, BESIDE].map((at, place) => html`<${LastAnswer} key=${place} at=${at} />`);
+}
+
+/** @param {{at: import("../store.mjs").Pane}} props */
+function LastAnswer({ at }) {
+  const answer = useSignal("");
+  useEffect(() => watchAnswer(at, answer), []);
   return answer.value && html`<p>${answer.value}</p>`;
 }
 
-/** Looks at the answer in progress until it is told to stop. */
-function watchAnswer() {
+/** Returns what is said of an answer; of two, by the name of its model. @param {import("../store.mjs").Pane} at @param {string} text */
+function byModel(at, text) {
+  return BESIDE.current.value ? t("announce.of_model", { model: modelAt(at), text }) : text;
+}
+
+/** Looks at the answer in progress until it is told to stop. @param {import("../store.mjs").Pane} at @param {{value: string}} answer */
+function watchAnswer(at, answer) {
+  const { current, live, phase } = at;
   /** @type {import("../announcements.mjs").Heard} */
   let heard = null;
   /** @type {import("../reduce.mjs").Message | null} */
@@ -38,11 +49,11 @@ function watchAnswer() {
     announced = answering?.id ?? heard?.id ?? announced;
     const { heard: after, says, full } = nextAnnouncement(heard, answering, performance.now());
     heard = after;
-    for (const { key, values, why } of says) announce(t(key, why ? { why: outcomeWords(why) } : values));
-    if (full !== null) answer.value = full;
+    for (const { key, values, why } of says) announce(byModel(at, t(key, why ? { why: outcomeWords(why) } : values)));
+    if (full !== null) answer.value = byModel(at, full);
     if (away !== (phase.value === "reconnecting")) {
       away = !away;
-      announce(t(away ? "announce.reconnecting" : "announce.reconnected"));
+      announce(byModel(at, t(away ? "announce.reconnecting" : "announce.reconnected")));
     }
   };
   const looking = window.setInterval(look, LOOK_MS);

@@ -2,7 +2,7 @@
 import { stop } from "../conversation_actions.mjs";
 import { textOf } from "../reduce.mjs";
 import { navigate } from "../router.mjs";
-import { current, live, lost, moving, path, phase, signedOut } from "../store.mjs";
+import { BESIDE, current, live, lost, moving, path, phase, signedOut } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useErrorBoundary } from "../vendor/ui.mjs";
 import { announce, Announcer } from "./announce.mjs";
@@ -70,6 +70,7 @@ function View({ address }) {
     case "":
       return html`<${Conversation} />`;
     case "t":
+    case "c":
       return lost.value === second ? html`<${NotFound} />` : html`<${Conversation} />`;
     case "assistants":
       return html`<${Assistants} path=${address} />`;
@@ -100,8 +101,8 @@ function skip(event) {
 
 /** Stops the run; other handlers get the key if nothing runs. */
 function stopRunning() {
-  if (phase.value === "idle") return false;
-  void stop();
+  if (phase.value === "idle" && BESIDE.phase.value === "idle") return false;
+  stop();
   return true;
 }
 

@@ -4,6 +4,7 @@ import { current } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useRef } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
+import { Link } from "./link.mjs";
 
 /** Position of the message whose switch takes the focus once this thread is shown. */
 let wanted = /** @type {{thread: string, number: number | undefined, step: string} | null} */ (null);
@@ -26,6 +27,7 @@ export function BranchSwitch({ number, question = false }) {
   }, [fork]);
   if (!fork || fork.at.length < 2) return null;
   const { at, here } = fork;
+  const [first, second] = here > 0 ? [at[here - 1], at[here]] : [at[0], at[1]];
   const step = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) => {
     const go = () => {
       wanted = { thread: at[to], number, step: icon };
@@ -39,5 +41,6 @@ export function BranchSwitch({ number, question = false }) {
     ${step(here - 1, "left", t("branches.previous"))}
     <span class="numbers small">${here + 1}/${at.length}</span>
     ${step(here + 1, "right", t("branches.next"))}
+    <${Link} href=${`/c/${first}/${second}`} class="icon-button act" aria-label=${t("branches.beside")} title=${t("branches.beside")}><${Icon} name="compare" size=${16} /><//>
   </span>`;
 }

@@ -8,8 +8,9 @@ import { upload } from "../api.mjs";
 import { readyFiles } from "../attachments.mjs";
 import { messageKey } from "../history.mjs";
 import { toFill } from "../prompts.mjs";
+import { besideOf } from "../router.mjs";
 import { isHere } from "../send.mjs";
-import { away, current, editing, me, pending, phase, prefs } from "../store.mjs";
+import { away, BESIDE, current, editing, me, path, pending, phase, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, signal, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
@@ -62,7 +63,7 @@ export function Composer({ onSent }) {
     const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
     if (me.value === null && away.value) return toast({ text: t("composer.away") });
-    if (me.value === null || (!element.value.trim() && !files.length)) return undefined;
+    if (me.value === null || isComing() || (!element.value.trim() && !files.length)) return undefined;
     if (tooLong(element.value)) return undefined;
     send({ text: element.value, files });
     element.value = "";
@@ -101,7 +102,7 @@ export function Composer({ onSent }) {
         <${AttachButton} onFiles=${attaching.add} />
         <${CatalogButton} />
         ${(me.value?.dictation || me.value?.transcribed_by) && html`<${Dictation} area=${area} />`}
-        <${Picker} />
+        ${besideOf(path.value) ? html`<span class="muted small grow clipped">${t("compare.both")}</span>` : html`<${Picker} />`}
         <span class="grow"></span>
         <${Buttons} empty=${empty} items=${items} />
       </div>
@@ -121,14 +122,18 @@ function CatalogButton() {
 
 /** @param {{empty: {value: boolean}, items: {value: any[]}}} props */
 function Buttons({ empty, items }) {
-  const busy = phase.value !== "idle";
-  const stopping = phase.value === "stopping";
-  const nothing = me.value === null || (empty.value && !items.value.some(({ state }) => state === "ready"));
+  const phases = [phase.value, BESIDE.phase.value].filter((each) => each !== "idle");
+  const busy = phases.length > 0;
+  const stopping = phases.every((each) => each === "stopping");
+  const nothing = me.value === null || isComing() || (empty.value && !items.value.some(({ state }) => state === "ready"));
   const label = t(busy ? "composer.queue" : "composer.send");
   return html`
     ${busy && html`<button type="button" class="icon-button stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} disabled=${stopping} onClick=${stop}><${Icon} name="stop" /></button>`}
     ${!(busy && nothing) && html`<button type="submit" class="icon-button send" aria-label=${label} title=${label} disabled=${nothing}><${Icon} name="send" /></button>`}`;
 }
+
+/** Returns true if the thread beside the open one is not there yet, which would miss the question. */
+const isComing = () => besideOf(path.value) !== null && BESIDE.current.value === null;
 
 /** @param {string} text */
 function tooLong(text) {
@@ -147,7 +152,7 @@ function isSendKey(event) {
 /** Edits the user's last message; an unsent one moves back into the composer. Returns false if there is none. */
 function editLast() {
   const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
-  const said = current.value?.messages.findLast(({ role }) => role === "user");
+  const said = besideOf(path.value) ? null : current.value?.messages.findLast(({ role }) => role === "user");
   if (waiting) queueEdit(waiting.id);
   else if (said) editing.value = messageKey(said);
   return Boolean(waiting ?? said);

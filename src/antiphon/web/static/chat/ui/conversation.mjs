@@ -1,17 +1,18 @@
 /** The open conversation: messages, unsent messages, and the composer. */
 import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
+import { divideAt } from "../comparison.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { withAnswer } from "../history.mjs";
 import { asMessage } from "../outbox.mjs";
+import { besideOf } from "../router.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { brokenServers } from "../servers.mjs";
-import { beginsInFolder, current, foundMessage, live, opening, pending, phase, problem } from "../store.mjs";
+import { beginsInFolder, BESIDE, compareWith, current, foundMessage, MAIN, opening, path, pending, phase, problem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useLayoutEffect, useRef } from "../vendor/ui.mjs";
-import { Approvals } from "./approvals.mjs";
 import { Composer } from "./composer.mjs";
 import { laterView } from "./later_view.mjs";
-import { Assistant, Person } from "./messages.mjs";
+import { Approvals, Assistant, Person } from "./messages.mjs";
 import { Notice } from "./notice.mjs";
 import { Starters, SystemPrompt } from "./picker.mjs";
 import { Lightbox } from "./pictures.mjs";
@@ -22,6 +23,8 @@ import { OptionsButton } from "./thread_options.mjs";
 import { ThreadUsage } from "./usage.mjs";
 
 const FolderMark = laterView(() => import("./folders.mjs").then((module) => module.FolderMark), { silent: true });
+const Beside = laterView(() => import("./beside.mjs").then((module) => module.Beside));
+const CompareNote = laterView(() => import("./compare_note.mjs").then((module) => module.CompareNote), { silent: true });
 const ServersNote = laterView(() => import("./servers_note.mjs").then((module) => module.ServersNote), { silent: true });
 
 /** Milliseconds without movement after which scrolling is over. */
@@ -37,7 +40,9 @@ export function Conversation() {
   const scroll = useRef(/** @type {HTMLElement | null} */ (null));
   const rows = useRows();
   const thread = current.value?.thread ?? null;
-  const stick = useStick(scroll, rows.length, thread?.id ?? null);
+  const beside = besideOf(path.value);
+  const other = BESIDE.current.value;
+  const stick = useStick(scroll, rows.length + (other?.messages.length ?? 0), thread?.id ?? null);
   useStoredScroll(scroll, thread?.id ?? null);
   useSought(stick);
   const empty = rows.length === 0 && opening.value === null;
@@ -45,52 +50,71 @@ export function Conversation() {
     <div class="topbar">
       <${MenuButton} />
       ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
-      <${ThreadUsage} messages=${current.value?.messages ?? []} />
+      <${ThreadUsage} messages=${[...(current.value?.messages ?? []), ...(other?.messages ?? [])]} />
       <${OptionsButton} />
       <${SystemPrompt} />
       <${NewThreadButton} />
     </div>
-    <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle"}>
-      <div class="messages">
+    <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle" || BESIDE.phase.value !== "idle"}>
+      <div class=${beside ? "messages two" : "messages"}>
         ${current.value?.hasEarlier && html`<${Earlier} root=${scroll} first=${current.value.messages[0]?.id} />`}
         ${empty && thread === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
-        ${rows}
+        ${beside ? html`<${Beside} />` : rows}
         <${Trouble} />
       </div>
     </div>
     <div class="conversation-foot">
       <${Latest} stick=${stick} />
       ${brokenServers.value.length > 0 && html`<${ServersNote} />`}
+      ${(beside ? divideAt() : compareWith.value) && html`<${CompareNote} />`}
       <${Approvals} />
       ${(current.value ? current.value.thread.folder_id : beginsInFolder.value) && html`<${FolderMark} />`}
       <${TemporaryMark} />
-      <${Composer} onSent=${() => stick.toEnd()} />
+      ${!(beside && divideAt() === null) && html`<${Composer} onSent=${() => stick.toEnd()} />`}
     </div>
     <${Lightbox} />`;
 }
 
-/** Returns the rows of the messages, redrawn only if the message has changed. */
-function useRows() {
-  const drawn = useRef(/** @type {WeakMap<object, any>} */ (new WeakMap()));
-  const row = (/** @type {object} */ of, /** @type {() => any} */ draw) => {
-    const before = drawn.current.get(of);
+/** Returns a function that makes something of an object once, and keeps it. */
+export function useMade() {
+  const made = useRef(/** @type {WeakMap<object, any>} */ (new WeakMap()));
+  return (/** @type {object} */ of, /** @type {() => any} */ make) => {
+    const before = made.current.get(of);
     if (before) return before;
-    const now = draw();
-    drawn.current.set(of, now);
+    const now = make();
+    made.current.set(of, now);
     return now;
   };
-  const messages = current.value?.messages ?? [];
-  const last = messages.at(-1);
-  const { before, now } = live.value ? withAnswer(messages, live.value) : { before: messages, now: null };
+}
+
+/** Returns the rows of the messages, redrawn only if the message has changed. */
+function useRows() {
+  const row = useMade();
+  const { before, now, entries } = messagesAt(MAIN);
   return [
     ...before.map((message) => row(message, () => savedRow(message))),
-    ...(now ? [row(now, () => html`<${Assistant} key=${now.id} message=${now} live=${true} />`)] : []),
-    ...pending.value.filter((entry) => isHere(entry) && !isInHistory(entry, last)).map((entry) => row(entry, () => pendingRow(entry))),
+    ...(now ? [row(now, () => liveRow(now))] : []),
+    ...entries.map((entry) => row(entry, () => pendingRow(entry))),
   ];
 }
 
+/**
+ * Returns what a pane shows: messages, the one in progress, and unsent ones.
+ *
+ * @param {import("../store.mjs").Pane} at
+ */
+export function messagesAt(at) {
+  const messages = at.current.value?.messages ?? [];
+  const last = messages.at(-1);
+  const { before, now } = at.live.value ? withAnswer(messages, at.live.value) : { before: messages, now: null };
+  return { before, now, entries: pending.value.filter((entry) => isHere(entry, at) && !isInHistory(entry, last)) };
+}
+
 /** @param {Message} message */
-const savedRow = (message) =>
+export const liveRow = (message) => html`<${Assistant} key=${message.id} message=${message} live=${true} />`;
+
+/** @param {Message} message */
+export const savedRow = (message) =>
   message.role === "user"
     ? html`<${Person} key=${message.key ?? message.id} message=${message} />`
     : html`<${Assistant} key=${message.id} message=${message} live=${false} />`;

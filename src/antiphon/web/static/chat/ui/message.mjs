@@ -7,10 +7,11 @@ import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
-import { current, editing, phase, toolStatus } from "../store.mjs";
+import { current, editing } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { html, signal, useContext, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { webSourcesOf } from "../web_sources.mjs";
+import { Approvals } from "./approvals.mjs";
 import { openArtifact } from "./artifact.mjs";
 import { isDocumentCall } from "../documents.mjs";
 import { laterView } from "./later_view.mjs";
@@ -18,6 +19,7 @@ import { AttachmentList } from "./attachment_list.mjs";
 import { Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
 import { Feedback } from "./feedback.mjs";
+import { Here } from "./here.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Markdown } from "./markdown.mjs";
@@ -38,13 +40,16 @@ const COPIED_MS = 1500;
 
 const Sources = laterView(() => import("./sources.mjs").then((module) => module.Sources), { silent: true, idle: false });
 
+export { Approvals };
+
 /** @typedef {import("../history.mjs").Message} Message */
 
 /** @param {{message: Message, entry?: import("../outbox.mjs").Entry}} props */
 export function Person({ message, entry }) {
   const text = textOf(message);
   const files = message.parts.filter((part) => part.type === "file");
-  const isEdited = !entry && editing.value === messageKey(message);
+  const { acts } = useContext(Here);
+  const isEdited = !entry && acts && editing.value === messageKey(message);
   return html`<article class="message user" data-message=${message.id} data-status=${entry?.state ?? "sent"} aria-label=${t("message.person")}>
     ${isEdited
       ? html`<${Rewrite} message=${message} text=${text} />`
@@ -55,7 +60,7 @@ export function Person({ message, entry }) {
 }
 
 /** Actions on a message that was not accepted yet. @param {{entry: import("../outbox.mjs").Entry}} props */
-function Waiting({ entry: { id, state, fault } }) {
+export function Waiting({ entry: { id, state, fault } }) {
   if (state === "sending" && fault) return html`<${Notice} className="message-note" role="alert" text=${fault} hint=${t("message.sent_by_itself")} />`;
   if (state === "sending") {
     const servers = starting.value.join(", ");
@@ -71,11 +76,12 @@ function Waiting({ entry: { id, state, fault } }) {
 
 /** @param {{message: Message, text: string}} props */
 function PersonBar({ message, text }) {
+  const { acts } = useContext(Here);
   return html`<div class="message-bar">
     <${About} metadata=${message.metadata} />
-    <${BranchSwitch} number=${message.metadata?.number} question />
+    ${acts && html`<${BranchSwitch} number=${message.metadata?.number} question />`}
     <${Copy} text=${text} />
-    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />
+    ${acts && html`<${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />`}
   </div>`;
 }
 
@@ -138,14 +144,15 @@ export function Assistant({ message, live }) {
 
 /** @param {{piece: any, message: Message, live: boolean, name: string, sources: readonly import("../web_sources.mjs").Source[]}} props */
 function Piece({ piece, message, live, name, sources }) {
+  const { at, acts } = useContext(Here);
   switch (piece.kind) {
     case "text":
       return html`${isRefusal(piece.part) && html`<p class="message-note small muted"><${Icon} name="warn" size=${16} /> <span>${t("message.refused")}</span></p>`}
-        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} sources=${sources} onArtifact=${(/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id })} /></div>`;
+        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} sources=${sources} onArtifact=${acts ? (/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id }) : undefined} /></div>`;
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":
-      return html`<${Tools} items=${piece.items} name=${piece.name} message=${name} live=${live} statuses=${live ? toolStatus.value : {}} approvals=${piece.approvals} files=${piece.files} onStop=${stopTool} />`;
+      return html`<${Tools} items=${piece.items} name=${piece.name} message=${name} live=${live} statuses=${live ? at.toolStatus.value : {}} approvals=${piece.approvals} files=${piece.files} onStop=${(/** @type {string} */ call) => stopTool(call, at)} />`;
     case "file":
       return html`<${AttachmentList} parts=${[piece.part]} />`;
     default:
@@ -155,6 +162,7 @@ function Piece({ piece, message, live, name, sources }) {
 
 /** Shows what is going on. @param {{empty: boolean}} props */
 function Progress({ empty }) {
+  const { phase } = useContext(Here).at;
   if (phase.value === "reconnecting") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.reconnecting")}</p>`;
   if (phase.value === "stopping") return html`<p class="message-note muted small"><span class="spinner" aria-hidden="true"></span> ${t("chat.stopping")}</p>`;
   if (phase.value === "asking") return null;
@@ -164,6 +172,7 @@ function Progress({ empty }) {
 
 /** Notice on how an answer ended, and what to do. @param {{message: Message, isEmpty: boolean}} props */
 function Outcome({ message, isEmpty }) {
+  const { acts } = useContext(Here);
   const { metadata = {} } = message;
   const outcome = outcomeOf(metadata, isEmpty);
   const hint = outcome && hintOf(outcome);
@@ -172,15 +181,15 @@ function Outcome({ message, isEmpty }) {
     ${outcome &&
     html`<${Notice}
       className="message-note" bad=${outcome.key === "message.failed"} icon=${metadata.status === "cancelled" ? "stop" : "warn"}
-      text=${outcomeWords(outcome)} hint=${hint && t(hint)}
+      text=${outcomeWords(outcome)} hint=${acts && hint && t(hint)}
     >
-      ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
-      ${outcome.next === "continue" && current.value?.messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer()}>${t("message.continue")}</button>`}
+      ${acts && outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
+      ${acts && outcome.next === "continue" && current.value?.messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer()}>${t("message.continue")}</button>`}
     <//>`}
     <div class="message-bar">
-      <${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />
+      ${acts && html`<${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />`}
       <${Copy} text=${textOf(message)} />
-      <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
+      ${acts && html`<${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />`}
       <${ReadAloud} id=${message.id} text=${textOf(message)} />
       ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
       ${metadata.runId && html`<${Link} href=${`/r/${metadata.runId}`} class="icon-button act" aria-label=${t("run.open")} title=${t("run.open")}><${Icon} name="timeline" size=${16} /><//>`}

@@ -12,11 +12,11 @@ const ModelList = laterView(() => import("./model_list.mjs").then((module) => mo
 
 /**
  * `usual` is the text for no choice. `labelId` is the element with the button's label, if
- * it is in view; `name` that of the field in a form.
+ * it is in view; `name` that of the field in a form; `bare` if the button is only its icon.
  *
- * @param {{selected: string | null, usual: string, onPick: (model: string | null) => void, labelId?: string, name?: string, className?: string}} props
+ * @param {{selected: string | null, usual: string, onPick: (model: string | null) => void, title?: string, icon?: "model" | "compare", bare?: boolean, labelId?: string, name?: string, className?: string}} props
  */
-export function ModelPicker({ selected, usual, onPick, labelId, name, className = "pick-button" }) {
+export function ModelPicker({ selected, usual, onPick, title = t("picker.model"), icon = "model", bare = false, labelId, name, className = bare ? "icon-button" : "pick-button" }) {
   const [open, setOpen] = useState(false);
   const button = useRef(/** @type {HTMLElement | null} */ (null));
   const panel = useRef(/** @type {HTMLElement | null} */ (null));
@@ -46,13 +46,13 @@ export function ModelPicker({ selected, usual, onPick, labelId, name, className 
   return html`
     <button
       type="button" class=${className} ref=${button} popovertarget=${id} aria-haspopup="dialog" aria-expanded=${open} aria-controls=${id}
-      aria-label=${labelId ? undefined : `${t("picker.model")}: ${shown}`} aria-labelledby=${labelId ? `${labelId} ${id}-value` : undefined}
+      title=${bare ? title : undefined} aria-label=${labelId ? undefined : bare ? title : `${title}: ${shown}`} aria-labelledby=${labelId ? `${labelId} ${id}-value` : undefined}
     >
-      <${Icon} name="model" size=${16} /><span class="clipped grow" id=${`${id}-value`}>${shown}</span><${Icon} name="down" size=${14} />
+      <${Icon} name=${icon} size=${bare ? 20 : 16} />${!bare && html`<span class="clipped grow" id=${`${id}-value`}>${shown}</span><${Icon} name="down" size=${14} />`}
     </button>
     ${name && html`<input type="hidden" name=${name} value=${selected ?? ""} />`}
     <div
-      id=${id} class="menu floating models" role="dialog" aria-label=${t("picker.model")} popover="auto" ref=${panel}
+      id=${id} class="menu floating models" role="dialog" aria-label=${title} popover="auto" ref=${panel}
       onBeforeToggle=${opens} onToggle=${toggled}
     >${open && html`<${ModelList} selected=${selected} usual=${usual} onPick=${pick} onClose=${() => panel.current.hidePopover()} onDrawn=${enter} />`}</div>
   `;

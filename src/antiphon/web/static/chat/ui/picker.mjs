@@ -1,7 +1,7 @@
 /** Choice of assistant, model and system prompt. */
-import { assistants, chosenAssistant, loadAssistants, published } from "../assistants.mjs";
+import { assistants, chosenAssistant, loadAssistants, models, published } from "../assistants.mjs";
 import { revealText } from "../hidden_characters.mjs";
-import { me, prefs, threadSystem } from "../store.mjs";
+import { compareWith, me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Dialog } from "./dialog.mjs";
@@ -23,6 +23,10 @@ export function Picker() {
   return html`<div class="picker">
     ${Boolean(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}
     <${ModelPick} />
+    ${(models.value?.length ?? 0) > 1 && html`<${ModelPicker}
+      title=${t("compare.with")} icon="compare" bare=${!compareWith.value} selected=${compareWith.value} usual=${t("compare.none")}
+      onPick=${(/** @type {string | null} */ model) => (compareWith.value = model)}
+    />`}
   </div>`;
 }
 

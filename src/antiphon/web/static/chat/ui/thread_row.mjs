@@ -1,6 +1,6 @@
 /** A thread in the list: its title, sign and menu; below it, what a search found in it. */
 import { seek } from "../search.mjs";
-import { current, marked, moving, path, phase, threads } from "../store.mjs";
+import { BESIDE, current, marked, moving, path, phase, threads } from "../store.mjs";
 import { t } from "../t.mjs";
 import { archiveThread, deleteThread, exportThread, pinThread, renameThread, tagThread } from "../threads.mjs";
 import { isUnread, markSeen } from "../unread.mjs";
@@ -19,8 +19,8 @@ export function ThreadRow({ thread, hits }) {
   const [editing, setEditing] = useState("");
   const [sharing, setSharing] = useState(false);
   const title = thread.title || t("threads.untitled");
-  const here = current.value?.thread?.id === thread.id || path.value === `/t/${thread.id}`;
-  const open = here && thread.id === current.value?.thread?.id;
+  const open = [current, BESIDE.current].some(({ value }) => value?.thread.id === thread.id);
+  const here = open || path.value === `/t/${thread.id}`;
   useEffect(() => {
     if (open && !thread.running && !document.hidden) markSeen(thread);
   }, [open, thread.messages, thread.running]);

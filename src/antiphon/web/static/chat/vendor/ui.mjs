@@ -1,7 +1,8 @@
 // What the page is built with, from one place: elements, state inside them, and signals between them.
-import { Fragment, cloneElement, h, render } from "./preact.mjs";
+import { Fragment, cloneElement, createContext, h, render } from "./preact.mjs";
 import {
   useCallback,
+  useContext,
   useEffect,
   useErrorBoundary,
   useId,
@@ -25,6 +26,6 @@ import {
 /** Elements as they are written: html`<p class="note">${text}</p>`; values never become markup. */
 const html = htm.bind(h);
 
-export { Fragment, cloneElement, h, html, render };
-export { useCallback, useEffect, useErrorBoundary, useId, useLayoutEffect, useMemo, useRef, useState };
+export { Fragment, cloneElement, createContext, h, html, render };
+export { useCallback, useContext, useEffect, useErrorBoundary, useId, useLayoutEffect, useMemo, useRef, useState };
 export { batch, computed, effect, signal, untracked, useComputed, useSignal, useSignalEffect };

@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { roundsOf } from "../../../src/antiphon/web/static/chat/rounds.mjs";
+
+const user = (id, text = id) => ({ id, role: "user", parts: [{ type: "text", text }], metadata: {} });
+const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
+const file = (url) => ({ type: "file", url });
+
+/** The ids of rounds: question and answers of both sides, and if the question is one. */
+const shown = (rounds) =>
+  rounds.map(({ turns, same }) => [...turns.map((turn) => turn && [turn.question?.id, ...turn.answers.map(({ id }) => id)]), same]);
+
+test("a question that both have stands once above both answers", () => {
+  const left = [user("a1", "tides"), answer("r1"), user("a2", "night"), answer("r2")];
+  const right = [user("b1", "tides"), answer("s1"), user("b2", "night")];
+
+  assert.deepEqual(shown(roundsOf(left, right)), [
+    [["a1", "r1"], ["b1", "s1"], true],
+    [["a2", "r2"], ["b2"], true],
+  ]);
+});
+
+test("a question that only one has leaves the other side empty, and what follows together", () => {
+  const left = [user("a1", "tides"), user("a2", "night"), answer("r2")];
+  const right = [user("b1", "tides"), user("b2", "moon"), answer("s2"), user("b3", "night")];
+
+  assert.deepEqual(shown(roundsOf(left, right)), [
+    [["a1"], ["b1"], true],
+    [null, ["b2", "s2"], false],
+    [["a2", "r2"], ["b3"], true],
+  ]);
+});
+
+test("different questions stand each at its side", () => {
+  assert.deepEqual(shown(roundsOf([user("a1", "tides")], [user("b1", "moon")])), [[["a1"], ["b1"], false]]);
+  assert.deepEqual(shown(roundsOf([user("a1")], [])), [[["a1"], null, false]]);
+});
+
+test("questions with different files are different", () => {
+  const asked = (id, url) => ({ ...user(id, "Look"), parts: [{ type: "text", text: "Look" }, file(url)] });
+
+  assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/f")])[0].same, true);
+  assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/g")])[0].same, false);
+});

@@ -1,0 +1,255 @@
+"""Two models beside each other on one question: both answer at once, until one is chosen."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, expect
+
+from tests.support.terminal.consenting import TOOLS, ran
+from tests.support.terminal.model import Reply
+from tests.support.web.accessible import axe as axe
+from tests.support.web.accessible import findings, set_theme, wider
+from tests.support.web.chats import SECONDS, Chat, chatting
+
+NAMES = ["told", "second"]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def two(chat: Chat) -> Chat:
+    """A page where the provider has two models, and the second one was chosen to compare with."""
+    await choose(chat)
+    return chat
+
+
+async def choose(chat: Chat) -> None:
+    """Choose the second model by key."""
+    chat.model.names = NAMES
+    await chat.page.reload()
+    button = chat.page.get_by_role("button", name="Compare with a second model")
+    await button.press("Enter")
+    field = chat.page.get_by_role("combobox", name="Search models")
+    await expect(field).to_be_focused()
+    await field.press_sequentially("second")
+    await expect(chat.page.get_by_role("option")).to_have_text(["second"])
+    await field.press("Enter")
+    await expect(button).to_have_text("second")
+
+
+async def replies(chat: Chat) -> tuple[Reply, Reply]:
+    """The two requests for an answer: of the first model, and of the second."""
+    both = {each.body["model"]: each for each in [await chat.model.next_request() for _ in NAMES]}
+    return both["told"], both["second"]
+
+
+async def ask(chat: Chat, question: str) -> tuple[Reply, Reply]:
+    await chat.say(question)
+    return await replies(chat)
+
+
+def side(chat: Chat, model: str) -> Locator:
+    """The last answer of a model, with what stands around it."""
+    return chat.page.get_by_role("group", name=f"Answer of {model}").last
+
+
+async def test_two_models_answer_beside_each_other_and_the_chat_goes_on_with_one(two: Chat) -> None:
+    first, second = await ask(two, "How do tides work?")
+    await two.page.wait_for_url("**/c/*/*")
+    await first.say("The moon ")
+    await second.say("Gravity ")
+    await expect(side(two, "told")).to_contain_text("The moon")
+    await expect(side(two, "second")).to_contain_text("Gravity")
+    await expect(two.asked).to_have_count(1)
+
+    await two.page.reload()
+    await first.answer("pulls.")
+    await second.answer("differs.")
+    await expect(side(two, "told")).to_contain_text("The moon pulls.")
+    await expect(side(two, "second")).to_contain_text("Gravity differs.")
+    await two.wait_until_idle()
+
+    first, second = await ask(two, "And at night?")
+    assert [each["content"] for each in first.messages[-3:]] == [
+        "How do tides work?",
+        "The moon pulls.",
+        "And at night?",
+    ]
+    assert [each["content"] for each in second.messages[-3:]] == [
+        "How do tides work?",
+        "Gravity differs.",
+        "And at night?",
+    ]
+    await first.answer("The same.")
+    await second.answer("Likewise.")
+    await two.wait_until_idle()
+    await expect(two.page.locator(".thread")).to_have_count(1)
+
+    await side(two, "second").get_by_role("button", name="Go on with this one").press("Enter")
+    await two.page.wait_for_url("**/t/*")
+    await two.sees("Likewise.")
+    await expect(two.composer).to_be_focused()
+    await expect(two.page.get_by_role("group", name="Versions of this message")).to_have_text("2/2")
+    await two.say("Thanks")
+    assert (await two.model.next_request()).body["model"] == "second"
+
+
+async def test_a_model_that_fails_shows_it_at_its_side_and_the_other_goes_on(two: Chat) -> None:
+    first, second = await ask(two, "How do tides work?")
+    await second.refuse(400, "this model is tired")
+    await first.say("The moon ")
+    await expect(side(two, "second")).to_contain_text("this model is tired")
+    await first.answer("pulls.")
+
+    await expect(side(two, "told")).to_contain_text("The moon pulls.")
+    await two.wait_until_idle()
+    log = two.page.locator("[data-announced=status]")
+    await expect(log).to_contain_text("told: The answer is complete.")
+
+
+async def test_one_of_two_answers_is_stopped_or_both(two: Chat) -> None:
+    first, second = await ask(two, "How do tides work?")
+    await first.say("The moon ")
+    await second.say("Gravity ")
+    await expect(side(two, "second")).to_contain_text("Gravity")
+    await side(two, "second").get_by_role("button", name="Stop second").click()
+    await second.closed.wait()
+    await expect(side(two, "second")).to_contain_text("Stopped")
+    await first.answer("pulls.")
+    await two.wait_until_idle()
+
+    first, second = await ask(two, "And at night?")
+    await first.say("It ")
+    await second.say("It ")
+    await expect(side(two, "second")).to_contain_text("It")
+    await two.page.get_by_role("button", name="Stop the answer").click()
+    await first.closed.wait()
+    await second.closed.wait()
+    await two.wait_until_idle()
+
+
+async def test_each_of_two_answers_asks_for_its_own_call(chromium: Browser, tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(TOOLS)
+    flags = ("--no-servers", "--tools", str(tmp_path / "tools.py"), "--ask", "*")
+    async with chatting(chromium, tmp_path, *flags) as two:
+        await choose(two)
+        await expect(two.page.locator(".compare-note")).to_have_text(
+            "Tools can run twice, once for each answer."
+        )
+        for reply, command in zip(await ask(two, "Do it."), ("ls", "df"), strict=True):
+            await reply.call("shell", {"command": command}, id=f"of-{command}")
+            await reply.end("tool_calls")
+        questions = two.page.locator(".approvals")
+        await expect(questions.locator(".approval")).to_have_count(2)
+        assert ran(tmp_path) == []
+
+        await questions.locator(".approval.line").last.get_by_role("button").click()
+        await expect(questions).to_contain_text("second asks:")
+        await expect(questions.locator("[data-open] .argument")).to_contain_text('"df"')
+        button = questions.get_by_role("button", name="Allow once")
+        await button.evaluate("() => new Promise((read) => setTimeout(read, 350))")
+        await button.click()
+        await (await two.model.next_request()).answer("Full.")
+        await expect(side(two, "second")).to_contain_text("Full.")
+        assert ran(tmp_path) == ["df"]
+        await expect(questions).to_contain_text("told asks:")
+
+
+async def test_a_server_that_is_killed_and_begun_again_goes_on_at_both_sides(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    quick = ("--lease-duration", "1", "--heartbeat-interval", "0.2", "--expiry-interval", "0.2")
+    async with chatting(chromium, tmp_path, "--no-servers", *quick) as two:
+        await choose(two)
+        first, second = await ask(two, "How do tides work?")
+        await first.say("The moon ")
+        await second.say("Gravity ")
+        await expect(side(two, "second")).to_contain_text("Gravity")
+        await two.up.kill()
+        await two.up.begin()
+
+        first, second = await replies(two)
+        await first.answer("The moon pulls.")
+        await second.answer("Gravity differs.")
+        await two.wait_until_idle()
+        await expect(side(two, "told").locator(".message-text")).to_have_text("The moon pulls.")
+        await expect(side(two, "second").locator(".message-text")).to_have_text("Gravity differs.")
+
+
+async def test_a_page_that_is_left_before_the_second_model_is_asked_asks_it_later(
+    two: Chat,
+) -> None:
+    held = asyncio.Event()
+    await two.page.route("**/branch", lambda route: held.set())
+    await two.say("How do tides work?")
+    await held.wait()
+    await two.page.unroute("**/branch")
+    await two.page.reload()
+
+    first, second = await replies(two)
+    await first.answer("The moon pulls.")
+    await second.answer("Gravity differs.")
+    await two.page.wait_for_url("**/c/*/*")
+    await expect(side(two, "second")).to_contain_text("Gravity differs.")
+    await two.wait_until_idle()
+    assert two.model.waiting == 0
+
+
+async def test_a_temporary_chat_is_deleted_with_both_answers(two: Chat) -> None:
+    await two.page.get_by_role("checkbox", name="Temporary chat").check()
+    for reply in await ask(two, "Whom do I trust?"):
+        await reply.answer("Nobody.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    ids = two.page.url.split("/")[-2:]
+    assert [await is_there(two, each) for each in ids] == [True, True]
+    await expect(two.page.locator(".thread")).to_have_count(0)
+
+    await two.page.get_by_role("button", name="New chat").click()
+    await two.page.get_by_role("dialog").get_by_role("button", name="Leave").click()
+    async with asyncio.timeout(SECONDS):
+        while any([await is_there(two, each) for each in ids]):
+            await asyncio.sleep(0.02)
+
+
+async def is_there(chat: Chat, thread: str) -> bool:
+    return (await chat.context.request.get(f"{chat.up.url}/api/threads/{thread}")).ok
+
+
+@pytest.mark.slow
+async def test_an_address_without_two_answers_says_so(two: Chat) -> None:
+    for reply in await ask(two, "How do tides work?"):
+        await reply.answer("By gravity.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    one = two.page.url.split("/")[-2]
+    alert = two.page.get_by_role("alert")
+
+    await two.page.goto(f"{two.up.url}/c/{one}/thread_nothing")
+    await expect(alert).to_contain_text("There is no second conversation at this address")
+    await expect(two.composer).to_have_count(0)
+    await alert.get_by_role("link", name="Open How do tides work?").click()
+    await two.page.wait_for_url(f"**/t/{one}")
+    await two.sees("By gravity.")
+
+    await two.page.goto(f"{two.up.url}/c/{one}/{one}")
+    await expect(alert).to_contain_text("are not answers to one question")
+
+
+@pytest.mark.slow
+async def test_two_answers_can_be_read_by_everybody(two: Chat, axe: str) -> None:
+    first, second = await ask(two, "How do tides work?")
+    await second.say("Gravity pulls.")
+    await expect(side(two, "second")).to_contain_text("Gravity")
+    found = await findings(two.page, axe)
+    await first.refuse(400, "this model is tired")
+    await second.answer("\n\n## How\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
+    await two.wait_until_idle()
+    for theme in ("light", "dark"):
+        await set_theme(two.page, theme)
+        found += await findings(two.page, axe)
+    await two.page.set_viewport_size({"width": 320, "height": 640})  # as at 400 %
+
+    assert [*found, *await findings(two.page, axe), *await wider(two.page)] == []

@@ -17,6 +17,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.functions import Functions
 from antiphon.types.errors import (
     CallerError,
+    Conflict,
     IdempotencyConflict,
     InvalidAnswer,
     InvalidEventId,
@@ -494,3 +495,24 @@ def test_a_place_to_go_on_that_is_no_whole_number_is_named(client: Any) -> objec
             assert raised.value.details["received"] == repr(after)
 
     return told
+
+
+@in_all_ways
+def test_an_answer_that_was_cut_goes_on_once(client: Any) -> object:
+    whole = client.ask("Say 40 words").text
+    with pytest.raises(RunIncomplete) as cut:
+        client.ask("Say 40 words", sampling={"max_output_tokens": 30})
+    thread_id = cut.value.thread_id
+    rest = client.converse(thread_id=thread_id, continues=True)
+    events = list(rest)
+
+    text = rest.result().text
+    assert cut.value.text + text == whole
+    assert events[0].continues
+    messages = client.list_messages(thread_id).data
+    assert [each.continues for each in messages[1:]] == [msgspec.UNSET, True]
+    with pytest.raises(Conflict, match="does not end with an answer that was cut"):
+        client.create_run(thread_id, continues=True)
+    with pytest.raises(InvalidRequest, match="needs a thread, and no message"):
+        list(client.converse("More.", thread_id=thread_id, continues=True))
+    return [text, rest.status]

@@ -133,9 +133,10 @@ export class Client extends Operations {
    *
    * Yields each event once, with its number. Throws the `RunError` of a run that does not complete,
    * after its last event. Leaving the loop cancels the tools that run, and not the run: `resume`
-   * goes on with it.
+   * goes on with it. Without a text, and with `thread_id` and `continues`, the last answer of the
+   * thread goes on, which was cut: the text is its rest.
    */
-  converse(text: NewMessage["content"], options: ConverseOptions = {}): AsyncGenerator<Numbered, Result, undefined> {
+  converse(text: NewMessage["content"] | null, options: ConverseOptions = {}): AsyncGenerator<Numbered, Result, undefined> {
     return this.#converse(text, null, null, options);
   }
 
@@ -147,8 +148,8 @@ export class Client extends Operations {
     return this.#converse(null, run_id, options.after ?? null, options);
   }
 
-  /** Runs a conversation to its end, and returns its answer. */
-  async ask(text: NewMessage["content"], options: ConverseOptions = {}): Promise<Result> {
+  /** Runs a conversation to its end, as `converse`, and returns its answer. */
+  async ask(text: NewMessage["content"] | null, options: ConverseOptions = {}): Promise<Result> {
     const events = this.converse(text, options);
     for (;;) {
       const { done, value } = await events.next();
@@ -166,7 +167,7 @@ export class Client extends Operations {
     const until = signal ? AbortSignal.any([signal, leaving.signal]) : leaving.signal;
     let first: Call | null =
       runId === null
-        ? { method: "POST", path: "/v1/process", creates: true, fields: { ...fields, message: { content: text }, ...(specs.length > 0 ? { tools: specs } : {}) } }
+        ? { method: "POST", path: "/v1/process", creates: true, fields: { ...fields, ...(text === null ? {} : { message: { content: text } }), ...(specs.length > 0 ? { tools: specs } : {}) } }
         : null;
     try {
       for (;;) {

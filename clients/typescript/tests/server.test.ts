@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import { connect } from "node:net";
 import { test } from "node:test";
 
-import { AntiphonError, Client, type Numbered, RunFailed, type Tool, tool } from "../src/index.ts";
+import { AntiphonError, Client, type Numbered, RunFailed, RunIncomplete, type Tool, tool } from "../src/index.ts";
 
 const SERVER = process.env["ANTIPHON_SERVER"] ?? "http://127.0.0.1:8000";
 const QUESTION = "When does the next LAX-JFK flight leave?";
@@ -144,6 +144,20 @@ test("a program without the tool leaves its call to one that has it", async () =
   await assert.rejects(collect(client.resume(runId)), /waits for get_flight_times/);
   const resumed = await collect(client.resume(runId, { tools: [getFlightTimes as Tool<never>] }));
   assert(resumed.some(({ event }) => event.type === "run.status" && event.status === "completed"));
+});
+
+test("an answer that was cut goes on", async () => {
+  const whole = await client.ask("Say 40 words");
+  let cut: RunIncomplete | undefined;
+  await client.ask("Say 40 words", { sampling: { max_output_tokens: 30 } }).catch((error: unknown) => {
+    if (error instanceof RunIncomplete) cut = error;
+  });
+  assert(cut);
+  const { threadId, text } = cut;
+  const rest = await client.ask(null, { thread_id: threadId, continues: true });
+
+  assert(text.length > 0 && text.length < whole.text.length);
+  assert.equal(text + rest.text, whole.text);
 });
 
 test("the same question under one key is one run", async () => {

@@ -42,8 +42,6 @@ settings.load_profile("patient")
 
 CPU_SECONDS = 20
 PATIENCE = 60.0
-LONG = ("cli", "mcp", "stores", "system", "terminal", "web")
-"""Folders whose tests take longest."""
 SERVICES = {"postgres", "redis", "databases", "chromium", "node", "npm_packages", "python_with"}
 """Fixtures that start or install programs."""
 POSTGRES_KINDS = ("postgres", "cached_postgres")
@@ -70,11 +68,10 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests that need services; start with the long ones, so that the end is shared evenly."""
+    """Mark tests that need services."""
     for item in items:
         if _needs_services(item):
             item.add_marker(pytest.mark.processes)
-    items.sort(key=lambda item: item.path.parent.name not in LONG)
 
 
 def _needs_services(item: pytest.Item) -> bool:

@@ -1,8 +1,8 @@
 """Run the tests in forks of the process that has collected them: `pytest --forks 4`.
 
 Importing and collecting all tests takes 15 seconds of processor time, and a process that has done
-so is forked in an instant. Each fork takes a module at a time, in the order in which modules were
-collected, and sends the reports of their tests to the process that started it.
+so is forked in an instant. Each fork takes a module at a time, those that may take long first, and
+sends the reports of their tests to the process that started it.
 
 A browser of its own costs a fork nine seconds of processor time, so one fork in three takes modules
 with tests of the page first, and the others take those last.
@@ -32,6 +32,10 @@ SECONDS = 60
 """How long a fork may take to stop the services of its tests."""
 ONE_IN = 3
 """Of so many forks, one takes tests of the page first."""
+PURE = ("engine", "providers", "types", "wires")
+"""Folders whose tests take a few milliseconds each."""
+FLOWS = ("system",)
+"""Folders whose tests may take a minute each."""
 SIZE = 4
 """Bytes of a module's number: reading so few from a pipe is atomic."""
 
@@ -82,7 +86,7 @@ class _Forks:
         self._folders = itertools.count()
         modules = itertools.groupby(range(len(session.items)), lambda i: session.items[i].path)
         self._modules = [list(tests) for _, tests in modules]
-        numbers = range(len(self._modules))
+        numbers = sorted(range(len(self._modules)), key=self._estimate_length, reverse=True)
         browser = [number for number in numbers if self._needs_browser(number)]
         others = [number for number in numbers if number not in browser]
         # The numbers of the modules that no fork has taken yet.
@@ -106,6 +110,15 @@ class _Forks:
             for queue in self._queues:
                 os.close(queue)
             self._stop()
+
+    def _estimate_length(self, module: int) -> int:
+        """Return how long the module may take, in tests of a pure folder."""
+        items = [self._session.items[test] for test in self._modules[module]]
+        folder = items[0].path.parent.name
+        started = sum(item.get_closest_marker("processes") is not None for item in items)
+        if folder in FLOWS:
+            return len(items) * 60
+        return len(items) * (1 if folder in PURE else 5) + started * 20
 
     def _needs_browser(self, module: int) -> bool:
         items = (self._session.items[test] for test in self._modules[module])

@@ -35,6 +35,7 @@ def machine(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Iterator[Ma
     machine.stop()
 
 
+@pytest.mark.slow
 def test_the_recipe_answers_in_words_and_in_messages(machine: Machine) -> None:
     (block,) = every("bash", "acpx")
 

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.cli.place import SECONDS, Place
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@pytest.mark.slow
 def test_the_first_run_shows_a_hand_off_and_stays_until_it_is_interrupted(place: Place) -> None:
     command = [sys.executable, str(EXAMPLES / "first_run.py")]
     environ = {**place.environ, "ANTIPHON_PORT": "0"}

@@ -80,6 +80,7 @@ async def test_every_page_is_on_the_site_also_as_markdown_and_in_the_list(site: 
         assert title[0] in whole
 
 
+@pytest.mark.slow
 async def test_versions_stand_side_by_side_and_the_newest_is_opened(site: Path) -> None:
     versions = json.loads((site / "versions.json").read_text("utf-8"))
 

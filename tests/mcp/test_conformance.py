@@ -55,7 +55,10 @@ def _list_known_failures() -> set[str]:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("revision", "scored"),
-    [("2026-07-28", 32), pytest.param("2025-11-25", 18, marks=pytest.mark.soak)],
+    [
+        pytest.param("2026-07-28", 32, marks=pytest.mark.slow),
+        pytest.param("2025-11-25", 18, marks=pytest.mark.soak),
+    ],
 )
 def test_every_scenario_that_a_revision_requires_passes(
     suite: list[Path | str], tmp_path: Path, revision: str, scored: int

@@ -53,7 +53,10 @@ def reference(request: pytest.FixtureRequest, everything) -> ServerConfig:
     return at(request.getfixturevalue("everything_port"))
 
 
-@pytest.fixture(scope="session", params=PROTOCOLS)
+@pytest.fixture(
+    scope="session",
+    params=["mcp-servers", pytest.param("mcp-servers-old", marks=pytest.mark.slow)],
+)
 def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
     """A Python with the servers of PyPI, and the protocol that they speak."""
     installed = python_with(REQUIREMENTS / f"{request.param}.txt")

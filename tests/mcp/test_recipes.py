@@ -100,6 +100,7 @@ def test_a_recipe_with_a_server_of_npm_answers(machine: Machine, tmp_path: Path,
     assert all(answer in done.stdout for answer in ANSWERS[name]), done.stdout
 
 
+@pytest.mark.slow
 def test_openai_clients_search_and_run_code_by_the_servers_of_the_recipes(
     machine: Machine, tmp_path: Path
 ) -> None:

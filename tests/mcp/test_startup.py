@@ -92,6 +92,7 @@ def test_ask_has_the_same_servers(place: Place) -> None:
     assert place.run("ask", "--require", "off", "Hello").returncode == 6
 
 
+@pytest.mark.slow
 async def test_a_chat_has_the_same_servers(place: Place) -> None:
     async with Model() as model, Chatting(model, home=place.root, columns=200) as chat:
         await chat.sees("good is there: 14 tools")

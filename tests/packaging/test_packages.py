@@ -47,6 +47,7 @@ def test_the_packages_hold_all_that_is_tracked_and_nothing_else(packages: Packag
     assert packages.archive.name == f"antiphon-{antiphon.__version__}.tar.gz"
 
 
+@pytest.mark.slow
 def test_a_package_that_lacks_a_file_is_refused(packages: Packages, tmp_path: Path) -> None:
     lacking = tmp_path / packages.wheel.name
     with zipfile.ZipFile(packages.wheel) as whole, zipfile.ZipFile(lacking, "w") as copy:

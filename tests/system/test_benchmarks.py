@@ -13,7 +13,8 @@ from tests.support.web.browser import find_chromium
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read in /proc")
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("engine", "context", "readers", "first", "handoff", "terminal")
+CHEAPEST = "context"
+OTHERS = ("engine", "readers", "first", "handoff", "terminal")
 IN_A_BROWSER = ("page",) if find_chromium() else ()
 UNDER_LOAD = ("flood", "stalled", "turns")
 LONG = ("start", "paced", "openai", "web", "cluster", "search", "growth", "capacity")
@@ -22,7 +23,8 @@ LONG = ("start", "paced", "openai", "web", "cluster", "search", "growth", "capac
 @pytest.mark.parametrize(
     "name",
     [
-        *(*NAMES, *UNDER_LOAD),
+        CHEAPEST,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in (*OTHERS, *UNDER_LOAD)),
         *(pytest.param(name, marks=pytest.mark.soak) for name in (*IN_A_BROWSER, *LONG)),
     ],
 )

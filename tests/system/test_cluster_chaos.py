@@ -129,6 +129,7 @@ def hunt_parameters() -> Iterator[Any]:
         yield pytest.param(bug, marks=[*marks, wrong_clocks] if "clock" in bug else marks)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bug", [*hunt_parameters()])
 async def test_a_harness_that_could_not_fail_would_prove_nothing_of_a_cluster(
     bug: str, open_folder: Path, tmp_path: Path

@@ -103,6 +103,7 @@ async def test_a_planted_bug_is_the_only_one_of_its_store(bug: str, tmp_path: Pa
         await stored.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bug",
     [bug if bug in QUICKLY_FOUND else pytest.param(bug, marks=pytest.mark.soak) for bug in BUGS],

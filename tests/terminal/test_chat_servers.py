@@ -91,6 +91,7 @@ async def test_a_server_that_dies_is_told_with_its_last_words_and_started_again(
         assert not chat.foreign
 
 
+@pytest.mark.slow
 async def test_tools_that_a_server_gets_are_announced(tmp_path: Path) -> None:
     flags = (*config(tmp_path, {"whole": whole()}), "--allow", "whole:*")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:

@@ -25,6 +25,7 @@ NUMBERED = re.compile(r"mark-(\d+)")
 EACH = 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
 async def test_ten_resizes_amid_an_answer_lose_and_repeat_nothing(tmp_path: Path) -> None:
     async with Model() as model, Window(model, home=tmp_path) as chat:

@@ -160,6 +160,7 @@ def test_a_toolset_that_cannot_be_closed_says_why(tmp_path: Path, ends: str, sai
         pass
 
 
+@pytest.mark.slow
 def test_a_question_opens_and_closes_the_toolset_that_it_uses(tmp_path: Path) -> None:
     place = Place(tmp_path)
     (tmp_path / "orders.py").write_text(TOOLSET)

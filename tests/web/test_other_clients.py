@@ -105,7 +105,14 @@ async def test_a_person_approves_in_use_chat_and_the_message_goes_on(
     assert called == [("LAX", "JFK")]
 
 
-@pytest.mark.parametrize(("client", "sdk"), [("ai5", 5), ("ai6", 6), ("ai7", 7)])
+@pytest.mark.parametrize(
+    ("client", "sdk"),
+    [
+        pytest.param("ai5", 5, marks=pytest.mark.slow),
+        pytest.param("ai6", 6, marks=pytest.mark.slow),
+        ("ai7", 7),
+    ],
+)
 async def test_use_chat_resumes_what_goes_on_and_nothing_else(
     play: Play, client: str, sdk: int
 ) -> None:

@@ -197,6 +197,7 @@ async def test_a_run_is_seen_and_stopped_and_what_was_used_is_drawn(
         await expect(other.page.locator(".total strong")).to_have_text("1.2K")
 
 
+@pytest.mark.slow
 async def test_models_servers_and_shared_assistants_are_listed(chat: Chat) -> None:
     await chat.open("/admin/models")
     await expect(row(chat, "told")).to_contain_text("Default")

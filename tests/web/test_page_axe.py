@@ -1,12 +1,12 @@
 """Each view of the page can be read and used by everybody: axe-core has no findings.
 
-The short form looks at every view once by all rules, and at its colours in the dark; the long one
-looks at everything in all colours, on a phone too.
+The short form looks at each view once by all rules, and at its colours in the dark; the long one
+looks at everything in all colours, on a phone too. Views of the administration are slow.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,7 @@ async def live_in(chat: Chat) -> None:
 
 
 async def views(chat: Chat) -> AsyncIterator[str]:
-    """Goes to one view after the other, and says which it is."""
+    """Goes to one view of conversations after the other, and says which it is."""
     await chat.sees("A list, a table and code")
     thread = f"/t/{chat.thread}"
     yield thread
@@ -124,6 +124,15 @@ async def views(chat: Chat) -> AsyncIterator[str]:
     yield "/assistants"
     await open_address(chat, "/assistants/new", ".editor")
     yield "/assistants/new"
+    token = await share(chat)
+    await open_address(chat, f"/shared/{token}", ".shared-message")
+    yield "a shared conversation"
+    await open_address(chat, "/nowhere", ".lost")
+    yield "/nowhere"
+
+
+async def sections(chat: Chat) -> AsyncIterator[str]:
+    """The same for the administration."""
     await open_address(chat, "/admin", ".page h2")
     for section in SECTIONS:
         link = chat.page.locator(f'.sections a[href="/admin/{section}"]')
@@ -133,11 +142,6 @@ async def views(chat: Chat) -> AsyncIterator[str]:
         await expect(link).to_have_attribute("aria-current", "page")
         await expect(chat.page.locator(".waiting")).to_have_count(0)
         yield f"/admin/{section}"
-    token = await share(chat)
-    await open_address(chat, f"/shared/{token}", ".shared-message")
-    yield "a shared conversation"
-    await open_address(chat, "/nowhere", ".lost")
-    yield "/nowhere"
 
 
 async def share(chat: Chat) -> str:
@@ -155,15 +159,22 @@ async def open_address(chat: Chat, address: str, sign: str) -> None:
     await expect(chat.page.locator(sign).first).to_be_visible()
 
 
+VIEWS = [
+    pytest.param(views, id="conversations"),
+    pytest.param(sections, id="administration", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("walk", VIEWS)
 async def test_every_view_is_faultless_and_fits_the_narrowest_phone(
-    lived_in: Chat, axe: str
+    lived_in: Chat, axe: str, walk: Callable[[Chat], AsyncIterator[str]]
 ) -> None:
     german = '{"language": "de"}'  # which has the longest words
     await lived_in.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", german)
     await lived_in.page.reload()
     await expect(lived_in.page.locator("html")).to_have_attribute("lang", "de")
     found = {}
-    async for view in views(lived_in):
+    async for view in walk(lived_in):
         await size(lived_in, WIDE)
         found[view] = await findings(lived_in.page, axe)
         await wear(lived_in, "dark")
@@ -267,12 +278,17 @@ async def _check_view(chat: Chat, axe: str) -> list[str]:
 @pytest.mark.soak
 @pytest.mark.parametrize("theme", THEMES)
 @pytest.mark.parametrize("window", [WIDE, PHONE, NARROW])
+@pytest.mark.parametrize("walk", [views, sections])
 async def test_every_view_is_faultless_in_all_colours_and_sizes(
-    lived_in: Chat, axe: str, theme: str, window: tuple[int, int]
+    lived_in: Chat,
+    axe: str,
+    walk: Callable[[Chat], AsyncIterator[str]],
+    theme: str,
+    window: tuple[int, int],
 ) -> None:
     await size(lived_in, window)
     found = {}
-    async for view in views(lived_in):
+    async for view in walk(lived_in):
         await wear(lived_in, theme)
         found[view] = await findings(lived_in.page, axe) + await wider(lived_in.page)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.support.terminal.mcp_servers import config, raw, whole
@@ -17,6 +18,7 @@ READY = """async () => {
 }"""
 
 
+@pytest.mark.slow
 async def test_a_prompt_and_a_resource_come_into_the_message_and_are_sent_with_it(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:

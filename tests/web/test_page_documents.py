@@ -29,6 +29,7 @@ async def test_a_document_says_when_its_text_is_read_and_when_it_has_none(chat: 
     await attach(chat, "blank.txt", b"  \n ", "has no text")
 
 
+@pytest.mark.slow
 async def test_an_answer_names_its_sources_and_opens_them_at_the_page(chat: Chat) -> None:
     await attach(chat, "rules.txt", RULES.encode(), "1 page")
     await chat.say("How many days?")

@@ -29,6 +29,7 @@ async def list_rated(chat: Chat) -> list[Any]:
     return [(message.feedback.rating, message.feedback.comment) for message in found]  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 async def test_an_answer_is_rated_with_a_comment_and_stays_so(chat: Chat) -> None:
     await answer(chat)
     await thumb(chat, "Bad answer").click()

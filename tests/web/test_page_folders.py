@@ -94,6 +94,7 @@ async def test_a_new_chat_in_a_folder_gives_the_model_its_instructions(two: Chat
     await expect(two.page.locator(".folder-mark")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_folder_is_made_changed_and_deleted_with_its_chats_and_it_can_be_undone(
     two: Chat,
 ) -> None:

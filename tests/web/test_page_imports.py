@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Locator, Route, expect
 
 from tests.support.runtime.chat_exports import SCRIPT, as_json, as_zip, chatgpt
@@ -13,6 +14,7 @@ from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat
 
 
+@pytest.mark.slow
 async def test_an_export_is_looked_at_imported_and_not_imported_twice(
     chat: Chat, axe: str, tmp_path: Path
 ) -> None:

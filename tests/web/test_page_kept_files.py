@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Locator, expect
 
 from tests.support.web.chats import Chat, chatting
@@ -32,6 +33,7 @@ def draw() -> ToolResult:
 WHOLE = "".join(f"line {n} of a measurement\n" for n in range(20_000)).encode()
 
 
+@pytest.mark.slow
 async def test_what_was_too_much_to_be_said_is_a_file_under_its_call(
     chromium: Browser, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ async def open_busy_tab(chat: Chat) -> Chat:
     return tab
 
 
+@pytest.mark.slow
 async def test_a_dialog_that_cannot_be_loaded_says_so_and_opens_when_it_can(
     chat: Chat, axe: str
 ) -> None:

@@ -32,6 +32,7 @@ async def test_a_chat_that_waits_for_its_person_says_so_in_the_list(
         await expect(chat.page.get_by_label("An answer is being written")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_chat_that_was_answered_elsewhere_is_marked_until_it_is_opened(chat: Chat) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()

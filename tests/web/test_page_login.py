@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.support.web.accessible import axe as axe
@@ -36,6 +37,7 @@ async def test_who_tried_too_often_is_told_when_to_come_again(locked: Chat) -> N
     await expect(locked.page.get_by_role("alert")).to_contain_text("Try again in 2 minutes")
 
 
+@pytest.mark.slow
 async def test_everybody_and_a_password_manager_can_use_the_login(locked: Chat, axe: str) -> None:
     fields = locked.page.locator(".login input")
     await expect(fields).to_have_count(2)
@@ -59,6 +61,7 @@ async def test_who_signs_out_leaves_nothing_in_the_browser(locked: Chat) -> None
     assert "secret" not in await locked.page.evaluate("JSON.stringify(localStorage)")
 
 
+@pytest.mark.slow
 async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.page.get_by_role("button", name="Settings").click()
@@ -72,6 +75,7 @@ async def test_a_password_is_changed_by_who_has_it(locked: Chat) -> None:
     await enter(locked, ADMIN, "another battery staple")
 
 
+@pytest.mark.slow
 async def test_what_an_organisation_said_no_with_is_told(locked: Chat) -> None:
     await locked.open("/login?problem=oidc_stale")
     await expect(locked.page.get_by_role("alert")).to_contain_text("took too long")

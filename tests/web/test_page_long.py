@@ -23,6 +23,7 @@ async def _long(chat: Chat, count: int) -> str:
     return thread
 
 
+@pytest.mark.slow
 async def test_a_long_thread_opens_at_its_end_and_more_comes_when_one_goes_up(chat: Chat) -> None:
     thread = await _long(chat, 100)
     await chat.open(f"/t/{thread}")

@@ -29,6 +29,7 @@ async def scroll_position(chat: Chat) -> float:
     return above
 
 
+@pytest.mark.slow
 async def test_the_end_stays_in_view_until_the_reader_scrolls_up(chat: Chat) -> None:
     await chat.say("Tell me.")
     reply = await chat.model.next_request()
@@ -123,6 +124,7 @@ async def test_esc_closes_a_dialog_before_it_stops_an_answer(chat: Chat) -> None
     await expect(chat.answers).to_have_attribute("data-status", "cancelled")
 
 
+@pytest.mark.slow
 async def test_keys_begin_a_chat_search_and_copy(chat: Chat) -> None:
     await chat.context.grant_permissions(["clipboard-read", "clipboard-write"])
     await chat.say("Tell me.")

@@ -42,6 +42,7 @@ def active(chat: Chat) -> Locator:
     return chat.page.locator("[role=option][data-active]")
 
 
+@pytest.mark.slow
 async def test_a_model_is_found_and_taken_by_keys(many: Chat) -> None:
     field = await open_list(many)
     await expect(active(many)).to_have_text("told (default)")

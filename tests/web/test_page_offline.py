@@ -58,6 +58,7 @@ async def open_page(context: BrowserContext, url: str) -> Page:
     return page
 
 
+@pytest.mark.slow
 async def test_the_page_opens_without_its_server_with_the_drafts_and_says_so(
     context: BrowserContext, tmp_path: Path, axe: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.async_api import Locator, expect
 
 from tests.support.web.chats import Chat
@@ -19,6 +20,7 @@ async def open_options(chat: Chat, name: str) -> Locator:
     return chat.page.get_by_role("dialog", name="Options for this chat")
 
 
+@pytest.mark.slow
 async def test_options_of_a_new_chat_go_with_it_and_stay(chat: Chat) -> None:
     dialog = await open_options(chat, "Options for this chat")
     await dialog.get_by_label("Temperature").fill("0.25")

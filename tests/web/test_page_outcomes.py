@@ -48,6 +48,7 @@ async def test_why_an_answer_is_not_whole_is_read_aloud(chat: Chat) -> None:
     await expect(status).to_contain_text("The answer is not complete. The connection to the model")
 
 
+@pytest.mark.slow
 async def test_a_cut_answer_is_continued_by_one_button(chat: Chat) -> None:
     button = chat.page.get_by_role("button", name="Continue", exact=True)
     answers = chat.page.locator(".message.assistant")

@@ -74,6 +74,7 @@ def tool(chat: Chat, name: str) -> Locator:
     return chat.page.locator(".tool").filter(has=chat.page.locator(".tool-name", has_text=name))
 
 
+@pytest.mark.slow
 async def test_results_and_failures_are_seen_at_once_and_stay(chat: Chat) -> None:
     await chat.say("Look.")
     reply = await call_tools(chat, ("look", {"at": "the sea"}), ("fail", {"at": "shore"}))

@@ -35,6 +35,7 @@ async def read_personal(chat: Chat) -> Any:
     return await (await chat.context.request.get(f"{chat.up.url}/api/personal")).json()
 
 
+@pytest.mark.slow
 async def test_instructions_are_written_used_and_switched_off(chat: Chat) -> None:
     page = chat.page
     await page.get_by_role("button", name="Settings").click()

@@ -78,6 +78,7 @@ async def act(chat: Chat, name: str, action: str) -> None:
     await chat.page.get_by_role("menuitem", name=action).click()
 
 
+@pytest.mark.slow
 async def test_a_prompt_is_taken_by_its_name_and_its_places_are_filled_in(chat: Chat) -> None:
     await keep(chat, prompt("flight", FLIGHT), prompt("reflect", "Think."), prompt("x", MARKUP))
     await chat.composer.press_sequentially("/")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -26,6 +27,7 @@ async def choose(chat: Chat, name: str) -> None:
     await chat.page.get_by_role("menuitem", name=name).click()
 
 
+@pytest.mark.slow
 async def test_a_schedule_is_added_run_paused_changed_and_removed(admin: Chat) -> None:
     page = admin.page
     dialog = page.get_by_role("dialog")

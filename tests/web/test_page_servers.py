@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, expect
 
 from tests.support.terminal.mcp_servers import Gate, config, raw
 from tests.support.web.chats import Chat, chatting
 
 
+@pytest.mark.slow
 async def test_servers_that_work_and_fail_and_what_runs_are_told_in_words(
     chromium: Browser, tmp_path: Path
 ) -> None:
@@ -121,6 +123,7 @@ async def test_a_message_sent_right_after_a_start_waits_for_servers_that_are_sta
         await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_a_message_says_which_servers_it_went_without(
     chromium: Browser, tmp_path: Path
 ) -> None:
@@ -135,6 +138,7 @@ async def test_a_message_says_which_servers_it_went_without(
         await gate.let_through()
 
 
+@pytest.mark.slow
 async def test_an_assistant_is_offered_what_is_ticked(chromium: Browser, tmp_path: Path) -> None:
     servers = config(tmp_path, {"far": raw(), "near": raw()})
     async with chatting(chromium, tmp_path, *servers) as chat:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, expect
 
@@ -78,6 +79,7 @@ async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_l
         assert answer.status == 404
 
 
+@pytest.mark.slow
 async def test_a_reader_with_a_login_continues_in_a_chat_of_their_own(chat: Chat) -> None:
     chat.model.will_say("The moon pulls.")
     await chat.say("How do tides work?")
@@ -100,6 +102,7 @@ async def test_a_reader_with_a_login_continues_in_a_chat_of_their_own(chat: Chat
     await expect(chat.page.get_by_text("The sun pulls too.")).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_the_dialog_and_the_page_of_a_link_have_no_barriers_and_fit_a_phone(
     chat: Chat, axe: str
 ) -> None:
@@ -118,6 +121,7 @@ async def test_the_dialog_and_the_page_of_a_link_have_no_barriers_and_fit_a_phon
     assert await chat.page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
+@pytest.mark.slow
 async def test_a_link_is_offered_for_no_longer_than_the_servers_limit(
     chromium: Browser, tmp_path: Path
 ) -> None:

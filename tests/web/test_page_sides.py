@@ -73,6 +73,7 @@ async def test_threads_stand_under_their_day_and_are_found_by_their_words(told: 
     await expect(told.page.locator(".side-empty")).to_have_text("No chat holds “volcano”.")
 
 
+@pytest.mark.slow
 async def test_found_words_are_marked_and_lead_to_their_message(chat: Chat) -> None:
     hostile = "<img src=x onerror=alert(1)> the Crème of the \u202ecrop"
     async with AsyncClient(chat.up.url) as client:
@@ -405,6 +406,7 @@ async def test_the_list_is_read_on_to_the_oldest_thread_as_it_is_scrolled(chat: 
     await expect(rows).to_have_text(["chat 12"])
 
 
+@pytest.mark.slow
 async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(told: Chat) -> None:
     page, titles = told.page, told.page.locator(".thread a")
     select = page.get_by_role("button", name="Select", exact=True)
@@ -449,6 +451,7 @@ async def test_many_threads_are_marked_by_keys_tagged_archived_and_deleted(told:
     assert await list_titles(told) == ["How do tides work?"]
 
 
+@pytest.mark.slow
 async def test_a_title_that_a_model_writes_is_shown_when_it_comes(
     chromium: Browser, tmp_path: Path
 ) -> None:

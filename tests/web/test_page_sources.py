@@ -53,6 +53,7 @@ async def cited(chromium: Browser, tmp_path: Path) -> AsyncIterator[Chat]:
         yield chat
 
 
+@pytest.mark.slow
 async def test_links_to_what_a_tool_has_found_are_numbered_and_listed(cited: Chat) -> None:
     sources = cited.page.get_by_role("region", name="Sources")
     await expect(sources.get_by_role("listitem")).to_have_count(2)

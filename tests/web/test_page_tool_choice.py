@@ -81,6 +81,7 @@ async def test_tools_are_searched_told_and_chosen_one_by_one_or_all(
         assert found == []
 
 
+@pytest.mark.slow
 async def test_an_assistant_keeps_its_model_limits_and_tools(
     chromium: Browser, tmp_path: Path
 ) -> None:

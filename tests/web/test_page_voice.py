@@ -67,6 +67,7 @@ async def answer(chat: Chat, text: str) -> None:
     await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_an_answer_is_read_aloud_with_the_chosen_voice_until_it_is_stopped(
     chat: Chat, axe: str
 ) -> None:

@@ -211,6 +211,7 @@ from antiphon.api.voice import CreateTranscription as CreateTranscription
 from antiphon.api.voice import Speech as Speech
 from antiphon.api.voice import SpokenText as SpokenText
 from antiphon.api.voice import Transcription as Transcription
+from antiphon.api.voice import VoiceName as VoiceName
 from antiphon.api.webhooks import CreateWebhook as CreateWebhook
 from antiphon.api.webhooks import DeleteWebhook as DeleteWebhook
 from antiphon.api.webhooks import Description as Description

@@ -20,7 +20,7 @@ MAX_SPEECH_CHARACTERS = 4_096
 
 TranscriptionPrompt = Annotated[str, Meta(max_length=2_000)]
 SpokenText = Annotated[str, Meta(min_length=1, max_length=MAX_SPEECH_CHARACTERS)]
-Voice = Annotated[str, Meta(min_length=1, max_length=100)]
+VoiceName = Annotated[str, Meta(min_length=1, max_length=100)]
 
 
 class Transcription(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,4 +71,4 @@ class CreateSpeech(Operation[Speech], frozen=True):
     answer: ClassVar[Any] = Speech
 
     text: SpokenText
-    voice: Voice | None = None
+    voice: VoiceName | None = None

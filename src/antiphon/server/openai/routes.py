@@ -9,6 +9,7 @@ from starlette.types import Send
 from antiphon.api import problems
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.server.gateway import Connections, Gateway
+from antiphon.server.openai.audio import Audio
 from antiphon.server.openai.chat import ChatCompletions
 from antiphon.server.openai.contexts import ResponseContexts
 from antiphon.server.openai.conversations import Conversations
@@ -24,7 +25,7 @@ from antiphon.wires.framing import json_line
 from antiphon.wires.openai.errors import INSUFFICIENT_QUOTA, status_and_envelope
 
 PREFIX = "/openai/v1"
-SERVED = "models, chat/completions, responses, conversations and files"
+SERVED = "models, chat/completions, responses, conversations, files and audio"
 _RESPONSES = f"{PREFIX}/responses"
 _RESPONSE = f"{_RESPONSES}/{{response_id}}"
 _FILES = f"{PREFIX}/files"
@@ -51,6 +52,7 @@ class OpenAIRoutes:
         self.contexts = ResponseContexts(gateway, names)
         self.conversations = Conversations(gateway)
         self.files = Files(gateway)
+        self.audio = Audio(gateway)
 
     async def handle(self, method: str, path: str, context: RequestContext) -> None:
         """Answer a request of this route."""
@@ -69,6 +71,8 @@ ROUTES: Mapping[tuple[str, str], Callable[[OpenAIRoutes], Handler]] = {
     ("DELETE", _RESPONSE): lambda api: api.stored.delete,
     ("POST", f"{_RESPONSE}/cancel"): lambda api: api.stored.cancel,
     ("GET", f"{_RESPONSE}/input_items"): lambda api: api.stored.list_input_items,
+    ("POST", f"{PREFIX}/audio/transcriptions"): lambda api: api.audio.transcribe,
+    ("POST", f"{PREFIX}/audio/speech"): lambda api: api.audio.speak,
     ("POST", _FILES): lambda api: api.files.create,
     ("GET", _FILES): lambda api: api.files.list_files,
     ("GET", _FILE): lambda api: api.files.retrieve,

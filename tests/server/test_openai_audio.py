@@ -1,0 +1,119 @@
+"""Audio of OpenAI's API, as the official Python client sees it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+import openai
+import pytest
+from msgspec.structs import replace
+from openai import AsyncOpenAI
+
+from tests.support.providers.transcriber import FakeTranscriber, serve_transcriber
+from tests.support.server.served import SETTINGS, serve
+
+
+class Place(NamedTuple):
+    """OpenAI's client of a server, and the server that it asks."""
+
+    client: AsyncOpenAI
+    fake: FakeTranscriber
+
+
+@pytest.fixture
+async def place() -> AsyncIterator[Place]:
+    async with serve_transcriber() as fake:
+        settings = replace(
+            SETTINGS,
+            providers={"here": {"base_url": fake.url, "retries": 0}},
+            transcription_model="here:whisper-1",
+            speech_model="here:tts-1",
+        )
+        async with (
+            serve(settings) as served,
+            AsyncOpenAI(
+                base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0, timeout=20
+            ) as client,
+        ):
+            yield Place(client, fake)
+
+
+async def test_a_recording_comes_back_as_text(place: Place) -> None:
+    transcriptions = place.client.audio.transcriptions
+    done = await transcriptions.create(
+        file=("talk.flac", b"\x00sound", "application/octet-stream"),
+        model="whisper-1",
+        language="de",
+        prompt="Antiphon",
+    )
+    text = await transcriptions.create(
+        file=("talk.webm", b"sound"), model="here:whisper-1", response_format="text"
+    )
+
+    assert done.text == "Good morning."
+    assert str(text).strip() == "Good morning."
+    first, second = place.fake.recordings
+    assert (first.audio, first.media_type, first.name) == (
+        b"\x00sound",
+        "audio/flac",
+        "speech.flac",
+    )
+    assert (first.fields["language"], first.fields["prompt"]) == ("de", "Antiphon")
+    assert second.media_type.endswith("/webm")
+
+
+async def test_tokens_are_told_and_what_is_ignored_is_named(place: Place) -> None:
+    counted = {"type": "tokens", "input_tokens": 5, "output_tokens": 2, "total_tokens": 7}
+    place.fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+
+    answer = await place.client.audio.transcriptions.with_raw_response.create(
+        file=("talk.mp3", b"sound"), model="whisper-1", temperature=0.5
+    )
+
+    assert json.loads(answer.content) == {"text": "So.", "usage": counted}
+    assert answer.headers["antiphon-ignored"] == "temperature"
+
+
+async def test_a_text_is_spoken(place: Place) -> None:
+    spoken = await place.client.audio.speech.create(model="tts-1", voice="nova", input="Hello.")
+
+    assert spoken.content == place.fake.speech
+    assert spoken.response.headers["content-type"] == "audio/wav"
+    assert place.fake.texts[0]["voice"] == "nova"
+
+
+async def test_what_is_not_served_is_refused_with_the_field(place: Place) -> None:
+    file = ("talk.mp3", b"sound")
+    create, speak = place.client.audio.transcriptions.create, place.client.audio.speech.create
+
+    with pytest.raises(openai.NotFoundError, match="does not exist") as unknown:
+        await create(file=file, model="gpt-9")
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        await create(file=file, model="whisper-1", response_format="srt")
+    with pytest.raises(openai.BadRequestError, match="stream"):
+        await create(file=file, model="whisper-1", stream=True)
+    with pytest.raises(openai.BadRequestError):
+        await create(file=file, model="whisper-1", language="deutsch")
+    with pytest.raises(openai.BadRequestError):
+        await create(file=("talk.txt", b"words"), model="whisper-1")
+    with pytest.raises(openai.BadRequestError, match="response_format"):
+        await speak(model="tts-1", voice="nova", input="Hello.", response_format="opus")
+    with pytest.raises(openai.BadRequestError) as long:
+        await speak(model="tts-1", voice="nova", input="x" * 4097)
+
+    assert (unknown.value.param, long.value.param) == ("model", "input")
+    assert place.fake.recordings == []
+    assert place.fake.texts == []
+
+
+async def test_without_the_settings_nothing_is_served() -> None:
+    async with (
+        serve(SETTINGS) as served,
+        AsyncOpenAI(base_url=f"{served.url}/openai/v1", api_key="none", max_retries=0) as client,
+    ):
+        with pytest.raises(openai.NotFoundError, match="transcription_model"):
+            await client.audio.transcriptions.create(file=("a.mp3", b"a"), model="whisper-1")
+        with pytest.raises(openai.NotFoundError, match="speech_model"):
+            await client.audio.speech.create(model="tts-1", voice="nova", input="Hello.")

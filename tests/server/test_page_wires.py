@@ -485,6 +485,27 @@ async def test_the_stored_chat_is_what_the_page_had(place: Place) -> None:
     assert reply["id"] == chat.messages[1]["id"]
 
 
+async def test_a_call_of_the_page_stays_one_where_another_client_lets_the_answer_go_on(
+    place: Place,
+) -> None:
+    place.script.call("show_map", city="Oslo").reply("There is a lot to ", finish="length")
+    place.script.reply("see.")
+    chat = UseChat(place.http, "c", PAGE_TOOLS)
+    await chat.send("Where is Oslo?")
+    await chat.give("show_map", {"zoom": 7})
+    thread_id = (await place.run()).thread_id
+    async for _ in place.ours.converse(thread_id=thread_id, continues=True):
+        pass
+
+    stored = (await place.http.get("/ai-sdk/v6/chat/c/messages")).json()
+
+    _, reply = stored["messages"]
+    (call,) = [part for part in reply["parts"] if part["type"] == "tool-show_map"]
+    assert call["output"] == {"zoom": 7}
+    texts = [part["text"] for part in reply["parts"] if part["type"] == "text"]
+    assert texts == ["There is a lot to see."]
+
+
 async def test_stopping_is_a_request_of_its_own(place: Place) -> None:
     place.script.call("get_place")
     chat = UseChat(place.http, "c", PAGE_TOOLS)
@@ -882,6 +903,23 @@ async def test_the_stored_chat_is_what_the_ag_ui_client_had(place: Place) -> Non
         return [{k: v for k, v in m.items() if (m["role"], k) != ("tool", "id")} for m in messages]
 
     assert essence(stored) == essence(chat.messages)
+
+
+async def test_the_rest_of_a_cut_answer_has_the_id_of_its_stream(place: Place) -> None:
+    place.script.call("get_place").reply("There is a lot to ", finish="length").reply("see.")
+    chat = AgUiPage(place.http, "c", AG_UI_TOOLS)
+    await chat.send("Where am I?", "mine")
+    await chat.give("get_place", "Oslo")
+    cut = await place.run()
+    async for _ in place.ours.converse(thread_id=cut.thread_id, continues=True):
+        pass
+
+    stored = (await place.http.get("/ag-ui/v1/threads/c/messages")).json()["messages"]
+
+    replies = [(m["id"], m.get("content")) for m in stored if m["role"] == "assistant"]
+    assert [text for _, text in replies if text] == ["There is a lot to see."]
+    rest = await place.run()
+    assert [reply for reply, _ in replies] == [f"{cut.id}:1", f"{rest.id}:1"]
 
 
 async def test_an_ag_ui_client_sends_pictures_and_what_its_page_shows(place: Place) -> None:

@@ -338,6 +338,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     continued: tuple[Run, ...] = ()
 
     @property
+    def runs(self) -> tuple[Run, ...]:
+        """All its runs, in order."""
+        return (*self.continued, *([self.run] if self.run is not None else []))
+
+    @property
     def is_active(self) -> bool:
         """True if its run has not ended."""
         return self.run is not None and not self.run.status.ended

@@ -88,12 +88,11 @@ class AiSdkChats(PageChats):
                         files[file_id] = await visit.api.ask(GetFile(file_id))
         messages: list[Any] = []
         for entry in entries:
-            actions: Sequence[Action] = ()
-            tools = frozenset[str]()
-            if entry.run is not None:
-                tools = frozenset(tool.name for tool in page_tools(entry.run))
-            if entry.run is not None and entry.run.mcp_servers:  # they may have asked a person
-                actions = await visit.api.list_all(ListActions(entry.run.id, limit=PAGE))
+            actions: list[Action] = []
+            tools = frozenset(tool.name for run in entry.runs for tool in page_tools(run))
+            for run in entry.runs:
+                if run.mcp_servers:  # they may have asked a person
+                    actions += await visit.api.list_all(ListActions(run.id, limit=PAGE))
             page = PageFacts(tools=tools, names=MESSAGE)
             messages.append(as_ui_message(entry, actions=actions, files=files, page=page))
         return messages

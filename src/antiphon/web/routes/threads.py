@@ -523,10 +523,9 @@ async def _ui_messages(client: AsyncClient, entries: Sequence[Entry]) -> list[UI
         return files
 
     async def list_actions(entry: Entry) -> list[Action]:
-        runs = (*entry.continued, *([entry.run] if entry.run is not None else []))
         return [
             action
-            for run in runs
+            for run in entry.runs
             if run.mcp_servers  # else no tools of MCP servers in the backend
             async for action in client.paginate(ListActions(run.id))
         ]

@@ -5,6 +5,7 @@ The ids are those of the streams. Messages contain text and pictures, no uploads
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from antiphon.types.messages import Image, Message, MessagePart, Text
@@ -22,7 +23,7 @@ def as_messages(entries: Iterable[Entry], names: str = "") -> list[Json]:
 
 
 def _messages(entry: Entry, names: str) -> Iterator[Json]:
-    reply = 0
+    replies = Counter[str]()  # by run: a reply that was cut counts with the run of its rest
     for message in entry.messages:
         run_id = message.run_id or ""
         match message.role:
@@ -32,8 +33,9 @@ def _messages(entry: Entry, names: str) -> Iterator[Json]:
             case "system" if message.compacts is None:
                 yield {"id": message.id, "role": "system", "content": message.text}
             case "assistant":
-                reply += 1
-                yield from _reply(message, reply_id(run_id, reply) if run_id else message.id)
+                replies[run_id] += 1
+                own_id = reply_id(run_id, replies[run_id]) if run_id else message.id
+                yield from _reply(message, own_id)
             case "tool":
                 call_id = message.tool_call_id or ""
                 yield {

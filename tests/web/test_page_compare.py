@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, expect
+from playwright.async_api import Browser, Locator, Route, expect
 
 from tests.support.terminal.consenting import TOOLS, ran
 from tests.support.terminal.model import Reply
@@ -41,8 +42,9 @@ async def choose(chat: Chat) -> None:
 
 async def replies(chat: Chat) -> tuple[Reply, Reply]:
     """The two requests for an answer: of the first model, and of the second."""
-    both = {each.body["model"]: each for each in [await chat.model.next_request() for _ in NAMES]}
-    return both["told"], both["second"]
+    both = [await chat.model.next_request() for _ in NAMES]
+    first, second = sorted(both, key=lambda reply: NAMES.index(reply.body["model"]))
+    return first, second
 
 
 async def ask(chat: Chat, question: str) -> tuple[Reply, Reply]:
@@ -107,6 +109,32 @@ async def test_a_model_that_fails_shows_it_at_its_side_and_the_other_goes_on(two
     await two.wait_until_idle()
     log = two.page.locator("[data-announced=status]")
     await expect(log).to_contain_text("told: The answer is complete.")
+
+
+async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> None:
+    async def refuse(route: Route) -> None:
+        if "second" in (route.request.post_data or ""):
+            problem = {"status": 403, "code": "quota_exceeded", "detail": "Tokens are used up."}
+            await route.fulfill(
+                status=403, body=json.dumps(problem), content_type="application/problem+json"
+            )
+        else:
+            await route.continue_()
+
+    await two.page.route("**/process*", refuse)
+    await two.say("How do tides work?")
+    await (await two.model.next_request()).answer("The moon pulls.")
+    await expect(side(two, "second")).to_contain_text("Tokens are used up.")
+    await expect(side(two, "told")).to_contain_text("The moon pulls.")
+    await two.page.unroute("**/process*")
+    await two.page.reload()
+    await side(two, "second").get_by_role("button", name="Try again").click()
+    reply = await two.model.next_request()
+    await reply.answer("Gravity differs.")
+
+    assert reply.body["model"] == "second"
+    await expect(side(two, "second")).to_contain_text("Gravity differs.")
+    await expect(two.asked).to_have_count(1)
 
 
 async def test_one_of_two_answers_is_stopped_or_both(two: Chat) -> None:
@@ -216,6 +244,31 @@ async def test_a_temporary_chat_is_deleted_with_both_answers(two: Chat) -> None:
 
 async def is_there(chat: Chat, thread: str) -> bool:
     return (await chat.context.request.get(f"{chat.up.url}/api/threads/{thread}")).ok
+
+
+@pytest.mark.slow
+async def test_versions_are_shown_beside_each_other(chat: Chat) -> None:
+    chat.model.will_say("By gravity.", "By water.")
+    await chat.say("How do tides work?")
+    await chat.sees("By gravity.")
+    await chat.wait_until_idle()
+    await chat.page.get_by_role("button", name="Edit").click()
+    field = chat.page.get_by_role("textbox", name="Your message, to be written anew")
+    await field.fill("How do clouds work?")
+    await field.press("Enter")
+    await chat.sees("By water.")
+    await chat.wait_until_idle()
+    await chat.page.get_by_role("link", name="Show two versions beside each other").click()
+
+    await expect(side(chat, "told (1)")).to_contain_text("How do tides work?")
+    await expect(side(chat, "told (1)")).to_contain_text("By gravity.")
+    await expect(side(chat, "told (2)")).to_contain_text("How do clouds work?")
+    await expect(side(chat, "told (2)")).to_contain_text("By water.")
+    other = await chat.tab(chat.page.url.removeprefix(chat.up.url))
+    for reply in await ask(chat, "Thanks"):
+        await reply.answer("Welcome.")
+    await expect(side(other, "told (1)")).to_contain_text("Welcome.")
+    await expect(side(other, "told (2)")).to_contain_text("Welcome.")
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { roundsOf } from "../../../src/antiphon/web/static/chat/rounds.mjs";
+import { roundsOf, withUnsent } from "../../../src/antiphon/web/static/chat/rounds.mjs";
 
 const user = (id, text = id) => ({ id, role: "user", parts: [{ type: "text", text }], metadata: {} });
 const answer = (id) => ({ id, role: "assistant", parts: [], metadata: {} });
@@ -42,4 +42,11 @@ test("questions with different files are different", () => {
 
   assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/f")])[0].same, true);
   assert.equal(roundsOf([asked("a1", "/api/files/f")], [asked("b1", "/api/files/g")])[0].same, false);
+});
+
+test("a question that was refused keeps its place before those that were asked later", () => {
+  const at = (message, createdAt) => ({ ...message, metadata: { createdAt } });
+  const messages = [at(user("a1"), 1), at(answer("r1"), 2), at(user("a3"), 5), at(answer("r3"), 6)];
+
+  assert.deepEqual(withUnsent(messages, [at(user("a2"), 3), at(user("a4"), 7)]).map(({ id }) => id), ["a1", "r1", "a2", "a3", "r3", "a4"]);
 });

@@ -24,9 +24,9 @@ export function divideAt() {
   return MAIN.current.value?.branches.find(({ at }) => at.includes(other.id))?.number ?? null;
 }
 
-/** Returns the name of the model that answers in a pane. @param {Pane} at @param {string} [asked]  by a message that was not accepted yet */
-export function modelAt({ current }, asked) {
-  const id = current.value?.model ?? asked ?? chosenAssistant.value?.model ?? me.value?.model ?? "";
+/** Returns the name of the model that answers in a pane. @param {Pane} at */
+export function modelAt({ current }) {
+  const id = current.value?.model ?? chosenAssistant.value?.model ?? me.value?.model ?? "";
   return shortName(id);
 }
 

@@ -11,7 +11,7 @@ import { fetchOk, get } from "./api.mjs";
 import { mergeMessages, withAnswer } from "./history.mjs";
 import { CLOCK, follow } from "./stream.mjs";
 import { isWaiting } from "./reduce.mjs";
-import { beginsTemporary, current, lost, MAIN, opening, threadOptions, threadSystem } from "./store.mjs";
+import { beginsTemporary, current, lost, MAIN, opening, pending, threadOptions, threadSystem } from "./store.mjs";
 import { loadMessageViews } from "./ui/messages.mjs";
 import { batch } from "./vendor/ui.mjs";
 
@@ -169,7 +169,9 @@ function notFound(id, at) {
 
 /** @param {Record<string, any>} answer @param {Pane} at */
 function show({ thread, messages, branches, system, has_earlier, model }, at) {
-  at.current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? at.current.value?.model ?? null };
+  const before = at.current.value?.thread.id === thread.id ? at.current.value?.model : null;
+  const asked = pending.value.find((entry) => entry.thread === thread.id)?.options.model;
+  at.current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? before ?? asked ?? null };
   if (at !== MAIN) return;
   threadSystem.value = system ?? null;
   threadOptions.value = thread.options ?? {};

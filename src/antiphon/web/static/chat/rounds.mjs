@@ -34,6 +34,21 @@ export function roundsOf(left, right) {
   return rounds;
 }
 
+/**
+ * Returns messages with those that were not accepted, each before the next question that was asked later.
+ *
+ * @param {readonly Message[]} messages @param {readonly Message[]} unsent
+ * @returns {Message[]}
+ */
+export function withUnsent(messages, unsent) {
+  const all = [...messages];
+  for (const message of unsent) {
+    const after = all.findIndex(({ role, metadata }) => role === "user" && Number(metadata.createdAt) > message.metadata.createdAt);
+    all.splice(after < 0 ? all.length : after, 0, message);
+  }
+  return all;
+}
+
 /** @param {Turn | null} one @param {Turn | null} other */
 const isSame = (one, other) =>
   Boolean(one?.question && other?.question) && contentOf(one?.question) === contentOf(other?.question);

@@ -42,6 +42,7 @@ document.addEventListener("keydown", ({ key, shiftKey, target }) => {
  *
  * @typedef {object} Props
  * @property {any} data
+ * @property {string} model  that asks, where there are two
  * @property {boolean} open
  * @property {boolean} isSeen
  * @property {number} alike
@@ -53,7 +54,7 @@ document.addEventListener("keydown", ({ key, shiftKey, target }) => {
  *
  * @param {Props} props
  */
-export function Approval({ data, open, isSeen, alike, onSeen, onNext, onOpen, onAnswer, onAllowAll }) {
+export function Approval({ data, model, open, isSeen, alike, onSeen, onNext, onOpen, onAnswer, onAllowAll }) {
   const asked = data.arguments || JSON.stringify(data.input ?? {});
   const [written, setWritten] = useState(/** @type {string | null} */ (null));
   const [reason, setReason] = useState("");
@@ -87,7 +88,7 @@ export function Approval({ data, open, isSeen, alike, onSeen, onNext, onOpen, on
   const yes = (/** @type {Answer["keep"]} */ keep) =>
     answer({ approved: true, keep, scope: keep === "once" ? "tool" : scope, arguments: written === null || wrong !== null ? undefined : editedArguments(written, asked) });
 
-  if (!open) return html`<${Line} data=${data} isSeen=${isSeen} onOpen=${onOpen} />`;
+  if (!open) return html`<${Line} data=${data} model=${model} isSeen=${isSeen} onOpen=${onOpen} />`;
   // While it is sent its buttons keep the focus, which a disabled one would lose.
   const stuck = wrong !== null || !seen.all;
   return html`<section class="approval" ref=${element} role="group" tabindex="-1" aria-labelledby=${title} aria-busy=${sending} data-open data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
@@ -123,11 +124,11 @@ export function Approval({ data, open, isSeen, alike, onSeen, onNext, onOpen, on
 /** Returns how much a call may do, as its tool says: the colours of its question. @param {any} data */
 const riskOf = (data) => (data.destructive ? "high" : data.readOnly ? "low" : "some");
 
-/** A question that is not open. @param {{data: any, isSeen: boolean, onOpen: () => void}} props */
-function Line({ data, isSeen, onOpen }) {
+/** A question that is not open. @param {{data: any, model: string, isSeen: boolean, onOpen: () => void}} props */
+function Line({ data, model, isSeen, onOpen }) {
   return html`<section class="approval line" data-risk=${riskOf(data)} data-approval=${data.toolCallId}>
     <button type="button" class="button quiet" onClick=${onOpen}>
-      <${Icon} name=${data.destructive ? "warn" : "tool"} size=${16} /><span class="clipped">${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></span>${isSeen && html`<span class="muted small">${t("approval.seen")}</span>`}<${Place} data=${data} />
+      <${Icon} name=${data.destructive ? "warn" : "tool"} size=${16} /><span class="clipped">${t("approval.title")}${" "}<${Word} text=${splitName(data).own} judged most=${40} /></span>${model && html`<span class="muted small clipped">${model}</span>`}${isSeen && html`<span class="muted small">${t("approval.seen")}</span>`}<${Place} data=${data} />
     </button>
   </section>`;
 }

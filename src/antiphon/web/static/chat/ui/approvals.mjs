@@ -31,9 +31,10 @@ export function Approvals() {
   return html`<div class="approvals">
     ${BESIDE.current.value && html`<p class="approval-model small muted" dir="auto">${t("compare.asks", { model: modelAt(open.at) })}</p>`}
     ${questions.map(
-      ({ data, run }) => html`<${Approval}
+      ({ at, data, run }) => html`<${Approval}
         key=${data.approvalId}
         data=${data}
+        model=${BESIDE.current.value ? modelAt(at) : ""}
         open=${data === open.data}
         isSeen=${seen.has(nameOf(data))}
         alike=${open.data.eachTime ? 0 : alike.length}

@@ -2,7 +2,7 @@
 import { divideAt, modelAt, shortName } from "../comparison.mjs";
 import { loadEarlier, stopAt } from "../conversation_actions.mjs";
 import { asMessage } from "../outbox.mjs";
-import { roundsOf } from "../rounds.mjs";
+import { roundsOf, withUnsent } from "../rounds.mjs";
 import { navigate } from "../router.mjs";
 import { BESIDE, MAIN, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
@@ -44,11 +44,11 @@ export function Beside() {
   const sides = SIDES.map(({ at }) => {
     const { before, now, entries } = messagesAt(at);
     const unsent = entries.map((entry) => made(entry, () => ({ ...asMessage(entry), entry })));
-    return { shared: before.filter((message) => !isOwn(message, begins)), own: [...before.filter((message) => isOwn(message, begins)), ...(now ? [now] : []), ...unsent], now };
+    return { shared: before.filter((message) => !isOwn(message, begins)), own: withUnsent([...before.filter((message) => isOwn(message, begins)), ...(now ? [now] : [])], unsent), now };
   });
   const rounds = roundsOf(sides[0].own, sides[1].own);
   const row = (/** @type {any} */ message) => made(message, () => (sides.some(({ now }) => now === message) ? liveRow(message) : savedRow(message)));
-  const names = SIDES.map(({ at }) => modelAt(at, messagesAt(at).entries.at(-1)?.options.model));
+  const names = SIDES.map(({ at }) => modelAt(at));
   return html`
     ${sides[0].shared.map(row)}
     ${rounds.map((round, place) => html`<${OneRound} key=${place} round=${round} names=${names} isLast=${place === rounds.length - 1} row=${row} />`)}

@@ -20,7 +20,7 @@ export function Picker() {
   useEffect(() => {
     if (!assistants.value) void runAndReport(loadAssistants);
   }, []);
-  return html`<div class="picker">
+  return html`<div class=${compareWith.value ? "picker two" : "picker"}>
     ${Boolean(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}
     <${ModelPick} />
     ${(models.value?.length ?? 0) > 1 && html`<${ModelPicker}

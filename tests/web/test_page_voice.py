@@ -108,6 +108,12 @@ async def test_new_answers_are_read_by_themselves_only_where_that_is_wanted(chat
     assert await page.evaluate("window.spoken[0].text") == "One."
     await chat.wait_until("() => window.spoken[0].cancelled")
 
+    # An answer that is whole before the page has drawn any of it.
+    await page.evaluate("() => { window.requestAnimationFrame = () => 0; }")
+    await answer(chat, "Two.")
+    await chat.wait_until("() => window.spoken.length === 2")
+    assert await page.evaluate("window.spoken[1].text") == "Two."
+
 
 @pytest.mark.slow
 async def test_what_is_dictated_stands_in_the_field_and_is_not_sent(

@@ -133,14 +133,18 @@ export function stopReading() {
 
 /** Reads each answer aloud that is complete from now on, if the person wants that; leaving its chat stops it. */
 export function readNewAnswers() {
-  let awaited = /** @type {{id: string, thread: string} | null} */ (null);
+  let awaited = /** @type {{thread: string, before: string | null, id: string | null} | null} */ (null);
   effect(() => {
     const thread = current.value?.thread.id;
-    if (live.value && thread) awaited = { id: live.value.id, thread };
-    if (awaited && thread !== awaited.thread) awaited = null;
     const last = current.value?.messages.at(-1);
-    if (!awaited || live.value || phase.value !== "idle" || last?.id !== awaited.id) return;
+    if (awaited?.thread !== thread) awaited = null;
+    if (thread && phase.value !== "idle") awaited ??= { thread, before: last?.id ?? null, id: null };
+    if (awaited && live.value) awaited.id = live.value.id;
+    if (!awaited || live.value || phase.value !== "idle") return;
+    // A short answer may be whole before it was ever `live`: then it is the message that was not there before.
+    const { before, id } = awaited;
     awaited = null;
+    if (last?.role !== "assistant" || (id === null ? last.id === before : last.id !== id)) return;
     const isWhole = (last.metadata?.status ?? "completed") === "completed";
     untracked(() => isWhole && canRead() && prefs.value.readAnswers && readAloud(last.id, textOf(last)));
   });

@@ -65,7 +65,7 @@ def _routes(chat: Chat) -> list[tuple[str, str]]:
 async def test_everything_is_refused_to_who_is_no_admin(chat: Chat, ben: Browser) -> None:
     addresses = _routes(chat)
 
-    assert len(addresses) == 40
+    assert len(addresses) == 41
     for method, path in addresses:
         body = None if method in ("GET", "DELETE") else {}
         answer = await ben.open(method, path, body)

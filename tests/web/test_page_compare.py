@@ -272,6 +272,23 @@ async def test_versions_are_shown_beside_each_other(chat: Chat) -> None:
 
 
 @pytest.mark.slow
+async def test_both_answers_are_one_chat_in_the_list_and_leave_with_it(two: Chat) -> None:
+    for reply in await ask(two, "How do tides work?"):
+        await reply.answer("By gravity.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    row = two.page.locator(".thread.here")
+    await expect(row).to_have_count(1)
+    await row.hover()
+    await row.get_by_role("button", name="Actions").click()
+    await two.page.get_by_role("menuitem", name="Delete").click()
+
+    await expect(two.page).to_have_url(f"{two.up.url}/")
+    await expect(two.page.locator(".thread")).to_have_count(0)
+    await expect(two.answers).to_have_count(0)
+
+
+@pytest.mark.slow
 async def test_an_address_without_two_answers_says_so(two: Chat) -> None:
     for reply in await ask(two, "How do tides work?"):
         await reply.answer("By gravity.")

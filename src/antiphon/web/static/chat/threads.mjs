@@ -2,7 +2,7 @@
 import { get, patch, post, remove } from "./api.mjs";
 import { navigate } from "./router.mjs";
 import { searchMessages } from "./search.mjs";
-import { current, folders, folderThreads, leavingFolders, listsRead, tagCounts, threads } from "./store.mjs";
+import { BESIDE, current, folders, folderThreads, leavingFolders, listsRead, tagCounts, threads } from "./store.mjs";
 import { t, tCount } from "./t.mjs";
 import { runAndReport, toast } from "./ui/toasts.mjs";
 
@@ -160,7 +160,7 @@ export async function changeThreads(/** @type {string[]} */ ids, /** @type {{act
 function leave(ids, text, work) {
   const gone = new Set(ids);
   changeRows((data) => data.filter((one) => !gone.has(one.id)));
-  if (gone.has(current.value?.thread.id)) navigate("/");
+  if ([current, BESIDE.current].some(({ value }) => gone.has(value?.thread.id ?? ""))) navigate("/");
   const forget = () => {
     clearTimeout(timer);
     const open = ids.some((id) => leaving.get(id) === deleteNow);

@@ -14,6 +14,7 @@ ROWS: Mapping[str, str] = {
     "GET /t/<thread_id>": PAGE,
     "GET /r/<run_id>": PAGE,
     "GET /r/<run_id>/<other_id>": PAGE,
+    "GET /c/<thread_id>/<other_id>": PAGE,
     "GET /healthz": PROBE,
     "GET /assistants": PAGE,
     "GET /assistants/<assistant_id>": PAGE,

@@ -25,6 +25,7 @@ import threading
 import warnings
 from asyncio import get_running_loop
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
@@ -113,6 +114,48 @@ async def start_fork(
     order = marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)])
     await get_running_loop().sock_sendall(line, order)
     return Child(int(await get_running_loop().sock_recv(line, 16)), line)
+
+
+def run_fork(
+    arguments: Sequence[str],
+    folder: Path,
+    environ: Mapping[str, str],
+    given: bytes | None = None,
+    missing: tuple[str, ...] = (),
+) -> tuple[int, bytes, bytes]:
+    """Run `antiphon` to its end; return its exit code, output and errors. `given` is its input.
+
+    A command that waits for a fork would take longer to start than the fork takes to run.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    source, sink = (nothing, None) if given is None else os.pipe()
+    (out, out_end), (err, err_end) = os.pipe(), os.pipe()
+    ends = (source, out_end, err_end)
+    with socket.socket(socket.AF_UNIX) as line, ThreadPoolExecutor(3) as readers:
+        try:
+            line.settimeout(5 * SECONDS)
+            line.connect(address(missing))
+            socket.send_fds(line, [b"."], ends)
+            line.sendall(marshal.dumps([ANTIPHON, list(arguments), str(folder), dict(environ)]))
+        finally:
+            for end in {nothing, *ends}:
+                os.close(end)
+        texts = [readers.submit(_read_all, each) for each in (out, err)]
+        if sink is not None:
+            readers.submit(_write_all, sink, given)
+        line.recv(16)  # the number of its process
+        code = int(line.recv(16))
+        return code, *(text.result() for text in texts)
+
+
+def _read_all(descriptor: int) -> bytes:
+    with open(descriptor, "rb") as stream:
+        return stream.read()
+
+
+def _write_all(descriptor: int, given: bytes) -> None:
+    with suppress(BrokenPipeError), open(descriptor, "wb") as stream:
+        stream.write(given)
 
 
 def command(program: str = ANTIPHON, missing: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -62,13 +62,16 @@ class Place:
         self, *arguments: str, stdin: str | None = None, environ: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """The program, run to its end."""
-        source = {"stdin": subprocess.DEVNULL} if stdin is None else {"stdin": subprocess.PIPE}
-        with self.start(*arguments, environ=environ, **source) as process:
-            given = None if stdin is None else stdin.encode()
-            out, err = process.communicate(given, timeout=SECONDS)
-        return subprocess.CompletedProcess(
-            arguments, process.returncode, out.decode(), err.decode()
-        )
+        given = None if stdin is None else stdin.encode()
+        if fork_server.needs_a_beginning(environ or ()):
+            source = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+            with self.start(*arguments, environ=environ, stdin=source) as process:
+                out, err = process.communicate(given, timeout=SECONDS)
+                code = process.wait()
+        else:
+            whole = {**self.environ, **(environ or {})}
+            code, out, err = fork_server.run_fork(arguments, self.root, whole, given, self._missing)
+        return subprocess.CompletedProcess(arguments, code, out.decode(), err.decode())
 
     def threads(self) -> list[dict[str, Any]]:
         """Everything that was said here, newest conversation first."""

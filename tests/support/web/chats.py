@@ -367,7 +367,8 @@ async def _forgetful(context: BrowserContext, url: str) -> Page:
     await context.clear_cookies()
     await page.unroute_all()
     await page.set_viewport_size(USUAL)
-    await page.emulate_media(media="null", color_scheme="null", reduced_motion="null")
+    # Each picture of a sign that moves while something goes on costs the processor.
+    await page.emulate_media(media="null", color_scheme="null", reduced_motion="reduce")
     await page.mouse.move(0, 0)
     # Nothing of the test before goes on. This file has the opener policy of the page: another one
     # would cost two processes of the browser, which start without what was compiled.

@@ -2,6 +2,9 @@
 
 import asyncio
 import gc
+import threading
+import weakref
+from queue import SimpleQueue
 
 import pytest
 
@@ -10,6 +13,7 @@ from antiphon.settings.settings import Settings
 from antiphon.tools.builtin import builtins
 from antiphon.tools.deadlines import (
     CallDeadline,
+    DaemonThreads,
     DeadlineGroup,
     pause_deadline,
     run_within,
@@ -185,3 +189,53 @@ async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(capl
     gc.collect()
 
     assert caplog.records == []
+
+
+class Threads:
+    """Daemon threads that say which of them has done some work."""
+
+    def __init__(self, idle_seconds: float = 60.0) -> None:
+        self.pool = DaemonThreads(idle_seconds)
+        self._used: SimpleQueue[threading.Thread] = SimpleQueue()
+
+    def use(self) -> threading.Thread:
+        self.pool.run(lambda: self._used.put(threading.current_thread()))
+        return self._used.get(timeout=60)
+
+    async def wait_until_idle(self, count: int) -> None:
+        while self.pool.idle != count:
+            await asyncio.sleep(0)
+
+
+async def test_an_idle_thread_is_used_again_and_a_busy_one_is_not():
+    threads = Threads()
+    first = threads.use()
+    await threads.wait_until_idle(1)
+    held = threading.Event()
+    threads.pool.run(lambda: held.wait(60) and None)
+    second = threads.use()
+    held.set()
+    await threads.wait_until_idle(2)
+
+    assert second is not first
+    assert {threads.use(), threads.use()} <= {first, second}
+
+
+async def test_an_idle_thread_keeps_nothing_of_its_last_call():
+    threads = Threads()
+    held = threading.Event()
+    gone = weakref.ref(held)
+    threads.pool.run(held.set)
+    await threads.wait_until_idle(1)
+    del held
+
+    assert gone() is None
+
+
+async def test_a_thread_that_has_waited_long_enough_ends():
+    threads = Threads(idle_seconds=0.0)
+    first = threads.use()
+    first.join(60)
+
+    assert not first.is_alive()
+    assert threads.use() is not first

@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import math
+import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar, copy_context
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -26,6 +28,8 @@ LONGEST = 5
 """Factor by which progress can extend the deadline of a call."""
 END_SECONDS = 2.0
 """Time for cancelled work to end; after that it is left behind."""
+IDLE_SECONDS = 10.0
+"""Time for which a thread waits for the next call."""
 
 TOOL_ERRORS = (Exception, SystemExit, GeneratorExit, BaseExceptionGroup)
 """What a tool may raise that is meant for its own call, and not to end the program."""
@@ -239,8 +243,54 @@ async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.
             else:
                 loop.call_soon_threadsafe(succeed, value)
 
-    threading.Thread(target=run, name="antiphon-tool", daemon=True).start()
+    _threads.run(run)
     return await done
+
+
+class DaemonThreads:
+    """Daemon threads, each of which waits `idle_seconds` for more work when it has done some.
+
+    To start a thread makes the event loop wait until the thread runs, which is longer than most
+    tools take.
+    """
+
+    def __init__(self, idle_seconds: float) -> None:
+        self._idle_seconds = idle_seconds
+        self._idle: list[SimpleQueue[Callable[[], None]]] = []
+        if hasattr(os, "register_at_fork"):  # a fork has none of them
+            os.register_at_fork(after_in_child=self._idle.clear)
+
+    @property
+    def idle(self) -> int:
+        """Number of threads that wait for work."""
+        return len(self._idle)
+
+    def run(self, work: Callable[[], None]) -> None:
+        """Run work that raises nothing in a thread that waits for some, or in a new one."""
+        waiting: SimpleQueue[Callable[[], None]]
+        try:
+            waiting = self._idle.pop()
+        except IndexError:
+            waiting = SimpleQueue()
+            name = "antiphon-tool"
+            threading.Thread(target=self._serve, args=(waiting,), name=name, daemon=True).start()
+        waiting.put(work)
+
+    def _serve(self, waiting: SimpleQueue[Callable[[], None]]) -> None:
+        while True:
+            try:
+                work = waiting.get(timeout=self._idle_seconds)
+            except Empty:
+                with suppress(ValueError):  # it was given work in this moment
+                    self._idle.remove(waiting)
+                    return
+                continue
+            work()
+            del work  # or its arguments would live as long as the thread waits
+            self._idle.append(waiting)
+
+
+_threads = DaemonThreads(IDLE_SECONDS)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -99,6 +99,8 @@ def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
                 exclude_min=above is not None,
                 allow_nan=False,
             ).filter(isfinite)
+        case msgspec.inspect.BytesType():
+            return st.binary(max_size=100)
         case msgspec.inspect.StrType(pattern=str(pattern)):
             return st.from_regex(pattern, fullmatch=True)
         case msgspec.inspect.StrType(min_length=least):

@@ -21,7 +21,7 @@ import socket
 import threading
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -147,16 +147,24 @@ class Stage:
         return [self.server.pid, *map(int, path.read_text().split())]
 
     def cpu(self) -> float:
-        """Seconds of the processor used so far, by all threads of all its processes."""
-        return sum(time.clock_gettime(((~pid) << 3) | 2) for pid in self.pids())
+        """Seconds of the processor used so far, by all threads of its processes that still run."""
+        used = 0.0
+        for pid in self.pids():
+            with suppress(OSError):  # it has ended meanwhile, as one that reads a document does
+                used += time.clock_gettime(((~pid) << 3) | 2)
+        return used
 
     def memory(self, line: str) -> int:
         """Bytes of its processes: `VmRSS` now, or `VmHWM` at their peak."""
         total = 0
         for pid in self.pids():
-            status = Path(f"/proc/{pid}/status").read_text()
-            (found,) = [row for row in status.splitlines() if row.startswith(f"{line}:")]
-            total += int(found.split()[1]) * 1024
+            with suppress(FileNotFoundError, ProcessLookupError):
+                status = Path(f"/proc/{pid}/status").read_text()
+                total += sum(
+                    int(row.split()[1]) * 1024
+                    for row in status.splitlines()
+                    if row.startswith(f"{line}:")  # none for a process that has just ended
+                )
         return total
 
     async def cost(self, party: Awaitable[object], ask: Ask = new_thread) -> Cost:

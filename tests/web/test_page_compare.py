@@ -54,7 +54,7 @@ async def ask(chat: Chat, question: str) -> tuple[Reply, Reply]:
 
 def side(chat: Chat, model: str) -> Locator:
     """The last answer of a model, with what stands around it."""
-    return chat.page.get_by_role("group", name=f"Answer of {model}").last
+    return chat.page.get_by_role("group", name=f"Answer from {model}").last
 
 
 async def test_two_models_answer_beside_each_other_and_the_chat_goes_on_with_one(two: Chat) -> None:
@@ -305,7 +305,7 @@ async def test_an_address_without_two_answers_says_so(two: Chat) -> None:
     await two.sees("By gravity.")
 
     await two.page.goto(f"{two.up.url}/c/{one}/{one}")
-    await expect(alert).to_contain_text("are not answers to one question")
+    await expect(alert).to_contain_text("are not answers to the same question")
 
 
 @pytest.mark.slow

@@ -1,5 +1,5 @@
 /**
- * What is compared: two conversations that divide at one question, each with a model of its own.
+ * Comparison of two conversations that divide at one question, each with a model of its own.
  *
  * @module
  */
@@ -11,10 +11,10 @@ import { BESIDE, MAIN, me } from "./store.mjs";
 /** @typedef {import("./store.mjs").Pane} Pane */
 
 /**
- * Returns the number of the message from which on the two open threads differ; null if they are not
+ * Returns the number of the first message in which the open threads differ; null if they are not
  * versions of each other, undefined until they are loaded.
  */
-export function divideAt() {
+export function findDivision() {
   const [one, other] = [MAIN.current.value?.thread, BESIDE.current.value?.thread];
   if (BESIDE.lost.value) return null;
   if (!one || !other) return undefined;

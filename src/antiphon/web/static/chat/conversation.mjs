@@ -46,13 +46,13 @@ function stopFollowing(at) {
   at.followed?.leaving.abort();
   at.followed = null;
   batch(() => {
-    rest(at);
+    clearRun(at);
     at.problem.value = null;
   });
 }
 
-/** @param {Pane} at */
-function rest(at) {
+/** Shows that no run goes on. @param {Pane} at */
+function clearRun(at) {
   at.live.value = null;
   at.run.value = null;
   at.toolStatus.value = {};
@@ -292,6 +292,6 @@ export function settle(now, at) {
       const { before, now: whole } = withAnswer(open.messages, message);
       at.current.value = { ...open, messages: [...before, whole] };
     }
-    rest(at);
+    clearRun(at);
   });
 }

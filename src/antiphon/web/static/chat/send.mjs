@@ -335,8 +335,8 @@ async function sendUntilStarted(entry) {
 }
 
 /**
- * Creates the branch in which a question is asked again, if it is not there. Returns the entry there, or
- * null if it is sent beside the thread, which is open.
+ * Creates the branch in which a question is asked again, unless it exists. Returns the entry with
+ * the branch as its thread; null if the branch is open beside its source, where `deliver` sends the entry.
  *
  * @param {Entry} entry @param {string} source
  */

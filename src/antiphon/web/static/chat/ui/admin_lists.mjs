@@ -50,7 +50,7 @@ export function SharedAssistants() {
   `;
 }
 
-/** Returns the name that another person has given, with what hides in it. */
+/** Returns the name of an assistant of another person, with its hidden characters shown. */
 function nameOf(/** @type {{name: string}} */ assistant) {
   return revealText(assistant.name) || t("assistants.unnamed");
 }

@@ -1,5 +1,5 @@
 /** Two answers to each question, beside each other: the view of `/c/{thread}/{other}`. */
-import { divideAt, modelAt, shortName } from "../comparison.mjs";
+import { findDivision, modelAt, shortName } from "../comparison.mjs";
 import { loadEarlier, stopAt } from "../conversation_actions.mjs";
 import { asMessage } from "../outbox.mjs";
 import { roundsOf, withUnsent } from "../rounds.mjs";
@@ -9,7 +9,7 @@ import { t } from "../t.mjs";
 import { html, useEffect } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
 import { focusComposer } from "./composer.mjs";
-import { liveRow, messagesAt, savedRow, useMade } from "./conversation.mjs";
+import { liveRow, messagesAt, savedRow, useObjectCache } from "./conversation.mjs";
 import { Here } from "./here.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
@@ -28,9 +28,9 @@ const MANY = 500;
 const SIDES = [MAIN, BESIDE].map((at) => ({ at, acts: false }));
 
 export function Beside() {
-  const made = useMade();
+  const made = useObjectCache();
   const [one, other] = [MAIN.current.value, BESIDE.current.value];
-  const begins = divideAt();
+  const begins = findDivision();
   const first = one?.messages[0]?.metadata.number;
   const lacks = Boolean(one?.hasEarlier && begins && first !== undefined && first > begins);
   useEffect(() => {

@@ -63,7 +63,7 @@ export function Composer({ onSent }) {
     const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
     if (me.value === null && away.value) return toast({ text: t("composer.away") });
-    if (me.value === null || isComing() || (!element.value.trim() && !files.length)) return undefined;
+    if (me.value === null || isBesideLoading() || (!element.value.trim() && !files.length)) return undefined;
     if (tooLong(element.value)) return undefined;
     send({ text: element.value, files });
     element.value = "";
@@ -125,15 +125,15 @@ function Buttons({ empty, items }) {
   const phases = [phase.value, BESIDE.phase.value].filter((each) => each !== "idle");
   const busy = phases.length > 0;
   const stopping = phases.every((each) => each === "stopping");
-  const nothing = me.value === null || isComing() || (empty.value && !items.value.some(({ state }) => state === "ready"));
+  const nothing = me.value === null || isBesideLoading() || (empty.value && !items.value.some(({ state }) => state === "ready"));
   const label = t(busy ? "composer.queue" : "composer.send");
   return html`
     ${busy && html`<button type="button" class="icon-button stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} disabled=${stopping} onClick=${stop}><${Icon} name="stop" /></button>`}
     ${!(busy && nothing) && html`<button type="submit" class="icon-button send" aria-label=${label} title=${label} disabled=${nothing}><${Icon} name="send" /></button>`}`;
 }
 
-/** Returns true if the thread beside the open one is not there yet, which would miss the question. */
-const isComing = () => besideOf(path.value) !== null && BESIDE.current.value === null;
+/** Returns true while the thread beside the open one is loading: it would not get a question that is sent now. */
+const isBesideLoading = () => besideOf(path.value) !== null && BESIDE.current.value === null;
 
 /** @param {string} text */
 function tooLong(text) {

@@ -27,7 +27,7 @@ export const isSamePlace = (one, other) => one?.owner === other?.owner && one?.t
 
 /**
  * Writes a text into the draft of this place: at the cursor if the place is shown, else after its stored draft.
- * Returns where it went; `lost` if its person has left, or its temporary chat.
+ * Returns where it was written; `lost` if the person has signed out, or the temporary chat is gone.
  *
  * @param {Place} place @param {string} text @returns {"shown" | "stored" | "lost"}
  */

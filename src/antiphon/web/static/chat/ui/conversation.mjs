@@ -1,6 +1,6 @@
 /** The open conversation: messages, unsent messages, and the composer. */
 import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
-import { divideAt } from "../comparison.mjs";
+import { findDivision } from "../comparison.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { withAnswer } from "../history.mjs";
 import { asMessage } from "../outbox.mjs";
@@ -66,17 +66,17 @@ export function Conversation() {
     <div class="conversation-foot">
       <${Latest} stick=${stick} />
       ${brokenServers.value.length > 0 && html`<${ServersNote} />`}
-      ${(beside ? divideAt() : compareWith.value) && html`<${CompareNote} />`}
+      ${(beside ? findDivision() : compareWith.value) && html`<${CompareNote} />`}
       <${Approvals} />
       ${(current.value ? current.value.thread.folder_id : beginsInFolder.value) && html`<${FolderMark} />`}
       <${TemporaryMark} />
-      ${!(beside && divideAt() === null) && html`<${Composer} onSent=${() => stick.toEnd()} />`}
+      ${!(beside && findDivision() === null) && html`<${Composer} onSent=${() => stick.toEnd()} />`}
     </div>
     <${Lightbox} />`;
 }
 
-/** Returns a function that makes something of an object once, and keeps it. */
-export function useMade() {
+/** Returns a function that makes a value for an object once, and returns the same value later. */
+export function useObjectCache() {
   const made = useRef(/** @type {WeakMap<object, any>} */ (new WeakMap()));
   return (/** @type {object} */ of, /** @type {() => any} */ make) => {
     const before = made.current.get(of);
@@ -89,7 +89,7 @@ export function useMade() {
 
 /** Returns the rows of the messages, redrawn only if the message has changed. */
 function useRows() {
-  const row = useMade();
+  const row = useObjectCache();
   const { before, now, entries } = messagesAt(MAIN);
   return [
     ...before.map((message) => row(message, () => savedRow(message))),

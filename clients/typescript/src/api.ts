@@ -1538,7 +1538,8 @@ export interface UsageReport {
  * Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
  *
  * `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
- * transcriptions and spoken texts for which the provider counted no tokens. These are no `runs`.
+ * transcriptions and spoken texts for which the provider counted no tokens. Those requests are not
+ * in `runs`.
  */
 export interface UsageRow {
   cached_tokens: number;
@@ -1908,8 +1909,8 @@ export abstract class Operations {
   /**
    * Cancel an import, and delete its file and what it wrote; an ended one is not changed.
    *
-   * Nor is one whose conversations are becoming visible, in its last moment: it is completed. The
-   * file of a cancelled import can be imported again.
+   * An import whose conversations are becoming visible is completed instead. The file of a
+   * cancelled import can be imported again.
    */
   cancelChatImport(import_id: string, options?: RequestOptions): Promise<ChatImport> {
     return this.send<ChatImport>({ method: "POST", path: `/v1/chat_imports/${encodeURIComponent(import_id)}/cancel`, fields: {}, creates: false }, options);

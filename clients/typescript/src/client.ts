@@ -133,8 +133,8 @@ export class Client extends Operations {
    *
    * Yields each event once, with its number. Throws the `RunError` of a run that does not complete,
    * after its last event. Leaving the loop cancels the tools that run, and not the run: `resume`
-   * goes on with it. Without a text, and with `thread_id` and `continues`, the last answer of the
-   * thread goes on, which was cut: the text is its rest.
+   * goes on with it. With null as the text, a `thread_id` and `continues`, the last answer of the
+   * thread goes on, which was cut, and the result has the rest of it.
    */
   converse(text: NewMessage["content"] | null, options: ConverseOptions = {}): AsyncGenerator<Numbered, Result, undefined> {
     return this.#converse(text, null, null, options);

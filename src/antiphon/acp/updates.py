@@ -18,7 +18,7 @@ from acp.schema import (
 )
 
 from antiphon.acp import tool_views
-from antiphon.client.export_markdown import list_sources
+from antiphon.client.export_markdown import render_sources
 from antiphon.tools.consent import find_tool
 from antiphon.tools.todos import Todo, TodoStatus, parse_todos
 from antiphon.tools.tool_events import (
@@ -153,7 +153,7 @@ class UpdateEncoder:
                     content=list(tool_views.changes(kind, arguments, self._folder)),
                 )
             case MessageCompleted(message=message):
-                yield from _list_sources(list_pages(message.citations))
+                yield from _render_sources(list_pages(message.citations))
             case ToolOutputAdded(tool_call_id=id) if id not in self._ended:
                 yield _end_call(id, event.is_error, event.output)
                 yield from _plan(self._todos.pop(id, None), is_error=event.is_error)
@@ -213,7 +213,7 @@ class HistoryEncoder:
                     arguments = called.changed_arguments or call.arguments
                     yield from _plan(parse_todos(call.name, arguments), is_error=called.is_error)
                 case SourcesView(pages=pages):
-                    yield from _list_sources(pages)
+                    yield from _render_sources(pages)
                 case NoteView(text=text):
                     yield from _chunks(AgentMessageChunk, [f"*({text})*"])
                 case ChangedCallView(arguments=text):
@@ -236,9 +236,9 @@ def _chunks(kind: _ChunkKind, pieces: Sequence[str]) -> Iterator[Update]:
         yield text_update(text)
 
 
-def _list_sources(pages: Sequence[Citation]) -> Iterator[Update]:
+def _render_sources(pages: Sequence[Citation]) -> Iterator[Update]:
     if pages:
-        yield text_update(f"\n\n{list_sources(pages)}\n\n")
+        yield text_update(f"\n\n{render_sources(pages)}\n\n")
 
 
 def _text(text: str) -> TextContentBlock:

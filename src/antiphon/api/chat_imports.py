@@ -80,8 +80,8 @@ class StartChatImport(Operation[ChatImport], frozen=True):
 class CancelChatImport(Operation[ChatImport], frozen=True):
     """Cancel an import, and delete its file and what it wrote; an ended one is not changed.
 
-    Nor is one whose conversations are becoming visible, in its last moment: it is completed. The
-    file of a cancelled import can be imported again.
+    An import whose conversations are becoming visible is completed instead. The file of a cancelled
+    import can be imported again.
     """
 
     route: ClassVar[str] = "POST /v1/chat_imports/{import_id}/cancel"

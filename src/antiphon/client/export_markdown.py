@@ -77,13 +77,13 @@ def _render_note(part: AttachmentsView | SourcesView | NoteView) -> str:
         case AttachmentsView(attachments):
             return f"Attached: {', '.join(_code(each.name) for each in attachments)}"
         case SourcesView(pages):
-            return list_sources(pages)
+            return render_sources(pages)
         case NoteView(text):
             return f"*({text})*"
 
 
-def list_sources(pages: Sequence[Citation]) -> str:
-    """Return a numbered list of links; `pages` are those of `list_pages`."""
+def render_sources(pages: Sequence[Citation]) -> str:
+    """Return cited pages, those of `list_pages`, as a numbered list of Markdown links."""
     return "Sources:\n\n" + "\n".join(
         f"{number}. [{_line(page.title or page.url)}](<{page.url}>)"
         for number, page in enumerate(pages, 1)

@@ -32,7 +32,7 @@ def take_output() -> BinaryIO:
 def limit_process(seconds: int, memory: int, file_bytes: int = 0) -> None:
     """Limit time, memory and files of this process, and take the network from it if possible.
 
-    `memory` are bytes of addresses; `file_bytes` the most that it may write into a file.
+    `memory` is in bytes of addresses; `file_bytes` is the most that it may write into a file.
     """
     with suppress(AttributeError, OSError):
         # Root of a new user namespace has no power over this one.

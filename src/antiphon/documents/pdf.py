@@ -43,9 +43,10 @@ def read_pdf(content: bytes, tesseract: str | None) -> Iterator[TextPage]:
 
 
 def draw_pdf_page(content: bytes, number: int) -> PagePicture | None:
-    """Draw the page with the text of this number; None if there is none.
+    """Draw the page that has this number in the list of pages; None if there is no such page.
 
-    A page with much text is kept as several, which are counted again here. Raises `Unreadable`.
+    The list has a page with much text as several, so the texts before it are counted again. Raises
+    `Unreadable`.
     """
     with _open(content) as document:
         for index in range(min(number, len(document))):

@@ -64,7 +64,7 @@ class DocumentReader:
                 number += 1
                 if line.page is None or line.page.number != number or number > MAX_PAGES:
                     break
-                # The process may be in the power of the file by now.
+                # A hostile file may control the process by now.
                 total += len(line.page.text)
                 if len(line.page.text) > MAX_PAGE_TEXT or total > MAX_TEXT:
                     break
@@ -87,7 +87,7 @@ class DocumentReader:
                 if line.end is not None:
                     return line.end.reason
                 picture = line.picture
-                # The process may be in the power of the file by now.
+                # A hostile file may control the process by now.
                 if picture is None or not _is_webp(picture):
                     break
                 return picture

@@ -79,11 +79,11 @@ def start_import(stored: StoredImport, now: int) -> StoredImport:
 
 
 def cancel_import(stored: StoredImport, now: int) -> StoredImport:
-    """Return the import as `cancelled`; one that has ended, or gives what it wrote, stays as it is.
+    """Return the import as `cancelled`; one that has ended, or is transferred, stays as it is.
 
     One that a worker reads is `cancelling` until the worker has deleted what it wrote.
     """
-    if stored.record.status in ENDED or stored.gives:
+    if stored.record.status in ENDED or stored.transferring:
         return stored
     if stored.record.status in WORKING:
         return replace(_replace_record(stored, now, step="cancelling"), cancel=True)
@@ -134,15 +134,16 @@ def begin_writing(stored: StoredImport, worker: str, now: int, staging: str) -> 
     return replace(_replace_record(stored, now), staging=staging)
 
 
-def begin_giving(stored: StoredImport, worker: str, now: int) -> StoredImport:
-    """Return the import as it gives what it wrote to its owner, after which it cannot be cancelled.
+def begin_transfer(stored: StoredImport, worker: str, now: int) -> StoredImport:
+    """Return the import as one whose records are transferred to its owner.
 
-    Raises `ImportLost`, and `ImportCancelled` if its owner was faster.
+    It cannot be cancelled any more. Raises `ImportLost`, and `ImportCancelled` if its owner was
+    faster.
     """
     _check_worker(stored, worker)
     if stored.cancel:
         raise ImportCancelled
-    return replace(_replace_record(stored, now), gives=True)
+    return replace(_replace_record(stored, now), transferring=True)
 
 
 def settle_check(
@@ -150,7 +151,7 @@ def settle_check(
 ) -> StoredImport:
     """Return the import with what was found: `ready`, or `importing` if it was started.
 
-    One that its owner has cancelled stays as it is. Raises `ImportLost`.
+    An import that its owner has cancelled stays as it is. Raises `ImportLost`.
     """
     _check_worker(stored, worker)
     if stored.cancel:
@@ -173,9 +174,9 @@ def settle_import(
 
 
 def revoke_import(stored: StoredImport, now: int) -> StoredImport:
-    """Return the import as it is cancelled, whatever its worker does, when its owner is erased.
+    """Return the import as `cancelled`, whatever its worker does, for the erasure of its owner.
 
-    What is in staging must be deleted then. One that has ended stays as it is.
+    The caller deletes the records in staging. An import that has ended stays as it is.
     """
     if stored.record.status in ENDED:
         return stored
@@ -184,7 +185,7 @@ def revoke_import(stored: StoredImport, now: int) -> StoredImport:
 
 
 def cancel_abandoned(stored: StoredImport, now: int) -> StoredImport:
-    """Return an import that waits for its owner as it is cancelled.
+    """Return an import that has waited for its owner too long as `cancelled`.
 
     Raises `ImportLost` if its owner has come back to it.
     """

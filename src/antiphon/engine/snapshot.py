@@ -102,7 +102,7 @@ class ScheduleUpdate(msgspec.Struct, frozen=True):
 
 
 class RequestUsage(msgspec.Struct, frozen=True):
-    """Usage of a request to a model that is part of no run; `key_id` is that of the run before."""
+    """Usage of a request to a model outside runs; `key_id` is the key for which it counts."""
 
     model: str
     usage: Usage

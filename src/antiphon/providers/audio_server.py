@@ -1,4 +1,4 @@
-"""A server with OpenAI's operations on audio, which one model of it does."""
+"""Client of a server with OpenAI's operations on audio, for one model."""
 
 from __future__ import annotations
 
@@ -46,9 +46,16 @@ class AudioServer:
         self._endpoint = Endpoint(base_url, auth, self._redact, limits=limits)
 
     async def post(
-        self, path: str, body: bytes, media_type: str, accept: str, *, seconds: float, most: int
+        self,
+        path: str,
+        body: bytes,
+        media_type: str,
+        accept: str,
+        *,
+        seconds: float,
+        max_bytes: int,
     ) -> bytes:
-        """Return the answer to a request, of at most `most` bytes. Raises `ProviderError`."""
+        """Return the answer to a request, of at most `max_bytes` bytes. Raises `ProviderError`."""
         headers = {"Content-Type": media_type, "Accept": accept}
         answer = bytearray()
         try:
@@ -56,8 +63,8 @@ class AudioServer:
                 async with aclosing(self._endpoint.post(path, body, headers)) as pieces:
                     async for piece in pieces:
                         answer += piece
-                        if len(answer) > most:
-                            raise ProviderProtocol(f"The answer is longer than {most} bytes.")
+                        if len(answer) > max_bytes:
+                            raise ProviderProtocol(f"The answer is longer than {max_bytes} bytes.")
         except TimeoutError as error:
             raise ProviderUnavailable(
                 f"The answer took longer than {seconds:g} seconds."

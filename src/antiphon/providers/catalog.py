@@ -373,11 +373,11 @@ class Catalog:
         return self._open[name]
 
     def open_transcriber(self, model: str) -> Transcriber:
-        """Return a client of the model that transcribes. Raises as `_open_audio_server`."""
+        """Return a client of the model that transcribes. Raises `BadSettings`."""
         return Transcriber(self._open_audio_server("transcription_model", model))
 
     def open_speaker(self, model: str) -> Speaker:
-        """Return a client of the model that speaks. Raises as `_open_audio_server`."""
+        """Return a client of the model that speaks. Raises `BadSettings`."""
         return Speaker(self._open_audio_server("speech_model", model))
 
     def _open_audio_server(self, setting: str, model: str) -> AudioServer:

@@ -14,7 +14,7 @@ SECONDS = 60.0
 MAX_ANSWER_BYTES = 10_000_000
 
 
-class Spoken(NamedTuple):
+class SpeechResult(NamedTuple):
     """Audio of a text."""
 
     audio: bytes
@@ -22,14 +22,14 @@ class Spoken(NamedTuple):
 
 
 class Speaker:
-    """Has texts spoken by one model of a server."""
+    """Converts texts to speech by one model of a server."""
 
     def __init__(self, server: AudioServer, *, seconds: float = SECONDS) -> None:
         self.place = server.place
         self._server = server
         self._seconds = seconds
 
-    async def speak(self, text: str, voice: str) -> Spoken:
+    async def speak(self, text: str, voice: str) -> SpeechResult:
         """Return the text as speech of this voice, usually MP3. Raises `ProviderError`."""
         fields = {
             "model": self._server.model,
@@ -43,13 +43,13 @@ class Speaker:
             "application/json",
             "audio/*",
             seconds=self._seconds,
-            most=MAX_ANSWER_BYTES,
+            max_bytes=MAX_ANSWER_BYTES,
         )
         media_type = _audio_type(answer)
         if media_type is None:
             words = self._server.describe(answer)
-            raise ProviderProtocol(f"The answer is not speech that is known: {words}.")
-        return Spoken(answer, media_type)
+            raise ProviderProtocol(f"The answer is not audio in a known format: {words}.")
+        return SpeechResult(answer, media_type)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -31,7 +31,7 @@ SECONDS = 120.0
 MAX_ANSWER_BYTES = 1_000_000
 
 
-class Transcribed(NamedTuple):
+class TranscriptionResult(NamedTuple):
     """Text of a recording, and the tokens that the server counted."""
 
     text: str
@@ -48,10 +48,10 @@ class Transcriber:
 
     async def transcribe(
         self, audio: bytes, media_type: str, language: str = "", prompt: str = ""
-    ) -> Transcribed:
+    ) -> TranscriptionResult:
         """Return the text of a recording. Raises `ProviderError`.
 
-        `language` is a code such as `de`, `prompt` has words that occur; "" if unknown.
+        `language` is a code such as `de`, `prompt` has words that occur in it; "" if unknown.
         """
         fields = {"model": self._server.model, "response_format": "json"}
         if language:
@@ -66,7 +66,7 @@ class Transcriber:
             f"multipart/form-data; boundary={boundary}",
             "application/json",
             seconds=self._seconds,
-            most=MAX_ANSWER_BYTES,
+            max_bytes=MAX_ANSWER_BYTES,
         )
         return self._read(answer)
 
@@ -74,13 +74,15 @@ class Transcriber:
         """Close the connections."""
         await self._server.close()
 
-    def _read(self, answer: bytes) -> Transcribed:
+    def _read(self, answer: bytes) -> TranscriptionResult:
         try:
             found = msgspec.json.decode(answer, type=_Transcription)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             words = self._server.describe(answer)
             raise ProviderProtocol(f"The answer is not a transcription: {words}.") from error
-        return Transcribed(sanitize_text(found.text).strip(), parse_audio_usage(found.usage))
+        return TranscriptionResult(
+            sanitize_text(found.text).strip(), parse_audio_usage(found.usage)
+        )
 
 
 class _Transcription(msgspec.Struct):

@@ -1,8 +1,8 @@
 """Reads uploaded exports of other chats and imports them, in every process that has a worker.
 
 The store is the queue, and has the files in pieces, so that any server can go on with an import. It
-is claimed under a lease that its worker renews; a worker that dies delays it. One import at a time
-goes on in a process. Nothing is visible before an import is complete (`OwnerImporter`), and ids
+is claimed under a lease that its worker renews; a worker that dies delays it. A process works on
+one import at a time. Nothing is visible before an import is complete (`OwnerImporter`), and ids
 follow from the export, so an import that is read again adds nothing twice. A process of its own
 reads the export, which may be hostile.
 """
@@ -161,18 +161,18 @@ class _Work:
     async def run(self) -> None:
         """Do the work, and report about it every second. Raises `TryAgain`."""
         try:
-            if chat_imports.is_exhausted(self._stored) and not self._stored.gives:
+            if chat_imports.is_exhausted(self._stored) and not self._stored.transferring:
                 await self._end("failed", Fault("internal", _EXHAUSTED))
             else:
-                await self._run()
+                await self._run_and_settle()
         except (errors.TryAgain, asyncio.CancelledError):  # no fault of the file
             await self._release()
             raise
 
-    async def _run(self) -> None:
+    async def _run_and_settle(self) -> None:
         with TemporaryDirectory(prefix="antiphon-import-") as folder:
             work = asyncio.create_task(
-                self._work(Path(folder) / "export", Path(folder) / "converted.zip")
+                self._check_or_write(Path(folder) / "export", Path(folder) / "converted.zip")
             )
             try:
                 await self._watch(work)
@@ -190,7 +190,7 @@ class _Work:
                 raise
             except Exception:
                 log.exception("an import of chats failed")
-                if self._stored.gives:
+                if self._stored.transferring:
                     return  # a part may be the owner's; the rest follows when the claim has ended
                 words = "The server failed at this file. Its log has the reason."
                 await self._end("failed", Fault("internal", words))
@@ -211,11 +211,11 @@ class _Work:
                 raise ImportCancelled
         await work
 
-    async def _work(self, path: Path, target: Path) -> None:
+    async def _check_or_write(self, path: Path, target: Path) -> None:
         owner = self._stored.owner
         claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
-        if self._stored.gives:  # its worker died before everything was the owner's
-            await self._importer.give(self._stored.staging, owner, claim)
+        if self._stored.transferring:  # its worker died before everything was the owner's
+            await self._importer.transfer(self._stored.staging, owner, claim)
             return
         if self._stored.cancel:  # its worker died before it could delete what it had written
             raise ImportCancelled
@@ -237,7 +237,7 @@ class _Work:
             raise ImportCancelled
         if self._stored.record.status == "importing" and converted.conversations:
             by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
-            guard = ImportGuard(claim, self._begin_writing, self._begin_giving)
+            guard = ImportGuard(claim, self._begin_writing, self._begin_transfer)
             await self._importer.run(
                 ImportOwner(owner=owner), target, by, self._set_progress, guard
             )
@@ -325,18 +325,18 @@ class _Work:
             await self._importer.discard(self._stored.staging)
         self._stored = await self._change(partial(chat_imports.begin_writing, staging=staging))
 
-    async def _begin_giving(self) -> None:
+    async def _begin_transfer(self) -> None:
         """Note that the import cannot be cancelled any more. Raises `ImportCancelled`."""
-        self._stored = await self._change(chat_imports.begin_giving)
+        self._stored = await self._change(chat_imports.begin_transfer)
 
     async def _end(self, status: ImportStatus, problem: Fault | None = None) -> None:
-        """Delete what was written and not given to the owner, and settle the import."""
+        """Delete what was written and not transferred to the owner, and settle the import."""
         if self._stored.staging:
             await self._importer.discard(self._stored.staging)
         await self._settle(status, problem)
 
     async def _release(self) -> None:
-        """Leave the import to the next worker at once; else it goes on when the lease has ended."""
+        """Release the import for the next worker, which else goes on when the lease has ended."""
         with suppress(ImportLost, errors.NotFound, errors.TryAgain, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
                 await self._change(chat_imports.release_import)

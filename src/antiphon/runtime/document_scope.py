@@ -1,4 +1,4 @@
-"""Files whose text is searched in a conversation (attached ones, those of assistant and folder)."""
+"""Files of a conversation: those whose text is searched, and the bytes of one to read."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ MAX_SCOPE = 500
 """Files that one search considers; of more, those that were attached last."""
 
 READ_BYTES = 131_072
+"""Bytes of a file that are read from the store at once."""
 
 _ATTACHED = re.compile(
     rf'(?:"file":\{{"file_id"|"image_url":\{{"url"):"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode()

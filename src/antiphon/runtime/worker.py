@@ -516,7 +516,8 @@ class Worker:
 def _find_claim(owner: str, committed: Committed) -> Claim | None:
     """Return the claim that a change made of the run that it began.
 
-    A change that more of the same follows begins no run yet: the run in it is a displaced one.
+    A change with `more` is followed by the change that begins the run: a run in it is one that the
+    new run displaces.
     """
     change = committed.change
     for update in change.run_updates if change is not None and not change.more else ():

@@ -468,7 +468,8 @@ class Application:
     ) -> T:
         """Run the operation in a slot.
 
-        One that waits for a run or for another server is cancelled on disconnect instead.
+        An operation that waits for a run or for another server takes no slot, and is cancelled when
+        the client disconnects.
         """
 
         async def check() -> None:

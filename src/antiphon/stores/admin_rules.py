@@ -170,7 +170,7 @@ def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
 def usage_of_request(owner: str, request: RequestUsage, now: int) -> UsageRow:
     """Return the usage that a request outside a run adds to its day; it is no run.
 
-    A request of which nothing is known counts as unpriced, so that it leaves a trace.
+    A request whose usage the provider did not count is unpriced, so that reports show it.
     """
     usage = request.usage
     return UsageRow(

@@ -250,8 +250,8 @@ async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.
 class DaemonThreads:
     """Daemon threads, each of which waits `idle_seconds` for more work when it has done some.
 
-    To start a thread makes the event loop wait until the thread runs, which is longer than most
-    tools take.
+    Starting a thread blocks the event loop until the thread runs, which takes longer than most
+    tools.
     """
 
     def __init__(self, idle_seconds: float) -> None:
@@ -281,7 +281,7 @@ class DaemonThreads:
             try:
                 work = waiting.get(timeout=self._idle_seconds)
             except Empty:
-                with suppress(ValueError):  # it was given work in this moment
+                with suppress(ValueError):  # `run` has just taken it: its work follows
                     self._idle.remove(waiting)
                     return
                 continue

@@ -264,7 +264,8 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     """Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
 
     `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
-    transcriptions and spoken texts for which the provider counted no tokens. These are no `runs`.
+    transcriptions and spoken texts for which the provider counted no tokens. Those requests
+    are not in `runs`.
     """
 
     day: str

@@ -62,9 +62,9 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     """An import with its owner, and the worker that reads its file until `claimed_until` (ms).
 
     `key_id` and `actor` began it. `start` is true if it goes on without a question, `cancel` if its
-    worker is to stop. `attempts` counts the claims of its step. `staging` is the owner of what is
-    written; `gives` is true as soon as that is given to the owner of the import. `has_file` is
-    false when the pieces of an import that has ended are deleted.
+    worker is to stop. `attempts` counts the claims of its step. `staging` is the owner of the
+    records that are written; `transferring` is true as soon as they are transferred to the owner of
+    the import. `has_file` is false when the pieces of an import that has ended are deleted.
     """
 
     owner: str
@@ -77,16 +77,16 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     claimed_until: int = 0
     attempts: int = 0
     staging: str = ""
-    gives: bool = False
+    transferring: bool = False
     has_file: bool = True
 
     def is_held_by(self, worker: str) -> bool:
-        """Return whether this worker has the import."""
+        """Return whether this worker holds the claim on the import."""
         return self.worker == worker and self.record.status in WORKING
 
 
 class ImportClaim(msgspec.Struct, frozen=True):
-    """The import that a worker has, as long as nobody takes it from the worker."""
+    """Claim of a worker on an import; it is lost when the import ends or has another worker."""
 
     owner: str
     import_id: str

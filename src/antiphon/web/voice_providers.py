@@ -45,7 +45,7 @@ class VoiceProviders(NamedTuple):
 async def find_voice_providers(client: AsyncClient) -> VoiceProviders:
     """Return the providers of the backend; none if it is elsewhere.
 
-    Of a backend elsewhere the providers are not known, and nobody could agree to what they get.
+    The providers of a backend elsewhere are not known, so a person could not agree to them.
     """
     if not isinstance(client.transport, _InThisProcess):
         return VoiceProviders()

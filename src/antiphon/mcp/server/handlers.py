@@ -16,7 +16,7 @@ from antiphon.api.operations import Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.export import load_joined_messages
-from antiphon.client.export_markdown import list_sources
+from antiphon.client.export_markdown import render_sources
 from antiphon.client.thread_families import latest_threads
 from antiphon.mcp.server.tools import (
     TOOLS,
@@ -143,7 +143,7 @@ class _PendingRun:
                 self._thread_message.append(text)
             case MessageCompleted(message=message):
                 self._thread_message.append("\n\n")
-                if sources := _list_sources(message):
+                if sources := _render_sources(message):
                     self._thread_message.append(f"{sources}\n\n")
             case TurnEnded():
                 self._turn = len(self._thread_message)
@@ -354,11 +354,11 @@ def message_as_markdown(message: Message) -> str:
 
 
 def _list_texts(message: Message) -> Sequence[str]:
-    """Return the texts of a message that are there: what it says, and its sources."""
-    return [*filter(None, (message.full_text, _list_sources(message)))]
+    """Return the text of a message and its list of sources, as far as it has them."""
+    return [*filter(None, (message.full_text, _render_sources(message)))]
 
 
-def _list_sources(message: Message) -> str:
+def _render_sources(message: Message) -> str:
     """Return the pages that a reply cites as Markdown, "" if it cites none."""
     pages = list_pages(message.citations)
-    return list_sources(pages) if pages else ""
+    return render_sources(pages) if pages else ""

@@ -83,15 +83,15 @@ Tell = Callable[[ImportStep], None]
 
 
 class ImportGuard(NamedTuple):
-    """A claim, without which nothing is written.
+    """Claim that every write of the import checks, and calls before two of its steps.
 
-    `begin` is called with the staging owner before anything is written, `give` before it is given
-    to the target. What they raise ends the import.
+    `on_write` is called with the staging owner before anything is written, `on_transfer` before the
+    records are transferred to the target. An error of either ends the import.
     """
 
     claim: ImportClaim
-    begin: Callable[[str], Awaitable[None]]
-    give: Callable[[], Awaitable[None]]
+    on_write: Callable[[str], Awaitable[None]]
+    on_transfer: Callable[[], Awaitable[None]]
 
 
 def quiet(step: ImportStep) -> None:
@@ -147,15 +147,19 @@ class OwnerImporter:
             finally:
                 archive.close()
 
-    async def give(self, staging: str, owner: str, claim: ImportClaim | None = None) -> None:
-        """Give what an import wrote to the owner. Raises `Fenced` when the claim is lost."""
-        while await self._store.transfer_owned(staging, owner, BATCH_RECORDS, claim):
-            pass
+    async def transfer(self, staging: str, owner: str, claim: ImportClaim) -> None:
+        """Transfer what an import wrote to the owner. Raises `Fenced` when the claim is lost."""
+        await _transfer_all(self._store, staging, owner, claim)
 
     async def discard(self, staging: str) -> None:
-        """Delete what an import wrote, before it was given to the owner."""
+        """Delete what an import wrote and did not transfer to the owner."""
         while await self._store.delete_owned(staging, BATCH_RECORDS):
             pass
+
+
+async def _transfer_all(store: Store, staging: str, owner: str, claim: ImportClaim | None) -> None:
+    while await store.transfer_owned(staging, owner, BATCH_RECORDS, claim):
+        pass
 
 
 def _find_staging(secret: bytes, digest: bytes, owner: str, *, new_ids: bool) -> tuple[str, bytes]:
@@ -231,7 +235,7 @@ class _Import:
         history = await self._history(secret)
         if not self._call.check:
             if self._guard is not None:
-                await self._guard.begin(self._staging)
+                await self._guard.on_write(self._staging)
             await self._write()
             await self._finish(history, mint, by)
         return self._answer(loaded, history)
@@ -551,11 +555,8 @@ class _Import:
         ]
         await self._store.finish_import(history.usage, entries, entry)
         if self._guard is not None:
-            await self._guard.give()
-        while await self._store.transfer_owned(
-            self._staging, self._owner, BATCH_RECORDS, self._claim
-        ):
-            pass
+            await self._guard.on_transfer()
+        await _transfer_all(self._store, self._staging, self._owner, self._claim)
         if self._memories or self._personal_settings:
             await self._store.change_personal(self._owner, self._add_personal)
         for schedule in self._schedules:  # behind the threads and assistants that they name

@@ -16,8 +16,8 @@ _OUTSIDE = re.compile(rb'["{}\[\],]')
 _INSIDE = re.compile(rb'(?:[^"\\]++|\\.)*+', re.DOTALL)
 """Everything up to the end of a text, or up to a backslash at the end of a piece."""
 
-
 MAX_SIGNS = 4_000_000
+"""Brackets, commas and texts of one item."""
 
 
 def read_items(pieces: Iterable[bytes], limit: int, max_signs: int = MAX_SIGNS) -> Iterator[bytes]:

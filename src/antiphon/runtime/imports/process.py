@@ -24,7 +24,7 @@ Convert = Callable[[ConversionRequest, Advance], Coroutine[Any, Any, Converted]]
 
 
 class ConversionFailed(Exception):
-    """The program failed, with its traceback."""
+    """The program failed; the message has its traceback, or how it ended."""
 
 
 async def convert_in_process(request: ConversionRequest, advance: Advance) -> Converted:

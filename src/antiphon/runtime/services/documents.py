@@ -33,7 +33,7 @@ NO_PICTURE: Mapping[DocumentFailure, str] = {
     "unsupported": "Pages of a PDF have pictures; files of other kinds have none.",
     "no_extra": "Pages are drawn where the server has the extra `documents`.",
 }
-"""Hints for reasons that FAILURES words for texts."""
+"""Hints for the reasons whose words in `FAILURES` are about texts."""
 
 
 class DocumentService:
@@ -67,7 +67,7 @@ class DocumentService:
     ) -> PagePicture:
         upload = await self._store.get(Upload, by.owner, call.file_id)
         if self._reader is None:
-            raise NotFound("No page is drawn here.", hint="The setting `documents` is off.")
+            raise NotFound("Pages are not drawn here.", hint="The setting `documents` is off.")
         if self._asked >= MAX_WAITING:
             raise Overloaded("Too many pages are being drawn.", retry_after=RETRY_SECONDS)
         self._asked += 1

@@ -134,7 +134,7 @@ class WriterThread:
     ) -> Any:
         """Queue a write and wait until it is committed; raises what it raised.
 
-        `before_commit` is not called after the caller was cancelled: nobody would end what it
+        `before_commit` is not called after the caller was cancelled: nothing would end what it
         begins.
         """
         done: asyncio.Future[Any] = self._loop.create_future()
@@ -417,7 +417,7 @@ def _call_each(written: Sequence[tuple[Callable[[Any], None], Any]]) -> None:
     for before_commit, result in written:
         try:
             before_commit(result)
-        except Exception:  # noqa: BLE001 - it must not raise; if it does, only its caller waits
+        except Exception:  # noqa: BLE001 - one that raises must not stop the others
             _log.exception("a change that is being committed could not be announced")
 
 

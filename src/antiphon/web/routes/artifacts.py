@@ -155,15 +155,15 @@ async def _list_replies(client: AsyncClient, thread_id: str, shown_id: str) -> S
         first = await client.get_message(shown_id)
         if first.thread_id != thread_id:
             return ()
-        return [first, *await _read_on(client, first)]
+        return [first, *await _list_adjacent_replies(client, first)]
     listing = ListMessages(thread_id, run_id=shown_id, role="assistant", limit=PAGE)
     replies = [message async for message in client.paginate(listing)]
     if not replies or replies[0].continues is not True:
         return replies
-    return [*reversed(await _read_on(client, replies[0], "newest")), *replies]
+    return [*reversed(await _list_adjacent_replies(client, replies[0], "newest")), *replies]
 
 
-async def _read_on(
+async def _list_adjacent_replies(
     client: AsyncClient, message: Message, order: Literal["oldest", "newest"] = "oldest"
 ) -> Sequence[Message]:
     """Return the replies after a reply, or before it, newest first, up to the next question."""
@@ -182,4 +182,4 @@ async def _read_joined(client: AsyncClient, message_id: str) -> Message:
     message = await client.get_message(message_id)
     if message.role != "assistant" or message.status == "completed":
         return message
-    return next(join_replies([message, *await _read_on(client, message)]))
+    return next(join_replies([message, *await _list_adjacent_replies(client, message)]))

@@ -111,8 +111,8 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     """Response of `/api/me`; `why` is the reason for the model.
 
     `transcribed_by` is the provider that gets dictation, `spoken_by` the one that gets what is read
-    aloud; empty if there is none. `previews` is true
-    if there is a second origin, which shows artifacts.
+    aloud; empty if there is none. `previews` is true if there is a second origin, which shows
+    artifacts.
     """
 
     person: UserView

@@ -91,6 +91,33 @@ async def test_a_title_that_was_given_is_kept(client: AsyncClient) -> None:
     assert branch.title == "Numbers"
 
 
+async def test_a_branch_is_the_same_for_its_key_also_after_its_thread_has_another_title(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one")
+    [one] = await list_messages(client, thread)
+    branch = await branch_before(client, one, repeat=True, key="beside")
+    await client.update_thread(thread.id, title="Numbers")
+
+    again = await branch_before(client, one, repeat=True, key="beside")
+
+    assert (again.id, again.title) == (branch.id, "")
+    assert predecessor_id(again) == thread.id
+
+
+async def test_a_branch_keeps_the_title_it_was_given_when_its_key_is_repeated(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one")
+    [one] = await list_messages(client, thread)
+    branch = await branch_before(client, one, repeat=True, key="beside")
+    await talk(client, "one", thread=branch)
+
+    again = await branch_before(client, one, repeat=True, key="beside")
+
+    assert (again.id, again.title) == (branch.id, "one")
+
+
 async def test_where_a_branch_ends_before_must_be_said(client: AsyncClient) -> None:
     thread = await talk(client, "one")
 

@@ -49,13 +49,18 @@ async def branch_before(
     the branch that it has created.
     """
     thread = await client.get_thread(message.thread_id)
-    title = None
-    if message.number == 1 and message.text.strip().startswith(thread.title.removesuffix("…")):
-        title = ""  # it was made from the message that will be replaced
-    branch = await client.fork_thread(
-        thread.id, message.id, title=title, before=True, idempotency_key=key
+    # With a key, the same request has to follow each time, also after the thread has another title.
+    branch = await client.fork_thread(thread.id, message.id, before=True, idempotency_key=key)
+    if key:
+        branch = await client.get_thread(branch.id)  # a repeated request has its first answer
+    untitled = (
+        branch.messages == 0
+        and branch.title != ""
+        and message.text.strip().startswith(branch.title.removesuffix("…"))
+    )  # the title was made from the message that will be replaced
+    return await _mark_branch(
+        client, branch, thread, replace=replace, repeat=repeat, untitled=untitled
     )
-    return await _mark_branch(client, branch, thread, replace=replace, repeat=repeat)
 
 
 async def branch_after(client: AsyncClient, message: Message, *, replace: bool = True) -> Thread:
@@ -66,17 +71,26 @@ async def branch_after(client: AsyncClient, message: Message, *, replace: bool =
 
 
 async def _mark_branch(
-    client: AsyncClient, branch: Thread, source: Thread, *, replace: bool, repeat: bool = False
+    client: AsyncClient,
+    branch: Thread,
+    source: Thread,
+    *,
+    replace: bool,
+    repeat: bool = False,
+    untitled: bool = False,
 ) -> Thread:
-    """Name the thread that the branch replaces, whose marks it takes over, or none."""
+    """Name the thread that the branch replaces, whose marks it takes over, or none.
+
+    With `untitled` the branch loses its title.
+    """
     own = (REPLACES, BRANCH_BEGINS, BRANCH_REPEATS)
     metadata = {key: value for key, value in branch.metadata.items() if key not in own}
-    marks: dict[str, Any] = {}
+    marks: dict[str, Any] = {"title": ""} if untitled else {}
     if replace:
         begins = str(branch.messages + 1)
         metadata |= {REPLACES: source.id, BRANCH_BEGINS: begins}
         metadata |= {BRANCH_REPEATS: begins} if repeat else {}
-        marks = {name: value for name in MARKS if (value := getattr(source, name))}
+        marks |= {name: value for name in MARKS if (value := getattr(source, name))}
     if not marks and metadata == branch.metadata:
         return branch
     return await client.update_thread(branch.id, metadata=metadata, **marks)

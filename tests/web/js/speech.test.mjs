@@ -12,9 +12,24 @@ test("an answer is read without code, marks and addresses", () => {
   assert.deepEqual(toPieces(said), ["Tides", "The moon pulls, see this page.", "one", "two", "More:"]);
 });
 
+test("of a link its words are read, also if its address has brackets", () => {
+  const said = toSpeech("See [the moon](https://example.org/Moon_(Earth) \"Moon\") and ![a tide](tide.png).");
+
+  assert.equal(said, "See the moon and a tide.");
+});
+
 test("code that never ends, and tables, are left out or read as words", () => {
   assert.equal(toSpeech("~~~\nrm -rf\n").trim(), "");
   assert.deepEqual(toPieces(toSpeech("| a | b |\n|---|---|\n| 1 | 2 |")), ["a b", "1 2"]);
+});
+
+test("an answer of blank lines, bars or brackets is read at once, however long it is", () => {
+  const most = 100_000;
+  for (const piece of ["\n", " ", "\t", "|", "| ", "-", "- ", ": ", ">", "1", "~~~\n", "```\n", "![", "[a](", "_", "https://", "\r\n", " \n"]) {
+    assert.equal(typeof toSpeech(`Tides${piece.repeat(most)}x`), "string");
+    assert.equal(typeof toSpeech(`Tides\n${piece.repeat(most)}x`), "string");
+  }
+  assert.deepEqual(toPieces(toSpeech(`one${"\n".repeat(most)}two`)), ["one", "two"]);
 });
 
 test("a long sentence is cut at a blank, and a long word anywhere", () => {

@@ -156,17 +156,18 @@ export function readNewAnswers() {
 }
 
 /**
- * Returns the words of an answer in Markdown as they are said: without code, marks and addresses.
+ * Returns the words of an answer in Markdown as they are said: without code, marks and addresses. The answer may hold
+ * anything: each expression takes time that grows with its length, not with the square of it.
  *
  * @param {string} markdown
  */
 export function toSpeech(markdown) {
   return markdown
     .replace(/^(```|~~~)[^\n]*\n[\s\S]*?(?:^\1[^\n]*$|(?![\s\S]))/gm, "\n")
-    .replace(/!?\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replace(/!?\[([^[\]]*)\]\([^()]*(?:\([^()]*\)[^()]*)*\)/g, "$1")
     .replace(/https?:\/\/\S+/g, "")
     .replace(/^\s{0,3}(?:#{1,6}|>|[-*+]|\d+[.)])\s+/gm, "")
-    .replace(/^\s*\|?[\s:|-]+\|[\s:|-]*$/gm, "")
+    .replace(/^(?=[ \t:-]*\|)[ \t:|-]+$/gm, "")
     .replace(/[*_`|~]+/g, " ")
     .replace(/[ \t]+/g, " ")
     .trim();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from antiphon.types.errors import AntiphonError
+from antiphon import AsyncClient
+from antiphon.types.errors import AntiphonError, TooMany
 from antiphon.types.messages import File, Text
 from tests.support.client.four_ways import SETTINGS, Ways, four_ways, in_all_ways
 from tests.support.documents import make_pdf
@@ -78,6 +80,17 @@ def test_a_page_of_a_pdf_has_a_picture(client: Any) -> object:
         catch_error(lambda: client.get_page_picture(text.id)),
         catch_error(lambda: client.get_page_picture("file_none")),
     ]
+
+
+async def test_an_owner_has_few_pages_drawn_at_once() -> None:
+    async with AsyncClient(settings=replace(SETTINGS, documents=True)) as client:
+        upload = await client.upload_file(make_pdf("Thirty days."), "rules.pdf")
+        drawn = await asyncio.gather(
+            *(client.get_page_picture(upload.id) for _ in range(5)), return_exceptions=True
+        )
+
+    refused = [each for each in drawn if isinstance(each, Exception)]
+    assert [type(each) for each in refused] == [TooMany]
 
 
 def wait_until_read(client: Any, *file_ids: str) -> None:

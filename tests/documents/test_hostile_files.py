@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import time
+from collections.abc import AsyncIterator
+from pathlib import Path
 
 import docx
 import openpyxl
@@ -16,10 +19,21 @@ from antiphon.documents import process
 from antiphon.documents.archives import open_office_archive
 from antiphon.documents.kinds import Unreadable
 from antiphon.documents.pages import MAX_PAGE_TEXT, MAX_PAGES, MAX_TEXT
-from antiphon.documents.process import DocumentReader
+from antiphon.documents.process import LINE_BYTES, DocumentReader, FileContent
 from antiphon.documents.reader import ReadEnd
 from antiphon.types.documents import PagePicture
-from tests.support.documents import draw, make_epub, make_pdf, pack, read, repack, save
+from antiphon.types.errors import NotFound
+from tests.support.documents import (
+    BYTES,
+    draw,
+    make_epub,
+    make_pdf,
+    pack,
+    pieces,
+    read,
+    repack,
+    save,
+)
 
 pytestmark = pytest.mark.processes
 
@@ -164,6 +178,52 @@ async def test_a_reader_that_closes_its_output_and_goes_on_is_killed_at_its_dead
     run_instead(monkeypatch, "import os\nos.close(1)\nwhile True: pass")
     async with asyncio.timeout(60):
         assert await read("a.txt", b"a", reader=DocumentReader(1)) == ([], ReadEnd("too_slow"))
+
+
+async def test_a_process_that_leaves_the_group_with_the_output_delays_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run_instead(
+        monkeypatch,
+        "import subprocess, json\n"
+        "child = subprocess.Popen(['sleep', '600'], start_new_session=True)\n"
+        "page = {'number': 1, 'title': '', 'text': str(child.pid)}\n"
+        "print(json.dumps({'page': page}), flush=True)\n"
+        "print('{\"end\": {}}', flush=True)",
+    )
+    async with asyncio.timeout(60):
+        pages, end = await read("a.txt", b"a")
+    os.kill(int(pages[0].text), signal.SIGKILL)
+    assert end == ReadEnd()
+
+
+async def test_a_reading_ends_while_the_process_still_writes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    signs = tmp_path / "signs"
+    signs.touch()
+    line = "json.dumps({'page': {'number': n, 'title': '', 'text': 'x' * 20_000}})"
+    run_instead(
+        monkeypatch,
+        f"import json\nsigns = open({str(signs)!r}, 'ab', buffering=0)\n"
+        f"for n in range(1, 1_000):\n    signs.write(b'.')\n    print({line}, flush=True)",
+    )
+    reading = DocumentReader(60).read(FileContent("a.txt", BYTES, pieces(b"a")))
+    async with asyncio.timeout(60):
+        await anext(reading)
+        while signs.stat().st_size < 2 * LINE_BYTES // 20_000:  # its output fills the buffer
+            await asyncio.sleep(0)
+        await reading.aclose()
+
+
+async def test_a_file_that_is_gone_ends_its_reading_at_once() -> None:
+    async def gone() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise NotFound("The file is gone.")
+
+    reading = DocumentReader(600).read(FileContent("a.txt", BYTES, gone()))
+    with pytest.raises(NotFound):
+        await asyncio.wait_for(anext(reading), 60)
 
 
 async def test_what_a_reader_starts_ends_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+import httpx2
 import openai
 import pytest
 from msgspec.structs import replace
@@ -74,6 +75,26 @@ async def test_tokens_are_told_and_what_is_ignored_is_named(place: Place) -> Non
 
     assert json.loads(answer.content) == {"text": "So.", "usage": counted}
     assert answer.headers["antiphon-ignored"] == "temperature"
+
+
+@pytest.mark.parametrize("path", ["audio/transcriptions", "files"])
+@pytest.mark.parametrize("headers", [{}, {"content-type": "audio/webm"}])
+async def test_a_body_that_is_no_form_is_refused(
+    place: Place, path: str, headers: dict[str, str]
+) -> None:
+    url = f"{place.client.base_url}{path}"
+    async with httpx2.AsyncClient(trust_env=False) as client:
+        answer = await client.post(url, content=b"sound", headers=headers)
+
+    assert answer.status_code == 400
+    assert "form" in answer.json()["error"]["message"]
+
+
+async def test_a_known_suffix_stands_for_a_media_type_that_is_not_known(place: Place) -> None:
+    sent = ("talk.mp3", b"sound", "audio/mp3")
+    await place.client.audio.transcriptions.create(file=sent, model="whisper-1")
+
+    assert place.fake.recordings[0].media_type == "audio/mpeg"
 
 
 async def test_a_text_is_spoken(place: Place) -> None:

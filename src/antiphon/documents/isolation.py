@@ -82,6 +82,8 @@ async def start_process(
             _kill(process)
             with suppress(ProcessLookupError):
                 process.kill()
+            # Pipes that are full, or that a child outside the group holds, would keep `wait`.
+            process._transport.close()  # type: ignore[attr-defined]
             await process.wait()
     finally:
         await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)

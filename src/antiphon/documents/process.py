@@ -144,11 +144,16 @@ async def _feed(
     stdin = process.stdin
     if stdin is None:
         return
-    with suppress(BrokenPipeError, ConnectionResetError):  # its output says why
-        stdin.write(msgspec.json.encode(request) + b"\n")
-        async for piece in pieces:
-            stdin.write(piece)
-            await stdin.drain()
+    try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # its output says why
+            stdin.write(msgspec.json.encode(request) + b"\n")
+            async for piece in pieces:
+                stdin.write(piece)
+                await stdin.drain()
+    except Exception:  # the file is gone: what came of it must not be read as the whole
+        with suppress(ProcessLookupError):
+            process.kill()
+        raise
     stdin.close()
 
 

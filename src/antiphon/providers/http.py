@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import msgspec
@@ -38,6 +39,14 @@ MAX_RESPONSE_BYTES = 8_000_000
 
 def _take_none(_: bytes) -> bool:
     return False
+
+
+def _find_proxy(url: str) -> str | None:
+    """Return the proxy that the environment names for this address; None for this machine."""
+    address = urlsplit(url)
+    if is_local_url(url) or proxy_bypass(address.hostname or ""):
+        return None
+    return getproxies().get(address.scheme)
 
 
 class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -171,7 +180,8 @@ class Endpoint:
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=not is_local_url(self._base_url),
+                proxy=_find_proxy(self._base_url),
+                trust_env=False,  # aiohttp would also send passwords of ~/.netrc
             )
         return self._session
 

@@ -32,6 +32,7 @@ from antiphon.api.operations import (
     CreateTranscription,
     ExportOwner,
     Follow,
+    GetPagePicture,
     GetShared,
     ImportOwner,
     ListActions,
@@ -482,6 +483,7 @@ class Application:
                 | ClaimActions()
                 | CreateSpeech()
                 | CreateTranscription()
+                | GetPagePicture()
                 | ListEvents()
             ):
                 recheck = self.timeouts.recheck

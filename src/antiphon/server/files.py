@@ -169,13 +169,19 @@ class SentFile(NamedTuple):
 
 async def read_form(context: RequestContext, body: bytes, max_fields: int = 0) -> SentFile:
     """Return the file of a form, its field `file`. Raises `InvalidRequest`."""
+    headers = Headers(scope=context.scope)
+    kind = headers.get("content-type", "")
+    if not kind.lower().startswith("multipart/form-data"):
+        raise Malformed(
+            "The request is no form.",
+            expected="multipart/form-data with a field `file`",
+            received=kind[:64] or "no Content-Type",
+        )
 
     async def pieces() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(
-        Headers(scope=context.scope), pieces(), max_files=1, max_fields=max_fields
-    )
+    parser = MultiPartParser(headers, pieces(), max_files=1, max_fields=max_fields)
     try:
         form = await parser.parse()
     except MultiPartException as error:

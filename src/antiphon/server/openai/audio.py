@@ -127,8 +127,8 @@ def _check_model(given: object, model: str | None) -> None:
 
 
 def _media_type(sent: SentFile) -> str:
-    """Return the media type of a recording: as declared, or by the suffix of its name."""
-    if sent.media_type.startswith(("audio/", "video/")):
+    """Return the media type of a recording: as declared if it is known, else by its name."""
+    if sent.media_type.partition(";")[0] in _TYPES.values():
         return sent.media_type
     return _TYPES.get(sent.name.rpartition(".")[2].lower(), sent.media_type)
 

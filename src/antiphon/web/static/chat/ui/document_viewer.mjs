@@ -9,6 +9,9 @@ import { Icon } from "./icons.mjs";
 import { sentence } from "./toasts.mjs";
 import { Word } from "./word.mjs";
 
+/** Milliseconds for which a page is open before it is drawn. */
+const TURN_MS = 150;
+
 /**
  * With `asPicture` the page is first shown as a picture, else as its text, in which the words that were searched
  * are marked. Only pages of a PDF have pictures.
@@ -51,12 +54,16 @@ export function DocumentViewer({ source, asPicture = false, onClose }) {
   <//>`;
 }
 
-/** @param {{address: string, name: string}} props */
+/** Draws a page that is still open after a moment: others were only turned over. @param {{address: string, name: string}} props */
 function PagePicture({ address, name }) {
-  const [state, setState] = useState(/** @type {"loading" | "shown" | "failed"} */ ("loading"));
+  const [state, setState] = useState(/** @type {"turning" | "loading" | "shown" | "failed"} */ ("turning"));
+  useEffect(() => {
+    const timer = setTimeout(() => setState("loading"), TURN_MS);
+    return () => clearTimeout(timer);
+  }, []);
   if (state === "failed") return html`<p class="muted" role="alert">${t("sources.no_picture")}</p>`;
-  return html`<div class="document-picture" tabindex="0" role="region" aria-label=${name} aria-busy=${state === "loading"}>
-    ${state === "loading" && html`<p class="waiting muted" role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`}
-    <img src=${address} alt=${name} onLoad=${() => setState("shown")} onError=${() => setState("failed")} />
+  return html`<div class="document-picture" tabindex="0" role="region" aria-label=${name} aria-busy=${state !== "shown"}>
+    ${state !== "shown" && html`<p class="waiting muted" role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`}
+    ${state !== "turning" && html`<img src=${address} alt=${name} onLoad=${() => setState("shown")} onError=${() => setState("failed")} />`}
   </div>`;
 }

@@ -26,7 +26,7 @@ from antiphon.types.messages import (
     parts,
     to_chat_completions,
 )
-from antiphon.types.runs import TRANSITIONS, Status, Usage
+from antiphon.types.runs import TRANSITIONS, Assistant, Status, Usage
 
 # Ids.
 
@@ -337,6 +337,16 @@ def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[operations.
     assert re.fullmatch(r"(GET|POST|PUT|PATCH|DELETE) /v1(/\{?\w+\}?)+", kind.route)
     assert set(operations.path_fields(kind)) <= set(kind.__struct_fields__)
     assert [other for other in operations.OPERATIONS if other.route == kind.route] == [kind]
+
+
+def test_a_published_assistant_has_every_field_that_others_may_use():
+    published = set(operations.PublishedAssistant.__struct_fields__)
+    kept_from_others = {"file_ids", "created_at"}
+    own = {"metadata", "id", "published_at", "updated_at"}
+
+    assert set(Assistant.__struct_fields__) - published == kept_from_others
+    created = set(operations.CreateAssistant.__struct_fields__)
+    assert published & set(Assistant.__struct_fields__) - own <= created
 
 
 def test_the_table_of_calls_is_complete():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from antiphon.api.operations import PublishedAssistant
@@ -37,17 +39,9 @@ def limit_to_others(assistant: Assistant) -> Assistant:
 def describe_published(assistant: Assistant, author: str) -> PublishedAssistant:
     """Return a published assistant as owners of the installation see it."""
     limited = limit_to_others(assistant)
-    return PublishedAssistant(
-        id=limited.id,
-        author=author,
-        name=limited.name,
-        model=limited.model,
-        instructions=limited.instructions,
-        tools=limited.tools,
-        mcp_servers=limited.mcp_servers,
-        sampling=limited.sampling,
-        max_tool_calls=limited.max_tool_calls,
-        metadata=limited.metadata,
-        published_at=limited.published_at or 0,
-        updated_at=limited.updated_at,
-    )
+    shown: dict[str, Any] = {
+        name: getattr(limited, name)
+        for name in PublishedAssistant.__struct_fields__
+        if name in Assistant.__struct_fields__
+    }
+    return PublishedAssistant(author=author, **shown)

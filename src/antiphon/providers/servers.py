@@ -77,7 +77,7 @@ class ServerTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     base_url: str
     key_env: str | None = None
     key: str | None = None
-    key_header: Annotated[str, Meta(pattern="^[A-Za-z0-9-]{1,64}$")] | None = None
+    key_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")] | None = None
     models: str | tuple[str, ...] = "models"
     quirks: Quirks = Quirks()
     connect_timeout: Seconds = 10.0

@@ -112,17 +112,13 @@ class PublishedAssistantService:
         self, call: operations.CopyPublishedAssistant, by: Principal, once: IdempotencyKey | None
     ) -> object:
         found = await self._find(call.assistant_id)
-        copy = operations.CreateAssistant(
-            name=found.name,
-            model=found.model,
-            instructions=found.instructions,
-            tools=found.tools,
-            mcp_servers=found.mcp_servers,
-            sampling=found.sampling,
-            max_tool_calls=found.max_tool_calls,
-            metadata={**found.metadata, COPIED_FROM: found.id},
-        )
-        return await self._create_assistant(copy, by, once)
+        copied: dict[str, Any] = {
+            name: getattr(found, name)
+            for name in operations.CreateAssistant.__struct_fields__
+            if name in PublishedAssistant.__struct_fields__
+        }
+        copied["metadata"] = {**found.metadata, COPIED_FROM: found.id}
+        return await self._create_assistant(operations.CreateAssistant(**copied), by, once)
 
     async def _remove(
         self, call: operations.RemovePublishedAssistant, by: Principal, _: IdempotencyKey | None

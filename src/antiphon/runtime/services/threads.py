@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from msgspec.structs import replace
 
@@ -198,23 +198,26 @@ class ThreadService:
         call: operations.ChangeThreads,
         tags: tuple[str, ...],
     ) -> None:
-        if call.action == "delete":
-            await self._delete_thread(operations.DeleteThread(thread_id), by, None)
-            return
-        if call.action in ("archive", "unarchive"):
-            change = operations.UpdateThread(thread_id, archived=call.action == "archive")
-        elif call.action == "move":
-            change = operations.UpdateThread(thread_id, folder_id=call.folder_id)
-        else:
-            had = (await self._store.get(Thread, by.owner, thread_id)).tags
-            left = threads.change_tags(had, tags, remove=call.action == "untag")
-            if len(left) > MAX_TAGS:
-                raise errors.InvalidRequest(
-                    "The thread would have too many tags.",
-                    expected=f"at most {MAX_TAGS}",
-                    received=str(len(left)),
-                )
-            change = operations.UpdateThread(thread_id, tags=left)
+        match call.action:
+            case "delete":
+                await self._delete_thread(operations.DeleteThread(thread_id), by, None)
+                return
+            case "archive" | "unarchive":
+                change = operations.UpdateThread(thread_id, archived=call.action == "archive")
+            case "move":
+                change = operations.UpdateThread(thread_id, folder_id=call.folder_id)
+            case "tag" | "untag":
+                had = (await self._store.get(Thread, by.owner, thread_id)).tags
+                left = threads.change_tags(had, tags, remove=call.action == "untag")
+                if len(left) > MAX_TAGS:
+                    raise errors.InvalidRequest(
+                        "The thread would have too many tags.",
+                        expected=f"at most {MAX_TAGS}",
+                        received=str(len(left)),
+                    )
+                change = operations.UpdateThread(thread_id, tags=left)
+            case _:
+                assert_never(call.action)
         await self._update_thread(change, by, None)
 
     async def _fork_thread(

@@ -322,6 +322,78 @@ async def test_an_import_that_fails_leaves_nothing_behind(fault: Exception) -> N
     assert not (await desk.store.owners(9)).data
 
 
+async def test_a_worker_that_fails_and_is_late_deletes_nothing_of_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 600)  # it is frozen: it renews no lease
+    frozen, awake = asyncio.Event(), asyncio.Event()
+
+    class FrozenStore(MemoryStore):
+        async def finish_import(self, *args: Any) -> None:
+            if not frozen.is_set():
+                raise OSError("full")
+            awake.set()
+            await asyncio.wait([late])
+            await super().finish_import(*args)
+
+        async def delete_owned(
+            self, owner: str, limit: int, claim: ImportClaim | None = None
+        ) -> int:
+            frozen.set()
+            await awake.wait()
+            return await super().delete_owned(owner, limit, claim)
+
+    desk = Desk(FrozenStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+    late = asyncio.create_task(desk.worker("late").import_next())
+    await frozen.wait()
+    desk.time += LEASE_MS + 1
+
+    assert await desk.worker("other").import_next()
+    assert await late
+
+    assert (await desk.read(import_id)).status == "completed"
+    assert len(await desk.titles()) == 2
+
+
+async def test_a_worker_keeps_its_import_while_it_deletes_what_it_wrote(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 0.01)
+    deleting, renewed = asyncio.Event(), asyncio.Event()
+
+    class SlowStore(MemoryStore):
+        async def finish_import(self, *_args: Any) -> None:
+            raise OSError("full")
+
+        async def change_chat_import(
+            self, owner: str, import_id: str, amend: AmendImport
+        ) -> StoredImport:
+            changed = await super().change_chat_import(owner, import_id, amend)
+            if deleting.is_set():
+                renewed.set()
+            return changed
+
+        async def delete_owned(
+            self, owner: str, limit: int, claim: ImportClaim | None = None
+        ) -> int:
+            if not deleting.is_set():
+                desk.time += LEASE_MS - 1
+                deleting.set()
+                await renewed.wait()
+                desk.time += LEASE_MS - 1
+                assert not await desk.worker("other").import_next()
+            return await super().delete_owned(owner, limit, claim)
+
+    desk = Desk(SlowStore(lambda: desk.time))
+    import_id = await desk.upload(as_json(CLAUDE), start=True)
+
+    assert await desk.worker().import_next()
+
+    assert (await desk.read(import_id)).status == "failed"
+    assert not (await desk.store.owners(9)).data
+
+
 async def test_an_import_whose_servers_die_while_they_write_leaves_nothing_behind() -> None:
     class DyingStore(MemoryStore):
         async def finish_import(self, *_args: Any) -> None:

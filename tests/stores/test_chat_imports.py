@@ -119,7 +119,7 @@ async def test_the_imports_of_an_owner_are_deleted_when_they_have_ended(store: S
     assert not await store.import_piece("import_1", 0)
 
 
-async def test_a_worker_that_has_lost_its_import_writes_and_transfers_nothing(
+async def test_a_worker_that_has_lost_its_import_writes_transfers_and_deletes_nothing(
     store: Store,
 ) -> None:
     held = replace(an_import(status="importing"), worker="w")
@@ -137,10 +137,27 @@ async def test_a_worker_that_has_lost_its_import_writes_and_transfers_nothing(
             await store.import_records("staging", ImportBatch(threads=[(threads[1], None)]), claim)
         with pytest.raises(errors.Fenced):
             await store.transfer_owned("staging", "ann", 9, claim)
+        with pytest.raises(errors.Fenced):
+            await store.delete_owned("staging", 9, claim)
 
     assert not (await store.list(Thread, "ann", limit=9)).data
     while await store.delete_owned("ann", 100):
         pass
     with pytest.raises(errors.Fenced):
         await store.transfer_owned("staging", "ann", 9, claim)
+    with pytest.raises(errors.Fenced):
+        await store.delete_owned("staging", 9, claim)
     assert [each.id for each in (await store.list(Thread, "staging", limit=9)).data] == ["thread_0"]
+
+
+async def test_a_worker_that_has_its_import_deletes_what_it_wrote(store: Store) -> None:
+    held = replace(an_import(status="importing"), worker="w")
+    claim = ImportClaim("ann", "import_1", "w")
+    thread = Thread(id="thread_0", title="", metadata={}, created_at=1, updated_at=1)
+    await store.add_chat_import(held, 9)
+    await store.import_records("staging", ImportBatch(threads=[(thread, None)]), claim)
+
+    while await store.delete_owned("staging", 9, claim):
+        pass
+
+    assert not (await store.list(Thread, "staging", limit=9)).data

@@ -153,12 +153,13 @@ class AdminStore(RecordStore, Protocol):
         """
         ...
 
-    async def delete_owned(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """Delete about `limit` things of an owner and return how many; 0 when nothing is left.
 
         Everything is deleted but the audit log, and imports of chats that have not ended: they may
         have records of a staging owner, which are deleted first. Keys are revoked and lose their
-        name, but stay, because the existence of a key is what requires one.
+        name, but stay, because the existence of a key is what requires one. Raises `Fenced`, and
+        deletes nothing, if the worker has lost the import of `claim`.
         """
         ...
 

@@ -178,14 +178,13 @@ class _Work:
                 await self._watch(work)
                 await self._settle("completed")
             except (ImportCancelled, errors.NotFound):  # or its owner was erased
-                await self._stop(work)
-                await self._end("cancelled")
+                await self._end("cancelled", work=work)
             except (ImportLost, errors.Fenced):
                 log.info("import %s is another worker's by now", self._stored.record.id)
             except errors.CallerError as fault:
                 expected = fault.details.get("expected")
                 words = f"{fault.message} Expected: {expected}." if expected else fault.message
-                await self._end("failed", Fault(fault.code, words))
+                await self._end("failed", Fault(fault.code, words), work)
             except errors.TryAgain:
                 raise
             except Exception:
@@ -193,7 +192,7 @@ class _Work:
                 if self._stored.transferring:
                     return  # a part may be the owner's; the rest follows when the claim has ended
                 words = "The server failed at this file. Its log has the reason."
-                await self._end("failed", Fault("internal", words))
+                await self._end("failed", Fault("internal", words), work)
             finally:
                 await self._stop(work)
 
@@ -203,17 +202,13 @@ class _Work:
             await asyncio.wait([work], timeout=REPORT_SECONDS)
             if work.done():
                 break
-            step = self._progress
-            stored = await self._change(
-                partial(chat_imports.report_progress, step=step.doing, done=step.done, of=step.of)
-            )
+            stored = await self._report_progress()
             if stored.cancel and not self._stored.cancel:
                 raise ImportCancelled
         await work
 
     async def _check_or_write(self, path: Path, target: Path) -> None:
-        owner = self._stored.owner
-        claim = ImportClaim(owner, self._stored.record.id, self._stored.worker)
+        owner, claim = self._stored.owner, self._claim()
         if self._stored.transferring:  # its worker died before everything was the owner's
             await self._importer.transfer(self._stored.staging, owner, claim)
             return
@@ -322,18 +317,48 @@ class _Work:
     async def _begin_writing(self, staging: str) -> None:
         """Store the owner of what is written, so that it is deleted whatever happens."""
         if self._stored.staging not in ("", staging):  # a server of another version made another
-            await self._importer.discard(self._stored.staging)
+            await self._importer.discard(self._stored.staging, self._claim())
         self._stored = await self._change(partial(chat_imports.begin_writing, staging=staging))
 
     async def _begin_transfer(self) -> None:
         """Note that the import cannot be cancelled any more. Raises `ImportCancelled`."""
         self._stored = await self._change(chat_imports.begin_transfer)
 
-    async def _end(self, status: ImportStatus, problem: Fault | None = None) -> None:
-        """Delete what was written and not transferred to the owner, and settle the import."""
-        if self._stored.staging:
-            await self._importer.discard(self._stored.staging)
-        await self._settle(status, problem)
+    async def _end(
+        self,
+        status: ImportStatus,
+        problem: Fault | None = None,
+        work: asyncio.Task[None] | None = None,
+    ) -> None:
+        """Stop the work, delete what it wrote and did not transfer, and settle the import.
+
+        An import that another worker has by now is left to it.
+        """
+        if work is not None:
+            await self._stop(work)
+        try:
+            if self._stored.staging:
+                await self._discard()
+        except (ImportLost, errors.Fenced, errors.NotFound):
+            log.info("import %s is another worker's by now", self._stored.record.id)
+        else:
+            await self._settle(status, problem)
+
+    async def _discard(self) -> None:
+        """Delete what is in staging, and keep the claim meanwhile.
+
+        Raises `ImportLost`, `Fenced` and `NotFound`.
+        """
+        discard = self._importer.discard(self._stored.staging, self._claim())
+        work = asyncio.create_task(discard)
+        try:
+            while not work.done():
+                await asyncio.wait([work], timeout=REPORT_SECONDS)
+                if not work.done():
+                    await self._report_progress()
+            await work
+        finally:
+            await self._stop(work)
 
     async def _release(self) -> None:
         """Release the import for the next worker, which else goes on when the lease has ended."""
@@ -347,6 +372,16 @@ class _Work:
             await asyncio.wait([work])
         if not work.cancelled():
             work.exception()  # it was raised already, or is of no interest any more
+
+    def _claim(self) -> ImportClaim:
+        return ImportClaim(self._stored.owner, self._stored.record.id, self._stored.worker)
+
+    async def _report_progress(self) -> StoredImport:
+        """Report how far the work is, and renew the lease. Raises `ImportLost`, `NotFound`."""
+        step = self._progress
+        return await self._change(
+            partial(chat_imports.report_progress, step=step.doing, done=step.done, of=step.of)
+        )
 
     async def _change(self, amend: Callable[..., StoredImport]) -> StoredImport:
         """Change the import, as long as this worker has it. Raises `ImportLost`, `NotFound`."""

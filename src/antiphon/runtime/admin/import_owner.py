@@ -151,9 +151,13 @@ class OwnerImporter:
         """Transfer what an import wrote to the owner. Raises `Fenced` when the claim is lost."""
         await _transfer_all(self._store, staging, owner, claim)
 
-    async def discard(self, staging: str) -> None:
-        """Delete what an import wrote and did not transfer to the owner."""
-        while await self._store.delete_owned(staging, BATCH_RECORDS):
+    async def discard(self, staging: str, claim: ImportClaim) -> None:
+        """Delete what an import wrote and did not transfer to the owner.
+
+        Raises `Fenced` when the claim is lost: the worker that has it may write these records, as
+        the same archive has the same staging owner.
+        """
+        while await self._store.delete_owned(staging, BATCH_RECORDS, claim):
             pass
 
 

@@ -697,9 +697,9 @@ class CachedStore:
         """See `AdminStore.owners`."""
         return await self._inner.owners(limit, after, owner)
 
-    async def delete_owned(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """See `AdminStore.delete_owned`; drops all entries, whose owners are not known."""
-        erased = await self._inner.delete_owned(owner, limit)
+        erased = await self._inner.delete_owned(owner, limit, claim)
         self._contexts.clear()
         self._tails.clear()
         if self._shared is not None and not erased:  # nothing is left that could be shared again

@@ -533,8 +533,9 @@ class MemoryStore(
             assistants=number(Assistant),
         )
 
-    async def delete_owned(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """See `AdminStore.delete_owned`; deletes everything at once."""
+        self._check_claim(claim)
         threads = [stored.thread.id for stored in self._threads.values() if stored.owner == owner]
         for thread_id in threads:
             self._remove_thread(thread_id)

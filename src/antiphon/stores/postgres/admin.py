@@ -113,8 +113,11 @@ async def live_runs(connection: Connection[Any], limit: int, after: str | None) 
     return RecordPage(live, bool(found) and found[0][2] > len(live))
 
 
-async def delete_owned(sql: PostgresTransaction, owner: str, limit: int) -> int:
+async def delete_owned(
+    sql: PostgresTransaction, owner: str, limit: int, claim: ImportClaim | None
+) -> int:
     """See `AdminStore.delete_owned`; deletes rows of the first kind that the owner has."""
+    await sql_chat_imports.check_claim(sql, claim)
     connection = sql.connection
     numbers = await fetch_value(
         connection, "runs_to_erase", owner=owner, limit=min(limit, MAX_DELETED_RUNS)

@@ -408,9 +408,9 @@ class PostgresStore(
         """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def delete_owned(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """See `AdminStore.delete_owned`; a vacuum of PostgreSQL frees the deleted rows."""
-        return await self._transact("erase", admin.delete_owned, owner, limit)
+        return await self._transact("erase", admin.delete_owned, owner, limit, claim)
 
     async def import_records(
         self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None

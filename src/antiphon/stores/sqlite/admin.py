@@ -104,8 +104,11 @@ def live_runs(connection: sqlite3.Connection, limit: int, after: str | None) -> 
     return RecordPage([(owner, decoder(Run)(doc)) for owner, doc in rows], more)
 
 
-async def delete_owned(sql: SqliteTransaction, owner: str, limit: int) -> int:
+async def delete_owned(
+    sql: SqliteTransaction, owner: str, limit: int, claim: ImportClaim | None
+) -> int:
     """See `AdminStore.delete_owned`; deletes rows of the first kind that the owner has."""
+    await sql_chat_imports.check_claim(sql, claim)
     writes.fold(sql.connection)  # so that events are in one table
     values = {"owner": owner, "limit": limit}
     for statement in _DELETIONS:

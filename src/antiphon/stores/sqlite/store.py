@@ -370,9 +370,9 @@ class SqliteStore(
         """See `AdminStore.live_runs`."""
         return await self._read(admin.live_runs, limit, after)
 
-    async def delete_owned(self, owner: str, limit: int) -> int:
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """See `AdminStore.delete_owned`; at the end deleted text is overwritten in the file too."""
-        erased = await self._transact("erase", admin.delete_owned, owner, limit)
+        erased = await self._transact("erase", admin.delete_owned, owner, limit, claim)
         if not erased:
             while await self._write("index", text_index.remove_deleted):
                 pass

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.support.providers.transcriber import serve_transcriber
 from tests.support.web.accessible import axe as axe
@@ -194,6 +194,36 @@ async def test_what_is_said_goes_to_the_provider_only_after_consent(
             await expect(page.locator(".toasts")).to_contain_text("Too short.")
             await expect(chat.composer).to_have_value("Before Good morning.")
             assert found == []
+
+
+async def test_a_recording_waits_for_consent_where_the_provider_has_changed_since_the_page_opened(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    async def answer_as_before(route: Route) -> None:
+        answer = await route.fetch()
+        before = {"transcribed_by": "before (https://before.example)"}
+        await route.fulfill(response=answer, json=await answer.json() | before)
+
+    async with serve_transcriber() as fake:
+        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
+        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
+            page = chat.page
+            await page.add_init_script(f"({MICROPHONE})()")
+            await page.route("**/api/me", answer_as_before, times=1)
+            await page.reload()
+            await page.get_by_role("button", name="Dictate").click()
+            dialog = page.get_by_role("dialog")
+            await expect(dialog).to_contain_text("before.example")
+            await dialog.get_by_role("button", name="Record and send").click()
+            await wait_until(page, RECORDED, 1)
+            await page.get_by_role("button", name="Stop dictating").click()
+
+            now = fake.url.removesuffix("/v1")
+            await expect(dialog).to_contain_text(f"another provider now: {now}")
+            assert fake.recordings == []
+            await dialog.get_by_role("button", name="Send", exact=True).click()
+            await expect(chat.composer).to_have_value("Good morning.")
+            assert len(fake.recordings) == 1
 
 
 BROKEN_RECORDER = """(where) => {

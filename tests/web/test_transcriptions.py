@@ -34,9 +34,16 @@ async def send(
     browser: Browser, audio: bytes = b"sound", kind: str = "audio/webm;codecs=opus", **fields: str
 ) -> Any:
     file = FileStorage(BytesIO(audio), filename="speech", content_type=kind)
+    agreed = (await browser.get("/api/me")).json["transcribed_by"]
+    fields = {"provider": agreed} | fields
     return await browser.open(
         "POST", "/api/transcriptions", data={"file": file, **fields}, buffered=True
     )
+
+
+async def speak(browser: Browser, text: str) -> Any:
+    agreed = (await browser.get("/api/me")).json["spoken_by"]
+    return await browser.post("/api/speech", {"text": text, "provider": agreed})
 
 
 async def test_a_recording_comes_back_as_text_and_is_not_kept(
@@ -77,6 +84,21 @@ async def test_what_is_no_recording_is_refused_and_not_sent(
     assert fake.recordings == []
 
 
+@pytest.mark.parametrize("agreed", ["", "here (https://elsewhere.example)"])
+async def test_nothing_is_sent_to_a_provider_that_the_person_did_not_agree_to(
+    browser: Browser, fake: FakeTranscriber, agreed: str
+) -> None:
+    me = (await browser.get("/api/me")).json
+
+    heard = await send(browser, provider=agreed)
+    spoken = await browser.post("/api/speech", {"text": "Hello.", "provider": agreed})
+
+    for refused, provider in ((heard, "transcribed_by"), (spoken, "spoken_by")):
+        assert (refused.status_code, refused.json["code"]) == (409, "conflict")
+        assert me[provider] in refused.get_data(as_text=True)
+    assert (fake.recordings, fake.texts) == ([], [])
+
+
 async def test_an_error_of_the_provider_is_told(browser: Browser, fake: FakeTranscriber) -> None:
     fake.status, fake.body = 400, b'{"error": {"message": "The audio is too short."}}'
 
@@ -98,7 +120,7 @@ async def test_without_the_setting_there_is_nothing_to_send_to() -> None:
 async def test_a_text_comes_back_as_speech_that_the_page_may_play(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
-    spoken = await browser.post("/api/speech", {"text": "Hello."})
+    spoken = await speak(browser, "Hello.")
     page, me = await browser.get("/"), await browser.get("/api/me")
 
     assert (spoken.status_code, spoken.data) == (200, fake.speech)
@@ -113,10 +135,10 @@ async def test_a_text_comes_back_as_speech_that_the_page_may_play(
 async def test_a_text_that_cannot_be_spoken_is_refused_with_the_reason(
     browser: Browser, fake: FakeTranscriber
 ) -> None:
-    empty = await browser.post("/api/speech", {"text": ""})
-    long = await browser.post("/api/speech", {"text": "x" * 4097})
+    empty = await speak(browser, "")
+    long = await speak(browser, "x" * 4097)
     fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
-    failed = await browser.post("/api/speech", {"text": "Hello."})
+    failed = await speak(browser, "Hello.")
 
     assert (empty.status_code, long.status_code) == (422, 422)
     assert "No such voice." in failed.json["title"] + failed.json.get("detail", "")
@@ -129,4 +151,4 @@ async def test_without_a_model_nothing_is_spoken_and_the_page_plays_nothing() ->
 
         assert (await browser.get("/api/me")).json["spoken_by"] == ""
         assert "media-src" not in (await browser.get("/")).headers["Content-Security-Policy"]
-        assert (await browser.post("/api/speech", {"text": "Hello."})).status_code == 404
+        assert (await speak(browser, "Hello.")).status_code == 404

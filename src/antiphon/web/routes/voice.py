@@ -8,7 +8,7 @@ import msgspec
 from flask import Blueprint, Response, request
 
 from antiphon.api.operations import MAX_AUDIO_BYTES, SpokenText
-from antiphon.types.errors import InvalidRequest, NotFound
+from antiphon.types.errors import Conflict, InvalidRequest, NotFound
 from antiphon.web.http import NO_STORE, json_response, read_form_file, read_json
 from antiphon.web.session import current_client, current_site, current_user
 from antiphon.web.voice_providers import find_voice_providers
@@ -36,20 +36,23 @@ def transcribe_recording() -> Response:
             "The language is not a code of two letters.", expected="en", received=language[:20]
         )
     file, audio = read_form_file(MAX_AUDIO_BYTES)
-    if not site.run(find_voice_providers(site.client)).transcribed_by:
+    provider = site.run(find_voice_providers(site.client)).transcribed_by
+    if not provider:
         raise NotFound(
             "Dictation by a provider is off here.",
             hint="An operator can set `transcription_model`, for `antiphon up`.",
         )
+    _check_consent(request.form.get("provider", ""), provider)
     client = current_client()
     done = site.run(client.create_transcription(audio, file.mimetype, language or None))
     return json_response(TranscribedText(done.text))
 
 
 class TextToSpeak(msgspec.Struct, frozen=True):
-    """Text that is read aloud."""
+    """Text that is read aloud, and the provider that the person agreed to."""
 
     text: SpokenText
+    provider: str = ""
 
 
 @routes.post("/api/speech")
@@ -59,10 +62,26 @@ def speak_text() -> Response:
     if site.settings.login != "none":
         site.limits.speech.take(user.id)
     body = read_json(TextToSpeak)
-    if not site.run(find_voice_providers(site.client)).spoken_by:
+    provider = site.run(find_voice_providers(site.client)).spoken_by
+    if not provider:
         raise NotFound(
             "Reading aloud by a provider is off here.",
             hint="An operator can set `speech_model`, for `antiphon up`.",
         )
+    _check_consent(body.provider, provider)
     spoken = site.run(current_client().create_speech(body.text))
     return Response(spoken.audio, 200, NO_STORE, content_type=spoken.media_type)
+
+
+def _check_consent(agreed: str, provider: str) -> None:
+    """Raise `Conflict` unless the person agreed to this provider.
+
+    An open page may know the provider of before the last start.
+    """
+    if agreed != provider:
+        raise Conflict(
+            "The provider is not the one that the person agreed to. Nothing was sent there.",
+            expected=provider,
+            received=agreed[:200] or "none",
+            hint="Read `GET /api/me`, ask the person, and send the request again.",
+        )

@@ -142,17 +142,20 @@ async function withRenewal(send) {
 }
 
 /**
- * Returns true if the session has another token than this one, and uses it from now on. If another
- * user has logged in there, the page reloads.
+ * Returns true if the session has another token than this one, and uses it from now on.
  *
  * @param {string | undefined} token
  */
 async function renewSession(token) {
+  return (await renewMe()).csrf !== token;
+}
+
+/** Reads again what `me` holds. If another user has logged in there, the page reloads. */
+export async function renewMe() {
   const found = await get("/api/me");
-  if (found.csrf === token) return false;
   if (me.value && found.person?.id !== me.value.person?.id) location.reload();
   me.value = found;
-  return true;
+  return found;
 }
 
 /** @param {string} path @param {RequestInit} init */

@@ -4,9 +4,9 @@
  * @module
  */
 
-import { postForBlob, Problem } from "./api.mjs";
+import { postForBlob, Problem, renewMe } from "./api.mjs";
 import { textOf } from "./reduce.mjs";
-import { current, live, me, path, phase, prefs } from "./store.mjs";
+import { consents, current, live, me, path, phase, prefs } from "./store.mjs";
 import { language, t } from "./t.mjs";
 import { sentence, toast } from "./ui/toasts.mjs";
 import { effect, signal, untracked } from "./vendor/ui.mjs";
@@ -27,7 +27,7 @@ export const reading = signal(/** @type {string | null} */ (null));
 /** Returns the provider that reads, with its address; "" if the person did not agree to it. */
 export const readingProvider = () => {
   const provider = me.value?.spoken_by ?? "";
-  return provider && prefs.value.sendsTextTo === provider ? provider : "";
+  return provider && consents.value.sendsTextTo === provider ? provider : "";
 };
 
 /** Returns true if answers can be read aloud. */
@@ -52,7 +52,8 @@ export function readAloud(name, text) {
   const pieces = toPieces(toSpeech(text));
   if (pieces.length === 0) return;
   reading.value = name;
-  if (readingProvider()) void readByProvider(name, toPassages(pieces));
+  const provider = readingProvider();
+  if (provider) void readByProvider(name, toPassages(pieces), provider);
   else readByBrowser(name, pieces);
 }
 
@@ -76,20 +77,20 @@ function readByBrowser(name, pieces) {
 
 /**
  * Has the passages spoken one by one, each next one while the one before is heard. What cannot be spoken is read by
- * the browser.
+ * the browser. The server speaks nothing if the provider is another one by now.
  *
- * @param {string} name @param {string[]} passages
+ * @param {string} name @param {string[]} passages @param {string} provider  that the person agreed to
  */
-async function readByProvider(name, passages) {
+async function readByProvider(name, passages, provider) {
   const controller = (playing = new AbortController());
   const { signal } = controller;
   let place = 0;
   try {
-    let next = postForBlob("/api/speech", { text: passages[0] }, signal);
+    let next = postForBlob("/api/speech", { text: passages[0], provider }, signal);
     for (; place < passages.length; place += 1) {
       const audio = await next;
       if (place + 1 < passages.length) {
-        next = postForBlob("/api/speech", { text: passages[place + 1] }, signal);
+        next = postForBlob("/api/speech", { text: passages[place + 1], provider }, signal);
         next.catch(() => {}); // awaited later
       }
       await play(audio, signal);
@@ -99,11 +100,25 @@ async function readByProvider(name, passages) {
     if (signal.aborted) return;
     controller.abort(); // the next passage
     const rest = hasSpeech() ? toPieces(passages.slice(place).join("\n")) : [];
-    const why = failed instanceof Problem ? sentence(failed) : t("speech.not_played");
+    const why = await explainFailure(failed);
+    if (reading.value !== name || playing !== controller) return; // stopped meanwhile
     toast({ text: `${why} ${t(rest.length ? "speech.browser_goes_on" : "speech.provider_failed")}`, bad: true });
     if (rest.length) readByBrowser(name, rest);
     else reading.value = null;
   }
+}
+
+/** Returns why a passage was not heard. @param {unknown} failed @returns {Promise<string>} */
+async function explainFailure(failed) {
+  if (!(failed instanceof Problem)) return t("speech.not_played");
+  if (failed.status !== 409) return sentence(failed);
+  try {
+    await renewMe();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    return sentence(error);
+  }
+  return t("speech.provider_changed", { place: me.value?.spoken_by ?? "" });
 }
 
 /** Plays to the end, or until it is stopped. @param {Blob} audio @param {AbortSignal} signal */
@@ -146,7 +161,7 @@ export function readNewAnswers() {
     awaited = null;
     if (last?.role !== "assistant" || (id === null ? last.id === before : last.id !== id)) return;
     const isWhole = (last.metadata?.status ?? "completed") === "completed";
-    untracked(() => isWhole && canRead() && prefs.value.readAnswers && readAloud(last.id, textOf(last)));
+    untracked(() => isWhole && canRead() && consents.value.readAnswers && readAloud(last.id, textOf(last)));
   });
   effect(() => {
     path.value;

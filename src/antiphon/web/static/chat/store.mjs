@@ -2,7 +2,8 @@
  * State of the page, as signals.
  *
  * `conversation_actions.mjs` and `router.mjs` write them; components read `.value`, and are rendered
- * again when it has changed. Only preferences, drafts and unsent messages outlive the page.
+ * again when it has changed. Only preferences, consents, drafts and unsent
+ * messages outlive the page.
  *
  * @module
  */
@@ -37,7 +38,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  */
 
 const PREFS = "antiphon.prefs";
-const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false, voice: null, voiceRate: 1, sendsVoiceTo: null, sendsTextTo: null, readAnswers: false, openFolders: [] };
+const UNCHOSEN = { theme: "auto", language: "auto", model: null, assistant: null, enterSends: true, notifications: false, voice: null, voiceRate: 1, openFolders: [] };
 
 /** The answer of `/api/me`, or null before it has come. */
 export const me = signal(/** @type {Record<string, any> | null} */ (null));
@@ -170,3 +171,32 @@ export const prefs = signal({ ...UNCHOSEN, ...readStored(PREFS) });
 
 /** Stores preferences whenever they change. @returns {() => void} stops it */
 export const keepPrefs = () => effect(() => writeStored(PREFS, prefs.value));
+
+const CONSENTS = "antiphon.consents.";
+
+/** @typedef {{sendsVoiceTo: string | null, sendsTextTo: string | null, readAnswers: boolean}} Consents */
+
+/** @type {Consents} */
+const NO_CONSENTS = { sendsVoiceTo: null, sendsTextTo: null, readAnswers: false };
+
+/** What was agreed to since the page was loaded, by the person. */
+const agreed = signal(/** @type {Record<string, Consents>} */ ({}));
+
+/**
+ * What the person agreed to in this browser: the providers that get speech and text, with their addresses, and that
+ * answers are read without being asked for. Another person who logs in here has agreed to nothing.
+ */
+export const consents = computed(() => {
+  const owner = draftOwner.value;
+  if (owner === null) return NO_CONSENTS;
+  return agreed.value[owner] ?? { ...NO_CONSENTS, ...readStored(CONSENTS + owner) };
+});
+
+/** Stores what the person agrees to, or no longer. @param {Partial<Consents>} news */
+export function changeConsents(news) {
+  const owner = draftOwner.value;
+  if (owner === null) return;
+  const changed = { ...consents.value, ...news };
+  agreed.value = { ...agreed.value, [owner]: changed };
+  writeStored(CONSENTS + owner, changed);
+}

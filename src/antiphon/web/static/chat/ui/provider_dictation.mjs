@@ -1,6 +1,6 @@
 /** Dictation by a provider: what is said is recorded, sent there, and its text is written at the cursor. */
-import { post } from "../api.mjs";
-import { draftOwner, path, prefs, signedOut } from "../store.mjs";
+import { post, renewMe } from "../api.mjs";
+import { changeConsents, consents, draftOwner, path, signedOut } from "../store.mjs";
 import { language, t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
@@ -24,13 +24,16 @@ const PROBLEMS = /** @type {Record<string, string>} */ ({
 });
 
 /**
- * Button that begins and ends a recording. Before the first one the person agrees that it is sent.
+ * Button that begins and ends a recording. Before the first one the person agrees that it is sent, and again before
+ * one is sent to another provider.
  *
  * @param {{provider: string}} props  its name and address
  */
 export function ProviderDictation({ provider }) {
   const [phase, setPhase] = useState(/** @type {"" | "asking" | "recording" | "writing"} */ (""));
   const recorder = useRef(/** @type {MediaRecorder | null} */ (null));
+  /** A recording that waits until the person agrees to the provider of today. */
+  const waiting = useRef(/** @type {{recorded: Blob, place: import("./composer_draft.mjs").Place} | null} */ (null));
   const spokenAt = useRef(/** @type {import("./composer_draft.mjs").Place | null} */ (null));
   // A recording belongs to one chat: it ends where that chat is left.
   useEffect(() => {
@@ -94,6 +97,7 @@ export function ProviderDictation({ provider }) {
     announce(t("dictation.writing"));
     const form = new FormData();
     form.append("language", language.value);
+    form.append("provider", consents.value.sendsVoiceTo ?? "");
     form.append("file", recorded, "speech");
     try {
       const { text } = await post("/api/transcriptions", {}, { body: form, headers: {} });
@@ -101,18 +105,28 @@ export function ProviderDictation({ provider }) {
       if (where === "stored") toast({ text: t("dictation.stored") });
       else if (where === "lost") toast({ text: t("dictation.lost") });
       else announce(t(where === "shown" ? "dictation.ended" : "dictation.nothing"));
-    } catch (failed) {
+    } catch (/** @type {any} */ failed) {
+      if (failed.status === 409 && (await askAgain())) {
+        waiting.current = { recorded, place };
+        return setPhase("asking");
+      }
       toast({ text: sentence(failed), bad: true });
     }
     return setPhase("");
   };
   const agree = async () => {
-    prefs.value = { ...prefs.value, sendsVoiceTo: provider };
-    await record();
+    changeConsents({ sendsVoiceTo: provider });
+    const unsent = waiting.current;
+    waiting.current = null;
+    await (unsent ? write(unsent.recorded, unsent.place) : record());
+  };
+  const close = () => {
+    waiting.current = null;
+    setPhase("");
   };
   const press = () => {
     if (phase === "recording") stopRecording(recorder.current);
-    else if (prefs.value.sendsVoiceTo === provider) void record();
+    else if (consents.value.sendsVoiceTo === provider) void record();
     else setPhase("asking");
   };
 
@@ -122,9 +136,21 @@ export function ProviderDictation({ provider }) {
       aria-pressed=${phase === "recording"} disabled=${phase === "writing"} onClick=${press}
     >${phase === "writing" ? html`<span class="spinner" aria-hidden="true"></span>` : html`<${Icon} name="microphone" />`}</button>
     ${phase === "asking" &&
-    html`<${Dialog} title=${t("dictation.consent_title")} onClose=${() => setPhase("")}>
-      <${Form} onSubmit=${agree} action=${t("dictation.consent_action")} onCancel=${() => setPhase("")}><p>${t("dictation.consent", { place: provider })}</p><//>
+    html`<${Dialog} title=${t("dictation.consent_title")} onClose=${close}>
+      <${Form} onSubmit=${agree} action=${t(waiting.current ? "dictation.consent_again_action" : "dictation.consent_action")} onCancel=${close}>
+        <p>${t(waiting.current ? "dictation.consent_again" : "dictation.consent", { place: provider })}</p>
+      <//>
     <//>`}`;
+}
+
+/** Learns of the provider of today. Returns false if the server does not say it. */
+async function askAgain() {
+  try {
+    return Boolean((await renewMe()).transcribed_by);
+  } catch (/** @type {any} */ error) {
+    if (error.name === "Problem") return false;
+    throw error;
+  }
 }
 
 /** Ends a recording, which is transcribed then. @param {MediaRecorder | null} recording */

@@ -1,6 +1,6 @@
 /** Section of the settings: voice and speed of reading aloud, and which providers get speech and text. */
 import { canRead, hasSpeech, listVoices, readAloud } from "../speech.mjs";
-import { me, prefs } from "../store.mjs";
+import { changeConsents, consents, me, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Check, Field } from "./forms.mjs";
@@ -20,7 +20,8 @@ export function VoiceSettings({ choose }) {
   const transcriber = me.value?.transcribed_by;
   const speaker = me.value?.spoken_by;
   if (!hasSpeech() && !me.value?.dictation && !transcriber && !speaker) return null;
-  const { voice, voiceRate, readAnswers, sendsTextTo } = prefs.value;
+  const { voice, voiceRate } = prefs.value;
+  const { readAnswers, sendsTextTo } = consents.value;
   const remote = voices.find(({ voiceURI }) => voiceURI === voice)?.localService === false;
   return html`<section class="stack" aria-labelledby="voice">
     <div>
@@ -32,7 +33,7 @@ export function VoiceSettings({ choose }) {
     ${speaker &&
     html`<${Check}
         label=${t("speech.provider", { place: speaker })} hint=${t("speech.provider_hint", { place: speaker })} checked=${sendsTextTo === speaker}
-        onChange=${(/** @type {boolean} */ on) => choose({ sendsTextTo: on ? speaker : null })}
+        onChange=${(/** @type {boolean} */ on) => changeConsents({ sendsTextTo: on ? speaker : null })}
       />`}
     ${hasSpeech() &&
     html`<${Field} label=${t("speech.voice")} hint=${t(remote ? "speech.remote_hint" : "speech.voice_hint")}>
@@ -47,7 +48,7 @@ export function VoiceSettings({ choose }) {
           ${RATES.map((rate) => html`<option key=${rate} value=${rate} selected=${rate === (voiceRate || 1)}>${rate} ×</option>`)}
         </select>
       <//>
-      <${Check} label=${t("speech.automatic")} hint=${t("speech.automatic_hint")} checked=${Boolean(readAnswers)} onChange=${(/** @type {boolean} */ on) => choose({ readAnswers: on })} />
+      <${Check} label=${t("speech.automatic")} hint=${t("speech.automatic_hint")} checked=${readAnswers} onChange=${(/** @type {boolean} */ on) => changeConsents({ readAnswers: on })} />
       <div class="row"><button type="button" class="button" onClick=${() => readAloud(SAMPLE, t("speech.sample"))}>${t("speech.try")}</button></div>`}
   </section>`;
 }

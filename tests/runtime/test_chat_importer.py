@@ -26,6 +26,7 @@ from antiphon.runtime import chat_importer
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter
 from antiphon.runtime.chat_importer import ChatImporter
+from antiphon.runtime.imports import archive_writer
 from antiphon.runtime.imports import process as conversion_process
 from antiphon.runtime.imports.convert import Advance, Converted, convert_export
 from antiphon.runtime.imports.converter import ConversionRequest
@@ -284,6 +285,43 @@ async def test_a_conversion_that_dies_or_does_not_end_is_an_error(
 
     with pytest.raises(wrong, match=word):
         await convert_in_process(request, lambda _: None)
+
+
+async def test_a_conversion_that_writes_more_than_it_may_is_too_large(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = (
+        "from antiphon.runtime.imports import converter\n"
+        "converter.ROOM = -990_000\n"
+        "converter.main()"
+    )
+    monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
+    export = tmp_path / "export"
+    export.write_bytes(as_json(*(chatgpt(f"c{number}") for number in range(50))))
+    request = ConversionRequest(
+        *(str(export), str(tmp_path / "one.zip"), "ann", None, [], 1_000_000, 60)
+    )
+
+    with pytest.raises(errors.TooLarge, match="too large together"):
+        await convert_in_process(request, lambda _: None)
+
+
+async def test_a_full_disk_is_a_fault_of_the_server_and_not_of_the_export(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def open_full_device() -> io.FileIO:
+        return io.FileIO("/dev/full", "r+")
+
+    monkeypatch.setattr(archive_writer, "TemporaryFile", open_full_device)
+    desk = Desk()
+    import_id = await desk.upload(zipped(chatgpt()), start=True)
+
+    assert await desk.worker().import_next()
+
+    failed = await desk.read(import_id)
+    assert failed.problem is not None
+    assert (failed.status, failed.problem.code) == ("failed", "internal")
+    assert "No space left" in caplog.text
 
 
 async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> None:

@@ -13,7 +13,7 @@ import zipfile
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from hashlib import blake2b
 from operator import itemgetter
 from pathlib import Path
@@ -99,7 +99,8 @@ def convert_export(
 
     `known` are ids of threads of the owner: a conversation that is one of them is left out.
     `max_total` are the most bytes of its unpacked files, and of the archive.
-    Raises `InvalidRequest` and `TooLarge` for a file that is no export of a `source`.
+    Raises `InvalidRequest` and `TooLarge` for a file that is no export of a `source`, and `OSError`
+    where the archive or the temporary files cannot be written.
     """
     with ExitStack() as stack:
         archive = None
@@ -109,19 +110,14 @@ def convert_export(
         converter = _Converter(
             owner, source, known, archive, ArchiveWriter(owner, stack, max_total)
         )
-        try:
-            for item in _read_all(texts):
-                converter.add(item)
-        except (BadZipFile, RuntimeError, NotImplementedError, OSError) as fault:
-            raise _unreadable() from fault
+        for item in _read_all(texts):
+            converter.add(item)
         return converter.write(target)
 
 
 def _open_zip(path: Path, max_total: int) -> ZipFile:
-    try:
+    with _reading():
         archive = ZipFile(path)
-    except (BadZipFile, OSError, NotImplementedError) as fault:
-        raise _unreadable() from fault
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS or sum(each.file_size for each in infos) > max_total:
         archive.close()
@@ -133,12 +129,17 @@ def _open_zip(path: Path, max_total: int) -> ZipFile:
     return archive
 
 
-def _unreadable() -> InvalidRequest:
-    return InvalidRequest(
-        "The export cannot be read.",
-        expected="a zip or a JSON file as ChatGPT, Claude or Open WebUI wrote it",
-        hint="Download the export again.",
-    )
+@contextmanager
+def _reading() -> Generator[None]:
+    """Raise `InvalidRequest` where the export cannot be read; nothing is written inside."""
+    try:
+        yield
+    except (BadZipFile, RuntimeError, NotImplementedError, OSError) as fault:
+        raise InvalidRequest(
+            "The export cannot be read.",
+            expected="a zip or a JSON file as ChatGPT, Claude or Open WebUI wrote it",
+            hint="Download the export again.",
+        ) from fault
 
 
 def _read_texts(
@@ -146,7 +147,9 @@ def _read_texts(
 ) -> Generator[Iterator[bytes]]:
     """Yield the pieces of each JSON file with conversations."""
     if archive is None:
-        with path.open("rb") as file:
+        with _reading():
+            file = path.open("rb")
+        with file:
             yield _pieces(file, advance, max_total)
         return
     names = sorted(
@@ -161,18 +164,25 @@ def _read_texts(
             received=", ".join(info.filename[:40] for info in archive.infolist()[:3]) or "nothing",
         )
     for name in names:
-        with archive.open(name) as file:
-            yield _pieces(file, advance, max_total)
+        with _reading():
+            member = archive.open(name)
+        with member:
+            yield _pieces(member, advance, max_total)
 
 
 def _pieces(file: IO[bytes], advance: Advance, max_total: int) -> Iterator[bytes]:
     read = 0
-    while piece := file.read(PIECE):
+    while piece := _read_piece(file, PIECE):
         read += len(piece)
         if read > max_total:
             raise TooLarge("The export holds too much.", expected=f"at most {max_total:,} bytes")
         advance(len(piece))
         yield piece
+
+
+def _read_piece(file: IO[bytes], size: int) -> bytes:
+    with _reading():
+        return file.read(size)
 
 
 def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
@@ -375,9 +385,9 @@ class _Converter:
         if self._archive is None:
             return None
         if info.header_offset not in self._unpacked:
-            with self._archive.open(info) as file:
-                content = self._writer.store_content(file.read(MAX_FILE + 1))
-            self._unpacked[info.header_offset] = content
+            with _reading(), self._archive.open(info) as file:
+                content = file.read(MAX_FILE + 1)
+            self._unpacked[info.header_offset] = self._writer.store_content(content)
         return self._unpacked[info.header_offset]
 
 

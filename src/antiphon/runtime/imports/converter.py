@@ -8,6 +8,7 @@ the export, it limits its time, its memory and what it may write.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import tempfile
@@ -93,7 +94,11 @@ def _convert(request: ConversionRequest, output: BinaryIO) -> ConversionLine:
         return ConversionLine(refusal=Refusal("too_large", message, f"at most {MEMORY:,} bytes"))
     except BrokenPipeError:
         raise
-    except Exception:  # noqa: BLE001 - the server logs it
+    except Exception as fault:  # noqa: BLE001 - the server logs it
+        if isinstance(fault, OSError) and fault.errno == errno.EFBIG:  # the limit of the process
+            message = "The conversations and files of the export are too large together."
+            bound = f"at most {request.max_total:,} bytes"
+            return ConversionLine(refusal=Refusal("too_large", message, bound))
         return ConversionLine(refusal=Refusal("failure", traceback.format_exc(limit=-8)[:20_000]))
 
 

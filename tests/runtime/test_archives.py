@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from antiphon.api.operations import OwnerImport
 from antiphon.runtime.admin.archive_reader import Bounds
@@ -20,18 +21,22 @@ from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError
 from antiphon.types.events import CitationsAdded, MessageCompleted, decode
+from antiphon.types.imports import ImportBatch
 from antiphon.types.messages import Citation, Message
+from antiphon.types.runs import Thread
 from tests.support.runtime.archives import (
     ENDED,
     THREAD,
     Contents,
     add_active,
+    an_id,
     contents,
     fill,
     import_archive,
     write,
     write_archive,
 )
+from tests.support.stores.steps import a_message
 
 NOW = 1_700_000_000_000
 PAGE = "https://tides.example/moon"
@@ -379,6 +384,26 @@ async def test_what_belongs_to_nothing_is_left_out_and_told(
     left_out = {"messages": 7, "runs": 1, "events": 1, "actions": 1}
     assert {kind: result.skipped[kind] for kind in left_out} == left_out
     assert result.added["threads"] == len(threads) - 1
+
+
+async def test_a_message_whose_citations_an_earlier_version_kept_is_the_same_message(
+    tmp_path: Path,
+) -> None:
+    store, cited = MemoryStore(lambda: NOW), (Citation(url=PAGE, title="Two  blanks"),)
+    thread = Thread(id=THREAD, title="", messages=1, version=1, created_at=1, updated_at=1)
+    message = a_message(1, "Two a day.", role="assistant", citations=cited)
+    reply = replace(message, id=an_id("msg", 1), thread_id=THREAD)
+    await store.import_records("ann", ImportBatch(threads=[(thread, None)], messages=[reply]))
+    archive = await write_archive(store, tmp_path / "own.zip")
+
+    again = await import_archive(store, archive)
+
+    assert (again.added, again.unchanged["messages"]) == ({}, 1)
+    assert (await store.get(Message, "ann", reply.id)).citations == cited
+    other = contents(archive)
+    other["messages.jsonl"][0]["citations"][0]["title"] = "Another"
+    with pytest.raises(errors.Conflict):
+        await import_archive(store, write(tmp_path / "other.zip", other))
 
 
 async def test_citations_come_in_as_those_of_a_provider_do(

@@ -78,14 +78,15 @@ class Spool:
         parent: str | None = None,
         mark: int | str | None = None,
         line: int = 0,
+        before: bytes | None = None,
         made: bool = False,
     ) -> None:
         """Add a record. `mark` is its place in its parent. Raises `DuplicateRecord`."""
-        values = (kind, id, parent, mark, line, doc, made)
+        values = (kind, id, parent, mark, line, doc, before, made)
         try:
             self._connection.execute(
-                "INSERT INTO records (kind, id, parent, mark, line, doc, made)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO records (kind, id, parent, mark, line, doc, before, made)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
         except sqlite3.IntegrityError as fault:

@@ -164,8 +164,18 @@ class _Loader:
             case FileRecord():
                 self._add_file(record)
             case Message():
-                message = change_ids(prepare_message(record), self._new_ids)
-                self._put(kind, message.id, message, parent=message.thread_id, mark=message.number)
+                cleaned = prepare_message(record)
+                message = change_ids(cleaned, self._new_ids)
+                # One that is stored as it came stays: an earlier version cleaned less.
+                before = change_ids(record, self._new_ids) if cleaned != record else None
+                self._put(
+                    kind,
+                    message.id,
+                    message,
+                    parent=message.thread_id,
+                    mark=message.number,
+                    before=before,
+                )
             case ArchivedRun():
                 validate_run(record)
                 new = change_ids(record, self._new_ids)
@@ -199,9 +209,13 @@ class _Loader:
         *,
         parent: str | None = None,
         mark: int | str | None = None,
+        before: Any = None,
     ) -> None:
+        """Add a record; `before` is what came, where it was changed."""
+        came = None if before is None else _encode(before)
+        doc, line = _encode(record), self._line
         try:
-            self._spool.add(kind, id, _encode(record), parent=parent, mark=mark, line=self._line)
+            self._spool.add(kind, id, doc, parent=parent, mark=mark, line=line, before=came)
         except DuplicateRecord as twice:
             raise InvalidRequest(
                 f"Two records have {twice.what}.",

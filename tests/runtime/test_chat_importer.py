@@ -348,7 +348,10 @@ async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> No
 @pytest.mark.parametrize("fault", [RuntimeError("full"), errors.InvalidRequest("no")])
 async def test_an_import_that_fails_leaves_nothing_behind(fault: Exception) -> None:
     class FailingStore(MemoryStore):
-        async def finish_import(self, *_args: Any) -> None:
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
             raise fault
 
     desk = Desk(FailingStore(lambda: desk.time))
@@ -367,12 +370,19 @@ async def test_a_worker_that_fails_and_is_late_deletes_nothing_of_the_next_one(
     frozen, awake = asyncio.Event(), asyncio.Event()
 
     class FrozenStore(MemoryStore):
-        async def finish_import(self, *args: Any) -> None:
-            if not frozen.is_set():
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
+            if not frozen.is_set() and batch.messages:
                 raise OSError("full")
+
+        async def transfer_owned(
+            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+        ) -> int:
             awake.set()
             await asyncio.wait([late])
-            await super().finish_import(*args)
+            return await super().transfer_owned(owner, to, limit, claim)
 
         async def delete_owned(
             self, owner: str, limit: int, claim: ImportClaim | None = None
@@ -401,7 +411,10 @@ async def test_a_worker_keeps_its_import_while_it_deletes_what_it_wrote(
     deleting, renewed = asyncio.Event(), asyncio.Event()
 
     class SlowStore(MemoryStore):
-        async def finish_import(self, *_args: Any) -> None:
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
             raise OSError("full")
 
         async def change_chat_import(
@@ -434,7 +447,10 @@ async def test_a_worker_keeps_its_import_while_it_deletes_what_it_wrote(
 
 async def test_an_import_whose_servers_die_while_they_write_leaves_nothing_behind() -> None:
     class DyingStore(MemoryStore):
-        async def finish_import(self, *_args: Any) -> None:
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
             raise Died
 
     desk = Desk(DyingStore(lambda: desk.time))
@@ -509,6 +525,12 @@ async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happ
     class DyingStore(MemoryStore):
         deaths = 0
 
+        async def finish_import(self, *args: Any) -> None:
+            await super().finish_import(*args)
+            if not DyingStore.deaths:
+                DyingStore.deaths += 1
+                raise Died
+
         async def transfer_owned(
             self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
         ) -> int:
@@ -532,12 +554,16 @@ async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happ
     assert (await desk.read(import_id)).status == "completed"
     assert [each.owner for each in (await desk.store.owners(9)).data] == ["ann"]
     assert len(await desk.titles()) == 2
+    [entry] = (await desk.store.audit_entries(9)).data
+    assert (entry.what, entry.details["threads"]) == ("owner.imported", "2")
 
 
 async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
     class CancelledStore(MemoryStore):
-        async def finish_import(self, *args: Any) -> None:
-            await super().finish_import(*args)
+        async def import_records(
+            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+        ) -> None:
+            await super().import_records(owner, batch, claim)
             await desk.ask(operations.CancelChatImport(import_id))
 
     desk = Desk(CancelledStore(lambda: desk.time))
@@ -547,6 +573,7 @@ async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
 
     assert (await desk.read(import_id)).status == "cancelled"
     assert not (await desk.store.owners(9)).data
+    assert not (await desk.store.audit_entries(9)).data
 
 
 async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from antiphon.types.accounts import AuditEntry
 from antiphon.types.chat_imports import (
     ENDED,
     WORKING,
@@ -134,8 +135,8 @@ def begin_writing(stored: StoredImport, worker: str, now: int, staging: str) -> 
     return replace(_replace_record(stored, now), staging=staging)
 
 
-def begin_transfer(stored: StoredImport, worker: str, now: int) -> StoredImport:
-    """Return the import as one whose records are transferred to its owner.
+def begin_transfer(stored: StoredImport, worker: str, now: int, entry: AuditEntry) -> StoredImport:
+    """Return the import as one whose records are transferred to its owner, with its audit entry.
 
     It cannot be cancelled any more. Raises `ImportLost`, and `ImportCancelled` if its owner was
     faster.
@@ -143,7 +144,7 @@ def begin_transfer(stored: StoredImport, worker: str, now: int) -> StoredImport:
     _check_worker(stored, worker)
     if stored.cancel:
         raise ImportCancelled
-    return replace(_replace_record(stored, now), transferring=True)
+    return replace(_replace_record(stored, now), transferring=True, entry=entry)
 
 
 def settle_check(

@@ -28,7 +28,7 @@ from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
 from antiphon.runtime.imports.converter import ConversionRequest
 from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.types import errors
-from antiphon.types.accounts import Principal
+from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.chat_imports import (
     ENDED,
     WORKING,
@@ -210,7 +210,8 @@ class _Work:
     async def _check_or_write(self, path: Path, target: Path) -> None:
         owner, claim = self._stored.owner, self._claim()
         if self._stored.transferring:  # its worker died before everything was the owner's
-            await self._importer.transfer(self._stored.staging, owner, claim)
+            stored = self._stored
+            await self._importer.transfer(stored.staging, owner, claim, stored.entry)
             return
         if self._stored.cancel:  # its worker died before it could delete what it had written
             raise ImportCancelled
@@ -320,9 +321,9 @@ class _Work:
             await self._importer.discard(self._stored.staging, self._claim())
         self._stored = await self._change(partial(chat_imports.begin_writing, staging=staging))
 
-    async def _begin_transfer(self) -> None:
+    async def _begin_transfer(self, entry: AuditEntry) -> None:
         """Note that the import cannot be cancelled any more. Raises `ImportCancelled`."""
-        self._stored = await self._change(chat_imports.begin_transfer)
+        self._stored = await self._change(partial(chat_imports.begin_transfer, entry=entry))
 
     async def _end(
         self,

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from antiphon.types.accounts import AuditEntry
 from antiphon.types.runs import Fault
 
 ChatSource = Literal["chatgpt", "claude", "open-webui"]
@@ -64,7 +65,8 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     `key_id` and `actor` began it. `start` is true if it goes on without a question, `cancel` if its
     worker is to stop. `attempts` counts the claims of its step. `staging` is the owner of the
     records that are written; `transferring` is true as soon as they are transferred to the owner of
-    the import. `has_file` is false when the pieces of an import that has ended are deleted.
+    the import, and `entry` is then its entry of the audit log. `has_file` is false when the pieces
+    of an import that has ended are deleted.
     """
 
     owner: str
@@ -78,6 +80,7 @@ class StoredImport(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     staging: str = ""
     transferring: bool = False
+    entry: AuditEntry | None = None
     has_file: bool = True
 
     def is_held_by(self, worker: str) -> bool:

@@ -86,12 +86,13 @@ class ImportGuard(NamedTuple):
     """Claim that every write of the import checks, and calls before two of its steps.
 
     `on_write` is called with the staging owner before anything is written, `on_transfer` before the
-    records are transferred to the target. An error of either ends the import.
+    records are transferred to the target, with the audit entry, which is written then. An error of
+    either ends the import.
     """
 
     claim: ImportClaim
     on_write: Callable[[str], Awaitable[None]]
-    on_transfer: Callable[[], Awaitable[None]]
+    on_transfer: Callable[[AuditEntry], Awaitable[None]]
 
 
 def quiet(step: ImportStep) -> None:
@@ -147,8 +148,15 @@ class OwnerImporter:
             finally:
                 archive.close()
 
-    async def transfer(self, staging: str, owner: str, claim: ImportClaim) -> None:
-        """Transfer what an import wrote to the owner. Raises `Fenced` when the claim is lost."""
+    async def transfer(
+        self, staging: str, owner: str, claim: ImportClaim, entry: AuditEntry | None
+    ) -> None:
+        """Transfer what an import wrote to the owner, and write its audit entry if it is missing.
+
+        Raises `Fenced` when the claim is lost.
+        """
+        if entry is not None:
+            await self._store.finish_import([], [entry], None)
         await _transfer_all(self._store, staging, owner, claim)
 
     async def discard(self, staging: str, claim: ImportClaim) -> None:
@@ -557,9 +565,11 @@ class _Import:
             replace(each, details={**each.details, "imported": entry.id})
             for each in history.entries
         ]
-        await self._store.finish_import(history.usage, entries, entry)
-        if self._guard is not None:
-            await self._guard.on_transfer()
+        if self._guard is None:
+            await self._store.finish_import(history.usage, entries, entry)
+        else:  # a worker that goes on writes the same entry, which is there once
+            await self._guard.on_transfer(entry)
+            await self._store.finish_import(history.usage, [*entries, entry], None)
         await _transfer_all(self._store, self._staging, self._owner, self._claim)
         if self._memories or self._personal_settings:
             await self._store.change_personal(self._owner, self._add_personal)

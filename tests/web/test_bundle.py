@@ -131,6 +131,37 @@ def test_a_module_is_in_one_bundle_only_so_that_its_state_exists_once(tmp_path: 
     )
 
 
+def test_a_bundle_that_is_loaded_at_the_second_try_runs_once_for_all_others(
+    tmp_path: Path, node: str
+) -> None:
+    modules = {
+        "main.mjs": """globalThis.runs = 0;
+const load = () => import("./shown.mjs");
+globalThis.load = load;
+globalThis.loadLater = () => import("./later.mjs");
+""",
+        "shown.mjs": "globalThis.runs += 1;\nexport const shown = {};\n",
+        "later.mjs": 'import { shown } from "./shown.mjs";\nexport const same = shown;\n',
+        "vendor/none.mjs": "",
+    }
+    write(tmp_path, modules)
+    bundles = join_modules(tmp_path, ("main.mjs", "shown.mjs"), "vendor/")
+    missing = "bundle-shown.mjs"
+    write(tmp_path, {name: each.text for name, each in bundles.items() if name != missing})
+    script = f"""import {{ writeFileSync }} from "node:fs";
+await import("./bundle.mjs");
+const outcome = (loading) => loading.then(() => "loaded", () => "failed");
+const tries = [await outcome(loadLater()), await outcome(load())];
+writeFileSync(new URL({missing!r}, import.meta.url), {bundles[missing].text!r});
+const {{ same }} = await loadLater();
+const {{ shown }} = await load();
+console.log(...tries, runs, same === shown);
+"""
+    write(tmp_path, {"script.mjs": script})
+
+    assert run(tmp_path / "script.mjs", node) == "failed failed 1 true\n"
+
+
 def test_modules_that_several_later_ones_need_are_shared(tmp_path: Path) -> None:
     write(tmp_path, MODULES)
     bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")

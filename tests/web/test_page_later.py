@@ -84,6 +84,9 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat:
     while await trouble.count():  # the question has views of its own, and so has the answer
         await page.evaluate(again)
     await expect(page.locator(".message.assistant strong")).to_have_text("day")
+    # Other views need modules of theirs.
+    await page.get_by_role("button", name="Settings").click()
+    await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -11,7 +11,9 @@ show both. A bundle that is loaded later waits until the first one has run: the 
 it at the top level of a module. Libraries are minified in many forms, and are imported instead.
 
 A browser may keep it in mind that a module could not be fetched, and never fetch that address again
-(Chromium does, as the HTML standard has it), so that each further try has a query of its own.
+(Chromium does, as the HTML standard has it), so that each further try has a query of its own. All
+bundles share one record of these tries, and load each other by it: a static import would ask for
+the address that failed, or run the modules a second time. The first bundle alone is imported.
 
 Comments that have lines of their own, types, indentation and blank lines are left out: they are a
 quarter of what is sent. A line inside a template literal must not begin like a comment, and begins
@@ -50,7 +52,9 @@ $failures.set(address, failures + 1);
 throw error;
 });
 };"""
-"""Imports a bundle, with another address after each failure and the same after a success."""
+"""Imports a bundle, with another address after each failure and the same after a success.
+
+It is in the first bundle, for all."""
 
 
 class Bundle(NamedTuple):
@@ -170,12 +174,14 @@ class _Writer:
         self._modules = modules
         self._bundle_of = bundle_of
         self._home = home
+        self._first = next(iter(bundle_of.values()))
         self._asked: dict[str, set[str]] = {}
         for name in modules.own:
             for imported in modules.imports[name]:
                 self._ask(imported, bundle_of[name])
             for later in modules.later_imports(name):
                 self._ask(later, None)
+        self._loads = any(map(modules.later_imports, modules.own))
 
     def _ask(self, name: str, bundle: str | None) -> None:
         """Remember that the module is needed outside its bundle."""
@@ -191,15 +197,35 @@ class _Writer:
         for name in modules.order:
             if name in needed:
                 outside.setdefault(self._bundle_of.get(name, name), []).append(name)
-        lines = [self._import(source, names) for source, names in outside.items()]
-        if any(map(modules.later_imports, own)):
-            lines.append(_LOAD)
+        later = {
+            source: names
+            for source, names in outside.items()
+            if source in self._bundle_of.values() and source != self._first
+        }
+        lines = [
+            self._import(source, names) for source, names in outside.items() if source not in later
+        ]
+        exported = [*map(_variable, sorted(self._asked.get(bundle, ())))]
+        if bundle == self._first:
+            if self._loads:
+                lines.append(_LOAD)
+                exported.append("$load")
+        elif later or any(map(modules.later_imports, own)):
+            lines.append(f'import {{ $load }} from "{self._address(self._first)}";')
+        if later:
+            lines.append(self._load_first(later))
         lines += map(self._run_module, own)
-        if asked := self._asked.get(bundle):
-            lines.append(f"export {{ {', '.join(map(_variable, sorted(asked)))} }};")
+        if exported:
+            lines.append(f"export {{ {', '.join(exported)} }};")
         libraries = {each for name in needed for each in modules.closure(name)} - set(modules.own)
         imports = [*filter(libraries.__contains__, modules.order), *outside]
         return Bundle("\n".join(lines), tuple(dict.fromkeys(imports)))
+
+    def _load_first(self, later: Mapping[str, list[str]]) -> str:
+        """Return the statement that loads other bundles before the modules of this one run."""
+        bound = ", ".join(f"{{ {', '.join(map(_variable, names))} }}" for names in later.values())
+        loaded = ", ".join(f'$load("{self._address(source)}")' for source in later)
+        return f"const [{bound}] = await Promise.all([{loaded}]);"
 
     def _import(self, source: str, names: list[str]) -> str:
         """Return the statement that imports a library, or modules of another bundle."""

@@ -236,7 +236,7 @@ def webhook_disabled_error() -> Conflict:
     )
 
 
-# Schedules.
+# Limits of owners, and the claim of an import.
 
 
 def import_limit_error() -> Conflict:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, cast
 
 State = Literal["new", "staged", "present"]
-"""Whether a record is to be added, was added by an earlier try, or is in its place already."""
+"""State of a record: to be added, added by an earlier try, or in its place already."""
 
 CHILDREN = 4  # that are held at once: each may be of megabytes
 

@@ -52,11 +52,11 @@ async def convert_in_process(request: ConversionRequest, advance: Advance) -> Co
                     advance(line.read)
                 code = await process.wait()
         except TimeoutError:
-            raise _too_slow(request) from None
+            raise _make_too_slow_error(request) from None
         except (ValueError, msgspec.MsgspecError) as fault:
             raise ConversionFailed("The process wrote no line of the protocol.") from fault
     if was_too_slow(code):
-        raise _too_slow(request)
+        raise _make_too_slow_error(request)
     raise ConversionFailed(f"The process ended with {code}, and without a result.")
 
 
@@ -67,7 +67,7 @@ def _to_error(refusal: Refusal) -> Exception:
     return kind(refusal.message, expected=refusal.expected or None)
 
 
-def _too_slow(request: ConversionRequest) -> TooLarge:
+def _make_too_slow_error(request: ConversionRequest) -> TooLarge:
     return TooLarge(
         "The export takes too long to be read.",
         expected=f"at most {request.seconds} seconds",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,11 @@ from antiphon.engine.text_search import Phrase, RankedSnippet, examine, matches,
 from antiphon.ports import FoundPage, Store
 from antiphon.runtime.document_scope import add_documents, find_files, find_scope, open_file
 from antiphon.runtime.responses import OperationHandler
+from antiphon.runtime.services.owner_slots import OwnerSlots
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.documents import FAILURES, DocumentFailure, DocumentPage, PagePicture
-from antiphon.types.errors import InvalidRequest, NotFound, Overloaded, TooMany
+from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Upload
 
 CANDIDATES = 50
@@ -31,7 +31,6 @@ MAX_WAITING = 16
 """Pages that are drawn or wait for that; further ones are refused."""
 MAX_WAITING_OF_ONE = 4
 """Of these, the most of one owner."""
-RETRY_SECONDS = 5
 NO_PICTURE: Mapping[DocumentFailure, str] = {
     "unsupported": "Pages of a PDF have pictures; files of other kinds have none.",
     "no_extra": "Pages are drawn where the server has the extra `documents`.",
@@ -46,7 +45,9 @@ class DocumentService:
         self._store = store
         self._reader = DocumentReader(settings.document_timeout) if settings.documents else None
         self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
-        self._asked: Counter[str] = Counter()
+        self._waiting = OwnerSlots(
+            "pages are being drawn", at_once=MAX_WAITING, of_one=MAX_WAITING_OF_ONE
+        )
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.ListPages: self._list_pages,
             operations.GetPagePicture: self._draw_page,
@@ -71,21 +72,9 @@ class DocumentService:
         upload = await self._store.get(Upload, by.owner, call.file_id)
         if self._reader is None:
             raise NotFound("Pages are not drawn here.", hint="The setting `documents` is off.")
-        if self._asked[by.owner] >= MAX_WAITING_OF_ONE:
-            raise TooMany(
-                f"{MAX_WAITING_OF_ONE} of your pages are being drawn already.",
-                hint="Wait until one of them is done.",
-                retry_after=RETRY_SECONDS,
-            )
-        if self._asked.total() >= MAX_WAITING:
-            raise Overloaded("Too many pages are being drawn.", retry_after=RETRY_SECONDS)
-        self._asked[by.owner] += 1
-        try:
+        with self._waiting.hold(by.owner):
             async with self._drawing:
                 drawn = await self._reader.draw(open_file(self._store, upload), call.page)
-        finally:
-            self._asked[by.owner] -= 1
-            self._asked += Counter()  # drops owners who have none
         if drawn is None:
             raise NotFound(f"The file has no page {call.page}.")
         if not isinstance(drawn, PagePicture):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,6 +16,7 @@ from antiphon.providers.catalog import Catalog
 from antiphon.providers.speech import Speaker
 from antiphon.providers.transcription import SUFFIXES, Transcriber
 from antiphon.runtime.responses import OperationHandler
+from antiphon.runtime.services.owner_slots import OwnerSlots
 from antiphon.runtime.services.runs import quota_key
 from antiphon.runtime.turn_runner import Cost, no_cost
 from antiphon.settings.settings import Settings
@@ -26,9 +25,7 @@ from antiphon.types.errors import (
     BadSettings,
     InvalidRequest,
     NotFound,
-    Overloaded,
     TooLarge,
-    TooMany,
 )
 from antiphon.types.runs import Usage
 
@@ -36,7 +33,6 @@ AT_ONCE = 8
 """Recordings, and texts, of all owners that a process sends at once: audio is held in memory."""
 OF_ONE = 2
 """Of these, the most of one owner."""
-RETRY_SECONDS = 5
 
 
 class VoiceService:
@@ -53,8 +49,10 @@ class VoiceService:
         self._cost = cost
         self._transcriber: Transcriber | None = None
         self._speaker: Speaker | None = None
-        self._recordings = _Slots("recordings are being transcribed")
-        self._texts = _Slots("texts are being spoken")
+        self._recordings = OwnerSlots(
+            "recordings are being transcribed", at_once=AT_ONCE, of_one=OF_ONE
+        )
+        self._texts = OwnerSlots("texts are being spoken", at_once=AT_ONCE, of_one=OF_ONE)
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateTranscription: self._create_transcription,
             operations.CreateSpeech: self._create_speech,
@@ -164,35 +162,3 @@ class VoiceService:
         change = ChangeSet(request_usage=RequestUsage(model, usage, quota_key(by)))
         await self._store.change(ReadSet(owner=by.owner, what="voice"), lambda _: change)
         return usage
-
-
-class _Slots:
-    """Slots for requests of this process, of which each owner has a few."""
-
-    def __init__(self, work: str) -> None:
-        self._work = work
-        self._held: Counter[str] = Counter()
-
-    @contextmanager
-    def hold(self, owner: str) -> Generator[None]:
-        """Hold a slot during the block. Raises `TooMany` for the owner, `Overloaded` for all."""
-        if self._held[owner] >= OF_ONE:
-            raise TooMany(
-                f"{OF_ONE} of your {self._work} already.",
-                expected=f"at most {OF_ONE} at once",
-                hint="Wait until one of them is done.",
-                retry_after=RETRY_SECONDS,
-            )
-        if self._held.total() >= AT_ONCE:
-            raise Overloaded(
-                f"Too many {self._work}.",
-                expected=f"at most {AT_ONCE} at once",
-                retry_after=RETRY_SECONDS,
-            )
-        self._held[owner] += 1
-        try:
-            yield
-        finally:
-            self._held[owner] -= 1
-            if not self._held[owner]:
-                del self._held[owner]

@@ -73,9 +73,11 @@ class Audio:
         _check_model(fields.get("model"), self._gateway.settings.transcription_model)
         form = fields.get("response_format") or "json"
         if form not in ("json", "text"):
-            raise _unserved("response_format", "json or text", form)
+            raise _make_unserved_error("response_format", "json or text", form)
         if fields.get("stream", "").lower() not in ("", "false"):
-            raise _unserved("stream", "false: a transcription comes whole", fields["stream"])
+            raise _make_unserved_error(
+                "stream", "false: a transcription comes whole", fields["stream"]
+            )
         call = convert(
             {
                 "audio": sent.content,
@@ -87,7 +89,7 @@ class Audio:
         )
         work = self._gateway.api(context).ask(call)
         done = await self._gateway.connections.run_while_connected(context, work)
-        ignored = _ignored_header(fields, _TRANSCRIPTION_IGNORED)
+        ignored = _list_ignored_fields(fields, _TRANSCRIPTION_IGNORED)
         if form == "text":
             text = f"{done.text}\n".encode()
             await context.respond(200, text, b"text/plain; charset=utf-8", ignored)
@@ -103,12 +105,12 @@ class Audio:
         _check_model(fields.get("model"), self._gateway.settings.speech_model)
         for name, served in (("response_format", "mp3"), ("speed", 1), ("stream_format", "audio")):
             if fields.get(name) not in (None, served):
-                raise _unserved(name, json.dumps(served), fields[name])
+                raise _make_unserved_error(name, json.dumps(served), fields[name])
         request = convert(fields, SpeechRequest)
         call = CreateSpeech(request.input, request.voice)
         work = self._gateway.api(context).ask(call)
         done = await self._gateway.connections.run_while_connected(context, work)
-        ignored = _ignored_header(fields, ("instructions",))
+        ignored = _list_ignored_fields(fields, ("instructions",))
         await context.respond(200, done.audio, done.media_type.encode(), ignored)
 
 
@@ -133,7 +135,7 @@ def _media_type(sent: SentFile) -> str:
     return _TYPES.get(sent.name.rpartition(".")[2].lower(), sent.media_type)
 
 
-def _unserved(name: str, expected: str, received: object) -> InvalidRequest:
+def _make_unserved_error(name: str, expected: str, received: object) -> InvalidRequest:
     return InvalidRequest(
         f"This `{name}` is not served.",
         expected=expected,
@@ -142,7 +144,7 @@ def _unserved(name: str, expected: str, received: object) -> InvalidRequest:
     )
 
 
-def _ignored_header(fields: Mapping[str, object], known: Iterable[str]) -> list[Field]:
+def _list_ignored_fields(fields: Mapping[str, object], known: Iterable[str]) -> list[Field]:
     names = ", ".join(name for name in known if name in fields)
     return [field(IGNORED_HEADER, names)] if names else []
 

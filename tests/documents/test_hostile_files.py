@@ -315,7 +315,7 @@ async def test_a_reader_has_nothing_of_the_server(monkeypatch: pytest.MonkeyPatc
     run_instead(
         monkeypatch,
         "import os, json, socket\n"
-        "from antiphon.documents.isolation import limit_process\n"
+        "from antiphon.isolated_process import limit_process\n"
         "from antiphon.documents.reader import MEMORY\n"
         "limit_process(60, MEMORY)\n"
         "import resource\n"

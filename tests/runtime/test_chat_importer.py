@@ -21,6 +21,7 @@ from antiphon.api import operations
 from antiphon.api.operations import Operation
 from antiphon.buses.local import LocalBus
 from antiphon.engine.chat_imports import ABANDONED_MS, LEASE_MS, MAX_ATTEMPTS
+from antiphon.isolated_process import ProcessFailed
 from antiphon.ports import AmendImport
 from antiphon.runtime import chat_importer
 from antiphon.runtime.admin.import_owner import OwnerImporter
@@ -30,7 +31,7 @@ from antiphon.runtime.imports import archive_writer
 from antiphon.runtime.imports import process as conversion_process
 from antiphon.runtime.imports.convert import Advance, Converted, convert_export
 from antiphon.runtime.imports.converter import ConversionRequest
-from antiphon.runtime.imports.process import ConversionFailed, Convert, convert_in_process
+from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.runtime.services.chat_imports import ChatImportService
 from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
@@ -259,9 +260,9 @@ async def test_a_process_of_its_own_converts_as_this_one_does(tmp_path: Path) ->
     ("program", "seconds", "wrong", "word"),
     [
         ("import time; time.sleep(600)", 1, errors.TooLarge, "too long"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 60, ConversionFailed, "-9"),
-        ("print('MZ')", 60, ConversionFailed, "protocol"),
-        ("print('x' * 2_000_000)", 60, ConversionFailed, "protocol"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", 60, ProcessFailed, "-9"),
+        ("print('MZ')", 60, ProcessFailed, "protocol"),
+        ("print('x' * 2_000_000)", 60, ProcessFailed, "protocol"),
         (
             "from antiphon.runtime.imports import converter\n"
             "converter.convert_export = lambda *_: bytearray(3_000_000_000)\n"

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shutil
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import NamedTuple
 
-import msgspec
-
-from antiphon.documents.isolation import start_process, was_too_slow
 from antiphon.documents.pages import (
     MAX_PAGE_TEXT,
     MAX_PAGES,
@@ -21,6 +17,7 @@ from antiphon.documents.pages import (
     clean_title,
 )
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
+from antiphon.isolated_process import ProcessFailed, ProcessTooSlow, read_lines
 from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader")
@@ -97,33 +94,26 @@ class DocumentReader:
         self, request: ReadRequest, file: FileContent
     ) -> AsyncGenerator[ReadLine, None]:
         """Yield what the process writes, and an end for a process that does not end well."""
-        deadline = asyncio.get_running_loop().time() + request.seconds
-        async with start_process(PROGRAM, _environment(), LINE_BYTES) as process:
-            feeding = asyncio.create_task(_feed(process, request, file.pieces))
-            try:
-                while True:
-                    try:
-                        async with asyncio.timeout_at(deadline):
-                            line = await process.stdout.readline()  # type: ignore[union-attr]
-                    except TimeoutError:
-                        yield ReadLine(end=ReadEnd("too_slow"))
-                        return
-                    except ValueError:  # a line beyond the limit
-                        yield ReadLine(end=ReadEnd("damaged"))
-                        return
-                    if not line:
-                        break
-                    try:
-                        yield msgspec.json.decode(line, type=ReadLine)
-                    except msgspec.MsgspecError:
-                        yield ReadLine(end=ReadEnd("damaged"))
-                        return
-                if feeding.done() and not feeding.cancelled() and (fault := feeding.exception()):
-                    raise fault
-                yield ReadLine(end=await _explain(process, deadline))
-            finally:
-                feeding.cancel()
-                await asyncio.wait([feeding])
+        environment = {"OMP_THREAD_LIMIT": "1"}  # for the reader of pictures
+        if (languages := os.environ.get("TESSDATA_PREFIX")) is not None:
+            environment["TESSDATA_PREFIX"] = languages
+        lines = read_lines(
+            PROGRAM,
+            request,
+            ReadLine,
+            seconds=request.seconds,
+            line_bytes=LINE_BYTES,
+            environment=environment,
+            pieces=file.pieces,
+        )
+        try:
+            async with aclosing(lines):
+                async for line in lines:
+                    yield line
+        except ProcessTooSlow:
+            yield ReadLine(end=ReadEnd("too_slow"))
+        except ProcessFailed:
+            yield ReadLine(end=ReadEnd("damaged"))
 
 
 def _is_webp(picture: PagePicture) -> bool:
@@ -136,41 +126,3 @@ def _is_webp(picture: PagePicture) -> bool:
         and 0 < picture.width <= MAX_PICTURE_SIDE
         and 0 < picture.height <= MAX_PICTURE_SIDE
     )
-
-
-async def _feed(
-    process: asyncio.subprocess.Process, request: ReadRequest, pieces: AsyncIterable[bytes]
-) -> None:
-    stdin = process.stdin
-    if stdin is None:
-        return
-    try:
-        with suppress(BrokenPipeError, ConnectionResetError):  # its output says why
-            stdin.write(msgspec.json.encode(request) + b"\n")
-            async for piece in pieces:
-                stdin.write(piece)
-                await stdin.drain()
-    except Exception:  # the file is gone: what came of it must not be read as the whole
-        with suppress(ProcessLookupError):
-            process.kill()
-        raise
-    stdin.close()
-
-
-async def _explain(process: asyncio.subprocess.Process, deadline: float) -> ReadEnd:
-    """Return the end of a process that wrote none: its signal tells which limit it met.
-
-    One that goes on without an output has until the deadline.
-    """
-    try:
-        async with asyncio.timeout_at(deadline):
-            code = await process.wait()
-    except TimeoutError:
-        return ReadEnd("too_slow")
-    return ReadEnd("too_slow" if was_too_slow(code) else "damaged")
-
-
-def _environment() -> dict[str, str]:
-    """Return what the reader of pictures needs of the environment."""
-    kept = {"TESSDATA_PREFIX": os.environ.get("TESSDATA_PREFIX"), "OMP_THREAD_LIMIT": "1"}
-    return {name: value for name, value in kept.items() if value is not None}

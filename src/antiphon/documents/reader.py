@@ -17,7 +17,6 @@ from typing import BinaryIO
 
 import msgspec
 
-from antiphon.documents.isolation import limit_process, take_output
 from antiphon.documents.kinds import Kind, Unreadable, detect_kind
 from antiphon.documents.pages import (
     MAX_PAGES,
@@ -26,6 +25,7 @@ from antiphon.documents.pages import (
     clean_page,
     clean_title,
 )
+from antiphon.isolated_process import limit_process, take_output
 from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 MEMORY = 1_500_000_000

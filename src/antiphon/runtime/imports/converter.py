@@ -18,7 +18,7 @@ from typing import BinaryIO, Literal
 
 import msgspec
 
-from antiphon.documents.isolation import limit_process, take_output
+from antiphon.isolated_process import limit_process, take_output
 from antiphon.runtime.imports.convert import Converted, convert_export
 from antiphon.types.chat_imports import ChatSource
 from antiphon.types.errors import CallerError, TooLarge

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -19,8 +18,8 @@ from antiphon.api.operations import (
 from antiphon.engine import sanitize
 from antiphon.server.files import SentFile, read_form
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.chat import IGNORED_HEADER
-from antiphon.server.requests import Field, RequestContext, field
+from antiphon.server.openai.answer_headers import name_ignored
+from antiphon.server.requests import RequestContext
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.runs import Usage
 
@@ -89,7 +88,7 @@ class Audio:
         )
         work = self._gateway.api(context).ask(call)
         done = await self._gateway.connections.run_while_connected(context, work)
-        ignored = _list_ignored_fields(fields, _TRANSCRIPTION_IGNORED)
+        ignored = name_ignored(name for name in _TRANSCRIPTION_IGNORED if name in fields)
         if form == "text":
             text = f"{done.text}\n".encode()
             await context.respond(200, text, b"text/plain; charset=utf-8", ignored)
@@ -110,7 +109,7 @@ class Audio:
         call = CreateSpeech(request.input, request.voice)
         work = self._gateway.api(context).ask(call)
         done = await self._gateway.connections.run_while_connected(context, work)
-        ignored = _list_ignored_fields(fields, ("instructions",))
+        ignored = name_ignored(["instructions"] if "instructions" in fields else [])
         await context.respond(200, done.audio, done.media_type.encode(), ignored)
 
 
@@ -142,11 +141,6 @@ def _make_unserved_error(name: str, expected: str, received: object) -> InvalidR
         received=str(received)[:64],
         where=f"$.{name}",
     )
-
-
-def _list_ignored_fields(fields: Mapping[str, object], known: Iterable[str]) -> list[Field]:
-    names = ", ".join(name for name in known if name in fields)
-    return [field(IGNORED_HEADER, names)] if names else []
 
 
 def _usage_object(usage: Usage) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from antiphon.engine.validation import validate_past_messages
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.chat_threads import THREAD_HEADER, continue_thread, find_thread
+from antiphon.server.openai.answer_headers import name_ignored, name_run
+from antiphon.server.openai.chat_threads import continue_thread, find_thread
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pages import ApprovedPages, HeldPages, hold_until_answer
 from antiphon.server.openai.run_tools import name_hosted_calls
-from antiphon.server.requests import Field, RequestContext, field, send_response
+from antiphon.server.requests import Field, RequestContext, send_response
 from antiphon.server.streaming import HEADERS
 from antiphon.telemetry.logs import log_context
 from antiphon.types import events
@@ -46,9 +47,6 @@ from antiphon.wires.openai.hosted_tools import (
     make_hosted_record,
     parse_hosted_tools,
 )
-
-RUN_HEADER = b"antiphon-run"
-IGNORED_HEADER = b"antiphon-ignored"
 
 UNASKABLE = "It needs a person's approval, which nobody can give here. Do not try it again."
 
@@ -232,13 +230,9 @@ def _count_instructions(sent: Sequence[SentMessage]) -> int:
 
 
 def _headers(started: _Started, ignored: Sequence[str]) -> list[Field]:
-    fields: list[Field] = []
-    if started.thread is not None:
-        fields.append((THREAD_HEADER.encode(), started.thread.id.encode()))
-        fields.append((RUN_HEADER, started.pages.run_id.encode()))
-    if ignored:
-        fields.append(field(IGNORED_HEADER, ", ".join(ignored)[:1000]))
-    return fields
+    thread = started.thread
+    named = [] if thread is None else name_run(thread.id, started.pages.run_id)
+    return [*named, *name_ignored(ignored)]
 
 
 async def _send_failure(

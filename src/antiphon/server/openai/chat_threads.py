@@ -23,13 +23,13 @@ from antiphon.api.threads import PastMessage
 from antiphon.engine import sanitize
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import PAGE, CallerApi
+from antiphon.server.openai.answer_headers import THREAD_HEADER
 from antiphon.types.errors import RunActive
 from antiphon.types.messages import Message, join_text
 from antiphon.types.runs import Run, Status, Thread
 from antiphon.wires.openai.chat_request import SentMessage
 from antiphon.wires.openai.continuation import find_continuation
 
-THREAD_HEADER = "antiphon-thread"
 OPEN_WEBUI_HEADER = "x-openwebui-chat-id"
 OPEN_WEBUI_CHAT = "openwebui_chat"
 """Metadata key of a thread with the id of its chat in Open WebUI."""

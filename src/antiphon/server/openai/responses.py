@@ -22,8 +22,7 @@ from antiphon.mcp.metadata import model_tool_name
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import CallerApi
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.chat import IGNORED_HEADER, RUN_HEADER
-from antiphon.server.openai.chat_threads import THREAD_HEADER
+from antiphon.server.openai.answer_headers import name_ignored, name_run
 from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_memory import Lane, find_lane
@@ -34,7 +33,6 @@ from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import (
     Field,
     RequestContext,
-    field,
     idempotency_key,
     send_response,
 )
@@ -294,16 +292,10 @@ def _style(context: RequestContext) -> str | None:
 
 
 def _headers(started: Started, request: ResponseRequest, ignored: Sequence[str]) -> Sequence[Field]:
-    fields: list[Field] = []
+    named: list[Field] = []
     if request.is_stored:
-        fields = [
-            (THREAD_HEADER.encode(), started.head.thread_id.encode()),
-            (RUN_HEADER, started.head.run_id.encode()),
-            NO_RETRY,
-        ]
-    if ignored:
-        fields.append(field(IGNORED_HEADER, ", ".join(ignored)[:1000]))
-    return fields
+        named = [*name_run(started.head.thread_id, started.head.run_id), NO_RETRY]
+    return [*named, *name_ignored(ignored)]
 
 
 def _run_fields(

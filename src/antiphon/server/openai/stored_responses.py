@@ -8,7 +8,7 @@ from contextlib import aclosing
 from antiphon.api.operations import CancelRun, DeleteThread, GetThread, ListRuns
 from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.gateway import Gateway
-from antiphon.server.openai.chat import RUN_HEADER
+from antiphon.server.openai.answer_headers import RUN_HEADER
 from antiphon.server.openai.conversations import ITEMS, ItemList, item_list
 from antiphon.server.openai.pages import HeldPages
 from antiphon.server.openai.pictures import pages_with_pictures

@@ -14,7 +14,7 @@ import msgspec
 
 from antiphon.ports import Provider, ResolvedModel
 from antiphon.providers import endpoints
-from antiphon.providers.audio_server import AudioServer
+from antiphon.providers.audio_endpoint import AudioEndpoint
 from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.demo import WINDOW, DemoProvider
 from antiphon.providers.http import DEFAULT_LIMITS, HttpLimits
@@ -374,13 +374,13 @@ class Catalog:
 
     def open_transcriber(self, model: str) -> Transcriber:
         """Return a client of the model that transcribes. Raises `BadSettings`."""
-        return Transcriber(self._open_audio_server("transcription_model", model))
+        return Transcriber(self._open_audio_endpoint("transcription_model", model))
 
     def open_speaker(self, model: str) -> Speaker:
         """Return a client of the model that speaks. Raises `BadSettings`."""
-        return Speaker(self._open_audio_server("speech_model", model))
+        return Speaker(self._open_audio_endpoint("speech_model", model))
 
-    def _open_audio_server(self, setting: str, model: str) -> AudioServer:
+    def _open_audio_endpoint(self, setting: str, model: str) -> AudioEndpoint:
         """Return the server of the model of this setting, with the operator's key.
 
         A known provider is asked at its own address, another name at the base URL. Raises
@@ -405,7 +405,7 @@ class Catalog:
                 expected="provider:name, the provider one of " + ", ".join(sorted(self._servers)),
                 received=model,
             )
-        return AudioServer(
+        return AudioEndpoint(
             endpoints.validate_base_url(base_url),
             endpoints.validate_key(key),
             name if server else model,

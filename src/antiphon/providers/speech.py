@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from antiphon.providers.audio_server import AudioServer
+from antiphon.providers.audio_endpoint import AudioEndpoint
 from antiphon.types.errors import ProviderProtocol
 
 SECONDS = 60.0
@@ -24,20 +24,20 @@ class SpeechResult(NamedTuple):
 class Speaker:
     """Converts texts to speech by one model of a server."""
 
-    def __init__(self, server: AudioServer, *, seconds: float = SECONDS) -> None:
-        self.place = server.place
-        self._server = server
+    def __init__(self, endpoint: AudioEndpoint, *, seconds: float = SECONDS) -> None:
+        self.place = endpoint.place
+        self._endpoint = endpoint
         self._seconds = seconds
 
     async def speak(self, text: str, voice: str) -> SpeechResult:
         """Return the text as speech of this voice, usually MP3. Raises `ProviderError`."""
         fields = {
-            "model": self._server.model,
+            "model": self._endpoint.model,
             "input": text,
             "voice": voice,
             "response_format": "mp3",
         }
-        answer = await self._server.post(
+        answer = await self._endpoint.post(
             "audio/speech",
             msgspec.json.encode(fields),
             "application/json",
@@ -47,13 +47,13 @@ class Speaker:
         )
         media_type = _audio_type(answer)
         if media_type is None:
-            words = self._server.describe(answer)
+            words = self._endpoint.describe(answer)
             raise ProviderProtocol(f"The answer is not audio in a known format: {words}.")
         return SpeechResult(answer, media_type)
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._server.close()
+        await self._endpoint.close()
 
 
 def _audio_type(content: bytes) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from antiphon.engine.sanitize import sanitize_text
-from antiphon.providers.audio_server import AudioServer
+from antiphon.providers.audio_endpoint import AudioEndpoint
 from antiphon.providers.usage import parse_audio_usage
 from antiphon.types.errors import ProviderProtocol
 from antiphon.types.runs import Usage
@@ -41,9 +41,9 @@ class TranscriptionResult(NamedTuple):
 class Transcriber:
     """Transcribes recordings by one model of a server."""
 
-    def __init__(self, server: AudioServer, *, seconds: float = SECONDS) -> None:
-        self.place = server.place
-        self._server = server
+    def __init__(self, endpoint: AudioEndpoint, *, seconds: float = SECONDS) -> None:
+        self.place = endpoint.place
+        self._endpoint = endpoint
         self._seconds = seconds
 
     async def transcribe(
@@ -53,14 +53,14 @@ class Transcriber:
 
         `language` is a code such as `de`, `prompt` has words that occur in it; "" if unknown.
         """
-        fields = {"model": self._server.model, "response_format": "json"}
+        fields = {"model": self._endpoint.model, "response_format": "json"}
         if language:
             fields["language"] = language
         if prompt:
             fields["prompt"] = prompt
         boundary = secrets.token_hex(16)
         body = _encode_form(boundary, fields, f"speech.{SUFFIXES[media_type]}", media_type, audio)
-        answer = await self._server.post(
+        answer = await self._endpoint.post(
             "audio/transcriptions",
             body,
             f"multipart/form-data; boundary={boundary}",
@@ -72,13 +72,13 @@ class Transcriber:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._server.close()
+        await self._endpoint.close()
 
     def _read(self, answer: bytes) -> TranscriptionResult:
         try:
             found = msgspec.json.decode(answer, type=_Transcription)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            words = self._server.describe(answer)
+            words = self._endpoint.describe(answer)
             raise ProviderProtocol(f"The answer is not a transcription: {words}.") from error
         return TranscriptionResult(
             sanitize_text(found.text).strip(), parse_audio_usage(found.usage)

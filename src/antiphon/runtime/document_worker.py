@@ -17,7 +17,7 @@ from typing import Protocol
 from antiphon.documents.process import FileContent
 from antiphon.documents.reader import ReadEnd
 from antiphon.ports import DOCUMENTS, Bus, DocumentStores
-from antiphon.runtime.document_scope import open_file
+from antiphon.runtime.stored_files import read_pieces
 from antiphon.telemetry.metrics import DOCUMENTS_READ, Metrics
 from antiphon.types import errors
 from antiphon.types.documents import Document, DocumentClaim, DocumentFailure, DocumentPage
@@ -131,7 +131,9 @@ class DocumentWorker:
         upload = await self._store.get(Upload, claim.owner, claim.upload_id)
         count = 0
         waiting: list[DocumentPage] = []
-        async with aclosing(self._reader.read(open_file(self._store, upload))) as found:
+        pieces = read_pieces(self._store, claim.owner, upload)
+        file = FileContent(upload.name, upload.media_type, pieces)
+        async with aclosing(self._reader.read(file)) as found:
             async for item in found:
                 if isinstance(item, ReadEnd):
                     await self._add(claim, waiting)

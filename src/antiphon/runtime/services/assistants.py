@@ -24,8 +24,8 @@ from antiphon.engine.transitions import RunSpec
 from antiphon.ports import DocumentStores, ResolvedModel, RunStore
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.destinations import Destinations
-from antiphon.runtime.document_scope import check_files
 from antiphon.runtime.responses import OperationHandler, delete_record, paginate
+from antiphon.runtime.stored_files import check_files
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound

@@ -8,13 +8,13 @@ from typing import Any
 
 from antiphon.api import operations
 from antiphon.api.operations import FileSearchResults, Listed, Operation, PageHit
-from antiphon.documents.process import DocumentReader
+from antiphon.documents.process import DocumentReader, FileContent
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.text_search import Phrase, RankedSnippet, examine, matches, parse_query
 from antiphon.ports import FoundPage, Store
-from antiphon.runtime.document_scope import add_documents, find_files, find_scope, open_file
 from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.services.owner_slots import OwnerSlots
+from antiphon.runtime.stored_files import add_documents, find_files, find_scope, read_pieces
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.documents import FAILURES, DocumentFailure, DocumentPage, PagePicture
@@ -72,9 +72,11 @@ class DocumentService:
         upload = await self._store.get(Upload, by.owner, call.file_id)
         if self._reader is None:
             raise NotFound("Pages are not drawn here.", hint="The setting `documents` is off.")
+        pieces = read_pieces(self._store, by.owner, upload)
+        file = FileContent(upload.name, upload.media_type, pieces)
         with self._waiting.hold(by.owner):
             async with self._drawing:
-                drawn = await self._reader.draw(open_file(self._store, upload), call.page)
+                drawn = await self._reader.draw(file, call.page)
         if drawn is None:
             raise NotFound(f"The file has no page {call.page}.")
         if not isinstance(drawn, PagePicture):

@@ -13,16 +13,13 @@ from antiphon.api import operations
 from antiphon.api.operations import Listed, Operation, field_values
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import DOCUMENTS, Bus, Store
-from antiphon.runtime.document_scope import add_documents, find_files, find_scope
 from antiphon.runtime.responses import OperationHandler, Response, delete_record, paginate
+from antiphon.runtime.stored_files import add_documents, find_files, find_scope, read_pieces
 from antiphon.types.accounts import Principal
 from antiphon.types.documents import Document
 from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Upload
-
-READ_BYTES = 131_072
-"""Bytes of a file that are read, and held in memory, at once during a download."""
 
 
 class FileService:
@@ -126,8 +123,4 @@ class FileService:
         Raises `NotFound`, as do the pieces of a file that is deleted meanwhile.
         """
         upload = await self._store.get(Upload, owner, upload_id)
-        return upload, self._pieces(owner, upload)
-
-    async def _pieces(self, owner: str, upload: Upload) -> AsyncGenerator[bytes, None]:
-        for start in range(0, upload.size, READ_BYTES):
-            yield await self._store.content(owner, upload.id, start, READ_BYTES)
+        return upload, read_pieces(self._store, owner, upload)

@@ -12,8 +12,8 @@ from antiphon.api.operations import Deleted, Operation, field_values, select_giv
 from antiphon.engine import validation
 from antiphon.engine.snapshot import ChangeSet, IdempotencyKey, ReadSet, Snapshot
 from antiphon.ports import LEASES, Bus, RunStore
-from antiphon.runtime.document_scope import check_files
 from antiphon.runtime.responses import OperationHandler, paginate
+from antiphon.runtime.stored_files import check_files
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import NotFound
 from antiphon.types.folders import Folder

@@ -1,4 +1,4 @@
-"""Files of a conversation: those whose text is searched, and the bytes of one to read."""
+"""Stored files: those of a conversation, their documents, and the bytes of one in pieces."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from antiphon.documents.process import FileContent
 from antiphon.ports import DocumentStore, RunStore, Store
 from antiphon.runtime.published import find_published
 from antiphon.types.documents import Document
@@ -21,7 +20,7 @@ MAX_SCOPE = 500
 """Files that one search considers; of more, those that were attached last."""
 
 READ_BYTES = 131_072
-"""Bytes of a file that are read from the store at once."""
+"""Bytes of a file that are read from the store, and held in memory, at once."""
 
 _ATTACHED = re.compile(
     rf'(?:"file":\{{"file_id"|"image_url":\{{"url"):"{UPLOAD_PREFIX}([A-Za-z0-9_-]{{1,128}})"'.encode()
@@ -80,11 +79,12 @@ async def add_documents(store: DocumentStore, uploads: Sequence[Upload]) -> Sequ
     return [replace(each, document=known.get(each.id)) for each in uploads]
 
 
-def open_file(store: RunStore, upload: Upload) -> FileContent:
-    """Return the file with its bytes, which come from the store piece by piece."""
+async def read_pieces(
+    store: RunStore, owner: str | None, upload: Upload
+) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of a file of this owner, or of any, each piece read on demand.
 
-    async def read() -> AsyncGenerator[bytes, None]:
-        for start in range(0, upload.size, READ_BYTES):
-            yield await store.content(None, upload.id, start, READ_BYTES)
-
-    return FileContent(upload.name, upload.media_type, read())
+    Raises `NotFound` if the file is deleted meanwhile.
+    """
+    for start in range(0, upload.size, READ_BYTES):
+        yield await store.content(owner, upload.id, start, READ_BYTES)

@@ -1,4 +1,4 @@
-"""Client of a server with OpenAI's operations on audio, for one model."""
+"""Endpoint of a server with OpenAI's operations on audio, for one model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from antiphon.types.errors import BadSettings, ProviderProtocol, ProviderUnavail
 _MODEL = re.compile(r"[!-~]{1,200}")
 
 
-class AudioServer:
+class AudioEndpoint:
     """Sends requests for one model to one server, which `place` names for people.
 
     `setting` is the setting that names the model.

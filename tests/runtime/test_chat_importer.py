@@ -59,8 +59,14 @@ class Desk:
 
     def worker(self, name: str = "one", convert: Convert | None = None) -> ChatImporter:
         importer = OwnerImporter(self.store, self.mint)
-        convert = convert or convert_here
-        return ChatImporter(self.store, LocalBus(), importer, name, self.limit, convert)
+        return ChatImporter(
+            self.store,
+            LocalBus(),
+            importer,
+            name=name,
+            max_upload=self.limit,
+            convert=convert or convert_here,
+        )
 
     async def ask(self, call: Operation[Any], by: Principal = ANN) -> ChatImport:
         answer = await self.service.handlers[type(call)](call, by, None)
@@ -95,6 +101,19 @@ async def convert_here(request: ConversionRequest, advance: Advance) -> Converte
             advance,
             request.max_total,
         )
+
+
+def a_request(folder: Path, seconds: int = 60) -> ConversionRequest:
+    """A request to convert `export` in this folder to `one.zip`."""
+    return ConversionRequest(
+        export=str(folder / "export"),
+        archive=str(folder / "one.zip"),
+        owner="ann",
+        source=None,
+        known=[],
+        max_total=1_000_000,
+        seconds=seconds,
+    )
 
 
 class Died(BaseException):
@@ -243,9 +262,7 @@ async def test_a_small_file_that_unfolds_to_millions_of_values_fails_and_holds_u
 async def test_a_process_of_its_own_converts_as_this_one_does(tmp_path: Path) -> None:
     export = tmp_path / "export"
     export.write_bytes(zipped(chatgpt("c1"), chatgpt("c2")))
-    request = ConversionRequest(
-        *(str(export), str(tmp_path / "one.zip"), "ann", None, [], 1_000_000, 60)
-    )
+    request = a_request(tmp_path)
     read: list[int] = []
 
     converted = await convert_in_process(request, read.append)
@@ -280,9 +297,7 @@ async def test_a_conversion_that_dies_or_does_not_end_is_an_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
-    request = ConversionRequest(
-        *(str(tmp_path / "export"), str(tmp_path / "one.zip"), "ann", None, [], 1_000, seconds)
-    )
+    request = a_request(tmp_path, seconds)
 
     with pytest.raises(wrong, match=word):
         await convert_in_process(request, lambda _: None)
@@ -299,9 +314,7 @@ async def test_a_conversion_that_writes_more_than_it_may_is_too_large(
     monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
     export = tmp_path / "export"
     export.write_bytes(as_json(*(chatgpt(f"c{number}") for number in range(50))))
-    request = ConversionRequest(
-        *(str(export), str(tmp_path / "one.zip"), "ann", None, [], 1_000_000, 60)
-    )
+    request = a_request(tmp_path)
 
     with pytest.raises(errors.TooLarge, match="too large together"):
         await convert_in_process(request, lambda _: None)

@@ -50,8 +50,8 @@ CONVERSION_SECONDS = 600
 """Time that the conversion of one export may take."""
 RELEASE_SECONDS = 5.0
 """Time in which a worker that stops hands its import over."""
-LOOKED_AT = 20
-"""Imports that are read at once."""
+MAX_DUE = 20
+"""Due imports that are read from the store at once."""
 UNPACKED = 8
 """Times the largest upload that an export may have unpacked."""
 PAGE = 200
@@ -59,7 +59,7 @@ _EXHAUSTED = (
     f"The import was begun {chat_imports.MAX_ATTEMPTS} times, and its server ended each time. "
     "Import a part of the conversations at a time; the logs of the servers have the reason."
 )
-KNOWN = -1
+KNOWN_PLACE = -1
 """Place, among the pieces of a file, of the ids of threads that were there before."""
 
 
@@ -71,6 +71,7 @@ class ChatImporter:
         store: Store,
         bus: Bus,
         importer: OwnerImporter,
+        *,
         name: str,
         max_upload: int,
         convert: Convert = convert_in_process,
@@ -97,7 +98,7 @@ class ChatImporter:
     async def import_next(self) -> bool:
         """Check or write the import that has been due for longest; return False if none is."""
         now = await self._store.now()
-        due = await self._store.due_chat_imports(now, LOOKED_AT)
+        due = await self._store.due_chat_imports(now, MAX_DUE)
         for stored in due:
             try:
                 claimed = await self._claim(stored, now)
@@ -107,7 +108,7 @@ class ChatImporter:
                 work = _Work(claimed, self._store, self._importer, self._convert, self._max_total)
                 await work.run()
                 return True
-        return len(due) == LOOKED_AT
+        return len(due) == MAX_DUE
 
     async def _claim(self, stored: StoredImport, now: int) -> StoredImport | None:
         """Claim an import; or cancel one that its owner has left, delete its file, return None.
@@ -259,7 +260,7 @@ class _Work:
         owner, the next one must make the same archive.
         """
         record, known = self._stored.record, set[str]()
-        stored = await self._store.import_piece(record.id, KNOWN)
+        stored = await self._store.import_piece(record.id, KNOWN_PLACE)
         if stored is not None:
             return msgspec.json.decode(stored, type=set[str])
         for source in SOURCES:
@@ -280,7 +281,7 @@ class _Work:
             of=step.of,
         )
         await self._store.add_import_piece(
-            owner, record.id, KNOWN, msgspec.json.encode(sorted(known)), amend
+            owner, record.id, KNOWN_PLACE, msgspec.json.encode(sorted(known)), amend
         )
         return known
 

@@ -101,8 +101,11 @@ class Runtime:
         self.documents = self._create_document_worker() if settings.documents else None
         importer = OwnerImporter(store, mint, max_schedules=settings.max_schedules)
         self.chat_importer = ChatImporter(
-            *(store, bus, importer, liveness.process_name(uuid4().hex[:8])),
-            settings.max_chat_import,
+            store,
+            bus,
+            importer,
+            name=liveness.process_name(uuid4().hex[:8]),
+            max_upload=settings.max_chat_import,
         )
         self.metrics.gauge(ACTIVE_RUNS, lambda: self.worker.active_runs)
         self.metrics.gauge(MAX_CONCURRENT_RUNS, lambda: settings.max_concurrent_runs)
@@ -179,7 +182,14 @@ class Runtime:
         serves = self.destinations.serves
         watch = LeaseWatch(elapsed, settings.lease_duration) if elapsed else None
         return Worker(
-            *(store, bus, runner, settings, mint, name, liveness.is_dead, self.metrics),
+            store,
+            bus,
+            runner,
+            settings,
+            mint,
+            name=name,
+            dead=liveness.is_dead,
+            metrics=self.metrics,
             serves=serves,
             watch=watch,
             titles=titles,
@@ -216,8 +226,12 @@ class Runtime:
     ) -> Dispatcher:
         """Create the dispatcher and its services."""
         webhooks = WebhookService(
-            *(self.store, self.bus, mint, secrets, webhook_policy(self.settings)),
-            self.settings.max_webhooks if self.settings.webhooks else None,
+            self.store,
+            self.bus,
+            mint,
+            secrets,
+            policy=webhook_policy(self.settings),
+            limit=self.settings.max_webhooks if self.settings.webhooks else None,
         )
         return Dispatcher(
             self.store,
@@ -312,7 +326,13 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         # Processes on an SQLite file have a clock each; those on PostgreSQL use its clock.
         elapsed = time.monotonic if settings.database.startswith(SQLITE) else None
         runtime = Runtime(
-            *(settings, store, bus, catalog, servers, tracer, provider_keys),
+            settings,
+            store,
+            bus,
+            catalog,
+            servers=servers,
+            tracer=tracer,
+            provider_keys=provider_keys,
             unmarked=unmarked,
             elapsed=elapsed,
         )

@@ -254,7 +254,7 @@ def check_import_claim(stored: StoredImport | None, claim: ImportClaim) -> None:
         raise Fenced(f"The import {claim.import_id} has ended, or another worker has it.")
 
 
-def published_limit_error(limit: int) -> Conflict:
+def publication_limit_error(limit: int) -> Conflict:
     """Return the error for one published assistant too many."""
     return Conflict(
         "This owner has published as many assistants as an owner may.",

@@ -111,7 +111,7 @@ async def publish_assistant(
     if at is not None:
         (count,) = await sql.fetch_row("count_published", owner=owner)
         if count >= limit:
-            raise admin_rules.published_limit_error(limit)
+            raise admin_rules.publication_limit_error(limit)
     changed = replace(assistant, published_at=at)
     await sql.execute("save_published", id=assistant_id, doc=_encode(changed))
     await append_audit_entry(sql, entry)

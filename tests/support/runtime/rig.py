@@ -169,8 +169,13 @@ class House:
     ) -> Worker:
         runner = TurnRunner(self.store, self.bus, self, self.settings, self.mint, self.servers)
         return Worker(
-            *(self.store, self.bus, runner, self.settings, self.mint, name),
-            lambda name: name in dead,
+            self.store,
+            self.bus,
+            runner,
+            self.settings,
+            self.mint,
+            name=name,
+            dead=lambda name: name in dead,
             serves=serves,
             own_runs=own_runs,
             titles=TitleWriter(self.store, self, self.settings, self.mint),

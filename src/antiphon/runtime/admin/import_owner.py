@@ -140,7 +140,13 @@ class OwnerImporter:
                 spool = Spool(Path(folder) / "records.db")
                 try:
                     work = _Import(
-                        *(self._store, archive, spool, call, tell, self._max_schedules, guard)
+                        self._store,
+                        archive,
+                        spool,
+                        call,
+                        tell=tell,
+                        max_schedules=self._max_schedules,
+                        guard=guard,
                     )
                     return await work.run(secret, digest, self._mint, by)
                 finally:
@@ -216,6 +222,7 @@ class _Import:
         archive: ArchiveReader,
         spool: Spool,
         call: ImportOwner,
+        *,
         tell: Tell,
         max_schedules: int,
         guard: ImportGuard | None,

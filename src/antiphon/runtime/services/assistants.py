@@ -151,7 +151,7 @@ class RunSpecResolver:
         if call.assistant_id is not None:
             assistant = await self._find_assistant(call.assistant_id, owner)
         validation.validate_unique_tools(call.tools)
-        options = self._defaults | _given_options(assistant) | _given_options(call)
+        options = self._defaults | _select_options(assistant) | _select_options(call)
         options["model"] = call.model or assistant.model or await self._default_model()
         draft = Run(id="", thread_id="", created_at=0, **options)
         await self._check_servers(draft.mcp_servers)
@@ -222,7 +222,7 @@ def list_added_messages(call: operations.Process) -> tuple[NewMessage | PastMess
     return call.history if call.message is None else (*call.history, call.message)
 
 
-def _given_options(
+def _select_options(
     source: operations.CreateRun | operations.Process | Assistant,
 ) -> dict[str, Any]:
     """Return the options of a run that a request or an assistant sets."""

@@ -70,9 +70,7 @@ class WebhookSender:
         retry_after: int | None = None
         try:
             answer: PostAnswer = await self._http.post(
-                *(client, url, headers, body),
-                max_bytes=MAX_ANSWER_BYTES,
-                seconds=self._seconds,
+                client, url, headers, body, max_bytes=MAX_ANSWER_BYTES, seconds=self._seconds
             )
         except (BlockedAddress, Unavailable) as failure:
             error: str | None = one_line(failure.message)[:MAX_ERROR_LENGTH]

@@ -98,7 +98,7 @@ class MemoryShares(MemoryAdministration):
         self, owner: str, assistant_id: str, at: int | None, limit: int, entry: AuditEntry
     ) -> Assistant:
         """See `ShareStore.publish_assistant`."""
-        stored = self._stored_assistants().get(assistant_id)
+        stored = self._get_assistants().get(assistant_id)
         if stored is None or stored.owner != owner:
             raise invariants.not_found(Assistant, assistant_id)
         assistant: Assistant = stored.record
@@ -108,9 +108,9 @@ class MemoryShares(MemoryAdministration):
             at is not None
             and len((await self.list_published_assistants(owner, limit)).data) >= limit
         ):
-            raise admin_rules.published_limit_error(limit)
+            raise admin_rules.publication_limit_error(limit)
         changed = replace(assistant, published_at=at)
-        self._stored_assistants()[assistant_id] = StoredRecord(owner, changed)
+        self._get_assistants()[assistant_id] = StoredRecord(owner, changed)
         self._append_entry(entry)
         return changed
 
@@ -120,7 +120,7 @@ class MemoryShares(MemoryAdministration):
         """See `ShareStore.list_published_assistants`."""
         newest = [
             each
-            for each in reversed(self._stored_assistants().values())
+            for each in reversed(self._get_assistants().values())
             if each.record.published_at is not None
         ]
         if after is not None:
@@ -149,7 +149,7 @@ class MemoryShares(MemoryAdministration):
         theirs = [key for key, each in self._shares.items() if each.share.thread_id == thread_id]
         delete_all(self._shares, theirs)
 
-    def _stored_assistants(self) -> dict[str, StoredRecord]:
+    def _get_assistants(self) -> dict[str, StoredRecord]:
         """Return the assistants of all owners by id, the oldest first."""
         raise NotImplementedError
 

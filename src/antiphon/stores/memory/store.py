@@ -470,7 +470,7 @@ class MemoryStore(
             if action.thread_id != thread_id
         }
 
-    def _stored_assistants(self) -> dict[str, StoredRecord]:
+    def _get_assistants(self) -> dict[str, StoredRecord]:
         return self._records[Assistant]
 
     def _owns_thread(self, owner: str, thread_id: str) -> bool:

@@ -28,7 +28,7 @@ from antiphon.types.errors import InvalidRequest
 
 MOST = 200
 """Paths proposed from one folder."""
-LOOKED_AT = 5_000
+MAX_NAMES = 5_000
 """Names of a folder that are examined: a larger folder is not worth the pause."""
 
 
@@ -67,7 +67,7 @@ def complete_path(begun: str, base: Path | None = None) -> list[PathEntry]:
 def _scan(folder: Path) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as names:
-            for _, each in zip(range(LOOKED_AT), names, strict=False):
+            for _, each in zip(range(MAX_NAMES), names, strict=False):
                 yield each
     except (OSError, ValueError):  # not a folder, or not readable
         return

@@ -50,7 +50,7 @@ from antiphon.wires.framing import Cursor
 routes = Blueprint("messages", __name__)
 
 PAGE = 100
-BRANCHES_LOOKED_AT = 10
+MAX_COMPARED_BRANCHES = 10
 """Branches of a conversation whose runs are offered for comparison, the last changed ones."""
 
 
@@ -152,7 +152,7 @@ async def _list_family_runs(client: AsyncClient, thread_id: str) -> FamilyRuns:
     family = await list_family(client, await client.get_thread(thread_id))
     found = [
         RunReference(run.id, run.model, run.created_at)
-        for thread in family[:BRANCHES_LOOKED_AT]
+        for thread in family[:MAX_COMPARED_BRANCHES]
         for run in (await client.list_runs(thread.id, limit=PAGE)).data
     ]
     return FamilyRuns(sorted(found, key=lambda run: -run.created_at))

@@ -39,9 +39,9 @@ TYPES: dict[Form, str] = {
     "html": "text/html; charset=utf-8",
 }
 PAGE = 100
-FAMILIES_LOOKED_AT = 20
+MAX_OPEN_FAMILIES = 20
 """Most threads with an open run, not on the page, whose families are read."""
-RUNS_LOOKED_AT = 100
+MAX_RUNS_SEARCHED = 100
 """Number of the user's newest runs that are searched for open ones."""
 
 
@@ -331,14 +331,14 @@ async def _waits_by_thread(
 
     A listed thread is the only listed one of its family, so its family is not read.
     """
-    newest = (await client.list_runs(limit=RUNS_LOOKED_AT)).data
+    newest = (await client.list_runs(limit=MAX_RUNS_SEARCHED)).data
     waits: dict[str, bool] = {}
     for run in newest:
         if not run.status.ended:
             relay = relays.find(run.id)
             waits[run.thread_id] = relay is not None and relay.is_waiting_for_user
     elsewhere = sorted(each for each in waits.items() if each[0] not in listed)
-    for thread_id, is_waiting in elsewhere[:FAMILIES_LOOKED_AT]:
+    for thread_id, is_waiting in elsewhere[:MAX_OPEN_FAMILIES]:
         kin = await client.list_threads(family=thread_id, limit=PAGE)
         for thread in kin.data:
             waits[thread.id] = waits.get(thread.id, False) or is_waiting

@@ -125,7 +125,9 @@ async def _start(
 ) -> AsyncGenerator[asyncio.subprocess.Process]:
     """Start a program in an empty folder; kill it with its children at the end.
 
-    It gets this environment and no other. A line of its output has `line_bytes` at most.
+    The folder is deleted at once, so that nothing can be written into it, and nothing of it stays
+    if this process is killed. The program gets this environment and no other. A line of its output
+    has `line_bytes` at most.
     """
     folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="antiphon-process-")
     needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
@@ -141,6 +143,8 @@ async def _start(
             start_new_session=True,
         )
         try:
+            with suppress(OSError):  # Windows keeps the folder of a process
+                os.rmdir(folder)
             yield process
         finally:
             if sys.platform != "win32":

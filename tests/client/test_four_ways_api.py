@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -786,26 +786,27 @@ def test_projects_and_owners_come_and_go_and_what_was_done_is_written_down(clien
 @pytest.mark.slow
 @in_all_ways
 def test_what_was_exported_is_imported_for_another_owner(client: Any) -> object:
-    folder = Path(tempfile.mkdtemp())
-    client.create_thread(title="Rockets")
-    client.upload_file(b"fuel", "tank.txt")
-    whole = folder / "all.zip"
-    whole.write_bytes(b"".join(client.export_owner("local")))
+    with TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        client.create_thread(title="Rockets")
+        client.upload_file(b"fuel", "tank.txt")
+        whole = folder / "all.zip"
+        whole.write_bytes(b"".join(client.export_owner("local")))
 
-    checked = client.import_owner(whole, "eve", new_ids=True, check=True)
-    imported = client.import_owner(whole, "eve", new_ids=True)
-    again = client.import_owner(str(whole), "eve", new_ids=True)
-    (folder / "none.zip").write_bytes(b"PK")
+        checked = client.import_owner(whole, "eve", new_ids=True, check=True)
+        imported = client.import_owner(whole, "eve", new_ids=True)
+        again = client.import_owner(str(whole), "eve", new_ids=True)
+        (folder / "none.zip").write_bytes(b"PK")
 
-    assert (imported.owner, checked.added) == ("eve", imported.added)
-    assert again.added == {}
-    [held] = client.list_owners(owner="eve").data
-    assert (held.threads, held.files) == (imported.added["threads"], imported.added["files"])
-    client.erase_owner("eve")
-    return [
-        catch_error(lambda: client.import_owner(whole, "eve")).code,
-        catch_error(lambda: client.import_owner(folder / "none.zip")),
-    ]
+        assert (imported.owner, checked.added) == ("eve", imported.added)
+        assert again.added == {}
+        [held] = client.list_owners(owner="eve").data
+        assert (held.threads, held.files) == (imported.added["threads"], imported.added["files"])
+        client.erase_owner("eve")
+        return [
+            catch_error(lambda: client.import_owner(whole, "eve")).code,
+            catch_error(lambda: client.import_owner(folder / "none.zip")),
+        ]
 
 
 @in_all_ways

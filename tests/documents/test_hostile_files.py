@@ -326,7 +326,7 @@ async def test_a_reader_has_nothing_of_the_server(monkeypatch: pytest.MonkeyPatc
         "        return type(fault).__name__\n"
         "    return 'done'\n"
         "def fill():\n"
-        "    with open('file', 'wb') as file:\n"
+        "    with open(os.memfd_create('file'), 'wb') as file:\n"
         "        file.write(b'x')\n"
         "facts = [sorted(os.environ), os.listdir('.'), tries(fill),\n"
         "         tries(lambda: bytearray(3_000_000_000))]\n"

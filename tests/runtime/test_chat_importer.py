@@ -7,14 +7,14 @@ import base64
 import io
 import json
 import sys
+import tempfile
 import zipfile
-from collections.abc import Callable
+from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-import msgspec
 import pytest
 
 from antiphon.api import operations
@@ -89,30 +89,29 @@ class Desk:
         return sorted(each.title for each in page.data)
 
 
-async def convert_here(request: ConversionRequest, advance: Advance) -> Converted:
+async def convert_here(
+    request: ConversionRequest, export: AsyncIterable[bytes], archive: IO[bytes], advance: Advance
+) -> Converted:
     """Convert without a process of its own, which takes half a second to start."""
-    with Path(request.archive).open("wb") as archive:
-        return convert_export(
-            Path(request.export),
-            archive,
-            request.owner,
-            request.source,
-            request.known,
-            advance,
-            request.max_total,
-        )
+    return convert_export(
+        io.BytesIO(b"".join([piece async for piece in export])),
+        archive,
+        request.owner,
+        request.source,
+        request.known,
+        advance,
+        request.max_total,
+    )
 
 
-def a_request(folder: Path, seconds: int = 60) -> ConversionRequest:
-    """A request to convert `export` in this folder to `one.zip`."""
+async def pieces(content: bytes) -> AsyncIterator[bytes]:
+    yield content[:700]
+    yield content[700:]
+
+
+def a_request(seconds: int = 60) -> ConversionRequest:
     return ConversionRequest(
-        export=str(folder / "export"),
-        archive=str(folder / "one.zip"),
-        owner="ann",
-        source=None,
-        known=[],
-        max_total=1_000_000,
-        seconds=seconds,
+        owner="ann", source=None, known=[], max_total=1_000_000, seconds=seconds
     )
 
 
@@ -259,18 +258,45 @@ async def test_a_small_file_that_unfolds_to_millions_of_values_fails_and_holds_u
     assert turns > 5  # the event loop was free meanwhile
 
 
-async def test_a_process_of_its_own_converts_as_this_one_does(tmp_path: Path) -> None:
-    export = tmp_path / "export"
-    export.write_bytes(zipped(chatgpt("c1"), chatgpt("c2")))
-    request = a_request(tmp_path)
+async def test_a_process_of_its_own_converts_as_this_one_does() -> None:
+    export = zipped(chatgpt("c1"), chatgpt("c2"))
+    request = a_request()
     read: list[int] = []
+    one, other = io.BytesIO(), io.BytesIO()
 
-    converted = await convert_in_process(request, read.append)
+    converted = await convert_in_process(request, pieces(export), one, read.append)
 
     assert sum(read) > 0
-    other = msgspec.structs.replace(request, archive=str(tmp_path / "other.zip"))
-    assert converted == await convert_here(other, lambda _: None)
-    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
+    assert converted == await convert_here(request, pieces(export), other, lambda _: None)
+    assert one.getvalue() == other.getvalue()
+
+
+async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    names: list[list[Path]] = []
+
+    class SeenStore(MemoryStore):
+        async def import_records(self, *args: Any) -> None:
+            names.append(list(tmp_path.iterdir()))
+            await super().import_records(*args)
+
+    async def convert(
+        request: ConversionRequest, export: AsyncIterable[bytes], archive: IO[bytes], _: Advance
+    ) -> Converted:
+        return await convert_in_process(
+            request, export, archive, lambda _: names.append(list(tmp_path.iterdir()))
+        )
+
+    desk = Desk(SeenStore(lambda: desk.time))
+    import_id = await desk.upload(zipped(chatgpt()), start=True)
+
+    assert await desk.worker(convert=convert).import_next()
+
+    assert (await desk.read(import_id)).status == "completed"
+    assert len(names) > 2
+    assert not any(names)
 
 
 @pytest.mark.parametrize(
@@ -293,18 +319,17 @@ async def test_a_conversion_that_dies_or_does_not_end_is_an_error(
     seconds: int,
     wrong: type[Exception],
     word: str,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
-    request = a_request(tmp_path, seconds)
+    request = a_request(seconds)
 
     with pytest.raises(wrong, match=word):
-        await convert_in_process(request, lambda _: None)
+        await convert_in_process(request, pieces(b"{}"), io.BytesIO(), lambda _: None)
 
 
 async def test_a_conversion_that_writes_more_than_it_may_is_too_large(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     program = (
         "from antiphon.runtime.imports import converter\n"
@@ -312,12 +337,11 @@ async def test_a_conversion_that_writes_more_than_it_may_is_too_large(
         "converter.main()"
     )
     monkeypatch.setattr(conversion_process, "PROGRAM", (sys.executable, "-I", "-c", program))
-    export = tmp_path / "export"
-    export.write_bytes(as_json(*(chatgpt(f"c{number}") for number in range(50))))
-    request = a_request(tmp_path)
+    export = as_json(*(chatgpt(f"c{number}") for number in range(50)))
+    request = a_request()
 
     with pytest.raises(errors.TooLarge, match="too large together"):
-        await convert_in_process(request, lambda _: None)
+        await convert_in_process(request, pieces(export), io.BytesIO(), lambda _: None)
 
 
 async def test_a_full_disk_is_a_fault_of_the_server_and_not_of_the_export(
@@ -339,7 +363,7 @@ async def test_a_full_disk_is_a_fault_of_the_server_and_not_of_the_export(
 
 
 async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> None:
-    async def die(_request: ConversionRequest, _advance: Advance) -> Converted:
+    async def die(*_: Any) -> Converted:
         raise Died
 
     desk = Desk()
@@ -523,8 +547,8 @@ async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(met
 async def test_an_import_that_is_cancelled_as_its_check_ends_is_cancelled() -> None:
     desk = Desk()
 
-    async def cancel(request: ConversionRequest, advance: Advance) -> Converted:
-        converted = await convert_here(request, advance)
+    async def cancel(*args: Any) -> Converted:
+        converted = await convert_here(*args)
         await desk.ask(operations.CancelChatImport(import_id))
         return converted
 
@@ -593,7 +617,7 @@ async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
 async def test_a_server_that_stops_hands_its_import_over_and_this_is_no_attempt() -> None:
     begun = asyncio.Event()
 
-    async def wait(_request: ConversionRequest, _advance: Advance) -> Converted:
+    async def wait(*_: Any) -> Converted:
         begun.set()
         await asyncio.Event().wait()
         raise AssertionError

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -33,13 +32,11 @@ Json = dict[str, Any]
 
 
 def convert(
-    folder: Path, content: bytes, owner: str = "ann", **more: Any
+    content: bytes, owner: str = "ann", **more: Any
 ) -> tuple[Converted, dict[str, list[Json]], bytes]:
     """Convert; return the result, the records by kind, and the archive."""
-    path = folder / "export"
-    path.write_bytes(content)
     target = io.BytesIO()
-    result = convert_export(path, target, owner, **more)
+    result = convert_export(io.BytesIO(content), target, owner, **more)
     with zipfile.ZipFile(target) as archive:
         records = {
             name.removesuffix(".jsonl"): [
@@ -59,7 +56,7 @@ def texts(records: dict[str, list[Json]], thread: Json) -> list[tuple[str, str]]
     ]
 
 
-def test_chatgpts_tree_becomes_branches_with_calls_thoughts_and_pictures(tmp_path: Path) -> None:
+def test_chatgpts_tree_becomes_branches_with_calls_thoughts_and_pictures() -> None:
     content = as_zip(
         **{
             "x__conversations-000_dot_json": as_json(chatgpt()),
@@ -69,7 +66,7 @@ def test_chatgpts_tree_becomes_branches_with_calls_thoughts_and_pictures(tmp_pat
         }
     )
 
-    result, records, _ = convert(tmp_path, content)
+    result, records, _ = convert(content)
 
     assert (result.source, result.conversations, result.threads) == ("chatgpt", 2, 4)
     shown, other = records["threads"][:2]
@@ -95,8 +92,8 @@ def test_chatgpts_tree_becomes_branches_with_calls_thoughts_and_pictures(tmp_pat
     assert [each["media_type"] for each in records["files"]] == ["image/png"] * 2
 
 
-def test_claudes_blocks_become_messages_and_its_attachments_files(tmp_path: Path) -> None:
-    result, records, _ = convert(tmp_path, as_json(CLAUDE))
+def test_claudes_blocks_become_messages_and_its_attachments_files() -> None:
+    result, records, _ = convert(as_json(CLAUDE))
 
     assert result.skipped == {"files that are not in the export": 2}
     by_length = sorted(records["threads"], key=lambda each: each["messages"])
@@ -115,8 +112,8 @@ def test_claudes_blocks_become_messages_and_its_attachments_files(tmp_path: Path
     assert by_length[0]["created_at"] // 1000 in (1735787045, 1735787046)
 
 
-def test_open_webuis_history_becomes_threads_of_the_importing_owner(tmp_path: Path) -> None:
-    result, records, archive = convert(tmp_path, as_json(OPEN_WEBUI))
+def test_open_webuis_history_becomes_threads_of_the_importing_owner() -> None:
+    result, records, archive = convert(as_json(OPEN_WEBUI))
 
     assert (result.source, result.threads, result.files) == ("open-webui", 2, 1)
     shown, other = records["threads"]
@@ -126,12 +123,10 @@ def test_open_webuis_history_becomes_threads_of_the_importing_owner(tmp_path: Pa
     assert b"somebody-else" not in archive
 
 
-def test_the_same_export_gives_the_same_archive_and_another_owner_other_ids(
-    tmp_path: Path,
-) -> None:
-    _, mine, first = convert(tmp_path, as_json(chatgpt(), chatgpt("c2")))
-    _, _, again = convert(tmp_path, as_json(chatgpt(), chatgpt("c2")))
-    _, theirs, _ = convert(tmp_path, as_json(chatgpt(), chatgpt("c2")), "ben")
+def test_the_same_export_gives_the_same_archive_and_another_owner_other_ids() -> None:
+    _, mine, first = convert(as_json(chatgpt(), chatgpt("c2")))
+    _, _, again = convert(as_json(chatgpt(), chatgpt("c2")))
+    _, theirs, _ = convert(as_json(chatgpt(), chatgpt("c2")), "ben")
 
     def ids(records: dict[str, list[Json]]) -> set[str]:
         return {each["id"] for kind in records for each in records[kind]}
@@ -140,11 +135,11 @@ def test_the_same_export_gives_the_same_archive_and_another_owner_other_ids(
     assert not ids(mine) & ids(theirs)
 
 
-def test_what_was_imported_before_is_left_out_and_what_is_new_is_not(tmp_path: Path) -> None:
-    _, records, _ = convert(tmp_path, as_json(chatgpt()))
+def test_what_was_imported_before_is_left_out_and_what_is_new_is_not() -> None:
+    _, records, _ = convert(as_json(chatgpt()))
     known = {each["id"] for each in records["threads"]}
 
-    result, later, _ = convert(tmp_path, as_json(chatgpt(), chatgpt("c2")), known=known)
+    result, later, _ = convert(as_json(chatgpt(), chatgpt("c2")), known=known)
 
     assert (result.present, result.conversations) == (1, 1)
     assert not known & {each["id"] for each in later["threads"]}
@@ -165,10 +160,10 @@ def test_what_was_imported_before_is_left_out_and_what_is_new_is_not(tmp_path: P
     ],
 )
 def test_a_file_that_is_no_export_is_refused_with_what_is_wrong(
-    tmp_path: Path, content: bytes
+    content: bytes,
 ) -> None:
     with pytest.raises(errors.InvalidRequest) as refused:
-        convert(tmp_path, content)
+        convert(content)
 
     assert refused.value.details.get("expected")
 
@@ -183,19 +178,19 @@ def test_a_file_that_is_no_export_is_refused_with_what_is_wrong(
         {"a": node("a", None, "user", "hi", create_time=-1e300)},
     ],
 )
-def test_odd_trees_lose_what_cannot_be_read_and_nothing_else(tmp_path: Path, mapping: Json) -> None:
+def test_odd_trees_lose_what_cannot_be_read_and_nothing_else(mapping: Json) -> None:
     result, records, _ = convert(
-        tmp_path, as_json(chatgpt("odd", mapping=mapping, current_node="a"), chatgpt())
+        as_json(chatgpt("odd", mapping=mapping, current_node="a"), chatgpt())
     )
 
     assert 1 <= result.conversations <= 2
     assert any("A dog." in text for each in records["threads"] for _, text in texts(records, each))
 
 
-def test_a_conversation_that_nests_too_deep_does_not_stop_the_others(tmp_path: Path) -> None:
+def test_a_conversation_that_nests_too_deep_does_not_stop_the_others() -> None:
     deep = b'{"mapping": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
-    result, _, _ = convert(tmp_path, as_json(chatgpt())[:-1] + b"," + deep + b"]")
+    result, _, _ = convert(as_json(chatgpt())[:-1] + b"," + deep + b"]")
 
     assert result.conversations == 1
     assert result.skipped["unreadable conversations"] == 1
@@ -217,13 +212,13 @@ def attachments(*names: str, key: str = "c1") -> Json:
     return chatgpt(key, mapping=mapping, current_node=nodes[-1]["id"])
 
 
-def test_a_member_that_a_conversation_names_often_is_one_file(tmp_path: Path) -> None:
+def test_a_member_that_a_conversation_names_often_is_one_file() -> None:
     conversation = attachments(*(f"{number}.bin" for number in range(40)))
     content = as_zip(
         conversations_dot_json=as_json(conversation), **{"file-abc-x_dot_bin": bytes(1 << 20)}
     )
 
-    result, records, archive = convert(tmp_path, content)
+    result, records, archive = convert(content)
 
     with zipfile.ZipFile(io.BytesIO(archive)) as unpacked:
         size = sum(each.file_size for each in unpacked.infolist())
@@ -235,19 +230,17 @@ def test_a_member_that_a_conversation_names_often_is_one_file(tmp_path: Path) ->
     }
 
 
-def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
-    tmp_path: Path,
-) -> None:
+def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written() -> None:
     member = {"file-abc-x_dot_bin": bytes(40_000)}
     limit = 100_000
     two = [attachments("a.bin", key=f"c{number}") for number in range(2)]
     three = [attachments("a.bin", key=f"c{number}") for number in range(3)]
 
     allowed = as_zip(conversations_dot_json=as_json(*two), **member)
-    result, _, _ = convert(tmp_path, allowed, max_total=limit)
+    result, _, _ = convert(allowed, max_total=limit)
     too_much = as_zip(conversations_dot_json=as_json(*three), **member)
     with pytest.raises(errors.TooLarge) as refused:
-        convert(tmp_path, too_much, max_total=limit)
+        convert(too_much, max_total=limit)
 
     assert result.files == 2
     assert "100,000 bytes" in str(refused.value.details["expected"])
@@ -321,13 +314,13 @@ def test_a_branch_that_goes_on_after_the_one_that_is_shown_is_the_last() -> None
 
 
 def test_of_a_branch_that_is_too_long_the_newest_messages_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(conversations, "MAX_PATH", 3)
     nodes = [node(f"m{n}", f"m{n - 1}" if n else None, "user", f"text {n}") for n in range(5)]
     mapping = {each["id"]: each for each in nodes}
 
-    result, records, _ = convert(tmp_path, as_json(chatgpt(mapping=mapping, current_node="m4")))
+    result, records, _ = convert(as_json(chatgpt(mapping=mapping, current_node="m4")))
 
     assert [text for _, text in texts(records, records["threads"][0])] == [
         "text 2",
@@ -338,12 +331,12 @@ def test_of_a_branch_that_is_too_long_the_newest_messages_are_kept(
 
 
 def test_a_conversation_of_too_many_messages_does_not_stop_the_others(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(convert_module, "MAX_NODES", 10)
     mapping = {f"m{n}": node(f"m{n}", None, "user", "hi") for n in range(11)}
 
-    result, _, _ = convert(tmp_path, as_json(chatgpt("large", mapping=mapping), chatgpt()))
+    result, _, _ = convert(as_json(chatgpt("large", mapping=mapping), chatgpt()))
 
     assert (result.conversations, result.skipped) == (
         1,

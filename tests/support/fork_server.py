@@ -16,6 +16,7 @@ import marshal
 import os
 import pkgutil
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -251,6 +252,7 @@ class ForkServer:
                 return program()
         for pid in self._lines.values():
             os.kill(pid, signal.SIGKILL)
+        shutil.rmtree(Path(self._listening.getsockname()).parent, ignore_errors=True)
         return 0
 
     def _bury(self) -> None:

@@ -6,9 +6,10 @@ import asyncio
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
+from typing import IO
 
-from antiphon.api.operations import ListThreads
+from antiphon.api.operations import ImportOwner, ListThreads
 from antiphon.cli.console import ProgressBar, note, print_json
 from antiphon.cli.flags import CLIENT
 from antiphon.client.async_client import AsyncClient
@@ -61,20 +62,22 @@ async def _import(args: Namespace, loaded: LoadedSettings) -> None:
         for source in SOURCES:
             listing = ListThreads(limit=100, metadata={IMPORTED_FROM: source})
             known |= {thread.id async for thread in client.paginate(listing)}
-        with TemporaryDirectory(prefix="antiphon-import-") as folder:
-            target = Path(folder) / "converted.zip"
-            converted = await asyncio.to_thread(_convert, args, path, target, owner, known)
+        with TemporaryFile() as archive:  # without a name, so that it is gone with this process
+            converted = await asyncio.to_thread(_convert, args, path, archive, owner, known)
             if converted.conversations:
-                await client.import_owner(target, owner, check=args.check)
+                call = ImportOwner(owner, check=args.check)
+                await client.transport.import_archive(call, archive)
     if args.json:
         print_json(converted)
     else:
         _report(converted, check=args.check)
 
 
-def _convert(args: Namespace, path: Path, target: Path, owner: str, known: set[str]) -> Converted:
+def _convert(
+    args: Namespace, path: Path, archive: IO[bytes], owner: str, known: set[str]
+) -> Converted:
     total, done = path.stat().st_size, 0
-    with ProgressBar(sys.stderr) as bar, target.open("wb") as file:
+    with ProgressBar(sys.stderr) as bar, path.open("rb") as export:
 
         def advance(size: int) -> None:
             nonlocal done
@@ -82,7 +85,7 @@ def _convert(args: Namespace, path: Path, target: Path, owner: str, known: set[s
             bar.show("reading", "bytes", done, max(done, total))
 
         source = None if args.source == AUTO else args.source
-        return convert_export(path, file, owner, source, known, advance)
+        return convert_export(export, archive, owner, source, known, advance)
 
 
 def _report(converted: Converted, *, check: bool) -> None:

@@ -149,8 +149,8 @@ async def _import(owners: OwnerService, args: Namespace) -> None:
         raise NotFound(
             f"There is no file {args.file}.", hint="`antiphon owners export` writes one."
         )
-    with ProgressBar(sys.stderr) as bar:
-        result = await owners.import_owner(call, path, Principal(), lambda step: bar.show(*step))
+    with ProgressBar(sys.stderr) as bar, await asyncio.to_thread(path.open, "rb") as file:
+        result = await owners.import_owner(call, file, Principal(), lambda step: bar.show(*step))
     if args.json:
         print_json(result)
         return

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from copy import copy
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx2
 
@@ -144,10 +143,10 @@ class AsyncHttpTransport:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
 
-    async def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
-        """Send the zip file at this path until it is imported."""
-        request = import_request(call, path)
-        return parse_response(call, await self._fetch({**request, "content": AsyncFileBody(path)}))
+    async def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+        """Send this zip file, which is seekable, until it is imported."""
+        request = import_request(call, file)
+        return parse_response(call, await self._fetch({**request, "content": AsyncFileBody(file)}))
 
     async def _read_pieces(self, request: dict[str, Any]) -> AsyncPieces:
         try:
@@ -242,10 +241,10 @@ class AsyncHttpTransport:
 class AsyncFileBody:
     """The bytes of a file as the body of a request, which may be sent again."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with await asyncio.to_thread(self._path.open, "rb") as file:
-            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-                yield piece
+        self._file.seek(0)
+        while piece := await asyncio.to_thread(self._file.read, PIECE_BYTES):
+            yield piece

@@ -219,7 +219,8 @@ class AsyncOperations(RenamedMethods):
         something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
         """
         call = operations.ImportOwner(owner, new_ids, check)
-        return await self.transport.import_archive(call, Path(path))
+        with await asyncio.to_thread(Path(path).open, "rb") as file:
+            return await self.transport.import_archive(call, file)
 
     async def upload_chat_export(
         self,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import ssl
 import time
 import uuid
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
@@ -206,11 +206,11 @@ def upload_request(
     }
 
 
-def import_request(call: ImportOwner, path: Path) -> dict[str, Any]:
+def import_request(call: ImportOwner, file: IO[bytes]) -> dict[str, Any]:
     """Return the request of an import but for its body. Raises `InvalidRequest`."""
     headers = {
         "content-type": str(call.upload),
-        "content-length": str(path.stat().st_size),
+        "content-length": str(file.seek(0, os.SEEK_END)),
     }
     timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=BUSY_SECONDS)
     return {**build_request(call, ""), "headers": headers, "timeout": timeout}

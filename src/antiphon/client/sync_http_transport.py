@@ -12,8 +12,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import copy
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import httpx2
 
@@ -146,10 +145,10 @@ class HttpTransport:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
 
-    def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
-        """Send the zip file at this path until it is imported."""
-        request = import_request(call, path)
-        return parse_response(call, self._fetch({**request, "content": FileBody(path)}))
+    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+        """Send this zip file, which is seekable, until it is imported."""
+        request = import_request(call, file)
+        return parse_response(call, self._fetch({**request, "content": FileBody(file)}))
 
     def _read_pieces(self, request: dict[str, Any]) -> Pieces:
         try:
@@ -243,10 +242,10 @@ class HttpTransport:
 class FileBody:
     """The bytes of a file as the body of a request, which may be sent again."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
 
     def __iter__(self) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
+        self._file.seek(0)
+        while piece := self._file.read(PIECE_BYTES):
+            yield piece

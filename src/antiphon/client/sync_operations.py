@@ -220,7 +220,8 @@ class Operations(RenamedMethods):
         something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
         """
         call = operations.ImportOwner(owner, new_ids, check)
-        return self.transport.import_archive(call, Path(path))
+        with Path(path).open("rb") as file:
+            return self.transport.import_archive(call, file)
 
     def upload_chat_export(
         self,

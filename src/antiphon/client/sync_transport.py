@@ -5,8 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
 from antiphon.api.operations import ImportOwner, Operation, OwnerImport
 from antiphon.telemetry.tracing import Tracer
@@ -70,8 +69,8 @@ class Transport(Protocol):
         """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
         ...
 
-    def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
-        """Send the zip file at this path, and return what was imported."""
+    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+        """Send this zip file, which is seekable, and return what was imported."""
         ...
 
     def on_behalf_of(self, owner: str) -> Transport:

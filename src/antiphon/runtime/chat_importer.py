@@ -11,11 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile
+from typing import IO
 
 import msgspec
 
@@ -171,10 +171,8 @@ class _Work:
             raise
 
     async def _run_and_settle(self) -> None:
-        with TemporaryDirectory(prefix="antiphon-import-") as folder:
-            work = asyncio.create_task(
-                self._check_or_write(Path(folder) / "export", Path(folder) / "converted.zip")
-            )
+        with TemporaryFile() as archive:  # without a name, so that it is gone with this process
+            work = asyncio.create_task(self._check_or_write(archive))
             try:
                 await self._watch(work)
                 await self._settle("completed")
@@ -208,7 +206,7 @@ class _Work:
                 raise ImportCancelled
         await work
 
-    async def _check_or_write(self, path: Path, target: Path) -> None:
+    async def _check_or_write(self, archive: IO[bytes]) -> None:
         owner, claim = self._stored.owner, self._claim()
         if self._stored.transferring:  # its worker died before everything was the owner's
             stored = self._stored
@@ -216,9 +214,8 @@ class _Work:
             return
         if self._stored.cancel:  # its worker died before it could delete what it had written
             raise ImportCancelled
-        await self._fetch(path)
         known = await self._find_known(owner)
-        converted = await self._convert(path, target, known)
+        converted = await self._convert(archive, known)
         found = FoundChats(
             conversations=converted.conversations,
             versions=converted.threads - converted.conversations,
@@ -236,22 +233,21 @@ class _Work:
             by = Principal(owner=owner, key_id=self._stored.key_id, actor=self._stored.actor)
             guard = ImportGuard(claim, self._begin_writing, self._begin_transfer)
             await self._importer.run(
-                ImportOwner(owner=owner), target, by, self._set_progress, guard
+                ImportOwner(owner=owner), archive, by, self._set_progress, guard
             )
 
-    async def _fetch(self, path: Path) -> None:
-        """Write the pieces of the upload into a file."""
+    async def _read_upload(self) -> AsyncGenerator[bytes, None]:
+        """Yield the pieces of the upload."""
         record, place = self._stored.record, 0
-        with path.open("wb") as file:
-            while place < record.size:
-                piece = await self._store.import_piece(record.id, place)
-                if piece is None:
-                    raise errors.InvalidRequest(
-                        "The file of the import is not complete.", hint="Import it again."
-                    )
-                await asyncio.to_thread(file.write, piece)
-                place += len(piece)
-                self._progress = ImportStep("reading", "bytes", place, 2 * record.size)
+        while place < record.size:
+            piece = await self._store.import_piece(record.id, place)
+            if piece is None:
+                raise errors.InvalidRequest(
+                    "The file of the import is not complete.", hint="Import it again."
+                )
+            yield piece
+            place += len(piece)
+            self._progress = ImportStep("reading", "bytes", place, 2 * record.size)
 
     async def _find_known(self, owner: str) -> set[str]:
         """Return the threads that were imported before this import was checked.
@@ -285,7 +281,7 @@ class _Work:
         )
         return known
 
-    async def _convert(self, path: Path, target: Path, known: set[str]) -> Converted:
+    async def _convert(self, archive: IO[bytes], known: set[str]) -> Converted:
         record, read = self._stored.record, 0
 
         def advance(size: int) -> None:
@@ -295,15 +291,14 @@ class _Work:
             self._progress = ImportStep("reading", "bytes", done, 2 * record.size)
 
         request = ConversionRequest(
-            export=str(path),
-            archive=str(target),
             owner=self._stored.owner,
             source=record.source,
             known=sorted(known),
             max_total=self._max_total,
             seconds=CONVERSION_SECONDS,
         )
-        return await self._convert_export(request, advance)
+        async with aclosing(self._read_upload()) as export:
+            return await self._convert_export(request, export, archive, advance)
 
     def _set_progress(self, step: ImportStep) -> None:
         self._progress = step

@@ -10,8 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from copy import copy
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -135,11 +134,11 @@ class AsyncEmbeddedTransport:
             async for piece in pieces:
                 yield piece
 
-    async def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
-        """Import the zip file at this path."""
+    async def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+        """Import this zip file, which is seekable."""
         dispatcher = (await self.runtime()).dispatcher
         sanitize.request_fields(call)
-        answer = await dispatcher.import_owner(call, path, self._by)
+        answer = await dispatcher.import_owner(call, file, self._by)
         imported: OwnerImport = _as_client_reads(answer, OwnerImport)
         return imported
 
@@ -335,9 +334,9 @@ class EmbeddedTransport:
         """Yield everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._async_transport.export(owner))
 
-    def import_archive(self, call: ImportOwner, path: Path) -> OwnerImport:
-        """Import the zip file at this path."""
-        return self._portal.run(self._async_transport.import_archive(call, path))
+    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+        """Import this zip file, which is seekable."""
+        return self._portal.run(self._async_transport.import_archive(call, file))
 
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""

@@ -8,8 +8,7 @@ import shutil
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, NamedTuple
 from urllib.parse import quote
 
@@ -234,36 +233,34 @@ async def import_owner(
     dispatcher: Dispatcher,
     check_admitted: Callable[[], Awaitable[None]],
 ) -> Response:
-    """Save the body in a file of its own, and import it.
+    """Save the body in a file without a name, which is gone with this process, and import it.
 
     Raises what `check_admitted` raises for a caller who lost the key meanwhile.
     """
-    with TemporaryDirectory(prefix="antiphon-upload-") as folder:
-        path = Path(folder) / "archive.zip"
+    with TemporaryFile() as file:
         async with aclosing(
             requests.stream_body(context.scope, context.receive, MAX_ARCHIVE)
         ) as pieces:
-            await _save(pieces, path)
+            await _save(pieces, file)
         await check_admitted()
-        return await dispatcher.import_owner(call, path, context.caller.principal)
+        return await dispatcher.import_owner(call, file, context.caller.principal)
 
 
-async def _save(pieces: AsyncGenerator[bytes, None], path: Path) -> None:
-    """Write the pieces into a file. Raises `Unavailable` where they have no room."""
+async def _save(pieces: AsyncGenerator[bytes, None], file: IO[bytes]) -> None:
+    """Write the pieces into the file. Raises `Unavailable` where they have no room."""
     batch: list[bytes] = []
     size = 0
-    with path.open("xb") as file:
-        async for piece in pieces:
-            batch.append(piece)
-            size += len(piece)
-            if size >= SAVE_BYTES:
-                await asyncio.to_thread(_append, file, batch)
-                batch, size = [], 0
-        await asyncio.to_thread(_append, file, batch)
+    async for piece in pieces:
+        batch.append(piece)
+        size += len(piece)
+        if size >= SAVE_BYTES:
+            await asyncio.to_thread(_append, file, batch)
+            batch, size = [], 0
+    await asyncio.to_thread(_append, file, batch)
 
 
 def _append(file: IO[bytes], pieces: Sequence[bytes]) -> None:
-    room = shutil.disk_usage(file.name).free
+    room = shutil.disk_usage(gettempdir()).free
     if room < MIN_ROOM:
         raise Unavailable(
             "The server has no room for the upload.",

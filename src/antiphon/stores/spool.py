@@ -5,10 +5,12 @@ An archive may hold more than memory does, and its records come in no order that
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from contextlib import suppress
+from tempfile import mkstemp
 from typing import Literal, NamedTuple, cast
 
 State = Literal["new", "staged", "present"]
@@ -63,11 +65,19 @@ class DuplicateRecord(Exception):
 
 
 class Spool:
-    """A file of records. Its methods block, and may be called in one thread after the other."""
+    """A file of records. Its methods block, and may be called in one thread after the other.
 
-    def __init__(self, path: Path) -> None:
+    The file has no name from the beginning on, so that it is gone with the process however that
+    ends; where the system does not let an open file lose its name, it is deleted at the end.
+    """
+
+    def __init__(self) -> None:
+        descriptor, path = mkstemp(prefix="antiphon-records-")
+        os.close(descriptor)
+        self._path: str | None = path
         self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._connection.executescript(_SCHEMA)
+        self._unlink()
 
     def add(
         self,
@@ -211,6 +221,13 @@ class Spool:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+        self._unlink()
+
+    def _unlink(self) -> None:
+        if self._path is not None:
+            with suppress(PermissionError):  # Windows keeps the name of a file that is open
+                os.unlink(self._path)
+                self._path = None
 
     def _select(
         self, where: str, values: tuple[object, ...], order: str = "seq", limit: int = -1

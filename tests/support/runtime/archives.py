@@ -208,9 +208,10 @@ async def import_archive(
     max_schedules: int = 50,
     **how: bool,
 ) -> OwnerImport:
-    return await OwnerImporter(store, mint, bounds, max_schedules=max_schedules).run(
-        ImportOwner(owner=owner, **how), path, Principal()
-    )
+    with path.open("rb") as file:
+        return await OwnerImporter(store, mint, bounds, max_schedules=max_schedules).run(
+            ImportOwner(owner=owner, **how), file, Principal()
+        )
 
 
 Contents = dict[str, Any]

@@ -6,13 +6,13 @@ shape of a line before it is decoded. What is held in memory is bounded by `Boun
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import struct
 import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, Any, NoReturn
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
@@ -60,15 +60,17 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchiveReader:
-    """An archive that is open. Its methods block; raises `InvalidRequest` and `TooLarge`."""
+    """Archive in an open file, which stays open when the archive is closed.
 
-    def __init__(self, path: Path, bounds: Bounds) -> None:
+    Its methods block; raises `InvalidRequest` and `TooLarge`.
+    """
+
+    def __init__(self, file: IO[bytes], bounds: Bounds) -> None:
         self._bounds = bounds
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            _check_directory(file, size, bounds)
+        size = file.seek(0, os.SEEK_END)
+        _check_directory(file, size, bounds)
         try:
-            self._zip = ZipFile(path)
+            self._zip = ZipFile(file)
         except (BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as fault:
             raise _broken(f"its list of members cannot be read ({fault})") from fault
         try:
@@ -79,7 +81,7 @@ class ArchiveReader:
             raise
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the archive."""
         self._zip.close()
 
     @property

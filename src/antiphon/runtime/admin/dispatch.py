@@ -7,8 +7,7 @@ for pages are among them, as they are made of keys.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from antiphon.api import operations
 from antiphon.api.operations import (
@@ -99,10 +98,10 @@ class AdminDispatcher:
         return await self._owners.export(call, by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, path: Path, by: Principal
+        self, call: operations.ImportOwner, file: IO[bytes], by: Principal
     ) -> OwnerImport:
-        """Import the archive at this path."""
-        return await self._owners.import_owner(call, path, by)
+        """Import the archive in this file, which is seekable."""
+        return await self._owners.import_owner(call, file, by)
 
     async def _create_key(self, call: operations.CreateKey, by: Principal) -> NewKey:
         return NewKey(*await self._keys.create(call, by))

@@ -16,9 +16,8 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from hashlib import blake2b
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, TypeVar, cast
+from tempfile import gettempdir
+from typing import IO, Any, NamedTuple, TypeVar, cast
 
 import msgspec
 from msgspec.structs import asdict, replace
@@ -118,12 +117,12 @@ class OwnerImporter:
     async def run(
         self,
         call: ImportOwner,
-        path: Path,
+        file: IO[bytes],
         by: Principal,
         tell: Tell = quiet,
         guard: ImportGuard | None = None,
     ) -> OwnerImport:
-        """Import the archive at this path, or only check it.
+        """Import the archive in this file, which is seekable, or only check it.
 
         Raises `InvalidRequest` and `TooLarge` for a file that cannot be imported, and `Conflict`
         where ids are taken; nothing is written then. Raises `Fenced` when the claim of the guard is
@@ -132,27 +131,26 @@ class OwnerImporter:
         if call.owner is not None:
             sanitize.validate_owner(call.owner)
         secret = await self._store.installation_secret()
-        with TemporaryDirectory(prefix="antiphon-import-") as folder:
-            archive = await asyncio.to_thread(ArchiveReader, path, self._bounds)
+        archive = await asyncio.to_thread(ArchiveReader, file, self._bounds)
+        try:
+            _check_room(gettempdir(), 2 * archive.record_bytes)
+            digest = await run_in_thread(_digest, file)
+            spool = Spool()
             try:
-                _check_room(Path(folder), 2 * archive.record_bytes)
-                digest = await run_in_thread(_digest, path)
-                spool = Spool(Path(folder) / "records.db")
-                try:
-                    work = _Import(
-                        self._store,
-                        archive,
-                        spool,
-                        call,
-                        tell=tell,
-                        max_schedules=self._max_schedules,
-                        guard=guard,
-                    )
-                    return await work.run(secret, digest, self._mint, by)
-                finally:
-                    spool.close()
+                work = _Import(
+                    self._store,
+                    archive,
+                    spool,
+                    call,
+                    tell=tell,
+                    max_schedules=self._max_schedules,
+                    guard=guard,
+                )
+                return await work.run(secret, digest, self._mint, by)
             finally:
-                archive.close()
+                spool.close()
+        finally:
+            archive.close()
 
     async def transfer(
         self, staging: str, owner: str, claim: ImportClaim, entry: AuditEntry | None
@@ -187,24 +185,24 @@ def _find_staging(secret: bytes, digest: bytes, owner: str, *, new_ids: bool) ->
     return STAGING + seed.hex()[:32], seed
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def _check_room(folder: str, needed: int) -> None:
     """Raise `Unavailable` where the records have no room to be checked in."""
     room = shutil.disk_usage(folder).free
     if needed > room:
         raise Unavailable(
-            f"There is not enough room in {folder.parent} to check the file.",
+            f"There is not enough room in {folder} to check the file.",
             expected=f"{needed:,} bytes",
             received=f"{room:,} bytes",
             hint="TMPDIR names another folder.",
         )
 
 
-def _digest(stopped: threading.Event, path: Path) -> bytes:
+def _digest(stopped: threading.Event, file: IO[bytes]) -> bytes:
     digest = blake2b(digest_size=32)
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-            _check_stopped(stopped)
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        digest.update(piece)
+        _check_stopped(stopped)
     return digest.digest()
 
 

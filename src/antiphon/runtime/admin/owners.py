@@ -7,8 +7,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Erasure, Listed, Operation, OwnerImport
@@ -83,10 +82,10 @@ class OwnerService:
         return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, path: Path, by: Principal, tell: Tell = quiet
+        self, call: operations.ImportOwner, file: IO[bytes], by: Principal, tell: Tell = quiet
     ) -> OwnerImport:
-        """Import the archive at this path. Raises as `OwnerImporter.run`."""
-        return await self._importer.run(call, path, by, tell)
+        """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
+        return await self._importer.run(call, file, by, tell)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
         return await self._set(by.owner, call.provider, OwnerProviderKey(key=call.key), by)

@@ -16,7 +16,6 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping, 
 from contextlib import ExitStack, closing, contextmanager
 from hashlib import blake2b
 from operator import itemgetter
-from pathlib import Path
 from typing import IO, Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
@@ -87,7 +86,7 @@ class Converted(msgspec.Struct, frozen=True):
 
 
 def convert_export(
-    path: Path,
+    export: IO[bytes],
     target: IO[bytes],
     owner: str,
     source: Source | None = None,
@@ -97,6 +96,7 @@ def convert_export(
 ) -> Converted:
     """Write an archive of this owner with the conversations of an export: a zip or JSON.
 
+    The file of the export must be seekable; it is read from its beginning.
     `known` are ids of threads of the owner: a conversation that is one of them is left out.
     `max_total` are the most bytes of its unpacked files, and of the archive.
     Raises `InvalidRequest` and `TooLarge` for a file that is no export of a `source`, and `OSError`
@@ -104,9 +104,9 @@ def convert_export(
     """
     with ExitStack() as stack:
         archive = None
-        if zipfile.is_zipfile(path):
-            archive = stack.enter_context(_open_zip(path, max_total))
-        texts = stack.enter_context(closing(_read_texts(path, archive, advance, max_total)))
+        if zipfile.is_zipfile(export):
+            archive = stack.enter_context(_open_zip(export, max_total))
+        texts = stack.enter_context(closing(_read_texts(export, archive, advance, max_total)))
         converter = _Converter(
             owner, source, known, archive, ArchiveWriter(owner, stack, max_total)
         )
@@ -115,9 +115,9 @@ def convert_export(
         return converter.write(target)
 
 
-def _open_zip(path: Path, max_total: int) -> ZipFile:
+def _open_zip(export: IO[bytes], max_total: int) -> ZipFile:
     with _reading():
-        archive = ZipFile(path)
+        archive = ZipFile(export)
     infos = archive.infolist()
     if len(infos) > MAX_MEMBERS or sum(each.file_size for each in infos) > max_total:
         archive.close()
@@ -143,14 +143,13 @@ def _reading() -> Generator[None]:
 
 
 def _read_texts(
-    path: Path, archive: ZipFile | None, advance: Advance, max_total: int
+    export: IO[bytes], archive: ZipFile | None, advance: Advance, max_total: int
 ) -> Generator[Iterator[bytes]]:
     """Yield the pieces of each JSON file with conversations."""
     if archive is None:
         with _reading():
-            file = path.open("rb")
-        with file:
-            yield _pieces(file, advance, max_total)
+            export.seek(0)
+        yield _pieces(export, advance, max_total)
         return
     names = sorted(
         info.filename

@@ -1,20 +1,20 @@
 """Program that converts one export, in a process of its own.
 
-`python -m antiphon.runtime.imports.converter` gets the request as a line of JSON. It reads the
-export, writes the archive, and says how far it is and how it ended, in lines of JSON. Nothing of
-the server is in it: no environment, no open file, no network where Linux lets it. Before it opens
+`python -m antiphon.runtime.imports.converter` gets the request as a line of JSON and then the bytes
+of the export. It writes lines of JSON: how far it is, the archive in pieces, and how it ended.
+Nothing of the server is in it: no environment but the folder of temporary files, no open file, no
+network where Linux lets it. Its files have no names, so that they are gone with it. Before it gets
 the export, it limits its time, its memory and what it may write.
 """
 
 from __future__ import annotations
 
 import errno
-import os
+import shutil
 import sys
-import tempfile
 import traceback
-from pathlib import Path
-from typing import BinaryIO, Literal
+from tempfile import TemporaryFile
+from typing import IO, BinaryIO, Literal
 
 import msgspec
 
@@ -29,11 +29,13 @@ ROOM = 256 << 20
 """Bytes that an archive may be larger than its records and files."""
 
 
-class ConversionRequest(msgspec.Struct, frozen=True):
-    """Arguments of `convert_export`, with paths, and the seconds that the process has."""
+PIECE = 512 << 10
+"""Bytes of the archive in a line, which has a third more as base64."""
 
-    export: str
-    archive: str
+
+class ConversionRequest(msgspec.Struct, frozen=True):
+    """Arguments of `convert_export`, and the seconds that the process has."""
+
     owner: str
     source: ChatSource | None
     known: list[str]
@@ -50,9 +52,13 @@ class Refusal(msgspec.Struct, frozen=True):
 
 
 class ConversionLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line that the process writes: the bytes that it has read since the last one, or the end."""
+    """A line that the process writes.
+
+    It has the number of bytes read since the last one, a piece of the archive, or the end.
+    """
 
     read: int = 0
+    archive: bytes = b""
     converted: Converted | None = None
     refusal: Refusal | None = None
 
@@ -62,18 +68,24 @@ def main() -> None:
     output = take_output()
     request = msgspec.json.decode(sys.stdin.buffer.readline(), type=ConversionRequest)
     limit_process(request.seconds, MEMORY, request.max_total + ROOM)
-    tempfile.tempdir = os.getcwd()
-    _write(output, _convert(request, output))
+    with TemporaryFile() as archive:
+        end = _convert(request, archive, output)
+        if end.converted is not None:
+            archive.seek(0)
+            while piece := archive.read(PIECE):
+                _write(output, ConversionLine(archive=piece))
+        _write(output, end)
 
 
-def _convert(request: ConversionRequest, output: BinaryIO) -> ConversionLine:
+def _convert(request: ConversionRequest, archive: IO[bytes], output: BinaryIO) -> ConversionLine:
     def advance(size: int) -> None:
         _write(output, ConversionLine(read=size))
 
     try:
-        with Path(request.archive).open("wb") as archive:
+        with TemporaryFile() as export:
+            shutil.copyfileobj(sys.stdin.buffer, export)
             converted = convert_export(
-                Path(request.export),
+                export,
                 archive,
                 request.owner,
                 request.source,

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from hashlib import blake2b
-from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 
@@ -234,10 +233,10 @@ class Dispatcher:
         return await self._admin.export(call, by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, path: Path, by: Principal
+        self, call: operations.ImportOwner, file: IO[bytes], by: Principal
     ) -> Response:
-        """Import the archive at this path. Raises as `OwnerImporter.run`."""
-        return Response(await self._admin.import_owner(call, path, by), call.http_status)
+        """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
+        return Response(await self._admin.import_owner(call, file, by), call.http_status)
 
 
 def _once(call: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:

@@ -437,16 +437,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         str | None,
         Meta(
             title="MODEL",
-            description="the model that transcribes dictation in the web chat, as `provider:name`"
-            " of a server with OpenAI's `audio/transcriptions`; by default there is none",
+            description="the model that transcribes recordings, of dictation in the web chat and"
+            " of the API, as `provider:name` of a server with OpenAI's `audio/transcriptions`; by"
+            " default there is none",
         ),
     ] = None
     speech_model: Annotated[
         str | None,
         Meta(
             title="MODEL",
-            description="the model that reads answers aloud in the web chat, as `provider:name` of"
-            " a server with OpenAI's `audio/speech`; by default there is none",
+            description="the model that speaks, for answers read aloud in the web chat and for the"
+            " API, as `provider:name` of a server with OpenAI's `audio/speech`; by default there is"
+            " none",
         ),
     ] = None
     speech_voice: Annotated[

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import random
 import zipfile
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -344,9 +346,73 @@ def test_a_conversation_of_too_many_messages_does_not_stop_the_others(
     )
 
 
-def test_a_conversation_beyond_the_limit_is_refused_before_it_is_in_memory() -> None:
-    with pytest.raises(errors.TooLarge):
-        list(read_items(iter([b"[", b'"', *[b"x" * 1000] * 100]), 50_000))
+def test_conversations_beyond_the_limits_are_left_out_and_never_in_memory() -> None:
+    long = [b'"', *[b"x" * 1000] * 100, b'"']
+
+    items = read_items(iter([b"[1,", *long, b',[2],"', b'",{}]']), 50_000, max_signs=3)
+
+    assert list(items) == [b"1", None, b"[2]", b'""', b"{}"]
+    many = read_items(iter([b"[[1,2,3,4],", b"5]"]), 50_000, max_signs=3)
+    assert list(many) == [None, b"5"]
+
+
+def test_a_conversation_or_message_that_is_too_large_does_not_stop_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(convert_module, "MAX_CONVERSATION", 20_000)
+    monkeypatch.setattr(convert_module, "MAX_MESSAGE", 5_000)
+    nodes = [node("q", None, "user", "hi"), node("a", "q", "assistant", "x" * 6_000)]
+    long = chatgpt("long", mapping={each["id"]: each for each in nodes}, current_node="a")
+    large = chatgpt("large", more="x" * 30_000)
+
+    result, records, _ = convert(as_json(large, long, chatgpt("c1")))
+
+    assert result.conversations == 1
+    assert result.skipped["conversations that are too large"] == 2
+    assert {each["metadata"]["source_id"] for each in records["threads"]} == {"c1"}
+
+
+def damage(content: bytes, name: str) -> bytes:
+    """Change the compressed bytes of a member."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        info = archive.getinfo(name)
+    damaged = bytearray(content)
+    start = info.header_offset + 30 + len(name)
+    damaged[start : start + info.compress_size] = b"\xff" * info.compress_size
+    return bytes(damaged)
+
+
+def test_a_damaged_member_of_conversations_is_named() -> None:
+    content = damage(as_zip(**{"conversations.json": as_json(CLAUDE)}), "conversations.json")
+
+    with pytest.raises(errors.InvalidRequest, match=r"^conversations\.json in the export cannot"):
+        convert(content)
+
+
+def test_a_damaged_file_of_a_conversation_is_left_out_and_nothing_else() -> None:
+    conversation = attachments("a.bin", "b.bin")
+    members = {"conversations.json": as_json(conversation), "file-abc-x.bin": bytes(1000)}
+
+    result, records, _ = convert(damage(as_zip(**members), "file-abc-x.bin"))
+
+    assert (result.conversations, result.files) == (1, 0)
+    assert result.skipped == {"files that are damaged": 2}
+    assert [text for _, text in texts(records, records["threads"][0])] == [
+        "See.[a.bin]",
+        "See.[b.bin]",
+    ]
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_damaged_zip_is_read_or_refused(seed: int) -> None:
+    chance = random.Random(seed)
+    members = {"conversations.json": as_json(chatgpt()), "file-abc-ü": PNG}
+    content = bytearray(as_zip(**members))
+    for _ in range(chance.randint(1, 4)):
+        content[chance.randrange(len(content))] = chance.randrange(256)
+
+    with suppress(errors.InvalidRequest, errors.TooLarge):
+        convert(bytes(content))
 
 
 @given(

@@ -180,13 +180,14 @@ class _Work:
                 await self._end("cancelled", work=work)
             except (ImportLost, errors.Fenced):
                 log.info("import %s is another worker's by now", self._stored.record.id)
-            except errors.CallerError as fault:
-                expected = fault.details.get("expected")
-                words = f"{fault.message} Expected: {expected}." if expected else fault.message
-                await self._end("failed", Fault(fault.code, words), work)
             except errors.TryAgain:
                 raise
-            except Exception:
+            except Exception as fault:
+                if isinstance(fault, errors.CallerError) and not self._stored.transferring:
+                    expected = fault.details.get("expected")
+                    words = f"{fault.message} Expected: {expected}." if expected else fault.message
+                    await self._end("failed", Fault(fault.code, words), work)
+                    return
                 log.exception("an import of chats failed")
                 if self._stored.transferring:
                     return  # a part may be the owner's; the rest follows when the claim has ended

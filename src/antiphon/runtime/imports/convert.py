@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 import zipfile
+import zlib
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
@@ -46,6 +48,11 @@ from antiphon.types.errors import InvalidRequest, TooLarge
 from antiphon.types.json_values import is_object
 from antiphon.types.messages import Message, MessagePart, Text
 
+try:
+    import lzma
+except ImportError:  # Python was built without it
+    lzma = None  # type: ignore[assignment]
+
 Source = Literal["chatgpt", "claude", "open-webui"]
 
 IMPORTED_FROM = "imported_from"
@@ -58,6 +65,14 @@ MAX_NODES = 100_000
 """Most messages of one conversation, in all branches."""
 _CONVERSATIONS = re.compile(r"(?:.*/)?conversations(?:[-_]?\d+)?\.json", re.IGNORECASE)
 _TITLE = 200
+MAX_MESSAGE = 30 << 20
+"""Bytes of a message as JSON, below those of a line in an archive."""
+_DAMAGED = (
+    *(BadZipFile, EOFError, RuntimeError, NotImplementedError, OSError, ValueError),
+    *(struct.error, zlib.error, *([lzma.LZMAError] if lzma else [])),
+)
+"""Errors of a zip that is damaged or encrypted."""
+_DAMAGED_FILE = StoredContent("", 0, 0, "")
 _READERS: Mapping[Source, tuple[Callable[[Any], bool], Callable[[Any], ImportedConversation]]] = {
     "chatgpt": (is_chatgpt, read_chatgpt),
     "claude": (is_claude, read_claude),
@@ -111,7 +126,10 @@ def convert_export(
             owner, source, known, archive, ArchiveWriter(owner, stack, max_total)
         )
         for item in _read_all(texts):
-            converter.add(item)
+            if item is None:
+                converter.skip_too_large()
+            else:
+                converter.add(item)
         return converter.write(target)
 
 
@@ -130,13 +148,14 @@ def _open_zip(export: IO[bytes], max_total: int) -> ZipFile:
 
 
 @contextmanager
-def _reading() -> Generator[None]:
+def _reading(member: str = "") -> Generator[None]:
     """Raise `InvalidRequest` where the export cannot be read; nothing is written inside."""
     try:
         yield
-    except (BadZipFile, RuntimeError, NotImplementedError, OSError) as fault:
+    except _DAMAGED as fault:
+        named = f"{to_line(member)[:_TITLE]} in the export" if member else "The export"
         raise InvalidRequest(
-            "The export cannot be read.",
+            f"{named} cannot be read.",
             expected="a zip or a JSON file as ChatGPT, Claude or Open WebUI wrote it",
             hint="Download the export again.",
         ) from fault
@@ -149,7 +168,7 @@ def _read_texts(
     if archive is None:
         with _reading():
             export.seek(0)
-        yield _pieces(export, advance, max_total)
+        yield _pieces(export, "", advance, max_total)
         return
     names = sorted(
         info.filename
@@ -163,15 +182,15 @@ def _read_texts(
             received=", ".join(info.filename[:40] for info in archive.infolist()[:3]) or "nothing",
         )
     for name in names:
-        with _reading():
+        with _reading(name):
             member = archive.open(name)
         with member:
-            yield _pieces(member, advance, max_total)
+            yield _pieces(member, name, advance, max_total)
 
 
-def _pieces(file: IO[bytes], advance: Advance, max_total: int) -> Iterator[bytes]:
+def _pieces(file: IO[bytes], name: str, advance: Advance, max_total: int) -> Iterator[bytes]:
     read = 0
-    while piece := _read_piece(file, PIECE):
+    while piece := _read_piece(file, name):
         read += len(piece)
         if read > max_total:
             raise TooLarge("The export holds too much.", expected=f"at most {max_total:,} bytes")
@@ -179,12 +198,12 @@ def _pieces(file: IO[bytes], advance: Advance, max_total: int) -> Iterator[bytes
         yield piece
 
 
-def _read_piece(file: IO[bytes], size: int) -> bytes:
-    with _reading():
-        return file.read(size)
+def _read_piece(file: IO[bytes], name: str) -> bytes:
+    with _reading(name):
+        return file.read(PIECE)
 
 
-def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes]:
+def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes | None]:
     for pieces in texts:
         yield from read_items(pieces, MAX_CONVERSATION)
 
@@ -211,6 +230,10 @@ class _Converter:
         self._unpacked: dict[int, StoredContent] = {}
         self._named: dict[tuple[str, int], str] = {}
         self._members: list[tuple[str, ZipInfo]] | None = None
+
+    def skip_too_large(self) -> None:
+        """Count a conversation that was too large to be read."""
+        self._skipped["conversations that are too large"] += 1
 
     def add(self, text: bytes) -> None:
         """Add the conversation of this JSON."""
@@ -263,14 +286,17 @@ class _Converter:
     def _add_branches(
         self, conversation: ImportedConversation, branches: Sequence[tuple[SourceMessage, ...]]
     ) -> None:
+        drafted = [list(draft_messages(path)) for path in branches]
+        if any(_is_too_large(draft) for drafts in drafted for draft in drafts):
+            self.skip_too_large()
+            return
         created = conversation.created_at or min(each.at for path in branches for each in path)
         updated = max(conversation.updated_at, created)
         threads: list[ThreadRecord] = []
         earlier: list[StoredBranch] = []
-        for place, path in enumerate(branches):
+        for place, (path, drafts) in enumerate(zip(branches, drafted, strict=True)):
             key = "" if place == len(branches) - 1 else path[-1].id
             thread_id = self._make_id("thread", 0, conversation, key)
-            drafts = list(draft_messages(path))
             source, shared = find_source(drafts, earlier)
             messages = self._make_messages(conversation, thread_id, drafts, created, source, shared)
             metadata = {
@@ -358,6 +384,9 @@ class _Converter:
         if content is None:
             self._skipped["files that are not in the export"] += 1
             return Text(f"[{to_line(file.name)[:_TITLE]}]")
+        if content is _DAMAGED_FILE:
+            self._skipped["files that are damaged"] += 1
+            return Text(f"[{to_line(file.name)[:_TITLE]}]")
         if content.size > MAX_FILE:
             self._skipped["files that are too large"] += 1
             return Text(f"[{to_line(file.name)[:_TITLE]}]")
@@ -384,10 +413,20 @@ class _Converter:
         if self._archive is None:
             return None
         if info.header_offset not in self._unpacked:
-            with _reading(), self._archive.open(info) as file:
-                content = file.read(MAX_FILE + 1)
-            self._unpacked[info.header_offset] = self._writer.store_content(content)
+            try:
+                with self._archive.open(info) as file:
+                    content = file.read(MAX_FILE + 1)
+            except _DAMAGED:
+                self._unpacked[info.header_offset] = _DAMAGED_FILE
+            else:
+                self._unpacked[info.header_offset] = self._writer.store_content(content)
         return self._unpacked[info.header_offset]
+
+
+def _is_too_large(draft: Draft) -> bool:
+    attached = 200 * len(draft.files)  # name or id of each, as part of the message
+    encoded = msgspec.json.encode([draft.text, draft.reasoning, draft.call])
+    return len(encoded) + attached > MAX_MESSAGE
 
 
 def _detect(item: object) -> Source:

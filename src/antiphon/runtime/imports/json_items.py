@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from antiphon.types.errors import InvalidRequest, TooLarge
+from antiphon.types.errors import InvalidRequest
 
 _BLANKS = b" \t\r\n"
 _OUTSIDE = re.compile(rb'["{}\[\],]')
@@ -20,12 +20,14 @@ MAX_SIGNS = 4_000_000
 """Brackets, commas and texts of one item."""
 
 
-def read_items(pieces: Iterable[bytes], limit: int, max_signs: int = MAX_SIGNS) -> Iterator[bytes]:
+def read_items(
+    pieces: Iterable[bytes], limit: int, max_signs: int = MAX_SIGNS
+) -> Iterator[bytes | None]:
     """Yield the text of each item of the array in these pieces; one object counts as one item.
 
-    Raises `InvalidRequest` for a text that is no array or is cut off, and `TooLarge` for an item
-    of more than `limit` bytes, or of more than `max_signs` brackets, commas and texts: what is
-    decoded may take many times the memory of its text.
+    None stands for an item of more than `limit` bytes, or of more than `max_signs` brackets, commas
+    and texts: what is decoded may take many times the memory of its text. Raises `InvalidRequest`
+    for a text that is no array or is cut off.
     """
     reader = _JsonItemReader(limit, max_signs)
     for piece in pieces:
@@ -51,7 +53,7 @@ class _JsonItemReader:
         self._single = False
         self.is_complete = False
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
+    def feed(self, piece: bytes) -> Iterator[bytes | None]:
         place = start = 0
         if self._depth < 0:
             place = start = self._begin(piece)
@@ -67,12 +69,6 @@ class _JsonItemReader:
             place = found.end()
             sign = found[0]
             self._signs += 1
-            if self._signs > self._max_signs:
-                raise TooLarge(
-                    "A conversation of the export has too many parts.",
-                    expected=f"at most {self._max_signs:,} brackets, commas and texts",
-                    received="more",
-                )
             if sign == b'"':
                 self._in_text = True
             elif sign in b"{[":
@@ -113,17 +109,17 @@ class _JsonItemReader:
 
     def _keep(self, part: bytes) -> None:
         self._size += len(part)
-        if self._size > self._limit:
-            raise TooLarge(
-                "A conversation of the export is too large.",
-                expected=f"at most {self._limit:,} bytes",
-                received="more",
-            )
-        self._item.append(part)
+        if self._is_too_large():
+            self._item = []
+        else:
+            self._item.append(part)
 
-    def _end(self, part: bytes) -> Iterator[bytes]:
+    def _end(self, part: bytes) -> Iterator[bytes | None]:
         self._keep(part)
-        item = b"".join(self._item).strip(_BLANKS)
+        item = None if self._is_too_large() else b"".join(self._item).strip(_BLANKS)
         self._item, self._size, self._signs = [], 0, 0
-        if item:
+        if item != b"":
             yield item
+
+    def _is_too_large(self) -> bool:
+        return self._size > self._limit or self._signs > self._max_signs

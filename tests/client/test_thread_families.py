@@ -56,6 +56,12 @@ async def otherwise(client: AsyncClient, thread: Thread, number: int, *words: st
     return await talk(client, *words, thread=await branch_before(client, said[number - 1]))
 
 
+async def repeat_first(client: AsyncClient, thread: Thread) -> Thread:
+    """The branch of the key `beside`, which repeats the first message."""
+    first = (await list_messages(client, thread))[0]
+    return await branch_before(client, first, repeat=True, key="beside")
+
+
 async def list_ids(client: AsyncClient, words: str = "", *, hidden: bool = False) -> list[str]:
     """Return the ids of all threads that a list shows, in its order."""
     return [each.id async for each in client.paginate(latest_threads(words, hidden=hidden))]
@@ -95,11 +101,10 @@ async def test_a_branch_is_the_same_for_its_key_also_after_its_thread_has_anothe
     client: AsyncClient,
 ) -> None:
     thread = await talk(client, "one")
-    [one] = await list_messages(client, thread)
-    branch = await branch_before(client, one, repeat=True, key="beside")
+    branch = await repeat_first(client, thread)
     await client.update_thread(thread.id, title="Numbers")
 
-    again = await branch_before(client, one, repeat=True, key="beside")
+    again = await repeat_first(client, thread)
 
     assert (again.id, again.title) == (branch.id, "")
     assert predecessor_id(again) == thread.id
@@ -109,11 +114,10 @@ async def test_a_branch_keeps_the_title_it_was_given_when_its_key_is_repeated(
     client: AsyncClient,
 ) -> None:
     thread = await talk(client, "one")
-    [one] = await list_messages(client, thread)
-    branch = await branch_before(client, one, repeat=True, key="beside")
+    branch = await repeat_first(client, thread)
     await talk(client, "one", thread=branch)
 
-    again = await branch_before(client, one, repeat=True, key="beside")
+    again = await repeat_first(client, thread)
 
     assert (again.id, again.title) == (branch.id, "one")
 

@@ -9,7 +9,7 @@ import json
 import sys
 import tempfile
 import zipfile
-from collections.abc import AsyncIterable, AsyncIterator, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from itertools import count
 from pathlib import Path
@@ -45,12 +45,60 @@ from tests.support.runtime.chat_exports import CLAUDE, SCRIPT, Json, as_json, as
 ANN = Principal(owner="ann", actor="ann")
 
 
+Hook = Callable[[], Awaitable[None]]
+
+
+async def do_nothing() -> None:
+    pass
+
+
+class HookedStore(MemoryStore):
+    """A memory store that awaits these around its methods, which write, give and delete."""
+
+    before_import: Hook = staticmethod(do_nothing)
+    after_import: Hook = staticmethod(do_nothing)
+    after_finish: Hook = staticmethod(do_nothing)
+    before_transfer: Hook = staticmethod(do_nothing)
+    before_delete: Hook = staticmethod(do_nothing)
+    before_change: Hook = staticmethod(do_nothing)
+    after_change: Hook = staticmethod(do_nothing)
+
+    async def import_records(
+        self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
+    ) -> None:
+        await self.before_import()
+        await super().import_records(owner, batch, claim)
+        await self.after_import()
+
+    async def finish_import(self, *args: Any) -> None:
+        await super().finish_import(*args)
+        await self.after_finish()
+
+    async def transfer_owned(
+        self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
+    ) -> int:
+        await self.before_transfer()
+        return await super().transfer_owned(owner, to, limit, claim)
+
+    async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
+        await self.before_delete()
+        return await super().delete_owned(owner, limit, claim)
+
+    async def change_chat_import(
+        self, owner: str, import_id: str, amend: AmendImport
+    ) -> StoredImport:
+        await self.before_change()
+        changed = await super().change_chat_import(owner, import_id, amend)
+        await self.after_change()
+        return changed
+
+
 class Desk:
     """A service and workers on one memory store, whose clock the test sets."""
 
-    def __init__(self, store: MemoryStore | None = None, limit: int = 1_000_000) -> None:
+    def __init__(self, limit: int = 1_000_000) -> None:
         self.time = 1_000_000
-        self.store = store or MemoryStore(lambda: self.time)
+        self.store = HookedStore(lambda: self.time)
         numbers = count(1)
         self.mint: Callable[[Any], str] = lambda kind: f"{kind}_{next(numbers)}"
         settings = Settings(max_chat_import=limit)
@@ -83,6 +131,10 @@ class Desk:
 
     async def read(self, import_id: str) -> ChatImport:
         return await self.ask(operations.GetChatImport(import_id))
+
+    async def owners(self) -> list[str]:
+        """Return the owners of what is stored, also of what is not given to anyone yet."""
+        return [each.owner for each in (await self.store.owners(9)).data]
 
     async def titles(self, owner: str = "ann") -> list[str]:
         page = await self.store.list(Thread, owner, limit=50)
@@ -161,18 +213,15 @@ async def test_a_file_is_checked_and_only_then_written_and_twice_adds_nothing() 
 
 
 async def test_another_worker_goes_on_with_an_import_whose_server_died_while_it_wrote() -> None:
-    class DyingStore(MemoryStore):
-        writes = 0
+    desk, writes = Desk(), 0
 
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            DyingStore.writes += 1
-            if DyingStore.writes == 2:
-                raise Died
-            await super().import_records(owner, batch, claim)
+    async def die_at_the_second() -> None:
+        nonlocal writes
+        writes += 1
+        if writes == 2:
+            raise Died
 
-    desk = Desk(DyingStore(lambda: desk.time))
+    desk.store.before_import = die_at_the_second
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
     with pytest.raises(Died):
@@ -193,15 +242,12 @@ async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.Monk
     monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 0.01)
     writing = asyncio.Event()
 
-    class SlowStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            writing.set()
-            await asyncio.Event().wait()
+    async def hang() -> None:
+        writing.set()
+        await asyncio.Event().wait()
 
-    desk = Desk(SlowStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = hang
     import_id = await desk.upload(as_json(CLAUDE), start=True)
     work = asyncio.create_task(desk.worker().import_next())
     await writing.wait()
@@ -211,7 +257,7 @@ async def test_a_cancelled_import_leaves_nothing_behind(monkeypatch: pytest.Monk
     assert await work
 
     assert (await desk.read(import_id)).status == "cancelled"
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
     assert not await desk.worker().import_next()  # deletes the file
     assert await desk.store.import_piece(import_id, 0) is None
 
@@ -277,10 +323,8 @@ async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_fold
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     names: list[list[Path]] = []
 
-    class SeenStore(MemoryStore):
-        async def import_records(self, *args: Any) -> None:
-            names.append(list(tmp_path.iterdir()))
-            await super().import_records(*args)
+    async def look() -> None:
+        names.append(list(tmp_path.iterdir()))
 
     async def convert(
         request: ConversionRequest, export: AsyncIterable[bytes], archive: IO[bytes], _: Advance
@@ -289,7 +333,8 @@ async def test_a_killed_server_leaves_nothing_of_an_import_in_the_temporary_fold
             request, export, archive, lambda _: names.append(list(tmp_path.iterdir()))
         )
 
-    desk = Desk(SeenStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.before_import = look
     import_id = await desk.upload(zipped(chatgpt()), start=True)
 
     assert await desk.worker(convert=convert).import_next()
@@ -385,20 +430,17 @@ async def test_an_import_whose_servers_die_of_it_fails_at_the_third_time() -> No
 
 @pytest.mark.parametrize("fault", [RuntimeError("full"), errors.InvalidRequest("no")])
 async def test_an_import_that_fails_leaves_nothing_behind(fault: Exception) -> None:
-    class FailingStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            raise fault
+    async def fail() -> None:
+        raise fault
 
-    desk = Desk(FailingStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = fail
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
     assert await desk.worker().import_next()
 
     assert (await desk.read(import_id)).status == "failed"
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
 
 
 async def test_a_worker_that_fails_and_is_late_deletes_nothing_of_the_next_one(
@@ -407,29 +449,22 @@ async def test_a_worker_that_fails_and_is_late_deletes_nothing_of_the_next_one(
     monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 600)  # it is frozen: it renews no lease
     frozen, awake = asyncio.Event(), asyncio.Event()
 
-    class FrozenStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            if not frozen.is_set() and batch.messages:
-                raise OSError("full")
+    async def fail_once() -> None:
+        if not frozen.is_set():
+            raise OSError("full")
 
-        async def transfer_owned(
-            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            awake.set()
-            await asyncio.wait([late])
-            return await super().transfer_owned(owner, to, limit, claim)
+    async def freeze() -> None:
+        frozen.set()
+        await awake.wait()
 
-        async def delete_owned(
-            self, owner: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            frozen.set()
-            await awake.wait()
-            return await super().delete_owned(owner, limit, claim)
+    async def wake_the_late_one() -> None:
+        awake.set()
+        await asyncio.wait([late])
 
-    desk = Desk(FrozenStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = fail_once
+    desk.store.before_delete = freeze
+    desk.store.before_transfer = wake_the_late_one
     import_id = await desk.upload(as_json(CLAUDE), start=True)
     late = asyncio.create_task(desk.worker("late").import_next())
     await frozen.wait()
@@ -448,86 +483,62 @@ async def test_a_worker_keeps_its_import_while_it_deletes_what_it_wrote(
     monkeypatch.setattr(chat_importer, "REPORT_SECONDS", 0.01)
     deleting, renewed = asyncio.Event(), asyncio.Event()
 
-    class SlowStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            raise OSError("full")
+    async def fail() -> None:
+        raise OSError("full")
 
-        async def change_chat_import(
-            self, owner: str, import_id: str, amend: AmendImport
-        ) -> StoredImport:
-            changed = await super().change_chat_import(owner, import_id, amend)
-            if deleting.is_set():
-                renewed.set()
-            return changed
+    async def note_renewal() -> None:
+        if deleting.is_set():
+            renewed.set()
 
-        async def delete_owned(
-            self, owner: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            if not deleting.is_set():
-                desk.time += LEASE_MS - 1
-                deleting.set()
-                await renewed.wait()
-                desk.time += LEASE_MS - 1
-                assert not await desk.worker("other").import_next()
-            return await super().delete_owned(owner, limit, claim)
+    async def take_long() -> None:
+        if not deleting.is_set():
+            desk.time += LEASE_MS - 1
+            deleting.set()
+            await renewed.wait()
+            desk.time += LEASE_MS - 1
+            assert not await desk.worker("other").import_next()
 
-    desk = Desk(SlowStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = fail
+    desk.store.after_change = note_renewal
+    desk.store.before_delete = take_long
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
     assert await desk.worker().import_next()
 
     assert (await desk.read(import_id)).status == "failed"
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
 
 
 async def test_an_import_whose_servers_die_while_they_write_leaves_nothing_behind() -> None:
-    class DyingStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            raise Died
+    async def die() -> None:
+        raise Died
 
-    desk = Desk(DyingStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = die
     import_id = await desk.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS):
         with pytest.raises(Died):
             await desk.worker().import_next()
         desk.time += LEASE_MS + 1
-    assert len((await desk.store.owners(9)).data) == 1
+    assert len(await desk.owners()) == 1
 
     assert await desk.worker().import_next()
 
     assert (await desk.read(import_id)).status == "failed"
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
 
 
-@pytest.mark.parametrize("method", ["import_records", "transfer_owned"])
-async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(method: str) -> None:
+@pytest.mark.parametrize("hook", ["before_import", "before_transfer"])
+async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(hook: str) -> None:
     writing, erased = asyncio.Event(), asyncio.Event()
 
-    class SlowStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await self._wait("import_records")
-            await super().import_records(owner, batch, claim)
+    async def wait() -> None:
+        writing.set()
+        await erased.wait()
 
-        async def transfer_owned(
-            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            await self._wait("transfer_owned")
-            return await super().transfer_owned(owner, to, limit, claim)
-
-        async def _wait(self, name: str) -> None:
-            if name == method:
-                writing.set()
-                await erased.wait()
-
-    desk = Desk(SlowStore(lambda: desk.time))
+    desk = Desk()
+    setattr(desk.store, hook, wait)
     await desk.upload(as_json(CLAUDE), start=True)
     work = asyncio.create_task(desk.worker().import_next())
     await writing.wait()
@@ -539,7 +550,7 @@ async def test_the_erasure_of_an_owner_ends_an_import_and_nothing_comes_back(met
     erased.set()
     assert await work
 
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
     assert not await desk.store.chat_imports("ann")
     assert not await desk.worker("other").import_next()
 
@@ -560,24 +571,22 @@ async def test_an_import_that_is_cancelled_as_its_check_ends_is_cancelled() -> N
 
 
 async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happens() -> None:
-    class DyingStore(MemoryStore):
-        deaths = 0
+    desk, deaths = Desk(), 0
 
-        async def finish_import(self, *args: Any) -> None:
-            await super().finish_import(*args)
-            if not DyingStore.deaths:
-                DyingStore.deaths += 1
-                raise Died
+    async def die_at_first() -> None:
+        nonlocal deaths
+        if not deaths:
+            deaths += 1
+            raise Died
 
-        async def transfer_owned(
-            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            if DyingStore.deaths < MAX_ATTEMPTS:
-                DyingStore.deaths += 1
-                raise Died
-            return await super().transfer_owned(owner, to, limit, claim)
+    async def die_until_the_last_attempt() -> None:
+        nonlocal deaths
+        if deaths < MAX_ATTEMPTS:
+            deaths += 1
+            raise Died
 
-    desk = Desk(DyingStore(lambda: desk.time))
+    desk.store.after_finish = die_at_first
+    desk.store.before_transfer = die_until_the_last_attempt
     import_id = await desk.upload(as_json(CLAUDE), start=True)
     for _ in range(MAX_ATTEMPTS):
         with pytest.raises(Died):
@@ -590,7 +599,7 @@ async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happ
     assert await desk.worker().import_next()
 
     assert (await desk.read(import_id)).status == "completed"
-    assert [each.owner for each in (await desk.store.owners(9)).data] == ["ann"]
+    assert await desk.owners() == ["ann"]
     assert len(await desk.titles()) == 2
     [entry] = (await desk.store.audit_entries(9)).data
     assert (entry.what, entry.details["threads"]) == ("owner.imported", "2")
@@ -622,20 +631,17 @@ async def test_an_error_while_conversations_are_given_discards_none_of_them() ->
 
 
 async def test_a_cancel_before_anything_is_given_is_in_time() -> None:
-    class CancelledStore(MemoryStore):
-        async def import_records(
-            self, owner: str, batch: ImportBatch, claim: ImportClaim | None = None
-        ) -> None:
-            await super().import_records(owner, batch, claim)
-            await desk.ask(operations.CancelChatImport(import_id))
+    async def cancel() -> None:
+        await desk.ask(operations.CancelChatImport(import_id))
 
-    desk = Desk(CancelledStore(lambda: desk.time))
+    desk = Desk()
+    desk.store.after_import = cancel
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
     assert await desk.worker().import_next()
 
     assert (await desk.read(import_id)).status == "cancelled"
-    assert not (await desk.store.owners(9)).data
+    assert await desk.owners() == []
     assert not (await desk.store.audit_entries(9)).data
 
 
@@ -706,22 +712,19 @@ async def test_an_import_that_its_owner_left_is_cancelled_after_a_day() -> None:
 
 
 async def test_imports_that_wait_or_are_claimed_cost_no_write() -> None:
-    class CountingStore(MemoryStore):
-        changes = 0
+    desk, changes = Desk(), 0
 
-        async def change_chat_import(
-            self, owner: str, import_id: str, amend: AmendImport
-        ) -> StoredImport:
-            CountingStore.changes += 1
-            return await super().change_chat_import(owner, import_id, amend)
+    async def count_change() -> None:
+        nonlocal changes
+        changes += 1
 
-    desk = Desk(CountingStore(lambda: desk.time))
+    desk.store.before_change = count_change
     for owner in ("ann", "bob", "eve"):
         await desk.ask(operations.CreateChatImport(6), Principal(owner=owner))
 
     assert not await desk.worker().import_next()
 
-    assert CountingStore.changes == 0
+    assert changes == 0
 
 
 async def test_titles_with_scripts_and_control_characters_stay_text() -> None:

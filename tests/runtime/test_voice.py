@@ -40,6 +40,10 @@ def store() -> MemoryStore:
     return MemoryStore(lambda: 1_000_000)
 
 
+def create_service(store: MemoryStore, settings: Settings) -> VoiceService:
+    return VoiceService(store, Catalog(settings, {}), settings)
+
+
 async def transcribe(
     service: VoiceService,
     audio: bytes = b"sound",
@@ -63,7 +67,7 @@ async def service(fake: FakeTranscriber, store: MemoryStore) -> AsyncIterator[Vo
         speech_voice="nova",
         providers={"here": table},
     )
-    service = VoiceService(store, Catalog(settings, {}), settings)
+    service = create_service(store, settings)
     yield service
     await service.close()
 
@@ -85,7 +89,7 @@ async def test_a_name_without_a_known_provider_is_at_the_base_url(
     fake: FakeTranscriber, store: MemoryStore
 ) -> None:
     settings = Settings(base_url=fake.url, transcription_model="Systran/faster-whisper:small")
-    service = VoiceService(store, Catalog(settings, {}), settings)
+    service = create_service(store, settings)
 
     assert (await transcribe(service, b"sound", "audio/ogg")).text == "Good morning."
     assert fake.recordings[0].fields["model"] == "Systran/faster-whisper:small"
@@ -147,7 +151,7 @@ async def test_what_is_no_recording_is_not_sent(
 
 
 async def test_without_the_setting_nothing_is_transcribed(store: MemoryStore) -> None:
-    service = VoiceService(store, Catalog(Settings(), {}), Settings())
+    service = create_service(store, Settings())
 
     assert service.transcribed_by == ""
     with pytest.raises(errors.NotFound, match="Nothing is transcribed"):
@@ -159,7 +163,7 @@ async def test_a_setting_that_cannot_be_used_says_so_with_the_first_recording(
     model: str, store: MemoryStore
 ) -> None:
     settings = Settings(transcription_model=model)
-    service = VoiceService(store, Catalog(settings, {}), settings)
+    service = create_service(store, settings)
 
     assert service.transcribed_by == model.partition(":")[0]
     with pytest.raises(errors.BadSettings):
@@ -297,7 +301,7 @@ async def test_what_goes_wrong_with_speech_is_a_clear_error_without_the_key(
 async def test_without_the_setting_and_without_words_nothing_is_spoken(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore
 ) -> None:
-    silent = VoiceService(store, Catalog(Settings(), {}), Settings())
+    silent = create_service(store, Settings())
 
     assert silent.spoken_by == ""
     with pytest.raises(errors.NotFound, match="Nothing is spoken"):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Route, expect
 
-from tests.support.providers.transcriber import serve_transcriber
+from tests.support.providers.transcriber import FakeTranscriber, serve_transcriber
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat, chatting, wait_until
@@ -59,6 +61,23 @@ MICROPHONE = """() => {
 RECORDED = "(times) => window.opened === times && window.recorded > 0"
 HEARD = "(said) => window.ears.onresult({ results: [[{ transcript: said }]] })"
 SPOKEN = "() => window.spoken.map(({ text, rate, voice }) => [text, rate, voice?.name ?? ''])"
+
+
+@asynccontextmanager
+async def chatting_by_voice(
+    chromium: Browser, tmp_path: Path, *flags: str
+) -> AsyncIterator[tuple[Chat, FakeTranscriber]]:
+    """Open a chat whose provider is one of audio, in a browser with a microphone that hums."""
+    async with serve_transcriber() as fake:
+        # The last base URL counts: the model of the page is not asked.
+        words = ("--no-servers", "--base-url", fake.url, *flags)
+        async with chatting(chromium, tmp_path, *words, fresh=True) as chat:
+            await chat.page.add_init_script(f"({MICROPHONE})()")
+            await chat.page.reload()
+            yield chat, fake
+
+
+DICTATING = ("--transcription-model", "whisper")
 
 
 async def answer(chat: Chat, text: str) -> None:
@@ -157,43 +176,36 @@ async def test_without_the_setting_there_is_no_dictation_and_no_microphone(chat:
 async def test_what_is_said_goes_to_the_provider_only_after_consent(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:
-    async with serve_transcriber() as fake:
-        # The last base URL counts: the model of the page is not asked.
-        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
-        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
-            page = chat.page
-            await page.add_init_script(f"({MICROPHONE})()")
-            await page.reload()
-            await chat.composer.fill("Before")
-            await page.get_by_role("button", name="Dictate").press("Enter")
-            dialog = page.get_by_role("dialog")
-            await expect(dialog).to_contain_text(f"sends it to {fake.url.removesuffix('/v1')}")
-            found = await findings(page, axe)
-            await dialog.get_by_role("button", name="Cancel").click()
-            assert await page.evaluate("window.opened") == 0
+    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+        page = chat.page
+        await chat.composer.fill("Before")
+        await page.get_by_role("button", name="Dictate").press("Enter")
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text(f"sends it to {fake.url.removesuffix('/v1')}")
+        found = await findings(page, axe)
+        await dialog.get_by_role("button", name="Cancel").click()
+        assert await page.evaluate("window.opened") == 0
 
-            await page.get_by_role("button", name="Dictate").press("Enter")
-            await dialog.get_by_role("button", name="Record and send").click()
-            stop = page.get_by_role("button", name="Stop dictating")
-            await expect(stop).to_have_attribute("aria-pressed", "true")
-            await wait_until(page, RECORDED, 1)
-            await stop.press("Enter")
-            await expect(chat.composer).to_have_value("Before Good morning.")
-            (recording,) = fake.recordings
-            assert recording.fields["language"] == "en"
-            assert recording.media_type == "audio/webm"
-            assert len(recording.audio) > 100
-            assert await page.evaluate(
-                "window.tracks.every((track) => track.readyState === 'ended')"
-            )
+        await page.get_by_role("button", name="Dictate").press("Enter")
+        await dialog.get_by_role("button", name="Record and send").click()
+        stop = page.get_by_role("button", name="Stop dictating")
+        await expect(stop).to_have_attribute("aria-pressed", "true")
+        await wait_until(page, RECORDED, 1)
+        await stop.press("Enter")
+        await expect(chat.composer).to_have_value("Before Good morning.")
+        (recording,) = fake.recordings
+        assert recording.fields["language"] == "en"
+        assert recording.media_type == "audio/webm"
+        assert len(recording.audio) > 100
+        assert await page.evaluate("window.tracks.every((track) => track.readyState === 'ended')")
 
-            fake.status, fake.body = 400, b'{"error": {"message": "Too short."}}'
-            await page.get_by_role("button", name="Dictate").press("Enter")
-            await wait_until(page, RECORDED, 2)
-            await stop.press("Enter")
-            await expect(page.locator(".toasts")).to_contain_text("Too short.")
-            await expect(chat.composer).to_have_value("Before Good morning.")
-            assert found == []
+        fake.status, fake.body = 400, b'{"error": {"message": "Too short."}}'
+        await page.get_by_role("button", name="Dictate").press("Enter")
+        await wait_until(page, RECORDED, 2)
+        await stop.press("Enter")
+        await expect(page.locator(".toasts")).to_contain_text("Too short.")
+        await expect(chat.composer).to_have_value("Before Good morning.")
+        assert found == []
 
 
 async def test_a_recording_waits_for_consent_where_the_provider_has_changed_since_the_page_opened(
@@ -204,26 +216,25 @@ async def test_a_recording_waits_for_consent_where_the_provider_has_changed_sinc
         before = {"transcribed_by": "before (https://before.example)"}
         await route.fulfill(response=answer, json=await answer.json() | before)
 
-    async with serve_transcriber() as fake:
-        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
-        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
-            page = chat.page
-            await page.add_init_script(f"({MICROPHONE})()")
-            await page.route("**/api/me", answer_as_before, times=1)
-            await page.reload()
-            await page.get_by_role("button", name="Dictate").click()
-            dialog = page.get_by_role("dialog")
-            await expect(dialog).to_contain_text("before.example")
-            await dialog.get_by_role("button", name="Record and send").click()
-            await wait_until(page, RECORDED, 1)
-            await page.get_by_role("button", name="Stop dictating").click()
+    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+        page = chat.page
+        dictate = page.get_by_role("button", name="Dictate")
+        await expect(dictate).to_be_visible()  # `/api/me` is read before the route begins
+        await page.route("**/api/me", answer_as_before, times=1)
+        await page.reload()
+        await dictate.click()
+        dialog = page.get_by_role("dialog")
+        await expect(dialog).to_contain_text("before.example")
+        await dialog.get_by_role("button", name="Record and send").click()
+        await wait_until(page, RECORDED, 1)
+        await page.get_by_role("button", name="Stop dictating").click()
 
-            now = fake.url.removesuffix("/v1")
-            await expect(dialog).to_contain_text(f"another provider now: {now}")
-            assert fake.recordings == []
-            await dialog.get_by_role("button", name="Send", exact=True).click()
-            await expect(chat.composer).to_have_value("Good morning.")
-            assert len(fake.recordings) == 1
+        now = fake.url.removesuffix("/v1")
+        await expect(dialog).to_contain_text(f"another provider now: {now}")
+        assert fake.recordings == []
+        await dialog.get_by_role("button", name="Send", exact=True).click()
+        await expect(chat.composer).to_have_value("Good morning.")
+        assert len(fake.recordings) == 1
 
 
 BROKEN_RECORDER = """(where) => {
@@ -243,52 +254,48 @@ ENDED = """() => window.tracks.length > 0
 async def test_dictation_keeps_to_its_chat_and_leaves_no_microphone_on(
     chromium: Browser, tmp_path: Path
 ) -> None:
-    async with serve_transcriber() as fake:
-        flags = ("--no-servers", "--base-url", fake.url, "--transcription-model", "whisper")
-        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
-            page = chat.page
-            await page.add_init_script(f"({MICROPHONE})()")
-            await page.reload()
-            dictate = page.get_by_role("button", name="Dictate")
-            stop = page.get_by_role("button", name="Stop dictating")
-            new_chat = page.get_by_role("button", name="New chat").first
-            await chat.say("Well?")  # and nobody answers: the model is asked at the transcriber
-            await page.wait_for_url("**/t/*")
-            await chat.wait_until_idle()
-            thread = chat.thread
-            await chat.composer.fill("Here")
+    async with chatting_by_voice(chromium, tmp_path, *DICTATING) as (chat, fake):
+        page = chat.page
+        dictate = page.get_by_role("button", name="Dictate")
+        stop = page.get_by_role("button", name="Stop dictating")
+        new_chat = page.get_by_role("button", name="New chat").first
+        await chat.say("Well?")  # and nobody answers: the model is asked at the transcriber
+        await page.wait_for_url("**/t/*")
+        await chat.wait_until_idle()
+        thread = chat.thread
+        await chat.composer.fill("Here")
+        await dictate.click()
+        await page.get_by_role("button", name="Record and send").click()
+        await wait_until(page, RECORDED, 1)
+
+        # Gone while the text is awaited.
+        fake.open.clear()
+        await stop.click()
+        await new_chat.click()
+        await expect(chat.composer).to_have_value("")
+        fake.open.set()
+        await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
+        await expect(chat.composer).to_have_value("")
+
+        # Gone while it is recorded.
+        await chat.open(f"/t/{thread}")
+        await expect(chat.composer).to_have_value("Here Good morning.")
+        await dictate.click()
+        await wait_until(page, RECORDED, 1)
+        await new_chat.click()
+        await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
+        assert await page.evaluate(ENDED)
+        await expect(chat.composer).to_have_value("")
+        await page.go_back()
+        await expect(chat.composer).to_have_value("Here Good morning. Good morning.")
+        assert len(fake.recordings) == 2
+
+        for where in ("start", "constructor"):
+            await page.evaluate(BROKEN_RECORDER, where)
             await dictate.click()
-            await page.get_by_role("button", name="Record and send").click()
-            await wait_until(page, RECORDED, 1)
-
-            # Gone while the text is awaited.
-            fake.open.clear()
-            await stop.click()
-            await new_chat.click()
-            await expect(chat.composer).to_have_value("")
-            fake.open.set()
-            await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
-            await expect(chat.composer).to_have_value("")
-
-            # Gone while it is recorded.
-            await chat.open(f"/t/{thread}")
-            await expect(chat.composer).to_have_value("Here Good morning.")
-            await dictate.click()
-            await wait_until(page, RECORDED, 1)
-            await new_chat.click()
-            await expect(page.locator(".toasts")).to_contain_text("in the draft of the chat")
-            assert await page.evaluate(ENDED)
-            await expect(chat.composer).to_have_value("")
-            await page.go_back()
-            await expect(chat.composer).to_have_value("Here Good morning. Good morning.")
-            assert len(fake.recordings) == 2
-
-            for where in ("start", "constructor"):
-                await page.evaluate(BROKEN_RECORDER, where)
-                await dictate.click()
-                await chat.wait_until(ENDED)
-                await expect(dictate).to_have_attribute("aria-pressed", "false")
-            await expect(page.locator(".toasts")).to_contain_text("did not work")
+            await chat.wait_until(ENDED)
+            await expect(dictate).to_have_attribute("aria-pressed", "false")
+        await expect(page.locator(".toasts")).to_contain_text("did not work")
 
 
 HEARD_AUDIO = """() => {
@@ -305,30 +312,28 @@ HEARD_AUDIO = """() => {
 async def test_a_provider_reads_aloud_for_those_who_agree_and_the_browser_if_it_fails(
     chromium: Browser, tmp_path: Path, axe: str
 ) -> None:
-    async with serve_transcriber() as fake:
-        flags = ("--no-servers", "--base-url", fake.url, "--speech-model", "tts")
-        async with chatting(chromium, tmp_path, *flags, fresh=True) as chat:
-            page = chat.page
-            await page.evaluate(VOICE)
-            await page.evaluate(HEARD_AUDIO)
-            await page.get_by_role("button", name="Settings").click()
-            dialog = page.get_by_role("dialog")
-            await dialog.get_by_role("button", name="Try it").click()
-            assert await page.evaluate("window.spoken.length") == 1
-            assert fake.texts == []
+    async with chatting_by_voice(chromium, tmp_path, "--speech-model", "tts") as (chat, fake):
+        page = chat.page
+        await page.evaluate(VOICE)
+        await page.evaluate(HEARD_AUDIO)
+        await page.get_by_role("button", name="Settings").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_role("button", name="Try it").click()
+        assert await page.evaluate("window.spoken.length") == 1
+        assert fake.texts == []
 
-            await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
-            await dialog.get_by_label("Read aloud by").check()
-            found = await findings(page, axe)
-            await dialog.get_by_role("button", name="Try it").click()
-            await chat.wait_until("() => window.heard.length === 1")
-            assert (await page.evaluate("window.heard"))[0].startswith("blob:")
-            assert fake.texts[0]["input"] == "This is how answers are read aloud."
-            assert await page.evaluate("window.spoken.length") == 1
+        await expect(dialog).to_contain_text(f"sent to {fake.url.removesuffix('/v1')}")
+        await dialog.get_by_label("Read aloud by").check()
+        found = await findings(page, axe)
+        await dialog.get_by_role("button", name="Try it").click()
+        await chat.wait_until("() => window.heard.length === 1")
+        assert (await page.evaluate("window.heard"))[0].startswith("blob:")
+        assert fake.texts[0]["input"] == "This is how answers are read aloud."
+        assert await page.evaluate("window.spoken.length") == 1
 
-            fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
-            await dialog.get_by_role("button", name="Try it").click()
-            await expect(page.locator(".toasts")).to_contain_text("The voice of the browser reads")
-            await expect(page.locator(".toasts")).to_contain_text("No such voice.")
-            assert await page.evaluate("window.spoken.length") == 2
-            assert found == []
+        fake.status, fake.body = 400, b'{"error": {"message": "No such voice."}}'
+        await dialog.get_by_role("button", name="Try it").click()
+        await expect(page.locator(".toasts")).to_contain_text("The voice of the browser reads")
+        await expect(page.locator(".toasts")).to_contain_text("No such voice.")
+        assert await page.evaluate("window.spoken.length") == 2
+        assert found == []

@@ -15,6 +15,8 @@ from tests.support.web.chats import Chat, chatting, wait_until
 
 OPACITY = "(it) => Number(getComputedStyle(it).opacity)"
 
+DIAGRAM = "```mermaid\ngraph TD\n  A --> B\n```\n"
+
 
 def picture(side: int = 64) -> bytes:
     """A blue square, as PNG."""
@@ -270,3 +272,44 @@ async def test_a_question_warns_of_what_its_arguments_hide(
         await reply.end("tool_calls")
 
         await expect(card.locator(".approval-warning")).to_contain_text("cannot be seen")
+
+
+@pytest.mark.slow
+async def test_the_head_of_code_is_in_lines_on_a_phone_in_german(chat: Chat) -> None:
+    await set_language(chat, "de")
+    await chat.page.set_viewport_size({"width": 390, "height": 844})
+    await chat.say("Show it.")
+    await (await chat.model.next_request()).answer(f"```javascript\nlet sea;\n```\n\n{DIAGRAM}")
+    await chat.sees("let sea;")
+    await chat.wait_until_idle()
+    head = chat.page.locator(".code-head").first
+
+    language = await box(head.locator(".code-language"))
+    letters = await head.locator(".code-language").evaluate("it => getComputedStyle(it).fontSize")
+    assert language["bottom"] - language["top"] < 2 * float(letters.removesuffix("px"))
+    assert (await box(head.locator(".copy")))["right"] <= (await box(head))["right"]
+    await expect(chat.page.locator(".artifact-title")).to_have_text("Diagramm")
+
+
+@pytest.mark.slow
+async def test_the_tags_of_a_thread_stand_beside_its_title_whole(chat: Chat) -> None:
+    await exchange(chat, ("How do the tides of the northern coast work?", "By the moon."))
+    row = chat.page.locator(".thread")
+    await row.get_by_role("button").click()
+    await chat.page.get_by_role("menuitem", name="Tags").click()
+    await chat.page.get_by_role("textbox", name="Tags, separated by commas").fill("coast")
+    await chat.page.keyboard.press("Enter")
+    await row.hover()
+
+    title, tag = row.locator("a > .grow"), row.locator(".row-tag")
+    assert (await box(title))["right"] <= (await box(tag))["left"]
+    assert (await box(tag))["right"] <= (await box(row.get_by_role("button")))["left"]
+    assert await tag.evaluate("it => it.scrollWidth <= it.clientWidth")
+
+
+async def set_language(chat: Chat, language: str) -> None:
+    """Show the page in this language."""
+    prefs = f'{{"language": "{language}"}}'
+    await chat.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", prefs)
+    await chat.page.reload()
+    await expect(chat.page.locator("html")).to_have_attribute("lang", language)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Locator, expect
 
 from tests.support.terminal.mcp_servers import Gate, config, raw
 from tests.support.web.chats import Chat, chatting
@@ -47,11 +47,20 @@ async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
         note = chat.page.locator(".servers-note")
         await expect(note.locator("summary")).to_contain_text("1 MCP server does not work: broken")
         await expect(note.get_by_text("no licence found")).to_be_hidden()
+        mark, words = note.locator("summary > svg"), note.locator("summary > span")
+        assert await _middle(mark) == pytest.approx(await _middle(words), abs=6)  # in one line
 
         await note.locator("summary").press("Enter")
 
         await expect(note.locator("pre")).to_contain_text("no licence found")
         await expect(note).not_to_contain_text("far")
+
+
+async def _middle(element: Locator) -> float:
+    """Return how far below the top of the page the middle of the element is."""
+    box = await element.bounding_box()
+    assert box
+    return box["y"] + box["height"] / 2
 
 
 WITH_SERVERS = "async () => (await (await fetch('/api/me')).json()).tools.some((t) => t.server)"

@@ -31,7 +31,7 @@ import { followSource, markSources } from "./markdown/source_marks.mjs";
  * @property {string} done
  * @property {string} open
  * @property {string} source  before its number
- * @property {string} artifact
+ * @property {Record<import("./markdown/artifacts.mjs").Kind, string>} artifacts  names of those without a title
  * @property {string} openArtifact
  * @property {string} showCode
  *
@@ -47,7 +47,7 @@ import { followSource, markSources } from "./markdown/source_marks.mjs";
  */
 
 /** @type {Labels} */
-const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done", source: "Source", artifact: "Document", openArtifact: "Open", showCode: "Show code" };
+const ENGLISH = { copy: "Copy", copied: "Copied", code: "Code", wrap: "Wrap", numbers: "Numbers", save: "Save", table: "Table", footnote: "Footnote", toText: "Back to the text at", done: "Done", open: "Not done", source: "Source", artifacts: { html: "Web page", svg: "Picture", mermaid: "Diagram", markdown: "Document" }, openArtifact: "Open", showCode: "Show code" };
 const COPIED_SECONDS = 2;
 const QUIET_MS = 200;
 

@@ -61,11 +61,11 @@ export function dressArtifact(element, { kind, title }, labels) {
   const name = document.createElement("span");
   name.className = "artifact-title";
   name.dir = "auto";
-  name.textContent = title || labels.artifact;
+  name.textContent = title || labels.artifacts[kind];
   const code = createButton("artifact-code", labels.showCode);
   code.setAttribute("aria-expanded", "false");
   const open = createButton("artifact-open", labels.openArtifact);
-  open.setAttribute("aria-label", `${labels.openArtifact}: ${title || kind}`);
+  open.setAttribute("aria-label", `${labels.openArtifact}: ${name.textContent}`);
   head?.querySelector(".code-language")?.before(name);
   head?.querySelector(".code-tool")?.before(open, code);
 }

@@ -68,18 +68,19 @@ function Preview({ item }) {
   return html`<img class="attachment-picture" src=${source} alt="" onError=${() => setBroken(true)} />`;
 }
 
-/** Button that opens the file chooser. @param {{onFiles: (files: Iterable<File>) => void, disabled?: boolean}} props */
-export function AttachButton({ onFiles, disabled = false }) {
+/** Button that opens the file chooser: an icon, or in words. @param {{onFiles: (files: Iterable<File>) => void, inWords?: boolean}} props */
+export function AttachButton({ onFiles, inWords = false }) {
   const field = useRef(/** @type {HTMLInputElement | null} */ (null));
   const chosen = () => {
     if (!field.current?.files) return;
     onFiles([...field.current.files]);
     field.current.value = ""; // the same file may be chosen again
   };
+  const label = t("attach.choose");
   return html`<button
-      type="button" class="icon-button" aria-label=${t("attach.choose")} title=${t("attach.choose")} disabled=${disabled}
+      type="button" class=${inWords ? "button small" : "icon-button"} aria-label=${label} title=${inWords ? undefined : label}
       onClick=${() => field.current?.click()}
-    ><${Icon} name="attach" /></button>
+    ><${Icon} name="attach" size=${inWords ? 16 : 20} />${inWords && label}</button>
     <input ref=${field} type="file" multiple hidden tabindex="-1" aria-hidden="true" onChange=${chosen} />`;
 }
 

@@ -25,7 +25,7 @@ export function DocumentFiles({ fileIds, label, hint }) {
     <p class="hint">${hint}</p>
     <${Attachments} items=${items} onRemove=${attaching.remove} onRetry=${attaching.retry} />
     ${items.value.map(({ key, id }) => id && html`<input type="hidden" name="file_id" key=${key} value=${id} />`)}
-    <${AttachButton} onFiles=${attaching.add} />
+    <${AttachButton} onFiles=${attaching.add} inWords />
   </fieldset>`;
 }
 

@@ -36,7 +36,7 @@ function labels() {
     done: t("markdown.done"),
     open: t("markdown.open"),
     source: t("web_sources.mark"),
-    artifact: t("artifact.document"),
+    artifacts: { html: t("artifact.kind_html"), svg: t("artifact.kind_svg"), mermaid: t("artifact.kind_mermaid"), markdown: t("artifact.kind_markdown") },
     openArtifact: t("artifact.open"),
     showCode: t("artifact.show_code"),
   };

@@ -23,8 +23,9 @@ export function MarkedThreads({ ids }) {
   const none = ids.length === 0;
   return html`<div class="side-marked" role="group" aria-label=${tCount("sidebar.selected", ids.length)}>
     <p class="small" role="status">${tCount("sidebar.selected", ids.length)}</p>
+    <button type="button" class="button quiet small" onClick=${end}>${t("common.cancel")}</button>
     <button
-      type="button" class="button quiet small"
+      type="button" class="button quiet small all"
       onClick=${() => (marked.value = new Set(data.map((/** @type {{id: string}} */ one) => one.id)))}
     >${t("sidebar.select_all")}</button>
     <button
@@ -34,7 +35,6 @@ export function MarkedThreads({ ids }) {
     <button type="button" class="button quiet small" disabled=${none} onClick=${() => (moving.value = ids)}>${t("folders.move")}</button>
     <button type="button" class="button quiet small" disabled=${none} onClick=${() => setStep("tag")}>${t("threads.tags")}</button>
     <button type="button" class="button quiet small danger" disabled=${none} onClick=${() => setStep("delete")}>${t("threads.delete")}</button>
-    <button type="button" class="button quiet small" onClick=${end}>${t("common.cancel")}</button>
     ${step === "tag" &&
     html`<form class="side-tags" onSubmit=${tag}>
       <input class="input" name="tags" maxlength="700" dir="auto" aria-label=${t("threads.tags_field")} placeholder=${t("threads.tags_field")} />

@@ -45,6 +45,7 @@ function ServerSection({ server, onPrompt, onDone }) {
   const offers = server.has_prompts || server.has_resources;
   return html`<details class="catalog-server" onToggle=${(/** @type {any} */ event) => setOpen(event.currentTarget.open)}>
     <summary>
+      <${Icon} name="right" size=${16} />
       <strong><${Word} text=${server.name} /></strong>
       <span class=${bad ? "badge bad" : "badge"}>${t(`servers.state_${server.status}`)}</span>
       <span class="muted small">${tCount("catalog.tools", server.tools)}</span>

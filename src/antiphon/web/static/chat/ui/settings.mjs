@@ -31,10 +31,13 @@ export function Settings({ onClose }) {
       <${VoiceSettings} choose=${choose} />
       <${PromptSettings} />
       <${Grants} />
-      <div>
-        <a class="button" href="/api/me/export" download><${Icon} name="export" size=${18} />${t("settings.export")}</a>
-        <p class="hint">${t("settings.export_hint")}</p>
-      </div>
+      <section class="stack" aria-labelledby="export">
+        <div>
+          <h3 id="export">${t("settings.data")}</h3>
+          <p class="muted">${t("settings.export_hint")}</p>
+        </div>
+        <div class="row"><a class="button" href="/api/me/export" download><${Icon} name="export" size=${18} />${t("settings.export")}</a></div>
+      </section>
       <${ChatImports} />
       ${known?.login !== "none" && known?.person && html`<${Account} person=${known.person} login=${known.login} />`}
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>

@@ -15,7 +15,7 @@ export function OptionsButton() {
     <button
       type="button" class=${differs ? "icon-button on" : "icon-button"} aria-label=${label} title=${label}
       aria-haspopup="dialog" onClick=${() => setOpen(true)}
-    ><${Icon} name="settings" /></button>
+    ><${Icon} name="options" /></button>
     ${open && html`<${OptionsDialog} differs=${differs} onClose=${() => setOpen(false)} />`}
   `;
 }

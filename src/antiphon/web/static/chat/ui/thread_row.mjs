@@ -52,9 +52,9 @@ export function ThreadRow({ thread, hits }) {
       aria-label=${t("threads.select", { title })} onChange=${() => mark(thread.id)}
     />`}
     <${Link}
-      href=${`/t/${thread.id}`} class="clipped" dir="auto" title=${title} aria-current=${here ? "page" : undefined}
+      href=${`/t/${thread.id}`} dir="auto" title=${title} aria-current=${here ? "page" : undefined}
       onFollow=${closeOnPhone} onDblClick=${() => setEditing("title")}
-    >${title}${thread.tags.map((tag) => html`<span class="row-tag" key=${tag}>${tag}</span>`)}<//>
+    ><span class="clipped grow">${title}</span>${thread.tags.length > 0 && html`<span class="row-tags">${thread.tags.map((tag) => html`<span class="row-tag clipped" key=${tag}>${tag}</span>`)}</span>`}<//>
     <${Sign} thread=${thread} here=${here} />
     <${Menu} label=${t("threads.actions", { title })} choices=${choices} />
     ${sharing && html`<${ShareDialog} thread=${thread} onClose=${() => setSharing(false)} />`}

@@ -37,7 +37,7 @@ _UNSAFE_NAME = re.compile(
 
 def sanitize_text(text: str) -> str:
     """Replace NUL and lone surrogates by U+FFFD; two halves of one pair are joined."""
-    if not _INVALID_CHARACTERS.search(text):
+    if (text.isascii() and "\0" not in text) or not _INVALID_CHARACTERS.search(text):
         return text
     joined = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return joined.replace("\0", "\ufffd")

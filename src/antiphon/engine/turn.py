@@ -7,19 +7,17 @@ be read without guessing is reported as broken, never dropped, merged or invente
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from itertools import groupby
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import msgspec
 
-from antiphon.engine import partial_json
 from antiphon.engine.citations import MAX_CITATIONS, CitationCollector
 from antiphon.engine.reasoning_details import DetailsBuilder
+from antiphon.engine.sanitize import sanitize_text
 from antiphon.engine.seam import Seam
+from antiphon.engine.tool_call_collector import BrokenCall, CompleteCall, ToolCallCollector
 from antiphon.types.chunks import (
     CallPiece,
     Chunk,
@@ -39,9 +37,6 @@ from antiphon.types.events import (
     ReasoningDelta,
     RefusalDelta,
     TextDelta,
-    ToolCallDelta,
-    ToolCallReady,
-    ToolCallStarted,
     UsageAdded,
 )
 from antiphon.types.messages import Citation, ReasoningDetails, ToolCall
@@ -50,9 +45,6 @@ from antiphon.types.runs import Fault, Reason, Usage
 Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_call"]
 
 _TOOL_CALL_REASONS = frozenset({"tool_calls", "function_call"})
-
-_MAX_ID_LENGTH = 128
-"""Longest id that the API takes; a call with a longer one gets an id of ours."""
 
 MAX_REPLY_BYTES = 8_000_000
 """Of one reply: about two million tokens; its saved message fits into one event."""
@@ -116,7 +108,7 @@ class Turn:
         continues: str = "",
     ) -> None:
         self._offered = frozenset(offered)
-        self._calls = _CallCollector(mint, taken)
+        self._calls = ToolCallCollector(mint, taken)
         self._most_calls = most_calls
         self._most_bytes = self._bytes_left = most_bytes
         self._events_left = _EVENT_SHARE * most_bytes
@@ -137,9 +129,7 @@ class Turn:
     @property
     def over(self) -> bool:
         """True once the reply exceeds its limits; later chunks are ignored."""
-        return (
-            self._bytes_left < 0 or self._events_left < 0 or len(self._calls.all) > self._most_calls
-        )
+        return self._too_long or self._too_many_calls
 
     @property
     def large(self) -> bool:
@@ -223,7 +213,7 @@ class Turn:
 
     def _take_text(self, pieces: Iterable[TextPiece | RefusalPiece | ReasoningPiece]) -> str:
         """Return the text of the pieces without what no store can carry, cut at the limits."""
-        return self._charge(_replace_invalid("".join([piece.text for piece in pieces])))
+        return self._charge(sanitize_text("".join([piece.text for piece in pieces])))
 
     def _say(self, text: str) -> tuple[TextDelta, ...]:
         """Add text to the reply; return its event, none for an empty one."""
@@ -273,7 +263,7 @@ class Turn:
                 self._finished = True
                 # The first reason counts, unless a later one says that the reply was cut.
                 if reason and (not self._finish_reason or cut_reason(reason)):
-                    self._finish_reason = _replace_invalid(reason)
+                    self._finish_reason = sanitize_text(reason)
             case _:
                 pass
 
@@ -322,11 +312,11 @@ class Turn:
 
     def _build_calls(self) -> TurnResult:
         verdicts = [call.validate(self._offered) for call in self._calls.all]
-        broken = [verdict for verdict in verdicts if isinstance(verdict, _BrokenCall)]
+        broken = [verdict for verdict in verdicts if isinstance(verdict, BrokenCall)]
         if broken:
             fault = Fault("invalid_tool_call", " ".join(verdict.message for verdict in broken))
             return TurnResult(outcome="invalid_tool_call", fault=fault, broken=broken[0].sample)
-        whole = [verdict for verdict in verdicts if isinstance(verdict, _CompleteCall)]
+        whole = [verdict for verdict in verdicts if isinstance(verdict, CompleteCall)]
         return TurnResult(
             outcome="calls",
             calls=tuple(verdict.call for verdict in whole),
@@ -374,304 +364,11 @@ class _ReasoningClock:
         return (ReasoningDelta(text="", seconds=grown),) if grown else ()
 
 
-class _CompleteCall(msgspec.Struct, frozen=True):
-    """A call that may be run, and the events that complete it."""
-
-    call: ToolCall
-    events: tuple[Event, ...]
-
-
-class _BrokenCall(msgspec.Struct, frozen=True):
-    """A call that may not be run: the reason, and a sample of it."""
-
-    message: str
-    sample: str
-
-
-class _CallBuilder:
-    """One tool call while it arrives. `id` is set as soon as the call has a name."""
-
-    __slots__ = (
-        "_first",
-        "_pieces",
-        "_shown",
-        "_size",
-        "damaged",
-        "extra",
-        "id",
-        "index",
-        "name",
-        "named_again",
-        "said_id",
-        "shape",
-    )
-
-    def __init__(self, index: int | None, name: str | None = None) -> None:
-        self.index = index
-        self.said_id: str | None = None
-        self.id: str | None = None
-        self.name = name
-        self.extra: dict[str, Any] = {}
-        self.shape = partial_json.Shape()
-        self.damaged = False
-        self.named_again = False
-        self._pieces: list[str] = []
-        self._size = 0
-        self._first = ""
-        self._shown = 0
-
-    @property
-    def blank(self) -> bool:
-        """True while the arguments are only whitespace."""
-        return not self._first
-
-    @property
-    def finished(self) -> bool:
-        """True once the arguments are complete."""
-        if self._first != "n":
-            return self.shape.whole
-        return self._size <= _MAX_NULL_LENGTH and self._text.strip() == "null"
-
-    @property
-    def _text(self) -> str:
-        return "".join(self._pieces)
-
-    def take(self, piece: CallPiece) -> None:
-        """Add a piece; id and name keep their first value."""
-        if piece.id and not self.said_id:
-            self.said_id = piece.id
-        if piece.name and not self.name:
-            self.name = _replace_invalid(piece.name)
-        if self.index is None:
-            self.index = piece.index
-        if piece.extra:
-            self.extra.update(piece.extra)
-        if piece.arguments and not self._repeats(piece):
-            self._append(piece.arguments)
-
-    @property
-    def meaning(self) -> str | None:
-        """The call in canonical form, for comparison; None while it is incomplete."""
-        return _canonical_call(self.name, self._text)
-
-    def take_new_arguments(self) -> str:
-        """Return the arguments not yet in an event; none until they are sure to be an object."""
-        if self._first != "{":
-            return ""
-        shown, self._shown = self._shown, len(self._pieces)
-        return "".join(self._pieces[shown:])
-
-    def validate(self, offered: Collection[str]) -> _CompleteCall | _BrokenCall:
-        """Return the complete call, or the reason why it may not be run."""
-        if not self.name or not self.id:
-            return self._broken("A tool call came without the name of a tool.")
-        if self.name not in offered:
-            return self._broken(f"There is no tool named {_shorten(self.name)!r}.")
-        text = self._text
-        if text.strip() in ("", "null"):
-            return self._whole(self.id, self.name, "{}", added="{}")
-        closers = partial_json.missing_closers(text)
-        try:
-            partial_json.parse(text + closers)
-        except ValueError as error:
-            return self._broken(f"The arguments of {self.name!r} are not a JSON object: {error}.")
-        if self.damaged:
-            return self._broken(f"The arguments of {self.name!r} were damaged on their way.")
-        return self._whole(self.id, self.name, text + closers, added=closers)
-
-    def _repeats(self, piece: CallPiece) -> bool:
-        # Some servers repeat the whole call at its end; only the id makes a repetition certain.
-        return (
-            bool(piece.id)
-            and self.shape.whole
-            and len(piece.arguments) == self._size
-            and piece.arguments == self._text
-        )
-
-    def _append(self, arguments: str) -> None:
-        text = _replace_invalid(arguments)
-        self.damaged |= text != arguments
-        self._pieces.append(text)
-        self._size += len(text)
-        self._first = self._first or text.lstrip()[:1]
-        self.shape.feed(text)
-
-    def _whole(self, id: str, name: str, arguments: str, added: str) -> _CompleteCall:
-        repaired = bool(added) and arguments != added
-        call = ToolCall(
-            id=id,
-            name=name,
-            arguments=arguments,
-            provider_id=None
-            if self.said_id in (None, id)
-            else _replace_invalid(self.said_id or ""),
-            extra=self.extra or None,
-            repaired=repaired,
-        )
-        ready = ToolCallReady(tool_call_id=id, name=name, arguments=arguments, repaired=repaired)
-        if not added:
-            return _CompleteCall(call, (ready,))
-        return _CompleteCall(call, (ToolCallDelta(tool_call_id=id, arguments=added), ready))
-
-    def _broken(self, message: str) -> _BrokenCall:
-        arguments = _redact(self._text)
-        return _BrokenCall(message, f"{_shorten(_redact(self.name or ''))}({_shorten(arguments)})")
-
-
-class _CallCollector:
-    """The calls of a reply; assigns each piece to its call."""
-
-    def __init__(self, mint: Callable[[], str], taken: Collection[str]) -> None:
-        self.all: list[_CallBuilder] = []
-        self._mint = mint
-        self._taken = set(taken)
-        self._pending_call: _CallBuilder | None = None
-        self._by_id: dict[str, _CallBuilder] = {}
-        self._by_index: dict[int, _CallBuilder] = {}
-        self._by_position: dict[int, _CallBuilder] = {}
-        self._leak_candidates: Counter[str | None] | None = None
-
-    @property
-    def renamed(self) -> dict[str, str]:
-        """Our ids by the provider's, for calls where they differ."""
-        return {
-            call.said_id: call.id
-            for call in self.all
-            if call.said_id and call.id and call.said_id != call.id
-        }
-
-    def take(self, piece: CallPiece, events: list[Event]) -> None:
-        """Add a piece to its call, and append the resulting events."""
-        if not (piece.id or piece.name or piece.arguments or piece.extra):
-            return
-        if piece.leaked and self._repeats_a_call(piece):
-            return
-        if piece.leaked:
-            call = self._open(piece)
-        else:
-            call = self._with_id(piece) if piece.id else self._without_id(piece)
-        if call is not self._pending_call:
-            self.flush(events)
-            self._pending_call = call
-        call.take(piece)
-        if not piece.leaked:
-            self._register(call, piece)
-        if call.id is None and call.name:
-            said_id = call.said_id or ""
-            usable = (
-                0 < len(said_id) <= _MAX_ID_LENGTH and said_id.isascii() and said_id.isprintable()
-            )
-            call.id = said_id if usable and said_id not in self._taken else self._mint()
-            self._taken.add(call.id)
-            events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
-
-    def flush(self, events: list[Event]) -> None:
-        """Append an event with the new arguments of the last call."""
-        call, self._pending_call = self._pending_call, None
-        if call and call.id and (arguments := call.take_new_arguments()):
-            events.append(ToolCallDelta(tool_call_id=call.id, arguments=arguments))
-
-    def _repeats_a_call(self, leaked: CallPiece) -> bool:
-        """Return whether this call in the text also came as a proper call; each counts once."""
-        if self._leak_candidates is None:
-            self._leak_candidates = Counter(call.meaning for call in self.all)
-        meaning = _canonical_call(leaked.name, leaked.arguments)
-        if meaning is None or not self._leak_candidates[meaning]:
-            return False
-        self._leak_candidates[meaning] -= 1
-        return True
-
-    def _with_id(self, piece: CallPiece) -> _CallBuilder:
-        placed = self._call_at_place(piece)
-        if placed and placed.said_id == piece.id:
-            known = placed
-        elif piece.id in self._by_id:
-            known = self._by_id[piece.id]
-        elif placed and _is_late_id(placed, piece):
-            return placed
-        else:
-            return self._open(piece)
-        return self._open(piece) if _begins_another_call(known, piece) else known
-
-    def _without_id(self, piece: CallPiece) -> _CallBuilder:
-        call = self._call_at_place(piece)
-        if call is None:
-            return self._open(piece)
-        if piece.name and call.name:
-            return self._resolve_repeated_name(call, piece)
-        if call.named_again and piece.arguments.strip():
-            return self._open(piece, call.name)
-        return call
-
-    def _resolve_repeated_name(self, call: _CallBuilder, piece: CallPiece) -> _CallBuilder:
-        """Decide whether a second name repeats the first or begins another call."""
-        same = piece.name == call.name
-        if call.finished and same and not piece.arguments.strip():
-            call.named_again = True  # the arguments will tell, if any come
-            return call
-        if call.finished or (call.blank and not same):
-            return self._open(piece)
-        call.damaged |= not same
-        return call
-
-    def _call_at_place(self, piece: CallPiece) -> _CallBuilder | None:
-        """Return the call at the piece's position, regardless of its id."""
-        if piece.index is not None:
-            return self._by_index.get(piece.index)
-        if piece.position is not None:
-            return self._by_position.get(piece.position)
-        return self.all[-1] if self.all else None
-
-    def _open(self, piece: CallPiece, name: str | None = None) -> _CallBuilder:
-        call = _CallBuilder(piece.index, name)
-        self.all.append(call)
-        return call
-
-    def _register(self, call: _CallBuilder, piece: CallPiece) -> None:
-        if piece.id:
-            self._by_id[piece.id] = call
-        if piece.index is not None:
-            self._by_index[piece.index] = call
-        if piece.position is not None:
-            self._by_position[piece.position] = call
-
-
-def _canonical_call(name: str | None, arguments: str) -> str | None:
-    """Return the call in one spelling; None if it cannot be parsed."""
-    try:
-        parsed = partial_json.parse(arguments.strip() or "{}")
-    except ValueError:
-        return None
-    return json.dumps([name, parsed], sort_keys=True) if name else None
-
-
-def _is_late_id(placed: _CallBuilder, piece: CallPiece) -> bool:
-    """Return whether a new id belongs to the call that began at its place without one."""
-    if placed.said_id:
-        return False
-    return not (piece.name and placed.name) or (placed.blank and piece.name == placed.name)
-
-
-def _begins_another_call(known: _CallBuilder, piece: CallPiece) -> bool:
-    """Return whether a piece under a known id begins another call with the same id."""
-    if not piece.name or not known.name:
-        return False
-    other_name = piece.name != known.name
-    elsewhere = None not in (piece.index, known.index) and piece.index != known.index
-    if elsewhere:
-        return other_name or known.finished
-    return other_name and known.finished and bool(piece.arguments)
-
-
 def _failure(code: str, message: str) -> TurnResult:
-    return TurnResult(outcome="failed", fault=Fault(code, _replace_invalid(message)))
+    return TurnResult(outcome="failed", fault=Fault(code, sanitize_text(message)))
 
 
-_NO_TEXT = re.compile("[\0\ud800-\udfff]")
-_SECRET_LIKE = re.compile(r"[\w+/=-]{20,}")
-_SAMPLE = 200
 _TEXT_KINDS = (TextPiece, ReasoningPiece, RefusalPiece, CallPiece)
-_MAX_NULL_LENGTH = 1_000  # with the whitespace around it, which is scanned with each piece
 
 _encode = msgspec.json.Encoder().encode
 
@@ -680,25 +377,8 @@ def _size(text: str) -> int:
     """Return the bytes of the text in an event. `text` may hold lone surrogates."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
-    return len(_encode(_replace_invalid(text)))
+    return len(_encode(sanitize_text(text)))
 
 
 def _citation_size(citation: Citation) -> int:
     return _size(citation.url) + _size(citation.title)
-
-
-def _replace_invalid(text: str) -> str:
-    """Replace NUL and lone surrogates, which no store and no wire can carry."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return _NO_TEXT.sub("\ufffd", text)
-
-
-def _redact(text: str) -> str:
-    return _SECRET_LIKE.sub("[redacted]", text)
-
-
-def _shorten(text: str) -> str:
-    if len(text) <= _SAMPLE:
-        return text
-    return f"{text[: _SAMPLE // 2]} ... {text[-_SAMPLE // 2 :]}"

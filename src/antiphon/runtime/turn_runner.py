@@ -55,7 +55,6 @@ from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, TaskHandle, ToolCall, ToolResult, Upload
 from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
-from antiphon.types.thread_view import join_replies
 
 log = logging.getLogger(__name__)
 
@@ -369,8 +368,10 @@ class TurnRunner:
         page = await self._store.list(
             Message, claim.owner, limit=PARTS, order="newest", thread_id=run.thread_id
         )
-        *_, last = join_replies(reversed(page.data))
-        return last.text if last.role == "assistant" else ""
+        text = ""
+        for message in reversed(page.data):  # as the model wrote it, so not joined for readers
+            text = text + message.text if message.continues is True else message.text
+        return text if page.data[0].role == "assistant" else ""
 
     async def set_up_context(
         self, thread_id: str, *, force_refresh: bool, version: int | None = None

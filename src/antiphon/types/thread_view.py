@@ -32,6 +32,7 @@ from antiphon.types.messages import (
 )
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Status
+from antiphon.types.source_marks import renumber_marks
 
 # Replies that were cut, and their rest.
 
@@ -72,7 +73,14 @@ def join_replies(messages: Iterable[Message]) -> Iterator[Message]:
 
 def _join_replies(cut: Message, rest: Message) -> Message:
     others = (part for part in (*cut.content, *rest.content) if not isinstance(part, Text))
-    text = (Text(cut.text + rest.text),) if cut.text or rest.text else ()
+    citations = (*(cut.citations or ()), *(rest.citations or ()))
+    # Marks in the rest count the sources of the rest, and its readers get one list.
+    numbers = {page.url: number for number, page in enumerate(list_pages(citations), 1)}
+    own = enumerate(list_pages(rest.citations), 1)
+    joined = renumber_marks(
+        cut.text + rest.text, len(cut.text), {number: numbers[page.url] for number, page in own}
+    )
+    text = (Text(joined),) if joined else ()
     return msgspec.structs.replace(
         rest,
         id=cut.id,
@@ -81,7 +89,7 @@ def _join_replies(cut: Message, rest: Message) -> Message:
         reasoning="\n\n".join(filter(None, (cut.reasoning, rest.reasoning))) or None,
         reasoning_seconds=(cut.reasoning_seconds or 0) + (rest.reasoning_seconds or 0)
         or msgspec.UNSET,
-        citations=(*(cut.citations or ()), *(rest.citations or ())) or msgspec.UNSET,
+        citations=citations or msgspec.UNSET,
         continues=cut.continues,
         created_at=cut.created_at,
     )

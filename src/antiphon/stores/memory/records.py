@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -110,6 +111,7 @@ class MemoryRecords(MemoryAdministration):
     def __init__(self, clock: Clock) -> None:
         super().__init__(clock)
         self._threads: dict[str, StoredThread] = {}
+        self._next_place = count(1)
         self._places: dict[str, int] = {}  # of messages, by id, in the order in which they came
         self._families = Families()
         self._runs: dict[str, StoredRun] = {}

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -42,3 +43,20 @@ def test_the_picture_draws_every_folder_and_no_arrow_upwards():
         lowest = min(heights[name] for name in groups.get(above, {above}))
         highest = max(heights[name] for name in groups.get(below, {below}))
         assert lowest > highest, f"{above} --> {below}"
+
+
+def test_every_folder_with_more_than_eight_modules_has_floors_of_its_own():
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["importlinter"]
+    layered = {
+        name
+        for each in contracts["contracts"]
+        if each["type"] == "layers" and each["exhaustive"]
+        for name in each["containers"]
+    }
+    modules = Counter(
+        ".".join(path.parent.relative_to(ROOT / "src").parts)
+        for path in (ROOT / "src/antiphon").rglob("*.py")
+        if path.name != "__init__.py"
+    )
+
+    assert {name for name, count in modules.items() if count > 8} <= layered

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from antiphon.client.formatting import short_number
-from antiphon.settings.settings import STATUS_PARTS
+from antiphon.settings.values import STATUS_PARTS
 from antiphon.terminal import chat_state, spans, status_line
 from antiphon.terminal.chat_state import StatusFacts
 from tests.support.terminal.chatting import Chatting

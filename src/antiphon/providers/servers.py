@@ -18,7 +18,7 @@ from antiphon.providers.failures import RETRIES
 from antiphon.providers.model_info import Price, Windows
 from antiphon.providers.quirks import PLAIN, Quirks
 from antiphon.settings.extras import install_hint
-from antiphon.settings.settings import Seconds
+from antiphon.settings.values import Seconds
 from antiphon.types.errors import BadSettings
 
 Lack = Literal[

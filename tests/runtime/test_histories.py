@@ -134,7 +134,7 @@ class Threads(RuleBasedStateMachine):
     @rule()
     def expire(self) -> None:
         self.house.now += 8 * DAYS
-        self.do(self.house.worker.sweep)
+        self.do(self.house.worker.sweeper.sweep)
 
     @rule(
         at=PLACES, script=st.sampled_from(["say Lost", "think Lost", ONE, ""]), cancel=st.booleans()
@@ -215,7 +215,7 @@ class Threads(RuleBasedStateMachine):
         (held,) = [task for task in asyncio.all_tasks() if task.get_name() == f"run {run_id}"]
         held.cancel()
         self.house.now += 16_000
-        await self.house.worker.sweep()
+        await self.house.worker.sweeper.sweep()
 
 
 TestThreads = Threads.TestCase

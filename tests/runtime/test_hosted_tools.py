@@ -407,7 +407,7 @@ async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() 
         await asyncio.wait([held])
         far.gates["never"].opened.set()
         h.now += 16_000
-        await h.worker.sweep()
+        await h.worker.sweeper.sweep()
         told = await reading
 
         assert last(told).status == "completed"

@@ -147,7 +147,7 @@ async def test_a_call_that_no_client_answers_ends_with_the_time_of_its_run() -> 
         assert action.expires_at == FIRST + 600_000
 
         h.now += 600_000
-        await h.worker.sweep()
+        await h.worker.sweeper.sweep()
 
         assert (await wait_for_end(h, run_id)).status is Status.EXPIRED
 

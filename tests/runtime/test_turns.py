@@ -12,6 +12,7 @@ from antiphon.api import operations
 from antiphon.engine.snapshot import ChangeSet, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import fold_events
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
+from antiphon.runtime.housekeeper import Housekeeper
 from antiphon.runtime.services.dispatch import Response
 from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
@@ -257,7 +258,7 @@ async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> No
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
         h.now += 16_000
-        await h.worker.sweep()
+        await h.worker.sweeper.sweep()
         told = await reading
 
         assert one(told, TurnRestarted).reason == "worker_lost"
@@ -294,7 +295,7 @@ async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
         thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
         await h.dispatcher.dispatch(operations.CreateMessage(thread.id, "Hello?"), BY)
         run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
-        await h.worker.sweep()
+        await h.worker.sweeper.sweep()
         assert (await h.run(run.id)).status == "queued"
         told = await h.read(operations.Complete(run.id))
 
@@ -353,15 +354,11 @@ async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(scr
     async with house(script, "say Kept.", settings=settings) as h:
         events = await h.ask(tools=TOOLS, temporary=True)
         kept = find_started(await h.ask()).thread_id
-        run_id, thread_id = find_started(events).run_id, find_started(events).thread_id
+        run_id = find_started(events).run_id
         h.now += 60_000
         young = find_started(await h.ask(temporary=True)).thread_id
         h.now += 1
-        sweeper = h.new_worker("second")
-        sweeper.start()
-        while [each for each in await list_temporary(h) if each == thread_id]:
-            await asyncio.sleep(0)
-        await sweeper.stop(0)
+        await delete_expired(h)
 
         assert await list_temporary(h) == [young]
         assert await h.messages(kept)
@@ -378,16 +375,16 @@ async def test_an_expired_file_is_deleted() -> None:
         long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
         kept = (await upload("ann", "c", "a/b", b"x")).value
         h.now += 60_001
-        sweeper = h.new_worker("second")
-        sweeper.start()
-        while len((await h.store.list(Upload, "ann", limit=9)).data) > 2:
-            await asyncio.sleep(0)
-        await sweeper.stop(0)
+        await delete_expired(h)
 
         left = (await h.store.list(Upload, "ann", limit=9)).data
         assert [each.id for each in left] == [kept.id, long.id]
         with pytest.raises(errors.NotFound):
             await h.store.content("ann", short.id)
+
+
+async def delete_expired(h: House) -> None:
+    await Housekeeper(h.store, h.bus, h.settings, h.mint).delete_expired()
 
 
 async def list_temporary(h: House) -> list[str]:
@@ -489,7 +486,7 @@ async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
         odd = errors.Internal("This row is odd.")
         h.store.trouble = lambda about: odd if about.run_id == stuck else None
         h.now += 2_000
-        await h.worker.sweep()
+        await h.worker.sweeper.sweep()
 
         assert (await h.run(other)).status == "queued"
         assert (await h.run(stuck)).status == "action_required"
@@ -557,7 +554,7 @@ async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_
     try:
         h.now += 10_001
         for _ in range(3):
-            await bystander.sweep()
+            await bystander.sweeper.sweep()
         waiting = await h.store.get(Run, None, answer.value.id)
         page = await h.store.read_events(waiting.id, 0)
         said = [events.decode(line) for line in page.lines]

@@ -84,7 +84,7 @@ class Machine:
         """A beat's time passes; the healthy worker beats, and the other one sweeps."""
         self.now += BEAT * 1000
         await self.healthy.renew_leases({run.id: 1 for run in alive}, LEASE_MS)
-        await self.bystander.sweep()
+        await self.bystander.sweeper.sweep()
 
     async def status(self, run: Run) -> Status:
         return (await self.healthy.get(Run, None, run.id)).status

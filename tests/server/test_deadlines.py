@@ -77,7 +77,7 @@ class Cluster:
     async def sweep(self) -> None:
         """All workers look for what is overdue, at once and more than once."""
         workers = [server.runtime.worker for server in self.servers] * 3
-        await asyncio.gather(*(worker.sweep() for worker in workers))
+        await asyncio.gather(*(worker.sweeper.sweep() for worker in workers))
 
     async def actions(self, run_id: str) -> list[dict[str, Any]]:
         answer = await self.clients[2].get("/v1/actions", params={"run_id": run_id})
@@ -206,10 +206,10 @@ async def test_a_lease_ends_by_the_stores_clock_and_one_worker_takes_the_run(
     driver = next(each for each in cluster.servers if each.runtime.worker.active_runs)
     others = [each for each in cluster.servers if each is not driver]
     cluster.clock.now += LEASE * 1000 - 1
-    await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
+    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in others * 3))
     assert len(cluster.upstream.requests) == 1
     cluster.clock.now += 1
-    await asyncio.gather(*(each.runtime.worker.sweep() for each in others * 3))
+    await asyncio.gather(*(each.runtime.worker.sweeper.sweep() for each in others * 3))
     await cluster.upstream.wait_for_request(2)
 
     told = await cluster.read_log(run_id)
@@ -255,7 +255,7 @@ async def test_an_overdue_run_that_cannot_be_written_stops_no_other_and_is_set_a
         store.stuck = runs[0]
         clock.now += TEN_MINUTES
         for _ in range(10):
-            await server.runtime.worker.sweep()
+            await server.runtime.worker.sweeper.sweep()
         states = [(await client.get(f"/v1/runs/{run}")).json()["status"] for run in runs]
 
     assert states == ["queued", "expired"]

@@ -32,8 +32,8 @@ from antiphon.client.sync_client import Client
 from antiphon.mcp import startup
 from antiphon.ports import Store
 from antiphon.runtime.runtime import count_undecryptable_keys, open_catalog, open_store
+from antiphon.runtime.sweeper import UNCLAIMED_SECONDS
 from antiphon.runtime.wiring import check_wakeups, read_schema
-from antiphon.runtime.worker import UNCLAIMED_SECONDS
 from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, database_file, mask_value

@@ -27,6 +27,7 @@ from antiphon.runtime.admin.import_owner import ImportGuard, ImportStep, OwnerIm
 from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
 from antiphon.runtime.imports.converter import ConversionRequest
 from antiphon.runtime.imports.process import Convert, convert_in_process
+from antiphon.runtime.loops import BackgroundLoops
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from antiphon.types.chat_imports import (
@@ -43,7 +44,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds between looks at the store without a notification."""
-FAULT_PAUSE = 1.0
 REPORT_SECONDS = 1.0
 """Seconds between reports of progress."""
 CONVERSION_SECONDS = 600
@@ -77,23 +77,20 @@ class ChatImporter:
         convert: Convert = convert_in_process,
     ) -> None:
         self._store = store
-        self._bus = bus
+        self._loops = BackgroundLoops(bus)
         self._importer = importer
         self._name = name
         self._max_total = UNPACKED * max_upload
         self._convert = convert
-        self._loop: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start to import; a second call does nothing."""
-        if self._loop is None:
-            self._loop = asyncio.create_task(self._import_forever(), name="antiphon chat imports")
+        if not self._loops.started:
+            self._loops.start("imports of chats", self._import_all, topic=CHAT_IMPORTS)
 
     async def stop(self) -> None:
         """Stop at once. Another worker goes on."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
+        await self._loops.stop()
 
     async def import_next(self) -> bool:
         """Check or write the import that has been due for longest; return False if none is."""
@@ -125,20 +122,10 @@ class ChatImporter:
         await change(chat_imports.forget_file)
         return None
 
-    async def _import_forever(self) -> None:
-        with self._bus.subscribe(CHAT_IMPORTS) as subscription:
-            while True:
-                pause = PATIENCE
-                try:
-                    while await self.import_next():
-                        pass
-                except errors.TryAgain as fault:
-                    log.warning("imports of chats wait: %s", fault.message)
-                    pause = FAULT_PAUSE
-                except Exception:
-                    log.exception("the loop that imports chats failed, and goes on")
-                    pause = FAULT_PAUSE
-                await subscription.wait(pause)
+    async def _import_all(self) -> float:
+        while await self.import_next():
+            pass
+        return PATIENCE
 
 
 class _Work:

@@ -6,7 +6,6 @@ a process that dies delays it. One file is read at a time, in a process of its o
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
 import logging
 import time
@@ -17,6 +16,7 @@ from typing import Protocol
 from antiphon.documents.process import FileContent
 from antiphon.documents.reader import ReadEnd
 from antiphon.ports import DOCUMENTS, Bus, DocumentStores
+from antiphon.runtime.loops import BackgroundLoops
 from antiphon.runtime.stored_files import read_pieces
 from antiphon.telemetry.metrics import DOCUMENTS_READ, Metrics
 from antiphon.types import errors
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 PATIENCE = 5.0
 """Seconds between looks at the store without a notification."""
-FAULT_PAUSE = 1.0
 LEASE_MARGIN = 60.0
 """Seconds that a lease is longer than a reading: a busy process must still store its end."""
 MAX_ATTEMPTS = 3
@@ -60,22 +59,20 @@ class DocumentWorker:
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
-        self._bus = bus
+        self._loops = BackgroundLoops(bus)
         self._reader = reader
         self._lease_ms = int((reader.seconds + LEASE_MARGIN) * 1000)
         self._metrics = metrics or Metrics()
-        self._loop: asyncio.Task[None] | None = None
+        self._retried = False
 
     def start(self) -> None:
         """Start to read; a second call does nothing."""
-        if self._loop is None:
-            self._loop = asyncio.create_task(self._read_forever(), name="antiphon documents")
+        if not self._loops.started:
+            self._loops.start("documents", self._read_all, topic=DOCUMENTS)
 
     async def stop(self) -> None:
         """Stop at once. The file that is being read is read again when its lease has ended."""
-        if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.wait([self._loop])
+        await self._loops.stop()
 
     async def read_next(self) -> bool:
         """Read the file that has waited longest; return False if none waits."""
@@ -105,24 +102,13 @@ class DocumentWorker:
             reasons.append("no_ocr")
         return await self._store.retry_documents(reasons) if reasons else 0
 
-    async def _read_forever(self) -> None:
-        with self._bus.subscribe(DOCUMENTS) as subscription:
-            retried = False
-            while True:
-                pause = PATIENCE
-                try:
-                    if not retried:
-                        await self.retry_failed()
-                        retried = True
-                    while await self.read_next():
-                        pass
-                except errors.TryAgain as fault:
-                    log.warning("documents wait: %s", fault.message)
-                    pause = FAULT_PAUSE
-                except Exception:
-                    log.exception("the loop that reads documents failed, and goes on")
-                    pause = FAULT_PAUSE
-                await subscription.wait(pause)
+    async def _read_all(self) -> float:
+        if not self._retried:
+            await self.retry_failed()
+            self._retried = True
+        while await self.read_next():
+            pass
+        return PATIENCE
 
     async def _read(self, claim: DocumentClaim) -> Document:
         """Read a file and store its pages; return its state. Raises `NotFound` if it is gone."""

@@ -30,6 +30,7 @@ from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretServi
 from antiphon.runtime.chat_importer import ChatImporter
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.document_worker import DocumentWorker
+from antiphon.runtime.housekeeper import Housekeeper
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
@@ -97,6 +98,7 @@ class Runtime:
             _create_owner_service(settings, store, bus, catalog, provider_keys, secrets),
             secrets,
         )
+        self.housekeeper = Housekeeper(store, bus, settings, mint)
         self.scheduler = self._create_scheduler() if settings.schedules else None
         self.documents = self._create_document_worker() if settings.documents else None
         importer = OwnerImporter(store, mint, max_schedules=settings.max_schedules)
@@ -127,11 +129,13 @@ class Runtime:
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Start to run runs and schedules, to deliver webhooks, and to read documents.
+        """Start to run runs and schedules, to deliver webhooks, to read documents, and
+        to delete what has expired.
 
         Does nothing if that was started already.
         """
         self.worker.start()
+        self.housekeeper.start()
         if self.webhooks is not None:
             self.webhooks.start()
         if self.scheduler is not None:
@@ -154,6 +158,7 @@ class Runtime:
             await self.scheduler.stop()
         if self.documents is not None:
             await self.documents.stop()
+        await self.housekeeper.stop()
         await self.voice.close()
         await self.chat_importer.stop()
         stopping = [self.worker.stop(grace)]

@@ -6,11 +6,11 @@ which of them does. A notification makes a change of a schedule count at once.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Protocol
 
 from antiphon.ports import SCHEDULES, Bus, ScheduleStore
+from antiphon.runtime.loops import BackgroundLoops
 from antiphon.telemetry.metrics import OCCURRENCES, OCCURRENCES_LATE, Metrics
 from antiphon.types import errors
 from antiphon.types.runs import DAY
@@ -24,7 +24,6 @@ PATIENCE = 10.0
 RETRY_SECONDS = 5.0
 """Seconds until a schedule that waits for something is looked at again."""
 MIN_PAUSE = 0.05
-FAULT_PAUSE = 1.0
 AT_ONCE = 100
 """Schedules that are read at once."""
 MIN_HISTORY = 90 * DAY
@@ -57,26 +56,20 @@ class Scheduler:
         metrics: Metrics | None = None,
     ) -> None:
         self._store = store
-        self._bus = bus
+        self._loops = BackgroundLoops(bus)
         self._starter = starter
         self._retention_ms = int(max(retention, MIN_HISTORY) * 1000)
         self._metrics = metrics or Metrics()
-        self._loops: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Start to look; a second call does nothing."""
-        if not self._loops:
-            self._loops = [
-                asyncio.create_task(self._start_forever(), name="antiphon schedules"),
-                asyncio.create_task(self._forget_forever(), name="antiphon forget occurrences"),
-            ]
+        if not self._loops.started:
+            self._loops.start("schedules", self._start_next, topic=SCHEDULES)
+            self._loops.start("old occurrences", self._delete_old_occurrences)
 
     async def stop(self) -> None:
         """Start no more. A run that is being started is started, or not at all."""
-        for loop in self._loops:
-            loop.cancel()
-        if self._loops:
-            await asyncio.wait(self._loops)
+        await self._loops.stop()
 
     async def start_due(self) -> bool:
         """Start all that is due now; return whether anything that is due must wait."""
@@ -106,19 +99,9 @@ class Scheduler:
         log.log(level, "schedule %s of %s: %s", schedule.id, one_line(stored.owner), outcome)
         return False
 
-    async def _start_forever(self) -> None:
-        with self._bus.subscribe(SCHEDULES) as subscription:
-            while True:
-                try:
-                    waits = await self.start_due()
-                    pause = RETRY_SECONDS if waits else await self._find_pause()
-                except errors.TryAgain as fault:
-                    log.warning("schedules wait: %s", fault.message)
-                    pause = FAULT_PAUSE
-                except Exception:
-                    log.exception("the loop of schedules stumbled")
-                    pause = FAULT_PAUSE
-                await subscription.wait(pause)
+    async def _start_next(self) -> float:
+        """Start what is due; return the seconds until the next look at the store."""
+        return RETRY_SECONDS if await self.start_due() else await self._find_pause()
 
     async def _find_pause(self) -> float:
         """Return the seconds until the next look at the store."""
@@ -127,14 +110,8 @@ class Scheduler:
             return PATIENCE
         return min(max((next_at - await self._store.now()) / 1000, MIN_PAUSE), PATIENCE)
 
-    async def _forget_forever(self) -> None:
-        while True:
-            try:
-                before = await self._store.now() - self._retention_ms
-                while await self._store.delete_occurrences(before, FORGOTTEN_AT_ONCE):
-                    pass
-            except errors.TryAgain as fault:
-                log.warning("old occurrences stay for now: %s", fault.message)
-            except Exception:
-                log.exception("old occurrences were not deleted")
-            await asyncio.sleep(FORGET_SECONDS)
+    async def _delete_old_occurrences(self) -> float:
+        before = await self._store.now() - self._retention_ms
+        while await self._store.delete_occurrences(before, FORGOTTEN_AT_ONCE):
+            pass
+        return FORGET_SECONDS

@@ -99,7 +99,7 @@ class Pair:
     async def pass_time(self, seconds: float) -> None:
         """Time passes for the database, and both workers look what it has done."""
         self.now += int(seconds * 1000)
-        await asyncio.gather(*(runtime.worker.sweep() for runtime in self._runtimes))
+        await asyncio.gather(*(runtime.worker.sweeper.sweep() for runtime in self._runtimes))
 
     async def read_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None

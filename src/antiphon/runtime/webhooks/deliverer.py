@@ -19,6 +19,7 @@ from antiphon.engine.webhooks import Settlement, settle
 from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox
+from antiphon.runtime.loops import BackgroundLoops, cancel_and_wait
 from antiphon.runtime.webhooks.sender import WebhookSender, make_signed_headers
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import WEBHOOKS_SENT, Metrics
@@ -43,7 +44,6 @@ PATIENCE = 2.0
 """Seconds between looks at the store without a notification."""
 PAUSE = 0.05
 """Seconds after a look that found nothing: many events in a moment cause few looks."""
-FAULT_PAUSE = 1.0
 MIN_RETENTION = 7 * DAY
 """Seconds that deliveries are kept at least: longer than they are tried, to be looked at."""
 FORGET_SECONDS = 600.0
@@ -83,49 +83,31 @@ class WebhookDeliverer:
         self._metrics = metrics or Metrics()
         self._random = random
         self._sending: dict[asyncio.Task[None], DeliveryClaim] = {}
-        self._loops: list[asyncio.Task[None]] = []
+        self._loops = BackgroundLoops(bus)
 
     def start(self) -> None:
         """Start to deliver; a second call does nothing."""
-        if not self._loops:
-            self._loops = [
-                asyncio.create_task(self._deliver_forever(), name="antiphon webhooks"),
-                asyncio.create_task(self._forget_forever(), name="antiphon forget deliveries"),
-            ]
+        if not self._loops.started:
+            self._loops.start("webhooks", self._deliver_all, topic=WEBHOOKS)
+            self._loops.start("old deliveries", self._delete_old_deliveries)
 
     async def stop(self, grace: float) -> None:
         """Claim no more, and wait up to `grace` seconds for attempts in progress.
 
         What is cut off is sent again when its lease has ended.
         """
-        for loop in self._loops:
-            loop.cancel()
-        if self._loops:
-            await asyncio.wait(self._loops)
+        await self._loops.stop()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.wait_for_attempts()
-        left = list(self._sending)
-        for task in left:
-            task.cancel()
-        if left:
-            await asyncio.wait(left)
+        await cancel_and_wait(self._sending)
         await self._sender.close()
 
-    async def _deliver_forever(self) -> None:
-        with self._bus.subscribe(WEBHOOKS) as subscription:
-            while True:
-                try:
-                    while await self.deliver_due():
-                        pass
-                    await asyncio.sleep(PAUSE)
-                except errors.TryAgain as fault:
-                    log.warning("webhooks wait: %s", fault.message)
-                    await asyncio.sleep(FAULT_PAUSE)
-                except Exception:
-                    log.exception("the loop that delivers to webhooks failed, and goes on")
-                    await asyncio.sleep(FAULT_PAUSE)
-                await subscription.wait(PATIENCE)
+    async def _deliver_all(self) -> float:
+        while await self.deliver_due():
+            pass
+        await asyncio.sleep(PAUSE)
+        return PATIENCE
 
     async def deliver_due(self) -> int:
         """Claim due deliveries as far as there are places, start to send them; return how many."""
@@ -212,17 +194,11 @@ class WebhookDeliverer:
         headers = make_signed_headers(secrets, claim.delivery.id, claim.now // 1000, claim.body)
         return await self._sender.send(webhook.url, headers, claim.body)
 
-    async def _forget_forever(self) -> None:
-        while True:
-            try:
-                before = await self._store.now() - self._retention_ms
-                while await self._store.delete_deliveries(before, FORGOTTEN_AT_ONCE):
-                    pass
-            except errors.TryAgain as fault:
-                log.warning("old deliveries stay for now: %s", fault.message)
-            except Exception:
-                log.exception("old deliveries were not deleted")
-            await asyncio.sleep(FORGET_SECONDS)
+    async def _delete_old_deliveries(self) -> float:
+        before = await self._store.now() - self._retention_ms
+        while await self._store.delete_deliveries(before, FORGOTTEN_AT_ONCE):
+            pass
+        return FORGET_SECONDS
 
 
 def _name_outcome(settled: Settlement | None) -> str:

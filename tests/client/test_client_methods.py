@@ -1,6 +1,7 @@
 """The methods of both clients: made from the calls, alike in everything but when they answer."""
 
 import inspect
+import pydoc
 import re
 from typing import Any
 
@@ -67,6 +68,14 @@ def test_a_method_presents_itself_as_its_call_does():
     assert signature.return_annotation is Run
     assert signature.parameters["thread_id"].annotation is str
     assert signature.parameters["max_turns"].default == 50
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_help_shows_the_parameters_of_every_call(client: type):
+    shown = pydoc.plain(pydoc.render_doc(client))
+
+    assert "create_run(self, /, thread_id: str" in shown
+    assert "get_page_picture(self, /, file_id: str" in shown
 
 
 def test_streams_say_which_events_they_give():

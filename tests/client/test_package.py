@@ -75,7 +75,10 @@ def test_an_unknown_name_is_an_attribute_error():
     ("code", "unloaded"),
     [
         ("import antiphon", {"asyncio", "httpx2", "msgspec"}),
-        ("from antiphon import Client, tool, TextDelta", {"httpx2", "starlette", "aiohttp"}),
+        (
+            "from antiphon import Client, tool, TextDelta",
+            {"httpx2", "starlette", "aiohttp", "importlib.metadata"},
+        ),
         (
             "import antiphon.cli.main",
             {"antiphon.terminal", "prompt_toolkit", "markdown_it", "pygments"},

@@ -23,7 +23,16 @@ import warnings
 from collections.abc import Callable, Coroutine
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    get_type_hints,
+)
 
 import msgspec
 
@@ -206,21 +215,48 @@ M = TypeVar("M", bound=Callable[..., Any])
 
 
 def _with_signature(method: M, call: Any, answer: Any = None) -> M:
-    """Set the operation's name, docstring and parameters, for `help()` and editors."""
-    plain = get_type_hints(call)  # without the bounds, which only the server needs
-    client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
-    parameters = [
-        parameter.replace(annotation=plain[parameter.name])
-        for parameter in inspect.signature(call).parameters.values()
-    ]
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation_type(call).__name__).lower()
-    method.__name__ = method.__qualname__ = name
-    method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
-    method.__doc__ = call.__doc__
-    method.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [client, *parameters], return_annotation=answer or call.answer
-    )
-    return method
+    """Return the method with the operation's name, docstring and parameters."""
+    return cast("M", _OperationMethod(method, call, answer))
+
+
+class _OperationMethod:
+    """Descriptor that puts the finished method in its own place when it is first used.
+
+    To find out the parameters of more than a hundred operations takes longer than to import them,
+    and a program uses a few.
+    """
+
+    def __init__(self, method: Any, call: Any, answer: Any) -> None:
+        self._method = method
+        self._call = call
+        self._answer = answer
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __get__(self, client: object, kind: type | None = None) -> Any:
+        method = self._finish()
+        setattr(self._owner, self._name, method)
+        return method.__get__(client, kind)
+
+    def _finish(self) -> Any:
+        """Describe the method for `help()` and editors."""
+        method, call = self._method, self._call
+        plain = get_type_hints(call)  # without the bounds, which only the server needs
+        client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+        parameters = [
+            parameter.replace(annotation=plain[parameter.name])
+            for parameter in inspect.signature(call).parameters.values()
+        ]
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation_type(call).__name__).lower()
+        method.__name__ = method.__qualname__ = name
+        method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
+        method.__doc__ = call.__doc__
+        method.__signature__ = inspect.Signature(
+            [client, *parameters], return_annotation=self._answer or call.answer
+        )
+        return method
 
 
 # Files to upload.

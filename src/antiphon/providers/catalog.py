@@ -6,8 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
-from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import TYPE_CHECKING, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -39,6 +38,9 @@ from antiphon.types.addresses import is_local_url
 from antiphon.types.errors import AntiphonError, BadSettings, ProviderError, ProviderUnavailable
 from antiphon.types.runs import Deadlines, Destination
 from antiphon.types.terminal_safe import clean
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "antiphon.providers"
 """Group of entry points: each is a callable that takes the environment and returns a Provider."""
@@ -586,6 +588,9 @@ class Catalog:
 
 
 def _plugins() -> dict[str, EntryPoint]:
+    # Needed for names of providers that are not built in; it is expensive to import.
+    from importlib.metadata import entry_points  # noqa: PLC0415
+
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

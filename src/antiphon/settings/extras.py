@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import shlex
 from functools import cache
@@ -35,6 +34,9 @@ def requirement(direct_url: dict[str, Any] | None, extra: str) -> str:
 
 @cache
 def _direct_url() -> dict[str, Any] | None:
+    # Needed for a hint alone; it brings parsers of e-mail, zip files and CSV with it.
+    import importlib.metadata  # noqa: PLC0415
+
     try:
         text = importlib.metadata.distribution(NAME).read_text("direct_url.json")
     except importlib.metadata.PackageNotFoundError:  # run from its source, not installed

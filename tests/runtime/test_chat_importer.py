@@ -606,18 +606,15 @@ async def test_an_import_that_gives_what_it_wrote_comes_to_its_end_whatever_happ
 
 
 async def test_an_error_while_conversations_are_given_discards_none_of_them() -> None:
-    class RefusingStore(MemoryStore):
-        given = 0
+    desk, given = Desk(), 0
 
-        async def transfer_owned(
-            self, owner: str, to: str, limit: int, claim: ImportClaim | None = None
-        ) -> int:
-            RefusingStore.given += 1
-            if RefusingStore.given == 2:
-                raise errors.Conflict("Another record is in the way.")
-            return await super().transfer_owned(owner, to, 1, claim)
+    async def refuse_the_second() -> None:
+        nonlocal given
+        given += 1
+        if given == 2:
+            raise errors.Conflict("Another record is in the way.")
 
-    desk = Desk(RefusingStore(lambda: desk.time))
+    desk.store.before_transfer = refuse_the_second
     import_id = await desk.upload(as_json(CLAUDE), start=True)
 
     assert await desk.worker().import_next()
@@ -626,7 +623,7 @@ async def test_an_error_while_conversations_are_given_discards_none_of_them() ->
     assert await desk.worker("two").import_next()
 
     assert (await desk.read(import_id)).status == "completed"
-    assert [each.owner for each in (await desk.store.owners(9)).data] == ["ann"]
+    assert await desk.owners() == ["ann"]
     assert len(await desk.titles()) == 2
 
 

@@ -23,7 +23,8 @@ from antiphon.api.operations import ImportOwner
 from antiphon.engine import chat_imports
 from antiphon.engine.chat_imports import ImportCancelled, ImportLost
 from antiphon.ports import CHAT_IMPORTS, Bus, Store
-from antiphon.runtime.admin.import_owner import ImportGuard, ImportStep, OwnerImporter
+from antiphon.runtime.admin.import_check import ImportStep
+from antiphon.runtime.admin.import_owner import ImportGuard, OwnerImporter
 from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
 from antiphon.runtime.imports.converter import ConversionRequest
 from antiphon.runtime.imports.process import Convert, convert_in_process

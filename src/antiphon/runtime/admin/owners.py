@@ -16,7 +16,8 @@ from antiphon.engine.snapshot import ReadSet
 from antiphon.ports import LEASES, AdminStore, Bus, Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.export import Archive, OwnerExporter
-from antiphon.runtime.admin.import_owner import OwnerImporter, Tell, quiet
+from antiphon.runtime.admin.import_check import Tell, quiet
+from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.notify import commit_in_parts

@@ -204,6 +204,14 @@ def test_what_would_not_be_the_same_is_refused(tmp_path: Path, text: str, reason
         join_modules(tmp_path, ("main.mjs",), "vendor/")
 
 
+def test_an_address_beside_a_module_of_another_folder_is_refused(tmp_path: Path) -> None:
+    beside = 'export const address = new URL("./it.svg", import.meta.url).href;\n'
+    write(tmp_path, {"main.mjs": 'import "./parts/it.mjs";\n', "parts/it.mjs": beside})
+
+    with pytest.raises(ValueError, match=r"parts/it\.mjs cannot be joined: import\.meta"):
+        join_modules(tmp_path, ("main.mjs",), "vendor/")
+
+
 def test_each_module_of_the_page_is_in_one_bundle() -> None:
     bundles = join_modules(STATIC, ENTRY_POINTS, LIBRARIES)
     begins = re.compile(r"^const \$\w+ = await \(async \(\) => \{ // (.*)$", re.MULTILINE)

@@ -9,13 +9,14 @@ from playwright.async_api import Browser, expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
-from tests.support.web.chats import Chat, chatting
+from tests.support.web.chats import Chat, chatting, wait_until
 from tests.support.web.people import ADMIN, PASSWORD, enter, give
 from tests.support.web.people import locked as locked
 
 
 async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Chat) -> None:
     await locked.open("/assistants")
+    await wait_until(locked.page, "() => document.querySelector('.login-mark')?.naturalWidth > 0")
     await give(locked, ADMIN, "something else")
     await expect(locked.page.get_by_role("alert")).to_contain_text("do not belong together")
     await give(locked, ADMIN, PASSWORD)

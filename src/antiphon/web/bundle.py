@@ -73,7 +73,8 @@ def join_modules(folder: Path, entries: Sequence[str], libraries: str) -> dict[s
     Names are relative to the folder; those that start with `libraries` are imported. Bundles are
     meant for the folder of the first entry point, whose bundle is `bundle.mjs`; another one's is
     `bundle-` and the words of its name. Raises `ValueError` for a circle of imports, for an import
-    or export of another form, and for a name that is imported and not exported.
+    or export of another form, for a name that is imported and not exported, and for
+    `import.meta` in a module of another folder than the bundles'.
     """
     modules = _Modules(folder, libraries)
     home = posixpath.dirname(entries[0])
@@ -258,6 +259,8 @@ class _Writer:
                 return f'$load("{address}")'
             return f'$load("{address}").then((all) => all.{_variable(later)})'
 
+        if "import.meta" in modules.texts[name] and posixpath.dirname(name) != self._home:
+            raise ValueError(f"{name} cannot be joined: import.meta is that of another folder")
         text = _LOADED_LATER.sub(load, modules.texts[name])
         text = _EXPORT.sub("", _DECLARATION.sub(r"\1", _IMPORT.sub(bind, text)))
         if left := _LEFT.search(text):

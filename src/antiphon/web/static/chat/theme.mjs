@@ -2,6 +2,9 @@
 
 /** @typedef {"auto"|"light"|"dark"|"contrast"} Theme */
 
+/** Address of the page's picture; the folder of this module is that of the bundles. */
+export const ICON = new URL("./icon.svg", import.meta.url).href;
+
 export const THEMES = /** @type {const} */ (["auto", "light", "dark", "contrast"]);
 
 /**

@@ -47,7 +47,7 @@ export function ChatImports() {
   return html`<section class="stack imports" aria-labelledby="imports">
     <div>
       <h3 id="imports">${t("imports.title")}</h3>
-      <p class="hint">${t("imports.hint")}</p>
+      <p class="muted">${t("imports.hint")}</p>
     </div>
     ${mayChoose &&
     html`<div>

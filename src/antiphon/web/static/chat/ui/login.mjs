@@ -1,6 +1,7 @@
 /** Login by password, or a link to the identity provider. */
 import { get, post } from "../api.mjs";
 import { me, path } from "../store.mjs";
+import { ICON } from "../theme.mjs";
 import { tCount, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
 import { Field, Form } from "./forms.mjs";
@@ -19,7 +20,7 @@ export function Login({ onDone }) {
   if (!way) return null;
   return html`<main class="login">
     <div class="login-card">
-      <img class="login-mark" src=${new URL("../icon.svg", import.meta.url).href} alt="" width="48" height="48" />
+      <img class="login-mark" src=${ICON} alt="" width="48" height="48" />
       <h1>${t("login.title", { title: site })}</h1>
       <${Trouble} />
       ${loginForms(way, onDone ?? arrive)}

@@ -206,6 +206,19 @@ async def test_a_branch_of_a_branch_parts_in_two_places(client: AsyncClient) -> 
     ]
 
 
+async def test_a_lineage_has_what_a_branch_came_from_also_when_it_is_deleted(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "one", "two", "three")
+    early = await otherwise(client, thread, 2, "zwei")
+    late = await otherwise(client, early, 1, "dos")
+    await client.delete_thread(thread.id)
+    family = await thread_families.list_family(client, late)
+
+    expected = [(late.id, 1), (early.id, 2), (thread.id, 0)]
+    assert thread_families.find_lineage(late, family) == expected
+
+
 async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
     client: AsyncClient,
 ) -> None:

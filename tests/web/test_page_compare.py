@@ -137,6 +137,159 @@ async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> 
     await expect(two.asked).to_have_count(1)
 
 
+async def test_another_answer_is_asked_of_the_model_whose_answer_it_is(two: Chat) -> None:
+    for reply in await ask(two, "How do tides work?"):
+        await reply.answer("By gravity.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    first, second = two.page.url.split("/")[-2:]
+    await side(two, "second").get_by_role("button", name="Answer again").click()
+    reply = await two.model.next_request()
+    assert (reply.body["model"], reply.messages[-1]["content"]) == ("second", "How do tides work?")
+    await two.page.reload()
+    await reply.answer("By the moon.")
+    await expect(side(two, "second")).to_contain_text("By the moon.")
+    await expect(side(two, "told")).to_contain_text("By gravity.")
+    await two.wait_until_idle()
+    assert two.page.url.split("/")[-2] == first
+    await expect(two.asked).to_have_count(1)
+
+    versions = side(two, "second").get_by_role("group", name="Versions of this message")
+    await expect(versions).to_have_text("2/2")
+    await versions.get_by_role("button", name="Previous version").press("Enter")
+    await expect(side(two, "second")).to_contain_text("By gravity.")
+    assert two.page.url.split("/")[-2:] == [first, second]
+    for reply in await ask(two, "And at night?"):
+        await reply.answer("Likewise.")
+    await two.wait_until_idle()
+
+
+async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
+    for question in ("How do tides work?", "And at night?"):
+        for reply in await ask(two, question):
+            await reply.answer(f"{reply.body['model']}, {len(reply.messages)} messages.")
+        await two.wait_until_idle()
+    await two.composer.press("ArrowUp")
+    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+    await expect(field).to_have_value("And at night?")
+    await field.fill("And at noon?")
+    await field.press("Enter")
+    first, second = await replies(two)
+    for reply, name in ((first, "told"), (second, "second")):
+        asked = [each["content"] for each in reply.messages if each["role"] == "user"]
+        assert asked == ["How do tides work?", "And at noon?"]
+        assert f"{name}, " in reply.messages[-2]["content"]
+    await first.answer("High.")
+    await second.answer("Low.")
+    await expect(side(two, "told")).to_contain_text("High.")
+    await expect(side(two, "second")).to_contain_text("Low.")
+    await two.wait_until_idle()
+    questions = two.asked.locator(".message-text")
+    await expect(questions).to_have_text(["How do tides work?", "And at noon?"])
+
+    await two.asked.first.get_by_role("button", name="Edit").click()
+    await field.fill("How do clouds work?")
+    await field.press("Enter")
+    for reply in await replies(two):
+        asked = [each["content"] for each in reply.messages if each["role"] == "user"]
+        assert asked == ["How do clouds work?"]
+        await reply.answer("By water.")
+    await expect(side(two, "second")).to_contain_text("By water.")
+    await two.wait_until_idle()
+    await expect(questions).to_have_text(["How do clouds work?"])
+    await expect(two.page.locator(".thread")).to_have_count(1)
+
+
+async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two: Chat) -> None:
+    first, second = await ask(two, "Draw a plan.")
+    await first.answer("```markdown title=Plan\n# First plan\n```")
+    await second.say("```markdown title=Plan\n# Second plan\n```\n\nThis is")
+    await second.end("length")
+    await two.page.wait_for_url("**/c/*/*")
+    await side(two, "second").get_by_role("button", name="Continue").click()
+    reply = await two.model.next_request()
+    assert reply.body["model"] == "second"
+    await reply.answer(" the plan.")
+    await expect(side(two, "second")).to_contain_text("This is the plan.")
+    await two.wait_until_idle()
+
+    panel = two.page.locator(".artifact-panel")
+    await side(two, "second").get_by_role("button", name="Open").click()
+    await expect(panel.get_by_role("heading", name="Second plan")).to_be_visible()
+    await side(two, "told").get_by_role("button", name="Open").click()
+    await expect(panel.get_by_role("heading", name="First plan")).to_be_visible()
+    await side(two, "second").get_by_role("button", name="Go on with this one").click()
+    await expect(panel).to_have_count(0)
+
+
+async def refuse_models(chat: Chat, *names: str) -> None:
+    """Have the server refuse messages to these models."""
+
+    async def answer(route: Route) -> None:
+        asked = json.loads(route.request.post_data or "{}")
+        if (model := asked.get("model", "told")) in names:
+            detail = f"Tokens of {model} are used up."
+            problem = {"status": 403, "code": "quota_exceeded", "detail": detail}
+            await route.fulfill(
+                status=403, body=json.dumps(problem), content_type="application/problem+json"
+            )
+        else:
+            await route.continue_()
+
+    await chat.page.unroute("**/process*")
+    await chat.page.route("**/process*", answer)
+
+
+async def test_the_second_model_is_asked_though_the_first_is_refused(two: Chat) -> None:
+    await refuse_models(two, "told")
+    await two.say("How do tides work?")
+    reply = await two.model.next_request()
+    assert reply.body["model"] == "second"
+    await reply.say("Gravity ")
+    await two.page.wait_for_url("**/c/*/*")
+    await expect(side(two, "told")).to_contain_text("Tokens of told are used up.")
+    await two.page.reload()
+    await reply.answer("pulls.")
+    await expect(side(two, "second")).to_contain_text("Gravity pulls.")
+    await expect(side(two, "told")).to_contain_text("Tokens of told are used up.")
+    await expect(two.asked).to_have_count(1)
+    await refuse_models(two)
+    await side(two, "told").get_by_role("button", name="Try again").click()
+    reply = await two.model.next_request()
+    assert (reply.body["model"], len(reply.messages)) == ("told", 1)
+    await reply.answer("The moon pulls.")
+
+    await expect(side(two, "told")).to_contain_text("The moon pulls.")
+    await expect(two.asked).to_have_count(1)
+    await two.wait_until_idle()
+
+
+async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_kept(
+    two: Chat,
+) -> None:
+    await refuse_models(two, "told", "second")
+    await two.say("How do tides work?")
+    for name in NAMES:
+        alert = two.page.get_by_role("alert").filter(has_text=f"{name}: Tokens of {name}")
+        await expect(alert).to_be_visible()
+    await two.page.get_by_role("button", name="Edit").click()
+    await expect(two.composer).to_have_value("How do tides work?")
+    button = two.page.get_by_role("button", name="Compare with a second model")
+    await expect(button).to_have_text("second")
+    await two.composer.press("Enter")
+    await expect(two.page.get_by_role("alert")).to_have_count(2)
+    await two.page.reload()
+    await refuse_models(two)
+    await two.page.get_by_role("button", name="Try again").click()
+    for reply in await replies(two):
+        await reply.answer("By gravity.")
+
+    await two.page.wait_for_url("**/c/*/*")
+    await expect(side(two, "told")).to_contain_text("By gravity.")
+    await expect(side(two, "second")).to_contain_text("By gravity.")
+    await two.wait_until_idle()
+
+
 async def test_one_of_two_answers_is_stopped_or_both(two: Chat) -> None:
     first, second = await ask(two, "How do tides work?")
     await first.say("The moon ")

@@ -237,6 +237,14 @@ _Place = tuple[str, int]
 """A message's number, and the first thread that reached it: branches may differ there."""
 
 
+def find_lineage(thread: Thread, relatives: Iterable[Thread]) -> list[tuple[str, int]]:
+    """Return the thread and those that it branches from, each with its first own message.
+
+    The number is 0 for the first thread of the family, which may be deleted.
+    """
+    return _BranchTree({each.id: each for each in (*relatives, thread)}).lineage(thread)
+
+
 class _BranchTree:
     """A family as a tree; a common message belongs to the first thread that had it."""
 
@@ -270,6 +278,10 @@ class _BranchTree:
             each is not None and each.metadata.get(BRANCH_REPEATS) == str(number) for each in later
         )
         return Fork(number, tuple(at), speakers.index(own), repeated)
+
+    def lineage(self, thread: Thread) -> list[tuple[str, int]]:
+        """Return the thread and its ancestors, each with the number of its first own message."""
+        return [(at, self._own_from(at)) for at in self._ancestors(thread.id)]
 
     def _reaches(self, thread: Thread, place: _Place) -> bool:
         number = place[1]

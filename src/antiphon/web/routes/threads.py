@@ -405,7 +405,8 @@ class ActiveRun(msgspec.Struct, frozen=True):
 class OpenedThread(msgspec.Struct, frozen=True, kw_only=True):
     """Part of a thread as a page shows it, without the reply of the active run.
 
-    `system`, `model` and `assistant_id` are those of the last run.
+    `system`, `model` and `assistant_id` are those of the last run. `lineage` has the thread and
+    those that it branches from, each with the number of its first own message.
     """
 
     thread: ThreadRow
@@ -413,6 +414,7 @@ class OpenedThread(msgspec.Struct, frozen=True, kw_only=True):
     has_earlier: bool
     active_run: ActiveRun | None
     branches: Sequence[Fork]
+    lineage: Sequence[tuple[str, int]]
     system: str | None
     model: str | None
     assistant_id: str | None
@@ -445,6 +447,7 @@ async def read_thread(
             else None
         ),
         branches=thread_families.find_forks(thread, relatives),
+        lineage=thread_families.find_lineage(thread, relatives),
         system=last.instructions if last and last.assistant_id is None else None,
         model=last.model if last else None,
         assistant_id=last.assistant_id if last else None,

@@ -61,8 +61,8 @@ function clearRun(at) {
 
 /** Shows no thread. */
 export function closePane(at = MAIN) {
-  stopFollowing(at);
   batch(() => {
+    stopFollowing(at);
     at.current.value = null;
     at.opening.value = null;
     at.lost.value = null;
@@ -85,10 +85,12 @@ export function closeThread() {
  * @param {string} id
  */
 export async function loadThread(id, at = MAIN) {
-  stopFollowing(at);
+  batch(() => {
+    stopFollowing(at);
+    at.opening.value = id;
+    at.lost.value = null;
+  });
   const { signal } = at.opened;
-  at.opening.value = id;
-  at.lost.value = null;
   if (at === MAIN) beginsTemporary.value = false;
   const limit = at === MAIN ? PAGE : LARGEST_PAGE; // beside, nothing earlier is loaded
   const [answer] = await Promise.all([messagesOf(id, { limit }, at), loadMessageViews()]);
@@ -168,10 +170,10 @@ function notFound(id, at) {
 }
 
 /** @param {Record<string, any>} answer @param {Pane} at */
-function show({ thread, messages, branches, system, has_earlier, model }, at) {
+function show({ thread, messages, branches, lineage, system, has_earlier, model }, at) {
   const before = at.current.value?.thread.id === thread.id ? at.current.value?.model : null;
   const asked = pending.value.find((entry) => entry.thread === thread.id)?.options.model;
-  at.current.value = { thread, messages, branches: branches ?? [], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? before ?? asked ?? null };
+  at.current.value = { thread, messages, branches: branches ?? [], lineage: lineage ?? [[thread.id, 0]], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? before ?? asked ?? null };
   if (at !== MAIN) return;
   threadSystem.value = system ?? null;
   threadOptions.value = thread.options ?? {};

@@ -6,8 +6,6 @@
 
 import { get, ping, post } from "./api.mjs";
 import { closePane, closeThread, isFollowing, isStopping, loadEarlier, loadThread, loadUpTo, refresh, markStopping, wake } from "./conversation.mjs";
-import { questionBefore, messageKey } from "./history.mjs";
-import { textOf } from "./reduce.mjs";
 import { besideOf, navigate, threadOf } from "./router.mjs";
 import {
   beginChat,
@@ -19,7 +17,6 @@ import {
   restorePending,
   retryPending,
   send,
-  sendTo,
   stopRun,
   followOtherRun,
 } from "./send.mjs";
@@ -186,49 +183,3 @@ export async function answer(data, given) {
     PANES.forEach((at) => wake(at));
   }
 }
-
-/** Requests another answer to the same message, in a branch. @param {string} messageId of either */
-export async function regenerate(messageId) {
-  const message = questionBefore(current.value?.messages ?? [], messageId);
-  if (message) await sendInBranch(message, textOf(message), filesOf(message), true);
-}
-
-/**
- * Replaces an earlier message in a new branch; the original branch stays.
- *
- * @param {string} name  of the message @param {string} text @param {import("./outbox.mjs").Entry["files"]} [files]
- */
-export async function edit(name, text, files) {
-  const message = current.value?.messages.find((each) => messageKey(each) === name);
-  if (message) await sendInBranch(message, text, files ?? filesOf(message));
-}
-
-/**
- * @param {import("./reduce.mjs").Message} message
- * @param {string} text @param {import("./outbox.mjs").Entry["files"]} files
- * @param {boolean} [repeat]  true if it is the same message
- */
-async function sendInBranch(message, text, files, repeat = false) {
-  const from = current.value?.thread.id;
-  if (!from) return;
-  const id = await savedId(message);
-  const branch = await runAndReport(() => post(`/api/threads/${from}/branch`, { message_id: id, repeat }));
-  if (!branch) return;
-  editing.value = null;
-  sendTo(branch.id, { text, files });
-  await openThread(branch.id, { sure: true });
-}
-
-/** Returns the server's id of a message, which may be shown before it has one. @param {any} message */
-async function savedId(message) {
-  if (!message.key) return message.id;
-  await refresh();
-  const { key } = message;
-  return current.value?.messages.find((each) => /** @type {any} */ (each).key === key)?.id ?? message.id;
-}
-
-/** The files of a message, to be sent again. @param {import("./reduce.mjs").Message} message */
-export const filesOf = (message) =>
-  message.parts
-    .filter((part) => part.type === "file" && part.url.startsWith("/api/files/"))
-    .map((part) => ({ id: part.url.split("/")[3].split("?")[0], name: part.filename, type: part.mediaType, size: 0 }));

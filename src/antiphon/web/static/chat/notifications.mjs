@@ -6,9 +6,10 @@
  * @module
  */
 
+import { modelAt } from "./comparison.mjs";
 import { revealText } from "./hidden_characters.mjs";
 import { navigate } from "./router.mjs";
-import { current, me, phase, prefs } from "./store.mjs";
+import { BESIDE, MAIN, me, path, prefs } from "./store.mjs";
 import { t } from "./t.mjs";
 import { effect, untracked } from "./vendor/ui.mjs";
 
@@ -43,31 +44,42 @@ export function notificationBetween(before, now) {
 }
 
 /**
- * Shows notifications from now on, if they are wanted and allowed.
+ * Shows notifications from now on, if they are wanted and allowed: of both conversations in a comparison,
+ * each with the name of its model.
  *
  * @param {() => string} titleOf returns the title of the open chat
  * @returns {() => void} stops it
  */
 export function watchForNotifications(titleOf) {
+  const stops = [MAIN, BESIDE].map((at) => watchPane(at, titleOf));
+  return () => stops.forEach((stop) => stop());
+}
+
+/** @param {import("./store.mjs").Pane} at @param {() => string} titleOf */
+function watchPane(at, titleOf) {
   /** @type {Seen} */
   let before = { thread: null, phase: "idle" };
   return effect(() => {
-    const now = { thread: current.value?.thread.id ?? null, phase: phase.value };
+    const { current, opening, phase } = at;
+    const now = { thread: opening.value ?? current.value?.thread.id ?? null, phase: phase.value };
     const what = notificationBetween(before, now);
     before = now;
-    if (what) untracked(() => give(what, /** @type {string} */ (now.thread), titleOf()));
+    if (what) untracked(() => give(what, /** @type {string} */ (now.thread), titleOf(), BESIDE.current.value ? modelAt(at) : ""));
   });
 }
 
-/** @param {"answer" | "question"} what @param {string} thread @param {string} named */
-function give(what, thread, named) {
+/** @param {"answer" | "question"} what @param {string} thread @param {string} named @param {string} model  "" if there is one conversation */
+function give(what, thread, named, model) {
   if (!document.hidden || !notificationsOn()) return;
+  const address = path.value; // of both, in a comparison
   const title = revealText(named || t("threads.untitled")).slice(0, MOST_TITLE);
+  const text = `${t(`notifications.${what}`)} ${title}`;
+  const body = model ? t("announce.of_model", { model: revealText(model).slice(0, MOST_TITLE), text }) : text;
   try {
-    const shown = new Notification(me.value?.title || "Antiphon", { body: `${t(`notifications.${what}`)} ${title}`, tag: `antiphon ${thread}` });
+    const shown = new Notification(me.value?.title || "Antiphon", { body, tag: `antiphon ${thread}` });
     shown.addEventListener("click", () => {
       window.focus();
-      navigate(`/t/${thread}`);
+      navigate(model ? address : `/t/${thread}`);
       shown.close();
     });
   } catch (error) {

@@ -14,6 +14,8 @@ const PREFIX = "antiphon.outbox.";
 export const ADOPTED_AFTER_MS = 30_000;
 
 /**
+ * @typedef {Pick<Entry, "id" | "options" | "refusal" | "isFirst">} Other  the same message for another model
+ *
  * @typedef {object} Entry
  * @property {string} id  also the key under which the server takes it once
  * @property {string | null} thread  null for a new one
@@ -27,8 +29,10 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {import("./thread_options.mjs").ThreadOptions} [threadOptions]  of the thread that it begins
  * @property {string | null} [folder]  of the thread that it begins
  * @property {boolean} temporary  of a temporary chat, and so not stored
- * @property {{id: string, options: Record<string, any>}} [beside]  the same for another model, to be shown beside it
+ * @property {Other} [beside]  the same for another model, to be shown beside it
  * @property {string} [branchOf]  thread whose question this one repeats, in a branch; until that is there, `thread` is empty
+ * @property {string} [refusal]  why it was refused before the other model was asked; it is not sent again by itself
+ * @property {boolean} [isFirst]  true if it belongs before what it is a branch of
  * @property {string} [asked]  id that it shares with the same message of the other model
  * @property {boolean} [restored]  sent by a page before this one: it may have arrived
  */
@@ -50,6 +54,19 @@ export const forgetEntry = (person, id) => writeStored(storageName(person, id), 
 
 /** Returns true if a storage event is about entries of this user. @param {string} person @param {string | null} name */
 export const isOutbox = (person, name) => name === null || name.startsWith(`${PREFIX}${person}.`);
+
+/**
+ * Returns an entry with its models exchanged: the second is asked now, and the first comes beside it,
+ * refused for this reason if there is one.
+ *
+ * @param {Entry} entry @param {string} [refusal] @returns {Entry}
+ */
+export function exchanged({ beside, ...entry }, refusal) {
+  if (!beside) return entry;
+  const { id, options } = entry;
+  const other = { id, options, ...(refusal && { refusal }), ...(!beside.isFirst && { isFirst: true }) };
+  return { ...entry, id: beside.id, options: beside.options, beside: other, state: "queued", fault: null };
+}
 
 /** Returns the request body of an entry. @param {Entry} entry */
 export const bodyOf = ({ id, thread, text, files, options, temporary, threadOptions, folder }) => ({

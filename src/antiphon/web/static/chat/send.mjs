@@ -21,8 +21,8 @@ import {
   wake,
 } from "./conversation.mjs";
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
-import { ADOPTED_AFTER_MS, asMessage, bodyOf, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
-import { besideOf, navigate } from "./router.mjs";
+import { ADOPTED_AFTER_MS, asMessage, bodyOf, exchanged, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
+import { besideOf, navigate, threadOf } from "./router.mjs";
 import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
 import {
@@ -136,8 +136,8 @@ function queue(entry) {
   pending.value = [...pending.value, entry];
 }
 
-/** Returns the user's choices for the next answer. */
-function chosenOptions(model = prefs.value.model) {
+/** Returns the user's choices for the next answer. @param {string | null} [model] */
+export function chosenOptions(model = prefs.value.model) {
   const { assistant } = prefs.value;
   const options = { model, assistant_id: assistant, system: threadSystem.value };
   return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== null && value !== undefined));
@@ -165,12 +165,13 @@ export async function deliver(at = MAIN) {
   }
 }
 
-/** Goes on with the last answer of the open thread, which was cut. */
-export async function continueAnswer() {
-  const thread = current.value?.thread.id;
-  if (!thread || isFollowing()) return;
-  const body = { continues: true, thread_id: thread, message_id: newId(), ...chosenOptions() };
-  MAIN.phase.value = "sending";
+/** Goes on with the last answer of an open thread, which was cut; in a comparison by the model that gave it. */
+export async function continueAnswer(at = MAIN) {
+  const open = at.current.value;
+  if (!open || isFollowing(at)) return;
+  const options = besideOf(path.value) ? chosenOptions(open.model) : chosenOptions();
+  const body = { continues: true, thread_id: open.thread.id, message_id: newId(), ...options };
+  at.phase.value = "sending";
   await runAndReport(async () => {
     try {
       const end = await followRun(
@@ -178,11 +179,11 @@ export async function continueAnswer() {
           known.message
             ? attachToRun(known.message.id, known, signal)
             : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", body), signal })),
-        MAIN,
+        at,
       );
-      if (end) await finishRun(end, MAIN);
+      if (end) await finishRun(end, at);
     } catch (error) {
-      MAIN.phase.value = "idle";
+      at.phase.value = "idle";
       throw error;
     }
   });
@@ -268,6 +269,7 @@ function moveDraft(entry, thread) {
     thread: { id: thread, title, temporary: entry.temporary, options: entry.threadOptions, folder_id: entry.folder },
     messages: [],
     branches: [],
+    lineage: [[thread, 0]],
     system: threadSystem.value,
     hasEarlier: false,
     model: entry.options.model ?? null,
@@ -297,16 +299,33 @@ async function markRefused(entry, error, at) {
     if (answer?.active_run) await followOtherRun(answer.active_run.id, at);
     return;
   }
-  const waits = error.status === 401;
-  change(entry.id, { state: waits ? "queued" : "failed", fault: waits ? null : error.message });
+  if (error.status === 401) change(entry.id, { state: "queued", fault: null });
+  else refuse(entry.id, error.message);
+}
+
+/** Marks an entry as refused. The other model of a comparison is asked all the same. @param {string} id @param {string} reason */
+function refuse(id, reason) {
+  const entry = pending.value.find((each) => each.id === id);
+  if (!entry?.beside || entry.beside.refusal) return change(id, { state: "failed", fault: reason });
+  exchangeModels(entry, reason);
+  void deliver();
+  void deliverElsewhere();
+}
+
+/** @param {Entry} entry @param {string} [refusal] */
+function exchangeModels(entry, refusal) {
+  const now = exchanged(entry, refusal);
+  forgetEntry(personId(), entry.id);
+  storeEntry(personId(), now);
+  pending.value = pending.value.map((each) => (each.id === entry.id ? now : each));
 }
 
 /** Sends messages of other threads whose runs have ended. */
 export async function deliverElsewhere() {
   const orphaned = (/** @type {Entry} */ entry) =>
     entry.thread !== null || entry.chat === sessionStorage.getItem(CHAT) || Date.now() - entry.at > ADOPTED_AFTER_MS;
-  const isSentBeside = (/** @type {Entry} */ { thread }) => thread !== null && thread === besideOf(path.value);
-  for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && !isSentBeside(each) && orphaned(each))) {
+  const isOpen = (/** @type {Entry} */ { thread }) => thread !== null && [threadOf(path.value), besideOf(path.value)].includes(thread);
+  for (const entry of pending.value.filter((each) => each.state !== "failed" && !isHere(each) && !isOpen(each) && orphaned(each))) {
     await sendUntilStarted(entry);
   }
 }
@@ -315,7 +334,7 @@ export async function deliverElsewhere() {
 async function sendUntilStarted(entry) {
   try {
     const placed = entry.branchOf ? await placeBeside(entry, entry.branchOf) : entry;
-    if (!placed) return;
+    if (!placed || placed.refusal) return;
     const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(placed)));
     const message = await firstMessage(response);
     if (!message) return;
@@ -327,9 +346,9 @@ async function sendUntilStarted(entry) {
     if (error.fatal && pending.value.find(({ id }) => id === entry.id)?.thread === "") {
       // No pane shows it: there is no branch.
       forget(entry.id);
-      toast({ text: error.message, bad: true });
+      toast({ text: entry.refusal ?? error.message, bad: true });
     } else if (error.fatal && error.code !== "run_active" && error.status !== 401) {
-      change(entry.id, { state: "failed", fault: error.message });
+      refuse(entry.id, error.message);
     }
   }
 }
@@ -342,7 +361,8 @@ async function sendUntilStarted(entry) {
  */
 async function placeBeside(entry, source) {
   const thread = entry.thread || (await createBranch(entry, source));
-  if (path.value === `/t/${source}`) navigate(`/c/${source}/${thread}`, { replace: true });
+  const address = entry.isFirst ? `/c/${thread}/${source}` : `/c/${source}/${thread}`;
+  if (path.value === `/t/${source}`) navigate(address, { replace: true, sure: true });
   return besideOf(path.value) === thread ? null : { ...entry, thread };
 }
 
@@ -352,7 +372,7 @@ async function createBranch(entry, source) {
   const asked = messages.filter((/** @type {import("./reduce.mjs").Message} */ { role }) => role === "user").reverse();
   const question = asked.find((/** @type {import("./reduce.mjs").Message} */ each) => textOf(each) === entry.text) ?? asked[0];
   const { id } = await post(`/api/threads/${source}/branch`, { message_id: question.id, repeat: true, key: entry.id });
-  change(entry.id, { thread: id });
+  change(entry.id, { thread: id, ...(entry.refusal && { state: "failed", fault: entry.refusal }) });
   return id;
 }
 
@@ -375,7 +395,7 @@ export function queueEdit(id) {
   const entry = pending.value.find((each) => each.id === id);
   if (!entry || entry.state === "sending") return;
   queueRemove(id);
-  if (entry.beside) compareWith.value = entry.beside.options.model;
+  if (entry.beside) compareWith.value = (entry.beside.isFirst ? entry : entry.beside).options.model;
   refill.value = { text: entry.text, files: entry.files };
 }
 
@@ -387,9 +407,11 @@ export function queueRemove(id) {
   }
 }
 
-/** Sends a message again that was refused. @param {string} id */
+/** Sends a message again that was refused, to both models if both were asked. @param {string} id */
 export function retryPending(id) {
-  change(id, { state: "queued", fault: null });
+  const entry = pending.value.find((each) => each.id === id);
+  if (entry?.beside?.refusal) exchangeModels(entry);
+  else change(id, { state: "queued", fault: null, refusal: undefined });
   void deliver();
   void deliver(BESIDE);
 }

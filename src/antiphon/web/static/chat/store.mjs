@@ -32,6 +32,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @property {Thread} thread
  * @property {Message[]} messages  in order; a message has `key` where it was shown before it had its id
  * @property {{number: number, at: string[], here: number, repeated: boolean}[]} branches
+ * @property {[string, number][]} lineage  the thread and those that it branches from, each with the number of its first own message
  * @property {string | null} system
  * @property {boolean} hasEarlier
  * @property {string | null} model  of the last run

@@ -1,5 +1,6 @@
 /** The artifact that is open beside the conversation. */
-import { current, path } from "../store.mjs";
+import { besideOf, threadOf } from "../router.mjs";
+import { BESIDE, MAIN, path } from "../store.mjs";
 import { html, signal, useEffect } from "../vendor/ui.mjs";
 import { laterView } from "./later_view.mjs";
 
@@ -7,6 +8,7 @@ import { laterView } from "./later_view.mjs";
  * @typedef {object} Version an artifact, and the message that it stands in
  * @property {import("../markdown/artifacts.mjs").Artifact} artifact
  * @property {string} message
+ * @property {string} thread
  */
 
 const Panel = laterView(() => import("./artifact_panel.mjs").then((module) => module.ArtifactPanel), { over: true });
@@ -28,9 +30,11 @@ function close() {
 
 /** The panel of the open artifact; it closes with its conversation. */
 export function ArtifactPlace() {
-  const thread = path.value.startsWith("/t/") ? current.value?.thread.id : null;
+  const version = opened.value?.version;
+  const isOpen = version !== undefined && [threadOf(path.value), besideOf(path.value)].includes(version.thread);
+  const at = [MAIN, BESIDE].find(({ current }) => current.value?.thread.id === version?.thread);
   useEffect(() => {
-    opened.value = null;
-  }, [thread]);
-  return thread && opened.value && html`<${Panel} thread=${thread} shown=${opened.value.version} onClose=${close} />`;
+    if (!isOpen) opened.value = null;
+  }, [isOpen]);
+  return isOpen && at && html`<${Panel} at=${at} shown=${version} onClose=${close} />`;
 }

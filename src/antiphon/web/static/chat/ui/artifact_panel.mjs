@@ -9,7 +9,7 @@ import { post } from "../api.mjs";
 import { artifactOf } from "../markdown/artifacts.mjs";
 import { blocksOf } from "../markdown/grammar.mjs";
 import { normalizeNewlines } from "../markdown/incremental.mjs";
-import { current, me, prefs } from "../store.mjs";
+import { me, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
@@ -36,11 +36,11 @@ const ENDS = { html: "html", svg: "svg", mermaid: "mmd", markdown: "md" };
  * @typedef {import("./artifact.mjs").Version} Version
  */
 
-/** @param {{thread: string, shown: Version, onClose: () => void}} props */
-export function ArtifactPanel({ thread, shown, onClose }) {
+/** @param {{at: import("../store.mjs").Pane, shown: Version, onClose: () => void}} props  `at` shows its conversation */
+export function ArtifactPanel({ at, shown, onClose }) {
   const panel = useRef(/** @type {HTMLElement | null} */ (null));
   const title = useId();
-  const messages = current.value?.messages ?? [];
+  const messages = at.current.value?.messages ?? [];
   const versions = useMemo(() => listVersions(shown, messages), [shown, messages]);
   const [place, setPlace] = usePlace(shown, versions);
   const version = versions[Math.min(place, versions.length - 1)];
@@ -84,7 +84,7 @@ export function ArtifactPanel({ thread, shown, onClose }) {
       ? html`<pre class="artifact-source" tabindex="0" role="region" aria-label=${t("artifact.code")} dir="ltr">${artifact.text}</pre>`
       : artifact.kind === "markdown"
         ? html`<div class="artifact-document" tabindex="0" role="region" aria-label=${t("artifact.preview")}><${Markdown} text=${artifact.text} /></div>`
-        : html`<${Preview} key=${`${version.message}:${artifact.kind}:${artifact.text}`} thread=${thread} version=${version} name=${name} />`}
+        : html`<${Preview} key=${`${version.message}:${artifact.kind}:${artifact.text}`} version=${version} name=${name} />`}
   </aside>`;
 }
 
@@ -103,7 +103,7 @@ function listVersions(shown, messages) {
       .filter(({ type }) => type === "text")
       .flatMap(({ text }) => artifactsIn(text))
       .filter((artifact) => artifact.kind === kind && artifact.title === title)
-      .map((artifact) => ({ artifact, message: id })),
+      .map((artifact) => ({ artifact, message: id, thread: shown.thread })),
   );
   return versions.some((each) => isSame(each, shown)) ? versions : [shown];
 }
@@ -151,8 +151,8 @@ function useCoverage() {
   }, []);
 }
 
-/** The preview of HTML, SVG or Mermaid. @param {{thread: string, version: Version, name: string}} props */
-function Preview({ thread, version: { artifact, message }, name }) {
+/** The preview of HTML, SVG or Mermaid. @param {{version: Version, name: string}} props */
+function Preview({ version: { artifact, message, thread }, name }) {
   const { kind } = artifact;
   const previews = me.value?.previews === true;
   const isPicture = kind !== "html";

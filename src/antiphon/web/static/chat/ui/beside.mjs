@@ -1,6 +1,7 @@
 /** Two answers to each question, beside each other: the view of `/c/{thread}/{other}`. */
-import { findDivision, modelAt, shortName } from "../comparison.mjs";
+import { modelAt, shortName } from "../comparison.mjs";
 import { loadEarlier, stopAt } from "../conversation_actions.mjs";
+import { findDivision, isOwn } from "../division.mjs";
 import { asMessage } from "../outbox.mjs";
 import { roundsOf, withUnsent } from "../rounds.mjs";
 import { navigate } from "../router.mjs";
@@ -25,7 +26,7 @@ const MANY = 500;
 /** @typedef {import("../rounds.mjs").Round} Round */
 
 /** The panes, and what messages need to know of theirs. */
-const SIDES = [MAIN, BESIDE].map((at) => ({ at, acts: false }));
+const SIDES = [MAIN, BESIDE].map((at) => ({ at }));
 
 export function Beside() {
   const made = useObjectCache();
@@ -55,9 +56,6 @@ export function Beside() {
   `;
 }
 
-/** @param {{metadata: Record<string, any>}} message @param {number} begins */
-const isOwn = ({ metadata }, begins) => (metadata.number ?? Infinity) >= begins;
-
 /** Says why there are no two answers, with links to what there is. @param {{text: string, threads: (import("../store.mjs").Current | null)[]}} props */
 function Alone({ text, threads }) {
   return html`<${Notice} bad role="alert" text=${text}>
@@ -77,7 +75,7 @@ function OneRound({ round: { turns, same }, names, isLast, row }) {
 }
 
 /** @param {{message: any}} props */
-const Question = ({ message }) => html`<${Person} key=${message.key ?? message.id} message=${message} />`;
+const Question = ({ message }) => html`<${Person} key=${message.key ?? message.id} message=${message} isSent=${!message.entry} />`;
 
 /** @param {{side: number, turn: import("../rounds.mjs").Turn | null, names: string[], ownQuestion: boolean, isLast: boolean, row: (message: any) => any}} props */
 function Side({ side, turn, names, ownQuestion, isLast, row }) {

@@ -152,7 +152,7 @@ function isSendKey(event) {
 /** Edits the user's last message; an unsent one moves back into the composer. Returns false if there is none. */
 function editLast() {
   const waiting = pending.value.findLast((entry) => isHere(entry) && entry.state !== "sending");
-  const said = besideOf(path.value) ? null : current.value?.messages.findLast(({ role }) => role === "user");
+  const said = current.value?.messages.findLast(({ role }) => role === "user");
   if (waiting) queueEdit(waiting.id);
   else if (said) editing.value = messageKey(said);
   return Boolean(waiting ?? said);

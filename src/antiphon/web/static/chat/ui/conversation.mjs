@@ -1,6 +1,6 @@
 /** The open conversation: messages, unsent messages, and the composer. */
 import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
-import { findDivision } from "../comparison.mjs";
+import { findDivision } from "../division.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { withAnswer } from "../history.mjs";
 import { asMessage } from "../outbox.mjs";
@@ -49,7 +49,7 @@ export function Conversation() {
   return html`
     <div class="topbar">
       <${MenuButton} />
-      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`<span class="grow"></span>`}
+      ${thread ? html`<h1 class="topbar-title clipped grow" dir="auto">${currentTitle() || t("threads.untitled")}</h1>` : html`${!empty && html`<h1 class="visually-hidden">${t("chat.label")}</h1>`}<span class="grow"></span>`}
       <${ThreadUsage} messages=${[...(current.value?.messages ?? []), ...(other?.messages ?? [])]} />
       <${OptionsButton} />
       <${SystemPrompt} />

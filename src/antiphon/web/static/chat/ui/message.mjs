@@ -1,22 +1,22 @@
 /** One message of the user or the assistant. */
-import { continueAnswer, edit, filesOf, queueEdit, queueRemove, regenerate, retryPending, stopTool } from "../conversation_actions.mjs";
-import { readyFiles } from "../attachments.mjs";
+import { continueAnswer, queueEdit, queueRemove, retryPending, stopTool } from "../conversation_actions.mjs";
+import { modelIn } from "../comparison.mjs";
 import { arrangeParts } from "../message_parts.mjs";
 import { messageKey, questionBefore } from "../history.mjs";
 import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
-import { current, editing } from "../store.mjs";
+import { editing } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useContext, useEffect, useMemo, useRef, useState } from "../vendor/ui.mjs";
+import { regenerate } from "../versions.mjs";
+import { html, useContext, useMemo, useState } from "../vendor/ui.mjs";
 import { webSourcesOf } from "../web_sources.mjs";
 import { Approvals } from "./approvals.mjs";
 import { openArtifact } from "./artifact.mjs";
 import { isDocumentCall } from "../documents.mjs";
 import { laterView } from "./later_view.mjs";
 import { AttachmentList } from "./attachment_list.mjs";
-import { Attachments } from "./attachments.mjs";
 import { BranchSwitch } from "./branches.mjs";
 import { Feedback } from "./feedback.mjs";
 import { Here } from "./here.mjs";
@@ -38,29 +38,33 @@ const WRITTEN_CHARACTERS = 4000;
 const WRITTEN_LINES = 40;
 const COPIED_MS = 1500;
 
+const Rewrite = laterView(() => import("./rewrite.mjs").then((module) => module.Rewrite));
 const Sources = laterView(() => import("./sources.mjs").then((module) => module.Sources), { silent: true, idle: false });
 
 export { Approvals };
 
 /** @typedef {import("../history.mjs").Message} Message */
 
-/** @param {{message: Message, entry?: import("../outbox.mjs").Entry}} props */
-export function Person({ message, entry }) {
+/**
+ * @param {{message: Message, entry?: import("../outbox.mjs").Entry, isSent?: boolean}} props  `isSent` is false for an unsent
+ *   message whose state is shown elsewhere
+ */
+export function Person({ message, entry, isSent = !entry }) {
   const text = textOf(message);
   const files = message.parts.filter((part) => part.type === "file");
-  const { acts } = useContext(Here);
-  const isEdited = !entry && acts && editing.value === messageKey(message);
+  const isEdited = isSent && editing.value === messageKey(message);
   return html`<article class="message user" data-message=${message.id} data-status=${entry?.state ?? "sent"} aria-label=${t("message.person")}>
     ${isEdited
       ? html`<${Rewrite} message=${message} text=${text} />`
       : html`${files.length > 0 && html`<${AttachmentList} parts=${files} />`}
           ${text && html`<div class="bubble message-text"><${Plain} text=${text} name=${message.key ?? message.id} limit=${WRITTEN_CHARACTERS} lines=${WRITTEN_LINES} label=${t("message.person")} /></div>`}`}
-    ${entry ? html`<${Waiting} entry=${entry} />` : !isEdited && html`<${PersonBar} message=${message} text=${text} />`}
+    ${entry && html`<${Waiting} entry=${entry} />`}
+    ${isSent && !isEdited && html`<${PersonBar} message=${message} text=${text} />`}
   </article>`;
 }
 
 /** Actions on a message that was not accepted yet. @param {{entry: import("../outbox.mjs").Entry}} props */
-export function Waiting({ entry: { id, state, fault } }) {
+export function Waiting({ entry: { id, state, fault, options, beside } }) {
   if (state === "sending" && fault) return html`<${Notice} className="message-note" role="alert" text=${fault} hint=${t("message.sent_by_itself")} />`;
   if (state === "sending") {
     const servers = starting.value.join(", ");
@@ -69,62 +73,21 @@ export function Waiting({ entry: { id, state, fault } }) {
   const others = html`<button type="button" class="button small quiet" onClick=${() => queueEdit(id)}>${t("message.edit")}</button>
     <button type="button" class="button small quiet" onClick=${() => queueRemove(id)}>${t("message.remove")}</button>`;
   if (state !== "failed") return html`<div class="message-note row small"><span class="muted">${t("message.queued")}</span>${others}</div>`;
-  return html`<${Notice} bad className="message-note" role="alert" text=${fault} hint=${t("hint.not_sent")}>
-    <button type="button" class="button small" onClick=${() => retryPending(id)}>${t("common.retry")}</button>${others}
-  <//>`;
+  const again = html`<button type="button" class="button small" onClick=${() => retryPending(id)}>${t("common.retry")}</button>${others}`;
+  if (!beside?.refusal) return html`<${Notice} bad className="message-note" role="alert" text=${fault} hint=${t("hint.not_sent")}>${again}<//>`;
+  const ofModel = (/** @type {Record<string, any>} */ asked, /** @type {string | null} */ text) => t("announce.of_model", { model: modelIn(asked), text: text ?? "" });
+  return html`<${Notice} bad className="message-note" role="alert" text=${ofModel(beside.options, beside.refusal)} />
+    <${Notice} bad className="message-note" role="alert" text=${ofModel(options, fault)} hint=${t("hint.not_sent")}>${again}<//>`;
 }
 
 /** @param {{message: Message, text: string}} props */
 function PersonBar({ message, text }) {
-  const { acts } = useContext(Here);
   return html`<div class="message-bar">
     <${About} metadata=${message.metadata} />
-    ${acts && html`<${BranchSwitch} number=${message.metadata?.number} question />`}
+    <${BranchSwitch} number=${message.metadata?.number} question />
     <${Copy} text=${text} />
-    ${acts && html`<${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />`}
+    <${Act} icon="edit" label=${t("message.edit")} onClick=${() => (editing.value = messageKey(message))} />
   </div>`;
-}
-
-/** Editor of a sent message. @param {{message: Message, text: string}} props */
-function Rewrite({ message, text }) {
-  const area = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
-  const files = useMemo(() => signal(filesOf(message).map((file) => ({ ...file, key: file.id, state: /** @type {const} */ ("ready"), progress: 1 }))), []);
-  const leaveOut = (/** @type {string} */ key) => {
-    files.value = files.value.filter((file) => file.key !== key);
-    area.current?.focus();
-  };
-  useEffect(() => {
-    area.current?.focus();
-    area.current?.setSelectionRange(text.length, text.length);
-  }, []);
-  const close = () => {
-    editing.value = null;
-    document.getElementById("composer")?.focus();
-  };
-  const save = () => {
-    const written = area.current?.value ?? "";
-    if (written.trim() || files.value.length > 0) void edit(messageKey(message), written, readyFiles(files.value));
-  };
-  const keyed = (/** @type {KeyboardEvent} */ event) => {
-    if (event.isComposing) return;
-    if (event.key === "Escape") {
-      event.stopPropagation();
-      close();
-    }
-    if (event.key === "Enter" && !event.shiftKey) {
-      event.preventDefault();
-      save();
-    }
-  };
-  return html`<form class="rewrite" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), save())}>
-    <${Attachments} items=${files} onRemove=${leaveOut} onRetry=${leaveOut} />
-    <textarea class="input" ref=${area} defaultValue=${text} dir="auto" aria-label=${t("message.edit_label")} onKeyDown=${keyed}></textarea>
-    <div class="row">
-      <span class="muted small grow">${t("message.edit_hint")}</span>
-      <button type="button" class="button small quiet" onClick=${close}>${t("common.cancel")}</button>
-      <button type="submit" class="button small primary">${t("message.send")}</button>
-    </div>
-  </form>`;
 }
 
 /** @param {{message: Message, live: boolean}} props */
@@ -144,11 +107,12 @@ export function Assistant({ message, live }) {
 
 /** @param {{piece: any, message: Message, live: boolean, name: string, sources: readonly import("../web_sources.mjs").Source[]}} props */
 function Piece({ piece, message, live, name, sources }) {
-  const { at, acts } = useContext(Here);
+  const { at } = useContext(Here);
+  const show = (/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id, thread: at.current.value?.thread.id ?? "" });
   switch (piece.kind) {
     case "text":
       return html`${isRefusal(piece.part) && html`<p class="message-note small muted"><${Icon} name="warn" size=${16} /> <span>${t("message.refused")}</span></p>`}
-        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} sources=${sources} onArtifact=${acts ? (/** @type {any} */ artifact) => openArtifact({ artifact, message: message.id }) : undefined} /></div>`;
+        <div class="message-text"><${Markdown} text=${piece.part.text} live=${live && piece.part.state === "streaming"} sources=${sources} onArtifact=${show} /></div>`;
     case "reasoning":
       return html`<${Reasoning} part=${piece.part} live=${live} name=${`${name}:${piece.name}`} />`;
     case "tools":
@@ -172,24 +136,25 @@ function Progress({ empty }) {
 
 /** Notice on how an answer ended, and what to do. @param {{message: Message, isEmpty: boolean}} props */
 function Outcome({ message, isEmpty }) {
-  const { acts } = useContext(Here);
+  const { at } = useContext(Here);
+  const messages = at.current.value?.messages ?? [];
   const { metadata = {} } = message;
   const outcome = outcomeOf(metadata, isEmpty);
   const hint = outcome && hintOf(outcome);
-  const again = () => void regenerate(message.id);
+  const again = () => void regenerate(message.id, at);
   return html`
     ${outcome &&
     html`<${Notice}
       className="message-note" bad=${outcome.key === "message.failed"} icon=${metadata.status === "cancelled" ? "stop" : "warn"}
-      text=${outcomeWords(outcome)} hint=${acts && hint && t(hint)}
+      text=${outcomeWords(outcome)} hint=${hint && t(hint)}
     >
-      ${acts && outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
-      ${acts && outcome.next === "continue" && current.value?.messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer()}>${t("message.continue")}</button>`}
+      ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
+      ${outcome.next === "continue" && messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer(at)}>${t("message.continue")}</button>`}
     <//>`}
     <div class="message-bar">
-      ${acts && html`<${BranchSwitch} number=${questionBefore(current.value?.messages ?? [], message.id)?.metadata.number} />`}
+      <${BranchSwitch} number=${questionBefore(messages, message.id)?.metadata.number} />
       <${Copy} text=${textOf(message)} />
-      ${acts && html`<${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />`}
+      <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
       <${ReadAloud} id=${message.id} text=${textOf(message)} />
       ${metadata.threadId && textOf(message) && html`<${Feedback} id=${message.id} thread=${metadata.threadId} given=${metadata.feedback} />`}
       ${metadata.runId && html`<${Link} href=${`/r/${metadata.runId}`} class="icon-button act" aria-label=${t("run.open")} title=${t("run.open")}><${Icon} name="timeline" size=${16} /><//>`}

@@ -166,7 +166,7 @@ async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_told(
     await form.get_by_label("Name").fill("pair")
     found = await findings(page, axe)
     other = await chat.tab()
-    await keep(other, prompt("elsewhere", "Made in another tab."))
+    await keep(other, prompt("elsewhere", "Made in another tab, and long. " * 20))
     await form.get_by_role("button", name="Save").click()
     await expect(form.get_by_role("alert")).to_contain_text("changed elsewhere")
     await form.get_by_role("button", name="Save").click()

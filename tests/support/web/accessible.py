@@ -15,7 +15,9 @@ FINDINGS = """async (rules) => {
   const { violations } = await axe.run(document, options);
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 }"""
-WIDER = """() => [...document.querySelectorAll("body, main, .page, .conversation, .dialog")]
+WIDER = """() => [
+  ...document.querySelectorAll("body, main, .page, .conversation, .dialog, .dialog-body"),
+]
   .filter((box) => box.scrollWidth > box.clientWidth)
   .map((box) => `${box.className || box.tagName} is ${box.scrollWidth} wide`)"""
 

@@ -9,7 +9,7 @@ export function Help({ onClose }) {
   const mac = /Mac|iPhone|iPad/.test(navigator.platform);
   const rows = [...new Set(SHORTCUTS.map((each) => each.id))];
   return html`<${Dialog} title=${t("shortcuts.title")} onClose=${onClose}>
-    <dl class="shortcuts">
+    <dl class="shortcuts" tabindex="0" aria-label=${t("shortcuts.title")}>
       ${rows.map(
         (id) => html`<div key=${id}>
           <dt>${t(`shortcuts.${id}`)}</dt>

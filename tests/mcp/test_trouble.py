@@ -33,6 +33,7 @@ from antiphon.tools.consent import Consent
 from antiphon.tools.egress_policy import EgressPolicy, Exemption
 from antiphon.tools.gate import Gate
 from antiphon.tools.permissions import Rules
+from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress, ToolCall, ToolResult
@@ -40,6 +41,9 @@ from tests.support.mcp.serving import SERVERS, Someone, call, raw
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
+
+
+SAY = call("raw__echo", text="hi")
 
 
 class Seen:
@@ -109,6 +113,29 @@ async def test_a_server_killed_in_a_call_fails_the_call_at_once_and_comes_back()
     assert "SIGKILL" in result.output
     assert state.why == "it was ended by SIGKILL"
     assert again == ToolResult('{"text": "hi"}')
+
+
+async def test_a_tool_that_is_another_after_a_restart_is_asked_about_before_it_is_called(
+    tmp_path: Path,
+):
+    """S5: the call waits for the server, which comes back with another tool of the same name."""
+    asked: list[str] = []
+
+    async def answer(question: ConsentRequest) -> ConsentAnswer:
+        asked.append(question.tool.spec.description)
+        return ConsentAnswer(allowed=len(asked) == 1, keep="session")
+
+    file, seen = tmp_path / "pid", Seen()
+    async with running(raw("another", str(file)), changed=seen) as servers:
+        processor = ToolProcessor(servers, consent=Consent(asker=answer))
+        [(_, first)] = [each async for each in processor.process_tool_calls("run_1", [SAY])]
+        os.kill(int(file.read_text()), signal.SIGKILL)
+        await seen.becomes("restarting")
+        [(_, second)] = [each async for each in processor.process_tool_calls("run_1", [SAY])]
+
+    assert first.output == '{"text": "hi"}'
+    assert asked == ["Says it.", "Deletes all."]
+    assert (second.fault, second.output) == ("refused", "The user refused this call.")
 
 
 async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_words():

@@ -242,6 +242,29 @@ async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run
         assert [call.name for call in far.calls] == ["far__read"]
 
 
+async def test_a_tool_that_becomes_another_while_its_approved_call_waits_is_not_run() -> None:
+    """S5: calls of a reply wait for each other's slots, for minutes if they are slow."""
+    far = Far()
+    script = 'call far__wait {"gate":"a"}\ncall far__write {"x":1}'
+    mixed = McpServer("far", require_approval={"wait": "never"})
+    settings = Settings(max_parallel_tools=1)
+    async with house(script, "say Odd.", servers=far, settings=settings) as h:
+        told = await h.ask(mcp_servers=(mixed,))
+        run_id = find_started(told).run_id
+        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
+        reading = asyncio.create_task(h.read(operations.Process(run_id=run_id)))
+        await far.gates["a"].reached.wait()
+        far.description = "Writes to somebody else."
+        far.gates["a"].opened.set()
+        again = await reading
+
+        assert last(again).status == "completed"
+        waited, refused = await outputs(h, find_started(told).thread_id)
+        assert waited == 'far__wait of {"gate":"a"}'
+        assert "has changed since" in refused
+        assert [call.name for call in far.calls] == ["far__wait"]
+
+
 async def test_a_refused_call_never_reaches_its_server() -> None:
     far = Far()
     async with house('call far__write {"x":1}', "say As you like.", servers=far) as h:

@@ -43,7 +43,7 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.logs import UserContent, log_context
 from antiphon.telemetry.metrics import TOOLS, TURNS, Metrics
 from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
-from antiphon.tools.consent import Consent
+from antiphon.tools.consent import Approved, Consent, Refused, Tools
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
 from antiphon.tools.task_journal import ActionJournal
@@ -225,9 +225,10 @@ class TurnRunner:
         A call is run at least once. Its action's unique id tells the server that a repeated call is
         the same. A call that has a task at its server is not repeated: the task is followed.
         """
+        consent = _ApprovedActions()
         processor = ToolProcessor(
             toolbox,
-            consent=Consent(_ALL_APPROVED),
+            consent=consent,
             at_once=self._settings.max_parallel_tools,
             seconds=self._settings.tool_timeout,
             keep=partial(self._save_file, claim.owner),
@@ -237,6 +238,7 @@ class TurnRunner:
         while due := await self._find_due_actions(claim.run):
             for action in [each for each in due.values() if has_changed(each, toolbox.tools())]:
                 claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
+            consent.actions = due
             hit("tools.before_call")
             calls = map(_call, due.values())
             outcomes = processor.process_tool_calls(
@@ -544,6 +546,26 @@ class _PreparedRequest(msgspec.Struct, frozen=True):
 _NO_TOOLS = Functions(())
 _ALL_APPROVED = Rules(allow=("*",))
 """The consent for calls that run here: each was approved, or needs no approval."""
+
+
+class _ApprovedActions(Consent):
+    """Permits calls that run here, as long as the tool is the one whose call was approved.
+
+    It may change while a call waits for a slot or for its server.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(_ALL_APPROVED)
+        self.actions: Mapping[str, Action] = {}
+
+    async def permit(
+        self, run_id: str, call: ToolCall, tools: Tools, *args: Any, **kwargs: Any
+    ) -> Approved | Refused:
+        """See `Consent.permit`."""
+        action = self.actions.get(call.id)
+        if action is not None and has_changed(action, tools()):
+            return Refused(_CHANGED)
+        return await super().permit(run_id, call, tools, *args, **kwargs)
 
 
 _CHANGED = ToolResult(

@@ -13,6 +13,7 @@ from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.tools.consent import find_tool
 from antiphon.tools.deadlines import TOOL_ERRORS, CallDeadline, run_within
+from antiphon.tools.permitted_call import ToolChanged
 from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult
 
 AT_ONCE = 4
@@ -64,7 +65,8 @@ class Gate:
         """Run the tool now; the caller holds a slot.
 
         `on_start` is called at once before the tool, without a turn of the event loop in between.
-        If it raises, the tool is not called, and the exception is raised here.
+        If it raises, the tool is not called, and the exception is raised here. Raises `ToolChanged`
+        if the toolbox finds that the tool is no longer the one that was permitted.
         """
         tool = find_tool(call.name, self._toolbox.tools())
         clock = CallDeadline(self._seconds if tool.timeout is None else tool.timeout)
@@ -78,6 +80,8 @@ class Gate:
             try:
                 result = _check_result(await self._toolbox.call(call, report))
                 return replace(result, output=sanitize.sanitize_text(result.output))
+            except ToolChanged:
+                raise
             except TOOL_ERRORS as error:
                 return _failure(error)
 

@@ -27,6 +27,7 @@ from antiphon.tools.deadlines import is_task_cancelled
 from antiphon.tools.excerpts import CHARACTERS, truncate
 from antiphon.tools.gate import AT_ONCE, SECONDS, Gate
 from antiphon.tools.hooks import NO_HOOKS, ToolHooks
+from antiphon.tools.permitted_call import ToolChanged, record_permission
 from antiphon.tools.questions import AskedBy, AskUser
 from antiphon.tools.task_journal import (
     NO_JOURNAL,
@@ -66,10 +67,6 @@ class ProcessorOptions(TypedDict, total=False):
     seconds: float
     on_tool_event: OnToolEvent
     ask_user: AskUser | None
-
-
-class _ToolChanged(Exception):
-    """The tool is no longer the one that was permitted."""
 
 
 class ToolProcessor:
@@ -263,7 +260,7 @@ class ToolProcessor:
                 return decision.result
             async with self._gate.slot():
                 if decision.holds(self._toolbox.tools()):
-                    with suppress(_ToolChanged):
+                    with suppress(ToolChanged):
                         return await self._run_traced(run_id, decision, trace)
 
     async def _cancel_task(self, call: ToolCall) -> None:
@@ -317,13 +314,16 @@ class ToolProcessor:
                 self._on_tool_event(ToolProgressed(call.id, progress))
 
         def begin() -> None:
-            tools = self._toolbox.tools()
-            if not permitted.holds(tools):
-                raise _ToolChanged
+            tools = tuple(self._toolbox.tools())
+            record_permission(permitted, tools)
             self._on_tool_event(ToolBegan(call))
             self._began[call.id] = (call, find_tool(call.name, tools), _now())
 
-        result = await self._gate.run(call, tell, begin)
+        try:
+            result = await self._gate.run(call, tell, begin)
+        except ToolChanged:  # it was not sent
+            self._began.pop(call.id, None)
+            raise
         if permitted.edited or permitted.hooked:
             by = "The user" if permitted.edited else "A hook"
             note = f"[{by} changed the arguments to {call.arguments}]\n"

@@ -35,6 +35,7 @@ from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings import deprecated
 from antiphon.tools.egress_policy import EgressPolicy
+from antiphon.tools.permitted_call import check_permission
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.messages import ResultPart, TaskHandle, Tool, ToolCall, ToolResult
 
@@ -124,7 +125,11 @@ class AsyncMcpServerPool:
         return tuple(tool for _, tool in self._table().values())
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-        """Call the tool on its server, which validates the arguments."""
+        """Call the tool on its server, which validates the arguments.
+
+        Raises `ToolChanged` if the call was permitted for the tool as it was, and the server offers
+        another one under its name by now, as it may after a restart.
+        """
         found = self._table().get(call.name)
         if found is None:
             absent = [each for each in self.states() if each.status not in {"ready", "disabled"}]
@@ -147,6 +152,12 @@ class AsyncMcpServerPool:
             connection = await server.connection()
         except Unavailable as error:
             return ToolResult(error.message, is_error=True, fault="unavailable")
+        now = next((each for each in server.tools if each.own_name == tool.own_name), None)
+        if now is None:
+            return ToolResult(
+                f"There is no tool {call.name} any more.", is_error=True, fault="unknown_tool"
+            )
+        check_permission(call, now)
         return await connection.calls.call(tool.own_name, arguments or {}, call.id, tell, server)
 
     async def cancel_task(self, handle: TaskHandle) -> None:

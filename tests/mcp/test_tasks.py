@@ -7,11 +7,12 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
-from antiphon import tool
+from antiphon import ToolContext, tool
 from antiphon.mcp.client import server, task_follower, tasks, tool_caller
 from antiphon.mcp.client.client_features import Elicitation, ElicitationAnswer, FormElicitation
 from antiphon.mcp.client.tasks import TaskFailed, parse_state
@@ -92,10 +93,11 @@ class Journal:
     async def find(self, call_id: str) -> TaskHandle | None:
         return self.handles.get(call_id)
 
-    async def save(self, call_id: str, handle: TaskHandle) -> None:
+    async def save(self, call_id: str, handle: TaskHandle) -> bool:
         if self.faults:
             raise self.faults.pop(0)
         self.handles[call_id] = handle
+        return True
 
     async def is_open(self, call_id: str) -> bool:
         return self.open
@@ -567,9 +569,9 @@ async def test_a_journal_is_used_on_its_own_loop_by_servers_that_run_on_another(
             assert asyncio.get_running_loop() is loop
             return await super().find(call_id)
 
-        async def save(self, call_id: str, handle: TaskHandle) -> None:
+        async def save(self, call_id: str, handle: TaskHandle) -> bool:
             assert asyncio.get_running_loop() is loop
-            await super().save(call_id, handle)
+            return await super().save(call_id, handle)
 
     journal = Strict()
     with McpServerPool([tasked(tmp_path)]) as servers:
@@ -603,6 +605,78 @@ async def test_a_call_that_a_tool_makes_itself_is_in_no_journal(tmp_path: Path):
 
     assert answer.output == "built"
     assert journal.handles == {}
+
+
+async def test_a_function_that_calls_two_tools_under_its_own_id_gets_two_results(tmp_path: Path):
+    journal = Journal()
+    states = [[{**COMPLETED, "result": result(word)}] for word in ("one", "two", "three")]
+    async with running(tasked(tmp_path)) as servers:
+
+        @tool
+        async def deploy(context: ToolContext) -> list[str]:
+            """Deploy."""
+            calls = [call("tasked__job", states=each) for each in states]
+            own = [msgspec.structs.replace(each, id=context.call.id) for each in calls]
+            results = [await servers.call(each) for each in own]
+            return [each.output for each in results]
+
+        outcomes = ToolProcessor(Functions([deploy])).process_tool_calls(
+            "run_1", [ToolCall("c1", "deploy", "{}")], journal=journal
+        )
+        async with aclosing(outcomes) as results:
+            _, answer = await anext(results)
+
+    assert json.loads(answer.output) == ["one", "two", "three"]
+    assert list(journal.handles) == ["c1"]
+
+
+async def test_a_long_task_of_a_call_that_is_in_no_journal_is_followed_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(task_follower, "CHECK_SECONDS", 0.0)
+    states = [{"status": "working"}] * 3
+    async with running(tasked(tmp_path)) as servers:
+        answer = await servers.call(call("tasked__job", states=[*states, COMPLETED]))
+
+    assert answer.output == "done"
+
+
+async def test_a_call_that_is_cancelled_while_its_handle_is_saved_leaves_its_task_to_others(
+    tmp_path: Path,
+):
+    class Slow(Journal):
+        def __init__(self) -> None:
+            super().__init__()
+            self.saving, self.go_on = asyncio.Event(), asyncio.Event()
+
+        async def save(self, call_id: str, handle: TaskHandle) -> bool:
+            self.saving.set()
+            await self.go_on.wait()
+            return await super().save(call_id, handle)
+
+    journal = Slow()
+    async with running(tasked(tmp_path)) as servers:
+        with use_journal(journal):
+            working = asyncio.create_task(servers.call(call("tasked__job")))
+        await journal.saving.wait()
+        working.cancel()
+        asyncio.get_running_loop().call_soon(journal.go_on.set)
+        with pytest.raises(asyncio.CancelledError):
+            await working
+
+    assert list(journal.handles) == ["c1"]
+    assert logged(tmp_path, "tasks/cancel") == 0
+
+
+async def test_a_task_whose_first_state_is_not_valid_is_cancelled(
+    config: ServerConfig, tmp_path: Path
+):
+    async with running(config) as servers:
+        answer = await servers.call(call("tasked__job", created={"status": "odd"}))
+
+    assert "says that its task is odd" in answer.output
+    assert logged(tmp_path, "tasks/get") == 0
+    assert logged(tmp_path, "tasks/cancel") == 1
 
 
 async def test_a_call_that_is_over_elsewhere_ends_its_task(

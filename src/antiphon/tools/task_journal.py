@@ -26,8 +26,11 @@ class TaskJournal(Protocol):
         """Return the handle that was saved for the call, by this process or an earlier one."""
         ...
 
-    async def save(self, call_id: str, handle: TaskHandle) -> None:
-        """Save the handle. Raises `AntiphonError`; `TryAgain` if it may be saved later."""
+    async def save(self, call_id: str, handle: TaskHandle) -> bool:
+        """Save the handle; return False if handles of this call are not kept.
+
+        Raises `AntiphonError`; `TryAgain` if it may be saved later.
+        """
         ...
 
     async def is_open(self, call_id: str) -> bool:
@@ -42,8 +45,9 @@ class NoTaskJournal:
         """Return None."""
         return None
 
-    async def save(self, call_id: str, handle: TaskHandle) -> None:
-        """Forget the handle."""
+    async def save(self, call_id: str, handle: TaskHandle) -> bool:
+        """Return False."""
+        return False
 
     async def is_open(self, call_id: str) -> bool:
         """Return False: nobody goes on with the call later."""
@@ -66,10 +70,11 @@ class ActionJournal:
         """See `TaskJournal.find`."""
         return self._handles.get(call_id)
 
-    async def save(self, call_id: str, handle: TaskHandle) -> None:
+    async def save(self, call_id: str, handle: TaskHandle) -> bool:
         """See `TaskJournal.save`."""
         await self._save(call_id, handle)
         self._handles[call_id] = handle
+        return True
 
     async def is_open(self, call_id: str) -> bool:
         """See `TaskJournal.is_open`."""
@@ -89,21 +94,32 @@ class LoopJournal:
         self._journal = journal
         self._call_ids = call_ids
         self._stopped = stopped
+        self._claimed: set[str] = set()
         self._loop = asyncio.get_running_loop()
 
     async def find(self, call_id: str) -> TaskHandle | None:
         """See `TaskJournal.find`."""
         return await self._run(self._choose(call_id).find(call_id))
 
-    async def save(self, call_id: str, handle: TaskHandle) -> None:
+    async def save(self, call_id: str, handle: TaskHandle) -> bool:
         """See `TaskJournal.save`."""
-        await self._run(self._choose(call_id).save(call_id, handle))
+        return await self._run(self._choose(call_id).save(call_id, handle))
 
     async def is_open(self, call_id: str) -> bool:
         """See `TaskJournal.is_open`."""
         if call_id in self._stopped:
             return False
         return await self._run(self._choose(call_id).is_open(call_id))
+
+    def claim(self, call_id: str) -> TaskJournal:
+        """Return this journal for the first request under this id, and none for further ones.
+
+        A function may make several requests under the id of its own call, and one task is kept.
+        """
+        if call_id in self._claimed:
+            return NO_JOURNAL
+        self._claimed.add(call_id)
+        return self
 
     def _choose(self, call_id: str) -> TaskJournal:
         return self._journal if call_id in self._call_ids else NO_JOURNAL
@@ -126,6 +142,12 @@ _current_journal: ContextVar[TaskJournal] = ContextVar("task_journal", default=N
 def current_journal() -> TaskJournal:
     """Return the journal of the calls that are made here."""
     return _current_journal.get()
+
+
+def claim_journal(call_id: str) -> TaskJournal:
+    """Return the journal for a request that is sent under the id of this call."""
+    journal = current_journal()
+    return journal.claim(call_id) if isinstance(journal, LoopJournal) else journal
 
 
 @contextmanager

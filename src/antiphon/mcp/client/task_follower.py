@@ -184,15 +184,20 @@ class TaskFollower:
         """Save the handle, unless that has been done or is refused."""
         if not self._may_be_saved:
             return
+        saving = asyncio.ensure_future(self._journal.save(self._call_id, self._handle))
         try:
-            await self._journal.save(self._call_id, self._handle)
+            self._is_saved = await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            # If it is saved, another client may go on with the task: so it is not cancelled.
+            with suppress(AntiphonError, TimeoutError):
+                async with asyncio.timeout(OPEN_SECONDS):
+                    self._is_saved = await saving
+            raise
         except TryAgain as error:
             log.warning("the handle of a task is not saved yet: %s", error.message)
             return
         except AntiphonError as error:
             log.warning("the handle of a task is not saved: %s", error.message)
-        else:
-            self._is_saved = True
         self._may_be_saved = False
 
     async def _check_open(self) -> None:

@@ -30,7 +30,7 @@ from antiphon.mcp.metadata import clean_line, clean_text
 from antiphon.ports import ProgressCallback
 from antiphon.tools.argument_check import TooCostly
 from antiphon.tools.deadlines import CallDeadline, pause_deadline, run_within
-from antiphon.tools.task_journal import current_journal
+from antiphon.tools.task_journal import claim_journal
 from antiphon.types.messages import Progress, TaskHandle, ToolFault, ToolResult
 
 CALL_ID = "antiphon/call-id"
@@ -129,13 +129,13 @@ class ToolCaller:
         server: TaskServer,
     ) -> types.CallToolResult:
         """Send the call, unless it has a task already; return its result, or that of its task."""
-        journal = current_journal()
+        journal = claim_journal(call_id)
         handle, created = await journal.find(call_id), None
         if handle is None:
             try:
                 return await send()
             except TaskCreated as answer:
-                handle, created = self._read_created(tool, answer)
+                handle, created = await self._read_created(tool, answer, server)
         elif (handle.origin, handle.tool) != (self._origin, tool):
             raise TaskFailed(
                 "has no task for this call, which was sent to "
@@ -164,9 +164,19 @@ class ToolCaller:
             )
         return working.result()
 
-    def _read_created(self, tool: str, answer: TaskCreated) -> tuple[TaskHandle, TaskState]:
-        """Return the handle and the first state of a new task. Raises `TaskFailed`."""
-        state = parse_state(answer.state)
+    async def _read_created(
+        self, tool: str, answer: TaskCreated, server: TaskServer
+    ) -> tuple[TaskHandle, TaskState]:
+        """Return the handle and the first state of a new task.
+
+        Raises `TaskFailed`. A task with an id, whose state is not valid, is cancelled.
+        """
+        try:
+            state = parse_state(answer.state)
+        except TaskFailed as failed:
+            if not failed.is_over:
+                await server.cancel_task(str(answer.state.get("taskId")))
+            raise
         if EXTENSION not in (self._client.server_capabilities.extensions or {}):
             raise TaskFailed(
                 f"answers with a task, but does not declare the extension {EXTENSION}; {UNCERTAIN}"

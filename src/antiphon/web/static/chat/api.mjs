@@ -121,8 +121,18 @@ async function sendRequest(path, init) {
   const response = await (init.body
     ? withRenewal(() => fetchOk(path, { ...init, headers: { ...init.headers, ...csrfHeaders() } }))
     : fetchOk(path, init));
-  if (response.status === 204) return null;
-  return response.json();
+  return response.status === 204 ? null : readJson(response);
+}
+
+/** Returns the body of a response. The connection may end within it. @param {Response} response */
+async function readJson(response) {
+  try {
+    return await response.json();
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    away.value = true;
+    throw unreachable();
+  }
 }
 
 /**

@@ -355,8 +355,9 @@ async def act(chat: Chat, assistant: str, action: str) -> None:
 @pytest.mark.slow
 async def test_who_has_the_link_sees_the_card_of_a_shared_assistant(chat: Chat) -> None:
     await make(chat, name="Poet", starters="A poem on rain")
-    await act(chat, "Poet", "Edit")
-    await chat.page.get_by_role("button", name="Make a link").click()
+    await act(chat, "Poet", "Share")
+    dialog = chat.page.get_by_role("dialog", name="Share: Poet")
+    await dialog.get_by_role("button", name="Make a link").click()
     link = await chat.page.get_by_label("Link to this assistant").input_value()
     await chat.page.goto(link)
     await expect(chat.page.get_by_role("heading", level=1)).to_have_text("Poet")

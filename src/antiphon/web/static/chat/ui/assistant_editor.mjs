@@ -87,7 +87,7 @@ function Limits(/** @type {{assistant: Assistant | null}} */ { assistant }) {
 }
 
 /** The assistant's link, created and removed independently of the form. */
-function Share(/** @type {{assistant: Assistant}} */ { assistant }) {
+export function Share(/** @type {{assistant: Assistant}} */ { assistant }) {
   const link = assistant.shared ? linkOf(assistant.shared) : null;
   const copy = async () => {
     if (await runAndReport(() => navigator.clipboard.writeText(link ?? ""))) toast({ text: t("common.copied") });

@@ -4,14 +4,15 @@ import { assistants, chatWith, copyAssistant, deleteAssistant, loadAssistants } 
 import { navigate } from "../router.mjs";
 import { tCount, t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
-import { AssistantEditor } from "./assistant_editor.mjs";
+import { AssistantEditor, Share } from "./assistant_editor.mjs";
 import { ConfirmDialog } from "./confirm.mjs";
+import { Dialog } from "./dialog.mjs";
 import { Icon } from "./icons.mjs";
 import { Link } from "./link.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { NotFound } from "./failures.mjs";
 import { Menu } from "./menu.mjs";
-import { PublishedByOthers } from "./published.mjs";
+import { Publish, PublishedByOthers } from "./published.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 import { toast, runAndReport } from "./toasts.mjs";
 
@@ -64,6 +65,7 @@ function None() {
 
 function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
   const [leaving, setLeaving] = useState(false);
+  const [sharing, setSharing] = useState(false);
   const name = assistant.name || t("assistants.unnamed");
   const copy = async () => {
     if (await runAndReport(() => copyAssistant(assistant, t("assistants.copy_of", { name })))) toast({ text: t("assistants.copied") });
@@ -71,7 +73,7 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
   const edit = () => navigate(`/assistants/${encodeURIComponent(assistant.id)}`);
   const choices = [
     { label: t("common.edit"), icon: "edit", run: edit },
-    { label: t("assistants.share"), icon: "share", run: edit }, // its link is made there
+    { label: t("assistants.share"), icon: "share", run: () => setSharing(true) },
     { label: t("common.copy"), icon: "copy", run: copy },
     { label: t("common.delete"), icon: "trash", danger: true, run: () => setLeaving(true) },
   ];
@@ -88,6 +90,10 @@ function Card(/** @type {{assistant: Assistant}} */ { assistant }) {
       ${assistant.shared && html`<span class="badge good"><${Icon} name="link" size=${14} />${t("assistants.shared")}</span>`}
     </div>
     <div class="row"><button type="button" class="button" onClick=${() => chatWith(assistant.id)}>${t("assistants.chat")}</button></div>
+    ${sharing &&
+    html`<${Dialog} title=${`${t("assistants.share")}: ${name}`} onClose=${() => setSharing(false)}>
+      <div class="stack"><${Share} assistant=${assistant} /><${Publish} assistant=${assistant} /></div>
+    <//>`}
     ${leaving &&
     html`<${ConfirmDialog}
       title=${t("assistants.delete_title", { name })} text=${t("assistants.delete_text")} action=${t("common.delete")}

@@ -162,6 +162,32 @@ console.log(...tries, runs, same === shown);
     assert run(tmp_path / "script.mjs", node) == "failed failed 1 true\n"
 
 
+def test_a_library_of_a_later_bundle_is_loaded_at_the_second_try(tmp_path: Path, node: str) -> None:
+    modules = {
+        "main.mjs": 'globalThis.load = () => import("./shown.mjs");\n',
+        "shown.mjs": """import { quiet } from "./vendor/shout.mjs";
+import loud from "./vendor/shout.mjs";
+export const shown = loud(quiet);
+""",
+        "vendor/shout.mjs": "",
+    }
+    write(tmp_path, modules)
+    bundles = join_modules(tmp_path, ("main.mjs", "shown.mjs"), "vendor/")
+    write(tmp_path, {name: each.text for name, each in bundles.items()})
+    (tmp_path / "vendor/shout.mjs").unlink()
+    library = "export default (text) => text.toUpperCase();export const quiet = 'hey';"
+    script = f"""import {{ writeFileSync }} from "node:fs";
+await import("./bundle.mjs");
+const tried = await load().then(() => "loaded", () => "failed");
+writeFileSync(new URL("vendor/shout.mjs", import.meta.url), {library!r});
+console.log(tried, (await load()).shown);
+"""
+    write(tmp_path, {"script.mjs": script})
+
+    assert bundles["bundle-shown.mjs"].imports == ("vendor/shout.mjs",)
+    assert run(tmp_path / "script.mjs", node) == "failed HEY\n"
+
+
 def test_modules_that_several_later_ones_need_are_shared(tmp_path: Path) -> None:
     write(tmp_path, MODULES)
     bundles = join_modules(tmp_path, ("app/main.mjs",), "app/vendor/")

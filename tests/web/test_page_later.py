@@ -69,17 +69,20 @@ async def test_a_view_that_cannot_be_loaded_leaves_the_rest_of_the_page_usable(
 
 
 @pytest.mark.slow
-async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(chat: Chat) -> None:
+@pytest.mark.parametrize("missing", ["bundle-ui-message.mjs", "vendor/marked.mjs"])
+async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(
+    chat: Chat, missing: str
+) -> None:
     page = chat.page
     await chat.say("Hello")
     await (await chat.model.next_request()).answer("Good **day**.")
     await chat.wait_until_idle()
-    await chat.context.route("**/bundle-ui-message.mjs*", lambda route: route.abort())
+    await chat.context.route(f"**/{missing}*", lambda route: route.abort())
     await page.reload()
     trouble = page.locator(".messages").get_by_role("alert")
     await expect(trouble.first).to_contain_text("could not be loaded")
 
-    await chat.context.unroute("**/bundle-ui-message.mjs*")
+    await chat.context.unroute(f"**/{missing}*")
     again = "() => document.querySelector('.messages [role=alert] button')?.click()"
     while await trouble.count():  # the question has views of its own, and so has the answer
         await page.evaluate(again)

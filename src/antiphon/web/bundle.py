@@ -12,8 +12,9 @@ it at the top level of a module. Libraries are minified in many forms, and are i
 
 A browser may keep it in mind that a module could not be fetched, and never fetch that address again
 (Chromium does, as the HTML standard has it), so that each further try has a query of its own. All
-bundles share one record of these tries, and load each other by it: a static import would ask for
-the address that failed, or run the modules a second time. The first bundle alone is imported.
+bundles share one record of these tries, and load each other and their libraries by it: a static
+import would ask for the address that failed, or run the modules a second time. Only the first
+bundle, and what it needs itself, is imported.
 
 Comments that have lines of their own, types, indentation and blank lines are left out: they are a
 quarter of what is sent. A line inside a template literal must not begin like a comment, and begins
@@ -183,6 +184,8 @@ class _Writer:
             for later in modules.later_imports(name):
                 self._ask(later, None)
         self._loads = any(map(modules.later_imports, modules.own))
+        first = [name for name in modules.own if bundle_of[name] == self._first]
+        self._imported = {self._first}.union(*map(modules.closure, first))
 
     def _ask(self, name: str, bundle: str | None) -> None:
         """Remember that the module is needed outside its bundle."""
@@ -201,7 +204,7 @@ class _Writer:
         later = {
             source: names
             for source, names in outside.items()
-            if source in self._bundle_of.values() and source != self._first
+            if bundle != self._first and source not in self._imported
         }
         lines = [
             self._import(source, names) for source, names in outside.items() if source not in later
@@ -223,8 +226,13 @@ class _Writer:
         return Bundle("\n".join(lines), tuple(dict.fromkeys(imports)))
 
     def _load_first(self, later: Mapping[str, list[str]]) -> str:
-        """Return the statement that loads other bundles before the modules of this one run."""
-        bound = ", ".join(f"{{ {', '.join(map(_variable, names))} }}" for names in later.values())
+        """Return the statement that loads other bundles and libraries before the modules of this
+        one run.
+        """
+        bound = ", ".join(
+            _variable(source) if names == [source] else f"{{ {', '.join(map(_variable, names))} }}"
+            for source, names in later.items()
+        )
         loaded = ", ".join(f'$load("{self._address(source)}")' for source in later)
         return f"const [{bound}] = await Promise.all([{loaded}]);"
 

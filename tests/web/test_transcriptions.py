@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import json
+from collections.abc import AsyncIterator, MutableMapping
 from io import BytesIO
 from typing import Any
 
 import pytest
 from werkzeug.datastructures import FileStorage
 
+from antiphon.api.operations import GetUsage
+from antiphon.web.app import create_app
+from antiphon.web.bridge import Bridge
 from tests.support.providers.transcriber import FakeTranscriber, serve_transcriber
 from tests.support.web.visiting import Browser, open_chat
 
@@ -143,6 +148,70 @@ async def test_a_text_that_cannot_be_spoken_is_refused_with_the_reason(
     assert (empty.status_code, long.status_code) == (422, 422)
     assert "No such voice." in failed.json["title"] + failed.json.get("detail", "")
     assert len(fake.texts) == 1
+
+
+@pytest.mark.parametrize("path", ["/api/speech", "/api/transcriptions"])
+async def test_the_provider_is_left_when_the_browser_leaves_and_its_work_is_counted(
+    fake: FakeTranscriber, path: str
+) -> None:
+    providers = {"here": {"base_url": fake.url, "retries": 0}}
+    models = {"transcription_model": "here:whisper", "speech_model": "here:tts"}
+    fake.open.clear()
+    async with open_chat(providers=providers, **models) as chat:
+        browser = await chat.browser().arrive()
+        me = (await browser.get("/api/me")).json
+        bridge = Bridge(create_app(chat.site, is_bridged=True), largest=100_000)
+        kind, body = make_body(path, me)
+        sent: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        came: asyncio.Queue[MutableMapping[str, Any]] = asyncio.Queue()
+        sent.put_nowait({"type": "http.request", "body": body})
+        headers = {
+            "host": "localhost:8000",
+            "origin": "http://localhost:8000",
+            "content-type": kind,
+            "cookie": f"antiphon_session={browser.cookie()}",
+            "x-antiphon-csrf": browser.csrf,
+        }
+        answering = asyncio.create_task(
+            bridge(
+                {
+                    "type": "http",
+                    "method": "POST",
+                    "path": path,
+                    "query_string": b"",
+                    "headers": [(name.encode(), v.encode()) for name, v in headers.items()],
+                    "client": ("127.0.0.1", 5),
+                },
+                sent.get,
+                came.put,
+            )
+        )
+        await fake.wait_for(1)
+        sent.put_nowait({"type": "http.disconnect"})
+
+        async with asyncio.timeout(30):
+            await answering
+            await fake.left.wait()
+        (row,) = (await chat.site.client.transport.send(GetUsage())).rows
+        assert came.empty()
+        assert (row.unpriced, row.runs) == (1, 0)
+        bridge.close()
+
+
+def make_body(path: str, me: dict[str, Any]) -> tuple[str, bytes]:
+    """Return the media type and the body of a request for a text or a recording."""
+    if path == "/api/speech":
+        body = json.dumps({"text": "Hello.", "provider": me["spoken_by"]}).encode()
+        return "application/json", body
+    parts = {
+        'name="provider"': me["transcribed_by"],
+        'name="file"; filename="a"\r\nContent-Type: audio/webm': "sound",
+    }
+    form = "".join(
+        f"--x\r\nContent-Disposition: form-data; {part}\r\n\r\n{value}\r\n"
+        for part, value in parts.items()
+    )
+    return "multipart/form-data; boundary=x", f"{form}--x--\r\n".encode()
 
 
 async def test_without_a_model_nothing_is_spoken_and_the_page_plays_nothing() -> None:

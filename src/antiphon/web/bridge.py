@@ -30,7 +30,13 @@ from antiphon.types.errors import AntiphonError, Overloaded, TooLarge
 from antiphon.web.guard import API
 from antiphon.web.http import problem_headers
 from antiphon.web.runs import WriteNow
-from antiphon.web.streamed_responses import SILENCE, AwaitedBody, StreamedBody, prepend
+from antiphon.web.streamed_responses import (
+    SILENCE,
+    AwaitedBody,
+    StreamedBody,
+    TypedBody,
+    prepend,
+)
 
 Receive = Callable[[], Any]
 
@@ -147,8 +153,11 @@ class WsgiResponse:
         ]
         return self._write
 
-    def set_body(self, body: bytes) -> None:
+    def set_body(self, body: bytes | TypedBody) -> None:
         """Set a body that was made after the response started."""
+        if isinstance(body, TypedBody):
+            self.headers.append((b"content-type", body.media_type.encode("latin-1")))
+            body = body.content
         self.body = body
         self.headers.append((b"content-length", b"%d" % len(body)))
 

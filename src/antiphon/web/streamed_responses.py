@@ -14,7 +14,7 @@ from concurrent.futures import Future
 from contextlib import ExitStack, aclosing
 from functools import partial
 from io import BytesIO
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import flask
 from flask import Response, request
@@ -198,8 +198,15 @@ def stream_response(
 # Heavy responses, made on the loop in fair order among users, without a waiting thread.
 
 
-MakeBody = Callable[[], Coroutine[Any, Any, bytes]]
-"""Returns the body of a response."""
+class TypedBody(NamedTuple):
+    """Body whose media type is known only with its content."""
+
+    content: bytes
+    media_type: str
+
+
+MakeBody = Callable[[], Coroutine[Any, Any, bytes | TypedBody]]
+"""Returns the body of a response. It is cancelled when the browser disconnects."""
 
 JSON = "application/json"
 
@@ -225,6 +232,8 @@ class AwaitedResponse(Response):
     def __init__(self, make: MakeBody, content_type: str) -> None:
         body = AwaitedBody(make)
         super().__init__(body, headers=NO_STORE, content_type=content_type, direct_passthrough=True)
+        if not content_type:
+            del self.headers["Content-Type"]
 
 
 def respond_in_turn(make: MakeBody) -> Response:
@@ -234,19 +243,24 @@ def respond_in_turn(make: MakeBody) -> Response:
     """
     site, key = current_site(), fairness_key()
 
-    async def make_in_turn() -> bytes:
+    async def make_in_turn() -> bytes | TypedBody:
         async with site.limits.answers.slot(key):
             return await make()
 
     return respond_when_made(make_in_turn, JSON)
 
 
-def respond_when_made(make: MakeBody, content_type: str) -> Response:
-    """Return a body that is made on the loop. Behind another server the view's thread waits."""
-    if not is_bridged() or request.method == "HEAD":
-        made = current_site().run(make())
-        return Response(made, headers=NO_STORE, content_type=content_type)
-    return AwaitedResponse(make, content_type)
+def respond_when_made(make: MakeBody, content_type: str = "") -> Response:
+    """Return a body that is made on the loop, and no longer when its reader leaves.
+
+    Without a content type it is a `TypedBody`. Behind another server than our own the view's thread
+    waits to the end: WSGI does not say that a reader has left.
+    """
+    if is_bridged() and request.method != "HEAD":
+        return AwaitedResponse(make, content_type)
+    made = current_site().run(make())
+    content, kind = made if isinstance(made, TypedBody) else (made, content_type)
+    return Response(content, headers=NO_STORE, content_type=kind)
 
 
 def send_file(

@@ -40,7 +40,8 @@ def silence(seconds: float = 0.1) -> bytes:
 class FakeTranscriber:
     """Answers each request with `status` and `body`, and keeps it; not before `open` is set.
 
-    A text that is to be spoken is answered with `speech`.
+    `left` is set when a client leaves before its answer. A text that is to be spoken is answered
+    with `speech`.
     """
 
     def __init__(self) -> None:
@@ -49,6 +50,7 @@ class FakeTranscriber:
         self.speech = silence()
         self.open = asyncio.Event()
         self.open.set()
+        self.left = asyncio.Event()
         self._changed = asyncio.Condition()
         self.status = 200
         self.body = json.dumps({"text": " Good morning. "}).encode()
@@ -58,6 +60,13 @@ class FakeTranscriber:
         """Wait until so many recordings and texts have come."""
         async with asyncio.timeout(30), self._changed:
             await self._changed.wait_for(lambda: len(self.recordings) + len(self.texts) >= count)
+
+    async def _wait_until_open(self) -> None:
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
 
     async def answer(self, request: web.Request) -> web.Response:
         fields: dict[str, str] = {}
@@ -74,7 +83,7 @@ class FakeTranscriber:
         async with self._changed:
             self.recordings.append(Recording(fields, name, media_type, audio, key))
             self._changed.notify_all()
-        await self.open.wait()
+        await self._wait_until_open()
         return web.Response(body=self.body, status=self.status, content_type="application/json")
 
     async def speak(self, request: web.Request) -> web.Response:
@@ -82,7 +91,7 @@ class FakeTranscriber:
         async with self._changed:
             self.texts.append(text)
             self._changed.notify_all()
-        await self.open.wait()
+        await self._wait_until_open()
         if self.status != 200:
             return web.Response(body=self.body, status=self.status)
         return web.Response(body=self.speech, content_type="audio/mpeg")

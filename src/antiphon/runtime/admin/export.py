@@ -185,9 +185,7 @@ class _Export:
                 yield piece
         async for piece in self._contents():
             yield piece
-        manifest = Manifest(FORM, self._owner, self._now, self._counts)
-        text = msgspec.json.format(_encode(manifest), indent=2) + b"\n"
-        async for piece in self._entry(MANIFEST, _whole(text)):  # the last shows completeness
+        async for piece in self._entry(MANIFEST, self._manifest()):
             yield piece
         yield self._zip.close()
 
@@ -226,6 +224,11 @@ class _Export:
                 continue
             async for piece in self._entry(_place(upload), _whole(content)):
                 yield piece
+
+    def _manifest(self) -> AsyncGenerator[bytes, None]:
+        """Yield the manifest. It comes last, to show completeness."""
+        manifest = Manifest(FORM, self._owner, self._now, self._counts)
+        return _whole(msgspec.json.format(_encode(manifest), indent=2) + b"\n")
 
     # Records.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 from msgspec.structs import replace
@@ -111,9 +113,10 @@ class VoiceService:
         with self._recordings.hold(by.owner):
             await self._check_quota(by)
             transcriber = self._open_transcriber(model)
-            transcribed = await transcriber.transcribe(
-                call.audio, media_type, call.language or "", call.prompt or ""
-            )
+            async with self._counted_if_cancelled(by, model):
+                transcribed = await transcriber.transcribe(
+                    call.audio, media_type, call.language or "", call.prompt or ""
+                )
             usage = await self._count(by, model, transcribed.usage)
         return Transcription(text=transcribed.text, model=model, usage=usage)
 
@@ -131,7 +134,8 @@ class VoiceService:
         with self._texts.hold(by.owner):
             await self._check_quota(by)
             speaker = self._open_speaker(model)
-            spoken = await speaker.speak(call.text, call.voice or self._speech_voice)
+            async with self._counted_if_cancelled(by, model):
+                spoken = await speaker.speak(call.text, call.voice or self._speech_voice)
             await self._count(by, model, Usage())  # servers count nothing for speech
         return Speech(audio=spoken.audio, media_type=spoken.media_type, model=model)
 
@@ -154,6 +158,15 @@ class VoiceService:
             accounts.check_turn_quota(found, by.limits)
 
         await self._store.change(ReadSet(owner=by.owner, key_id=by.key_id, what="voice"), check)
+
+    @asynccontextmanager
+    async def _counted_if_cancelled(self, by: Principal, model: str) -> AsyncGenerator[None]:
+        """Count a request that its caller leaves: the provider may bill what it has begun."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            await self._count(by, model, Usage())
+            raise
 
     async def _count(self, by: Principal, model: str, usage: Usage) -> Usage:
         """Count the usage of a request for its owner and key; return it with its cost."""

@@ -16,6 +16,7 @@ from antiphon.types.documents import Document
 from antiphon.types.errors import NotFound
 from antiphon.web.http import SANDBOX, json_response, read_query
 from antiphon.web.session import current_client, current_site
+from antiphon.web.streamed_responses import TypedBody, respond_when_made
 
 routes = Blueprint("documents", __name__)
 
@@ -95,8 +96,14 @@ def get_page(file_id: str, number: str) -> Response:
 
 @routes.get("/api/files/<file_id>/picture")
 def get_picture(file_id: str) -> Response:
-    """Return the picture of one page of a PDF."""
-    call = GetPagePicture(file_id, int(read_query(PictureQuery).page))
-    picture = current_site().run(current_client().transport.send(call))
-    headers = {"Content-Security-Policy": SANDBOX, "Cache-Control": "private, no-store"}
-    return Response(picture.data, headers=headers, content_type=picture.media_type)
+    """Return the picture of one page of a PDF; it is no longer drawn when the reader leaves."""
+    call, client = GetPagePicture(file_id, int(read_query(PictureQuery).page)), current_client()
+
+    async def draw() -> TypedBody:
+        picture = await client.transport.send(call)
+        return TypedBody(picture.data, picture.media_type)
+
+    response = respond_when_made(draw)
+    response.headers["Content-Security-Policy"] = SANDBOX
+    response.headers["Cache-Control"] = "private, no-store"
+    return response

@@ -9,8 +9,9 @@ from flask import Blueprint, Response, request
 
 from antiphon.api.operations import MAX_AUDIO_BYTES, SpokenText
 from antiphon.types.errors import Conflict, InvalidRequest, NotFound
-from antiphon.web.http import NO_STORE, json_response, read_form_file, read_json
+from antiphon.web.http import read_form_file, read_json
 from antiphon.web.session import current_client, current_site, current_user
+from antiphon.web.streamed_responses import JSON, TypedBody, respond_when_made
 from antiphon.web.voice_providers import find_voice_providers
 
 routes = Blueprint("voice", __name__)
@@ -26,7 +27,10 @@ class TranscribedText(msgspec.Struct, frozen=True):
 
 @routes.post("/api/transcriptions")
 def transcribe_recording() -> Response:
-    """Transcribe the recording of the form; its usage alone is kept."""
+    """Transcribe the recording of the form; its usage alone is kept.
+
+    It ends when the browser leaves.
+    """
     site, user = current_site(), current_user()
     if site.settings.login != "none":
         site.limits.recordings.take(user.id)
@@ -43,9 +47,13 @@ def transcribe_recording() -> Response:
             hint="An operator can set `transcription_model`, for `antiphon up`.",
         )
     _check_consent(request.form.get("provider", ""), provider)
-    client = current_client()
-    done = site.run(client.create_transcription(audio, file.mimetype, language or None))
-    return json_response(TranscribedText(done.text))
+    client, media_type = current_client(), file.mimetype
+
+    async def transcribe() -> bytes:
+        done = await client.create_transcription(audio, media_type, language or None)
+        return msgspec.json.encode(TranscribedText(done.text))
+
+    return respond_when_made(transcribe, JSON)
 
 
 class TextToSpeak(msgspec.Struct, frozen=True):
@@ -57,7 +65,7 @@ class TextToSpeak(msgspec.Struct, frozen=True):
 
 @routes.post("/api/speech")
 def speak_text() -> Response:
-    """Send the text as speech; its usage alone is kept."""
+    """Send the text as speech; its usage alone is kept. It ends when the reader leaves."""
     site, user = current_site(), current_user()
     if site.settings.login != "none":
         site.limits.speech.take(user.id)
@@ -69,8 +77,13 @@ def speak_text() -> Response:
             hint="An operator can set `speech_model`, for `antiphon up`.",
         )
     _check_consent(body.provider, provider)
-    spoken = site.run(current_client().create_speech(body.text))
-    return Response(spoken.audio, 200, NO_STORE, content_type=spoken.media_type)
+    client = current_client()
+
+    async def speak() -> TypedBody:
+        spoken = await client.create_speech(body.text)
+        return TypedBody(spoken.audio, spoken.media_type)
+
+    return respond_when_made(speak)
 
 
 def _check_consent(agreed: str, provider: str) -> None:

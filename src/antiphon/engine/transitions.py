@@ -150,18 +150,8 @@ def create_run(
     active run that is not displaced, and `FolderMismatch` where it is not in the folder of `spec`.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
-    if unit.thread.folder_id != spec.folder_id:
-        raise FolderMismatch(unit.thread.folder_id)
+    _check_thread(unit, spec, last_message, last)
     displaced = unit.busy
-    if spec.draft.continues:
-        _require_cut_answer(unit, last)
-    if last_message is not None and unit.thread.messages != last_message:
-        raise ThreadMovedOn(
-            f"Thread {unit.thread.id} has {unit.thread.messages} messages by now.",
-            expected=str(last_message),
-            received=str(unit.thread.messages),
-            hint="Read the thread again.",
-        )
     if displaced:
         waits_for_client = unit.run.status is not Status.IN_PROGRESS and not unit.lease.wanted
         if if_busy in ("reject", "wait") or (response and not waits_for_client):
@@ -188,14 +178,37 @@ def create_run(
         record = ResponseRecord(request=dict(response), messages=added, created_at=now)
         run = replace(run, responses=(record,))
     wanted = ask or run.background
-    lease = RunLease(wanted=wanted, fresh=fresh, due_at=queue_deadline(run, now, wanted=wanted))
-    lease = replace(lease, key_id=by.key_id, trace=by.trace, destination=spec.destination)
+    lease = RunLease(
+        wanted=wanted,
+        fresh=fresh,
+        due_at=queue_deadline(run, now, wanted=wanted),
+        key_id=by.key_id,
+        trace=by.trace,
+        destination=spec.destination,
+    )
     unit.begin_run(run, lease)
     unit.emit(status_event(run))
     if wanted and claimant is not None:
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+def _check_thread(
+    unit: UnitOfWork, spec: RunSpec, last_message: int | None, last: Message | None
+) -> None:
+    """Raise `FolderMismatch`, `Conflict` or `ThreadMovedOn` if the thread is not as it must be."""
+    if unit.thread.folder_id != spec.folder_id:
+        raise FolderMismatch(unit.thread.folder_id)
+    if spec.draft.continues:
+        _require_cut_answer(unit, last)
+    if last_message is not None and unit.thread.messages != last_message:
+        raise ThreadMovedOn(
+            f"Thread {unit.thread.id} has {unit.thread.messages} messages by now.",
+            expected=str(last_message),
+            received=str(unit.thread.messages),
+            hint="Read the thread again.",
+        )
 
 
 def _create_from_draft(spec: RunSpec, thread: Thread, snapshot: Snapshot, mint: Mint) -> Run:

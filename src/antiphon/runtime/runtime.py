@@ -288,16 +288,13 @@ class Runtime:
                 name,
                 who,
                 default=name == default,
-                context_tokens=self._usable_tokens(window),
+                context_tokens=min(
+                    filter(None, (window, self.settings.context_tokens)), default=None
+                ),
                 lacks=self.catalog.lacks(name),
             )
             for (name, who), window in zip(named, windows, strict=True)
         ]
-
-    def _usable_tokens(self, window: int | None) -> int | None:
-        """Return the tokens that a model gets: its window, or the setting if that is less."""
-        known = [tokens for tokens in (window, self.settings.context_tokens) if tokens]
-        return min(known, default=None)
 
 
 @asynccontextmanager

@@ -270,12 +270,8 @@ class ThreadReader:
                 parts = (TextView(message.text, markdown=True), note)
                 return MessageView("summary", at, parts)
             case role:
-                return MessageView(role, at, tuple(self._content_parts(message)))
-
-    def _content_parts(self, message: Message) -> Iterator[PartView]:
-        if message.text:
-            yield TextView(message.text)
-        yield from self._attachment_parts(message)
+                text = (TextView(message.text),) if message.text else ()
+                return MessageView(role, at, (*text, *self._attachment_parts(message)))
 
     def _reply_parts(self, message: Message, ended: str) -> Iterator[PartView]:
         if message.reasoning:

@@ -26,7 +26,6 @@ from antiphon.runtime.admin.webhook_secrets import SecretBox, new_secret
 from antiphon.runtime.responses import OperationHandler, to_listed
 from antiphon.tools.egress_policy import EgressPolicy, Resolve, resolve_host
 from antiphon.types.accounts import AuditAction, AuditEntry, Principal
-from antiphon.types.addresses import Address
 from antiphon.types.errors import Forbidden, Internal, InvalidRequest
 from antiphon.types.ids import Mint
 from antiphon.types.webhooks import StoredWebhook, Webhook, WebhookDelivery, WebhookSecrets
@@ -212,18 +211,16 @@ class WebhookService:
                 addresses = await self._policy.resolve_allowed(host, port, self._resolve)
         except (OSError, UnicodeError, TimeoutError):
             addresses = []  # a name may come later; every request is checked again
-        if parts.scheme == "http" and not self._may_go_unencrypted(host, port, addresses):
+        is_exempt = bool(addresses) and all(
+            self._policy.exempts(host, address, port) for address in addresses
+        )
+        if parts.scheme == "http" and not is_exempt:
             raise InvalidRequest(
                 "A webhook's URL is https.",
                 expected="https://host/...",
                 received="http",
                 hint="An operator can allow http to a host by the setting webhook_hosts.",
             )
-
-    def _may_go_unencrypted(self, host: str, port: int, addresses: Sequence[Address]) -> bool:
-        return bool(addresses) and all(
-            self._policy.exempts(host, address, port) for address in addresses
-        )
 
 
 def _split(url: str) -> SplitResult:

@@ -138,6 +138,23 @@ async def test_a_tool_that_is_another_after_a_restart_is_asked_about_before_it_i
     assert (second.fault, second.output) == ("refused", "The user refused this call.")
 
 
+async def test_a_program_of_the_working_folder_is_no_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """S22: an empty entry of PATH names the working folder, which may be anybody's."""
+    program = tmp_path / "npx-of-a-stranger"
+    program.write_text("#!/bin/sh\ntouch started\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f":.:{os.environ['PATH']}")
+    config = ServerConfig(name="far", command=program.name)
+    async with running(config) as servers:
+        (state,) = servers.states()
+
+    assert f"no program {program.name}" in state.why
+    assert not (tmp_path / "started").exists()
+
+
 async def test_a_server_that_exits_in_a_call_says_with_which_code_and_its_last_words():
     async with running(raw()) as servers:
         result = await servers.call(call("raw__die"))

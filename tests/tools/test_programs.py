@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon.tools.programs import MAX_OUTPUT, run_program
+from antiphon.skills.scripts import command_line
+from antiphon.skills.skill import Skill
+from antiphon.tools.programs import MAX_OUTPUT, find_program, run_program
 from tests.support.tools.pipes import read_next
 
 PATH = {"PATH": os.environ["PATH"]}
@@ -69,3 +71,31 @@ async def test_a_program_that_is_cancelled_ends_with_what_it_started(
     while pieces[-1]:
         pieces.append(await read_next(reader))
     assert b"".join(pieces).removeprefix(b"begun\n") == b"end"
+
+
+@pytest.fixture
+def hostile_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with programs in it, and a PATH whose empty entry names it."""
+    for name in ("npx", "python3", "less"):
+        program = tmp_path / name
+        program.write_text("#!/bin/sh\ntouch started\n")
+        program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f":.:{tmp_path.name}:{os.environ['PATH']}")
+    return tmp_path
+
+
+def test_programs_are_not_taken_from_the_working_folder(hostile_folder: Path) -> None:
+    for name in ("npx", "python3", "less"):
+        found = find_program(name)
+        assert found is None or (os.path.isabs(found) and not found.startswith(str(hostile_folder)))
+    assert find_program("sh", {"PATH": ":."}) is None
+
+
+def test_a_script_of_a_skill_is_run_by_an_interpreter_of_the_system(hostile_folder: Path) -> None:
+    skill = Skill(name="s", description="d", folder=hostile_folder, instructions="")
+
+    program, _ = command_line(skill, "a.py", ())
+
+    assert os.path.isabs(program)
+    assert not program.startswith(str(hostile_folder))

@@ -38,7 +38,7 @@ from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings
 from antiphon.settings.settings import TABLE, Settings, database_file, mask_value
 from antiphon.settings.trust import FolderFile
-from antiphon.tools.hooks import find_program
+from antiphon.tools.hooks import find_hook_program
 from antiphon.types.addresses import is_loopback
 from antiphon.types.errors import (
     AntiphonError,
@@ -408,7 +408,7 @@ def _check_hooks(settings: Settings) -> Iterator[CheckResult]:
     """Check that the programs of the hooks are there; none is started."""
     for hook in settings.hooks:
         what = f"{hook.when} {', '.join(hook.tools)}: {hook.name}"
-        if find_program(hook, os.environ) is not None:
+        if find_hook_program(hook, os.environ) is not None:
             yield CheckResult("hooks", "ok", what)
             continue
         found = f"{what}: {hook.command[0]} is not found, or cannot be executed"

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from antiphon.skills.skill import SCRIPT_PROGRAMS, Skill
-from antiphon.tools.programs import program_environment, run_program
+from antiphon.tools.programs import find_program, program_environment, run_program
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolResult
 
@@ -34,7 +33,7 @@ def command_line(skill: Skill, script: str, args: Sequence[str]) -> list[str]:
             f"{script} is no script that can be run here.",
             expected="a file that ends in " + ", ".join(f".{end}" for end in SCRIPT_PROGRAMS),
         )
-    program = next(filter(None, map(shutil.which, programs)), None)
+    program = next(filter(None, map(find_program, programs)), None)
     if program is None and programs[0] == "python3":
         program = sys.executable
     if program is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 
@@ -12,6 +11,7 @@ from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import NEXT_PART, KeyChoice, Rows
 from antiphon.terminal.spans import Line, StyledText
 from antiphon.terminal.ui_manager import Ui
+from antiphon.tools.programs import find_program
 from antiphon.types.terminal_safe import clean, one_line
 
 MOST_ROWS, FEWEST_ROWS = 16, 4
@@ -201,13 +201,19 @@ async def open_pager(
         except ValueError:  # a quotation without an end
             pager = named.split()
     else:
-        pager = [known for known in _PAGERS if shutil.which(known)][:1]
+        pager = [program for known in _PAGERS if (program := find_program(known))][:1]
     if not (pager and await _run_pager(ui, pager, whole)):
         ui.say(whole, place="code")
 
 
 async def _run_pager(ui: Ui, pager: Sequence[str], whole: str) -> bool:
     """Return True if the pager could be started, whatever its exit code."""
+    if not os.path.dirname(pager[0]):
+        program = find_program(pager[0])
+        if program is None:
+            ui.say(f"$PAGER cannot be started: {one_line(pager[0])} is not in PATH", "warning")
+            return False
+        pager = [program, *pager[1:]]
     with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="antiphon-") as file:
         file.write(whole)
         file.flush()

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -25,7 +24,13 @@ from antiphon.settings.hooks import Hook
 from antiphon.tools.argument_check import find_argument_errors
 from antiphon.tools.context import current_run
 from antiphon.tools.permissions import matches
-from antiphon.tools.programs import MAX_OUTPUT, ProgramOutput, communicate, program_environment
+from antiphon.tools.programs import (
+    MAX_OUTPUT,
+    ProgramOutput,
+    communicate,
+    find_program,
+    program_environment,
+)
 from antiphon.types.messages import Blob, Tool, ToolCall, ToolResult
 
 LONGEST_REASON = 2000
@@ -194,7 +199,7 @@ class ToolHooks:
         """Run the hook to its end. Raises `_HookFailed`."""
         try:
             folder = Path(hook.folder or self._folder or os.getcwd())
-            program = find_program(replace(hook, folder=str(folder)), os.environ)
+            program = find_hook_program(replace(hook, folder=str(folder)), os.environ)
             if program is None:
                 raise _HookFailed("its program is not found, or cannot be executed")
             command = (program, *hook.command[1:])
@@ -209,18 +214,13 @@ class ToolHooks:
 NO_HOOKS = ToolHooks()
 
 
-def find_program(hook: Hook, environ: Mapping[str, str]) -> str | None:
-    """Return the absolute path of the hook's program; None if it cannot be executed.
-
-    Relative entries of PATH are left out: the folder that is worked in may be anybody's.
-    """
+def find_hook_program(hook: Hook, environ: Mapping[str, str]) -> str | None:
+    """Return the absolute path of the hook's program; None if it cannot be executed."""
     name = hook.command[0]
     if os.path.dirname(name):
         path = os.path.abspath(os.path.join(hook.folder, name))
         return path if os.path.isfile(path) and os.access(path, os.X_OK) else None
-    places = environ.get("PATH", os.defpath).split(os.pathsep)
-    found = shutil.which(name, path=os.pathsep.join(filter(os.path.isabs, places)))
-    return found if found and os.path.isabs(found) else None
+    return find_program(name, environ)
 
 
 def _parse(ended: ProgramOutput, kind: type[T]) -> T:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,6 +37,18 @@ class ProgramOutput(NamedTuple):
     stdout: str
     stderr: str
     is_cut: bool = False
+
+
+def find_program(name: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the absolute path of a program in PATH; None if it is not there.
+
+    Relative and empty entries of PATH are left out, and so is the working folder where the system
+    searches it first: the folder that is worked in may be anybody's.
+    """
+    places = environ.get("PATH", os.defpath).split(os.pathsep)
+    absolute = os.pathsep.join(filter(os.path.isabs, places))
+    found = shutil.which(name, path=absolute) if absolute else None
+    return found if found and os.path.isabs(found) else None
 
 
 def program_environment(environ: Mapping[str, str]) -> dict[str, str]:

@@ -7,6 +7,7 @@ one gives the SDK the same two streams.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import re
 import shutil
@@ -33,6 +34,7 @@ from mcp_types import (
 from antiphon.mcp.client.session_monitor import LARGEST, SessionMonitor
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.metadata import clean_line
+from antiphon.tools.programs import find_program
 from antiphon.types.errors import Unavailable
 
 GRACE_SECONDS = 1.0
@@ -276,13 +278,20 @@ _KILL = signal.SIGTERM if _WINDOWS else signal.SIGKILL
 
 async def _start(config: ServerConfig, monitor: SessionMonitor) -> _Child:
     environment = get_default_environment() | config.env
-    program = shutil.which(config.command, path=environment.get("PATH")) or config.command
+    has_path = bool(os.path.dirname(config.command))
+    program = (
+        shutil.which(config.command) or config.command
+        if has_path
+        else find_program(config.command, environment)
+    )
     apart: dict[str, Any] = (
         {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         if _WINDOWS
         else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
     )
     try:
+        if program is None:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), config.command)
         _, child = await asyncio.get_running_loop().subprocess_exec(
             lambda: _Child(monitor),
             program,

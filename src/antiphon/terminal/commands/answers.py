@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import shutil
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from subprocess import DEVNULL, PIPE
 
@@ -17,6 +16,7 @@ from antiphon.terminal import paging, resume
 from antiphon.terminal.commands.command import CommandContext, SlashCommand
 from antiphon.terminal.spans import StyledText
 from antiphon.terminal.ui_manager import Ui
+from antiphon.tools.programs import find_program
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import Message, ToolCall
 from antiphon.types.terminal_safe import clean, one_line
@@ -97,8 +97,8 @@ async def copy_text(ui: Ui, text: str, *, environ: Mapping[str, str] = os.enviro
     for variable, arguments in _PROGRAMS:
         if environ.get("SSH_CONNECTION") and variable != "TMUX":
             continue  # its clipboard is not the user's
-        here = (not variable or environ.get(variable)) and shutil.which(arguments[0])
-        if here and await _run_program(arguments, data):
+        program = find_program(arguments[0]) if not variable or environ.get(variable) else None
+        if program and await _run_program((program, *arguments[1:]), data):
             ways.append(arguments[0])
             break
     fits = len(data) <= MOST_BYTES

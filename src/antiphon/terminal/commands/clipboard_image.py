@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 from antiphon.client import mentions
 from antiphon.client.mentions import MAX_UPLOAD_BYTES, AttachedFile
+from antiphon.tools.programs import find_program
 from antiphon.types.errors import InvalidRequest, NotFound, TooLarge
 
 IMAGE_NAME = "clipboard.png"
@@ -67,7 +67,7 @@ def _find_program(environ: Mapping[str, str]) -> Sequence[str]:
         )
     for variable, command in _PROGRAMS:
         here = not variable or environ.get(variable)
-        if here and (program := shutil.which(command[0], path=environ.get("PATH"))):
+        if here and (program := find_program(command[0], environ)):
             return (command[0], program, *command[1:])
     raise NotFound(
         "No program here can read a picture of the clipboard",

@@ -20,7 +20,7 @@ from antiphon.terminal.spans import Line, StyledText
 from antiphon.tools import builtin
 from antiphon.tools.consent import Consent
 from antiphon.tools.deadlines import run_in_daemon_thread
-from antiphon.tools.hooks import find_program
+from antiphon.tools.hooks import find_hook_program
 from antiphon.tools.permission_modes import MODES, find_mode
 from antiphon.tools.questions import ModelServer, ToolGrant, ToolIdentity, tool_identity
 from antiphon.tools.todos import count_done, find_todos
@@ -132,7 +132,7 @@ async def _list_hooks(chat: CommandContext, words: str) -> None:
     for hook in hooks:
         tools = one_line(", ".join(hook.tools))
         line = (StyledText(f"{hook.when:<6} ", "mark"), StyledText(f"{tools}  "))
-        is_there = find_program(hook, chat.environ) is not None
+        is_there = find_hook_program(hook, chat.environ) is not None
         missing = () if is_there else (StyledText("  not found", "error"),)
         command = StyledText(one_line(shlex.join(hook.command)), "faint")
         chat.ui.show([(*line, command, *missing)])

@@ -27,20 +27,14 @@ def read_docx(content: bytes) -> Iterator[TextPage]:
     lines: list[str] = []
     for block in package.main_document_part.document.iter_inner_content():
         if isinstance(block, Table):
-            lines += _rows(block)
+            lines += (
+                " | ".join(" ".join(cell.text.split()) for cell in row.cells) for row in block.rows
+            )
             continue
-        if (block.contains_page_break or _breaks_page(block)) and any(lines):
+        breaks = block.contains_page_break or block._p.xpath(".//w:br[@w:type='page']")
+        if breaks and any(lines):
             yield from split_text("", "\n".join(lines), 2 * PAGE_LENGTH)
             lines = []
         lines.append(block.text)
     if any(lines):
         yield from split_text("", "\n".join(lines), 2 * PAGE_LENGTH)
-
-
-def _breaks_page(paragraph: Any) -> bool:
-    return bool(paragraph._p.xpath(".//w:br[@w:type='page']"))
-
-
-def _rows(table: Table) -> Iterator[str]:
-    for row in table.rows:
-        yield " | ".join(" ".join(cell.text.split()) for cell in row.cells)

@@ -417,7 +417,9 @@ def finish(
         case "calls" if (reached := _find_reached_limit(unit, reply)) is not None:
             reason, limit = reached
             _add_reply(unit, reply)
-            _drop_calls(unit, reply, NOT_STARTED.format(limit), reason)
+            for call in reply.calls:  # a history needs an output for each
+                unit.add_output(call.id, NOT_STARTED.format(limit))
+            unit.end_turn(Status.INCOMPLETE, reason=reason)
         case "calls":
             _add_reply(unit, reply)
             unit.run = replace(unit.run, tool_calls=run.tool_calls + len(reply.calls))
@@ -478,13 +480,6 @@ def _find_reached_limit(unit: UnitOfWork, reply: TurnResult) -> tuple[Reason, st
     if run.is_overdue(unit.now):
         reached["timeout"] = f"{run.timeout} seconds"
     return next(iter(reached.items()), None)
-
-
-def _drop_calls(unit: UnitOfWork, reply: TurnResult, output: str, reason: Reason) -> None:
-    """End the run; each call of the reply gets this output, as a history needs one for each."""
-    for call in reply.calls:
-        unit.add_output(call.id, output)
-    unit.end_turn(Status.INCOMPLETE, reason=reason)
 
 
 def save_result(

@@ -252,7 +252,9 @@ class Turn:
                 if self._continues:  # the provider counts characters that are left out
                     named = tuple(Citation(url=each.url, title=each.title) for each in named)
                 if news := self._citations.add(named):
-                    self._events_left -= sum(EVENT_BYTES + _citation_size(each) for each in news)
+                    self._events_left -= sum(
+                        EVENT_BYTES + _size(each.url) + _size(each.title) for each in news
+                    )
                     events.append(CitationsAdded(citations=news))
             case DetailsPiece(origin, details):
                 self._origin = origin
@@ -378,7 +380,3 @@ def _size(text: str) -> int:
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return len(text)
     return len(_encode(sanitize_text(text)))
-
-
-def _citation_size(citation: Citation) -> int:
-    return _size(citation.url) + _size(citation.title)

@@ -107,7 +107,8 @@ class _LineReader:
 
 def _read_scalar(text: str) -> str | list[str]:
     if text.startswith("[") and text.endswith("]"):
-        return [_read_text(part.strip()) for part in _split_items(text[1:-1])]
+        parts = (found[0].strip() for found in _LISTED.finditer(text[1:-1]))
+        return [_read_text(part) for part in parts if part]
     return _read_text(text)
 
 
@@ -125,10 +126,6 @@ def _unquote(text: str) -> str:
     if len(text) >= 2 and text[0] == text[-1] == '"':
         return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text[1:-1])
     return text
-
-
-def _split_items(text: str) -> list[str]:
-    return [found[0] for found in _LISTED.finditer(text) if found[0].strip()]
 
 
 def _join_block(lines: list[str], *, folded: bool) -> str:

@@ -324,13 +324,13 @@ class MetricsSnapshot(msgspec.Struct, frozen=True):
 
     def to_prometheus(self) -> str:
         """Return the text of https://prometheus.io/docs/instrumenting/exposition_formats/."""
-        return "".join(f"{line}\n" for measure in MEASURES for line in self._lines(measure))
-
-    def _lines(self, measure: Measure) -> Iterator[str]:
-        yield from self._lines_of_name(measure, measure.name, measure.about)
-        if measure.old_name is not None:
-            deprecated = f"Deprecated: use {measure.name}."
-            yield from self._lines_of_name(measure, measure.old_name, deprecated)
+        lines: list[str] = []
+        for measure in MEASURES:
+            lines += self._lines_of_name(measure, measure.name, measure.about)
+            if measure.old_name is not None:
+                deprecated = f"Deprecated: use {measure.name}."
+                lines += self._lines_of_name(measure, measure.old_name, deprecated)
+        return "".join(f"{line}\n" for line in lines)
 
     def _lines_of_name(self, measure: Measure, name: str, about: str) -> Iterator[str]:
         yield f"# HELP {name} {about}"

@@ -117,7 +117,9 @@ class ThreadPicker:
         try:
             opened = await self._ui.keyboard.write(field)
         finally:
-            await self._stop()
+            for task in self._tasks.values():
+                task.cancel()
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         return self.list.chosen if opened is not None else None
 
     # Keys.
@@ -201,11 +203,6 @@ class ThreadPicker:
         if name in self._tasks:
             self._tasks[name].cancel()
 
-    async def _stop(self) -> None:
-        for task in self._tasks.values():
-            task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
-
     # Rows.
 
     def rows(self, columns: int) -> Sequence[Line]:
@@ -217,7 +214,9 @@ class ThreadPicker:
             for thread, chosen in self.list.visible(self._list_room())
         ]
         if not rows:
-            rows = [cut([StyledText(self._explain_nothing(), "faint")])]
+            place = "No title" if self._searching else "Nothing"
+            words = f"{place} has {one_line(self.list.words)!r} in it."
+            rows = [cut([StyledText(words, "faint")])]
         return [cut([StyledText(KEYS, "faint")]), *rows, cut([self._state()]), *self._below(cut)]
 
     def _below(self, cut: Callable[[Sequence[StyledText]], Line]) -> Sequence[Line]:
@@ -234,12 +233,6 @@ class ThreadPicker:
         count = f"{len(self.list.shown)}{'+' if self.list.words in self._next else ''}"
         searching = f"; searching messages{self._ui.theme.glyphs.more}" if self._searching else ""
         return StyledText(f"({count}{searching})", "faint")
-
-    def _explain_nothing(self) -> str:
-        words = one_line(self.list.words)
-        return (
-            f"No title has {words!r} in it." if self._searching else f"Nothing has {words!r} in it."
-        )
 
     def _total(self) -> int:
         _, rows = self._ui.size()

@@ -185,7 +185,9 @@ class _Export:
                 yield piece
         async for piece in self._contents():
             yield piece
-        async for piece in self._entry(MANIFEST, self._manifest()):
+        manifest = Manifest(FORM, self._owner, self._now, self._counts)
+        text = msgspec.json.format(_encode(manifest), indent=2) + b"\n"
+        async for piece in self._entry(MANIFEST, _whole(text)):  # the last shows completeness
             yield piece
         yield self._zip.close()
 
@@ -224,11 +226,6 @@ class _Export:
                 continue
             async for piece in self._entry(_place(upload), _whole(content)):
                 yield piece
-
-    def _manifest(self) -> AsyncGenerator[bytes, None]:
-        """Yield the manifest. It comes last, to show completeness."""
-        manifest = Manifest(FORM, self._owner, self._now, self._counts)
-        return _whole(msgspec.json.format(_encode(manifest), indent=2) + b"\n")
 
     # Records.
 

@@ -202,7 +202,10 @@ class ImportCheck:
 
     async def _compare(self, kind: str, page: Sequence[Record]) -> dict[int, State]:
         found = await self._store.find_records(KINDS[kind], [each.id for each in page])
-        parents = await self._states_of_parents(kind, page)
+        parents: Mapping[str, State] = {}
+        if kind in _PARENTS:
+            ids = list({each.parent for each in page if each.parent})
+            parents = await asyncio.to_thread(self._spool.states, _PARENTS[kind], ids)
         states: dict[int, State] = {}
         for record in page:
             there = found.get(record.id)
@@ -221,12 +224,6 @@ class ImportCheck:
             else:
                 states[record.seq] = "staged" if there[0] == self._staging else "present"
         return states
-
-    async def _states_of_parents(self, kind: str, page: Sequence[Record]) -> Mapping[str, State]:
-        if kind not in _PARENTS:
-            return {}
-        ids = list({each.parent for each in page if each.parent})
-        return await asyncio.to_thread(self._spool.states, _PARENTS[kind], ids)
 
     async def _is_same(self, kind: str, record: Record, there: Any) -> bool:
         """Return whether what is there is what the archive has, as it came or as it was ended."""

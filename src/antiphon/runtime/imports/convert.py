@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from hashlib import blake2b
+from itertools import chain
 from operator import itemgetter
 from typing import IO, Any, Literal
 from zipfile import BadZipFile, ZipFile, ZipInfo
@@ -125,7 +126,7 @@ def convert_export(
         converter = _Converter(
             owner, source, known, archive, ArchiveWriter(owner, stack, max_total)
         )
-        for item in _read_all(texts):
+        for item in chain.from_iterable(read_items(each, MAX_CONVERSATION) for each in texts):
             if item is None:
                 converter.skip_too_large()
             else:
@@ -201,11 +202,6 @@ def _pieces(file: IO[bytes], name: str, advance: Advance, max_total: int) -> Ite
 def _read_piece(file: IO[bytes], name: str) -> bytes:
     with _reading(name):
         return file.read(PIECE)
-
-
-def _read_all(texts: Iterator[Iterator[bytes]]) -> Iterator[bytes | None]:
-    for pieces in texts:
-        yield from read_items(pieces, MAX_CONVERSATION)
 
 
 class _Converter:

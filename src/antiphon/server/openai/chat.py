@@ -82,7 +82,9 @@ class ChatCompletions:
         api = self._gateway.api(context)
         starting = self._start(context, api, request)
         started = await self._gateway.start_run(context, api, starting)
-        headers = _headers(started, chat_request.list_ignored_fields(fields))
+        thread = started.thread
+        headers = [] if thread is None else name_run(thread.id, started.pages.run_id)
+        headers += name_ignored(chat_request.list_ignored_fields(fields))
         with log_context(run_id=started.pages.run_id):
             try:
                 if request.stream:
@@ -227,12 +229,6 @@ def _count_instructions(sent: Sequence[SentMessage]) -> int:
         expected="a message of another role than system or developer",
         where="$.messages",
     )
-
-
-def _headers(started: _Started, ignored: Sequence[str]) -> list[Field]:
-    thread = started.thread
-    named = [] if thread is None else name_run(thread.id, started.pages.run_id)
-    return [*named, *name_ignored(ignored)]
 
 
 async def _send_failure(

@@ -121,10 +121,14 @@ class Responses:
             if lane is not None:
                 await lane.forget(request.previous_response_id)
             raise
-        ignored = list_ignored_fields(fields, response_request.FIELDS)
-        with log_context(run_id=started.head.run_id):
+        head = started.head
+        headers: list[Field] = []
+        if request.is_stored:
+            headers = [*name_run(head.thread_id, head.run_id), NO_RETRY]
+        headers += name_ignored(list_ignored_fields(fields, response_request.FIELDS))
+        with log_context(run_id=head.run_id):
             try:
-                await self._answer(context, request, started, _headers(started, request, ignored))
+                await self._answer(context, request, started, headers)
             finally:
                 if lane is not None and not request.is_stored:
                     await lane.keep(started.head, api)
@@ -289,13 +293,6 @@ def _style(context: RequestContext) -> str | None:
             received=style[:100],
         )
     return style
-
-
-def _headers(started: Started, request: ResponseRequest, ignored: Sequence[str]) -> Sequence[Field]:
-    named: list[Field] = []
-    if request.is_stored:
-        named = [*name_run(started.head.thread_id, started.head.run_id), NO_RETRY]
-    return [*named, *name_ignored(ignored)]
 
 
 def _run_fields(

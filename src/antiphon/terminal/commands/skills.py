@@ -91,14 +91,11 @@ async def _run_skills(chat: CommandContext, words: str) -> None:
         case "reload":
             await chat.load_workspace()
             announce_workspace(chat.ui, chat.workspace)
-            chat.ui.say(f"There are {_count(chat.workspace)} now.", "faint")
+            skills = count_noun(len(chat.workspace.skills.names), "skill")
+            commands = count_noun(len(chat.workspace.commands), "command")
+            chat.ui.say(f"There are {skills} and {commands} from files now.", "faint")
         case _:
             _show(chat, words)
-
-
-def _count(workspace: Workspace) -> str:
-    skills = count_noun(len(workspace.skills.names), "skill")
-    return f"{skills} and {count_noun(len(workspace.commands), 'command')} from files"
 
 
 def _list(chat: CommandContext) -> None:

@@ -62,7 +62,7 @@ def quiet(step: ImportStep) -> None:
 
 
 class Additions(NamedTuple):
-    """What an import adds beside its records: what the owner does not have yet.
+    """Additions of an import beside its records: what the owner does not have yet.
 
     `personal_settings` has one item, or none if the owner wrote some here.
     """

@@ -313,3 +313,23 @@ async def set_language(chat: Chat, language: str) -> None:
     await chat.page.evaluate("prefs => localStorage.setItem('antiphon.prefs', prefs)", prefs)
     await chat.page.reload()
     await expect(chat.page.locator("html")).to_have_attribute("lang", language)
+
+
+@pytest.mark.slow
+async def test_on_a_narrow_phone_assistant_and_model_have_a_row_of_their_own(
+    chat: Chat,
+) -> None:
+    me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
+    headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
+    body = {"name": "Poet", "instructions": "Verse only."}
+    address = f"{chat.up.url}/api/assistants"
+    assert (await chat.context.request.post(address, data=body, headers=headers)).ok
+    await chat.page.set_viewport_size({"width": 320, "height": 568})
+    await chat.open()
+    await expect(chat.page.locator(".pick select")).to_be_visible()
+
+    pickers = await box(chat.page.locator(".picker"))
+    buttons = await box(chat.page.get_by_role("button", name="Attach files"))
+    assert pickers["bottom"] <= buttons["top"]
+    name = await box(chat.page.locator(".pick-button .clipped"))
+    assert name["right"] - name["left"] > 40

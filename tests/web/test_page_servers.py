@@ -54,6 +54,11 @@ async def test_a_server_that_fails_is_told_in_the_chat_with_its_last_words(
 
         await expect(note.locator("pre")).to_contain_text("no licence found")
         await expect(note).not_to_contain_text("far")
+        await note.get_by_role("button", name="Close").press("Enter")
+        await expect(note).to_have_count(0)
+        await expect(chat.composer).to_be_focused()
+        await chat.page.reload()
+        await expect(note).to_be_visible()
 
 
 async def _middle(element: Locator) -> float:

@@ -1,14 +1,23 @@
 /** Notice on MCP servers that do not work. */
 import { brokenServers } from "../servers.mjs";
 import { tCount, t } from "../t.mjs";
-import { html } from "../vendor/ui.mjs";
+import { html, signal } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { Plain } from "./plain.mjs";
 import { Word } from "./word.mjs";
 
+/** The servers of which the person has closed the note, until others fail or the page is loaded again. */
+const closed = signal("");
+
 export function ServersNote() {
   const broken = brokenServers.value;
-  return html`<details class="servers-note small">
+  const names = broken.map(({ name }) => name).join("\n");
+  if (closed.value === names) return null;
+  const close = () => {
+    closed.value = names;
+    document.getElementById("composer")?.focus();
+  };
+  return html`<div class="servers-note small"><details>
     <summary><${Icon} name="warn" size=${16} /> <span>${tCount("servers.broken", broken.length)}:</span>${" "}
       ${broken.map(({ name }, place) => html`${place > 0 && ", "}<${Word} text=${name} />`)}</summary>
     <p class="muted">${t("servers.broken_hint")}</p>
@@ -18,5 +27,6 @@ export function ServersNote() {
         ${stderr && html`<p class="muted">${t("servers.last_words")}</p><${Plain} text=${stderr} name=${`stderr:${name}`} label=${t("servers.last_words")} />`}
       </section>`,
     )}
-  </details>`;
+  </details>
+  <button type="button" class="icon-button" aria-label=${t("common.close")} title=${t("common.close")} onClick=${close}><${Icon} name="close" size=${16} /></button></div>`;
 }

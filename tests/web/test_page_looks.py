@@ -333,3 +333,19 @@ async def test_on_a_narrow_phone_assistant_and_model_have_a_row_of_their_own(
     assert pickers["bottom"] <= buttons["top"]
     name = await box(chat.page.locator(".pick-button .clipped"))
     assert name["right"] - name["left"] > 40
+
+
+async def test_an_empty_chat_begins_at_its_greeting_however_low_the_window(chat: Chat) -> None:
+    await chat.page.set_viewport_size({"width": 390, "height": 420})
+    await chat.open()
+    greeting = chat.page.get_by_role("heading", name="What would you like to know?")
+    await expect(greeting).to_be_in_viewport(ratio=1)
+    latest = chat.page.get_by_role("button", name="To the latest")
+    await chat.page.locator("#conversation").hover()
+    await chat.page.mouse.wheel(0, 300)
+    await expect(greeting).not_to_be_in_viewport()
+    await chat.page.mouse.wheel(0, -100)
+    await expect(latest).to_have_count(0)
+
+    await exchange(chat, ("How?", "So. " * 400))
+    await expect(chat.page.get_by_role("button", name="Answer again")).to_be_in_viewport()

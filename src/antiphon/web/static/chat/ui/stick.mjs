@@ -1,5 +1,5 @@
 /** Keeps the end of a conversation in view unless the reader has scrolled up. */
-import { html, signal, useEffect, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
+import { html, signal, useLayoutEffect, useMemo } from "../vendor/ui.mjs";
 import { isAway } from "../follow_end.mjs";
 import { tCount, t } from "../t.mjs";
 import { Icon } from "./icons.mjs";
@@ -14,7 +14,7 @@ import { Icon } from "./icons.mjs";
 
 /**
  * Keeps the element scrolled to its end. `count` is what is counted as new: messages; another `thread`
- * begins at its end.
+ * begins at its end, and one without messages at its beginning.
  *
  * @param {{current: HTMLElement | null}} ref what scrolls; the sizes of its children are watched
  * @param {number} count
@@ -23,9 +23,9 @@ import { Icon } from "./icons.mjs";
  */
 export function useStick(ref, count, thread = null) {
   const stick = useMemo(() => createStick(ref), []);
+  useLayoutEffect(() => stick.counted(count), [count]);
   useLayoutEffect(() => stick.begin(), [thread]);
   useLayoutEffect(() => stick.watch(), []);
-  useEffect(() => stick.counted(count), [count]);
   return stick;
 }
 
@@ -49,13 +49,14 @@ function createStick(ref) {
     const element = ref.current;
     if (!element) return;
     away.value = false;
-    element.scrollTop = element.scrollHeight;
+    element.scrollTop = count > 0 ? element.scrollHeight : 0;
     last = measure(element);
   };
   const grown = () => {
-    if (!away.value) toEnd();
+    if (!away.value && count > 0) toEnd();
   };
   const leave = () => {
+    if (count === 0) return;
     if (!away.value) seen = count;
     away.value = true;
     fresh.value = count - seen;

@@ -138,7 +138,7 @@ class Plan(NamedTuple):
         return sum(self.counts.values())
 
 
-Tell = Callable[[CopyStep], None]
+OnCopyStep = Callable[[CopyStep], None]
 
 
 async def plan_copy(source: Dump, target: Dump) -> Plan:
@@ -171,20 +171,20 @@ async def plan_copy(source: Dump, target: Dump) -> Plan:
     return Plan(counts, progress.done)
 
 
-async def copy_database(source: Dump, target: Dump, tell: Tell) -> Plan:
+async def copy_database(source: Dump, target: Dump, on_step: OnCopyStep) -> Plan:
     """Copy the rows that the target lacks, and compare both. Raises `Conflict` if they differ.
 
     The source is locked, and not changed.
     """
     await source.lock()
     plan = await plan_copy(source, target)
-    await _copy_rows(source, target, plan, tell)
-    await _compare(source, target, plan, tell)
+    await _copy_rows(source, target, plan, on_step)
+    await _compare(source, target, plan, on_step)
     await target.finish()
     return plan
 
 
-async def _copy_rows(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
+async def _copy_rows(source: Dump, target: Dump, plan: Plan, on_step: OnCopyStep) -> None:
     stored = await target.progress()
     progress = _decode_progress(stored)
     identity = await _identify(source)
@@ -199,10 +199,10 @@ async def _copy_rows(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None
                 encoded = msgspec.json.encode(now)
                 await target.write(table, rows, stored, encoded)
                 stored = encoded
-                tell(CopyStep("moving", table.name, done, plan.rows))
+                on_step(CopyStep("moving", table.name, done, plan.rows))
 
 
-async def _compare(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
+async def _compare(source: Dump, target: Dump, plan: Plan, on_step: OnCopyStep) -> None:
     """Read every row of both once more. Raises `Conflict` if a table differs."""
     done = 0
     for table in TABLES:
@@ -213,7 +213,7 @@ async def _compare(source: Dump, target: Dump, plan: Plan, tell: Tell) -> None:
                     digest.add(table, rows)
                     if digest is there:
                         done += len(rows)
-                        tell(CopyStep("comparing", table.name, done, plan.rows))
+                        on_step(CopyStep("comparing", table.name, done, plan.rows))
         if (here.rows, here.value) != (there.rows, there.value):
             raise Conflict(
                 f"The {table.name} of both databases are not the same.",

@@ -53,11 +53,11 @@ class ImportStep(NamedTuple):
     of: int
 
 
-Tell = Callable[[ImportStep], None]
+OnImportStep = Callable[[ImportStep], None]
 """Called with each step, in the event loop's thread or in another one; must not raise."""
 
 
-def quiet(step: ImportStep) -> None:
+def ignore_step(step: ImportStep) -> None:
     """Ignore the step."""
 
 
@@ -88,7 +88,7 @@ class ImportCheck:
         *,
         owner: str,
         staging: str,
-        tell: Tell,
+        on_step: OnImportStep,
         max_schedules: int,
     ) -> None:
         self._store = store
@@ -96,7 +96,7 @@ class ImportCheck:
         self._spool = spool
         self._owner = owner
         self._staging = staging
-        self._tell = tell
+        self._on_step = on_step
         self._max_schedules = max_schedules
         self._conflicts: list[str] = []
         self._conflict_count = 0
@@ -116,7 +116,7 @@ class ImportCheck:
                     states = await self._compare(kind, page)
                     await asyncio.to_thread(self._spool.set_states, states)
                     done += len(page)
-                    self._tell(ImportStep("checking", kind, done, of))
+                    self._on_step(ImportStep("checking", kind, done, of))
         schedules = await self._find_new_schedules()
         memories, personal_settings = await self._find_new_personal()
         await self._check_folders()

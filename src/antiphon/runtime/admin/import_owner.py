@@ -35,9 +35,9 @@ from antiphon.runtime.admin.import_check import (
     Additions,
     ImportCheck,
     ImportStep,
-    Tell,
+    OnImportStep,
     decode_stored,
-    quiet,
+    ignore_step,
     read_pages,
 )
 from antiphon.stores.spool import Record, Spool, State
@@ -94,7 +94,7 @@ class OwnerImporter:
         call: ImportOwner,
         file: IO[bytes],
         by: Principal,
-        tell: Tell = quiet,
+        on_step: OnImportStep = ignore_step,
         guard: ImportGuard | None = None,
     ) -> OwnerImport:
         """Import the archive in this file, which is seekable, or only check it.
@@ -117,7 +117,7 @@ class OwnerImporter:
                     archive,
                     spool,
                     call,
-                    tell=tell,
+                    on_step=on_step,
                     max_schedules=self._max_schedules,
                     guard=guard,
                 )
@@ -196,7 +196,7 @@ class _Import:
         spool: Spool,
         call: ImportOwner,
         *,
-        tell: Tell,
+        on_step: OnImportStep,
         max_schedules: int,
         guard: ImportGuard | None,
     ) -> None:
@@ -206,7 +206,7 @@ class _Import:
         self._archive = archive
         self._spool = spool
         self._call = call
-        self._tell = tell
+        self._on_step = on_step
         self._owner = call.owner or archive.manifest.owner
         self._staging = ""
         self._counts: Mapping[str, Counter[State]] = {}
@@ -223,7 +223,7 @@ class _Import:
             self._spool,
             owner=self._owner,
             staging=self._staging,
-            tell=self._tell,
+            on_step=self._on_step,
             max_schedules=self._max_schedules,
         )
         additions = await check.run(secret)
@@ -242,7 +242,7 @@ class _Import:
             nonlocal read
             _check_stopped(stopped)
             read += size
-            self._tell(ImportStep("reading", "bytes", read, of))
+            self._on_step(ImportStep("reading", "bytes", read, of))
 
         return load(self._archive, self._spool, self._owner, new_ids, advance)
 
@@ -257,7 +257,7 @@ class _Import:
                 async for batch, records in batches:
                     await self._store.import_records(self._staging, batch, self._claim)
                     done += records
-                    self._tell(ImportStep("writing", kind, done, of))
+                    self._on_step(ImportStep("writing", kind, done, of))
 
     async def _batches(self, kind: str) -> AsyncGenerator[tuple[ImportBatch, int], None]:
         """Yield what is new of a kind, in batches of about `BATCH_BYTES`."""

@@ -16,7 +16,7 @@ from antiphon.engine.snapshot import ReadSet
 from antiphon.ports import LEASES, AdminStore, Bus, Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.export import Archive, OwnerExporter
-from antiphon.runtime.admin.import_check import Tell, quiet
+from antiphon.runtime.admin.import_check import OnImportStep, ignore_step
 from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
@@ -83,10 +83,14 @@ class OwnerService:
         return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, file: IO[bytes], by: Principal, tell: Tell = quiet
+        self,
+        call: operations.ImportOwner,
+        file: IO[bytes],
+        by: Principal,
+        on_step: OnImportStep = ignore_step,
     ) -> OwnerImport:
         """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
-        return await self._importer.run(call, file, by, tell)
+        return await self._importer.run(call, file, by, on_step)
 
     async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
         return await self._set(by.owner, call.provider, OwnerProviderKey(key=call.key), by)

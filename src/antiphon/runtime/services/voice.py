@@ -113,7 +113,7 @@ class VoiceService:
         with self._recordings.hold(by.owner):
             await self._check_quota(by)
             transcriber = self._open_transcriber(model)
-            async with self._counted_if_cancelled(by, model):
+            async with self._count_if_cancelled(by, model):
                 transcribed = await transcriber.transcribe(
                     call.audio, media_type, call.language or "", call.prompt or ""
                 )
@@ -134,7 +134,7 @@ class VoiceService:
         with self._texts.hold(by.owner):
             await self._check_quota(by)
             speaker = self._open_speaker(model)
-            async with self._counted_if_cancelled(by, model):
+            async with self._count_if_cancelled(by, model):
                 spoken = await speaker.speak(call.text, call.voice or self._speech_voice)
             await self._count(by, model, Usage())  # servers count nothing for speech
         return Speech(audio=spoken.audio, media_type=spoken.media_type, model=model)
@@ -160,7 +160,7 @@ class VoiceService:
         await self._store.change(ReadSet(owner=by.owner, key_id=by.key_id, what="voice"), check)
 
     @asynccontextmanager
-    async def _counted_if_cancelled(self, by: Principal, model: str) -> AsyncGenerator[None]:
+    async def _count_if_cancelled(self, by: Principal, model: str) -> AsyncGenerator[None]:
         """Count a request that its caller leaves: the provider may bill what it has begun."""
         try:
             yield

@@ -225,24 +225,37 @@ async def test_tokens_of_a_transcription_count_for_its_owner_and_its_key(
             day="1970-01-01",
             owner="ann",
             model="here:whisper-1",
+            unpriced=1,
             input_tokens=50,
             output_tokens=10,
         )
     ]
 
 
-async def test_transcriptions_without_tokens_count_as_unpriced_and_failed_ones_do_not(
+async def test_transcriptions_that_count_seconds_are_unpriced_and_failed_ones_do_not_count(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore
 ) -> None:
     fake.body = json.dumps({"text": "So.", "usage": {"type": "duration", "seconds": 3}}).encode()
-    await transcribe(service)
+    assert (await transcribe(service)).seconds == 3
     await transcribe(service)
     fake.status = 400
     with pytest.raises(errors.ProviderRejected):
         await transcribe(service)
 
     (row,) = await store.usage("1970-01-01", 10)
-    assert (row.unpriced, row.runs, row.input_tokens) == (2, 0, 0)
+    assert (row.unpriced, row.runs, row.input_tokens, row.audio_seconds) == (2, 0, 0, 6)
+
+
+@pytest.mark.parametrize("seconds", [True, -1, 10**9, "3", None])
+async def test_seconds_that_cannot_be_are_not_counted(
+    service: VoiceService, fake: FakeTranscriber, store: MemoryStore, seconds: object
+) -> None:
+    counted = {"type": "duration", "seconds": seconds}
+    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    await transcribe(service)
+
+    (row,) = await store.usage("1970-01-01", 10)
+    assert (row.unpriced, row.audio_seconds) == (1, 0)
 
 
 async def speak(

@@ -84,14 +84,22 @@ from tests.support.stores.steps import (
 
 async def test_the_usage_of_a_request_outside_runs_is_counted_for_the_owner(store: Store) -> None:
     await add_thread(store, 1)
-    used = RequestUsage("demo", Usage(input_tokens=7, output_tokens=3, cost=0.5))
+    tokens = Usage(input_tokens=7, output_tokens=3)
+    requests = (
+        RequestUsage("demo", replace(tokens, cost=0.5)),
+        RequestUsage("demo", tokens),
+        RequestUsage("demo", Usage(), audio_seconds=1.1),
+        RequestUsage("demo", Usage(), audio_seconds=2.2),
+    )
     read_set = ReadSet(owner="ann", thread_id="thread_1")
-    for _ in range(2):
-        await store.change(read_set, lambda _: ChangeSet(request_usage=used))
+    for used in requests:
+        change = ChangeSet(request_usage=used)
+        await store.change(read_set, lambda _, change=change: change)
     (row,) = await store.usage("1970-01-01", 9)
 
     assert (row.owner, row.model, row.runs) == ("ann", "demo", 0)
-    assert (row.input_tokens, row.output_tokens, row.cost) == (14, 6, 1.0)
+    assert (row.input_tokens, row.output_tokens, row.cost) == (14, 6, 0.5)
+    assert (row.unpriced, row.audio_seconds) == (3, 3.3)
 
 
 async def test_a_change_is_there_for_every_later_reader(store: Store) -> None:

@@ -1465,10 +1465,12 @@ export interface ToolsListed {
 /**
  * The text of a recording, and the model that transcribed it.
  *
- * `usage` has the tokens that the provider counted; it is empty if the provider counts seconds.
+ * `usage` has the tokens that the provider counted; it is empty if the provider counts `seconds`
+ * of the recording, which are 0 if it counts tokens or nothing.
  */
 export interface Transcription {
   model: string;
+  seconds: number;
   text: string;
   usage: Usage;
 }
@@ -1535,13 +1537,14 @@ export interface UsageReport {
 }
 
 /**
- * Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
+ * Usage of one owner's runs with one model that ended on this day (UTC), and of other requests.
  *
- * `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
- * transcriptions and spoken texts for which the provider counted no tokens. Those requests are not
- * in `runs`.
+ * `cost` is in US dollars, of what has a known cost; `unpriced` counts the runs, titles,
+ * transcriptions and spoken texts without one. `audio_seconds` are those of transcriptions that
+ * the provider counts in seconds. Requests outside runs are not in `runs`.
  */
 export interface UsageRow {
+  audio_seconds: number;
   cached_tokens: number;
   cost: number;
   day: string;

@@ -26,12 +26,14 @@ VoiceName = Annotated[str, Meta(min_length=1, max_length=100)]
 class Transcription(msgspec.Struct, frozen=True, kw_only=True):
     """The text of a recording, and the model that transcribed it.
 
-    `usage` has the tokens that the provider counted; it is empty if the provider counts seconds.
+    `usage` has the tokens that the provider counted; it is empty if the provider counts `seconds`
+    of the recording, which are 0 if it counts tokens or nothing.
     """
 
     text: str
     model: str
     usage: Usage = Usage()
+    seconds: float = 0.0
 
 
 class Speech(msgspec.Struct, frozen=True, kw_only=True):

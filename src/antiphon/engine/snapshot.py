@@ -102,11 +102,15 @@ class ScheduleUpdate(msgspec.Struct, frozen=True):
 
 
 class RequestUsage(msgspec.Struct, frozen=True):
-    """Usage of a request to a model outside runs; `key_id` is the key for which it counts."""
+    """Usage of a request to a model outside runs; `key_id` is the key for which it counts.
+
+    `audio_seconds` are what the provider counted instead of tokens.
+    """
 
     model: str
     usage: Usage
     key_id: str | None = None
+    audio_seconds: float = 0.0
 
 
 class ChangeSet(msgspec.Struct, frozen=True, kw_only=True):

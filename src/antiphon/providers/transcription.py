@@ -9,7 +9,7 @@ import msgspec
 
 from antiphon.engine.sanitize import sanitize_text
 from antiphon.providers.audio_endpoint import AudioEndpoint
-from antiphon.providers.usage import parse_audio_usage
+from antiphon.providers.usage import parse_audio_seconds, parse_audio_usage
 from antiphon.types.errors import ProviderProtocol
 from antiphon.types.runs import Usage
 
@@ -32,10 +32,11 @@ MAX_ANSWER_BYTES = 1_000_000
 
 
 class TranscriptionResult(NamedTuple):
-    """Text of a recording, and the tokens that the server counted."""
+    """Text of a recording, and the tokens or the seconds that the server counted."""
 
     text: str
     usage: Usage
+    seconds: float
 
 
 class Transcriber:
@@ -81,7 +82,9 @@ class Transcriber:
             words = self._endpoint.describe(answer)
             raise ProviderProtocol(f"The answer is not a transcription: {words}.") from error
         return TranscriptionResult(
-            sanitize_text(found.text).strip(), parse_audio_usage(found.usage)
+            sanitize_text(found.text).strip(),
+            parse_audio_usage(found.usage),
+            parse_audio_seconds(found.usage),
         )
 
 

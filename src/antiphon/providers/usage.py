@@ -15,6 +15,9 @@ from antiphon.types.runs import Usage
 MAX_COUNT = 10**12
 """Upper bound of tokens, and of dollars, in one reply, so that the sums of a run stay exact."""
 
+MAX_AUDIO_SECONDS = 10**6
+"""Upper bound of the seconds of one recording."""
+
 TICKS = 10**10  # xAI's unit of cost: ticks in a dollar
 
 
@@ -36,12 +39,23 @@ def parse_usage(fields: Mapping[str, Any]) -> Usage:
 
 
 def parse_audio_usage(fields: object) -> Usage:
-    """Parse the `usage` object of a transcription, which counts tokens; one of seconds is empty."""
+    """Parse the tokens in the `usage` object of a transcription; one of seconds has none."""
     known = object_or_empty(fields)
     return Usage(
         input_tokens=_count(known.get("input_tokens")),
         output_tokens=_count(known.get("output_tokens")),
     )
+
+
+def parse_audio_seconds(fields: object) -> float:
+    """Parse the seconds in the `usage` object of a transcription; 0 if it counts tokens."""
+    known = object_or_empty(fields)
+    seconds = known.get("seconds")
+    if known.get("type") != "duration" or isinstance(seconds, bool):
+        return 0.0
+    if not isinstance(seconds, int | float) or not 0 <= seconds <= MAX_AUDIO_SECONDS:
+        return 0.0
+    return float(seconds)
 
 
 def _is_reasoning_separate(

@@ -23,6 +23,9 @@ from antiphon.types.runs import DOLLAR_DIGITS, Run, Usage
 
 T = TypeVar("T")
 
+SECOND_DIGITS = 3
+"""Decimal places of seconds of audio."""
+
 
 # Accounts and projects.
 
@@ -170,19 +173,20 @@ def usage_of_run(owner: str, run: Run, now: int) -> UsageRow:
 def usage_of_request(owner: str, request: RequestUsage, now: int) -> UsageRow:
     """Return the usage that a request outside a run adds to its day; it is no run.
 
-    A request whose usage the provider did not count is unpriced, so that reports show it.
+    A request without a known cost is unpriced, so that reports show it.
     """
     usage = request.usage
     return UsageRow(
         day=day(now),
         owner=owner,
         model=request.model,
-        unpriced=int(usage == Usage()),
+        unpriced=int(usage.cost is None),
         input_tokens=usage.input_tokens,
         output_tokens=usage.output_tokens,
         cached_tokens=usage.cached_tokens,
         reasoning_tokens=usage.reasoning_tokens,
         cost=usage.cost or 0.0,
+        audio_seconds=request.audio_seconds,
     )
 
 
@@ -191,7 +195,7 @@ def add_usage(one: UsageRow | None, other: UsageRow) -> UsageRow:
     if one is None:
         return other
     sums = {name: getattr(one, name) + getattr(other, name) for name in _COUNTS}
-    return replace(other, **sums | {"cost": round(sums["cost"], DOLLAR_DIGITS)})
+    return _round_sums(replace(other, **sums))
 
 
 def larger_usage(one: UsageRow | None, other: UsageRow) -> UsageRow:
@@ -204,9 +208,13 @@ def larger_usage(one: UsageRow | None, other: UsageRow) -> UsageRow:
 
 
 def decode_usage(columns: Iterable[Any]) -> UsageRow:
-    """Return a row of usage from its columns; a sum of costs is rounded."""
-    row = UsageRow(**dict(zip(UsageRow.__struct_fields__, columns, strict=True)))
-    return replace(row, cost=round(row.cost, DOLLAR_DIGITS))
+    """Return a row of usage from its columns; sums of fractions are rounded."""
+    return _round_sums(UsageRow(**dict(zip(UsageRow.__struct_fields__, columns, strict=True))))
+
+
+def _round_sums(row: UsageRow) -> UsageRow:
+    cost, seconds = round(row.cost, DOLLAR_DIGITS), round(row.audio_seconds, SECOND_DIGITS)
+    return replace(row, cost=cost, audio_seconds=seconds)
 
 
 _COUNTS = tuple(

@@ -261,11 +261,11 @@ class CounterValue(msgspec.Struct, frozen=True):
 
 
 class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Usage of one owner's runs with one model that ended on this day (UTC), and of audio.
+    """Usage of one owner's runs with one model that ended on this day (UTC), and of other requests.
 
-    `cost` is in US dollars, of the runs with a known cost; `unpriced` counts the others, and the
-    transcriptions and spoken texts for which the provider counted no tokens. Those requests
-    are not in `runs`.
+    `cost` is in US dollars, of what has a known cost; `unpriced` counts the runs, titles,
+    transcriptions and spoken texts without one. `audio_seconds` are those of transcriptions that
+    the provider counts in seconds. Requests outside runs are not in `runs`.
     """
 
     day: str
@@ -278,6 +278,7 @@ class UsageRow(msgspec.Struct, frozen=True, kw_only=True):
     cached_tokens: int = 0
     reasoning_tokens: int = 0
     cost: float = 0.0
+    audio_seconds: float = 0.0
 
 
 def day(milliseconds: int) -> str:

@@ -117,8 +117,10 @@ class VoiceService:
                 transcribed = await transcriber.transcribe(
                     call.audio, media_type, call.language or "", call.prompt or ""
                 )
-            usage = await self._count(by, model, transcribed.usage)
-        return Transcription(text=transcribed.text, model=model, usage=usage)
+            usage = await self._count(by, model, transcribed.usage, transcribed.seconds)
+        return Transcription(
+            text=transcribed.text, model=model, usage=usage, seconds=transcribed.seconds
+        )
 
     async def _create_speech(
         self, call: operations.CreateSpeech, by: Principal, _: IdempotencyKey | None
@@ -168,10 +170,10 @@ class VoiceService:
             await self._count(by, model, Usage())
             raise
 
-    async def _count(self, by: Principal, model: str, usage: Usage) -> Usage:
+    async def _count(self, by: Principal, model: str, usage: Usage, seconds: float = 0.0) -> Usage:
         """Count the usage of a request for its owner and key; return it with its cost."""
         if usage.cost is None and usage != Usage():
             usage = replace(usage, cost=await self._cost(model, usage))
-        change = ChangeSet(request_usage=RequestUsage(model, usage, quota_key(by)))
+        change = ChangeSet(request_usage=RequestUsage(model, usage, quota_key(by), seconds))
         await self._store.change(ReadSet(owner=by.owner, what="voice"), lambda _: change)
         return usage

@@ -96,6 +96,8 @@ class Audio:
         answer: dict[str, Any] = {"text": done.text}
         if done.usage != Usage():
             answer["usage"] = _usage_object(done.usage)
+        elif done.seconds:
+            answer["usage"] = {"type": "duration", "seconds": done.seconds}
         await context.respond_json(200, answer, ignored)
 
     async def speak(self, context: RequestContext) -> None:

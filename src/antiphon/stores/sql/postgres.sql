@@ -388,14 +388,14 @@ answered AS (
 spending AS (
     INSERT INTO spent (
         day, owner, model, part, runs, unpriced,
-        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+        input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
     )
     SELECT
         :spent_day::text, :spent_owner::text, :spent_model::text, :spent_part::smallint,
         sum(:spent_runs::bigint)::bigint, sum(:spent_unpriced::bigint)::bigint,
         sum(:spent_input_tokens::bigint)::bigint, sum(:spent_output_tokens::bigint)::bigint,
         sum(:spent_cached_tokens::bigint)::bigint, sum(:spent_reasoning_tokens::bigint)::bigint,
-        sum(:spent_cost::float8)
+        sum(:spent_cost::float8), sum(:spent_audio_seconds::float8)
     FROM passed
     GROUP BY 1, 2, 3, 4
     ORDER BY 1, 2, 3, 4
@@ -406,7 +406,8 @@ spending AS (
         output_tokens = spent.output_tokens + excluded.output_tokens,
         cached_tokens = spent.cached_tokens + excluded.cached_tokens,
         reasoning_tokens = spent.reasoning_tokens + excluded.reasoning_tokens,
-        cost = spent.cost + excluded.cost
+        cost = spent.cost + excluded.cost,
+        audio_seconds = spent.audio_seconds + excluded.audio_seconds
 )
 
 -- name: change_counted
@@ -973,7 +974,8 @@ ORDER BY place_in_page
 -- name: usage
 SELECT
     day, owner, model, sum(runs)::bigint, sum(unpriced)::bigint, sum(input_tokens)::bigint,
-    sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint, sum(cost)
+    sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint, sum(cost),
+    sum(audio_seconds)
 FROM spent
 WHERE day >= :since AND (:owner::text IS NULL OR owner = :owner::text)
 GROUP BY day, owner, model
@@ -1259,7 +1261,7 @@ INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc) ON CONFLICT (id) DO
 -- What is lacking to the larger of each number goes into one part.
 INSERT INTO spent (
     day, owner, model, part, runs, unpriced,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
 )
 SELECT
     :day, :owner, :model, 0,
@@ -1269,7 +1271,8 @@ SELECT
     greatest(:output_tokens::bigint - coalesce(sum(output_tokens), 0), 0),
     greatest(:cached_tokens::bigint - coalesce(sum(cached_tokens), 0), 0),
     greatest(:reasoning_tokens::bigint - coalesce(sum(reasoning_tokens), 0), 0),
-    greatest(:cost::float8 - coalesce(sum(cost), 0), 0)
+    greatest(:cost::float8 - coalesce(sum(cost), 0), 0),
+    greatest(:audio_seconds::float8 - coalesce(sum(audio_seconds), 0), 0)
 FROM spent
 WHERE day = :day AND owner = :owner AND model = :model
 ON CONFLICT (day, owner, model, part) DO UPDATE SET
@@ -1279,7 +1282,8 @@ ON CONFLICT (day, owner, model, part) DO UPDATE SET
     output_tokens = spent.output_tokens + excluded.output_tokens,
     cached_tokens = spent.cached_tokens + excluded.cached_tokens,
     reasoning_tokens = spent.reasoning_tokens + excluded.reasoning_tokens,
-    cost = spent.cost + excluded.cost
+    cost = spent.cost + excluded.cost,
+    audio_seconds = spent.audio_seconds + excluded.audio_seconds
 
 -- name: transfer_assistants
 UPDATE assistants SET owner = :to WHERE seq = ANY (

@@ -160,15 +160,15 @@ SELECT count(*) FROM counters
 SELECT
     day, owner, model, sum(runs)::bigint, sum(unpriced)::bigint, sum(input_tokens)::bigint,
     sum(output_tokens)::bigint, sum(cached_tokens)::bigint, sum(reasoning_tokens)::bigint,
-    sum(cost ORDER BY part)
+    sum(cost ORDER BY part), sum(audio_seconds ORDER BY part)
 FROM spent WHERE (day, owner, model) > ($1, $2, $3)
 GROUP BY day, owner, model ORDER BY 1, 2, 3 LIMIT $4
 
 -- name: write_spent
 INSERT INTO spent (
     day, owner, model, part, runs, unpriced, input_tokens, output_tokens, cached_tokens,
-    reasoning_tokens, cost
-) VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10)
+    reasoning_tokens, cost, audio_seconds
+) VALUES ($1, $2, $3, 0, $4, $5, $6, $7, $8, $9, $10, $11)
 
 -- name: count_spent
 SELECT count(*) FROM (SELECT DISTINCT day, owner, model FROM spent) AS told

@@ -716,11 +716,12 @@ LIMIT :limit
 -- name: add_usage
 INSERT INTO spent (
     day, owner, model, runs, unpriced,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
 )
 VALUES (
     :day, :owner, :model, :runs, :unpriced,
-    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost
+    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost,
+    :audio_seconds
 )
 ON CONFLICT (day, owner, model) DO UPDATE SET
     runs = runs + excluded.runs,
@@ -729,12 +730,13 @@ ON CONFLICT (day, owner, model) DO UPDATE SET
     output_tokens = output_tokens + excluded.output_tokens,
     cached_tokens = cached_tokens + excluded.cached_tokens,
     reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
-    cost = cost + excluded.cost
+    cost = cost + excluded.cost,
+    audio_seconds = audio_seconds + excluded.audio_seconds
 
 -- name: usage
 SELECT
     day, owner, model, runs, unpriced,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
 FROM spent
 WHERE day >= :since AND (:owner IS NULL OR owner = :owner)
 ORDER BY day DESC, owner DESC, model DESC
@@ -922,11 +924,12 @@ INSERT INTO acts (id, owner, doc) VALUES (:id, :owner, :doc) ON CONFLICT (id) DO
 -- name: import_usage
 INSERT INTO spent (
     day, owner, model, runs, unpriced,
-    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost
+    input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
 )
 VALUES (
     :day, :owner, :model, :runs, :unpriced,
-    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost
+    :input_tokens, :output_tokens, :cached_tokens, :reasoning_tokens, :cost,
+    :audio_seconds
 )
 ON CONFLICT (day, owner, model) DO UPDATE SET
     runs = max(runs, excluded.runs),
@@ -935,7 +938,8 @@ ON CONFLICT (day, owner, model) DO UPDATE SET
     output_tokens = max(output_tokens, excluded.output_tokens),
     cached_tokens = max(cached_tokens, excluded.cached_tokens),
     reasoning_tokens = max(reasoning_tokens, excluded.reasoning_tokens),
-    cost = max(cost, excluded.cost)
+    cost = max(cost, excluded.cost),
+    audio_seconds = max(audio_seconds, excluded.audio_seconds)
 
 -- name: transfer_assistants
 UPDATE assistants SET owner = :to

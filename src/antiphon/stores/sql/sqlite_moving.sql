@@ -153,14 +153,14 @@ SELECT count(*) FROM counters
 -- name: read_spent
 SELECT
     day, owner, model, runs, unpriced, input_tokens, output_tokens, cached_tokens,
-    reasoning_tokens, cost
+    reasoning_tokens, cost, audio_seconds
 FROM spent WHERE (day, owner, model) > (?1, ?2, ?3) ORDER BY 1, 2, 3 LIMIT ?4
 
 -- name: write_spent
 INSERT INTO spent (
     day, owner, model, runs, unpriced, input_tokens, output_tokens, cached_tokens,
-    reasoning_tokens, cost
-) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
+    reasoning_tokens, cost, audio_seconds
+) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
 
 -- name: count_spent
 SELECT count(*) FROM spent

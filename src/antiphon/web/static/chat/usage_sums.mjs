@@ -10,17 +10,21 @@
  * @property {number} input_tokens
  * @property {number} output_tokens
  * @property {number | null} cost
+ * @property {number} unpriced  runs and other requests without a known price
+ * @property {number} audio_seconds  of recordings that the provider counts in seconds
  *
- * @typedef {"tokens" | "cost" | "runs"} Measure
+ * @typedef {"tokens" | "cost" | "runs" | "audio" | "unpriced"} Measure
  */
 
-export const MEASURES = /** @type {const} */ (["tokens", "cost", "runs"]);
+export const MEASURES = /** @type {const} */ (["tokens", "cost", "runs", "audio"]);
 
 /** @type {Record<Measure, (row: Row) => number>} */
 const AMOUNTS = {
   tokens: (row) => row.input_tokens + row.output_tokens,
   cost: (row) => row.cost ?? 0,
   runs: (row) => row.runs,
+  audio: (row) => row.audio_seconds,
+  unpriced: (row) => row.unpriced,
 };
 
 /** Returns the sum over all rows. */

@@ -1,7 +1,7 @@
 /** Usage charts: a bar for each day, and rankings of owners and models. */
 import { get } from "../api.mjs";
 import { MEASURES, sumByDay, rank, sum } from "../usage_sums.mjs";
-import { t } from "../t.mjs";
+import { language, t } from "../t.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { day } from "./times.mjs";
@@ -39,9 +39,11 @@ export function UsageCharts() {
 
 function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { rows, days, measure }) {
   if (rows.length === 0) return html`<p class="empty">${t("charts.none")}</p>`;
+  const unpriced = measure === "cost" ? sum(rows, "unpriced") : 0;
   const named = rows.map((row) => (row.owner === "local" ? { ...row, person: t("people.everybody") } : row));
   return html`
     <p class="total"><strong class="numbers">${formatAmount(sum(rows, measure), measure)}</strong> <span class="muted">${t(`charts.total_${measure}`, { count: days })}</span></p>
+    ${unpriced > 0 && html`<p class="muted small">${t("charts.unpriced", { count: short(unpriced) })}</p>`}
     <${Days} rows=${rows} days=${days} measure=${measure} />
     <div class="rankings">
       <${Ranking} title=${t("charts.by_model")} ranking=${rank(rows, "model", measure)} measure=${measure} />
@@ -93,8 +95,13 @@ function Meter(/** @type {{share: number}} */ { share }) {
 }
 
 function formatAmount(/** @type {number} */ amount, /** @type {Measure} */ measure) {
+  if (measure === "audio") return formatMinutes(amount / 60);
   return measure === "cost" ? money(amount) : short(amount);
 }
+
+/** @param {number} minutes */
+const formatMinutes = (minutes) =>
+  new Intl.NumberFormat(language.value, { style: "unit", unit: "minute", unitDisplay: "short", maximumFractionDigits: 1 }).format(minutes);
 
 function describeBars(/** @type {{day: string, amount: number}[]} */ bars, /** @type {Measure} */ measure) {
   const used = bars.filter((bar) => bar.amount > 0);

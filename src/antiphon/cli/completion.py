@@ -261,7 +261,7 @@ def _fish_quote(text: str) -> str:
 
 FLAGS = ()
 FILE_METAVARS = frozenset({"FILE", "PATH", "CONFIG", "PATHS", "MODULE[:FUNCTION]"})
-"""What stands for a value that is a file or a folder."""
+"""Placeholder of a value that is a file or a folder."""
 
 
 def arguments(parser: ArgumentParser, flags: ArgumentParser) -> None:

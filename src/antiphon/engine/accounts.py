@@ -18,7 +18,7 @@ from antiphon.types.terminal_safe import INVISIBLE
 MAX_NAME = 128
 MIN_PASSWORD = 8
 SESSION_MS = 31 * 86_400_000
-"""How long an ended login is remembered, in ms: longer than any login lasts."""
+"""Milliseconds for which an ended login is remembered: longer than any login lasts."""
 MAX_ENDED = 200
 _INVISIBLE = re.compile(rf"[\x00-\x1f\x7f\ud800-\udfff{INVISIBLE}]")
 

@@ -32,7 +32,7 @@ IDLE_SECONDS = 10.0
 """Time for which a thread waits for the next call."""
 
 TOOL_ERRORS = (Exception, SystemExit, GeneratorExit, BaseExceptionGroup)
-"""What a tool may raise that is meant for its own call, and not to end the program."""
+"""Exceptions that concern the call of the tool that raises them, and do not end the program."""
 
 P = ParamSpec("P")
 T = TypeVar("T")

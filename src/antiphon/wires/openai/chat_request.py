@@ -190,7 +190,7 @@ FIELDS: Mapping[str, tuple[Treatment, str]] = {
     "prompt_cache_retention": ("ignored", "the provider's own cache decides"),
     "verbosity": ("ignored", ""),
 }
-"""What happens to each field of the original, and a remark."""
+"""Treatment of each field of the original, and a remark."""
 
 _NOTHING: Mapping[str, tuple[object, ...]] = {
     "n": (None, 1),

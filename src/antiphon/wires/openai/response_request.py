@@ -126,7 +126,7 @@ FIELDS: Mapping[str, tuple[Treatment, str]] = {
     "top_logprobs": ("refused", "unless it is 0"),
     "moderation": ("refused", ""),
 }
-"""What happens to each field of the original, and a remark."""
+"""Treatment of each field of the original, and a remark."""
 
 _REPEATED = (
     "background",

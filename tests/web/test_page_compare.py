@@ -222,6 +222,33 @@ async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two
     await expect(panel).to_have_count(0)
 
 
+async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_is_kept(
+    two: Chat,
+) -> None:
+    for reply in await ask(two, "How do tides work?"):
+        await reply.answer("By gravity.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    await two.page.route("**/api/threads/**", lambda route: route.abort())
+    await side(two, "second").get_by_role("button", name="Answer again").click()
+    await expect(two.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    await expect(side(two, "second")).to_contain_text("By gravity.")
+    await two.asked.first.get_by_role("button", name="Edit").click()
+    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+    await field.fill("How do clouds work?")
+    await field.press("Enter")
+    await expect(two.page.locator(".toast")).not_to_have_count(0)
+    await expect(field).to_have_value("How do clouds work?")
+
+    await two.page.unroute("**/api/threads/**")
+    await field.press("Enter")
+    for reply in await replies(two):
+        await reply.answer("By water.")
+    await expect(side(two, "second")).to_contain_text("By water.")
+    await two.wait_until_idle()
+    await expect(two.page.locator(".messages").get_by_role("alert")).to_have_count(0)
+
+
 async def refuse_models(chat: Chat, *names: str) -> None:
     """Have the server refuse messages to these models."""
 

@@ -150,7 +150,9 @@ export function loadUpTo(number) {
 async function messagesOf(id, query, at) {
   const { signal } = at.opened;
   try {
-    return await get(`/api/threads/${id}/messages`, { query, signal });
+    const answer = await get(`/api/threads/${id}/messages`, { query, signal });
+    if (at.problem.value) at.problem.value = null;
+    return answer;
   } catch (/** @type {any} */ error) {
     if (signal.aborted) return null;
     if (error.status === 404) return notFound(id, at);

@@ -38,7 +38,7 @@ export function Beside() {
     if (lacks) void loadEarlier(MANY);
   }, [lacks, first]);
   if (BESIDE.lost.value) return html`<${Alone} text=${t("compare.unknown")} threads=${[one]} />`;
-  if (BESIDE.problem.value) return html`<${Alone} text=${BESIDE.problem.value.message} threads=${[one]} />`;
+  if (BESIDE.problem.value && !other) return html`<${Alone} text=${BESIDE.problem.value.message} threads=${[one]} />`;
   if (begins === undefined || lacks) return html`<p class="waiting muted" role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`;
   if (begins === null) return html`<${Alone} text=${t("compare.unrelated")} threads=${[one, other]} />`;
 

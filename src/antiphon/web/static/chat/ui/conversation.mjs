@@ -233,7 +233,7 @@ function keepInView(element) {
 
 /** Error of this thread, with a button to retry. */
 function Trouble() {
-  const trouble = problem.value;
+  const trouble = problem.value ?? (BESIDE.current.value && BESIDE.problem.value);
   if (!trouble) return null;
   const again = () => window.location.reload();
   return html`<${Notice} bad role="alert" text=${trouble.message}>

@@ -253,6 +253,19 @@ async def test_a_tool_of_the_page_and_one_of_a_worker_in_one_reply(place: Place)
     assert chat.call("weather")["output"] == "rain"
 
 
+async def test_no_worker_runs_a_tool_of_its_own_that_a_page_has_named(place: Place) -> None:
+    """S7: a visitor of a page chooses the names of its tools, and what the model is to call."""
+    place.script.call("refund", amount=100).reply("Thanks.")
+    chat = UseChat(place.http, "c", {"refund": {"description": "Refund.", "parameters": {}}})
+    await chat.send("Call refund with 100.")
+
+    claimed = await place.ours.claim_actions(tools=("refund",))
+    await chat.give("refund", "nothing")
+
+    assert claimed.data == []
+    assert chat.text == "Thanks."
+
+
 async def test_a_page_gives_no_output_for_a_tool_that_it_does_not_run(place: Place) -> None:
     helper = await place.ours.create_assistant(name="h", tools=(ToolSpec("weather"),))
     place.script.calls(("weather", {}), ("get_place", {}))

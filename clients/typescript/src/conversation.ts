@@ -25,6 +25,9 @@ export type Step =
 
 const ENDED: ReadonlySet<Status> = new Set(["completed", "incomplete", "failed", "cancelled", "expired"] as const);
 
+/** The worker that has the calls of a page's own tools. */
+const PAGE = "page";
+
 /** One run from its first or current turn to its end. Carry out `step`, then report its result. */
 export class Conversation {
   step: Step;
@@ -36,7 +39,7 @@ export class Conversation {
   /** Text of the last reply. */
   text = "";
   lastEvent: number;
-  readonly #elsewhere: ReadonlySet<string>;
+  readonly #elsewhere: Set<string>;
   readonly #resumed: boolean;
   /** Number of the newest event from before this conversation. */
   #unread = 0;
@@ -126,6 +129,8 @@ export class Conversation {
   }
 
   handleActions(actions: readonly Action[]): void {
+    // A page in a browser has chosen the names of its tools, which may be those of ours.
+    for (const { name, worker } of actions) if (worker === PAGE) this.#elsewhere.add(name);
     const awaited = actions.filter((action) => action.status === "pending" && (action.runs_on === "client" || action.approval === "required"));
     this.step = awaited.length > 0 ? this.#answer(awaited.map(toPending)) : this.#nextTurn();
   }

@@ -25,6 +25,7 @@ from antiphon.api.operations import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.run_state import RunState
+from antiphon.engine.page_tools import PAGE as PAGE_WORKER
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
 from antiphon.tools.consent import remote_tool
@@ -118,7 +119,8 @@ class Conversation:
     have begun it long ago) the run's actions are listed, so that a tool with an output does not run
     again.
 
-    Calls of the tools named `elsewhere` are left to workers for tools, and waited for. With
+    Calls of the tools named `elsewhere` are left to workers for tools, and waited for, and so are
+    those of a page's own tools. With
     `thread_id` the run is the last one of this thread.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
@@ -201,6 +203,8 @@ class Conversation:
 
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
+        # A page in a browser has chosen the names of its tools, which may be those of ours.
+        self._elsewhere |= {each.name for each in actions if each.worker == PAGE_WORKER}
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
         tasks = tasks_by_call(actions)
         self._next_step = self._answer(waiting, tasks) if waiting else self._next_turn()

@@ -543,7 +543,8 @@ class Action(msgspec.Struct, frozen=True, kw_only=True):
 
     A worker for tools claims the action until `claimed_until` (ms). `attempt` counts the claims and
     fences them: what a worker submits for an earlier one is refused. `progress` is what the worker
-    last reported.
+    last reported. A call of a tool that a page in a browser runs has the worker `page` from the
+    beginning.
 
     `task` is the task at an MCP server that carries out the call, while it is pending. The
     client that goes on with the call polls that task, and does not call the tool again.

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from antiphon.api.operations import GetFile, ListActions
+from antiphon.engine.page_tools import page_tools
 from antiphon.server.caller_api import PAGE
 from antiphon.server.page_wires.page_chats import MakeWire, PageChats, Visit
 from antiphon.server.page_wires.page_requests import (
@@ -15,7 +16,6 @@ from antiphon.server.page_wires.page_requests import (
     PageRequest,
     PageRun,
 )
-from antiphon.server.page_wires.page_tools import page_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Upload
 from antiphon.types.runs import Action

@@ -9,7 +9,8 @@ import msgspec
 
 from antiphon.api.operations import NewToolOutput
 from antiphon.engine.actions import refusal_text
-from antiphon.server.page_wires.page_tools import asking_tools, page_tools
+from antiphon.engine.page_tools import page_tools
+from antiphon.server.page_wires.page_tools import asking_tools
 from antiphon.types.errors import NotFound
 from antiphon.types.events import ActionRequired, Numbered, TurnEnded
 from antiphon.types.messages import File, Message, MessagePart, Part, ToolSpec

@@ -5,29 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from string import hexdigits
 
+from antiphon.engine.page_tools import ASK, PAGE_TOOLS, page_tools
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Run
 
-PAGE_TOOLS = "page_tools"
-"""Metadata key of a run with the number of its tools that the page runs; they are its last.
-
-After it may stand `?` and, in hexadecimal, a bit for each that asks a person, the lowest for the
-first.
-"""
-_ASK = "?"
 MAX_TOOLS = 512
-
-
-def page_tools(run: Run) -> Sequence[ToolSpec]:
-    """Return the tools of a run that a page runs: the last ones, as many as were marked."""
-    count = run.metadata.get(PAGE_TOOLS, "").partition(_ASK)[0]
-    return run.tools[-int(count) :] if count.isdecimal() and int(count) else ()
 
 
 def asking_tools(run: Run) -> frozenset[str]:
     """Return the names of a page's tools whose calls a person must approve."""
-    bits = run.metadata.get(PAGE_TOOLS, "").partition(_ASK)[2]
+    bits = run.metadata.get(PAGE_TOOLS, "").partition(ASK)[2]
     if not bits or set(bits) - set(hexdigits):
         return frozenset()
     tools = enumerate(page_tools(run))
@@ -39,7 +27,7 @@ def mark_tools(tools: Sequence[ToolSpec], ask: Collection[str]) -> dict[str, str
     if not tools:
         return {}
     bits = sum(1 << place for place, tool in enumerate(tools) if tool.name in ask)
-    return {PAGE_TOOLS: f"{len(tools)}{_ASK}{bits:x}" if bits else str(len(tools))}
+    return {PAGE_TOOLS: f"{len(tools)}{ASK}{bits:x}" if bits else str(len(tools))}
 
 
 def check_names(tools: Sequence[ToolSpec], given: Sequence[ToolSpec]) -> None:

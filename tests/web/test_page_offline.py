@@ -76,6 +76,8 @@ async def test_the_page_opens_without_its_server_with_the_drafts_and_says_so(
         found = await findings(page, axe)
         await page.locator("#composer").fill("half a sentence, and more")
         await page.goto(f"{up.url}/t/thread_unknown")
+        await expect(page.locator(".notice")).to_contain_text("cannot be reached")
+        await expect(page.locator(".toast, .starters")).to_have_count(0)  # it is told once
         await page.goto(up.url)
         await expect(page.locator("#composer")).to_have_value("half a sentence, and more")
         await page.get_by_role("button", name="Settings").click()

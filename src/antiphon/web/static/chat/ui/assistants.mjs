@@ -42,7 +42,7 @@ function List(/** @type {{loaded: any}} */ { loaded }) {
     <div class="topbar">
       <${MenuButton} />
       <h1>${t("assistants.title")}</h1>
-      ${list.length > 0 && html`<${Link} href="/assistants/new" class="button primary"><${Icon} name="new" size=${18} />${t("assistants.new")}<//>`}
+      ${list.length > 0 && html`<${Link} href="/assistants/new" class="button primary"><${Icon} name="new" size=${18} /><span>${t("assistants.new")}</span><//>`}
       <${NewThreadButton} />
     </div>
     <div class="page">

@@ -58,7 +58,7 @@ export function Conversation() {
     <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle" || BESIDE.phase.value !== "idle"}>
       <div class=${beside ? "messages two" : "messages"}>
         ${current.value?.hasEarlier && html`<${Earlier} root=${scroll} first=${current.value.messages[0]?.id} />`}
-        ${empty && thread === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
+        ${empty && thread === null && !path.value.startsWith("/t/") && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
         ${beside ? html`<${Beside} />` : rows}
         <${Trouble} />
       </div>

@@ -22,7 +22,7 @@ export function ModelPicker({ selected, usual, onPick, title = t("picker.model")
   const panel = useRef(/** @type {HTMLElement | null} */ (null));
   const id = useId();
   useEffect(() => {
-    if (!models.value) void runAndReport(loadModels);
+    if (!models.value) void runAndReport(loadModels, { unasked: true });
   }, []);
   const known = models.value?.find((model) => model.id === selected);
   const shown = selected ? (known ? nameOf(known) : selected) : usual;

@@ -18,7 +18,7 @@ const OwnStarters = laterView(() => import("./prompts.mjs").then((module) => mod
 /** The assistant and the model of the next message. */
 export function Picker() {
   useEffect(() => {
-    if (!assistants.value) void runAndReport(loadAssistants);
+    if (!assistants.value) void runAndReport(loadAssistants, { unasked: true });
   }, []);
   return html`<div class=${compareWith.value ? "picker two" : "picker"}>
     ${Boolean(assistants.value?.length || published.value?.length) && html`<${AssistantPick} />`}

@@ -17,7 +17,7 @@ import { runAndReport } from "./toasts.mjs";
 function usePrompts() {
   const person = me.value?.person?.id;
   useEffect(() => {
-    if (person && !prompts.value) void runAndReport(loadPrompts);
+    if (person && !prompts.value) void runAndReport(loadPrompts, { unasked: true });
   }, [person]);
   return prompts.value ?? [];
 }

@@ -38,8 +38,8 @@ COMMANDS = {
 
 CLASSES = {
     "serve": "serve:Serve",
-    "up": "serve:Up",
-    "web": "serve:Web",
+    "up": "web_chat:Up",
+    "web": "web_chat:Web",
     "import": "import_chats:ImportChats",
     "keys": "accounts:Keys",
     "projects": "accounts:Projects",

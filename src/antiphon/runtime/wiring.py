@@ -25,7 +25,6 @@ from antiphon.settings.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.dump import Dump
-from antiphon.stores.memory.store import MemoryStore
 from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.dump import SqliteDump
 from antiphon.stores.sqlite.store import SqliteStore
@@ -52,7 +51,8 @@ async def create_store(
     scheme, colon, rest = settings.database.partition(":")
     match scheme:
         case "memory":
-            return MemoryStore()
+            # Only this address needs it.
+            return cast("Store", import_module("antiphon.stores.memory.store").MemoryStore())
         case "sqlite":
             return await SqliteStore.open(
                 _sqlite_path(rest),

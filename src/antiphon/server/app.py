@@ -57,8 +57,10 @@ from antiphon.server.limits import (
     ConcurrencyLimiter,
     RequestQuota,
 )
-from antiphon.server.openai import routes as openai
-from antiphon.server.page_wires import routes as page_wires
+from antiphon.server.openai import errors as openai_errors
+from antiphon.server.openai import paths as openai
+from antiphon.server.other_apis import OtherApis
+from antiphon.server.page_wires import paths as page_wires
 from antiphon.server.requests import (
     REQUEST_ID,
     ClientDisconnected,
@@ -136,7 +138,6 @@ class Application:
         self._others_log_in = elsewhere is not None and settings.login != "none"
         self._opener = opener
         self.timeouts = timeouts
-        self._document = openapi.build_document()
         resources = {
             path: PathHandler(path, handlers, self._admission_of(path), self._share_slot)
             for path, handlers in self._handlers_by_path().items()
@@ -176,8 +177,7 @@ class Application:
                 runtime,
                 access,
                 RequestQuota(runtime.store),
-                openai.OpenAIRoutes(runtime.dispatcher, self._settings, self),
-                page_wires.PageWireRoutes(runtime.dispatcher, self._settings, self),
+                OtherApis(runtime.dispatcher, self._settings, self),
             )
             self.metrics = runtime.metrics
             self._tracer = runtime.tracer
@@ -329,9 +329,7 @@ class Application:
             "/healthz": {"GET": lambda context: context.respond_json(200, {"status": "alive"})},
             "/readyz": {"GET": self._readyz},
             "/metrics": {"GET": self._metrics},
-            "/openapi.json": {
-                "GET": lambda context: context.respond(200, self._document, b"application/json")
-            },
+            "/openapi.json": {"GET": _send_document},
         }
         for kind in OPERATIONS:
             method, path = kind.route.split(" ")
@@ -384,7 +382,7 @@ class Application:
         async def handle(context: RequestContext) -> None:
             if self.draining:
                 raise _shutting_down()
-            await self._services.openai.handle(method, path, context)
+            await self._services.other_apis.answer_openai(method, path, context)
 
         return handle
 
@@ -392,7 +390,7 @@ class Application:
         async def handle(context: RequestContext) -> None:
             if self.draining:
                 raise _shutting_down()
-            await self._services.page_wires.handle(method, path, context)
+            await self._services.other_apis.answer_page(method, path, context)
 
         return handle
 
@@ -539,8 +537,13 @@ class _Services(NamedTuple):
     runtime: Runtime
     access: AccessControl
     requests: RequestQuota
-    openai: openai.OpenAIRoutes
-    page_wires: page_wires.PageWireRoutes
+    other_apis: OtherApis
+
+
+async def _send_document(context: RequestContext) -> None:
+    """Send the OpenAPI document, built when it is first wanted: it takes megabytes to build."""
+    document = await asyncio.to_thread(openapi.build_document)
+    await context.respond(200, document, b"application/json")
 
 
 async def _admit_anyone(_: Scope) -> AdmittedCaller:
@@ -557,7 +560,7 @@ async def _send_response(context: RequestContext, answer: Response) -> None:
 
 async def _send_error(scope: Scope, send: Send, error: AntiphonError) -> None:
     """Send an error in the form of the API that was called."""
-    send_in_form = openai.send_error if _is_openai(scope) else send_problem
+    send_in_form = openai_errors.send_error if _is_openai(scope) else send_problem
     await send_in_form(send, error)
 
 

@@ -11,8 +11,8 @@ from starlette.types import Receive, Scope, Send
 from antiphon.api.operations import OPERATIONS
 from antiphon.api.problems import MethodNotAllowed
 from antiphon.server.auth import AdmittedCaller
-from antiphon.server.openai import routes as openai
-from antiphon.server.page_wires import routes as page_wires
+from antiphon.server.openai import paths as openai
+from antiphon.server.page_wires import paths as page_wires
 from antiphon.server.requests import RequestContext
 from antiphon.server.socket_requests import find_socket
 from antiphon.telemetry.asgi_spans import ROUTE

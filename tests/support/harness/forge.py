@@ -13,6 +13,10 @@ from own_runs import limit_own_runs  # this folder is on the path of a script in
 
 EVERYTHING = (
     "antiphon.cli.serve",
+    "antiphon.cli.web_chat",
+    "antiphon.server.openai.routes",
+    "antiphon.server.page_wires.routes",
+    "antiphon.stores.memory.store",
     "antiphon.buses.postgres",
     "antiphon.buses.redis",
     "antiphon.stores.postgres.store",

@@ -80,6 +80,19 @@ def test_an_unknown_name_is_an_attribute_error():
             {"httpx2", "starlette", "aiohttp", "importlib.metadata"},
         ),
         (
+            "import antiphon.cli.serve",
+            {
+                "antiphon.client",
+                "antiphon.mcp",
+                "antiphon.server.openai.routes",
+                "antiphon.server.page_wires.routes",
+                "antiphon.stores.memory",
+                "antiphon.wires.ag_ui",
+                "antiphon.wires.ai_sdk",
+                "importlib.metadata",
+            },
+        ),
+        (
             "import antiphon.cli.main",
             {"antiphon.terminal", "prompt_toolkit", "markdown_it", "pygments"},
         ),

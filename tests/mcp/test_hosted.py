@@ -11,6 +11,7 @@ import pytest
 
 from antiphon.mcp.hosted import Allowed, ServerPool
 from antiphon.ports import Toolbox
+from antiphon.runtime.backend_servers import NoServers
 from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import Forbidden, InvalidRequest
 from antiphon.types.messages import ToolCall
@@ -109,10 +110,11 @@ async def test_a_host_of_the_operators_may_be_private_and_without_https() -> Non
 
 async def test_who_may_be_named_is_the_operators_to_say() -> None:
     far, new = McpServer("far"), McpServer("new", "https://mcp.example/")
-    async with pool("off") as off, pool("configured") as configured, pool("urls") as urls:
-        with pytest.raises(Forbidden):
-            await off.check_allowed([far])
-        await off.check_allowed([])
+    off = NoServers()
+    with pytest.raises(Forbidden):
+        await off.check_allowed([far])
+    await off.check_allowed([])
+    async with pool("configured") as configured, pool("urls") as urls:
         await configured.check_allowed([far])
         await urls.check_allowed([far, new])
         with pytest.raises(Forbidden):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.hosted import ServerPool
+from antiphon.runtime.backend_servers import NoServers
 from antiphon.types.runs import McpServer
 
 FILES = ServerConfig(name="files", command="files-server", args=("/srv",), env={"TOKEN": "canary"})
@@ -21,7 +22,7 @@ async def test_the_same_servers_serve_a_run_and_others_do_not() -> None:
     assert ServerPool("urls", [replace(FILES, env={"TOKEN": "another"})]).has(origins)
     assert not ServerPool("configured", [NOTES]).has(origins)
     assert not ServerPool("configured", [replace(FILES, args=("/etc",))]).has(origins)
-    assert not ServerPool("off").has(origins)
+    assert not NoServers().has(origins)
     assert "canary" not in str(origins)
 
 
@@ -39,4 +40,4 @@ async def test_a_server_that_the_run_names_by_its_address_needs_only_the_permiss
 async def test_a_run_without_servers_is_served_anywhere() -> None:
     origins = ServerPool("urls", [FILES]).origins(())
 
-    assert ServerPool("off").has(origins)
+    assert NoServers().has(origins)

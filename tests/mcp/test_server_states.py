@@ -9,6 +9,7 @@ import pytest
 from antiphon.api.operations import BackendServer
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.hosted import ServerPool
+from antiphon.runtime.backend_servers import NoServers
 from antiphon.types.runs import McpServer
 from tests.support.mcp.serving import raw
 
@@ -45,4 +46,4 @@ async def test_a_server_that_does_not_start_says_why() -> None:
 
 
 def test_where_no_server_may_be_named_there_is_none() -> None:
-    assert list(ServerPool("off").states()) == []
+    assert list(NoServers().states()) == []

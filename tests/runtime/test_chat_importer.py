@@ -29,8 +29,8 @@ from antiphon.runtime.admin.owners import OwnerDeleter
 from antiphon.runtime.chat_importer import ChatImporter
 from antiphon.runtime.imports import archive_writer
 from antiphon.runtime.imports import process as conversion_process
-from antiphon.runtime.imports.convert import Advance, Converted, convert_export
-from antiphon.runtime.imports.converter import ConversionRequest
+from antiphon.runtime.imports.conversion import Advance, ConversionRequest, Converted
+from antiphon.runtime.imports.convert import convert_export
 from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.runtime.services.chat_imports import ChatImportService
 from antiphon.settings.settings import Settings

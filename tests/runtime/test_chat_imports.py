@@ -18,7 +18,8 @@ from antiphon import errors
 from antiphon.runtime.imports import conversations
 from antiphon.runtime.imports import convert as convert_module
 from antiphon.runtime.imports.conversations import ImportedConversation, SourceMessage
-from antiphon.runtime.imports.convert import Converted, convert_export
+from antiphon.runtime.imports.conversion import Converted
+from antiphon.runtime.imports.convert import convert_export
 from antiphon.runtime.imports.json_items import read_items
 from tests.support.runtime.chat_exports import (
     CLAUDE,

@@ -14,7 +14,8 @@ from antiphon.cli.console import ProgressBar, note, print_json
 from antiphon.cli.flags import CLIENT
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.formatting import count_noun
-from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted, convert_export
+from antiphon.runtime.imports.conversion import IMPORTED_FROM, SOURCES, Converted
+from antiphon.runtime.imports.convert import convert_export
 from antiphon.settings.loading import LoadedSettings
 from antiphon.types.errors import NotFound
 

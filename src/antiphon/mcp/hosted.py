@@ -30,7 +30,7 @@ from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest
 from antiphon.types.messages import Tool, ToolCall, ToolResult
 from antiphon.types.runs import McpServer
 
-Allowed = Literal["off", "configured", "urls"]
+Allowed = Literal["configured", "urls"]
 
 LIST_SECONDS = 10.0
 """Seconds from a server's start before runs go on without its tools."""
@@ -45,10 +45,9 @@ log = logging.getLogger(__name__)
 class ServerPool:
     """The servers of `configs`, and with `allowed="urls"` any URL that `reach` permits.
 
-    With `allowed="off"` no run may name a server. Private addresses that `reach` exempts are
-    allowed, and only those without https. `auth` is used for the operator's own servers, never for
-    a URL named by a caller. `unusable` are configured servers that cannot be started, with the
-    reason.
+    Private addresses that `reach` exempts are allowed, and only those without https. `auth` is used
+    for the operator's own servers, never for a URL named by a caller. `unusable` are configured
+    servers that cannot be started, with the reason.
     """
 
     def __init__(
@@ -79,14 +78,6 @@ class ServerPool:
 
     async def check_allowed(self, servers: Sequence[McpServer]) -> None:
         """Raise `Forbidden` or `InvalidRequest` for a server that may not be named here."""
-        if self._allowed == "off" and servers:
-            raise Forbidden(
-                "This server runs no tools of MCP servers.",
-                expected="no mcp_servers",
-                received=", ".join(server.name for server in servers),
-                hint="An operator can allow it by the setting backend_mcp. Tools that the client "
-                "runs itself need no permission.",
-            )
         _check_unique_names(servers)
         for place, server in enumerate(servers):
             await self._check_server(server, f"$.mcp_servers[{place}]")
@@ -224,9 +215,10 @@ class ServerPool:
 
 
 def create_servers(settings: Settings) -> ServerPool:
-    """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring."""
-    if settings.backend_mcp == "off":
-        return ServerPool("off")
+    """Return the MCP servers that runs may name; reads files, and perhaps the system's keyring.
+
+    The setting `backend_mcp` is not `off`. Raises `BadSettings` without the extra.
+    """
     if not has_extra():
         raise BadSettings(
             "The setting backend_mcp has this process run MCP servers, which needs an extra.",
@@ -238,7 +230,7 @@ def create_servers(settings: Settings) -> ServerPool:
     for problem in usable.problems:
         log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
     return ServerPool(
-        settings.backend_mcp,
+        "urls" if settings.backend_mcp == "urls" else "configured",
         [config for config in usable.enabled if config.backend],
         EgressPolicy(parse_exemptions(settings.private_hosts)),
         auth=usable.auth,

@@ -25,8 +25,12 @@ from antiphon.engine.chat_imports import ImportCancelled, ImportLost
 from antiphon.ports import CHAT_IMPORTS, Bus, Store
 from antiphon.runtime.admin.import_check import ImportStep
 from antiphon.runtime.admin.import_owner import ImportGuard, OwnerImporter
-from antiphon.runtime.imports.convert import IMPORTED_FROM, SOURCES, Converted
-from antiphon.runtime.imports.converter import ConversionRequest
+from antiphon.runtime.imports.conversion import (
+    IMPORTED_FROM,
+    SOURCES,
+    ConversionRequest,
+    Converted,
+)
 from antiphon.runtime.imports.process import Convert, convert_in_process
 from antiphon.runtime.loops import BackgroundLoops
 from antiphon.types import errors

@@ -16,7 +16,6 @@ from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
 from antiphon.documents.process import DocumentReader, find_tesseract
-from antiphon.mcp.hosted import ServerPool, create_servers
 from antiphon.ports import LEASES, QUEUE, Store
 from antiphon.providers.catalog import Catalog, ModelChoice
 from antiphon.providers.model_info import ModelWindows, Prices
@@ -27,6 +26,7 @@ from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import SecretBox, WebhookSecretService
+from antiphon.runtime.backend_servers import BackendServers, NoServers, create_servers
 from antiphon.runtime.chat_importer import ChatImporter
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.document_worker import DocumentWorker
@@ -36,7 +36,7 @@ from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
-from antiphon.runtime.turn_runner import BackendServers, Cost, TurnRunner
+from antiphon.runtime.turn_runner import Cost, TurnRunner
 from antiphon.runtime.webhooks.deliverer import WebhookDeliverer
 from antiphon.runtime.webhooks.sender import WebhookSender, webhook_policy
 from antiphon.runtime.webhooks.service import WebhookService
@@ -85,7 +85,7 @@ class Runtime:
         self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_reconnect = partial(self.metrics.add, RECONNECTS)
-        servers = servers or ServerPool("off")
+        servers = servers or NoServers()
         self.destinations = Destinations(catalog, servers, unmarked=unmarked)
         provider_keys = provider_keys or _create_provider_keys(settings, store)
         secrets = _create_webhook_secrets(settings, store)

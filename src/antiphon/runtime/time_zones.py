@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, tzinfo
 from difflib import get_close_matches
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from antiphon.types.errors import BadSettings, InvalidRequest
 
@@ -15,6 +14,9 @@ NOT_ZONES = ("localtime", "posixrules", "Factory")
 
 def load_zone(name: str) -> tzinfo:
     """Return the time zone. Raises `InvalidRequest`; use `find_zone` for the names of a request."""
+    # Imported for schedules alone, because it imports how Python was built, too.
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415
+
     try:
         return UTC if name == "UTC" else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -36,6 +38,8 @@ async def find_zone(name: str) -> tzinfo:
 
 
 def _find_similar(name: str) -> list[str]:
+    from zoneinfo import available_timezones  # noqa: PLC0415 - as in `load_zone`
+
     known = available_timezones()
     if not known:
         raise BadSettings(

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.api.operations import BackendServer
 from antiphon.engine import sanitize, transitions
 from antiphon.engine.context_window import (
     Context,
@@ -33,6 +32,7 @@ from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snaps
 from antiphon.engine.turn import Turn, TurnResult, large
 from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
 from antiphon.runtime.attachments import inline_attachments
+from antiphon.runtime.backend_servers import BackendServers
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter
 from antiphon.runtime.notify import commit_in_parts
@@ -54,7 +54,7 @@ from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, TaskHandle, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Action, Deadlines, Fault, McpServer, Run, Status, Usage
+from antiphon.types.runs import Action, Deadlines, Fault, Run, Status, Usage
 
 log = logging.getLogger(__name__)
 
@@ -72,35 +72,6 @@ class ModelResolver(Protocol):
 
     async def open(self, model: str, owner: str) -> ResolvedModel:
         """Return the provider for runs of this owner, and its terms. Raises `BadSettings`."""
-        ...
-
-
-class BackendServers(Protocol):
-    """The MCP servers that runs name and whose tools are run here."""
-
-    async def check_allowed(self, servers: Sequence[McpServer]) -> None:
-        """Raise `Forbidden` or `InvalidRequest` for a server that may not be named."""
-        ...
-
-    def hold(
-        self, owner: str, servers: Sequence[McpServer]
-    ) -> AbstractAsyncContextManager[Toolbox]:
-        """Open the servers' tools for the block, each under its server's name.
-
-        Waits briefly for the servers; a server that is not available offers nothing. Never raises.
-        """
-        ...
-
-    def states(self) -> Sequence[BackendServer]:
-        """Return the operator's own servers and their states."""
-        ...
-
-    def origins(self, servers: Sequence[McpServer]) -> Sequence[str]:
-        """Return where these servers are, without any secret."""
-        ...
-
-    def has(self, origins: Sequence[str]) -> bool:
-        """Return whether all of these servers are configured here identically."""
         ...
 
 

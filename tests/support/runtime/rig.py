@@ -11,7 +11,6 @@ from typing import TypeVar
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.engine.snapshot import Claim, Committed, Decide, ReadSet
-from antiphon.mcp.hosted import ServerPool
 from antiphon.ports import BeforeCommit, ResolvedModel, Store
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.scripted import ScriptedProvider, ScriptGate
@@ -21,12 +20,13 @@ from antiphon.runtime.admin.import_owner import OwnerImporter
 from antiphon.runtime.admin.owners import OwnerDeleter, OwnerService
 from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
+from antiphon.runtime.backend_servers import BackendServers, NoServers
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
-from antiphon.runtime.turn_runner import BackendServers, TurnRunner
+from antiphon.runtime.turn_runner import TurnRunner
 from antiphon.runtime.webhooks.sender import webhook_policy
 from antiphon.runtime.webhooks.service import WebhookService
 from antiphon.runtime.worker import Worker
@@ -116,7 +116,7 @@ class House:
     ) -> None:
         self.create_cipher = create_cipher
         counter = itertools.count(1)
-        self.servers = servers or ServerPool("off")
+        self.servers = servers or NoServers()
         self.now = 1_000_000
         self.model = model
         self.store = Troubled(MemoryStore(lambda: self.now))

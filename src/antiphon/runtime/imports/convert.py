@@ -19,7 +19,7 @@ from contextlib import ExitStack, closing, contextmanager
 from hashlib import blake2b
 from itertools import chain
 from operator import itemgetter
-from typing import IO, Any, Literal
+from typing import IO, Any
 from zipfile import BadZipFile, ZipFile, ZipInfo
 
 import msgspec
@@ -41,6 +41,13 @@ from antiphon.runtime.imports.conversations import (
     SourceFile,
     SourceMessage,
 )
+from antiphon.runtime.imports.conversion import (
+    IMPORTED_FROM,
+    SOURCE_ID,
+    Advance,
+    Converted,
+    Source,
+)
 from antiphon.runtime.imports.drafts import Draft, StoredBranch, draft_messages, find_source
 from antiphon.runtime.imports.json_items import read_items
 from antiphon.runtime.imports.open_webui import is_open_webui, read_open_webui
@@ -54,12 +61,6 @@ try:
 except ImportError:  # Python was built without it
     lzma = None  # type: ignore[assignment]
 
-Source = Literal["chatgpt", "claude", "open-webui"]
-
-IMPORTED_FROM = "imported_from"
-"""Metadata key of an imported thread that holds the source."""
-SOURCE_ID = "source_id"
-"""Metadata key of an imported thread that holds the conversation's id there."""
 MAX_CONVERSATION = 64 << 20
 MAX_MEMBERS = 100_000
 MAX_NODES = 100_000
@@ -79,26 +80,6 @@ _READERS: Mapping[Source, tuple[Callable[[Any], bool], Callable[[Any], ImportedC
     "claude": (is_claude, read_claude),
     "open-webui": (is_open_webui, read_open_webui),
 }
-SOURCES: tuple[Source, ...] = tuple(_READERS)
-
-Advance = Callable[[int], None]
-"""Called with the number of bytes that were read since the last call; may raise to stop."""
-
-
-class Converted(msgspec.Struct, frozen=True):
-    """Result of a conversion: its source, and numbers of what is in the archive.
-
-    `present` conversations were imported before. `skipped` counts what could not be taken, by the
-    reason.
-    """
-
-    source: Source | None
-    conversations: int
-    threads: int
-    messages: int
-    files: int
-    present: int
-    skipped: dict[str, int]
 
 
 def convert_export(

@@ -14,53 +14,26 @@ import shutil
 import sys
 import traceback
 from tempfile import TemporaryFile
-from typing import IO, BinaryIO, Literal
+from typing import IO, BinaryIO
 
 import msgspec
 
 from antiphon.isolated_process import limit_process, take_output
-from antiphon.runtime.imports.convert import Converted, convert_export
-from antiphon.types.chat_imports import ChatSource
+from antiphon.runtime.imports.conversion import (
+    ROOM,
+    ConversionLine,
+    ConversionRequest,
+    Refusal,
+)
+from antiphon.runtime.imports.convert import convert_export
 from antiphon.types.errors import CallerError, TooLarge
 
 MEMORY = 1_000_000_000
 """Bytes of addresses that the process may use."""
-ROOM = 256 << 20
-"""Bytes that an archive may be larger than its records and files."""
 
 
 PIECE = 512 << 10
 """Bytes of the archive in a line, which has a third more as base64."""
-
-
-class ConversionRequest(msgspec.Struct, frozen=True):
-    """Arguments of `convert_export`, and the seconds that the process has."""
-
-    owner: str
-    source: ChatSource | None
-    known: list[str]
-    max_total: int
-    seconds: int
-
-
-class Refusal(msgspec.Struct, frozen=True):
-    """An error of the export, by its code, or a `failure` of the program with its traceback."""
-
-    code: Literal["invalid_request", "too_large", "failure"]
-    message: str
-    expected: str = ""
-
-
-class ConversionLine(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A line that the process writes.
-
-    It has the number of bytes read since the last one, a piece of the archive, or the end.
-    """
-
-    read: int = 0
-    archive: bytes = b""
-    converted: Converted | None = None
-    refusal: Refusal | None = None
 
 
 def main() -> None:

@@ -10,11 +10,12 @@ from tempfile import gettempdir
 from typing import IO, Any
 
 from antiphon.isolated_process import ProcessFailed, ProcessTooSlow, read_lines
-from antiphon.runtime.imports.convert import Advance, Converted
-from antiphon.runtime.imports.converter import (
+from antiphon.runtime.imports.conversion import (
     ROOM,
+    Advance,
     ConversionLine,
     ConversionRequest,
+    Converted,
     Refusal,
 )
 from antiphon.types.errors import InvalidRequest, TooLarge

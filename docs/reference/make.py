@@ -653,7 +653,8 @@ def _usage(action: Action) -> str:
 def _methods() -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public methods of the client; those made from a call bear the call's name."""
     for kind in Client.__mro__:
-        for name, method in vars(kind).items():
+        for name in vars(kind):
+            method = getattr(kind, name)  # those made from a call are made when first read
             if inspect.isfunction(method) and not name.startswith("_"):
                 yield name, method
 

@@ -13,8 +13,9 @@ from types import ModuleType
 
 import pytest
 
-from antiphon.api.operations import SearchHit
+from antiphon.api.operations import OPERATIONS, SearchHit
 from antiphon.cli import command_names, main
+from antiphon.client.sync_client import Client
 from antiphon.settings.settings import TABLE
 from antiphon.types.runs import Deadlines, McpServer
 from tests.support.docs.blocks import PAGES, ROOT, Block, Machine, blocks, every, exchanges, like
@@ -224,6 +225,19 @@ def test_what_the_code_knows_best_is_up_to_date(make: ModuleType) -> None:
     ]
 
     assert not behind, f"python docs/reference/make.py brings up to date: {behind}"
+
+
+def test_the_reference_has_every_method_of_the_client_that_is_an_operation(
+    make: ModuleType,
+) -> None:
+    made = {re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower() for call in OPERATIONS}
+    methods = {name for name in made if hasattr(Client, name)}
+
+    text = "".join([*make.methods(), *make.loops()])
+    listed = set(re.findall(r"^(?:\| |### )`(\w+)\(", text, re.MULTILINE))
+
+    assert methods - listed == set()
+    assert len(methods) > 100
 
 
 @pytest.mark.parametrize("kind", [SearchHit, Deadlines, McpServer])

@@ -40,6 +40,8 @@ export class Conversation {
   text = "";
   lastEvent: number;
   readonly #elsewhere: Set<string>;
+  /** Whether this conversation begins its run, so that no page has named tools of it. */
+  readonly #isNew: boolean;
   readonly #resumed: boolean;
   /** Number of the newest event from before this conversation. */
   #unread = 0;
@@ -52,6 +54,7 @@ export class Conversation {
     this.lastEvent = given.after ?? 0;
     this.#resumed = given.after !== undefined && given.after !== null;
     this.#elsewhere = new Set(given.elsewhere ?? []);
+    this.#isNew = (given.runId ?? null) === null;
     this.#replayed = given.replayed ?? false;
     this.step = { step: "process", run_id: this.runId };
   }
@@ -113,7 +116,7 @@ export class Conversation {
     const isOwn = this.step.step === "process" && !this.#replayed;
     this.#replayed = false;
     if (this.status !== null && ENDED.has(this.status)) this.step = { step: "finished" };
-    else if (isOwn && this.#waiting.size > 0) this.step = this.#answer([...this.#waiting.values()]);
+    else if (isOwn && this.#isNew && this.#waiting.size > 0) this.step = this.#answer([...this.#waiting.values()]);
     else this.step = this.#listPending();
   }
 

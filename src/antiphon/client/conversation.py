@@ -114,10 +114,10 @@ class Conversation:
     """One run from its first or current turn to its end.
 
     Carry out `next_step()`, then report its result. Events are added to `state` as they come.
-    `action.required` is trusted only at the end of a turn that this conversation requested. In
-    all other cases (another client continued the run, its calls expired, an idempotency key may
-    have begun it long ago) the run's actions are listed, so that a tool with an output does not run
-    again.
+    `action.required` is trusted only at the end of a turn that this conversation requested, of a
+    run that it began. In all other cases (another client continued the run, its calls expired, an
+    idempotency key may have begun it long ago) the run's actions are listed, so that a tool with an
+    output does not run again, nor one that a page has named.
 
     Calls of the tools named `elsewhere` are left to workers for tools, and waited for, and so are
     those of a page's own tools. With
@@ -140,6 +140,7 @@ class Conversation:
     ) -> None:
         self._state = state
         self._elsewhere = elsewhere
+        self._is_new = opening.run_id is None and thread_id is None
         self._resumed = resumed
         self._newest: int | None = None
         self._unread = 0
@@ -180,7 +181,7 @@ class Conversation:
             self._check_not_ahead(self._newest)
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
-        elif own is not None and own.key is None and self._state.waiting:
+        elif own is not None and own.key is None and self._is_new and self._state.waiting:
             self._next_step = self._answer(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()

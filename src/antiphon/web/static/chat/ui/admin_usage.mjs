@@ -54,7 +54,7 @@ function Charts(/** @type {{rows: Row[], days: number, measure: Measure}} */ { r
 
 function Days(/** @type {{rows: Row[], days: number, measure: Measure}} */ { rows, days, measure }) {
   const bars = sumByDay(rows, measure, days, new Date());
-  const most = Math.max(...bars.map((bar) => bar.amount)) || 1;
+  const most = Math.max(...bars.map((bar) => bar.amount));
   const step = 100 / bars.length;
   return html`<figure class="chart">
     <svg width="100%" height=${HEIGHT} role="img" aria-label=${describeBars(bars, measure)}>

@@ -367,6 +367,7 @@ class Relay:
                 self.running_tools.pop(id, None)
             case ConsentAsked(question=question):
                 self.awaited_tools.pop(question.call.id, None)
+                self.running_tools.pop(question.call.id, None)  # its tool changed: it was not sent
                 self._approvals.add(question)
             case _:
                 pass

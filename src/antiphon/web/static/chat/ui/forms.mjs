@@ -1,7 +1,10 @@
 /** Labels, fields, and forms that show errors beside their button. */
 import { t } from "../t.mjs";
 import { cloneElement, html, useId, useState } from "../vendor/ui.mjs";
+import { Check } from "./check.mjs";
 import { sentence } from "./toasts.mjs";
+
+export { Check };
 
 /**
  * Form field: label, control (the only child), and a hint.
@@ -15,17 +18,6 @@ export function Field({ label, hint, children }) {
     <label for=${id}>${label}</label>
     ${control} ${hint && html`<p class="hint" id=${`${id}-hint`}>${hint}</p>`}
   </div>`;
-}
-
-/**
- * @param {{label: string, hint?: string, onChange?: (checked: boolean) => void} & Record<string, any>} props
- */
-export function Check({ label, hint, onChange, ...rest }) {
-  const changed = (/** @type {any} */ event) => onChange?.(event.currentTarget.checked);
-  return html`<label class="check">
-    <input type="checkbox" ...${rest} onChange=${changed} />
-    <span>${label}${hint && html`<span class="hint block">${hint}</span>`}</span>
-  </label>`;
 }
 
 /** Invalid input that the form itself refuses, with a message for the user. */

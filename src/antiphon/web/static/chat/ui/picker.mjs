@@ -4,14 +4,14 @@ import { revealText } from "../hidden_characters.mjs";
 import { compareWith, me, prefs, threadSystem } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";
-import { Dialog } from "./dialog.mjs";
-import { Field, Form } from "./forms.mjs";
 import { Icon } from "./icons.mjs";
 import { laterView } from "./later_view.mjs";
 import { ModelPicker } from "./model_picker.mjs";
 import { runAndReport } from "./toasts.mjs";
 
 const OwnStarters = laterView(() => import("./prompts.mjs").then((module) => module.OwnStarters), { silent: true });
+
+const SystemDialog = laterView(() => import("./system_dialog.mjs").then((module) => module.SystemDialog), { over: true });
 
 /** @typedef {import("../assistants.mjs").Assistant} Assistant */
 
@@ -67,24 +67,12 @@ function defaultModelName() {
 export function SystemPrompt() {
   const [open, setOpen] = useState(false);
   const label = t(threadSystem.value ? "system.edit" : "system.add");
-  const close = () => setOpen(false);
-  const keep = async (/** @type {Record<string, string>} */ { system }) => {
-    threadSystem.value = system.trim() || null;
-    close();
-  };
   return html`
     <button
       type="button" class=${threadSystem.value ? "icon-button on" : "icon-button"} aria-label=${label} title=${label}
       aria-haspopup="dialog" onClick=${() => setOpen(true)}
     ><${Icon} name="system" /></button>
-    ${open &&
-    html`<${Dialog} title=${t("system.title")} onClose=${close}>
-      <${Form} onSubmit=${keep} action=${t("common.save")} onCancel=${close}>
-        <${Field} label=${t("system.label")} hint=${t("system.hint")}>
-          <textarea class="input" name="system" rows="8" dir="auto" defaultValue=${threadSystem.value ?? ""}></textarea>
-        <//>
-      <//>
-    <//>`}
+    ${open && html`<${SystemDialog} onClose=${() => setOpen(false)} />`}
   `;
 }
 

@@ -3,9 +3,11 @@ import { beginsTemporary, current, leavingTo } from "../store.mjs";
 import { t } from "../t.mjs";
 import { keepChat, leaveChat, setTemporary } from "../temporary.mjs";
 import { html } from "../vendor/ui.mjs";
-import { ConfirmDialog } from "./confirm.mjs";
-import { Check } from "./forms.mjs";
+import { Check } from "./check.mjs";
 import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
+
+const ConfirmDialog = laterView(() => import("./confirm.mjs").then((module) => module.ConfirmDialog), { over: true });
 
 /** Switch of an empty chat. */
 export function TemporarySwitch() {

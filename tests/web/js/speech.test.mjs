@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import test from "node:test";
 
-const { toPieces, toSpeech } = await import("../../../src/antiphon/web/static/chat/speech.mjs");
+const CHAT = "../../../src/antiphon/web/static/chat";
+const { reading, readNewAnswers, toPieces, toSpeech } = await import(`${CHAT}/speech.mjs`);
+const { path } = await import(`${CHAT}/store.mjs`);
 
 test("an answer is read without code, marks and addresses", () => {
   const answer = "# Tides\n\nThe **moon** pulls, see [this page](https://example.org/a).\n\n```js\nconst a = 1;\n```\n\n- one\n- `two`\n\nMore: https://example.org/b";
@@ -37,4 +39,15 @@ test("a long sentence is cut at a blank, and a long word anywhere", () => {
 
   assert.equal(pieces.every((piece) => piece.length <= 200 && piece === piece.trim()), true);
   assert.equal(pieces.join("").replaceAll(" ", "").length, 400 + 450);
+});
+
+test("reading goes on when another answer comes beside it, and stops when its chat is left", () => {
+  globalThis.window ??= new EventTarget();
+  path.value = "/t/a";
+  readNewAnswers();
+  reading.value = "answer";
+  path.value = "/c/a/b";
+  assert.equal(reading.value, "answer");
+  path.value = "/t/b";
+  assert.equal(reading.value, null);
 });

@@ -6,6 +6,7 @@
 
 import { postForBlob, Problem, renewMe } from "./api.mjs";
 import { textOf } from "./reduce.mjs";
+import { threadOf } from "./router.mjs";
 import { consents, current, live, me, path, phase, prefs } from "./store.mjs";
 import { language, t } from "./t.mjs";
 import { sentence, toast } from "./ui/toasts.mjs";
@@ -163,9 +164,11 @@ export function readNewAnswers() {
     const isWhole = (last.metadata?.status ?? "completed") === "completed";
     untracked(() => isWhole && canRead() && consents.value.readAnswers && readAloud(last.id, textOf(last)));
   });
+  let shown = threadOf(path.value);
   effect(() => {
-    path.value;
-    untracked(() => reading.value !== null && stopReading());
+    const thread = threadOf(path.value); // another one may come beside it
+    if (thread !== shown) untracked(() => reading.value !== null && stopReading());
+    shown = thread;
   });
   window.addEventListener("pagehide", stopReading);
 }

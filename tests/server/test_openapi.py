@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -130,3 +133,19 @@ def test_a_part_of_a_message_needs_its_type(document: dict[str, Any]) -> None:
         part = document["components"]["schemas"][name]
         assert "type" in part["required"]
         assert part["properties"]["type"] == {"type": "string", "enum": [name.lower()]}
+
+
+def test_the_document_does_not_depend_on_what_is_imported() -> None:
+    code = "from antiphon.server import openapi; print(hash(openapi.build_document()))"
+    everything = "import antiphon.server.openai.routes, antiphon.server.page_wires.routes"
+    hashes = {
+        subprocess.run(
+            [sys.executable, "-c", f"{imports}; {code}"],
+            env=os.environ | {"PYTHONHASHSEED": "0"},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for imports in ("import antiphon.cli.serve", everything)
+    }
+
+    assert len(hashes) == 1

@@ -31,10 +31,8 @@ from antiphon.types.errors import (
     Unauthorized,
     Unavailable,
 )
+from antiphon.wires.openai.errors import InvalidStreamId, SocketExpired, TooManyStreams
 from antiphon.wires.openai.socket_events import (
-    InvalidStreamId,
-    SocketExpired,
-    TooManyStreams,
     error_event,
     refuse_steer,
     request_error_event,

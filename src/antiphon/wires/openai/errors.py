@@ -45,6 +45,24 @@ class PreviousResponseNotFound(errors.NotFound):
     """The response that a request continues is not there, or is of another owner."""
 
 
+class InvalidStreamId(errors.CallerError):
+    """The `stream_id` of an event cannot be one."""
+
+    code = "invalid_stream_id"
+
+
+class TooManyStreams(errors.CallerError):
+    """A WebSocket has used all stream ids that it may use."""
+
+    code = "websocket_stream_limit_reached"
+
+
+class SocketExpired(errors.CallerError):
+    """A WebSocket has reached the age at which it is closed."""
+
+    code = "websocket_connection_limit_reached"
+
+
 class _Category(NamedTuple):
     """Status, type and code by which the original's clients know a kind of error."""
 

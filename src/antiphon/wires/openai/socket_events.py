@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.types.errors import AntiphonError, CallerError
+from antiphon.types.errors import AntiphonError
 from antiphon.wires.openai.errors import status_and_envelope
 
 _encode = msgspec.json.Encoder().encode
@@ -22,24 +22,6 @@ _DONE = b"[DONE]"
 _ERROR = b'{"type":"error",'
 _TOLD = ("retry-after", "x-request-id", "x-should-retry")
 """Headers of a refused request that its error repeats."""
-
-
-class InvalidStreamId(CallerError):
-    """The `stream_id` of an event cannot be one."""
-
-    code = "invalid_stream_id"
-
-
-class TooManyStreams(CallerError):
-    """A WebSocket has used all stream ids that it may use."""
-
-    code = "websocket_stream_limit_reached"
-
-
-class SocketExpired(CallerError):
-    """A WebSocket has reached the age at which it is closed."""
-
-    code = "websocket_connection_limit_reached"
 
 
 def socket_data(data: Sequence[bytes], lane: str | None) -> Iterator[bytes]:

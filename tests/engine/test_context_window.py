@@ -11,6 +11,7 @@ from antiphon.engine.context_window import (
     Landmark,
     apply_summary,
     cut_to_window,
+    encode_landmarks,
     tokens,
 )
 from antiphon.types.messages import Message, Text, to_chat_completions
@@ -36,7 +37,11 @@ def context(thread: Iterable[Said]) -> Context:
         offset += length + 1
         before += tokens(length)
     return Context(
-        version=1, messages=len(lines), tokens=before, chat=b",".join(lines), landmarks=landmarks
+        version=1,
+        messages=len(lines),
+        tokens=before,
+        chat=b",".join(lines),
+        marks=encode_landmarks(landmarks),
     )
 
 
@@ -193,7 +198,7 @@ def with_summaries(thread: Iterable[Said], at: dict[int, Message]) -> Context:
         messages=len(lines),
         tokens=before,
         chat=b",".join(lines),
-        landmarks=landmarks,
+        marks=encode_landmarks(landmarks),
         compacted=bool(at),
     )
 

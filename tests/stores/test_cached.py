@@ -197,12 +197,12 @@ async def test_what_is_remembered_has_a_limit(inner: CountedStore) -> None:
 async def test_a_thread_of_many_small_messages_weighs_what_it_takes_to_remember_it(
     inner: CountedStore,
 ) -> None:
-    store = CachedStore(inner, max_bytes=100_000)
+    store = CachedStore(inner, max_bytes=50_000)
     await add_thread(store)
     messages = [a_message(number, "") for number in range(1, 1001)]
     await store.change(ReadSet(owner="ann", thread_id="thread_1"), say(*messages))
     for _ in range(2):
-        assert len((await store.context("thread_1")).chat) < 50_000
+        assert len((await store.context("thread_1")).chat) < 40_000
 
     assert inner.contexts == 2
 

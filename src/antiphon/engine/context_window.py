@@ -49,19 +49,32 @@ class Landmark(msgspec.Struct, frozen=True, array_like=True, gc=False):
 class Context(msgspec.Struct, frozen=True, kw_only=True):
     """A whole thread in the form of providers: chat-completions JSON objects joined by commas.
 
-    `tokens` is an estimate. `landmarks` are the user and system messages, in order. `compacted` is
-    true if summaries are among them; they stand in `chat` where they were written.
+    `tokens` is an estimate. `marks` is the JSON of the landmarks, joined by commas: it is decoded
+    where a thread is cut, which most turns do not need. `compacted` is true if summaries are among
+    them; they stand in `chat` where they were written.
     """
 
     version: int
     messages: int
     tokens: int
     chat: bytes
-    landmarks: tuple[Landmark, ...]
+    marks: bytes
     compacted: bool = False
 
+    @property
+    def landmarks(self) -> tuple[Landmark, ...]:
+        """The user and system messages, in order, decoded at each access."""
+        return _LANDMARKS.decode(b"[" + self.marks + b"]")
 
-EMPTY = Context(version=0, messages=0, tokens=0, chat=b"", landmarks=())
+
+def encode_landmarks(landmarks: Sequence[Landmark]) -> bytes:
+    """Return landmarks as the `marks` of a context."""
+    return msgspec.json.encode(landmarks)[1:-1]
+
+
+_LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
+
+EMPTY = Context(version=0, messages=0, tokens=0, chat=b"", marks=b"")
 """The context of a new thread."""
 
 LANDMARKS = ("user", "system", SUMMARY)
@@ -76,7 +89,7 @@ def landmark_role(message: Message) -> str:
 def append_messages(context: Context, added: Sequence[Message], version: int) -> Context:
     """Return the context of the thread after messages were added at its end."""
     pieces = [context.chat] if context.messages else []
-    landmarks = list(context.landmarks)
+    landmarks: list[Landmark] = []
     offset = len(context.chat) + len(b",") if context.messages else 0
     counted = context.tokens
     for message in added:
@@ -91,7 +104,7 @@ def append_messages(context: Context, added: Sequence[Message], version: int) ->
         messages=context.messages + len(added),
         tokens=counted,
         chat=b",".join(pieces),
-        landmarks=tuple(landmarks),
+        marks=b",".join(filter(None, (context.marks, encode_landmarks(landmarks)))),
         compacted=context.compacted or any(each.compacts is not None for each in added),
     )
 
@@ -114,12 +127,13 @@ def cut_to_window(context: Context, budget: int | None) -> bytes:
     context = apply_summary(context)
     if budget is None or context.tokens <= budget:
         return context.chat
-    cut = _choose_cut(_possible_cuts(context.landmarks), context.tokens - budget, budget)
+    landmarks = context.landmarks
+    cut = _choose_cut(_possible_cuts(landmarks), context.tokens - budget, budget)
     if cut is None:
         return context.chat
     system = [
         _message_bytes(context, mark)
-        for mark in context.landmarks
+        for mark in landmarks
         if mark.role == "system" and mark.offset < cut.offset
     ]
     return b",".join([*system, context.chat[cut.offset :]])
@@ -153,11 +167,12 @@ def apply_summary(context: Context) -> Context:
     """
     if not context.compacted:
         return context
-    newest = [mark for mark in context.landmarks if mark.role == SUMMARY][-1]
+    landmarks = context.landmarks
+    newest = [mark for mark in landmarks if mark.role == SUMMARY][-1]
     summary = msgspec.json.decode(_message_bytes(context, newest), type=_Summary)
     last = min(summary.compacts, newest.number - 1)  # a rollback may have removed messages
-    left_out = [mark for mark in context.landmarks if mark.number <= last]
-    kept = context.landmarks[len(left_out) :]
+    left_out = [mark for mark in landmarks if mark.number <= last]
+    kept = landmarks[len(left_out) :]
     builder = _ContextBuilder(context)
     begin = _WindowPosition(0, 0)
     if summary.compacts:
@@ -167,8 +182,8 @@ def apply_summary(context: Context) -> Context:
         builder.add_message(newest.number, "system", summary.to_message())
         begin = _position_before(kept[0])
     context_end = _WindowPosition(len(context.chat) + 1, context.tokens)
-    for landmarks, older in _split_at_summaries(kept):
-        builder.add_stretch(begin, _position_before(older) if older else context_end, landmarks)
+    for stretch, older in _split_at_summaries(kept):
+        builder.add_stretch(begin, _position_before(older) if older else context_end, stretch)
         if older:
             begin = _WindowPosition(
                 older.offset + older.length + 1, older.tokens_before + tokens(older.length)
@@ -248,7 +263,7 @@ class _ContextBuilder:
             self._whole,
             tokens=self._tokens,
             chat=b",".join(self._pieces),
-            landmarks=tuple(self._landmarks),
+            marks=encode_landmarks(self._landmarks),
             compacted=False,
         )
 

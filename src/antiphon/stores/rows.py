@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import msgspec
 
-from antiphon.engine.context_window import SUMMARY, Context, Landmark, landmark_role, tokens
+from antiphon.engine.context_window import SUMMARY, Context, landmark_role, tokens
 from antiphon.engine.text_search import MessageMatch, Phrase, examine
 from antiphon.stores import invariants
 from antiphon.types.accounts import AuditEntry, Key, Person, Project, ProviderKey
@@ -105,14 +105,14 @@ def build_event_page(
 def build_context(
     version: int, messages: int, tokens: int, chats: Sequence[bytes], marks: Sequence[bytes]
 ) -> Context:
-    """Return a context from pieces of its chat and of its landmarks, in order."""
+    """Return a context from pieces of its chat and of its marks, in order."""
     joined = b",".join(marks)
     return Context(
         version=version,
         messages=messages,
         tokens=tokens,
         chat=b",".join(chats),
-        landmarks=_LANDMARKS.decode(b"[" + joined + b"]"),
+        marks=joined,
         compacted=_SUMMARY in joined,
     )
 
@@ -152,7 +152,6 @@ _DECODERS: dict[type[Any], msgspec.json.Decoder[Any]] = {
     )
 }
 _ACTIONS = msgspec.json.Decoder(tuple[Action, ...])
-_LANDMARKS = msgspec.json.Decoder(tuple[Landmark, ...])
 _SUMMARY = f'"{SUMMARY}"'.encode()
 
 

@@ -34,7 +34,6 @@ from antiphon.types.runs import Run, Serves, Thread, serve_all
 
 RUNS_DROPPED = 100  # of a deleted thread, one by one; of more, the tails of all runs
 NO_CONTEXTS: Mapping[str, Context] = {}
-LANDMARK_MEMORY_BYTES = 250  # about, with its numbers
 MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encoded in a millisecond
 
 
@@ -260,4 +259,4 @@ def _length(message: Message) -> int:
 
 
 def _weight(context: Context) -> int:
-    return len(context.chat) + LANDMARK_MEMORY_BYTES * len(context.landmarks)
+    return len(context.chat) + len(context.marks)

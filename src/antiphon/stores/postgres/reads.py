@@ -173,8 +173,10 @@ async def context(connection: Connection[Any], thread_id: str) -> Context:
     if found is None:
         raise invariants.not_found(Thread, thread_id)
     version, messages, tokens, sealed, tail, sealed_marks, marks = found
-    chats, landmarks = filter(None, (sealed, tail)), filter(None, (sealed_marks, marks))
-    return shapes.build_context(version, messages, tokens, [*chats], [*landmarks])
+    chats = filter(None, (sealed, tail))
+    # Numbers and roles have no spaces, but PostgreSQL writes some between them.
+    found_marks = [each.replace(b" ", b"") for each in (sealed_marks, marks) if each]
+    return shapes.build_context(version, messages, tokens, [*chats], found_marks)
 
 
 async def thread_version(connection: Connection[Any], thread_id: str) -> int:

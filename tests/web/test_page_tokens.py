@@ -9,13 +9,15 @@ from tests.support.web.chats import Chat
 
 async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat: Chat) -> None:
     chat.model.will_say("Well.")
+    thread = chat.page.locator(".thread", has_text="Hello")
     await chat.say("Hello")
+    await chat.sees("Well.")
+    await expect(thread).to_be_visible()
     await chat.wait_until_idle()
     await chat.context.clear_cookies()
     await chat.tab()
 
     await chat.page.bring_to_front()
-    thread = chat.page.locator(".thread", has_text="Hello")
     await thread.hover()
     await thread.get_by_role("button").click()
     await chat.page.get_by_role("menuitem", name="Rename").click()

@@ -6,7 +6,6 @@ Together they are a twentieth of the memory of a server, and many servers are as
 from __future__ import annotations
 
 import asyncio
-import sys
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
@@ -25,6 +24,8 @@ if TYPE_CHECKING:
 _OPENAI = "antiphon.server.openai.routes"
 _PAGE_WIRES = "antiphon.server.page_wires.routes"
 
+_imported: set[str] = set()  # whole modules
+
 
 class OtherApis:
     """Answers the paths of OpenAI's API and of the wires for pages, over an open dispatcher."""
@@ -38,12 +39,12 @@ class OtherApis:
 
     async def answer_openai(self, method: str, path: str, context: RequestContext) -> None:
         """Answer a request of this route of OpenAI's API."""
-        await _import_in_thread(_OPENAI)
+        await import_in_thread(_OPENAI)
         await openai.ROUTES[method, path](self._openai)(context)
 
     async def answer_page(self, method: str, path: str, context: RequestContext) -> None:
         """Answer a request of this route of a wire for pages."""
-        await _import_in_thread(_PAGE_WIRES)
+        await import_in_thread(_PAGE_WIRES)
         await page_wires.ROUTES[method, path](self._page_wires)(context)
 
     @cached_property
@@ -57,7 +58,9 @@ class OtherApis:
         return cast("PageWireRoutes", made(self._dispatcher, self._settings, self._connections))
 
 
-async def _import_in_thread(module: str) -> None:
+async def import_in_thread(module: str) -> None:
     """Import the module beside the event loop, so that no stream waits for it."""
-    if module not in sys.modules:
+    # A module that another thread is importing is in `sys.modules` already: wait for it there too.
+    if module not in _imported:
         await asyncio.to_thread(import_module, module)
+        _imported.add(module)

@@ -101,6 +101,7 @@ async def read_lines(
                     if not text:
                         break
                     yield msgspec.json.decode(text, type=kind)
+                    await asyncio.sleep(0)  # `readline` does not wait while its buffer has a line
             except TimeoutError:
                 raise ProcessTooSlow(f"The process takes longer than {seconds} seconds.") from None
             except (ValueError, msgspec.MsgspecError) as fault:  # ValueError: too long a line
@@ -129,7 +130,9 @@ async def _start(
     if this process is killed. The program gets this environment and no other. A line of its output
     has `line_bytes` at most.
     """
-    folder = await asyncio.to_thread(tempfile.mkdtemp, prefix="antiphon-process-")
+    folder = tempfile.mkdtemp(
+        prefix="antiphon-process-"
+    )  # not in a thread: a cancel would leave it
     needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(

@@ -347,6 +347,13 @@ def test_calls_that_the_other_side_runs_are_not_answered_here():
     assert dialogue.due == ExecuteActions(RUN, (pending("a"),))
 
 
+def test_calls_of_a_worker_named_like_a_page_are_answered_once_its_claim_has_ended():
+    dialogue = Dialogue(RUN)
+    dialogue.conversation.handle_actions([replace(action("a"), worker="page", attempt=1)])
+
+    assert dialogue.due == ExecuteActions(RUN, (pending("a"),))
+
+
 def test_what_was_approved_elsewhere_waits_no_more_once_the_run_goes_on():
     seen = RunState(RUN)
     for number, event in enumerate([*hand_off("a"), status(Status.QUEUED)], 1):

@@ -736,3 +736,11 @@ def test_more_calls_than_are_taken_make_the_reply_broken():
     assert reply.fault
     assert "At most 2 can be made in one reply" in reply.fault.message
     assert not reply.calls
+
+
+def test_halves_of_a_character_in_two_pieces_are_replaced_however_they_arrive():
+    halves = [TextPiece("\ud83d"), TextPiece("\ude00"), STOP]
+
+    _, together = reply_to([halves])
+    _, apart = reply_to([[half] for half in halves])
+    assert together.text == apart.text == "\ufffd\ufffd"

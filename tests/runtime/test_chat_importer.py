@@ -389,6 +389,17 @@ async def test_a_conversion_that_writes_more_than_it_may_is_too_large(
         await convert_in_process(request, pieces(export), io.BytesIO(), lambda _: None)
 
 
+async def test_a_conversion_that_writes_lines_without_end_is_too_large(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    program = (sys.executable, "-I", "-c", "while True: print('{}')")
+    monkeypatch.setattr(conversion_process, "PROGRAM", program)
+    monkeypatch.setattr(conversion_process, "ROOM", 0)
+
+    with pytest.raises(errors.TooLarge, match="too large together"):
+        await convert_in_process(a_request(600), pieces(b"{}"), io.BytesIO(), lambda _: None)
+
+
 async def test_a_full_disk_is_a_fault_of_the_server_and_not_of_the_export(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

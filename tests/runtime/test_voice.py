@@ -246,6 +246,32 @@ async def test_transcriptions_that_count_seconds_are_unpriced_and_failed_ones_do
     assert (row.unpriced, row.runs, row.input_tokens, row.audio_seconds) == (2, 0, 0, 6)
 
 
+async def test_a_transcription_is_counted_though_its_caller_leaves_before_its_cost_is_known(
+    fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    asked, known = asyncio.Event(), asyncio.Event()
+
+    async def cost(model: str, usage: Usage) -> float:
+        asked.set()
+        await known.wait()
+        return 0.25
+
+    counted = {"type": "tokens", "input_tokens": 7, "output_tokens": 2}
+    fake.body = json.dumps({"text": "So.", "usage": counted}).encode()
+    settings = Settings(base_url=fake.url, transcription_model="some/other:small")
+    service = VoiceService(store, Catalog(settings, {}), settings, cost)
+    leaving = asyncio.create_task(transcribe(service))
+    await asked.wait()
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    known.set()
+    await service.close()
+
+    (row,) = await store.usage("1970-01-01", 10)
+    assert (row.cost, row.input_tokens) == (0.25, 7)
+
+
 @pytest.mark.parametrize("seconds", [True, -1, 10**9, "3", None])
 async def test_seconds_that_cannot_be_are_not_counted(
     service: VoiceService, fake: FakeTranscriber, store: MemoryStore, seconds: object

@@ -26,7 +26,7 @@ export type Step =
 const ENDED: ReadonlySet<Status> = new Set(["completed", "incomplete", "failed", "cancelled", "expired"] as const);
 
 /** The worker that has the calls of a page's own tools. */
-const PAGE = "page";
+const PAGE_WORKER = "page";
 
 /** One run from its first or current turn to its end. Carry out `step`, then report its result. */
 export class Conversation {
@@ -133,7 +133,10 @@ export class Conversation {
 
   handleActions(actions: readonly Action[]): void {
     // A page in a browser has chosen the names of its tools, which may be those of ours.
-    for (const { name, worker } of actions) if (worker === PAGE) this.#elsewhere.add(name);
+    // A worker that has claimed a call may have the same name; a claim is an attempt.
+    for (const { name, worker, attempt } of actions) {
+      if (worker === PAGE_WORKER && !attempt) this.#elsewhere.add(name);
+    }
     const awaited = actions.filter((action) => action.status === "pending" && (action.runs_on === "client" || action.approval === "required"));
     this.step = awaited.length > 0 ? this.#answer(awaited.map(toPending)) : this.#nextTurn();
   }

@@ -25,7 +25,7 @@ from antiphon.api.operations import (
 )
 from antiphon.client.outcome import last_reply
 from antiphon.client.run_state import RunState
-from antiphon.engine.page_tools import PAGE as PAGE_WORKER
+from antiphon.engine.page_tools import PAGE_WORKER
 from antiphon.telemetry import genai
 from antiphon.telemetry.tracing import Attributes
 from antiphon.tools.consent import remote_tool
@@ -205,7 +205,9 @@ class Conversation:
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
         # A page in a browser has chosen the names of its tools, which may be those of ours.
-        self._elsewhere |= {each.name for each in actions if each.worker == PAGE_WORKER}
+        # A worker that has claimed a call may have the same name; a claim is an attempt.
+        of_page = [each for each in actions if each.worker == PAGE_WORKER and not each.attempt]
+        self._elsewhere |= {each.name for each in of_page}
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
         tasks = tasks_by_call(actions)
         self._next_step = self._answer(waiting, tasks) if waiting else self._next_turn()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import aclosing
@@ -18,6 +17,7 @@ from antiphon.documents.pages import (
 )
 from antiphon.documents.reader import ReadEnd, ReadLine, ReadRequest
 from antiphon.isolated_process import ProcessFailed, ProcessTooSlow, read_lines
+from antiphon.tools.programs import find_program
 from antiphon.types.documents import DocumentFailure, DocumentPage, PagePicture
 
 PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.documents.reader")
@@ -39,7 +39,7 @@ class FileContent(NamedTuple):
 
 def find_tesseract() -> str | None:
     """Return the path of the program that reads pictures, None if it is not installed."""
-    return shutil.which("tesseract")
+    return find_program("tesseract")
 
 
 class DocumentReader:

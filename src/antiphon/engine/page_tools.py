@@ -14,7 +14,7 @@ After it may stand `?` and, in hexadecimal, a bit for each that asks a person, t
 first.
 """
 ASK = "?"
-PAGE = "page"
+PAGE_WORKER = "page"
 """The worker that has the calls of a page's tools.
 
 A page chooses their names. A worker for tools, which claims calls by name, would run its own tool

@@ -213,7 +213,7 @@ class Turn:
 
     def _take_text(self, pieces: Iterable[TextPiece | RefusalPiece | ReasoningPiece]) -> str:
         """Return the text of the pieces without what no store can carry, cut at the limits."""
-        return self._charge(sanitize_text("".join([piece.text for piece in pieces])))
+        return self._charge("".join([sanitize_text(piece.text) for piece in pieces]))
 
     def _say(self, text: str) -> tuple[TextDelta, ...]:
         """Add text to the reply; return its event, none for an empty one."""

@@ -13,7 +13,7 @@ import msgspec
 from msgspec.structs import replace
 
 from antiphon.api.threads import PastMessage
-from antiphon.engine.page_tools import PAGE, page_tools
+from antiphon.engine.page_tools import PAGE_WORKER, page_tools
 from antiphon.engine.snapshot import ChangeSet, RunUpdate, Snapshot
 from antiphon.engine.transcript import ReplySoFar, fold_events
 from antiphon.engine.webhooks import webhook_events
@@ -389,7 +389,7 @@ class UnitOfWork:
             server=hosted.server if hosted else None,
             approval="required" if hosted and hosted.asks else None,
             tool_digest=hosted.digest if hosted and hosted.asks else None,
-            worker=PAGE if is_of_page else None,
+            worker=PAGE_WORKER if is_of_page else None,
             claimed_until=expires_at if is_of_page else None,
             created_at=self.now,
             expires_at=expires_at,

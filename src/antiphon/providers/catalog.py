@@ -383,7 +383,7 @@ class Catalog:
         return Speaker(self._open_audio_endpoint("speech_model", model))
 
     def _open_audio_endpoint(self, setting: str, model: str) -> AudioEndpoint:
-        """Return the server of the model of this setting, with the operator's key.
+        """Return the endpoint for the model of this setting, with the operator's key.
 
         A known provider is asked at its own address, another name at the base URL. Raises
         `BadSettings` for an unknown provider, one without OpenAI's API, or a missing key.

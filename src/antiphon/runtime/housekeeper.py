@@ -16,7 +16,7 @@ from antiphon.types.messages import Upload
 from antiphon.types.runs import Run, Thread
 
 DELETE_SECONDS = 600.0  # between deletions
-PAGE = 100  # threads, files or shares in one transaction
+PAGE = 100  # threads or files that are read at once, shares that are deleted at once
 INDEX_SECONDS = 5.0  # between looks for text that is not in the index
 INDEX_PAUSE_SECONDS = 0.05  # between batches of it
 KEYS_KEPT = 2 * 86_400.0  # seconds an idempotency key is stored; 24 h are promised

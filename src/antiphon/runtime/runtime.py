@@ -158,10 +158,9 @@ class Runtime:
             await self.scheduler.stop()
         if self.documents is not None:
             await self.documents.stop()
-        await self.housekeeper.stop()
         await self.voice.close()
         await self.chat_importer.stop()
-        stopping = [self.worker.stop(grace)]
+        stopping = [self.worker.stop(grace), self.housekeeper.stop()]
         if self.webhooks is not None:
             stopping.append(self.webhooks.stop(grace))
         await asyncio.gather(*stopping)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _OPENAI = "antiphon.server.openai.routes"
 _PAGE_WIRES = "antiphon.server.page_wires.routes"
 
-_imported: set[str] = set()  # whole modules
+_imported: set[str] = set()  # modules whose import has ended; `sys.modules` has them before
 
 
 class OtherApis:
@@ -49,13 +49,13 @@ class OtherApis:
 
     @cached_property
     def _openai(self) -> OpenAIRoutes:
-        made = import_module(_OPENAI).OpenAIRoutes
-        return cast("OpenAIRoutes", made(self._dispatcher, self._settings, self._connections))
+        kind = import_module(_OPENAI).OpenAIRoutes
+        return cast("OpenAIRoutes", kind(self._dispatcher, self._settings, self._connections))
 
     @cached_property
     def _page_wires(self) -> PageWireRoutes:
-        made = import_module(_PAGE_WIRES).PageWireRoutes
-        return cast("PageWireRoutes", made(self._dispatcher, self._settings, self._connections))
+        kind = import_module(_PAGE_WIRES).PageWireRoutes
+        return cast("PageWireRoutes", kind(self._dispatcher, self._settings, self._connections))
 
 
 async def import_in_thread(module: str) -> None:

@@ -1,7 +1,7 @@
 """The permission under which a tool runs, for toolboxes whose tools change while a call waits.
 
 A toolbox may have to wait before it can send a call, for instance for a server that is restarting.
-Its tool may be another one then, and nobody was asked about that one.
+The server may offer a different tool under that name by then, which nobody has approved.
 """
 
 from __future__ import annotations

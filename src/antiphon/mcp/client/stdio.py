@@ -358,7 +358,9 @@ def _signal_group(
     pid = process.get_pid()
     if _WINDOWS:
         if not gone:
-            tree = ["taskkill", "/F", "/T", "/PID", str(pid)]
+            # By its path: Windows would look for the name in the working folder first.
+            taskkill = os.path.join(os.environ["SYSTEMROOT"], "System32", "taskkill.exe")
+            tree = [taskkill, "/F", "/T", "/PID", str(pid)]
             subprocess.run(tree, check=False, capture_output=True, timeout=10)  # noqa: S603
         return not gone
     try:

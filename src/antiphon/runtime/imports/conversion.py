@@ -1,4 +1,4 @@
-"""The request and the result of a conversion, and what is said meanwhile.
+"""The request and the result of a conversion, and the lines of progress between them.
 
 The server needs these alone: the code that converts is imported in the process that runs it.
 """

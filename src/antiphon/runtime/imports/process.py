@@ -23,6 +23,8 @@ from antiphon.types.errors import InvalidRequest, TooLarge
 PROGRAM: Sequence[str] = (sys.executable, "-I", "-m", "antiphon.runtime.imports.converter")
 """The program of the process, without anything of the environment or of the working folder."""
 LINE_BYTES = 1_000_000
+LINE_COST = 1_000
+"""Bytes that each line counts beside its content, so that the number of lines is limited too."""
 
 Convert = Callable[
     [ConversionRequest, AsyncIterable[bytes], IO[bytes], Advance], Coroutine[Any, Any, Converted]
@@ -52,7 +54,7 @@ async def convert_in_process(
     try:
         async with aclosing(lines):
             async for line in lines:
-                size += len(line.archive)
+                size += LINE_COST + len(line.archive)
                 if size > request.max_total + ROOM:  # a hostile export may control the process
                     raise TooLarge(
                         "The conversations and files of the export are too large together.",

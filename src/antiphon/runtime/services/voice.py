@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from msgspec.structs import replace
@@ -24,12 +25,15 @@ from antiphon.runtime.turn_runner import Cost, no_cost
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import (
+    AntiphonError,
     BadSettings,
     InvalidRequest,
     NotFound,
     TooLarge,
 )
 from antiphon.types.runs import Usage
+
+log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Recordings, and texts, of all owners that a process sends at once: audio is held in memory."""
@@ -51,6 +55,7 @@ class VoiceService:
         self._cost = cost
         self._transcriber: Transcriber | None = None
         self._speaker: Speaker | None = None
+        self._counting: set[asyncio.Task[Usage]] = set()
         self._recordings = OwnerSlots(
             "recordings are being transcribed", at_once=AT_ONCE, of_one=OF_ONE
         )
@@ -81,7 +86,9 @@ class VoiceService:
             return self._speech_model.partition(":")[0]
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Finish counting, and close the connections."""
+        if self._counting:
+            await asyncio.wait(self._counting)
         if self._transcriber is not None:
             await self._transcriber.close()
         if self._speaker is not None:
@@ -167,11 +174,26 @@ class VoiceService:
         try:
             yield
         except asyncio.CancelledError:
-            await self._count(by, model, Usage())
+            with suppress(AntiphonError):  # it is logged
+                await self._count(by, model, Usage())
             raise
 
     async def _count(self, by: Principal, model: str, usage: Usage, seconds: float = 0.0) -> Usage:
-        """Count the usage of a request for its owner and key; return it with its cost."""
+        """Count the usage of a request for its owner and key; return it with its cost.
+
+        It is also counted if the caller leaves meanwhile.
+        """
+        counting = asyncio.create_task(self._add_usage(by, model, usage, seconds))
+        self._counting.add(counting)
+        counting.add_done_callback(self._on_counted)
+        return await asyncio.shield(counting)
+
+    def _on_counted(self, counting: asyncio.Task[Usage]) -> None:
+        self._counting.discard(counting)
+        if not counting.cancelled() and (fault := counting.exception()) is not None:
+            log.warning("the usage of a voice request was not counted: %s", fault)
+
+    async def _add_usage(self, by: Principal, model: str, usage: Usage, seconds: float) -> Usage:
         if usage.cost is None and usage != Usage():
             usage = replace(usage, cost=await self._cost(model, usage))
         change = ChangeSet(request_usage=RequestUsage(model, usage, quota_key(by), seconds))

@@ -1,4 +1,4 @@
-"""The paths of OpenAI's API, and what answers each; what answers is imported when it is asked."""
+"""Routes of OpenAI's API by method and path; the handlers are imported at the first request."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services behind OpenAI's API. `antiphon.server.openai.paths` tells which one answers what."""
+"""The services behind OpenAI's API. `antiphon.server.openai.paths` has the routes to them."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The paths of the wires for pages, below `/ai-sdk` and `/ag-ui`, and what answers each.
+"""Routes of the wires for pages, below `/ai-sdk` and `/ag-ui`, by method and path.
 
 A key with the scope of the method opens them, or the token of a page within its bounds. Errors
 before a stream begins are problem documents, which the clients of both protocols show.
 
-What answers is imported when it is asked.
+The handlers are imported at the first request.
 """
 
 from __future__ import annotations

@@ -54,12 +54,12 @@ export function sharedBeside(message) {
 export async function sendInBranches(shown, other, text, files, repeat = false) {
   const asked = other ? [shown, { at: BESIDE, message: other }] : [shown];
   const isBeside = besideOf(path.value) !== null;
-  const branches = await runAndReport(async () => {
-    const made = [];
-    for (const { at, message } of asked) made.push({ at, id: await createBranch(at, message, repeat) });
-    return made;
+  /** @type {{at: Pane, id: string}[]} */
+  const branches = [];
+  await runAndReport(async () => {
+    for (const { at, message } of asked) branches.push({ at, id: await createBranch(at, message, repeat) });
   });
-  if (!branches) return;
+  if (!branches.length) return; // one that was created gets its question, as it stands in place of the chat
   editing.value = null;
   const question = newId();
   for (const { at, id } of branches) {

@@ -263,7 +263,7 @@ async def refuse_models(chat: Chat, *names: str) -> None:
         else:
             await route.continue_()
 
-    await chat.page.unroute("**/process*")
+    # The newest handler decides. To remove the last one may leave a module that loads unanswered.
     await chat.page.route("**/process*", answer)
 
 
@@ -291,7 +291,6 @@ async def test_the_second_model_is_asked_though_the_first_is_refused(two: Chat) 
     await two.wait_until_idle()
 
 
-@pytest.mark.slow  # one of six runs found the comparison still loading after "Try again"
 async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_kept(
     two: Chat,
 ) -> None:

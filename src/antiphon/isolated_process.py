@@ -130,9 +130,8 @@ async def _start(
     if this process is killed. The program gets this environment and no other. A line of its output
     has `line_bytes` at most.
     """
-    folder = tempfile.mkdtemp(
-        prefix="antiphon-process-"
-    )  # not in a thread: a cancel would leave it
+    # Not in a thread: a cancel meanwhile would leave the folder.
+    folder = tempfile.mkdtemp(prefix="antiphon-process-")
     needed = {name: os.environ[name] for name in ("SYSTEMROOT",) if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(

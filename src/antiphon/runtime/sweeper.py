@@ -73,12 +73,12 @@ class Sweeper:
 
     async def sweep(self) -> float:
         """Expire, mark and release runs; return the seconds until the next sweep."""
-        await self.expire_overdue_runs()
-        await self.mark_waiting_runs()
-        await self.release_lost_runs()
+        await self._expire_overdue_runs()
+        await self._mark_waiting_runs()
+        await self._release_lost_runs()
         return self._interval
 
-    async def expire_overdue_runs(self) -> None:
+    async def _expire_overdue_runs(self) -> None:
         """Expire every overdue run; a run that fails is retried after a pause that doubles.
 
         Raises `TryAgain` if two runs in a row cannot be written: the store is unavailable.
@@ -113,7 +113,7 @@ class Sweeper:
         pause = min(2 * known.pause if known else self._interval, STUCK_SECONDS)
         self._stuck[run_id] = _Stuck(pause, monotonic() + pause)
 
-    async def mark_waiting_runs(self) -> None:
+    async def _mark_waiting_runs(self) -> None:
         """Mark runs that only other processes can run and that none has claimed."""
         before = await self._store.now() - int(UNCLAIMED_SECONDS * 1000)
         waiting = await self._store.find_unclaimed_runs(self._serves, before, SWEPT_AT_ONCE)
@@ -161,7 +161,7 @@ class Sweeper:
         in_hands = run.status is Status.IN_PROGRESS
         return in_hands and not self._watch.is_lost(run.id, lease.epoch, lease.due_at)
 
-    async def release_lost_runs(self) -> None:
+    async def _release_lost_runs(self) -> None:
         """Release the runs that no process runs, without waiting for their leases to end.
 
         These are the runs of dead workers, and those whose claim was committed although the store

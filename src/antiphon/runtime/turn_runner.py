@@ -46,8 +46,9 @@ from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
 from antiphon.tools.consent import Approved, Consent, Refused, Tools
 from antiphon.tools.functions import Functions
 from antiphon.tools.permissions import Rules
+from antiphon.tools.questions import AskedBy
 from antiphon.tools.task_journal import ActionJournal
-from antiphon.tools.tool_events import ToolEnded, ToolEvent
+from antiphon.tools.tool_events import OnToolEvent, ToolEnded, ToolEvent, ignore_event
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
@@ -196,20 +197,18 @@ class TurnRunner:
         A call is run at least once. Its action's unique id tells the server that a repeated call is
         the same. A call that has a task at its server is not repeated: the task is followed.
         """
-        consent = _ApprovedActions()
-        processor = ToolProcessor(
-            toolbox,
-            consent=consent,
-            at_once=self._settings.max_parallel_tools,
-            seconds=self._settings.tool_timeout,
-            keep=partial(self._save_file, claim.owner),
-            on_tool_event=self._record_tool,
-            tracer=self._tracer,
-        )
         while due := await self._find_due_actions(claim.run):
             for action in [each for each in due.values() if has_changed(each, toolbox.tools())]:
                 claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
-            consent.actions = due
+            processor = ToolProcessor(
+                toolbox,
+                consent=_ApprovedActions(due),
+                at_once=self._settings.max_parallel_tools,
+                seconds=self._settings.tool_timeout,
+                keep=partial(self._save_file, claim.owner),
+                on_tool_event=self._record_tool,
+                tracer=self._tracer,
+            )
             hit("tools.before_call")
             calls = map(_call, due.values())
             outcomes = processor.process_tool_calls(
@@ -520,23 +519,29 @@ _ALL_APPROVED = Rules(allow=("*",))
 
 
 class _ApprovedActions(Consent):
-    """Permits calls that run here, as long as the tool is the one whose call was approved.
+    """Permits the calls of these actions, by id, as long as the tool is the one that was approved.
 
     It may change while a call waits for a slot or for its server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, actions: Mapping[str, Action]) -> None:
         super().__init__(_ALL_APPROVED)
-        self.actions: Mapping[str, Action] = {}
+        self._approved = actions
 
     async def permit(
-        self, run_id: str, call: ToolCall, tools: Tools, *args: Any, **kwargs: Any
+        self,
+        run_id: str,
+        call: ToolCall,
+        tools: Tools,
+        watch: OnToolEvent = ignore_event,
+        asked_by: AskedBy | None = None,
+        reason: str = "",
     ) -> Approved | Refused:
         """See `Consent.permit`."""
-        action = self.actions.get(call.id)
+        action = self._approved.get(call.id)
         if action is not None and has_changed(action, tools()):
             return Refused(_CHANGED)
-        return await super().permit(run_id, call, tools, *args, **kwargs)
+        return await super().permit(run_id, call, tools, watch, asked_by, reason)
 
 
 _CHANGED = ToolResult(

@@ -26,7 +26,13 @@ from antiphon.stores.postgres.connections import (
     ConnectionPool,
     number_parameters,
 )
-from antiphon.stores.postgres.migrations import DAY_MS, KNOWN, PARTS_AHEAD_DAYS, prepare
+from antiphon.stores.postgres.migrations import (
+    DAY_MS,
+    KNOWN,
+    PARTS_AHEAD_DAYS,
+    make_parts,
+    prepare,
+)
 from antiphon.stores.postgres.store import START_SECONDS, PostgresStore
 from antiphon.stores.record_query import NAMES, RecordQuery
 from antiphon.stores.statements import Migration
@@ -420,7 +426,8 @@ async def test_an_append_that_waits_for_a_lock_holds_up_none_of_another_run(addr
 
 async def waits_for_a_lock(connection: asyncpg.Connection) -> bool:
     return await connection.fetchval(
-        "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid())"
+        "SELECT EXISTS (SELECT 1 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock')"
     )
 
 
@@ -689,6 +696,25 @@ async def test_the_log_has_parts_for_the_coming_days_and_more_as_time_goes_on(
         await add_claimed(store)
         assert 40 in await days(other)
         assert len(await whole_log(store, "run_1")) == 2
+
+
+async def test_a_run_begins_though_somebody_else_has_just_made_the_part_of_its_day(
+    address: str,
+) -> None:
+    """The database refuses the run's events; when the store looks, no part is missing."""
+    clock = Clock()
+    async with open_store(address, clock=clock) as store, connect(address) as other:
+        await add_claimed(store, 1)
+        await add_thread(store, 2)
+        clock.now = 40 * DAY_MS
+        async with other.transaction():
+            await other.execute("LOCK TABLE pg_inherits IN ACCESS EXCLUSIVE MODE")
+            begun = asyncio.create_task(add_run(store, 2, "thread_2", wanted=True))
+            await until(lambda: waits_for_a_lock(other))
+            await make_parts(other, 40)
+        await begun
+
+        assert len(await whole_log(store, "run_2")) == 1
 
 
 async def test_the_events_of_a_day_are_dropped_as_a_whole_once_all_its_runs_are_forgotten(

@@ -185,6 +185,7 @@ async def _change_with_retry(
 ) -> Any:
     """Retry the change after each lost race; the decision is pure, so it can be repeated."""
     tries = 0
+    has_parts = False
     while True:
         tries += 1
         try:
@@ -194,9 +195,12 @@ async def _change_with_retry(
         except _RACE_FAULTS:
             await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
+            # The log had no part for today, unless another check refused the change. Somebody
+            # else may have made the part meanwhile.
             now = await fetch_value(connection, "now", now=known.given_time)
-            if not await make_parts(connection, now // DAY_MS):  # none of the log's was missing
+            if not await make_parts(connection, now // DAY_MS) and has_parts:
                 raise
+            has_parts = True
 
 
 async def _try_change_locked(

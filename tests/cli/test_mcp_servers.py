@@ -15,6 +15,9 @@ from typing import Any
 
 import pytest
 
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.questions import tool_identity
+from antiphon.types.messages import Tool, ToolSpec
 from tests.support.cli.place import SECONDS, Place
 from tests.support.mcp.locked import Locked, run_locked_server
 from tests.support.mcp.serving import start_whole
@@ -76,6 +79,23 @@ def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
 
     assert place.run("mcp", "remove", "raw").returncode == 0
     assert list_servers(place) == []
+
+
+def test_what_was_allowed_for_a_removed_or_replaced_server_is_forgotten(place: Place) -> None:
+    grants = GrantsFile(place.root / "data/antiphon/grants.json")
+
+    def allow(*servers: str) -> None:
+        for server in servers:
+            tool = Tool(spec=ToolSpec("echo"), server=server, own_name="echo", origin="here")
+            grants.add([tool_identity(tool)])
+
+    place.run("mcp", "add", "raw", "--", *RAW)
+    allow("raw", "other")
+    assert place.run("mcp", "add", "raw", "--replace", "--env", "A=1", "--", *RAW).returncode == 0
+    assert [each.server for each in grants.all()] == ["other"]
+    allow("raw")
+    assert place.run("mcp", "remove", "raw").returncode == 0
+    assert [each.server for each in grants.all()] == ["other"]
 
 
 def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> None:

@@ -433,3 +433,18 @@ def test_vs_codes_file_is_added_to_in_its_own_form(tmp_path: Path) -> None:
     file.write_text('{"servers": {"a": {"command": "x"}}}')
     UserConfigFile(file).add("b", {"command": "y"})
     assert set(json.loads(file.read_text())["servers"]) == {"a", "b"}
+
+
+def test_a_server_is_switched_off_and_removed_by_the_name_that_is_shown(tmp_path: Path) -> None:
+    file = tmp_path / "mcp.json"
+    file.write_text('{"mcpServers": {"my server": {"command": "x", "enabled": true}}, "a": 1}')
+    own = UserConfigFile(file)
+
+    assert own.set_enabled("my_server", enabled=False)
+    assert not own.set_enabled("another", enabled=False)
+    [(name, table)] = parse_json(file.read_bytes(), "here").items()
+    assert (name, table) == ("my server", {"command": "x", "disabled": True})
+    assert own.set_enabled("my_server", enabled=True)
+    assert parse_json(file.read_bytes(), "here") == {"my server": {"command": "x"}}
+    assert own.remove("my_server")
+    assert json.loads(file.read_text()) == {"mcpServers": {}, "a": 1}

@@ -118,7 +118,7 @@ async def test_the_web_chat_has_the_same_servers(
         await tools.wait_for_servers()
         states = {state.server: state.status for state in tools.servers()}
 
-    assert states == {"good": "ready", "off": "disabled"}
+    assert states == {"good": "ready", "off": "disabled", "broken": "failed"}
     assert f"the MCP server broken cannot be used: {WHY}" in caplog.messages
 
 

@@ -1,4 +1,4 @@
-"""MCP servers over the web: prompts and resources for a message, and no way to change a server."""
+"""MCP servers over the web: their state, and their prompts and resources for a message."""
 
 from __future__ import annotations
 
@@ -177,16 +177,3 @@ async def test_names_of_a_hostile_server_are_data(browser: Browser) -> None:
 
     assert answer.status_code >= 400
     assert "\x1b" not in answer.text
-
-
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
-@pytest.mark.parametrize("path", ["/api/servers", "/api/servers/whole"])
-async def test_no_request_adds_changes_or_removes_a_server(
-    chat: Chat, browser: Browser, method: str, path: str
-) -> None:
-    before = chat.site.tools.servers()
-    server = {"name": "mine", "command": "/bin/sh", "args": ["-c", "touch here"], "url": "http://x"}
-    answer = await browser.open(method, path, server)
-
-    assert answer.status_code == 405
-    assert [each.server for each in chat.site.tools.servers()] == [each.server for each in before]

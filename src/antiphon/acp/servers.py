@@ -48,7 +48,11 @@ async def run_servers(
         yield None
         return
     async with AsyncMcpServerPool(
-        configs, roots=folders, auth=usable.auth, protocol_cache=usable.protocol_cache
+        configs,
+        roots=folders,
+        auth=usable.auth,
+        guard=usable.guard,
+        protocol_cache=usable.protocol_cache,
     ) as pool:
         yield pool
 

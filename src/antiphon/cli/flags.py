@@ -84,6 +84,7 @@ WEB = (
     "web_streams",
     "web_rate",
     "web_title",
+    "web_mcp_programs",
     "web_dictation",
 )
 """The settings of the web chat: who may use it, under which names, and how much."""

@@ -45,15 +45,17 @@ from antiphon.cli.mcp_connections import (
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp import startup
 from antiphon.mcp.config import discovery
-from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_servers
+from antiphon.mcp.config.server_config import ParsedServer
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
 from antiphon.server.limits import RequestQuota
 from antiphon.settings.extras import install_hint
 from antiphon.settings.loading import LoadedSettings, refuse_untrusted
+from antiphon.settings.paths import data_folder
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import FolderFile
 from antiphon.tools.functions import Function
+from antiphon.tools.permissions import revoke_server_grants
 from antiphon.tools.tool_loading import open_tools
 from antiphon.types.accounts import LOCAL
 from antiphon.types.errors import (
@@ -199,19 +201,11 @@ def _server_arguments(actions: Any, flags: ArgumentParser) -> None:
 
 def _add(args: Namespace, settings: Settings) -> int:
     name: str = args.name
-    if legal_names([name])[name] != name:
-        raise InvalidRequest(
-            "a server cannot have this name",
-            expected="letters, digits, - and _",
-            received=name,
-            hint=f"for instance {legal_names([name])[name]}",
-        )
     entry = _config_entry(args)
-    (made,) = parse_servers({name: entry}, "the command line")
-    if made.problem:
-        raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
+    discovery.check_entry(name, entry)
     own = discovery.open_own_file(settings, os.environ)
     replaced = own.add(name, entry, replace=args.replace)
+    revoke_server_grants(data_folder(os.environ), name)
     note(
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
@@ -235,7 +229,6 @@ def _config_entry(args: Namespace) -> dict[str, Any]:
             hint="antiphon mcp add time -- uvx mcp-server-time",
         )
     if args.url:
-        _check_url(args.url)
         entry: dict[str, Any] = {"type": "sse" if args.sse else "http", "url": args.url}
         if args.header:
             entry["headers"] = dict(_split_pair(each, ":") for each in args.header)
@@ -246,15 +239,6 @@ def _config_entry(args: Namespace) -> dict[str, Any]:
             _split_pair(each, "=") if "=" in each else (each, f"${{{each}}}") for each in args.env
         )
     return entry
-
-
-def _check_url(url: str) -> None:
-    if not url.startswith(("http://", "https://", "${")):
-        raise InvalidRequest(
-            "this is no address of a server",
-            expected="http:// or https://, and a host",
-            received=url,
-        )
 
 
 def _split_pair(text: str, between: str) -> tuple[str, str]:
@@ -268,6 +252,7 @@ def _remove(args: Namespace, settings: Settings) -> int:
     name: str = args.name
     own = discovery.open_own_file(settings, os.environ)
     if own.remove(name):
+        revoke_server_grants(data_folder(os.environ), name)
         note(f"antiphon: {name} is removed from {own.file}.")
         return 0
     written_in = find_and_report(settings).get(name).origin

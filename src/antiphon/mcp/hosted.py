@@ -24,7 +24,7 @@ from antiphon.mcp.startup import has_extra, resolve_servers
 from antiphon.ports import ProgressCallback, Toolbox, quiet
 from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Settings
-from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy, parse_exemptions
+from antiphon.tools.egress_policy import INTERNET, BlockedAddress, EgressPolicy
 from antiphon.types.addresses import parse_address
 from antiphon.types.errors import BadSettings, Forbidden, InvalidRequest
 from antiphon.types.messages import Tool, ToolCall, ToolResult
@@ -187,7 +187,9 @@ class ServerPool:
 
     def _create_servers(self, server: McpServer) -> AsyncMcpServerPool:
         if server.url is None:
-            return AsyncMcpServerPool([self._configs[server.name]], auth=self._auth)
+            return AsyncMcpServerPool(
+                [self._configs[server.name]], auth=self._auth, guard=self._reach
+            )
         config = ServerConfig(
             name=server.name,
             transport="http",
@@ -232,7 +234,7 @@ def create_servers(settings: Settings) -> ServerPool:
     return ServerPool(
         "urls" if settings.backend_mcp == "urls" else "configured",
         [config for config in usable.enabled if config.backend],
-        EgressPolicy(parse_exemptions(settings.private_hosts)),
+        usable.guard,
         auth=usable.auth,
         unusable={problem.server: problem.why for problem in usable.problems},
     )

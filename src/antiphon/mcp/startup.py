@@ -33,6 +33,7 @@ from antiphon.mcp.config.discovery import DiscoveredServers, UnapprovedFile
 from antiphon.mcp.config.server_config import MissingReference, Reference, ServerConfig, interpolate
 from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import Settings
+from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import AntiphonError, BadSettings
 
 
@@ -46,7 +47,8 @@ class ServerProblem(msgspec.Struct, frozen=True):
 class UsableServers(msgspec.Struct, frozen=True, kw_only=True):
     """Servers that can be started, with logins, and those that are skipped.
 
-    `configs` include disabled servers, which a pool lists and does not start.
+    `configs` include disabled servers, which a pool lists and does not start. `guard` is the policy
+    for those that are `guarded`.
     """
 
     configs: tuple[ServerConfig, ...]
@@ -54,6 +56,7 @@ class UsableServers(msgspec.Struct, frozen=True, kw_only=True):
     unapproved: tuple[UnapprovedFile, ...]
     auth: Callable[[ServerConfig], Any]
     protocol_cache: ProtocolCache | None
+    guard: EgressPolicy
 
     @property
     def enabled(self) -> tuple[ServerConfig, ...]:
@@ -116,6 +119,7 @@ def resolve_servers(
         auth=create_authorizer(settings, environ, person),
         # A start during which a person logs in says nothing about the server's protocol.
         protocol_cache=open_protocol_cache(environ) if person is None else None,
+        guard=EgressPolicy(parse_exemptions(settings.private_hosts)),
     )
 
 
@@ -141,6 +145,7 @@ async def start_servers(
         auth=usable.auth,
         changed=changed,
         delays=delays,
+        guard=usable.guard,
         protocol_cache=usable.protocol_cache,
     ) as pool:
         yield pool, usable

@@ -66,7 +66,13 @@ class McpServerPool:
         flags = {} if file is None else {"config": os.fspath(file)}
         resolved = settings or load(flags, os.environ, Path.cwd())
         usable = resolve_servers(resolved)
-        servers = cls(usable.configs, host, auth=usable.auth, protocol_cache=usable.protocol_cache)
+        servers = cls(
+            usable.configs,
+            host,
+            auth=usable.auth,
+            guard=usable.guard,
+            protocol_cache=usable.protocol_cache,
+        )
         servers._unusable = usable.problem_states
         return servers
 

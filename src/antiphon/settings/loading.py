@@ -336,6 +336,7 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
     "private_hosts": _reject,
     "webhook_hosts": _reject,
     "config": _reject,
+    "web_mcp_programs": _reject,  # a page could start programs
     "web_dictation": _reject,  # the maker of a browser may get what is said
     "transcription_model": _reject,  # its provider gets what is said
     "speech_model": _reject,  # its provider gets what is read aloud

@@ -375,6 +375,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Count, Meta(description="how many messages a person may send in a minute")
     ] = 60
     web_title: Annotated[Words, Meta(description="the title of the web chat")] = "Antiphon"
+    web_mcp_programs: Annotated[
+        Switch,
+        Meta(
+            description="MCP servers that are programs of this machine may be added in the web"
+            " chat, by admins, or by its one user where nobody logs in"
+        ),
+    ] = False
     web_dictation: Annotated[
         Literal["off", "browser"],
         Meta(

@@ -82,6 +82,7 @@ def matches(tool: Tool, patterns: Sequence[str]) -> bool:
 
 
 NAME = "grants.json"
+FOLDER = "grants"  # of the files of owners other than the user of this machine
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
 SETTLED_SECONDS = 0.1  # until a file that changes again shows it, on systems with coarse clocks
 
@@ -194,6 +195,20 @@ class GrantsFile:
         settled = time.time() - max(status.st_mtime, status.st_ctime) > SETTLED_SECONDS
         by_tool = {(each.server, each.own_name, each.asked_by): each for each in reversed(grants)}
         return _Snapshot(_identity(status) if settled else None, grants, by_tool)
+
+
+def revoke_server_grants(folder: Path, server: str) -> int:
+    """Revoke the grants of all owners for the tools of an MCP server; return their number.
+
+    `folder` is the data folder. For a server that was removed or replaced: a later one of its name
+    is asked about like any other. Raises `BadSettings` if this cannot be saved.
+    """
+    revoked = 0
+    for file in (folder / NAME, *sorted((folder / FOLDER).glob("*.json"))):
+        grants = GrantsFile(file)
+        if any(each.server == server for each in grants.all()):
+            revoked += grants.revoke(server)
+    return revoked
 
 
 _NOTHING = _Snapshot(None, (), {})

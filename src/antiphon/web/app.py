@@ -33,6 +33,7 @@ from antiphon.web.routes import (
     personal,
     prompts,
     schedules,
+    server_changes,
     servers,
     shares,
     threads,
@@ -64,6 +65,7 @@ BLUEPRINTS = [
         webhooks,
         schedules,
         servers,
+        server_changes,
         voice,
         login,
     )

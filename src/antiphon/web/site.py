@@ -25,7 +25,7 @@ from antiphon.settings.paths import data_folder, state_folder
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import SessionGrants
 from antiphon.tools.functions import Function
-from antiphon.tools.permissions import NAME, GrantsFile
+from antiphon.tools.permissions import FOLDER, NAME, GrantsFile, revoke_server_grants
 from antiphon.types.accounts import LOCAL
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.runs import Run
@@ -156,6 +156,15 @@ class Relays:
         """
         return GrantsFile(grants_file(data_folder(os.environ), owner), relay.log.warning)
 
+    async def revoke_server_grants(self, server: str) -> None:
+        """Revoke what anybody has allowed for the tools of an MCP server, for always or a session.
+
+        Raises `BadSettings` if this cannot be saved.
+        """
+        for session_grants in self._sessions.values():
+            session_grants.revoke(server)
+        await asyncio.to_thread(revoke_server_grants, data_folder(os.environ), server)
+
     def _load_grants(self, owner: str) -> GrantsFile:
         """Like `grants`, cached from earlier runs; for the loop's thread only."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
@@ -171,7 +180,7 @@ def grants_file(folder: Path, owner: str) -> Path:
         return folder / NAME
     plain = _PLAIN.fullmatch(owner) is not None
     named = owner if plain else sha256(owner.encode()).hexdigest()
-    return folder / "grants" / f"{named}.json"
+    return folder / FOLDER / f"{named}.json"
 
 
 class Site:

@@ -15,7 +15,8 @@ from antiphon.mcp.client.server_listing import (
     ServerState,
 )
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
-from antiphon.mcp.startup import start_servers
+from antiphon.mcp.server_manager import ServerManager
+from antiphon.mcp.startup import find_servers, start_servers
 from antiphon.ports import Toolbox
 from antiphon.settings.settings import Settings
 from antiphon.tools import builtin
@@ -41,10 +42,14 @@ class Toolset:
     """Tools that runs of this installation may use, and the MCP servers among them."""
 
     def __init__(
-        self, functions: Iterable[Function], servers: AsyncMcpServerPool | None = None
+        self,
+        functions: Iterable[Function],
+        servers: AsyncMcpServerPool | None = None,
+        manager: ServerManager | None = None,
     ) -> None:
         own = Functions(functions)
         self._servers = servers
+        self._manager = manager
         self.toolbox: Toolbox = own if servers is None else ToolManager(own, servers)
 
     def tools(self) -> Sequence[Tool]:
@@ -53,7 +58,12 @@ class Toolset:
 
     def servers(self) -> Sequence[ServerState]:
         """Return the state of each MCP server."""
-        return self._servers.states() if self._servers else ()
+        return self._manager.states() if self._manager else ()
+
+    @property
+    def manager(self) -> ServerManager | None:
+        """Manager of the MCP servers; None if they were switched off at the start."""
+        return self._manager
 
     def server(self, name: str) -> ServerState:
         """Return the state of the MCP server of this name. Raises `NotFound`."""
@@ -125,10 +135,11 @@ async def open_toolset(
         if not servers:
             yield Toolset(functions)
             return
-        async with start_servers(settings) as (running, usable):
+        found = await asyncio.to_thread(find_servers, settings)
+        async with start_servers(settings, found=found) as (running, usable):
             for problem in usable.problems:
                 log.warning("the MCP server %s cannot be used: %s", problem.server, problem.why)
-            yield Toolset(functions, running if usable.enabled else None)
+            yield Toolset(functions, running, ServerManager(settings, running, found, usable))
 
 
 # Questions to the user whether a tool call may run; answers come by another request.

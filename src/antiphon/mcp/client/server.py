@@ -89,7 +89,10 @@ class RestartPolicy:
 
 
 class ServerSupervisor:
-    """One configured server. `start` creates its `task`; `stop` asks it to end."""
+    """One configured server. `start` creates its `task`; `stop` asks it to end.
+
+    With `reach`, requests over HTTP go only where it allows.
+    """
 
     def __init__(
         self,
@@ -120,6 +123,7 @@ class ServerSupervisor:
         self._connection: Connection | None = None
         self._session: Connection | None = None
         self._stopping = asyncio.Event()
+        self._stopped_because = ""
         self._wanted = asyncio.Event()
         self._state_changed = asyncio.Event()
         self._finishing = asyncio.Event()
@@ -139,16 +143,26 @@ class ServerSupervisor:
             http_status=session.monitor.http_status,
         )
 
-    def start(self) -> None:
-        """Start the server's task."""
+    def announce(self) -> None:
+        """Count as starting, for callers that wait; `start` follows."""
         if self.config.enabled:
+            self._set_status("starting", "")
+
+    def start(self) -> None:
+        """Start the server's task, unless `stop` came first."""
+        if self.config.enabled and not self._stopping.is_set():
             self._set_status("starting", "")
             self.task = asyncio.create_task(self._run(), name=f"mcp {self.config.name}")
 
-    def stop(self) -> None:
-        """Ask the task to end."""
+    def stop(self, why: str = "") -> None:
+        """Ask the task to end; calls in progress are told `why`, such as "it was removed"."""
+        self._stopped_because = why
         self._stopping.set()
         self._wanted.set()
+        if why and self._connection is not None:
+            self._connection.monitor.end(why)
+        if self.task is None and self.config.enabled:
+            self._set_status("closed", why)
 
     def restart(self) -> None:
         """Restart now, if the server has failed."""
@@ -229,7 +243,7 @@ class ServerSupervisor:
             await self._run_sessions()
         finally:
             self._connection = None
-            self._set_status("closed", "")
+            self._set_status("closed", self._stopped_because)
 
     async def _run_sessions(self) -> None:
         patience = RestartPolicy(self._delays)

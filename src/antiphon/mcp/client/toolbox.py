@@ -34,7 +34,7 @@ from antiphon.mcp.config.server_config import LogLevel, ServerConfig
 from antiphon.mcp.metadata import tool_name_prefix
 from antiphon.ports import ProgressCallback, quiet
 from antiphon.settings import deprecated
-from antiphon.tools.egress_policy import EgressPolicy
+from antiphon.tools.egress_policy import INTERNET, EgressPolicy
 from antiphon.tools.permitted_call import check_permission
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.messages import ResultPart, TaskHandle, Tool, ToolCall, ToolResult
@@ -57,8 +57,8 @@ class AsyncMcpServerPool:
     a server over HTTP, or None, and is called in a thread before each connection. `changed` is
     called on the event loop when a server's state or tools change, and must not raise. `delays` are
     seconds before each restart of a server that died. With `reach`, HTTP requests go only where it
-    allows, and never through a proxy. `protocol_cache` remembers servers that need the legacy
-    protocol.
+    allows, and never through a proxy; `guard` is that of servers that are `guarded`.
+    `protocol_cache` remembers servers that need the legacy protocol.
     """
 
     def __init__(
@@ -71,28 +71,28 @@ class AsyncMcpServerPool:
         changed: Callable[[ServerState], None] = ignore_state,
         delays: tuple[float, ...] = DELAYS,
         reach: EgressPolicy | None = None,
+        guard: EgressPolicy = INTERNET,
         protocol_cache: ProtocolCache | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._servers: dict[str, ServerSupervisor] = {}
-        for config in configs:
-            if config.name in self._servers:
-                raise BadSettings(
-                    f"Two MCP servers are named {config.name}.",
-                    expected="a name of its own for each",
-                    received=config.name,
-                )
-            self._servers[config.name] = ServerSupervisor(
+        folders = tuple(fspath(root) for root in roots)
+
+        def create(config: ServerConfig) -> ServerSupervisor:
+            return ServerSupervisor(
                 config,
                 host or NoClientFeatures(),
-                (*(fspath(root) for root in roots), *config.roots),
+                (*folders, *config.roots),
                 auth,
                 changed,
                 delays,
-                reach,
+                reach or (guard if config.guarded else None),
                 protocol_cache,
                 clock,
             )
+
+        self._create = create
+        self._servers = {name: create(each) for name, each in _by_name(configs).items()}
+        self._ending: set[ServerSupervisor] = set()
 
     async def __aenter__(self) -> AsyncMcpServerPool:
         """Start every enabled server without waiting for it."""
@@ -107,18 +107,52 @@ class AsyncMcpServerPool:
         trace: TracebackType | None,
     ) -> None:
         """End every server and its process."""
-        await asyncio.gather(*(server.finish_checks() for server in self._servers.values()))
-        for server in self._servers.values():
+        servers = {*self._servers.values(), *self._ending}
+        await asyncio.gather(*(server.finish_checks() for server in servers))
+        for server in servers:
             server.stop()
-        tasks = [server.task for server in self._servers.values() if server.task is not None]
-        if not tasks:
-            return
+        await _wait_until_ended(servers)
+
+    async def update(self, configs: Iterable[ServerConfig]) -> None:
+        """Run these servers from now on, in this order; one update at a time.
+
+        New servers start and are not waited for. Those that are missing are stopped, and those
+        whose configuration differs are started again: calls in progress there fail. Raises
+        `BadSettings` if two have one name.
+        """
+        wanted = _by_name(configs)
+        servers: dict[str, ServerSupervisor] = {}
+        for name, config in wanted.items():
+            known = self._servers.get(name)
+            is_kept = known is not None and known.config == config
+            servers[name] = known if known is not None and is_kept else self._create(config)
+        await self._exchange(servers)
+
+    async def relaunch(self, server: str) -> None:
+        """Stop the server if it runs, and start it again. Raises `NotFound`."""
+        fresh = self._create(self._server(server).config)
+        await self._exchange({**self._servers, server: fresh})
+
+    async def _exchange(self, servers: dict[str, ServerSupervisor]) -> None:
+        """Replace the servers. A new one starts when the one of its name has ended.
+
+        Two processes of one server would compete for its files and ports.
+        """
+        before, self._servers = self._servers, servers
+        old = {each for name, each in before.items() if servers.get(name) is not each}
+        new = [each for name, each in servers.items() if before.get(name) is not each]
+        for server in new:
+            server.announce()
+        self._ending |= old
         try:
-            await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
+            await asyncio.gather(*(server.finish_checks() for server in old))
+            for server in old:
+                server.stop(_describe_stop(servers.get(server.config.name)))
+            await _wait_until_ended(old)
         finally:
-            for task in tasks:
-                task.cancel()
-        await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
+            self._ending -= old
+        for server in new:
+            server.start()
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the known tools of all servers, in the order of the configuration."""
@@ -324,6 +358,39 @@ class AsyncMcpServerPool:
             for tool in server.tools:
                 table.setdefault(tool.spec.name, (server, tool))
         return table
+
+
+def _by_name(configs: Iterable[ServerConfig]) -> dict[str, ServerConfig]:
+    """Return the servers by name. Raises `BadSettings` if two have one name."""
+    named: dict[str, ServerConfig] = {}
+    for config in configs:
+        if named.setdefault(config.name, config) is not config:
+            raise BadSettings(
+                f"Two MCP servers are named {config.name}.",
+                expected="a name of its own for each",
+                received=config.name,
+            )
+    return named
+
+
+def _describe_stop(successor: ServerSupervisor | None) -> str:
+    """Return why a server is stopped, as the end of a sentence about it."""
+    if successor is None:
+        return "it was removed"
+    return "it was restarted" if successor.config.enabled else "it was switched off"
+
+
+async def _wait_until_ended(servers: Iterable[ServerSupervisor]) -> None:
+    """Wait for servers that were told to stop; cancel those that take too long."""
+    tasks = [server.task for server in servers if server.task is not None]
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
+    finally:
+        for task in tasks:
+            task.cancel()
+    await asyncio.wait(tasks, timeout=LEAVE_SECONDS)
 
 
 def __getattr__(name: str) -> Any:

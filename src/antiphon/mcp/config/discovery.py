@@ -54,7 +54,21 @@ class UserConfigFile:
     def remove(self, name: str) -> bool:
         """Remove the server; return whether it was there."""
         with self._edit() as servers:
-            return servers.pop(name, None) is not None
+            return servers.pop(_name_there(name, servers), None) is not None
+
+    def set_enabled(self, name: str, *, enabled: bool) -> bool:
+        """Switch the server on or off, for all programs that read the file; return whether it is
+        there.
+        """
+        with self._edit() as servers:
+            table = servers.get(_name_there(name, servers))
+            if not is_object(table):
+                return False
+            for key in ("enabled", "disabled"):
+                table.pop(key, None)
+            if not enabled:
+                table["disabled"] = True
+        return True
 
     @contextmanager
     def _edit(self) -> Generator[dict[str, Any]]:
@@ -87,9 +101,37 @@ class UserConfigFile:
         return whole
 
 
+def _name_there(name: str, servers: Mapping[str, Any]) -> str:
+    """Return the name in the file of a server that is shown by this name."""
+    shown = {legal: each for each, legal in legal_names(servers).items()}
+    return name if name in servers else shown.get(name, name)
+
+
 def _key(whole: dict[str, Any]) -> str:
     """Return the key of the servers: VS Code uses another."""
     return "servers" if "servers" in whole and "mcpServers" not in whole else "mcpServers"
+
+
+def check_entry(name: str, entry: Mapping[str, Any]) -> ParsedServer:
+    """Return the server that this entry of the file stands for. Raises `InvalidRequest`."""
+    if legal_names([name])[name] != name:
+        raise InvalidRequest(
+            "a server cannot have this name",
+            expected="letters, digits, - and _",
+            received=name,
+            hint=f"for instance {legal_names([name])[name]}",
+        )
+    url = entry.get("url")
+    if url is not None and not str(url).startswith(("http://", "https://", "${")):
+        raise InvalidRequest(
+            "this is no address of a server",
+            expected="http:// or https://, and a host",
+            received=str(url),
+        )
+    (made,) = parse_servers({name: entry}, "the command line")
+    if made.problem:
+        raise InvalidRequest(f"the server {name} cannot be used: {made.problem}")
+    return made
 
 
 # Files of other people that may start servers, because a person approved their content.

@@ -61,7 +61,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `exclude` are globs over the server's own names. The hints of a `trusted` server are believed.
     `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that are listed to
     the server; `log_level` is the lowest level it is asked to log. With `backend`, a backend of
-    this user may run it too.
+    this user may run it too. A `guarded` server over HTTP is reached only where tools may send
+    requests: on the internet, and at `private_hosts`.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel | None = None
     oauth: OAuth = OAuth()
     backend: bool = False
+    guarded: bool = False
 
     def __repr__(self) -> str:
         """Omit `env`, `headers` and `url`, which hold secrets."""
@@ -99,6 +101,16 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
         place = urlsplit(self.url)
         name = self.command or f"{place.scheme}://{place.hostname}"
         return f"{name} ({hashlib.sha256(identity).hexdigest()[:16]})"
+
+    def is_same_program(self, other: ServerConfig) -> bool:
+        """Return whether both start the same program, or request the same URL, in the same way.
+
+        What a person has allowed for the tools of one then applies to those of the other.
+        """
+        return all(
+            getattr(self, field) == getattr(other, field)
+            for field in ("transport", "command", "args", "env", "cwd", "url", "headers", "oauth")
+        )
 
     def includes_tool(self, tool: str) -> bool:
         """Return whether the server's tool of this name is used."""
@@ -289,6 +301,7 @@ _KEYS: dict[str, tuple[str, Converter]] = {
     "oauth": ("oauth", _oauth),
     "auth": ("oauth", _oauth),  # Cursor
     "backend": ("backend", _convert_to(bool)),
+    "guarded": ("guarded", _convert_to(bool)),
 }
 
 

@@ -112,7 +112,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
 
     `transcribed_by` is the provider that gets dictation, `spoken_by` the one that gets what is read
     aloud; empty if there is none. `previews` is true if there is a second origin, which shows
-    artifacts.
+    artifacts. `manages_servers` is true if the user may change the MCP servers.
     """
 
     person: UserView
@@ -130,6 +130,7 @@ class Me(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     title: str
     previews: bool
+    manages_servers: bool
 
 
 @routes.get("/api/me/export")
@@ -166,6 +167,7 @@ def get_me() -> Response:
             version=__version__,
             title=site.settings.web_title,
             previews=session.artifact_origin() is not None,
+            manages_servers=person.is_admin and site.tools.manager is not None,
         )
     )
 

@@ -1,7 +1,7 @@
 """MCP servers of the web chat: their state, and their prompts and resources for a message.
 
-Servers are the operator's: no request adds, changes or starts one. A prompt and a resource are
-asked for by a person, one at a time, and come back to them as a text and as files of theirs.
+A prompt and a resource are asked for by a person, one at a time, and come back to them as a text
+and as files of theirs. `server_changes` has the requests that change servers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from flask import Blueprint, Response
 from msgspec import Meta
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.mcp.client.server_listing import Prompt, ServerResource, ServerState
+from antiphon.mcp.client.server_listing import Prompt, ServerResource
 from antiphon.types.errors import AntiphonError, InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import MAX_FILES, Blob, Link, ResultPart, Text
+from antiphon.web import server_views
 from antiphon.web.http import file_media_type, json_response, plain_name, read_json
 from antiphon.web.session import current_client, current_site, current_user, respond_with
 from antiphon.web.tools import Toolset
@@ -32,21 +33,6 @@ LISTED = 500
 """Most prompts and most resources of one server that are listed."""
 
 T = TypeVar("T")
-
-
-class ServerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A server. `stderr`, which may hold details for operators, is only for administrators."""
-
-    name: str
-    title: str
-    version: str
-    status: str
-    problem: str
-    tools: int
-    instructions: str
-    has_prompts: bool
-    has_resources: bool
-    stderr: str
 
 
 class CatalogView(msgspec.Struct, frozen=True):
@@ -95,9 +81,10 @@ class PromptMessageView(msgspec.Struct, frozen=True):
 @routes.get("/api/servers")
 def list_servers() -> Response:
     """Return the servers in the order of the configuration."""
-    is_admin = current_user().is_admin
-    states = current_site().tools.servers()
-    return json_response({"data": [_view(state, with_stderr=is_admin) for state in states]})
+    site = current_site()
+    return json_response(
+        server_views.list_servers(site.settings, site.tools, for_admin=current_user().is_admin)
+    )
 
 
 @routes.get("/api/servers/<name>")
@@ -187,21 +174,6 @@ def _text(part: ResultPart) -> str:
             return uri
         case Blob():
             return ""
-
-
-def _view(state: ServerState, *, with_stderr: bool) -> ServerView:
-    return ServerView(
-        name=state.server,
-        title=state.title,
-        version=state.version,
-        status=state.status,
-        problem=state.why,
-        tools=state.tools,
-        instructions=state.instructions,
-        has_prompts="prompts" in state.capabilities,
-        has_resources="resources" in state.capabilities,
-        stderr="\n".join(state.stderr) if with_stderr else "",
-    )
 
 
 async def _read_catalog(tools: Toolset, name: str) -> CatalogView:

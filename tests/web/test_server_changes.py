@@ -1,0 +1,521 @@
+"""MCP servers that are added, restarted, switched off and removed over the web, and by whom."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from antiphon.mcp.client.server_listing import ServerState
+from antiphon.settings.paths import config_folder, data_folder
+from antiphon.tools.consent import SessionGrants
+from antiphon.tools.permissions import GrantsFile
+from antiphon.tools.questions import tool_identity
+from antiphon.types.accounts import LOCAL
+from antiphon.types.messages import ToolCall, ToolResult
+from antiphon.web.site import grants_file
+from tests.support.terminal.mcp_servers import config, raw, run_locked_server
+from tests.support.terminal.model import Model
+from tests.support.web.named import browser_of
+from tests.support.web.served import Served, up
+from tests.support.web.visiting import FORGETFUL, HERE, Browser, Chat, open_chat
+
+PROGRAM = [raw()["command"], *raw()["args"]]
+PROXY = {"login": "proxy", "trusted_proxies": (HERE,)}
+
+
+def own_file() -> Path:
+    return config_folder(os.environ) / "mcp.json"
+
+
+def configure(servers: dict[str, Any]) -> None:
+    """Write the user's own servers down, as `antiphon mcp add` does."""
+    own_file().parent.mkdir(parents=True, exist_ok=True)
+    own_file().write_text(json.dumps({"mcpServers": servers, "other": "kept"}))
+
+
+def configured() -> dict[str, Any]:
+    whole = json.loads(own_file().read_text())
+    return whole["mcpServers"]
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Chat]:
+    """A web chat of one person, with two servers of their own: one works, one does not."""
+    configure({"far": raw(), "broken": {"command": "/nowhere/at-all"}})
+    async with open_chat(servers=True, web_mcp_programs=True) as chat:
+        await settled(chat, "broken")
+        await settled(chat, "far")
+        yield chat
+
+
+@pytest.fixture
+async def browser(chat: Chat) -> Browser:
+    return await chat.browser().arrive()
+
+
+async def settled(chat: Chat, name: str) -> ServerState:
+    """Wait until the server is ready or has failed."""
+    async with asyncio.timeout(60):
+        while (state := chat.site.tools.server(name)).status in {"starting", "restarting"}:
+            await chat.site.tools.wait_for_servers()
+    return state
+
+
+async def listed(browser: Browser) -> dict[str, Any]:
+    return {each["name"]: each for each in (await browser.get("/api/servers")).json["data"]}
+
+
+async def switch(browser: Browser, name: str, *, enabled: bool) -> Any:
+    return await browser.open("PATCH", f"/api/servers/{name}", {"enabled": enabled})
+
+
+async def test_one_person_of_a_machine_learns_where_servers_stand_and_what_they_are(
+    browser: Browser,
+) -> None:
+    shown = (await browser.get("/api/servers")).json
+    servers = {each["name"]: each for each in shown["data"]}
+
+    assert (shown["may_change"], shown["programs"], shown["file"]) == (True, True, str(own_file()))
+    assert servers["far"]["source"] == {
+        "transport": "stdio",
+        "file": str(own_file()),
+        "is_own": True,
+        "target": " ".join(PROGRAM),
+    }
+    assert (await browser.get("/api/me")).json["manages_servers"] is True
+
+
+async def test_a_failed_server_is_restarted_when_what_it_lacked_is_there(
+    chat: Chat, browser: Browser
+) -> None:
+    configure({"far": raw(), "broken": raw()})
+    answer = await browser.post("/api/servers/broken/restart", {})
+
+    assert (answer.status_code, answer.json["status"]) == (200, "starting")
+    assert (await settled(chat, "broken")).status == "ready"
+
+
+async def test_a_running_server_is_restarted_and_its_calls_say_so(
+    chat: Chat, browser: Browser
+) -> None:
+    hanging = asyncio.create_task(call(chat, "far__hang"))
+    answer = await browser.post("/api/servers/far/restart", {})
+    result = await hanging
+
+    assert answer.status_code == 200
+    assert result.is_error
+    assert "it was restarted" in result.output
+    assert (await settled(chat, "far")).status == "ready"
+    assert not (await call(chat, "far__echo", x=1)).is_error
+
+
+async def call(chat: Chat, tool: str, **arguments: Any) -> ToolResult:
+    return await chat.site.tools.toolbox.call(ToolCall("c1", tool, json.dumps(arguments)))
+
+
+async def test_a_server_is_switched_off_and_on_for_later_starts_too(
+    chat: Chat, browser: Browser
+) -> None:
+    off = await switch(browser, "far", enabled=False)
+
+    assert (off.status_code, off.json["status"]) == (200, "disabled")
+    assert configured()["far"] == raw() | {"disabled": True}
+    assert json.loads(own_file().read_text())["other"] == "kept"
+    assert all(tool.server != "far" for tool in chat.site.tools.tools())
+    restarted = await browser.post("/api/servers/far/restart", {})
+    assert restarted.status_code == 422
+    on = await switch(browser, "far", enabled=True)
+    assert on.json["status"] == "starting"
+    assert configured()["far"] == raw()
+    assert (await settled(chat, "far")).status == "ready"
+
+
+async def test_a_removed_server_is_gone_and_its_tools_are_unknown(
+    chat: Chat, browser: Browser
+) -> None:
+    removed = await browser.open("DELETE", "/api/servers/far")
+    result = await call(chat, "far__echo")
+
+    assert (removed.status_code, removed.json) == (200, {"name": "far"})
+    assert set(configured()) == set(await listed(browser)) == {"broken"}
+    assert (result.is_error, result.fault) == (True, "unknown_tool")
+    assert (await browser.open("DELETE", "/api/servers/far")).status_code == 404
+
+
+async def test_a_server_is_added_and_starts(chat: Chat, browser: Browser) -> None:
+    body = {"name": "near", "command": PROGRAM, "env": {"LEVEL": "1", "PATH": None}}
+    answer = await browser.post("/api/servers", body)
+
+    assert (answer.status_code, answer.json["status"]) == (201, "starting"), answer.json
+    assert configured()["near"] == raw() | {"env": {"LEVEL": "1", "PATH": "${PATH}"}}
+    assert own_file().stat().st_mode & 0o077 == 0
+    assert (await settled(chat, "near")).status == "ready"
+    assert "near__echo" in {tool.spec.name for tool in chat.site.tools.tools()}
+
+
+async def test_an_address_is_added_with_headers_that_are_never_returned(
+    chat: Chat, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRACKER", "sesame")
+    async with run_locked_server() as url:
+        body = {"name": "web", "url": url, "headers": {"Authorization": "Bearer ${TRACKER}"}}
+        answer = await browser.post("/api/servers", body)
+        state = await settled(chat, "web")
+        shown = await browser.get("/api/servers")
+
+    assert answer.status_code == 201
+    assert configured()["web"] == {"type": "http", "url": url, "headers": body["headers"]}
+    assert state.status == "failed"
+    assert (await listed(browser))["web"]["login"] == "antiphon mcp login web"
+    assert "sesame" not in shown.text
+    assert "TRACKER" not in shown.text
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": "x"},
+        {"name": "x", "url": "http://a.example", "command": ["true"]},
+        {"name": "x", "url": "file:///etc/passwd"},
+        {"name": "x", "url": "http://a.example\n/"},
+        {"name": "two words", "url": "http://a.example"},
+        {"name": "../x", "command": ["true"]},
+        {"name": "x" * 49, "command": ["true"]},
+        {"name": "x", "command": [""]},
+        {"name": "x", "command": ["a", "b\x00c"]},
+        {"name": "x", "command": ["a"] * 201},
+        {"name": "x", "command": ["true"], "env": {"A=B": "1"}},
+        {"name": "x", "url": "http://a.example", "headers": {"A": "b\r\nC: d"}},
+        {"name": "x", "url": "http://a.example", "headers": {"A:": "b"}},
+        {"name": "x", "url": "http://a.example", "transport": "stdio"},
+    ],
+)
+async def test_what_is_no_server_is_refused_and_not_written(browser: Browser, body: Any) -> None:
+    before = configured()
+    answer = await browser.post("/api/servers", body)
+
+    assert answer.status_code == 422, answer.json
+    assert configured() == before
+
+
+async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> None:
+    answer = await browser.post("/api/servers", {"name": "far", "command": ["true"]})
+    configure({"far": raw(), "broken": raw(), "later": raw()})
+    unseen = await browser.post("/api/servers", {"name": "later", "command": ["true"]})
+
+    assert (answer.status_code, unseen.status_code) == (409, 409)
+    assert configured()["later"] == raw()
+
+
+async def test_servers_of_a_terminal_are_looked_for(chat: Chat, browser: Browser) -> None:
+    configure({"new": raw(), "far": raw("evil")})
+    answer = await browser.post("/api/servers/reload", {})
+
+    assert answer.status_code == 200
+    assert answer.json["changes"] == {"added": ["new"], "changed": ["far"], "removed": ["broken"]}
+    assert [each["name"] for each in answer.json["servers"]["data"]] == ["new", "far"]
+    assert (await settled(chat, "new")).status == "ready"
+    assert (await browser.post("/api/servers/reload", {})).json["changes"] == {
+        "added": [],
+        "changed": [],
+        "removed": [],
+    }
+
+
+async def test_a_file_that_cannot_be_read_changes_nothing(chat: Chat, browser: Browser) -> None:
+    own_file().write_text("{")
+    answer = await browser.post("/api/servers/reload", {})
+
+    assert answer.status_code == 422
+    assert set(await listed(browser)) == {"far", "broken"}
+    assert chat.site.tools.server("far").status == "ready"
+
+
+async def test_a_server_whose_reference_is_missing_says_which(
+    chat: Chat, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    body = {"name": "odd", "command": [*PROGRAM, "${NOT_THERE}"]}
+    answer = await browser.post("/api/servers", body)
+
+    assert (answer.status_code, answer.json["status"]) == (201, "failed")
+    assert answer.json["problem"] == "the variable NOT_THERE is not set"
+    monkeypatch.setenv("NOT_THERE", "good")
+    assert (await browser.post("/api/servers/odd/restart", {})).json["status"] == "starting"
+    assert (await settled(chat, "odd")).status == "ready"
+
+
+async def test_programs_are_added_only_where_the_setting_allows_it() -> None:
+    async with open_chat(servers=True) as chat:
+        browser = await chat.browser().arrive()
+        shown = (await browser.get("/api/servers")).json
+        answer = await browser.post("/api/servers", {"name": "near", "command": PROGRAM})
+
+        assert (shown["may_change"], shown["programs"]) == (True, False)
+        assert answer.status_code == 403
+        assert "web_mcp_programs" in answer.json["expected"]
+        assert not own_file().exists()
+        assert list(chat.site.tools.servers()) == []
+
+
+async def test_servers_of_a_given_file_are_restarted_and_not_changed(tmp_path: Path) -> None:
+    _, file = config(tmp_path, {"far": raw()})
+    before = Path(file).read_text()
+    async with open_chat(servers=True, config=file, web_mcp_programs=True) as chat:
+        browser = await chat.browser().arrive()
+        await settled(chat, "far")
+        source = (await listed(browser))["far"]["source"]
+        restarted = await browser.post("/api/servers/far/restart", {})
+        refused = [
+            await switch(browser, "far", enabled=False),
+            await browser.open("DELETE", "/api/servers/far"),
+            await browser.post("/api/servers", {"name": "near", "command": PROGRAM}),
+        ]
+        await settled(chat, "far")
+
+    assert (source["file"], source["is_own"]) == (file, False)
+    assert restarted.status_code == 200
+    assert [each.status_code for each in refused] == [409, 409, 409]
+    assert all(file in each.text for each in refused)
+    assert Path(file).read_text() == before
+
+
+async def test_servers_of_a_folder_say_how_they_are_approved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "cloned"
+    folder.mkdir()
+    (folder / ".mcp.json").write_text(json.dumps({"mcpServers": {"theirs": raw()}}))
+    monkeypatch.chdir(folder)
+    async with open_chat(servers=True) as chat:
+        browser = await chat.browser().arrive()
+        shown = (await browser.get("/api/servers")).json
+
+    assert shown["data"] == []
+    assert "antiphon trust .mcp.json" in shown["unapproved"][0]
+
+
+async def test_a_server_with_a_table_in_the_settings_is_changed_there() -> None:
+    configure({"far": raw()})
+    async with open_chat(
+        servers=True, settings=msgspec.structs.replace(FORGETFUL, servers={"far": {"timeout": 9}})
+    ) as chat:
+        browser = await chat.browser().arrive()
+        source = (await listed(browser))["far"]["source"]
+        answer = await browser.open("DELETE", "/api/servers/far")
+
+    assert (source["is_own"], Path(source["file"]).name) == (False, "antiphon.toml")
+    assert answer.status_code == 409
+    assert "far" in configured()
+
+
+MUTATIONS = [
+    ("POST", "/api/servers", {"name": "near", "url": "http://a.example"}),
+    ("POST", "/api/servers/reload", {}),
+    ("POST", "/api/servers/far/restart", {}),
+    ("PATCH", "/api/servers/far", {"enabled": False}),
+    ("DELETE", "/api/servers/far", None),
+]
+
+
+async def test_people_who_are_no_administrators_see_servers_and_change_none() -> None:
+    configure({"far": raw()})
+    async with open_chat(servers=True, **PROXY) as chat:
+        await settled(chat, "far")
+        browser = await browser_of(chat, "ann")
+        answers = [await browser.open(*each) for each in MUTATIONS]
+        shown = (await browser.get("/api/servers")).json
+
+        assert [answer.status_code for answer in answers] == [403] * len(MUTATIONS)
+        assert configured() == {"far": raw()}
+        assert chat.site.tools.server("far").status == "ready"
+        assert (shown["may_change"], shown["file"], shown["unapproved"]) == (False, "", [])
+        assert (shown["data"][0]["source"], shown["data"][0]["login"]) == (None, "")
+        assert (await browser.get("/api/me")).json["manages_servers"] is False
+
+
+ASKED = "requested"
+STRANGE: list[dict[str, str]] = [
+    {"Origin": "http://evil.example"},
+    {"Host": "evil.example"},
+    {"X-Antiphon-CSRF": "wrong"},
+    {"Sec-Fetch-Site": "cross-site"},
+]
+
+
+@pytest.mark.parametrize("headers", STRANGE, ids=min)
+async def test_pages_of_strangers_change_no_server(
+    chat: Chat, browser: Browser, headers: dict[str, str]
+) -> None:
+    answers = [await browser.open(*each, headers=headers) for each in MUTATIONS]
+
+    assert {answer.status_code for answer in answers} <= {403, 421}
+    assert set(configured()) == {"far", "broken"}
+    assert chat.site.tools.server("far").status == "ready"
+
+
+async def admin_of(chat: Chat) -> Browser:
+    """The browser of an administrator of an installation where people log in."""
+    browser = await browser_of(chat, "ada")
+    me = (await browser.get("/api/me")).json["person"]["id"]
+    await chat.site.client.update_person(me, role="admin")
+    async with asyncio.timeout(30):
+        while (await browser.get("/api/me")).json["person"]["role"] != "admin":
+            pass
+    return browser
+
+
+async def test_addresses_of_an_administrator_are_reached_only_where_tools_may_go() -> None:
+    async with run_locked_server() as url, open_chat(servers=True, **PROXY) as chat:
+        browser = await admin_of(chat)
+        answer = await browser.post("/api/servers", {"name": "inside", "url": url})
+        state = await settled(chat, "inside")
+
+    assert answer.status_code == 201
+    assert configured()["inside"] == {"type": "http", "url": url, "guarded": True}
+    assert state.status == "failed"
+    assert "not a public address" in state.why
+
+
+async def test_an_administrator_sends_no_other_secrets_of_the_machine_than_those_for_servers() -> (
+    None
+):
+    values = {
+        "${ANTIPHON_SECRET_KEY}": 403,
+        "Bearer ${OPENAI_API_KEY:-none}": 403,
+        "${env:HOME}": 403,
+        "${keyring:antiphon/token}": 403,
+        "${MCP_TRACKER:-none}": 201,
+        "blue": 201,
+    }
+    url = "http://127.0.0.1:9/mcp"
+    async with open_chat(servers=True, **PROXY) as chat:
+        browser = await admin_of(chat)
+        statuses = {
+            value: (
+                await browser.post(
+                    "/api/servers", {"name": f"s{n}", "url": url, "headers": {"X-Key": value}}
+                )
+            ).status_code
+            for n, value in enumerate(values)
+        }
+        in_url = await browser.post(
+            "/api/servers", {"name": "y", "url": "http://127.0.0.1:9/${OPENAI_API_KEY}"}
+        )
+
+    assert statuses == values
+    assert in_url.status_code == 403
+
+
+async def allow_for_good(chat: Chat, tool: str, owner: str = LOCAL) -> GrantsFile:
+    """Have the owner allow the tool as it is now, always."""
+    file = grants_file(data_folder(os.environ), owner)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    grants = GrantsFile(file)
+    [found] = [each for each in chat.site.tools.tools() if each.spec.name == tool]
+    grants.add([tool_identity(found)])
+    return grants
+
+
+@pytest.mark.parametrize("owner", [LOCAL, "person_x"])
+async def test_a_server_that_was_removed_and_added_again_inherits_no_permission(
+    chat: Chat, browser: Browser, owner: str
+) -> None:
+    grants = await allow_for_good(chat, "far__echo", owner)
+    assert grants.find("far", "echo") is not None
+    await browser.open("DELETE", "/api/servers/far")
+    again = await browser.post("/api/servers", {"name": "far", "command": PROGRAM})
+    await settled(chat, "far")
+
+    assert again.status_code == 201
+    assert grants.find("far", "echo") is None
+
+
+async def test_permissions_of_a_session_end_with_the_server(chat: Chat, browser: Browser) -> None:
+    session = chat.site.relays._sessions.setdefault("thread_x", SessionGrants())
+    [found] = [each for each in chat.site.tools.tools() if each.spec.name == "far__echo"]
+    session.add([tool_identity(found)])
+    await browser.open("DELETE", "/api/servers/far")
+
+    assert session.all() == ()
+
+
+async def test_a_server_with_another_environment_is_asked_about_again(
+    chat: Chat, browser: Browser
+) -> None:
+    grants = await allow_for_good(chat, "far__echo")
+    await browser.post("/api/servers/far/restart", {})
+    await settled(chat, "far")
+    assert grants.find("far", "echo") is not None  # it is the same
+    await switch(browser, "far", enabled=False)
+    await switch(browser, "far", enabled=True)
+    await settled(chat, "far")
+    assert grants.find("far", "echo") is not None
+    configure({"far": raw() | {"env": {"TARGET": "production"}}, "broken": raw()})
+    await browser.post("/api/servers/reload", {})
+
+    assert grants.find("far", "echo") is None
+
+
+async def test_without_servers_nothing_is_managed() -> None:
+    async with open_chat() as chat:
+        browser = await chat.browser().arrive()
+        shown = (await browser.get("/api/servers")).json
+        answer = await browser.post("/api/servers", {"name": "x", "url": "http://a.example"})
+
+    assert shown["may_change"] is False
+    assert (answer.status_code, "--no-servers" in answer.text) == (409, True)
+
+
+@pytest.mark.parametrize("again", [None, raw("good", "more")], ids=["gone", "another"])
+async def test_a_call_that_waits_for_an_answer_does_not_reach_a_later_server(
+    again: dict[str, Any] | None,
+) -> None:
+    configure({"far": raw()})
+    async with Model() as model, up_with_servers(model) as here:
+        await here.site.tools.wait_for_servers()
+        async with here.post({"content": "Go"}) as stream:
+            reply = await model.next_request()
+            await reply.call("far__echo", {"x": 1}, id="c1")
+            await reply.end("tool_calls")
+            asked = (await stream.until("data-approval"))["data"]
+            csrf = (await here.http.get("/api/me")).json()["csrf"]
+            headers = {"Origin": here.url, "X-Antiphon-CSRF": csrf}
+            removed = await here.http.delete("/api/servers/far", headers=headers)
+            if again is not None:
+                body = {"name": "far", "command": [again["command"], *again["args"]]}
+                await here.http.post("/api/servers", json=body, headers=headers)
+                await here.site.tools.wait_for_servers()
+            run_id = stream.parts[0]["messageId"]
+            said = {"approved": True, "args_hash": asked["argsHash"], "keep": "always"}
+            await here.ask(f"/api/runs/{run_id}/approvals/c1", said)
+            if again is not None:  # another program has the name: a person is asked about it
+                while (asked := (await stream.until("data-approval"))["data"])["state"] != ASKED:
+                    pass
+                assert asked["changed"] is True
+                said = {"approved": False, "args_hash": asked["argsHash"]}
+                await here.ask(f"/api/runs/{run_id}/approvals/c1", said)
+            after = await model.next_request()
+            await after.answer("Well.")
+            await stream.end()
+        grants = (await here.http.get("/api/grants")).json()["data"]
+
+    assert removed.status_code == 200
+    output = after.messages[-1]["content"]
+    assert ("There is no tool far__echo" if again is None else "refused") in output
+    assert grants == []
+
+
+def up_with_servers(model: Model) -> AbstractAsyncContextManager[Served]:
+    settings = msgspec.structs.replace(
+        FORGETFUL, model="told", base_url=model.url, web_mcp_programs=True
+    )
+    return up(settings, servers=True)

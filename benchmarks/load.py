@@ -147,7 +147,7 @@ class Stream(asyncio.Protocol):
             record.lags.append(now - int(stamp) / 1e6)
         if self._last:
             record.gaps.append(now - self._last)
-        else:
+        elif not self.first.done():  # or it has failed, and this came too late
             self.first.set_result(now)
         self._last = now
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, expect
+from playwright.async_api import Browser, Route, expect
 
 from tests.support.terminal.model import Reply
 from tests.support.web.chats import Chat, as_shown, chatting
@@ -106,6 +108,66 @@ async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
     await chat.sees(ANSWER)
     await _exact(chat)
     assert len(chat.model.requests) == 1
+
+
+async def _answered(chat: Chat, question: str, answer: str) -> str:
+    """Have a thread with one question; return its id."""
+    await chat.say(question)
+    await (await chat.model.next_request()).answer(answer)
+    await chat.sees(answer)
+    await chat.wait_until_idle()
+    return chat.thread
+
+
+@asynccontextmanager
+async def _held_back(chat: Chat, address: str) -> AsyncIterator[None]:
+    """Answers from this address reach the page at the end of the block."""
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await chat.page.route(address, hold)
+    yield
+    released.set()
+
+
+@pytest.mark.parametrize("late", ["**/api/me", "**/api/threads/*/messages*"])
+async def test_a_question_that_is_sent_while_the_page_loads_belongs_to_its_thread(
+    chat: Chat, late: str
+) -> None:
+    thread = await _answered(chat, "First?", "One.")
+    async with _held_back(chat, late):
+        await chat.page.reload()
+        await chat.say("Second?")
+        await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "true")
+    reply = await chat.model.next_request()
+    await reply.answer("Two.")
+    await chat.sees("Two.")
+
+    assert chat.thread == thread
+    assert [each["content"] for each in reply.messages] == ["First?", "One.", "Second?"]
+    await expect(chat.composer).to_have_value("")
+    await _exact(chat)
+
+
+async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_that(
+    chat: Chat,
+) -> None:
+    first = await _answered(chat, "Of cats?", "Cats.")
+    await chat.open()
+    await _answered(chat, "Of dogs?", "Dogs.")
+    async with _held_back(chat, f"**/api/threads/{first}/messages*"):
+        await chat.page.locator(".thread", has_text="Of cats?").click()
+        await chat.page.wait_for_url(f"**/t/{first}")
+        await chat.say("And kittens?")
+    reply = await chat.model.next_request()
+    await reply.answer("Kittens.")
+    await chat.sees("Kittens.")
+
+    assert chat.thread == first
+    assert [each["content"] for each in reply.messages] == ["Of cats?", "Cats.", "And kittens?"]
 
 
 async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:

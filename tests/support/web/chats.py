@@ -197,7 +197,6 @@ class Chat:
     async def say(self, text: str) -> None:
         """Write and send."""
         await self.composer.fill(text)
-        await expect(self.page.locator(".composer")).to_have_attribute("aria-busy", "false")
         await self.composer.press("Enter")
 
     async def sees(self, text: str) -> None:

@@ -96,7 +96,6 @@ export function restorePending() {
  * @param {{text: string, files?: Entry["files"]}} written
  */
 export function send(written) {
-  const thread = current.value?.thread.id ?? null;
   if (besideOf(path.value)) {
     const asked = newId();
     for (const { current: { value: open } } of [MAIN, BESIDE]) {
@@ -105,7 +104,7 @@ export function send(written) {
   } else {
     const second = compareWith.value;
     compareWith.value = null;
-    sendTo(thread, written, second ? { beside: { id: newId(), options: chosenOptions(second) } } : {});
+    sendTo(threadOf(path.value), written, second ? { beside: { id: newId(), options: chosenOptions(second) } } : {});
   }
 }
 

@@ -8,11 +8,11 @@ import { upload } from "../api.mjs";
 import { readyFiles } from "../attachments.mjs";
 import { messageKey } from "../history.mjs";
 import { toFill } from "../prompts.mjs";
-import { besideOf } from "../router.mjs";
+import { besideOf, threadOf } from "../router.mjs";
 import { isHere } from "../send.mjs";
-import { away, BESIDE, current, editing, me, path, pending, phase, prefs } from "../store.mjs";
+import { away, BESIDE, current, editing, MAIN, me, path, pending, phase, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
-import { html, signal, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
+import { html, signal, untracked, useMemo, useRef, useSignal, useSignalEffect, useState } from "../vendor/ui.mjs";
 import { AttachButton, Attachments, Drop, pastedFiles, useAttachments } from "./attachments.mjs";
 import { useDraft, useRefill } from "./composer_draft.mjs";
 import { Icon } from "./icons.mjs";
@@ -43,6 +43,8 @@ export function Composer({ onSent }) {
   useSignalEffect(() => {
     if (toFill.value !== null) slashed.value = true;
   });
+  /** Address whose conversations are to get what is written, once they are shown. */
+  const due = useSignal(/** @type {string | null} */ (null));
   const items = useMemo(() => signal(/** @type {any[]} */ ([])), []);
   const attaching = useAttachments({ items, limits: me.value?.limits, upload });
   const draft = useDraft(area, items, empty);
@@ -55,6 +57,7 @@ export function Composer({ onSent }) {
     if (!CSS.supports("field-sizing", "content")) element.rows = Math.min(MOST_ROWS, element.value.split("\n").length);
   };
   const changed = () => {
+    due.value = null;
     fit();
     draft.note();
   };
@@ -63,8 +66,12 @@ export function Composer({ onSent }) {
     const files = readyFiles(items.value);
     if (items.value.some(({ state }) => state === "uploading")) return toast({ text: t("composer.uploading") });
     if (me.value === null && away.value) return toast({ text: t("composer.away") });
-    if (me.value === null || isBesideLoading() || (!element.value.trim() && !files.length)) return undefined;
+    if (!element.value.trim() && !files.length) return undefined;
     if (tooLong(element.value)) return undefined;
+    if (!isLoaded()) {
+      due.value = path.value;
+      return undefined;
+    }
     send({ text: element.value, files });
     element.value = "";
     items.value = items.value.filter(({ state }) => state === "failed");
@@ -73,6 +80,11 @@ export function Composer({ onSent }) {
     onSent();
     return undefined;
   };
+  useSignalEffect(() => {
+    if (due.value === null) return;
+    if (due.value !== path.value) due.value = null;
+    else if (isLoaded()) untracked(submit);
+  });
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     // An input method takes Enter for itself; Safari says so only by the number of the key.
     if (event.isComposing || event.keyCode === 229) return;
@@ -90,7 +102,7 @@ export function Composer({ onSent }) {
     attaching.add(files);
   };
   return html`<${Drop} onFiles=${attaching.add}>
-    <form class="composer" aria-busy=${me.value === null} onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), submit())}>
+    <form class="composer" aria-busy=${me.value === null || due.value !== null} onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), submit())}>
       <${Attachments} items=${items} onRemove=${attaching.remove} onRetry=${attaching.retry} />
       <label class="visually-hidden" for="composer">${t("composer.label")}</label>
       <textarea
@@ -104,7 +116,7 @@ export function Composer({ onSent }) {
         ${(me.value?.dictation || me.value?.transcribed_by) && html`<${Dictation} area=${area} />`}
         ${besideOf(path.value) ? html`<span class="muted small grow clipped">${t("compare.both")}</span>` : html`<${Picker} />`}
         <span class="grow"></span>
-        <${Buttons} empty=${empty} items=${items} />
+        <${Buttons} empty=${empty} items=${items} due=${due} />
       </div>
     </form>
   <//>`;
@@ -120,20 +132,23 @@ function CatalogButton() {
     ${open && html`<${ServerCatalog} onClose=${() => setOpen(false)} />`}`;
 }
 
-/** @param {{empty: {value: boolean}, items: {value: any[]}}} props */
-function Buttons({ empty, items }) {
+/** @param {{empty: {value: boolean}, items: {value: any[]}, due: {value: string | null}}} props */
+function Buttons({ empty, items, due }) {
   const phases = [phase.value, BESIDE.phase.value].filter((each) => each !== "idle");
   const busy = phases.length > 0;
   const stopping = phases.every((each) => each === "stopping");
-  const nothing = me.value === null || isBesideLoading() || (empty.value && !items.value.some(({ state }) => state === "ready"));
+  const nothing = due.value !== null || (empty.value && !items.value.some(({ state }) => state === "ready"));
   const label = t(busy ? "composer.queue" : "composer.send");
   return html`
     ${busy && html`<button type="button" class="icon-button stop" aria-label=${t("composer.stop")} title=${t("composer.stop")} disabled=${stopping} onClick=${stop}><${Icon} name="stop" /></button>`}
     ${!(busy && nothing) && html`<button type="submit" class="icon-button send" aria-label=${label} title=${label} disabled=${nothing}><${Icon} name="send" /></button>`}`;
 }
 
-/** Returns true while the thread beside the open one is loading: it would not get a question that is sent now. */
-const isBesideLoading = () => besideOf(path.value) !== null && BESIDE.current.value === null;
+/** Returns true once the user is known and the conversations of the address are shown: they get what is sent. */
+const isLoaded = () => me.value !== null && threadOf(path.value) === idAt(MAIN) && besideOf(path.value) === idAt(BESIDE);
+
+/** @param {import("../store.mjs").Pane} at */
+const idAt = (at) => at.current.value?.thread.id ?? null;
 
 /** @param {string} text */
 function tooLong(text) {

@@ -121,16 +121,18 @@ async def _answered(chat: Chat, question: str, answer: str) -> str:
 
 @asynccontextmanager
 async def _held_back(chat: Chat, address: str) -> AsyncIterator[None]:
-    """Answers from this address reach the page at the end of the block."""
+    """Answers from this address reach the page at the end of the block, as they were before it."""
     released = asyncio.Event()
 
     async def hold(route: Route) -> None:
+        response = await route.fetch()
         await released.wait()
-        await route.continue_()
+        await route.fulfill(response=response)
 
     await chat.page.route(address, hold)
     yield
     released.set()
+    await chat.page.unroute_all(behavior="wait")
 
 
 @pytest.mark.parametrize("late", ["**/api/me", "**/api/threads/*/messages*"])
@@ -168,6 +170,24 @@ async def test_a_question_that_is_sent_while_another_thread_opens_belongs_to_tha
 
     assert chat.thread == first
     assert [each["content"] for each in reply.messages] == ["Of cats?", "Cats.", "And kittens?"]
+
+
+async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: Chat) -> None:
+    thread = await _answered(chat, "First?", "One.")
+    other = await chat.tab(f"/t/{thread}")
+    async with _held_back(chat, "**/messages?limit=40"):
+        async with chat.page.expect_request("**/messages?limit=40"):
+            await _answered(other, "Second?", "Two.")
+        await chat.say("Third?")
+        reply = await chat.model.next_request()
+        await reply.say("Thr")
+        await chat.sees("Thr")
+    await chat.sees("Second?")
+    await chat.sees("Third?")
+    await reply.say("ee.")
+    await reply.end()
+    await chat.sees("Three.")
+    await _exact(chat)
 
 
 async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:

@@ -107,9 +107,11 @@ export async function refresh(at = MAIN) {
   const { signal } = at.opened;
   const id = at.current.value?.thread.id;
   if (!id) return null;
+  const last = at.current.value?.messages.at(-1);
   const answer = await messagesOf(id, { limit: PAGE }, at);
   if (!answer || signal.aborted || at.current.value?.thread.id !== id) return null;
   const { messages, hasEarlier } = at.current.value;
+  if (messages.at(-1) !== last) return refresh(at); // what was added meanwhile may be missing in the answer
   const { kept, whole } = mergeMessages(messages, answer.messages);
   show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier }, at);
   return answer;

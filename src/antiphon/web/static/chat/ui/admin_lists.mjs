@@ -1,12 +1,17 @@
 /** Lists of models, MCP servers and shared assistants; published ones can be taken back. */
 import { get, remove } from "../api.mjs";
 import { revealText } from "../hidden_characters.mjs";
+import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
 import { ConfirmDialog } from "./confirm.mjs";
+import { Icon } from "./icons.mjs";
+import { laterView } from "./later_view.mjs";
 import { Loaded, useLoad } from "./loading.mjs";
 import { Table } from "./table.mjs";
 import { whole } from "./usage.mjs";
+
+const ServerCatalog = laterView(() => import("./server_catalog.mjs").then((module) => module.ServerCatalog), { over: true, idle: false });
 
 export function ModelList() {
   const columns = [
@@ -24,7 +29,16 @@ export function ServerList() {
     { name: t("servers.status"), show: (/** @type {any} */ server) => html`<span class=${server.problem ? "badge bad" : "badge"}>${t(`servers.state_${server.status}`)}</span>` },
     { name: t("servers.problem"), show: (/** @type {any} */ server) => server.problem ?? "" },
   ];
-  return html`<${Listed} of="servers" columns=${columns} keyOf=${(/** @type {any} */ server) => `${server.side} ${server.name}`} />`;
+  const loaded = useLoad(() => get("/api/admin/servers"));
+  const [open, setOpen] = useState(false);
+  const close = () => {
+    setOpen(false);
+    void loaded.again();
+  };
+  return html`
+    <${ListOf} of="servers" loaded=${loaded} columns=${columns} keyOf=${(/** @type {any} */ server) => `${server.side} ${server.name}`} />
+    ${me.value?.manages_servers && html`<p><button type="button" class="button" aria-haspopup="dialog" onClick=${() => setOpen(true)}><${Icon} name="server" size=${18} />${t("servers.change")}</button></p>`}
+    ${open && html`<${ServerCatalog} onClose=${close} />`}`;
 }
 
 export function SharedAssistants() {
@@ -55,7 +69,7 @@ function nameOf(/** @type {{name: string}} */ assistant) {
   return revealText(assistant.name) || t("assistants.unnamed");
 }
 
-function Listed(/** @type {{of: "models" | "servers", columns: any[], keyOf: (row: any) => string}} */ { of, columns, keyOf }) {
+function Listed(/** @type {{of: "models", columns: any[], keyOf: (row: any) => string}} */ { of, columns, keyOf }) {
   const loaded = useLoad(() => get(`/api/admin/${of}`));
   return html`<${ListOf} of=${of} loaded=${loaded} columns=${columns} keyOf=${keyOf} />`;
 }

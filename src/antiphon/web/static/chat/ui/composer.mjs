@@ -122,10 +122,10 @@ export function Composer({ onSent }) {
   <//>`;
 }
 
-/** Button that opens the MCP servers, where there are any. */
+/** Button that opens the MCP servers, where there are any or the person may add them. */
 function CatalogButton() {
   const [open, setOpen] = useState(false);
-  if (!me.value?.servers?.length) return null;
+  if (!me.value?.servers?.length && !me.value?.manages_servers) return null;
   return html`<button
       type="button" class="icon-button" aria-label=${t("catalog.open")} title=${t("catalog.open")} aria-haspopup="dialog" onClick=${() => setOpen(true)}
     ><${Icon} name="server" /></button>

@@ -783,6 +783,18 @@ def test_projects_and_owners_come_and_go_and_what_was_done_is_written_down(clien
     return [gone.deleted, acts, catch_error(lambda: client.update_key("key_none"))]
 
 
+@in_all_ways
+def test_what_is_done_to_a_server_of_a_client_is_written_down(client: Any) -> object:
+    entry = client.record_act("mcp_server.added", "far")
+
+    assert client.list_acts().data[0] == entry
+    return [
+        (entry.what, entry.target, entry.owner),
+        catch_error(lambda: client.record_act("key.created", "far")),
+        catch_error(lambda: client.record_act("mcp_server.added", "two words")),
+    ]
+
+
 @pytest.mark.slow
 @in_all_ways
 def test_what_was_exported_is_imported_for_another_owner(client: Any) -> object:

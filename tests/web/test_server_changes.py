@@ -465,6 +465,40 @@ async def test_a_server_with_another_environment_is_asked_about_again(
     assert grants.find("far", "echo") is None
 
 
+async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> None:
+    configure({"far": raw(), "old": raw()})
+    async with open_chat(servers=True, **PROXY) as chat:
+        await settled(chat, "far")
+        browser = await admin_of(chat)
+        ada = (await browser.get("/api/me")).json["person"]["id"]
+        await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
+        await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
+        await browser.post("/api/servers/far/restart", {})
+        await switch(browser, "far", enabled=False)
+        await switch(browser, "far", enabled=True)
+        await browser.open("DELETE", "/api/servers/old")
+        await browser.open("DELETE", "/api/servers/old")
+        configure({"far": raw("good", "more"), "terminal": raw()})
+        await browser.post("/api/servers/reload", {})
+        acts = (await chat.site.client.list_acts()).data
+        theirs = [
+            (act.what.removeprefix("mcp_server."), act.target)
+            for act in reversed(acts)
+            if act.what.startswith("mcp_server.") and act.actor == ada
+        ]
+
+    assert theirs == [
+        ("added", "new"),
+        ("restarted", "far"),
+        ("disabled", "far"),
+        ("enabled", "far"),
+        ("removed", "old"),
+        ("added", "terminal"),
+        ("changed", "far"),
+        ("removed", "new"),
+    ]
+
+
 async def test_without_servers_nothing_is_managed() -> None:
     async with open_chat() as chat:
         browser = await chat.browser().arrive()

@@ -104,7 +104,7 @@ export interface AuditEntry {
   id: string;
   owner: string | null;
   target: string;
-  what: "assistant.published" | "assistant.unpublished" | "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "share.created" | "share.revoked" | "share.updated" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
+  what: "assistant.published" | "assistant.unpublished" | "key.changed" | "key.created" | "key.revoked" | "limits.changed" | "mcp_server.added" | "mcp_server.changed" | "mcp_server.disabled" | "mcp_server.enabled" | "mcp_server.removed" | "mcp_server.restarted" | "owner.erased" | "owner.exported" | "owner.imported" | "person.changed" | "person.created" | "person.removed" | "project.changed" | "project.created" | "project.removed" | "provider_key.kept" | "provider_key.removed" | "run.cancelled_by_admin" | "schedule.changed" | "schedule.created" | "schedule.paused" | "schedule.removed" | "schedule.resumed" | "schedule.started" | "share.created" | "share.revoked" | "share.updated" | "webhook.changed" | "webhook.created" | "webhook.disabled" | "webhook.removed" | "webhook.rotated";
 }
 
 /**
@@ -2512,6 +2512,15 @@ export abstract class Operations {
    */
   listActs(fields: { limit?: number; after?: string; owner?: string } = {}, options?: RequestOptions): Promise<AuditEntryPage> {
     return this.send<AuditEntryPage>({ method: "GET", path: `/v1/acts`, fields: { ...fields }, creates: false }, options);
+  }
+
+  /**
+   * Record an administrator's action on an MCP server of a client, which is not stored here.
+   *
+   * `target` is the name of the server. The web chat records what is done to its servers.
+   */
+  recordAct(fields: { target: string; what: "mcp_server.added" | "mcp_server.changed" | "mcp_server.disabled" | "mcp_server.enabled" | "mcp_server.removed" | "mcp_server.restarted" }, options?: RequestOptions): Promise<AuditEntry> {
+    return this.send<AuditEntry>({ method: "POST", path: `/v1/acts`, fields: { ...fields }, creates: false }, options);
   }
 
   /** List the runs of all owners that have not ended, newest first. */

@@ -27,6 +27,17 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.runs import DAY, Run
 
+ClientAct = Literal[
+    "mcp_server.added",
+    "mcp_server.changed",
+    "mcp_server.enabled",
+    "mcp_server.disabled",
+    "mcp_server.restarted",
+    "mcp_server.removed",
+]
+"""Actions that a client records; the others are recorded with the change itself."""
+ServerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
+
 
 class LiveRun(msgspec.Struct, frozen=True):
     """A run that has not ended, and its owner."""
@@ -296,6 +307,19 @@ class ListActs(Operation[Listed[AuditEntry]], frozen=True):
     owner: Id | None = None
 
 
+class RecordAct(Operation[AuditEntry], frozen=True):
+    """Record an administrator's action on an MCP server of a client, which is not stored here.
+
+    `target` is the name of the server. The web chat records what is done to its servers."""
+
+    route: ClassVar[str] = "POST /v1/acts"
+    answer: ClassVar[Any] = AuditEntry
+    scope: ClassVar[str | None] = "admin"
+
+    what: ClientAct
+    target: ServerName
+
+
 class ListLiveRuns(Operation[Listed[LiveRun]], frozen=True):
     """List the runs of all owners that have not ended, newest first."""
 
@@ -345,6 +369,7 @@ ADMIN_OPERATIONS: tuple[type[Operation[Any]], ...] = (
     UpdateProject,
     DeleteProject,
     ListActs,
+    RecordAct,
     ListLiveRuns,
     GetUsage,
     ListServers,

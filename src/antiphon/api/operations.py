@@ -21,6 +21,7 @@ from antiphon.api.actions import SubmitToolOutputs as SubmitToolOutputs
 from antiphon.api.admin import ADMIN_OPERATIONS
 from antiphon.api.admin import MAX_KEY_LENGTH as MAX_KEY_LENGTH
 from antiphon.api.admin import BackendServer as BackendServer
+from antiphon.api.admin import ClientAct as ClientAct
 from antiphon.api.admin import CreateKey as CreateKey
 from antiphon.api.admin import CreatePerson as CreatePerson
 from antiphon.api.admin import CreateProject as CreateProject
@@ -42,6 +43,7 @@ from antiphon.api.admin import NewKey as NewKey
 from antiphon.api.admin import NewLimits as NewLimits
 from antiphon.api.admin import Password as Password
 from antiphon.api.admin import PersonName as PersonName
+from antiphon.api.admin import RecordAct as RecordAct
 from antiphon.api.admin import RevokeKey as RevokeKey
 from antiphon.api.admin import SignIn as SignIn
 from antiphon.api.admin import UpdateKey as UpdateKey

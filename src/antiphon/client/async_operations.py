@@ -130,6 +130,7 @@ class AsyncOperations(RenamedMethods):
     update_project = async_method(operations.UpdateProject)
     delete_project = async_method(operations.DeleteProject)
     list_acts = async_list_method(operations.ListActs)
+    record_act = async_method(operations.RecordAct)
     list_live_runs = async_list_method(operations.ListLiveRuns)
     get_usage = async_method(operations.GetUsage)
     list_servers = async_list_method(operations.ListServers)

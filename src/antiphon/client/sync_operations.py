@@ -131,6 +131,7 @@ class Operations(RenamedMethods):
     update_project = sync_method(operations.UpdateProject)
     delete_project = sync_method(operations.DeleteProject)
     list_acts = sync_list_method(operations.ListActs)
+    record_act = sync_method(operations.RecordAct)
     list_live_runs = sync_list_method(operations.ListLiveRuns)
     get_usage = sync_method(operations.GetUsage)
     list_servers = sync_list_method(operations.ListServers)

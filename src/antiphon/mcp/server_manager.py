@@ -102,6 +102,19 @@ class ServerManager:
             target=describe_target(config),
         )
 
+    def require_own(self, name: str) -> UserConfigFile:
+        """Return the file that holds the server.
+
+        Raises `NotFound`, and `Conflict` if its configuration is not this program's to change.
+        """
+        parsed = self._get(name)
+        if not self._is_own(parsed):
+            raise Conflict(
+                f"The MCP server {name} is configured in {self._describe_place(parsed)}.",
+                hint="Change it there, and look for new servers.",
+            )
+        return self._own_file
+
     async def restart(self, name: str, forget: Forget) -> None:
         """Start the server again as it is configured now, however it is doing.
 
@@ -125,7 +138,7 @@ class ServerManager:
         Raises `NotFound`, and `Conflict` if its configuration is not this program's to change.
         """
         async with self._acting:
-            file = self._require_own(name)
+            file = self.require_own(name)
             if not await asyncio.to_thread(file.set_enabled, name, enabled=enabled):
                 raise NotFound(f"There is no MCP server {name} in {file.file} any more.")
             await self._take_over([(await self._find()).get(name)], forget)
@@ -136,7 +149,7 @@ class ServerManager:
         Raises `NotFound`, and `Conflict` if its configuration is not this program's to change.
         """
         async with self._acting:
-            file = self._require_own(name)
+            file = self.require_own(name)
             await forget(name)
             await asyncio.to_thread(file.remove, name)
             await self._drop([name])
@@ -148,17 +161,20 @@ class ServerManager:
         `Conflict` if the name is taken or nothing can be added here.
         """
         async with self._acting:
-            if not self.own_file:
-                raise Conflict(
-                    f"The MCP servers come from {self._own_file.file}, which --config names.",
-                    hint="Add the server there, and look for new servers.",
-                )
-            discovery.check_entry(name, entry)
-            found = await self._find()
-            self._check_free(name, found)
+            await self.check_addable(name, entry)
             await forget(name)
             await asyncio.to_thread(self._own_file.add, name, entry)
             await self._take_over([(await self._find()).get(name)], forget)
+
+    async def check_addable(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Raise what `add` raises if this server cannot be added."""
+        if not self.own_file:
+            raise Conflict(
+                f"The MCP servers come from {self._own_file.file}, which --config names.",
+                hint="Add the server there, and look for new servers.",
+            )
+        discovery.check_entry(name, entry)
+        self._check_free(name, await self._find())
 
     async def reload(self, forget: Forget) -> ServerChanges:
         """Read the configuration again: start what is new, stop what is gone, restart changes.
@@ -227,16 +243,6 @@ class ServerManager:
         if self.own_file and parsed.origin == self.own_file and not self._is_own(parsed):
             return str(self._own_file.file.with_name(discovery.TOML))
         return parsed.origin
-
-    def _require_own(self, name: str) -> UserConfigFile:
-        """Return the file that holds the server. Raises `NotFound`, `Conflict`."""
-        parsed = self._get(name)
-        if not self._is_own(parsed):
-            raise Conflict(
-                f"The MCP server {name} is configured in {self._describe_place(parsed)}.",
-                hint="Change it there, and look for new servers.",
-            )
-        return self._own_file
 
     def _check_free(self, name: str, found: DiscoveredServers) -> None:
         """Raise `Conflict` if no server of this name can be added."""

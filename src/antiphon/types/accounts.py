@@ -227,6 +227,12 @@ AuditAction = Literal[
     "share.created",
     "share.updated",
     "share.revoked",
+    "mcp_server.added",
+    "mcp_server.changed",
+    "mcp_server.enabled",
+    "mcp_server.disabled",
+    "mcp_server.restarted",
+    "mcp_server.removed",
 ]
 
 

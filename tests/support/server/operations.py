@@ -208,6 +208,7 @@ MEANT: dict[str, tuple[Json, ...]] = {
         {"history": [{"content": [{"type": "image", "file_id": _FILE}]}]},
         {"run_id": _RUN},
     ),
+    "record_act": ({"what": "mcp_server.added", "target": "far"},),
     "release_claim": ({"action_id": Its("action"), "attempt": 7},),
     "renew_claim": ({"action_id": Its("action"), "attempt": 7},),
     "save_task": (

@@ -20,6 +20,7 @@ from antiphon.api.operations import (
     UsageReport,
 )
 from antiphon.ports import Store
+from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.accounts import AccountService, ProjectService
 from antiphon.runtime.admin.browser_tokens import BrowserTokenService
 from antiphon.runtime.admin.export import Archive
@@ -55,6 +56,7 @@ class AdminDispatcher:
         keys = KeyService(store, mint)
         projects = ProjectService(store, mint)
         self._store = store
+        self._mint = mint
         self._keys = keys
         self._servers = servers
         self._owners = owners
@@ -77,6 +79,7 @@ class AdminDispatcher:
             operations.UpdateProject: projects.update,
             operations.DeleteProject: lambda call, by: projects.delete(call.project_id, by),
             operations.ListActs: self._list_acts,
+            operations.RecordAct: self._record_act,
             operations.ListLiveRuns: self._list_live_runs,
             operations.GetUsage: self._get_usage,
             operations.ListServers: self._list_servers,
@@ -108,6 +111,11 @@ class AdminDispatcher:
 
     async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[AuditEntry]:
         return to_listed(await self._store.audit_entries(call.limit, call.after, call.owner))
+
+    async def _record_act(self, call: operations.RecordAct, by: Principal) -> AuditEntry:
+        entry = await audit.create_entry(self._store, self._mint, by, call.what, call.target)
+        await self._store.append_audit_entry(entry)
+        return entry
 
     async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
         page = await self._store.live_runs(call.limit, call.after)

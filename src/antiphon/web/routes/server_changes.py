@@ -9,6 +9,7 @@ headers may hold no other secrets of the machine than those that are meant for M
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import Annotated, Any, Literal
 
@@ -16,14 +17,18 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import Meta
 
+from antiphon.api.operations import ClientAct
+from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.config.server_config import Reference, find_references
 from antiphon.mcp.server_manager import ServerChanges, ServerManager
-from antiphon.types.errors import Conflict, Forbidden, InvalidRequest
+from antiphon.types.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from antiphon.web import server_views
 from antiphon.web.http import read_json
 from antiphon.web.server_views import ServerList, ServerView
-from antiphon.web.session import current_site, require_admin, respond_with
+from antiphon.web.session import admin_client, current_site, require_admin, respond_with
 from antiphon.web.site import Site
+
+log = logging.getLogger(__name__)
 
 routes = Blueprint("server_changes", __name__)
 
@@ -99,9 +104,11 @@ def add_server() -> Response:
     """Add a server and start it, without waiting until it is ready."""
     body, site = read_json(NewServer), current_site()
     entry = _read_entry(site, body)
-    manager = _require_manager(site)
+    manager, client = _require_manager(site), admin_client()
 
     async def add() -> ServerView:
+        await manager.check_addable(body.name, entry)
+        await _record(site, client, "mcp_server.added", body.name)
         await manager.add(body.name, entry, site.relays.revoke_server_grants)
         return _view(site, manager, body.name)
 
@@ -112,9 +119,12 @@ def add_server() -> Response:
 def switch_server(name: str) -> Response:
     """Switch a server on or off, now and at later starts."""
     enabled, site = read_json(ChangedServer).enabled, current_site()
-    manager = _require_manager(site)
+    manager, client = _require_manager(site), admin_client()
 
     async def switch() -> ServerView:
+        manager.require_own(name)
+        what: ClientAct = "mcp_server.enabled" if enabled else "mcp_server.disabled"
+        await _record(site, client, what, name)
         await manager.set_enabled(name, site.relays.revoke_server_grants, enabled=enabled)
         return _view(site, manager, name)
 
@@ -126,9 +136,11 @@ def restart_server(name: str) -> Response:
     """Start a server again, running or failed, without waiting until it is ready."""
     read_json(Nothing)
     site = current_site()
-    manager = _require_manager(site)
+    manager, client = _require_manager(site), admin_client()
 
     async def restart() -> ServerView:
+        manager.source(name)
+        await _record(site, client, "mcp_server.restarted", name)
         await manager.restart(name, site.relays.revoke_server_grants)
         return _view(site, manager, name)
 
@@ -139,9 +151,11 @@ def restart_server(name: str) -> Response:
 def remove_server(name: str) -> Response:
     """Stop a server, remove it from the configuration, and revoke what was allowed for it."""
     site = current_site()
-    manager = _require_manager(site)
+    manager, client = _require_manager(site), admin_client()
 
     async def remove() -> RemovedServer:
+        manager.require_own(name)
+        await _record(site, client, "mcp_server.removed", name)
         await manager.remove(name, site.relays.revoke_server_grants)
         return RemovedServer(name)
 
@@ -153,10 +167,16 @@ def reload_servers() -> Response:
     """Read the configuration again: start what is new, stop what is gone, restart changes."""
     read_json(Nothing)
     site = current_site()
-    manager = _require_manager(site)
+    manager, client = _require_manager(site), admin_client()
 
     async def reload() -> ReloadedServers:
         changes = await manager.reload(site.relays.revoke_server_grants)
+        for name in changes.added:
+            await _record(site, client, "mcp_server.added", name)
+        for name in changes.changed:
+            await _record(site, client, "mcp_server.changed", name)
+        for name in changes.removed:
+            await _record(site, client, "mcp_server.removed", name)
         return ReloadedServers(
             changes, server_views.list_servers(site.settings, site.tools, for_admin=True)
         )
@@ -170,6 +190,20 @@ def _require_manager(site: Site) -> ServerManager:
             "This web chat was started without MCP servers.", hint="Start it without --no-servers."
         )
     return site.tools.manager
+
+
+async def _record(site: Site, client: AsyncClient, what: ClientAct, name: str) -> None:
+    """Record the act in the audit log, before it is done: what cannot be recorded is not done.
+
+    Where nobody logs in, the key for a backend elsewhere need not be an administrator's, and what
+    is done to servers of this machine is done without an entry then.
+    """
+    try:
+        await client.record_act(what, name)
+    except (Forbidden, NotFound) as problem:
+        if site.policy.login != "none":
+            raise
+        log.info("the backend has no entry of %s %s: %s", what, name, problem)
 
 
 def _view(site: Site, manager: ServerManager, name: str) -> ServerView:

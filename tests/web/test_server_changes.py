@@ -215,6 +215,22 @@ async def test_a_name_that_is_taken_is_refused(chat: Chat, browser: Browser) -> 
     assert configured()["later"] == raw()
 
 
+async def test_what_was_allowed_in_a_terminal_holds_for_a_server_that_is_found_later(
+    chat: Chat, browser: Browser
+) -> None:
+    grants = await allow_for_good(chat, "far__echo")
+    [echo] = [tool_identity(t) for t in chat.site.tools.tools() if t.spec.name == "far__echo"]
+    configure({"broken": raw()})
+    await browser.post("/api/servers/reload", {})
+    assert grants.find("far", "echo") is None  # it was gone
+    file = grants_file(data_folder(os.environ), LOCAL)
+    GrantsFile(file).add([echo])  # as a terminal chat that runs the server meanwhile
+    configure({"broken": raw(), "far": raw()})
+    await browser.post("/api/servers/reload", {})
+
+    assert grants.find("far", "echo") is not None
+
+
 async def test_servers_of_a_terminal_are_looked_for(chat: Chat, browser: Browser) -> None:
     configure({"new": raw(), "far": raw("evil")})
     answer = await browser.post("/api/servers/reload", {})
@@ -371,6 +387,21 @@ async def admin_of(chat: Chat) -> Browser:
         while (await browser.get("/api/me")).json["person"]["role"] != "admin":
             pass
     return browser
+
+
+async def test_administrators_see_no_secrets_in_the_arguments_and_addresses_of_the_operator() -> (
+    None
+):
+    far = {"command": raw()["command"], "args": [*raw()["args"], "good", "--token=sesame"]}
+    web = {"url": "http://user:sesame@127.0.0.1:9/sesame?key=sesame"}
+    configure({"far": far, "web": web})
+    async with open_chat(servers=True, **PROXY) as chat:
+        browser = await admin_of(chat)
+        shown = await browser.get("/api/servers")
+        targets = {name: each["source"]["target"] for name, each in (await listed(browser)).items()}
+
+    assert targets == {"far": far["command"], "web": "http://127.0.0.1"}
+    assert "sesame" not in shown.text
 
 
 async def test_addresses_of_an_administrator_are_reached_only_where_tools_may_go() -> None:

@@ -13,6 +13,7 @@ import re
 import shlex
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -35,13 +36,15 @@ MOST_SERVERS = 100
 class ServerSource(msgspec.Struct, frozen=True, kw_only=True):
     """Configuration of a server. `file` holds it; `is_own` is true if this program may change it.
 
-    `target` is the command line or the URL, with references that are not resolved.
+    `target` is the command line or the URL, with references that are not resolved; `place` is its
+    program or its host alone, for people who may not see what secrets stand in the rest.
     """
 
     transport: str
     file: str
     is_own: bool
     target: str
+    place: str
 
 
 class ServerChanges(msgspec.Struct, frozen=True):
@@ -100,6 +103,7 @@ class ServerManager:
             file=self._describe_place(parsed),
             is_own=self._is_own(parsed),
             target=describe_target(config),
+            place=describe_place(config),
         )
 
     def require_own(self, name: str) -> UserConfigFile:
@@ -153,6 +157,7 @@ class ServerManager:
             await forget(name)
             await asyncio.to_thread(file.remove, name)
             await self._drop([name])
+            await forget(name)  # what was allowed meanwhile
 
     async def add(self, name: str, entry: Mapping[str, Any], forget: Forget) -> None:
         """Add a server, write it down, and start it.
@@ -186,9 +191,9 @@ class ServerManager:
             found = await self._find()
             now = {each.config.name: each for each in found.servers}
             removed = tuple(name for name in before if name not in now)
+            await self._drop(removed)
             for name in removed:
                 await forget(name)
-            await self._drop(removed)
             await self._take_over(found.servers, forget)
             self._parsed = now
             self._unapproved = found.unapproved
@@ -206,17 +211,22 @@ class ServerManager:
         """Run these servers as they are configured now, beside the others."""
         found = DiscoveredServers(servers=tuple(servers))
         usable = await asyncio.to_thread(resolve_servers, self._settings, found)
+        replaced: list[str] = []
         for each in found.servers:
             name = each.config.name
             before = self._parsed.get(name)
-            if before is None or not before.config.is_same_program(each.config):
-                await forget(name)
+            if before is not None and not before.config.is_same_program(each.config):
+                replaced.append(name)
             self._parsed[name] = each
             self._configs.pop(name, None)
             self._problems.pop(name, None)
+        for name in replaced:
+            await forget(name)
         self._configs |= {each.name: each for each in usable.configs}
         self._problems |= {each.server: each for each in usable.problem_states}
         await self._update()
+        for name in replaced:
+            await forget(name)  # what was allowed while the old one ended
 
     async def _drop(self, names: Iterable[str]) -> None:
         for name in names:
@@ -264,6 +274,14 @@ def describe_target(config: ServerConfig) -> str:
     if config.transport == "stdio":
         return shlex.join((config.command, *config.args))
     return _PASSWORD.sub(r"\1****@", config.url)
+
+
+def describe_place(config: ServerConfig) -> str:
+    """Return the program without its arguments, or the scheme and host of the URL."""
+    if config.transport == "stdio":
+        return config.command
+    url = urlsplit(config.url)
+    return f"{url.scheme}://{url.hostname}" if url.hostname else ""
 
 
 _PASSWORD = re.compile(r"(://)[^/@\s]+@")

@@ -152,6 +152,14 @@ class McpServerPool:
 
         self._portal.run(restart())
 
+    def update(self, configs: Iterable[ServerConfig]) -> None:
+        """Run these servers from now on: start new ones, stop others, restart changed ones."""
+        self._portal.run(self._servers.update(configs))
+
+    def relaunch(self, server: str) -> None:
+        """Stop the server if it runs, and start it again."""
+        self._portal.run(self._servers.relaunch(server))
+
     def resources(self, server: str) -> tuple[ServerResource, ...]:
         """Return the resources of a server."""
         return self._portal.run(self._servers.resources(server))

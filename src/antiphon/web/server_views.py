@@ -11,9 +11,22 @@ from collections.abc import Sequence
 import msgspec
 
 from antiphon.mcp.client.server_listing import ServerState
-from antiphon.mcp.server_manager import ServerManager, ServerSource
+from antiphon.mcp.server_manager import ServerManager
 from antiphon.settings.settings import Settings
 from antiphon.web.tools import Toolset
+
+
+class SourceView(msgspec.Struct, frozen=True, kw_only=True):
+    """Configuration of a server: the `file` that holds it, `is_own` if it can be changed here.
+
+    `target` is the command line or the URL; where people log in, the program or the host alone:
+    the rest may hold secrets of the operator.
+    """
+
+    transport: str
+    file: str
+    is_own: bool
+    target: str
 
 
 class ServerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,7 +47,7 @@ class ServerView(msgspec.Struct, frozen=True, kw_only=True):
     has_resources: bool
     stderr: str = ""
     login: str = ""
-    source: ServerSource | None = None
+    source: SourceView | None = None
 
 
 class ServerList(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +103,17 @@ def view_server(
         view,
         stderr="\n".join(state.stderr),
         login=_login_command(settings, state),
-        source=manager.source(state.server),
+        source=_view_source(settings, manager, state.server),
+    )
+
+
+def _view_source(settings: Settings, manager: ServerManager, name: str) -> SourceView:
+    source = manager.source(name)
+    return SourceView(
+        transport=source.transport,
+        file=source.file,
+        is_own=source.is_own,
+        target=source.target if settings.login == "none" else source.place,
     )
 
 

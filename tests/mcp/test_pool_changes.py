@@ -1,0 +1,103 @@
+"""MCP servers of a pool that change while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
+from antiphon.mcp.config.server_config import ServerConfig
+from antiphon.mcp.sync_servers import McpServerPool
+from antiphon.types.errors import BadSettings, NotFound
+from antiphon.types.messages import ToolResult
+from tests.support.mcp.serving import call, raw
+
+SECONDS = 60.0
+
+
+def names(pool: AsyncMcpServerPool) -> Sequence[tuple[str, str]]:
+    return [(state.server, state.status) for state in pool.states()]
+
+
+async def test_an_update_starts_what_is_new_and_stops_what_is_gone() -> None:
+    kept = raw(name="kept")
+    async with AsyncMcpServerPool([raw(name="old"), kept]) as pool:
+        await pool.ready(SECONDS)
+        hanging = asyncio.create_task(pool.call(call("kept__hang")))
+        await pool.update([raw(name="new"), kept])
+        await pool.ready(SECONDS)
+
+        assert names(pool) == [("new", "ready"), ("kept", "ready")]
+        assert not hanging.done()  # what stays the same is not touched
+        hanging.cancel()
+        gone = await pool.call(call("old__echo"))
+        assert (gone.fault, (await pool.call(call("new__echo"))).is_error) == (
+            "unknown_tool",
+            False,
+        )
+
+
+@pytest.mark.parametrize(
+    ("configs", "why"),
+    [
+        ([], "it was removed"),
+        ([raw("good", "changed", name="far")], "it was restarted"),
+        ([raw(name="far", enabled=False)], "it was switched off"),
+    ],
+    ids=["removed", "changed", "off"],
+)
+async def test_a_call_of_a_server_that_is_stopped_says_why(
+    configs: list[ServerConfig], why: str
+) -> None:
+    async with AsyncMcpServerPool([raw(name="far")]) as pool:
+        await pool.ready(SECONDS)
+        hanging = asyncio.create_task(pool.call(call("far__hang")))
+        await asyncio.sleep(0)
+        await pool.update(configs)
+        result: ToolResult = await hanging
+
+    assert (result.is_error, result.fault) == (True, "unavailable")
+    assert why in result.output
+
+
+async def test_a_call_that_waits_for_a_start_is_told_that_the_server_was_removed() -> None:
+    async with AsyncMcpServerPool([raw(name="far")]) as pool:
+        await pool.ready(SECONDS)
+        await pool.relaunch("far")
+        await pool.ready(SECONDS)
+        assert names(pool) == [("far", "ready")]
+        await pool.update([])
+
+        assert pool.states() == ()
+        with pytest.raises(NotFound):
+            await pool.relaunch("far")
+
+
+async def test_two_servers_of_one_name_change_nothing() -> None:
+    async with AsyncMcpServerPool([raw(name="far")]) as pool:
+        await pool.ready(SECONDS)
+        with pytest.raises(BadSettings):
+            await pool.update([raw(name="far"), raw("evil", name="far")])
+
+        assert names(pool) == [("far", "ready")]
+
+
+async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> None:
+    async with AsyncMcpServerPool([raw(name="old")]) as pool:
+        await pool.ready(SECONDS)
+        updating = asyncio.create_task(pool.update([raw(name="new")]))
+        await asyncio.sleep(0)
+    await updating
+
+    assert names(pool) == [("new", "closed")]
+
+
+def test_the_same_holds_without_an_event_loop() -> None:
+    with McpServerPool([raw(name="old")]) as pool:
+        pool.update([raw(name="new")])
+        assert pool.ready(SECONDS) == ()
+        pool.relaunch("new")
+        assert pool.ready(SECONDS) == ()
+        assert [state.server for state in pool.states()] == ["new"]

@@ -260,6 +260,27 @@ async def test_the_end_alone_is_not_all_of_it(chat: Chat) -> None:
     await expect(card(chat)).to_contain_text("1,200 characters")
 
 
+async def test_the_head_of_a_question_scrolls_by_keys_at_400_percent_and_is_else_no_stop(
+    chat: Chat,
+) -> None:
+    await asks(chat, {f"argument_{number}": number for number in range(20)})
+    head = card(chat).locator(".approval-head")
+    await expect(head).not_to_have_attribute("tabindex", "0")
+    await chat.page.set_viewport_size({"width": 360, "height": 225})
+    await expect(head).to_have_attribute("tabindex", "0")
+    assert "shell" in await head.evaluate(
+        "(it) => document.getElementById(it.getAttribute('aria-labelledby')).textContent"
+    )
+
+    await card(chat).focus()
+    await tab_to(chat, head)
+    await chat.page.keyboard.press("End")
+    await chat.wait_until("""() => {
+      const head = document.querySelector(".approval-head");
+      return head.scrollTop > 0 && head.scrollTop + head.clientHeight >= head.scrollHeight - 1;
+    }""")
+
+
 async def test_what_comes_amid_typing_answers_nothing(chat: Chat, tmp_path: Path) -> None:
     await asks(chat, {"command": "ls"})
     allow = card(chat).get_by_role("button", name="Allow once")

@@ -141,7 +141,9 @@ function Head({ data, id, text, edited: changed }) {
   const { own, server } = splitName(data);
   const hides = useMemo(() => hidesSomething(text), [text]);
   const until = data.expiresAt && data.expiresAt - Date.now() < 86_400_000 ? new Intl.DateTimeFormat(language.value, { timeStyle: "short" }).format(data.expiresAt) : null;
-  return html`<header class="approval-head">
+  const head = useRef(/** @type {HTMLElement | null} */ (null));
+  const overflows = useOverflow(head);
+  return html`<header class="approval-head" ref=${head} ...${overflows ? { tabIndex: 0, role: "group", "aria-labelledby": id } : {}}>
     <span class="approval-sign" aria-hidden="true"><${Icon} name=${data.destructive ? "warn" : "tool"} size=${22} /></span>
     <div class="approval-words">
       <p class="approval-title" id=${id}>${t(changed ? "approval.title_edited" : "approval.title")}${" "}<strong><${Word} text=${own} judged /></strong>${" "}<span class="approval-origin">${server ? html`${t("approval.of_server")} <${Word} text=${server} judged />` : t("approval.of_program")}</span></p>
@@ -158,6 +160,20 @@ function Head({ data, id, text, edited: changed }) {
     ${data.hookReason && html`<${Warning}>${t("approval.hook")} <${Word} text=${data.hookReason} judged /><//>`}
     ${hides && html`<${Warning}>${t("approval.hides")}<//>`}
   </header>`;
+}
+
+/** Returns true while an element is higher than its place, so that it has to scroll by keys too. @param {{current: HTMLElement | null}} element */
+function useOverflow(element) {
+  const [overflows, setOverflows] = useState(false);
+  useLayoutEffect(() => {
+    const outer = element.current;
+    if (!outer) return undefined;
+    const look = () => setOverflows(outer.scrollHeight > outer.clientHeight);
+    const sizes = new ResizeObserver(look);
+    for (const each of [outer, ...outer.children]) sizes.observe(each);
+    return () => sizes.disconnect();
+  });
+  return overflows;
 }
 
 /** @param {{children?: any}} props */

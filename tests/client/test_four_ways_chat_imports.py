@@ -51,4 +51,7 @@ def test_an_export_is_uploaded_checked_and_imported(client: Any) -> object:
     assert (completed.status, completed.received) == ("completed", len(content))
     assert "Trip" in [each.title for each in client.list_threads().data]
     assert [each.status for each in client.list_chat_imports().data] == ["cancelled", "completed"]
+    assert client.delete_chat_import(ready.id).deleted
+    assert [each.status for each in client.list_chat_imports().data] == ["cancelled"]
+    assert "Trip" in [each.title for each in client.list_threads().data]
     return [completed.found, cancelled.status]

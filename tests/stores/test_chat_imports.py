@@ -86,6 +86,23 @@ async def test_an_owner_has_one_import_at_a_time_and_the_last_ended_ones(store: 
     assert [each.owner for each in await store.chat_imports("bob")] == ["bob"]
 
 
+async def test_an_import_that_has_ended_is_deleted_with_its_file(store: Store) -> None:
+    await store.add_chat_import(an_import(), 9)
+    await store.add_import_piece("ann", "import_1", 0, b"abc", lambda each: each)
+    with pytest.raises(errors.Conflict, match="goes on"):
+        await store.delete_chat_import("ann", "import_1")
+    await store.change_chat_import("ann", "import_1", end)
+    with pytest.raises(errors.NotFound):
+        await store.delete_chat_import("bob", "import_1")
+
+    await store.delete_chat_import("ann", "import_1")
+
+    assert list(await store.chat_imports("ann")) == []
+    assert await store.import_piece("import_1", 0) is None
+    with pytest.raises(errors.NotFound):
+        await store.delete_chat_import("ann", "import_1")
+
+
 async def test_a_change_that_raises_changes_nothing_and_another_owners_is_not_found(
     store: Store,
 ) -> None:

@@ -46,6 +46,14 @@ async def test_an_export_is_looked_at_imported_and_not_imported_twice(
     await expect(imports.locator("li").first).to_contain_text("JSON")
     await chat.page.set_viewport_size({"width": 320, "height": 640})
     assert not await findings(chat.page, axe)
+    await chat.page.set_viewport_size({"width": 1280, "height": 720})
+    dismiss = imports.get_by_role("button", name="from the list")
+    await dismiss.first.press("Enter")
+    await expect(imports.get_by_text("noise.json")).to_have_count(0)
+    await expect(dismiss.first).to_be_focused()
+    await chat.page.reload()
+    imports, _ = await _open_imports(chat)
+    await expect(imports.locator("li")).to_have_count(2)
     await chat.faultless()
 
 

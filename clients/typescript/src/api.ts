@@ -1921,6 +1921,15 @@ export abstract class Operations {
   }
 
   /**
+   * Delete an import that has ended from the list, with what is left of its file.
+   *
+   * The conversations that it wrote stay. One that goes on has to be cancelled first (409).
+   */
+  deleteChatImport(import_id: string, options?: RequestOptions): Promise<Deleted> {
+    return this.send<Deleted>({ method: "DELETE", path: `/v1/chat_imports/${encodeURIComponent(import_id)}`, fields: {}, creates: false }, options);
+  }
+
+  /**
    * Share a snapshot of the thread under a link; the setting sharing says who can read it.
    *
    * The snapshot has the texts of users and models, and the names of attached files. Reasoning and

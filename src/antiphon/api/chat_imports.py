@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from antiphon.api.operation import Id, Listed, Operation
+from antiphon.api.operation import Deleted, Id, Listed, Operation
 from antiphon.types.chat_imports import MAX_PIECE, ChatImport, ChatSource
 
 FileSize = Annotated[int, Meta(ge=1)]
@@ -86,5 +86,17 @@ class CancelChatImport(Operation[ChatImport], frozen=True):
 
     route: ClassVar[str] = "POST /v1/chat_imports/{import_id}/cancel"
     answer: ClassVar[Any] = ChatImport
+
+    import_id: Id
+
+
+class DeleteChatImport(Operation[Deleted], frozen=True):
+    """Delete an import that has ended from the list, with what is left of its file.
+
+    The conversations that it wrote stay. One that goes on has to be cancelled first (409).
+    """
+
+    route: ClassVar[str] = "DELETE /v1/chat_imports/{import_id}"
+    answer: ClassVar[Any] = Deleted
 
     import_id: Id

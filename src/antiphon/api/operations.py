@@ -71,6 +71,7 @@ from antiphon.api.browser_tokens import CreateBrowserToken as CreateBrowserToken
 from antiphon.api.chat_imports import AddImportPiece as AddImportPiece
 from antiphon.api.chat_imports import CancelChatImport as CancelChatImport
 from antiphon.api.chat_imports import CreateChatImport as CreateChatImport
+from antiphon.api.chat_imports import DeleteChatImport as DeleteChatImport
 from antiphon.api.chat_imports import GetChatImport as GetChatImport
 from antiphon.api.chat_imports import ListChatImports as ListChatImports
 from antiphon.api.chat_imports import StartChatImport as StartChatImport
@@ -267,6 +268,7 @@ OPERATIONS: tuple[type[Operation[Any]], ...] = (
     GetChatImport,
     StartChatImport,
     CancelChatImport,
+    DeleteChatImport,
     CreateShare,
     ListShares,
     UpdateShare,

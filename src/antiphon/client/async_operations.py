@@ -77,6 +77,7 @@ class AsyncOperations(RenamedMethods):
     get_chat_import = async_method(operations.GetChatImport)
     start_chat_import = async_method(operations.StartChatImport)
     cancel_chat_import = async_method(operations.CancelChatImport)
+    delete_chat_import = async_method(operations.DeleteChatImport)
     create_share = async_method(operations.CreateShare)
     list_shares = async_list_method(operations.ListShares)
     update_share = async_method(operations.UpdateShare)

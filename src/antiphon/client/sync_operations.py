@@ -78,6 +78,7 @@ class Operations(RenamedMethods):
     get_chat_import = sync_method(operations.GetChatImport)
     start_chat_import = sync_method(operations.StartChatImport)
     cancel_chat_import = sync_method(operations.CancelChatImport)
+    delete_chat_import = sync_method(operations.DeleteChatImport)
     create_share = sync_method(operations.CreateShare)
     list_shares = sync_list_method(operations.ListShares)
     update_share = sync_method(operations.UpdateShare)

@@ -200,6 +200,17 @@ def forget_file(stored: StoredImport) -> StoredImport:
     return replace(stored, has_file=False)
 
 
+def check_ended(stored: StoredImport) -> None:
+    """Raise `Conflict` unless the import has ended."""
+    if stored.record.status not in ENDED:
+        raise Conflict(
+            "The import goes on, and cannot be deleted.",
+            expected="an import that has ended",
+            received=f"one that is {stored.record.status}",
+            hint="Cancel it, and wait until it is cancelled.",
+        )
+
+
 def due_at(stored: StoredImport) -> int | None:
     """Return the time (ms) from which a worker looks at the import, None if there is no reason.
 

@@ -53,6 +53,13 @@ class ChatImportStore(RecordStore, Protocol):
         """Delete some pieces of the import's file; return how many, 0 when none are left."""
         ...
 
+    async def delete_chat_import(self, owner: str, import_id: str) -> None:
+        """Delete an import that has ended, with what is left of its file.
+
+        Raises `NotFound`, and `Conflict` if it has not ended.
+        """
+        ...
+
     async def import_piece(self, import_id: str, offset: int) -> bytes | None:
         """Return the piece that begins at this place, None if there is none."""
         ...

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.engine.chat_imports import due_at
+from antiphon.engine.chat_imports import check_ended, due_at
 from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.rows import decoder
@@ -75,6 +75,12 @@ async def delete_import_pieces(sql: Transaction, import_id: str) -> int:
     return await sql.execute("delete_import_pieces", import_id=import_id, limit=DELETED_PIECES)
 
 
+async def delete_chat_import(sql: Transaction, owner: str, import_id: str) -> None:
+    """See `ChatImportStore.delete_chat_import`; its pieces go with it."""
+    check_ended(await _find(sql, "chat_import_for_update", owner, import_id))
+    await sql.execute("delete_chat_import", id=import_id)
+
+
 async def check_claim(sql: Transaction, claim: ImportClaim | None) -> None:
     """Raise `Fenced` if the worker has lost the import; keep it until the transaction ends."""
     if claim is not None:
@@ -114,3 +120,4 @@ class ChatImportMethods(TransactionMethods):
     add_import_piece = writing("chat_import", add_import_piece)
     import_piece = reading(import_piece)
     delete_import_pieces = writing("chat_import", delete_import_pieces, slow=True)
+    delete_chat_import = writing("chat_import", delete_chat_import)

@@ -92,6 +92,7 @@ ROWS: Mapping[str, str] = {
     "GET /api/chat_imports/<import_id>": READ,
     "POST /api/chat_imports/<import_id>/start": CHANGE,
     "POST /api/chat_imports/<import_id>/cancel": CHANGE,
+    "DELETE /api/chat_imports/<import_id>": CHANGE,
     "POST /api/servers": CHANGE,
     "POST /api/servers/reload": CHANGE,
     "POST /api/servers/<name>/restart": CHANGE,

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from antiphon.api import operations
-from antiphon.api.operations import Listed, Operation
+from antiphon.api.operations import Deleted, Listed, Operation
 from antiphon.engine import chat_imports
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import CHAT_IMPORTS, AmendImport, Bus, Store
@@ -39,6 +39,7 @@ class ChatImportService:
             operations.GetChatImport: self._get,
             operations.StartChatImport: self._start,
             operations.CancelChatImport: self._cancel,
+            operations.DeleteChatImport: self._delete,
         }
 
     async def _create(
@@ -114,6 +115,15 @@ class ChatImportService:
     ) -> ChatImport:
         now = await self._store.now()
         return await self._change(call.import_id, by, partial(chat_imports.cancel_import, now=now))
+
+    async def _delete(
+        self, call: operations.DeleteChatImport, by: Principal, _: IdempotencyKey | None
+    ) -> Deleted:
+        chat_imports.check_ended(await self._store.find_chat_import(by.owner, call.import_id))
+        while await self._store.delete_import_pieces(call.import_id):
+            pass  # in short transactions: a file may have hundreds of MB
+        await self._store.delete_chat_import(by.owner, call.import_id)
+        return Deleted(call.import_id)
 
     async def _change(self, import_id: str, by: Principal, amend: AmendImport) -> ChatImport:
         changed = await self._store.change_chat_import(by.owner, import_id, amend)

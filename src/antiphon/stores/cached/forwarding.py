@@ -448,6 +448,10 @@ class ForwardingStore:
         """See `ChatImportStore.add_import_piece`."""
         return await self._inner.add_import_piece(owner, import_id, offset, content, amend)
 
+    async def delete_chat_import(self, owner: str, import_id: str) -> None:
+        """See `ChatImportStore.delete_chat_import`."""
+        await self._inner.delete_chat_import(owner, import_id)
+
     async def delete_import_pieces(self, import_id: str) -> int:
         """See `ChatImportStore.delete_import_pieces`."""
         return await self._inner.delete_import_pieces(import_id)

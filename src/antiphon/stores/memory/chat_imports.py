@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from operator import itemgetter
 
-from antiphon.engine.chat_imports import due_at
+from antiphon.engine.chat_imports import check_ended, due_at
 from antiphon.ports import AmendImport
 from antiphon.stores import admin_rules, invariants
 from antiphon.stores.invariants import Clock
@@ -71,6 +71,12 @@ class MemoryChatImports(MemoryAdministration):
     async def delete_import_pieces(self, import_id: str) -> int:
         """See `ChatImportStore.delete_import_pieces`; deletes all at once."""
         return len(self._import_pieces.pop(import_id, {}))
+
+    async def delete_chat_import(self, owner: str, import_id: str) -> None:
+        """See `ChatImportStore.delete_chat_import`."""
+        check_ended(await self.find_chat_import(owner, import_id))
+        self._import_pieces.pop(import_id, None)
+        delete_all(self._chat_imports, [import_id])
 
     def _check_claim(self, claim: ImportClaim | None) -> None:
         """Raise `Fenced` if the worker has lost the import."""

@@ -1222,6 +1222,9 @@ DELETE FROM import_pieces WHERE (import_id, place) IN (
     WHERE owner = :owner AND NOT active LIMIT 16
 )
 
+-- name: delete_chat_import
+DELETE FROM chat_imports WHERE id = :id
+
 -- name: erase_chat_imports
 DELETE FROM chat_imports WHERE owner = :owner AND NOT active
 

@@ -89,3 +89,9 @@ def start_chat_import(import_id: str) -> Response:
 def cancel_chat_import(import_id: str) -> Response:
     """Cancel the import, and delete its file."""
     return respond_with(current_client().cancel_chat_import(import_id))
+
+
+@routes.delete("/api/chat_imports/<import_id>")
+def delete_chat_import(import_id: str) -> Response:
+    """Delete an import that has ended from the list."""
+    return respond_with(current_client().delete_chat_import(import_id))

@@ -1,5 +1,5 @@
 /** Imports of chats elsewhere: the file is sent in pieces, and read by the server in the background. */
-import { get, post } from "./api.mjs";
+import { get, post, remove } from "./api.mjs";
 import { signal } from "./vendor/ui.mjs";
 
 /**
@@ -55,6 +55,16 @@ export async function sendExport(/** @type {File} */ file) {
 export async function changeImport(/** @type {string} */ id, /** @type {"start" | "cancel"} */ change) {
   if (sendingImport.value === id) sendingImport.value = null;
   show(await post(`${address(id)}/${change}`, {}));
+}
+
+/** Deletes an import that has ended from the list, also where another window has done so. */
+export async function dismissImport(/** @type {string} */ id) {
+  try {
+    await remove(address(id));
+  } catch (/** @type {any} */ fault) {
+    if (fault.status !== 404) throw fault;
+  }
+  await loadImports();
 }
 
 /** Sends the pieces that are missing, one after the other, until another one is sent or it is cancelled. */

@@ -1,5 +1,5 @@
 /** Part of the settings: import chats from elsewhere, with a look at what comes and the progress. */
-import { changeImport, chatImports, hasEnded, isWorking, loadImports, sendExport, sendingImport } from "../chat_imports.mjs";
+import { changeImport, chatImports, dismissImport, hasEnded, isWorking, loadImports, sendExport, sendingImport } from "../chat_imports.mjs";
 import { revealText } from "../hidden_characters.mjs";
 import { language, t } from "../t.mjs";
 import { loadThreads } from "../threads.mjs";
@@ -59,15 +59,23 @@ export function ChatImports() {
 }
 
 function Row(/** @type {{of: ChatImport}} */ { of }) {
+  const row = useRef(/** @type {HTMLElement | null} */ (null));
   const name = revealText(of.name) || t("imports.title");
   const change = (/** @type {"start" | "cancel"} */ what) => runAndReport(() => changeImport(of.id, what));
-  return html`<li class="share-row">
+  const dismiss = async () => {
+    const next = row.current?.nextElementSibling ?? row.current?.previousElementSibling;
+    const to = next?.querySelector("button") ?? row.current?.closest("section")?.querySelector("button");
+    await runAndReport(() => dismissImport(of.id));
+    if (!row.current?.isConnected) /** @type {HTMLElement | null | undefined} */ (to)?.focus();
+  };
+  return html`<li class="share-row" ref=${row}>
     <div class="grow">
       <span dir="auto">${name}</span>
       <span class=${of.status === "failed" ? "bad small block" : "muted small block"}>${describe(of)}</span>
       <${Progress} of=${of} name=${name} />
     </div>
     ${of.status === "ready" && html`<button type="button" class="button small primary" onClick=${() => change("start")}>${t("imports.start")}</button>`}
+    ${hasEnded(of) && html`<button type="button" class="icon-button act" aria-label=${t("imports.dismiss", { name })} title=${t("imports.dismiss", { name })} onClick=${dismiss}><${Icon} name="close" size=${16} /></button>`}
     ${!hasEnded(of) && of.step !== "cancelling" && html`<button type="button" class="button small quiet" onClick=${() => change("cancel")}>${t("common.cancel")}</button>`}
   </li>`;
 }

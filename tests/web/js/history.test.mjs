@@ -57,3 +57,48 @@ test("an answer that goes on keeps the sources of what was cut", () => {
 
   assert.deepEqual(now.parts, [text("Once upon a time."), source("https://a.example/"), source("https://b.example/")]);
 });
+
+const said = (text, more) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {}, ...more });
+const ids = ({ kept }) => kept.map(({ id, key }) => (key ? [id, key] : id));
+
+test("what was shown since the request stays behind what the server had by then", () => {
+  const asked = [user("m1"), answer("r1")];
+  const shown = [...asked, said("two", { key: "two" }), answer("r2")];
+
+  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", ["two", "two"], "r2"]);
+});
+
+test("it is shown once if the server had a part of it", () => {
+  const asked = [user("m1"), answer("r1")];
+  const shown = [...asked, said("two", { key: "two" }), answer("r2")];
+  const saved = [...asked, said("two", { id: "m2" })];
+
+  assert.deepEqual(ids(mergeMessages(shown, saved, asked)), ["m1", "r1", ["m2", "two"], "r2"]);
+});
+
+test("a question without an answer from before is not taken for it", () => {
+  const asked = [user("m1"), answer("r1"), said("unanswered")];
+  const shown = [...asked, said("two", { key: "two" })];
+
+  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", "unanswered", ["two", "two"]]);
+});
+
+test("earlier messages that were loaded since the request stay at the beginning", () => {
+  const asked = [user("m2"), answer("r2")];
+  const shown = [user("m1"), answer("r1"), ...asked, said("three", { key: "three" })];
+
+  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r1", "m2", "r2", ["three", "three"]]);
+});
+
+test("an answer that went on since the request stands in the place of what was cut", () => {
+  const asked = [user("m1"), answer("r1")];
+  const shown = [user("m1"), { ...answer("r2"), metadata: { continues: true } }];
+
+  assert.deepEqual(ids(mergeMessages(shown, asked, asked)), ["m1", "r2"]);
+});
+
+test("what the server no longer has is not kept if it was shown before the request", () => {
+  const asked = [user("m1"), answer("r1"), user("m2")];
+
+  assert.deepEqual(ids(mergeMessages(asked, [user("m1"), answer("r1")], asked)), ["m1", "r1"]);
+});

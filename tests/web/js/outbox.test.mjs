@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { exchanged } from "../../../src/antiphon/web/static/chat/outbox.mjs";
+import { exchanged, isLast } from "../../../src/antiphon/web/static/chat/outbox.mjs";
 
 const entry = (more) => ({ id: "one", thread: null, text: "tides", files: [], options: { model: "a" }, state: "failed", fault: "no", chat: "c", at: 1, temporary: false, ...more });
 const BESIDE = { id: "two", options: { model: "b" } };
@@ -18,4 +18,15 @@ test("a message that both were refused goes to the first again, and then to the 
 
   assert.equal(id, "one");
   assert.deepEqual(beside, BESIDE);
+});
+
+const asked = (text) => ({ id: text, role: "user", parts: [{ type: "text", text }], metadata: {} });
+
+test("a message that may have arrived is in the thread if that ends with it", () => {
+  const sent = entry({ state: "sending", mayHaveArrived: true });
+
+  assert.ok(isLast(sent, [asked("moons"), asked("tides")]));
+  assert.ok(!isLast(sent, [asked("tides"), asked("moons")]));
+  assert.ok(!isLast({ ...sent, mayHaveArrived: false }, [asked("tides")]));
+  assert.ok(!isLast({ ...sent, state: "failed" }, [asked("tides")]));
 });

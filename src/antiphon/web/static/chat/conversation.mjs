@@ -102,18 +102,25 @@ export async function loadThread(id, at = MAIN) {
   return answer;
 }
 
-/** Reloads the newest messages and merges them. @returns {Promise<Record<string, any> | null>} */
+/**
+ * Reloads the newest messages and merges them with what is shown by then. An answer that is older than the last one
+ * is returned, and not shown.
+ *
+ * @returns {Promise<Record<string, any> | null>}
+ */
 export async function refresh(at = MAIN) {
   const { signal } = at.opened;
-  const id = at.current.value?.thread.id;
-  if (!id) return null;
-  const last = at.current.value?.messages.at(-1);
-  const answer = await messagesOf(id, { limit: PAGE }, at);
-  if (!answer || signal.aborted || at.current.value?.thread.id !== id) return null;
-  const { messages, hasEarlier } = at.current.value;
-  if (messages.at(-1) !== last) return refresh(at); // what was added meanwhile may be missing in the answer
-  const { kept, whole } = mergeMessages(messages, answer.messages);
-  show({ ...answer, messages: kept, has_earlier: whole ? answer.has_earlier : hasEarlier }, at);
+  const asked = at.current.value;
+  if (!asked) return null;
+  const number = ++at.requests.sent;
+  const answer = await messagesOf(asked.thread.id, { limit: PAGE }, at);
+  const shown = at.current.value;
+  if (!answer || signal.aborted || shown?.thread.id !== asked.thread.id) return null;
+  if (number < at.requests.shown) return answer;
+  at.requests.shown = number;
+  const { kept, whole } = mergeMessages(shown.messages, answer.messages, asked.messages);
+  const thread = shown.thread === asked.thread ? answer.thread : shown.thread; // it was changed here since
+  show({ ...answer, thread, messages: kept, has_earlier: whole ? answer.has_earlier : shown.hasEarlier }, at);
   return answer;
 }
 
@@ -175,11 +182,12 @@ function notFound(id, at) {
 
 /** @param {Record<string, any>} answer @param {Pane} at */
 function show({ thread, messages, branches, lineage, system, has_earlier, model }, at) {
-  const before = at.current.value?.thread.id === thread.id ? at.current.value?.model : null;
+  const before = at.current.value?.thread.id === thread.id ? at.current.value : null;
   const asked = pending.value.find((entry) => entry.thread === thread.id)?.options.model;
-  at.current.value = { thread, messages, branches: branches ?? [], lineage: lineage ?? [[thread.id, 0]], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? before ?? asked ?? null };
+  at.current.value = { thread, messages, branches: branches ?? [], lineage: lineage ?? [[thread.id, 0]], system: system ?? null, hasEarlier: has_earlier ?? false, model: model ?? before?.model ?? asked ?? null };
   if (at !== MAIN) return;
-  threadSystem.value = system ?? null;
+  // Instructions that the user has changed go with the next message: until then the server has the earlier ones.
+  if (!before || threadSystem.value === before.system) threadSystem.value = system ?? null;
   threadOptions.value = thread.options ?? {};
 }
 

@@ -4,31 +4,45 @@
  * @module
  */
 
-import { currentParts } from "./reduce.mjs";
+import { currentParts, textOf } from "./reduce.mjs";
 
 /** @typedef {import("./reduce.mjs").Message & {key?: string}} Message */
 /** @typedef {import("./reduce.mjs").Part} Part */
 
 /**
- * Returns the shown messages before the server's first one, then the server's. A message that was
- * shown before it had its id keeps its key, and so its element. `whole` is true if no shown message
- * precedes the server's.
+ * Returns the shown messages before the server's first one, then the server's, then those that were shown
+ * since the request and that the server had not saved yet. A message that was shown before it had its id
+ * keeps its key, and so its element. `whole` is true if no shown message precedes the server's.
  *
  * @param {readonly Message[]} shown
  * @param {readonly Message[]} saved  the newest ones of the thread, without the run in progress
+ * @param {readonly Message[]} [asked]  those that were shown when the request was sent
  * @returns {{kept: Message[], whole: boolean}}
  */
-export function mergeMessages(shown, saved) {
+export function mergeMessages(shown, saved, asked = shown) {
   const from = saved.length ? shown.findIndex(({ id }) => id === saved[0].id) : -1;
   const before = from > 0 ? shown.slice(0, from) : [];
   const keys = keysOf(shown, saved);
-  const kept = saved.map((message) => (keys.has(message.id) ? { ...message, key: keys.get(message.id) } : message));
-  return { kept: [...before, ...kept], whole: before.length === 0 };
+  const named = saved.map((message) => (keys.has(message.id) ? { ...message, key: keys.get(message.id) } : message));
+  const kept = shownSince(asked, shown)
+    .filter((message) => !named.some((each) => each.id === message.id || messageKey(each) === messageKey(message)))
+    .reduce((list, message) => [...withoutCut(list, message), message], [...before, ...named]);
+  return { kept, whole: before.length === 0 };
 }
 
+/** Returns the messages that were added at the end since then. @param {readonly Message[]} asked @param {readonly Message[]} shown */
+function shownSince(asked, shown) {
+  const known = new Set(asked.map(messageKey));
+  return shown.slice(shown.findLastIndex((message) => known.has(messageKey(message))) + 1);
+}
+
+/** Returns the messages without the answer that this one, which is joined to it already, continues. @param {Message[]} messages @param {Message} now */
+const withoutCut = (messages, now) =>
+  now.metadata.continues && messages.at(-1)?.role === "assistant" ? messages.slice(0, -1) : messages;
+
 /**
- * Returns the keys of saved messages: their earlier key, or that of the message that preceded the same
- * answer.
+ * Returns the keys of saved messages: their earlier key, that of the message that preceded the same
+ * answer, or that of the message with the same text, if they were not shown by their id.
  *
  * @param {readonly Message[]} shown @param {readonly Message[]} saved
  * @returns {Map<string, string>}
@@ -36,18 +50,22 @@ export function mergeMessages(shown, saved) {
 function keysOf(shown, saved) {
   const keys = new Map();
   for (const { id, key } of shown) if (key) keys.set(id, key);
+  const isNew = (/** @type {Message | undefined} */ message) =>
+    message?.role === "user" && !keys.has(message.id) && !shown.some(({ id }) => id === message.id);
   shown.forEach((message, at) => {
     const { key } = message;
     if (!key || saved.some(({ id }) => id === message.id)) return;
     const answer = shown[at + 1]?.id;
-    const asked = saved[saved.findIndex(({ id }) => id === answer) - 1] ?? lastAsked(saved, answer);
-    if (asked?.role === "user") keys.set(asked.id, key);
+    const candidates = [
+      saved[saved.findIndex(({ id }) => id === answer) - 1],
+      saved.find((each) => isNew(each) && textOf(each) === textOf(message)),
+      answer === undefined ? saved.at(-1) : undefined, // it has no answer yet
+    ];
+    const asked = candidates.find(isNew);
+    if (asked) keys.set(asked.id, key);
   });
   return keys;
 }
-
-/** Returns the last message if it has no answer yet. @param {readonly Message[]} saved @param {string | undefined} answer */
-const lastAsked = (saved, answer) => (answer === undefined ? saved.at(-1) : undefined);
 
 /**
  * Returns the messages before the one in progress, and that one. An answer that it continues is a part

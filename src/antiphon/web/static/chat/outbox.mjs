@@ -7,6 +7,7 @@
  * @module
  */
 
+import { textOf } from "./reduce.mjs";
 import { writeStored, readStored, storedNames } from "./storage.mjs";
 
 const PREFIX = "antiphon.outbox.";
@@ -34,7 +35,7 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {string} [refusal]  why it was refused before the other model was asked; it is not sent again by itself
  * @property {boolean} [isFirst]  true if it belongs before what it is a branch of
  * @property {string} [asked]  id that it shares with the same message of the other model
- * @property {boolean} [restored]  sent by a page before this one: it may have arrived
+ * @property {boolean} [mayHaveArrived]  true if it was sent before, and not answered
  */
 
 /** Returns the unsent messages, oldest first. @param {string} person @returns {Entry[]} */
@@ -42,11 +43,11 @@ export const storedEntries = (person) =>
   storedNames(`${PREFIX}${person}.`)
     .map((name) => /** @type {Entry | null} */ (readStored(name)))
     .filter((entry) => entry !== null)
-    .map((entry) => ({ ...entry, restored: entry.state === "sending" }))
+    .map((entry) => ({ ...entry, mayHaveArrived: entry.state === "sending" }))
     .sort((one, other) => one.at - other.at);
 
 /** Stores an entry, unless it is of a temporary chat. @param {string} person @param {Entry} entry */
-export const storeEntry = (person, { restored, ...entry }) =>
+export const storeEntry = (person, { mayHaveArrived, ...entry }) =>
   entry.temporary || writeStored(storageName(person, entry.id), entry);
 
 /** @param {string} person @param {string} id */
@@ -76,6 +77,17 @@ export const bodyOf = ({ id, thread, text, files, options, temporary, threadOpti
   ...(files.length && { attachments: files.map((file) => file.id) }),
   ...options,
 });
+
+/**
+ * Returns true if the thread ends with a message that was sent before: it is not known yet that it arrived, and
+ * must not be seen twice.
+ *
+ * @param {Entry} entry @param {readonly import("./reduce.mjs").Message[]} messages
+ */
+export function isLast({ mayHaveArrived, state, text }, messages) {
+  const last = messages.at(-1);
+  return mayHaveArrived === true && state !== "failed" && last?.role === "user" && textOf(last) === text;
+}
 
 /** Returns the entry as a message to show. @param {Entry} entry @returns {import("./reduce.mjs").Message} */
 export const asMessage = ({ id, text, files, at }) => ({

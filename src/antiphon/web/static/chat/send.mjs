@@ -21,7 +21,7 @@ import {
   wake,
 } from "./conversation.mjs";
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
-import { ADOPTED_AFTER_MS, asMessage, bodyOf, exchanged, forgetEntry, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
+import { ADOPTED_AFTER_MS, asMessage, bodyOf, exchanged, forgetEntry, isLast, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
 import { besideOf, navigate, threadOf } from "./router.mjs";
 import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
@@ -91,7 +91,8 @@ export function restorePending() {
 }
 
 /**
- * Sends a message, after what is before it in the queue. Beside each other, both models get it.
+ * Sends a message to the thread of the address, after what is before it in the queue. Beside each other, both
+ * models get it.
  *
  * @param {{text: string, files?: Entry["files"]}} written
  */
@@ -159,6 +160,7 @@ export async function deliver(at = MAIN) {
       ({ message }) => message && markAccepted(entry, message, at),
     );
     if (end) await finishRun(end, at);
+    else change(entry.id, { mayHaveArrived: true });
   } catch (/** @type {any} */ error) {
     await markRefused(entry, error, at);
   }
@@ -285,7 +287,7 @@ function moveDraft(entry, thread) {
 
 /** Returns true if the history has the message already. @param {Entry} entry @param {string} runId @param {import("./store.mjs").Current} open */
 function isShown(entry, runId, { messages }) {
-  return messages.some(({ id }) => id === runId) || (entry.restored === true && messages.at(-1)?.role === "user");
+  return messages.some(({ id }) => id === runId) || isLast(entry, messages);
 }
 
 /** @param {Entry} entry @param {any} error @param {Pane} at */
@@ -293,7 +295,7 @@ async function markRefused(entry, error, at) {
   if (error.name !== "Problem") throw error;
   at.phase.value = "idle";
   if (error.code === "run_active") {
-    change(entry.id, { state: "queued", restored: false });
+    change(entry.id, { state: "queued", mayHaveArrived: false });
     const answer = await refresh(at);
     if (answer?.active_run) await followOtherRun(answer.active_run.id, at);
     return;
@@ -334,6 +336,7 @@ async function sendUntilStarted(entry) {
   try {
     const placed = entry.branchOf ? await placeBeside(entry, entry.branchOf) : entry;
     if (!placed || placed.refusal) return;
+    change(entry.id, { mayHaveArrived: true });
     const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(placed)));
     const message = await firstMessage(response);
     if (!message) return;
@@ -342,6 +345,7 @@ async function sendUntilStarted(entry) {
     void loadThreads();
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem") throw error;
+    if (error.code === "run_active") change(entry.id, { mayHaveArrived: false });
     if (error.fatal && pending.value.find(({ id }) => id === entry.id)?.thread === "") {
       // No pane shows it: there is no branch.
       forget(entry.id);

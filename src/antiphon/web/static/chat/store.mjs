@@ -33,7 +33,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @property {Message[]} messages  in order; a message has `key` where it was shown before it had its id
  * @property {{number: number, at: string[], here: number, repeated: boolean}[]} branches
  * @property {[string, number][]} lineage  the thread and those that it branches from, each with the number of its first own message
- * @property {string | null} system
+ * @property {string | null} system  instructions of the last run
  * @property {boolean} hasEarlier
  * @property {string | null} model  of the last run
  */
@@ -110,6 +110,7 @@ export const foundMessage = signal(/** @type {{thread: string, number: number, w
  * @property {{value: Readonly<Record<string, import("./reduce.mjs").ToolStatus>>}} toolStatus  of running tools by call id
  * @property {import("./conversation.mjs").Followed | null} followed
  * @property {AbortController} opened  aborted when the thread is left
+ * @property {{sent: number, shown: number}} requests  numbers of the last request for its messages, and of that whose answer is shown
  */
 
 /** @returns {Pane} */
@@ -124,6 +125,7 @@ const createPane = () => ({
   toolStatus: signal({}),
   followed: null,
   opened: new AbortController(),
+  requests: { sent: 0, shown: 0 },
 });
 
 /** The open conversation. */

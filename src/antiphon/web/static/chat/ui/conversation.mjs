@@ -3,7 +3,7 @@ import { loadEarlier, loadUpTo, send } from "../conversation_actions.mjs";
 import { findDivision } from "../division.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { withAnswer } from "../history.mjs";
-import { asMessage } from "../outbox.mjs";
+import { asMessage, isLast } from "../outbox.mjs";
 import { besideOf } from "../router.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { brokenServers } from "../servers.mjs";
@@ -105,9 +105,8 @@ function useRows() {
  */
 export function messagesAt(at) {
   const messages = at.current.value?.messages ?? [];
-  const last = messages.at(-1);
   const { before, now } = at.live.value ? withAnswer(messages, at.live.value) : { before: messages, now: null };
-  return { before, now, entries: pending.value.filter((entry) => isHere(entry, at) && !isInHistory(entry, last)) };
+  return { before, now, entries: pending.value.filter((entry) => isHere(entry, at) && !isLast(entry, messages)) };
 }
 
 /** @param {Message} message */
@@ -121,15 +120,6 @@ export const savedRow = (message) =>
 
 /** @param {import("../outbox.mjs").Entry} entry */
 const pendingRow = (entry) => html`<${Person} key=${entry.id} message=${asMessage(entry)} entry=${entry} />`;
-
-/**
- * Returns true if a message sent before a reload is in the history already: it is not
- * known yet that it arrived, and must not be seen twice.
- *
- * @param {import("../outbox.mjs").Entry} entry @param {Message | undefined} last
- */
-const isInHistory = (entry, last) =>
-  entry.restored === true && last?.role === "user" && last.parts.some((part) => part.type === "text" && part.text === entry.text);
 
 /** Loads earlier messages when the reader comes near the first. @param {{root: {current: HTMLElement | null}, first: string | undefined}} props */
 function Earlier({ root, first }) {

@@ -1,0 +1,159 @@
+"""Answers to requests of the page that come late, or in another order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from playwright.async_api import Page, Route, expect
+
+from tests.support.terminal.model import Reply
+from tests.support.web.chats import PAINTED, Chat, as_shown
+
+HISTORY = "**/api/threads/*/messages*"
+
+
+class HeldResponse:
+    """Response that the server has made, and the page has not got."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self.is_let_through = asyncio.Event()
+        self.was_handed_over = asyncio.Event()
+
+    async def hand_over(self) -> None:
+        """Let the page have it, and wait until it has drawn what follows."""
+        self.is_let_through.set()
+        await self.was_handed_over.wait()
+        await self._page.evaluate(PAINTED)
+
+
+class Held:
+    """Responses that are held, in the order in which the server has made them."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._made: asyncio.Queue[HeldResponse] = asyncio.Queue()
+        self._all: list[HeldResponse] = []
+        self._holds = True
+
+    async def next(self) -> HeldResponse:
+        return await self._made.get()
+
+    async def take(self, route: Route) -> None:
+        if not self._holds:
+            await route.fallback()
+            return
+        held = HeldResponse(self._page)
+        self._all.append(held)
+        response = await route.fetch()
+        self._made.put_nowait(held)
+        await held.is_let_through.wait()
+        async with self._page.expect_event(
+            "requestfinished", lambda request: request == route.request
+        ):
+            await route.fulfill(response=response)
+        held.was_handed_over.set()
+
+    def let_through(self) -> None:
+        """Hold no more."""
+        self._holds = False
+        for each in self._all:
+            each.is_let_through.set()
+
+
+@asynccontextmanager
+async def holding(chat: Chat, pattern: str = HISTORY) -> AsyncIterator[Held]:
+    """Hold what the page is answered at this address: the messages of a thread."""
+    held = Held(chat.page)
+    await chat.page.route(pattern, held.take)
+    try:
+        yield held
+    finally:
+        held.let_through()
+
+
+async def begin(chat: Chat, question: str) -> Reply:
+    await chat.say(question)
+    return await chat.model.next_request()
+
+
+async def check_shown(chat: Chat, *texts: str) -> None:
+    """Check that the page shows these messages once each, and the server has them."""
+    await chat.wait_until_idle()
+    await expect(chat.page.locator(".message")).to_have_count(len(texts))
+    stored = as_shown(await chat.fetch_messages())
+
+    assert [text for _, text in stored] == list(texts)
+    assert await chat.read_messages() == stored
+
+
+async def test_a_history_that_was_read_before_an_answer_takes_it_not_away(chat: Chat) -> None:
+    async with holding(chat) as history:
+        await (await begin(chat, "One")).answer("First")
+        oldest = await history.next()
+        await chat.wait_until_idle()
+        await (await begin(chat, "Two")).answer("Second")
+        newest = await history.next()
+        await chat.wait_until_idle()
+        for response in (newest, oldest):
+            await response.hand_over()
+            shown = [text for _, text in await chat.read_messages()]
+            assert shown == ["One", "First", "Two", "Second"]
+        history.let_through()
+
+    await check_shown(chat, "One", "First", "Two", "Second")
+
+
+async def test_instructions_that_are_changed_during_an_answer_stay_changed(chat: Chat) -> None:
+    reply = await begin(chat, "One")
+    await reply.say("Fir")
+    await chat.sees("Fir")
+    await set_instructions(chat, "Speak in verse.")
+    await reply.answer("st")
+    await chat.sees("First")
+    await chat.wait_until_idle()
+    async with chat.page.expect_response(HISTORY):
+        await chat.page.evaluate("window.dispatchEvent(new Event('focus'))")
+    reply = await begin(chat, "Two")
+    await reply.answer("Second")
+
+    assert reply.messages[0] == {"role": "system", "content": "Speak in verse."}
+
+
+async def set_instructions(chat: Chat, text: str) -> None:
+    await chat.page.get_by_role("button", name="Give this chat instructions").click()
+    await chat.page.get_by_label("What should the model keep in mind?").fill(text)
+    await chat.page.get_by_role("dialog").get_by_role("button", name="Save").click()
+
+
+async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_coming_back(
+    chat: Chat,
+) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    thread = chat.thread
+    arrives = asyncio.Event()
+    released = asyncio.Event()
+
+    async def lose_answer(route: Route) -> None:
+        if not arrives.is_set():
+            arrives.set()
+            await route.fetch(headers=await route.request.all_headers())
+        else:
+            await released.wait()
+            await route.continue_()
+
+    await chat.page.route("**/api/messages/process*", lose_answer)
+    reply = await begin(chat, "Two")
+    await chat.page.get_by_role("button", name="New chat").first.click()
+    await expect(chat.page.locator(".message")).to_have_count(0)
+    await chat.page.locator(f".thread a[href='/t/{thread}']").click()
+    await chat.sees("First")
+    await expect(chat.asked).to_have_count(2)
+    released.set()
+    await reply.answer("Second")
+    await chat.sees("Second")
+
+    await check_shown(chat, "One", "First", "Two", "Second")

@@ -13,6 +13,7 @@ from antiphon.settings.settings import TABLE
 OF_BACKEND = (
     "busy_timeout",
     "search_timeout",
+    "context_cache",
     "backend_mcp",
     "hosted_tools",
     "webhooks",

@@ -92,7 +92,8 @@ async def open_shared(
         stack.push_async_callback(redis.contexts.close)
     bus = _create_bus(settings, local, redis)
     stack.push_async_callback(bus.close)
-    return CachedStore(inner, redis.contexts if redis else None), bus
+    contexts = redis.contexts if redis else None
+    return CachedStore(inner, contexts, max_bytes=settings.context_cache), bus
 
 
 def price_list() -> PriceList | None:

@@ -171,6 +171,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             description="the longest reply of a model, in bytes: its text, reasoning and arguments"
         ),
     ] = 8_000_000
+    context_cache: Annotated[
+        Count,
+        Meta(
+            description="how many bytes of conversations a process keeps in memory, as the model"
+            " gets them"
+        ),
+    ] = 32_000_000
     allow: Annotated[
         Several,
         Meta(description="tools that run without a question, such as git__status or time__*"),

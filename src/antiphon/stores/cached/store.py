@@ -38,20 +38,25 @@ MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encod
 
 
 class CachedStore(ForwardingStore):
-    """Caches at most `max_bytes` of contexts, and as many of log tails of active runs.
+    """Caches at most `max_bytes` of contexts, and `tail_bytes` of log tails of active runs.
 
     The least recently used entries are evicted first, tails of ended runs soon. Neither depends on
     the owner of a thread, on ratings, or on what is imported.
     """
 
     def __init__(
-        self, inner: Store, shared: SharedContextCache | None = None, *, max_bytes: int = 64_000_000
+        self,
+        inner: Store,
+        shared: SharedContextCache | None = None,
+        *,
+        max_bytes: int = 32_000_000,
+        tail_bytes: int = 64_000_000,
     ) -> None:
         super().__init__(inner)
         self._shared = shared
         self._contexts: LruCache[Context] = LruCache(max_bytes)
         self._early: dict[str, Context] = {}  # by thread, of changes that are being committed
-        self._tails = LogTails(max_bytes)
+        self._tails = LogTails(tail_bytes)
 
     # Transactions of runs
 

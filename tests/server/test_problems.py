@@ -267,3 +267,18 @@ async def test_a_key_that_cannot_be_looked_up_is_to_be_tried_again() -> None:
         answer = await client.get("/v1/threads")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "3")
+
+
+async def test_a_server_waits_for_a_database_that_is_busy_while_it_starts() -> None:
+    refusals = [errors.Unavailable("It took too long."), errors.Unavailable("It took too long.")]
+
+    async def keys(*_: Any) -> list[Any]:
+        if refusals:
+            raise refusals.pop()
+        return []
+
+    async with serve(opener=_with({"keys": keys})) as server:
+        answer = await (await server.client()).get("/v1/threads")
+
+    assert refusals == []
+    assert answer.status_code == 200

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+import asyncio
+
+from playwright.async_api import Route, expect
 
 from tests.support.web.chats import Chat
 
@@ -14,8 +16,18 @@ async def test_a_tab_goes_on_with_the_session_that_another_tab_has_renewed(chat:
     await chat.sees("Well.")
     await expect(thread).to_be_visible()
     await chat.wait_until_idle()
+    renewed = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await renewed.wait()
+        await route.continue_()
+
+    # The page looks for news now and then, and would find that it has no session.
+    await chat.page.route("**/api/**", hold)
     await chat.context.clear_cookies()
     await chat.tab()
+    renewed.set()
+    await chat.page.unroute_all(behavior="wait")
 
     await chat.page.bring_to_front()
     await thread.hover()

@@ -171,8 +171,8 @@ class Application:
     @asynccontextmanager
     async def _lifespan(self, _: object) -> AsyncGenerator[None]:
         async with self._opener(self._settings) as runtime:
-            locked = bool(await runtime.store.keys())
-            access = AccessControl(runtime.store, was_locked=locked or self._others_log_in)
+            locked = self._others_log_in or await auth.has_keys(runtime.store)
+            access = AccessControl(runtime.store, was_locked=locked)
             self._opened = _Services(
                 runtime,
                 access,

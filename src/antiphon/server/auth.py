@@ -7,6 +7,7 @@ not open the server again.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import re
 import time
@@ -29,6 +30,7 @@ from antiphon.types.errors import (
     InvalidRequest,
     TokenExpired,
     Unauthorized,
+    Unavailable,
 )
 
 OWNER_HEADER = "antiphon-owner"
@@ -38,6 +40,23 @@ BROWSER = "browser"
 CLOSED = CrossOrigin(())
 MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
 MAX_REMEMBERED = 10_000
+START_PATIENCE = 15.0  # seconds until a server that starts gives up a store that does not answer
+START_PAUSE = 0.1  # seconds before it asks again
+
+
+async def has_keys(store: AdminStore) -> bool:
+    """Return whether there are keys. Wait for a database that is busy while the server starts.
+
+    Raises `Unavailable` if it does not answer within `START_PATIENCE`.
+    """
+    until = time.monotonic() + START_PATIENCE
+    while True:
+        try:
+            return bool(await store.keys())
+        except Unavailable:
+            if time.monotonic() > until:
+                raise
+            await asyncio.sleep(START_PAUSE)
 
 
 class AdmittedCaller(msgspec.Struct, frozen=True):

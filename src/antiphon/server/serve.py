@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 import antiphon
 from antiphon.runtime.runtime import Runtime, open_runtime
 from antiphon.server.app import Application, RuntimeOpener, create_app
-from antiphon.server.auth import check_bind
+from antiphon.server.auth import check_bind, has_keys
 from antiphon.server.connection import (
     bind_socket,
     connection_class,
@@ -352,7 +352,7 @@ async def _open_server(
         opener(settings) as runtime,
         nullcontext() if beside is None else beside(runtime, closing) as elsewhere,
     ):
-        locked = bool(await runtime.store.keys()) or _has_logins(settings, beside)
+        locked = await has_keys(runtime.store) or _has_logins(settings, beside)
         check_bind(settings.host, locked)
         face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, timeouts)
         faces.append(face)
@@ -395,7 +395,7 @@ def _uvicorn_config(
 
 async def _describe(runtime: Runtime, settings: Settings, keyless: str) -> str:
     choice = await runtime.choice()
-    locked = bool(await runtime.store.keys())
+    locked = await has_keys(runtime.store)
     return (
         f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
         f"database {mask_value(TABLE['database'], settings.database)}, "

@@ -14,6 +14,7 @@ from tests.support.web.people import locked as locked
 PHONE: ViewportSize = {"width": 390, "height": 844}
 
 
+@pytest.mark.slow
 async def test_people_are_added_promoted_kept_out_and_removed(locked: Chat) -> None:
     await enter(locked, ADMIN)
     await locked.page.get_by_role("link", name="Administration").click()

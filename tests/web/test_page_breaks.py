@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
 from playwright.async_api import Browser, Page, Route, expect
 
 from tests.support.web.chats import Chat, as_shown, chatting
@@ -126,6 +127,7 @@ async def test_a_line_that_says_nothing_is_told_within_twenty_seconds_and_gone_o
         await _exact(chat)
 
 
+@pytest.mark.slow
 async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
     await chat.say("How much?")
     reply = await chat.model.next_request()
@@ -142,6 +144,7 @@ async def test_any_tab_stops_what_another_began(chat: Chat) -> None:
     await _exact(other)
 
 
+@pytest.mark.slow
 async def test_what_waits_and_is_refused_then_stays_with_the_reason(chat: Chat) -> None:
     await chat.say("One")
     reply = await chat.model.next_request()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -73,6 +74,7 @@ async def test_a_call_shows_the_arguments_with_which_it_ran(chat: Chat, tmp_path
     assert messages[2].metadata["arguments.0"] == '{"command": "ls"}'
 
 
+@pytest.mark.slow
 async def test_a_call_that_waited_when_its_run_was_stopped_shows_as_stopped(chat: Chat) -> None:
     await asks(chat)
     await chat.page.get_by_role("button", name="Stop the answer").click()

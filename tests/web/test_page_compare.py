@@ -111,6 +111,7 @@ async def test_a_model_that_fails_shows_it_at_its_side_and_the_other_goes_on(two
     await expect(log).to_contain_text("told: The answer is complete.")
 
 
+@pytest.mark.slow
 async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> None:
     async def refuse(route: Route) -> None:
         if "second" in (route.request.post_data or ""):
@@ -137,6 +138,7 @@ async def test_a_model_that_is_refused_is_asked_again_at_its_side(two: Chat) -> 
     await expect(two.asked).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_another_answer_is_asked_of_the_model_whose_answer_it_is(two: Chat) -> None:
     for reply in await ask(two, "How do tides work?"):
         await reply.answer("By gravity.")
@@ -164,6 +166,7 @@ async def test_another_answer_is_asked_of_the_model_whose_answer_it_is(two: Chat
     await two.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
     for question in ("How do tides work?", "And at night?"):
         for reply in await ask(two, question):
@@ -200,6 +203,7 @@ async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
     await expect(two.page.locator(".thread")).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two: Chat) -> None:
     first, second = await ask(two, "Draw a plan.")
     await first.answer("```markdown title=Plan\n# First plan\n```")
@@ -222,6 +226,7 @@ async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two
     await expect(panel).to_have_count(0)
 
 
+@pytest.mark.slow
 async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_is_kept(
     two: Chat,
 ) -> None:
@@ -267,6 +272,7 @@ async def refuse_models(chat: Chat, *names: str) -> None:
     await chat.page.route("**/process*", answer)
 
 
+@pytest.mark.slow
 async def test_the_second_model_is_asked_though_the_first_is_refused(two: Chat) -> None:
     await refuse_models(two, "told")
     await two.say("How do tides work?")
@@ -291,6 +297,7 @@ async def test_the_second_model_is_asked_though_the_first_is_refused(two: Chat) 
     await two.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_kept(
     two: Chat,
 ) -> None:
@@ -317,6 +324,7 @@ async def test_a_question_that_both_models_are_refused_says_so_for_each_and_is_k
     await two.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_one_of_two_answers_is_stopped_or_both(two: Chat) -> None:
     first, second = await ask(two, "How do tides work?")
     await first.say("The moon ")
@@ -386,6 +394,7 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on_at_both_sides(
         await expect(side(two, "second").locator(".message-text")).to_have_text("Gravity differs.")
 
 
+@pytest.mark.slow
 async def test_a_page_that_is_left_before_the_second_model_is_asked_asks_it_later(
     two: Chat,
 ) -> None:

@@ -97,7 +97,14 @@ async def _in_the_text(chat: Chat, reply: Reply) -> None:
     await _rest(reply, PIECES[1:])
 
 
-@pytest.mark.parametrize("phase", [_before_the_first_token, _in_the_reasoning, _in_the_text])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param(_before_the_first_token, marks=pytest.mark.slow),
+        pytest.param(_in_the_reasoning, marks=pytest.mark.slow),
+        _in_the_text,
+    ],
+)
 async def test_a_page_that_is_loaded_anew_goes_on_where_it_was(
     chat: Chat, phase: Callable[[Chat, Reply], Awaitable[None]]
 ) -> None:
@@ -135,7 +142,10 @@ async def _held_back(chat: Chat, address: str) -> AsyncIterator[None]:
     await chat.page.unroute_all(behavior="wait")
 
 
-@pytest.mark.parametrize("late", ["**/api/me", "**/api/threads/*/messages*"])
+@pytest.mark.parametrize(
+    "late",
+    [pytest.param("**/api/me", marks=pytest.mark.slow), "**/api/threads/*/messages*"],
+)
 async def test_a_question_that_is_sent_while_the_page_loads_belongs_to_its_thread(
     chat: Chat, late: str
 ) -> None:
@@ -298,6 +308,7 @@ async def test_a_server_that_is_killed_and_begun_again_goes_on(
         assert await chat.read_messages() == [["user", "How much?"], ["assistant", ANSWER]]
 
 
+@pytest.mark.slow
 async def test_another_chat_can_be_opened_while_an_answer_goes_on_after_a_reload(
     chat: Chat,
 ) -> None:
@@ -330,6 +341,7 @@ async def test_two_tabs_show_the_same_run_each_once(chat: Chat) -> None:
         await _exact(tab)
 
 
+@pytest.mark.slow
 async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     chat.model.will_say("First.")
     await chat.say("One")
@@ -348,6 +360,7 @@ async def test_what_is_said_in_one_tab_is_seen_in_the_other(chat: Chat) -> None:
     await _exact(other)
 
 
+@pytest.mark.slow
 async def test_a_run_that_another_program_began_is_seen(chat: Chat) -> None:
     chat.model.will_say("First.")
     await chat.say("One")
@@ -413,6 +426,7 @@ async def test_what_waits_in_a_thread_that_one_has_left_is_sent_all_the_same(cha
     assert len(chat.model.requests) == 2
 
 
+@pytest.mark.slow
 async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
     file = {"name": "note.txt", "mimeType": "text/plain", "buffer": b"Remember."}
     await chat.page.locator(".composer input[type=file]").set_input_files(file)
@@ -431,6 +445,7 @@ async def test_files_of_a_draft_outlive_the_page(chat: Chat) -> None:
     await expect(chat.page.locator(".composer")).not_to_contain_text("note.txt")
 
 
+@pytest.mark.slow
 async def test_how_far_a_thread_was_read_is_kept(chat: Chat) -> None:
     chat.model.will_say("\n\n".join(f"Paragraph {number}." for number in range(100)))
     await chat.say("Tell me")

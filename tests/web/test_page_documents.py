@@ -72,6 +72,7 @@ async def test_an_assistant_keeps_the_files_that_its_editor_shows(chat: Chat) ->
     await expect(chat.page.locator(".document-files")).to_contain_text("rules.txt")
 
 
+@pytest.mark.slow
 async def test_a_pdf_of_a_message_opens_as_a_picture_and_as_text(chat: Chat, axe: str) -> None:
     file = FilePayload(
         name="rules.pdf",

@@ -121,6 +121,7 @@ async def test_a_message_says_when_it_was_written_and_which_model_answered(chat:
     await expect(chat.asked.last.locator("time")).to_have_count(1)
 
 
+@pytest.mark.slow
 async def test_an_error_is_a_mark_and_beside_it_its_words_and_what_to_do(chat: Chat) -> None:
     await chat.say("One")
     await (await chat.model.next_request()).refuse(400, "There is no such model.")
@@ -335,6 +336,7 @@ async def test_on_a_narrow_phone_assistant_and_model_have_a_row_of_their_own(
     assert name["right"] - name["left"] > 40
 
 
+@pytest.mark.slow
 async def test_an_empty_chat_begins_at_its_greeting_however_low_the_window(chat: Chat) -> None:
     await chat.page.set_viewport_size({"width": 390, "height": 420})
     await chat.open()

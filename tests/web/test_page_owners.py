@@ -38,6 +38,7 @@ async def fill(chat: Chat, label: str, text: str) -> None:
     await chat.page.get_by_role("dialog").get_by_label(label).fill(text)
 
 
+@pytest.mark.slow
 async def test_a_key_can_be_made_once_its_possible_owners_are_known(admin: Chat) -> None:
     held: asyncio.Queue[Route] = asyncio.Queue()
     await admin.context.route("**/api/admin/people", held.put)

@@ -20,6 +20,7 @@ async def open_run(chat: Chat) -> None:
     await expect(chat.page.get_by_role("heading", name="Steps of an answer")).to_be_visible()
 
 
+@pytest.mark.slow
 async def test_the_steps_of_an_answer_are_shown_and_lead_back_to_the_chat(chat: Chat) -> None:
     await answer(chat, "How do tides work?", "The moon pulls.")
     await open_run(chat)

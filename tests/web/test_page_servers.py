@@ -106,6 +106,7 @@ async def test_a_call_that_waits_to_be_allowed_waits_for_its_server_after_a_rest
         await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_a_call_of_a_server_that_fails_after_a_restart_says_so(
     chromium: Browser, tmp_path: Path
 ) -> None:

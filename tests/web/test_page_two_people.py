@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, expect
 
@@ -82,6 +83,7 @@ async def _share(ada: Chat, bo: Chat) -> None:
     assert "Only prose." not in str(reply.messages)
 
 
+@pytest.mark.slow
 async def test_a_draft_of_a_user_outlives_the_page(both: tuple[Chat, Chat]) -> None:
     _, bo = both
     await bo.composer.press_sequentially("not yet")

@@ -61,7 +61,7 @@ ACTING = """() => {
 }"""
 
 
-@pytest.mark.parametrize("colours", ["light", "dark"])
+@pytest.mark.parametrize("colours", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 async def test_everything_that_an_answer_may_hold_is_drawn(
     chat: Chat, axe: str, colours: str
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -283,7 +284,10 @@ PASSIVE = """<meta http-equiv="refresh" content="0;url=L/meta"><base href="L/">
 <audio src="L/a" autoplay></audio><iframe src="L/f"></iframe><object data="L/o"></object>
 <embed src="L/e"><svg><image href="L/si"/><use href="L/su#x"/></svg>
 <input type="image" src="L/in"><body background="L/bg"><table background="L/tb"></table>"""
-HELPER = "const add = (tag) => document.body.appendChild(document.createElement(tag));"
+NAVIGATING = ("form", "self", "replace", "script address", "blob", "data", "refresh", "download")
+"""Attempts that replace their document, and so end those that follow; each has one of its own."""
+HELPER = """const tried = [];
+const add = (tag) => document.body.appendChild(document.createElement(tag));"""
 ALARM = "setTimeout(() => { document.title = 'over'; }, 0);"
 
 
@@ -293,6 +297,15 @@ def written(code: str, listener: Listener) -> str:
     return ports.replace("L/", f"{listener.origin}/").replace('"L"', f'"{listener.origin}"')
 
 
+def hostile_document(names: Sequence[str], listener: Listener) -> str:
+    """A document that tries these one after the other, whatever becomes of those before."""
+    scripts = (
+        f"<script>{{ tried.push('{name}');\n{written(LEAVING[name], listener)} }}</script>"
+        for name in names
+    )
+    return f"<body>secret<script>{BEGUN};{HELPER}</script>{''.join(scripts)}"
+
+
 async def wait_until_drawn(page: Page) -> None:
     """Wait until the page has drawn twice and answered its server: it is alive."""
     drawn = "new Promise((end) => requestAnimationFrame(() => requestAnimationFrame(end)))"
@@ -300,18 +313,19 @@ async def wait_until_drawn(page: Page) -> None:
 
 
 async def test_nothing_that_a_document_tries_leaves_the_browser(chat: Chat) -> None:
+    staying = [name for name in LEAVING if name not in NAVIGATING]
     async with listening() as listener:
-        documents = {
-            name: f"<body>secret<script>{BEGUN};{HELPER}\n{written(script, listener)}</script>"
-            for name, script in LEAVING.items()
-        }
-        documents["passive"] = written(PASSIVE, listener)
+        documents = {name: hostile_document([name], listener) for name in NAVIGATING}
+        documents |= {"staying": hostile_document(staying, listener)}
+        documents |= {"passive": written(PASSIVE, listener)}
         blocks = [fenced(code, f'html title="{name}.html"') for name, code in documents.items()]
         await answer(chat, "\n\n".join(blocks))
         for name in documents:
             await open_card(chat, f"Open: {name}.html")
-            await run_artifact(chat)
+            frame = await run_artifact(chat)
             await wait_until_drawn(chat.page)
+            if name == "staying":
+                assert await frame.evaluate("tried") == staying
         await prove_that_it_listens(chat, listener)
 
         assert chat.page.url.startswith(chat.up.url)

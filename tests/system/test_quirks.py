@@ -1,7 +1,8 @@
 """Every known way to get chat completions wrong, through a whole server.
 
-One process meets all of them, many at once, sent whole and byte by byte (in a soak in writes of
-other sizes too). Each run comes to what the scenario's table says, to the letter; what was
+One process meets all of them, many at once, sent whole, and three of them byte by byte too. The
+others byte by byte are slow, for the parser reads each of them so in its own tests; writes of other
+sizes are a soak. Each run comes to what the scenario's table says, to the letter; what was
 streamed, kept and replayed is the same; a run that asked for tools goes on with their outputs; and
 the process lives, without a complaint, over a database without a fault.
 """
@@ -30,7 +31,7 @@ SECONDS = 60.0  # for one run, on a machine that does other things besides
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 SMALL = 4_000  # bytes of a body that is also sent in pieces
 CUTTABLE = [name for name, one in SCENARIOS.items() if len(one.body) < SMALL and name != "endless"]
-IN_BYTES = [f"{name}@1" for name in CUTTABLE]
+IN_BYTES = [f"{name}@1" for name in ("ok", "split_surrogates", "t_interleaved")]
 NAMES = [*SCENARIOS, *IN_BYTES]
 OTHER_SIZES = (2, 3, 7, 64)
 DECLARED = """
@@ -264,7 +265,11 @@ def test_the_run_comes_to_what_the_reply_means(evening: Evening, name: str) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_was_streamed_is_what_is_kept_and_replayed(evening: Evening, name: str) -> None:
-    played = evening.played[name]
+    check_kept(evening.played[name])
+
+
+def check_kept(played: Played) -> None:
+    """Check that the message and a replay are what was streamed."""
     message = _saved_reply(played)
 
     assert _text(message) == played.pieces("text.delta")
@@ -284,18 +289,24 @@ def test_how_a_reply_is_cut_into_writes_makes_no_difference(evening: Evening, na
     alike(evening.played[name], evening.played[_plain_name(name)])
 
 
-@pytest.mark.soak
-@pytest.mark.parametrize("size", OTHER_SIZES)
+@pytest.mark.parametrize(
+    "size",
+    [
+        pytest.param(1, marks=pytest.mark.slow),
+        *(pytest.param(size, marks=pytest.mark.soak) for size in OTHER_SIZES),
+    ],
+)
 def test_writes_of_any_size_come_to_the_same(evening: Evening, size: int, tmp_path: Path) -> None:
     again = asyncio.run(_play_all(tmp_path, [f"{name}@{size}" for name in CUTTABLE]))
 
     for name, pieces in again.played.items():
         alike(pieces, evening.played[_plain_name(name)])
+        check_kept(pieces)
     assert again.complaints == []
 
 
 def alike(pieces: Played, whole: Played) -> None:
-    """Return True if two runs have the same texts and the same end."""
+    """Check that two runs have the same texts and calls and the same end."""
     for kind in ("text.delta", "reasoning.delta", "refusal.delta"):
         assert pieces.pieces(kind) == whole.pieces(kind)
     assert list(pieces.arguments().values()) == list(whole.arguments().values())

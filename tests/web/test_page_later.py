@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
 from tests.support.web.chats import Chat
+
+SHORT_WAIT = """{
+  const wait = window.setTimeout;
+  window.setTimeout = (run, ms, ...more) => wait(run, ms === 20_000 ? 200 : ms, ...more);
+}"""
+"""Has twenty seconds pass at once."""
 
 
 async def open_busy_tab(chat: Chat) -> Chat:
@@ -90,6 +98,33 @@ async def test_messages_whose_views_cannot_be_loaded_say_so_until_they_can(
     # Other views need modules of theirs.
     await page.get_by_role("button", name="Settings").click()
     await expect(page.get_by_role("dialog", name="Settings")).to_be_visible()
+
+
+@pytest.mark.slow
+async def test_views_of_messages_that_do_not_come_are_reported_and_shown_when_they_do(
+    chat: Chat,
+) -> None:
+    await chat.say("Hello")
+    await (await chat.model.next_request()).answer("Good **day**.")
+    await chat.wait_until_idle()
+    released = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await released.wait()
+        await route.continue_()
+
+    await chat.context.route("**/bundle-ui-message.mjs*", hold)
+    tab = Chat(chat.up, chat.model, chat.context, await chat.context.new_page())
+    await tab.page.add_init_script(SHORT_WAIT)
+    await tab.page.goto(f"{chat.up.url}/t/{chat.thread}")
+    trouble = tab.page.locator(".messages").get_by_role("alert")
+    await expect(trouble.first).to_contain_text("has not come yet")
+    await expect(trouble.first.get_by_role("button")).to_have_text(["Load anew"])
+    released.set()
+
+    await expect(tab.page.locator(".message.assistant strong")).to_have_text("day")
+    await expect(trouble).to_have_count(0)
+    await chat.context.unroute("**/bundle-ui-message.mjs*")
 
 
 @pytest.mark.slow

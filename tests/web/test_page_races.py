@@ -157,3 +157,21 @@ async def test_a_message_whose_chat_is_left_before_it_is_taken_is_seen_once_on_c
     await chat.sees("Second")
 
     await check_shown(chat, "One", "First", "Two", "Second")
+
+
+async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    await chat.page.route(HISTORY, lambda route: route.abort())
+    await chat.page.reload()
+    trouble = chat.page.locator(".messages").get_by_role("alert")
+    await expect(trouble).to_contain_text("cannot be reached")
+    await chat.composer.fill("Two")
+    await chat.composer.press("Enter")
+    await chat.page.unroute(HISTORY)
+    await chat.page.evaluate("setInterval(() => window.dispatchEvent(new Event('focus')), 200)")
+    await (await chat.model.next_request()).answer("Second")
+    await chat.sees("Second")
+
+    await expect(trouble).to_have_count(0)
+    await check_shown(chat, "One", "First", "Two", "Second")

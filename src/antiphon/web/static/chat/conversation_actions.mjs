@@ -22,7 +22,7 @@ import {
 } from "./send.mjs";
 import { refreshServers } from "./servers.mjs";
 import { writeStored } from "./storage.mjs";
-import { BESIDE, current, draftOwner, editing, MAIN, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
+import { away, BESIDE, current, draftOwner, editing, MAIN, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
 import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
@@ -80,8 +80,13 @@ export async function checkForNews() {
 
 /** @param {Pane} at */
 async function checkPane(at) {
+  if (at.opening.value !== null) {
+    // Its messages could not be read, and now they may be.
+    if (at.problem.value?.code === "offline" && !away.value) await loadAt(at.opening.value, at);
+    return;
+  }
   const open = at.current.value;
-  if (!open || isFollowing(at) || at.opening.value !== null) return;
+  if (!open || isFollowing(at)) return;
   const news = await newest(open.thread.id);
   if (!news || at.current.value?.thread.id !== open.thread.id || isFollowing(at)) return;
   const known = at.current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
@@ -124,6 +129,11 @@ export async function openThread(id, how) {
 /** Loads a thread, and goes on with what happens there. @param {string} id @param {Pane} at */
 async function openAt(id, at) {
   if (at.opening.value === id || (at.opening.value === null && at.current.value?.thread.id === id)) return;
+  await loadAt(id, at);
+}
+
+/** @param {string} id @param {Pane} at */
+async function loadAt(id, at) {
   const answer = await loadThread(id, at);
   if (!answer) return;
   void deliverElsewhere();

@@ -6,57 +6,68 @@ import { Notice } from "./notice.mjs";
 /** Waits that the browser may use for the next view. */
 const IDLE = { timeout: 10_000 };
 
+/** Milliseconds after which a module that neither comes nor fails is reported. */
+const SLOW_MS = 20_000;
+
 /** @type {(() => Promise<void>)[]} loaders of the views that idle pages load */
 const loaders = [];
 
 /**
  * Returns a component that loads another one, and then draws that with the same properties.
  *
- * Until it is there it says so, unless it is `silent`; if it cannot be loaded it offers to try again.
+ * Until it is there it says so, unless it is `silent`; if it cannot be loaded it offers to try again, and if it does
+ * not come it offers to reload the page, as a browser requests a module only once.
  *
  * @param {() => Promise<any>} load  returns the component
  * @param {{over?: boolean, frame?: any, silent?: boolean, idle?: boolean}} [options]  `over`: it stands over
  *   the page, such as a dialog; `frame`: a component with what is around it meanwhile; `idle`: idle pages
  *   load it (the default)
- * @returns {((props: Record<string, any>) => any) & {load: () => Promise<void>}}  `load` never rejects
+ * @returns {((props: Record<string, any>) => any) & {load: () => Promise<void>}}  `load` never rejects, and ends also
+ *   if the module does not come
  */
 export function laterView(load, { over = false, frame = null, silent = false, idle = true } = {}) {
-  const state = signal(/** @type {{view?: any, failed?: boolean}} */ ({}));
+  const state = signal(/** @type {{view?: any, failed?: boolean, slow?: boolean}} */ ({}));
   /** @type {Promise<void> | null} */
   let coming = null;
   const begin = () => {
     if (state.value.failed) state.value = {};
-    coming ??= load().then(
-      (view) => {
-        state.value = { view };
-      },
-      () => {
-        coming = null;
-        state.value = { failed: true };
-      },
-    );
+    coming ??= new Promise((resolve) => {
+      const end = (/** @type {typeof state.value} */ now) => {
+        clearTimeout(timer);
+        state.value = now;
+        resolve();
+      };
+      const timer = setTimeout(() => end({ slow: true }), SLOW_MS);
+      load().then(
+        (view) => end({ view }),
+        () => {
+          coming = null;
+          end({ failed: true });
+        },
+      );
+    });
     return coming;
   };
   if (idle) loaders.push(begin);
   const Later = (/** @type {Record<string, any>} */ props) => {
-    const { view, failed } = state.value;
+    const { view, failed, slow } = state.value;
     useEffect(() => {
       if (!view) void begin();
     }, []);
     if (view) return html`<${view} ...${props} />`;
-    if (silent && !failed) return null;
-    const sign = failed
-      ? html`<${LoadFailed} over=${over} onRetry=${begin} onClose=${props.onClose} />`
+    if (silent && !failed && !slow) return null;
+    const sign = failed || slow
+      ? html`<${LoadFailed} over=${over} onRetry=${failed && begin} onClose=${props.onClose} />`
       : html`<p class=${over ? "waiting muted later-over" : "waiting muted"} role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`;
-    return frame ? html`<${frame} failed=${failed}>${sign}<//>` : sign;
+    return frame ? html`<${frame} failed=${failed || slow}>${sign}<//>` : sign;
   };
   return Object.assign(Later, { load: begin });
 }
 
-/** @param {{over: boolean, onRetry: () => void, onClose?: () => void}} props */
+/** @param {{over: boolean, onRetry?: () => void, onClose?: () => void}} props  without `onRetry` it does not come */
 function LoadFailed({ over, onRetry, onClose }) {
-  return html`<${Notice} bad role="alert" className=${over ? "later-over" : ""} text=${t("later.failed")} hint=${t("later.failed_hint")}>
-    <button type="button" class="button small" onClick=${onRetry}>${t("common.retry")}</button>
+  return html`<${Notice} bad role="alert" className=${over ? "later-over" : ""} text=${t(onRetry ? "later.failed" : "later.slow")} hint=${t("later.failed_hint")}>
+    ${onRetry && html`<button type="button" class="button small" onClick=${onRetry}>${t("common.retry")}</button>`}
     <button type="button" class="button small quiet" onClick=${() => window.location.reload()}>${t("failed.again")}</button>
     ${onClose && html`<button type="button" class="button small quiet" onClick=${onClose}>${t("common.close")}</button>`}
   <//>`;

@@ -50,6 +50,12 @@ async def receive_reasoning(model: Model, chat: Chatting) -> None:
     await chat.sees("10 in, 5 out")
 
 
+async def close_pager(chat: Chatting) -> None:
+    """The pager ends, and its file is gone once the chat draws its line."""
+    chat.press("enter")
+    await chat.until(lambda: chat.rows[-1].startswith("told"))
+
+
 async def test_ctrl_o_opens_what_was_thought_and_leaves_no_file(
     tmp_path: Path, environ: dict[str, str]
 ) -> None:
@@ -57,8 +63,7 @@ async def test_ctrl_o_opens_what_was_thought_and_leaves_no_file(
         await receive_reasoning(model, chat)
         chat.press("ctrl-o")
         await chat.sees("Then that.")
-        chat.press("enter")
-        await chat.until(lambda: chat.rows[-1].startswith("told"))
+        await close_pager(chat)
         model.will_say("Still here.")
         chat.say("And now?")
         await chat.sees("Still here.")
@@ -88,6 +93,7 @@ async def test_ctrl_o_opens_the_whole_output_of_a_tool_and_nothing_in_it_acts(
         await chat.sees('lines({"count": 30})')
         assert "owned" not in chat.text
         assert not chat.foreign
+        await close_pager(chat)
 
 
 async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[str, str]) -> None:
@@ -166,6 +172,7 @@ async def test_reasoning_of_a_thread_that_is_gone_on_with_is_listed_and_opened(
         await chat.sees("1  23 letters in 3 lines  Thought before: Because.")
         chat.say("/reasoning 1")
         await chat.sees("Then that.")
+        await close_pager(chat)
 
 
 async def test_there_may_be_nothing_to_open(tmp_path: Path) -> None:

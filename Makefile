@@ -31,10 +31,11 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
 	@$(PYTEST) --forks 3 -m "not slow and not soak and not processes" $(QUICK) $(VENDORS)
 
+# pyright judges by stricter rules what mypy has judged, and takes a minute of the processor.
 test: .venv/.ready ## what must hold before a change is taken: checks, and all tests but the slow ones
-	@$(ABREAST) pyright mypy style suite
+	@$(ABREAST) mypy style suite
 
-full: .venv/.ready ## the same with the slow tests: what main is tried with, and a release
+full: .venv/.ready ## the same with the slow tests and pyright: what main is tried with, and a release
 	@$(ABREAST) pyright mypy style whole
 
 check: .venv/.ready ## generated files, style, types and who may import whom

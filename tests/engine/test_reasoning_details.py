@@ -26,7 +26,7 @@ def build_details(*chunks: list[Detail]) -> tuple[Detail, ...]:
 
 
 def turn(*details: Detail, cut: bool = False, said_id: str = "c1") -> TurnResult:
-    turn = Turn(["f"], lambda: "call_1", taken=["used"])
+    turn = Turn(["f"], lambda: "call_1", used_ids=["used"])
     turn.feed([DetailsPiece("here", details), TextPiece("hi")])
     turn.feed([CallPiece(index=0, id=said_id, name="f", arguments="{}")])
     if not cut:

@@ -175,10 +175,10 @@ class ToolCallBuilder:
 class ToolCallCollector:
     """The calls of a reply; assigns each piece to its call."""
 
-    def __init__(self, mint: Callable[[], str], taken: Collection[str]) -> None:
+    def __init__(self, mint: Callable[[], str], used_ids: Collection[str]) -> None:
         self.all: list[ToolCallBuilder] = []
         self._mint = mint
-        self._taken = set(taken)
+        self._used_ids = set(used_ids)
         self._pending_call: ToolCallBuilder | None = None
         self._by_id: dict[str, ToolCallBuilder] = {}
         self._by_index: dict[int, ToolCallBuilder] = {}
@@ -217,8 +217,8 @@ class ToolCallCollector:
                 and provider_id.isascii()
                 and provider_id.isprintable()
             )
-            call.id = provider_id if usable and provider_id not in self._taken else self._mint()
-            self._taken.add(call.id)
+            call.id = provider_id if usable and provider_id not in self._used_ids else self._mint()
+            self._used_ids.add(call.id)
             events.append(ToolCallStarted(tool_call_id=call.id, name=call.name))
 
     def flush(self, events: list[Event]) -> None:

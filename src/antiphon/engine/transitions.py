@@ -158,13 +158,8 @@ def create_run(
             raise run_active_error(unit.run)
     less = displaced and unit.lease.key_id == by.key_id
     accounts.check_run_quota(snapshot, by.limits, less=int(less))
-    if displaced and unit.close_some_calls(Status.CANCELLED):
+    if displaced and _displace_run(unit, rolls_back=if_busy == "rollback"):
         return replace(unit.build(), more=True)
-    if displaced:
-        keep = unit.run.messages_before
-        unit.cancel(keep_partial=if_busy != "rollback")
-        if if_busy == "rollback":
-            unit.roll_back(keep)
     messages_before = unit.thread.messages
     for past in history:
         unit.add_past_message(past)
@@ -192,6 +187,20 @@ def create_run(
         _claim_run(unit, claimant)
     change = unit.build(TurnRequested(run, 0))
     return replace(change, owner=by.owner, thread=unit.thread)
+
+
+def _displace_run(unit: UnitOfWork, *, rolls_back: bool) -> bool:
+    """Cancel the thread's active run; with `rolls_back`, delete what it has added.
+
+    Return whether closing its calls takes another transaction.
+    """
+    if unit.close_some_calls(Status.CANCELLED):
+        return True
+    messages_before = unit.run.messages_before
+    unit.cancel(keep_partial=not rolls_back)
+    if rolls_back:
+        unit.roll_back(messages_before)
+    return False
 
 
 def _check_thread(
@@ -321,9 +330,9 @@ def request_turn(
         case _ if response is not None:
             raise run_active_error(run)
         case AskModel() | RunTools():
-            asked_of = adopt_destination(run, lease, serves, adopt)
-            driven = () if asked_of == lease else (RunUpdate(run, asked_of),)
-            return ChangeSet(answer=requested, run_updates=driven)
+            adopted = adopt_destination(run, lease, serves, adopt)
+            updates = () if adopted == lease else (RunUpdate(run, adopted),)
+            return ChangeSet(answer=requested, run_updates=updates)
         case AwaitWorker():
             return ChangeSet(answer=requested)
 
@@ -397,9 +406,9 @@ def finish(
     """Save the reply of this turn, whole or cut, and decide how the run continues.
 
     `last_event` is the number of the reply's last event. `hosted` are the tools that the worker
-    runs itself, `listings` those that it has listed. If it must run every call of the reply,
-    it keeps the run. The answer is the run
-    after the change. Raises `Fenced`, also if not every event of the reply has been stored.
+    runs itself, `listings` those that it has listed. If it must run every call of the reply, it
+    keeps the run. The answer is the run after the change. Raises `Fenced`, also if not every event
+    of the reply has been stored.
     """
     run = _require_lease(snapshot, epoch)
     if run.turn != turn:
@@ -585,11 +594,16 @@ def _expire(unit: UnitOfWork) -> bool:
 
 
 def _handle_lost_worker(unit: UnitOfWork, *, fence: bool = True) -> bool:
-    """Start the next attempt of the run, or end it; returns as `_expire`."""
-    ends = unit.run.attempt >= unit.run.max_attempts
-    if ends and unit.close_some_calls(Status.INCOMPLETE, fence=fence):
+    """Queue the run for its next attempt, or end it after the last one.
+
+    Return whether closing its calls takes another transaction.
+    """
+    if unit.run.attempt < unit.run.max_attempts:
+        unit.queue_next_attempt()
+        return False
+    if unit.close_some_calls(Status.INCOMPLETE, fence=fence):
         return True
-    unit.handle_lost_worker()
+    unit.end_lost_turn()
     return False
 
 

@@ -89,9 +89,9 @@ class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
 class Turn:
     """Accumulates one reply: `feed` chunks, then `close`. Neither raises.
 
-    `offered` are the names of the tools that the model was given, `taken` the tool call ids that
-    the run has used; `mint` makes a new one. A reply has at most `most_bytes` of text, reasoning
-    and arguments, as JSON, and at most `most_calls` calls. Beyond that `over` is true and further
+    `offered` are the names of the tools that the model was given, `used_ids` the tool call ids of
+    the run so far; `mint` makes a new one. A reply has at most `most_bytes` of text, reasoning and
+    arguments, as JSON, and at most `most_calls` calls. Beyond that `over` is true and further
     chunks are ignored: with too many bytes the reply is incomplete by `length`, with too many calls
     it is a reply with a broken call. `continues` is the text of a cut reply that this one goes on
     with: what the model repeats of its end is left out.
@@ -101,14 +101,14 @@ class Turn:
         self,
         offered: Collection[str],
         mint: Callable[[], str],
-        taken: Collection[str] = (),
+        used_ids: Collection[str] = (),
         *,
         most_bytes: int = MAX_REPLY_BYTES,
         most_calls: int = MAX_REPLY_CALLS,
         continues: str = "",
     ) -> None:
         self._offered = frozenset(offered)
-        self._calls = ToolCallCollector(mint, taken)
+        self._calls = ToolCallCollector(mint, used_ids)
         self._most_calls = most_calls
         self._most_bytes = self._bytes_left = most_bytes
         self._events_left = _EVENT_SHARE * most_bytes
@@ -132,7 +132,7 @@ class Turn:
         return self._too_long or self._too_many_calls
 
     @property
-    def large(self) -> bool:
+    def is_large(self) -> bool:
         """True once the reply is so large that inspecting it takes milliseconds."""
         return self._most_bytes - self._bytes_left > LARGE_BYTES
 
@@ -161,7 +161,7 @@ class Turn:
                 break
             if kind is TextPiece:
                 text = self._seam.feed(self._take_text(cast("Iterable[TextPiece]", group)))
-                events += self._say(text)
+                events += self._add_text(text)
             elif kind is RefusalPiece:
                 if text := self._take_text(cast("Iterable[RefusalPiece]", group)):
                     self._refusal.append(text)
@@ -215,7 +215,7 @@ class Turn:
         """Return the text of the pieces without what no store can carry, cut at the limits."""
         return self._charge("".join([sanitize_text(piece.text) for piece in pieces]))
 
-    def _say(self, text: str) -> tuple[TextDelta, ...]:
+    def _add_text(self, text: str) -> tuple[TextDelta, ...]:
         """Add text to the reply; return its event, none for an empty one."""
         if not text:
             return ()
@@ -223,8 +223,8 @@ class Turn:
         return (TextDelta(text=text),)
 
     def _close_seam(self) -> tuple[TextDelta, ...]:
-        """Say what was held back, once a text has begun and something else comes."""
-        return self._say(self._seam.close()) if self._seam.is_holding else ()
+        """Add the text that was held back, once something else comes."""
+        return self._add_text(self._seam.close()) if self._seam.is_holding else ()
 
     def _charge(self, text: str) -> str:
         """Count the text against the limits; return as much of it as they allow."""
@@ -326,7 +326,7 @@ class Turn:
         )
 
 
-def large(chunks: Sequence[Chunk]) -> bool:
+def are_slow_to_feed(chunks: Sequence[Chunk]) -> bool:
     """Return whether feeding these chunks to a turn takes milliseconds."""
     size = 0
     for chunk in chunks:

@@ -525,26 +525,24 @@ class UnitOfWork:
 
     def cancel(self, *, keep_partial: bool = True) -> None:
         """Cancel the run, fence its worker, and save its partial text."""
-        driven = self.run.status is Status.IN_PROGRESS
+        in_turn = self.run.status is Status.IN_PROGRESS
         self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
-        if driven and keep_partial:
+        if in_turn and keep_partial:
             self.add_partial_reply_from(self._log)
-        if driven:
+        if in_turn:
             self.end_turn(Status.CANCELLED)
         else:
             self.end_run(Status.CANCELLED)
 
-    def handle_lost_worker(self) -> None:
-        """Queue the run for the next attempt, or end it after the last one.
+    def end_lost_turn(self) -> None:
+        """End the run of a lost worker, fence the worker, and save its partial text."""
+        self.add_partial_reply_from(self._log)
+        self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
+        self.end_turn(Status.INCOMPLETE, reason="worker_lost")
 
-        A retried turn's text is void; after the last attempt it is saved as incomplete.
-        """
+    def queue_next_attempt(self) -> None:
+        """Queue the run of a lost worker; what its turn has written since is void."""
         run = self.run
-        if run.attempt >= run.max_attempts:
-            self.add_partial_reply_from(self._log)
-            self.lease = replace(self.lease, epoch=self.lease.epoch + 1)
-            self.end_turn(Status.INCOMPLETE, reason="worker_lost")
-            return
         void_after = _attempt_start(self._log)
         if void_after is not None:
             self.emit(

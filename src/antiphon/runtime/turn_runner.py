@@ -29,7 +29,7 @@ from antiphon.engine.context_window import (
 from antiphon.engine.instructions import compose_instructions
 from antiphon.engine.seam import make_request
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
-from antiphon.engine.turn import Turn, TurnResult, large
+from antiphon.engine.turn import Turn, TurnResult, are_slow_to_feed
 from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.backend_servers import BackendServers
@@ -394,7 +394,7 @@ class TurnRunner:
                 deadline.reschedule(min(now + silence + SLACK, timeouts.turn_ends))
 
         def take_now(chunks: Sequence[Chunk]) -> bool:
-            if not began or turn.over or writer.is_behind or large(chunks):
+            if not began or turn.over or writer.is_behind or are_slow_to_feed(chunks):
                 return False
             move_deadline()
             writer.write(turn.feed(chunks, clock()))
@@ -413,7 +413,7 @@ class TurnRunner:
                     move_deadline()
                     if chunks:
                         feed = partial(turn.feed, chunks, clock())
-                        if large(chunks):
+                        if are_slow_to_feed(chunks):
                             await in_thread(feed, writer.write)
                         else:
                             writer.write(feed())
@@ -427,7 +427,7 @@ class TurnRunner:
         except (errors.ProviderError, errors.Cut) as raised:
             fault = raised
         close = partial(turn.close, fault, clock())
-        return await in_thread(close) if turn.large else close()
+        return await in_thread(close) if turn.is_large else close()
 
     async def _add_cost(self, reply: TurnResult, model: str) -> TurnResult:
         """Return the reply with its cost, where the server did not report one."""

@@ -12,6 +12,7 @@ from contextlib import (
     asynccontextmanager,
     nullcontext,
 )
+from functools import partial
 from random import getrandbits
 from typing import Any, NamedTuple, TypeVar
 
@@ -139,7 +140,7 @@ class Application:
         self._opener = opener
         self.timeouts = timeouts
         resources = {
-            path: PathHandler(path, handlers, self._admission_of(path), self._share_slot)
+            path: PathHandler(path, handlers, self._admission_of(path), self._count_request)
             for path, handlers in self._handlers_by_path().items()
         }
         # The router tries one route after the other; most requests have a path without fields.
@@ -214,9 +215,11 @@ class Application:
         # another thread.
         request_id = find_request_id(scope) or f"req_{getrandbits(96):024x}"
         with log_context(request_id=request_id):
-            await self._answer(scope, receive, send, request_id)
+            await self._handle_with_error_response(scope, receive, send, request_id)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+    async def _handle_with_error_response(
+        self, scope: Scope, receive: Receive, send: Send, request_id: str
+    ) -> None:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
         cross_origin: Sequence[requests.Field] = ()
@@ -274,7 +277,7 @@ class Application:
         fixed = None if scope.get("root_path") else self._fixed.get(scope["path"])
         await (fixed or self._router)(scope, receive, send)
 
-    def _share_slot(self, caller: AdmittedCaller) -> AbstractContextManager[None]:
+    def _count_request(self, caller: AdmittedCaller) -> AbstractContextManager[None]:
         """Count the request as this caller's; without keys there are no callers to share with."""
         return nullcontext() if caller.token is None else self._limiter.share(caller.share_key)
 
@@ -395,9 +398,12 @@ class Application:
         return handle
 
     async def send_pages(
-        self, context: RequestContext, pages: streaming.EventPages, encoder: streaming.EventEncoder
+        self,
+        context: RequestContext,
+        pages: streaming.EventPages,
+        encoder: streaming.EventEncoder | None = None,
     ) -> None:
-        """Send pages of events to a client, in the protocol of the encoder."""
+        """Send pages of events to a client, in the protocol of the encoder, by default ours."""
         await streaming.send_events(
             context,
             pages,
@@ -409,18 +415,11 @@ class Application:
 
     async def run_in_slot(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
         """Run work that starts a run in a slot. Raises `Overloaded` if none is free in time."""
-        try:
-            async with self._hold_slots(context.caller, Process()):
-                return await work
-        finally:
-            work.close()  # if no slot was free
+        return await self._run_in_slots(context, Process(), work)
 
     async def run_while_connected(self, context: RequestContext, work: Coroutine[Any, Any, T]) -> T:
         """Run work that is cancelled when the client disconnects or loses its key."""
-
-        async def check() -> None:
-            await self.check_admitted(context.caller)
-
+        check = partial(self.check_admitted, context.caller)
         return await run_while_connected(context.receive, work, check, self.timeouts.recheck)
 
     async def _stream(
@@ -432,10 +431,8 @@ class Application:
         result = await self._run_operation(context, operation, work)
         if isinstance(result, Response):
             await _send_response(context, result)
-            return
-        await streaming.send_events(
-            context, result, self._session_check(context.caller), self.metrics, self.timeouts
-        )
+        else:
+            await self.send_pages(context, result)
 
     async def _export(self, context: RequestContext, operation: ExportOwner) -> None:
         archive = await self._dispatcher.export(operation, context.caller.principal)
@@ -448,11 +445,8 @@ class Application:
     async def _import(self, context: RequestContext, operation: ImportOwner) -> None:
         if self.draining:
             raise _shutting_down()
-
-        async def check_admitted() -> None:
-            await self.check_admitted(context.caller)
-
-        response = await files.import_owner(context, operation, self._dispatcher, check_admitted)
+        check = partial(self.check_admitted, context.caller)
+        response = await files.import_owner(context, operation, self._dispatcher, check)
         await _send_response(context, response)
 
     async def check_admitted(self, caller: AdmittedCaller) -> None:
@@ -470,10 +464,6 @@ class Application:
         An operation that waits for a run or for another server takes no slot, and is cancelled when
         the client disconnects.
         """
-
-        async def check() -> None:
-            await self.check_admitted(context.caller)
-
         match operation:
             case (
                 CreateRun(if_busy="wait")
@@ -484,14 +474,18 @@ class Application:
                 | GetPagePicture()
                 | ListEvents()
             ):
-                recheck = self.timeouts.recheck
-                return await run_while_connected(context.receive, work, check, recheck)
+                return await self.run_while_connected(context, work)
             case _:
-                try:
-                    async with self._hold_slots(context.caller, operation):
-                        return await work
-                finally:
-                    work.close()  # if no slot was free
+                return await self._run_in_slots(context, operation, work)
+
+    async def _run_in_slots(
+        self, context: RequestContext, operation: Operation[Any], work: Coroutine[Any, Any, T]
+    ) -> T:
+        try:
+            async with self._hold_slots(context.caller, operation):
+                return await work
+        finally:
+            work.close()  # if no slot was free
 
     def _session_check(self, caller: AdmittedCaller) -> streaming.SessionCheck:
         async def stands() -> bool:

@@ -29,19 +29,22 @@ ENDLESS = page_wires.STREAMS.union(
 
 
 class PathHandler:
-    """One path: admits callers, and calls the handler of the request's method."""
+    """One path: admits callers, and calls the handler of the request's method.
+
+    `count_request` counts a request as its caller's while it is handled.
+    """
 
     def __init__(
         self,
         path: str,
         handlers: Mapping[str, Handler],
         admit: Callable[[Scope], Awaitable[AdmittedCaller]],
-        hold_slot: Callable[[AdmittedCaller], AbstractContextManager[None]],
+        count_request: Callable[[AdmittedCaller], AbstractContextManager[None]],
     ) -> None:
         self._path = path
         self._handlers = handlers
         self._admit = admit
-        self._hold_slot = hold_slot
+        self._count_request = count_request
         # HEAD is implied by GET, unless the response to GET is endless.
         implied = {"HEAD"} if "GET" in handlers and path not in ENDLESS else set[str]()
         self._allow = ", ".join(sorted({*handlers, "OPTIONS", *implied}))
@@ -70,7 +73,7 @@ class PathHandler:
             )
         fields = scope.get("path_params", {})
         ids = {name: fields.get(name) for name in ("run_id", "thread_id")}
-        with self._hold_slot(caller), log_context(key_id=caller.principal.key_id, **ids):
+        with self._count_request(caller), log_context(key_id=caller.principal.key_id, **ids):
             await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
 
 

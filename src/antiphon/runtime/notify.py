@@ -18,10 +18,9 @@ CommitClaim = Callable[[Claimant | None, BeforeCommit | None], Awaitable[Committ
 async def commit_in_parts(store: RunStore, bus: Bus, read_set: ReadSet, decide: Decide) -> Any:
     """Commit the change part by part; return the answer of the last part.
 
-    Webhooks are notified of its events; the caller notifies all others.
-
     Each part is a transaction of its own, so that other writers get their turn in between. An
-    interrupted change is continued by deciding again.
+    interrupted change is continued by deciding again. Webhooks are notified; all other subscribers
+    are left to the caller.
     """
     while True:
         committed = await store.change(read_set, decide)

@@ -90,7 +90,7 @@ class Dispatcher:
         self._bus = bus
         self._admin = admin
         self.files = FileService(store, mint, bus, documents=settings.documents)
-        self._runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
+        self.runs = RunService(store, bus, changes, mint, run_specs, settings, starter)
         self.occurrences = OccurrenceStarter(store, changes, mint, run_specs, starter)
         threads = ThreadService(store, bus, changes, mint).handlers
         self._handlers: Mapping[type[Operation[Any]], OperationHandler] = {
@@ -104,7 +104,7 @@ class Dispatcher:
             **SearchService(store).handlers,
             **self.files.handlers,
             **DocumentService(store, settings).handlers,
-            **self._runs.handlers,
+            **self.runs.handlers,
             **ActionService(store, bus, changes, mint).handlers,
             **PersonalService(store, mint).handlers,
             **webhooks.handlers,
@@ -142,15 +142,10 @@ class Dispatcher:
         A `/process` in the background returns its run instead.
         """
         if isinstance(call, operations.Follow):
-            return await self._runs.follow(call, by.owner)
+            return await self.runs.follow(call, by.owner)
         once = _once(call, by.owner, key)
         answer = await self._find_answer(once) or await self._request_turn(call, by, once)
-        if isinstance(answer, TurnRequested):
-            requested = answer
-        else:
-            requested = await self._runs.ensure_turn_requested(
-                msgspec.json.decode(answer, type=TurnRequested), by
-            )
+        requested = await self._find_requested_turn(answer, by)
         if isinstance(call, operations.Process) and call.background:
             return Response(requested.run, 202, replayed=answer is not requested)
         return RunEventReader(
@@ -173,9 +168,9 @@ class Dispatcher:
         """
         answer: TurnRequested | msgspec.Raw
         if isinstance(call, operations.Process):
-            answer = await self._runs.start_run(call, by, once, request, last_message)
+            answer = await self.runs.start_run(call, by, once, request, last_message)
         else:
-            answer = await self._runs.request_turn(
+            answer = await self.runs.request_turn(
                 call.run_id, by, once, fresh=call.force_refresh, response=request
             )
         return await self._read_requested(answer, by)
@@ -190,24 +185,18 @@ class Dispatcher:
     async def _read_requested(
         self, answer: TurnRequested | msgspec.Raw, by: Principal
     ) -> tuple[Run, RunEventReader]:
-        if not isinstance(answer, TurnRequested):
-            answer = await self._runs.ensure_turn_requested(
-                msgspec.json.decode(answer, type=TurnRequested), by
-            )
-        run = answer.run
-        reader = RunEventReader(self._store, self._bus, run.id, answer.after, whole=False)
-        return run, reader
+        requested = await self._find_requested_turn(answer, by)
+        run = requested.run
+        return run, RunEventReader(self._store, self._bus, run.id, requested.after, whole=False)
 
-    async def forget_response(self, run_id: str, place: int, by: Principal, keep: str) -> Run:
-        """Delete the record of a run's response, as `transitions.forget_response`."""
-        return await self._runs.forget_response(run_id, place, by.owner, keep)
-
-    async def read_turn(self, run_id: str, after: int, by: Principal) -> RunEventReader:
-        """Return a reader of the run's events after this number, up to the end of that turn.
-
-        Raises `CallerError`.
-        """
-        return await self._runs.read_turn(run_id, after, by.owner)
+    async def _find_requested_turn(
+        self, answer: TurnRequested | msgspec.Raw, by: Principal
+    ) -> TurnRequested:
+        """Return the turn that this request, or an earlier one with its key, has requested."""
+        if isinstance(answer, TurnRequested):
+            return answer
+        earlier = msgspec.json.decode(answer, type=TurnRequested)
+        return await self.runs.ensure_turn_requested(earlier, by)
 
     async def _request_turn(
         self,
@@ -218,12 +207,12 @@ class Dispatcher:
         """Request the turn; return `Raw` if a request with the same key was first."""
         match call:
             case operations.Complete(run_id, fresh):
-                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
+                return await self.runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
                 validation.validate_only_run_id(call)
-                return await self._runs.request_turn(run_id, by, once, fresh=fresh)
+                return await self.runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process():
-                return await self._runs.start_run(call, by, once)
+                return await self.runs.start_run(call, by, once)
 
     async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None

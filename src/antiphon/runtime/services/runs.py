@@ -123,6 +123,83 @@ class RunService:
         )
         return begun
 
+    async def _create_run(
+        self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
+    ) -> object:
+        validation.validate_continues(call)
+        run_spec = await self._run_specs.resolve(call, by.owner)
+
+        def decide(
+            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
+        ) -> ChangeSet:
+            change = transitions.create_run(
+                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant, last=last
+            )
+            return change if change.more else replace(change, answer=change.answer.run)
+
+        return await self._commit_when_free(call, by, once, run_spec, decide)
+
+    async def _commit_when_free(
+        self,
+        call: operations.CreateRun | operations.Process,
+        by: Principal,
+        once: IdempotencyKey | None,
+        spec: RunSpec,
+        decide: Callable[..., ChangeSet],
+    ) -> Any:
+        """Create the run; with `if_busy` of `wait`, after the thread's active run has ended.
+
+        The folder of the thread is known in the transaction. Where it has one, its instructions are
+        read then, and the transaction is repeated. The message that a run continues is read before
+        each transaction.
+        """
+        read_set = ReadSet(
+            owner=by.owner,
+            thread_id=call.thread_id,
+            idempotency_key=once,
+            turn_log=call.if_busy in ("interrupt", "rollback"),
+            key_id=quota_key(by),
+            personal=spec.draft.personal,
+            what="run",
+        )
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._busy_timeout
+        while True:
+            last = None
+            if call.continues and call.thread_id is not None:
+                last = await find_last_message(self._store, call.thread_id, by.owner)
+            try:
+                decide_here = partial(decide, spec=spec, last=last)
+                return await self._commit_and_start(read_set, decide_here, by)
+            except transitions.FolderMismatch as mismatch:
+                spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
+            except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
+                if not call.continues or call.if_busy != "wait" or clock() >= until:
+                    raise
+            except errors.RunActive as busy:
+                if call.if_busy != "wait":
+                    raise
+                try:
+                    async with asyncio.timeout_at(until):
+                        await self._wait_for_end(str(busy.details["run_id"]))
+                except TimeoutError:
+                    hint = "Finish or cancel that run, or ask again to wait on."
+                    raise errors.RunActive(
+                        f"{busy.message} It was waited for {self._busy_timeout:g} seconds.",
+                        **busy.details | {"hint": hint},
+                    ) from None
+
+    async def _wait_for_end(self, run_id: str) -> None:
+        with self._bus.subscribe(run_id) as subscription:
+            while True:
+                try:
+                    run = await self._store.get(Run, None, run_id)
+                except errors.NotFound:
+                    return
+                if run.status.ended:
+                    return
+                await subscription.wait(PATIENCE)
+
     async def request_turn(
         self,
         run_id: str,
@@ -237,30 +314,6 @@ class RunService:
                     return operations.EventList(data, page.ended)
                 await subscription.wait(min(left, PATIENCE))
 
-    async def _create_run(
-        self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
-    ) -> object:
-        validation.validate_continues(call)
-        run_spec = await self._run_specs.resolve(call, by.owner)
-
-        def decide(
-            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
-        ) -> ChangeSet:
-            change = transitions.create_run(
-                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant, last=last
-            )
-            return change if change.more else replace(change, answer=change.answer.run)
-
-        return await self._commit_when_free(call, by, once, run_spec, decide)
-
-    async def _find_last_message(
-        self, call: operations.CreateRun | operations.Process, owner: str
-    ) -> Message | None:
-        """Return the thread's last message, for a run that continues."""
-        if not call.continues or call.thread_id is None:
-            return None
-        return await find_last_message(self._store, call.thread_id, owner)
-
     async def _list_runs(
         self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Run]:
@@ -277,18 +330,17 @@ class RunService:
 
     async def _with_waiting_for(self, runs: Sequence[Run]) -> Sequence[Run]:
         """Return the runs; those that cannot be run from here say what they wait for."""
-        unsaid = [run.id for run in runs if run.status is Status.QUEUED and run.waiting_for is None]
-        leases: Mapping[str, RunLease] = await self._store.run_leases(unsaid) if unsaid else {}
-
-        def as_it_stands(run: Run) -> Run:
+        queued = [run.id for run in runs if run.status is Status.QUEUED and run.waiting_for is None]
+        leases: Mapping[str, RunLease] = await self._store.run_leases(queued) if queued else {}
+        found: list[Run] = []
+        for run in runs:
             lease = leases.get(run.id)  # None also for a run that was deleted in between
-            if lease is None or not is_waiting(run, lease):
-                return run
-            if self._run_specs.serves(lease.destination):
-                return run
-            return replace(run, waiting_for=provider_name(lease))
-
-        return tuple(map(as_it_stands, runs))
+            waits = lease is not None and is_waiting(run, lease)
+            if lease is not None and waits and not self._run_specs.serves(lease.destination):
+                found.append(replace(run, waiting_for=provider_name(lease)))
+            else:
+                found.append(run)
+        return tuple(found)
 
     async def _cancel_run(
         self, call: operations.CancelRun, by: Principal, _: IdempotencyKey | None
@@ -303,65 +355,6 @@ class RunService:
         read_set = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
         run = await self._changes.commit_and_notify(read_set, decide)
         return Response(run, 200 if had_ended else 202)
-
-    async def _commit_when_free(
-        self,
-        call: operations.CreateRun | operations.Process,
-        by: Principal,
-        once: IdempotencyKey | None,
-        spec: RunSpec,
-        decide: Callable[..., ChangeSet],
-    ) -> Any:
-        """Create the run; with `if_busy` of `wait`, after the thread's active run has ended.
-
-        The folder of the thread is known in the transaction. Where it has one, its instructions are
-        read then, and the transaction is repeated. The message that a run continues is read before
-        each transaction.
-        """
-        read_set = ReadSet(
-            owner=by.owner,
-            thread_id=call.thread_id,
-            idempotency_key=once,
-            turn_log=call.if_busy in ("interrupt", "rollback"),
-            key_id=quota_key(by),
-            personal=spec.draft.personal,
-            what="run",
-        )
-        clock = asyncio.get_running_loop().time
-        until = clock() + self._busy_timeout
-        while True:
-            last = await self._find_last_message(call, by.owner)
-            try:
-                decide_here = partial(decide, spec=spec, last=last)
-                return await self._commit_and_start(read_set, decide_here, by)
-            except transitions.FolderMismatch as mismatch:
-                spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
-            except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
-                if not call.continues or call.if_busy != "wait" or clock() >= until:
-                    raise
-            except errors.RunActive as busy:
-                if call.if_busy != "wait":
-                    raise
-                try:
-                    async with asyncio.timeout_at(until):
-                        await self._wait_for_end(str(busy.details["run_id"]))
-                except TimeoutError:
-                    hint = "Finish or cancel that run, or ask again to wait on."
-                    raise errors.RunActive(
-                        f"{busy.message} It was waited for {self._busy_timeout:g} seconds.",
-                        **busy.details | {"hint": hint},
-                    ) from None
-
-    async def _wait_for_end(self, run_id: str) -> None:
-        with self._bus.subscribe(run_id) as subscription:
-            while True:
-                try:
-                    run = await self._store.get(Run, None, run_id)
-                except errors.NotFound:
-                    return
-                if run.status.ended:
-                    return
-                await subscription.wait(PATIENCE)
 
 
 async def find_last_message(store: RunStore, thread_id: str, owner: str) -> Message | None:

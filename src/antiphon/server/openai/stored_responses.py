@@ -63,8 +63,8 @@ class StoredResponses:
     ) -> None:
         """Send the events of a response after this number, stored and new ones."""
         try:
-            reader = await self._gateway.dispatcher.read_turn(
-                run.id, response_records(run)[place].after, context.caller.principal
+            reader = await self._gateway.dispatcher.runs.read_turn(
+                run.id, response_records(run)[place].after, context.caller.owner
             )
         except EventExpired as error:
             raise EventExpired(
@@ -90,8 +90,9 @@ class StoredResponses:
         api, run, place = await self._find(context)
         if not run.status.ended and place == len(response_records(run)) - 1:
             await api.ask(CancelRun(run.id))
-        by = context.caller.principal
-        await self._gateway.dispatcher.forget_response(run.id, place, by, keep="conversation")
+        await self._gateway.dispatcher.runs.forget_response(
+            run.id, place, context.caller.owner, keep="conversation"
+        )
         if await _is_unused(api, run.thread_id):
             await api.ask(DeleteThread(run.thread_id))
         deleted = {"id": response_id(run.id, place), "object": "response", "deleted": True}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from copy import copy
 from functools import partial
@@ -43,10 +43,7 @@ from antiphon.client.portal import CallerLoop, async_temporary
 from antiphon.client.result import Result
 from antiphon.client.run_state import RunState
 from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
-from antiphon.client.transport import (
-    Target,
-    create_async_transport,
-)
+from antiphon.client.transport import Target, create_async_transport
 from antiphon.client.typed_answer import TypedAnswer
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
@@ -60,10 +57,7 @@ from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
-from antiphon.types.errors import (
-    InvalidRequest,
-    UnsupportedByProvider,
-)
+from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.events import to_pending_action
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action
@@ -271,14 +265,22 @@ class AsyncClient(AsyncOperations):
         if output_type is None:
             return await run(text, options, idempotency_key, on_partial)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
+        return await self._run_until_fit(answer, run, idempotency_key, on_partial)
+
+    async def _run_until_fit(
+        self,
+        answer: TypedAnswer[Any],
+        run: Callable[..., Awaitable[Result[str]]],
+        idempotency_key: str | None,
+        on_partial: Callable[[Any], object] | None,
+    ) -> Result[Any]:
+        """Run conversations of the answer until it fits its type; return the last result."""
+        on_value = None if on_partial is None else answer.unwrap_for(on_partial)
         whole: Result[str] | None = None
         while True:
             try:
-                result = await run(
-                    *answer.request(),
-                    answer.key(idempotency_key),
-                    on_partial=None if on_partial is None else answer.unwrap_for(on_partial),
-                )
+                key = answer.key(idempotency_key)
+                result = await run(*answer.request(), key, on_partial=on_value)
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue

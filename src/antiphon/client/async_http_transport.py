@@ -78,9 +78,9 @@ class AsyncHttpTransport:
         self._retries = RetryPolicy(patience, options.max_retries)
         self._options = options
         self._acting: dict[str, str] = {}
-        self._borrowed = False
+        self._is_derived = False  # from another transport, whose connections these are
         self._http = http_client or httpx2.AsyncClient(**client_arguments(server))
-        self._lent = http_client is not None
+        self._owns_http = http_client is None
 
     async def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation until it is answered."""
@@ -168,7 +168,7 @@ class AsyncHttpTransport:
 
     def _with_header(self, name: str, value: str) -> AsyncHttpTransport:
         transport = copy(self)
-        transport._acting, transport._borrowed = {**self._acting, name: value}, True
+        transport._acting, transport._is_derived = {**self._acting, name: value}, True
         return transport
 
     def with_options(
@@ -179,7 +179,7 @@ class AsyncHttpTransport:
         transport._options = self._options.change(changes, headers)
         transport._own_headers = self._own_headers | lower_names(headers)
         transport._retries = self._retries.limit(transport._options.max_retries)
-        transport._borrowed = True
+        transport._is_derived = True
         return transport
 
     async def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
@@ -189,13 +189,13 @@ class AsyncHttpTransport:
     def with_trace_parent(self, place: str | None) -> AsyncHttpTransport:
         """Return a transport over the same connections, with this parent in traces."""
         transport = copy(self)
-        transport.parent, transport._borrowed = place, True
+        transport.parent, transport._is_derived = place, True
         return transport
 
     async def close(self) -> None:
         """Close the connections."""
-        if not self._borrowed:
-            if not self._lent:
+        if not self._is_derived:
+            if self._owns_http:
                 await self._http.aclose()
             if self.tracer is not NO_TRACES:
                 await asyncio.to_thread(self.tracer.close)

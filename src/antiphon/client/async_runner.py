@@ -20,9 +20,7 @@ from antiphon.api.operations import (
 from antiphon.client.async_events import create_events
 from antiphon.client.async_pages import paginate
 from antiphon.client.async_transport import AsyncBatches, AsyncTransport
-from antiphon.client.compaction import (
-    PAGE,
-)
+from antiphon.client.compaction import PAGE
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,

@@ -38,17 +38,9 @@ from antiphon.types.errors import (
     OutputsMissing,
     RunEnded,
 )
-from antiphon.types.events import (
-    Numbered,
-    PendingAction,
-    to_pending_action,
-)
+from antiphon.types.events import Numbered, PendingAction, to_pending_action
 from antiphon.types.messages import Message, TaskHandle, Tool, ToolCall, ToolResult
-from antiphon.types.runs import (
-    Action,
-    Run,
-    Status,
-)
+from antiphon.types.runs import Action, Run, Status
 
 
 class FindRun(msgspec.Struct, frozen=True):
@@ -120,8 +112,7 @@ class Conversation:
     output does not run again, nor one that a page has named.
 
     Calls of the tools named `elsewhere` are left to workers for tools, and waited for, and so are
-    those of a page's own tools. With
-    `thread_id` the run is the last one of this thread.
+    those of a page's own tools. With `thread_id` the run is the last one of this thread.
 
     Event numbers have no gaps: if a stream begins later than the last event, `find_missed` returns
     the step that reads the events in between. With `resumed` this includes the first event; without
@@ -182,7 +173,7 @@ class Conversation:
         if self._state.status is not None and self._state.status.ended:
             self._next_step = self._end()
         elif own is not None and own.key is None and self._is_new and self._state.waiting:
-            self._next_step = self._answer(tuple(self._state.waiting.values()))
+            self._next_step = self._answer_or_wait(tuple(self._state.waiting.values()))
         else:
             self._next_step = self._list_pending()
 
@@ -210,7 +201,7 @@ class Conversation:
         self._elsewhere |= {each.name for each in of_page}
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
         tasks = tasks_by_call(actions)
-        self._next_step = self._answer(waiting, tasks) if waiting else self._next_turn()
+        self._next_step = self._answer_or_wait(waiting, tasks) if waiting else self._next_turn()
 
     def finish_outputs(self) -> None:
         """Continue after all outputs were saved or are no longer expected."""
@@ -254,7 +245,7 @@ class Conversation:
     def _up_to(self, number: int) -> StreamTurn:
         return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
 
-    def _answer(
+    def _answer_or_wait(
         self, actions: tuple[PendingAction, ...], tasks: Mapping[str, TaskHandle] = NO_TASKS
     ) -> ExecuteActions | StreamTurn:
         """Run the calls that are this client's; wait for the outputs of the others."""

@@ -37,7 +37,7 @@ class RetrySchedule:
     def pause(self, failure: AntiphonError, now: float, requested_pause: float = 0.0) -> float:
         """Return the seconds until the next retry. Raises the failure if a retry cannot help.
 
-        The pause is at least the failure's `retry_after`, and at least `asked`.
+        The pause is at least the failure's `retry_after`, and at least `requested_pause` seconds.
         """
         retry_after = failure.details.get("retry_after")
         if not isinstance(failure, TryAgain) and retry_after is None:

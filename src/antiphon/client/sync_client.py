@@ -45,10 +45,7 @@ from antiphon.client.sync_operations import Operations
 from antiphon.client.sync_runner import Runner
 from antiphon.client.sync_transport import Transport
 from antiphon.client.tool_worker import LEASE_SECONDS, ToolWorker, worker_name
-from antiphon.client.transport import (
-    Target,
-    create_transport,
-)
+from antiphon.client.transport import Target, create_transport
 from antiphon.client.typed_answer import TypedAnswer
 from antiphon.engine import sanitize
 from antiphon.ports import ProgressCallback, Toolbox, quiet
@@ -62,10 +59,7 @@ from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent, ignore_event
 from antiphon.tools.tool_processor import ProcessorOptions, ToolProcessor
 from antiphon.tools.tool_sources import ToolSource, gather_tools
-from antiphon.types.errors import (
-    InvalidRequest,
-    UnsupportedByProvider,
-)
+from antiphon.types.errors import InvalidRequest, UnsupportedByProvider
 from antiphon.types.events import to_pending_action
 from antiphon.types.messages import Message
 from antiphon.types.runs import Action
@@ -273,14 +267,22 @@ class Client(Operations):
         if output_type is None:
             return run(text, options, idempotency_key, on_partial)
         answer: TypedAnswer[Any] = TypedAnswer(output_type, text, options)
+        return self._run_until_fit(answer, run, idempotency_key, on_partial)
+
+    def _run_until_fit(
+        self,
+        answer: TypedAnswer[Any],
+        run: Callable[..., Result[str]],
+        idempotency_key: str | None,
+        on_partial: Callable[[Any], object] | None,
+    ) -> Result[Any]:
+        """Run conversations of the answer until it fits its type; return the last result."""
+        on_value = None if on_partial is None else answer.unwrap_for(on_partial)
         whole: Result[str] | None = None
         while True:
             try:
-                result = run(
-                    *answer.request(),
-                    answer.key(idempotency_key),
-                    on_partial=None if on_partial is None else answer.unwrap_for(on_partial),
-                )
+                key = answer.key(idempotency_key)
+                result = run(*answer.request(), key, on_partial=on_value)
             except UnsupportedByProvider as refusal:
                 answer.handle_refusal(refusal)
                 continue

@@ -80,9 +80,9 @@ class HttpTransport:
         self._retries = RetryPolicy(patience, options.max_retries)
         self._options = options
         self._acting: dict[str, str] = {}
-        self._borrowed = False
+        self._is_derived = False  # from another transport, whose connections these are
         self._http = http_client or httpx2.Client(**client_arguments(server))
-        self._lent = http_client is not None
+        self._owns_http = http_client is None
 
     def send(self, call: Operation[A], key: str | None = None) -> A:
         """Send the operation until it is answered."""
@@ -169,7 +169,7 @@ class HttpTransport:
 
     def _with_header(self, name: str, value: str) -> HttpTransport:
         transport = copy(self)
-        transport._acting, transport._borrowed = {**self._acting, name: value}, True
+        transport._acting, transport._is_derived = {**self._acting, name: value}, True
         return transport
 
     def with_options(
@@ -180,7 +180,7 @@ class HttpTransport:
         transport._options = self._options.change(changes, headers)
         transport._own_headers = self._own_headers | lower_names(headers)
         transport._retries = self._retries.limit(transport._options.max_retries)
-        transport._borrowed = True
+        transport._is_derived = True
         return transport
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
@@ -190,13 +190,13 @@ class HttpTransport:
     def with_trace_parent(self, place: str | None) -> HttpTransport:
         """Return a transport over the same connections, with this parent in traces."""
         transport = copy(self)
-        transport.parent, transport._borrowed = place, True
+        transport.parent, transport._is_derived = place, True
         return transport
 
     def close(self) -> None:
         """Close the connections."""
-        if not self._borrowed:
-            if not self._lent:
+        if not self._is_derived:
+            if self._owns_http:
                 self._http.close()
             if self.tracer is not NO_TRACES:
                 self.tracer.close()

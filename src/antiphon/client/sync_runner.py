@@ -19,9 +19,7 @@ from antiphon.api.operations import (
     SaveTask,
     SubmitToolOutput,
 )
-from antiphon.client.compaction import (
-    PAGE,
-)
+from antiphon.client.compaction import PAGE
 from antiphon.client.conversation import (
     Conversation,
     ExecuteActions,

@@ -289,7 +289,7 @@ class EmbeddedTransport:
     def __init__(self, settings: Settings) -> None:
         self._portal = Portal()
         self._async_transport = AsyncEmbeddedTransport(settings)
-        self._borrowed = False
+        self._is_derived = False
 
     @property
     def tracer(self) -> Tracer:
@@ -341,7 +341,7 @@ class EmbeddedTransport:
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
         transport = copy(self)
-        transport._async_transport, transport._borrowed = (
+        transport._async_transport, transport._is_derived = (
             self._async_transport.on_behalf_of(owner),
             True,
         )
@@ -350,7 +350,7 @@ class EmbeddedTransport:
     def as_actor(self, actor: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
         transport = copy(self)
-        transport._async_transport, transport._borrowed = (
+        transport._async_transport, transport._is_derived = (
             self._async_transport.as_actor(actor),
             True,
         )
@@ -362,7 +362,7 @@ class EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
         transport = copy(self)
         transport._async_transport = self._async_transport.with_options(changes, headers)
-        transport._borrowed = True
+        transport._is_derived = True
         return transport
 
     def model_server(self, model: str, run_id: str | None = None) -> ModelServer:
@@ -372,7 +372,7 @@ class EmbeddedTransport:
     def with_trace_parent(self, place: str | None) -> EmbeddedTransport:
         """Return a transport to the same runtime whose operations belong to that trace."""
         transport = copy(self)
-        transport._async_transport, transport._borrowed = (
+        transport._async_transport, transport._is_derived = (
             self._async_transport.with_trace_parent(place),
             True,
         )
@@ -380,7 +380,7 @@ class EmbeddedTransport:
 
     def close(self) -> None:
         """Close the runtime and its event loop."""
-        if self._borrowed:
+        if self._is_derived:
             return
         self._portal.run(self._async_transport.close())
         self._portal.close()

@@ -18,11 +18,11 @@ BEHIND_BYTES = 1_000_000  # of events that are not stored yet, before the model 
 
 
 class EventWriter:
-    """Writer of a turn's events; `on_first_commit` is called once, after the next commit."""
+    """Writer of a turn's events."""
 
     def __init__(self, store: RunStore, bus: Bus, claim: Claim, metrics: Metrics) -> None:
         self.last = claim.lease.last_event
-        self.on_first_commit: Callable[[], None] | None = None
+        self._on_next_commit: Callable[[], None] | None = None
         self._store = store
         self._bus = bus
         self._run_id = claim.run.id
@@ -40,6 +40,10 @@ class EventWriter:
         """True while so much is not yet stored that the model should wait."""
         return self._size > BEHIND_BYTES
 
+    def call_on_next_commit(self, callback: Callable[[], None]) -> None:
+        """Call this once, when the events that are written next are stored."""
+        self._on_next_commit = callback
+
     def write(self, new: Sequence[Event]) -> None:
         """Append events in order; return at once. Raises the error of an earlier append."""
         if self._fault is not None:
@@ -52,7 +56,7 @@ class EventWriter:
         self.last += len(lines)
         self._size += size
         self._pending += 1
-        callback, self.on_first_commit = self.on_first_commit, None
+        callback, self._on_next_commit = self._on_next_commit, None
         on_commit = partial(self._on_commit, size, self.last, monotonic(), callback)
         self._store.append(self._run_id, self._epoch, first, lines, on_commit, urgent=self._urgent)
         self._urgent = self._urgent and isinstance(new[-1], ToolsListed)

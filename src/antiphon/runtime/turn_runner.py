@@ -165,7 +165,7 @@ class TurnRunner:
             opened,
             await self._build_request(claim, opened.model, offered, cut),
             used_ids,
-            await self._timeouts(claim.run, opened.deadlines),
+            await self._find_timeouts(claim.run, opened.deadlines),
             cut,
         )
         writer = EventWriter(self._store, self._bus, claim, self._metrics)
@@ -174,7 +174,7 @@ class TurnRunner:
             writer.write([ToolsListed(listings=listings)])
         reply = await self._request_with_retry(prepared, writer)
         self._metrics.add(TURNS, reply.outcome)
-        kept: RunUpdate = await self.finalize_conversation(
+        written: RunUpdate = await self.finalize_conversation(
             claim,
             lambda records: transitions.finish(
                 records,
@@ -187,9 +187,9 @@ class TurnRunner:
                 listings=listings,
             ),
         )
-        if kept.run.status is Status.ACTION_REQUIRED:
+        if written.run.status is Status.ACTION_REQUIRED:
             self._bus.notify(ACTIONS)
-        return replace(claim, run=kept.run, lease=kept.lease)
+        return replace(claim, run=written.run, lease=written.lease)
 
     async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:
         """Run the last reply's calls that run here; return the claim with the updated run.
@@ -210,7 +210,10 @@ class TurnRunner:
                 tracer=self._tracer,
             )
             hit("tools.before_call")
-            calls = map(_call, due.values())
+            calls = [
+                ToolCall(each.id, each.name, msgspec.json.encode(each.arguments).decode())
+                for each in due.values()
+            ]
             outcomes = processor.process_tool_calls(
                 claim.run.id,
                 calls,
@@ -241,10 +244,10 @@ class TurnRunner:
         saved = {action.id: action.task for action in due.values() if action.task is not None}
         return ActionJournal(saved, save, is_open)
 
-    def _record_tool(self, happening: ToolEvent) -> None:
-        if isinstance(happening, ToolEnded):
-            outcome = happening.result.fault or "done"
-            self._metrics.observe(TOOLS, happening.seconds, "server", outcome)
+    def _record_tool(self, event: ToolEvent) -> None:
+        if isinstance(event, ToolEnded):
+            outcome = event.result.fault or "done"
+            self._metrics.observe(TOOLS, event.seconds, "server", outcome)
 
     async def _find_due_actions(self, run: Run) -> dict[str, Action]:
         """Return the actions to run here, by id; none before the first reply."""
@@ -261,7 +264,7 @@ class TurnRunner:
             after = page.data[-1].id
 
     async def _save_result(self, claim: Claim, action: Action, result: ToolResult) -> Claim:
-        kept: RunUpdate = await self.finalize_conversation(
+        written: RunUpdate = await self.finalize_conversation(
             claim,
             lambda records: transitions.save_result(
                 records,
@@ -274,7 +277,7 @@ class TurnRunner:
             ),
             what="result",
         )
-        return replace(claim, run=kept.run, lease=kept.lease)
+        return replace(claim, run=written.run, lease=written.lease)
 
     async def _save_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
         upload = Upload(
@@ -373,7 +376,7 @@ class TurnRunner:
         self, prepared: _PreparedRequest, writer: EventWriter, reply_span: ReplySpan
     ) -> TurnResult:
         request, timeouts = prepared.request, prepared.timeouts
-        writer.on_first_commit = reply_span.record_first_event
+        writer.call_on_next_commit(reply_span.record_first_event)
         turn = Turn(
             [tool.name for tool in request.tools],
             lambda: self._mint("call"),
@@ -437,7 +440,7 @@ class TurnRunner:
         cost = await self._cost(model, usage)
         return reply if cost is None else _with_usage(reply, replace(usage, cost=cost))
 
-    async def _timeouts(self, run: Run, provider: Deadlines) -> _TurnTimeouts:
+    async def _find_timeouts(self, run: Run, provider: Deadlines) -> _TurnTimeouts:
         """Return the timeouts of this turn, from the run, its provider, then the settings."""
         settings, own = self._settings, run.deadlines
         chunk = own.chunk or provider.chunk or settings.chunk_timeout
@@ -565,10 +568,6 @@ async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = 
             await asyncio.wait([working])
         if take is not None and working.exception() is None:
             take(working.result())
-
-
-def _call(action: Action) -> ToolCall:
-    return ToolCall(action.id, action.name, msgspec.json.encode(action.arguments).decode())
 
 
 def _used(reply: TurnResult) -> Usage:

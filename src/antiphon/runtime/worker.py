@@ -105,9 +105,10 @@ class Worker:
         return run_id in self._running
 
     def start(self) -> None:
-        """Start: sweep once at once, for runs of an earlier process, then claim.
+        """Start to claim, to renew leases, and to sweep; the first sweep comes at once.
 
-        A second call does nothing, nor does a call after `stop`.
+        It finds the runs of an earlier process. A second call does nothing, nor does a call after
+        `stop`.
         """
         if self._started or self._stopping:
             return
@@ -142,7 +143,7 @@ class Worker:
             await cancel_and_wait([self._claiming])
 
     async def _claim_next(self) -> float:
-        """Claim one run, or as many at once as the last claims found, twice over.
+        """Claim runs: twice as many at once as the last claims found, and at least one.
 
         Returns the seconds until the next claim.
         """

@@ -800,15 +800,31 @@ HOT = {
         ChangeShape(
             ("threads", "keys", "drives"),
             (
-                *("saved", "key_held", "cut", "unsealed", "said", "moved", "run_saved", "told"),
-                *("begun", "begun_drive", "begun_told", "acted", "answered", "counted"),
-                *("spent", "noted", "announced"),
+                *(
+                    "thread_saved",
+                    "key_held",
+                    "messages_cut",
+                    "segments_dropped",
+                    "messages_added",
+                    "run_moved",
+                    "run_saved",
+                    "events_added",
+                ),
+                *(
+                    "run_added",
+                    "lease_added",
+                    "first_events_added",
+                    "actions_saved",
+                    "answer_saved",
+                    "tokens_counted",
+                ),
+                *("usage_added", "audit_entry_added", "deliveries_added"),
             ),
         ),
         wait=True,
     ),
     "a new thread": change_statement(
-        ChangeShape((), ("thread_added", "said", "begun", "begun_drive")), wait=False
+        ChangeShape((), ("thread_added", "messages_added", "run_added", "lease_added")), wait=False
     ),
     "a list": number_parameters(
         "SELECT doc FROM threads WHERE owner = :owner AND seq < :place LIMIT :n"

@@ -1,7 +1,7 @@
 """Webhooks and their deliveries in a SQL database, the same for SQLite and PostgreSQL.
 
 The deliveries of a run's events are written by the change of the run itself, in `add_deliveries` of
-SQLite and `change_announced` of PostgreSQL. A claimed delivery stays pending, with the end of its
+SQLite and `deliveries_added` of PostgreSQL. A claimed delivery stays pending, with the end of its
 lease in `due_at`, so that a lost claim is due again by itself.
 """
 

@@ -82,8 +82,8 @@ def change_statement(shape: ChangeShape, *, wait: bool) -> ChangeStatement:
     """
     follows = {
         "seen": _lock_sql(shape.seen, wait=wait),
-        "after_cut": NAMED_SQL["change_after_cut"] if "cut" in shape.pieces else "",
-        "after_move": NAMED_SQL["change_after_move"] if "moved" in shape.pieces else "",
+        "after_cut": NAMED_SQL["change_after_cut"] if "messages_cut" in shape.pieces else "",
+        "after_move": NAMED_SQL["change_after_move"] if "run_moved" in shape.pieces else "",
     }
     parts = [NAMED_SQL[f"change_{piece}"].format(**follows) for piece in ("passed", *shape.pieces)]
     sql = "WITH " + ",\n".join(parts) + "\n" + NAMED_SQL["change_end"]
@@ -186,7 +186,8 @@ class ChangeDraft:
         invariants.check_thread_change(seen if known else None, self.decided)
         if seen is not None:
             self.seen.append("threads")
-            self._add("saved" if known else "held", thread_id=seen.id, changes=self._read.changes)
+            piece = "thread_saved" if known else "thread_held"
+            self._add(piece, thread_id=seen.id, changes=self._read.changes)
         if self._read.runs_begun is not None:
             self.seen.append("keys")
             self._add("key_held", key_id=self._read_set.key_id, begun=self._read.runs_begun)
@@ -208,11 +209,11 @@ class ChangeDraft:
         if update is None:
             return
         columns = schedule_columns(update.stored)
-        self._add("scheduled", schedule_next_at=columns["next_at"], schedule=columns["doc"])
+        self._add("schedule_saved", schedule_next_at=columns["next_at"], schedule=columns["doc"])
         if update.occurrences:
             rows = list(map(occurrence_columns, update.occurrences))
             self._add(
-                "recorded",
+                "occurrences_added",
                 schedule_owner=update.stored.owner,
                 **{names: [row[name] for row in rows] for names, name in _OCCURRENCE},
             )
@@ -257,14 +258,16 @@ class ChangeDraft:
         keep = self.decided.keep_messages
         touched = [message.number for message in messages]
         if keep is not None:
-            self._add("cut", keep_messages=keep)
+            self._add("messages_cut", keep_messages=keep)
             touched.append(keep + 1)
         before = self._read.records.thread
         if touched and before is not None and min(touched) <= before.messages:
-            self._add("unsealed", touched=min(touched))
+            self._add("segments_dropped", touched=min(touched))
         if messages:
             rows = list(map(message_columns, messages))
-            self._add("said", **{names: [row[name] for row in rows] for names, name in _MESSAGE})
+            self._add(
+                "messages_added", **{names: [row[name] for row in rows] for names, name in _MESSAGE}
+            )
         self.values["messages_of"] = thread.id
 
     def _add_run_update(self, update: RunUpdate) -> None:
@@ -273,13 +276,13 @@ class ChangeDraft:
         invariants.check_run_update((row.run, row.lease) if row and known else None, update)
         if known:
             self._add_moved_run(update)
-        elif "begun" not in self.pieces:
+        elif "run_added" not in self.pieces:
             self._add_new_run(update)
         else:
             raise Internal("A change begins one run at most.")
         grown = admin_rules.count_new_tokens(row.run if row and known else None, update.run)
         if grown and update.lease.key_id is not None:  # counted if the key has a limit
-            self._add("counted", counted_key=update.lease.key_id, grown=grown)
+            self._add("tokens_counted", counted_key=update.lease.key_id, grown=grown)
         had_ended = row is not None and known and row.run.status.ended
         if update.run.status.ended and not had_ended:
             self._add_usage(update)
@@ -287,11 +290,11 @@ class ChangeDraft:
     def _add_moved_run(self, update: RunUpdate) -> None:
         row, now = self._read.row, self._read.records.now
         waited = row.wanted_at if row and row.lease.wanted else now
-        self._add("moved", **_lease_values(update, waited))
+        self._add("run_moved", **_lease_values(update, waited))
         if row and row.run != update.run:
             self._add("run_saved", run=_encode(update.run))
         if update.events:
-            self._add("told", **_event_values(update))
+            self._add("events_added", **_event_values(update))
 
     def _add_new_run(self, update: RunUpdate) -> None:
         run = update.run
@@ -302,9 +305,11 @@ class ChangeDraft:
             "run": _encode(run),
             **_event_values(update),
         }
-        self._add("begun", "begun_drive", **{f"new_{name}": each for name, each in values.items()})
+        self._add(
+            "run_added", "lease_added", **{f"new_{name}": each for name, each in values.items()}
+        )
         if update.events:
-            self._add("begun_told")
+            self._add("first_events_added")
 
     def _add_usage(self, update: RunUpdate) -> None:
         row = self._read.row
@@ -315,7 +320,7 @@ class ChangeDraft:
         spent = asdict(admin_rules.usage_of_run(owner, update.run, self._read.records.now))
         part = hash(update.run.id) % USAGE_PARTS
         values = {f"spent_{name}": each for name, each in spent.items()}
-        self._add("spent", spent_part=part, **values)
+        self._add("usage_added", spent_part=part, **values)
 
     def _add_request_usage(self) -> None:
         request, now = self.decided.request_usage, self._read.records.now
@@ -323,10 +328,10 @@ class ChangeDraft:
             return
         row = asdict(admin_rules.usage_of_request(self._read_set.owner or "", request, now))
         values = {f"spent_{name}": each for name, each in row.items()}
-        self._add("spent", spent_part=hash(row["model"]) % USAGE_PARTS, **values)
+        self._add("usage_added", spent_part=hash(row["model"]) % USAGE_PARTS, **values)
         if request.key_id is not None:
             grown = admin_rules.count_request_tokens(request)
-            self._add("counted", counted_key=request.key_id, grown=grown)
+            self._add("tokens_counted", counted_key=request.key_id, grown=grown)
 
     def _add_actions(self) -> None:
         if self.decided.actions:
@@ -335,7 +340,7 @@ class ChangeDraft:
                 for each in self.decided.actions
             ]
             columns = map(list, zip(*rows, strict=True))
-            self._add("acted", **dict(zip(_ACTION, columns, strict=True)))
+            self._add("actions_saved", **dict(zip(_ACTION, columns, strict=True)))
 
     def _add_deliveries(self) -> None:
         """Add the deliveries of the events for webhooks; all runs of a change have one owner."""
@@ -343,7 +348,7 @@ class ChangeDraft:
         if notices:
             known = self._read.owner
             self._add(
-                "announced",
+                "deliveries_added",
                 notice_owner=known or invariants.require_owner(self._read_set, self.decided),
                 notice_ids=[event.id for event in notices],
                 notice_runs=[event.run_id for event in notices],
@@ -356,10 +361,12 @@ class ChangeDraft:
         """Add the stored answer of an idempotency key, and the audit entry."""
         once, entry = self._read_set.idempotency_key, self.decided.audit_entry
         if entry is not None:
-            self._add("noted", act_id=entry.id, act_owner=entry.owner, act=_encode(entry))
+            self._add(
+                "audit_entry_added", act_id=entry.id, act_owner=entry.owner, act=_encode(entry)
+            )
         if once is not None and not self.decided.more:
             self._add(
-                "answered",
+                "answer_saved",
                 once_owner=once.owner,
                 once_route=once.route,
                 once_key=once.key,
@@ -370,11 +377,12 @@ class ChangeDraft:
 
 
 _ORDER = (
-    *("held", "saved", "key_held"),
-    *("thread_added", "cut", "unsealed", "said"),
-    *("moved", "run_saved", "told", "begun", "begun_drive", "begun_told"),
-    *("acted", "answered", "counted", "spent", "noted", "announced"),
-    *("scheduled", "recorded"),
+    *("thread_held", "thread_saved", "key_held"),
+    *("thread_added", "messages_cut", "segments_dropped", "messages_added"),
+    *("run_moved", "run_saved", "events_added", "run_added", "lease_added", "first_events_added"),
+    *("actions_saved", "answer_saved", "tokens_counted", "usage_added"),
+    *("audit_entry_added", "deliveries_added"),
+    *("schedule_saved", "occurrences_added"),
 )
 """All pieces, each after those that it uses."""
 
@@ -385,12 +393,12 @@ _MESSAGE = (
     *(("message_ids", "id"), ("numbers", "number"), ("roles", "role"), ("sizes", "size")),
     *(("tokens", "tokens"), ("chats", "chat"), ("messages", "doc")),
 )
-"""Parameters of the piece `said`, and the columns of messages that they hold."""
+"""Parameters of the piece `messages_added`, and the columns of messages that they hold."""
 _OCCURRENCE = (
     *(("occurrence_ids", "id"), ("occurrence_statuses", "status"), ("occurrence_times", "due_at")),
     *(("occurrence_births", "created_at"), ("occurrences", "doc")),
 )
-"""Parameters of the piece `recorded`, and the columns of occurrences that they hold."""
+"""Parameters of the piece `occurrences_added`, and the columns of occurrences that they hold."""
 _ACTION = ("action_ids", "action_runs", "turns", "tool_call_ids", "action_statuses", "actions")
 
 

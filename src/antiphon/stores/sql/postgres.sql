@@ -242,13 +242,13 @@ AND due_at IS NOT DISTINCT FROM :due_at_before::bigint
 -- name: seen_schedules
 id = :schedule_id::text AND changes = :schedule_changes::bigint
 
--- name: change_held
-held AS (
+-- name: change_thread_held
+thread_held AS (
     UPDATE threads SET changes = changes + 1 FROM passed WHERE id = :thread_id::text
 )
 
--- name: change_saved
-held AS (
+-- name: change_thread_saved
+thread_held AS (
     UPDATE threads SET
         changes = changes + 1, version = :version::bigint, parent_id = :parent_id::text,
         words = :words::bytea, search = :title::text::tsvector, updated_at = :updated_at::bigint,
@@ -275,21 +275,21 @@ thread_added AS (
     FROM passed
 )
 
--- name: change_cut
-cut AS (
+-- name: change_messages_cut
+messages_cut AS (
     DELETE FROM messages USING passed
     WHERE thread_id = :messages_of::text AND number > :keep_messages::integer
     RETURNING 1
 )
 
--- name: change_unsealed
-unsealed AS (
+-- name: change_segments_dropped
+segments_dropped AS (
     DELETE FROM segments USING passed
     WHERE thread_id = :messages_of::text AND last >= :touched::integer
 )
 
--- name: change_said
-said AS (
+-- name: change_messages_added
+messages_added AS (
     INSERT INTO messages (id, thread_id, number, role, size, tokens, chat, words, search, doc)
     SELECT
         (:message_ids::text[])[k], :messages_of::text, (:numbers::integer[])[k],
@@ -300,10 +300,10 @@ said AS (
 )
 
 -- name: change_after_cut
-AND (SELECT count(*) FROM cut) >= 0
+AND (SELECT count(*) FROM messages_cut) >= 0
 
--- name: change_moved
-moved AS (
+-- name: change_run_moved
+run_moved AS (
     UPDATE drives SET
         status = :status::text, epoch = :epoch::integer, wanted = :wanted::boolean,
         wanted_at = :wanted_at::bigint, worker = :worker::text, due_at = :due_at::bigint,
@@ -317,32 +317,32 @@ moved AS (
 
 -- name: change_run_saved
 run_saved AS (
-    UPDATE runs SET doc = :run::bytea FROM moved WHERE seq = moved.run
+    UPDATE runs SET doc = :run::bytea FROM run_moved WHERE seq = run_moved.run
 )
 
--- name: change_told
-told AS (
+-- name: change_events_added
+events_added AS (
     INSERT INTO log (run, first, last, lines)
-    SELECT run, :first::integer, :last_event::integer, :lines::bytea FROM moved
+    SELECT run, :first::integer, :last_event::integer, :lines::bytea FROM run_moved
 )
 
--- name: change_begun
+-- name: change_run_added
 numbered AS (
     SELECT place, (:read_at::bigint / 86400000 << 36) + nextval('run_numbers') AS seq
     FROM passed
     {after_move}
 ),
-begun AS (
+run_added AS (
     INSERT INTO runs (seq, id, owner, thread_id, doc)
     SELECT seq, :new_run_id::text, :new_owner::text, :new_run_of::text, :new_run::bytea
     FROM numbered
 )
 
 -- name: change_after_move
-WHERE (SELECT count(*) FROM moved) >= 0
+WHERE (SELECT count(*) FROM run_moved) >= 0
 
--- name: change_begun_drive
-begun_drive AS (
+-- name: change_lease_added
+lease_added AS (
     INSERT INTO drives (
         run, id, thread_id, status, epoch, wanted, wanted_at, worker, due_at, last_event,
         turn_began_after, kept_after, fresh, ended_at, key_id, trace, destination
@@ -356,14 +356,14 @@ begun_drive AS (
     FROM numbered
 )
 
--- name: change_begun_told
-begun_told AS (
+-- name: change_first_events_added
+first_events_added AS (
     INSERT INTO log (run, first, last, lines)
     SELECT seq, :new_first::integer, :new_last_event::integer, :new_lines::bytea FROM numbered
 )
 
--- name: change_acted
-acted AS (
+-- name: change_actions_saved
+actions_saved AS (
     INSERT INTO actions (id, run_id, turn, tool_call_id, status, doc)
     SELECT
         (:action_ids::text[])[k], (:action_runs::text[])[k], (:turns::integer[])[k],
@@ -373,9 +373,9 @@ acted AS (
     ON CONFLICT (id) DO UPDATE SET status = excluded.status, doc = excluded.doc
 )
 
--- name: change_answered
+-- name: change_answer_saved
 -- In order, so that no two statements wait for one another.
-answered AS (
+answer_saved AS (
     INSERT INTO once (owner, route, key, digest, answer, subject, created_at)
     SELECT
         :once_owner::text, :once_route::text, :once_key::text, :digest::bytea, :answer::bytea,
@@ -384,8 +384,8 @@ answered AS (
     ORDER BY 1, 2, 3
 )
 
--- name: change_spent
-spending AS (
+-- name: change_usage_added
+usage_added AS (
     INSERT INTO spent (
         day, owner, model, part, runs, unpriced,
         input_tokens, output_tokens, cached_tokens, reasoning_tokens, cost, audio_seconds
@@ -410,8 +410,8 @@ spending AS (
         audio_seconds = spent.audio_seconds + excluded.audio_seconds
 )
 
--- name: change_counted
-counted AS (
+-- name: change_tokens_counted
+tokens_counted AS (
     INSERT INTO counters (key_id, what, period, total)
     SELECT keys.id, 'tokens', :read_at::bigint / 86400000, :grown::bigint
     FROM passed, keys
@@ -424,16 +424,16 @@ counted AS (
         period = greatest(counters.period, excluded.period)
 )
 
--- name: change_noted
-noted AS (
+-- name: change_audit_entry_added
+audit_entry_added AS (
     INSERT INTO acts (id, owner, doc)
     SELECT :act_id::text, :act_owner::text, :act::bytea FROM passed
 )
 
--- name: change_announced
+-- name: change_deliveries_added
 -- A delivery of each event for each webhook of the owner that wants it. It need not be looked at
 -- before an earlier one of the run is sent again.
-announced AS (
+deliveries_added AS (
     INSERT INTO deliveries (
         webhook_id, id, owner, run_id, type, status, claimed, due_at, attempts, created_at, body,
         outcome
@@ -459,16 +459,16 @@ announced AS (
     ORDER BY k, webhooks.seq
 )
 
--- name: change_scheduled
-scheduled AS (
+-- name: change_schedule_saved
+schedule_saved AS (
     UPDATE schedules SET
         next_at = :schedule_next_at::bigint, changes = changes + 1, doc = :schedule::bytea
     FROM passed
     WHERE id = :schedule_id::text
 )
 
--- name: change_recorded
-recorded AS (
+-- name: change_occurrences_added
+occurrences_added AS (
     INSERT INTO occurrences (id, schedule_id, owner, status, due_at, created_at, doc)
     SELECT
         (:occurrence_ids::text[])[k], :schedule_id::text, :schedule_owner::text,

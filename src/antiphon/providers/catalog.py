@@ -116,7 +116,7 @@ class Catalog:
         start.
         """
         if self._chosen is None:
-            chosen = await self._choice()
+            chosen = await self._choose_default()
             await self.open(chosen.model)
             self._chosen = chosen
         return self._chosen
@@ -132,9 +132,9 @@ class Catalog:
         base_url = self._settings.base_url
         if provider == "demo":
             demo = self._get_or_open("demo", lambda: DemoProvider(self._settings.demo_delay))
-            there = self._destination("demo")
+            there = self._find_destination("demo")
             return ResolvedModel(provider=demo, model="demo", name="demo", destination=there)
-        terms = self._terms(provider) if colon else None
+        terms = self._find_terms(provider) if colon else None
         if terms is not None:
             return await self._resolve(provider, name, terms, owner)
         if base_url:
@@ -143,27 +143,35 @@ class Catalog:
                 lambda: ChatCompletionsProvider(
                     endpoints.validate_base_url(base_url),
                     endpoints.validate_key(self._settings.provider_key),
-                    quirks=self._quirks(UNDECLARED),
+                    quirks=self._adapt_quirks(UNDECLARED),
                 ),
             )
-            called, there = urlsplit(base_url).netloc, self._destination("")
+            called, there = urlsplit(base_url).netloc, self._find_destination("")
             return ResolvedModel(provider=plain, model=model, name=called, destination=there)
-        plugin = _plugins().get(provider) if colon else None
+        plugin = _find_plugins().get(provider) if colon else None
         if plugin is not None:
             theirs = self._get_or_open(provider, lambda: _load_plugin(plugin, self._environ))
-            there = self._destination(provider)
+            there = self._find_destination(provider)
             return ResolvedModel(provider=theirs, model=name, name=provider, destination=there)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
-            expected="provider:name, the provider one of " + ", ".join(self._names()),
+            expected="provider:name, the provider one of " + ", ".join(self._list_names()),
             received=model,
             hint=self._suggest(provider, colon, name),
         )
 
+    def open_transcriber(self, model: str) -> Transcriber:
+        """Return a client of the model that transcribes. Raises `BadSettings`."""
+        return Transcriber(self._open_audio_endpoint("transcription_model", model))
+
+    def open_speaker(self, model: str) -> Speaker:
+        """Return a client of the model that speaks. Raises `BadSettings`."""
+        return Speaker(self._open_audio_endpoint("speech_model", model))
+
     def serves(self, destination: Destination) -> bool:
         """Return whether requests from here go to that destination and can be sent."""
         try:
-            here = self._destination(destination.provider)
+            here = self._find_destination(destination.provider)
         except BadSettings:  # the address is not known here
             return False
         if here is None or here.digest != destination.digest:
@@ -182,9 +190,9 @@ class Catalog:
         if provider == "demo":
             return Offer(model=model, windows=WINDOW)
         base_url = self._settings.base_url
-        match self._terms(provider) if colon else None:
+        match self._find_terms(provider) if colon else None:
             case ServerTerms() as server:
-                address = base_url or self._address(provider, server)
+                address = base_url or self._find_address(provider, server)
                 return Offer(
                     model=name,
                     own=server.prices,
@@ -209,15 +217,15 @@ class Catalog:
         library knows it. Raises `BadSettings` for an unknown address.
         """
         provider, colon, _ = model.partition(":")
-        if provider != "demo" and not (colon and self._terms(provider)):
+        if provider != "demo" and not (colon and self._find_terms(provider)):
             provider = "" if self._settings.base_url else provider
-        there = self._destination(provider)
+        there = self._find_destination(provider)
         return (provider, there.address) if there else (provider, "")
 
     def lacks(self, model: str) -> tuple[str, ...]:
         """Return what the model's provider is known not to have; nothing of an unknown one."""
         provider, colon, _ = model.partition(":")
-        terms = self._terms(provider) if colon else None
+        terms = self._find_terms(provider) if colon else None
         return tuple(terms.lacks) if terms else ()
 
     def keys(self) -> list[str]:
@@ -233,7 +241,7 @@ class Catalog:
         """
         model, base_url = self._settings.model or "", self._settings.base_url
         named = model.startswith("ollama:") or "ollama" in self._settings.providers
-        names = [self._at_base_url()] if base_url else self._listing()
+        names = [self._find_name_at_base_url()] if base_url else self._find_listed_providers()
         found = await asyncio.gather(*map(self._list_models, names))
         return [each for each in found if not each.error or named or each.provider != "ollama"]
 
@@ -244,7 +252,7 @@ class Catalog:
         the model that is used.
         """
         if self._settings.base_url:
-            return [await self._list_models(self._at_base_url())]
+            return [await self._list_models(self._find_name_at_base_url())]
         names = [name for name, table in self._settings.providers.items() if "base_url" in table]
         used = self._chosen.model.partition(":")[0] if self._chosen else ""
         if used in self._servers and used not in names:
@@ -263,11 +271,11 @@ class Catalog:
             await provider.close()
         await self._owner_providers.close()
 
-    async def _choice(self) -> ModelChoice:
+    async def _choose_default(self) -> ModelChoice:
         if self._settings.model:
             return ModelChoice(self._settings.model, "it is configured")
         if self._settings.base_url:
-            return await self._first_of_base_url(self._settings.base_url)
+            return await self._choose_at_base_url(self._settings.base_url)
         for name, server in self._servers.items():
             if server.default and self._has_key(server):
                 why = f"{server.key_env} is set" if server.key_env else "it is configured"
@@ -275,33 +283,33 @@ class Catalog:
         if found := choose_model(self._vendors, self._environ):
             model, variable = found
             return ModelChoice(model, f"{variable} is set")
-        local = await self._local_ollama()
+        local = await self._find_local_ollama()
         if local:
             return ModelChoice(
                 f"ollama:{local}", "no key is set, and Ollama answers on this machine"
             )
         return ModelChoice("demo", "no model is named, no key is set, and no Ollama answers")
 
-    def _terms(self, name: str) -> ServerTerms | Vendor | None:
+    def _find_terms(self, name: str) -> ServerTerms | Vendor | None:
         return self._servers.get(name) or self._vendors.get(name)
 
     async def _resolve(
         self, provider: str, name: str, terms: ServerTerms | Vendor, owner: str | None
     ) -> ResolvedModel:
         own = await self._keys_of(owner, provider) if owner else None
-        there = self._destination(provider)
+        there = self._find_destination(provider)
         if own and there:
             there = msgspec.structs.replace(there, seal=next(iter(self._fingerprints()), ""))
         return ResolvedModel(
-            provider=await self._resolve_known(provider, terms, owner, own),
+            provider=await self._find_provider(provider, terms, owner, own),
             model=name,
             name=provider,
-            deadlines=self._deadlines(provider, terms),
+            deadlines=self._find_deadlines(provider, terms),
             lacks=frozenset(terms.lacks),
             destination=there,
         )
 
-    def _destination(self, provider: str) -> Destination | None:
+    def _find_destination(self, provider: str) -> Destination | None:
         """Return the destination of the provider's requests; None for an unknown provider.
 
         Raises `BadSettings` for an unknown address.
@@ -311,21 +319,21 @@ class Catalog:
             return Destination("demo")
         if provider == "":
             return endpoints.server_destination("", base_url) if base_url else None
-        terms = self._terms(provider)
+        terms = self._find_terms(provider)
         if base_url:
             return endpoints.server_destination(provider, base_url) if terms else None
         match terms:
             case ServerTerms():
-                return endpoints.server_destination(provider, self._address(provider, terms))
+                return endpoints.server_destination(provider, self._find_address(provider, terms))
             case Vendor():
                 return endpoints.vendor_destination(provider, self._environ)
             case None:
-                plugin = _plugins().get(provider)
+                plugin = _find_plugins().get(provider)
                 return endpoints.plugin_destination(provider, plugin.value) if plugin else None
 
     def _can_ask(self, provider: str) -> bool:
         """Return whether the provider can be used here: its key and its library are there."""
-        match self._terms(provider):
+        match self._find_terms(provider):
             case ServerTerms() as server:
                 return self._settings.base_url is not None or self._has_key(server)
             case Vendor() as vendor:
@@ -334,7 +342,7 @@ class Catalog:
             case None:
                 return True
 
-    async def _resolve_known(
+    async def _find_provider(
         self,
         name: str,
         terms: ServerTerms | Vendor,
@@ -343,15 +351,15 @@ class Catalog:
     ) -> Provider:
         if owner and own:
             return await self._owner_providers.provider(
-                owner, name, own, lambda: self._owners(name, terms, own)
+                owner, name, own, lambda: self._create_owner_provider(name, terms, own)
             )
         if owner:
             await self._owner_providers.give_up(owner, name)
         if isinstance(terms, Vendor):
-            return await self._vendor(name, terms)
-        return self._get_or_open(name, lambda: self._server(name, terms))
+            return await self._open_vendor(name, terms)
+        return self._get_or_open(name, lambda: self._open_server(name, terms))
 
-    async def _owners(
+    async def _create_owner_provider(
         self, name: str, terms: ServerTerms | Vendor, own: OwnerProviderKey
     ) -> Provider:
         """Create a provider that uses the owner's key and no other."""
@@ -367,20 +375,14 @@ class Catalog:
         if isinstance(terms, Vendor):
             async with self._loading:
                 return await asyncio.to_thread(open_provider, name, terms, own.key, base_url)
-        return self._create_server_provider(terms, base_url or self._address(name, terms), own.key)
+        return self._create_server_provider(
+            terms, base_url or self._find_address(name, terms), own.key
+        )
 
     def _get_or_open(self, name: str, make: Callable[[], Provider]) -> Provider:
         if name not in self._open:
             self._open[name] = make()
         return self._open[name]
-
-    def open_transcriber(self, model: str) -> Transcriber:
-        """Return a client of the model that transcribes. Raises `BadSettings`."""
-        return Transcriber(self._open_audio_endpoint("transcription_model", model))
-
-    def open_speaker(self, model: str) -> Speaker:
-        """Return a client of the model that speaks. Raises `BadSettings`."""
-        return Speaker(self._open_audio_endpoint("speech_model", model))
 
     def _open_audio_endpoint(self, setting: str, model: str) -> AudioEndpoint:
         """Return the endpoint for the model of this setting, with the operator's key.
@@ -392,7 +394,7 @@ class Catalog:
         server = self._servers.get(provider) if colon else None
         base_url, key, limits = self._settings.base_url, self._settings.provider_key, DEFAULT_LIMITS
         if server is not None:
-            base_url = self._address(provider, server)
+            base_url = self._find_address(provider, server)
             key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
             limits = HttpLimits(connect_seconds=server.connect_timeout, retries=server.retries)
             if server.key_env and not key:
@@ -417,7 +419,7 @@ class Catalog:
             limits=limits,
         )
 
-    def _server(self, name: str, server: ServerTerms) -> Provider:
+    def _open_server(self, name: str, server: ServerTerms) -> Provider:
         base_url = self._settings.base_url
         key = server.key or (server.key_env and self._environ.get(server.key_env)) or None
         if base_url:
@@ -429,7 +431,9 @@ class Catalog:
                 received="nothing",
                 hint="or name another model, for instance demo",
             )
-        return self._create_server_provider(server, base_url or self._address(name, server), key)
+        return self._create_server_provider(
+            server, base_url or self._find_address(name, server), key
+        )
 
     def _create_server_provider(
         self, server: ServerTerms, base_url: str, key: str | None
@@ -438,18 +442,18 @@ class Catalog:
             endpoints.validate_base_url(base_url),
             endpoints.validate_key(key),
             key_header=server.key_header,
-            quirks=self._quirks(server.quirks),
+            quirks=self._adapt_quirks(server.quirks),
             models=server.models,
             limits=HttpLimits(
                 connect_seconds=server.connect_timeout, pool=server.pool, retries=server.retries
             ),
         )
 
-    def _quirks(self, known: Quirks) -> Quirks:
+    def _adapt_quirks(self, known: Quirks) -> Quirks:
         """Return the quirks, without streaming if the settings turn it off."""
         return known if self._settings.stream else msgspec.structs.replace(known, stream=False)
 
-    def _deadlines(self, name: str, terms: Terms) -> Deadlines:
+    def _find_deadlines(self, name: str, terms: Terms) -> Deadlines:
         """Return the timeouts of the provider's table, else of the known server.
 
         A known server's timeout gives way to a setting that differs from its default.
@@ -467,16 +471,16 @@ class Catalog:
             turn=find_timeout("turn_timeout"),
         )
 
-    async def _vendor(self, name: str, vendor: Vendor) -> Provider:
+    async def _open_vendor(self, name: str, vendor: Vendor) -> Provider:
         """Return the vendor's provider; its library is loaded in a thread."""
         async with self._loading:
             if name not in self._open:
-                key, address = self._of_vendor(name, vendor)
+                key, address = self._find_vendor_access(name, vendor)
                 made = asyncio.to_thread(open_provider, name, vendor, key, address)
                 self._open[name] = await made
             return self._open[name]
 
-    def _of_vendor(self, name: str, vendor: Vendor) -> tuple[str | None, str | None]:
+    def _find_vendor_access(self, name: str, vendor: Vendor) -> tuple[str | None, str | None]:
         """Return the vendor's key, and the base URL if it is not the vendor's own."""
         base_url = self._settings.base_url
         key = self._environ.get(vendor.variable(self._environ) or "")
@@ -493,7 +497,7 @@ class Catalog:
             self._settings.provider_key or key
         ), endpoints.validate_base_url(base_url)
 
-    def _address(self, name: str, server: ServerTerms) -> str:
+    def _find_address(self, name: str, server: ServerTerms) -> str:
         wanted = _VARIABLE.findall(server.base_url)
         if missing := [variable for variable in wanted if not self._environ.get(variable)]:
             raise BadSettings(
@@ -509,7 +513,7 @@ class Catalog:
             return True
         return bool(self._environ.get(server.key_env))
 
-    def _listing(self) -> list[str]:
+    def _find_listed_providers(self) -> list[str]:
         """Return the providers whose models are listed.
 
         Of the local servers only Ollama and those in the settings: vLLM's usual port is also ours.
@@ -521,7 +525,7 @@ class Catalog:
             if (server.key_env or name in wanted) and self._has_key(server)
         ] + [name for name in find_listable(self._environ) if name not in self._servers]
 
-    async def _first_of_base_url(self, base_url: str) -> ModelChoice:
+    async def _choose_at_base_url(self, base_url: str) -> ModelChoice:
         provider = (await self.open("")).provider
         try:
             async with asyncio.timeout(LIST_SECONDS):
@@ -540,7 +544,7 @@ class Catalog:
             )
         return ModelChoice(names[0], f"it is the first that {base_url} lists")
 
-    async def _local_ollama(self) -> str | None:
+    async def _find_local_ollama(self) -> str | None:
         """Return the first model of an Ollama on this machine; other machines are not contacted."""
         if not is_local_url(self._servers["ollama"].base_url):
             return None
@@ -551,10 +555,10 @@ class Catalog:
             return None
         return names[0] if names else None
 
-    def _at_base_url(self) -> str:
+    def _find_name_at_base_url(self) -> str:
         """Return the provider whose key the base URL gets, which is the model's; "" if unknown."""
         name, _, _ = (self._settings.model or "").partition(":")
-        return name if self._terms(name) else ""
+        return name if self._find_terms(name) else ""
 
     async def _list_models(self, name: str) -> ProviderListing:
         """List the models of one provider; "" is the server at the base URL."""
@@ -575,7 +579,7 @@ class Catalog:
 
     def _suggest(self, provider: str, colon: str, name: str) -> str:
         """Return a hint for a model whose provider is unknown."""
-        names = self._names()
+        names = self._list_names()
         if provider in names and not colon:
             return f"name one of its models: {provider}:NAME"
         near = get_close_matches(provider, names, n=1)
@@ -583,11 +587,11 @@ class Catalog:
             return f"did you mean {near[0]}{colon}{name}?"
         return "for instance openai:gpt-5 or demo; any other server by --base-url"
 
-    def _names(self) -> list[str]:
-        return sorted({*self._servers, *self._vendors, *_plugins(), "demo"})
+    def _list_names(self) -> list[str]:
+        return sorted({*self._servers, *self._vendors, *_find_plugins(), "demo"})
 
 
-def _plugins() -> dict[str, EntryPoint]:
+def _find_plugins() -> dict[str, EntryPoint]:
     # Needed for names of providers that are not built in; it is expensive to import.
     from importlib.metadata import entry_points  # noqa: PLC0415
 

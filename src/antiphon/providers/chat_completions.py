@@ -45,7 +45,7 @@ class ChatCompletionsProvider:
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
-        self._origin = _origin(base_url)
+        self._origin = _identify_server(base_url)
         self._models = models
         self._redact = Redactor(key)
         auth: dict[str, str] = {}
@@ -97,7 +97,7 @@ class ChatCompletionsProvider:
             except Disconnected:
                 yield reply.last_words()
                 raise
-            async with aclosing(_tail(pieces, reply)) as late:
+            async with aclosing(_stream_tail(pieces, reply)) as late:
                 async for chunks in late:
                     yield chunks
 
@@ -133,7 +133,7 @@ def payload(request: ModelRequest, quirks: Quirks, origin: str | None = None) ->
         fields["tools"] = [
             {"type": "function", "function": msgspec.to_builtins(spec)} for spec in request.tools
         ]
-    fields.update(_sampling(request.sampling, request.tools, quirks))
+    fields.update(_encode_sampling(request.sampling, request.tools, quirks))
     messages = adapt_history(request.messages, request.instructions, quirks, origin)
     # A long thread is copied once.
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
@@ -152,7 +152,7 @@ async def _close(reply: ChatCompletionsParser) -> list[Chunk]:
     return reply.close()
 
 
-async def _tail(
+async def _stream_tail(
     pieces: AsyncGenerator[bytes, None], reply: ChatCompletionsParser
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield the chunks after the terminal marker, for a short time: the reply is already whole."""
@@ -172,12 +172,14 @@ async def _tail(
     reply.check()
 
 
-def _origin(base_url: str) -> str:
+def _identify_server(base_url: str) -> str:
     """Return an identifier of the server that does not reveal its address to users."""
     return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
-def _sampling(sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks) -> dict[str, Any]:
+def _encode_sampling(
+    sampling: Sampling, tools: Sequence[ToolSpec], quirks: Quirks
+) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(sampling)
     renamed = {"max_output_tokens": quirks.max_tokens, "seed": quirks.seed}
     for ours, theirs in renamed.items():

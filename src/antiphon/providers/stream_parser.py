@@ -101,9 +101,9 @@ class ChatCompletionsParser:
         self._halves: dict[Hashable, str] = {}
         self._template = TextTemplate()
         self._page_lists: tuple[Any, Any] = (None, None)
-        self._snapshots = _snapshots(quirks)
+        self._snapshots = _create_snapshots(quirks)
         self._last_kind: type[Piece] | None = None
-        self._think_tag_parser = _think_tag_parser(quirks)
+        self._think_tag_parser = _create_think_tag_parser(quirks)
         self._leaked = LeakedCallParser() if quirks.leaked_calls else None
         self._leaked_calls: list[CallPiece] = []
 
@@ -134,7 +134,7 @@ class ChatCompletionsParser:
         if self.done:
             return []
         try:
-            return self._rest()
+            return self._close_format()
         except RecursionError as error:
             raise ProviderProtocol(TOO_DEEP) from error
 
@@ -146,17 +146,17 @@ class ChatCompletionsParser:
     def last_words(self) -> list[Chunk]:
         """Return the chunks that were held back for a continuation."""
         out: list[Chunk] = []
-        self._settle(out)
+        self._release_held_text(out)
         if self._think_tag_parser is not None:
             for kind, text in self._think_tag_parser.close():
-                self._piece(kind, text, out)
+                self._add_piece(kind, text, out)
         halves, self._halves = self._halves, {}
         for channel in halves:
             match channel:
                 case (int() | None as index, int() | None as position):
                     out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
                 case _:
-                    self._emit(_SPOKEN.get(channel, ReasoningPiece), "\ufffd", out)
+                    self._add_whole_text(_SPOKEN.get(channel, ReasoningPiece), "\ufffd", out)
         if self._leaked is not None:
             self._take_leaked(self._leaked.close(), out)
         # After the proper calls, because a call in the text may repeat one of them.
@@ -164,16 +164,16 @@ class ChatCompletionsParser:
         self._leaked_calls.clear()
         return out
 
-    def _rest(self) -> list[Chunk]:
+    def _close_format(self) -> list[Chunk]:
         if self._consume is ChatCompletionsParser._consume_json:
             return self._parse_body(bytes(self._body))
         if self._consume is ChatCompletionsParser._consume_html:
-            self._refuse(_PAGE, bytes(self._body))
+            self._raise_unreadable(_PAGE, bytes(self._body))
         rest = self._decoder.close()
         # Half an event is no protocol error: the stream was cut.
-        chunks = self._frames([frame for frame in rest if is_whole_frame(frame)])
+        chunks = self._take_frames([frame for frame in rest if is_whole_frame(frame)])
         if not self._begun and not rest:
-            self._refuse("The answer is not a reply of a model", bytes(self._body))
+            self._raise_unreadable("The answer is not a reply of a model", bytes(self._body))
         return chunks if self.done or self._fault else [*chunks, *self.last_words()]
 
     def _detect_format(self, data: bytes) -> list[Chunk] | None:
@@ -196,26 +196,26 @@ class ChatCompletionsParser:
 
     def _consume_html(self, data: bytes) -> None:
         """Collect a sample of fixed length, so that the error does not depend on the reads."""
-        self._sample(data)
+        self._keep_sample(data)
         if len(self._body) == _SAMPLE_BYTES:
-            self._refuse(_PAGE, bytes(self._body))
+            self._raise_unreadable(_PAGE, bytes(self._body))
 
-    def _sample(self, data: bytes) -> None:
+    def _keep_sample(self, data: bytes) -> None:
         self._body += data[: _SAMPLE_BYTES - len(self._body)]
 
     def _consume_json(self, data: bytes) -> None:
         self._body += data
         if len(self._body) > MAX_EVENT_BYTES:
-            self._refuse("The answer is longer than any that is taken", bytes(self._body))
+            self._raise_unreadable("The answer is longer than any that is taken", bytes(self._body))
 
     def _check_values(self, data: str) -> None:
         if has_too_many_values(data):
             what = f"An event of the reply has more than {MAX_EVENT_VALUES} values"
-            self._refuse(what, data[:_SAMPLE_BYTES].encode("utf-8", "surrogateescape"))
+            self._raise_unreadable(what, data[:_SAMPLE_BYTES].encode("utf-8", "surrogateescape"))
 
     def _consume_stream(self, data: bytes) -> list[Chunk] | None:
         if not self._begun:
-            self._sample(data)
+            self._keep_sample(data)
         if len(data) < FLOOD_BYTES or not self._begun:
             return self._read_events(data)
         # The read may begin and end inside an event.
@@ -242,20 +242,20 @@ class ChatCompletionsParser:
             and (text := self._template.read(data))
         ):
             out: list[Chunk] = []
-            self._text(self._new_text(TextPiece, text, out), out)
+            self._add_text(self._new_text(TextPiece, text, out), out)
             return out
         comments = self._decoder.comments
         try:
             frames = self._decoder.feed(data)
         except TooLarge as error:
             self._fault = ProviderProtocol(error.message, **error.details)
-            return self._frames([])
+            return self._take_frames([])
         if frames:
-            return self._frames(frames)
+            return self._take_frames(frames)
         alive = self._quirks.comments_are_life and self._decoder.comments > comments
         return [] if alive else None
 
-    def _frames(self, frames: list[SseFrame]) -> list[Chunk]:
+    def _take_frames(self, frames: list[SseFrame]) -> list[Chunk]:
         out: list[Chunk] = []
         for frame in frames:
             try:
@@ -284,13 +284,13 @@ class ChatCompletionsParser:
             payload = self._parse_leniently(frame)
         if payload is None:
             if self.done:
-                self._end(None, out)
+                self._finish(None, out)
             return
         self._take_page_lists(payload, out)
         if text := only_text(payload):
             self._begun = True
             self._template.learn(frame.data, text)
-            self._text(self._new_text(TextPiece, text, out), out)
+            self._add_text(self._new_text(TextPiece, text, out), out)
         else:
             self._read(payload, out)
 
@@ -304,7 +304,7 @@ class ChatCompletionsParser:
             return None
         if data == "[DONE]":
             if not self._begun:
-                self._refuse("The answer ended before it began", data.encode())
+                self._raise_unreadable("The answer ended before it began", data.encode())
             self.done = True
             return None
         text = replace_lost_bytes(data)
@@ -313,9 +313,9 @@ class ChatCompletionsParser:
         except ValueError as error:
             if frame.event == "error" or data[0] not in '{["<':
                 raise ProviderError(self._redact(text)) from error
-            self._refuse("An event of the reply is not JSON", text.encode(), error)
+            self._raise_unreadable("An event of the reply is not JSON", text.encode(), error)
         if frame.event == "error" or isinstance(value, str):
-            self._complain(value)
+            self._raise_reported(value)
         self._damaged = text != data
         return self._decode_value(value, text)
 
@@ -327,15 +327,15 @@ class ChatCompletionsParser:
         try:
             value = load_json(text)
         except (ValueError, RecursionError) as error:
-            self._refuse("The answer is not a reply of a model", body, error)
+            self._raise_unreadable("The answer is not a reply of a model", body, error)
         if not isinstance(value, dict) or "choices" not in value:
             if error_text(value):
-                self._complain(value)
-            self._refuse("The answer is not a reply of a model", body)
+                self._raise_reported(value)
+            self._raise_unreadable("The answer is not a reply of a model", body)
         out: list[Chunk] = []
         self._damaged = text != data
         self._read(self._decode_value(value, text), out, whole=True)
-        self._end(None, out)
+        self._finish(None, out)
         self.done = True
         return out
 
@@ -343,18 +343,20 @@ class ChatCompletionsParser:
         try:
             return msgspec.convert(value, ReplyPayload)
         except msgspec.ValidationError as error:
-            self._refuse("An event of the reply has an unknown shape", text.encode(), error)
+            self._raise_unreadable(
+                "An event of the reply has an unknown shape", text.encode(), error
+            )
 
     def _read(self, payload: ReplyPayload, out: list[Chunk], *, whole: bool = False) -> None:
         if payload.error:
-            self._complain(payload.error)
+            self._raise_reported(payload.error)
         if whole:
             self._take_page_lists(payload, out)
         usage = payload.usage
         if payload.choices is None:
             # An error in another shape, or an event without meaning to us.
             if "error" in (payload.object, payload.type):
-                self._complain(payload.message or payload.detail)
+                self._raise_reported(payload.message or payload.detail)
         else:
             self._begun = True
             for choice in payload.choices:
@@ -376,9 +378,9 @@ class ChatCompletionsParser:
         payload.citations = payload.search_results = None
         if lists not in ((None, None), self._page_lists):
             self._page_lists = lists
-            self._cite(read_page_lists(*lists), out)
+            self._add_citations(read_page_lists(*lists), out)
 
-    def _cite(self, citations: list[Citation], out: list[Chunk]) -> None:
+    def _add_citations(self, citations: list[Citation], out: list[Chunk]) -> None:
         if citations:
             out.append(CitationsPiece(tuple(citations)))
 
@@ -387,24 +389,24 @@ class ChatCompletionsParser:
             return  # a second reply, which was not requested
         reason = finish_reason(choice)
         if choice.error or reason == "error":
-            self._complain(choice.error)
+            self._raise_reported(choice.error)
         if choice.delta is not None:
             self._read_delta(choice.delta, out)
         for delta in (choice.delta, choice.message):
             if delta is not None and (delta.annotations or delta.citations):
-                self._cite(read_annotations(delta.annotations), out)
-                self._cite(read_page_lists(delta.citations, None), out)
+                self._add_citations(read_annotations(delta.annotations), out)
+                self._add_citations(read_page_lists(delta.citations, None), out)
         # The whole message at the end repeats the deltas; it counts if there were none.
         if choice.message is not None and not self._spoke and (reason or whole):
             self._read_delta(choice.message, out)
         if reason and isinstance(reason, str):
-            self._end(reason, out)
+            self._finish(reason, out)
 
     def _read_delta(self, delta: ReplyDelta, out: list[Chunk]) -> None:
         # Some servers send the same reasoning in two fields: the first one present counts.
         thought = delta.reasoning_content or delta.reasoning or delta.reasoning_details
         if thought:
-            self._piece(
+            self._add_piece(
                 ReasoningPiece, self._new_text(ReasoningPiece, part_text(thought), out), out
             )
         if delta.reasoning_details and self._quirks.reasoning_details:
@@ -414,27 +416,27 @@ class ChatCompletionsParser:
             content = encode_answer(content)
         if isinstance(content, str):
             if content:
-                self._text(self._new_text(TextPiece, content, out), out)
+                self._add_text(self._new_text(TextPiece, content, out), out)
         elif content:  # a list, as from Mistral: reasoning and text in order
             for part in list_objects(content):
-                self._piece(_KINDS.get(str(part.get("type")), TextPiece), part_text(part), out)
-                self._cite(read_reference(part), out)
+                self._add_piece(_KINDS.get(str(part.get("type")), TextPiece), part_text(part), out)
+                self._add_citations(read_reference(part), out)
         if isinstance(delta.refusal, str) and delta.refusal:
-            self._settle(out)
-            self._piece(RefusalPiece, delta.refusal, out)
+            self._release_held_text(out)
+            self._add_piece(RefusalPiece, delta.refusal, out)
         if delta.tool_calls:
             pieces = list_objects(delta.tool_calls)
             for position, piece in enumerate(pieces):
-                self._call(piece, position if len(pieces) > 1 else None, out)
+                self._add_call(piece, position if len(pieces) > 1 else None, out)
         elif delta.function_call:
-            self._call({"function": delta.function_call}, None, out)
+            self._add_call({"function": delta.function_call}, None, out)
 
     def _new_text(self, kind: type[Piece], text: str, out: list[Chunk]) -> str:
         """Return the part of cumulative text that is new."""
         if not self._snapshots:
             return text
         if kind is not self._last_kind:  # only text of the last kind may be held
-            self._settle(out, but=kind)
+            self._release_held_text(out, but=kind)
             self._last_kind = kind
         snapshots = self._snapshots.get(kind)
         if snapshots is None:
@@ -444,29 +446,29 @@ class ChatCompletionsParser:
             del self._snapshots[kind]
         return new
 
-    def _settle(self, out: list[Chunk], but: type[Piece] | None = None) -> None:
+    def _release_held_text(self, out: list[Chunk], but: type[Piece] | None = None) -> None:
         """Emit text that was held as possibly cumulative: another kind of piece follows."""
         for kind, snapshots in self._snapshots.items():
             if kind is not but and (text := snapshots.settle()):
                 if kind is TextPiece:
-                    self._text(text, out)
+                    self._add_text(text, out)
                 else:
-                    self._piece(kind, text, out)
+                    self._add_piece(kind, text, out)
 
-    def _text(self, text: str, out: list[Chunk]) -> None:
+    def _add_text(self, text: str, out: list[Chunk]) -> None:
         if self._think_tag_parser is None:
-            self._piece(TextPiece, text, out)
+            self._add_piece(TextPiece, text, out)
         else:
             for kind, piece in self._think_tag_parser.feed(text):
-                self._piece(kind, piece, out)
+                self._add_piece(kind, piece, out)
 
-    def _piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
+    def _add_piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         if not text.isascii() or self._halves or "\0" in text:
             text = self._join_surrogates(kind, text)
         if text:
-            self._emit(kind, text, out)
+            self._add_whole_text(kind, text, out)
 
-    def _emit(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
+    def _add_whole_text(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
         self._spoke = True
         if self._leaked is not None and kind is TextPiece:
             for at in range(0, len(text), _SLICE):  # each tag copies the rest of its slice
@@ -481,7 +483,7 @@ class ChatCompletionsParser:
             else:
                 self._leaked_calls.append(part)
 
-    def _call(self, piece: Mapping[str, Any], position: int | None, out: list[Chunk]) -> None:
+    def _add_call(self, piece: Mapping[str, Any], position: int | None, out: list[Chunk]) -> None:
         function = object_or_empty(piece.get("function"))
         index = piece.get("index")
         index = index if isinstance(index, int) and not isinstance(index, bool) else None
@@ -500,7 +502,7 @@ class ChatCompletionsParser:
             extra={"extra_content": sanitize_value(extra)} if extra else None,
         )
         if call.id or call.name or call.arguments or call.extra:
-            self._settle(out)
+            self._release_held_text(out)
             self._spoke = True
             out.append(call)
 
@@ -512,12 +514,12 @@ class ChatCompletionsParser:
             text = text[:-1]
         return sanitize_text(text)
 
-    def _end(self, reason: str | None, out: list[Chunk]) -> None:
+    def _finish(self, reason: str | None, out: list[Chunk]) -> None:
         out += self.last_words()
         if self._think_tag_parser is not None and not cut_reason(reason or self._reason):
             # A whole reply that never closed its reasoning: the reasoning was the answer.
             if text := self._think_tag_parser.unclosed:
-                self._emit(TextPiece, text, out)
+                self._add_whole_text(TextPiece, text, out)
                 out += self.last_words()
             self._think_tag_parser.leave()
         if not self.finished or reason not in (None, self._reason):
@@ -525,22 +527,24 @@ class ChatCompletionsParser:
             self._reason = reason
             out.append(Finish(reason and sanitize_text(reason)))
 
-    def _complain(self, error: Any) -> NoReturn:
+    def _raise_reported(self, error: Any) -> NoReturn:
         words = error_text(error) or "The provider reported an error without saying which."
         raise ProviderError(self._redact(words))
 
-    def _refuse(self, what: str, sample: bytes, cause: Exception | None = None) -> NoReturn:
+    def _raise_unreadable(
+        self, what: str, sample: bytes, cause: Exception | None = None
+    ) -> NoReturn:
         raise ProviderProtocol(f"{what}: {self._redact.sample(sample)}.") from cause
 
 
-def _snapshots(quirks: Quirks) -> dict[type[Piece], CumulativeText]:
+def _create_snapshots(quirks: Quirks) -> dict[type[Piece], CumulativeText]:
     if not quirks.cumulative:
         return {}
     sure = quirks.cumulative is True
     return {kind: CumulativeText(sure=sure) for kind in (TextPiece, ReasoningPiece)}
 
 
-def _think_tag_parser(quirks: Quirks) -> ThinkTagParser | None:
+def _create_think_tag_parser(quirks: Quirks) -> ThinkTagParser | None:
     if not (quirks.think_tags or quirks.think_prefilled):
         return None
     return ThinkTagParser(prefilled=quirks.think_prefilled)

@@ -174,6 +174,43 @@ def test_a_tool_whose_name_had_to_be_made_legal_is_known_by_its_own_names_too():
         assert Rules(allow=(pattern,)).verdict(odd) == "allow"
 
 
+@pytest.mark.parametrize(
+    ("pattern", "server", "own_name", "model_name", "allowed"),
+    [
+        # A longer name of another server, as it is and as it was made legal for models.
+        ("a__*", "a__b", "c", "a_b__c_0123456789", False),
+        ("a_b__*", "a__b", "c", "a_b__c_0123456789", False),
+        ("a__b__*", "a__b", "c", "a_b__c_0123456789", False),
+        ("a__b:*", "a__b", "c", "a_b__c_0123456789", True),
+        ("a_b__c_0123456789", "a__b", "c", "a_b__c_0123456789", True),
+        # The first mark ends the name of the server, so tools of gateways can be named.
+        ("a__b__*", "a", "b__c", "a__b__c", True),
+        ("a__b__c", "a", "b__c", "a__b__c", True),
+        ("a:b__*", "a", "b__c", "a__b__c", True),
+        ("a__b:*", "a", "b:c", "a__b_c_0123456789", False),
+        # Patterns without the name of a server.
+        ("*", "a__b", "c", "a_b__c_0123456789", True),
+        ("*__c", "a", "b__c", "a__b__c", True),
+    ],
+)
+def test_what_is_allowed_for_one_server_is_not_allowed_for_another_with_marks_in_its_name(
+    pattern: str, server: str, own_name: str, model_name: str, allowed: bool
+):
+    other = replace(PUSH, server=server, own_name=own_name, spec=ToolSpec(model_name))
+
+    assert Rules(allow=(pattern,)).verdict(other) == ("allow" if allowed else None)
+
+
+@pytest.mark.parametrize("pattern", ["a__*", "a__b__*", "a__b:*", "a_b__*"])
+@pytest.mark.parametrize("of", ["ask", "deny"])
+def test_what_is_denied_for_one_server_is_denied_for_each_that_the_pattern_may_mean(
+    pattern: str, of: str
+):
+    other = replace(PUSH, server="a__b", own_name="c", spec=ToolSpec("a_b__c_0123456789"))
+
+    assert Rules(**{of: (pattern,)}).verdict(other) == of
+
+
 async def test_one_server_cannot_take_the_place_of_another_by_a_tools_name():
     posing = tool("push", server="evil")
     posing = replace(posing, own_name="git__push")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -27,6 +28,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     Patterns are `fnmatch`'s and match the whole name as the model uses it: `get_*`, `git__*`,
     `git__status`. `git:status`, with the server's own names, works too. `deny` overrides `ask`, and
     `ask` overrides `allow`; a grant of the person overrides `ask`.
+
+    A pattern of `allow` that begins with the name of a server allows tools of that server only.
+    That name ends at the first `:`, else at the first `__`: `a__b__*` means tools of the server
+    `a`, and `a__b:*` those of the server `a__b`. Patterns of `ask` and `deny` match both.
     """
 
     allow: tuple[str, ...] = ()
@@ -49,7 +54,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             return "deny"
         if matches(tool, self.ask):
             return "ask"
-        return "allow" if matches(tool, self.allow) else None
+        meant = [pattern for pattern in self.allow if _may_mean(tool, pattern)]
+        return "allow" if matches(tool, meant) else None
 
     def explain_denial(self, name: str) -> str:
         """Return the reason of a denial for the model."""
@@ -76,6 +82,23 @@ def matches(tool: Tool, patterns: Sequence[str]) -> bool:
     if tool.server is not None:
         names += [f"{tool.server}{mark}{tool.own_name}" for mark in ("__", ":")]
     return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
+
+
+def _may_mean(tool: Tool, pattern: str) -> bool:
+    """Return whether a pattern that names a server names the tool's.
+
+    Names of servers and tools may contain `__`, so one text can be the name of two tools. The name
+    that the model uses is unique, so a pattern that is exactly this name means its tool.
+    """
+    if tool.server is None or pattern == tool.spec.name:
+        return True
+    literal = _WILDCARD.split(pattern, maxsplit=1)[0]
+    mark = ":" if ":" in literal else "__"
+    server, named, _ = literal.partition(mark)
+    return not named or server == tool.server
+
+
+_WILDCARD = re.compile(r"[*?[]")
 
 
 # Grants for good: in a file of the user's that nobody else may read or write.

@@ -194,6 +194,60 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
         assert editor.texts() == "Here again."
 
 
+@pytest.mark.parametrize("how", ["load_session", "resume_session"])
+async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could_cancel(
+    tmp_path: Path, how: str
+) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> str:
+        """Wait."""
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopped.set()
+        return ""
+
+    script = Script().call("wait").reply("Here again.")
+    settings = script.settings()
+    client = AsyncClient(settings=settings)
+    async with open_editor(settings, wait, client=client) as editor:
+        session = await begin(editor, tmp_path)
+        asking = asyncio.create_task(
+            editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
+        )
+        await asyncio.wait_for(started.wait(), 60)
+        await getattr(editor.agent, how)(cwd=str(tmp_path), session_id=session)
+        cancelled = await asyncio.wait_for(asking, 60)
+        await asyncio.wait_for(stopped.wait(), 60)
+        (run,) = (await client.list_runs(session)).data
+        again = await editor.agent.prompt(session_id=session, prompt=[text("And now?")])
+
+        assert run.status == "cancelled"
+        assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
+
+
+async def test_a_prompt_is_cancelled_while_its_files_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("Bees.")
+    script = Script().reply("They hum.")
+    async with open_editor(script.settings()) as editor:
+        session = await begin(editor, tmp_path)
+        asked, go = asyncio.Event(), asyncio.Event()
+        editor.buffers[str(file)] = "Bees hum."
+        editor.before_read = (asked, go)
+        link = ResourceContentBlock(type="resource_link", uri=file.as_uri(), name="notes")
+        asking = asyncio.create_task(editor.agent.prompt(session_id=session, prompt=[link]))
+        await asyncio.wait_for(asked.wait(), 60)
+        await editor.agent.cancel(session_id=session)
+        response = await asyncio.wait_for(asking, 60)
+        go.set()
+
+        assert response.stop_reason == "cancelled"
+        assert not script.requests
+
+
 async def test_a_second_prompt_is_refused_while_one_is_answered(tmp_path: Path) -> None:
     started, go = asyncio.Event(), asyncio.Event()
 

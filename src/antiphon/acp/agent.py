@@ -50,6 +50,7 @@ from acp.schema import (
     SessionResumeCapabilities,
     SetSessionConfigOptionResponse,
     SetSessionModeResponse,
+    StopReason,
     UnstructuredCommandInput,
 )
 
@@ -279,23 +280,7 @@ class AcpAgent:
     async def prompt(self, session_id: str, prompt: Sequence[Block], **_: Any) -> PromptResponse:
         """Answer a prompt, or carry out a command."""
         session = self._find(session_id)
-        reads = self._capabilities.fs is not None and self._capabilities.fs.read_text_file
-
-        async def read_text(path: str) -> str:
-            found = await self._editor.read_text_file(session_id=session_id, path=path)
-            return found.content
-
-        message = await PromptReader(session.folders, read_text if reads else None).read(prompt)
-        if message.text.startswith("/"):
-            words = message.text.removeprefix("/").strip()
-            answer = None if message.files else await self._carry_out(session, words)
-            if answer is not None:
-                await session.send(text_update(answer))
-                return PromptResponse(stop_reason="end_turn")
-            message = msgspec.structs.replace(message, text=_expand(session, message.text))
-        if not message.text.strip() and not message.files:
-            raise InvalidRequest("The prompt is empty.", expected="a text or a file")
-        return PromptResponse(stop_reason=await session.prompt(message))
+        return PromptResponse(stop_reason=await session.prompt(self._answer(session, prompt)))
 
     async def cancel(self, session_id: str, **_: Any) -> None:
         """Stop what a session does; an unknown session does nothing."""
@@ -341,6 +326,8 @@ class AcpAgent:
     ) -> Session:
         folders = _folders(cwd, more)
         thread = await self._setup.client.get_thread(session_id)
+        if (before := self._sessions.get(session_id)) is not None:
+            await before.stop()  # afterwards nothing could cancel its prompt
         await self._drop(session_id)
         return await self._open(thread, folders, servers or ())
 
@@ -367,6 +354,25 @@ class AcpAgent:
         stack = self._stacks.pop(session_id, None)
         if stack is not None:
             await stack.aclose()
+
+    async def _answer(self, session: Session, prompt: Sequence[Block]) -> StopReason:
+        reads = self._capabilities.fs is not None and self._capabilities.fs.read_text_file
+
+        async def read_text(path: str) -> str:
+            found = await self._editor.read_text_file(session_id=session.id, path=path)
+            return found.content
+
+        message = await PromptReader(session.folders, read_text if reads else None).read(prompt)
+        if message.text.startswith("/"):
+            words = message.text.removeprefix("/").strip()
+            answer = None if message.files else await self._carry_out(session, words)
+            if answer is not None:
+                await session.send(text_update(answer))
+                return "end_turn"
+            message = msgspec.structs.replace(message, text=_expand(session, message.text))
+        if not message.text.strip() and not message.files:
+            raise InvalidRequest("The prompt is empty.", expected="a text or a file")
+        return await session.answer(message)
 
     def _announce(self, session: Session) -> None:
         """Send the commands of a session."""

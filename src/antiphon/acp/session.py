@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
-from typing import Self
+from typing import Any, Self
 
 import msgspec
 from acp.helpers import SessionUpdate as HelperUpdate
@@ -115,6 +115,8 @@ class Session:
         self._title = ""
         self._events: AsyncEvents | None = None
         self._prompt: asyncio.Task[StopReason] | None = None
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
         self._is_cancelled = False
         self._mark = ""
         self._consent = Consent(
@@ -146,19 +148,21 @@ class Session:
             for update in encoder.encode(message):
                 await self.send(update)
 
-    async def prompt(self, message: PreparedMessage) -> StopReason:
-        """Answer a message; a run that was left unfinished is finished first.
+    async def prompt(self, answer: Coroutine[Any, Any, StopReason]) -> StopReason:
+        """Answer a prompt by this coroutine, which `cancel` stops wherever it is.
 
         Raises `AntiphonError`, also for a run that fails.
         """
         if self._prompt is not None:
+            answer.close()
             raise InvalidRequest(
                 "A prompt of this session is being answered.",
                 hint="Cancel it, or wait for its end.",
             )
         self._is_cancelled = False
+        self._is_idle.clear()
         self._mark = token_hex(8)
-        self._prompt = asyncio.create_task(self._answer(message))
+        self._prompt = asyncio.create_task(answer)
         try:
             return await self._prompt
         except asyncio.CancelledError:
@@ -168,12 +172,18 @@ class Session:
             return "cancelled"
         finally:
             self._prompt = self._events = None
+            self._is_idle.set()
 
     async def cancel(self) -> None:
         """Stop the prompt that is answered, and its tools; do nothing without one."""
         if self._prompt is not None and not self._is_cancelled:
             self._is_cancelled = True
             self._prompt.cancel()  # and with it the tools
+
+    async def stop(self) -> None:
+        """Stop the prompt that is answered, and wait until its tools and its run have ended."""
+        await self.cancel()
+        await self._is_idle.wait()
 
     async def _cancel_run(self) -> None:
         """Cancel the run of a stopped prompt, so that the next prompt does not finish it.
@@ -200,7 +210,11 @@ class Session:
             if not (await self._setup.client.get_thread(self.id)).messages:
                 await self._setup.client.delete_thread(self.id)
 
-    async def _answer(self, message: PreparedMessage) -> StopReason:
+    async def answer(self, message: PreparedMessage) -> StopReason:
+        """Answer a message; a run that was left unfinished is finished first.
+
+        Raises `AntiphonError`, also for a run that fails.
+        """
         client = self._setup.client
         if self.servers is not None:
             for state in await self.servers.ready(SERVERS_SECONDS):

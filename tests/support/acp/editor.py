@@ -39,6 +39,8 @@ class Editor:
         self.warnings: list[str] = []
         self.answer: Callable[[Any, Sequence[Any]], str | None] = lambda _, options: None
         self.buffers: dict[str, str] = {}
+        self.before_read: tuple[asyncio.Event, asyncio.Event] | None = None
+        """Set when a file is asked for; awaited before it is sent."""
         self.came = asyncio.Condition()
         self.agent: ClientSideConnection
 
@@ -63,6 +65,10 @@ class Editor:
         )
 
     async def read_text_file(self, session_id: str, path: str, **_: Any) -> ReadTextFileResponse:
+        if self.before_read is not None:
+            asked, go = self.before_read
+            asked.set()
+            await go.wait()
         return ReadTextFileResponse(content=self.buffers[path])
 
     def on_connect(self, conn: Any) -> None:

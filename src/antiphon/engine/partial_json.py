@@ -116,7 +116,12 @@ def parse_beginning(text: str) -> Any:
     if not text.lstrip().startswith(("{", "[", '"')):
         return None  # a number or a word may go on
     certain = _Beginning().complete(text)
-    return _load(certain) if certain else None
+    if not certain:
+        return None
+    try:
+        return msgspec.json.decode(certain)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 class _Beginning:
@@ -186,10 +191,3 @@ def _close_string(text: str) -> str:
     while (cut := _CUT_ESCAPE.search(text)) is not None and len(cut[1]) % 2:
         text = text[: cut.end(1) - 1]
     return text + '"'
-
-
-def _load(text: str) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ValueError(str(error)) from error

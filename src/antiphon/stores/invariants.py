@@ -125,7 +125,7 @@ def answer_subject(records: Snapshot, change: ChangeSet) -> str | None:
     return records.thread.id if records.thread else None
 
 
-def run_active_error(thread_id: str, run_id: str) -> RunActive:
+def second_run_error(thread_id: str, run_id: str) -> RunActive:
     """Return the error for a second active run in a thread."""
     return RunActive(
         f"Thread {thread_id} is busy with run {run_id}.",

@@ -161,10 +161,10 @@ class Consent:
 
         A denial overrides all grants. If the model server is unknown, no grant counts.
         """
-        rule, now = self._by_rules(tool), tool_identity(tool)
+        rule, now = self._find_rule_verdict(tool), tool_identity(tool)
         if tool.asks_each_time:
             return rule
-        if rule == "ask" and any(_same(now, each) for each in self._matching_grants(now, by)):
+        if rule == "ask" and any(_is_same(now, each) for each in self._matching_grants(now, by)):
             return "allow"
         return rule
 
@@ -185,7 +185,7 @@ class Consent:
         """
         by: ModelServer | None = UNBOUND
         if asked_by is not None:
-            asks = self._by_rules(find_tool(call.name, tools())) == "ask"
+            asks = self._find_rule_verdict(find_tool(call.name, tools())) == "ask"
             by = await asked_by(run_id) if asks else None
         if (decided := self._decide(call, tools(), watch, by, reason)) is not None:
             return decided
@@ -213,7 +213,7 @@ class Consent:
                 # The answer to the previous question may cover this call too.
                 if (decided := self._decide(call, offered, watch, by, reason)) is not None:
                     return decided
-                question = self._question(run_id, call, offered, approved, by, reason)
+                question = self._build_question(run_id, call, offered, approved, by, reason)
                 watch(ConsentAsked(question))
                 answer = await self._ask_person(question)
                 if answer is None:
@@ -224,7 +224,7 @@ class Consent:
                         why += f" They said: {answer.word}"
                     return _refuse(why, call, "person", watch)
                 approved = tool_identity(question.tool)
-                if _same(tool_identity(find_tool(call.name, tools())), approved):
+                if _is_same(tool_identity(find_tool(call.name, tools())), approved):
                     await self._save_answer(answer, question)
                     return _apply_answer(question, answer, watch)
 
@@ -244,8 +244,10 @@ class Consent:
             case "deny":
                 return _refuse(self.rules.explain_denial(call.name), call, "rule", watch)
             case "allow" | "ask" if self._ask is None:
-                if not reason and (elsewhere := self._elsewhere(tool_identity(tool), by)):
-                    self._warn(elsewhere)
+                now = tool_identity(tool)
+                other_grant = "" if reason else self._describe_other_grant(now, by)
+                if other_grant:
+                    self._warn(other_grant)
                 why = f"{call.name} needs a person's consent, and there is nobody to be asked."
                 if reason:
                     why += f" A hook wants a person to decide: {reason}"
@@ -264,7 +266,7 @@ class Consent:
             log.warning("%s could not be asked about: %r", question.call.name, error)
             return None
 
-    def _question(
+    def _build_question(
         self,
         run_id: str,
         call: ToolCall,
@@ -276,7 +278,7 @@ class Consent:
         tool = find_tool(call.name, offered)
         now = tool_identity(tool)
         known = next(self._matching_grants(now, by), None)
-        before = approved or (known.shape if known and not _same(now, known) else None)
+        before = approved or (known.shape if known and not _is_same(now, known) else None)
         return ConsentRequest(
             run_id=run_id,
             call=call,
@@ -292,7 +294,7 @@ class Consent:
                 and tool.spec.name != each.spec.name
             ),
             asked_by=by,
-            elsewhere="" if before or reason else self._elsewhere(now, by),
+            elsewhere="" if before or reason else self._describe_other_grant(now, by),
             reason=reason,
         )
 
@@ -317,7 +319,7 @@ class Consent:
             return False
         return True
 
-    def _by_rules(self, tool: Tool) -> Verdict:
+    def _find_rule_verdict(self, tool: Tool) -> Verdict:
         rule = self.rules.verdict(tool) or default_verdict(tool)
         return "ask" if rule == "allow" and tool.asks_always else rule
 
@@ -328,10 +330,10 @@ class Consent:
                 if (known := kept.find(now.server, now.own_name, by)) is not None:
                     yield known
 
-    def _elsewhere(self, now: ToolIdentity, by: ModelServer | None) -> str:
+    def _describe_other_grant(self, now: ToolIdentity, by: ModelServer | None) -> str:
         """Return a sentence if the same tool was granted to another model server, else ""."""
         for each in (*self.session.all(), *self.grants.all()):
-            if (each.server, each.own_name) == (now.server, now.own_name) and _same(now, each):
+            if (each.server, each.own_name) == (now.server, now.own_name) and _is_same(now, each):
                 asker = "whichever model asks" if each.asked_by is None else str(each.asked_by)
                 who = "another one" if by is None else str(by)
                 return f"You have allowed {now.own_name} for {asker}; now {who} asks."
@@ -346,7 +348,7 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
     return Tool(spec=ToolSpec(name))
 
 
-def _same(now: ToolIdentity, known: ToolIdentity | None) -> bool:
+def _is_same(now: ToolIdentity, known: ToolIdentity | None) -> bool:
     return known is not None and known.fingerprint == now.fingerprint
 
 

@@ -256,14 +256,14 @@ class ToolProcessor:
                 run_id, call, self._toolbox.tools, self._on_tool_event
             )
             if isinstance(decision, Refused):
-                await self._cancel_task(call)
+                await self._cancel_server_task(call)
                 return decision.result
             async with self._gate.slot():
                 if decision.holds(self._toolbox.tools()):
                     with suppress(ToolChanged):
                         return await self._run_traced(run_id, decision, trace)
 
-    async def _cancel_task(self, call: ToolCall) -> None:
+    async def _cancel_server_task(self, call: ToolCall) -> None:
         """Cancel the task of a refused call, which another process has started, if it has one."""
         handle = await current_journal().find(call.id)
         if handle is not None and isinstance(self._toolbox, TaskToolbox):

@@ -285,7 +285,7 @@ class MemoryStore(
                 invariants.require_owner(read_set, change)
                 active = self._find_active_run(update.run.thread_id)
                 if active and active.run.id not in ended:
-                    raise invariants.run_active_error(active.run.thread_id, active.run.id)
+                    raise invariants.second_run_error(active.run.thread_id, active.run.id)
 
     def _write(self, read_set: ReadSet, change: ChangeSet) -> None:
         if change.thread is not None:

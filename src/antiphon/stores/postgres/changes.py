@@ -278,7 +278,7 @@ async def _translate_unique_violation(
         case "active_run" if not connection.is_in_transaction():
             thread_id = decided.run_updates[-1].run.thread_id
             active = await fetch_value(connection, "active_run", thread_id=thread_id)
-            return invariants.run_active_error(thread_id, active) if active else _Overtaken()
+            return invariants.second_run_error(thread_id, active) if active else _Overtaken()
         case "once_key" | "active_run":
             return _Overtaken()
         case name:

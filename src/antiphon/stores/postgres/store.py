@@ -132,7 +132,7 @@ class PostgresStore(
         now = clock() if clock else None
         async with AsyncExitStack() as undo:
             undo.push_async_callback(pool.close)
-            await pool.run(_check_answers, START_SECONDS, _always)
+            await pool.run(_check_connection, START_SECONDS, _always)
             await pool.run(
                 partial(_prepare_schema, now=now, everything=everything), MIGRATION_SECONDS
             )
@@ -551,7 +551,7 @@ def _decide_with_personal(
     return decide(replace(records, personal=personal))
 
 
-async def _check_answers(connection: Connection[Any]) -> None:
+async def _check_connection(connection: Connection[Any]) -> None:
     await fetch_value(connection, "now", now=None)
 
 

@@ -39,9 +39,8 @@ from antiphon.types.runs import Action, Assistant, Status, Thread
 
 APPEND_ROWS = 128  # written by one statement
 SEGMENT = 64  # messages whose JSON is stored joined
-EXPIRY_BATCH_RUNS = (
-    200  # whose events are deleted in one transaction, so that other writes get their turn
-)
+EXPIRY_BATCH_RUNS = 200
+"""Runs whose events are deleted in one transaction, so that other writes get their turn."""
 
 _encode = msgspec.json.encode
 
@@ -354,7 +353,7 @@ def _add_run(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
         active = reads.find_active_run(connection, values["thread_id"])
         if active is None:
             raise Internal(f"Run {values['id']} cannot be added: {fault}.") from fault
-        raise invariants.run_active_error(values["thread_id"], active) from fault
+        raise invariants.second_run_error(values["thread_id"], active) from fault
 
 
 def _write_action(connection: sqlite3.Connection, action: Action) -> None:

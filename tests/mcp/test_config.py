@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 import string
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.discovery import UserConfigFile
 from antiphon.mcp.config.server_config import (
@@ -294,6 +296,56 @@ def test_a_file_that_is_named_is_used_alone(home: Home) -> None:
     assert given.config.cwd == str(home.cwd / "sub")
     with pytest.raises(BadSettings, match=r"none\.json cannot be read"):
         home.find("none.json")
+
+
+def test_ones_own_servers_start_in_a_folder_of_ones_own(home: Home) -> None:
+    home.write(home.own / "mcp.json", a={"command": "x"}, b={"command": "x", "cwd": "${PWD}"})
+    (home.own / "antiphon.toml").write_text('[servers.c]\ncommand = "x"\n')
+    listed = home.write(home.cwd / ".mcp.json", d={"command": "x"})
+    tables = discovery.read_foreign_tables(listed)
+    discovery.open_approvals(home.environ).approve(listed, tables)
+    home.write(home.cwd / "named.json", e={"command": "x"})
+
+    found = {each.config.name: each.config for each in home.find().servers}
+    elsewhere = home.write(home.own / "other.json", f={"command": "x"})
+    (named,) = home.find("named.json").servers
+    (other,) = home.find(str(elsewhere)).servers
+
+    own = str(home.own.parents[1] / "d/antiphon/mcp")
+    assert [found[name].start_folder for name in "abc"] == [own] * 3
+    assert (found["d"].start_folder, named.config.start_folder) == ("", "")
+    assert other.config.start_folder == own
+    assert found["a"].origin == ServerConfig(name="a", command="x").origin  # so grants stay
+
+
+async def test_code_of_the_working_folder_does_not_run_as_ones_own_server(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theft = home.cwd / "stolen"
+    (home.cwd / "mcp_server_bees.py").write_text(f"open({str(theft)!r}, 'w')")
+    command = {"command": sys.executable, "args": ["-m", "mcp_server_bees"]}
+    home.write(home.own / "mcp.json", bees=command)
+    monkeypatch.chdir(home.cwd)
+    (bees,) = home.find().servers
+
+    async with AsyncMcpServerPool([bees.config], delays=()) as pool:
+        (state,) = await pool.ready(60)
+
+    assert state.status == "failed"
+    assert not theft.exists()
+
+
+def test_a_server_may_be_given_the_working_folder(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.write(home.own / "mcp.json", a={"command": "x", "args": ["${PWD}"], "cwd": "${PWD}"})
+    monkeypatch.chdir(home.cwd)
+
+    stale = {**home.environ, "PWD": "/somewhere/else"}
+    usable = resolve_servers(Settings(), home.find(), environ=stale)
+
+    (a,) = usable.configs
+    assert (a.args, a.cwd) == ((str(home.cwd),), str(home.cwd))
 
 
 def test_tables_of_ones_own_complete_ones_own_json(home: Home) -> None:

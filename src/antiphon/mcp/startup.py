@@ -92,6 +92,8 @@ def resolve_servers(
     found = found or find_servers(settings)
 
     def value(reference: Reference) -> str | None:
+        if reference.kind == "variable" and reference.name == "PWD":
+            return str(Path.cwd())  # the variable may be another program's, and Windows has none
         if reference.kind == "variable":
             return environ.get(reference.name)
         service, _, name = reference.name.partition("/")

@@ -292,12 +292,14 @@ async def _start(config: ServerConfig, monitor: SessionMonitor) -> _Child:
     try:
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), config.command)
+        if config.cwd is None and config.start_folder:
+            os.makedirs(config.start_folder, mode=0o700, exist_ok=True)
         _, child = await asyncio.get_running_loop().subprocess_exec(
             lambda: _Child(monitor),
             program,
             *config.args,
             env=environment,
-            cwd=config.cwd,
+            cwd=config.cwd or config.start_folder or None,
             **apart,
         )
     except (OSError, ValueError) as error:

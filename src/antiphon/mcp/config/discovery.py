@@ -3,6 +3,9 @@
 A file named by `--config` or the setting is used alone. Otherwise there are two places, each with
 JSON and with `[servers.NAME]` tables that complete it: the working folder (`.mcp.json`, only if
 approved), which wins, and the user's config folder (`mcp.json`).
+
+The user's own servers start in an empty folder: programs such as `npx` and `python -m` take code
+from the folder in which they start, and the working folder may be anybody's.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from msgspec.structs import replace
 
 from antiphon.mcp.config.server_config import ParsedServer, legal_names, parse_json, parse_servers
 from antiphon.settings import private_files
-from antiphon.settings.paths import config_folder
+from antiphon.settings.paths import config_folder, data_folder
 from antiphon.settings.settings import Settings
 from antiphon.settings.trust import TrustedFiles, open_trust_record, read_regular
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
@@ -157,6 +160,8 @@ def tables_digest(tables: Tables) -> str:
     return hashlib.sha256(msgspec.json.encode(tables)).hexdigest()
 
 
+START_FOLDER = "mcp"
+"""The empty folder, in the user's data folder, in which the user's own servers start."""
 PROJECTS = ".mcp.json"
 TOML = "antiphon.toml"
 
@@ -203,18 +208,29 @@ def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> D
     """Return the configured servers. Raises `BadSettings` for a file that cannot be read."""
     if settings.config is not None:
         file = Path(settings.config)
+        named = _with_absolute_cwd(parse_servers(_read(file), str(file)), file.parent)
+        is_of_folder = file.resolve().is_relative_to(cwd.resolve())
         return DiscoveredServers(
-            servers=_with_absolute_cwd(parse_servers(_read(file), str(file)), file.parent)
+            servers=named if is_of_folder else _with_start_folder(named, environ)
         )
     folder = config_folder(environ)
     file = folder / NAME
     tables = _read(file) if file.is_file() else {}
-    own = _servers_of_place(folder, NAME, tables, settings.servers)
+    own = _with_start_folder(_servers_of_place(folder, NAME, tables, settings.servers), environ)
     theirs, unapproved = _foreign_servers(settings, cwd, open_approvals(environ))
     names = {each.config.name for each in theirs}
     return DiscoveredServers(
         servers=(*theirs, *(each for each in own if each.config.name not in names)),
         unapproved=unapproved,
+    )
+
+
+def _with_start_folder(
+    servers: Iterable[ParsedServer], environ: Mapping[str, str]
+) -> tuple[ParsedServer, ...]:
+    start_folder = str(data_folder(environ) / START_FOLDER)
+    return tuple(
+        replace(each, config=replace(each.config, start_folder=start_folder)) for each in servers
     )
 
 

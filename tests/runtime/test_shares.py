@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon.api.operations import CreateShare, NewShare, UpdateShare
-from antiphon.engine.shares import take_snapshot
+from antiphon.engine.shares import take_snapshot, to_past_messages
 from antiphon.engine.snapshot import ReadSet
 from antiphon.runtime.services import shares
 from antiphon.runtime.services.shares import ShareService
@@ -65,6 +65,18 @@ async def test_the_time_of_reasoning_is_shared_with_the_reasoning() -> None:
     (without,) = take_snapshot([message], {}, {}, tools=False, reasoning=False)
 
     assert (with_it.reasoning_seconds, without.reasoning_seconds) == (4, 0)
+
+
+async def test_a_call_that_was_stopped_is_stopped_in_a_snapshot_and_its_copy_too() -> None:
+    called = a_message(1, "", role="assistant", tool_calls=(ToolCall("c", "look", "{}"),))
+    ended = {"is_error": True, "metadata": {"fault": "cancelled"}}
+    output = a_message(2, "This call was cancelled.", role="tool", tool_call_id="c", **ended)
+
+    snapshot = take_snapshot([called, output], {}, {}, tools=True, reasoning=False)
+    copied = list(to_past_messages(snapshot))
+
+    assert [each.fault for each in snapshot[0].calls] == ["cancelled"]
+    assert copied[-1].metadata == {"fault": "cancelled"}
 
 
 async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(

@@ -1245,9 +1245,14 @@ export interface Share {
   updated_at: number;
 }
 
-/** A tool call with its output; None if no output is stored. */
+/**
+ * A tool call with its output; None if no output is stored.
+ *
+ * `fault` is the reason why there is no result, such as `cancelled` or `refused`; else "".
+ */
 export interface SharedCall {
   arguments: string;
+  fault: string;
   is_error: boolean;
   name: string;
   output: string | null;

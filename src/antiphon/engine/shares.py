@@ -62,7 +62,8 @@ def take_snapshot(
 def _to_shared_call(name: str, arguments: str, output: Message | None) -> SharedCall:
     if output is None:
         return SharedCall(name, arguments)
-    return SharedCall(name, arguments, output.text, output.is_error)
+    fault = output.metadata.get("fault", "")
+    return SharedCall(name, arguments, output.text, output.is_error, fault)
 
 
 def _list_names(message: Message, names: Mapping[str, str]) -> Iterator[str]:
@@ -105,4 +106,5 @@ def to_past_messages(snapshot: Iterable[SharedMessage]) -> Iterator[PastMessage]
                 role="tool",
                 tool_call_id=past.id,
                 is_error=call.is_error,
+                metadata={"fault": call.fault} if call.fault else {},
             )

@@ -38,12 +38,16 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SharedCall(msgspec.Struct, frozen=True):
-    """A tool call with its output; None if no output is stored."""
+    """A tool call with its output; None if no output is stored.
+
+    `fault` is the reason why there is no result, such as `cancelled` or `refused`; else "".
+    """
 
     name: str
     arguments: str
     output: str | None = None
     is_error: bool = False
+    fault: str = ""
 
 
 class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

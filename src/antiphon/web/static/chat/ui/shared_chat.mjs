@@ -14,7 +14,7 @@ import { runAndReport } from "./toasts.mjs";
 import { WebSources } from "./web_sources.mjs";
 
 /**
- * @typedef {{name: string, arguments: string, output: string | null, is_error: boolean}} SharedCall
+ * @typedef {{name: string, arguments: string, output: string | null, is_error: boolean, fault?: string}} SharedCall
  * @typedef {{
  *   role: "user" | "assistant", text?: string, created_at: number, model?: string, reasoning?: string,
  *   reasoning_seconds?: number, attachments?: string[], calls?: SharedCall[],
@@ -85,8 +85,9 @@ function Message({ message }) {
 
 /** @param {{call: SharedCall}} props */
 function Call({ call }) {
+  const state = call.fault === "cancelled" ? "stopped" : call.fault === "refused" ? "refused" : call.is_error ? "failed" : null;
   return html`<details>
-    <summary><code>${call.name}</code></summary>
+    <summary><code>${call.name}</code>${state && html` <span class="muted small">${t(`tool.${state}`)}</span>`}</summary>
     <pre tabindex="0"><code>${call.arguments}</code></pre>
     ${call.output !== null && html`<pre tabindex="0"><code>${call.output}</code></pre>`}
   </details>`;

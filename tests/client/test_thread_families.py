@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from antiphon.api.operations import ListMessages
@@ -67,8 +68,14 @@ async def list_ids(client: AsyncClient, words: str = "", *, hidden: bool = False
     return [each.id async for each in client.paginate(latest_threads(words, hidden=hidden))]
 
 
-async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
+async def forks(client: AsyncClient, thread: Thread) -> list[Fork]:
     return thread_families.find_forks(thread, await thread_families.list_family(client, thread))
+
+
+async def parts(client: AsyncClient, thread: Thread) -> list[Fork]:
+    """The forks, but for what is of use only where two models were compared."""
+    found = await forks(client, thread)
+    return [msgspec.structs.replace(each, messages=(), columns=()) for each in found]
 
 
 async def test_a_branch_before_a_message_has_what_was_said_up_to_it(client: AsyncClient) -> None:
@@ -231,6 +238,40 @@ async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
     edited = await otherwise(client, again, 2, "zwei")
     everywhere = (thread.id, again.id, edited.id)
     assert await parts(client, thread) == [Fork(2, everywhere, 0, repeated=False)]
+
+
+async def test_versions_of_two_compared_models_are_in_a_column_for_each(
+    client: AsyncClient,
+) -> None:
+    async def ask(thread: Thread, *words: str, **how: bool) -> Thread:
+        first = (await list_messages(client, thread))[0]
+        a_moment_later()
+        return await talk(client, *words, thread=await branch_before(client, first, **how))
+
+    left = await talk(client, "one", "answer")
+    right = await ask(left, "one", "answer", repeat=True, beside=True)
+    left_again = await ask(left, "one", "other", repeat=True)
+    left_edited = await ask(left, "eins", "answer")
+    right_edited = await ask(right, "eins", "answer")
+
+    [fork] = await forks(client, left)
+    versions = (left, right, left_again, left_edited, right_edited)
+    assert fork.at == tuple(each.id for each in versions)
+    assert fork.columns == ("", right.id, "", "", right.id)
+    assert fork.messages == (left.id, left.id, left.id, left_edited.id, right_edited.id)
+
+
+async def test_a_version_is_shown_by_a_thread_of_the_same_column(client: AsyncClient) -> None:
+    left = await talk(client, "one", "answer", "two", "answer")
+    third = (await list_messages(client, left))[2]
+    a_moment_later()
+    branch = await branch_before(client, third, repeat=True, beside=True)
+    right = await talk(client, "two", "later", thread=branch)
+    left_edited = await otherwise(client, left, 1, "eins", "answer")
+    right_edited = await otherwise(client, right, 1, "eins", "answer")
+
+    assert (await forks(client, left_edited))[0].at[0] == left.id
+    assert (await forks(client, right_edited))[0].at[0] == right.id
 
 
 async def test_branches_know_each_other_when_what_they_came_from_is_deleted(

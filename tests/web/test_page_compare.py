@@ -202,6 +202,14 @@ async def test_an_edited_question_goes_to_both_models_again(two: Chat) -> None:
     await expect(questions).to_have_text(["How do clouds work?"])
     await expect(two.page.locator(".thread")).to_have_count(1)
 
+    versions = two.asked.get_by_role("group", name="Versions of this message")
+    await expect(versions).to_have_text("2/2")
+    await versions.get_by_role("button", name="Previous version").press("Enter")
+    await expect(questions.first).to_have_text("How do tides work?")
+    await expect(side(two, "told")).to_contain_text("High.")
+    await expect(side(two, "second")).to_contain_text("Low.")
+    await expect(versions.first).to_have_text("1/2")
+
 
 @pytest.mark.slow
 async def test_a_cut_answer_goes_on_and_an_artifact_is_opened_at_either_side(two: Chat) -> None:
@@ -236,13 +244,14 @@ async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_
     await two.wait_until_idle()
     await two.page.route("**/api/threads/**", lambda route: route.abort())
     await side(two, "second").get_by_role("button", name="Answer again").click()
-    await expect(two.page.get_by_role("alert")).to_contain_text("cannot be reached")
+    note = side(two, "second").get_by_role("alert").filter(has_text="No other version was begun")
+    await expect(note).to_contain_text("cannot be reached")
     await expect(side(two, "second")).to_contain_text("By gravity.")
     await two.asked.first.get_by_role("button", name="Edit").click()
     field = two.page.get_by_role("textbox", name="Your message, to be written anew")
     await field.fill("How do clouds work?")
     await field.press("Enter")
-    await expect(two.page.locator(".toast")).not_to_have_count(0)
+    await expect(two.asked.get_by_role("alert")).to_contain_text("Your text is kept")
     await expect(field).to_have_value("How do clouds work?")
 
     await two.page.unroute("**/api/threads/**")
@@ -252,6 +261,34 @@ async def test_a_comparison_that_cannot_be_read_again_stays_in_view_and_an_edit_
     await expect(side(two, "second")).to_contain_text("By water.")
     await two.wait_until_idle()
     await expect(two.page.locator(".messages").get_by_role("alert")).to_have_count(0)
+
+
+@pytest.mark.slow
+async def test_a_model_that_is_not_asked_again_has_a_note_at_its_side(two: Chat) -> None:
+    for reply in await ask(two, "How do tides work?"):
+        await reply.answer("By gravity.")
+    await two.page.wait_for_url("**/c/*/*")
+    await two.wait_until_idle()
+    second = two.page.url.split("/")[-1]
+    await two.page.route(f"**/{second}/branch", lambda route: route.abort())
+    await two.asked.first.get_by_role("button", name="Edit").click()
+    field = two.page.get_by_role("textbox", name="Your message, to be written anew")
+    await field.fill("How do clouds work?")
+    await field.press("Enter")
+    reply = await two.model.next_request()
+    assert reply.body["model"] == "told"
+    await reply.answer("By water.")
+    note = side(two, "second").get_by_role("alert")
+    await expect(note).to_contain_text("Only the other model was asked.")
+    await two.wait_until_idle()
+
+    await two.page.unroute(f"**/{second}/branch")
+    await note.get_by_role("button", name="Try again").click()
+    reply = await two.model.next_request()
+    assert (reply.body["model"], reply.messages[-1]["content"]) == ("second", "How do clouds work?")
+    await reply.answer("By water.")
+    await expect(note).to_have_count(0)
+    await two.wait_until_idle()
 
 
 async def refuse_models(chat: Chat, *names: str) -> None:

@@ -368,8 +368,9 @@ async def test_a_branch_ends_before_a_message_and_stands_in_the_list(
     [row] = (await browser.get("/api/threads")).json["data"]
     assert (row["id"], row["replaces"]) == (branch["id"], thread_id)
     here = (await browser.get(f"/api/threads/{branch['id']}/messages")).json["branches"]
-    fork = {"number": 2, "at": [thread_id, branch["id"]], "here": 1, "repeated": False}
-    assert here == [fork]
+    versions = [thread_id, branch["id"]]
+    fork = {"number": 2, "at": versions, "here": 1, "repeated": False}
+    assert here == [fork | {"messages": versions, "columns": ["", ""]}]
 
 
 async def test_a_branch_that_is_requested_again_with_its_key_is_the_same_one(

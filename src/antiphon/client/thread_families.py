@@ -27,6 +27,8 @@ from antiphon.types.runs import MARKS, Run, Thread
 PAGE = 100
 BRANCH_REPEATS = "branch_repeats"
 """Metadata key: that number again, if the message repeats the one that it replaces."""
+BRANCH_BESIDE = "branch_beside"
+"""Metadata key: "1" if the branch is another model's, compared with that of its source."""
 MAX_FAMILY = 200
 """Most members of a family that are listed."""
 
@@ -40,12 +42,14 @@ async def branch_before(
     *,
     replace: bool = True,
     repeat: bool = False,
+    beside: bool = False,
     key: str | None = None,
 ) -> Thread:
     """Create a branch of the thread that ends before this message, to send another instead.
 
     With `replace`, lists show the branch in place of the thread. With `repeat` the same message
-    will be sent, for another answer. The same call again with the same idempotency `key` returns
+    will be sent, for another answer; with `beside` to another model, whose answers are compared
+    with those of the thread. The same call again with the same idempotency `key` returns
     the branch that it has created.
     """
     thread = await client.get_thread(message.thread_id)
@@ -59,7 +63,7 @@ async def branch_before(
         and message.text.strip().startswith(branch.title.removesuffix("…"))
     )  # the title was made from the message that will be replaced
     return await _mark_branch(
-        client, branch, thread, replace=replace, repeat=repeat, untitled=untitled
+        client, branch, thread, replace=replace, repeat=repeat, beside=beside, untitled=untitled
     )
 
 
@@ -77,19 +81,21 @@ async def _mark_branch(
     *,
     replace: bool,
     repeat: bool = False,
+    beside: bool = False,
     untitled: bool = False,
 ) -> Thread:
     """Name the thread that the branch replaces, whose marks it takes over, or none.
 
     With `untitled` the branch loses its title.
     """
-    own = (REPLACES, BRANCH_BEGINS, BRANCH_REPEATS)
+    own = (REPLACES, BRANCH_BEGINS, BRANCH_REPEATS, BRANCH_BESIDE)
     metadata = {key: value for key, value in branch.metadata.items() if key not in own}
     marks: dict[str, Any] = {"title": ""} if untitled else {}
     if replace:
         begins = str(branch.messages + 1)
         metadata |= {REPLACES: source.id, BRANCH_BEGINS: begins}
         metadata |= {BRANCH_REPEATS: begins} if repeat else {}
+        metadata |= {BRANCH_BESIDE: "1"} if beside else {}
         marks |= {name: value for name in MARKS if (value := getattr(source, name))}
     if not marks and metadata == branch.metadata:
         return branch
@@ -187,12 +193,17 @@ class Fork(msgspec.Struct, frozen=True):
 
     `at` are thread ids, oldest first; `here` is the index of the current thread's alternative.
     `repeated` is true if all alternatives have the same message, and only their answers differ.
+    `messages` are the first of the threads that have the message of each alternative, which are
+    equal where only the answers differ. `columns` say whose answers the threads have, where two
+    models were compared: the thread with which a model began, or "" for the first model.
     """
 
     number: int
     at: tuple[str, ...]
     here: int
     repeated: bool = False
+    messages: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
 
 
 async def list_family(client: AsyncClient, thread: Thread) -> list[Thread]:
@@ -267,17 +278,25 @@ class _BranchTree:
                 by_message.setdefault(self._author(each.id, number), []).append(each)
         if len(by_message) == 1:
             return None
-        own = self._author(thread.id, number)
+        own, column = self._author(thread.id, number), self._column(thread.id)
         speakers = sorted(by_message, key=self._creation_order)
-        at = [
-            thread.id if each == own else max(by_message[each], key=position_of).id
-            for each in speakers
-        ]
+
+        def rank(each: Thread) -> tuple[bool, object]:
+            return self._column(each.id) == column, position_of(each)
+
+        at = [thread.id if each == own else max(by_message[each], key=rank).id for each in speakers]
         later = (self._threads.get(each) for each in speakers[1:])
         repeated = all(
             each is not None and each.metadata.get(BRANCH_REPEATS) == str(number) for each in later
         )
-        return Fork(number, tuple(at), speakers.index(own), repeated)
+        return Fork(
+            number,
+            tuple(at),
+            speakers.index(own),
+            repeated,
+            tuple(self._first_asked(each, number) for each in speakers),
+            tuple(map(self._column, at)),
+        )
 
     def lineage(self, thread: Thread) -> list[tuple[str, int]]:
         """Return the thread and its ancestors, each with the number of its first own message."""
@@ -296,6 +315,20 @@ class _BranchTree:
         """Return the id of the thread in which the message of this number was written."""
         line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) <= number), thread_id)
+
+    def _first_asked(self, author: str, number: int) -> str:
+        """Return the first thread with this message, which the branches after it repeat."""
+        for each in self._ancestors(author):
+            author = self._author(each, number)
+            thread = self._threads.get(author)
+            if thread is None or thread.metadata.get(BRANCH_REPEATS) != str(number):
+                break
+        return author
+
+    def _column(self, thread_id: str) -> str:
+        """Return the thread with which its model was compared with the first one; else ""."""
+        line = (self._threads.get(each) for each in self._ancestors(thread_id))
+        return next((each.id for each in line if each and BRANCH_BESIDE in each.metadata), "")
 
     def _ancestors(self, thread_id: str) -> Iterator[str]:
         """Yield the thread and its ancestors up to the first, which may be deleted."""

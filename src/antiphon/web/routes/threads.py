@@ -100,11 +100,13 @@ class ThreadBatch(msgspec.Struct, frozen=True):
 class NewBranch(msgspec.Struct, frozen=True):
     """First message that the branch leaves out, and whether it will be sent again as it is.
 
+    With `beside` it will be sent to another model, whose answers stand beside those of the thread.
     The same request again with the same `key` returns the branch that it has created.
     """
 
     message_id: operations.Id
     repeat: bool = False
+    beside: bool = False
     key: operations.Id | None = None
 
 
@@ -211,7 +213,7 @@ def create_branch(thread_id: str) -> Response:
         if message.thread_id != thread_id:
             raise NotFound("There is no such message in this thread.")
         branch = await thread_families.branch_before(
-            client, message, repeat=body.repeat, key=body.key
+            client, message, repeat=body.repeat, beside=body.beside, key=body.key
         )
         return thread_row(branch, running=False)
 

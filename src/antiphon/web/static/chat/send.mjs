@@ -374,7 +374,7 @@ async function createBranch(entry, source) {
   const { messages } = await get(`/api/threads/${source}/messages`, { query: { limit: PAGE } });
   const asked = messages.filter((/** @type {import("./reduce.mjs").Message} */ { role }) => role === "user").reverse();
   const question = asked.find((/** @type {import("./reduce.mjs").Message} */ each) => textOf(each) === entry.text) ?? asked[0];
-  const { id } = await post(`/api/threads/${source}/branch`, { message_id: question.id, repeat: true, key: entry.id });
+  const { id } = await post(`/api/threads/${source}/branch`, { message_id: question.id, repeat: true, beside: true, key: entry.id });
   change(entry.id, { thread: id, ...(entry.refusal && { state: "failed", fault: entry.refusal }) });
   return id;
 }

@@ -31,7 +31,7 @@ import { computed, effect, signal } from "./vendor/ui.mjs";
  * @typedef {object} Current
  * @property {Thread} thread
  * @property {Message[]} messages  in order; a message has `key` where it was shown before it had its id
- * @property {{number: number, at: string[], here: number, repeated: boolean}[]} branches
+ * @property {import("./forks.mjs").Fork[]} branches
  * @property {[string, number][]} lineage  the thread and those that it branches from, each with the number of its first own message
  * @property {string | null} system  instructions of the last run
  * @property {boolean} hasEarlier
@@ -147,6 +147,12 @@ export const pending = signal(/** @type {import("./outbox.mjs").Entry[]} */ ([])
 
 /** Name of the person's message that is being written anew, as `nameOf` gives it. */
 export const editing = signal(/** @type {string | null} */ (null));
+
+/**
+ * Version of an answer or a question that the server refused to begin, until it is asked for again: in
+ * which thread, for which question, the reason, and what to do. `isPartial` if another model was asked.
+ */
+export const refusedVersion = signal(/** @type {{thread: string | undefined, question: string, text: string, isPartial: boolean, again: () => unknown} | null} */ (null));
 
 /** Words and files that go back into the composer, to be written on. */
 export const refill = signal(/** @type {{text: string, files: any[]} | null} */ (null));

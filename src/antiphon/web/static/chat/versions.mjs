@@ -8,13 +8,13 @@ import { post } from "./api.mjs";
 import { refresh } from "./conversation.mjs";
 import { openThread } from "./conversation_actions.mjs";
 import { findDivision, isOwn } from "./division.mjs";
-import { questionBefore } from "./history.mjs";
+import { messageKey, questionBefore } from "./history.mjs";
 import { newId } from "./ids.mjs";
 import { textOf } from "./reduce.mjs";
 import { besideOf, navigate } from "./router.mjs";
 import { chosenOptions, sendTo } from "./send.mjs";
-import { BESIDE, editing, MAIN, path } from "./store.mjs";
-import { runAndReport } from "./ui/toasts.mjs";
+import { BESIDE, editing, MAIN, path, refusedVersion } from "./store.mjs";
+import { sentence } from "./ui/toasts.mjs";
 
 /** @typedef {import("./history.mjs").Message} Message */
 /** @typedef {import("./store.mjs").Pane} Pane */
@@ -56,9 +56,17 @@ export async function sendInBranches(shown, other, text, files, repeat = false) 
   const isBeside = besideOf(path.value) !== null;
   /** @type {{at: Pane, id: string}[]} */
   const branches = [];
-  await runAndReport(async () => {
-    for (const { at, message } of asked) branches.push({ at, id: await createBranch(at, message, repeat) });
-  });
+  refusedVersion.value = null;
+  for (const each of asked) {
+    try {
+      branches.push({ at: each.at, id: await createBranch(each.at, each.message, repeat) });
+    } catch (/** @type {any} */ fault) {
+      const isPartial = branches.length > 0;
+      const again = () => sendInBranches(each, isPartial ? null : other, text, files, repeat);
+      if (fault?.status !== 401) refusedVersion.value = { thread: each.at.current.value?.thread.id, question: messageKey(each.message), text: sentence(fault), isPartial, again };
+      break;
+    }
+  }
   if (!branches.length) return; // one that was created gets its question, as it stands in place of the chat
   editing.value = null;
   const question = newId();

@@ -2,6 +2,7 @@
 import { modelAt, shortName } from "../comparison.mjs";
 import { loadEarlier, stopAt } from "../conversation_actions.mjs";
 import { findDivision, isOwn } from "../division.mjs";
+import { versionsBeside } from "../forks.mjs";
 import { asMessage } from "../outbox.mjs";
 import { roundsOf, withUnsent } from "../rounds.mjs";
 import { navigate } from "../router.mjs";
@@ -9,6 +10,7 @@ import { BESIDE, MAIN, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect } from "../vendor/ui.mjs";
 import { announce } from "./announce.mjs";
+import { otherThan } from "./branches.mjs";
 import { focusComposer } from "./composer.mjs";
 import { liveRow, messagesAt, savedRow, useObjectCache } from "./conversation.mjs";
 import { Here } from "./here.mjs";
@@ -26,7 +28,7 @@ const MANY = 500;
 /** @typedef {import("../rounds.mjs").Round} Round */
 
 /** The panes, and what messages need to know of theirs. */
-const SIDES = [MAIN, BESIDE].map((at) => ({ at }));
+const SIDES = [MAIN, BESIDE].map((at) => ({ at, findVersions }));
 
 export function Beside() {
   const made = useObjectCache();
@@ -51,7 +53,7 @@ export function Beside() {
   const row = (/** @type {any} */ message) => made(message, () => (sides.some(({ now }) => now === message) ? liveRow(message) : savedRow(message)));
   const names = SIDES.map(({ at }) => modelAt(at));
   return html`
-    ${sides[0].shared.map(row)}
+    <${Here.Provider} value=${SIDES[0]}>${sides[0].shared.map(row)}<//>
     ${rounds.map((round, place) => html`<${OneRound} key=${place} round=${round} names=${names} isLast=${place === rounds.length - 1} row=${row} />`)}
   `;
 }
@@ -105,4 +107,15 @@ function Side({ side, turn, names, ownQuestion, isLast, row }) {
     ${question?.entry && html`<${Waiting} entry=${question.entry} />`}
     ${isLast && html`<button type="button" class="button small side-choice" aria-label=${t("compare.go_on_with", { model: label })} onClick=${goOn}>${t("compare.go_on")}</button>`}
   </div>`;
+}
+
+/** Returns the versions between which the switch of a pane goes. @param {Pane} pane @param {number | undefined} number @param {boolean} question @returns {import("./branches.mjs").Versions} */
+function findVersions(pane, number, question) {
+  const [open, there] = [pane, otherThan(pane)].map(({ current }) => current.value);
+  const [fork, other] = [open, there].map((each) => each?.branches.find((one) => one.number === number));
+  const own = versionsBeside(fork, other, question, there?.thread.id);
+  const beside = question ? versionsBeside(other, fork, true, open?.thread.id) : null;
+  // Both have this version of the question: they go to another one together.
+  const isShared = fork && other && fork.columns[fork.here] !== other.columns[other.here] && beside?.here === own.here;
+  return { ...own, others: isShared && beside ? beside.at : [] };
 }

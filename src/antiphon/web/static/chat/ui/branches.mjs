@@ -11,36 +11,30 @@ import { Link } from "./link.mjs";
 let wanted = /** @type {{thread: string, number: number | undefined, step: string} | null} */ (null);
 
 /**
- * The switch of the branches that fork at this message, if it belongs here. In a comparison it is the one
- * of an answer's own column, without the version in the other column.
+ * The switch of the branches that fork at this message, if it belongs here. In a comparison the one of an
+ * answer is that of its own column; the one of a question that both columns have leads to its versions in both.
  *
  * @param {{number: number | undefined, question?: boolean}} props  `number` of the user's message;
  *   `question` if the switch is at that message, not at its answer
  */
 export function BranchSwitch({ number, question = false }) {
-  const { at: pane } = useContext(Here);
+  const { at: pane, findVersions = findHere } = useContext(Here);
   const group = useRef(/** @type {HTMLElement | null} */ (null));
   const isBeside = besideOf(path.value) !== null;
   const open = pane.current.value;
-  const isAnswered = open?.messages.at(-1)?.metadata?.number !== number;
-  const fork = open?.branches.find((each) => each.number === number && question !== (each.repeated && isAnswered));
+  const { at, here, others } = findVersions(pane, number, question);
   useEffect(() => {
     if (!group.current || wanted?.number !== number || wanted.thread !== open?.thread.id) return;
     const buttons = [...group.current.querySelectorAll("button")].filter((button) => !button.disabled);
     (buttons.find((button) => button.dataset.step === wanted?.step) ?? buttons[0])?.focus();
     wanted = null;
-  }, [fork]);
-  if (!fork || (isBeside && question)) return null;
-  const there = isBeside ? otherThan(pane).current.value : null;
-  const taken = there?.branches.find((each) => each.number === number);
-  const at = fork.at.filter((id, place) => id === fork.at[fork.here] || (id !== there?.thread.id && place !== taken?.here));
-  const here = at.indexOf(fork.at[fork.here]);
+  }, [at[here], at.length]);
   if (at.length < 2) return null;
   const [first, second] = here > 0 ? [at[here - 1], at[here]] : [at[0], at[1]];
   const step = (/** @type {number} */ to, /** @type {string} */ icon, /** @type {string} */ label) => {
     const go = () => {
       wanted = { thread: at[to], number, step: icon };
-      navigate(addressWith(pane, at[to]));
+      navigate(addressWith(pane, at[to], others[to]));
     };
     return html`<button
       type="button" class="icon-button act" data-step=${icon} aria-label=${label} title=${label} disabled=${at[to] === undefined} onClick=${go}
@@ -54,12 +48,26 @@ export function BranchSwitch({ number, question = false }) {
   </span>`;
 }
 
-/** @param {import("../store.mjs").Pane} pane */
-const otherThan = (pane) => (pane === MAIN ? BESIDE : MAIN);
+/**
+ * @typedef {{at: string[], here: number, others: (string | undefined)[]}} Versions  the threads to switch
+ *   between, and what the other column shows beside each
+ * @typedef {import("../store.mjs").Pane} Pane
+ */
 
-/** Returns the address at which a pane shows this thread, and the other pane what it shows. @param {import("../store.mjs").Pane} pane @param {string} thread */
-function addressWith(pane, thread) {
-  const other = otherThan(pane).current.value?.thread.id;
+/** @param {Pane} pane @param {number | undefined} number @param {boolean} question @returns {Versions} */
+function findHere(pane, number, question) {
+  const open = pane.current.value;
+  const isAnswered = open?.messages.at(-1)?.metadata?.number !== number;
+  const fork = open?.branches.find((each) => each.number === number && question !== (each.repeated && isAnswered));
+  return { at: fork?.at ?? [], here: fork?.here ?? 0, others: [] };
+}
+
+/** @param {import("../store.mjs").Pane} pane */
+export const otherThan = (pane) => (pane === MAIN ? BESIDE : MAIN);
+
+/** Returns the address at which a pane shows this thread, and the other pane the other one, or else what it shows. @param {import("../store.mjs").Pane} pane @param {string} thread @param {string} [beside] */
+function addressWith(pane, thread, beside) {
+  const other = beside ?? otherThan(pane).current.value?.thread.id;
   if (besideOf(path.value) === null || !other) return `/t/${thread}`;
   return pane === MAIN ? `/c/${thread}/${other}` : `/c/${other}/${thread}`;
 }

@@ -7,7 +7,7 @@ import { hintOf, outcomeOf } from "../outcome.mjs";
 import { outcomeWords } from "../problems.mjs";
 import { isRefusal, currentParts, textOf } from "../reduce.mjs";
 import { starting } from "../servers.mjs";
-import { editing } from "../store.mjs";
+import { editing, refusedVersion } from "../store.mjs";
 import { t } from "../t.mjs";
 import { regenerate } from "../versions.mjs";
 import { html, useContext, useMemo, useState } from "../vendor/ui.mjs";
@@ -39,6 +39,7 @@ const WRITTEN_LINES = 40;
 const COPIED_MS = 1500;
 
 const Rewrite = laterView(() => import("./rewrite.mjs").then((module) => module.Rewrite));
+const RefusedVersion = laterView(() => import("./refused_version.mjs").then((module) => module.RefusedVersion), { silent: true });
 const Sources = laterView(() => import("./sources.mjs").then((module) => module.Sources), { silent: true, idle: false });
 
 export { Approvals };
@@ -142,6 +143,7 @@ function Outcome({ message, isEmpty }) {
   const outcome = outcomeOf(metadata, isEmpty);
   const hint = outcome && hintOf(outcome);
   const again = () => void regenerate(message.id, at);
+  const question = questionBefore(messages, message.id);
   return html`
     ${outcome &&
     html`<${Notice}
@@ -151,8 +153,9 @@ function Outcome({ message, isEmpty }) {
       ${outcome.next === "retry" && html`<button type="button" class="button small" onClick=${again}>${t("common.retry")}</button>`}
       ${outcome.next === "continue" && messages.at(-1)?.id === message.id && html`<button type="button" class="button small continue" onClick=${() => void continueAnswer(at)}>${t("message.continue")}</button>`}
     <//>`}
+    ${refusedVersion.value && html`<${RefusedVersion} question=${question} />`}
     <div class="message-bar">
-      <${BranchSwitch} number=${questionBefore(messages, message.id)?.metadata.number} />
+      <${BranchSwitch} number=${question?.metadata.number} />
       <${Copy} text=${textOf(message)} />
       <${Act} icon="retry" label=${t("message.regenerate")} onClick=${again} />
       <${ReadAloud} id=${message.id} text=${textOf(message)} />

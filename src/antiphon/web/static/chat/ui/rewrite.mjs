@@ -8,6 +8,7 @@ import { html, signal, useContext, useEffect, useMemo, useRef } from "../vendor/
 import { filesOf } from "../versions.mjs";
 import { Attachments } from "./attachments.mjs";
 import { Here } from "./here.mjs";
+import { RefusedVersion } from "./refused_version.mjs";
 
 /** @typedef {import("../history.mjs").Message} Message */
 
@@ -46,6 +47,7 @@ export function Rewrite({ message, text }) {
   return html`<form class="rewrite" onSubmit=${(/** @type {Event} */ event) => (event.preventDefault(), save())}>
     <${Attachments} items=${files} onRemove=${leaveOut} onRetry=${leaveOut} />
     <textarea class="input" ref=${area} defaultValue=${text} dir="auto" aria-label=${t("message.edit_label")} onKeyDown=${keyed}></textarea>
+    <${RefusedVersion} question=${message} isEdited />
     <div class="row">
       <span class="muted small grow">${t("message.edit_hint")}</span>
       <button type="button" class="button small quiet" onClick=${close}>${t("common.cancel")}</button>

@@ -73,7 +73,13 @@ async def test_a_stranger_reads_what_is_shared_until_it_is_revoked_and_nothing_l
     await dialog.get_by_role("button", name="Revoke the link to How do tides work?").click()
     await expect(dialog.locator(".share-row")).to_have_count(0)
     await stranger.page.reload()
-    await expect(stranger.page.get_by_role("alert")).to_contain_text("Nothing is shared")
+    gone = stranger.page.get_by_role("alert")
+    await expect(gone).to_contain_text("Nothing is shared")
+    await expect(gone).to_contain_text("Ask the person")
+    await expect(gone.get_by_role("link")).to_have_count(0)
+    await ada.page.goto(link)
+    await expect(ada.page.get_by_role("link", name="Begin a new chat")).to_be_visible()
+    await ada.open()
     for end in ("x", "A" * 32, "%E2%80%AE"):
         answer = await stranger.context.request.get(f"{ada.up.url}/api/links/{end}")
         assert answer.status == 404

@@ -5,6 +5,7 @@ import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useMemo, useState } from "../vendor/ui.mjs";
 import { citedSources } from "../web_sources.mjs";
+import { Link } from "./link.mjs";
 import { Login } from "./login.mjs";
 import { Markdown } from "./markdown.mjs";
 import { Notice } from "./notice.mjs";
@@ -41,9 +42,19 @@ export function SharedChat({ token, onSignedIn }) {
   if (problem?.status === 401) return html`<${Login} onDone=${async () => (await onSignedIn(), await load())} />`;
   return html`<main class="shared-chat" id="view" tabindex="-1">
     ${shared && html`<${Conversation} shared=${shared} token=${token} />`}
-    ${problem && html`<${Notice} bad role="alert" text=${problem.status === 404 ? t("sharing.gone") : problem.message} />`}
+    ${problem && html`<${Failed} problem=${problem} onRetry=${load} />`}
     ${!shared && !problem && html`<p class="waiting muted" role="status"><span class="spinner" aria-hidden="true"></span>${t("common.loading")}</p>`}
   </main>`;
+}
+
+/** Says why nothing is shown, and what to do. @param {{problem: any, onRetry: () => unknown}} props */
+function Failed({ problem, onRetry }) {
+  const isGone = problem.status === 404;
+  return html`${isGone && html`<h1 class="shared-head">${t("lost.title")}</h1>`}
+    <${Notice} bad role="alert" text=${isGone ? t("sharing.gone") : problem.message} hint=${isGone ? t("sharing.gone_hint") : null}>
+      ${!isGone && html`<button type="button" class="button small" onClick=${onRetry}>${t("common.retry")}</button>`}
+      ${me.value && html`<${Link} class="button small" href="/">${t("lost.home")}<//>`}
+    <//>`;
 }
 
 /** @param {{shared: Shared, token: string}} props */

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 
+import pytest
 from playwright.async_api import Route, expect
 
 from tests.support.web.chats import Chat, as_shown
@@ -216,6 +217,7 @@ async def test_a_refused_message_stays_with_the_reason_and_is_sent_again_once(ch
     assert await chat.read_messages() == [["user", "One"], ["assistant", "First"]]
 
 
+@pytest.mark.slow
 async def test_the_document_is_called_as_its_thread(chat: Chat) -> None:
     chat.model.will_say("First")
     await chat.say("The tides of Brest")

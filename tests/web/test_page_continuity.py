@@ -200,6 +200,7 @@ async def test_a_question_stays_though_an_older_history_arrives_after_it(chat: C
     await _exact(chat)
 
 
+@pytest.mark.slow
 async def test_it_goes_on_while_a_tool_runs(chromium: Browser, tmp_path: Path) -> None:
     (tmp_path / "tools.py").write_text(TOOL)
     flags = ("--no-servers", "--tools", "tools.py", "--allow", "look")

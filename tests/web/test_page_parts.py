@@ -224,6 +224,7 @@ async def test_long_words_of_a_running_tool_are_cut_and_open(chat: Chat, tmp_pat
     await chat.wait_until_idle()
 
 
+@pytest.mark.slow
 async def test_reasoning_is_a_line_that_opens_and_stays_open(chat: Chat) -> None:
     await chat.say("Think.")
     reply = await chat.model.next_request()

@@ -175,3 +175,17 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
 
     await expect(trouble).to_have_count(0)
     await check_shown(chat, "One", "First", "Two", "Second")
+
+
+async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(chat: Chat) -> None:
+    running = chat.page.locator(".sidebar .spinner")
+    async with holding(chat, "**/api/threads?*") as lists:
+        reply = await begin(chat, "One")
+        older = await lists.next()
+        await reply.answer("First")
+        newer = await lists.next()
+        await newer.hand_over()
+        await expect(chat.page.locator(".thread")).to_have_count(1)
+        assert await running.count() == 0
+        await older.hand_over()
+        assert await running.count() == 0

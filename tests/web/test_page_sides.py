@@ -132,8 +132,9 @@ async def test_a_thread_is_renamed_in_its_place(told: Chat) -> None:
     await field.press("Escape")
     await choose(told, "How do tides work?", "Rename")
     await field.fill("<b>Tides</b>")
-    await field.press("Enter")
-    await expect(told.page.locator(".topbar h1")).to_have_text("<b>Tides</b>")
+    async with told.page.expect_response(lambda answer: answer.request.method == "PATCH"):
+        await field.press("Enter")
+        await expect(told.page.locator(".topbar h1")).to_have_text("<b>Tides</b>")
     await told.page.reload()
 
     await expect(entry(told, "<b>Tides</b>")).to_be_visible()

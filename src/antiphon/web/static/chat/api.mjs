@@ -55,8 +55,8 @@ export const post = (path, body = {}, init = {}) => sendRequest(path, { ...jsonI
 export const postForBlob = (path, body, signal) =>
   withRenewal(() => fetchOk(path, { ...jsonInit("POST", body), signal })).then((response) => response.blob());
 
-/** @param {string} path @param {unknown} body */
-export const patch = (path, body) => sendRequest(path, jsonInit("PATCH", body));
+/** @param {string} path @param {unknown} body @param {RequestInit} [init] */
+export const patch = (path, body, init = {}) => sendRequest(path, { ...jsonInit("PATCH", body), ...init });
 
 /** @param {string} path @param {unknown} body */
 export const put = (path, body) => sendRequest(path, jsonInit("PUT", body));

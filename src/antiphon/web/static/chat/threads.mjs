@@ -31,6 +31,9 @@ const UNDO_SECONDS = 8;
 
 const BATCH = 100;
 
+/** Of changes that are shown at once: a page that is left or reloaded then does not cut them off. */
+const OUTLIVES_PAGE = { keepalive: true };
+
 /** @type {Map<string, () => Promise<void>>} What is to be deleted unless it is called back, and the way to do it now. */
 const leaving = new Map();
 
@@ -86,7 +89,7 @@ export async function archiveThread(/** @type {string} */ id, /** @type {boolean
   const away = !threads.value.query && archived !== threads.value.archived;
   if (away) changeRows((data) => data.filter((one) => one.id !== id));
   else change(id, { archived });
-  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { archived }));
+  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { archived }, OUTLIVES_PAGE));
   loadThreads();
   if (!saved || !undo) return;
   toast({
@@ -110,14 +113,15 @@ export async function renameThread(/** @type {string} */ id, /** @type {string} 
   const before = findRow(id);
   if (!wanted || wanted === before?.title) return;
   retitle(id, wanted);
-  const renamed = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }));
+  const renamed = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { title: wanted }, OUTLIVES_PAGE));
   if (!renamed && before) retitle(id, before.title);
+  loadThreads(); // a list that was read before may have brought back the old title
 }
 
 /** Pins a thread to the beginning of the list, or unpins it; shown at once. */
 export async function pinThread(/** @type {string} */ id, /** @type {boolean} */ pinned) {
   change(id, { pinned });
-  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { pinned }));
+  const saved = await runAndReport(() => patch(`/api/threads/${encodeURIComponent(id)}`, { pinned }, OUTLIVES_PAGE));
   if (saved) loadThreads();
   else change(id, { pinned: !pinned });
 }
@@ -221,17 +225,23 @@ export function exportThread(/** @type {string} */ id, /** @type {string} */ as)
   link.click();
 }
 
+/** Numbers of the last request for a first page, and of that whose answer is shown. */
+const firstPages = { sent: 0, shown: 0 };
+
 /**
- * Reads the first page, and shows it unless the search has changed.
+ * Reads the first page, and shows it unless the search has changed or a later answer is shown.
  *
  * @param {(page: Page) => Page} shown
  * @param {{unasked?: boolean}} [how]
  */
 async function readFirstPage(shown, how = {}) {
   const view = threads.value;
+  const number = ++firstPages.sent;
   await runAndReport(async () => {
     const page = await get(address(view));
-    if (sameView(threads.value, view)) threads.value = { ...threads.value, ...shown(page) };
+    if (!sameView(threads.value, view) || number < firstPages.shown) return;
+    firstPages.shown = number;
+    threads.value = { ...threads.value, ...shown(page) };
   }, how);
 }
 

@@ -335,6 +335,19 @@ async def test_code_of_the_working_folder_does_not_run_as_ones_own_server(
     assert not theft.exists()
 
 
+async def test_a_server_whose_folder_cannot_be_made_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    config = ServerConfig(
+        name="bees", command=sys.executable, start_folder=str(tmp_path / "file/mcp")
+    )
+
+    async with AsyncMcpServerPool([config], delays=()) as pool:
+        (state,) = await pool.ready(60)
+
+    assert state.status == "failed"
+    assert "file/mcp, which cannot be made: Not a directory; give it a `cwd`" in state.why
+
+
 def test_a_server_may_be_given_the_working_folder(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:

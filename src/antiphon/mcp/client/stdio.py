@@ -289,11 +289,16 @@ async def _start(config: ServerConfig, monitor: SessionMonitor) -> _Child:
         if _WINDOWS
         else {"start_new_session": True}  # a group of its own, so that it can be ended as a whole
     )
+    if config.cwd is None and config.start_folder:
+        try:
+            os.makedirs(config.start_folder, mode=0o700, exist_ok=True)
+        except OSError as error:
+            folder = clean_line(config.start_folder, 200)
+            why = f"it would start in {folder}, which cannot be made: {error.strerror}"
+            raise Unavailable(f"{why}; give it a `cwd`") from error
     try:
         if program is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), config.command)
-        if config.cwd is None and config.start_folder:
-            os.makedirs(config.start_folder, mode=0o700, exist_ok=True)
         _, child = await asyncio.get_running_loop().subprocess_exec(
             lambda: _Child(monitor),
             program,

@@ -210,8 +210,19 @@ def _add(args: Namespace, settings: Settings) -> int:
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
     )
+    relative = next(filter(_is_relative, [entry.get("command", ""), *entry.get("args", ())]), None)
+    if relative is not None:
+        note(
+            f"antiphon: the server starts in an empty folder, so {relative} leads nowhere."
+            " '${PWD}', in single quotes, is the folder in which you start Antiphon."
+        )
     _note_missing_extra()
     return 0
+
+
+def _is_relative(word: str) -> bool:
+    """Return whether an argument is a path that begins at the working folder."""
+    return word in (".", "..") or word.startswith(("./", "../"))
 
 
 def _note_missing_extra() -> None:

@@ -45,7 +45,7 @@ export function ThreadRow({ thread, hits }) {
     { label: t("threads.export_json"), icon: "export", run: () => exportThread(thread.id, "json") },
     { label: t("threads.delete"), icon: "trash", danger: true, run: () => deleteThread(thread.id) },
   ];
-  const row = html`<li class=${here ? "thread here" : "thread"}>
+  const row = html`<li class=${here ? "thread here" : "thread"} onClickCapture=${(/** @type {MouseEvent} */ event) => markByLink(event, thread.id)}>
     ${marked.value &&
     html`<input
       type="checkbox" class="thread-mark" checked=${marked.value.has(thread.id)}
@@ -86,6 +86,15 @@ function Sign({ thread, here }) {
     return html`<span class="sign" role="img" aria-label=${label} title=${label}><${Icon} name="archive" size=${16} /></span>`;
   }
   return !here && isUnread(thread) ? sign("unread", t("threads.unread")) : null;
+}
+
+/** While threads are being marked, a click on a thread's link marks it. @param {MouseEvent} event @param {string} id */
+function markByLink(event, id) {
+  if (marked.value === null || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const link = /** @type {Element} */ (event.target).closest("a");
+  if (link?.parentElement !== event.currentTarget) return;
+  event.preventDefault();
+  mark(id);
 }
 
 /** Marks a thread, or no longer. */

@@ -21,7 +21,8 @@ from antiphon.mcp.client.server_listing import Prompt, ServerResource
 from antiphon.types.errors import AntiphonError, InvalidRequest, NotFound, TooLarge
 from antiphon.types.messages import MAX_FILES, Blob, Link, ResultPart, Text
 from antiphon.web import server_views
-from antiphon.web.http import file_media_type, json_response, plain_name, read_json
+from antiphon.web.http import file_media_type, plain_name, read_json
+from antiphon.web.server_views import ServerList
 from antiphon.web.session import current_client, current_site, current_user, respond_with
 from antiphon.web.tools import Toolset
 
@@ -81,10 +82,12 @@ class PromptMessageView(msgspec.Struct, frozen=True):
 @routes.get("/api/servers")
 def list_servers() -> Response:
     """Return the servers in the order of the configuration."""
-    site = current_site()
-    return json_response(
-        server_views.list_servers(site.settings, site.tools, for_admin=current_user().is_admin)
-    )
+    site, is_admin = current_site(), current_user().is_admin
+
+    async def view() -> ServerList:  # on the loop, where acts of administrators change the list
+        return server_views.list_servers(site.settings, site.tools, for_admin=is_admin)
+
+    return respond_with(view())
 
 
 @routes.get("/api/servers/<name>")

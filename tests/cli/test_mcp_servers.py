@@ -81,14 +81,19 @@ def test_a_server_is_added_listed_tried_and_removed(place: Place) -> None:
     assert list_servers(place) == []
 
 
-@pytest.mark.parametrize(("argument", "is_relative"), [("./notes", True), ("/notes", False)])
+@pytest.mark.parametrize(
+    ("argument", "is_relative"),
+    [("./notes", True), (".\\notes", True), ("server.py", True), ("/notes", False), ("-y", False)],
+)
 def test_a_server_that_is_added_with_a_relative_path_is_told_of_its_empty_folder(
     place: Place, argument: str, is_relative: bool
 ) -> None:
+    for name in ("server.py", "npx"):  # a program without a folder is looked for on the PATH
+        (place.root / name).touch()
     added = place.run("mcp", "add", "files", "--", "npx", "server", argument)
 
     assert added.returncode == 0
-    assert ("./notes leads nowhere" in added.stderr) is is_relative
+    assert (f"{argument} leads nowhere" in added.stderr) is is_relative
 
 
 def test_what_was_allowed_for_a_removed_or_replaced_server_is_forgotten(place: Place) -> None:

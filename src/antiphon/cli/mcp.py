@@ -210,7 +210,9 @@ def _add(args: Namespace, settings: Settings) -> int:
         f"antiphon: {name} is {'replaced' if replaced else 'added'} in {own.file};"
         f" antiphon mcp test {name} tries it."
     )
-    relative = next(filter(_is_relative, [entry.get("command", ""), *entry.get("args", ())]), None)
+    program = entry.get("command", "")
+    words = [program if os.path.dirname(program) else "", *entry.get("args", ())]
+    relative = next(filter(_is_relative, words), None)
     if relative is not None:
         note(
             f"antiphon: the server starts in an empty folder, so {relative} leads nowhere."
@@ -222,7 +224,8 @@ def _add(args: Namespace, settings: Settings) -> int:
 
 def _is_relative(word: str) -> bool:
     """Return whether an argument is a path that begins at the working folder."""
-    return word in (".", "..") or word.startswith(("./", "../"))
+    starts_here = word in (".", "..") or word.startswith(("./", "../", ".\\", "..\\"))
+    return starts_here or (not os.path.isabs(word) and os.path.isfile(word))
 
 
 def _note_missing_extra() -> None:

@@ -111,6 +111,11 @@ def test_what_was_allowed_for_a_removed_or_replaced_server_is_forgotten(place: P
     allow("raw")
     assert place.run("mcp", "remove", "raw").returncode == 0
     assert [each.server for each in grants.all()] == ["other"]
+    own = place.root / "config/antiphon/mcp.json"
+    own.write_text(json.dumps({"mcpServers": {"my notes": {"command": RAW[0]}}}))
+    allow("my_notes")  # as it is named everywhere else
+    assert place.run("mcp", "remove", "my notes").returncode == 0
+    assert [each.server for each in grants.all()] == ["other"]
 
 
 def test_a_server_with_more_tools_for_a_chat_is_tried_as_one(place: Place) -> None:

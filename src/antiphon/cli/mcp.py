@@ -265,8 +265,8 @@ def _split_pair(text: str, between: str) -> tuple[str, str]:
 def _remove(args: Namespace, settings: Settings) -> int:
     name: str = args.name
     own = discovery.open_own_file(settings, os.environ)
-    if own.remove(name):
-        revoke_server_grants(data_folder(os.environ), name)
+    if (shown := own.remove(name)) is not None:
+        revoke_server_grants(data_folder(os.environ), shown)
         note(f"antiphon: {name} is removed from {own.file}.")
         return 0
     written_in = find_and_report(settings).get(name).origin

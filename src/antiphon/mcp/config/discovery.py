@@ -54,10 +54,13 @@ class UserConfigFile:
             servers[name] = dict(table)
         return replaced
 
-    def remove(self, name: str) -> bool:
-        """Remove the server; return whether it was there."""
+    def remove(self, name: str) -> str | None:
+        """Remove the server; return the name that it was shown by, None if it was not there."""
         with self._edit() as servers:
-            return servers.pop(_name_there(name, servers), None) is not None
+            there = _name_there(name, servers)
+            shown = legal_names(servers).get(there)
+            servers.pop(there, None)
+        return shown
 
     def set_enabled(self, name: str, *, enabled: bool) -> bool:
         """Switch the server on or off, for all programs that read the file; return whether it is

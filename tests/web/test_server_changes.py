@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -494,6 +494,33 @@ async def test_a_server_with_another_environment_is_asked_about_again(
     await browser.post("/api/servers/reload", {})
 
     assert grants.find("far", "echo") is None
+
+
+@pytest.mark.parametrize("again", [[], ["far"]], ids=["removed", "another"])
+async def test_a_change_whose_permissions_cannot_be_revoked_is_not_taken_over(
+    chat: Chat, browser: Browser, again: list[str]
+) -> None:
+    grants = await allow_for_good(chat, "far__echo")
+    file = grants_file(data_folder(os.environ), LOCAL)
+    other = raw() | {"env": {"TARGET": "production"}}
+    configure(dict.fromkeys(again, other))
+    with unwritable(file):
+        refused = await browser.post("/api/servers/reload", {})
+    configure({"far": other})
+    taken = await browser.post("/api/servers/reload", {})
+
+    assert (refused.status_code, taken.status_code) == (422, 200)
+    assert grants.find("far", "echo") is None
+
+
+@contextmanager
+def unwritable(file: Path) -> Iterator[None]:
+    """Have nothing saved in the file: a folder is in the place of its lock."""
+    lock = file.with_suffix(".lock")
+    lock.unlink()
+    lock.mkdir()
+    yield
+    lock.rmdir()
 
 
 async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> None:

@@ -191,9 +191,11 @@ class ServerManager:
             found = await self._find()
             now = {each.config.name: each for each in found.servers}
             removed = tuple(name for name in before if name not in now)
-            await self._drop(removed)
             for name in removed:
                 await forget(name)
+            await self._drop(removed)
+            for name in removed:
+                await forget(name)  # what was allowed meanwhile
             await self._take_over(found.servers, forget)
             self._parsed = now
             self._unapproved = found.unapproved
@@ -211,17 +213,18 @@ class ServerManager:
         """Run these servers as they are configured now, beside the others."""
         found = DiscoveredServers(servers=tuple(servers))
         usable = await asyncio.to_thread(resolve_servers, self._settings, found)
-        replaced: list[str] = []
-        for each in found.servers:
-            name = each.config.name
-            before = self._parsed.get(name)
-            if before is not None and not before.config.is_same_program(each.config):
-                replaced.append(name)
-            self._parsed[name] = each
-            self._configs.pop(name, None)
-            self._problems.pop(name, None)
+        replaced = [
+            each.config.name
+            for each in found.servers
+            if (before := self._parsed.get(each.config.name)) is not None
+            and not before.config.is_same_program(each.config)
+        ]
         for name in replaced:
             await forget(name)
+        for each in found.servers:
+            self._parsed[each.config.name] = each
+            self._configs.pop(each.config.name, None)
+            self._problems.pop(each.config.name, None)
         self._configs |= {each.name: each for each in usable.configs}
         self._problems |= {each.server: each for each in usable.problem_states}
         await self._update()

@@ -94,6 +94,23 @@ async def test_a_pool_that_closes_during_an_update_leaves_nothing_running() -> N
     assert names(pool) == [("new", "closed")]
 
 
+async def test_an_update_that_is_given_up_is_carried_out_all_the_same() -> None:
+    async with AsyncMcpServerPool([raw(name="old"), raw(name="far")]) as pool:
+        await pool.ready(SECONDS)
+        hanging = asyncio.create_task(pool.call(call("old__hang")))
+        await asyncio.sleep(0)
+        updating = asyncio.create_task(pool.update([raw("good", "changed", name="far")]))
+        await asyncio.sleep(0)
+        updating.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await updating
+        result: ToolResult = await hanging
+
+        assert "it was removed" in result.output
+        assert await pool.ready(SECONDS) == ()
+        assert names(pool) == [("far", "ready")]
+
+
 def test_the_same_holds_without_an_event_loop() -> None:
     with McpServerPool([raw(name="old")]) as pool:
         pool.update([raw(name="new")])

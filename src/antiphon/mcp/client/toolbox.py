@@ -145,14 +145,16 @@ class AsyncMcpServerPool:
             server.announce()
         self._ending |= old
         try:
-            await asyncio.gather(*(server.finish_checks() for server in old))
-            for server in old:
-                server.stop(_describe_stop(servers.get(server.config.name)))
+            try:
+                await asyncio.gather(*(server.finish_checks() for server in old))
+            finally:
+                for server in old:
+                    server.stop(_describe_stop(servers.get(server.config.name)))
             await _wait_until_ended(old)
-        finally:
+        finally:  # a caller that waits no longer leaves no server half exchanged
             self._ending -= old
-        for server in new:
-            server.start()
+            for server in new:
+                server.start()
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the known tools of all servers, in the order of the configuration."""

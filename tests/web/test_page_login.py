@@ -9,8 +9,8 @@ from playwright.async_api import Browser, expect
 
 from tests.support.web.accessible import axe as axe
 from tests.support.web.accessible import findings
-from tests.support.web.chats import Chat, chatting, wait_until
-from tests.support.web.people import ADMIN, PASSWORD, enter, give
+from tests.support.web.chats import Chat, as_shown, chatting, wait_until
+from tests.support.web.people import ADMIN, PASSWORD, add_person, enter, give
 from tests.support.web.people import locked as locked
 
 
@@ -97,3 +97,39 @@ async def test_where_an_organisation_lets_people_in_the_page_leads_to_it(
         await expect(way).to_have_attribute("href", "/login/oidc?next=%2Fassistants")
         await chat.page.goto(f"{chat.up.url}//evil.example/")
         await expect(way).to_have_attribute("href", "/login/oidc?next=%2F")
+
+
+async def test_a_message_of_a_temporary_chat_outlives_the_end_of_the_session(locked: Chat) -> None:
+    await enter(locked, ADMIN)
+    await locked.page.get_by_role("checkbox", name="Temporary chat").check()
+    await locked.say("One")
+    await (await locked.model.next_request()).answer("First")
+    await locked.wait_until_idle()
+    ended = {"code": "unauthorized", "title": "Not logged in."}
+    sending = "**/api/messages/process*"
+    await locked.page.route(sending, lambda route: route.fulfill(status=401, json=ended))
+    await locked.say("Two")
+    await expect(locked.page.locator(".login")).to_be_visible()
+    await locked.page.unroute(sending)
+    await enter(locked, ADMIN)
+    await (await locked.model.next_request()).answer("Second")
+    await locked.sees("Second")
+
+    assert await locked.read_messages() == as_shown(await locked.fetch_messages())
+
+
+async def test_another_person_who_signs_in_after_a_session_has_ended_sees_none_of_it(
+    locked: Chat, tmp_path: Path
+) -> None:
+    add_person(tmp_path, "bo", "user")
+    await enter(locked, ADMIN)
+    await locked.say("A secret")
+    await (await locked.model.next_request()).answer("Kept.")
+    await locked.wait_until_idle()
+    await locked.context.clear_cookies()
+    await locked.page.evaluate("dispatchEvent(new Event('focus')), 0")
+    await give(locked, "bo", PASSWORD)
+    await expect(locked.page.locator(".lost")).to_be_visible()
+
+    assert "secret" not in await locked.page.content()
+    assert "Kept" not in await locked.page.content()

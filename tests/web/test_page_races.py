@@ -12,6 +12,13 @@ from tests.support.terminal.model import Reply
 from tests.support.web.chats import PAINTED, Chat, as_shown
 
 HISTORY = "**/api/threads/*/messages*"
+STORAGE_IS_FULL = """() => {
+  const store = Storage.prototype.setItem;
+  Storage.prototype.setItem = function (name, value) {
+    if (this === localStorage) throw new DOMException("full", "QuotaExceededError");
+    store.call(this, name, value);
+  };
+}"""
 
 
 class HeldResponse:
@@ -189,3 +196,95 @@ async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(c
         assert await running.count() == 0
         await older.hand_over()
         assert await running.count() == 0
+
+
+async def test_a_message_of_a_temporary_chat_that_is_written_before_the_page_is_ready_is_sent(
+    chat: Chat,
+) -> None:
+    async with holding(chat, "**/api/me") as person:
+        await chat.page.reload()
+        known = await person.next()
+        await chat.page.get_by_role("checkbox", name="Temporary chat").check()
+        await chat.say("One")
+        await known.hand_over()
+        person.let_through()
+        await (await chat.model.next_request()).answer("First")
+        await chat.sees("First")
+
+    await expect(chat.page.locator(".temporary-mark")).to_be_visible()
+    await expect(chat.page.locator(".thread")).to_have_count(0)
+    await check_shown(chat, "One", "First")
+
+
+async def test_a_message_that_the_browser_does_not_store_is_sent_once_the_page_is_ready(
+    chat: Chat,
+) -> None:
+    async with holding(chat, "**/api/me") as person:
+        await chat.page.reload()
+        await person.next()
+        await chat.page.evaluate(STORAGE_IS_FULL)
+        await chat.say("One")
+        person.let_through()
+        await (await chat.model.next_request()).answer("First")
+        await chat.sees("First")
+
+    await check_shown(chat, "One", "First")
+
+
+async def test_a_chat_that_is_made_temporary_before_the_page_is_ready_stays_temporary(
+    chat: Chat,
+) -> None:
+    async with holding(chat, "**/api/me") as person:
+        await chat.page.reload()
+        known = await person.next()
+        await chat.page.get_by_role("checkbox", name="Temporary chat").check()
+        await known.hand_over()
+
+    await expect(chat.page.locator(".composer")).to_have_attribute("aria-busy", "false")
+    await expect(chat.page.locator(".temporary-mark")).to_be_visible()
+
+
+async def test_a_question_that_is_edited_is_sent_once_however_often_enter_is_pressed(
+    chat: Chat,
+) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    await chat.composer.press("ArrowUp")
+    edited = chat.page.locator(".rewrite textarea")
+    await edited.fill("Two")
+    async with holding(chat, "**/api/threads/*/branch") as branches:
+        await edited.press("Enter")
+        made = await branches.next()
+        await edited.press("Enter")
+        branches.let_through()
+        await made.was_handed_over.wait()
+        await (await chat.model.next_request()).answer("Second")
+        await chat.sees("Second")
+
+    await check_shown(chat, "Two", "Second")
+    await expect(chat.page.locator(".thread")).to_have_count(1)
+
+
+async def test_a_held_message_can_be_sent_again_after_an_upload_that_came_between(
+    chat: Chat,
+) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    async with holding(chat) as history, holding(chat, "**/api/files") as files:
+        await chat.page.reload()
+        messages = await history.next()
+        await chat.say("Two")
+        await chat.page.locator(".composer input[type=file]").set_input_files(
+            {"name": "notes.txt", "mimeType": "text/plain", "buffer": b"Notes"}
+        )
+        file = await files.next()
+        history.let_through()
+        await messages.was_handed_over.wait()
+        await chat.sees("First")
+        await expect(chat.page.locator(".toast")).to_be_visible()
+        await file.hand_over()
+        await chat.page.get_by_role("button", name="Send").click()
+        await (await chat.model.next_request()).answer("Second")
+        await chat.sees("Second")
+
+    await check_shown(chat, "One", "First", "Two", "Second")

@@ -22,7 +22,7 @@ import {
 } from "./send.mjs";
 import { refreshServers } from "./servers.mjs";
 import { writeStored } from "./storage.mjs";
-import { away, BESIDE, current, draftOwner, editing, MAIN, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
+import { away, BESIDE, current, draftOwner, editing, lost, MAIN, me, opening, path, PERSON, problem, run, signedOut, threads } from "./store.mjs";
 import { onTabNews } from "./tabs.mjs";
 import { loadThreads } from "./threads.mjs";
 import { runAndReport } from "./ui/toasts.mjs";
@@ -40,9 +40,15 @@ const BEAT_MS = 8_000;
 /** Interval of pings. With the timeout of `ping` a silent server is reported within 5 s. */
 const PING_EVERY_MS = 2_500;
 
-/** Loads the current user, and continues where an earlier page stopped. */
+/** Loads the current user, and continues where an earlier page stopped. For another user the page reloads. */
 export async function start() {
-  me.value = await get("/api/me");
+  const found = await get("/api/me");
+  if (me.value && found.person?.id !== me.value.person?.id) {
+    PANES.forEach((at) => closePane(at)); // a temporary chat would have the browser ask
+    location.reload();
+    return;
+  }
+  me.value = found;
   writeStored(PERSON, draftOwner.value);
   signedOut.value = false;
   problem.value = null;
@@ -154,7 +160,8 @@ export function newThread() {
   if (path.value !== "/") return navigate("/");
   editing.value = null;
   const wasHere = current.value !== null;
-  closeThread();
+  // What was chosen for a new chat stays with it, also from before the user was known.
+  if (wasHere || (opening.value ?? lost.value) !== null) closeThread();
   if (wasHere) beginChat();
   void deliverElsewhere();
   void deliver();

@@ -46,9 +46,13 @@ export const storedEntries = (person) =>
     .map((entry) => ({ ...entry, mayHaveArrived: entry.state === "sending" }))
     .sort((one, other) => one.at - other.at);
 
-/** Stores an entry, unless it is of a temporary chat. @param {string} person @param {Entry} entry */
+/**
+ * Stores an entry, unless it is of a temporary chat. Returns true if it is stored.
+ *
+ * @param {string} person @param {Entry} entry
+ */
 export const storeEntry = (person, { mayHaveArrived, ...entry }) =>
-  entry.temporary || writeStored(storageName(person, entry.id), entry);
+  !entry.temporary && writeStored(storageName(person, entry.id), entry);
 
 /** @param {string} person @param {string} id */
 export const forgetEntry = (person, id) => writeStored(storageName(person, id), null);

@@ -79,15 +79,31 @@ export function currentTitle() {
 /** @param {string} text */
 const titleFrom = (text) => text.trim().slice(0, TITLE_CHARACTERS);
 
+/** Ids of messages that this page alone knows: those of temporary chats, and those that the browser did not store. */
+const unstored = new Set();
+
 /** Loads messages that an earlier page left unsent, and follows other tabs' storage. */
 export function restorePending() {
-  pending.value = storedEntries(personId());
-  window.addEventListener("storage", ({ key }) => {
-    if (!isOutbox(personId(), key)) return;
-    const mine = new Map(pending.value.map((entry) => [entry.id, entry]));
-    const unstored = pending.value.filter(({ temporary }) => temporary);
-    pending.value = [...storedEntries(personId()).map((entry) => mine.get(entry.id) ?? entry), ...unstored];
-  });
+  readPending();
+  window.addEventListener("storage", followStorage); // once, however often it is added
+}
+
+/** @param {StorageEvent} event */
+function followStorage({ key }) {
+  if (isOutbox(personId(), key)) readPending();
+}
+
+/** Reads the stored messages; those that are not stored stay. */
+function readPending() {
+  const mine = new Map(pending.value.map((entry) => [entry.id, entry]));
+  const others = pending.value.filter(({ id }) => unstored.has(id));
+  pending.value = [...storedEntries(personId()).filter(({ id }) => !unstored.has(id)).map((entry) => mine.get(entry.id) ?? entry), ...others];
+}
+
+/** @param {Entry} entry */
+function store(entry) {
+  if (storeEntry(personId(), entry)) unstored.delete(entry.id);
+  else unstored.add(entry.id);
 }
 
 /**
@@ -132,7 +148,7 @@ export function sendTo(thread, { text, files = [] }, more) {
 
 /** @param {Entry} entry */
 function queue(entry) {
-  storeEntry(personId(), entry);
+  store(entry);
   pending.value = [...pending.value, entry];
 }
 
@@ -317,7 +333,7 @@ function refuse(id, reason) {
 function exchangeModels(entry, refusal) {
   const now = exchanged(entry, refusal);
   forgetEntry(personId(), entry.id);
-  storeEntry(personId(), now);
+  store(now);
   pending.value = pending.value.map((each) => (each.id === entry.id ? now : each));
 }
 
@@ -440,7 +456,7 @@ function change(id, news) {
   pending.value = pending.value.map((entry) => {
     if (entry.id !== id) return entry;
     const changed = { ...entry, ...news };
-    storeEntry(personId(), changed);
+    store(changed);
     return changed;
   });
 }
@@ -448,5 +464,6 @@ function change(id, news) {
 /** @param {string} id */
 function forget(id) {
   forgetEntry(personId(), id);
+  unstored.delete(id);
   pending.value = pending.value.filter((entry) => entry.id !== id);
 }

@@ -16,13 +16,15 @@ export function readStored(name) {
   }
 }
 
-/** Stores a value; null removes it. @param {string} name @param {any} value */
+/** Stores a value; null removes it. Returns false if the browser refuses. @param {string} name @param {any} value */
 export function writeStored(name, value) {
   try {
     if (value === null) localStorage.removeItem(name);
     else localStorage.setItem(name, JSON.stringify(value));
+    return true;
   } catch (error) {
     if (!(error instanceof DOMException)) throw error;
+    return false;
   }
 }
 

@@ -43,6 +43,9 @@ export function sharedBeside(message) {
   return BESIDE.current.value?.messages.find(({ metadata }) => metadata.number === message.metadata.number) ?? null;
 }
 
+/** Messages of which a branch is being created: a key that is pressed again creates no other. */
+const beginning = new Set();
+
 /**
  * Sends a message anew, in a branch that ends before it. With `other` the other model of a comparison gets it too.
  *
@@ -52,11 +55,14 @@ export function sharedBeside(message) {
  * @param {boolean} [repeat]  true if it is the same message
  */
 export async function sendInBranches(shown, other, text, files, repeat = false) {
+  const name = messageKey(shown.message);
+  if (beginning.has(name)) return;
   const asked = other ? [shown, { at: BESIDE, message: other }] : [shown];
   const isBeside = besideOf(path.value) !== null;
   /** @type {{at: Pane, id: string}[]} */
   const branches = [];
   refusedVersion.value = null;
+  beginning.add(name);
   for (const each of asked) {
     try {
       branches.push({ at: each.at, id: await createBranch(each.at, each.message, repeat) });
@@ -67,6 +73,7 @@ export async function sendInBranches(shown, other, text, files, repeat = false) 
       break;
     }
   }
+  beginning.delete(name);
   if (!branches.length) return; // one that was created gets its question, as it stands in place of the chat
   editing.value = null;
   const question = newId();

@@ -82,8 +82,10 @@ export function Composer({ onSent }) {
   };
   useSignalEffect(() => {
     if (due.value === null) return;
-    if (due.value !== path.value) due.value = null;
-    else if (isLoaded()) untracked(submit);
+    const isHere = due.value === path.value;
+    if (isHere && !isLoaded()) return;
+    due.value = null;
+    if (isHere) untracked(submit);
   });
   const keyed = (/** @type {KeyboardEvent} */ event) => {
     // An input method takes Enter for itself; Safari says so only by the number of the key.

@@ -4,7 +4,7 @@ import { findDivision } from "../division.mjs";
 import { draftOf, storeDraft } from "../drafts.mjs";
 import { withAnswer } from "../history.mjs";
 import { asMessage, isLast } from "../outbox.mjs";
-import { besideOf } from "../router.mjs";
+import { besideOf, threadOf } from "../router.mjs";
 import { isHere, personId, currentTitle } from "../send.mjs";
 import { brokenServers } from "../servers.mjs";
 import { beginsInFolder, BESIDE, compareWith, current, foundMessage, MAIN, opening, path, pending, phase, problem } from "../store.mjs";
@@ -58,7 +58,7 @@ export function Conversation() {
     <div class="conversation" id="conversation" ref=${scroll} tabindex="0" role="region" aria-label=${t("chat.label")} aria-busy=${phase.value !== "idle" || BESIDE.phase.value !== "idle"}>
       <div class=${beside ? "messages two" : "messages"}>
         ${current.value?.hasEarlier && html`<${Earlier} root=${scroll} first=${current.value.messages[0]?.id} />`}
-        ${empty && thread === null && !path.value.startsWith("/t/") && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
+        ${empty && thread === null && threadOf(path.value) === null && html`<${Starters} onPick=${(/** @type {string} */ text) => send({ text })}><${TemporarySwitch} /><//>`}
         ${beside ? html`<${Beside} />` : rows}
         <${Trouble} />
       </div>

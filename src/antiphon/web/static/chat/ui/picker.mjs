@@ -89,7 +89,8 @@ function suggestedStarters() {
 export function Starters(/** @type {{onPick: (text: string) => void, children?: any}} */ { onPick, children }) {
   const assistant = chosenAssistant.value;
   const own = assistant?.starters ?? [];
-  const questions = own.length > 0 ? own : suggestedStarters();
+  // Before the person is known, nothing can be sent for them.
+  const questions = me.value === null ? [] : own.length > 0 ? own : suggestedStarters();
   return html`<div class="starters">
     <h1 dir="auto">${assistant?.name || t("starters.greeting")}</h1>
     <p class="muted">${assistant ? t("starters.with_assistant") : t("starters.hint")}</p>
@@ -102,7 +103,7 @@ export function Starters(/** @type {{onPick: (text: string) => void, children?: 
         </li>`,
       )}
     </ul>
-    <${OwnStarters} onPick=${onPick} />
+    ${me.value && html`<${OwnStarters} onPick=${onPick} />`}
     ${children}
   </div>`;
 }

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from os import PathLike, fspath
 from types import TracebackType
@@ -93,6 +93,7 @@ class AsyncMcpServerPool:
         self._create = create
         self._servers = {name: create(each) for name, each in _by_name(configs).items()}
         self._ending: set[ServerSupervisor] = set()
+        self._exchanges: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> AsyncMcpServerPool:
         """Start every enabled server without waiting for it."""
@@ -112,6 +113,8 @@ class AsyncMcpServerPool:
         for server in servers:
             server.stop()
         await _wait_until_ended(servers)
+        if self._exchanges:
+            await asyncio.wait(self._exchanges, timeout=LEAVE_SECONDS)
 
     async def update(self, configs: Iterable[ServerConfig]) -> None:
         """Run these servers from now on, in this order; one update at a time.
@@ -144,17 +147,22 @@ class AsyncMcpServerPool:
         for server in new:
             server.announce()
         self._ending |= old
-        try:
-            try:
-                await asyncio.gather(*(server.finish_checks() for server in old))
-            finally:
-                for server in old:
-                    server.stop(_describe_stop(servers.get(server.config.name)))
-            await _wait_until_ended(old)
-        finally:  # a caller that waits no longer leaves no server half exchanged
-            self._ending -= old
-            for server in new:
-                server.start()
+        # A caller that waits no longer leaves no server half exchanged.
+        exchanging = asyncio.create_task(self._stop_and_start(old, new))
+        self._exchanges.add(exchanging)
+        exchanging.add_done_callback(self._exchanges.discard)
+        await asyncio.shield(exchanging)
+
+    async def _stop_and_start(
+        self, old: Collection[ServerSupervisor], new: Iterable[ServerSupervisor]
+    ) -> None:
+        await asyncio.gather(*(server.finish_checks() for server in old))
+        for server in old:
+            server.stop(_describe_stop(self._servers.get(server.config.name)))
+        await _wait_until_ended(old)
+        self._ending.difference_update(old)
+        for server in new:
+            server.start()
 
     def tools(self) -> tuple[Tool, ...]:
         """Return the known tools of all servers, in the order of the configuration."""

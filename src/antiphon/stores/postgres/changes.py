@@ -195,8 +195,8 @@ async def _change_with_retry(
         except _RACE_FAULTS:
             await asyncio.sleep(random.uniform(0, MAX_PAUSE_SECONDS))  # noqa: S311 - no secret
         except asyncpg.CheckViolationError:
-            # The log had no part for today, unless another check refused the change. Somebody
-            # else may have made the part meanwhile.
+            # The log had no part for today, unless another check refused the change. Another
+            # process may have made the part meanwhile.
             now = await fetch_value(connection, "now", now=known.given_time)
             if not await make_parts(connection, now // DAY_MS) and has_parts:
                 raise

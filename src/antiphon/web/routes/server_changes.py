@@ -1,7 +1,7 @@
 """Requests that change MCP servers: add, restart, switch on and off, remove, look for new ones.
 
 They are for administrators; where nobody logs in, for the one person of this machine. A server that
-is a program can be added only if the setting `web_mcp_programs` allows it: a page could else start
+is a program can be added only with the setting `web_mcp_programs`: otherwise no page may start
 programs. Where people log in, an administrator of the web chat need not be the operator of the
 machine. So an address that is added there is reached only where tools may send requests, and its
 headers may hold no other secrets of the machine than those that are meant for MCP servers.
@@ -90,7 +90,7 @@ class RemovedServer(msgspec.Struct, frozen=True):
 
 
 class ReloadedServers(msgspec.Struct, frozen=True):
-    """What the configuration has changed, and the servers after it."""
+    """Changes of the configuration that were read, and the servers after them."""
 
     changes: ServerChanges
     servers: ServerList

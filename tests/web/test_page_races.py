@@ -184,6 +184,38 @@ async def test_a_chat_that_could_not_be_read_is_shown_once_it_can_be(chat: Chat)
     await check_shown(chat, "One", "First", "Two", "Second")
 
 
+async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat: Chat) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    busy = {"code": "unavailable", "title": "The server is busy."}
+    await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
+    await chat.page.reload()
+    trouble = chat.page.locator(".messages").get_by_role("alert")
+    await expect(trouble).to_be_visible()
+    await chat.page.unroute(HISTORY)
+    await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
+
+    await expect(trouble).to_have_count(0)
+    await check_shown(chat, "One", "First")
+
+
+async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can_be(
+    chat: Chat,
+) -> None:
+    reply = await begin(chat, "One")
+    await reply.say("Fir")
+    await chat.sees("Fir")
+    await chat.page.route(HISTORY, lambda route: route.abort())
+    await reply.answer("st")
+    trouble = chat.page.locator(".messages").get_by_role("alert")
+    await expect(trouble).to_contain_text("cannot be reached")
+    await chat.page.unroute(HISTORY)
+    await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
+
+    await expect(trouble).to_have_count(0)
+    await check_shown(chat, "One", "First")
+
+
 async def test_a_list_of_chats_that_is_older_than_the_one_in_view_is_not_shown(chat: Chat) -> None:
     running = chat.page.locator(".sidebar .spinner")
     async with holding(chat, "**/api/threads?*") as lists:

@@ -88,7 +88,7 @@ export async function checkForNews() {
 async function checkPane(at) {
   if (at.opening.value !== null) {
     // Its messages could not be read, and now they may be.
-    if (at.problem.value?.code === "offline" && !away.value) await loadAt(at.opening.value, at);
+    if (at.problem.value?.fatal === false && !away.value) await loadAt(at.opening.value, at);
     return;
   }
   const open = at.current.value;
@@ -96,7 +96,7 @@ async function checkPane(at) {
   const news = await newest(open.thread.id);
   if (!news || at.current.value?.thread.id !== open.thread.id || isFollowing(at)) return;
   const known = at.current.value.messages.some(({ id }) => id === news.messages.at(-1)?.id);
-  if (!known || news.active_run) await refresh(at);
+  if (!known || news.active_run || at.problem.value) await refresh(at);
   if (news.active_run) await followOtherRun(news.active_run.id, at);
   else await deliver(at);
 }

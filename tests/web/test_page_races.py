@@ -12,6 +12,9 @@ from tests.support.terminal.model import Reply
 from tests.support.web.chats import PAINTED, Chat, as_shown
 
 HISTORY = "**/api/threads/*/messages*"
+ENTER_OF_AN_INPUT_METHOD = """field => field.dispatchEvent(new KeyboardEvent("keydown",
+  { key: "Enter", keyCode: 229, bubbles: true, cancelable: true }))"""
+"""In Safari only the number of the key says so. True if the page leaves the key to it."""
 STORAGE_IS_FULL = """() => {
   const store = Storage.prototype.setItem;
   Storage.prototype.setItem = function (name, value) {
@@ -295,6 +298,17 @@ async def test_a_question_that_is_edited_is_sent_once_however_often_enter_is_pre
 
     await check_shown(chat, "Two", "Second")
     await expect(chat.page.locator(".thread")).to_have_count(1)
+
+
+async def test_an_enter_of_an_input_method_does_not_send_an_edited_question(chat: Chat) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    await chat.composer.press("ArrowUp")
+    edited = chat.page.locator(".rewrite textarea")
+    is_left_to_it = await edited.evaluate(ENTER_OF_AN_INPUT_METHOD)
+
+    assert is_left_to_it
+    await expect(edited).to_have_value("One")
 
 
 async def test_a_held_message_can_be_sent_again_after_an_upload_that_came_between(

@@ -34,7 +34,7 @@ export function Rewrite({ message, text }) {
     if (written.trim() || files.value.length > 0) void edit(messageKey(message), written, readyFiles(files.value), at);
   };
   const keyed = (/** @type {KeyboardEvent} */ event) => {
-    if (event.isComposing) return;
+    if (event.isComposing || event.keyCode === 229) return; // Safari says it by the number alone
     if (event.key === "Escape") {
       event.stopPropagation();
       close();

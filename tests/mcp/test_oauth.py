@@ -109,6 +109,19 @@ async def test_nobody_is_asked_in_the_background(server: Locked, logins: StoredL
     assert set(server.paths) == {"/mcp"}
 
 
+async def test_a_guarded_server_has_logins_of_its_own(server: Locked, logins: StoredLogins) -> None:
+    person = Browser()
+    await send_request(server, logins, person)
+    with pytest.raises(Unavailable, match="antiphon mcp login locked"):
+        await send_request(server, logins, guarded=True)
+    await send_request(server, logins, person, guarded=True)
+
+    assert (await send_request(server, logins, guarded=True)).status_code == 200
+    assert len(person.pages) == 2
+    assert logins.forget(config(server, guarded=True).login_key)
+    assert (await send_request(server, logins)).status_code == 200
+
+
 async def test_a_server_that_wants_a_login_is_failed_and_says_so(
     server: Locked, logins: StoredLogins
 ) -> None:

@@ -208,7 +208,7 @@ def log_out(args: Namespace, settings: Settings) -> int:
     """Forget a login; return the exit code."""
     name: str = args.name
     config = _require_usable(resolve_servers(settings, _find_over_http(name, settings)))
-    known = open_logins(os.environ).forget(config.url)
+    known = open_logins(os.environ).forget(config.login_key)
     note(f"antiphon: the login at {name} is forgotten." if known else f"antiphon: {name} has none.")
     return 0
 

@@ -58,6 +58,8 @@ SERVICE = "antiphon-mcp"
 class Login(msgspec.Struct, frozen=True, kw_only=True):
     """Login at one server; `expires_at` is in seconds since 1970.
 
+    `url` is the `login_key` of the server: its URL, marked for a `guarded` server.
+
     `metadata` describes the authorization server and `resource` the MCP server, so that a token is
     renewed where it was issued, whatever the MCP server says later.
     """

@@ -197,7 +197,7 @@ class _StoredTokenAuth(OAuthClientProvider):
     async def _initialize(self) -> None:
         """Load the stored login."""
         await super()._initialize()
-        login = await asyncio.to_thread(self._logins.get, self._config.url)
+        login = await asyncio.to_thread(self._logins.get, self._config.login_key)
         if login is not None:
             self._restore(login)
 
@@ -221,7 +221,7 @@ class _StoredTokenAuth(OAuthClientProvider):
     async def _save(self) -> None:
         context = self.context
         login = Login(
-            url=self._config.url,
+            url=self._config.login_key,
             tokens=_dump(context.current_tokens),
             expires_at=context.token_expiry_time,
             client=_dump(context.client_info),

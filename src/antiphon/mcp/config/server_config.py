@@ -104,6 +104,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
         name = self.command or f"{place.scheme}://{place.hostname}"
         return f"{name} ({hashlib.sha256(identity).hexdigest()[:16]})"
 
+    @property
+    def login_key(self) -> str:
+        """Key of the login at the server: its URL, marked if the server is `guarded`.
+
+        An administrator of the web chat may have added such a server: the login of the operator of
+        the machine, at another server of this URL, is not for it.
+        """
+        return f"guarded {self.url}" if self.guarded else self.url
+
     def is_same_program(self, other: ServerConfig) -> bool:
         """Return whether both start the same program, or request the same URL, in the same way.
 

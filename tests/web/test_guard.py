@@ -135,7 +135,8 @@ async def test_one_browsers_cookie_is_another_ones_stranger(chat: Chat) -> None:
 
     second.csrf = first.csrf
     refused = await second.post("/api/logout", {})
-    assert refused.status_code == 403
+    unsent = await second.post("/api/messages/process", {"content": "hi"})
+    assert [refused.status_code, unsent.status_code] == [403, 403]
     assert first.cookie() != second.cookie()
 
 

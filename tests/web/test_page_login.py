@@ -13,6 +13,12 @@ from tests.support.web.chats import Chat, as_shown, chatting, wait_until
 from tests.support.web.people import ADMIN, PASSWORD, add_person, enter, give
 from tests.support.web.people import locked as locked
 
+SIGN_IN = """async ([name, password]) => {
+    const headers = {"content-type": "application/json"};
+    const body = JSON.stringify({name, password});
+    return (await fetch("/api/login", {method: "POST", headers, body})).status;
+}"""
+
 
 async def test_who_has_the_password_comes_in_where_they_wanted_to_go(locked: Chat) -> None:
     await locked.open("/assistants")
@@ -133,3 +139,23 @@ async def test_another_person_who_signs_in_after_a_session_has_ended_sees_none_o
 
     assert "secret" not in await locked.page.content()
     assert "Kept" not in await locked.page.content()
+
+
+async def test_a_message_is_not_sent_for_another_person_who_has_signed_in_in_another_tab(
+    locked: Chat, tmp_path: Path
+) -> None:
+    add_person(tmp_path, "bo", "user")
+    await enter(locked, ADMIN)
+    await expect(locked.page.locator(".composer")).to_have_attribute("aria-busy", "false")
+    assert await locked.page.evaluate(SIGN_IN, ["bo", PASSWORD]) == 200
+    await locked.say("A secret")
+    await expect(locked.page.get_by_role("button", name="Settings bo")).to_be_visible()
+    await expect(locked.page.locator(".composer")).to_have_attribute("aria-busy", "false")
+    assert "secret" not in await locked.page.content()
+    listed = await locked.context.request.get(f"{locked.up.url}/api/threads")
+    assert (await listed.json())["data"] == []
+
+    assert await locked.page.evaluate(SIGN_IN, [ADMIN, PASSWORD]) == 200
+    await locked.page.reload()
+    await (await locked.model.next_request()).answer("Kept.")
+    await locked.sees("Kept.")

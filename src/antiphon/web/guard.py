@@ -288,7 +288,8 @@ def _check_request() -> None:
             login=policy.login,
             site=current_site().settings.web_title,
         )
-    if required.csrf:
+    # A token that need not be given names the session for which the request is meant.
+    if required.csrf or (required.person and facts.csrf and facts.method not in _READING):
         check_csrf(facts, session.csrf_token())
 
 

@@ -48,12 +48,18 @@ export const get = (path, { query = {}, signal } = {}) => sendRequest(withQuery(
 export const post = (path, body = {}, init = {}) => sendRequest(path, { ...jsonInit("POST", body), ...init });
 
 /**
+ * Returns the response itself, for streaming.
+ *
+ * @param {string} path @param {unknown} body @param {AbortSignal} [signal] @returns {Promise<Response>}
+ */
+export const postForStream = (path, body, signal) => withRenewal(() => fetchOk(path, { ...jsonInit("POST", body), signal }));
+
+/**
  * Returns the bytes that answer.
  *
  * @param {string} path @param {unknown} body @param {AbortSignal} signal @returns {Promise<Blob>}
  */
-export const postForBlob = (path, body, signal) =>
-  withRenewal(() => fetchOk(path, { ...jsonInit("POST", body), signal })).then((response) => response.blob());
+export const postForBlob = (path, body, signal) => postForStream(path, body, signal).then((response) => response.blob());
 
 /** @param {string} path @param {unknown} body @param {RequestInit} [init] */
 export const patch = (path, body, init = {}) => sendRequest(path, { ...jsonInit("PATCH", body), ...init });
@@ -160,10 +166,13 @@ async function renewSession(token) {
   return (await renewMe()).csrf !== token;
 }
 
-/** Reads again what `me` holds. If another user has logged in there, the page reloads. */
+/** Reads again what `me` holds. If another user has logged in there, the page reloads, and nothing is sent for them. */
 export async function renewMe() {
   const found = await get("/api/me");
-  if (me.value && found.person?.id !== me.value.person?.id) location.reload();
+  if (me.value && found.person?.id !== me.value.person?.id) {
+    location.reload();
+    throw new Problem({ status: 401, code: "unauthorized", title: "Another person is logged in now." });
+  }
   me.value = found;
   return found;
 }

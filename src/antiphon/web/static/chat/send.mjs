@@ -7,7 +7,7 @@
  * @module
  */
 
-import { fetchOk, get, post, jsonInit } from "./api.mjs";
+import { get, post, postForStream } from "./api.mjs";
 import { newId } from "./ids.mjs";
 import {
   attachToRun,
@@ -171,7 +171,7 @@ export async function deliver(at = MAIN) {
       (known, signal) =>
         known.message
           ? attachToRun(known.message.id, known, signal)
-          : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", bodyOf(entry)), signal })).catch((error) => retryLater(entry, error)),
+          : showServersWhile(() => postForStream(PROCESS, bodyOf(entry), signal)).catch((error) => retryLater(entry, error)),
       at,
       ({ message }) => message && markAccepted(entry, message, at),
     );
@@ -195,7 +195,7 @@ export async function continueAnswer(at = MAIN) {
         (known, signal) =>
           known.message
             ? attachToRun(known.message.id, known, signal)
-            : showServersWhile(() => fetchOk(PROCESS, { ...jsonInit("POST", body), signal })),
+            : showServersWhile(() => postForStream(PROCESS, body, signal)),
         at,
       );
       if (end) await finishRun(end, at);
@@ -353,7 +353,7 @@ async function sendUntilStarted(entry) {
     const placed = entry.branchOf ? await placeBeside(entry, entry.branchOf) : entry;
     if (!placed || placed.refusal) return;
     change(entry.id, { mayHaveArrived: true });
-    const response = await fetchOk(PROCESS, jsonInit("POST", bodyOf(placed)));
+    const response = await postForStream(PROCESS, bodyOf(placed));
     const message = await firstMessage(response);
     if (!message) return;
     forget(entry.id);

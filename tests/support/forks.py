@@ -16,7 +16,7 @@ import os
 import signal
 import warnings
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from tempfile import TemporaryFile
@@ -51,6 +51,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="run tests in N forks of the process that has collected them",
     )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[Any]:
+    """Collect without garbage collections: all that is made stays."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)

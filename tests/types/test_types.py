@@ -361,7 +361,7 @@ def test_the_table_of_calls_is_complete():
 
 @pytest.mark.parametrize("kind", operations.OPERATIONS, ids=lambda kind: kind.__name__)
 @given(st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=settings.default.max_examples // 3)  # for each operation
 def test_a_call_that_was_written_can_be_read_back(
     kind: type[operations.Operation[Any]], data: st.DataObject
 ):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -161,8 +162,10 @@ async def test_in_plan_mode_only_tools_that_read_run(tmp_path: Path) -> None:
         assert "wants a plan" in str(script.requests[0].instructions)
 
 
-async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_path: Path) -> None:
-    started, stopped = asyncio.Event(), asyncio.Event()
+def create_endless_tool(
+    started: asyncio.Event, stopped: asyncio.Event
+) -> Callable[[], Awaitable[str]]:
+    """A tool that sets these events when it starts and when it is cancelled."""
 
     async def wait() -> str:
         """Wait."""
@@ -173,6 +176,12 @@ async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_p
             stopped.set()
         return ""
 
+    return wait
+
+
+async def test_a_prompt_is_cancelled_with_its_tool_and_the_session_goes_on(tmp_path: Path) -> None:
+    started, stopped = asyncio.Event(), asyncio.Event()
+    wait = create_endless_tool(started, stopped)
     script = Script().call("wait").reply("Here again.")
     settings = script.settings()
     client = AsyncClient(settings=settings)
@@ -199,16 +208,7 @@ async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could
     tmp_path: Path, how: str
 ) -> None:
     started, stopped = asyncio.Event(), asyncio.Event()
-
-    async def wait() -> str:
-        """Wait."""
-        started.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            stopped.set()
-        return ""
-
+    wait = create_endless_tool(started, stopped)
     script = Script().call("wait").reply("Here again.")
     settings = script.settings()
     client = AsyncClient(settings=settings)

@@ -16,6 +16,7 @@ from antiphon.api.fields import OwnerName
 from antiphon.api.operation import Deleted, Id, Limit, Listed, Name, Operation
 from antiphon.types.accounts import (
     AuditEntry,
+    ClientAct,
     Count,
     Key,
     Limits,
@@ -27,15 +28,6 @@ from antiphon.types.accounts import (
 )
 from antiphon.types.runs import DAY, Run
 
-ClientAct = Literal[
-    "mcp_server.added",
-    "mcp_server.changed",
-    "mcp_server.enabled",
-    "mcp_server.disabled",
-    "mcp_server.restarted",
-    "mcp_server.removed",
-]
-"""Actions that a client records; the others are recorded with the change itself."""
 ServerName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,64}$(?!\n)")]
 
 

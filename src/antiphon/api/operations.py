@@ -21,7 +21,6 @@ from antiphon.api.actions import SubmitToolOutputs as SubmitToolOutputs
 from antiphon.api.admin import ADMIN_OPERATIONS
 from antiphon.api.admin import MAX_KEY_LENGTH as MAX_KEY_LENGTH
 from antiphon.api.admin import BackendServer as BackendServer
-from antiphon.api.admin import ClientAct as ClientAct
 from antiphon.api.admin import CreateKey as CreateKey
 from antiphon.api.admin import CreatePerson as CreatePerson
 from antiphon.api.admin import CreateProject as CreateProject

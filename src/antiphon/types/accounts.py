@@ -194,6 +194,16 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     key_id: str | None = None
 
 
+ClientAct = Literal[
+    "mcp_server.added",
+    "mcp_server.changed",
+    "mcp_server.enabled",
+    "mcp_server.disabled",
+    "mcp_server.restarted",
+    "mcp_server.removed",
+]
+"""Actions that a client records; the others are recorded with the change itself."""
+
 AuditAction = Literal[
     "key.created",
     "key.changed",
@@ -227,12 +237,7 @@ AuditAction = Literal[
     "share.created",
     "share.updated",
     "share.revoked",
-    "mcp_server.added",
-    "mcp_server.changed",
-    "mcp_server.enabled",
-    "mcp_server.disabled",
-    "mcp_server.restarted",
-    "mcp_server.removed",
+    ClientAct,
 ]
 
 

@@ -17,10 +17,10 @@ import msgspec
 from flask import Blueprint, Response
 from msgspec import Meta
 
-from antiphon.api.operations import ClientAct
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.config.server_config import Reference, find_references
 from antiphon.mcp.server_manager import ServerChanges, ServerManager
+from antiphon.types.accounts import ClientAct
 from antiphon.types.errors import Conflict, Forbidden, InvalidRequest, NotFound
 from antiphon.web import server_views
 from antiphon.web.http import read_json

@@ -294,7 +294,7 @@ class _BranchTree:
             tuple(at),
             speakers.index(own),
             repeated,
-            tuple(self._first_asked(each, number) for each in speakers),
+            tuple(self._find_first_thread(each, number) for each in speakers),
             tuple(map(self._column, at)),
         )
 
@@ -316,7 +316,7 @@ class _BranchTree:
         line = self._ancestors(thread_id)
         return next((at for at in line if self._own_from(at) <= number), thread_id)
 
-    def _first_asked(self, author: str, number: int) -> str:
+    def _find_first_thread(self, author: str, number: int) -> str:
         """Return the first thread with this message, which the branches after it repeat."""
         for each in self._ancestors(author):
             author = self._author(each, number)

@@ -127,8 +127,9 @@ class AsyncMcpServerPool:
         servers: dict[str, ServerSupervisor] = {}
         for name, config in wanted.items():
             known = self._servers.get(name)
-            is_kept = known is not None and known.config == config
-            servers[name] = known if known is not None and is_kept else self._create(config)
+            if known is None or known.config != config:
+                known = self._create(config)
+            servers[name] = known
         await self._exchange(servers)
 
     async def relaunch(self, server: str) -> None:

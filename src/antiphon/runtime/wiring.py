@@ -23,7 +23,7 @@ from antiphon.runtime.admin.provider_keys import Cipher
 from antiphon.settings.extras import install_hint
 from antiphon.settings.settings import MASK, TABLE, Settings
 from antiphon.stores.cached.shared import SharedContextCache
-from antiphon.stores.cached.store import CachedStore
+from antiphon.stores.cached.store import cache_store
 from antiphon.stores.dump import Dump
 from antiphon.stores.sqlite import backup
 from antiphon.stores.sqlite.dump import SqliteDump
@@ -82,7 +82,7 @@ async def create_store(
 
 async def open_shared(
     settings: Settings, inner: Store, local: LocalBus, stack: AsyncExitStack
-) -> tuple[CachedStore, LocalBus | SharedBus]:
+) -> tuple[Store, LocalBus | SharedBus]:
     """Return the store with its cache and the bus of all processes; the stack closes both."""
     stack.push_async_callback(inner.close)
     redis = (
@@ -93,7 +93,7 @@ async def open_shared(
     bus = _create_bus(settings, local, redis)
     stack.push_async_callback(bus.close)
     contexts = redis.contexts if redis else None
-    return CachedStore(inner, contexts, max_bytes=settings.context_cache), bus
+    return cache_store(inner, contexts, settings.context_cache), bus
 
 
 def price_list() -> PriceList | None:

@@ -40,6 +40,7 @@ from antiphon.types.shares import Sharing
 
 OWN_MODEL = "run"
 """Value of `title_model` that means the model of the run."""
+CONTEXT_CACHE = 32_000_000
 
 _SECRET = {"secret": True}
 _UNSPOKEN = {"secret": True, "on_the_line": False}  # other processes can read a command line
@@ -177,7 +178,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
             description="how many bytes of conversations a process keeps in memory, as the model"
             " gets them"
         ),
-    ] = 32_000_000
+    ] = CONTEXT_CACHE
     allow: Annotated[
         Several,
         Meta(description="tools that run without a question, such as git__status or time__*"),

@@ -13,16 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from antiphon.engine.context_window import EMPTY, Context, append_messages
 from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet
-from antiphon.ports import (
-    BeforeCommit,
-    OnCommit,
-    Store,
-)
-from antiphon.stores.cached.forwarding import ForwardingStore
+from antiphon.ports import BeforeCommit, OnCommit, Store
+from antiphon.settings.settings import CONTEXT_CACHE
 from antiphon.stores.cached.log_tails import LogTails, LruCache
 from antiphon.stores.cached.shared import SharedContextCache
 from antiphon.types import events
@@ -37,11 +33,18 @@ NO_CONTEXTS: Mapping[str, Context] = {}
 MAX_APPENDED_CHARACTERS = 100_000  # of the messages of a change: they are encoded in a millisecond
 
 
-class CachedStore(ForwardingStore):
+def cache_store(inner: Store, shared: SharedContextCache | None, max_bytes: int) -> Store:
+    """Return the store behind a cache of at most `max_bytes` of contexts."""
+    # The methods that `__getattr__` passes on make it a store, which a type checker cannot see.
+    return cast("Store", CachedStore(inner, shared, max_bytes=max_bytes))
+
+
+class CachedStore:
     """Caches at most `max_bytes` of contexts, and `tail_bytes` of log tails of active runs.
 
     The least recently used entries are evicted first, tails of ended runs soon. Neither depends on
-    the owner of a thread, on ratings, or on what is imported.
+    the owner of a thread, on ratings, or on what is imported: methods of the ports that are not
+    defined here are those of `inner`.
     """
 
     def __init__(
@@ -49,14 +52,18 @@ class CachedStore(ForwardingStore):
         inner: Store,
         shared: SharedContextCache | None = None,
         *,
-        max_bytes: int = 32_000_000,
+        max_bytes: int = CONTEXT_CACHE,
         tail_bytes: int = 64_000_000,
     ) -> None:
-        super().__init__(inner)
+        self._inner = inner
         self._shared = shared
         self._contexts: LruCache[Context] = LruCache(max_bytes)
         self._early: dict[str, Context] = {}  # by thread, of changes that are being committed
         self._tails = LogTails(tail_bytes)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return the method of the inner store."""
+        return getattr(self._inner, name)
 
     # Transactions of runs
 
@@ -77,7 +84,7 @@ class CachedStore(ForwardingStore):
                 before_commit(written)
 
         try:
-            committed = await super().change(
+            committed = await self._inner.change(
                 read_set, decide, None if before_commit is None else extend_early
             )
         except Fenced:
@@ -97,14 +104,14 @@ class CachedStore(ForwardingStore):
         declined: Sequence[str] = (),
     ) -> Claim | None:
         """See `RunStore.claim`."""
-        claim = await super().claim(decide, serves, declined)
+        claim = await self._inner.claim(decide, serves, declined)
         if claim is not None and claim.change is not None:
             self._apply_change(claim.change)
         return claim
 
     async def renew_leases(self, epochs: Mapping[str, int], lease_ms: int) -> frozenset[str]:
         """See `RunStore.renew_leases`."""
-        lost = await super().renew_leases(epochs, lease_ms)
+        lost = await self._inner.renew_leases(epochs, lease_ms)
         for run_id in lost:
             self._tails.drop(run_id)
         return lost
@@ -128,12 +135,12 @@ class CachedStore(ForwardingStore):
                 self._tails.drop(run_id)
             on_commit(fault)
 
-        super().append(run_id, epoch, first, lines, on_written, urgent=urgent)
+        self._inner.append(run_id, epoch, first, lines, on_written, urgent=urgent)
 
     async def delete_expired(self, events_before: int, keys_before: int) -> int:
         """See `RunStore.delete_expired`."""
         self._tails.clear()
-        return await super().delete_expired(events_before, keys_before)
+        return await self._inner.delete_expired(events_before, keys_before)
 
     def _apply_change(self, change: ChangeSet, early: Mapping[str, Context] = NO_CONTEXTS) -> None:
         """Cache what was committed; `early` has the thread's context with it, if that is known."""
@@ -176,7 +183,7 @@ class CachedStore(ForwardingStore):
     async def read_events(self, run_id: str, after: int) -> EventPage:
         """See `RunStore.read_events`; events that this process wrote come from memory."""
         page = self.find_cached_events(run_id, after)
-        return page or await super().read_events(run_id, after)
+        return page or await self._inner.read_events(run_id, after)
 
     def find_cached_events(self, run_id: str, after: int) -> EventPage | None:
         """See `RunStore.find_cached_events`."""
@@ -197,7 +204,7 @@ class CachedStore(ForwardingStore):
             return early
         context = None if fresh else await self._find_current(thread_id, version)
         if context is None:
-            context = await super().context(thread_id, fresh=fresh)
+            context = await self._inner.context(thread_id, fresh=fresh)
             if self._shared is not None:
                 self._shared.put_soon(thread_id, context, partial(self._is_deleted, thread_id))
         self._contexts.put(thread_id, context, _weight(context))
@@ -211,7 +218,7 @@ class CachedStore(ForwardingStore):
         shared = None if self._shared is None or self._shared.is_suspended else self._shared
         if cached is None and shared is None:
             return None
-        version = await self.thread_version(thread_id)
+        version = await self._inner.thread_version(thread_id)
         if cached is not None and cached.version == version:
             return cached
         return await shared.get(thread_id, version) if shared else None
@@ -219,7 +226,7 @@ class CachedStore(ForwardingStore):
     async def _is_deleted(self, thread_id: str) -> bool:
         """Return True if the thread is deleted, or may be."""
         try:
-            await self.thread_version(thread_id)
+            await self._inner.thread_version(thread_id)
         except (NotFound, TryAgain):
             return True
         return False
@@ -230,8 +237,8 @@ class CachedStore(ForwardingStore):
         """See `RunStore.delete`; a deleted thread is dropped from the caches too."""
         runs = None
         if kind is Thread:
-            runs = await self.list(Run, owner, limit=RUNS_DROPPED, thread_id=id)
-        await super().delete(kind, owner, id)
+            runs = await self._inner.list(Run, owner, limit=RUNS_DROPPED, thread_id=id)
+        await self._inner.delete(kind, owner, id)
         if runs is not None:
             self._contexts.drop(id)
             for run in runs.data:
@@ -243,7 +250,7 @@ class CachedStore(ForwardingStore):
 
     async def delete_owned(self, owner: str, limit: int, claim: ImportClaim | None = None) -> int:
         """See `AdminStore.delete_owned`; drops all entries, whose owners are not known."""
-        erased = await super().delete_owned(owner, limit, claim)
+        erased = await self._inner.delete_owned(owner, limit, claim)
         self._contexts.clear()
         self._tails.clear()
         if self._shared is not None and not erased:  # nothing is left that could be shared again
@@ -254,7 +261,7 @@ class CachedStore(ForwardingStore):
         """Close the shared cache and the inner store."""
         if self._shared is not None:
             await self._shared.close()
-        await super().close()
+        await self._inner.close()
 
 
 def _length(message: Message) -> int:

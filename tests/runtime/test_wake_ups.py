@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -24,6 +23,7 @@ from antiphon.types import events
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings, Unavailable
 from antiphon.types.runs import Run
+from tests.support.ports import find_port
 from tests.support.services.postgres import Postgres
 from tests.support.services.redis import Redis
 
@@ -103,9 +103,9 @@ def carried(request: pytest.FixtureRequest, redis: Redis) -> dict[str, str]:
 
 
 @pytest.fixture
-def nobody(tmp_path: Path) -> dict[str, str]:
+def nobody() -> dict[str, str]:
     """A Redis that is not there, as settings."""
-    return {"redis": Redis(tmp_path / "redis").address}
+    return {"redis": f"redis://127.0.0.1:{find_port()}/0"}
 
 
 async def test_who_reads_a_run_of_another_process_is_woken_for_it(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from antiphon.engine.snapshot import ChangeSet, Committed, Decide, ReadSet
-from antiphon.engine.transitions import Claimant
 from antiphon.ports import ACTIONS, LEASES, QUEUE, WEBHOOKS, BeforeCommit, Bus, RunStore
 from antiphon.telemetry.metrics import TOOLS, Metrics
 from antiphon.types.runs import Status
-
-CommitClaim = Callable[[Claimant | None, BeforeCommit | None], Awaitable[Committed]]
-"""Commits a change, which claims its run for the claimant; `before_commit` is as in `change`."""
 
 
 async def commit_in_parts(store: RunStore, bus: Bus, read_set: ReadSet, decide: Decide) -> Any:

@@ -12,13 +12,13 @@ from collections.abc import Callable
 from functools import partial
 
 from antiphon.engine import transitions
-from antiphon.engine.snapshot import Claim, Committed, ReadSet
+from antiphon.engine.snapshot import ChangeSet, Claim, Committed, Decide, ReadSet
 from antiphon.engine.transitions import Claimant
 from antiphon.ports import LEASES, QUEUE, Bus, RunStore
 from antiphon.runtime.destinations import WrongDestination
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.loops import BackgroundLoops, cancel_and_wait, repeat
-from antiphon.runtime.notify import CommitClaim
+from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.sweeper import Sweeper
 from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import TurnRunner
@@ -80,6 +80,7 @@ class Worker:
         self._runner = runner
         self._settings = settings
         self._metrics = metrics or Metrics()
+        self._changes = ChangeCommitter(store, bus, self._metrics)
         self._serves = serves
         self._titles = titles
         self._own_runs = OWN_RUNS if own_runs is None else own_runs
@@ -169,16 +170,19 @@ class Worker:
         self._hold_run(claim, self._start_run(claim))
         return True
 
-    async def commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
-        """Commit a change that may claim its run for this worker, and start the run.
+    async def commit_and_start(
+        self, owner: str, read_set: ReadSet, decide: Callable[..., ChangeSet | None]
+    ) -> Committed:
+        """Commit a change that may begin a run; claim that run for this worker, and start it.
 
-        `commit` receives None where this worker has no place to spare: the run is then queued, for
-        any process. A cancelled caller cancels neither commit nor run. The model may be asked while
-        the commit waits for the disk.
+        `decide(records, claimant=...)` receives a claimant of None where this worker has no place
+        to spare: the run is then queued, for any process. A cancelled caller cancels neither commit
+        nor run. The model may be asked while the commit waits for the disk.
         """
         if not self._has_place:
-            return await commit(None, None)
-        beginning = asyncio.create_task(self._commit_and_start(owner, commit))
+            return await self._changes.commit(read_set, partial(decide, claimant=None))
+        claiming = partial(decide, claimant=self._claimant)
+        beginning = asyncio.create_task(self._commit_and_start(owner, read_set, claiming))
         self._beginning.add(beginning)
         self._update_room()
         beginning.add_done_callback(self._on_begun)
@@ -192,7 +196,7 @@ class Worker:
         places = min(self._own_runs, self._settings.max_concurrent_runs)
         return len(self._running) + len(self._beginning) < places
 
-    async def _commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
+    async def _commit_and_start(self, owner: str, read_set: ReadSet, decide: Decide) -> Committed:
         started: asyncio.Task[None] | None = None
 
         def start_early(written: Committed) -> None:
@@ -202,7 +206,7 @@ class Worker:
                 started = self._start_run(claim)
 
         try:
-            committed = await commit(self._claimant, start_early)
+            committed = await self._changes.commit(read_set, decide, start_early)
         except BaseException:
             if started is not None:
                 await cancel_and_wait([started])

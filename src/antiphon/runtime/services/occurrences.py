@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import tzinfo
+from functools import partial
 from typing import Any, Literal
 
 from msgspec.structs import replace
@@ -13,7 +14,7 @@ from antiphon.engine import schedules, transitions
 from antiphon.engine.schedules import ON_TIME_MS, DueTimes
 from antiphon.engine.snapshot import ChangeSet, Committed, IdempotencyKey, ReadSet, Snapshot
 from antiphon.engine.transitions import Claimant, RunSpec
-from antiphon.ports import BeforeCommit, Store
+from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.services.assistants import RunSpecResolver
@@ -197,7 +198,7 @@ class OccurrenceStarter:
         stored: StoredSchedule,
         by: Principal,
         spec: RunSpec,
-        decide: Callable[[Snapshot, RunSpec, Claimant | None], ChangeSet | None],
+        decide: Callable[..., ChangeSet | None],
         once: IdempotencyKey | None,
     ) -> Committed:
         """Commit the run; a transaction that meets a folder reads it, and is repeated."""
@@ -211,16 +212,10 @@ class OccurrenceStarter:
             what="start_schedule",
         )
 
-        async def commit(
-            claimant: Claimant | None, before_commit: BeforeCommit | None
-        ) -> Committed:
-            return await self._changes.commit(
-                read_set, lambda records: decide(records, spec, claimant), before_commit
-            )
-
         while True:
             try:
-                return await self._starter.commit_and_start(stored.owner, commit)
+                deciding = partial(decide, spec=spec)
+                return await self._starter.commit_and_start(stored.owner, read_set, deciding)
             except transitions.FolderMismatch as mismatch:
                 spec = await self._run_specs.read_folder(spec, mismatch.folder_id, stored.owner)
 

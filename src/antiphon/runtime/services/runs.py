@@ -24,10 +24,10 @@ from antiphon.engine.snapshot import (
     event_expired_error,
 )
 from antiphon.engine.transitions import Claimant, RunSpec, TurnRequested
-from antiphon.ports import BeforeCommit, Bus, RunStore
+from antiphon.ports import Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
 from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEvents, parse_types
-from antiphon.runtime.notify import ChangeCommitter, CommitClaim
+from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
 from antiphon.runtime.services.assistants import RunSpecResolver, list_added_messages
 from antiphon.runtime.services.threads import new_thread
@@ -42,8 +42,13 @@ from antiphon.types.runs import Run, RunLease, Status, Thread
 class RunStarter(Protocol):
     """The worker of this process, which may claim a run in the change that begins its turn."""
 
-    async def commit_and_start(self, owner: str, commit: CommitClaim) -> Committed:
-        """Commit the change, with a claimant where the worker has a place; start a claimed run."""
+    async def commit_and_start(
+        self, owner: str, read_set: ReadSet, decide: Callable[..., ChangeSet | None]
+    ) -> Committed:
+        """Commit the change, with a claimant where the worker has a place; start a claimed run.
+
+        `decide` receives the records, and the keyword argument `claimant`.
+        """
         ...
 
 
@@ -169,8 +174,8 @@ class RunService:
             if call.continues and call.thread_id is not None:
                 last = await find_last_message(self._store, call.thread_id, by.owner)
             try:
-                decide_here = partial(decide, spec=spec, last=last)
-                return await self._commit_and_start(read_set, decide_here, by)
+                deciding = partial(decide, spec=spec, last=last)
+                return (await self._starter.commit_and_start(by.owner, read_set, deciding)).answer
             except transitions.FolderMismatch as mismatch:
                 spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
             except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
@@ -223,30 +228,14 @@ class RunService:
             serves=self._run_specs.serves,
             response=response,
         )
-        requested: TurnRequested | msgspec.Raw
         try:
-            requested = await self._commit_and_start(read_set, decide, by)
+            committed = await self._starter.commit_and_start(by.owner, read_set, decide)
         except DestinationUnknown:  # a run of an earlier version: this request sets its destination
             run = await self._store.get(Run, by.owner, run_id)
-            adopt = await self._run_specs.destination(run, by.owner)
-            requested = await self._commit_and_start(read_set, partial(decide, adopt=adopt), by)
+            adopting = partial(decide, adopt=await self._run_specs.destination(run, by.owner))
+            committed = await self._starter.commit_and_start(by.owner, read_set, adopting)
+        requested: TurnRequested | msgspec.Raw = committed.answer
         return requested
-
-    async def _commit_and_start(
-        self,
-        read_set: ReadSet,
-        decide: Callable[..., ChangeSet],
-        by: Principal,
-    ) -> Any:
-        """Commit what `decide` makes of records and `claimant`; start the run if it is claimed."""
-
-        async def commit(
-            claimant: Claimant | None, before_commit: BeforeCommit | None
-        ) -> Committed:
-            claim = partial(decide, claimant=claimant)
-            return await self._changes.commit(read_set, claim, before_commit)
-
-        return (await self._starter.commit_and_start(by.owner, commit)).answer
 
     async def ensure_turn_requested(self, requested: TurnRequested, by: Principal) -> TurnRequested:
         """Return a stored response, and check that its turn is still requested.

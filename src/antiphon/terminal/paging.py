@@ -214,11 +214,12 @@ async def _run_pager(ui: Ui, pager: Sequence[str], whole: str) -> bool:
             ui.say(f"$PAGER cannot be started: {one_line(pager[0])} is not in PATH", "warning")
             return False
         pager = [program, *pager[1:]]
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", prefix="antiphon-") as file:
-        file.write(whole)
-        file.flush()
+    # Without a name, so that nothing is left where both programs are killed.
+    with tempfile.TemporaryFile() as file:
+        file.write(whole.encode())
+        file.seek(0)
         try:
-            await ui.keyboard.lend([*pager, file.name])
+            await ui.keyboard.lend(pager, file)
         except OSError as error:
             ui.say(f"$PAGER cannot be started: {error}", "warning")
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import IO, Self
 
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import Box, Field
@@ -38,7 +38,7 @@ class Silent:
     async def write(self, field: Field) -> str | None:
         return None
 
-    async def lend(self, arguments: Sequence[str]) -> int:
+    async def lend(self, arguments: Sequence[str], reads: IO[bytes] | None = None) -> int:
         return 0
 
 

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 from prompt_toolkit.application import Application
 from prompt_toolkit.application.current import set_app
@@ -236,11 +236,11 @@ class Editor:
                 self._application.layout.focus(self._draft_window)
                 self._changed()
 
-    async def lend(self, arguments: Sequence[str]) -> int:
+    async def lend(self, arguments: Sequence[str], reads: IO[bytes] | None = None) -> int:
         """Run another program in the terminal; return its exit code."""
         async with self._one_borrower:
             with self._suspend_display(), self._source.detach(), self._source.cooked_mode():
-                return await self._interrupts.run_program(arguments)
+                return await self._interrupts.run_program(arguments, reads)
 
     @contextmanager
     def _suspend_display(self) -> Generator[None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from types import FrameType, TracebackType
-from typing import Protocol, Self
+from typing import IO, Protocol, Self
 
 import msgspec
 
@@ -176,10 +176,10 @@ class Keyboard(Protocol):
         """Return the text, None if the user declines."""
         ...
 
-    async def lend(self, arguments: Sequence[str]) -> int:
+    async def lend(self, arguments: Sequence[str], reads: IO[bytes] | None = None) -> int:
         """Run another program in the terminal; return its exit code.
 
-        Raises `OSError` if it cannot be started.
+        Its stdin is the file `reads`, else the terminal. Raises `OSError` if it cannot be started.
         """
         ...
 
@@ -205,16 +205,17 @@ class Interrupts:
         asyncio.get_running_loop().remove_signal_handler(signal.SIGINT)
         self._restore()
 
-    async def run_program(self, arguments: Sequence[str]) -> int:
+    async def run_program(self, arguments: Sequence[str], reads: IO[bytes] | None = None) -> int:
         """Run the program to its end and return its exit code. If cancelled, terminate it.
 
-        Signals that a terminal sends to all its processes are for the program. They are dropped and
-        not ignored, as it would inherit that. Raises `OSError` if it cannot be started.
+        Its stdin is the file `reads`, else that of this program. Signals that a terminal sends to
+        all its processes are for the program. They are dropped and not ignored, as it would inherit
+        that. Raises `OSError` if it cannot be started.
         """
         self._lent = True
         before = signal.signal(signal.SIGQUIT, _drop_signal)
         try:
-            process = await asyncio.create_subprocess_exec(*arguments)
+            process = await asyncio.create_subprocess_exec(*arguments, stdin=reads)
             try:
                 return await process.wait()
             finally:

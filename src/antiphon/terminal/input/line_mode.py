@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from types import TracebackType
-from typing import Self, TextIO
+from typing import IO, Self, TextIO
 
 from antiphon.terminal import spans
 from antiphon.terminal.input.keyboard import (
@@ -165,12 +165,12 @@ class LineKeyboard:
                     self._say(wrong)
             return None
 
-    async def lend(self, arguments: Sequence[str]) -> int:
+    async def lend(self, arguments: Sequence[str], reads: IO[bytes] | None = None) -> int:
         """Run another program in the terminal; return its exit code."""
         with self._suspend():
             self._stop_listening()
             try:
-                return await self._interrupts.run_program(arguments)
+                return await self._interrupts.run_program(arguments, reads)
             finally:
                 self._listen()
                 self._asked_at = self._clock()  # a question put meanwhile is seen only now

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,7 @@ from acp.schema import (
 from antiphon.acp.session import find_stop_reason
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.hooks import Hook
+from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.testing import Script
 from antiphon.tools.todos import write_todos
 from antiphon.types.runs import Reason
@@ -226,6 +229,41 @@ async def test_a_session_that_is_opened_again_stops_the_prompt_that_nobody_could
 
         assert run.status == "cancelled"
         assert (cancelled.stop_reason, again.stop_reason) == ("cancelled", "end_turn")
+
+
+async def test_a_prompt_can_be_cancelled_also_between_two_loads_of_its_session_at_once(
+    tmp_path: Path,
+) -> None:
+    started, stopped, go = asyncio.Event(), asyncio.Event(), threading.Event()
+    opened: list[Path] = []
+
+    def find_workspace(folder: Path) -> Workspace:
+        """Let the session be begun and loaded once; the second load waits."""
+        opened.append(folder)
+        if len(opened) > 2:
+            go.wait(60)
+        return NO_WORKSPACE
+
+    wait = create_endless_tool(started, stopped)
+    script = Script().call("wait").reply("Here again.")
+    async with open_editor(script.settings(), wait, find_workspace=find_workspace) as editor:
+        session = await begin(editor, tmp_path)
+        load = partial(editor.agent.load_session, cwd=str(tmp_path), session_id=session)
+        loads = [asyncio.create_task(load()) for _ in range(2)]
+        await asyncio.wait(loads, return_when=asyncio.FIRST_COMPLETED)
+        asking = asyncio.create_task(
+            editor.agent.prompt(session_id=session, prompt=[text("Wait.")])
+        )
+        tool_runs = asyncio.create_task(started.wait())
+        await asyncio.wait((asking, tool_runs), return_when=asyncio.FIRST_COMPLETED)
+        go.set()
+        await asyncio.gather(*loads)
+        await editor.agent.cancel(session_id=session)
+
+        await asyncio.wait((asking,), timeout=60)
+        assert asking.done()
+        assert not started.is_set() or stopped.is_set()
+        tool_runs.cancel()
 
 
 async def test_a_prompt_is_cancelled_while_its_files_are_read(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from contextlib import AsyncExitStack, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import acp
 import msgspec
@@ -100,6 +101,7 @@ class AcpAgent:
         self._setup = setup
         self._sessions: dict[str, Session] = {}
         self._stacks: dict[str, AsyncExitStack] = {}
+        self._changing: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._capabilities = ClientCapabilities()
         self._opening: dict[object, str] = {}
         self._announcements: set[asyncio.Task[None]] = set()
@@ -291,8 +293,9 @@ class AcpAgent:
     @translate_errors
     async def close_session(self, session_id: str, **_: Any) -> CloseSessionResponse:
         """End a session and its MCP servers; its thread stays."""
-        await self._find(session_id).close()
-        await self._drop(session_id)
+        async with self._lock(session_id):
+            await self._find(session_id).close()
+            await self._drop(session_id)
         return CloseSessionResponse()
 
     async def ext_method(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -326,20 +329,28 @@ class AcpAgent:
     ) -> Session:
         folders = _folders(cwd, more)
         thread = await self._setup.client.get_thread(session_id)
-        if (before := self._sessions.get(session_id)) is not None:
-            await before.stop()  # afterwards nothing could cancel its prompt
-        await self._drop(session_id)
-        return await self._open(thread, folders, servers or ())
+        async with self._lock(session_id):
+            if (before := self._sessions.get(session_id)) is not None:
+                await before.stop()  # afterwards nothing could cancel its prompt
+            await self._drop(session_id)
+            return await self._open(thread, folders, servers or ())
+
+    def _lock(self, session_id: str) -> asyncio.Lock:
+        """Return the lock under which this session is opened again or closed.
+
+        Of two that open it at once, one would replace the other's session without stopping it.
+        """
+        return self._changing.setdefault(session_id, asyncio.Lock())
 
     async def _open(
         self, thread: Thread, folders: Sequence[Path], servers: Sequence[AnyServer]
     ) -> Session:
-        stack = AsyncExitStack()
-        pool = await stack.enter_async_context(run_servers(self._setup, folders, servers))
-        session = Session(self._setup, self._editor, thread.id, folders, pool)
-        await self._find_workspace(session)
-        self._sessions[thread.id], self._stacks[thread.id] = session, stack
-        return session
+        async with AsyncExitStack() as stack:
+            pool = await stack.enter_async_context(run_servers(self._setup, folders, servers))
+            session = Session(self._setup, self._editor, thread.id, folders, pool)
+            await self._find_workspace(session)
+            self._sessions[thread.id], self._stacks[thread.id] = session, stack.pop_all()
+            return session
 
     async def _find_workspace(self, session: Session) -> None:
         """Find the skills, instructions and slash commands for the prompts from now on."""

@@ -118,6 +118,7 @@ class Session:
         self._is_idle = asyncio.Event()
         self._is_idle.set()
         self._is_cancelled = False
+        self._is_ending = False
         self._mark = ""
         self._consent = Consent(
             mode_rules(setup.mode, setup.settings),
@@ -153,6 +154,12 @@ class Session:
 
         Raises `AntiphonError`, also for a run that fails.
         """
+        if self._is_ending:
+            answer.close()
+            raise InvalidRequest(
+                "This session is being closed, or opened again.",
+                hint="Send the prompt once it is open.",
+            )
         if self._prompt is not None:
             answer.close()
             raise InvalidRequest(
@@ -181,7 +188,11 @@ class Session:
             self._prompt.cancel()  # and with it the tools
 
     async def stop(self) -> None:
-        """Stop the prompt that is answered, and wait until its tools and its run have ended."""
+        """Stop the prompt that is answered, and wait until its tools and its run have ended.
+
+        No other prompt begins.
+        """
+        self._is_ending = True
         await self.cancel()
         await self._is_idle.wait()
 
@@ -204,7 +215,8 @@ class Session:
             self._setup.warn(f"the run could not be cancelled: {error}")
 
     async def close(self) -> None:
-        """Stop, and delete the thread if nothing was said in it."""
+        """Stop for good, and delete the thread if nothing was said in it."""
+        self._is_ending = True
         await self.cancel()
         with suppress(AntiphonError):
             if not (await self._setup.client.get_thread(self.id)).messages:

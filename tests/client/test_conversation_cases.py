@@ -32,9 +32,9 @@ ERRORS = {"outputs_missing": OutputsMissing, "run_ended": RunEnded}
 def plain(step: Step) -> dict[str, Any]:
     """The step as a case writes it."""
     match step:
-        case StreamTurn(call=Process(run_id=run_id)):
+        case StreamTurn(operation=Process(run_id=run_id)):
             return {"step": "process", "run_id": run_id}
-        case StreamTurn(call=Follow(run_id=run_id, after=after)):
+        case StreamTurn(operation=Follow(run_id=run_id, after=after)):
             ends = {"until": step.until, "until_resumed": step.until_resumed}
             return {"step": "follow", "run_id": run_id, "after": after, **ends}
         case ListPending(call):

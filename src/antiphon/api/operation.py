@@ -60,54 +60,54 @@ class Operation(msgspec.Struct, Generic[A_co], frozen=True, forbid_unknown_field
     scope: ClassVar[str | None] = None
 
 
-def field_values(call: Operation[Any]) -> dict[str, Any]:
+def field_values(operation: Operation[Any]) -> dict[str, Any]:
     """Return the operation's fields by name."""
-    return {name: getattr(call, name) for name in call.__struct_fields__}
+    return {name: getattr(operation, name) for name in operation.__struct_fields__}
 
 
-def select_given_fields(call: Operation[Any], *, but: str) -> dict[str, Any]:
+def select_given_fields(operation: Operation[Any], *, but: str) -> dict[str, Any]:
     """Return the fields that were set, except `but`."""
     return {
         name: value
-        for name, value in field_values(call).items()
+        for name, value in field_values(operation).items()
         if name != but and value is not msgspec.UNSET
     }
 
 
-def path_fields(call: type[Operation[Any]]) -> tuple[str, ...]:
+def path_fields(operation: type[Operation[Any]]) -> tuple[str, ...]:
     """Return the fields in the route, in order."""
-    return tuple(piece[1:-1] for piece in call.route.split("/") if piece.startswith("{"))
+    return tuple(piece[1:-1] for piece in operation.route.split("/") if piece.startswith("{"))
 
 
-def to_http(call: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
+def to_http(operation: Operation[Any]) -> tuple[str, str, dict[str, str], bytes | None]:
     """Return the operation as HTTP: method, path, query, JSON body (None for GET and DELETE).
 
     A field of the body that has its default is left out, so that a server of an earlier version,
     which does not know it, accepts the request.
     """
-    method, template = call.route.split(" ")
-    fields = msgspec.to_builtins(call)
-    path_values = {name: fields.pop(name) for name in path_fields(type(call))}
+    method, template = operation.route.split(" ")
+    fields = msgspec.to_builtins(operation)
+    path_values = {name: fields.pop(name) for name in path_fields(type(operation))}
     path = "/".join(
         _quote(str(path_values[piece[1:-1]])) if piece.startswith("{") else piece
         for piece in template.split("/")
     )
-    if method in ("GET", "DELETE") or call.upload:
+    if method in ("GET", "DELETE") or operation.upload:
         return method, path, _to_query(fields), None
-    defaults = _defaults(type(call))
+    defaults = _defaults(type(operation))
     given = {
         name: value
         for name, value in fields.items()
-        if name not in defaults or not _is_same(getattr(call, name), defaults[name])
+        if name not in defaults or not _is_same(getattr(operation, name), defaults[name])
     }
     return method, path, {}, msgspec.json.encode(given)
 
 
 @cache
-def _defaults(call: type[Operation[Any]]) -> Mapping[str, Any]:
+def _defaults(operation: type[Operation[Any]]) -> Mapping[str, Any]:
     return {
         field.name: field.default_factory() if field.default is msgspec.NODEFAULT else field.default
-        for field in msgspec.structs.fields(call)
+        for field in msgspec.structs.fields(operation)
         if not field.required
     }
 

@@ -291,14 +291,14 @@ class Keys(_AccessCommand):
 
     async def _create(self, keys: KeyService, args: Namespace) -> None:
         limits = {name: getattr(args, name) for name in _LIMITS}
-        call = operations.CreateKey(
+        operation = operations.CreateKey(
             args.name,
             args.owner,
             tuple(args.scope or ("read", "write")),
             limits=Limits(**{k: each for k, each in limits.items() if each is not msgspec.UNSET}),
             expires_in=args.expires_in,
         )
-        key, token = await keys.create(call, Principal())
+        key, token = await keys.create(operation, Principal())
         print(token)
         until = f" Good until {format_time(key.expires_at)}." if key.expires_at else ""
         note(

@@ -143,14 +143,16 @@ async def _export(owners: OwnerService, args: Namespace) -> None:
 
 
 async def _import(owners: OwnerService, args: Namespace) -> None:
-    call = operations.ImportOwner(args.owner, args.new_ids, args.check)
+    operation = operations.ImportOwner(args.owner, args.new_ids, args.check)
     path = Path(args.file)
     if not await asyncio.to_thread(path.is_file):
         raise NotFound(
             f"There is no file {args.file}.", hint="`antiphon owners export` writes one."
         )
     with ProgressBar(sys.stderr) as bar, await asyncio.to_thread(path.open, "rb") as file:
-        result = await owners.import_owner(call, file, Principal(), lambda step: bar.show(*step))
+        result = await owners.import_owner(
+            operation, file, Principal(), lambda step: bar.show(*step)
+        )
     if args.json:
         print_json(result)
         return

@@ -102,11 +102,12 @@ async def raise_at_end(batches: AsyncBatches, state: RunState) -> AsyncBatches:
 
 
 def create_events(
-    transport: AsyncTransport, call: Operation[Any], key: str | None = None
+    transport: AsyncTransport, operation: Operation[Any], key: str | None = None
 ) -> AsyncEvents:
     """Return the events of a streaming operation, sent under this idempotency key."""
     return AsyncEvents(
-        transport.stream(require_streamable(call), key), RunState(getattr(call, "run_id", None))
+        transport.stream(require_streamable(operation), key),
+        RunState(getattr(operation, "run_id", None)),
     )
 
 

@@ -82,13 +82,15 @@ class AsyncHttpTransport:
         self._http = http_client or httpx2.AsyncClient(**client_arguments(server))
         self._owns_http = http_client is None
 
-    async def send(self, call: Operation[A], key: str | None = None) -> A:
+    async def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation until it is answered."""
-        return parse_response(call, await self._fetch(self._request(call, key or new_key())))
+        return parse_response(
+            operation, await self._fetch(self._request(operation, key or new_key()))
+        )
 
-    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
+    async def stream(self, operation: Operation[Any], key: str | None = None) -> AsyncBatches:
         """Yield the operation's events; a lost connection is replaced."""
-        reading, tries, key = ResumableStream(call), self._retries.schedule(), key or new_key()
+        reading, tries, key = ResumableStream(operation), self._retries.schedule(), key or new_key()
         while True:
             failure: AntiphonError = early_end_error()
             try:
@@ -143,10 +145,12 @@ class AsyncHttpTransport:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
 
-    async def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    async def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Send this zip file, which is seekable, until it is imported."""
-        request = import_request(call, file)
-        return parse_response(call, await self._fetch({**request, "content": AsyncFileBody(file)}))
+        request = import_request(operation, file)
+        return parse_response(
+            operation, await self._fetch({**request, "content": AsyncFileBody(file)})
+        )
 
     async def _read_pieces(self, request: dict[str, Any]) -> AsyncPieces:
         try:
@@ -200,8 +204,8 @@ class AsyncHttpTransport:
             if self.tracer is not NO_TRACES:
                 await asyncio.to_thread(self.tracer.close)
 
-    def _request(self, call: Operation[Any], key: str) -> dict[str, Any]:
-        return build_request(call, key, self._options)
+    def _request(self, operation: Operation[Any], key: str) -> dict[str, Any]:
+        return build_request(operation, key, self._options)
 
     async def _fetch(self, request: dict[str, Any]) -> bytes:
         """Return the body of the response; retry while that can help."""

@@ -220,9 +220,9 @@ class AsyncOperations(RenamedMethods):
         changes nothing, and one that broke off goes on. Raises `Conflict` where an id is taken by
         something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
         """
-        call = operations.ImportOwner(owner, new_ids, check)
+        operation = operations.ImportOwner(owner, new_ids, check)
         with await asyncio.to_thread(Path(path).open, "rb") as file:
-            return await self.transport.import_archive(call, file)
+            return await self.transport.import_archive(operation, file)
 
     async def upload_chat_export(
         self,

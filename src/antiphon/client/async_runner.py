@@ -112,8 +112,8 @@ class AsyncRunner:
     ) -> AsyncBatches:
         while True:
             match conversation.next_step():
-                case FindRun(call):
-                    conversation.handle_last_run((await self._transport.send(call)).data)
+                case FindRun(operation):
+                    conversation.handle_last_run((await self._transport.send(operation)).data)
                 case StreamTurn() as step:
                     try:
                         async with aclosing(self._stream_events(step, conversation)) as batches:
@@ -123,23 +123,23 @@ class AsyncRunner:
                         conversation.handle_error(refusal)
                     else:
                         conversation.end_stream()
-                case ListPending(call):
-                    actions = paginate(self._transport, call)
+                case ListPending(operation):
+                    actions = paginate(self._transport, operation)
                     conversation.handle_actions([action async for action in actions])
                 case ExecuteActions() as due:
                     await self._execute_actions(due, processor)
                     conversation.finish_outputs()
-                case FetchRun(call):
-                    conversation.handle_run(await self._transport.send(call))
-                case ReadLastReply(call):
-                    messages = paginate(self._transport, call)
+                case FetchRun(operation):
+                    conversation.handle_run(await self._transport.send(operation))
+                case ReadLastReply(operation):
+                    messages = paginate(self._transport, operation)
                     conversation.handle_messages([message async for message in messages])
                 case Finished():
                     return
 
     async def _stream_events(self, step: StreamTurn, conversation: Conversation) -> AsyncBatches:
         """Yield the events of this step, after those that were missed."""
-        async with aclosing(self._transport.stream(step.call, step.key)) as batches:
+        async with aclosing(self._transport.stream(step.operation, step.key)) as batches:
             async for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     async with aclosing(self._stream_events(missed, conversation)) as earlier:

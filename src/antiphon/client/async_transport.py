@@ -36,11 +36,11 @@ class AsyncTransport(Protocol):
         """Parent of the operations in a trace, if it is not the current span."""
         ...
 
-    async def send(self, call: Operation[A], key: str | None = None) -> A:
+    async def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation and return its answer."""
         ...
 
-    def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
+    def stream(self, operation: Operation[Any], key: str | None = None) -> AsyncBatches:
         """Yield the events of a streaming operation in order, each once, over lost connections."""
         ...
 
@@ -67,7 +67,7 @@ class AsyncTransport(Protocol):
         """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
         ...
 
-    async def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    async def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Send this zip file, which is seekable, and return what was imported."""
         ...
 

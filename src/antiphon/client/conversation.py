@@ -46,7 +46,7 @@ from antiphon.types.runs import Action, Run, Status
 class FindRun(msgspec.Struct, frozen=True):
     """Find the last run of a thread."""
 
-    call: ListRuns
+    operation: ListRuns
 
 
 class StreamTurn(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class StreamTurn(msgspec.Struct, frozen=True):
     `until_resumed` the stream ends when the run waits for no outputs any more.
     """
 
-    call: Process | Follow
+    operation: Process | Follow
     until: int | None = None
     key: str | None = None
     until_resumed: bool = False
@@ -65,7 +65,7 @@ class StreamTurn(msgspec.Struct, frozen=True):
 class ListPending(msgspec.Struct, frozen=True):
     """List the calls that wait for an output."""
 
-    call: ListActions
+    operation: ListActions
 
 
 class ExecuteActions(msgspec.Struct, frozen=True):
@@ -83,13 +83,13 @@ class ExecuteActions(msgspec.Struct, frozen=True):
 class FetchRun(msgspec.Struct, frozen=True):
     """Fetch the run to learn how it ended."""
 
-    call: GetRun
+    operation: GetRun
 
 
 class ReadLastReply(msgspec.Struct, frozen=True):
     """Read the last reply from the thread's messages, because its events were not read."""
 
-    call: ListMessages
+    operation: ListMessages
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -160,14 +160,18 @@ class Conversation:
         """Return the step that reads the events between the last one and this batch, if any."""
         self._newest = batch[-1][0]
         before = batch[0][0] - 1
-        if isinstance(step.call, Follow) or not self._in_order or before <= self._state.last_event:
+        if (
+            isinstance(step.operation, Follow)
+            or not self._in_order
+            or before <= self._state.last_event
+        ):
             return None
         return self._up_to(before)
 
     def end_stream(self) -> None:
         """Decide the next step after the stream ended."""
         step = self._next_step
-        own = step if isinstance(step, StreamTurn) and isinstance(step.call, Process) else None
+        own = step if isinstance(step, StreamTurn) and isinstance(step.operation, Process) else None
         if own is not None:
             self._check_not_ahead(self._newest)
         if self._state.status is not None and self._state.status.ended:
@@ -330,13 +334,13 @@ def is_settled(status: Status) -> bool:
     return status is Status.ACTION_REQUIRED or status.ended
 
 
-def require_streamable(call: Operation[Any]) -> Operation[Any]:
+def require_streamable(operation: Operation[Any]) -> Operation[Any]:
     """Return the operation if it streams.
 
     Raises `InvalidRequest` for a `/process` in the background, and `InvalidEventId` for an invalid
     event number.
     """
-    match call:
+    match operation:
         case Process(background=True):
             raise InvalidRequest(
                 "A run in the background is not streamed.",
@@ -350,4 +354,4 @@ def require_streamable(call: Operation[Any]) -> Operation[Any]:
                 received=repr(after),
             )
         case _:
-            return call
+            return operation

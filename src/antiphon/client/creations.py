@@ -84,15 +84,15 @@ def operation_type(kind: type[Operation[A]]) -> type[Operation[A]]:
     return kind
 
 
-def split_key(call: Operation[A]) -> tuple[Operation[A], str | None]:
+def split_key(operation: Operation[A]) -> tuple[Operation[A], str | None]:
     """Return the operation to send, and the idempotency key to send it under, if there is one.
 
     Raises `InvalidRequest` for a key that cannot travel in a header.
     """
-    if (operation := operation_type(type(call))) is type(call):
-        return call, None
-    fields: dict[str, Any] = field_values(call)
+    if (kind := operation_type(type(operation))) is type(operation):
+        return operation, None
+    fields: dict[str, Any] = field_values(operation)
     key: str | None = fields.pop(KEY)
     if key is not None:
         sanitize.validate_idempotency_key(key)
-    return operation(**fields), key
+    return kind(**fields), key

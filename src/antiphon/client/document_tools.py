@@ -25,7 +25,7 @@ MAX_NAMED = 30
 class SendsOperations(Protocol):
     """A transport of a client for asyncio."""
 
-    async def send(self, call: Operation[Any], key: str | None = None) -> Any:
+    async def send(self, operation: Operation[Any], key: str | None = None) -> Any:
         """Execute the operation."""
         ...
 
@@ -124,12 +124,12 @@ class DocumentTools:
             "text": pages[0].text,
         }
 
-    async def _send(self, call: operations.ListFiles | operations.SearchFiles) -> Any:
+    async def _send(self, operation: operations.ListFiles | operations.SearchFiles) -> Any:
         """Execute the operation for the thread and the assistant, or without one that is gone.
 
         A run goes on after its assistant was deleted, or was taken back by its author.
         """
-        named = replace(call, thread_id=self._thread_id, assistant_id=self._assistant_id)
+        named = replace(operation, thread_id=self._thread_id, assistant_id=self._assistant_id)
         try:
             return await self._transport.send(named)
         except NotFound:

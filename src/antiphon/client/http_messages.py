@@ -163,21 +163,23 @@ def client_arguments(server: str) -> dict[str, Any]:
 
 
 def build_request(
-    call: Operation[Any], key: str, options: ClientOptions = DEFAULTS
+    operation: Operation[Any], key: str, options: ClientOptions = DEFAULTS
 ) -> dict[str, Any]:
     """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
-    call = options.with_model(call)
-    sanitize.request_fields(call)  # first: what a server rejects may not be expressible in JSON
-    method, path, query, body = operations.to_http(call)
+    operation = options.with_model(operation)
+    sanitize.request_fields(
+        operation
+    )  # first: what a server rejects may not be expressible in JSON
+    method, path, query, body = operations.to_http(operation)
     headers: dict[str, str] = {}
     if body is not None:
         headers["content-type"] = "application/json"
-    if call.creates:
+    if operation.creates:
         headers["idempotency-key"] = key
-    if call.streams:
+    if operation.streams:
         # Raw reads do not decompress, and compression would delay events.
         headers |= {"accept": _EVENT_STREAM, "accept-encoding": "identity"}
-    if isinstance(call, Follow):
+    if isinstance(operation, Follow):
         headers["last-event-id"] = query.pop("after")
     return {
         "method": method,
@@ -185,7 +187,7 @@ def build_request(
         "params": query or None,
         "content": body,
         "headers": headers,
-        "timeout": _timeout(call, options.timeout or ANSWER_SECONDS),
+        "timeout": _timeout(operation, options.timeout or ANSWER_SECONDS),
     }
 
 
@@ -206,14 +208,14 @@ def upload_request(
     }
 
 
-def import_request(call: ImportOwner, file: IO[bytes]) -> dict[str, Any]:
+def import_request(operation: ImportOwner, file: IO[bytes]) -> dict[str, Any]:
     """Return the request of an import but for its body. Raises `InvalidRequest`."""
     headers = {
-        "content-type": str(call.upload),
+        "content-type": str(operation.upload),
         "content-length": str(file.seek(0, os.SEEK_END)),
     }
     timeout = httpx2.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS, read=BUSY_SECONDS)
-    return {**build_request(call, ""), "headers": headers, "timeout": timeout}
+    return {**build_request(operation, ""), "headers": headers, "timeout": timeout}
 
 
 def download_request(file_id: str) -> dict[str, Any]:
@@ -226,11 +228,11 @@ def download_request(file_id: str) -> dict[str, Any]:
     }
 
 
-def _timeout(call: Operation[Any], seconds: float) -> httpx2.Timeout:
-    match call:
+def _timeout(operation: Operation[Any], seconds: float) -> httpx2.Timeout:
+    match operation:
         case CreateRun(if_busy="wait") | Process(if_busy="wait"):
             return httpx2.Timeout(BUSY_SECONDS, connect=CONNECT_SECONDS)
-        case _ if call.streams:
+        case _ if operation.streams:
             return httpx2.Timeout(SILENCE_SECONDS, connect=CONNECT_SECONDS)
         case _:
             return httpx2.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
@@ -244,9 +246,9 @@ def new_key() -> str:
 # Responses.
 
 
-def parse_response(call: Operation[A], content: bytes) -> A:
+def parse_response(operation: Operation[A], content: bytes) -> A:
     """Decode the response of this operation. Raises `BadSettings` if it is not Antiphon's."""
-    answer: A = decode_response(content, call.answer)
+    answer: A = decode_response(content, operation.answer)
     return answer
 
 

@@ -87,14 +87,14 @@ class ClientOptions(msgspec.Struct, frozen=True, kw_only=True):
         given = {name: value for name, value in changes.items() if value is not None}
         return replace(self, **given, headers={**self.headers, **headers})
 
-    def with_model(self, call: O_) -> O_:
+    def with_model(self, operation: O_) -> O_:
         """Return the operation with the default model, if it begins a run and names none."""
-        if self.model is None or not isinstance(call, CreateRun | Process):
-            return call
-        begun = isinstance(call, Process) and call.run_id is not None
-        if begun or call.model is not None or call.assistant_id is not None:
-            return call
-        return replace(call, model=self.model)
+        if self.model is None or not isinstance(operation, CreateRun | Process):
+            return operation
+        begun = isinstance(operation, Process) and operation.run_id is not None
+        if begun or operation.model is not None or operation.assistant_id is not None:
+            return operation
+        return replace(operation, model=self.model)
 
 
 def check_embedded(options: ClientOptions, http_client: object = None) -> None:

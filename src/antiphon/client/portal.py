@@ -75,37 +75,37 @@ class Portal:
 
     def run_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run the coroutine and return its result; an interrupted call waits for its cleanup."""
-        call = _LoopTask(lambda: coroutine)
+        task = _LoopTask(lambda: coroutine)
         try:
-            return self._run(call)
+            return self._run(task)
         finally:
-            while not call.ended:  # it was interrupted, and is cancelled
+            while not task.ended:  # it was interrupted, and is cancelled
                 with suppress(Empty):
-                    call.done.get(timeout=MISSED_SIGNAL_SECONDS)
+                    task.done.get(timeout=MISSED_SIGNAL_SECONDS)
 
     def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
         """Yield the results as they come; closing the iterator cancels the other coroutines."""
         done: SimpleQueue[_LoopTask[T]] = SimpleQueue()
-        calls = [_LoopTask(partial(_same, coroutine), done) for coroutine in coroutines]
+        tasks = [_LoopTask(partial(_same, coroutine), done) for coroutine in coroutines]
         try:
-            for call in calls:
-                call.begin(self._loop())
-            for _ in calls:
+            for task in tasks:
+                task.begin(self._loop())
+            for _ in tasks:
                 yield _wait_for_next(done).result()
         finally:
-            for call in calls:
-                call.cancel()
+            for task in tasks:
+                task.cancel()
 
-    def _run(self, call: _LoopTask[T]) -> T:
+    def _run(self, task: _LoopTask[T]) -> T:
         try:
-            call.begin(self._loop())
-            return _wait_for_next(call.done).result()
+            task.begin(self._loop())
+            return _wait_for_next(task.done).result()
         except CancelledError as error:
             if self._running is None:  # closed meanwhile, which cancels all coroutines
                 raise client_closed_error() from error
             raise
         except BaseException:
-            call.cancel()
+            task.cancel()
             raise
 
     def callback(self, function: Callable[P, T]) -> Callable[P, Awaitable[T]]:
@@ -248,7 +248,7 @@ class _LoopTask(Generic[T]):
 
 
 def _wait_for_next(done: SimpleQueue[_LoopTask[T]]) -> _LoopTask[T]:
-    """Return the next call that is done.
+    """Return the next task that is done.
 
     A signal that comes just before the thread begins to wait does not end its wait.
     """

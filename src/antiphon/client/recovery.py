@@ -67,14 +67,14 @@ class ResumableStream:
     is the time that the server requests between two connections, in seconds.
     """
 
-    def __init__(self, call: Operation[Any]) -> None:
+    def __init__(self, operation: Operation[Any]) -> None:
         self.over = False
         self.pause = 0.0
-        self.run_id: str | None = getattr(call, "run_id", None)
-        self._call = call
-        self._whole_run = isinstance(call, Follow)
-        self._types = call.types if isinstance(call, Follow) else None
-        self._last = call.after if isinstance(call, Follow) else None
+        self.run_id: str | None = getattr(operation, "run_id", None)
+        self._operation = operation
+        self._whole_run = isinstance(operation, Follow)
+        self._types = operation.types if isinstance(operation, Follow) else None
+        self._last = operation.after if isinstance(operation, Follow) else None
         self._status: Status | None = None
         self._turn_ended = False
         self._received_events = False
@@ -86,7 +86,7 @@ class ResumableStream:
         self._received_events = self._closed_cleanly = False
         self._decoder = Decoder()
         if self._last is None or self.run_id is None:
-            return self._call
+            return self._operation
         return Follow(self.run_id, after=self._last, types=self._types)
 
     def feed(self, data: bytes) -> list[Numbered]:

@@ -102,10 +102,13 @@ def raise_at_end(batches: Batches, state: RunState) -> Batches:
     state.raise_for_status()
 
 
-def create_events(transport: Transport, call: Operation[Any], key: str | None = None) -> Events:
+def create_events(
+    transport: Transport, operation: Operation[Any], key: str | None = None
+) -> Events:
     """Return the events of a streaming operation, sent under this idempotency key."""
     return Events(
-        transport.stream(require_streamable(call), key), RunState(getattr(call, "run_id", None))
+        transport.stream(require_streamable(operation), key),
+        RunState(getattr(operation, "run_id", None)),
     )
 
 

@@ -84,13 +84,13 @@ class HttpTransport:
         self._http = http_client or httpx2.Client(**client_arguments(server))
         self._owns_http = http_client is None
 
-    def send(self, call: Operation[A], key: str | None = None) -> A:
+    def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation until it is answered."""
-        return parse_response(call, self._fetch(self._request(call, key or new_key())))
+        return parse_response(operation, self._fetch(self._request(operation, key or new_key())))
 
-    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
+    def stream(self, operation: Operation[Any], key: str | None = None) -> Batches:
         """Yield the operation's events; a lost connection is replaced."""
-        reading, tries, key = ResumableStream(call), self._retries.schedule(), key or new_key()
+        reading, tries, key = ResumableStream(operation), self._retries.schedule(), key or new_key()
         while True:
             failure: AntiphonError = early_end_error()
             try:
@@ -145,10 +145,10 @@ class HttpTransport:
         """Yield everything that an owner has as a zip file in pieces."""
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
 
-    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Send this zip file, which is seekable, until it is imported."""
-        request = import_request(call, file)
-        return parse_response(call, self._fetch({**request, "content": FileBody(file)}))
+        request = import_request(operation, file)
+        return parse_response(operation, self._fetch({**request, "content": FileBody(file)}))
 
     def _read_pieces(self, request: dict[str, Any]) -> Pieces:
         try:
@@ -201,8 +201,8 @@ class HttpTransport:
             if self.tracer is not NO_TRACES:
                 self.tracer.close()
 
-    def _request(self, call: Operation[Any], key: str) -> dict[str, Any]:
-        return build_request(call, key, self._options)
+    def _request(self, operation: Operation[Any], key: str) -> dict[str, Any]:
+        return build_request(operation, key, self._options)
 
     def _fetch(self, request: dict[str, Any]) -> bytes:
         """Return the body of the response; retry while that can help."""

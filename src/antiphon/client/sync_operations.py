@@ -221,9 +221,9 @@ class Operations(RenamedMethods):
         changes nothing, and one that broke off goes on. Raises `Conflict` where an id is taken by
         something else, `InvalidRequest` and `TooLarge` for a file that is not an export.
         """
-        call = operations.ImportOwner(owner, new_ids, check)
+        operation = operations.ImportOwner(owner, new_ids, check)
         with Path(path).open("rb") as file:
-            return self.transport.import_archive(call, file)
+            return self.transport.import_archive(operation, file)
 
     def upload_chat_export(
         self,

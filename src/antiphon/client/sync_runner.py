@@ -107,8 +107,8 @@ class Runner:
     def _run_steps(self, conversation: Conversation, processor: ToolProcessor) -> Batches:
         while True:
             match conversation.next_step():
-                case FindRun(call):
-                    conversation.handle_last_run(self._transport.send(call).data)
+                case FindRun(operation):
+                    conversation.handle_last_run(self._transport.send(operation).data)
                 case StreamTurn() as step:
                     try:
                         with closing(self._stream_events(step, conversation)) as batches:
@@ -117,23 +117,23 @@ class Runner:
                         conversation.handle_error(refusal)
                     else:
                         conversation.end_stream()
-                case ListPending(call):
-                    actions = paginate(self._transport, call)
+                case ListPending(operation):
+                    actions = paginate(self._transport, operation)
                     conversation.handle_actions(list(actions))
                 case ExecuteActions() as due:
                     self._execute_actions(due, processor)
                     conversation.finish_outputs()
-                case FetchRun(call):
-                    conversation.handle_run(self._transport.send(call))
-                case ReadLastReply(call):
-                    messages = paginate(self._transport, call)
+                case FetchRun(operation):
+                    conversation.handle_run(self._transport.send(operation))
+                case ReadLastReply(operation):
+                    messages = paginate(self._transport, operation)
                     conversation.handle_messages(list(messages))
                 case Finished():
                     return
 
     def _stream_events(self, step: StreamTurn, conversation: Conversation) -> Batches:
         """Yield the events of this step, after those that were missed."""
-        with closing(self._transport.stream(step.call, step.key)) as batches:
+        with closing(self._transport.stream(step.operation, step.key)) as batches:
             for batch in batches:
                 if missed := conversation.find_missed(step, batch):
                     with closing(self._stream_events(missed, conversation)) as earlier:

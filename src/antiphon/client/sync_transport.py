@@ -38,11 +38,11 @@ class Transport(Protocol):
         """Parent of the operations in a trace, if it is not the current span."""
         ...
 
-    def send(self, call: Operation[A], key: str | None = None) -> A:
+    def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation and return its answer."""
         ...
 
-    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
+    def stream(self, operation: Operation[Any], key: str | None = None) -> Batches:
         """Yield the events of a streaming operation in order, each once, over lost connections."""
         ...
 
@@ -69,7 +69,7 @@ class Transport(Protocol):
         """Yield everything that an owner has as a zip file in pieces; it cannot be resumed."""
         ...
 
-    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Send this zip file, which is seekable, and return what was imported."""
         ...
 

@@ -134,8 +134,8 @@ class ToolWorker:
                         continue
                     claim = _HeldClaim(action, self._send, self._wanted.lease)
                     self._held[action.id] = claim
-                    call = self._run_call(claim, is_late=is_late)
-                    self._running.add(asyncio.create_task(call))
+                    running = self._run_call(claim, is_late=is_late)
+                    self._running.add(asyncio.create_task(running))
                 if until_idle and not claimed and not self._running:
                     return self.answered
                 await self._wait_for_room(until_idle=until_idle)
@@ -155,8 +155,8 @@ class ToolWorker:
         if not tools:
             await asyncio.sleep(TOOLS_SECONDS)
             return ()
-        call = replace(self._wanted, tools=tools, limit=min(room, 100), wait=wait)
-        page: Listed[Action] = await self._send_until_answered(call)
+        operation = replace(self._wanted, tools=tools, limit=min(room, 100), wait=wait)
+        page: Listed[Action] = await self._send_until_answered(operation)
         return page.data
 
     async def _wait_for_room(self, *, until_idle: bool) -> None:
@@ -245,12 +245,12 @@ class ToolWorker:
                 return False
             return True
 
-    async def _send_until_answered(self, call: Operation[Any]) -> Any:
+    async def _send_until_answered(self, operation: Operation[Any]) -> Any:
         """Send the operation, again and again while the server cannot be reached."""
         pause = FIRST_PAUSE
         while True:
             try:
-                return await self._send(call)
+                return await self._send(operation)
             except TryAgain as error:
                 log.warning("the server does not answer, trying again: %s", error.message)
             await asyncio.sleep(pause)

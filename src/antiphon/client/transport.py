@@ -153,70 +153,70 @@ class HasTransport(Protocol[L_co]):
 
 
 def sync_method(
-    call: Callable[P, Operation[A]],
+    operation: Callable[P, Operation[A]],
 ) -> Callable[Concatenate[HasTransport[Transport], P], A]:
     """Return a method that sends this operation and returns its response."""
 
     def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> A:
-        return client.transport.send(*split_key(call(*args, **kwargs)))
+        return client.transport.send(*split_key(operation(*args, **kwargs)))
 
-    return _with_signature(method, call)
+    return _with_signature(method, operation)
 
 
 def async_method(
-    call: Callable[P, Operation[A]],
+    operation: Callable[P, Operation[A]],
 ) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, A]]:
     """Return a coroutine method that sends this operation and returns its response."""
 
     async def method(
         client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
     ) -> A:
-        return await client.transport.send(*split_key(call(*args, **kwargs)))
+        return await client.transport.send(*split_key(operation(*args, **kwargs)))
 
-    return _with_signature(method, call)
+    return _with_signature(method, operation)
 
 
 def sync_list_method(
-    call: Callable[P, Operation[Listed[A]]],
+    operation: Callable[P, Operation[Listed[A]]],
 ) -> Callable[Concatenate[HasTransport[Transport], P], Page[A]]:
     """Return a method that sends this operation and returns the page that answers it."""
 
     def method(client: HasTransport[Transport], /, *args: P.args, **kwargs: P.kwargs) -> Page[A]:
-        return sync_pages.send_listing(client.transport, call(*args, **kwargs))
+        return sync_pages.send_listing(client.transport, operation(*args, **kwargs))
 
-    return _with_signature(method, call, Page)
+    return _with_signature(method, operation, Page)
 
 
 def async_list_method(
-    call: Callable[P, Operation[Listed[A]]],
+    operation: Callable[P, Operation[Listed[A]]],
 ) -> Callable[Concatenate[HasTransport[AsyncTransport], P], Coroutine[Any, Any, AsyncPage[A]]]:
     """Return a coroutine method that sends this operation and returns the page that answers it."""
 
     async def method(
         client: HasTransport[AsyncTransport], /, *args: P.args, **kwargs: P.kwargs
     ) -> AsyncPage[A]:
-        return await async_pages.send_listing(client.transport, call(*args, **kwargs))
+        return await async_pages.send_listing(client.transport, operation(*args, **kwargs))
 
-    return _with_signature(method, call, AsyncPage)
+    return _with_signature(method, operation, AsyncPage)
 
 
 def stream_method(
-    call: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any], str | None], E]
+    operation: Callable[P, Operation[Any]], events: Callable[[L, Operation[Any], str | None], E]
 ) -> Callable[Concatenate[HasTransport[L], P], E]:
     """Return a method that returns the operation's events; reading the first one sends it."""
 
     def method(client: HasTransport[L], /, *args: P.args, **kwargs: P.kwargs) -> E:
-        return events(client.transport, *split_key(call(*args, **kwargs)))
+        return events(client.transport, *split_key(operation(*args, **kwargs)))
 
-    return _with_signature(method, call, get_type_hints(events)["return"])
+    return _with_signature(method, operation, get_type_hints(events)["return"])
 
 
 M = TypeVar("M", bound=Callable[..., Any])
 
 
-def _with_signature(method: M, call: Any, answer: Any = None) -> M:
+def _with_signature(method: M, operation: Any, answer: Any = None) -> M:
     """Return the method with the operation's name, docstring and parameters."""
-    return cast("M", _OperationMethod(method, call, answer))
+    return cast("M", _OperationMethod(method, operation, answer))
 
 
 class _OperationMethod:
@@ -226,9 +226,9 @@ class _OperationMethod:
     and a program uses a few.
     """
 
-    def __init__(self, method: Any, call: Any, answer: Any) -> None:
+    def __init__(self, method: Any, operation: Any, answer: Any) -> None:
         self._method = method
-        self._call = call
+        self._operation = operation
         self._answer = answer
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -242,19 +242,19 @@ class _OperationMethod:
 
     def _finish(self) -> Any:
         """Describe the method for `help()` and editors."""
-        method, call = self._method, self._call
-        plain = get_type_hints(call)  # without the bounds, which only the server needs
+        method, operation = self._method, self._operation
+        plain = get_type_hints(operation)  # without the bounds, which only the server needs
         client = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
         parameters = [
             parameter.replace(annotation=plain[parameter.name])
-            for parameter in inspect.signature(call).parameters.values()
+            for parameter in inspect.signature(operation).parameters.values()
         ]
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation_type(call).__name__).lower()
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", operation_type(operation).__name__).lower()
         method.__name__ = method.__qualname__ = name
         method.__code__ = method.__code__.replace(co_name=name, co_qualname=name)  # for tracebacks
-        method.__doc__ = call.__doc__
+        method.__doc__ = operation.__doc__
         method.__signature__ = inspect.Signature(
-            [client, *parameters], return_annotation=self._answer or call.answer
+            [client, *parameters], return_annotation=self._answer or operation.answer
         )
         return method
 

@@ -57,12 +57,14 @@ def sanitize_value(value: Any) -> Any:
             return value
 
 
-def request_fields(call: Operation[Any]) -> dict[str, Any]:
+def request_fields(operation: Operation[Any]) -> dict[str, Any]:
     """Return the operation's fields as they are sent. Raises `InvalidRequest` and `TooLarge`."""
-    method, _ = call.route.split(" ")
-    in_address = call.__struct_fields__ if method == "GET" else operations.path_fields(type(call))
+    method, _ = operation.route.split(" ")
+    in_address = (
+        operation.__struct_fields__ if method == "GET" else operations.path_fields(type(operation))
+    )
     try:
-        sent: dict[str, Any] = msgspec.to_builtins(call, str_keys=True)
+        sent: dict[str, Any] = msgspec.to_builtins(operation, str_keys=True)
         for name, value in sent.items():
             validate_text(value, name if name in in_address else f"$.{name}")
     except RecursionError as error:

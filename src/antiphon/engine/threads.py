@@ -27,17 +27,19 @@ def begin_thread(
     return replace(unit.build(), answer=unit.thread, thread=unit.thread)
 
 
-def add_message(snapshot: Snapshot, call: operations.CreateMessage, mint: Mint) -> ChangeSet:
+def add_message(snapshot: Snapshot, operation: operations.CreateMessage, mint: Mint) -> ChangeSet:
     """Add a user or system message to a thread without an active run. Raises `RunActive`."""
     unit = UnitOfWork(snapshot, mint)
     unit.require_no_active_run()
-    role: Literal["user", "system"] = "system" if call.role == "system" else "user"
-    message = unit.add_message(role, parts(call.content), call.metadata, call.compacts)
+    role: Literal["user", "system"] = "system" if operation.role == "system" else "user"
+    message = unit.add_message(
+        role, parts(operation.content), operation.metadata, operation.compacts
+    )
     return unit.build(message)
 
 
 def append_messages(
-    snapshot: Snapshot, call: operations.AppendMessages, mint: Mint, keep: int | None
+    snapshot: Snapshot, operation: operations.AppendMessages, mint: Mint, keep: int | None
 ) -> ChangeSet:
     """Add past messages to a thread without an active run; the answer is their list.
 
@@ -46,10 +48,10 @@ def append_messages(
     """
     unit = UnitOfWork(snapshot, mint)
     unit.require_no_active_run()
-    if call.if_version not in (None, unit.thread.version):
+    if operation.if_version not in (None, unit.thread.version):
         raise errors.Conflict(
             f"Thread {unit.thread.id} has changed.",
-            expected=f"version {call.if_version}",
+            expected=f"version {operation.if_version}",
             received=f"version {unit.thread.version}",
             hint="Read it again.",
         )
@@ -57,7 +59,7 @@ def append_messages(
         if keep >= unit.thread.messages:
             raise NotFound(f"Thread {unit.thread.id} has no message {keep + 1}.")
         unit.roll_back(keep)
-    added = tuple(map(unit.add_past_message, call.messages))
+    added = tuple(map(unit.add_past_message, operation.messages))
     return unit.build(operations.Listed(added, has_more=False))
 
 

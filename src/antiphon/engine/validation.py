@@ -21,9 +21,9 @@ from antiphon.types.terminal_safe import one_line
 _IMAGE_SCHEMES = ("https://", "data:image/")
 
 
-def validate_has_input(call: operations.Process) -> None:
+def validate_has_input(operation: operations.Process) -> None:
     """Raise `InvalidRequest` without a message and a thread: there is nothing to answer."""
-    if call.message is None and call.thread_id is None and not call.history:
+    if operation.message is None and operation.thread_id is None and not operation.history:
         raise errors.InvalidRequest(
             "There is nothing to answer.",
             expected="message, thread_id or run_id",
@@ -32,23 +32,25 @@ def validate_has_input(call: operations.Process) -> None:
         )
 
 
-def validate_continues(call: operations.CreateRun | operations.Process) -> None:
+def validate_continues(operation: operations.CreateRun | operations.Process) -> None:
     """Raise `InvalidRequest` if there is no thread to go on with, or something new to answer."""
-    if not call.continues:
+    if not operation.continues:
         return
-    added = isinstance(call, operations.Process) and (call.message is not None or call.history)
-    if call.thread_id is None or added:
+    added = isinstance(operation, operations.Process) and (
+        operation.message is not None or operation.history
+    )
+    if operation.thread_id is None or added:
         raise errors.InvalidRequest(
             "The rest of an answer needs a thread, and no message.",
             expected="continues with thread_id alone",
-            received="no thread_id" if call.thread_id is None else "message or history",
+            received="no thread_id" if operation.thread_id is None else "message or history",
             where="$.continues",
         )
 
 
-def validate_temporary(call: operations.Process) -> None:
+def validate_temporary(operation: operations.Process) -> None:
     """Raise `InvalidRequest` if a thread that exists would become temporary."""
-    if call.temporary and call.thread_id is not None:
+    if operation.temporary and operation.thread_id is not None:
         raise errors.InvalidRequest(
             "Only a new thread can be temporary.",
             expected="temporary without thread_id",
@@ -57,9 +59,9 @@ def validate_temporary(call: operations.Process) -> None:
         )
 
 
-def validate_temporary_change(call: operations.UpdateThread, thread: Thread) -> None:
+def validate_temporary_change(operation: operations.UpdateThread, thread: Thread) -> None:
     """Raise `InvalidRequest` if a thread that is kept would become temporary."""
-    if call.temporary is True and not thread.temporary:
+    if operation.temporary is True and not thread.temporary:
         raise errors.InvalidRequest(
             "Only a new thread can be temporary.",
             expected="temporary: false, or none",
@@ -125,24 +127,30 @@ def _require_no_open_calls(waiting: Mapping[str, str]) -> None:
         )
 
 
-def _require_object(call: operations.PastCall, where: str) -> None:
+def _require_object(operation: operations.PastCall, where: str) -> None:
     try:
-        msgspec.json.decode(call.arguments, type=dict[str, Any])
+        msgspec.json.decode(operation.arguments, type=dict[str, Any])
     except (msgspec.DecodeError, UnicodeError) as error:
         raise errors.InvalidRequest(
             "The arguments of a call are a JSON object as text.",
             expected='such as "{}"',
-            received=call.arguments[:100],
+            received=operation.arguments[:100],
             where=f"{where}.arguments",
         ) from error
 
 
-def validate_only_run_id(call: operations.Process) -> None:
+def validate_only_run_id(operation: operations.Process) -> None:
     """Raise `InvalidRequest` if fields for a new run accompany `run_id`."""
     alone = operations.Process(
-        run_id=call.run_id, force_refresh=call.force_refresh, background=call.background
+        run_id=operation.run_id,
+        force_refresh=operation.force_refresh,
+        background=operation.background,
     )
-    given = [name for name in call.__struct_fields__ if getattr(call, name) != getattr(alone, name)]
+    given = [
+        name
+        for name in operation.__struct_fields__
+        if getattr(operation, name) != getattr(alone, name)
+    ]
     if given:
         raise errors.InvalidRequest(
             "A run that exists takes no new " + ", ".join(given) + ".",
@@ -152,10 +160,10 @@ def validate_only_run_id(call: operations.Process) -> None:
         )
 
 
-def validate_replaceable(first: Message, call: operations.AppendMessages) -> None:
+def validate_replaceable(first: Message, operation: operations.AppendMessages) -> None:
     """Raise unless the thread's messages can be replaced from this one on."""
-    if first.thread_id != call.thread_id:
-        raise errors.NotFound(f"Thread {call.thread_id} has no message {first.id}.")
+    if first.thread_id != operation.thread_id:
+        raise errors.NotFound(f"Thread {operation.thread_id} has no message {first.id}.")
     if first.role == "tool":
         raise errors.InvalidRequest(
             "A tool output cannot be deleted without its call.",
@@ -165,9 +173,9 @@ def validate_replaceable(first: Message, call: operations.AppendMessages) -> Non
         )
 
 
-def validate_fork(call: operations.ForkThread) -> None:
+def validate_fork(operation: operations.ForkThread) -> None:
     """Raise `InvalidRequest` if a fork that ends before a message does not name it."""
-    if call.message_id is None:
+    if operation.message_id is None:
         raise errors.InvalidRequest(
             "A branch that ends before a message needs to know which.",
             expected="message_id",
@@ -274,9 +282,9 @@ def _list_features(sampling: Sampling, tools: Sequence[object]) -> Iterator[str]
                 yield name
 
 
-def validate_output_thread(snapshot: Snapshot, call: operations.CreateMessage) -> None:
+def validate_output_thread(snapshot: Snapshot, operation: operations.CreateMessage) -> None:
     """Raise `NotFound` or `UnknownToolCall` if the output is not for a run of this thread."""
-    if snapshot.thread is None or snapshot.thread.id != call.thread_id:
+    if snapshot.thread is None or snapshot.thread.id != operation.thread_id:
         raise errors.NotFound("There is no such thread, or the run is another thread's.")
     if snapshot.run is None:
         raise errors.UnknownToolCall(
@@ -296,26 +304,26 @@ def validate_not_approval(snapshot: Snapshot, tool_call_id: str) -> None:
             )
 
 
-def validate_no_output_fields(call: operations.CreateMessage) -> None:
+def validate_no_output_fields(operation: operations.CreateMessage) -> None:
     """Raise `InvalidRequest` if a user or system message has fields of a tool output."""
-    given = [name for name in ("tool_call_id", "run_id") if getattr(call, name) is not None]
-    if given or call.is_error:
+    given = [name for name in ("tool_call_id", "run_id") if getattr(operation, name) is not None]
+    if given or operation.is_error:
         raise errors.InvalidRequest(
-            f"A {call.role} message answers no tool call.",
+            f"A {operation.role} message answers no tool call.",
             expected="role tool with tool_call_id",
-            received=f"role {call.role} with {', '.join(given) or 'is_error'}",
+            received=f"role {operation.role} with {', '.join(given) or 'is_error'}",
         )
 
 
-def validate_summary(call: operations.CreateMessage, compacts: int, context: Context) -> None:
+def validate_summary(operation: operations.CreateMessage, compacts: int, context: Context) -> None:
     """Raise `InvalidRequest` unless a summary is system text that ends between exchanges."""
-    if call.role != "system":
+    if operation.role != "system":
         raise errors.InvalidRequest(
             "A summary is a system message.",
             expected="role system with compacts",
-            received=f"role {call.role} with compacts",
+            received=f"role {operation.role} with compacts",
         )
-    content = parts(call.content)
+    content = parts(operation.content)
     text = "".join(part.text for part in content if isinstance(part, Text))
     if not all(isinstance(part, Text) for part in content) or (compacts and not text.strip()):
         raise errors.InvalidRequest(
@@ -334,21 +342,21 @@ def validate_summary(call: operations.CreateMessage, compacts: int, context: Con
         )
 
 
-def parse_tool_output(call: operations.CreateMessage) -> tuple[str, str]:
+def parse_tool_output(operation: operations.CreateMessage) -> tuple[str, str]:
     """Return the tool call that this message answers, and the output as text."""
-    if call.tool_call_id is None:
+    if operation.tool_call_id is None:
         raise errors.InvalidRequest(
             "A message with role tool answers a tool call, and this one names none.",
             expected="tool_call_id",
             received="none",
             hint="GET /v1/actions?run_id= lists the calls that wait.",
         )
-    content = parts(call.content)
+    content = parts(operation.content)
     if not all(isinstance(part, Text) for part in content):
         raise errors.InvalidRequest(
             "A tool output is text.", expected="a string or text parts", received="another part"
         )
-    return call.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
+    return operation.tool_call_id, "".join(part.text for part in content if isinstance(part, Text))
 
 
 def normalize_tag(tag: str) -> str:

@@ -63,24 +63,24 @@ class AsyncEmbeddedTransport:
         transport._source = _BorrowedRuntime(get_runtime)
         return transport
 
-    async def send(self, call: Operation[A], key: str | None = None) -> A:
+    async def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation; return its response."""
-        dispatcher = (await self._runtime_for(call)).dispatcher
-        call = _as_server_reads(self._options.with_model(call), self._settings.max_depth)
-        if call.streams:
-            answer = await dispatcher.open_stream(cast("Any", call), self._by, key)
+        dispatcher = (await self._runtime_for(operation)).dispatcher
+        operation = _as_server_reads(self._options.with_model(operation), self._settings.max_depth)
+        if operation.streams:
+            answer = await dispatcher.open_stream(cast("Any", operation), self._by, key)
         else:
-            answer = await dispatcher.dispatch(call, self._by, key)
+            answer = await dispatcher.dispatch(operation, self._by, key)
         if not isinstance(answer, Response):
             raise InvalidRequest("This call is answered by a stream.")
-        received: A = _as_client_reads(answer, call.answer)
+        received: A = _as_client_reads(answer, operation.answer)
         return received
 
-    async def stream(self, call: Operation[Any], key: str | None = None) -> AsyncBatches:
+    async def stream(self, operation: Operation[Any], key: str | None = None) -> AsyncBatches:
         """Yield the events in batches, as the log is read."""
-        dispatcher = (await self._runtime_for(call)).dispatcher
-        call = _as_server_reads(self._options.with_model(call), self._settings.max_depth)
-        reader = await dispatcher.open_stream(cast("Any", call), self._by, key)
+        dispatcher = (await self._runtime_for(operation)).dispatcher
+        operation = _as_server_reads(self._options.with_model(operation), self._settings.max_depth)
+        reader = await dispatcher.open_stream(cast("Any", operation), self._by, key)
         if isinstance(reader, Response):
             raise InvalidRequest("This call is answered at once.", expected="a call that streams")
         async with aclosing(reader.pages()) as pages:
@@ -127,18 +127,18 @@ class AsyncEmbeddedTransport:
 
     async def export(self, owner: str) -> AsyncPieces:
         """Yield everything of an owner as a zip, piece by piece."""
-        call = operations.ExportOwner(owner)
-        sanitize.request_fields(call)
-        archive = await (await self.runtime()).dispatcher.export(call, self._by)
+        operation = operations.ExportOwner(owner)
+        sanitize.request_fields(operation)
+        archive = await (await self.runtime()).dispatcher.export(operation, self._by)
         async with aclosing(archive.pieces) as pieces:
             async for piece in pieces:
                 yield piece
 
-    async def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    async def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Import this zip file, which is seekable."""
         dispatcher = (await self.runtime()).dispatcher
-        sanitize.request_fields(call)
-        answer = await dispatcher.import_owner(call, file, self._by)
+        sanitize.request_fields(operation)
+        answer = await dispatcher.import_owner(operation, file, self._by)
         imported: OwnerImport = _as_client_reads(answer, OwnerImport)
         return imported
 
@@ -146,15 +146,15 @@ class AsyncEmbeddedTransport:
         """Return the runtime; open it if it is not open yet."""
         return await self._source.runtime()
 
-    async def _runtime_for(self, call: Operation[Any]) -> Runtime:
+    async def _runtime_for(self, operation: Operation[Any]) -> Runtime:
         """Return the runtime; start its worker with the first operation that needs one.
 
         A program that only reads runs nothing: the database may hold runs of other programs.
         """
         runtime = await self.runtime()
-        if _needs_worker(call):
+        if _needs_worker(operation):
             runtime.start_worker()
-        if isinstance(call, _CHAT_IMPORTS):
+        if isinstance(operation, _CHAT_IMPORTS):
             runtime.chat_importer.start()
         return runtime
 
@@ -301,13 +301,13 @@ class EmbeddedTransport:
         """The trace context that the operations belong to."""
         return self._async_transport.parent
 
-    def send(self, call: Operation[A], key: str | None = None) -> A:
+    def send(self, operation: Operation[A], key: str | None = None) -> A:
         """Send the operation; return its response."""
-        return self._portal.run(self._async_transport.send(call, key))
+        return self._portal.run(self._async_transport.send(operation, key))
 
-    def stream(self, call: Operation[Any], key: str | None = None) -> Batches:
+    def stream(self, operation: Operation[Any], key: str | None = None) -> Batches:
         """Yield the events; each switch between the threads brings all there are."""
-        return self._portal.stream(self._async_transport.stream(call, key))
+        return self._portal.stream(self._async_transport.stream(operation, key))
 
     def upload(
         self,
@@ -334,9 +334,9 @@ class EmbeddedTransport:
         """Yield everything of an owner as a zip, piece by piece."""
         return self._portal.stream(self._async_transport.export(owner))
 
-    def import_archive(self, call: ImportOwner, file: IO[bytes]) -> OwnerImport:
+    def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
         """Import this zip file, which is seekable."""
-        return self._portal.run(self._async_transport.import_archive(call, file))
+        return self._portal.run(self._async_transport.import_archive(operation, file))
 
     def on_behalf_of(self, owner: str) -> EmbeddedTransport:
         """Return a transport to the same runtime on the same loop; closing it leaves both open."""
@@ -394,18 +394,20 @@ _CHAT_IMPORTS = (
 """Operations after which an import of chats is read."""
 
 
-def _needs_worker(call: Operation[Any]) -> bool:
+def _needs_worker(operation: Operation[Any]) -> bool:
     """Return whether the operation continues a run, or follows it meanwhile."""
-    if isinstance(call, operations.CreateMessage):
-        return call.role == "tool"
-    return call.streams or isinstance(call, operations.CreateRun | operations.SubmitToolOutput)
+    if isinstance(operation, operations.CreateMessage):
+        return operation.role == "tool"
+    return operation.streams or isinstance(
+        operation, operations.CreateRun | operations.SubmitToolOutput
+    )
 
 
-def _as_server_reads(call: Operation[A], max_depth: int) -> Operation[A]:
+def _as_server_reads(operation: Operation[A], max_depth: int) -> Operation[A]:
     """Return the operation as a server would read it. Raises `InvalidRequest` and `TooLarge`."""
-    fields = sanitize.request_fields(call)
+    fields = sanitize.request_fields(operation)
     sanitize.validate_depth(fields, max_depth)
-    return convert(fields, type(call))
+    return convert(fields, type(operation))
 
 
 def _as_client_reads(answer: Response, kind: Any) -> Any:

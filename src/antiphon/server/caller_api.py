@@ -58,21 +58,21 @@ class CallerApi:
         """The owner whose data the caller sees."""
         return self._by.owner
 
-    async def ask(self, call: Operation[T]) -> T:
+    async def ask(self, operation: Operation[T]) -> T:
         """Execute the operation. Raises `AntiphonError`."""
-        value: T = (await self._dispatcher.dispatch(call, self._by)).value
+        value: T = (await self._dispatcher.dispatch(operation, self._by)).value
         return value
 
-    async def ask_once(self, call: Operation[Any], key: str | None) -> Any:
+    async def ask_once(self, operation: Operation[Any], key: str | None) -> Any:
         """Execute an operation that creates, once for this idempotency key, if there is one.
 
         The answer to a repeated request is `msgspec.Raw`.
         """
-        return (await self._dispatcher.dispatch(call, self._by, key)).value
+        return (await self._dispatcher.dispatch(operation, self._by, key)).value
 
-    async def create(self, call: Operation[Any], kind: type[T], key: str | None) -> T:
+    async def create(self, operation: Operation[Any], kind: type[T], key: str | None) -> T:
         """Execute an operation as `ask_once`; the answer is of `kind`."""
-        value = await self.ask_once(call, key)
+        value = await self.ask_once(operation, key)
         if isinstance(value, msgspec.Raw):
             return msgspec.json.decode(value, type=kind)
         answer: T = value
@@ -99,10 +99,10 @@ class CallerApi:
             listing = replace(listing, after=page.next)
 
     async def open_turn(
-        self, call: Process | Complete | Follow, key: str | None = None
+        self, operation: Process | Complete | Follow, key: str | None = None
     ) -> RunEventReader:
         """Start a turn, or follow a run, and return the reader of its events."""
-        reader = await self._dispatcher.open_stream(call, self._by, key)
+        reader = await self._dispatcher.open_stream(operation, self._by, key)
         if not isinstance(reader, RunEventReader):
             raise TypeError("A run in the foreground is answered by its events.")
         return reader

@@ -229,7 +229,7 @@ async def send_archive(
 
 async def import_owner(
     context: RequestContext,
-    call: ImportOwner,
+    operation: ImportOwner,
     dispatcher: Dispatcher,
     check_admitted: Callable[[], Awaitable[None]],
 ) -> Response:
@@ -243,7 +243,7 @@ async def import_owner(
         ) as pieces:
             await _save(pieces, file)
         await check_admitted()
-        return await dispatcher.import_owner(call, file, context.caller.principal)
+        return await dispatcher.import_owner(operation, file, context.caller.principal)
 
 
 async def _save(pieces: AsyncGenerator[bytes, None], file: IO[bytes]) -> None:

@@ -114,13 +114,13 @@ class AccountService:
         self._mint = mint
         self._passwords = PasswordHasher()
 
-    async def create(self, call: operations.CreatePerson, by: Principal) -> Person:
+    async def create(self, operation: operations.CreatePerson, by: Principal) -> Person:
         """Create a person. Raises `Conflict` for a name or a subject that another person has."""
-        name = accounts.validate_name(call.name)
+        name = accounts.validate_name(operation.name)
         hashed = None
-        if call.password is not None:
-            hashed = await self._passwords.hash(accounts.validate_password(call.password))
-        return await self._add(name, call.role, call.subject or None, hashed, by)
+        if operation.password is not None:
+            hashed = await self._passwords.hash(accounts.validate_password(operation.password))
+        return await self._add(name, operation.role, operation.subject or None, hashed, by)
 
     async def find(self, name: str) -> Person:
         """Return the person with this id or name. Raises `NotFound`."""
@@ -140,38 +140,40 @@ class AccountService:
             raise _unknown(person_id)
         return account.person
 
-    async def update(self, call: operations.UpdatePerson, by: Principal) -> Person:
+    async def update(self, operation: operations.UpdatePerson, by: Principal) -> Person:
         """Change a person. Raises `NotFound`, and `Conflict` for a taken name or the last admin."""
         changes: dict[str, Any] = {
-            name: value for name in _PLAIN if (value := getattr(call, name)) is not msgspec.UNSET
+            name: value
+            for name in _PLAIN
+            if (value := getattr(operation, name)) is not msgspec.UNSET
         }
-        if isinstance(call.name, str):
-            changes["name"] = accounts.validate_name(call.name)
+        if isinstance(operation.name, str):
+            changes["name"] = accounts.validate_name(operation.name)
         hashed = None
-        if isinstance(call.password, str):
-            password = accounts.validate_password(call.password)
-            await self.get(call.person_id)
+        if isinstance(operation.password, str):
+            password = accounts.validate_password(operation.password)
+            await self.get(operation.person_id)
             hashed = await self._passwords.hash(password)
 
-        now = await self._store.now() if call.end_session else 0
+        now = await self._store.now() if operation.end_session else 0
 
         def amend(account: Account, others: bool) -> Account:
-            if call.end_session:
-                account = accounts.end_session(account, call.end_session, now)
+            if operation.end_session:
+                account = accounts.end_session(account, operation.end_session, now)
             return accounts.amend_account(
-                account, changes, hashed, sign_out=call.sign_out, others=others
+                account, changes, hashed, sign_out=operation.sign_out, others=others
             )
 
         entry = None
-        if changed_fields := _describe_changes(call):
+        if changed_fields := _describe_changes(operation):
             entry = await self._create_entry(
-                "person.changed", call.person_id, by, changed=changed_fields
+                "person.changed", operation.person_id, by, changed=changed_fields
             )
-        changed = await self._store.change_person(call.person_id, amend, entry)
+        changed = await self._store.change_person(operation.person_id, amend, entry)
         if changed is None:
-            raise _unknown(call.person_id)
+            raise _unknown(operation.person_id)
         if changed.person.disabled:
-            await _stop_sharing(self._store, self._mint, call.person_id, by)
+            await _stop_sharing(self._store, self._mint, operation.person_id, by)
         return changed.person
 
     async def delete(self, person_id: str, by: Principal) -> Deleted:
@@ -188,11 +190,11 @@ class AccountService:
         await _stop_sharing(self._store, self._mint, person_id, by)
         return Deleted(person_id)
 
-    async def sign_in(self, call: operations.SignIn, by: Principal) -> Person:
+    async def sign_in(self, operation: operations.SignIn, by: Principal) -> Person:
         """Return the person who signs in. Raises `SignInRefused`."""
-        match call:
+        match operation:
             case operations.SignIn(subject=str(subject), password=None) if subject:
-                account, hashed = await self._by_subject(call, by), None
+                account, hashed = await self._by_subject(operation, by), None
             case operations.SignIn(name=str(name), password=str(password), subject=None):
                 account, hashed = await self._by_password(name, password)
             case _:
@@ -211,26 +213,28 @@ class AccountService:
             raise accounts.sign_in_error()
         return account, await self._passwords.hash(password) if tried.outdated else None
 
-    async def _by_subject(self, call: operations.SignIn, by: Principal) -> Account:
-        known = await self._store.find_person(subject=call.subject)
-        if known is None and call.create:
-            known = await self._create_from_subject(call, by)
+    async def _by_subject(self, operation: operations.SignIn, by: Principal) -> Account:
+        known = await self._store.find_person(subject=operation.subject)
+        if known is None and operation.create:
+            known = await self._create_from_subject(operation, by)
         if known is None:
             raise SignInRefused(
                 "Nobody is known by this login.", hint="An admin can make an account for it."
             )
         return known
 
-    async def _create_from_subject(self, call: operations.SignIn, by: Principal) -> Account | None:
+    async def _create_from_subject(
+        self, operation: operations.SignIn, by: Principal
+    ) -> Account | None:
         """Create an account under the given name, or that name with a number."""
-        wanted = accounts.validate_name(call.name or "somebody")
+        wanted = accounts.validate_name(operation.name or "somebody")
         for number in count(1):
             name = wanted if number == 1 else f"{wanted[: accounts.MAX_NAME - _NAME_ROOM]} {number}"
             if await self._store.find_person(name=name) is not None:
                 continue
             with suppress(Conflict):  # a concurrent sign-in has taken the name or the subject
-                await self._add(name, call.role, call.subject, None, by)
-            if (known := await self._store.find_person(subject=call.subject)) is not None:
+                await self._add(name, operation.role, operation.subject, None, by)
+            if (known := await self._store.find_person(subject=operation.subject)) is not None:
                 return known
         return None
 
@@ -271,11 +275,13 @@ class AccountService:
         )
 
 
-def _describe_changes(call: operations.UpdatePerson) -> str:
+def _describe_changes(operation: operations.UpdatePerson) -> str:
     """Return the changed fields for the audit log, without the values of secret ones."""
-    given = [name for name in _FIELDS if getattr(call, name) is not msgspec.UNSET]
-    words = [f"{name}={getattr(call, name)}".lower() if name in _PLAIN else name for name in given]
-    return " ".join([*words, *(["sign_out"] if call.sign_out else [])])
+    given = [name for name in _FIELDS if getattr(operation, name) is not msgspec.UNSET]
+    words = [
+        f"{name}={getattr(operation, name)}".lower() if name in _PLAIN else name for name in given
+    ]
+    return " ".join([*words, *(["sign_out"] if operation.sign_out else [])])
 
 
 def _unknown(person_id: str) -> NotFound:
@@ -292,11 +298,11 @@ class ProjectService:
         self._store = store
         self._mint = mint
 
-    async def create(self, call: operations.CreateProject, by: Principal) -> Project:
+    async def create(self, operation: operations.CreateProject, by: Principal) -> Project:
         """Create a project. Raises `Conflict` for a name that another project has."""
         project = Project(
             id=self._mint("proj"),
-            name=accounts.validate_name(call.name),
+            name=accounts.validate_name(operation.name),
             created_at=await self._store.now(),
         )
         await self._store.add_project(
@@ -327,23 +333,23 @@ class ProjectService:
                 return project
         raise NotFound(f"There is no project {project_id!r}.")
 
-    async def update(self, call: operations.UpdateProject, by: Principal) -> Project:
+    async def update(self, operation: operations.UpdateProject, by: Principal) -> Project:
         """Change a project. Raises `NotFound`, and `Conflict` for a name that is taken."""
         changes: dict[str, Any] = {}
-        if isinstance(call.name, str):
-            changes["name"] = accounts.validate_name(call.name)
-        if isinstance(call.disabled, bool):
-            changes["disabled"] = call.disabled
+        if isinstance(operation.name, str):
+            changes["name"] = accounts.validate_name(operation.name)
+        if isinstance(operation.disabled, bool):
+            changes["disabled"] = operation.disabled
         details = {"changed": " ".join(sorted(changes))}
         if "disabled" in changes:
-            details["disabled"] = "yes" if call.disabled else "no"
-        entry = await self._create_entry("project.changed", call.project_id, by, **details)
+            details["disabled"] = "yes" if operation.disabled else "no"
+        entry = await self._create_entry("project.changed", operation.project_id, by, **details)
         changed = await self._store.change_project(
-            call.project_id, lambda project: replace(project, **changes), entry
+            operation.project_id, lambda project: replace(project, **changes), entry
         )
-        if call.disabled is True:
-            await _stop_sharing(self._store, self._mint, call.project_id, by)
-        return changed or await self.get(call.project_id)
+        if operation.disabled is True:
+            await _stop_sharing(self._store, self._mint, operation.project_id, by)
+        return changed or await self.get(operation.project_id)
 
     async def delete(self, project_id: str, by: Principal) -> Deleted:
         """Delete a project, and revoke its keys and links; its data stays. Raises `NotFound`."""

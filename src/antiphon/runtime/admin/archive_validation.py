@@ -103,8 +103,8 @@ def prepare_record(record: T) -> T:
         case Schedule():
             return cast("T", _prepare_schedule(record))
         case Folder(name=name, instructions=text):
-            call = convert({"name": name, "instructions": text}, CreateFolder)
-            return cast("T", replace(record, name=validation.parse_folder_name(call.name)))
+            folder = convert({"name": name, "instructions": text}, CreateFolder)
+            return cast("T", replace(record, name=validation.parse_folder_name(folder.name)))
         case Memory(text=text):
             personal.validate_memory(text)
         case PersonalSettings(instructions=text):

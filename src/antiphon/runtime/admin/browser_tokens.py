@@ -40,9 +40,9 @@ class BrowserTokenService:
         self._store = store
         self._max_age = max_age
 
-    async def create(self, call: CreateBrowserToken, by: Principal) -> BrowserToken:
+    async def create(self, operation: CreateBrowserToken, by: Principal) -> BrowserToken:
         """Create a token. Raises `InvalidRequest`, and `NotFound` for a thread or an assistant."""
-        seconds = call.expires_in
+        seconds = operation.expires_in
         if seconds is None:
             seconds = int(max(1, min(DEFAULT_SECONDS, self._max_age)))
         if seconds > self._max_age:
@@ -52,33 +52,33 @@ class BrowserTokenService:
                 received=str(seconds),
                 where="$.expires_in",
             )
-        if call.assistant_id is not None and call.model is not None:
+        if operation.assistant_id is not None and operation.model is not None:
             raise InvalidRequest(
                 "A token names an assistant or a model.", expected="one of them", received="both"
             )
-        if call.thread_id is not None and call.session is not None:
+        if operation.thread_id is not None and operation.session is not None:
             raise InvalidRequest(
                 "A token opens one thread, or those of a session.",
                 expected="thread_id or session",
                 received="both",
             )
-        if call.thread_id is not None:
-            await self._check_owner(Thread, call.thread_id, by.owner)
-        if call.assistant_id is not None:
-            await self._check_owner(Assistant, call.assistant_id, by.owner)
-        session = call.session
-        if call.thread_id is None and session is None:
+        if operation.thread_id is not None:
+            await self._check_owner(Thread, operation.thread_id, by.owner)
+        if operation.assistant_id is not None:
+            await self._check_owner(Assistant, operation.assistant_id, by.owner)
+        session = operation.session
+        if operation.thread_id is None and session is None:
             session = secrets.token_urlsafe(12)
         grant = BrowserGrant(
             owner=by.owner,
             key=await self._key_prefix(by),
-            origins=tuple(dict.fromkeys(map(normal_origin, call.origins))),
+            origins=tuple(dict.fromkeys(map(normal_origin, operation.origins))),
             expires_at=await self._store.now() + seconds * 1000,
-            thread_id=call.thread_id,
+            thread_id=operation.thread_id,
             session=session,
-            assistant_id=call.assistant_id,
-            model=call.model,
-            ask=call.ask,
+            assistant_id=operation.assistant_id,
+            model=operation.model,
+            ask=operation.ask,
         )
         token = sign_grant(grant, await self._store.installation_secret())
         shown = {name: value for name, value in asdict(grant).items() if name != "key"}

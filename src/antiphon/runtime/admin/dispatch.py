@@ -62,22 +62,28 @@ class AdminDispatcher:
         self._owners = owners
         self._handlers: Mapping[type[Operation[Any]], _Handler] = {
             operations.CreatePerson: accounts.create,
-            operations.ListPeople: lambda call, _: _page(store.people(), call.limit, call.after),
-            operations.GetPerson: lambda call, _: accounts.get(call.person_id),
+            operations.ListPeople: lambda operation, _: _page(
+                store.people(), operation.limit, operation.after
+            ),
+            operations.GetPerson: lambda operation, _: accounts.get(operation.person_id),
             operations.UpdatePerson: accounts.update,
-            operations.DeletePerson: lambda call, by: accounts.delete(call.person_id, by),
+            operations.DeletePerson: lambda operation, by: accounts.delete(operation.person_id, by),
             operations.SignIn: accounts.sign_in,
             operations.CreateKey: self._create_key,
-            operations.ListKeys: lambda call, _: _page(store.keys(), call.limit, call.after),
-            operations.UpdateKey: keys.update,
-            operations.RevokeKey: lambda call, by: keys.revoke(call.key_id, by),
-            operations.CreateProject: projects.create,
-            operations.ListProjects: lambda call, _: _page(
-                store.projects(), call.limit, call.after
+            operations.ListKeys: lambda operation, _: _page(
+                store.keys(), operation.limit, operation.after
             ),
-            operations.GetProject: lambda call, _: projects.get(call.project_id),
+            operations.UpdateKey: keys.update,
+            operations.RevokeKey: lambda operation, by: keys.revoke(operation.key_id, by),
+            operations.CreateProject: projects.create,
+            operations.ListProjects: lambda operation, _: _page(
+                store.projects(), operation.limit, operation.after
+            ),
+            operations.GetProject: lambda operation, _: projects.get(operation.project_id),
             operations.UpdateProject: projects.update,
-            operations.DeleteProject: lambda call, by: projects.delete(call.project_id, by),
+            operations.DeleteProject: lambda operation, by: projects.delete(
+                operation.project_id, by
+            ),
             operations.ListActs: self._list_acts,
             operations.RecordAct: self._record_act,
             operations.ListLiveRuns: self._list_live_runs,
@@ -88,52 +94,58 @@ class AdminDispatcher:
             **owners.handlers,
         }
 
-    def handles(self, call: Operation[Any]) -> bool:
+    def handles(self, operation: Operation[Any]) -> bool:
         """Return whether this is an operation of administration."""
-        return type(call) in self._handlers
+        return type(operation) in self._handlers
 
-    async def dispatch(self, call: Operation[Any], by: Principal) -> Any:
+    async def dispatch(self, operation: Operation[Any], by: Principal) -> Any:
         """Execute the operation."""
-        return await self._handlers[type(call)](call, by)
+        return await self._handlers[type(operation)](operation, by)
 
-    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+    async def export(self, operation: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
-        return await self._owners.export(call, by)
+        return await self._owners.export(operation, by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, file: IO[bytes], by: Principal
+        self, operation: operations.ImportOwner, file: IO[bytes], by: Principal
     ) -> OwnerImport:
         """Import the archive in this file, which is seekable."""
-        return await self._owners.import_owner(call, file, by)
+        return await self._owners.import_owner(operation, file, by)
 
-    async def _create_key(self, call: operations.CreateKey, by: Principal) -> NewKey:
-        return NewKey(*await self._keys.create(call, by))
+    async def _create_key(self, operation: operations.CreateKey, by: Principal) -> NewKey:
+        return NewKey(*await self._keys.create(operation, by))
 
-    async def _list_acts(self, call: operations.ListActs, _: Principal) -> Listed[AuditEntry]:
-        return to_listed(await self._store.audit_entries(call.limit, call.after, call.owner))
+    async def _list_acts(self, operation: operations.ListActs, _: Principal) -> Listed[AuditEntry]:
+        return to_listed(
+            await self._store.audit_entries(operation.limit, operation.after, operation.owner)
+        )
 
-    async def _record_act(self, call: operations.RecordAct, by: Principal) -> AuditEntry:
-        entry = await audit.create_entry(self._store, self._mint, by, call.what, call.target)
+    async def _record_act(self, operation: operations.RecordAct, by: Principal) -> AuditEntry:
+        entry = await audit.create_entry(
+            self._store, self._mint, by, operation.what, operation.target
+        )
         await self._store.append_audit_entry(entry)
         return entry
 
-    async def _list_live_runs(self, call: operations.ListLiveRuns, _: Principal) -> Listed[LiveRun]:
-        page = await self._store.live_runs(call.limit, call.after)
+    async def _list_live_runs(
+        self, operation: operations.ListLiveRuns, _: Principal
+    ) -> Listed[LiveRun]:
+        page = await self._store.live_runs(operation.limit, operation.after)
         live = [LiveRun(run, owner) for owner, run in page.data]
         last = live[-1].run.id if live and page.has_more else None
         return Listed(live, has_more=page.has_more, next=last)
 
-    async def _get_usage(self, call: operations.GetUsage, _: Principal) -> UsageReport:
-        since = day(await self._store.now() - (call.days - 1) * _DAY_MS)
+    async def _get_usage(self, operation: operations.GetUsage, _: Principal) -> UsageReport:
+        since = day(await self._store.now() - (operation.days - 1) * _DAY_MS)
         rows = await self._store.usage(since, MOST_ROWS + 1)
         return UsageReport(since, rows[:MOST_ROWS], cut=len(rows) > MOST_ROWS)
 
     async def _list_servers(
-        self, _call: operations.ListServers, _: Principal
+        self, _operation: operations.ListServers, _: Principal
     ) -> Listed[BackendServer]:
         return Listed(tuple(self._servers()), has_more=False)
 
-    async def _get_caller(self, _call: operations.GetCaller, by: Principal) -> Caller:
+    async def _get_caller(self, _operation: operations.GetCaller, by: Principal) -> Caller:
         return Caller(owner=by.owner, key_id=by.key_id)
 
 

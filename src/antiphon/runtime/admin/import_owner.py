@@ -91,7 +91,7 @@ class OwnerImporter:
 
     async def run(
         self,
-        call: ImportOwner,
+        operation: ImportOwner,
         file: IO[bytes],
         by: Principal,
         on_step: OnImportStep = ignore_step,
@@ -103,8 +103,8 @@ class OwnerImporter:
         where ids are taken; nothing is written then. Raises `Fenced` when the claim of the guard is
         lost.
         """
-        if call.owner is not None:
-            sanitize.validate_owner(call.owner)
+        if operation.owner is not None:
+            sanitize.validate_owner(operation.owner)
         secret = await self._store.installation_secret()
         archive = await asyncio.to_thread(ArchiveReader, file, self._bounds)
         try:
@@ -116,7 +116,7 @@ class OwnerImporter:
                     self._store,
                     archive,
                     spool,
-                    call,
+                    operation,
                     on_step=on_step,
                     max_schedules=self._max_schedules,
                     guard=guard,
@@ -194,7 +194,7 @@ class _Import:
         store: Store,
         archive: ArchiveReader,
         spool: Spool,
-        call: ImportOwner,
+        operation: ImportOwner,
         *,
         on_step: OnImportStep,
         max_schedules: int,
@@ -205,17 +205,19 @@ class _Import:
         self._claim = None if guard is None else guard.claim
         self._archive = archive
         self._spool = spool
-        self._call = call
+        self._operation = operation
         self._on_step = on_step
-        self._owner = call.owner or archive.manifest.owner
+        self._owner = operation.owner or archive.manifest.owner
         self._staging = ""
         self._counts: Mapping[str, Counter[State]] = {}
         self._max_schedules = max_schedules
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
-        self._staging, seed = _find_staging(secret, digest, self._owner, new_ids=self._call.new_ids)
-        new_ids = renew(seed) if self._call.new_ids else keep
+        self._staging, seed = _find_staging(
+            secret, digest, self._owner, new_ids=self._operation.new_ids
+        )
+        new_ids = renew(seed) if self._operation.new_ids else keep
         loaded: Loaded = await run_in_thread(self._load, new_ids)
         check = ImportCheck(
             self._store,
@@ -228,7 +230,7 @@ class _Import:
         )
         additions = await check.run(secret)
         self._counts = await asyncio.to_thread(self._spool.counts)
-        if not self._call.check:
+        if not self._operation.check:
             if self._guard is not None:
                 await self._guard.on_write(self._staging)
             await self._write()
@@ -394,7 +396,7 @@ class _Import:
             unchanged[kind] = self._counts[kind].total() - len(new)
         return OwnerImport(
             owner=self._owner,
-            checked_only=self._call.check,
+            checked_only=self._operation.check,
             added=_nonzero(added),
             unchanged=_nonzero(unchanged),
             skipped=dict(loaded.skipped),

@@ -36,21 +36,21 @@ class KeyService:
         self._store = store
         self._mint = mint
 
-    async def create(self, call: operations.CreateKey, by: Principal) -> tuple[Key, str]:
+    async def create(self, operation: operations.CreateKey, by: Principal) -> tuple[Key, str]:
         """Create a key; return it and its text, which cannot be read later: the store has a hash.
 
         Raises `InvalidRequest`, and `Conflict` for a project that is disabled.
         """
-        owner = sanitize.validate_owner(call.owner)
+        owner = sanitize.validate_owner(operation.owner)
         now = await self._store.now()
-        key, token = new_key(now, owner, call.name, call.scopes)
+        key, token = new_key(now, owner, operation.name, operation.scopes)
         key = replace(
             key,
-            limits=call.limits,
-            person_id=call.person_id,
-            expires_at=None if call.expires_in is None else now + call.expires_in * 1000,
+            limits=operation.limits,
+            person_id=operation.person_id,
+            expires_at=None if operation.expires_in is None else now + operation.expires_in * 1000,
         )
-        details = {"scopes": " ".join(key.scopes), **_limit_details(call.limits)}
+        details = {"scopes": " ".join(key.scopes), **_limit_details(operation.limits)}
         entry = await audit.create_entry(
             self._store, self._mint, by, "key.created", key.id, owner, **details
         )
@@ -59,17 +59,19 @@ class KeyService:
         )
         return key, token
 
-    async def update(self, call: operations.UpdateKey, by: Principal) -> Key:
+    async def update(self, operation: operations.UpdateKey, by: Principal) -> Key:
         """Change a key's name or limits. Raises `NotFound`."""
         limits = {
-            name: value for name, value in asdict(call.limits).items() if value is not msgspec.UNSET
+            name: value
+            for name, value in asdict(operation.limits).items()
+            if value is not msgspec.UNSET
         }
-        named = {} if call.name is msgspec.UNSET else {"name": call.name}
+        named = {} if operation.name is msgspec.UNSET else {"name": operation.name}
 
         def amend(key: Key) -> Key:
             return replace(key, limits=replace(key.limits, **limits), **named)
 
-        key = await self._get(call.key_id)
+        key = await self._get(operation.key_id)
         what: AuditAction = "limits.changed" if limits else "key.changed"
         details = _limit_details(amend(key).limits) if limits else {"changed": "name"}
         entry = await audit.create_entry(

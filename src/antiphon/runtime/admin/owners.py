@@ -66,9 +66,9 @@ class OwnerService:
             operations.EraseOwner: self._erase,
         }
 
-    async def dispatch(self, call: Operation[A], by: Principal) -> A:
+    async def dispatch(self, operation: Operation[A], by: Principal) -> A:
         """Execute the operation."""
-        answer: A = await self.handlers[type(call)](call, by)
+        answer: A = await self.handlers[type(operation)](operation, by)
         return answer
 
     async def reencrypt_keys(self, by: Principal) -> int:
@@ -78,26 +78,34 @@ class OwnerService:
         """
         return await self._keys.reencrypt(by) + await self._webhook_secrets.reencrypt(by)
 
-    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+    async def export(self, operation: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
-        return await self._exporter.begin(sanitize.validate_owner(call.owner), by)
+        return await self._exporter.begin(sanitize.validate_owner(operation.owner), by)
 
     async def import_owner(
         self,
-        call: operations.ImportOwner,
+        operation: operations.ImportOwner,
         file: IO[bytes],
         by: Principal,
         on_step: OnImportStep = ignore_step,
     ) -> OwnerImport:
         """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
-        return await self._importer.run(call, file, by, on_step)
+        return await self._importer.run(operation, file, by, on_step)
 
-    async def _set_own_key(self, call: operations.SetProviderKey, by: Principal) -> ProviderKey:
-        return await self._set(by.owner, call.provider, OwnerProviderKey(key=call.key), by)
+    async def _set_own_key(
+        self, operation: operations.SetProviderKey, by: Principal
+    ) -> ProviderKey:
+        return await self._set(
+            by.owner, operation.provider, OwnerProviderKey(key=operation.key), by
+        )
 
-    async def _set_key(self, call: operations.SetOwnersProviderKey, by: Principal) -> ProviderKey:
-        own = OwnerProviderKey(key=call.key, base_url=call.base_url)
-        return await self._set(sanitize.validate_owner(call.owner), call.provider, own, by)
+    async def _set_key(
+        self, operation: operations.SetOwnersProviderKey, by: Principal
+    ) -> ProviderKey:
+        own = OwnerProviderKey(key=operation.key, base_url=operation.base_url)
+        return await self._set(
+            sanitize.validate_owner(operation.owner), operation.provider, own, by
+        )
 
     async def _set(
         self, owner: str, provider: str, own: OwnerProviderKey, by: Principal
@@ -111,21 +119,29 @@ class OwnerService:
         return Listed(await self._keys.list(by.owner), has_more=False)
 
     async def _list_keys(
-        self, _call: operations.ListAllProviderKeys, _: Principal
+        self, _operation: operations.ListAllProviderKeys, _: Principal
     ) -> Listed[ProviderKey]:
         return Listed(await self._keys.list(None), has_more=False)
 
-    async def _delete_own_key(self, call: operations.DeleteProviderKey, by: Principal) -> Deleted:
-        await self._keys.delete(by.owner, call.provider, by)
-        return Deleted(call.provider)
+    async def _delete_own_key(
+        self, operation: operations.DeleteProviderKey, by: Principal
+    ) -> Deleted:
+        await self._keys.delete(by.owner, operation.provider, by)
+        return Deleted(operation.provider)
 
-    async def _list_owners(self, call: operations.ListOwners, _: Principal) -> Listed[OwnerTotals]:
-        page = await self._store.owners(call.limit, call.after, call.owner)
+    async def _list_owners(
+        self, operation: operations.ListOwners, _: Principal
+    ) -> Listed[OwnerTotals]:
+        page = await self._store.owners(operation.limit, operation.after, operation.owner)
         last = page.data[-1].owner if page.data and page.has_more else None
         return Listed(tuple(page.data), has_more=page.has_more, next=last)
 
-    async def _erase(self, call: operations.EraseOwner, by: Principal) -> Erasure:
-        owner, ends, erased = sanitize.validate_owner(call.owner), self._clock() + ERASE_SECONDS, 0
+    async def _erase(self, operation: operations.EraseOwner, by: Principal) -> Erasure:
+        owner, ends, erased = (
+            sanitize.validate_owner(operation.owner),
+            self._clock() + ERASE_SECONDS,
+            0,
+        )
         async with aclosing(self._eraser.delete(owner, by)) as batches:
             async for erased in batches:
                 if self._clock() >= ends:

@@ -41,7 +41,9 @@ class ActionService:
             operations.SubmitToolOutput: self._submit_tool_output,
             operations.SubmitToolOutputs: self._submit_tool_outputs,
             operations.ListActions: self._list_actions,
-            operations.GetAction: lambda call, by, _: store.get(Action, by.owner, call.action_id),
+            operations.GetAction: lambda operation, by, _: store.get(
+                Action, by.owner, operation.action_id
+            ),
             operations.ClaimActions: self._claim_actions,
             operations.RenewClaim: self._renew_claim,
             operations.ReleaseClaim: self._release_claim,
@@ -49,17 +51,19 @@ class ActionService:
         }
 
     async def _submit_tool_output(
-        self, call: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SubmitToolOutput, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        fields = field_values(call)
+        fields = field_values(operation)
         run_id = fields.pop("run_id")
         (action,) = await self._save_outputs(run_id, [operations.NewToolOutput(**fields)], by)
         return action
 
     async def _submit_tool_outputs(
-        self, call: operations.SubmitToolOutputs, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SubmitToolOutputs, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Action]:
-        return Listed(await self._save_outputs(call.run_id, call.outputs, by), has_more=False)
+        return Listed(
+            await self._save_outputs(operation.run_id, operation.outputs, by), has_more=False
+        )
 
     async def _save_outputs(
         self, run_id: str, outputs: Sequence[operations.NewToolOutput], by: Principal
@@ -73,58 +77,60 @@ class ActionService:
         return saved
 
     async def _list_actions(
-        self, call: operations.ListActions, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListActions, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Action]:
-        if call.run_id is not None:
-            await self._store.get(Run, by.owner, call.run_id)
-        return await paginate(self._store, Action, by.owner, **field_values(call))
+        if operation.run_id is not None:
+            await self._store.get(Run, by.owner, operation.run_id)
+        return await paginate(self._store, Action, by.owner, **field_values(operation))
 
     async def _claim_actions(
-        self, call: operations.ClaimActions, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ClaimActions, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Action]:
         """Claim what is pending; wait for something if nothing is."""
         clock = asyncio.get_running_loop().time
-        until = clock() + call.wait
+        until = clock() + operation.wait
         with self._bus.subscribe(ACTIONS) as subscription:
             while True:
-                claimed = await self._claim_pending(call, by.owner)
+                claimed = await self._claim_pending(operation, by.owner)
                 left = until - clock()
                 if claimed or left <= 0:
                     return Listed(claimed, has_more=False)
                 await subscription.wait(min(left, CLAIM_PATIENCE))
 
-    async def _claim_pending(self, call: operations.ClaimActions, owner: str) -> tuple[Action, ...]:
+    async def _claim_pending(
+        self, operation: operations.ClaimActions, owner: str
+    ) -> tuple[Action, ...]:
         """Claim actions one by one, each in a transaction, until there are enough or no more."""
         claimed: list[Action] = []
         while not claimed:
             page = await self._store.list(
                 Action,
                 owner,
-                limit=call.limit + SPARE_CANDIDATES,
+                limit=operation.limit + SPARE_CANDIDATES,
                 status="pending",
-                name=call.tools,
+                name=operation.tools,
                 claimable_at=await self._store.now(),
-                thread_id=call.thread_id,
-                assistant_id=call.assistant_id,
-                model=call.model,
-                metadata=call.metadata,
+                thread_id=operation.thread_id,
+                assistant_id=operation.assistant_id,
+                model=operation.model,
+                metadata=operation.metadata,
             )
             for action in page.data:
-                if len(claimed) < call.limit:
-                    won = await self._claim(action, call, owner)
+                if len(claimed) < operation.limit:
+                    won = await self._claim(action, operation, owner)
                     claimed += [won] if won is not None else []
             if not page.data:
                 break
         return tuple(claimed)
 
     async def _claim(
-        self, action: Action, call: operations.ClaimActions, owner: str
+        self, action: Action, operation: operations.ClaimActions, owner: str
     ) -> Action | None:
         """Claim one action; None if another worker was faster, or the run has gone on."""
 
         def decide(records: Snapshot) -> ChangeSet | None:
-            lease_ms = round(call.lease * 1000)
-            return actions.claim_action(records, action.tool_call_id, call.worker, lease_ms)
+            lease_ms = round(operation.lease * 1000)
+            return actions.claim_action(records, action.tool_call_id, operation.worker, lease_ms)
 
         with suppress(NotFound):
             won: Action | None = await self._changes.commit_and_notify(
@@ -134,35 +140,37 @@ class ActionService:
         return None
 
     async def _renew_claim(
-        self, call: operations.RenewClaim, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.RenewClaim, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        given = call.progress
+        given = operation.progress
         progress = None if given is None else Progress(given.done, given.total, given.message)
-        lease_ms = round(call.lease * 1000)
+        lease_ms = round(operation.lease * 1000)
         return await self._change_claim(
-            call.action_id,
+            operation.action_id,
             by.owner,
             partial(
-                actions.renew_claim, attempt=call.attempt, lease_ms=lease_ms, progress=progress
+                actions.renew_claim, attempt=operation.attempt, lease_ms=lease_ms, progress=progress
             ),
         )
 
     async def _release_claim(
-        self, call: operations.ReleaseClaim, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ReleaseClaim, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        release = partial(actions.release_claim, attempt=call.attempt)
-        return await self._change_claim(call.action_id, by.owner, release)
+        release = partial(actions.release_claim, attempt=operation.attempt)
+        return await self._change_claim(operation.action_id, by.owner, release)
 
     async def _save_task(
-        self, call: operations.SaveTask, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SaveTask, by: Principal, _: IdempotencyKey | None
     ) -> Action:
-        handle = TaskHandle(task_id=call.task_id, origin=call.origin, tool=call.tool, created_at=0)
-        action = await self._store.get(Action, by.owner, call.action_id)
+        handle = TaskHandle(
+            task_id=operation.task_id, origin=operation.origin, tool=operation.tool, created_at=0
+        )
+        action = await self._store.get(Action, by.owner, operation.action_id)
         read_set = replace(_claim_reads(action, by.owner), what="save_task")
         saved: Action = await self._changes.commit_and_notify(
             read_set,
             lambda records: actions.save_task(
-                records, action.tool_call_id, handle, call.attempt, self._mint
+                records, action.tool_call_id, handle, operation.attempt, self._mint
             ),
         )
         return saved

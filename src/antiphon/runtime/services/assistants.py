@@ -51,52 +51,52 @@ class AssistantService:
         self._check_servers = check_servers
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateAssistant: self._create_assistant,
-            operations.ListAssistants: lambda call, by, _: paginate(
-                store, Assistant, by.owner, **field_values(call)
+            operations.ListAssistants: lambda operation, by, _: paginate(
+                store, Assistant, by.owner, **field_values(operation)
             ),
-            operations.GetAssistant: lambda call, by, _: store.get(
-                Assistant, by.owner, call.assistant_id
+            operations.GetAssistant: lambda operation, by, _: store.get(
+                Assistant, by.owner, operation.assistant_id
             ),
             operations.UpdateAssistant: self._update_assistant,
-            operations.DeleteAssistant: lambda call, by, _: delete_record(
-                store, Assistant, by.owner, call.assistant_id
+            operations.DeleteAssistant: lambda operation, by, _: delete_record(
+                store, Assistant, by.owner, operation.assistant_id
             ),
         }
 
     async def _create_assistant(
-        self, call: operations.CreateAssistant, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateAssistant, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        validation.validate_unique_tools(call.tools)
-        validation.validate_sampling(call.sampling)
-        if call.model is not None:
-            await self._open_model(call.model, by.owner)
-        await self._check_servers(call.mcp_servers)
-        await check_files(self._store, by.owner, call.file_ids)
+        validation.validate_unique_tools(operation.tools)
+        validation.validate_sampling(operation.sampling)
+        if operation.model is not None:
+            await self._open_model(operation.model, by.owner)
+        await self._check_servers(operation.mcp_servers)
+        await check_files(self._store, by.owner, operation.file_ids)
         now = await self._store.now()
         assistant = Assistant(
-            id=self._mint("asst"), created_at=now, updated_at=now, **field_values(call)
+            id=self._mint("asst"), created_at=now, updated_at=now, **field_values(operation)
         )
         return await self._store.put(by.owner, assistant, once)
 
     async def _update_assistant(
-        self, call: operations.UpdateAssistant, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateAssistant, by: Principal, _: IdempotencyKey | None
     ) -> object:
-        validation.validate_unique_tools(call.tools)
-        if isinstance(call.sampling, Sampling):
-            validation.validate_sampling(call.sampling)
-        if isinstance(call.model, str):
-            await self._open_model(call.model, by.owner)
-        if call.mcp_servers is not msgspec.UNSET:
-            await self._check_servers(call.mcp_servers)
-        if call.file_ids is not msgspec.UNSET:
-            await check_files(self._store, by.owner, call.file_ids)
-        changes = select_given_fields(call, but="assistant_id") | {
+        validation.validate_unique_tools(operation.tools)
+        if isinstance(operation.sampling, Sampling):
+            validation.validate_sampling(operation.sampling)
+        if isinstance(operation.model, str):
+            await self._open_model(operation.model, by.owner)
+        if operation.mcp_servers is not msgspec.UNSET:
+            await self._check_servers(operation.mcp_servers)
+        if operation.file_ids is not msgspec.UNSET:
+            await check_files(self._store, by.owner, operation.file_ids)
+        changes = select_given_fields(operation, but="assistant_id") | {
             "updated_at": await self._store.now()
         }
         return await self._store.update_record(
             Assistant,
             by.owner,
-            call.assistant_id,
+            operation.assistant_id,
             lambda assistant: replace(assistant, **changes),
         )
 
@@ -141,18 +141,20 @@ class RunSpecResolver:
         self._destinations = destinations
         self._defaults: dict[str, Any] = {name: getattr(settings, name, None) for name in _OPTIONS}
 
-    async def resolve(self, call: operations.CreateRun | operations.Process, owner: str) -> RunSpec:
+    async def resolve(
+        self, operation: operations.CreateRun | operations.Process, owner: str
+    ) -> RunSpec:
         """Return the run's specification. Raises `CallerError` where there can be no such run.
 
         A field that the request does not set is that of the assistant, else the setting of its
         name.
         """
         assistant = _NO_ASSISTANT
-        if call.assistant_id is not None:
-            assistant = await self._find_assistant(call.assistant_id, owner)
-        validation.validate_unique_tools(call.tools)
-        options = self._defaults | _select_options(assistant) | _select_options(call)
-        options["model"] = call.model or assistant.model or await self._default_model()
+        if operation.assistant_id is not None:
+            assistant = await self._find_assistant(operation.assistant_id, owner)
+        validation.validate_unique_tools(operation.tools)
+        options = self._defaults | _select_options(assistant) | _select_options(operation)
+        options["model"] = operation.model or assistant.model or await self._default_model()
         draft = Run(id="", thread_id="", created_at=0, **options)
         await self._check_servers(draft.mcp_servers)
         opened = await self._open_model(draft.model, owner)
@@ -162,12 +164,12 @@ class RunSpecResolver:
         validation.validate_provider_support(
             opened.name, opened.lacks, draft.sampling, draft.tools or draft.mcp_servers
         )
-        await self._check_attachments(opened, call, owner)
+        await self._check_attachments(opened, operation, owner)
         return RunSpec(
             draft,
             self._destinations.of(opened, draft.mcp_servers),
             frozenset(opened.lacks),
-            own_sampling=call.sampling is not None,
+            own_sampling=operation.sampling is not None,
         )
 
     async def read_folder(self, spec: RunSpec, folder_id: str | None, owner: str) -> RunSpec:
@@ -191,18 +193,21 @@ class RunSpecResolver:
         return self._destinations.serves(destination)
 
     async def _check_attachments(
-        self, opened: ResolvedModel, call: operations.CreateRun | operations.Process, owner: str
+        self,
+        opened: ResolvedModel,
+        operation: operations.CreateRun | operations.Process,
+        owner: str,
     ) -> None:
         """Check that the provider takes the pictures and files of the thread and message."""
         missing = {mark: lack for mark, lack in _SHOWN.items() if lack in opened.lacks}
         if not missing:
             return
         documents: list[bytes] = []
-        if call.thread_id is not None:
-            await self._store.get(Thread, owner, call.thread_id)
-            documents.append(cut_to_window(await self._store.context(call.thread_id), None))
-        if isinstance(call, operations.Process):
-            for new in list_added_messages(call):
+        if operation.thread_id is not None:
+            await self._store.get(Thread, owner, operation.thread_id)
+            documents.append(cut_to_window(await self._store.context(operation.thread_id), None))
+        if isinstance(operation, operations.Process):
+            for new in list_added_messages(operation):
                 message = Message(
                     id="",
                     thread_id="",
@@ -217,9 +222,11 @@ class RunSpecResolver:
             raise validation.lacks_error(opened.name, found)
 
 
-def list_added_messages(call: operations.Process) -> tuple[NewMessage | PastMessage, ...]:
-    """Return the messages that the call adds to its thread, in order."""
-    return call.history if call.message is None else (*call.history, call.message)
+def list_added_messages(operation: operations.Process) -> tuple[NewMessage | PastMessage, ...]:
+    """Return the messages that the operation adds to its thread, in order."""
+    return (
+        operation.history if operation.message is None else (*operation.history, operation.message)
+    )
 
 
 def _select_options(

@@ -43,35 +43,35 @@ class ChatImportService:
         }
 
     async def _create(
-        self, call: operations.CreateChatImport, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateChatImport, by: Principal, _: IdempotencyKey | None
     ) -> ChatImport:
-        if call.size > self._max_size:
+        if operation.size > self._max_size:
             raise TooLarge(
                 "The export is too large to be imported here.",
                 expected=f"at most {self._max_size:,} bytes, by the setting max_chat_import",
-                received=f"{call.size:,} bytes",
+                received=f"{operation.size:,} bytes",
                 hint="An operator can import it on the server's machine: `antiphon import`.",
             )
         now = await self._store.now()
         record = ChatImport(
             id=self._mint("import"),
-            name=call.name,
-            source=call.source,
-            size=call.size,
+            name=operation.name,
+            source=operation.source,
+            size=operation.size,
             created_at=now,
             updated_at=now,
         )
         stored = StoredImport(
-            owner=by.owner, record=record, start=call.start, key_id=by.key_id, actor=by.actor
+            owner=by.owner, record=record, start=operation.start, key_id=by.key_id, actor=by.actor
         )
         await self._store.add_chat_import(stored, KEPT)
         return record
 
     async def _add_piece(
-        self, call: operations.AddImportPiece, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.AddImportPiece, by: Principal, _: IdempotencyKey | None
     ) -> ChatImport:
         try:
-            content = base64.b64decode(call.content, validate=True)
+            content = base64.b64decode(operation.content, validate=True)
         except (binascii.Error, ValueError):
             content = b""
         if not 0 < len(content) <= MAX_PIECE:
@@ -82,48 +82,52 @@ class ChatImportService:
             )
         amend = partial(
             chat_imports.add_piece,
-            offset=call.offset,
+            offset=operation.offset,
             size=len(content),
             now=await self._store.now(),
         )
         stored = await self._store.add_import_piece(
-            by.owner, call.import_id, call.offset, content, amend
+            by.owner, operation.import_id, operation.offset, content, amend
         )
         if stored.record.status == "checking":
             self._bus.notify(CHAT_IMPORTS)
         return stored.record
 
     async def _list(
-        self, _call: operations.ListChatImports, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListChatImports, by: Principal, _: IdempotencyKey | None
     ) -> Listed[ChatImport]:
         found = await self._store.chat_imports(by.owner)
         return Listed([each.record for each in found], has_more=False)
 
     async def _get(
-        self, call: operations.GetChatImport, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetChatImport, by: Principal, _: IdempotencyKey | None
     ) -> ChatImport:
-        return (await self._store.find_chat_import(by.owner, call.import_id)).record
+        return (await self._store.find_chat_import(by.owner, operation.import_id)).record
 
     async def _start(
-        self, call: operations.StartChatImport, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.StartChatImport, by: Principal, _: IdempotencyKey | None
     ) -> ChatImport:
         now = await self._store.now()
-        return await self._change(call.import_id, by, partial(chat_imports.start_import, now=now))
+        return await self._change(
+            operation.import_id, by, partial(chat_imports.start_import, now=now)
+        )
 
     async def _cancel(
-        self, call: operations.CancelChatImport, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CancelChatImport, by: Principal, _: IdempotencyKey | None
     ) -> ChatImport:
         now = await self._store.now()
-        return await self._change(call.import_id, by, partial(chat_imports.cancel_import, now=now))
+        return await self._change(
+            operation.import_id, by, partial(chat_imports.cancel_import, now=now)
+        )
 
     async def _delete(
-        self, call: operations.DeleteChatImport, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteChatImport, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        chat_imports.check_ended(await self._store.find_chat_import(by.owner, call.import_id))
-        while await self._store.delete_import_pieces(call.import_id):
+        chat_imports.check_ended(await self._store.find_chat_import(by.owner, operation.import_id))
+        while await self._store.delete_import_pieces(operation.import_id):
             pass  # in short transactions: a file may have hundreds of MB
-        await self._store.delete_chat_import(by.owner, call.import_id)
-        return Deleted(call.import_id)
+        await self._store.delete_chat_import(by.owner, operation.import_id)
+        return Deleted(operation.import_id)
 
     async def _change(self, import_id: str, by: Principal, amend: AmendImport) -> ChatImport:
         changed = await self._store.change_chat_import(by.owner, import_id, amend)

@@ -110,30 +110,30 @@ class Dispatcher:
             **webhooks.handlers,
             **voice.handlers,
             **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
-            operations.ListModels: lambda call, by, _: models(call.model, by.owner),
+            operations.ListModels: lambda operation, by, _: models(operation.model, by.owner),
         }
 
     async def dispatch(
-        self, call: Operation[Any], by: Principal, key: str | None = None
+        self, operation: Operation[Any], by: Principal, key: str | None = None
     ) -> Response:
         """Execute the operation. `key` is its idempotency key, for operations that create.
 
         Raises `CallerError` where the request is at fault, else `TryAgain`.
         """
-        if self._admin.handles(call):
-            return Response(await self._admin.dispatch(call, by), call.http_status)
-        once = _once(call, by.owner, key)
+        if self._admin.handles(operation):
+            return Response(await self._admin.dispatch(operation, by), operation.http_status)
+        once = _once(operation, by.owner, key)
         # The stored answer is returned again, even if its records have changed since.
         value = await self._find_answer(once)
         if value is None:
-            value = await self._handlers[type(call)](call, by, once)
+            value = await self._handlers[type(operation)](operation, by, once)
         if isinstance(value, Response):
             return value
-        return Response(value, call.http_status, replayed=isinstance(value, msgspec.Raw))
+        return Response(value, operation.http_status, replayed=isinstance(value, msgspec.Raw))
 
     async def open_stream(
         self,
-        call: operations.Process | operations.Complete | operations.Follow,
+        operation: operations.Process | operations.Complete | operations.Follow,
         by: Principal,
         key: str | None = None,
     ) -> RunEventReader | SelectedEvents | Response:
@@ -141,12 +141,12 @@ class Dispatcher:
 
         A `/process` in the background returns its run instead.
         """
-        if isinstance(call, operations.Follow):
-            return await self.runs.follow(call, by.owner)
-        once = _once(call, by.owner, key)
-        answer = await self._find_answer(once) or await self._request_turn(call, by, once)
+        if isinstance(operation, operations.Follow):
+            return await self.runs.follow(operation, by.owner)
+        once = _once(operation, by.owner, key)
+        answer = await self._find_answer(once) or await self._request_turn(operation, by, once)
         requested = await self._find_requested_turn(answer, by)
-        if isinstance(call, operations.Process) and call.background:
+        if isinstance(operation, operations.Process) and operation.background:
             return Response(requested.run, 202, replayed=answer is not requested)
         return RunEventReader(
             self._store, self._bus, requested.run.id, requested.after, whole=False
@@ -154,7 +154,7 @@ class Dispatcher:
 
     async def open_response(
         self,
-        call: operations.Process | operations.Complete,
+        operation: operations.Process | operations.Complete,
         by: Principal,
         request: Mapping[str, Any],
         once: IdempotencyKey | None = None,
@@ -167,11 +167,11 @@ class Dispatcher:
         began.
         """
         answer: TurnRequested | msgspec.Raw
-        if isinstance(call, operations.Process):
-            answer = await self.runs.start_run(call, by, once, request, last_message)
+        if isinstance(operation, operations.Process):
+            answer = await self.runs.start_run(operation, by, once, request, last_message)
         else:
             answer = await self.runs.request_turn(
-                call.run_id, by, once, fresh=call.force_refresh, response=request
+                operation.run_id, by, once, fresh=operation.force_refresh, response=request
             )
         return await self._read_requested(answer, by)
 
@@ -200,36 +200,36 @@ class Dispatcher:
 
     async def _request_turn(
         self,
-        call: operations.Process | operations.Complete,
+        operation: operations.Process | operations.Complete,
         by: Principal,
         once: IdempotencyKey | None,
     ) -> TurnRequested | msgspec.Raw:
         """Request the turn; return `Raw` if a request with the same key was first."""
-        match call:
+        match operation:
             case operations.Complete(run_id, fresh):
                 return await self.runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process(run_id=str(run_id), force_refresh=fresh):
-                validation.validate_only_run_id(call)
+                validation.validate_only_run_id(operation)
                 return await self.runs.request_turn(run_id, by, once, fresh=fresh)
             case operations.Process():
-                return await self.runs.start_run(call, by, once)
+                return await self.runs.start_run(operation, by, once)
 
     async def _find_answer(self, once: IdempotencyKey | None) -> msgspec.Raw | None:
         return await self._store.find_answer(once) if once else None
 
-    async def export(self, call: operations.ExportOwner, by: Principal) -> Archive:
+    async def export(self, operation: operations.ExportOwner, by: Principal) -> Archive:
         """Return everything of an owner as an archive. Raises `NotFound`."""
-        return await self._admin.export(call, by)
+        return await self._admin.export(operation, by)
 
     async def import_owner(
-        self, call: operations.ImportOwner, file: IO[bytes], by: Principal
+        self, operation: operations.ImportOwner, file: IO[bytes], by: Principal
     ) -> Response:
         """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
-        return Response(await self._admin.import_owner(call, file, by), call.http_status)
+        return Response(await self._admin.import_owner(operation, file, by), operation.http_status)
 
 
-def _once(call: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:
-    if key is None or not call.creates:
+def _once(operation: Operation[Any], owner: str, key: str | None) -> IdempotencyKey | None:
+    if key is None or not operation.creates:
         return None
-    digest = blake2b(msgspec.json.encode(call), digest_size=32).digest()
-    return IdempotencyKey(owner, call.route, key, digest)
+    digest = blake2b(msgspec.json.encode(operation), digest_size=32).digest()
+    return IdempotencyKey(owner, operation.route, key, digest)

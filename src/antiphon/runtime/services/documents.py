@@ -55,30 +55,32 @@ class DocumentService:
         }
 
     async def _list_pages(
-        self, call: operations.ListPages, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListPages, by: Principal, _: IdempotencyKey | None
     ) -> Listed[DocumentPage]:
-        await self._store.get(Upload, by.owner, call.file_id)
-        if call.page is not None:
-            found = await self._store.pages(call.file_id, 1, call.page - 1)
-            return Listed([page for page in found.data if page.number == call.page], has_more=False)
-        after = _parse_place(call.after)
-        found = await self._store.pages(call.file_id, call.limit, after)
+        await self._store.get(Upload, by.owner, operation.file_id)
+        if operation.page is not None:
+            found = await self._store.pages(operation.file_id, 1, operation.page - 1)
+            return Listed(
+                [page for page in found.data if page.number == operation.page], has_more=False
+            )
+        after = _parse_place(operation.after)
+        found = await self._store.pages(operation.file_id, operation.limit, after)
         following = str(found.data[-1].number) if found.has_more else None
         return Listed(found.data, has_more=found.has_more, next=following)
 
     async def _draw_page(
-        self, call: operations.GetPagePicture, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetPagePicture, by: Principal, _: IdempotencyKey | None
     ) -> PagePicture:
-        upload = await self._store.get(Upload, by.owner, call.file_id)
+        upload = await self._store.get(Upload, by.owner, operation.file_id)
         if self._reader is None:
             raise NotFound("Pages are not drawn here.", hint="The setting `documents` is off.")
         pieces = read_pieces(self._store, by.owner, upload)
         file = FileContent(upload.name, upload.media_type, pieces)
         with self._waiting.hold(by.owner):
             async with self._drawing:
-                drawn = await self._reader.draw(file, call.page)
+                drawn = await self._reader.draw(file, operation.page)
         if drawn is None:
-            raise NotFound(f"The file has no page {call.page}.")
+            raise NotFound(f"The file has no page {operation.page}.")
         if not isinstance(drawn, PagePicture):
             raise InvalidRequest(
                 "This page cannot be drawn.",
@@ -89,10 +91,10 @@ class DocumentService:
         return drawn
 
     async def _search(
-        self, call: operations.SearchFiles, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SearchFiles, by: Principal, _: IdempotencyKey | None
     ) -> FileSearchResults:
-        scope = await self._find_scope(call, by.owner)
-        phrases = parse_query(call.q)
+        scope = await self._find_scope(operation, by.owner)
+        phrases = parse_query(operation.q)
         ids = None if scope is None else [each.id for each in scope]
         found = await self._find_pages(by.owner, phrases, ids)
         named = await find_files(
@@ -106,7 +108,7 @@ class DocumentService:
             key=lambda each: (matches(each[0].page.text, phrases), each[1].rank), reverse=True
         )
         return FileSearchResults(
-            data=[_describe(*each, names[each[0].file_id]) for each in ranked[: call.limit]],
+            data=[_describe(*each, names[each[0].file_id]) for each in ranked[: operation.limit]],
             searched=None if scope is None else len(scope),
             pending=sum(
                 each.document is not None and each.document.status == "pending"
@@ -115,13 +117,17 @@ class DocumentService:
         )
 
     async def _find_scope(
-        self, call: operations.SearchFiles, owner: str
+        self, operation: operations.SearchFiles, owner: str
     ) -> Sequence[Upload] | None:
         """Return the files to search, None for all. Raises `NotFound`."""
-        if not call.file_ids and call.thread_id is None and call.assistant_id is None:
+        if (
+            not operation.file_ids
+            and operation.thread_id is None
+            and operation.assistant_id is None
+        ):
             return None
-        named = [await self._store.get(Upload, owner, file_id) for file_id in call.file_ids]
-        ids = await find_scope(self._store, owner, call.thread_id, call.assistant_id)
+        named = [await self._store.get(Upload, owner, file_id) for file_id in operation.file_ids]
+        ids = await find_scope(self._store, owner, operation.thread_id, operation.assistant_id)
         others = set(ids) - {each.id for each in named}
         more = await find_files(self._store, owner, [each for each in ids if each in others])
         return await add_documents(self._store, [*named, *more])

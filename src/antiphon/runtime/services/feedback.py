@@ -27,15 +27,15 @@ class FeedbackService:
         self._tracer = tracer
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.SetFeedback: self._set_feedback,
-            operations.DeleteFeedback: lambda call, by, _: store.save_feedback(
-                by.owner, call.message_id, None
+            operations.DeleteFeedback: lambda operation, by, _: store.save_feedback(
+                by.owner, operation.message_id, None
             ),
         }
 
     async def _set_feedback(
-        self, call: operations.SetFeedback, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SetFeedback, by: Principal, _: IdempotencyKey | None
     ) -> Message:
-        message = await self._store.get(Message, by.owner, call.message_id)
+        message = await self._store.get(Message, by.owner, operation.message_id)
         if message.role != "assistant":
             raise InvalidRequest(
                 f"Message {message.id} cannot be rated.",
@@ -43,11 +43,13 @@ class FeedbackService:
                 received=f"one of role `{message.role}`",
                 param="message_id",
             )
-        comment = call.comment.strip()
+        comment = operation.comment.strip()
         before = message.feedback
-        if before is not None and (before.rating, before.comment) == (call.rating, comment):
+        if before is not None and (before.rating, before.comment) == (operation.rating, comment):
             return message
-        feedback = Feedback(rating=call.rating, comment=comment, created_at=await self._store.now())
+        feedback = Feedback(
+            rating=operation.rating, comment=comment, created_at=await self._store.now()
+        )
         rated = await self._store.save_feedback(by.owner, message.id, feedback)
         self._metrics.add(FEEDBACK, feedback.rating)
         await self._trace(rated, feedback)

@@ -33,8 +33,8 @@ class FileService:
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.ListFiles: self._list_files,
             operations.GetFile: self._get_file,
-            operations.DeleteFile: lambda call, by, _: delete_record(
-                store, Upload, by.owner, call.file_id
+            operations.DeleteFile: lambda operation, by, _: delete_record(
+                store, Upload, by.owner, operation.file_id
             ),
         }
 
@@ -74,37 +74,37 @@ class FileService:
         return Response(value, 201, replayed=isinstance(value, msgspec.Raw))
 
     async def _get_file(
-        self, call: operations.GetFile, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetFile, by: Principal, _: IdempotencyKey | None
     ) -> Upload:
-        upload = await self._store.get(Upload, by.owner, call.file_id)
+        upload = await self._store.get(Upload, by.owner, operation.file_id)
         (described,) = await self._describe([upload])
         return described
 
     async def _list_files(
-        self, call: operations.ListFiles, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListFiles, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Upload]:
-        if call.thread_id is None and call.assistant_id is None:
-            where = field_values(call)
+        if operation.thread_id is None and operation.assistant_id is None:
+            where = field_values(operation)
             del where["thread_id"], where["assistant_id"]
             listed = await paginate(self._store, Upload, by.owner, **where)
         else:
-            listed = await self._list_scope(call, by.owner)
+            listed = await self._list_scope(operation, by.owner)
         return Listed(await self._describe(listed.data), has_more=listed.has_more, next=listed.next)
 
-    async def _list_scope(self, call: operations.ListFiles, owner: str) -> Listed[Upload]:
-        ids = await find_scope(self._store, owner, call.thread_id, call.assistant_id)
+    async def _list_scope(self, operation: operations.ListFiles, owner: str) -> Listed[Upload]:
+        ids = await find_scope(self._store, owner, operation.thread_id, operation.assistant_id)
         found = await find_files(self._store, owner, ids)
         files = sorted(
-            (each for each in found if call.purpose in (None, each.purpose)),
+            (each for each in found if operation.purpose in (None, each.purpose)),
             key=lambda each: (each.created_at, each.id),
-            reverse=call.order != "oldest",
+            reverse=operation.order != "oldest",
         )
-        if call.after is not None:
-            places = [place for place, each in enumerate(files, 1) if each.id == call.after]
+        if operation.after is not None:
+            places = [place for place, each in enumerate(files, 1) if each.id == operation.after]
             if not places:
-                raise NotFound(f"No file {call.after[:64]} is in this list.", where="after")
+                raise NotFound(f"No file {operation.after[:64]} is in this list.", where="after")
             files = files[places[0] :]
-        page, has_more = files[: call.limit], len(files) > call.limit
+        page, has_more = files[: operation.limit], len(files) > operation.limit
         return Listed(page, has_more=has_more, next=page[-1].id if has_more else None)
 
     async def _describe(self, uploads: Sequence[Upload]) -> Sequence[Upload]:

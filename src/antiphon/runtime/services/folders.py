@@ -32,58 +32,60 @@ class FolderService:
         self._mint = mint
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateFolder: self._create_folder,
-            operations.ListFolders: lambda call, by, _: paginate(
-                store, Folder, by.owner, **field_values(call)
+            operations.ListFolders: lambda operation, by, _: paginate(
+                store, Folder, by.owner, **field_values(operation)
             ),
-            operations.GetFolder: lambda call, by, _: store.get(Folder, by.owner, call.folder_id),
+            operations.GetFolder: lambda operation, by, _: store.get(
+                Folder, by.owner, operation.folder_id
+            ),
             operations.UpdateFolder: self._update_folder,
             operations.DeleteFolder: self._delete_folder,
         }
 
     async def _create_folder(
-        self, call: operations.CreateFolder, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateFolder, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        name = validation.parse_folder_name(call.name)
-        await check_files(self._store, by.owner, call.file_ids)
+        name = validation.parse_folder_name(operation.name)
+        await check_files(self._store, by.owner, operation.file_ids)
         now = await self._store.now()
-        fields: dict[str, Any] = {**field_values(call), "name": name}
+        fields: dict[str, Any] = {**field_values(operation), "name": name}
         folder = Folder(id=self._mint("folder"), created_at=now, updated_at=now, **fields)
         return await self._store.put(by.owner, folder, once)
 
     async def _update_folder(
-        self, call: operations.UpdateFolder, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateFolder, by: Principal, _: IdempotencyKey | None
     ) -> Folder:
-        changes = select_given_fields(call, but="folder_id")
+        changes = select_given_fields(operation, but="folder_id")
         if "name" in changes:
             changes["name"] = validation.parse_folder_name(changes["name"])
         await check_files(self._store, by.owner, changes.get("file_ids", ()))
         changes["updated_at"] = await self._store.now()
         return await self._store.update_record(
-            Folder, by.owner, call.folder_id, lambda folder: replace(folder, **changes)
+            Folder, by.owner, operation.folder_id, lambda folder: replace(folder, **changes)
         )
 
     async def _delete_folder(
-        self, call: operations.DeleteFolder, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteFolder, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        await self._store.get(Folder, by.owner, call.folder_id)
-        await self._empty(call, by.owner)
-        await self._store.delete(Folder, by.owner, call.folder_id)
-        await self._empty(call, by.owner)  # of threads that were put in meanwhile
-        return Deleted(call.folder_id)
+        await self._store.get(Folder, by.owner, operation.folder_id)
+        await self._empty(operation, by.owner)
+        await self._store.delete(Folder, by.owner, operation.folder_id)
+        await self._empty(operation, by.owner)  # of threads that were put in meanwhile
+        return Deleted(operation.folder_id)
 
-    async def _empty(self, call: operations.DeleteFolder, owner: str) -> None:
+    async def _empty(self, operation: operations.DeleteFolder, owner: str) -> None:
         """Delete the folder's threads or take them out, one in a transaction."""
         more = True
         while more:
-            page = await self._store.list(Thread, owner, limit=PAGE, folder_id=call.folder_id)
+            page = await self._store.list(Thread, owner, limit=PAGE, folder_id=operation.folder_id)
             more = page.has_more
             for thread in page.data:
                 try:
-                    if call.delete_threads:
+                    if operation.delete_threads:
                         await self._store.delete(Thread, owner, thread.id)
                         self._bus.notify(LEASES)
                     else:
-                        await take_out(self._store, owner, thread.id, call.folder_id)
+                        await take_out(self._store, owner, thread.id, operation.folder_id)
                 except NotFound:  # deleted meanwhile
                     continue
 

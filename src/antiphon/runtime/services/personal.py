@@ -37,14 +37,14 @@ class PersonalService:
         }
 
     async def _get_settings(
-        self, _call: operations.GetPersonalSettings, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.GetPersonalSettings, by: Principal, _: IdempotencyKey | None
     ) -> PersonalSettings:
         return (await self._store.personal(by.owner)).settings
 
     async def _update_settings(
-        self, call: operations.UpdatePersonalSettings, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdatePersonalSettings, by: Principal, _: IdempotencyKey | None
     ) -> PersonalSettings:
-        changes = select_given_fields(call, but="")
+        changes = select_given_fields(operation, but="")
         if "instructions" in changes:
             changes["instructions"] = personal.validate_instructions(changes["instructions"])
         now = await self._store.now()
@@ -58,22 +58,22 @@ class PersonalService:
         return (await self._store.change_personal(by.owner, amend)).settings
 
     async def _list(
-        self, _call: operations.ListMemories, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListMemories, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Memory]:
         return Listed((await self._store.personal(by.owner)).memories, has_more=False)
 
     async def _create(
-        self, call: operations.CreateMemory, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateMemory, by: Principal, _: IdempotencyKey | None
     ) -> Memory:
         now = await self._store.now()
         memory = Memory(
             id=self._mint("mem"),
-            text=personal.validate_memory(call.text),
+            text=personal.validate_memory(operation.text),
             created_at=now,
             updated_at=now,
         )
-        if call.run_id is not None:
-            run = await self._store.get(Run, by.owner, call.run_id)
+        if operation.run_id is not None:
+            run = await self._store.get(Run, by.owner, operation.run_id)
             thread = await self._store.get(Thread, by.owner, run.thread_id)
             if thread.temporary:
                 raise Conflict(
@@ -88,25 +88,25 @@ class PersonalService:
         return memory
 
     async def _update(
-        self, call: operations.UpdateMemory, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateMemory, by: Principal, _: IdempotencyKey | None
     ) -> Memory:
-        text = personal.validate_memory(call.text)
+        text = personal.validate_memory(operation.text)
         now = await self._store.now()
         changed = await self._store.change_personal(
-            by.owner, lambda before: personal.change_memory(before, call.memory_id, text, now)
+            by.owner, lambda before: personal.change_memory(before, operation.memory_id, text, now)
         )
-        return personal.find_memory(changed, call.memory_id)
+        return personal.find_memory(changed, operation.memory_id)
 
     async def _delete(
-        self, call: operations.DeleteMemory, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteMemory, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
         await self._store.change_personal(
-            by.owner, lambda before: personal.delete_memory(before, call.memory_id)
+            by.owner, lambda before: personal.delete_memory(before, operation.memory_id)
         )
-        return Deleted(call.memory_id)
+        return Deleted(operation.memory_id)
 
     async def _delete_all(
-        self, _call: operations.DeleteMemories, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.DeleteMemories, by: Principal, _: IdempotencyKey | None
     ) -> MemoriesDeleted:
         deleted = 0
 

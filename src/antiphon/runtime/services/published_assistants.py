@@ -60,7 +60,7 @@ class PublishedAssistantService:
         return (await find_published(self._store, assistant_id))[1]
 
     async def _publish(
-        self, call: operations.PublishAssistant, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.PublishAssistant, by: Principal, _: IdempotencyKey | None
     ) -> Assistant:
         if not self._enabled:
             raise Forbidden(
@@ -68,29 +68,32 @@ class PublishedAssistantService:
                 hint="An operator can allow it by the setting publishing.",
             )
         entry = await audit.create_entry(
-            self._store, self._mint, by, "assistant.published", call.assistant_id, by.owner
+            self._store, self._mint, by, "assistant.published", operation.assistant_id, by.owner
         )
         now = await self._store.now()
         return await self._store.publish_assistant(
-            by.owner, call.assistant_id, now, MAX_PUBLISHED, entry
+            by.owner, operation.assistant_id, now, MAX_PUBLISHED, entry
         )
 
     async def _unpublish(
-        self, call: operations.UnpublishAssistant, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UnpublishAssistant, by: Principal, _: IdempotencyKey | None
     ) -> Assistant:
         entry = await audit.create_entry(
-            self._store, self._mint, by, "assistant.unpublished", call.assistant_id, by.owner
+            self._store, self._mint, by, "assistant.unpublished", operation.assistant_id, by.owner
         )
         return await self._store.publish_assistant(
-            by.owner, call.assistant_id, None, MAX_PUBLISHED, entry
+            by.owner, operation.assistant_id, None, MAX_PUBLISHED, entry
         )
 
     async def _list(
-        self, call: operations.ListPublishedAssistants, _by: Principal, _: IdempotencyKey | None
+        self,
+        operation: operations.ListPublishedAssistants,
+        _by: Principal,
+        _: IdempotencyKey | None,
     ) -> Listed[PublishedAssistant]:
         if not self._enabled:
             return Listed((), has_more=False)
-        page = await self._store.list_published_assistants(None, call.limit, call.after)
+        page = await self._store.list_published_assistants(None, operation.limit, operation.after)
         authors = {
             owner: await find_author(self._store, owner)
             for owner in dict.fromkeys(owner for owner, _ in page.data)
@@ -104,14 +107,17 @@ class PublishedAssistantService:
         return Listed(shown, has_more=page.has_more, next=following)
 
     async def _get(
-        self, call: operations.GetPublishedAssistant, _by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetPublishedAssistant, _by: Principal, _: IdempotencyKey | None
     ) -> PublishedAssistant:
-        return await self._find(call.assistant_id)
+        return await self._find(operation.assistant_id)
 
     async def _copy(
-        self, call: operations.CopyPublishedAssistant, by: Principal, once: IdempotencyKey | None
+        self,
+        operation: operations.CopyPublishedAssistant,
+        by: Principal,
+        once: IdempotencyKey | None,
     ) -> object:
-        found = await self._find(call.assistant_id)
+        found = await self._find(operation.assistant_id)
         copied: dict[str, Any] = {
             name: getattr(found, name)
             for name in operations.CreateAssistant.__struct_fields__
@@ -121,14 +127,17 @@ class PublishedAssistantService:
         return await self._create_assistant(operations.CreateAssistant(**copied), by, once)
 
     async def _remove(
-        self, call: operations.RemovePublishedAssistant, by: Principal, _: IdempotencyKey | None
+        self,
+        operation: operations.RemovePublishedAssistant,
+        by: Principal,
+        _: IdempotencyKey | None,
     ) -> Deleted:
         """Take the assistant back, also while `publishing` is off or its owner disabled."""
-        found = await self._store.find_records(Assistant, [call.assistant_id])
-        owner, assistant = found.get(call.assistant_id, ("", None))
+        found = await self._store.find_records(Assistant, [operation.assistant_id])
+        owner, assistant = found.get(operation.assistant_id, ("", None))
         if assistant is None or assistant.published_at is None:
             raise NotFound(
-                f"There is no published assistant {call.assistant_id[:64]}.",
+                f"There is no published assistant {operation.assistant_id[:64]}.",
                 hint="Its owner may have taken it back.",
             )
         entry = await audit.create_entry(

@@ -82,7 +82,7 @@ class RunService:
 
     async def start_run(
         self,
-        call: operations.Process,
+        operation: operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
         response: Mapping[str, Any] | None = None,
@@ -92,31 +92,31 @@ class RunService:
 
         `response` and `last_message` are as in `transitions.create_run`.
         """
-        validation.validate_has_input(call)
-        validation.validate_temporary(call)
-        validation.validate_continues(call)
-        validation.validate_past_messages(call.history, "history")
-        for message in list_added_messages(call):
+        validation.validate_has_input(operation)
+        validation.validate_temporary(operation)
+        validation.validate_continues(operation)
+        validation.validate_past_messages(operation.history, "history")
+        for message in list_added_messages(operation):
             await check_attachments(self._store, message.content, by.owner)
-        run_spec = await self._run_specs.resolve(call, by.owner)
+        run_spec = await self._run_specs.resolve(operation, by.owner)
 
         def decide(
             records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
         ) -> ChangeSet:
             thread = None
-            if call.thread_id is None:
-                thread = new_thread(self._mint, records.now, temporary=call.temporary)
+            if operation.thread_id is None:
+                thread = new_thread(self._mint, records.now, temporary=operation.temporary)
             return transitions.create_run(
                 records,
                 spec,
                 self._mint,
                 by=by,
-                if_busy=call.if_busy,
-                message=call.message,
-                history=call.history,
+                if_busy=operation.if_busy,
+                message=operation.message,
+                history=operation.history,
                 new_thread=thread,
                 ask=True,
-                fresh=call.force_refresh,
+                fresh=operation.force_refresh,
                 claimant=claimant,
                 response=response,
                 last_message=last_message,
@@ -124,29 +124,35 @@ class RunService:
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(
-            call, by, once, run_spec, decide
+            operation, by, once, run_spec, decide
         )
         return begun
 
     async def _create_run(
-        self, call: operations.CreateRun, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateRun, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        validation.validate_continues(call)
-        run_spec = await self._run_specs.resolve(call, by.owner)
+        validation.validate_continues(operation)
+        run_spec = await self._run_specs.resolve(operation, by.owner)
 
         def decide(
             records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
         ) -> ChangeSet:
             change = transitions.create_run(
-                records, spec, self._mint, by=by, if_busy=call.if_busy, claimant=claimant, last=last
+                records,
+                spec,
+                self._mint,
+                by=by,
+                if_busy=operation.if_busy,
+                claimant=claimant,
+                last=last,
             )
             return change if change.more else replace(change, answer=change.answer.run)
 
-        return await self._commit_when_free(call, by, once, run_spec, decide)
+        return await self._commit_when_free(operation, by, once, run_spec, decide)
 
     async def _commit_when_free(
         self,
-        call: operations.CreateRun | operations.Process,
+        operation: operations.CreateRun | operations.Process,
         by: Principal,
         once: IdempotencyKey | None,
         spec: RunSpec,
@@ -160,9 +166,9 @@ class RunService:
         """
         read_set = ReadSet(
             owner=by.owner,
-            thread_id=call.thread_id,
+            thread_id=operation.thread_id,
             idempotency_key=once,
-            turn_log=call.if_busy in ("interrupt", "rollback"),
+            turn_log=operation.if_busy in ("interrupt", "rollback"),
             key_id=quota_key(by),
             personal=spec.draft.personal,
             what="run",
@@ -171,18 +177,18 @@ class RunService:
         until = clock() + self._busy_timeout
         while True:
             last = None
-            if call.continues and call.thread_id is not None:
-                last = await find_last_message(self._store, call.thread_id, by.owner)
+            if operation.continues and operation.thread_id is not None:
+                last = await find_last_message(self._store, operation.thread_id, by.owner)
             try:
                 deciding = partial(decide, spec=spec, last=last)
                 return (await self._starter.commit_and_start(by.owner, read_set, deciding)).answer
             except transitions.FolderMismatch as mismatch:
                 spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
             except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
-                if not call.continues or call.if_busy != "wait" or clock() >= until:
+                if not operation.continues or operation.if_busy != "wait" or clock() >= until:
                     raise
             except errors.RunActive as busy:
-                if call.if_busy != "wait":
+                if operation.if_busy != "wait":
                     raise
                 try:
                     async with asyncio.timeout_at(until):
@@ -252,11 +258,15 @@ class RunService:
                 await self.request_turn(run.id, by, None, fresh=lease.fresh)
         return requested
 
-    async def follow(self, call: operations.Follow, owner: str) -> RunEventReader | SelectedEvents:
+    async def follow(
+        self, operation: operations.Follow, owner: str
+    ) -> RunEventReader | SelectedEvents:
         """Return a reader of a run's events above `after`. Raises `CallerError`."""
-        types = None if call.types is None else parse_types(call.types)
-        await self._check_position(call.run_id, call.after, owner)
-        reader = RunEventReader(self._store, self._bus, call.run_id, call.after, whole=True)
+        types = None if operation.types is None else parse_types(operation.types)
+        await self._check_position(operation.run_id, operation.after, owner)
+        reader = RunEventReader(
+            self._store, self._bus, operation.run_id, operation.after, whole=True
+        )
         return reader if types is None else SelectedEvents(reader, types)
 
     async def forget_response(self, run_id: str, place: int, owner: str, keep: str) -> Run:
@@ -288,14 +298,14 @@ class RunService:
             raise event_expired_error(run_id, lease.kept_after, after)
 
     async def _list_events(
-        self, call: operations.ListEvents, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListEvents, by: Principal, _: IdempotencyKey | None
     ) -> operations.EventList:
-        await self._check_position(call.run_id, call.after, by.owner)
+        await self._check_position(operation.run_id, operation.after, by.owner)
         clock = asyncio.get_running_loop().time
-        until = clock() + (call.wait or 0.0)
-        with self._bus.subscribe(call.run_id) as subscription:
+        until = clock() + (operation.wait or 0.0)
+        with self._bus.subscribe(operation.run_id) as subscription:
             while True:
-                page = await self._store.read_events(call.run_id, call.after)
+                page = await self._store.read_events(operation.run_id, operation.after)
                 left = until - clock()
                 if page.lines or page.ended or left <= 0:
                     numbered = enumerate(map(events.decode, page.lines), page.first)
@@ -304,17 +314,19 @@ class RunService:
                 await subscription.wait(min(left, PATIENCE))
 
     async def _list_runs(
-        self, call: operations.ListRuns, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListRuns, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Run]:
-        if call.thread_id is not None:
-            await self._store.get(Thread, by.owner, call.thread_id)
-        listed: Listed[Run] = await paginate(self._store, Run, by.owner, **field_values(call))
+        if operation.thread_id is not None:
+            await self._store.get(Thread, by.owner, operation.thread_id)
+        listed: Listed[Run] = await paginate(self._store, Run, by.owner, **field_values(operation))
         return replace(listed, data=await self._with_waiting_for(listed.data))
 
     async def _get_run(
-        self, call: operations.GetRun, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetRun, by: Principal, _: IdempotencyKey | None
     ) -> Run:
-        (run,) = await self._with_waiting_for([await self._store.get(Run, by.owner, call.run_id)])
+        (run,) = await self._with_waiting_for(
+            [await self._store.get(Run, by.owner, operation.run_id)]
+        )
         return run
 
     async def _with_waiting_for(self, runs: Sequence[Run]) -> Sequence[Run]:
@@ -332,7 +344,7 @@ class RunService:
         return tuple(found)
 
     async def _cancel_run(
-        self, call: operations.CancelRun, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CancelRun, by: Principal, _: IdempotencyKey | None
     ) -> Response:
         had_ended = False
 
@@ -341,7 +353,7 @@ class RunService:
             had_ended = records.run is not None and records.run.status.ended
             return transitions.cancel(records, self._mint, by)
 
-        read_set = ReadSet(owner=by.owner, run_id=call.run_id, turn_log=True, what="cancel")
+        read_set = ReadSet(owner=by.owner, run_id=operation.run_id, turn_log=True, what="cancel")
         run = await self._changes.commit_and_notify(read_set, decide)
         return Response(run, 200 if had_ended else 202)
 

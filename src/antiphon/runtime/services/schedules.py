@@ -71,13 +71,13 @@ class ScheduleService:
         }
 
     async def _create(
-        self, call: operations.CreateSchedule, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateSchedule, by: Principal, _: IdempotencyKey | None
     ) -> Schedule:
         self._require_enabled()
         now = await self._store.now()
-        zone = await find_zone(call.timezone)
-        schedules.validate_times(call.cron, call.run_at, now, zone, self._min_interval)
-        fields = field_values(call)
+        zone = await find_zone(operation.timezone)
+        schedules.validate_times(operation.cron, operation.run_at, now, zone, self._min_interval)
+        fields = field_values(operation)
         paused = fields.pop("paused")
         schedule = Schedule(id=self._mint("sched"), created_at=now, updated_at=now, **fields)
         if paused:
@@ -89,30 +89,30 @@ class ScheduleService:
         return stored.schedule
 
     async def _list(
-        self, _call: operations.ListSchedules, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListSchedules, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Schedule]:
         stored = await self._store.schedules(by.owner)
         return Listed([self._describe(each) for each in stored], has_more=False)
 
     async def _list_all(
-        self, _call: operations.ListAllSchedules, _by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListAllSchedules, _by: Principal, _: IdempotencyKey | None
     ) -> Listed[OwnedSchedule]:
         stored = await self._store.schedules(None)
         found = [OwnedSchedule(each.owner, self._describe(each)) for each in stored]
         return Listed(found, has_more=False)
 
     async def _get(
-        self, call: operations.GetSchedule, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetSchedule, by: Principal, _: IdempotencyKey | None
     ) -> Schedule:
-        return self._describe(await self._store.find_schedule(by.owner, call.schedule_id))
+        return self._describe(await self._store.find_schedule(by.owner, operation.schedule_id))
 
     async def _update(
-        self, call: operations.UpdateSchedule, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateSchedule, by: Principal, _: IdempotencyKey | None
     ) -> Schedule:
         self._require_enabled()
-        changes = select_given_fields(call, but="schedule_id")
+        changes = select_given_fields(operation, but="schedule_id")
         is_paused = changes.pop("paused", None)
-        before = await self._store.find_schedule(by.owner, call.schedule_id)
+        before = await self._store.find_schedule(by.owner, operation.schedule_id)
         now = await self._store.now()
         zone = await find_zone(changes.get("timezone", before.schedule.timezone))
         if "cron" in changes and "run_at" not in changes:
@@ -143,34 +143,36 @@ class ScheduleService:
 
         entry = await self._entry(
             _name_change(is_paused, changes),
-            call.schedule_id,
+            operation.schedule_id,
             by,
-            changed=" ".join(sorted(select_given_fields(call, but="schedule_id"))),
+            changed=" ".join(sorted(select_given_fields(operation, but="schedule_id"))),
         )
-        changed = await self._store.change_schedule(by.owner, call.schedule_id, change, entry)
+        changed = await self._store.change_schedule(by.owner, operation.schedule_id, change, entry)
         self._bus.notify(SCHEDULES)
         if changed is None:
-            raise NotFound(f"There is no schedule {call.schedule_id!r}.")
+            raise NotFound(f"There is no schedule {operation.schedule_id!r}.")
         return changed
 
     async def _delete(
-        self, call: operations.DeleteSchedule, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteSchedule, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        entry = await self._entry("schedule.removed", call.schedule_id, by)
-        await self._store.change_schedule(by.owner, call.schedule_id, lambda _: None, entry)
-        return Deleted(call.schedule_id)
+        entry = await self._entry("schedule.removed", operation.schedule_id, by)
+        await self._store.change_schedule(by.owner, operation.schedule_id, lambda _: None, entry)
+        return Deleted(operation.schedule_id)
 
     async def _run(
-        self, call: operations.RunSchedule, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.RunSchedule, by: Principal, once: IdempotencyKey | None
     ) -> Any:
         self._require_enabled()
-        stored = await self._store.find_schedule(by.owner, call.schedule_id)
+        stored = await self._store.find_schedule(by.owner, operation.schedule_id)
         return await self._occurrences.start_by_hand(stored, by, once)
 
     async def _list_occurrences(
-        self, call: operations.ListOccurrences, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListOccurrences, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Occurrence]:
-        page = await self._store.occurrences(by.owner, call.schedule_id, call.limit, call.after)
+        page = await self._store.occurrences(
+            by.owner, operation.schedule_id, operation.limit, operation.after
+        )
         statuses = await asyncio.gather(*(self._find_status(each.run_id) for each in page.data))
         found = [
             replace(each, run_status=status)
@@ -187,13 +189,13 @@ class ScheduleService:
             return None
 
     async def _preview(
-        self, call: operations.PreviewSchedule, _by: Principal, _: IdempotencyKey | None
+        self, operation: operations.PreviewSchedule, _by: Principal, _: IdempotencyKey | None
     ) -> ScheduledTimes:
         now = await self._store.now()
-        zone = await find_zone(call.timezone)
-        schedules.validate_times(call.cron, None, now, zone, self._min_interval)
-        parsed, found, at = parse_cron(call.cron), list[ScheduledTime](), now
-        while len(found) < call.count and (after := next_after(parsed, at, zone)) is not None:
+        zone = await find_zone(operation.timezone)
+        schedules.validate_times(operation.cron, None, now, zone, self._min_interval)
+        parsed, found, at = parse_cron(operation.cron), list[ScheduledTime](), now
+        while len(found) < operation.count and (after := next_after(parsed, at, zone)) is not None:
             at = after
             found.append(ScheduledTime(at, datetime.fromtimestamp(at / 1000, zone).isoformat()))
         return ScheduledTimes(found)

@@ -43,18 +43,18 @@ class SearchService:
         }
 
     async def _search(
-        self, call: operations.Search, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.Search, by: Principal, _: IdempotencyKey | None
     ) -> SearchResults:
-        phrases = parse_query(call.q)
-        cursor = _parse_cursor(call.after) if call.after is not None else None
+        phrases = parse_query(operation.q)
+        cursor = _parse_cursor(operation.after) if operation.after is not None else None
         found = await self._store.search(
             by.owner, phrases, limit=WINDOW, before=cursor.top if cursor else None
         )
         titles = [
             _describe_title(thread, phrases) for thread in found.threads if not thread.temporary
         ]
-        titles = sorted(titles, key=lambda hit: -hit.score)[: call.limit]
-        messages, following = _select_page(found, cursor, call.limit - len(titles))
+        titles = sorted(titles, key=lambda hit: -hit.score)[: operation.limit]
+        messages, following = _select_page(found, cursor, operation.limit - len(titles))
         return SearchResults(
             [*titles, *map(_describe_message, messages)],
             has_more=following is not None,

@@ -66,19 +66,19 @@ class ShareService:
         }
 
     async def _create(
-        self, call: operations.CreateShare, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateShare, by: Principal, _: IdempotencyKey | None
     ) -> operations.NewShare:
         self._require_sharing()
-        lifetime = call.expires_in or min(LIFETIME, self._max_lifetime)
+        lifetime = operation.expires_in or min(LIFETIME, self._max_lifetime)
         self._check_lifetime(lifetime)
-        thread = await self._store.get(Thread, by.owner, call.thread_id)
+        thread = await self._store.get(Thread, by.owner, operation.thread_id)
         now = await self._store.now()
         share = Share(
             id=self._mint("share"),
             thread_id=thread.id,
-            title=thread.title if call.title is None else call.title,
-            include_tools=call.include_tools,
-            include_reasoning=call.include_reasoning,
+            title=thread.title if operation.title is None else operation.title,
+            include_tools=operation.include_tools,
+            include_reasoning=operation.include_reasoning,
             created_at=now,
             updated_at=now,
             expires_at=now + lifetime * SECOND_MS,
@@ -93,26 +93,26 @@ class ShareService:
         return operations.NewShare(share, token)
 
     async def _list(
-        self, call: operations.ListShares, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListShares, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Share]:
-        if call.thread_id is not None:
-            await self._store.get(Thread, by.owner, call.thread_id)
-        return Listed(await self._store.shares(by.owner, call.thread_id), has_more=False)
+        if operation.thread_id is not None:
+            await self._store.get(Thread, by.owner, operation.thread_id)
+        return Listed(await self._store.shares(by.owner, operation.thread_id), has_more=False)
 
     async def _update(
-        self, call: operations.UpdateShare, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateShare, by: Principal, _: IdempotencyKey | None
     ) -> Share:
         self._require_sharing()
-        before = await self._store.find_share(by.owner, call.share_id)
+        before = await self._store.find_share(by.owner, operation.share_id)
         now = await self._store.now()
         changes: dict[str, Any] = {
             name: value
             for name in ("title", "include_tools", "include_reasoning")
-            if (value := getattr(call, name)) is not UNSET
+            if (value := getattr(operation, name)) is not UNSET
         }
-        if call.expires_in is not UNSET:
-            self._check_lifetime(call.expires_in)
-            changes["expires_at"] = now + call.expires_in * SECOND_MS
+        if operation.expires_in is not UNSET:
+            self._check_lifetime(operation.expires_in)
+            changes["expires_at"] = now + operation.expires_in * SECOND_MS
         messages = await self._read_messages(replace(before, **changes), by.owner)
         changes |= {"updated_at": now, "messages": len(messages)}
 
@@ -125,29 +125,29 @@ class ShareService:
 
         return await self._store.change_share(
             by.owner,
-            call.share_id,
+            operation.share_id,
             amend,
             _encode(messages),
             await self._entry("share.updated", before, by),
         )
 
     async def _delete(
-        self, call: operations.DeleteShare, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteShare, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        share = await self._store.find_share(by.owner, call.share_id)
+        share = await self._store.find_share(by.owner, operation.share_id)
         entry = await self._entry("share.revoked", share, by)
-        await self._store.delete_share(by.owner, call.share_id, entry)
-        return Deleted(call.share_id)
+        await self._store.delete_share(by.owner, operation.share_id, entry)
+        return Deleted(operation.share_id)
 
     async def _get_shared(
-        self, call: operations.GetShared, _by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetShared, _by: Principal, _: IdempotencyKey | None
     ) -> SharedThread:
-        return await self._open(call.token)
+        return await self._open(operation.token)
 
     async def _copy_shared(
-        self, call: operations.CopyShared, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CopyShared, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        shared = await self._open(call.token)
+        shared = await self._open(operation.token)
         past = tuple(to_past_messages(shared.messages))
         return await self._create_thread(
             operations.CreateThread(title=shared.title, messages=past), by, once

@@ -42,7 +42,9 @@ class ThreadService:
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateThread: self._create_thread,
             operations.ListThreads: self._list_threads,
-            operations.GetThread: lambda call, by, _: store.get(Thread, by.owner, call.thread_id),
+            operations.GetThread: lambda operation, by, _: store.get(
+                Thread, by.owner, operation.thread_id
+            ),
             operations.UpdateThread: self._update_thread,
             operations.ListTags: self._list_tags,
             operations.DeleteThread: self._delete_thread,
@@ -51,27 +53,27 @@ class ThreadService:
             operations.CreateMessage: self._create_message,
             operations.AppendMessages: self._append_messages,
             operations.ListMessages: self._list_messages,
-            operations.GetMessage: lambda call, by, _: store.get(
-                Message, by.owner, call.message_id
+            operations.GetMessage: lambda operation, by, _: store.get(
+                Message, by.owner, operation.message_id
             ),
         }
 
     async def _create_thread(
-        self, call: operations.CreateThread, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        validation.validate_past_messages(call.messages, "messages")
-        tags = validation.parse_tags(call.tags)
-        for message in call.messages:
+        validation.validate_past_messages(operation.messages, "messages")
+        tags = validation.parse_tags(operation.tags)
+        for message in operation.messages:
             await check_attachments(self._store, message.content, by.owner)
-        if call.folder_id is not None:
-            await self._store.get(Folder, by.owner, call.folder_id)
+        if operation.folder_id is not None:
+            await self._store.get(Folder, by.owner, operation.folder_id)
 
         def decide(records: Snapshot) -> ChangeSet:
-            fields = {**select_given_fields(call, but="messages"), "tags": tags}
-            if call.title:
+            fields = {**select_given_fields(operation, but="messages"), "tags": tags}
+            if operation.title:
                 fields["title_from"] = "client"
             thread = new_thread(self._mint, records.now, **fields)
-            change = threads.begin_thread(thread, call.messages, self._mint, records.now)
+            change = threads.begin_thread(thread, operation.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
 
         read_set = ReadSet(owner=by.owner, idempotency_key=once, what="thread")
@@ -93,26 +95,31 @@ class ThreadService:
             raise
 
     async def _list_threads(
-        self, call: operations.ListThreads, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListThreads, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Thread]:
-        filters: dict[str, Any] = {**field_values(call), "temporary": bool(call.temporary)}
-        if call.tag is not None:
-            filters["tag"] = validation.normalize_tag(call.tag)
-        if call.folder_id not in (None, NO_FOLDER):
-            await self._store.get(Folder, by.owner, call.folder_id)
-        anywhere = (call.q, call.family, call.parent_id, call.metadata) != (None,) * 4
-        if call.archived is None and not anywhere:
+        filters: dict[str, Any] = {
+            **field_values(operation),
+            "temporary": bool(operation.temporary),
+        }
+        if operation.tag is not None:
+            filters["tag"] = validation.normalize_tag(operation.tag)
+        if operation.folder_id not in (None, NO_FOLDER):
+            await self._store.get(Folder, by.owner, operation.folder_id)
+        anywhere = (operation.q, operation.family, operation.parent_id, operation.metadata) != (
+            None,
+        ) * 4
+        if operation.archived is None and not anywhere:
             filters["archived"] = False
         page = await self._store.list(Thread, by.owner, query=filters.pop("q"), **filters)
-        if call.order == "activity" and page.has_more:
+        if operation.order == "activity" and page.has_more:
             cursor = position_of(page.data[-1]).cursor()
             return Listed(tuple(page.data), has_more=True, next=cursor)
         return to_listed(page)
 
     async def _update_thread(
-        self, call: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateThread, by: Principal, _: IdempotencyKey | None
     ) -> object:
-        changes = select_given_fields(call, but="thread_id")
+        changes = select_given_fields(operation, but="thread_id")
         if "tags" in changes:
             changes["tags"] = validation.parse_tags(changes["tags"])
         if "title" in changes:
@@ -124,58 +131,58 @@ class ThreadService:
         def decide(records: Snapshot) -> ChangeSet:
             if records.thread is None:
                 raise errors.NotFound("There is no such thread.")
-            validation.validate_temporary_change(call, records.thread)
+            validation.validate_temporary_change(operation, records.thread)
             is_activity = not changes or not changes.keys() <= {*MARKS, "options"}
             at = records.now if is_activity else records.thread.updated_at
             changed = replace(records.thread, updated_at=at, **changes)
             return ChangeSet(answer=changed, thread=changed)
 
-        read_set = ReadSet(owner=by.owner, thread_id=call.thread_id, what="thread")
+        read_set = ReadSet(owner=by.owner, thread_id=operation.thread_id, what="thread")
         changed = (await self._store.change(read_set, decide)).answer
         if folder_id is not None:
-            await self._check_folder_is_left(by.owner, call.thread_id, folder_id)
+            await self._check_folder_is_left(by.owner, operation.thread_id, folder_id)
         return changed
 
     async def _list_tags(
-        self, call: operations.ListTags, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListTags, by: Principal, _: IdempotencyKey | None
     ) -> Listed[operations.TagCount]:
-        found = await self._store.count_tags(by.owner, call.limit + 1, call.after or "")
-        page, more = found[: call.limit], len(found) > call.limit
+        found = await self._store.count_tags(by.owner, operation.limit + 1, operation.after or "")
+        page, more = found[: operation.limit], len(found) > operation.limit
         counts = tuple(operations.TagCount(*each) for each in page)
         return Listed(counts, has_more=more, next=page[-1].tag if more else None)
 
     async def _delete_thread(
-        self, call: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteThread, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        await self._store.delete(Thread, by.owner, call.thread_id)
+        await self._store.delete(Thread, by.owner, operation.thread_id)
         self._bus.notify(LEASES)
-        return Deleted(call.thread_id)
+        return Deleted(operation.thread_id)
 
     async def _change_threads(
-        self, call: operations.ChangeThreads, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ChangeThreads, by: Principal, _: IdempotencyKey | None
     ) -> operations.ThreadOutcomes:
-        tags = validation.parse_tags(call.tags)
-        if bool(tags) != (call.action in ("tag", "untag")):
+        tags = validation.parse_tags(operation.tags)
+        if bool(tags) != (operation.action in ("tag", "untag")):
             raise errors.InvalidRequest(
                 "Tags belong to the actions tag and untag.",
-                expected=f"{'no ' if tags else ''}tags with the action {call.action}",
+                expected=f"{'no ' if tags else ''}tags with the action {operation.action}",
                 received=", ".join(tags) or "none",
                 where="$.tags",
             )
-        if call.folder_id is not None:
-            if call.action != "move":
+        if operation.folder_id is not None:
+            if operation.action != "move":
                 raise errors.InvalidRequest(
                     "A folder belongs to the action move.",
-                    expected=f"no folder with the action {call.action}",
-                    received=ascii(call.folder_id),
+                    expected=f"no folder with the action {operation.action}",
+                    received=ascii(operation.folder_id),
                     where="$.folder_id",
                 )
-            await self._store.get(Folder, by.owner, call.folder_id)
+            await self._store.get(Folder, by.owner, operation.folder_id)
         outcomes: list[operations.ThreadOutcome] = []
-        for thread_id in dict.fromkeys(call.thread_ids):
+        for thread_id in dict.fromkeys(operation.thread_ids):
             try:
-                for each in await self._find_family(by, thread_id, whole=call.family):
-                    await self._change_one(by, each, call, tags)
+                for each in await self._find_family(by, thread_id, whole=operation.family):
+                    await self._change_one(by, each, operation, tags)
             except (errors.CallerError, errors.TryAgain) as fault:
                 problem = operations.ThreadOutcome(thread_id, False, fault.code, fault.message)
                 outcomes.append(problem)
@@ -195,20 +202,20 @@ class ThreadService:
         self,
         by: Principal,
         thread_id: str,
-        call: operations.ChangeThreads,
+        operation: operations.ChangeThreads,
         tags: tuple[str, ...],
     ) -> None:
-        match call.action:
+        match operation.action:
             case "delete":
                 await self._delete_thread(operations.DeleteThread(thread_id), by, None)
                 return
             case "archive" | "unarchive":
-                change = operations.UpdateThread(thread_id, archived=call.action == "archive")
+                change = operations.UpdateThread(thread_id, archived=operation.action == "archive")
             case "move":
-                change = operations.UpdateThread(thread_id, folder_id=call.folder_id)
+                change = operations.UpdateThread(thread_id, folder_id=operation.folder_id)
             case "tag" | "untag":
                 had = (await self._store.get(Thread, by.owner, thread_id)).tags
-                left = threads.change_tags(had, tags, remove=call.action == "untag")
+                left = threads.change_tags(had, tags, remove=operation.action == "untag")
                 if len(left) > MAX_TAGS:
                     raise errors.InvalidRequest(
                         "The thread would have too many tags.",
@@ -217,30 +224,30 @@ class ThreadService:
                     )
                 change = operations.UpdateThread(thread_id, tags=left)
             case _:
-                assert_never(call.action)
+                assert_never(operation.action)
         await self._update_thread(change, by, None)
 
     async def _fork_thread(
-        self, call: operations.ForkThread, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.ForkThread, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        source = await self._store.get(Thread, by.owner, call.thread_id)
-        if call.before:
-            validation.validate_fork(call)
-        upto = await self._messages_up_to(by.owner, call.thread_id, call.message_id)
-        messages = upto[:-1] if call.before else upto
+        source = await self._store.get(Thread, by.owner, operation.thread_id)
+        if operation.before:
+            validation.validate_fork(operation)
+        upto = await self._messages_up_to(by.owner, operation.thread_id, operation.message_id)
+        messages = upto[:-1] if operation.before else upto
 
         now = await self._store.now()
         new = new_thread(
             self._mint,
             now,
-            title=source.title if call.title is None else call.title,
-            title_from=source.title_from if call.title is None else "client",
+            title=source.title if operation.title is None else operation.title,
+            title_from=source.title_from if operation.title is None else "client",
             metadata=source.metadata,
             tags=source.tags,
             options=source.options,
             folder_id=source.folder_id,
             parent_id=source.id,
-            temporary=source.temporary if call.temporary is None else call.temporary,
+            temporary=source.temporary if operation.temporary is None else operation.temporary,
         )
         # Made here: what a transaction of the store takes long for, all others wait for.
         thread, copies = threads.fork(messages, new, self._mint, now)
@@ -269,34 +276,36 @@ class ThreadService:
         return messages
 
     async def _create_message(
-        self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        if call.compacts is not None:
-            await self._store.get(Thread, by.owner, call.thread_id)
-            context = await self._store.context(call.thread_id)
-            validation.validate_summary(call, call.compacts, context)
-        if call.role == "tool":
-            return await self._save_output_message(call, by, once)
-        validation.validate_no_output_fields(call)
-        await check_attachments(self._store, call.content, by.owner)
+        if operation.compacts is not None:
+            await self._store.get(Thread, by.owner, operation.thread_id)
+            context = await self._store.context(operation.thread_id)
+            validation.validate_summary(operation, operation.compacts, context)
+        if operation.role == "tool":
+            return await self._save_output_message(operation, by, once)
+        validation.validate_no_output_fields(operation)
+        await check_attachments(self._store, operation.content, by.owner)
         read_set = ReadSet(
-            owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="message"
+            owner=by.owner, thread_id=operation.thread_id, idempotency_key=once, what="message"
         )
         committed = await self._store.change(
-            read_set, lambda records: threads.add_message(records, call, self._mint)
+            read_set, lambda records: threads.add_message(records, operation, self._mint)
         )
         return committed.answer
 
     async def _save_output_message(
-        self, call: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.CreateMessage, by: Principal, once: IdempotencyKey | None
     ) -> object:
         """Save a tool message as a tool output: once per call, through any operation."""
-        tool_call_id, output = validation.parse_tool_output(call)
-        given = operations.NewToolOutput(tool_call_id, output, call.is_error, call.metadata)
+        tool_call_id, output = validation.parse_tool_output(operation)
+        given = operations.NewToolOutput(
+            tool_call_id, output, operation.is_error, operation.metadata
+        )
         read_set = ReadSet(
             owner=by.owner,
-            thread_id=None if call.run_id else call.thread_id,
-            run_id=call.run_id,
+            thread_id=None if operation.run_id else operation.thread_id,
+            run_id=operation.run_id,
             tool_call_id=tool_call_id,
             idempotency_key=once,
             what="output",
@@ -305,7 +314,7 @@ class ThreadService:
 
         def decide(records: Snapshot) -> ChangeSet | None:
             nonlocal saved
-            validation.validate_output_thread(records, call)
+            validation.validate_output_thread(records, operation)
             validation.validate_not_approval(records, tool_call_id)
             change = actions.save_output(records, given, self._mint)
             saved = change.answer
@@ -317,31 +326,31 @@ class ThreadService:
         return message
 
     async def _append_messages(
-        self, call: operations.AppendMessages, by: Principal, once: IdempotencyKey | None
+        self, operation: operations.AppendMessages, by: Principal, once: IdempotencyKey | None
     ) -> object:
-        validation.validate_past_messages(call.messages, "messages")
-        for message in call.messages:
+        validation.validate_past_messages(operation.messages, "messages")
+        for message in operation.messages:
             await check_attachments(self._store, message.content, by.owner)
         keep = None
-        if call.replace_from is not None:
-            first = await self._store.get(Message, by.owner, call.replace_from)
-            validation.validate_replaceable(first, call)
+        if operation.replace_from is not None:
+            first = await self._store.get(Message, by.owner, operation.replace_from)
+            validation.validate_replaceable(first, operation)
             keep = first.number - 1
         read_set = ReadSet(
-            owner=by.owner, thread_id=call.thread_id, idempotency_key=once, what="messages"
+            owner=by.owner, thread_id=operation.thread_id, idempotency_key=once, what="messages"
         )
         committed = await self._store.change(
             read_set,
-            lambda records: threads.append_messages(records, call, self._mint, keep),
+            lambda records: threads.append_messages(records, operation, self._mint, keep),
         )
         return committed.answer
 
     async def _list_messages(
-        self, call: operations.ListMessages, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListMessages, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Message]:
-        if call.thread_id is not None:
-            await self._store.get(Thread, by.owner, call.thread_id)
-        return await paginate(self._store, Message, by.owner, **field_values(call))
+        if operation.thread_id is not None:
+            await self._store.get(Thread, by.owner, operation.thread_id)
+        return await paginate(self._store, Message, by.owner, **field_values(operation))
 
 
 def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:

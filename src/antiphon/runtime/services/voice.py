@@ -95,7 +95,7 @@ class VoiceService:
             await self._speaker.close()
 
     async def _create_transcription(
-        self, call: operations.CreateTranscription, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateTranscription, by: Principal, _: IdempotencyKey | None
     ) -> Transcription:
         model = self._transcription_model
         if model is None:
@@ -103,17 +103,17 @@ class VoiceService:
                 "Nothing is transcribed here.",
                 hint="An operator can set `transcription_model`, for instance openai:whisper-1.",
             )
-        media_type = call.media_type.partition(";")[0].strip().lower()
+        media_type = operation.media_type.partition(";")[0].strip().lower()
         if media_type not in SUFFIXES:
             raise InvalidRequest(
                 "The recording has a media type that is not transcribed.",
                 expected=", ".join(SUFFIXES),
-                received=call.media_type[:100],
+                received=operation.media_type[:100],
                 where="$.media_type",
             )
-        if not call.audio:
+        if not operation.audio:
             raise InvalidRequest("The recording is empty.", expected="audio", received="0 bytes")
-        if len(call.audio) > MAX_AUDIO_BYTES:
+        if len(operation.audio) > MAX_AUDIO_BYTES:
             raise TooLarge(
                 "The recording is too long.", expected=f"at most {MAX_AUDIO_BYTES} bytes"
             )
@@ -122,7 +122,7 @@ class VoiceService:
             transcriber = self._open_transcriber(model)
             async with self._count_if_cancelled(by, model):
                 transcribed = await transcriber.transcribe(
-                    call.audio, media_type, call.language or "", call.prompt or ""
+                    operation.audio, media_type, operation.language or "", operation.prompt or ""
                 )
             usage = await self._count(by, model, transcribed.usage, transcribed.seconds)
         return Transcription(
@@ -130,7 +130,7 @@ class VoiceService:
         )
 
     async def _create_speech(
-        self, call: operations.CreateSpeech, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateSpeech, by: Principal, _: IdempotencyKey | None
     ) -> Speech:
         model = self._speech_model
         if model is None:
@@ -138,13 +138,13 @@ class VoiceService:
                 "Nothing is spoken here.",
                 hint="An operator can set `speech_model`, for instance openai:tts-1.",
             )
-        if not call.text.strip():
+        if not operation.text.strip():
             raise InvalidRequest("The text is empty.", expected="words", received="blanks")
         with self._texts.hold(by.owner):
             await self._check_quota(by)
             speaker = self._open_speaker(model)
             async with self._count_if_cancelled(by, model):
-                spoken = await speaker.speak(call.text, call.voice or self._speech_voice)
+                spoken = await speaker.speak(operation.text, operation.voice or self._speech_voice)
             await self._count(by, model, Usage())  # servers count nothing for speech
         return Speech(audio=spoken.audio, media_type=spoken.media_type, model=model)
 

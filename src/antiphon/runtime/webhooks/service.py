@@ -71,16 +71,16 @@ class WebhookService:
         }
 
     async def _create(
-        self, call: operations.CreateWebhook, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.CreateWebhook, by: Principal, _: IdempotencyKey | None
     ) -> NewWebhook:
         limit = self._require_enabled()
-        await self._check_url(call.url)
+        await self._check_url(operation.url)
         now = await self._store.now()
         webhook = Webhook(
             id=self._mint("hook"),
-            url=call.url,
-            events=_unique(call.events),
-            description=call.description,
+            url=operation.url,
+            events=_unique(operation.events),
+            description=operation.description,
             enabled_at=now,
             created_at=now,
             updated_at=now,
@@ -92,30 +92,30 @@ class WebhookService:
         return NewWebhook(webhook, secret)
 
     async def _list(
-        self, _call: operations.ListWebhooks, by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListWebhooks, by: Principal, _: IdempotencyKey | None
     ) -> Listed[Webhook]:
         stored = await self._store.webhooks(by.owner)
         return Listed([each.webhook for each in stored], has_more=False)
 
     async def _list_all(
-        self, _call: operations.ListAllWebhooks, _by: Principal, _: IdempotencyKey | None
+        self, _operation: operations.ListAllWebhooks, _by: Principal, _: IdempotencyKey | None
     ) -> Listed[OwnedWebhook]:
         stored = await self._store.webhooks(None)
         return Listed([OwnedWebhook(each.owner, each.webhook) for each in stored], has_more=False)
 
     async def _get(
-        self, call: operations.GetWebhook, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.GetWebhook, by: Principal, _: IdempotencyKey | None
     ) -> Webhook:
-        return (await self._store.find_webhook(by.owner, call.webhook_id)).webhook
+        return (await self._store.find_webhook(by.owner, operation.webhook_id)).webhook
 
     async def _update(
-        self, call: operations.UpdateWebhook, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.UpdateWebhook, by: Principal, _: IdempotencyKey | None
     ) -> Webhook | None:
         self._require_enabled()
-        changes = select_given_fields(call, but="webhook_id")
+        changes = select_given_fields(operation, but="webhook_id")
         names = " ".join(sorted(changes))
-        if isinstance(call.url, str):
-            await self._check_url(call.url)
+        if isinstance(operation.url, str):
+            await self._check_url(operation.url)
         if "events" in changes:
             changes["events"] = _unique(changes["events"])
         switch = changes.pop("enabled", None)
@@ -129,60 +129,64 @@ class WebhookService:
                 webhook = replace(webhook, updated_at=now)
             return replace(stored, webhook=webhook)
 
-        entry = await self._entry("webhook.changed", call.webhook_id, by, changed=names)
-        changed = await self._store.change_webhook(by.owner, call.webhook_id, amend, entry)
+        entry = await self._entry("webhook.changed", operation.webhook_id, by, changed=names)
+        changed = await self._store.change_webhook(by.owner, operation.webhook_id, amend, entry)
         self._bus.notify(WEBHOOKS)
         return changed
 
     async def _delete(
-        self, call: operations.DeleteWebhook, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.DeleteWebhook, by: Principal, _: IdempotencyKey | None
     ) -> Deleted:
-        entry = await self._entry("webhook.removed", call.webhook_id, by)
-        await self._store.change_webhook(by.owner, call.webhook_id, lambda _: None, entry)
-        return Deleted(call.webhook_id)
+        entry = await self._entry("webhook.removed", operation.webhook_id, by)
+        await self._store.change_webhook(by.owner, operation.webhook_id, lambda _: None, entry)
+        return Deleted(operation.webhook_id)
 
     async def _rotate_secret(
-        self, call: operations.RotateWebhookSecret, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.RotateWebhookSecret, by: Principal, _: IdempotencyKey | None
     ) -> NewWebhook:
         self._require_enabled()
         now = await self._store.now()
         secret = new_secret()
 
         def amend(stored: StoredWebhook) -> StoredWebhook:
-            until = now + call.keep_old_for * 1000 if call.keep_old_for else None
+            until = now + operation.keep_old_for * 1000 if operation.keep_old_for else None
             old = self._secrets.decrypt(stored).current if until else None
-            sealed = self._secrets.encrypt(by.owner, call.webhook_id, WebhookSecrets(secret, old))
+            sealed = self._secrets.encrypt(
+                by.owner, operation.webhook_id, WebhookSecrets(secret, old)
+            )
             webhook = replace(stored.webhook, old_secret_until=until, updated_at=now)
             return StoredWebhook(stored.owner, webhook, sealed)
 
-        entry = await self._entry("webhook.rotated", call.webhook_id, by)
-        webhook = await self._store.change_webhook(by.owner, call.webhook_id, amend, entry)
+        entry = await self._entry("webhook.rotated", operation.webhook_id, by)
+        webhook = await self._store.change_webhook(by.owner, operation.webhook_id, amend, entry)
         if webhook is None:
             raise Internal("A webhook was removed by the change of its secret.")
         return NewWebhook(webhook, secret)
 
     async def _send_test_event(
-        self, call: operations.SendTestEvent, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.SendTestEvent, by: Principal, _: IdempotencyKey | None
     ) -> WebhookDelivery:
-        webhook = (await self._store.find_webhook(by.owner, call.webhook_id)).webhook
+        webhook = (await self._store.find_webhook(by.owner, operation.webhook_id)).webhook
         event = create_test_event(webhook, await self._store.now(), self._mint)
         delivery = await self._store.add_delivery(by.owner, webhook.id, event)
         self._bus.notify(WEBHOOKS)
         return delivery
 
     async def _list_deliveries(
-        self, call: operations.ListWebhookDeliveries, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ListWebhookDeliveries, by: Principal, _: IdempotencyKey | None
     ) -> Listed[WebhookDelivery]:
         return to_listed(
             await self._store.deliveries(
-                by.owner, call.webhook_id, call.limit, call.after, call.status
+                by.owner, operation.webhook_id, operation.limit, operation.after, operation.status
             )
         )
 
     async def _resend(
-        self, call: operations.ResendWebhookDelivery, by: Principal, _: IdempotencyKey | None
+        self, operation: operations.ResendWebhookDelivery, by: Principal, _: IdempotencyKey | None
     ) -> WebhookDelivery:
-        delivery = await self._store.resend_delivery(by.owner, call.webhook_id, call.event_id)
+        delivery = await self._store.resend_delivery(
+            by.owner, operation.webhook_id, operation.event_id
+        )
         self._bus.notify(WEBHOOKS)
         return delivery
 

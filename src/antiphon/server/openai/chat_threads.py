@@ -70,7 +70,7 @@ async def find_thread(
 
 
 async def continue_thread(
-    api: CallerApi, named: NamedThread, sent: Sequence[SentMessage], call: Process
+    api: CallerApi, named: NamedThread, sent: Sequence[SentMessage], operation: Process
 ) -> tuple[Thread, RunEventReader]:
     """Add what is new of a conversation to its thread, and run `call` there.
 
@@ -94,17 +94,17 @@ async def continue_thread(
     new = await api.keep_files(sent[found.matched :])
     if active is not None:
         new = await _answer_calls(api, active, new)
-        if not new and _asks_for_same(active, call):
+        if not new and _asks_for_same(active, operation):
             return thread, await api.open_turn(Complete(active.id))
-        call = replace(call, if_busy="interrupt")
-    call = replace(call, history=tuple(new))
+        operation = replace(operation, if_busy="interrupt")
+    operation = replace(operation, history=tuple(new))
     try:
-        return thread, await api.open_turn(replace(call, thread_id=thread.id))
+        return thread, await api.open_turn(replace(operation, thread_id=thread.id))
     except RunActive:  # another request of the chat came first
         if not named.forks_if_busy:
             raise
         thread = await _fork(api, thread, stored, found.kept)
-        return thread, await api.open_turn(replace(call, thread_id=thread.id))
+        return thread, await api.open_turn(replace(operation, thread_id=thread.id))
 
 
 async def _fork(api: CallerApi, thread: Thread, stored: Sequence[Message], kept: int) -> Thread:
@@ -129,14 +129,14 @@ async def _answer_calls(api: CallerApi, run: Run, new: Sequence[PastMessage]) ->
     return list(new[len(outputs) :])
 
 
-def _asks_for_same(run: Run, call: Process) -> bool:
+def _asks_for_same(run: Run, operation: Process) -> bool:
     """Return whether a run has what this request asks for, so that it can simply go on.
 
     A call can be forced in the first turn of a run alone.
     """
-    if call.sampling is not None and call.sampling.forces_call:
+    if operation.sampling is not None and operation.sampling.forces_call:
         return False
-    same_model = run.assistant_id == call.assistant_id and call.model in (None, run.model)
-    same_tools = call.tools is None or tuple(run.tools) == call.tools
-    same_words = call.instructions in (None, run.instructions)
-    return same_model and same_tools and same_words and call.sampling in (None, run.sampling)
+    same_model = run.assistant_id == operation.assistant_id and operation.model in (None, run.model)
+    same_tools = operation.tools is None or tuple(run.tools) == operation.tools
+    same_words = operation.instructions in (None, run.instructions)
+    return same_model and same_tools and same_words and operation.sampling in (None, run.sampling)

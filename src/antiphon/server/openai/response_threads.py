@@ -163,7 +163,7 @@ async def _last_message(api: CallerApi, thread: Thread) -> Message | None:
 class Beginning(NamedTuple):
     """A response to begin: its run without messages, what was sent, and what its record holds."""
 
-    call: Process
+    operation: Process
     sent: SentItems
     request: Mapping[str, Any]
     is_stored: bool
@@ -187,26 +187,26 @@ async def begin_response(
     """Begin a response at this place; return its run and a reader. Raises `CallerError`."""
     request = list_tools_once(beginning.request, place.listed | beginning.sent.listed)
     beginning = beginning._replace(request=request)
-    sent, call = beginning.sent, beginning.call
+    sent, operation = beginning.sent, beginning.operation
     require_outputs(sent)
     if place.run is not None and place.thread is not None:
         return await _continue_run(api, place, place.run, beginning, open_turn)
     if place.is_copy and place.thread is not None:
-        call = await _copy_thread(api, place.thread, place.reply, beginning)
+        operation = await _copy_thread(api, place.thread, place.reply, beginning)
     else:
         _refuse_unknown(sent)
-        call = replace(call, thread_id=place.thread.id if place.thread else None)
-        call = replace(call, temporary=place.thread is None and not beginning.is_stored)
-    history = (*call.history, *await api.keep_files(sent.messages))
-    if call.thread_id is None and not history:
+        operation = replace(operation, thread_id=place.thread.id if place.thread else None)
+        operation = replace(operation, temporary=place.thread is None and not beginning.is_stored)
+    history = (*operation.history, *await api.keep_files(sent.messages))
+    if operation.thread_id is None and not history:
         raise MissingParameter(
             "Missing required parameter: `input`.",
             expected="input with a message, or a conversation that has one",
             received="neither",
             where="$.input",
         )
-    call = replace(call, history=history)
-    return await open_turn(call, beginning.request, place.last_message)
+    operation = replace(operation, history=history)
+    return await open_turn(operation, beginning.request, place.last_message)
 
 
 async def _continue_run(
@@ -217,7 +217,7 @@ async def _continue_run(
     open_turn: OpenTurn,
 ) -> tuple[Run, RunEventReader]:
     """Answer the calls of a run that waits for them, and go on."""
-    sent, call = beginning.sent, beginning.call
+    sent, operation = beginning.sent, beginning.operation
     if run.status is Status.IN_PROGRESS:
         raise _busy_error(run)
     actions = await api.list_all(ListActions(run.id, limit=PAGE))
@@ -232,7 +232,7 @@ async def _continue_run(
         )
     await api.submit_outputs(run.id, outputs)
     goes_on = not sent.messages and (
-        bool(sent.approvals) or (_asks_for_same(run, call) and run.turn < run.max_turns)
+        bool(sent.approvals) or (_asks_for_same(run, operation) and run.turn < run.max_turns)
     )
     if goes_on:
         difference = request_difference(run, beginning.request)
@@ -245,24 +245,24 @@ async def _continue_run(
             where="$.input",
         )
     history = tuple(await api.keep_files(sent.messages))
-    call = replace(call, thread_id=run.thread_id, history=history, if_busy="interrupt")
-    return await open_turn(call, beginning.request, place.last_message)
+    operation = replace(operation, thread_id=run.thread_id, history=history, if_busy="interrupt")
+    return await open_turn(operation, beginning.request, place.last_message)
 
 
-def _asks_for_same(run: Run, call: Process) -> bool:
+def _asks_for_same(run: Run, operation: Process) -> bool:
     """Return whether a run has what the request asks for, so that it can simply go on.
 
     A call can be forced in the first turn of a run alone.
     """
-    if call.sampling is not None and call.sampling.forces_call:
+    if operation.sampling is not None and operation.sampling.forces_call:
         return False
     return (
-        run.assistant_id == call.assistant_id
-        and call.model in (None, run.model)
-        and run.instructions == call.instructions
-        and run.tools == call.tools
-        and run.mcp_servers == call.mcp_servers
-        and run.sampling == call.sampling
+        run.assistant_id == operation.assistant_id
+        and operation.model in (None, run.model)
+        and run.instructions == operation.instructions
+        and run.tools == operation.tools
+        and run.mcp_servers == operation.mcp_servers
+        and run.sampling == operation.sampling
     )
 
 
@@ -309,10 +309,10 @@ async def _copy_thread(
     api: CallerApi, thread: Thread, reply: Message | None, beginning: Beginning
 ) -> Process:
     """Return the run in a copy of the thread up to this reply, with the outputs of its calls."""
-    call, sent = beginning.call, beginning.sent
+    operation, sent = beginning.operation, beginning.sent
     if reply is None:
         _refuse_unknown(sent)
-        return replace(call, temporary=not beginning.is_stored)
+        return replace(operation, temporary=not beginning.is_stored)
     if reply.tool_calls:
         outputs = _outputs_of(reply, await _find_stored_outputs(api, reply), sent)
         ending = (to_past_message(reply), *outputs)
@@ -322,14 +322,14 @@ async def _copy_thread(
     if not beginning.is_stored:
         listed = await api.list_all(ListMessages(thread.id, PAGE))
         before = [to_past_message(each) for each in listed if each.number < reply.number]
-        return replace(call, history=(*before, *ending), temporary=True)
+        return replace(operation, history=(*before, *ending), temporary=True)
     if not reply.tool_calls:
         fork = await api.ask(ForkThread(thread.id, reply.id, temporary=False))
-        return replace(call, thread_id=fork.id)
+        return replace(operation, thread_id=fork.id)
     if reply.number == 1:
-        return replace(call, history=ending)
+        return replace(operation, history=ending)
     fork = await api.ask(ForkThread(thread.id, reply.id, before=True, temporary=False))
-    return replace(call, thread_id=fork.id, history=ending)
+    return replace(operation, thread_id=fork.id, history=ending)
 
 
 async def _find_stored_outputs(api: CallerApi, reply: Message) -> Mapping[str | None, Message]:

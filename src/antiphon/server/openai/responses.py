@@ -182,7 +182,7 @@ class Responses:
                     raise
                 await api.delete_files()
             else:
-                if request.model is not None and beginning.call.assistant_id is None:
+                if request.model is not None and beginning.operation.assistant_id is None:
                     self._names.remember_model(request.model, by)
                 return await _start_reading(api, *begun)
         raise RunActive("Other requests continue the same response. Ask again.")
@@ -191,12 +191,14 @@ class Responses:
         self,
         context: RequestContext,
         once: IdempotencyKey | None,
-        call: Process | Complete,
+        operation: Process | Complete,
         request: Mapping[str, Any],
         last_message: int | None,
     ) -> tuple[Run, RunEventReader]:
         by = context.caller.principal
-        return await self._gateway.dispatcher.open_response(call, by, request, once, last_message)
+        return await self._gateway.dispatcher.open_response(
+            operation, by, request, once, last_message
+        )
 
     async def _read(
         self, context: RequestContext, api: CallerApi, request: ResponseRequest
@@ -209,11 +211,11 @@ class Responses:
         items = parse_items([] if request.input is None else request.input, "input")
         found = await ThreadItems(api).find_references(items)
         items = replace_references(items, found, "input")
-        call, repeated = _run_fields(request, assistant, self._targets)
+        operation, repeated = _run_fields(request, assistant, self._targets)
         if style := _style(context):
             repeated["server_tools"] = style
         sent = move_pictures(read_items(items, "input"))
-        return Beginning(call, sent, repeated, request.is_stored)
+        return Beginning(operation, sent, repeated, request.is_stored)
 
     async def _find_prompt(self, context: RequestContext, name: str) -> Assistant:
         found = await self._names.find_assistant(name, context.caller.principal)
@@ -314,7 +316,7 @@ def _run_fields(
     texts = [assistant.instructions if assistant else None, request.instructions]
     servers = {server.name: server for server in (assistant.mcp_servers if assistant else ())}
     servers |= {server.name: server for server in tools.servers or ()}
-    call = Process(
+    operation = Process(
         model=request.model if names_model else None,
         assistant_id=None if assistant is None else assistant.id,
         instructions="\n\n".join(filter(None, texts)) or None,
@@ -332,4 +334,4 @@ def _run_fields(
         repeated[HOSTED_TOOLS] = make_hosted_record(tools.hosted, targets)
     if request.model is None and assistant is not None:
         repeated["model"] = assistant.name or assistant.id
-    return call, repeated
+    return operation, repeated

@@ -66,8 +66,8 @@ def list_shares() -> Response:
 def create_share(thread_id: str) -> Response:
     """Share a snapshot of the thread, and return its link."""
     body = read_json(ShareRequest)
-    call = operations.CreateShare(thread_id, **msgspec.structs.asdict(body))
-    new = current_site().run(current_client().transport.send(call))
+    operation = operations.CreateShare(thread_id, **msgspec.structs.asdict(body))
+    new = current_site().run(current_client().transport.send(operation))
     address = session.base_url(request, current_site().policy)
     return json_response(NewLink(new.share, f"{address}/shared/{new.token}"), 201)
 
@@ -76,8 +76,8 @@ def create_share(thread_id: str) -> Response:
 def update_share(share_id: str) -> Response:
     """Take a new snapshot under the same link."""
     body = read_json(ShareChange)
-    call = operations.UpdateShare(share_id, **msgspec.structs.asdict(body))
-    return respond_with(current_client().transport.send(call))
+    operation = operations.UpdateShare(share_id, **msgspec.structs.asdict(body))
+    return respond_with(current_client().transport.send(operation))
 
 
 @routes.delete("/api/shares/<share_id>")

@@ -18,10 +18,11 @@ import pytest
 from msgspec.structs import replace
 
 from antiphon import AsyncClient
+from antiphon.server.streaming import StreamTimeouts
 from antiphon.testing.script import Script
 from antiphon.types.runs import McpServer, Status
 from tests.server.openai_place import Place
-from tests.support.server.served import SETTINGS, serve
+from tests.support.server.served import SETTINGS, eventually, serve
 
 TOOL_SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 PIXEL = (
@@ -1027,6 +1028,37 @@ async def test_a_conversation_is_compacted_and_goes_on_from_its_summary(place: P
     await place.nothing_is_kept()
     with pytest.raises(openai.BadRequestError, match="model"):
         await place.client.post("/responses/compact", cast_to=object, body={"input": "?"})
+
+
+@pytest.mark.parametrize("why", ["its key is revoked", "its client leaves"])
+async def test_compacting_ends_when(why: str, impatient: StreamTimeouts) -> None:
+    """A model that is silent is not waited for, and is not asked about the next part."""
+    settings = replace(SETTINGS, demo_delay=100.0)
+    async with serve(settings, timeouts=impatient) as served:
+        key = await served.key("ann")
+        client = await served.client(key)
+        watcher = await served.client(await served.key("ann"))
+        asked = {"model": "demo", "input": "What was said?"}
+        asking = asyncio.create_task(client.post("/openai/v1/responses/compact", json=asked))
+
+        async def count_temporary() -> int:
+            listed = await watcher.get("/v1/threads", params={"temporary": "true"})
+            return len(listed.json()["data"])
+
+        async def has_begun() -> bool:
+            return await count_temporary() == 1
+
+        async def has_ended() -> bool:
+            return await count_temporary() == 0
+
+        await eventually(has_begun)
+        async with asyncio.timeout(20):  # before the model is given up
+            if why == "its key is revoked":
+                await served.runtime.store.revoke_key(served.keys[key])
+                assert (await asking).status_code == 401
+            else:
+                asking.cancel()
+            await eventually(has_ended)
 
 
 # What lasts, and for whom.

@@ -17,6 +17,7 @@ from antiphon.api.operations import ListMessages, ListModels, NewMessage, Proces
 from antiphon.client.compaction import INSTRUCTIONS, CompactionPlan, SummaryReader
 from antiphon.engine.context_window import tokens
 from antiphon.ports import quiet
+from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.gateway import Gateway
 from antiphon.server.openai.models import ModelNames
@@ -89,8 +90,7 @@ class ResponseContexts:
                 expected="input, or a previous_response_id",
                 where="$.input",
             )
-        work = self._summarize(read)
-        summary, usage = await self._gateway.connections.run_in_slot(context, work)
+        summary, usage = await self._summarize(context, read)
         kept = [each for each in read.messages if each.role == "user"]
         compaction = kinds.CompactionItem(
             id=f"cmp_{kept[-1].id.partition('_')[2] if kept else '0'}",
@@ -122,8 +122,11 @@ class ResponseContexts:
         added = [*(output.message for output in sent.outputs), *sent.messages]
         return ReadContext(api, request, assistant, [*stored, *_number(added, len(stored))])
 
-    async def _summarize(self, read: ReadContext) -> tuple[str, Usage]:
-        """Return a summary of the messages that the model has written, part by part."""
+    async def _summarize(self, context: RequestContext, read: ReadContext) -> tuple[str, Usage]:
+        """Return a summary of the messages that the model has written, part by part.
+
+        The model is asked no more once the client has left or its key is revoked.
+        """
         model = read.request.model
         if read.assistant is not None:
             model = read.assistant.model
@@ -132,35 +135,46 @@ class ResponseContexts:
         summary, usage = "", Usage()
         while (question := plan.next_question()) is not None:
             reader = SummaryReader(plan.progress, quiet)
-            summary = await self._ask(read, question, model, reader)
+            await self._gateway.connections.check_admitted(context.caller)
+            summary = await self._ask(context, read, question, model, reader)
             plan.add_summary(summary, reader.usage)
             usage += reader.usage
         return summary, usage
 
     async def _ask(
-        self, read: ReadContext, question: str, model: str | None, reader: SummaryReader
+        self,
+        context: RequestContext,
+        read: ReadContext,
+        question: str,
+        model: str | None,
+        reader: SummaryReader,
     ) -> str:
         texts = [INSTRUCTIONS, read.request.instructions]
-        turn = await read.api.open_turn(
-            Process(
-                message=NewMessage(question),
-                model=model,
-                instructions="\n\n".join(filter(None, texts)),
-                temporary=True,
-            )
+        call = Process(
+            message=NewMessage(question),
+            model=model,
+            instructions="\n\n".join(filter(None, texts)),
+            temporary=True,
         )
-        last: RunStatus | None = None
+        turn = await self._gateway.start_run(context, read.api, read.api.open_turn(call))
         try:
-            async with aclosing(turn.pages()) as pages:
-                async for _, lines in pages:
-                    for event in map(events.decode, lines):
-                        reader.add(event)
-                        last = event if isinstance(event, RunStatus) else last
+            return await self._gateway.connections.run_while_connected(
+                context, _read_summary(turn, reader)
+            )
         finally:
-            await read.api.delete_run(turn.run_id)
-        if last is None:
-            return reader.summary(None, None, None)
-        return reader.summary(last.status, last.reason, last.error)
+            self._gateway.delete_later(read.api.delete_run(turn.run_id))
+
+
+async def _read_summary(turn: RunEventReader, reader: SummaryReader) -> str:
+    last: RunStatus | None = None
+    async with aclosing(turn.pages()) as pages:
+        async for _, lines in pages:
+            for event in map(events.decode, lines):
+                reader.add(event)
+                last = event if isinstance(event, RunStatus) else last
+    if last is None:
+        return reader.summary(None, None, None)
+    return reader.summary(last.status, last.reason, last.error)
 
 
 async def _load_messages(api: CallerApi, request: ResponseRequest) -> list[Message]:

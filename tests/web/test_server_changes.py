@@ -533,9 +533,12 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
         await browser.post("/api/servers", {"name": "new", "url": "http://127.0.0.1:9/mcp"})
         await browser.post("/api/servers/far/restart", {})
         await switch(browser, "far", enabled=False)
+        refused = await browser.post("/api/servers/far/restart", {})
         await switch(browser, "far", enabled=True)
         await browser.open("DELETE", "/api/servers/old")
         await browser.open("DELETE", "/api/servers/old")
+        configure({"far": raw()})
+        unwritten = await switch(browser, "new", enabled=False)
         configure({"far": raw("good", "more"), "terminal": raw()})
         await browser.post("/api/servers/reload", {})
         acts = (await chat.site.client.list_acts()).data
@@ -545,6 +548,7 @@ async def test_the_audit_log_says_which_administrator_did_what_to_a_server() -> 
             if act.what.startswith("mcp_server.") and act.actor == ada
         ]
 
+    assert (refused.status_code, unwritten.status_code) == (422, 404)
     assert theirs == [
         ("added", "new"),
         ("restarted", "far"),

@@ -125,16 +125,26 @@ class ServerManager:
         Raises `NotFound` if there is none, or none any more, and `InvalidRequest` if it is off.
         """
         async with self._acting:
-            self._get(name)
-            found = (await self._find()).get(name)
-            if not found.config.enabled:
-                raise InvalidRequest(
-                    f"The MCP server {name} is switched off.", hint="Switch it on: it starts then."
-                )
+            found = await self.find_restartable(name)
             before = self._configs.get(name)
             await self._take_over([found], forget)
             if name in self._configs and self._configs[name] == before:
                 await self._pool.relaunch(name)
+
+    async def find_restartable(self, name: str) -> ParsedServer:
+        """Return the server as it is configured now. Raises what `restart` raises."""
+        self._get(name)
+        found = (await self._find()).get(name)
+        if not found.config.enabled:
+            raise InvalidRequest(
+                f"The MCP server {name} is switched off.", hint="Switch it on: it starts then."
+            )
+        return found
+
+    async def check_switchable(self, name: str) -> None:
+        """Raise what `set_enabled` raises if the server cannot be switched on or off."""
+        self.require_own(name)
+        (await self._find()).get(name)
 
     async def set_enabled(self, name: str, forget: Forget, *, enabled: bool) -> None:
         """Switch the server on or off, and write this down.

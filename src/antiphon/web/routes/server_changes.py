@@ -122,7 +122,7 @@ def switch_server(name: str) -> Response:
     manager, client = _require_manager(site), admin_client()
 
     async def switch() -> ServerView:
-        manager.require_own(name)
+        await manager.check_switchable(name)
         what: ClientAct = "mcp_server.enabled" if enabled else "mcp_server.disabled"
         await _record(site, client, what, name)
         await manager.set_enabled(name, site.relays.revoke_server_grants, enabled=enabled)
@@ -139,7 +139,7 @@ def restart_server(name: str) -> Response:
     manager, client = _require_manager(site), admin_client()
 
     async def restart() -> ServerView:
-        manager.source(name)
+        await manager.find_restartable(name)
         await _record(site, client, "mcp_server.restarted", name)
         await manager.restart(name, site.relays.revoke_server_grants)
         return _view(site, manager, name)

@@ -16,8 +16,9 @@ from antiphon.settings.settings import Settings
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
-from antiphon.types.messages import ToolCall
-from antiphon.types.shares import Share
+from antiphon.types.documents import Document
+from antiphon.types.messages import File, Text, ToolCall, Upload
+from antiphon.types.shares import Share, UnreadFile
 from tests.support.stores.steps import a_message, add_thread, say
 
 ANN = Principal(owner="ann")
@@ -94,3 +95,22 @@ async def test_reasoning_and_arguments_count_for_the_size_of_a_snapshot(
 
     with pytest.raises(errors.TooLarge):
         await create_share(store)
+
+
+async def test_a_snapshot_names_files_whose_text_could_not_be_read() -> None:
+    message = a_message(1, "Look", content=(Text("Look"), File("file_1"), File("file_2")))
+    read = Document(status="ready", pages=1)
+    files = {
+        "file_1": an_upload("a.pdf", Document(status="failed", reason="encrypted")),
+        "file_2": an_upload("b.pdf", read),
+    }
+
+    (shared,) = take_snapshot([message], {}, files, tools=False, reasoning=False)
+
+    assert shared.attachments == ("a.pdf", "b.pdf")
+    assert shared.unread == (UnreadFile("a.pdf", "encrypted"),)
+
+
+def an_upload(name: str, document: Document) -> Upload:
+    kind = "application/pdf"
+    return Upload(id=name, name=name, media_type=kind, size=1, created_at=1, document=document)

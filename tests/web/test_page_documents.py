@@ -29,6 +29,32 @@ async def test_a_document_says_when_its_text_is_read_and_when_it_has_none(chat: 
     await attach(chat, "blank.txt", b"  \n ", "has no text")
 
 
+async def test_a_sent_document_without_text_says_so_live_after_a_reload_and_behind_a_link(
+    chat: Chat,
+) -> None:
+    await attach(chat, "blank.txt", b"  \n ", "has no text")
+    await chat.page.reload()
+    state = chat.page.locator(".composer .attachment-state")
+    await expect(state).to_contain_text("has no text")
+
+    await chat.say("Read it.")
+    reply = await chat.model.next_request()
+    sent = chat.page.locator(".message.user .attachment")
+    await expect(sent).to_contain_text("has no text")
+    await reply.answer("It is blank.")
+    await chat.wait_until_idle()
+    await expect(sent).to_contain_text("has no text")
+    await chat.page.reload()
+    await expect(sent).to_contain_text("has no text")
+
+    me = await (await chat.context.request.get(f"{chat.up.url}/api/me")).json()
+    headers = {"Origin": chat.up.url, "X-Antiphon-CSRF": me["csrf"]}
+    address = f"{chat.up.url}/api/threads/{chat.thread}/shares"
+    shared = await chat.context.request.post(address, data={}, headers=headers)
+    await chat.page.goto((await shared.json())["url"])
+    await expect(chat.page.locator(".shared-chat")).to_contain_text("blank.txt: has no text")
+
+
 @pytest.mark.slow
 async def test_an_answer_names_its_sources_and_opens_them_at_the_page(chat: Chat) -> None:
     await attach(chat, "rules.txt", RULES.encode(), "1 page")

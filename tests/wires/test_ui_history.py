@@ -12,6 +12,7 @@ from hypothesis import given
 from msgspec.structs import replace
 
 from antiphon.types.chunks import Finish, TextPiece
+from antiphon.types.documents import Document
 from antiphon.types.messages import File, Image, Message, Text, ToolCall, Upload
 from antiphon.types.runs import Run, Status
 from antiphon.types.thread_view import file_ids, group_entries
@@ -262,6 +263,32 @@ def test_files_are_named_by_an_address_of_the_page_and_pictures_by_their_own() -
         },
         {"type": "file", "url": "data:image/png;base64,AAAA", "mediaType": "image/png"},
         {"type": "file", "url": "https://example.org/a.png", "mediaType": "image/*"},
+    ]
+
+
+def test_a_document_without_text_says_so_in_its_part_and_a_picture_does_not() -> None:
+    failed = Document(status="failed", reason="encrypted")
+    read = Document(status="ready", pages=2)
+    states = {"a.pdf": failed, "b.pdf": Document(status="pending"), "c.pdf": read, "d.png": failed}
+    uploads = {
+        name: Upload(
+            id=name,
+            name=name,
+            media_type="image/png" if name == "d.png" else "application/pdf",
+            size=1,
+            created_at=1,
+            document=state,
+        )
+        for name, state in states.items()
+    }
+    said = [message("user", content=tuple(map(File, states)))]
+    [asked] = list_shown(said, [], **uploads)
+
+    assert [part.get("providerMetadata") for part in asked["parts"]] == [
+        {"antiphon": {"document": {"status": "failed", "reason": "encrypted"}}},
+        {"antiphon": {"document": {"status": "pending"}}},
+        None,
+        None,
     ]
 
 

@@ -1262,8 +1262,9 @@ export interface SharedCall {
  * A message of a snapshot, without ids. `created_at` in ms.
  *
  * `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
- * contents. `reasoning_seconds` is how long the model reasoned. `citations` are the pages that the
- * provider cites, in the order of its list. `incomplete` says that a reply was cut off.
+ * contents; `unread` are those whose text could not be read. `reasoning_seconds` is how long the
+ * model reasoned. `citations` are the pages that the provider cites, in the order of its list.
+ * `incomplete` says that a reply was cut off.
  */
 export interface SharedMessage {
   attachments: string[];
@@ -1276,6 +1277,7 @@ export interface SharedMessage {
   reasoning_seconds: number;
   role: "assistant" | "user";
   text: string;
+  unread: UnreadFile[];
 }
 
 /**
@@ -1496,6 +1498,12 @@ export interface TurnRestarted {
   message?: string | null;
   reason: string;
   type: "turn.restarted";
+}
+
+/** An attached file whose text could not be read, and the reason. */
+export interface UnreadFile {
+  name: string;
+  reason: "damaged" | "empty" | "encrypted" | "no_extra" | "no_ocr" | "too_large" | "too_slow" | "unsafe" | "unsupported" | "wrong_type";
 }
 
 /**

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 from antiphon.api.operations import PastCall, PastMessage
-from antiphon.types.messages import File, Image, Message, Text, list_pages
-from antiphon.types.shares import SharedCall, SharedMessage
+from antiphon.types.messages import File, Image, Message, Text, Upload, list_pages
+from antiphon.types.shares import SharedCall, SharedMessage, UnreadFile
 from antiphon.types.thread_view import join_replies
 
 PICTURE = "picture"
@@ -16,14 +16,14 @@ PICTURE = "picture"
 def take_snapshot(
     messages: Iterable[Message],
     models: Mapping[str, str],
-    names: Mapping[str, str],
+    files: Mapping[str, Upload],
     *,
     tools: bool,
     reasoning: bool,
 ) -> tuple[SharedMessage, ...]:
     """Return these messages of a thread as readers of a link see them.
 
-    `models` are the models of runs, `names` those of files, by id. System messages and summaries
+    `models` are the models of runs, `files` the uploads, by id. System messages and summaries
     are left out: they are for models. Tool calls and reasoning are in it only if asked for, and a
     reply that has nothing else is left out.
     """
@@ -49,7 +49,8 @@ def take_snapshot(
             model=models.get(message.run_id or "", ""),
             reasoning=message.reasoning if reasoning else None,
             reasoning_seconds=(message.reasoning_seconds or 0) if reasoning else 0,
-            attachments=tuple(_list_names(message, names)),
+            attachments=tuple(_list_names(message, files)),
+            unread=tuple(_list_unread(message, files)),
             calls=calls,
             citations=list_pages(message.citations),
             incomplete=message.status == "incomplete",
@@ -66,15 +67,25 @@ def _to_shared_call(name: str, arguments: str, output: Message | None) -> Shared
     return SharedCall(name, arguments, output.text, output.is_error, fault)
 
 
-def _list_names(message: Message, names: Mapping[str, str]) -> Iterator[str]:
+def _list_names(message: Message, files: Mapping[str, Upload]) -> Iterator[str]:
     for part in message.content:
         match part:
-            case Image(file_id=str(file_id)) | File(file_id):
-                yield names.get(file_id, PICTURE if isinstance(part, Image) else "file")
+            case Image(file_id=str(file_id)) | File(file_id) if file_id in files:
+                yield files[file_id].name
+            case File():
+                yield "file"
             case Image():
                 yield PICTURE
             case _:
                 pass
+
+
+def _list_unread(message: Message, files: Mapping[str, Upload]) -> Iterator[UnreadFile]:
+    for part in message.content:
+        if isinstance(part, File) and (upload := files.get(part.file_id)) is not None:
+            state = upload.unread_document
+            if state is not None and state.reason is not None:
+                yield UnreadFile(upload.name, state.reason)
 
 
 def to_past_messages(snapshot: Iterable[SharedMessage]) -> Iterator[PastMessage]:

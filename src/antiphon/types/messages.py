@@ -82,6 +82,13 @@ class Upload(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     expires_at: int | None = None
     document: Document | None = None
 
+    @property
+    def unread_document(self) -> Document | None:
+        """State of the reading while there is no text; None for pictures, which models see."""
+        if self.document is None or self.document.status == "ready":
+            return None
+        return None if self.media_type.startswith("image/") else self.document
+
 
 class ToolSpec(msgspec.Struct, frozen=True):
     """A tool as offered to a model. `parameters` is a JSON Schema of type object."""

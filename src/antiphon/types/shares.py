@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from antiphon.types.accounts import DAY_MS
+from antiphon.types.documents import DocumentFailure
 from antiphon.types.messages import Citation
 
 SECOND_MS = 1000
@@ -50,12 +51,20 @@ class SharedCall(msgspec.Struct, frozen=True):
     fault: str = ""
 
 
+class UnreadFile(msgspec.Struct, frozen=True):
+    """An attached file whose text could not be read, and the reason."""
+
+    name: str
+    reason: DocumentFailure
+
+
 class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A message of a snapshot, without ids. `created_at` in ms.
 
     `text` is Markdown if its role is `assistant`. `attachments` are names of files, without their
-    contents. `reasoning_seconds` is how long the model reasoned. `citations` are the pages that the
-    provider cites, in the order of its list. `incomplete` says that a reply was cut off.
+    contents; `unread` are those whose text could not be read. `reasoning_seconds` is how long the
+    model reasoned. `citations` are the pages that the provider cites, in the order of its list.
+    `incomplete` says that a reply was cut off.
     """
 
     role: Literal["user", "assistant"]
@@ -65,6 +74,7 @@ class SharedMessage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     reasoning: str | None = None
     reasoning_seconds: int = 0
     attachments: tuple[str, ...] = ()
+    unread: tuple[UnreadFile, ...] = ()
     calls: tuple[SharedCall, ...] = ()
     citations: tuple[Citation, ...] = ()
     incomplete: bool = False

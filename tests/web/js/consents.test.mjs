@@ -9,7 +9,7 @@ globalThis.localStorage = /** @type {any} */ ({
 
 const CHAT = "../../../src/antiphon/web/static/chat";
 const { changeConsents, consents, me } = await import(`${CHAT}/store.mjs`);
-const { readingProvider } = await import(`${CHAT}/speech.mjs`);
+const { readingProvider } = await import(`${CHAT}/reading.mjs`);
 
 const ANN = { person: { id: "ann" }, spoken_by: "here" };
 const BOB = { person: { id: "bob" }, spoken_by: "here" };

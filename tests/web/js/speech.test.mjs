@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import test from "node:test";
 
 const CHAT = "../../../src/antiphon/web/static/chat";
-const { reading, readNewAnswers, toPieces, toSpeech } = await import(`${CHAT}/speech.mjs`);
+const { reading } = await import(`${CHAT}/reading.mjs`);
+const { readNewAnswers, toPieces, toSpeech } = await import(`${CHAT}/speech.mjs`);
 const { path } = await import(`${CHAT}/store.mjs`);
 
 test("an answer is read without code, marks and addresses", () => {

@@ -18,6 +18,7 @@ from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.responses import OperationHandler
+from antiphon.runtime.stored_files import add_documents
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import AuditAction, AuditEntry, Principal
 from antiphon.types.errors import Conflict, Forbidden, InvalidRequest, NotFound, TooLarge
@@ -189,14 +190,15 @@ class ShareService:
                     hint="Fork it before a later message, and share the fork.",
                 )
         models = await self._read_models(share.thread_id, owner)
-        names: dict[str, str] = {}
+        uploads: list[Upload] = []
         for file_id in {each for message in messages for each in file_ids(message)}:
             try:
-                names[file_id] = (await self._store.get(Upload, owner, file_id)).name
+                uploads.append(await self._store.get(Upload, owner, file_id))
             except NotFound:  # deleted meanwhile
                 continue
+        files = {each.id: each for each in await add_documents(self._store, uploads)}
         return take_snapshot(
-            messages, models, names, tools=share.include_tools, reasoning=share.include_reasoning
+            messages, models, files, tools=share.include_tools, reasoning=share.include_reasoning
         )
 
     async def _read_models(self, thread_id: str, owner: str) -> Mapping[str, str]:

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from antiphon.types.documents import Document
 from antiphon.types.messages import (
     File,
     Image,
@@ -72,12 +73,25 @@ class ReasoningPart(_TaggedPart, frozen=True, tag="reasoning"):
     provider_metadata: ui.ReasoningMetadata | UnsetType = UNSET
 
 
+class FileState(msgspec.Struct, frozen=True):
+    """State of the reading of a document that has no text yet, or none at all."""
+
+    document: Document
+
+
+class FileMetadata(msgspec.Struct, frozen=True):
+    """Metadata of a file, under its provider's name."""
+
+    antiphon: FileState
+
+
 class FilePart(_TaggedPart, frozen=True, tag="file"):
-    """A file or picture."""
+    """A file or picture; `provider_metadata` if its text is not read."""
 
     url: str
     media_type: str
     filename: str | UnsetType = UNSET
+    provider_metadata: FileMetadata | UnsetType = UNSET
 
 
 class ToolPart(_TaggedPart, frozen=True, tag="dynamic-tool"):
@@ -303,10 +317,12 @@ def _words(
 
 def _file_part(file_id: str, files: Mapping[str, Upload], page: PageFacts | None) -> FilePart:
     upload = files.get(file_id)
+    unread = upload.unread_document if upload else None
     return FilePart(
         url=page.file_path.format(file_id) if page else f"/api/files/{file_id}",
         media_type=upload.media_type if upload else UNKNOWN_TYPE,
         filename=upload.name if upload else file_id,
+        provider_metadata=FileMetadata(FileState(unread)) if unread else UNSET,
     )
 
 

@@ -65,7 +65,7 @@ export const isPicture = (type) => PICTURES.has(type);
 
 /** Returns the uploaded files in the form that messages and drafts use. @param {readonly Attachment[]} items */
 export const readyFiles = (items) =>
-  items.flatMap(({ id, name, type, size }) => (id ? [{ id, name, type, size }] : []));
+  items.flatMap(({ id, name, type, size, document }) => (id ? [{ id, name, type, size, ...(document && { document }) }] : []));
 
 /**
  * Creates the attachments of one message, whose list is the signal `items`. `say` returns the text of
@@ -76,6 +76,8 @@ export const readyFiles = (items) =>
 export function createAttachments({ items, limits, upload, say, readState, pause = wait }) {
   /** @type {Map<string, AbortController>} */
   const going = new Map();
+  /** Keys of the files whose reading is followed, or was. */
+  const followed = new Set();
 
   const change = (/** @type {string} */ key, /** @type {Partial<Attachment>} */ news) => {
     items.value = items.value.map((item) => (item.key === key ? { ...item, ...news } : item));
@@ -104,7 +106,7 @@ export function createAttachments({ items, limits, upload, say, readState, pause
       const sent = type === file.type ? file : new File([file], file.name, { type });
       const kept = await upload(sent, { signal: control.signal, onProgress: (progress) => change(key, { progress }) });
       change(key, { state: "ready", progress: 1, id: kept.id, name: kept.name, file: undefined, document: isPicture(type) ? undefined : kept.document });
-      if (!isPicture(type)) void follow(key, kept.id, kept.document);
+      followReading();
     } catch (error) {
       if (!control.signal.aborted) change(key, { state: "failed", problem: problemOf(error) });
     } finally {
@@ -113,16 +115,13 @@ export function createAttachments({ items, limits, upload, say, readState, pause
     return undefined;
   };
 
-  /** Asks how far the text of a file is read, until it is, or the file is removed. */
-  const follow = async (/** @type {string} */ key, /** @type {string} */ id, /** @type {Attachment["document"] | null} */ document) => {
-    while (readState && document?.status === "pending") {
-      await pause();
-      if (!items.value.some((item) => item.key === key)) return;
-      document = await readState(id).then(
-        (found) => found.document,
-        () => document,
-      );
-      change(key, { document: document ?? undefined });
+  /** Asks how far the text of each file is read, until it is, or the file is removed. */
+  const followReading = () => {
+    for (const { key, id, document } of items.value) {
+      if (!readState || !id || document?.status !== "pending" || followed.has(key)) continue;
+      followed.add(key);
+      const isGone = () => !items.value.some((item) => item.key === key);
+      void followDocument(() => readState(id), isGone, (now) => change(key, { document: now }), pause);
     }
   };
 
@@ -132,6 +131,7 @@ export function createAttachments({ items, limits, upload, say, readState, pause
 
   return {
     add,
+    followReading,
     remove: (/** @type {string} */ key) => {
       going.get(key)?.abort();
       const gone = items.value.find((item) => item.key === key);
@@ -143,6 +143,23 @@ export function createAttachments({ items, limits, upload, say, readState, pause
       if (item?.file && !item.refused) send(key, item.file);
     },
   };
+}
+
+/**
+ * Asks for the state of a document until its text is read, or cannot be, or nobody wants to know.
+ *
+ * @param {() => ReturnType<ReadState>} read @param {() => boolean} isGone
+ * @param {(now: import("./documents.mjs").DocumentState | undefined) => void} onChange
+ */
+export async function followDocument(read, isGone, onChange, pause = wait) {
+  for (let isPending = true; isPending; ) {
+    await pause();
+    if (isGone()) return;
+    const found = await read().catch(() => null);
+    if (!found) continue;
+    isPending = found.document?.status === "pending";
+    onChange(found.document ?? undefined);
+  }
 }
 
 const wait = () => /** @type {Promise<void>} */ (new Promise((resolve) => setTimeout(resolve, POLL_MS)));

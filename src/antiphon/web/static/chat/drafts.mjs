@@ -11,7 +11,7 @@ const PREFIX = "antiphon.draft.";
 /**
  * @typedef {object} Draft
  * @property {string} text
- * @property {{id: string, name: string, type: string, size: number}[]} files  uploaded already
+ * @property {import("./outbox.mjs").Entry["files"]} files  uploaded already
  * @property {number | null} scroll  pixels from the end, null at the end
  */
 

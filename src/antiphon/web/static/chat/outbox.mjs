@@ -21,7 +21,7 @@ export const ADOPTED_AFTER_MS = 30_000;
  * @property {string} id  also the key under which the server takes it once
  * @property {string | null} thread  null for a new one
  * @property {string} text
- * @property {{id: string, name: string, type: string, size: number}[]} files
+ * @property {{id: string, name: string, type: string, size: number, document?: import("./documents.mjs").DocumentState}[]} files
  * @property {Record<string, any>} options  model, assistant and the like, as they were chosen
  * @property {"queued" | "sending" | "failed"} state
  * @property {string | null} fault  why it failed, for people
@@ -99,7 +99,7 @@ export const asMessage = ({ id, text, files, at }) => ({
   role: "user",
   parts: [
     ...(text ? [{ type: "text", text }] : []),
-    ...files.map((file) => ({ type: "file", url: `/api/files/${file.id}`, mediaType: file.type, filename: file.name })),
+    ...files.map(({ id: file, type, name, document }) => ({ type: "file", url: `/api/files/${file}`, mediaType: type, filename: name, providerMetadata: { antiphon: { document } } })),
   ],
   metadata: { createdAt: at },
 });

@@ -132,7 +132,7 @@ export function sendTo(thread, { text, files = [] }, more) {
     id: newId(),
     thread,
     text,
-    files: files.map(({ id, name, type, size }) => ({ id, name, type, size })),
+    files,
     options: chosenOptions(),
     state: "queued",
     fault: null,

@@ -5,12 +5,13 @@
  */
 
 import { postForBlob, Problem, renewMe } from "./api.mjs";
+import { canRead, hasSpeech, playing, reading, readingProvider, stopReading } from "./reading.mjs";
 import { textOf } from "./reduce.mjs";
 import { threadOf } from "./router.mjs";
 import { consents, current, live, me, path, phase, prefs } from "./store.mjs";
 import { language, t } from "./t.mjs";
 import { sentence, toast } from "./ui/toasts.mjs";
-import { effect, signal, untracked } from "./vendor/ui.mjs";
+import { effect, untracked } from "./vendor/ui.mjs";
 
 /** Longest piece that is given to the browser: some stop in longer ones. */
 const PIECE = 200;
@@ -18,24 +19,6 @@ const PIECE = 200;
 /** Longest passages that are sent to a provider: a short first one is heard soon. */
 const FIRST_PASSAGE = 200;
 const PASSAGE = 800;
-
-/** Stops what a provider reads. */
-let playing = new AbortController();
-
-/** The name of what is read now, or null. */
-export const reading = signal(/** @type {string | null} */ (null));
-
-/** Returns the provider that reads, with its address; "" if the person did not agree to it. */
-export const readingProvider = () => {
-  const provider = me.value?.spoken_by ?? "";
-  return provider && consents.value.sendsTextTo === provider ? provider : "";
-};
-
-/** Returns true if answers can be read aloud. */
-export const canRead = () => hasSpeech() || readingProvider() !== "";
-
-/** Returns true if this browser can read aloud. */
-export const hasSpeech = () => "speechSynthesis" in globalThis && "SpeechSynthesisUtterance" in globalThis;
 
 /** The voices of the browser, those of the page's language first. */
 export function listVoices() {
@@ -83,7 +66,7 @@ function readByBrowser(name, pieces) {
  * @param {string} name @param {string[]} passages @param {string} provider  that the person agreed to
  */
 async function readByProvider(name, passages, provider) {
-  const controller = (playing = new AbortController());
+  const controller = (playing.now = new AbortController());
   const { signal } = controller;
   let place = 0;
   try {
@@ -102,7 +85,7 @@ async function readByProvider(name, passages, provider) {
     controller.abort(); // the next passage
     const rest = hasSpeech() ? toPieces(passages.slice(place).join("\n")) : [];
     const why = await explainFailure(failed);
-    if (reading.value !== name || playing !== controller) return; // stopped meanwhile
+    if (reading.value !== name || playing.now !== controller) return; // stopped meanwhile
     toast({ text: `${why} ${t(rest.length ? "speech.browser_goes_on" : "speech.provider_failed")}`, bad: true });
     if (rest.length) readByBrowser(name, rest);
     else reading.value = null;
@@ -138,13 +121,6 @@ async function play(audio, signal) {
     player.pause();
     URL.revokeObjectURL(address);
   }
-}
-
-/** Stops reading. */
-export function stopReading() {
-  reading.value = null;
-  playing.abort();
-  if (hasSpeech()) speechSynthesis.cancel();
 }
 
 /** Reads each answer aloud that is complete from now on, if the person wants that; leaving its chat stops it. */

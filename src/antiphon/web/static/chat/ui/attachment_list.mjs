@@ -8,20 +8,23 @@ import { laterView } from "./later_view.mjs";
 import { openLightbox } from "./pictures.mjs";
 import { Word } from "./word.mjs";
 
+const DocumentNote = laterView(() => import("./document_note.mjs").then((module) => module.DocumentNote), { silent: true, idle: false });
+
 const DocumentViewer = laterView(() => import("./document_viewer.mjs").then((module) => module.DocumentViewer), { over: true, idle: false });
 
 /**
  * Files of a message that was sent: its pictures, which open in the light box, and below them the
  * others: a PDF is opened, and all others are saved.
  *
- * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string}[]}} props
+ * @param {{parts: readonly {type: string, url?: string, mediaType?: string, filename?: string, providerMetadata?: any}[]}} props
  */
 export function AttachmentList({ parts }) {
   const [broken, setBroken] = useState(/** @type {readonly string[]} */ ([]));
   const [opened, setOpened] = useState(/** @type {import("../documents.mjs").Source | null} */ (null));
-  const files = parts.map(({ url = "", mediaType = "", filename }) => {
+  const files = parts.map(({ url = "", mediaType = "", filename, providerMetadata }) => {
     const address = /^\/api\/files\/[\w-]+$/.test(url) ? url : undefined;
-    return { address, name: filename || t("attach.file"), isShown: Boolean(address) && isPicture(mediaType) && !broken.includes(url) };
+    const document = providerMetadata?.antiphon?.document;
+    return { address, id: address?.split("/").at(-1) ?? "", document: document?.status === "ready" ? null : document, name: filename || t("attach.file"), isShown: Boolean(address) && isPicture(mediaType) && !broken.includes(url) };
   });
   const pictures = files.flatMap(({ address, name, isShown }) => (address && isShown ? [{ address, name }] : []));
   const others = files.filter(({ isShown }) => !isShown);
@@ -38,9 +41,9 @@ export function AttachmentList({ parts }) {
     </ul>`}
     ${others.length > 0 &&
     html`<ul class="attachments" aria-label=${t("attach.list")}>
-      ${others.map(({ address, name }, place) => {
-        const words = html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span></span>`;
-        const open = () => setOpened({ id: address?.split("/").at(-1) ?? "", file: name, page: 1, query: "" });
+      ${others.map(({ address, id, document, name }, place) => {
+        const words = html`<span class="attachment-kind" aria-hidden="true">${kindOf(name)}</span><span class="attachment-words"><span class="attachment-name clipped"><${Word} text=${name} /></span>${document && html`<${DocumentNote} id=${id} document=${document} />`}</span>`;
+        const open = () => setOpened({ id, file: name, page: 1, query: "" });
         return html`<li key=${place}>
           ${address && kindOf(name) === "PDF"
             ? html`<button type="button" class="attachment" title=${revealText(name)} onClick=${open}>${words}</button>`

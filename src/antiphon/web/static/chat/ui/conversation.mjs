@@ -28,7 +28,6 @@ const CompareNote = laterView(() => import("./compare_note.mjs").then((module) =
 const ServersNote = laterView(() => import("./servers_note.mjs").then((module) => module.ServersNote), { silent: true });
 
 /** Milliseconds without movement after which scrolling is over. */
-const SETTLE_FRAMES = 60;
 const STILL_MS = 300;
 
 /** Distance above the view at which earlier messages are loaded. */
@@ -179,46 +178,9 @@ function useSought(stick) {
     if (!message) return;
     foundMessage.value = null;
     stick.leave();
-    requestAnimationFrame(() => showFound(document.querySelector(`[data-message="${CSS.escape(message.id)}"]`), wanted.words));
+    const element = () => document.querySelector(`[data-message="${CSS.escape(message.id)}"]`);
+    void import("../found_message.mjs").then(({ showFound }) => requestAnimationFrame(() => showFound(element(), wanted.words)));
   }, [wanted, open?.thread.id, open?.messages]);
-}
-
-/**
- * Brings a message into view, marks it for a moment and the words in it until the next search, and puts
- * the focus there.
- *
- * @param {HTMLElement | null} element @param {string} words
- */
-function showFound(element, words) {
-  if (!element) return;
-  keepInView(element);
-  void import("../highlight.mjs").then(({ markWords }) => element.isConnected && markWords(element, words));
-  element.classList.add("found");
-  element.addEventListener("animationend", () => element.classList.remove("found"), { once: true });
-  element.tabIndex = -1;
-  element.focus({ preventScroll: true });
-}
-
-/**
- * Scrolls to an element, and again while what is above it is still being laid out, until the reader
- * scrolls or presses a key.
- *
- * @param {HTMLElement} element
- */
-function keepInView(element) {
-  const moved = new AbortController();
-  for (const name of ["wheel", "touchmove", "keydown", "pointerdown"]) {
-    window.addEventListener(name, () => moved.abort(), { signal: moved.signal, passive: true });
-  }
-  element.scrollIntoView({ block: "start" });
-  let frames = SETTLE_FRAMES;
-  const again = () => {
-    if (moved.signal.aborted || !element.isConnected || --frames === 0) return moved.abort();
-    const { top, bottom } = element.getBoundingClientRect();
-    if (bottom <= 0 || top >= window.innerHeight) element.scrollIntoView({ block: "start" });
-    requestAnimationFrame(again);
-  };
-  requestAnimationFrame(again);
 }
 
 /** Error of this thread, with a button to retry. */

@@ -13,12 +13,13 @@ import { reasoningLabel } from "./reasoning.mjs";
 import { moment } from "./times.mjs";
 import { runAndReport } from "./toasts.mjs";
 import { WebSources } from "./web_sources.mjs";
+import { Word } from "./word.mjs";
 
 /**
  * @typedef {{name: string, arguments: string, output: string | null, is_error: boolean, fault?: string}} SharedCall
  * @typedef {{
  *   role: "user" | "assistant", text?: string, created_at: number, model?: string, reasoning?: string,
- *   reasoning_seconds?: number, attachments?: string[], calls?: SharedCall[],
+ *   reasoning_seconds?: number, attachments?: string[], unread?: {name: string, reason: string}[], calls?: SharedCall[],
  *   citations?: {url: string, title?: string}[], incomplete?: boolean,
  * }} SharedMessage
  * @typedef {{title: string, messages: SharedMessage[], shared_at: number, expires_at: number}} Shared
@@ -80,7 +81,7 @@ function Conversation({ shared, token }) {
 
 /** @param {{message: SharedMessage}} props */
 function Message({ message }) {
-  const { role, text = "", reasoning, reasoning_seconds: seconds = 0, attachments = [], calls = [] } = message;
+  const { role, text = "", reasoning, reasoning_seconds: seconds = 0, attachments = [], unread = [], calls = [] } = message;
   const sources = useMemo(() => citedSources(message.citations ?? []), [message]);
   const speaker = t(role === "user" ? "sharing.user" : "sharing.assistant");
   return html`<article class=${`shared-message ${role}`} dir="auto">
@@ -89,6 +90,7 @@ function Message({ message }) {
     ${role === "assistant" ? text && html`<${Markdown} text=${text} sources=${sources} />` : html`<div class="said">${text}</div>`}
     <${WebSources} sources=${sources} />
     ${attachments.length > 0 && html`<p class="muted small">${t("sharing.attached", { names: attachments.join(", ") })}</p>`}
+    ${unread.map(({ name, reason }, place) => html`<p class="muted small" key=${place}><${Word} text=${name} />: ${t(`document.failed_${reason}`)}</p>`)}
     ${calls.map((call, place) => html`<${Call} key=${place} call=${call} />`)}
     ${message.incomplete && html`<p class="muted small">${t("sharing.incomplete")}</p>`}
   </article>`;

@@ -1,5 +1,6 @@
 /** Section of the settings: voice and speed of reading aloud, and which providers get speech and text. */
-import { canRead, hasSpeech, listVoices, readAloud } from "../speech.mjs";
+import { canRead, hasSpeech } from "../reading.mjs";
+import { listVoices, readAloud } from "../speech.mjs";
 import { changeConsents, consents, me, prefs } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useEffect, useState } from "../vendor/ui.mjs";

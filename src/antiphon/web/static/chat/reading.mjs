@@ -1,0 +1,33 @@
+/**
+ * What is read aloud now, and whether anything can be. `speech.mjs`, which reads, is loaded later.
+ *
+ * @module
+ */
+
+import { consents, me } from "./store.mjs";
+import { signal } from "./vendor/ui.mjs";
+
+/** Stops what a provider reads. */
+export const playing = { now: new AbortController() };
+
+/** The name of what is read now, or null. */
+export const reading = signal(/** @type {string | null} */ (null));
+
+/** Returns the provider that reads, with its address; "" if the person did not agree to it. */
+export const readingProvider = () => {
+  const provider = me.value?.spoken_by ?? "";
+  return provider && consents.value.sendsTextTo === provider ? provider : "";
+};
+
+/** Returns true if answers can be read aloud. */
+export const canRead = () => hasSpeech() || readingProvider() !== "";
+
+/** Returns true if this browser can read aloud. */
+export const hasSpeech = () => "speechSynthesis" in globalThis && "SpeechSynthesisUtterance" in globalThis;
+
+/** Stops reading. */
+export function stopReading() {
+  reading.value = null;
+  playing.now.abort();
+  if (hasSpeech()) speechSynthesis.cancel();
+}

@@ -51,4 +51,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(*sys.argv[1:]))
     except AntiphonError as error:
-        sys.exit(error.told)
+        sys.exit(error.full_message)

@@ -54,4 +54,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except AntiphonError as error:
-        sys.exit(error.told)
+        sys.exit(error.full_message)

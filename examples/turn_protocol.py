@@ -148,4 +148,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except AntiphonError as error:
-        sys.exit(error.told)
+        sys.exit(error.full_message)

@@ -75,7 +75,7 @@ def response(client: Client, run_id: str) -> Iterator[str]:
     try:
         yield from generate_chunks(client, run_id)
     except RunError as error:
-        yield status("failed", run_id=run_id, error=error.told)
+        yield status("failed", run_id=run_id, error=error.full_message)
 
 
 def generate_chunks(client: Client, run_id: str) -> Iterator[str]:
@@ -174,4 +174,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except AntiphonError as error:
-        sys.exit(error.told)
+        sys.exit(error.full_message)

@@ -5,6 +5,7 @@ import pytest
 from antiphon import AsyncClient, Client, Settings
 from antiphon.tools.deadlines import unhurried
 from antiphon.tools.tool_events import ToolBegan, ToolEnded
+from antiphon.types.errors import NotFound
 
 
 def now() -> str:
@@ -54,3 +55,12 @@ def test_the_old_name_of_an_argument_works_and_warns():
 def test_the_old_name_of_a_pause_warns():
     with pytest.warns(DeprecationWarning, match="pause_deadline"), unhurried():
         pass
+
+
+def test_the_old_name_of_the_whole_message_of_an_error_works_and_warns():
+    error = NotFound("There is no run.", hint="List the runs.")
+
+    with pytest.warns(DeprecationWarning, match="`told` is now `full_message`"):
+        old = error.told
+
+    assert old == error.full_message == "There is no run. List the runs."

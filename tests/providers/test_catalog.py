@@ -102,8 +102,8 @@ async def test_a_base_url_that_cannot_be_reached_is_named_with_the_reason(unused
         await found.choose()
     await found.close()
 
-    assert f"127.0.0.1:{unused_tcp_port} did not answer" in refused.value.told
-    assert "--model" in refused.value.told
+    assert f"127.0.0.1:{unused_tcp_port} did not answer" in refused.value.full_message
+    assert "--model" in refused.value.full_message
 
 
 async def test_a_base_url_that_lists_nothing_asks_for_a_name(upstream: Upstream):
@@ -114,7 +114,7 @@ async def test_a_base_url_that_lists_nothing_asks_for_a_name(upstream: Upstream)
         await found.choose()
     await found.close()
 
-    assert "--model" in refused.value.told
+    assert "--model" in refused.value.full_message
 
 
 async def test_a_name_opens_its_provider_once():

@@ -250,7 +250,7 @@ def test_a_key_that_nobody_could_be_asked_with_is_refused(
     with pytest.raises(InvalidRequest) as refused:
         Catalog(Settings(), {}).check_own(provider, own)
 
-    assert "canary-1" not in refused.value.told
+    assert "canary-1" not in refused.value.full_message
 
 
 def test_keys_for_known_providers_are_taken_and_never_printed() -> None:

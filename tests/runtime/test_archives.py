@@ -105,13 +105,13 @@ async def test_an_export_without_its_manifest_is_refused(members: Contents, tmp_
 
     error = await catch_error(write(tmp_path / "a.zip", members, count=False))
 
-    assert "manifest.json, which is written last" in error.told
+    assert "manifest.json, which is written last" in error.full_message
 
 
 async def test_an_export_that_lacks_a_kind_is_refused(members: Contents, tmp_path: Path) -> None:
     del members["usage.jsonl"]
 
-    assert "usage.jsonl" in (await catch_error(write(tmp_path / "a.zip", members))).told
+    assert "usage.jsonl" in (await catch_error(write(tmp_path / "a.zip", members))).full_message
 
 
 async def test_a_later_version_is_refused_with_what_to_do(
@@ -342,7 +342,7 @@ async def test_a_record_that_is_wrong_is_refused_with_its_place(
 
     error = await catch_error(write(tmp_path / "a.zip", members))
 
-    assert place in error.told + str(error.details.get("where")), error.told
+    assert place in error.full_message + str(error.details.get("where")), error.full_message
 
 
 async def test_a_gap_in_a_log_is_refused(members: Contents, tmp_path: Path) -> None:

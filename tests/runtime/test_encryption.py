@@ -86,7 +86,7 @@ def test_what_is_no_key_is_refused_without_being_told(text: str) -> None:
     ):
         with pytest.raises(BadSettings) as refused:
             create_cipher(settings)
-        assert text not in refused.value.told
+        assert text not in refused.value.full_message
 
 
 def test_an_sqlite_database_has_its_key_in_a_file_beside_it(tmp_path: Path) -> None:
@@ -106,8 +106,8 @@ def test_a_database_of_many_processes_wants_the_setting() -> None:
     with pytest.raises(BadSettings) as refused:
         create_cipher(Settings(database="postgresql://u:canary-3@db/antiphon"))
 
-    assert "secret_key" in refused.value.told
-    assert "canary-3" not in refused.value.told
+    assert "secret_key" in refused.value.full_message
+    assert "canary-3" not in refused.value.full_message
 
 
 def test_what_is_to_be_forgotten_has_a_key_that_is_forgotten_too() -> None:

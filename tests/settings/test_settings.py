@@ -633,5 +633,8 @@ def test_a_status_line_with_an_unknown_part_is_refused_with_the_list(
     with pytest.raises(BadSettings) as refused:
         place.gather(environ={"ANTIPHON_STATUS_LINE": template})
 
-    assert "status_line" in refused.value.told or "ANTIPHON_STATUS_LINE" in refused.value.told
-    assert "{folder} or {git_branch}" in refused.value.told
+    assert (
+        "status_line" in refused.value.full_message
+        or "ANTIPHON_STATUS_LINE" in refused.value.full_message
+    )
+    assert "{folder} or {git_branch}" in refused.value.full_message

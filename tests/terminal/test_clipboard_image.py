@@ -64,7 +64,7 @@ async def test_a_program_whose_display_is_missing_is_not_asked(tmp_path: Path) -
 
     with pytest.raises(NotFound, match="No program here") as refused:
         await read_clipboard_image(environ)
-    assert "xclip (X11)" in refused.value.told
+    assert "xclip (X11)" in refused.value.full_message
 
 
 async def test_over_ssh_the_clipboard_is_that_of_another_machine(tmp_path: Path) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.terminal.talker import SENTENCES, STEP
-from tests.support.terminal.tmux import Tmux
+from tests.support.terminal.tmux import SECONDS, Tmux
 
 pytestmark = pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not here")
 
@@ -36,6 +37,10 @@ def test_five_resizes_on_the_way_lose_and_repeat_nothing(tmux: Tmux):
     tmux("wait-for", f"said-{SENTENCES}")
 
     shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+    patience = time.monotonic() + SECONDS
+    # The signal may overtake what was written before it.
+    while str(SENTENCES - 1) not in shown and time.monotonic() < patience:
+        shown = tmux("capture-pane", "-p", "-J", "-S", "-")
 
     said = [int(number) for number in re.findall(r"sentence\s+(?:=\s)?(\d+)", shown)]
     assert said == list(range(SENTENCES))

@@ -196,7 +196,10 @@ def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
     ],
 )
 def test_a_hint_that_is_a_sentence_stays_one(hint: str, told: str):
-    assert errors.InvalidRequest("It is there.", expected="a free name", hint=hint).told == told
+    assert (
+        errors.InvalidRequest("It is there.", expected="a free name", hint=hint).full_message
+        == told
+    )
 
 
 def tree(kind: type[errors.AntiphonError], indent: int = 0) -> list[tuple[int, str, str | None]]:

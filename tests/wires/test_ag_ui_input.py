@@ -161,20 +161,20 @@ def test_what_is_not_believed_is_passed_over() -> None:
 def test_a_wrong_request_is_refused_in_words_that_say_where(
     sent: dict[str, Any], words: str
 ) -> None:
-    assert words in f"{catch_error(sent).told} {catch_error(sent).details}"
+    assert words in f"{catch_error(sent).full_message} {catch_error(sent).details}"
 
 
 @pytest.mark.parametrize("payload", [None, True, "yes", {}, {"approved": "true"}, {"approved": 1}])
 def test_nothing_but_a_plain_yes_approves(payload: object) -> None:
     resume = [{"interruptId": "act_1", "status": "resolved", "payload": payload}]
 
-    assert "act_1" in catch_error(body(USER, CALL, resume=resume)).told
+    assert "act_1" in catch_error(body(USER, CALL, resume=resume)).full_message
 
 
 def test_two_answers_to_one_question_are_none() -> None:
     yes = {"interruptId": "act_1", "status": "resolved", "payload": {"approved": True}}
 
-    assert "twice" in catch_error(body(USER, CALL, resume=[yes, yes])).told
+    assert "twice" in catch_error(body(USER, CALL, resume=[yes, yes])).full_message
 
 
 _KEYS = st.sampled_from(

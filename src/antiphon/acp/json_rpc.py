@@ -90,13 +90,13 @@ def translate_errors(
 
 
 def _request_error(error: AntiphonError) -> RequestError:
-    data = {"code": error.code, "details": error.told}
+    data = {"code": error.code, "details": error.full_message}
     match error:
         case Unauthorized() | Forbidden():
-            return RequestError(AUTH_REQUIRED, error.told, data)
+            return RequestError(AUTH_REQUIRED, error.full_message, data)
         case NotFound():
-            return RequestError(RESOURCE_NOT_FOUND, error.told, data)
+            return RequestError(RESOURCE_NOT_FOUND, error.full_message, data)
         case CallerError():
-            return RequestError(INVALID_PARAMS, error.told, data)
+            return RequestError(INVALID_PARAMS, error.full_message, data)
         case _:
-            return RequestError(INTERNAL_ERROR, error.told, data)
+            return RequestError(INTERNAL_ERROR, error.full_message, data)

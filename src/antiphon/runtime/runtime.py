@@ -12,7 +12,6 @@ from functools import partial
 from typing import Protocol, runtime_checkable
 from uuid import uuid4
 
-from antiphon.api import operations
 from antiphon.buses.local import LocalBus
 from antiphon.buses.shared import SharedBus
 from antiphon.documents.process import DocumentReader, find_tesseract
@@ -34,6 +33,7 @@ from antiphon.runtime.housekeeper import Housekeeper
 from antiphon.runtime.liveness import LeaseWatch
 from antiphon.runtime.scheduler import Scheduler
 from antiphon.runtime.services.dispatch import Dispatcher
+from antiphon.runtime.services.models import ModelService
 from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
 from antiphon.runtime.turn_runner import Cost, TurnRunner
@@ -54,7 +54,6 @@ from antiphon.telemetry.resources import add_process_gauges
 from antiphon.telemetry.tracing import NO_TRACES, Tracer
 from antiphon.types import errors, ids
 from antiphon.types.ids import Prefix
-from antiphon.types.terminal_safe import clean
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +80,6 @@ class Runtime:
         self.bus = bus
         self.catalog = catalog
         self.draining = False
-        self._windows = ModelWindows(catalog.find_offer, wiring.window_list)
         self.metrics = add_process_gauges(Metrics())
         if isinstance(bus, SharedBus):
             bus.on_reconnect = partial(self.metrics.add, RECONNECTS)
@@ -229,6 +227,7 @@ class Runtime:
         self, servers: BackendServers, owners: OwnerService, secrets: SecretBox
     ) -> Dispatcher:
         """Create the dispatcher and its services."""
+        windows = ModelWindows(self.catalog.find_offer, wiring.window_list)
         webhooks = WebhookService(
             self.store,
             self.bus,
@@ -241,9 +240,7 @@ class Runtime:
             self.store,
             self.bus,
             mint,
-            self._default_model,
-            self.catalog.open,
-            self._models,
+            ModelService(self.catalog, windows, self.settings),
             servers.check_allowed,
             AdminDispatcher(self.store, mint, servers.states, owners, self.settings.max_token_age),
             webhooks,
@@ -254,46 +251,6 @@ class Runtime:
             self.metrics,
             self.tracer,
         )
-
-    async def _default_model(self) -> str:
-        return (await self.choice()).model
-
-    async def _models(self, model: str | None, owner: str) -> operations.ModelList:
-        default = await self._default_model()
-        if model is not None:
-            named = [(model, (await self.catalog.open(model, owner)).name)]
-            return operations.ModelList(await self._describe_models(named, default), has_more=False)
-        listings = await self.catalog.list_all()
-        named = [(each.prefix + name, each.provider) for each in listings for name in each.names]
-        named.append(("demo", "demo"))
-        if not any(name == default for name, _ in named):
-            named.insert(0, (default, default.partition(":")[0]))
-        problems = [
-            operations.ProviderProblem(each.provider, each.error.code, clean(each.error.message))
-            for each in listings
-            if each.error
-        ]
-        return operations.ModelList(
-            await self._describe_models(named, default), has_more=False, problems=problems
-        )
-
-    async def _describe_models(
-        self, named: Sequence[tuple[str, str]], default: str
-    ) -> Sequence[operations.Model]:
-        """Return models by name and provider, with the default marked."""
-        windows = await self._windows.of([name for name, _ in named])
-        return [
-            operations.Model(
-                name,
-                who,
-                default=name == default,
-                context_tokens=min(
-                    filter(None, (window, self.settings.context_tokens)), default=None
-                ),
-                lacks=self.catalog.lacks(name),
-            )
-            for (name, who), window in zip(named, windows, strict=True)
-        ]
 
 
 @asynccontextmanager
@@ -310,13 +267,13 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             stack.push_async_callback(asyncio.to_thread, tracer.close)
         local = LocalBus()
 
-        def foreign(run_ids: Sequence[str]) -> None:
+        def notify_runtime(run_ids: Sequence[str]) -> None:
             runtime.on_external_change(run_ids)  # called only after the runtime was created
 
-        def listening() -> bool:
+        def has_readers() -> bool:
             return local.subscribers_of("run") > 0
 
-        inner = await wiring.create_store(settings, foreign, listening)
+        inner = await wiring.create_store(settings, notify_runtime, has_readers)
         store, bus = await wiring.open_shared(settings, inner, local, stack)
         provider_keys = _create_provider_keys(settings, store)
         catalog = Catalog(settings, os.environ, provider_keys.get, provider_keys.key_fingerprints)

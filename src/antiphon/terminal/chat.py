@@ -344,7 +344,7 @@ class Chat:
             await self._run_stoppable(work)
         except AntiphonError as problem:
             self.failure = problem
-            self.ui.say(problem.told, "error")
+            self.ui.say(problem.full_message, "error")
 
     async def _run_stoppable(self, work: Coroutine[Any, Any, None]) -> None:
         with self.ui.working():

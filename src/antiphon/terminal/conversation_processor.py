@@ -201,7 +201,7 @@ class ConversationProcessor:
         except RunError as error:  # the handler has shown it
             return error
         except AntiphonError as problem:
-            message = BUSY if isinstance(problem, RunActive) else problem.told
+            message = BUSY if isinstance(problem, RunActive) else problem.full_message
             handler.abandon(message, self._ui.clock())
             return problem
         except OSError as error:
@@ -303,7 +303,7 @@ async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
             state.uncompacted.add(state.thread_id)
         if not isinstance(problem, AntiphonError):
             raise
-        ui.say(f"It was not summarized. {problem.told}", "warning")
+        ui.say(f"It was not summarized. {problem.full_message}", "warning")
 
 
 async def compact(

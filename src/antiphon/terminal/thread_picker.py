@@ -169,7 +169,7 @@ class ThreadPicker:
         try:
             await self.load()
         except AntiphonError as problem:
-            self._failure = problem.told
+            self._failure = problem.full_message
         if self.list.chosen is not before:
             self._chosen_at = self._ui.clock()  # no key was meant for this one yet
         self._searching = False
@@ -190,7 +190,7 @@ class ThreadPicker:
         try:
             newest = (await self._client.transport.send(listing)).data
         except AntiphonError as problem:
-            self._previews[thread.id] = [(StyledText(one_line(problem.told), "error"),)]
+            self._previews[thread.id] = [(StyledText(one_line(problem.full_message), "error"),)]
         else:
             self._previews[thread.id] = last_exchange(newest)
         self._ui.repaint()

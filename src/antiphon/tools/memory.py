@@ -111,7 +111,7 @@ class MemoryTools:
         except (msgspec.DecodeError, UnicodeError, RecursionError):
             return f'{call.name} takes one argument, the text: {{"text": "Is a vegetarian."}}'
         except InvalidRequest as error:
-            return error.told
+            return error.full_message
         run_id, _ = current_run()
         if run_id not in self._asked and len(self._asked) >= _MAX_RUNS:
             del self._asked[next(iter(self._asked))]

@@ -49,6 +49,7 @@ AntiphonError
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 
@@ -84,7 +85,7 @@ class AntiphonError(Exception):
         }
 
     @property
-    def told(self) -> str:
+    def full_message(self) -> str:
         """The whole error in one line: message, expectation, received value, hint."""
         words = {"expected": "wanted ", "received": "got "}
         details = (
@@ -94,6 +95,12 @@ class AntiphonError(Exception):
         hint = self.details.get("hint", "")
         between = ". " if hint[:1].isupper() else "; "  # some hints are sentences of their own
         return f"{wrong}{between}{hint}" if hint else wrong
+
+    @property
+    def told(self) -> str:
+        """Old name of `full_message`, for one more version."""
+        warnings.warn("`told` is now `full_message`.", DeprecationWarning, stacklevel=2)
+        return self.full_message
 
 
 class CallerError(AntiphonError):

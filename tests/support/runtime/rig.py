@@ -6,7 +6,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from antiphon.api import operations
 from antiphon.buses.local import LocalBus
@@ -23,6 +23,7 @@ from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.backend_servers import BackendServers, NoServers
 from antiphon.runtime.destinations import Destinations
 from antiphon.runtime.event_reader import RunEventReader
+from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.services.dispatch import Dispatcher
 from antiphon.runtime.services.voice import VoiceService
 from antiphon.runtime.titles import TitleWriter
@@ -55,6 +56,31 @@ BY = Principal(owner=OWNER)
 
 
 TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers."))
+
+
+class ScriptedModels:
+    """The one model of a rig, in place of `ModelService`."""
+
+    def __init__(self, rig: House) -> None:
+        self._rig = rig
+        self.handlers: dict[type[operations.Operation[Any]], OperationHandler] = {
+            operations.ListModels: self._list_models
+        }
+
+    async def find_default(self) -> str:
+        return "scripted"
+
+    async def open(self, model: str, _: str) -> ResolvedModel:
+        if model == "unknown":
+            raise errors.BadSettings("There is no such model.")
+        return ResolvedModel(
+            provider=self._rig.model, model=model, destination=self._rig.destination
+        )
+
+    async def _list_models(self, *_: object) -> operations.ModelList:
+        return operations.ModelList(
+            [operations.Model("scripted", "scripted", default=True)], has_more=False
+        )
 
 
 class Troubled(CachedStore):
@@ -128,9 +154,7 @@ class House:
             self.store,
             self.bus,
             self.mint,
-            self._default,
-            self._resolve_model,
-            self._models,
+            ScriptedModels(self),
             self.servers.check_allowed,
             AdminDispatcher(
                 self.store,
@@ -188,19 +212,6 @@ class House:
 
     def serves(self, destination: Destination) -> bool:
         return destination.provider == "here"
-
-    async def _default(self) -> str:
-        return "scripted"
-
-    async def _resolve_model(self, model: str, _: str) -> ResolvedModel:
-        if model == "unknown":
-            raise errors.BadSettings("There is no such model.")
-        return ResolvedModel(provider=self.model, model=model, destination=self.destination)
-
-    async def _models(self, *_: str | None) -> operations.ModelList:
-        return operations.ModelList(
-            [operations.Model("scripted", "scripted", default=True)], has_more=False
-        )
 
     # What a client does.
 

@@ -17,7 +17,7 @@ from antiphon.api.operations import Operation
 from antiphon.engine import validation
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.engine.transitions import TurnRequested
-from antiphon.ports import Bus, ResolvedModel, Store
+from antiphon.ports import Bus, Store
 from antiphon.runtime.admin.dispatch import AdminDispatcher
 from antiphon.runtime.admin.export import Archive
 from antiphon.runtime.destinations import Destinations
@@ -32,6 +32,7 @@ from antiphon.runtime.services.documents import DocumentService
 from antiphon.runtime.services.feedback import FeedbackService
 from antiphon.runtime.services.files import FileService
 from antiphon.runtime.services.folders import FolderService
+from antiphon.runtime.services.models import ModelService
 from antiphon.runtime.services.occurrences import OccurrenceStarter
 from antiphon.runtime.services.personal import PersonalService
 from antiphon.runtime.services.published_assistants import PublishedAssistantService
@@ -58,9 +59,7 @@ class Dispatcher:
         store: Store,
         bus: Bus,
         mint: Mint,
-        default_model: Callable[[], Awaitable[str]],
-        open_model: Callable[[str, str], Awaitable[ResolvedModel]],
-        models: Callable[[str | None, str], Awaitable[operations.ModelList]],
+        models: ModelService,
         check_servers: Callable[[Sequence[McpServer]], Awaitable[None]],
         admin: AdminDispatcher,
         webhooks: WebhookService,
@@ -73,15 +72,15 @@ class Dispatcher:
     ) -> None:
         metrics = metrics or Metrics()
         changes = ChangeCommitter(store, bus, metrics)
-        assistants = AssistantService(store, mint, open_model, check_servers).handlers
+        assistants = AssistantService(store, mint, models.open, check_servers).handlers
         published = PublishedAssistantService(
             store, mint, settings, assistants[operations.CreateAssistant]
         )
         run_specs = RunSpecResolver(
             store,
             published.find_usable,
-            default_model,
-            open_model,
+            models.find_default,
+            models.open,
             check_servers,
             destinations,
             settings,
@@ -110,7 +109,7 @@ class Dispatcher:
             **webhooks.handlers,
             **voice.handlers,
             **ScheduleService(store, bus, mint, run_specs, self.occurrences, settings).handlers,
-            operations.ListModels: lambda operation, by, _: models(operation.model, by.owner),
+            **models.handlers,
         }
 
     async def dispatch(

@@ -66,7 +66,7 @@ async def _list_resources(chat: CommandContext, server: str) -> None:
         chat.ui.say(text, "warning")
         return
     except AntiphonError as problem:
-        chat.ui.say(f"{server}: {problem.told}", "warning")
+        chat.ui.say(f"{server}: {problem.full_message}", "warning")
         return
     chat.ui.show([(StyledText(clean(f"{server}: {len(listed)} to read"), "strong"),)])
     shown = [

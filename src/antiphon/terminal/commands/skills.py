@@ -184,7 +184,7 @@ async def _review(chat: CommandContext, found: FoundFile, replaced: FoundFile | 
     try:
         seen = await asyncio.to_thread(review_found, found, replaced)
     except InvalidRequest as problem:
-        chat.ui.say(problem.told, "error")
+        chat.ui.say(problem.full_message, "error")
         return
     lines = list(_review_lines(seen))
     chat.ui.show(lines)

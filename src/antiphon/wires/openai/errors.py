@@ -113,7 +113,9 @@ def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
         category = _USED_UP
     parameter = _parameter(error)
     code = category.code or _field_code(error, parameter)
-    return category.status, Envelope(Body(error.told, category.type, parameter or None, code))
+    return category.status, Envelope(
+        Body(error.full_message, category.type, parameter or None, code)
+    )
 
 
 def _parameter(error: AntiphonError) -> str:

@@ -444,6 +444,39 @@ async def test_over_http_a_key_is_needed_once_there_is_one(place: Place) -> None
     assert answer.structured_content["status"] == "completed"
 
 
+async def test_over_http_the_limits_of_a_key_hold_for_its_runs(place: Place) -> None:
+    limited = place.run("keys", "create", "trial", "--tokens-per-day", "1").stdout.strip()
+    free = place.run("keys", "create", "mine").stdout.strip()
+
+    async def ask(address: str, key: str) -> CallToolResult:
+        headers = {"authorization": f"Bearer {key}"}
+        async with (
+            httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http,
+            Client(streamable_http_client(address, http_client=http)) as mcp,
+        ):
+            return await mcp.call_tool("ask", {"text": "Hello"})
+
+    with serving(place) as address:
+        first, second = await ask(address, limited), await ask(address, limited)
+        third = await ask(address, free)
+
+    assert (first.is_error, second.is_error, third.is_error) == (False, True, False)
+    assert "quota_exceeded" in texts(second)[0]
+
+
+async def test_over_http_a_key_beyond_its_requests_is_told_when_to_come_again(place: Place) -> None:
+    key = place.run("keys", "create", "trial", "--requests-per-minute", "1").stdout.strip()
+
+    with serving(place) as address:
+        async with httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}) as client:
+            answers = [await client.post(address) for _ in range(3)]  # in two minutes at most
+
+    statuses = [answer.status_code for answer in answers]
+    assert 429 in statuses
+    assert 500 not in statuses
+    assert int(answers[statuses.index(429)].headers["retry-after"]) <= 60
+
+
 async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) -> None:
     environ = {"ANTIPHON_SERVER": "http://127.0.0.1:1", "ANTIPHON_API_KEY": "ak_secret"}
     with serving(place, **environ) as address:

@@ -46,6 +46,7 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.mcp import startup
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import ParsedServer
+from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import open_store
 from antiphon.server.auth import AccessControl, check_scope
 from antiphon.server.limits import RequestQuota
@@ -68,7 +69,7 @@ from antiphon.types.errors import (
 FLAGS = ("config", "private_hosts")
 OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_parallel_tools", "allowed_paths")
 
-Admit = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Admit = Callable[[MutableMapping[str, Any]], Awaitable[AsyncClient]]
 """Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
 
 
@@ -343,7 +344,7 @@ async def _run_server(
         opening = serving.open_handlers(client, settings, functions, each_assistant=args.assistants)
         async with opening as handlers:
             if args.http:
-                async with _open_admission(settings) as admit:
+                async with _open_admission(settings, client) as admit:
                     await serving.serve_http(handlers, settings, admit)
             else:
                 await serving.serve_stdio(handlers)
@@ -351,33 +352,37 @@ async def _run_server(
 
 
 @asynccontextmanager
-async def _open_admission(settings: Settings) -> AsyncGenerator[Admit]:
+async def _open_admission(settings: Settings, client: AsyncClient) -> AsyncGenerator[Admit]:
     """Yield the check of HTTP requests: a key of this database, once there is one.
 
-    With --server, the key is that of this process for the server.
+    It returns the client that works for the request, with the limits of its key. With --server, the
+    key is that of this process for the server.
     """
-    if settings.server is not None:
-        yield _require_key(settings.api_key)
+    transport = client.transport
+    if not isinstance(transport, AsyncEmbeddedTransport):
+        yield _require_key(settings.api_key, client)
         return
     async with open_store(settings) as store:
         access = AccessControl(store, was_locked=bool(await store.keys()))
         requests = RequestQuota(store)
 
-        async def admit(scope: MutableMapping[str, Any]) -> None:
+        async def admit(scope: MutableMapping[str, Any]) -> AsyncClient:
             caller = await access.admit(scope)
             check_scope(caller, "write")
             await requests.admit(caller.principal)
             if caller.owner != LOCAL:
                 raise Forbidden("The key is another owner's, whose threads are not offered here.")
+            return AsyncClient.over(transport.acting_as(caller.principal))
 
         yield admit
 
 
-def _require_key(key: str | None) -> Admit:
-    async def admit(scope: MutableMapping[str, Any]) -> None:
+def _require_key(key: str | None, client: AsyncClient) -> Admit:
+    async def admit(scope: MutableMapping[str, Any]) -> AsyncClient:
         given: bytes = dict(scope["headers"]).get(b"authorization", b"")
         if key is not None and not hmac.compare_digest(given, f"Bearer {key}".encode()):
             raise Unauthorized("This server asks for the key of the server behind it.")
+        return client
 
     return admit
 

@@ -178,6 +178,13 @@ class AsyncEmbeddedTransport:
         transport._source = _BorrowedRuntime(self.runtime)
         return transport
 
+    def acting_as(self, principal: Principal) -> AsyncEmbeddedTransport:
+        """Return a transport to the same runtime, for a caller whose key was checked elsewhere."""
+        transport = copy(self)
+        transport._principal = principal
+        transport._source = _BorrowedRuntime(self.runtime)
+        return transport
+
     def with_options(
         self, changes: Mapping[str, str | float | None], headers: Mapping[str, str]
     ) -> AsyncEmbeddedTransport:

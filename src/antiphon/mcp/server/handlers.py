@@ -212,8 +212,14 @@ class McpHandlers:
             return own
         return [*own, *[_as_tool(assistant) async for assistant in self._assistants()]]
 
-    async def call(self, name: str, arguments: dict[str, Any], tell: Report) -> msgspec.Struct:
-        """Return the output of a call.
+    async def call(
+        self,
+        name: str,
+        arguments: dict[str, Any],
+        tell: Report,
+        client: AsyncClient | None = None,
+    ) -> msgspec.Struct:
+        """Return the output of a call; `client` starts its run, if another one than usual.
 
         Raises `NotFound` for an unknown tool, and `AntiphonError`.
         """
@@ -223,9 +229,9 @@ class McpHandlers:
         tool = offered[name]
         match parse_arguments(tool.input_type, arguments):
             case AskInput(assistant_id=assistant_id, model=model) as parsed:
-                return await self._ask(parsed, assistant_id, model, tell)
+                return await self._ask(parsed, assistant_id, model, tell, client)
             case AskAssistantInput() as parsed:
-                return await self._ask(parsed, tool.assistant_id, None, tell)
+                return await self._ask(parsed, tool.assistant_id, None, tell, client)
             case ListAssistantsInput() as parsed:
                 return await self._list_assistants(parsed)
             case ListThreadsInput() as parsed:
@@ -252,7 +258,12 @@ class McpHandlers:
         await self._runs.close()
 
     async def _ask(
-        self, parsed: AskAssistantInput, assistant_id: str | None, model: str | None, tell: Report
+        self,
+        parsed: AskAssistantInput,
+        assistant_id: str | None,
+        model: str | None,
+        tell: Report,
+        client: AsyncClient | None,
     ) -> AskOutput:
         options = Options()
         if parsed.thread_id:
@@ -262,7 +273,7 @@ class McpHandlers:
         if chosen := model or (None if assistant_id else self._settings.model):
             options["model"] = chosen
         options["personal"] = False
-        events = self._client.converse(
+        events = (client or self._client).converse(
             parsed.text,
             tools=self._functions,
             max_tools=self._settings.max_parallel_tools,

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import antiphon
+from antiphon.api import problems
 from antiphon.client.async_client import AsyncClient
 from antiphon.mcp.metadata import quiet_sdk_logging
 from antiphon.mcp.server.handlers import McpHandlers, OfferedTool
@@ -36,6 +37,7 @@ from antiphon.types.errors import (
     Forbidden,
     InvalidRequest,
     NotFound,
+    TryAgain,
     Unauthorized,
 )
 from antiphon.types.runs import Thread
@@ -86,8 +88,11 @@ class _SdkHandlers:
         async def tell(number: int, text: str) -> None:
             await context.session.report_progress(number, message=text)
 
+        # Over stdio there is no request; one over HTTP has the limits of its key.
+        client = context.request.scope.get(CLIENT) if context.request is not None else None
+        arguments = params.arguments or {}
         try:
-            return _result(await self._handlers.call(params.name, params.arguments or {}, tell))
+            return _result(await self._handlers.call(params.name, arguments, tell, client))
         except AntiphonError as problem:
             return _error_result(problem)
 
@@ -186,8 +191,13 @@ PATH = "/mcp"
 LONGEST_LINE = 16_000_000  # of one message; as much as a thread's message may have, and its frame
 LAST_WORDS = 5  # seconds for answers that are on their way when the server stops
 
-Admit = Callable[[Scope], Awaitable[None]]
-"""Admits a request, or raises `Unauthorized` or `Forbidden`."""
+Admit = Callable[[Scope], Awaitable[AsyncClient]]
+"""Admits a request, and returns the client that works for it.
+
+Raises `Unauthorized`, `Forbidden` and `TryAgain`.
+"""
+CLIENT = "antiphon.client"
+"""Key of an admitted request's ASGI scope with its client."""
 
 
 @asynccontextmanager
@@ -278,13 +288,14 @@ class _RequireAdmission:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             try:
-                await self._admit(scope)
-            except (Unauthorized, Forbidden) as refusal:
-                locked = isinstance(refusal, Unauthorized)
+                scope[CLIENT] = await self._admit(scope)
+            except (Unauthorized, Forbidden, TryAgain) as refusal:
+                status, _ = problems.status_and_title(refusal)
+                headers = dict(problems.problem_headers(refusal))
                 answer = JSONResponse(
                     {"error": refusal.message},
-                    status_code=401 if locked else 403,
-                    headers={"www-authenticate": "Bearer"} if locked else None,
+                    status_code=status,
+                    headers={name.decode(): each.decode() for name, each in headers.items()},
                 )
                 await answer(scope, receive, send)
                 return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -16,12 +16,11 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from antiphon.engine import sanitize, transitions
+from antiphon.engine import transitions
 from antiphon.engine.context_window import (
     Context,
     ToolSelection,
     cut_to_window,
-    has_changed,
     join_continued,
     list_tools,
     select_tools,
@@ -33,6 +32,7 @@ from antiphon.engine.turn import Turn, TurnResult, are_slow_to_feed
 from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
 from antiphon.runtime.attachments import inline_attachments
 from antiphon.runtime.backend_servers import BackendServers
+from antiphon.runtime.backend_tools import BackendToolRunner
 from antiphon.runtime.destinations import WrongDestination, check_destination
 from antiphon.runtime.event_writer import EventWriter
 from antiphon.runtime.notify import commit_in_parts
@@ -41,21 +41,15 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry import genai
 from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.logs import UserContent, log_context
-from antiphon.telemetry.metrics import TOOLS, TURNS, Metrics
+from antiphon.telemetry.metrics import TURNS, Metrics
 from antiphon.telemetry.tracing import NO_TRACES, ROOT, Tracer, current_span
-from antiphon.tools.consent import Approved, Consent, Refused, Tools
 from antiphon.tools.functions import Functions
-from antiphon.tools.permissions import Rules
-from antiphon.tools.questions import AskedBy
-from antiphon.tools.task_journal import ActionJournal
-from antiphon.tools.tool_events import OnToolEvent, ToolEnded, ToolEvent, ignore_event
-from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types import errors
 from antiphon.types.chunks import Chunk, ModelRequest
 from antiphon.types.events import ToolsListed, UsageAdded
 from antiphon.types.ids import Mint
-from antiphon.types.messages import Message, TaskHandle, ToolCall, ToolResult, Upload
-from antiphon.types.runs import Action, Deadlines, Fault, Run, Status, Usage
+from antiphon.types.messages import Message
+from antiphon.types.runs import Deadlines, Fault, Run, Status, Usage
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +57,6 @@ T = TypeVar("T")
 
 ASK_AGAIN = 2  # further requests after a broken tool call
 FINALIZE_PAUSE = 0.5  # seconds between attempts to store a reply while the store is unavailable
-CALLS_AT_ONCE = 1_000  # actions in one page; further pages follow
 PARTS = 50  # of an answer that was cut again and again, whose text is looked at
 SLACK = 0.5  # seconds between moves of the deadline, which is later by as much
 
@@ -110,6 +103,9 @@ class TurnRunner:
         self._metrics = metrics or Metrics()
         self._tracer = tracer
         self._replies = ReplyMetrics(self._metrics, tracer)
+        self._tools = BackendToolRunner(
+            store, settings, mint, self._metrics, tracer, self.finalize_conversation
+        )
 
     async def run(self, claim: Claim) -> Run | None:
         """Run the claimed run until it rests, ends, or is claimed by another worker.
@@ -147,7 +143,9 @@ class TurnRunner:
             return (await self._run_turn(claim, _NO_TOOLS)).run
         async with self._servers.hold(claim.owner, claim.run.mcp_servers) as toolbox:
             while claim.run.status is Status.IN_PROGRESS:
-                claim = await self._run_turn(await self._run_tools(claim, toolbox), toolbox)
+                claim = await self._run_turn(
+                    await self._tools.run_due_calls(claim, toolbox), toolbox
+                )
         return claim.run
 
     async def _run_turn(self, claim: Claim, toolbox: Toolbox) -> Claim:
@@ -190,105 +188,6 @@ class TurnRunner:
         if written.run.status is Status.ACTION_REQUIRED:
             self._bus.notify(ACTIONS)
         return replace(claim, run=written.run, lease=written.lease)
-
-    async def _run_tools(self, claim: Claim, toolbox: Toolbox) -> Claim:
-        """Run the last reply's calls that run here; return the claim with the updated run.
-
-        A call is run at least once. Its action's unique id tells the server that a repeated call is
-        the same. A call that has a task at its server is not repeated: the task is followed.
-        """
-        while due := await self._find_due_actions(claim.run):
-            for action in [each for each in due.values() if has_changed(each, toolbox.tools())]:
-                claim = await self._save_result(claim, due.pop(action.id), _CHANGED)
-            processor = ToolProcessor(
-                toolbox,
-                consent=_ApprovedActions(due),
-                at_once=self._settings.max_parallel_tools,
-                seconds=self._settings.tool_timeout,
-                keep=partial(self._save_file, claim.owner),
-                on_tool_event=self._record_tool,
-                tracer=self._tracer,
-            )
-            hit("tools.before_call")
-            calls = [
-                ToolCall(each.id, each.name, msgspec.json.encode(each.arguments).decode())
-                for each in due.values()
-            ]
-            outcomes = processor.process_tool_calls(
-                claim.run.id,
-                calls,
-                thread_id=claim.run.thread_id,
-                journal=self._create_journal(claim, due),
-            )
-            async with aclosing(outcomes) as results:
-                async for call, result in results:
-                    claim = await self._save_result(claim, due[call.id], result)
-        return claim
-
-    def _create_journal(self, claim: Claim, due: Mapping[str, Action]) -> ActionJournal:
-        """Return a journal that keeps tasks of MCP servers with these actions, by their ids."""
-        call_ids = {action.id: action.tool_call_id for action in due.values()}
-
-        async def save(action_id: str, handle: TaskHandle) -> None:
-            await self.finalize_conversation(
-                claim,
-                lambda records: transitions.save_task(
-                    records, claim.lease.epoch, call_ids[action_id], handle, self._mint
-                ),
-                what="save_task",
-            )
-
-        async def is_open(action_id: str) -> bool:
-            return (await self._store.get(Action, claim.owner, action_id)).status == "pending"
-
-        saved = {action.id: action.task for action in due.values() if action.task is not None}
-        return ActionJournal(saved, save, is_open)
-
-    def _record_tool(self, event: ToolEvent) -> None:
-        if isinstance(event, ToolEnded):
-            outcome = event.result.fault or "done"
-            self._metrics.observe(TOOLS, event.seconds, "server", outcome)
-
-    async def _find_due_actions(self, run: Run) -> dict[str, Action]:
-        """Return the actions to run here, by id; none before the first reply."""
-        if run.turn == 1:
-            return {}
-        after = None
-        while True:
-            page = await self._store.list(
-                Action, None, limit=CALLS_AT_ONCE, after=after, run_id=run.id, status="pending"
-            )
-            due = {action.id: action for action in page.data if action.due}
-            if due or not page.has_more:
-                return due
-            after = page.data[-1].id
-
-    async def _save_result(self, claim: Claim, action: Action, result: ToolResult) -> Claim:
-        written: RunUpdate = await self.finalize_conversation(
-            claim,
-            lambda records: transitions.save_result(
-                records,
-                claim.lease.epoch,
-                action.tool_call_id,
-                result.output,
-                result.is_error,
-                self._mint,
-                result.metadata,
-            ),
-            what="result",
-        )
-        return replace(claim, run=written.run, lease=written.lease)
-
-    async def _save_file(self, owner: str, name: str, media_type: str, content: bytes) -> str:
-        upload = Upload(
-            id=self._mint("file"),
-            name=sanitize.validate_file_name(name),
-            media_type=sanitize.parse_media_type(media_type),
-            size=len(content),
-            created_at=await self._store.now(),
-        )
-        await self._store.put(owner, upload, None, content)
-        return upload.id
 
     async def _request_with_retry(
         self, prepared: _PreparedRequest, writer: EventWriter
@@ -517,41 +416,6 @@ class _PreparedRequest(msgspec.Struct, frozen=True):
 
 
 _NO_TOOLS = Functions(())
-_ALL_APPROVED = Rules(allow=("*",))
-"""The consent for calls that run here: each was approved, or needs no approval."""
-
-
-class _ApprovedActions(Consent):
-    """Permits the calls of these actions, by id, as long as the tool is the one that was approved.
-
-    It may change while a call waits for a slot or for its server.
-    """
-
-    def __init__(self, actions: Mapping[str, Action]) -> None:
-        super().__init__(_ALL_APPROVED)
-        self._approved = actions
-
-    async def permit(
-        self,
-        run_id: str,
-        call: ToolCall,
-        tools: Tools,
-        watch: OnToolEvent = ignore_event,
-        asked_by: AskedBy | None = None,
-        reason: str = "",
-    ) -> Approved | Refused:
-        """See `Consent.permit`."""
-        action = self._approved.get(call.id)
-        if action is not None and has_changed(action, tools()):
-            return Refused(_CHANGED)
-        return await super().permit(run_id, call, tools, watch, asked_by, reason)
-
-
-_CHANGED = ToolResult(
-    "This call was not carried out: the tool has changed since the call was approved.",
-    is_error=True,
-    fault="refused",
-)
 
 
 async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = None) -> T:

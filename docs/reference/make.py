@@ -127,7 +127,7 @@ from antiphon.types.runs import (
 )
 from antiphon.types.runs import Action as ActionRecord
 from antiphon.types.schedules import Occurrence, Schedule
-from antiphon.types.shares import Share, SharedCall, SharedMessage, SharedThread
+from antiphon.types.shares import Share, SharedCall, SharedMessage, SharedThread, UnreadFile
 from antiphon.types.webhooks import Webhook, WebhookDelivery
 from antiphon.wires.openai import chat_request, response_request
 
@@ -175,6 +175,7 @@ RECORDS: tuple[type[Any], ...] = (
     SharedThread,
     SharedMessage,
     SharedCall,
+    UnreadFile,
     NewMessage,
     PastCall,
     PastMessage,

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from acp import connect_to_agent
 from acp.schema import EnvVariable, McpServerStdio, TextContentBlock
 
@@ -84,6 +85,31 @@ async def test_a_session_survives_its_editor_and_runs_the_servers_that_it_passes
     assert call["title"] == "raw: echo"
     assert call["status"] == replayed["status"] == "completed"
     assert again.texts() == editor.texts()
+
+
+@pytest.mark.parametrize("names", [("raw", "other"), ("raw", "raw")])
+async def test_a_rule_for_ones_own_server_does_not_allow_an_editors_server_of_its_name(
+    tmp_path: Path, names: tuple[str, str]
+) -> None:
+    own, passed = names
+    server, home = raw("good"), tmp_path / "home"
+    folder = home / "antiphon"
+    folder.mkdir(parents=True)
+    (folder / "mcp.json").write_text(json.dumps({"mcpServers": {own: server}}))
+    (folder / "antiphon.toml").write_text(f'allow = ["{passed}__*"]\n')
+    given = McpServerStdio(name=passed, command=server["command"], args=server["args"], env=[])
+    prompt = [TextContentBlock(type="text", text=f'call {passed}__echo {{"text": "hi"}}')]
+    editor = Editor()
+    async with start_agent(home) as process:
+        connection = connect_to_agent(editor, process.stdin, process.stdout)
+        await connection.initialize(protocol_version=1)
+        session = await connection.new_session(cwd=str(tmp_path), mcp_servers=[given])
+        await connection.prompt(session_id=session.session_id, prompt=prompt)
+        (call,) = editor.calls().values()
+        await connection.close()
+
+    assert call["status"] == ("failed" if own == passed else "completed")
+    assert len(editor.questions) == (own == passed)
 
 
 async def test_garbage_and_prints_of_tools_leave_the_protocol_alone(tmp_path: Path) -> None:

@@ -433,6 +433,7 @@ def test_a_projects_server_takes_the_place_of_ones_own(home: Home) -> None:
 
     a, b = (each.config for each in home.find().servers)
     assert (a.command, a.trusted, b.command) == ("theirs", False, "mine")
+    assert (a.replaces_own, b.replaces_own) == (True, False)
 
 
 def test_what_is_missing_keeps_one_server_away_and_no_other(home: Home) -> None:

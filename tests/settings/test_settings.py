@@ -269,7 +269,16 @@ def test_every_setting_can_be_given_from_outside() -> None:
         "servers",
         "foreign_servers",
         "hooks",
+        "typed_allow",
     }
+
+
+def test_rules_of_the_command_line_are_told_from_those_of_files(place: Place) -> None:
+    place.own.write_text('allow = ["git__*"]')
+    settings = place.gather({"allow": "time__*"}, {"ANTIPHON_ALLOW": "a__*"}).settings
+
+    assert settings.allow == ("git__*", "a__*", "time__*")
+    assert settings.typed_allow == ("time__*",)
 
 
 def test_the_stronger_place_wins(place: Place) -> None:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from acp.schema import HttpMcpServer, McpServerStdio, SseMcpServer
 
 from antiphon.acp.session import SessionSetup
@@ -41,7 +42,11 @@ async def run_servers(
         setup.warn(f"the MCP server {problem.server} cannot be used: {problem.why}")
     for each in usable.unapproved:
         setup.warn(each.explanation)
-    passed = _server_configs(given, folders[0])
+    own = {each.name for each in usable.configs} | {each.server for each in usable.problems}
+    passed = [
+        msgspec.structs.replace(config, replaces_own=config.name in own)
+        for config in _server_configs(given, folders[0])
+    ]
     names = {config.name for config in passed}
     configs = [*passed, *(each for each in usable.enabled if each.name not in names)]
     if not configs:

@@ -138,6 +138,8 @@ def load_with_origins(
     for given in everything:
         if given.name == "providers" and given in theirs:
             foreign += [name for name, table in given.value.items() if "base_url" in table]
+        if given.origin == flag_name("allow"):
+            values["typed_allow"] = _convert_value(given, environ, None)
         values[given.name] = _convert_value(given, environ, values.get(given.name))
         origins[given.name] = given.origin
     of_folder = {given.origin for given in theirs}

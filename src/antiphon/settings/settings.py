@@ -74,7 +74,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
     true if `base_url` comes from a file in the working folder; `foreign_providers` are the
     providers with an address from there: no key of another provider is sent to these addresses.
     `servers` holds the `[servers.NAME]` tables of the user's own file, `foreign_servers` those of
-    the working folder's, which start nothing until they are approved. `hooks` holds the `[[hooks]]`
+    the working folder's, which start nothing until they are approved. `typed_allow` are those rules
+    of `allow` that the command line gives. `hooks` holds the `[[hooks]]`
     of the user's own files, in their order.
     """
 
@@ -183,6 +184,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, metaclass=_AcceptOldNa
         Several,
         Meta(description="tools that run without a question, such as git__status or time__*"),
     ] = ()
+    typed_allow: tuple[str, ...] = ()
     ask: Annotated[
         Several, Meta(description="tools that run only if a person approves the call")
     ] = ()

@@ -294,7 +294,9 @@ class Consent:
                 and tool.spec.name != each.spec.name
             ),
             asked_by=by,
-            elsewhere="" if before or reason else self._describe_other_grant(now, by),
+            elsewhere=""
+            if before or reason
+            else self._describe_other_grant(now, by) or _describe_replacement(tool),
             reason=reason,
         )
 
@@ -346,6 +348,13 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
         if tool.spec.name == name:
             return tool
     return Tool(spec=ToolSpec(name))
+
+
+def _describe_replacement(tool: Tool) -> str:
+    """Return a sentence if the tool's server has the place of one of the user's own, else ""."""
+    if not tool.replaces_own:
+        return ""
+    return f"A project or an editor put this server {tool.server} in the place of your own."
 
 
 def _is_same(now: ToolIdentity, known: ToolIdentity | None) -> bool:

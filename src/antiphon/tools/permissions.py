@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from antiphon.settings import private_files
+from antiphon.settings.settings import Settings
 from antiphon.tools.questions import UNBOUND, ModelServer, ToolGrant, ToolIdentity
 from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Tool
@@ -32,11 +33,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     A pattern of `allow` that begins with the name of a server allows tools of that server only.
     That name ends at the first `:`, else at the first `__`: `a__b__*` means tools of the server
     `a`, and `a__b:*` those of the server `a__b`. Patterns of `ask` and `deny` match both.
+
+    A pattern of `allow` that does not begin with a wildcard means the user's own server of that
+    name, not one that a project or an editor put in its place; those that are in `allow_here` too,
+    as the command line names them, mean whichever server has the name.
     """
 
     allow: tuple[str, ...] = ()
     ask: tuple[str, ...] = ()
     deny: tuple[str, ...] = ()
+    allow_here: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise `TypeError` for a string:
@@ -54,8 +60,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
             return "deny"
         if matches(tool, self.ask):
             return "ask"
-        meant = [pattern for pattern in self.allow if _may_mean(tool, pattern)]
+        meant = [pattern for pattern in self.allow if self._may_mean(tool, pattern)]
         return "allow" if matches(tool, meant) else None
+
+    def _may_mean(self, tool: Tool, pattern: str) -> bool:
+        """Return whether a pattern of `allow` may mean a tool that it matches."""
+        is_of_own_server = pattern not in self.allow_here and not _WILDCARD.match(pattern)
+        return not (tool.replaces_own and is_of_own_server) and _may_mean(tool, pattern)
 
     def explain_denial(self, name: str) -> str:
         """Return the reason of a denial for the model."""
@@ -63,6 +74,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 NO_RULES = Rules()
+
+
+def configured_rules(settings: Settings, kind: type[Rules] = Rules) -> Rules:
+    """Return the rules of the settings, as rules of this kind."""
+    return kind(
+        allow=settings.allow,
+        ask=settings.ask,
+        deny=settings.deny,
+        allow_here=settings.typed_allow,
+    )
 
 
 def default_verdict(tool: Tool) -> Verdict:

@@ -113,7 +113,8 @@ class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
     `digest` covers run, call, tool and arguments; an answer given elsewhere must repeat it.
     `before` is the tool as it was granted, if it changed since. `others` are the tools of the same
     server, which an answer for the server grants too. A lasting answer is bound to the model server
-    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one. `reason` is why a
+    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one, or if its server
+    has the place of one of the user's own. `reason` is why a
     hook wants this question to be asked, "" if none does; such a call is asked about each time.
     """
 

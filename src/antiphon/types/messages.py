@@ -141,7 +141,8 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
 
     `spec.name` is the name for the model. `server` is the name of the MCP server in the settings,
     None for a function of the program itself; `own_name` is the server's name of the tool.
-    `origin` identifies the server's program or address. Hints of a `trusted` server count.
+    `origin` identifies the server's program or address. Hints of a `trusted` server count. With
+    `replaces_own`, a project or an editor put the server in the place of one of the user's own.
     `timeout` is in seconds, None for that of the program that runs the tools. A call of a function
     that `asks` needs a person's consent, as one of a server's tool does; if it `asks_each_time`, no
     answer lasts, and if it `asks_always`, no rule allows it either. `command` returns the command
@@ -155,6 +156,7 @@ class Tool(msgspec.Struct, frozen=True, kw_only=True):
     origin: str = ""
     hints: Hints = Hints()
     trusted: bool = False
+    replaces_own: bool = False
     timeout: float | None = None
     asks: bool = False
     asks_each_time: bool = False

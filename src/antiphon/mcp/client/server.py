@@ -354,6 +354,7 @@ class ServerSupervisor:
                 open_world=hints and hints.open_world_hint,
             ),
             trusted=self.config.trusted,
+            replaces_own=self.config.replaces_own,
         )
 
     def _record_end(self, status: Status, why: str, session: Connection | None) -> None:

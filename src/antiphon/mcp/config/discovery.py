@@ -221,9 +221,13 @@ def find_servers(settings: Settings, environ: Mapping[str, str], cwd: Path) -> D
     tables = _read(file) if file.is_file() else {}
     own = _with_start_folder(_servers_of_place(folder, NAME, tables, settings.servers), environ)
     theirs, unapproved = _foreign_servers(settings, cwd, open_approvals(environ))
-    names = {each.config.name for each in theirs}
+    names, own_names = ({each.config.name for each in some} for some in (theirs, own))
+    marked = (
+        replace(each, config=replace(each.config, replaces_own=each.config.name in own_names))
+        for each in theirs
+    )
     return DiscoveredServers(
-        servers=(*theirs, *(each for each in own if each.config.name not in names)),
+        servers=(*marked, *(each for each in own if each.config.name not in names)),
         unapproved=unapproved,
     )
 

@@ -62,7 +62,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `mode` is the protocol: `auto` tries 2026-07-28 first. `roots` are folders that are listed to
     the server; `log_level` is the lowest level it is asked to log. With `backend`, a backend of
     this user may run it too. A `guarded` server over HTTP is reached only where tools may send
-    requests: on the internet, and at `private_hosts`. Without a `cwd`, the server starts in
+    requests: on the internet, and at `private_hosts`. One that `replaces_own` is a project's or an
+    editor's, and has the name of one of the user's own. Without a `cwd`, the server starts in
     `start_folder`, which is made, and without that in the working folder of the program.
     """
 
@@ -87,6 +88,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     oauth: OAuth = OAuth()
     backend: bool = False
     guarded: bool = False
+    replaces_own: bool = False
     start_folder: str = ""
 
     def __repr__(self) -> str:

@@ -202,6 +202,40 @@ async def test_a_chat_that_a_busy_server_did_not_give_is_shown_once_it_does(chat
     await check_shown(chat, "One", "First")
 
 
+async def test_the_note_of_a_chat_that_stays_busy_is_not_announced_again(chat: Chat) -> None:
+    await (await begin(chat, "One")).answer("First")
+    await chat.wait_until_idle()
+    busy = {"code": "unavailable", "title": "The server is busy."}
+    await chat.page.route(HISTORY, lambda route: route.fulfill(status=503, json=busy))
+    await chat.page.reload()
+    trouble = chat.page.locator(".messages").get_by_role("alert")
+    await trouble.evaluate("(note) => note.dataset.first = 'yes'")
+    async with chat.page.expect_response(lambda answer: answer.status == 503):
+        await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
+    async with chat.page.expect_response(lambda answer: answer.status == 503):
+        await chat.page.evaluate("dispatchEvent(new Event('focus')), 0")
+
+    await expect(trouble).to_have_attribute("data-first", "yes")
+
+
+async def test_text_for_a_chat_that_there_is_not_goes_into_a_new_one(chat: Chat) -> None:
+    async with holding(chat, HISTORY) as histories:
+        await chat.page.goto(f"{chat.up.url}/t/thread_gone")
+        await chat.composer.fill("Kept words")
+        await chat.composer.press("Enter")
+        await histories.next()
+    await expect(chat.page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    await chat.page.reload()
+    await chat.page.get_by_role("button", name="Put it into a new chat").click()
+
+    await expect(chat.composer).to_have_value("Kept words")
+    await chat.page.goto(f"{chat.up.url}/t/thread_gone")
+    await expect(chat.page.get_by_role("heading", name="There is nothing here")).to_be_visible()
+    await expect(chat.page.get_by_role("button", name="Put it into a new chat")).to_have_count(0)
+    await chat.open()
+    await expect(chat.composer).to_have_value("Kept words")
+
+
 async def test_the_note_that_messages_could_not_be_read_again_goes_once_they_can_be(
     chat: Chat,
 ) -> None:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Locator, ViewportSize, expect
 
 from antiphon.client.async_client import AsyncClient
+from tests.support.web.accessible import wider
 from tests.support.web.chats import SECONDS, Chat, chatting
 
 MARKED = "() => [...(CSS.highlights.get('found-words') ?? [])].map((each) => each.toString())"
@@ -473,3 +474,23 @@ async def test_a_title_that_a_model_writes_is_shown_when_it_comes(
 
         await expect(chat.page.locator(".topbar h1")).to_have_text("Tides & <b>moon</b>")
         await expect(chat.page.locator(".thread a")).to_have_text(["Tides & <b>moon</b>"])
+
+
+async def test_sections_of_the_settings_are_reached_by_their_names_with_the_keyboard(
+    chat: Chat,
+) -> None:
+    await chat.page.set_viewport_size({"width": 320, "height": 640})
+    await chat.page.keyboard.press("Control+,")
+    sections = chat.page.get_by_role("navigation", name="Sections")
+    await expect(sections.get_by_role("button", name="General")).to_have_attribute(
+        "aria-current", "true"
+    )
+    data = sections.get_by_role("button", name="Your data")
+    await data.focus()
+    await chat.page.keyboard.press("Enter")
+
+    await expect(chat.page.get_by_role("heading", name="Your data")).to_be_focused()
+    await expect(chat.page.get_by_role("heading", name="Your data")).to_be_in_viewport()
+    await expect(data).to_have_attribute("aria-current", "true")
+    await expect(data).to_be_in_viewport()
+    assert await wider(chat.page) == []

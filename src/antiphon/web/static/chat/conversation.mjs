@@ -85,8 +85,11 @@ export function closeThread() {
  * @param {string} id
  */
 export async function loadThread(id, at = MAIN) {
+  // A note that it could not be read stays, and is not announced again, until it can be read.
+  const trouble = at.opening.value === id ? at.problem.value : null;
   batch(() => {
     stopFollowing(at);
+    at.problem.value = trouble;
     at.opening.value = id;
     at.lost.value = null;
   });

@@ -23,6 +23,7 @@ const Settings = laterView(() => import("./settings.mjs").then((module) => modul
 const Assistants = laterView(() => import("./assistants.mjs").then((module) => module.Assistants), { frame: ViewFrame });
 const SharedAssistant = laterView(() => import("./assistants.mjs").then((module) => module.SharedAssistant), { frame: ViewFrame, idle: false });
 const You = laterView(() => import("./you.mjs").then((module) => module.You), { frame: ViewFrame, idle: false });
+const UnsentText = laterView(() => import("./unsent_text.mjs").then((module) => module.UnsentText), { silent: true });
 const Help = laterView(() => import("./help.mjs").then((module) => module.Help), { over: true });
 const RunPage = laterView(() => import("./run.mjs").then((module) => module.RunPage), { frame: ViewFrame });
 const Admin = laterView(() => import("./admin.mjs").then((module) => module.Admin), { frame: ViewFrame, idle: false });
@@ -71,7 +72,7 @@ function View({ address }) {
       return html`<${Conversation} />`;
     case "t":
     case "c":
-      return lost.value === second ? html`<${NotFound} />` : html`<${Conversation} />`;
+      return lost.value === second ? html`<${NotFound}><${UnsentText} key=${second} thread=${second} /><//>` : html`<${Conversation} />`;
     case "assistants":
       return html`<${Assistants} path=${address} />`;
     case "you":

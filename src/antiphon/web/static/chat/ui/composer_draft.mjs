@@ -66,14 +66,14 @@ export function useDraft(area, items, empty) {
   /** Place of the text in the field. */
   const place = useRef(/** @type {Place | null} */ (null));
   if (place.current?.thread === thread) place.current.temporary = isTemporaryHere();
-  const flush = () => {
+  const flush = (/** @type {HTMLTextAreaElement | null} */ element = area.current) => {
     clearTimeout(timer.current);
-    if (!area.current || !place.current || place.current.temporary) return;
-    storeDraft(place.current.owner, place.current.thread, { text: area.current.value, files: readyFiles(items.value) });
+    if (!element || !place.current || place.current.temporary) return;
+    storeDraft(place.current.owner, place.current.thread, { text: element.value, files: readyFiles(items.value) });
   };
   const note = () => {
     clearTimeout(timer.current);
-    timer.current = window.setTimeout(flush, DRAFT_MS);
+    timer.current = window.setTimeout(() => flush(), DRAFT_MS);
   };
   useLayoutEffect(() => {
     const element = area.current;
@@ -99,13 +99,15 @@ export function useDraft(area, items, empty) {
   useEffect(() => {
     const mine = { area, place };
     shown = mine;
-    window.addEventListener("pagehide", flush);
+    const element = area.current; // when this view goes, the reference is empty
+    const leave = () => flush(element);
+    window.addEventListener("pagehide", leave);
     const unsubscribe = /** @type {any} */ (items).subscribe(note);
     return () => {
-      flush();
+      leave();
       if (shown === mine) shown = null;
       unsubscribe();
-      window.removeEventListener("pagehide", flush);
+      window.removeEventListener("pagehide", leave);
     };
   }, []);
   return { note, flush };

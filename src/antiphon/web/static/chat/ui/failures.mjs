@@ -4,11 +4,13 @@ import { html } from "../vendor/ui.mjs";
 import { Link } from "./link.mjs";
 import { MenuButton, NewThreadButton } from "./sidebar_state.mjs";
 
-export function NotFound(/** @type {{text?: string}} */ { text }) {
+/** @param {{text?: string, children?: any}} props */
+export function NotFound({ text, children }) {
   return html`<div class="topbar"><${MenuButton} /><span class="grow"></span><${NewThreadButton} /></div>
     <div class="lost">
       <h1>${t("lost.title")}</h1>
       <p class="muted">${text ?? t("lost.text")}</p>
+      ${children}
       <${Link} href="/" class="button primary">${t("lost.home")}<//>
     </div>`;
 }

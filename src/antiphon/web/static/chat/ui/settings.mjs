@@ -8,7 +8,7 @@ import { writeStored } from "../storage.mjs";
 import { me, PERSON, prefs } from "../store.mjs";
 import { LANGUAGES, LANGUAGE_NAMES, loadLanguage, t } from "../t.mjs";
 import { THEMES, applyTheme } from "../theme.mjs";
-import { html, useState } from "../vendor/ui.mjs";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../vendor/ui.mjs";
 import { ChatImports } from "./chat_imports.mjs";
 import { Dialog } from "./dialog.mjs";
 import { Check, Field, Form } from "./forms.mjs";
@@ -22,14 +22,19 @@ import { VoiceSettings } from "./voice_settings.mjs";
 /** @param {{onClose: () => void}} props */
 export function Settings({ onClose }) {
   const known = me.value;
-  return html`<${Dialog} title=${t("settings.title")} onClose=${onClose}>
-    <div class="settings">
-      <${Appearance} />
-      <${LanguageChoice} />
-      <div><${Notifications} /></div>
+  const body = useRef(/** @type {HTMLElement | null} */ (null));
+  return html`<${Dialog} title=${t("settings.title")} className="settings-dialog" onClose=${onClose}>
+    <${Sections} of=${body} />
+    <div class="settings" ref=${body}>
+      <section class="settings-general" aria-labelledby="general">
+        <h3 id="general">${t("settings.general")}</h3>
+        <${Appearance} />
+        <${LanguageChoice} />
+        <div><${Notifications} /></div>
+      </section>
       <${AboutYou} onClose=${onClose} />
-      <${VoiceSettings} choose=${choose} />
       <${PromptSettings} />
+      <${VoiceSettings} choose=${choose} />
       <${Grants} />
       <section class="stack" aria-labelledby="export">
         <div>
@@ -43,6 +48,69 @@ export function Settings({ onClose }) {
       <p class="muted small">${t("settings.version", { version: known?.version ?? "" })}</p>
     </div>
   <//>`;
+}
+
+/** Height below the upper edge in which a heading counts as the one at the top. */
+const TOP_PIXELS = 120;
+
+/**
+ * Buttons that lead to the sections which there are, each to its heading.
+ *
+ * @param {{of: {current: HTMLElement | null}}} props
+ */
+function Sections({ of }) {
+  const [sections, setSections] = useState(/** @type {{id: string, title: string}[]} */ ([]));
+  const [seen, setSeen] = useState("general");
+  /** Id of the section that was chosen, which may be too near the end to stand at the top. */
+  const chosen = useRef("");
+  const nav = useRef(/** @type {HTMLElement | null} */ (null));
+  // Where the sections are a row, the one that is read is in view.
+  useEffect(() => nav.current?.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }), [seen]);
+  const read = () => {
+    const now = headingsIn(of.current).map(({ id, textContent }) => ({ id, title: textContent ?? "" }));
+    if (JSON.stringify(now) !== JSON.stringify(sections)) setSections(now);
+  };
+  useLayoutEffect(read); // in another language they have other titles
+  useEffect(() => {
+    const body = /** @type {HTMLElement} */ (of.current);
+    const observer = new MutationObserver(read); // some sections come once their data is there
+    observer.observe(body, { childList: true });
+    const look = () => setSeen((chosen.current = sectionInView(body, chosen.current)));
+    body.parentElement?.addEventListener("scroll", look, { passive: true });
+    return () => {
+      observer.disconnect();
+      body.parentElement?.removeEventListener("scroll", look);
+    };
+  }, [sections]);
+  const go = (/** @type {string} */ id) => {
+    const heading = headingsIn(of.current).find((each) => each.id === id);
+    if (!heading) return;
+    heading.tabIndex = -1;
+    heading.focus({ preventScroll: true });
+    heading.scrollIntoView({ block: "start" });
+    setSeen((chosen.current = id));
+  };
+  return html`<nav class="settings-sections" ref=${nav} aria-label=${t("settings.sections")}>
+    <ul>
+      ${sections.map(({ id, title }) => html`<li key=${id}><button type="button" aria-current=${id === seen ? "true" : undefined} onClick=${() => go(id)}>${title}</button></li>`)}
+    </ul>
+  </nav>`;
+}
+
+/** @param {HTMLElement | null} body @returns {HTMLElement[]} */
+const headingsIn = (body) => [...(body?.querySelectorAll(":scope > section > h3, :scope > section > div > h3") ?? [])].filter((each) => each instanceof HTMLElement);
+
+/**
+ * Returns the id of the section that is read: the chosen one while its heading is in view, or the last one that
+ * begins at the top.
+ *
+ * @param {HTMLElement} body @param {string} chosen
+ */
+function sectionInView(body, chosen) {
+  const { top, bottom } = /** @type {HTMLElement} */ (body.parentElement).getBoundingClientRect();
+  const headings = headingsIn(body).map((heading) => ({ id: heading.id, at: heading.getBoundingClientRect().top }));
+  const kept = headings.find(({ id, at }) => id === chosen && at >= top && at < bottom);
+  return (kept ?? headings.findLast(({ at }) => at < top + TOP_PIXELS) ?? headings[0])?.id ?? "";
 }
 
 function choose(/** @type {Record<string, unknown>} */ chosen) {

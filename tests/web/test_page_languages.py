@@ -100,3 +100,23 @@ def test_no_word_was_forgotten_in_english(language: str) -> None:
     ]
 
     assert same == []
+
+
+def test_reasons_of_mcp_servers_that_are_translated_are_those_that_occur() -> None:
+    sources = "".join(
+        re.sub(r'"\s*\n\s*f?"', "", file.read_text(encoding="utf-8"))
+        for file in sorted(Path(str(files("antiphon.mcp"))).rglob("*.py"))
+    )
+    sentences = {
+        name: said
+        for name, said in TABLES["en"].items()
+        if name.startswith("servers.reason_") and name != "servers.reason_other"
+    }
+    pieces = [
+        (name, piece)
+        for name, said in sentences.items()
+        for piece in map(str.rstrip, HOLE.split(said))
+        if piece
+    ]
+
+    assert [each for each in pieces if each[1] not in sources] == []

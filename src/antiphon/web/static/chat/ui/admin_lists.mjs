@@ -1,6 +1,7 @@
 /** Lists of models, MCP servers and shared assistants; published ones can be taken back. */
 import { get, remove } from "../api.mjs";
 import { revealText } from "../hidden_characters.mjs";
+import { reasonInWords } from "../server_reasons.mjs";
 import { me } from "../store.mjs";
 import { t } from "../t.mjs";
 import { html, useState } from "../vendor/ui.mjs";
@@ -27,7 +28,7 @@ export function ServerList() {
     { name: t("servers.name"), show: (/** @type {any} */ server) => html`<strong dir="auto">${server.name}</strong>` },
     { name: t("servers.side"), show: (/** @type {any} */ server) => t(`servers.side_${server.side}`) },
     { name: t("servers.status"), show: (/** @type {any} */ server) => html`<span class=${server.problem ? "badge bad" : "badge"}>${t(`servers.state_${server.status}`)}</span>` },
-    { name: t("servers.problem"), show: (/** @type {any} */ server) => server.problem ?? "" },
+    { name: t("servers.problem"), show: (/** @type {any} */ server) => reasonInWords(server.problem ?? "") },
   ];
   const loaded = useLoad(() => get("/api/admin/servers"));
   const [open, setOpen] = useState(false);

@@ -2,6 +2,7 @@
 import { get, post } from "../api.mjs";
 import { revealText } from "../hidden_characters.mjs";
 import { isSettling, lookForServers } from "../server_changes.mjs";
+import { reasonInWords } from "../server_reasons.mjs";
 import { refreshServers } from "../servers.mjs";
 import { refill } from "../store.mjs";
 import { t, tCount } from "../t.mjs";
@@ -172,7 +173,7 @@ function ServerSection({ server, may, isShown, onPrompt, onDone, onChanged, onRe
       <span class="muted small">${tCount("catalog.tools", server.tools)}</span>
     </summary>
     <div class="stack">
-      ${server.problem && !server.login && html`<p class="small"><${Word} text=${server.problem} most=${600} /></p>`}
+      ${server.problem && !server.login && html`<p class="small"><${Word} text=${reasonInWords(server.problem)} most=${600} /></p>`}
       ${server.stderr && html`<${Plain} text=${server.stderr} name=${`stderr:${server.name}`} label=${t("servers.last_words")} />`}
       ${may && open && html`<${ServerActions} server=${server} onChanged=${onChanged} onRemoved=${onRemoved} />`}
       ${open && server.status === "ready" && (offers ? html`<${Offers} server=${server} onPrompt=${onPrompt} onDone=${onDone} />` : html`<p class="muted small">${t("catalog.nothing")}</p>`)}

@@ -1,4 +1,5 @@
 /** Notice on MCP servers that do not work. */
+import { reasonInWords } from "../server_reasons.mjs";
 import { brokenServers } from "../servers.mjs";
 import { tCount, t } from "../t.mjs";
 import { html, signal } from "../vendor/ui.mjs";
@@ -23,7 +24,7 @@ export function ServersNote() {
     <p class="muted">${t("servers.broken_hint")}</p>
     ${broken.map(
       ({ name, status, problem, stderr }) => html`<section key=${name}>
-        <p><strong><${Word} text=${name} /></strong> <span class="badge bad">${t(`servers.state_${status}`)}</span> <${Word} text=${problem} most=${600} /></p>
+        <p><strong><${Word} text=${name} /></strong> <span class="badge bad">${t(`servers.state_${status}`)}</span> <${Word} text=${reasonInWords(problem)} most=${600} /></p>
         ${stderr && html`<p class="muted">${t("servers.last_words")}</p><${Plain} text=${stderr} name=${`stderr:${name}`} label=${t("servers.last_words")} />`}
       </section>`,
     )}

@@ -107,6 +107,19 @@ async def test_a_revoked_key_is_refused_within_seconds(server: Served) -> None:
     await eventually(is_refused)
 
 
+async def test_a_revoked_key_administers_nothing_from_that_moment(server: Served) -> None:
+    """What it made would stay: a key of its own, for instance."""
+    key = await server.key("root", "admin")
+    client = await server.client(key)
+    assert (await client.get("/v1/keys")).status_code == 200
+    await server.runtime.store.revoke_key(server.keys[key])
+
+    made = await client.post("/v1/keys", json={"name": "mine", "owner": "eve"})
+
+    assert made.status_code == 401
+    assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
+
+
 async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:
     key = await server.key("ann")
     client = await server.client()

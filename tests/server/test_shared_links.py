@@ -123,3 +123,27 @@ async def test_links_end_with_the_person_or_the_project_that_made_them(kind: str
         assert ("share.revoked", owner) in [
             (each["what"], each["owner"]) for each in audit["data"]
         ], audit
+
+
+@pytest.mark.parametrize("kind", ["people", "projects"])
+@pytest.mark.parametrize("end", ["removed", "disabled"])
+async def test_a_key_that_has_just_ended_with_its_owner_leaves_no_link(kind: str, end: str) -> None:
+    """Servers know a key for seconds, and this one would last for a month."""
+    async with sharing("anyone") as server:
+        admin = await server.client(await server.key("root", "admin"))
+        owner = (await admin.post(f"/v1/{kind}", json={"name": "Ann"})).json()["id"]
+        ann = await server.client(await server.key(owner))
+        thread = (await ann.post("/v1/threads", json={})).json()["id"]
+        assistant = (await ann.post("/v1/assistants", json={"name": "Poet"})).json()["id"]
+        if end == "removed":
+            await admin.delete(f"/v1/{kind}/{owner}")
+        else:
+            await admin.patch(f"/v1/{kind}/{owner}", json={"disabled": True})
+
+        shared = await ann.post(f"/v1/threads/{thread}/shares", json={})
+        published = await ann.post(f"/v1/assistants/{assistant}/publish")
+
+        assert {shared.status_code, published.status_code} == {401}
+        acting = {"antiphon-owner": owner}
+        assert (await admin.get("/v1/shares", headers=acting)).json()["data"] == []
+        assert (await admin.get("/v1/published_assistants")).json()["data"] == []

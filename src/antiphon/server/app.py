@@ -313,11 +313,13 @@ class Application:
         return await self._admit(scope)
 
     async def _admit(self, scope: Scope) -> AdmittedCaller:
-        caller = await self._access.admit(scope)
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         usual = "read" if method == "GET" else "write"
+        needed = _SCOPES.get(f"{method} {scope[ROUTE]}") or usual
+        # What an administrator does may outlast the key: another key, for instance.
+        caller = await self._access.admit(scope, fresh=needed == "admin" and method != "GET")
         if caller.grant is None or not page_wires.is_page_route(scope[ROUTE]):
-            auth.check_scope(caller, _SCOPES.get(f"{method} {scope[ROUTE]}") or usual)
+            auth.check_scope(caller, needed)
         if scope[ROUTE].startswith(_COUNTED):
             await self._services.requests.admit(caller.principal)
         caller = auth.apply_delegation(caller, scope)

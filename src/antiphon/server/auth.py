@@ -94,14 +94,19 @@ class AccessControl:
         self._known: dict[str, tuple[float, Key, bytes]] = {}
         self._open_until = 0.0
 
-    async def admit(self, scope: Scope) -> AdmittedCaller:
-        """Return the caller of this request. Raises `Unauthorized` and `Forbidden`."""
+    async def admit(self, scope: Scope, *, fresh: bool = False) -> AdmittedCaller:
+        """Return the caller of this request. Raises `Unauthorized` and `Forbidden`.
+
+        With `fresh`, the key is read from the store, so that a revocation counts at once.
+        """
         token = _bearer_token(scope)
         if token is not None and token.startswith(browser_tokens.MARK):
             caller = await self._authenticate_page(token)
             if caller.grant is not None:
                 check_page_origin(scope, caller.grant)
             return caller
+        if fresh and token is not None:
+            self._known.pop(token[:PREFIX_LENGTH], None)
         if await self.is_locked(fresh=token is not None):
             return await self._authenticate(token)
         if is_cross_origin(scope):

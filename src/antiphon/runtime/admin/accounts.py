@@ -18,6 +18,7 @@ from antiphon.api.operations import Deleted
 from antiphon.engine import accounts, sanitize
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
+from antiphon.runtime.published import find_author
 from antiphon.settings.extras import install_hint
 from antiphon.types.accounts import (
     Account,
@@ -34,6 +35,7 @@ from antiphon.types.errors import (
     InvalidRequest,
     NotFound,
     SignInRefused,
+    Unauthorized,
 )
 from antiphon.types.ids import Mint
 
@@ -368,6 +370,27 @@ class ProjectService:
 
 BATCH = 100
 """Published assistants that are taken back in one round."""
+
+
+async def check_standing(store: Store, by: Principal) -> None:
+    """Raise `Unauthorized` if the caller lost its rights after the request was admitted.
+
+    Servers know keys for seconds. What would outlast the key is checked once it is written: it is
+    either there when the links of a disabled owner are revoked, or the owner is disabled here.
+    """
+    now = await store.now()
+    keys = [key for key in await store.keys() if key.id == by.key_id]
+    ended = any(
+        key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now)
+        for key in keys
+    )
+    author = await find_author(store, by.owner)
+    is_gone = author == "" and by.owner == by.actor and by.owner.startswith("person_")
+    if ended or author is None or is_gone:
+        raise Unauthorized(
+            "The key was revoked, or its owner disabled, while this was done.",
+            hint="Nothing was done.",
+        )
 
 
 async def _stop_sharing(store: Store, mint: Mint, owner: str, by: Principal) -> None:

@@ -11,11 +11,12 @@ from antiphon.engine.published import describe_published
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
+from antiphon.runtime.admin.accounts import check_standing
 from antiphon.runtime.published import find_author, find_published
 from antiphon.runtime.responses import OperationHandler
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import Principal
-from antiphon.types.errors import Forbidden, NotFound
+from antiphon.types.errors import Forbidden, NotFound, Unauthorized
 from antiphon.types.ids import Mint
 from antiphon.types.runs import Assistant
 
@@ -71,9 +72,16 @@ class PublishedAssistantService:
             self._store, self._mint, by, "assistant.published", operation.assistant_id, by.owner
         )
         now = await self._store.now()
-        return await self._store.publish_assistant(
+        published = await self._store.publish_assistant(
             by.owner, operation.assistant_id, now, MAX_PUBLISHED, entry
         )
+        try:
+            await check_standing(self._store, by)
+        except Unauthorized:
+            if published.published_at == now:  # by this request
+                await self._unpublish(operations.UnpublishAssistant(published.id), by, None)
+            raise
+        return published
 
     async def _unpublish(
         self, operation: operations.UnpublishAssistant, by: Principal, _: IdempotencyKey | None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
@@ -17,11 +18,19 @@ from antiphon.engine.shares import take_snapshot, to_past_messages
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
+from antiphon.runtime.admin.accounts import check_standing
 from antiphon.runtime.responses import OperationHandler
 from antiphon.runtime.stored_files import add_documents
 from antiphon.settings.settings import Settings
 from antiphon.types.accounts import AuditAction, AuditEntry, Principal
-from antiphon.types.errors import Conflict, Forbidden, InvalidRequest, NotFound, TooLarge
+from antiphon.types.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    TooLarge,
+    Unauthorized,
+)
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, Upload
 from antiphon.types.runs import Run, Thread
@@ -91,6 +100,7 @@ class ShareService:
         await self._store.add_share(
             by.owner, share, hash_token(token), _encode(messages), self._limit, entry
         )
+        await self._revoke_without_standing(share, by)
         return operations.NewShare(share, token)
 
     async def _list(
@@ -124,13 +134,25 @@ class ShareService:
                 )
             return replace(share, **changes)
 
-        return await self._store.change_share(
+        updated = await self._store.change_share(
             by.owner,
             operation.share_id,
             amend,
             _encode(messages),
             await self._entry("share.updated", before, by),
         )
+        await self._revoke_without_standing(updated, by)
+        return updated
+
+    async def _revoke_without_standing(self, share: Share, by: Principal) -> None:
+        """Revoke the share, and raise `Unauthorized`, if the caller has no rights any more."""
+        try:
+            await check_standing(self._store, by)
+        except Unauthorized:
+            with suppress(NotFound):
+                entry = await self._entry("share.revoked", share, by)
+                await self._store.delete_share(by.owner, share.id, entry)
+            raise
 
     async def _delete(
         self, operation: operations.DeleteShare, by: Principal, _: IdempotencyKey | None

@@ -312,7 +312,7 @@ def providers() -> Iterator[str]:
 def _differences(server: ServerTerms) -> Iterator[str]:
     """Yield the settings of an entry beyond its names, as in TOML."""
     plain = ServerTerms(base_url=server.base_url)
-    for field in ("models", *_LIMITS):
+    for field in ("key_header", "key_parameter", "models", *_LIMITS):
         if (value := getattr(server, field)) != getattr(plain, field):
             yield f"`{field} = {msgspec.json.encode(value).decode()}`"
     for field in server.quirks.__struct_fields__:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import IO
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
@@ -811,6 +812,29 @@ def test_a_models_key_is_sent_with_the_question_what_the_base_url_lists(
 
     assert (told.returncode, upstream.keys) == (0, ["Bearer sk-secret"])
     assert told.stdout.split() == ["model", "openai:big-model", "default", "demo"]
+
+
+@pytest.mark.parametrize("command", ["models", "doctor", "config"])
+@pytest.mark.parametrize("status", [200, 307, 401])
+def test_a_key_in_a_query_is_sent_and_not_shown(
+    place: Place, upstream: Upstream, command: str, status: int
+) -> None:
+    upstream.status = status
+    own = place.root / "config/antiphon/antiphon.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text(
+        f'[providers.mine]\nbase_url = "{upstream.url}"\nkey_env = "MINE"\nkey_parameter = "key"\n'
+    )
+
+    told = place.run(command, environ={"MINE": "canary/7f+3a"})
+
+    sent = {(parts.path, parts.query) for parts in map(urlsplit, upstream.paths)}
+    assert {(path, *parse_qsl(query)) for path, query in sent} == (
+        set() if command == "config" else {("/v1/models", ("key", "canary/7f+3a"))}
+    )
+    assert set(upstream.keys) <= {None}
+    for shown in ("canary/7f+3a", "canary%2F7f%2B3a", "canary"):
+        assert shown not in told.stdout + told.stderr
 
 
 # Settings and the state of things

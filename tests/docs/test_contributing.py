@@ -17,7 +17,9 @@ CODE = ("src/antiphon", "src/antiphon/web/static/chat", "src", ".")
 """Where the files are that a page names."""
 
 _FENCE = re.compile(r"^```\w+\n(?:#|//|--) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_NAME = re.compile(r"`([A-Za-z_][A-Za-z0-9]*(?:_[A-Za-z0-9]*)+|[A-Z][a-z]+[A-Z]\w*)`")
+_NAME = re.compile(
+    r"`(_[A-Za-z0-9_]+|[A-Za-z_][A-Za-z0-9]*(?:_[A-Za-z0-9]*)+|[A-Z][a-z]+[A-Z]\w*)`"
+)
 _PLACEHOLDER = re.compile(r"\.\.\.|_X\.|NAME")
 _PATH = re.compile(r"`([\w.-]+/[\w./-]+\.\w+)`")
 

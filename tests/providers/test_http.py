@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon.providers.failures import Redactor
-from antiphon.providers.http import Endpoint
+from antiphon.providers.http import Auth, Endpoint
 from antiphon.types.errors import ProviderUnavailable
 
 MODELS = "http://models.example/v1"
@@ -48,7 +48,7 @@ async def test_a_provider_gets_no_password_of_a_netrc_file(
 ) -> None:
     async with run_proxy() as (proxy, heads):
         monkeypatch.setenv("http_proxy", proxy)
-        endpoint = Endpoint(MODELS, headers, Redactor())
+        endpoint = Endpoint(MODELS, Auth(headers=headers), Redactor())
         body = await endpoint.get("models")
         await endpoint.close()
 
@@ -64,7 +64,7 @@ async def test_hosts_of_no_proxy_are_asked_directly(monkeypatch: pytest.MonkeyPa
     async with run_proxy() as (proxy, heads):
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.setenv("no_proxy", "models.invalid")
-        endpoint = Endpoint("http://models.invalid/v1", {}, Redactor())
+        endpoint = Endpoint("http://models.invalid/v1", Auth(), Redactor())
         with pytest.raises(ProviderUnavailable):
             await endpoint.get("models")
         await endpoint.close()

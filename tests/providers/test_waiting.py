@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from antiphon.providers.catalog import Catalog
 from antiphon.providers.chat_completions import ChatCompletionsProvider
 from antiphon.providers.failures import Redactor, retry_after
-from antiphon.providers.http import Endpoint, HttpLimits
+from antiphon.providers.http import Auth, Endpoint, HttpLimits
 from antiphon.settings.settings import Settings
 from antiphon.types.chunks import Chunk, ModelRequest, TextPiece
 from antiphon.types.errors import Cut, ProviderError, ProviderRateLimited, ProviderUnavailable
@@ -166,7 +166,9 @@ async def test_who_finds_no_connection_waits_in_line_and_is_answered(upstream: U
 
 
 async def test_waiting_in_line_shows_signs_of_life(upstream: Upstream):
-    endpoint = Endpoint(upstream.url, {}, Redactor(), limits=HttpLimits(pool=1), life_seconds=0.01)
+    endpoint = Endpoint(
+        upstream.url, Auth(), Redactor(), limits=HttpLimits(pool=1), life_seconds=0.01
+    )
     body = b'{"model":"stall","messages":[{"role":"user","content":"Hi"}]}'
     async with (
         asyncio.timeout(60),

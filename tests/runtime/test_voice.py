@@ -85,6 +85,20 @@ async def test_a_recording_is_sent_to_the_named_server_with_its_key(
     assert service.transcribed_by == f"here ({fake.url.removesuffix('/v1')})"
 
 
+async def test_a_key_goes_into_the_query_where_the_server_wants_it_there(
+    fake: FakeTranscriber, store: MemoryStore
+) -> None:
+    table = {"base_url": fake.url, "key": KEY, "key_parameter": "key"}
+    service = create_service(
+        store, Settings(transcription_model="here:whisper-1", providers={"here": table})
+    )
+
+    await transcribe(service, b"sound", "audio/ogg")
+    await service.close()
+
+    assert fake.recordings[0].key == KEY
+
+
 async def test_a_name_without_a_known_provider_is_at_the_base_url(
     fake: FakeTranscriber, store: MemoryStore
 ) -> None:

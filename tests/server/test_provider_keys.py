@@ -229,12 +229,15 @@ async def test_without_the_key_that_sealed_it_a_run_says_plainly_what_is_wrong(
     assert list_sent_keys(upstream)[-1] == CANARY
 
 
+@pytest.mark.parametrize("where", [{}, {"key_parameter": "key"}])
 async def test_a_key_is_found_nowhere_but_at_its_provider(
-    upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    upstream: Upstream, tmp_path: Path, caplog: pytest.LogCaptureFixture, where: dict[str, str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
     said: list[str] = []
-    async with serve(settings(upstream, tmp_path)) as server:
+    asked = settings(upstream, tmp_path)
+    table = {**asked.providers["openai"], **where}
+    async with serve(replace(asked, providers={"openai": table})) as server:
         ann = await client_of(server, "ann")
         admin = await client_of(server, "ops", "admin")
         said.append((await put(ann, CANARY)).text)
@@ -248,7 +251,11 @@ async def test_a_key_is_found_nowhere_but_at_its_provider(
             said.append(answer.content.decode("latin-1"))
         during = _bytes_in(tmp_path)
 
-    assert list_sent_keys(upstream) == [CANARY, CANARY]
+    if where:
+        assert [request.path.partition("?key=")[2] for request in upstream.requests] == [CANARY] * 2
+        assert all("authorization" not in request.headers for request in upstream.requests)
+    else:
+        assert list_sent_keys(upstream) == [CANARY, CANARY]
     for sink in (*said, caplog.text, during, _bytes_in(tmp_path)):
         assert CANARY not in sink
         assert CANARY[3:20] not in sink

@@ -314,6 +314,25 @@ def test_a_table_in_the_folder_names_no_variable_of_the_environment(
     assert str(place.own) in raised.value.details["hint"]
 
 
+@pytest.mark.parametrize("field", ["key_parameter", "key_header"])
+def test_a_table_in_the_folder_does_not_say_where_a_key_of_the_user_is_sent(
+    place: Place, field: str
+) -> None:
+    place.file.write_text(f'[providers.openai]\n{field} = "key"\n')
+
+    with pytest.raises(BadSettings, match="may not say where a key of yours") as raised:
+        place.gather()
+    assert str(place.own) in raised.value.details["hint"]
+
+
+def test_a_server_of_the_folder_may_want_its_key_in_the_address(place: Place) -> None:
+    place.file.write_text('[providers.theirs]\nbase_url = "https://h/v1"\nkey_parameter = "key"\n')
+
+    table = place.gather().settings.providers["theirs"]
+
+    assert (table["key_parameter"], table["key"], table["key_env"]) == ("key", None, None)
+
+
 def test_a_table_of_the_users_own_names_any_variable(place: Place) -> None:
     place.own.write_text('[providers.mine]\nbase_url = "https://{HOST}/v1"\nkey_env = "MINE"\n')
 

@@ -73,6 +73,8 @@ def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[LogFormatter], odd
         "Authorization: Bearer canary-7f3a.x",
         "key sk-canary-7f3a123456",
         "ak_canary-7f3a123456789012345678901234567890",
+        "<ClientResponse(https://h/v1/models?key=canary-7f3a) [200 OK]>",
+        "https://ann:canary-7f3a@h/v1/models?page=2&key=canary-7f3a%2Fx",
     ],
 )
 def test_secrets_are_masked_wherever_they_come_from(form: type[LogFormatter], secret: str) -> None:
@@ -82,6 +84,13 @@ def test_secrets_are_masked_wherever_they_come_from(form: type[LogFormatter], se
 
     assert CANARY not in "".join(logged.lines)
     assert "****" in logged.lines[0]
+
+
+def test_of_a_query_the_names_and_the_rest_of_the_line_are_told() -> None:
+    logged = Logged(TextLogFormatter())
+    logged.log.warning("cannot use https://h/v1/models?page=2&key=%s again", CANARY)
+
+    assert "cannot use https://h/v1/models?page=****&key=**** again" in logged.lines[0]
 
 
 @every_form

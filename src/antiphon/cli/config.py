@@ -80,7 +80,7 @@ def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str]]:
 def _values(loaded: LoadedSettings) -> Mapping[str, Any]:
     values = {name: mask_value(row, getattr(loaded.settings, name)) for name, row in TABLE.items()}
     values["providers"] = {
-        name: {key: MASK if "key" in key else value for key, value in entry.items()}
+        name: {key: MASK if key == "key" else value for key, value in entry.items()}
         for name, entry in loaded.settings.providers.items()
     }
     values["hooks"] = loaded.settings.hooks

@@ -7,7 +7,7 @@ import re
 from contextlib import aclosing
 
 from antiphon.providers.failures import Redactor, body_error_text
-from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
+from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits, create_auth
 from antiphon.types.addresses import origin
 from antiphon.types.errors import BadSettings, ProviderProtocol, ProviderUnavailable
 
@@ -29,6 +29,7 @@ class AudioEndpoint:
         *,
         provider: str = "",
         key_header: str | None = None,
+        key_parameter: str | None = None,
         limits: HttpLimits = DEFAULT_LIMITS,
     ) -> None:
         if not _MODEL.fullmatch(model):
@@ -40,9 +41,7 @@ class AudioEndpoint:
         self.place = f"{provider} ({origin(base_url)})" if provider else origin(base_url)
         self.model = model
         self._redact = Redactor(key)
-        auth: dict[str, str] = {}
-        if key is not None:
-            auth = {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
+        auth = create_auth(key, header=key_header, parameter=key_parameter)
         self._endpoint = Endpoint(base_url, auth, self._redact, limits=limits)
 
     async def post(

@@ -416,6 +416,7 @@ class Catalog:
             setting,
             provider=provider if server else "",
             key_header=server.key_header if server else None,
+            key_parameter=server.key_parameter if server else None,
             limits=limits,
         )
 
@@ -442,6 +443,7 @@ class Catalog:
             endpoints.validate_base_url(base_url),
             endpoints.validate_key(key),
             key_header=server.key_header,
+            key_parameter=server.key_parameter,
             quirks=self._adapt_quirks(server.quirks),
             models=server.models,
             limits=HttpLimits(

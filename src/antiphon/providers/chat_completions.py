@@ -14,7 +14,7 @@ from antiphon.engine.turn import LARGE_BYTES
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers.failures import Redactor
 from antiphon.providers.history import adapt_history
-from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits
+from antiphon.providers.http import DEFAULT_LIMITS, Endpoint, HttpLimits, create_auth
 from antiphon.providers.quirks import PLAIN, Quirks
 from antiphon.providers.stream_parser import ChatCompletionsParser
 from antiphon.telemetry.tracing import trace_headers
@@ -39,6 +39,7 @@ class ChatCompletionsProvider:
         key: str | None = None,
         *,
         key_header: str | None = None,
+        key_parameter: str | None = None,
         quirks: Quirks = PLAIN,
         models: str | Sequence[str] = "models",
         limits: HttpLimits = DEFAULT_LIMITS,
@@ -48,9 +49,7 @@ class ChatCompletionsProvider:
         self._origin = _identify_server(base_url)
         self._models = models
         self._redact = Redactor(key)
-        auth: dict[str, str] = {}
-        if key is not None:
-            auth = {key_header: key} if key_header else {"Authorization": f"Bearer {key}"}
+        auth = create_auth(key, header=key_header, parameter=key_parameter)
         self._endpoint = Endpoint(
             base_url,
             auth,

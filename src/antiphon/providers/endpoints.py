@@ -22,6 +22,9 @@ from antiphon.types.runs import Destination
 Table = Mapping[str, Any]
 T = TypeVar("T", bound=Terms)
 
+_KEY_PLACES = ("key_header", "key_parameter")
+"""Fields that say where the key is sent; each excludes the other."""
+
 
 def merge_servers(tables: Mapping[str, Table]) -> dict[str, ServerTerms]:
     """Return all servers, those of the settings first.
@@ -69,7 +72,16 @@ def _parse_server(name: str, table: Table) -> ServerTerms:
             expected='base_url = "https://..."',
             hint=_suggest(name, [*SERVERS, *VENDORS]),
         )
+    placed = [field for field in _KEY_PLACES if table.get(field)]
+    if len(placed) > 1:
+        raise BadSettings(
+            f"[providers.{name}] sends the key in two places.",
+            expected="one of " + ", ".join(_KEY_PLACES),
+            received=" and ".join(placed),
+        )
     base: dict[str, Any] = msgspec.to_builtins(known) if known else {}
+    if placed:
+        base.update(dict.fromkeys(_KEY_PLACES))
     merged = {**base, **table}
     if isinstance(quirks := table.get("quirks"), dict):  # merged field by field
         merged["quirks"] = {**base.get("quirks", {}), **quirks}

@@ -44,11 +44,15 @@ def body_error_text(body: bytes) -> str | None:
 
 
 class Redactor:
-    """Removes secrets, and characters that logs and databases reject, from foreign text."""
+    """Removes secrets, and characters that logs and databases reject, from foreign text.
+
+    A secret is found percent-encoded too, in whole or in part, as servers and libraries repeat
+    addresses.
+    """
 
     def __init__(self, *secrets: str | None) -> None:
         long_enough = [secret for secret in secrets if secret and len(secret) >= MIN_SECRET_LENGTH]
-        known = sorted(map(re.escape, long_enough), reverse=True)
+        known = map(_match_encoded, sorted(long_enough, key=len, reverse=True))
         self._secret = re.compile("|".join([*known, *_KEY_PATTERNS]))
 
     def __call__(self, text: str) -> str:
@@ -60,6 +64,17 @@ class Redactor:
     def sample(self, body: bytes) -> str:
         """Return the quoted beginning of a body that could not be read."""
         return repr(self(body.decode("utf-8", "replace"))[:SAMPLE_CHARACTERS])
+
+
+def _match_encoded(secret: str) -> str:
+    """Return a pattern of the secret, each character as it is or percent-encoded, even twice."""
+    return "".join(_match_character(character) for character in secret)
+
+
+def _match_character(character: str) -> str:
+    plain = re.escape(character)
+    encoded = "".join(f"%(?:25)*(?i:{byte:02x})" for byte in character.encode())
+    return f"(?:{plain}|{encoded}{'|[+]' if character == ' ' else ''})"
 
 
 _MESSAGE_FIELDS = ("message", "error", "detail", "msg", "errors", "reason")

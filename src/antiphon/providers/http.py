@@ -7,7 +7,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import suppress
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -63,17 +63,38 @@ class HttpLimits(msgspec.Struct, frozen=True, kw_only=True):
 DEFAULT_LIMITS = HttpLimits()
 
 
+class Auth(msgspec.Struct, frozen=True, kw_only=True):
+    """What each request carries to identify itself: headers, or a query for the address."""
+
+    headers: Mapping[str, str] = {}
+    query: str = ""
+
+
+def create_auth(
+    key: str | None, *, header: str | None = None, parameter: str | None = None
+) -> Auth:
+    """Return the key as a bearer token, or in the `header` or the `parameter` of the query."""
+    if key is None:
+        return Auth()
+    if parameter:
+        return Auth(query=f"{parameter}={quote(key, safe='')}")
+    return Auth(headers={header: key} if header else {"Authorization": f"Bearer {key}"})
+
+
 class Endpoint:
     """One server, and a session that reuses connections to it.
 
     Proxies are taken from the environment, except for addresses of this machine. Redirects are not
     followed: they would send the key elsewhere. A request without a free connection waits.
+
+    With a query in `auth`, each address holds the key, and messages of the HTTP library may repeat
+    the address. Errors are then raised without the library's, which tracebacks would show.
     """
 
     def __init__(
         self,
         base_url: str,
-        headers: Mapping[str, str],
+        auth: Auth,
         redact: Redactor,
         *,
         limits: HttpLimits = DEFAULT_LIMITS,
@@ -84,7 +105,7 @@ class Endpoint:
     ) -> None:
         self._base_url = base_url.rstrip("/")
         self._host = urlsplit(base_url).netloc
-        self._headers = headers
+        self._auth = auth
         self._redact = redact
         self._limits = limits
         self._free_connections = asyncio.Semaphore(limits.pool)
@@ -123,7 +144,7 @@ class Endpoint:
                     raise await self._refusal(response)
                 return await _read_up_to(response, MAX_RESPONSE_BYTES)
         except (aiohttp.ClientError, OSError) as error:
-            raise self._unreachable(error) from error
+            raise self._unreachable(error) from self._cause(error)
 
     async def close(self) -> None:
         """Close the connections; later requests open new ones."""
@@ -156,8 +177,8 @@ class Endpoint:
                         await asyncio.sleep(0)  # a read of buffered bytes never suspends
         except (aiohttp.ClientError, OSError) as error:
             if begun:
-                raise Disconnected(f"{self._host} broke off its reply.") from error
-            raise self._unreachable(error) from error
+                raise Disconnected(f"{self._host} broke off its reply.") from self._cause(error)
+            raise self._unreachable(error) from self._cause(error)
         finally:
             self._free_connections.release()
 
@@ -176,7 +197,7 @@ class Endpoint:
         """Return the session, created on first use because it belongs to the running loop."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                headers={**_HEADERS, **self._headers},
+                headers={**_HEADERS, **self._auth.headers},
                 connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self._limits.connect_seconds),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -186,7 +207,10 @@ class Endpoint:
         return self._session
 
     def _url(self, path: str) -> str:
-        return f"{self._base_url}/{path}"
+        url = f"{self._base_url}/{path}"
+        if not self._auth.query:
+            return url
+        return f"{url}{'&' if '?' in path else '?'}{self._auth.query}"
 
     async def _refusal(self, response: aiohttp.ClientResponse) -> ProviderError:
         """Return the error for the response's status, with the server's own message."""
@@ -205,6 +229,9 @@ class Endpoint:
     def _unreachable(self, error: Exception) -> ProviderUnavailable:
         words = self._redact(self._reason(error))
         return ProviderUnavailable(f"{self._host} did not answer: {words}")
+
+    def _cause(self, error: Exception) -> Exception | None:
+        return None if self._auth.query else error
 
     def _reason(self, error: Exception) -> str:
         """Return the cause in plain words; the library's messages name its internals."""

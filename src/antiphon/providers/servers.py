@@ -69,15 +69,17 @@ class ServerTerms(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OpenAI-compatible server; `[providers.NAME]` in `antiphon.toml` has the same fields.
 
     `base_url` may name environment variables in braces. The key is `key`, or is read from the
-    variable `key_env`; without either, none is sent. `models` is the path of the list of models or,
-    for a server without a list, their names. `pool` is the maximum number of connections: further
-    requests wait.
+    variable `key_env`; without either, none is sent. It is a bearer token unless `key_header` names
+    a header, or `key_parameter` a parameter of the query; a server has at most one of the two.
+    `models` is the path of the list of models or, for a server without a list, their names. `pool`
+    is the maximum number of connections: further requests wait.
     """
 
     base_url: str
     key_env: str | None = None
     key: str | None = None
     key_header: Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]{1,64}\Z")] | None = None
+    key_parameter: Annotated[str, Meta(pattern=r"^[A-Za-z0-9._~-]{1,64}\Z")] | None = None
     models: str | tuple[str, ...] = "models"
     quirks: Quirks = Quirks()
     connect_timeout: Seconds = 10.0

@@ -306,7 +306,8 @@ def _harmless_providers(given: _RawValue, own: Path) -> _RawValue:
     """Restrict the providers of a folder's file, which may send secrets to its addresses.
 
     It may name only the one environment variable for this purpose. A known provider at an address
-    of the file does not get its own key.
+    of the file does not get its own key. At its own address it gets it, in the usual place: a query
+    or another header may be logged.
     """
     tables: _Tables = _convert(given, _Tables, _TABLED[given.name])
     for name, table in tables.items():
@@ -315,6 +316,14 @@ def _harmless_providers(given: _RawValue, own: Path) -> _RawValue:
                 f"{given.origin}: [providers.{name}] may not name variables of the environment.",
                 expected=f"key_env = {PROVIDER_KEY!r}, or none; no braces in base_url",
                 hint=f"A table in {own}, which is your own, may name any.",
+            )
+        placed = [field for field in ("key_header", "key_parameter") if table.get(field)]
+        if placed and "base_url" not in table:
+            raise BadSettings(
+                f"{given.origin}: [providers.{name}] may not say where a key of yours is sent.",
+                expected=f"a base_url in the same table, or no {placed[0]}",
+                received=f"{placed[0]} alone",
+                hint=f"A table in {own}, which is your own, may.",
             )
     keyless = {"key": None, "key_env": None}
     return msgspec.structs.replace(
@@ -380,7 +389,10 @@ def _unknown_setting_error(name: str, file: Path) -> BadSettings:
 
 
 def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:
-    """Return the value of a setting; tables and rules are merged with the weaker place's."""
+    """Return the value of a setting, with what only the weaker place says.
+
+    Tables are merged by name, each whole; rules are added to the weaker place's.
+    """
     if given.name in _IN_FILES or given.name in _TABLED:
         return _convert_tables(given, environ, weaker)
     setting = TABLE[given.name]

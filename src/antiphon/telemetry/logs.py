@@ -39,6 +39,7 @@ _SECRETS = re.compile(
     r"|\bak_[A-Za-z0-9_-]{8,}"
     r"|(?i:(?<=bearer )|(?<=basic ))[\w.~+/*-]{6,}=*"
 )
+_QUERY_VALUE = re.compile(r"(?<=[?&])([\w.~%-]{1,64}=)[^&\s]+")  # it may be a key
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _about: ContextVar[Mapping[str, str]] = ContextVar("about", default=_NOTHING)
 """Ids of this task's request, run, thread, key and trace."""
@@ -145,7 +146,8 @@ def _time(record: logging.LogRecord) -> str:
 
 def _safe(text: str) -> str:
     """Return the text on one line, without control characters and secrets."""
-    return _SECRETS.sub("****", one_line(text.replace("\r", "\n").replace("\n", " ⏎ ")))
+    line = one_line(text.replace("\r", "\n").replace("\n", " ⏎ "))
+    return _QUERY_VALUE.sub(r"\1****", _SECRETS.sub("****", line))
 
 
 def _redact_args(args: tuple[object, ...] | Mapping[str, object]) -> Any:

@@ -13,13 +13,14 @@ from typing import Any
 class Upstream:
     """Answers every request with the lines it is given; then it ends, or holds the line.
 
-    `keys` has the key of each question for its models.
+    `keys` has the key of each question for its models, `paths` its path, which a refusal repeats.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[dict[str, Any]] = []
         self.keys: list[str | None] = []
+        self.paths: list[str] = []
         self.status = 200
         self.says: Sequence[str] = ()
         self.holds = False
@@ -43,7 +44,10 @@ def serve_upstream() -> Iterator[Upstream]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             said.keys.append(self.headers["authorization"])
-            body = b'{"data": [{"id": "big-model"}]}'
+            said.paths.append(self.path)
+            listed = {"data": [{"id": "big-model"}]}
+            refused = {"error": {"message": f"Not for {self.path}"}}
+            body = json.dumps(listed if said.status == 200 else refused).encode()
             self.send_response(said.status)
             self.send_header("content-length", str(len(body)))
             self.end_headers()

@@ -79,7 +79,7 @@ class FakeTranscriber:
                 audio = bytes(await part.read())
             else:
                 fields[part.name or ""] = await part.text()
-        key = request.headers.get("Authorization")
+        key = request.headers.get("Authorization") or request.query.get("key")
         async with self._changed:
             self.recordings.append(Recording(fields, name, media_type, audio, key))
             self._changed.notify_all()

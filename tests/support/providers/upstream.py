@@ -143,7 +143,7 @@ class Upstream:
     async def _answer(
         self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> bool:
-        if request.path.endswith("/models"):
+        if request.path.partition("?")[0].endswith("/models"):
             listed = self.models if isinstance(self.models, bytes) else _dump(self.models)
             writer.write(head(200, JSON) + frame_body(listed, None, end=True))
             return True
@@ -198,9 +198,9 @@ class Upstream:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        body = scenario.body.replace(
-            b"{AUTHORIZATION}", request.headers.get("authorization", "").encode()
-        )
+        key = request.headers.get("authorization", "").encode()
+        body = scenario.body.replace(b"{AUTHORIZATION}", key)
+        body = body.replace(b"{PATH}", request.path.encode())
         size = size or scenario.size
         if scenario.status:
             writer.write(head(scenario.status, scenario.headers))
@@ -833,7 +833,7 @@ def _errors() -> dict[str, Scenario]:
 
 def _statuses() -> dict[str, Scenario]:
     error = json.dumps({"error": BOOM}).encode()
-    echo = json.dumps({"error": {"message": "Incorrect key: {AUTHORIZATION}"}}).encode()
+    echo = json.dumps({"error": {"message": "Incorrect key: {AUTHORIZATION} {PATH}"}}).encode()
     now, late = ("Retry-After", "0"), ("Retry-After", "3600")
     date = ("Retry-After", "Wed, 21 Oct 2015 07:28:00 GMT")
     too_many, down = _failure(429, error, "", now), _failure(503, error, "", date)

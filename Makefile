@@ -61,11 +61,12 @@ suite: programs
 whole: programs
 	+@$(PYTEST) --forks 6 -m "not soak"
 
-format: .venv/.ready ## put the code in order and generate the sync and the TypeScript client
+format: .venv/.ready ## put the code in order, and generate the clients and the reference
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 	@$(BIN)/python scripts/generate_sync.py
 	@$(BIN)/python scripts/generate_typescript.py
+	@$(BIN)/python docs/reference/make.py
 
 bench: .venv/.ready ## measure, and state on what
 	@$(BIN)/python -m benchmarks

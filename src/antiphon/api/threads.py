@@ -144,9 +144,9 @@ class UpdateThread(Operation[Thread], frozen=True):
 
     `metadata` and `tags` replace the whole of them. A `folder_id` of null takes the thread out of
     its folder. A change of `pinned`, `archived`, `tags` or `folder_id` alone does not count as
-    activity. A message of the user, or a run, takes a thread out of the
-    archive. `temporary` can only become false: then the thread is kept, and in lists as any other.
-    `options` are replaced whole.
+    activity. A message of the user, or a run, takes a thread out of the archive. `temporary` can
+    only become false: then the thread is kept, and in lists as any other. `options` are replaced
+    whole.
 
     A thread has at most 20 tags of up to 32 characters, without commas, line breaks or control
     characters. Blanks around a tag are removed. Tags that differ only in case are one, spelled as

@@ -199,19 +199,8 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 await _show(client, args.id)
             case "export":
                 await _export(client, args)
-            case "rename":
-                thread = await resolve_thread(client, args.id)
-                await client.update_thread(thread.id, title=args.title)
-                note(f"{thread.id} is renamed.")
-            case "pin" | "unpin":
-                thread = await resolve_thread(client, args.id)
-                await client.update_thread(thread.id, pinned=args.action == "pin")
-                note(f"{thread.id} is {args.action}ned.")
-            case "archive" | "unarchive":
-                thread = await resolve_thread(client, args.id)
-                archived = args.action == "archive"
-                await client.update_thread(thread.id, archived=archived)
-                note(f"{thread.id} is {'in the archive' if archived else 'listed again'}.")
+            case "rename" | "pin" | "unpin" | "archive" | "unarchive":
+                await _change(client, args)
             case "tag" | "tags":
                 await _tag(client, args)
             case "move":
@@ -226,6 +215,23 @@ async def _run_action(args: Namespace, loaded: LoadedSettings) -> None:
                 print(fork.id)
             case _:
                 await _delete(client, args)
+
+
+async def _change(client: AsyncClient, args: Namespace) -> None:
+    """Change the field of a thread that the action is about."""
+    thread = await resolve_thread(client, args.id)
+    match args.action:
+        case "pin" | "unpin":
+            await client.update_thread(thread.id, pinned=args.action == "pin")
+            done = f"{args.action}ned"
+        case "archive" | "unarchive":
+            archived = args.action == "archive"
+            await client.update_thread(thread.id, archived=archived)
+            done = "in the archive" if archived else "listed again"
+        case _:
+            await client.update_thread(thread.id, title=args.title)
+            done = "renamed"
+    note(f"{thread.id} is {done}.")
 
 
 async def resolve_thread(client: AsyncClient, reference: str) -> Thread:

@@ -113,7 +113,7 @@ class Dialect(NamedTuple):
     in_any_folder: str
 
 
-FLAGS = ("pinned", "archived", "temporary")
+FLAG_FIELDS = ("pinned", "archived", "temporary")
 """Fields of a thread by which lists are filtered: whether they are true."""
 
 NAMES = ("client_name", "openwebui_chat")
@@ -243,7 +243,7 @@ class RecordQuery:
             )
 
     def _require_threads(self, where: Mapping[str, FilterValue], dialect: Dialect) -> None:
-        for name in FLAGS:
+        for name in FLAG_FIELDS:
             if (wanted := where.get(name)) is not None:
                 condition = dialect.flag(name)
                 self.require(condition if wanted else f"NOT ({condition})")

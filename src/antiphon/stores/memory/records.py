@@ -22,7 +22,7 @@ from antiphon.ports import FilterValue, RecordPage, TagUse
 from antiphon.stores import invariants
 from antiphon.stores.invariants import Clock
 from antiphon.stores.memory.admin import MemoryAdministration
-from antiphon.stores.record_query import FLAGS, KINDS
+from antiphon.stores.record_query import FLAG_FIELDS, KINDS
 from antiphon.stores.rows import SEARCH_BYTES, take_page
 from antiphon.types.folders import NO_FOLDER, Folder
 from antiphon.types.messages import Message, Upload
@@ -185,7 +185,7 @@ class MemoryRecords(MemoryAdministration):
         ids = {thread.id for _, thread in found}
         if where.get("branches") == "latest":
             ids = self._families.latest(found)
-        for name in FLAGS:
+        for name in FLAG_FIELDS:
             if (wanted := where.get(name)) is not None:
                 ids = {each for each in ids if getattr(self._threads[each].thread, name) == wanted}
         if (tag := where.get("tag")) is not None:

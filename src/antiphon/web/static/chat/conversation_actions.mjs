@@ -138,7 +138,7 @@ async function openAt(id, at) {
   await loadAt(id, at);
 }
 
-/** @param {string} id @param {Pane} at */
+/** Opens a thread in this pane, by whatever way: what happens on opening belongs here. @param {string} id @param {Pane} at */
 async function loadAt(id, at) {
   const answer = await loadThread(id, at);
   if (!answer) return;

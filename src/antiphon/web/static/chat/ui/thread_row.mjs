@@ -3,7 +3,7 @@ import { seek } from "../search.mjs";
 import { BESIDE, current, marked, moving, path, phase, threads } from "../store.mjs";
 import { t } from "../t.mjs";
 import { archiveThread, deleteThread, exportThread, pinThread, renameThread, tagThread } from "../threads.mjs";
-import { isUnread, markSeen } from "../unread.mjs";
+import { hasNewMessages, markSeen } from "../seen.mjs";
 import { html, useEffect, useRef, useState } from "../vendor/ui.mjs";
 import { Icon } from "./icons.mjs";
 import { laterView } from "./later_view.mjs";
@@ -85,7 +85,7 @@ function Sign({ thread, here }) {
     const label = t("threads.in_archive");
     return html`<span class="sign" role="img" aria-label=${label} title=${label}><${Icon} name="archive" size=${16} /></span>`;
   }
-  return !here && isUnread(thread) ? sign("unread", t("threads.unread")) : null;
+  return !here && hasNewMessages(thread) ? sign("unread", t("threads.unread")) : null;
 }
 
 /** While threads are being marked, a click on a thread's link marks it. @param {MouseEvent} event @param {string} id */

@@ -1,5 +1,6 @@
 /**
- * Seen messages of each thread in this browser, to mark unread threads.
+ * Which messages of each thread this browser has seen. It is stored in the browser only: no field of
+ * a thread says it.
  *
  * Threads that were never opened here are new when they changed after this browser's first visit.
  *
@@ -38,7 +39,7 @@ export function markSeen({ id, messages }) {
 }
 
 /** Returns true if a thread has messages that were not seen here. @param {{id: string, messages: number, updated_at: number}} thread */
-export function isUnread({ id, messages, updated_at }) {
+export function hasNewMessages({ id, messages, updated_at }) {
   const { since, messages: known } = seen.value;
   return Object.hasOwn(known, id) ? messages > known[id] : updated_at > since;
 }

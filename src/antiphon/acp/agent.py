@@ -380,7 +380,10 @@ class AcpAgent:
             if answer is not None:
                 await session.send(text_update(answer))
                 return "end_turn"
-            message = msgspec.structs.replace(message, text=_expand(session, message.text))
+            name, _, rest = message.text.removeprefix("/").replace("\n", " \n", 1).partition(" ")
+            command = _file_commands(session).get(name)
+            if command is not None:
+                message = msgspec.structs.replace(message, text=command.expand(rest.strip()))
         if not message.text.strip() and not message.files:
             raise InvalidRequest("The prompt is empty.", expected="a text or a file")
         return await session.answer(message)
@@ -460,13 +463,6 @@ def _available(command: FileCommand) -> AvailableCommand:
         description=clean(command.meaning),
         input=None if hint is None else AvailableCommandInput(hint),
     )
-
-
-def _expand(session: Session, text: str) -> str:
-    """Return the message of a slash command from a file; another text as it is."""
-    name, _, words = text.removeprefix("/").replace("\n", " \n", 1).partition(" ")
-    command = _file_commands(session).get(name)
-    return text if command is None else command.expand(words.strip())
 
 
 def _describe(found: FoundFile) -> str:

@@ -63,7 +63,11 @@ class PromptReader:
                         texts.append(f"[{one_line(name)}]({one_line(uri)})")
                     else:
                         texts.append(f"@{path}")
-                        files.append(await self._read_linked(path))
+                        file = read_file(str(path))
+                        if self._read_text is not None and file.kind == "text":
+                            edited = await self._read_text(str(path))
+                            file = classify_file(str(path), edited.encode())
+                        files.append(file)
                 case AudioContentBlock():
                     raise InvalidRequest(
                         "Sound cannot be sent to a model here.", expected="text, pictures and files"
@@ -80,12 +84,6 @@ class PromptReader:
         if not resolved.is_file() or not any(resolved.is_relative_to(one) for one in self._folders):
             return None
         return resolved
-
-    async def _read_linked(self, path: Path) -> AttachedFile:
-        file = read_file(str(path))
-        if self._read_text is None or file.kind != "text":
-            return file
-        return classify_file(str(path), (await self._read_text(str(path))).encode())
 
 
 def _classify_embedded(uri: str, content: bytes) -> AttachedFile:

@@ -45,7 +45,6 @@ from antiphon.types.messages import (
     Citation,
     Link,
     Message,
-    Progress,
     Text,
     Tool,
     ToolResult,
@@ -129,7 +128,9 @@ class UpdateEncoder:
                 arguments = tool_views.parse_arguments(call.arguments)
                 yield _update(call.id, "in_progress", raw_input=arguments)
             case ToolProgressed(tool_call_id=id, progress=progress):
-                yield _progress(id, "in_progress", _progress_text(progress))
+                of = f" of {progress.total:g}" if progress.total else ""
+                text = f"{progress.done:g}{of} {progress.message}".strip()
+                yield _progress(id, "in_progress", text)
             case ToolEnded(tool_call_id=id, result=result):
                 self._ended.add(id)
                 yield _end_call(id, result.is_error, "\n\n".join(_result_texts(result)))
@@ -277,11 +278,6 @@ def _plan(todos: Iterable[Todo] | None, *, is_error: bool) -> Iterator[AgentPlan
             for item in todos
         ]
         yield AgentPlanUpdate(session_update="plan", entries=entries)
-
-
-def _progress_text(progress: Progress) -> str:
-    amount = f"{progress.done:g}" + (f" of {progress.total:g}" if progress.total else "")
-    return f"{amount} {progress.message}".strip()
 
 
 def _result_texts(result: ToolResult) -> Iterator[str]:

@@ -154,7 +154,9 @@ class AsyncRunner:
         unknown: list[str] = []
         async with aclosing(self.run_tools(due, processor)) as results:
             async for call, result in results:
-                if result.fault == "unknown_tool" and await self._is_offered(due.run_id, call.name):
+                is_unknown = self._leave_unknown and result.fault == "unknown_tool"
+                offered = (await self.get_run(due.run_id)).tools if is_unknown else ()
+                if any(spec.name == call.name for spec in offered):  # another program may have it
                     unknown.append(call.name)
                 elif not await self.save_result(result, self.output_saver(due.run_id, call)):
                     return
@@ -164,12 +166,6 @@ class AsyncRunner:
                 expected="tools with it, or its ToolSpec to wait for a worker",
                 hint="The calls are still pending.",
             )
-
-    async def _is_offered(self, run_id: str, name: str) -> bool:
-        """Return whether an unknown tool may be another program's: the run offers it."""
-        if not self._leave_unknown:
-            return False
-        return any(spec.name == name for spec in (await self.get_run(run_id)).tools)
 
     def run_tools(
         self, due: ExecuteActions, processor: ToolProcessor

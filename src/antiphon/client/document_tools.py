@@ -47,7 +47,11 @@ class DocumentTools:
         after: str | None = None
         while True:
             page = await self._send(operations.ListFiles(100, after))
-            documents += filter(_has_text, page.data)
+            documents += (
+                each
+                for each in page.data
+                if each.document is not None and each.document.status != "failed"
+            )
             after = page.next
             if not page.has_more:
                 return documents
@@ -137,10 +141,6 @@ class DocumentTools:
                 raise
             self._assistant_id = None
             return await self._transport.send(replace(named, assistant_id=None))
-
-
-def _has_text(upload: Upload) -> bool:
-    return upload.document is not None and upload.document.status != "failed"
 
 
 def _name_some(names: Sequence[str]) -> str:

@@ -115,7 +115,9 @@ def build_timeline(
         if began is None:
             break
         reply = replies.get(reply_id(run.id, turn))
-        ended = reply.created_at if reply else _end_of_turn(run, turn)
+        # Only the last turn can be without a reply of its own: it ends with the run.
+        without_reply = run.ended_at if turn == run.turn else run.started_at
+        ended = reply.created_at if reply else without_reply
         usage, restarts = facts.get(turn, (None, ()))
         steps.append(
             TimelineStep(
@@ -150,11 +152,6 @@ def _facts_by_turn(events: Iterable[Event]) -> Mapping[int, tuple[Usage, tuple[s
             case _:
                 pass
     return facts
-
-
-def _end_of_turn(run: Run, turn: int) -> int | None:
-    """Return the end of a turn without a reply: that of its run, for only the last can be one."""
-    return run.ended_at if turn == run.turn else run.started_at
 
 
 def _reply_outcome(run: Run, reply: Message | None, ended: int | None) -> str:

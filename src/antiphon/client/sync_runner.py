@@ -147,7 +147,9 @@ class Runner:
         unknown: list[str] = []
         with closing(self.run_tools(due, processor)) as results:
             for call, result in results:
-                if result.fault == "unknown_tool" and self._is_offered(due.run_id, call.name):
+                is_unknown = self._leave_unknown and result.fault == "unknown_tool"
+                offered = self.get_run(due.run_id).tools if is_unknown else ()
+                if any(spec.name == call.name for spec in offered):  # another program may have it
                     unknown.append(call.name)
                 elif not self.save_result(result, self.output_saver(due.run_id, call)):
                     return
@@ -157,12 +159,6 @@ class Runner:
                 expected="tools with it, or its ToolSpec to wait for a worker",
                 hint="The calls are still pending.",
             )
-
-    def _is_offered(self, run_id: str, name: str) -> bool:
-        """Return whether an unknown tool may be another program's: the run offers it."""
-        if not self._leave_unknown:
-            return False
-        return any(spec.name == name for spec in self.get_run(run_id).tools)
 
     def run_tools(
         self, due: ExecuteActions, processor: ToolProcessor

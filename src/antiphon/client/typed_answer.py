@@ -89,7 +89,10 @@ class TypedAnswer(Generic[T]):
         """Return what to ask next, and with which options."""
         response_format = self._formats[0]
         by_schema = response_format is not None and "json_schema" in response_format
-        text = self._text if by_schema else _append(self._text, self._instruction)
+        text = self._text
+        if not by_schema:
+            more = f"\n\n{self._instruction}"
+            text = text + more if isinstance(text, str) else (*text, Text(more))
         options = self._options.copy()
         sampling = options.get("sampling", Sampling())
         options["sampling"] = msgspec.structs.replace(sampling, response_format=response_format)
@@ -222,9 +225,3 @@ def _make_strict(schema: Any) -> Any:
             raise _CannotBeStrict
         kept |= {"required": list(kept["properties"]), "additionalProperties": False}
     return kept
-
-
-def _append(text: Content, instruction: str) -> Content:
-    if isinstance(text, str):
-        return f"{text}\n\n{instruction}"
-    return (*text, Text(f"\n\n{instruction}"))

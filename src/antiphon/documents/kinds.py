@@ -25,7 +25,9 @@ def detect_kind(name: str, media_type: str, content: bytes) -> Kind:
     """
     ending = name.rpartition(".")[2].lower() if "." in name else ""
     kind = media_type.partition(";")[0].strip().lower()
-    declared = _ENDINGS.get(ending) or _MEDIA_TYPES.get(kind) or _family(kind)
+    declared = _ENDINGS.get(ending) or _MEDIA_TYPES.get(kind)
+    if declared is None and kind.startswith(("image/", "text/")):
+        declared = "image" if kind.startswith("image/") else "text"
     actual = _sniff(content)
     if actual == "ole":
         raise Unreadable("encrypted" if declared in _OFFICE else "unsupported")
@@ -39,12 +41,6 @@ def detect_kind(name: str, media_type: str, content: bytes) -> Kind:
     if actual != (_CONTAINERS.get(declared) or declared):
         raise Unreadable("wrong_type")
     return declared
-
-
-def _family(media_type: str) -> Kind | None:
-    if media_type.startswith("image/"):
-        return "image"
-    return "text" if media_type.startswith("text/") else None
 
 
 def _sniff(content: bytes) -> Literal["pdf", "zip", "ole", "image", "text"]:

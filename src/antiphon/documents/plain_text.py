@@ -39,7 +39,9 @@ def decode_text(content: bytes) -> str:
             text = content.decode(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
-        if not _is_binary(text[:SAMPLE]):
+        sample = text[:SAMPLE]
+        controls = sum(letter < " " and letter not in "\t\n\r\f\x1b" for letter in sample)
+        if controls <= MAX_CONTROLS * len(sample):  # more of them are in binary files
             return text
     raise Unreadable("wrong_type")
 
@@ -63,11 +65,6 @@ def _guess(content: bytes) -> Iterator[str]:
             yield best.encoding
     yield "cp1252"
     yield "latin-1"
-
-
-def _is_binary(text: str) -> bool:
-    controls = sum(letter < " " and letter not in "\t\n\r\f\x1b" for letter in text)
-    return controls > MAX_CONTROLS * len(text)
 
 
 _MARKS = (

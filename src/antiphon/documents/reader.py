@@ -71,7 +71,12 @@ def _read_to_end(request: ReadRequest, content: bytes, output: BinaryIO) -> Read
         kind = detect_kind(request.name, request.media_type, content)
         if request.picture is not None:
             return _write_picture(kind, request, content, output)
-        read = _load_reader(kind, request)
+        module_name, name = _READERS[kind]
+        # Only the libraries of this kind are imported.
+        module = import_module(f"antiphon.documents.{module_name}")
+        read: Callable[..., Iterator[TextPage]] = getattr(module, name)
+        if kind in ("pdf", "image"):
+            read = partial(read, tesseract=request.tesseract)
         limit_process(request.seconds, MEMORY)
         return _write_pages(read(content), output)
     except Unreadable as fault:
@@ -111,14 +116,6 @@ def _write_picture(kind: Kind, request: ReadRequest, content: bytes, output: Bin
     if picture is not None:
         output.write(msgspec.json.encode(ReadLine(picture=picture)) + b"\n")
     return ReadEnd()
-
-
-def _load_reader(kind: Kind, request: ReadRequest) -> Callable[[bytes], Iterator[TextPage]]:
-    """Return the function that reads this kind. Only its libraries are imported."""
-    module_name, name = _READERS[kind]
-    read: Callable[..., Iterator[TextPage]]
-    read = getattr(import_module(f"antiphon.documents.{module_name}"), name)
-    return partial(read, tesseract=request.tesseract) if kind in ("pdf", "image") else read
 
 
 _READERS: Mapping[Kind, tuple[str, str]] = {

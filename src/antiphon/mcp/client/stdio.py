@@ -140,7 +140,10 @@ class _Child(asyncio.SubprocessProtocol):
     async def send(self, message: SessionMessage) -> None:
         pipe = self._process.get_pipe_transport(0)
         if self._ended or pipe is None or pipe.is_closing():
-            await self._record_end()
+            self._begin_end()
+            # The reason must be known: a pipe may close before the exit is seen.
+            if self._ending is not None:
+                await asyncio.wait([self._ending])
             raise anyio.BrokenResourceError
         line = message.message.model_dump_json(by_alias=True, exclude_unset=True)
         cast(asyncio.WriteTransport, pipe).write(line.encode() + b"\n")
@@ -216,12 +219,6 @@ class _Child(asyncio.SubprocessProtocol):
         """Begin the end: wait a moment for the remaining output."""
         if self._ending is None and not self._ended:
             self._ending = asyncio.get_running_loop().create_task(self._drain_and_end())
-
-    async def _record_end(self) -> None:
-        """Wait until the reason of the end is known: a pipe may close before the exit is seen."""
-        self._begin_end()
-        if self._ending is not None:
-            await asyncio.wait([self._ending])
 
     async def _drain_and_end(self) -> None:
         with suppress(TimeoutError):

@@ -146,7 +146,12 @@ def parse_state(raw: Mapping[str, Any], task_id: str | None = None) -> TaskState
         shown = clean_line(str(raw.get("status")), 40)
         raise TaskFailed(f"says that its task is {shown}, which is no status")
     requests, result, error = (raw.get(name) for name in ("inputRequests", "result", "error"))
-    if status == "input_required" and task_id is not None and not _are_questions(requests):
+    has_questions = (
+        is_object(requests)
+        and len(requests) <= MOST_QUESTIONS
+        and all(len(key) <= LONGEST_KEY for key in requests)
+    )
+    if status == "input_required" and task_id is not None and not has_questions:
         raise TaskFailed(
             f"requires inputs for its task that cannot be given: at most {MOST_QUESTIONS}, each "
             "with a key"
@@ -224,14 +229,6 @@ _input_request: TypeAdapter[types.InputRequest] = TypeAdapter(types.InputRequest
 
 async def _raise_created(task: _CreatedTask, context: ClaimContext) -> types.CallToolResult:
     raise TaskCreated(task.model_extra or {})
-
-
-def _are_questions(requests: Any) -> bool:
-    return (
-        is_object(requests)
-        and len(requests) <= MOST_QUESTIONS
-        and all(len(key) <= LONGEST_KEY for key in requests)
-    )
 
 
 def _number(value: Any) -> float | None:

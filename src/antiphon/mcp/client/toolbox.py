@@ -159,7 +159,13 @@ class AsyncMcpServerPool:
     ) -> None:
         await asyncio.gather(*(server.finish_checks() for server in old))
         for server in old:
-            server.stop(_describe_stop(self._servers.get(server.config.name)))
+            successor = self._servers.get(server.config.name)
+            if successor is None:
+                server.stop("it was removed")
+            else:
+                server.stop(
+                    "it was restarted" if successor.config.enabled else "it was switched off"
+                )
         await _wait_until_ended(old)
         self._ending.difference_update(old)
         for server in new:
@@ -382,13 +388,6 @@ def _by_name(configs: Iterable[ServerConfig]) -> dict[str, ServerConfig]:
                 received=config.name,
             )
     return named
-
-
-def _describe_stop(successor: ServerSupervisor | None) -> str:
-    """Return why a server is stopped, as the end of a sentence about it."""
-    if successor is None:
-        return "it was removed"
-    return "it was restarted" if successor.config.enabled else "it was switched off"
 
 
 async def _wait_until_ended(servers: Iterable[ServerSupervisor]) -> None:

@@ -46,7 +46,8 @@ class ChatCompletionsProvider:
         backoff_seconds: float = 0.5,
     ) -> None:
         self._quirks = quirks
-        self._origin = _identify_server(base_url)
+        # Identifies the server without revealing its address to users.
+        self._origin = hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
         self._models = models
         self._redact = Redactor(key)
         auth = create_auth(key, header=key_header, parameter=key_parameter)
@@ -169,11 +170,6 @@ async def _stream_tail(
             yield chunks
     yield await _close(reply)
     reply.check()
-
-
-def _identify_server(base_url: str) -> str:
-    """Return an identifier of the server that does not reveal its address to users."""
-    return hashlib.sha256(base_url.rstrip("/").encode()).hexdigest()[:16]
 
 
 def _encode_sampling(

@@ -106,7 +106,9 @@ class ScriptedProvider:
     def _chunks(self, verb: str, rest: str) -> Sequence[Chunk]:
         match verb:
             case "say" | "think" | "refuse":
-                return [_SPOKEN[verb](piece) for piece in _pieces(rest)]
+                text = msgspec.json.decode(rest, type=str) if rest.startswith('"') else rest
+                pieces = re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", text)
+                return [_SPOKEN[verb](piece) for piece in pieces]
             case "cite":
                 url, _, title = rest.partition(" ")
                 return [CitationsPiece((Citation(url=url, title=title),))]
@@ -129,11 +131,6 @@ _SPOKEN: Mapping[str, type[TextPiece | ReasoningPiece | RefusalPiece]] = {
     "think": ReasoningPiece,
     "refuse": RefusalPiece,
 }
-
-
-def _pieces(text: str) -> list[str]:
-    decoded = msgspec.json.decode(text, type=str) if text.startswith('"') else text
-    return re.findall(r"\s*\S+\s*$|\s*\S+|\s+$", decoded)
 
 
 # Recorded streams, replayed through the parser of live ones.

@@ -101,9 +101,17 @@ class ChatCompletionsParser:
         self._halves: dict[Hashable, str] = {}
         self._template = TextTemplate()
         self._page_lists: tuple[Any, Any] = (None, None)
-        self._snapshots = _create_snapshots(quirks)
+        self._snapshots: dict[type[Piece], CumulativeText] = {}
+        if quirks.cumulative:
+            sure = quirks.cumulative is True
+            self._snapshots = {
+                kind: CumulativeText(sure=sure) for kind in (TextPiece, ReasoningPiece)
+            }
         self._last_kind: type[Piece] | None = None
-        self._think_tag_parser = _create_think_tag_parser(quirks)
+        has_thoughts_in_text = quirks.think_tags or quirks.think_prefilled
+        self._think_tag_parser = (
+            ThinkTagParser(prefilled=quirks.think_prefilled) if has_thoughts_in_text else None
+        )
         self._leaked = LeakedCallParser() if quirks.leaked_calls else None
         self._leaked_calls: list[CallPiece] = []
 
@@ -535,19 +543,6 @@ class ChatCompletionsParser:
         self, what: str, sample: bytes, cause: Exception | None = None
     ) -> NoReturn:
         raise ProviderProtocol(f"{what}: {self._redact.sample(sample)}.") from cause
-
-
-def _create_snapshots(quirks: Quirks) -> dict[type[Piece], CumulativeText]:
-    if not quirks.cumulative:
-        return {}
-    sure = quirks.cumulative is True
-    return {kind: CumulativeText(sure=sure) for kind in (TextPiece, ReasoningPiece)}
-
-
-def _create_think_tag_parser(quirks: Quirks) -> ThinkTagParser | None:
-    if not (quirks.think_tags or quirks.think_prefilled):
-        return None
-    return ThinkTagParser(prefilled=quirks.think_prefilled)
 
 
 FLOOD_BYTES = 4_096

@@ -266,7 +266,9 @@ def _parse(file: Path, content: bytes) -> Sequence[_RawValue]:
         raise BadSettings(f"{file} cannot be read: {error}") from error
     for name in values:
         if name not in TABLE and name not in _IN_FILES and name not in deprecated.SETTINGS:
-            raise _unknown_setting_error(name, file)
+            near = nearest_setting(name, [*TABLE, *_IN_FILES])
+            hint = f"did you mean `{near}`?" if near else "`antiphon config` shows all settings."
+            raise BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
     return list(
         _read_place(values, lambda name: str(file), lambda name: f"`{name}` in {file}", file.parent)
     )
@@ -380,12 +382,6 @@ _HARMLESS: Mapping[str, Callable[[_RawValue, Path], _RawValue]] = {
 
 def _own_file(environ: Mapping[str, str]) -> Path:
     return config_folder(environ) / _FILE
-
-
-def _unknown_setting_error(name: str, file: Path) -> BadSettings:
-    near = nearest_setting(name, [*TABLE, *_IN_FILES])
-    hint = f"did you mean `{near}`?" if near else "`antiphon config` shows all settings."
-    return BadSettings(f"{file}: there is no setting `{name}`", received=name, hint=hint)
 
 
 def _convert_value(given: _RawValue, environ: Mapping[str, str], weaker: Any) -> Any:

@@ -35,7 +35,10 @@ def load_or_create_secret(file: Path, name: str, lost: str) -> bytes:
                 os.fsync(descriptor)  # or a crash may leave an empty file under the name
             with suppress(FileExistsError):  # another process was first
                 put_in_place(made, file)
-        secret = _read(file)
+        # Another process may have created the file and not yet written to it.
+        deadline = time.monotonic() + CLAIM_SECONDS
+        while not (secret := file.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.01)
     except OSError as error:
         raise BadSettings(
             f"The {name} cannot be saved: {error.strerror or error}.",
@@ -70,13 +73,6 @@ def put_in_place(made: Path, target: Path) -> None:
         except BaseException:
             target.unlink(missing_ok=True)
             raise
-
-
-def _read(file: Path) -> bytes:
-    deadline = time.monotonic() + CLAIM_SECONDS
-    while not (secret := file.read_bytes()) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return secret
 
 
 # A small file of the user's own: for nobody else's eyes, and written whole or not at all.

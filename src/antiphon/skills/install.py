@@ -201,7 +201,10 @@ def _read_zip(packed: bytes) -> Iterator[_ArchiveEntry]:
 
 
 def _read_tar(packed: bytes) -> Iterator[_ArchiveEntry]:
-    with tarfile.open(fileobj=io.BytesIO(_decompress(packed)), mode="r:") as archive:
+    if packed.startswith(b"\x1f\x8b"):
+        with gzip.open(io.BytesIO(packed)) as compressed:
+            packed = _read_bounded(compressed, MAX_UNPACKED)
+    with tarfile.open(fileobj=io.BytesIO(packed), mode="r:") as archive:
         room = MAX_FOLDER
         for each in archive:
             file = archive.extractfile(each) if each.isreg() else None
@@ -210,14 +213,6 @@ def _read_tar(packed: bytes) -> Iterator[_ArchiveEntry]:
             yield _ArchiveEntry(
                 PurePosixPath(each.name), content, executable=bool(each.mode & 0o100)
             )
-
-
-def _decompress(packed: bytes) -> bytes:
-    """Return the content of what gzip has compressed, bounded; other bytes as they are."""
-    if not packed.startswith(b"\x1f\x8b"):
-        return packed
-    with gzip.open(io.BytesIO(packed)) as file:
-        return _read_bounded(file, MAX_UNPACKED)
 
 
 def _read_bounded(file: _Readable, room: int) -> bytes:

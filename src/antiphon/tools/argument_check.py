@@ -8,7 +8,7 @@ schemas are untrusted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -65,7 +65,11 @@ def _errors(value: Any, schema: Any, where: str, budget: Budget) -> Iterator[str
     budget.spend(1)
     if not is_object(schema) or "$ref" in schema:
         return
-    wanted = _types(schema.get("type"))
+    declared = schema.get("type")
+    names: list[Any] = declared if is_list(declared) else [declared]
+    wanted = [name for name in names if isinstance(name, str) and name in _TYPES]
+    if len(wanted) < len(names):  # one of them is unknown
+        wanted = []
     # A server may read "3" as 3, "[1]" as a list, and null as nothing.
     fits = isinstance(value, str) or value is None or not wanted
     if not fits and not any(_kind(value) in _TYPES[name] for name in wanted):
@@ -103,13 +107,6 @@ def _enum_errors(value: Any, choices: Any, where: str, budget: Budget) -> Iterat
     if all(isinstance(each, str) for each in choices) and value not in choices:
         some = ", ".join(repr(each[:LONGEST_NAME]) for each in choices[:20])
         yield f"{where or _WHERE_IT_STANDS}: wanted one of {some}"
-
-
-def _types(declared: Any) -> Sequence[str]:
-    """Return the types that the schema names; none if one of them is unknown."""
-    names: list[Any] = declared if is_list(declared) else [declared]
-    known = [name for name in names if isinstance(name, str) and name in _TYPES]
-    return known if len(known) == len(names) else ()
 
 
 def _kind(value: Any) -> str:

@@ -261,14 +261,6 @@ def _round(value: Number, places: Number = 0) -> Number:
     return rounded if places > 0 else int(rounded)
 
 
-def _minimum(*values: Number) -> Number:
-    return min(values)
-
-
-def _maximum(*values: Number) -> Number:
-    return max(values)
-
-
 def _root(value: Number) -> Number:
     if isinstance(value, int) and value >= 0 and math.isqrt(value) ** 2 == value:
         return math.isqrt(value)
@@ -299,8 +291,8 @@ _BINARY: Mapping[str, Callable[[Number, Number], Number]] = {
 }
 _FUNCTIONS: Mapping[str, Callable[..., Number]] = {
     "abs": abs,
-    "min": _minimum,
-    "max": _maximum,
+    "min": lambda *values: min(values),
+    "max": lambda *values: max(values),
     "round": _round,
     "floor": _floor,
     "ceil": partial(_whole, rounding=ROUND_CEILING),

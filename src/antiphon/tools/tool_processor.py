@@ -256,18 +256,15 @@ class ToolProcessor:
                 run_id, call, self._toolbox.tools, self._on_tool_event
             )
             if isinstance(decision, Refused):
-                await self._cancel_server_task(call)
+                # Another process may have started a task of an MCP server for it.
+                handle = await current_journal().find(call.id)
+                if handle is not None and isinstance(self._toolbox, TaskToolbox):
+                    await self._toolbox.cancel_task(handle)
                 return decision.result
             async with self._gate.slot():
                 if decision.holds(self._toolbox.tools()):
                     with suppress(ToolChanged):
                         return await self._run_traced(run_id, decision, trace)
-
-    async def _cancel_server_task(self, call: ToolCall) -> None:
-        """Cancel the task of a refused call, which another process has started, if it has one."""
-        handle = await current_journal().find(call.id)
-        if handle is not None and isinstance(self._toolbox, TaskToolbox):
-            await self._toolbox.cancel_task(handle)
 
     async def _wait_for_tool(self, call: ToolCall) -> None:
         """Wait for the tool of a call if its server is starting, as after a restart."""

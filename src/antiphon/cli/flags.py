@@ -28,7 +28,6 @@ from antiphon.cli.console import note
 from antiphon.settings import deprecated
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
-from antiphon.settings.trust import FolderFile
 from antiphon.types.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -178,12 +177,13 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         for new in taken
         for name in (*_old_names(new), new)
     }
+    decide = getattr(command, "decide", None)
     loaded = load_with_origins(
         given,
         os.environ,
         Path.cwd(),
         config_file=Path(args.config_file) if "config_file" in args else None,
-        decide=partial(getattr(command, "decide", _refuse), args),
+        decide=refuse_untrusted if decide is None else partial(decide, args),
     )
     for text in loaded.warnings:
         note(f"antiphon: {text}")
@@ -234,10 +234,6 @@ def _long_flags(parser: ArgumentParser, args: Namespace) -> Iterator[str]:
 
 def _old_names(name: str) -> Sequence[str]:
     return [old for old, renamed in deprecated.SETTINGS.items() if renamed.name == name]
-
-
-def _refuse(args: Namespace, file: FolderFile) -> bool:
-    return refuse_untrusted(file)
 
 
 def build_parser(name: str) -> Parser:

@@ -166,16 +166,12 @@ async def _compare(client: AsyncClient, args: Namespace) -> None:
         return
     rows = [(name, *(figure(timeline) for timeline in timelines)) for name, figure in _FIGURES]
     print(clean(format_table(("", *ids), (row for row in rows if any(row[1:])))))
-    for timeline in timelines:
-        print(clean(f"\n{timeline.run.id} answers:\n{await _load_answer(client, timeline.run)}"))
-
-
-async def _load_answer(client: AsyncClient, run: Run) -> str:
-    """Return the text of the last reply."""
-    replies = await client.list_messages(
-        run.thread_id, run_id=run.id, role="assistant", order="newest", limit=1
-    )
-    return (replies.data[0].full_text if replies.data else "") or "(nothing)"
+    for run in (timeline.run for timeline in timelines):
+        replies = await client.list_messages(
+            run.thread_id, run_id=run.id, role="assistant", order="newest", limit=1
+        )
+        answer = replies.data[0].full_text if replies.data else ""
+        print(clean(f"\n{run.id} answers:\n{answer or '(nothing)'}"))
 
 
 def _duration(milliseconds: int | None) -> str:

@@ -95,7 +95,8 @@ def _list(args: Namespace) -> int:
             why=each.why,
             file=str(each.file),
             own=each.own,
-            description=_describe(each),
+            description=getattr(each.content, "description", "")
+            or getattr(each.content, "meaning", ""),
         )
         for each in _find_all()
     ]
@@ -127,12 +128,12 @@ def _shorten(row: FoundRow) -> FoundRow:
     )
 
 
-def _describe(found: FoundFile) -> str:
-    return getattr(found.content, "description", "") or getattr(found.content, "meaning", "")
-
-
 def _show(args: Namespace) -> int:
-    found = _find_skill(args.name)
+    named = [each for each in Finder(os.environ, Path.cwd()).skills() if each.name == args.name]
+    if not named:
+        raise NotFound(f"there is no skill {args.name}", hint="`antiphon skills list` lists them.")
+    # The one that counts, else one that does not.
+    found = next((each for each in named if each.ready), named[0])
     skill = found.content
     if not isinstance(skill, Skill):
         raise InvalidRequest(f"{found.file}: {found.why}")
@@ -238,14 +239,6 @@ def _confirm(question: str, otherwise: str) -> bool:
 def _find_all() -> list[FoundFile]:
     finder = Finder(os.environ, Path.cwd())
     return [*finder.skills(), *finder.instructions(), *finder.commands()]
-
-
-def _find_skill(name: str) -> FoundFile:
-    """Return the skill of this name that counts, else one that does not. Raises `NotFound`."""
-    found = [each for each in Finder(os.environ, Path.cwd()).skills() if each.name == name]
-    if not found:
-        raise NotFound(f"there is no skill {name}", hint="`antiphon skills list` lists them.")
-    return next((each for each in found if each.ready), found[0])
 
 
 ACTIONS: Mapping[str, Callable[[Namespace], int]] = {

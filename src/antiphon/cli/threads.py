@@ -13,7 +13,7 @@ from typing import TextIO
 
 from msgspec.structs import replace
 
-from antiphon.api.operations import ListTags, SearchHit, TagCount
+from antiphon.api.operations import ListTags, SearchHit
 from antiphon.cli.console import format_time, is_styled_terminal, note, print_json, print_list, take
 from antiphon.cli.flags import CLIENT, parse_number
 from antiphon.client.async_client import AsyncClient
@@ -33,7 +33,6 @@ from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.folders import NO_FOLDER
 from antiphon.types.messages import ToolCall
 from antiphon.types.runs import DAY, Thread
-from antiphon.types.shares import Share
 from antiphon.types.terminal_safe import clean, one_line
 from antiphon.types.thread_view import (
     AttachmentsView,
@@ -273,8 +272,13 @@ async def _move(client: AsyncClient, args: Namespace) -> None:
 async def _tag(client: AsyncClient, args: Namespace) -> None:
     if args.action == "tags":
         counts = [each async for each in client.paginate(ListTags())]
-        none = "No conversation has a tag."
-        print_list(counts, ("tag", "listed", "archived"), _tag_row, none, as_json=args.json)
+        print_list(
+            counts,
+            ("tag", "listed", "archived"),
+            lambda each: (each.tag, str(each.threads), str(each.archived)),
+            "No conversation has a tag.",
+            as_json=args.json,
+        )
         return
     thread = await resolve_thread(client, args.id)
     tags = change_tags(thread.tags, args.tags, remove=args.remove)
@@ -286,7 +290,13 @@ async def _share(client: AsyncClient, args: Namespace) -> None:
     if args.action == "shares":
         shares = (await client.list_shares()).data
         head = ("id", "until", "messages", "title")
-        print_list(shares, head, _share_row, "You share nothing.", as_json=args.json)
+        print_list(
+            shares,
+            head,
+            lambda each: (each.id, format_time(each.expires_at), str(each.messages), each.title),
+            "You share nothing.",
+            as_json=args.json,
+        )
         return
     if args.action == "unshare":
         for share_id in args.id:
@@ -308,10 +318,6 @@ async def _share(client: AsyncClient, args: Namespace) -> None:
         f" {format_time(new.share.expires_at)}. Its link is the web chat's address and"
     )
     print(f"/shared/{new.token}")
-
-
-def _share_row(share: Share) -> tuple[str, ...]:
-    return (share.id, format_time(share.expires_at), str(share.messages), share.title)
 
 
 async def _delete(client: AsyncClient, args: Namespace) -> None:
@@ -355,10 +361,6 @@ def _row(thread: Thread) -> tuple[str, ...]:
     notes = [*(f"#{tag}" for tag in thread.tags), *(["(archived)"] if thread.archived else ())]
     title = "  ".join(filter(None, (thread.title, " ".join(notes))))
     return (thread.id, changed, str(thread.messages), pinned, title)
-
-
-def _tag_row(count: TagCount) -> tuple[str, ...]:
-    return (count.tag, str(count.threads), str(count.archived))
 
 
 async def _search(client: AsyncClient, args: Namespace) -> None:

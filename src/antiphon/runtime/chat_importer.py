@@ -159,7 +159,10 @@ class _Work:
             else:
                 await self._run_and_settle()
         except (errors.TryAgain, asyncio.CancelledError):  # no fault of the file
-            await self._release()
+            # The next worker goes on at once, which it else does when the lease has ended.
+            with suppress(ImportLost, errors.NotFound, errors.TryAgain, TimeoutError):
+                async with asyncio.timeout(RELEASE_SECONDS):
+                    await self._change(chat_imports.release_import)
             raise
 
     async def _run_and_settle(self) -> None:
@@ -349,12 +352,6 @@ class _Work:
             await work
         finally:
             await self._stop(work)
-
-    async def _release(self) -> None:
-        """Release the import for the next worker, which else goes on when the lease has ended."""
-        with suppress(ImportLost, errors.NotFound, errors.TryAgain, TimeoutError):
-            async with asyncio.timeout(RELEASE_SECONDS):
-                await self._change(chat_imports.release_import)
 
     async def _stop(self, work: asyncio.Task[None]) -> None:
         if not work.done():

@@ -101,10 +101,8 @@ class Scheduler:
 
     async def _start_next(self) -> float:
         """Start what is due; return the seconds until the next look at the store."""
-        return RETRY_SECONDS if await self.start_due() else await self._find_pause()
-
-    async def _find_pause(self) -> float:
-        """Return the seconds until the next look at the store."""
+        if await self.start_due():
+            return RETRY_SECONDS
         next_at = await self._store.next_schedule_time()
         if next_at is None:
             return PATIENCE

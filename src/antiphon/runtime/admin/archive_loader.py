@@ -111,8 +111,11 @@ class _Loader:
                     expected=f"at most {MAX_HISTORY_BYTES:,} bytes",
                 )
         ended = sum(self._settle(run) for run in self._every("runs"))
-        for thread in self._every("threads"):
-            self._count_messages(thread)
+        for spooled in self._every("threads"):
+            thread = msgspec.json.decode(spooled.doc, type=ThreadRecord)
+            last = self._spool.last_mark("messages", spooled.id)
+            if thread.messages != last:  # orphans were dropped
+                self._spool.change(spooled, _encode(replace(thread, messages=last)))
         self._spool.commit()
         skipped = {kind: count for kind, count in self._skipped.items() if count}
         return Loaded(skipped, ended)
@@ -432,13 +435,6 @@ class _Loader:
             )
         except DuplicateRecord:  # the thread went on while it was exported
             return
-
-    def _count_messages(self, spooled: Record) -> None:
-        """Set the number of messages of the thread to those that there are."""
-        thread = msgspec.json.decode(spooled.doc, type=ThreadRecord)
-        last = self._spool.last_mark("messages", spooled.id)
-        if thread.messages != last:
-            self._spool.change(spooled, _encode(replace(thread, messages=last)))
 
 
 _PARENTS = (

@@ -130,7 +130,10 @@ class ImportCheck:
                 conflicts=list(self._conflicts),
             )
         usage = await self._find_new_usage()
-        entries = await self._find_new_entries(secret)
+        entries: list[AuditEntry] = []
+        async with aclosing(read_pages(self._spool, "audit", reverse=True)) as pages:
+            async for page in pages:
+                entries += await self._lacking_entries(page, secret)
         return Additions(schedules, memories, personal_settings, usage, entries)
 
     async def _check_folders(self) -> None:
@@ -257,13 +260,6 @@ class ImportCheck:
             async for row in self._decode_all("usage", UsageRow)
             if _exceeds(row, known.get((row.day, row.model)))
         ]
-
-    async def _find_new_entries(self, secret: bytes) -> Sequence[AuditEntry]:
-        entries: list[AuditEntry] = []
-        async with aclosing(read_pages(self._spool, "audit", reverse=True)) as pages:
-            async for page in pages:
-                entries += await self._lacking_entries(page, secret)
-        return entries
 
     async def _lacking_entries(self, page: Sequence[Record], secret: bytes) -> list[AuditEntry]:
         """Return the entries of a page that this installation's log does not have.

@@ -153,13 +153,6 @@ async def _transfer_all(store: Store, staging: str, owner: str, claim: ImportCla
         pass
 
 
-def _find_staging(secret: bytes, digest: bytes, owner: str, *, new_ids: bool) -> tuple[str, bytes]:
-    """Return the import's own owner, and the seed of new ids."""
-    subject = _encode(["import", digest.hex(), owner, new_ids])
-    seed = hmac.digest(secret, subject, "sha256")
-    return STAGING + seed.hex()[:32], seed
-
-
 def _check_room(folder: str, needed: int) -> None:
     """Raise `Unavailable` where the records have no room to be checked in."""
     room = shutil.disk_usage(folder).free
@@ -214,9 +207,10 @@ class _Import:
 
     async def run(self, secret: bytes, digest: bytes, mint: Mint, by: Principal) -> OwnerImport:
         """Check, write, give to the owner."""
-        self._staging, seed = _find_staging(
-            secret, digest, self._owner, new_ids=self._operation.new_ids
-        )
+        # The same import has the same owner of its own and the same new ids, however often it runs.
+        subject = _encode(["import", digest.hex(), self._owner, self._operation.new_ids])
+        seed = hmac.digest(secret, subject, "sha256")
+        self._staging = STAGING + seed.hex()[:32]
         new_ids = renew(seed) if self._operation.new_ids else keep
         loaded: Loaded = await run_in_thread(self._load, new_ids)
         check = ImportCheck(

@@ -57,7 +57,9 @@ class OwnerService:
         self._importer = importer
         self._clock = clock
         self.handlers: Mapping[type[Operation[Any]], Callable[[Any, Principal], Awaitable[Any]]] = {
-            operations.SetProviderKey: self._set_own_key,
+            operations.SetProviderKey: lambda operation, by: self._set(
+                by.owner, operation.provider, OwnerProviderKey(key=operation.key), by
+            ),
             operations.ListProviderKeys: self._list_own_keys,
             operations.DeleteProviderKey: self._delete_own_key,
             operations.SetOwnersProviderKey: self._set_key,
@@ -91,13 +93,6 @@ class OwnerService:
     ) -> OwnerImport:
         """Import the archive in this file, which is seekable. Raises as `OwnerImporter.run`."""
         return await self._importer.run(operation, file, by, on_step)
-
-    async def _set_own_key(
-        self, operation: operations.SetProviderKey, by: Principal
-    ) -> ProviderKey:
-        return await self._set(
-            by.owner, operation.provider, OwnerProviderKey(key=operation.key), by
-        )
 
     async def _set_key(
         self, operation: operations.SetOwnersProviderKey, by: Principal

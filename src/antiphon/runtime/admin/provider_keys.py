@@ -72,7 +72,8 @@ class ProviderKeyService:
         key = ProviderKey(
             owner=owner,
             provider=provider,
-            hint=_hint(own.key),
+            # By which people recognize the key; of a short one nothing is shown.
+            hint=f"...{own.key[-_HINT_LENGTH:]}" if len(own.key) >= _MIN_LENGTH else "",
             base_url=own.base_url,
             created_at=await self._store.now(),
         )
@@ -169,8 +170,3 @@ class ProviderKeyService:
         if self._cipher is None:
             self._cipher = self._create_cipher()
         return self._cipher
-
-
-def _hint(key: str) -> str:
-    """Return the key's last characters, by which people recognize it; "" for a short key."""
-    return f"...{key[-_HINT_LENGTH:]}" if len(key) >= _MIN_LENGTH else ""

@@ -96,10 +96,13 @@ class ArchiveWriter:
         if file_id not in self._files:
             safe_name = _UNSAFE.sub("_", to_line(name))[:100].strip(" .") or "file"
             self._count_bytes(content.size)
+            media_type = mimetypes.guess_type(name)[0]
+            if media_type is None or media_type in _PICTURES or content.media_type in _PICTURES:
+                media_type = content.media_type  # by the bytes, which decide what is a picture
             self._files[file_id] = FileRecord(
                 id=file_id,
                 name=safe_name,
-                media_type=_guess_type(name, content.media_type),
+                media_type=media_type,
                 size=content.size,
                 created_at=created_at,
                 place=f"{FILES}{file_id}-{safe_name}",
@@ -169,11 +172,3 @@ def _detect_type(content: bytes) -> str:
     except UnicodeError:
         is_text = False
     return "text/plain" if is_text else "application/octet-stream"
-
-
-def _guess_type(name: str, detected: str) -> str:
-    """Return the media type of a file of this name, whose bytes are of the type `detected`."""
-    guessed = mimetypes.guess_type(name)[0]
-    if guessed is None or guessed in _PICTURES or detected in _PICTURES:
-        return detected
-    return guessed

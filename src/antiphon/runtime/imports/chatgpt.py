@@ -56,7 +56,11 @@ def _read_node(key: str, node: Json) -> SourceMessage:
         or metadata.get("is_visually_hidden_from_conversation") is True
         or message.get("weight") == 0
     )
-    thoughts = _read_thoughts(content) if kind == "thoughts" else ""
+    thoughts = ""
+    if kind == "thoughts":
+        steps = map(read_object, read_list(content.get("thoughts")))
+        texts = (read_text(each.get("content") or each.get("summary")) for each in steps)
+        thoughts = "\n\n".join(filter(None, texts))
     recipient = read_text(message.get("recipient")) or "all"
     call = None
     if role == "assistant" and recipient != "all" and not thoughts:
@@ -95,13 +99,6 @@ def _read_content(content: Json) -> tuple[str, list[SourceFile]]:
             if pointer.startswith(prefix)
         )
     return "\n\n".join(filter(None, texts)), files
-
-
-def _read_thoughts(content: Json) -> str:
-    thoughts = map(read_object, read_list(content.get("thoughts")))
-    return "\n\n".join(
-        filter(None, (read_text(each.get("content") or each.get("summary")) for each in thoughts))
-    )
 
 
 def _to_arguments(text: str) -> str:

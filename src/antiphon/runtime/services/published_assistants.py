@@ -43,7 +43,9 @@ class PublishedAssistantService:
             operations.PublishAssistant: self._publish,
             operations.UnpublishAssistant: self._unpublish,
             operations.ListPublishedAssistants: self._list,
-            operations.GetPublishedAssistant: self._get,
+            operations.GetPublishedAssistant: lambda operation, _by, _: self._find(
+                operation.assistant_id
+            ),
             operations.CopyPublishedAssistant: self._copy,
             operations.RemovePublishedAssistant: self._remove,
         }
@@ -113,11 +115,6 @@ class PublishedAssistantService:
         ]
         following = page.data[-1][1].id if page.has_more else None
         return Listed(shown, has_more=page.has_more, next=following)
-
-    async def _get(
-        self, operation: operations.GetPublishedAssistant, _by: Principal, _: IdempotencyKey | None
-    ) -> PublishedAssistant:
-        return await self._find(operation.assistant_id)
 
     async def _copy(
         self,

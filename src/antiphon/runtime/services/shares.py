@@ -71,7 +71,7 @@ class ShareService:
             operations.ListShares: self._list,
             operations.UpdateShare: self._update,
             operations.DeleteShare: self._delete,
-            operations.GetShared: self._get_shared,
+            operations.GetShared: lambda operation, _by, _: self._open(operation.token),
             operations.CopyShared: self._copy_shared,
         }
 
@@ -161,11 +161,6 @@ class ShareService:
         entry = await self._entry("share.revoked", share, by)
         await self._store.delete_share(by.owner, operation.share_id, entry)
         return Deleted(operation.share_id)
-
-    async def _get_shared(
-        self, operation: operations.GetShared, _by: Principal, _: IdempotencyKey | None
-    ) -> SharedThread:
-        return await self._open(operation.token)
 
     async def _copy_shared(
         self, operation: operations.CopyShared, by: Principal, once: IdempotencyKey | None

@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 from urllib.parse import urlsplit
 
-from antiphon.engine.webhooks import Settlement, settle
+from antiphon.engine.webhooks import settle
 from antiphon.ports import WEBHOOKS, Bus, WebhookStore
 from antiphon.runtime.admin import audit
 from antiphon.runtime.admin.webhook_secrets import SecretBox
@@ -160,7 +160,8 @@ class WebhookDeliverer:
             settle, attempts=claim.delivery.attempts, attempt=attempt, random=self._random()
         )
         settled = await self._store.settle_delivery(claim, decide, entry)
-        outcome = _name_outcome(settled)
+        outcomes = {"delivered": "delivered", "pending": "retried", "failed": "given_up"}
+        outcome = "lost" if settled is None else outcomes[settled.status]
         self._metrics.observe(WEBHOOKS_SENT, attempt.duration / 1000, outcome)
         log.log(
             logging.DEBUG if outcome == "delivered" else logging.INFO,
@@ -199,10 +200,3 @@ class WebhookDeliverer:
         while await self._store.delete_deliveries(before, FORGOTTEN_AT_ONCE):
             pass
         return FORGET_SECONDS
-
-
-def _name_outcome(settled: Settlement | None) -> str:
-    """Return the metric's word for what became of an attempt."""
-    if settled is None:
-        return "lost"
-    return {"delivered": "delivered", "pending": "retried", "failed": "given_up"}[settled.status]

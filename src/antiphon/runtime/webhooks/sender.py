@@ -117,16 +117,12 @@ def make_signed_headers(
     secrets: Sequence[str], event_id: str, at: int, body: bytes
 ) -> Mapping[str, str]:
     """Return the headers of a request of the time `at` (seconds), with a signature per secret."""
-    signatures = " ".join(_sign(secret, event_id, at, body) for secret in secrets)
+    signed = f"{event_id}.{at}.".encode() + body
+    keys = [base64.b64decode(secret.removeprefix(SECRET_PREFIX)) for secret in secrets]
+    digests = [base64.b64encode(hmac.new(key, signed, sha256).digest()).decode() for key in keys]
     return {
         "content-type": "application/json",
         "webhook-id": event_id,
         "webhook-timestamp": str(at),
-        "webhook-signature": signatures,
+        "webhook-signature": " ".join(f"{_SIGNATURE_VERSION},{each}" for each in digests),
     }
-
-
-def _sign(secret: str, event_id: str, at: int, body: bytes) -> str:
-    key = base64.b64decode(secret.removeprefix(SECRET_PREFIX))
-    digest = hmac.new(key, f"{event_id}.{at}.".encode() + body, sha256).digest()
-    return f"{_SIGNATURE_VERSION},{base64.b64encode(digest).decode()}"

@@ -30,7 +30,6 @@ from antiphon.types.events import EventPage, Numbered
 from antiphon.types.messages import Upload
 from antiphon.types.personal import PersonalRecord
 from antiphon.types.runs import Action, Run, RunLease, Serves, Thread
-from antiphon.types.schedules import StoredSchedule
 
 T = TypeVar("T")
 
@@ -60,7 +59,10 @@ def read_records(
     """Return the records that a change reads, without those of other owners, and their rows."""
     known = _read_key_usage(connection, read_set.key_id, now)
     if read_set.schedule_id is not None:
-        known = replace(known, schedule=_find_schedule(connection, read_set))
+        row = connection.execute(SQL["schedule"], {"id": read_set.schedule_id}).fetchone()
+        stored = to_schedule(row) if row else None
+        if stored and read_set.owner in (None, stored.owner):
+            known = replace(known, schedule=stored)
     if read_set.personal:
         row = connection.execute(SQL["personal"], {"owner": read_set.owner}).fetchone()
         known = replace(known, personal=decoder(PersonalRecord)(row[0])) if row else known
@@ -95,13 +97,6 @@ def _read_key_usage(connection: sqlite3.Connection, key_id: str | None, now: int
     (running,) = connection.execute(SQL["count_running"], (key_id,)).fetchone()
     used = fetch_one(connection, "tokens_used", key_id, tokens.what, period(tokens, now))
     return Snapshot(now=now, running=running, tokens=used[0] if used else 0)
-
-
-def _find_schedule(connection: sqlite3.Connection, read_set: ReadSet) -> StoredSchedule | None:
-    """Return the schedule that a change reads, unless it is another owner's."""
-    row = connection.execute(SQL["schedule"], {"id": read_set.schedule_id}).fetchone()
-    stored = to_schedule(row) if row else None
-    return stored if stored and read_set.owner in (None, stored.owner) else None
 
 
 def find_run(connection: sqlite3.Connection, run_id: str) -> RunRow | None:

@@ -57,7 +57,9 @@ def search(
         docs = connection.execute(SQL["search_titles"], values | {"limit": limit})
         threads = [decoder(Thread)(doc) for (doc,) in docs]
     messages = [build_match(seq, doc, thread, phrases) for seq, doc, thread in page]
-    return TextMatches(messages, threads, more, _read_progress(connection))
+    row = connection.execute(SQL["index_progress"]).fetchone()
+    progress = IndexProgress(row[1] - row[0], row[1]) if row else None
+    return TextMatches(messages, threads, more, progress)
 
 
 def add_pages(
@@ -93,11 +95,6 @@ def search_pages(
     rows = connection.execute(SQL["search_pages"], {"words": words, "owner": owner, "limit": limit})
     with closing(rows):
         return [FoundPage(upload_id, to_page(*columns)) for upload_id, *columns in rows]
-
-
-def _read_progress(connection: sqlite3.Connection) -> IndexProgress | None:
-    row = connection.execute(SQL["index_progress"]).fetchone()
-    return IndexProgress(row[1] - row[0], row[1]) if row else None
 
 
 def update(connection: sqlite3.Connection) -> bool:

@@ -114,7 +114,9 @@ class MessageRequest:
         self._unread += body
         if self._headers.get("content-type", "").startswith("text/event-stream"):
             whole, end, self._unread = self._unread.rpartition(b"\n\n")
-            if data := _event_data(whole + end):
+            lines = (whole + end).split(b"\n")  # comments have no data
+            data = [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
+            if data:
                 await self._deliver(self._status, data, self._headers)
         elif not message.get("more_body", False):
             await self._deliver(self._status, [self._unread], self._headers)
@@ -123,9 +125,3 @@ class MessageRequest:
 def _is_kept(field: tuple[bytes, bytes]) -> bool:
     name = field[0].lower()
     return name not in _OF_ONE_REQUEST and not name.startswith(_PREFIXES_OF_ONE_REQUEST)
-
-
-def _event_data(frames: bytes) -> list[bytes]:
-    """Return the data of whole server-sent events; comments have none."""
-    lines = frames.split(b"\n")
-    return [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]

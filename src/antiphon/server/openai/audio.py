@@ -16,7 +16,7 @@ from antiphon.api.operations import (
     VoiceName,
 )
 from antiphon.engine import sanitize
-from antiphon.server.files import SentFile, read_form
+from antiphon.server.files import read_form
 from antiphon.server.gateway import Gateway
 from antiphon.server.openai.answer_headers import name_ignored
 from antiphon.server.requests import RequestContext
@@ -77,10 +77,13 @@ class Audio:
             raise _make_unserved_error(
                 "stream", "false: a transcription comes whole", fields["stream"]
             )
+        media_type = sent.media_type  # as declared if it is known, else by the name
+        if media_type.partition(";")[0] not in _TYPES.values():
+            media_type = _TYPES.get(sent.name.rpartition(".")[2].lower(), media_type)
         call = convert(
             {
                 "audio": sent.content,
-                "media_type": _media_type(sent),
+                "media_type": media_type,
                 "language": fields.get("language") or None,
                 "prompt": fields.get("prompt") or None,
             },
@@ -127,13 +130,6 @@ def _check_model(given: object, model: str | None) -> None:
         expected=model,
         where="$.model",
     )
-
-
-def _media_type(sent: SentFile) -> str:
-    """Return the media type of a recording: as declared if it is known, else by its name."""
-    if sent.media_type.partition(";")[0] in _TYPES.values():
-        return sent.media_type
-    return _TYPES.get(sent.name.rpartition(".")[2].lower(), sent.media_type)
 
 
 def _make_unserved_error(name: str, expected: str, received: object) -> InvalidRequest:

@@ -150,7 +150,9 @@ async def _check_known(items: ThreadItems, thread: Thread, answers: Sequence[_An
             is_same = saved == [answer.sent.approval.approve]
         else:
             texts = [each.text for each in group if each.tool_call_id == answer.call_id]
-            is_same = texts in ([answer.output], [_text_without_pictures(answer.sent)])
+            # An output that came with its call is stored without its pictures.
+            (moved,) = move_pictures(SentItems((), (answer.sent,))).outputs
+            is_same = texts in ([answer.output], [join_text(moved.message.message.content)])
         if not is_same:
             raise OutputConflict(
                 f"Tool call {answer.call_id} already has another output.",
@@ -158,12 +160,6 @@ async def _check_known(items: ThreadItems, thread: Thread, answers: Sequence[_An
                 received="a different output",
                 where=answer.sent.where,
             )
-
-
-def _text_without_pictures(output: SentOutput) -> str:
-    """Return the text of an output as it is stored if it came with its call."""
-    (moved,) = move_pictures(SentItems((), (output,))).outputs
-    return join_text(moved.message.message.content)
 
 
 def _check_only_text(outputs: Sequence[SentOutput]) -> None:

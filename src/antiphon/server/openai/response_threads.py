@@ -314,7 +314,11 @@ async def _copy_thread(
         _refuse_unknown(sent)
         return replace(operation, temporary=not beginning.is_stored)
     if reply.tool_calls:
-        outputs = _outputs_of(reply, await _find_stored_outputs(api, reply), sent)
+        last = reply.number + len(reply.tool_calls)
+        listing = ListMessages(reply.thread_id, PAGE, reply.id)
+        found, _ = await api.list_some(listing, len(reply.tool_calls))
+        stored = {each.tool_call_id: each for each in found if each.number <= last}
+        outputs = _outputs_of(reply, stored, sent)
         ending = (to_past_message(reply), *outputs)
     else:
         _refuse_unknown(sent)
@@ -330,14 +334,6 @@ async def _copy_thread(
         return replace(operation, history=ending)
     fork = await api.ask(ForkThread(thread.id, reply.id, before=True, temporary=False))
     return replace(operation, thread_id=fork.id, history=ending)
-
-
-async def _find_stored_outputs(api: CallerApi, reply: Message) -> Mapping[str | None, Message]:
-    """Return the stored outputs of this reply's calls, by the ids of the calls."""
-    last = reply.number + len(reply.tool_calls)
-    listing = ListMessages(reply.thread_id, PAGE, reply.id)
-    listed, _ = await api.list_some(listing, len(reply.tool_calls))
-    return {each.tool_call_id: each for each in listed if each.number <= last}
 
 
 def _outputs_of(

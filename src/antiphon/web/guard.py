@@ -281,7 +281,9 @@ def _check_request() -> None:
     elif begins:
         with suppress(SignInRefused):  # the page then shows a login
             g.person = _authenticate(policy, begins=begins)
-    if required.person and g.person is None and not _is_open(facts):
+    # Anyone may read what is shared by a link to a conversation, if the site allows it.
+    is_open = (facts.method, facts.rule) == _SHARED and current_site().settings.sharing == "anyone"
+    if required.person and g.person is None and not is_open:
         raise SignedOut(
             "Nobody is logged in here.",
             expected="the cookie that a login, or GET / where nobody logs in, has set",
@@ -291,11 +293,6 @@ def _check_request() -> None:
     # A token that need not be given names the session for which the request is meant.
     if required.csrf or (required.person and facts.csrf and facts.method not in _READING):
         check_csrf(facts, session.csrf_token())
-
-
-def _is_open(facts: RequestFacts) -> bool:
-    """Return true for a link to a conversation, where anyone may read what is shared."""
-    return (facts.method, facts.rule) == _SHARED and current_site().settings.sharing == "anyone"
 
 
 def _add_headers(response: Response) -> Response:

@@ -101,7 +101,10 @@ def get_preview(signed: str) -> Response:
     client = site.client_for_owner(ticket.owner)
 
     async def make() -> bytes:
-        message = await _read_joined(client, ticket.message_id)
+        message = await client.get_message(ticket.message_id)
+        if message.role == "assistant" and message.status != "completed":  # its rest is elsewhere
+            adjacent = await _list_adjacent_replies(client, message)
+            message = next(join_replies([message, *adjacent]))
         text = read_lines(message.text, ticket.start, ticket.end)
         if message.thread_id != ticket.thread_id or digest(text) != ticket.digest:
             raise NotFound("The message no longer has this artifact.")
@@ -175,11 +178,3 @@ async def _list_adjacent_replies(
         if each.role == "assistant":
             replies.append(each)
     return replies
-
-
-async def _read_joined(client: AsyncClient, message_id: str) -> Message:
-    """Return a message, with its rest if it was cut. Raises `NotFound`."""
-    message = await client.get_message(message_id)
-    if message.role != "assistant" or message.status == "completed":
-        return message
-    return next(join_replies([message, *await _list_adjacent_replies(client, message)]))

@@ -128,7 +128,12 @@ def get_manifest() -> Response:
 def get_service_worker() -> Response:
     """Return the worker that keeps the files of this version in the browser; it reads nothing
     else."""
-    facts = f"const VERSION = {_json(version())};\nconst FILES = {_json(_list_cached_files())};\n"
+    # What any view needs, without libraries that few answers need.
+    shown = [name for name in sorted(_files()) if name.startswith(("chat/css/", "chat/i18n/"))]
+    libraries = [name for bundle in _bundles().values() for name in bundle.imports]
+    names = dict.fromkeys([*SHELL_FILES, *shown, *_bundles(), *libraries])
+    cached = [f"/static/{version()}/{name}" for name in names]
+    facts = f"const VERSION = {_json(version())};\nconst FILES = {_json(cached)};\n"
     headers = {**NO_CACHE, "content-security-policy": WORKER_POLICY}
     script = facts + _read_asset(WORKER).decode()
     return Response(script, headers=headers, content_type="text/javascript; charset=utf-8")
@@ -138,14 +143,6 @@ def get_service_worker() -> Response:
 def get_icon() -> Response:
     """Return no content: browsers ask for this icon, and the shell names another."""
     return Response(status=204)
-
-
-def _list_cached_files() -> list[str]:
-    """Return the addresses of what any view needs, without libraries that few answers need."""
-    shown = [name for name in sorted(_files()) if name.startswith(("chat/css/", "chat/i18n/"))]
-    libraries = [name for bundle in _bundles().values() for name in bundle.imports]
-    names = dict.fromkeys([*SHELL_FILES, *shown, *_bundles(), *libraries])
-    return [f"/static/{version()}/{name}" for name in names]
 
 
 def _json(value: object) -> str:

@@ -29,7 +29,11 @@ def _messages(entry: Entry, names: str) -> Iterator[Json]:
         match message.role:
             case "user":
                 own_id = message.metadata.get(names) or message.id
-                yield {"id": own_id, "role": "user", "content": _content(message)}
+                # As its client sent it, without its files.
+                content: str | list[Json] = message.text
+                if any(isinstance(part, Image) for part in message.content):
+                    content = [part for each in message.content for part in _parts(each)]
+                yield {"id": own_id, "role": "user", "content": content}
             case "system" if message.compacts is None:
                 yield {"id": message.id, "role": "system", "content": message.text}
             case "assistant":
@@ -46,13 +50,6 @@ def _messages(entry: Entry, names: str) -> Iterator[Json]:
                 }
             case _:
                 pass  # a summary, which only models read
-
-
-def _content(message: Message) -> str | list[Json]:
-    """Return a user's message as its client sent it, without its files."""
-    if not any(isinstance(part, Image) for part in message.content):
-        return message.text
-    return [part for each in message.content for part in _parts(each)]
 
 
 def _parts(part: MessagePart) -> Iterator[Json]:

@@ -77,6 +77,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
     since = [place for place in range(spoke + 1, len(heads)) if heads[place].role in _REPLIES]
     new = spoke if spoke >= 0 and not since else None
     message, files = (None, ()) if new is None else _message(sent.messages[new])
+    properties = sent.forwarded_props
     request = AgUiRequest(
         thread_id=sent.thread_id,
         run_id=sent.run_id,
@@ -98,7 +99,7 @@ def parse_run_input(body: Mapping[str, Any]) -> AgUiRequest:
             for tool in sent.tools or ()
         ),
         history=sent.messages,
-        wants=_wants(sent.forwarded_props),
+        wants=convert(cast("Json", properties), Wants) if isinstance(properties, dict) else Wants(),
         files=files,
         context="\n".join(f"{each.description}: {each.value}" for each in sent.context or ()),
     )
@@ -230,13 +231,6 @@ def _output(sent: Json) -> ClientOutput:
     return ClientOutput(
         output.tool_call_id, text or output.error or "", is_error=bool(output.error)
     )
-
-
-def _wants(forwarded_props: object) -> Wants:
-    """Return what the client's properties name; other properties are ignored."""
-    if not isinstance(forwarded_props, dict):
-        return Wants()
-    return convert(cast("Json", forwarded_props), Wants)
 
 
 def _approvals(resume: Sequence[_Resume]) -> dict[str, Approval]:

@@ -111,18 +111,14 @@ def status_and_envelope(error: AntiphonError) -> tuple[int, Envelope]:
         category = _Category(400 if status in (408, 409, 410) else status, kind)
     if error.details.get("limit") == "tokens_per_day":
         category = _USED_UP
-    parameter = _parameter(error)
+    where = str(error.details.get("where", "")).removeprefix("$").lstrip(".")
+    # A run has the servers of the request's tools in a field of their own.
+    in_tools = where.startswith("mcp_servers[")
+    parameter = "tools" if in_tools else where.removeprefix("sampling.")
     code = category.code or _field_code(error, parameter)
     return category.status, Envelope(
         Body(error.full_message, category.type, parameter or None, code)
     )
-
-
-def _parameter(error: AntiphonError) -> str:
-    """Return the name of the field that is wrong, as this wire has it; empty for none."""
-    where = str(error.details.get("where", "")).removeprefix("$").lstrip(".")
-    # A run has the servers of the request's tools in a field of their own.
-    return "tools" if where.startswith("mcp_servers[") else where.removeprefix("sampling.")
 
 
 _OTHER_TYPE = re.compile(r"Expected `[^`]*`, got ")

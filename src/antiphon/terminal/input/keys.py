@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 from prompt_toolkit.application.current import get_app
 from prompt_toolkit.buffer import Buffer
@@ -20,8 +21,7 @@ from prompt_toolkit.key_binding.vi_state import InputMode
 from prompt_toolkit.keys import Keys
 
 from antiphon.terminal.input.editor_actions import EditorActions, continue_line
-from antiphon.terminal.input.keyboard import NEXT_PART, TYPED_ON
-from antiphon.terminal.input.listing_keys import bind_listing
+from antiphon.terminal.input.keyboard import NEXT_PART, TYPED_ON, Listing
 
 _MOUSE = (Keys.Vt100MouseEvent, Keys.WindowsMouseEvent, Keys.ScrollUp, Keys.ScrollDown)
 
@@ -36,7 +36,7 @@ def bindings(editing: EditorActions) -> KeyBindings:
     keys = KeyBindings()
     _bind_box(keys, editing)
     _bind_field(keys, editing)
-    bind_listing(keys, editing.find_listing)
+    _bind_listing(keys, editing.find_listing)
     _bind_draft(keys, editing)
     _bind_actions(keys, editing)
     _bind_ignored(keys)
@@ -122,6 +122,24 @@ def _bind_field(keys: KeyBindings, editing: EditorActions) -> None:
     @keys.add("<sigint>", filter=is_open, eager=True)
     def _give_up(event: KeyPressEvent) -> None:
         editing.answer(None)
+
+
+def _bind_listing(keys: KeyBindings, find_listing: Callable[[], Listing | None]) -> None:
+    """Bind the keys that move in a list above a field; the field takes all other keys."""
+    is_open = Condition(lambda: find_listing() is not None)
+
+    def _bind(key: str, act: Callable[[Listing], None]) -> None:
+        @keys.add(key, filter=is_open, eager=True)
+        def _act(event: KeyPressEvent) -> None:
+            if (listing := find_listing()) is not None:
+                act(listing)
+
+    for key in ("down", "c-n"):
+        _bind(key, lambda listing: listing.move(1))
+    for key in ("up", "c-p"):
+        _bind(key, lambda listing: listing.move(-1))
+    _bind("pagedown", lambda listing: listing.turn(1))
+    _bind("pageup", lambda listing: listing.turn(-1))
 
 
 def _bind_draft(keys: KeyBindings, editing: EditorActions) -> None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
 
 import httpx2
 import msgspec
@@ -118,6 +122,60 @@ async def test_a_revoked_key_administers_nothing_from_that_moment(server: Served
 
     assert made.status_code == 401
     assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
+
+
+HELD: list[tuple[str, dict[str, Any] | None]] = [
+    ("/v1/keys", {"name": "mine", "owner": "eve"}),
+    ("/v1/process", {"message": {"content": "3 words"}}),
+    ("/v1/files?name=a.txt", None),
+    ("/v1/imports?owner=eve", None),
+    (
+        "/openai/v1/chat/completions",
+        {"model": "demo", "messages": [{"role": "user", "content": "3 words"}]},
+    ),
+    ("/openai/v1/responses", {"model": "demo", "input": "3 words"}),
+    (
+        "/ai-sdk/v6/chat",
+        {
+            "id": "c",
+            "messages": [{"id": "m", "role": "user", "parts": [{"type": "text", "text": "Hi"}]}],
+        },
+    ),
+]
+"""Requests whose body is held back until the key is revoked; a body without JSON is a file."""
+
+
+@pytest.mark.parametrize(("path", "body"), HELD, ids=[path for path, _ in HELD])
+async def test_a_request_whose_body_ends_after_its_key_does_nothing(
+    server: Served, path: str, body: dict[str, Any] | None
+) -> None:
+    key = await server.key("root", "admin")
+    client = await server.client(key)
+    content = b"a file" if body is None else json.dumps(body).encode()
+    held, go = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> AsyncIterator[bytes]:
+        yield content[:-1]
+        held.set()
+        await go.wait()
+        yield content[-1:]
+
+    async def is_refused() -> bool:
+        return (await client.get("/v1/threads")).status_code == 401
+
+    headers = {"content-type": "application/zip" if body is None else "application/json"}
+    asking = asyncio.create_task(client.post(path, content=hold(), headers=headers))
+    await held.wait()
+    assert (await client.get("/v1/threads")).status_code == 200
+    await server.runtime.store.revoke_key(server.keys[key])
+    await eventually(is_refused)
+    go.set()
+
+    assert (await asking).status_code == 401
+    assert [each.owner for each in await server.runtime.store.keys()] == ["root"]
+    other = await server.client(await server.key("root"))
+    for listed in ("threads", "files"):
+        assert (await other.get(f"/v1/{listed}")).json()["data"] == []
 
 
 async def test_health_needs_no_key_and_metrics_do(server: Served) -> None:

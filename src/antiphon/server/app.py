@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -140,7 +141,9 @@ class Application:
         self._opener = opener
         self.timeouts = timeouts
         resources = {
-            path: PathHandler(path, handlers, self._admission_of(path), self._count_request)
+            path: PathHandler(
+                path, handlers, self._admission_of(path), self._count_request, self._recheck
+            )
             for path, handlers in self._handlers_by_path().items()
         }
         # The router tries one route after the other; most requests have a path without fields.
@@ -328,6 +331,20 @@ class Application:
             return caller
         return replace(caller, principal=replace(caller.principal, trace=trace))
 
+    async def _recheck(self, context: RequestContext) -> None:
+        """Raise `Unauthorized` if the caller has lost its key since the request was admitted.
+
+        For changes by an administrator the key is always read again. Another key is known for as
+        long in any case, and readers of a link need none.
+        """
+        caller, method = context.caller, context.scope["method"]
+        fresh = method != "GET" and _SCOPES.get(f"{method} {context.scope[ROUTE]}") == "admin"
+        is_late = time.monotonic() - context.began >= auth.MEMORY_SECONDS
+        if not caller.scopes or not (fresh or is_late):
+            return
+        if not await self._access.is_still_admitted(caller, fresh=fresh):
+            raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
+
     def _handlers_by_path(self) -> dict[str, dict[str, Handler]]:
         """Return the handlers of each path by method; paths without fields come first."""
         table: dict[str, dict[str, Handler]] = {
@@ -485,6 +502,7 @@ class Application:
     ) -> T:
         try:
             async with self._hold_slots(context.caller, operation):
+                await self._recheck(context)
                 return await work
         finally:
             work.close()  # if no slot was free

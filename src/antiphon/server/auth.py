@@ -117,10 +117,12 @@ class AccessControl:
             )
         return _admit_loopback(scope)
 
-    async def is_still_admitted(self, caller: AdmittedCaller) -> bool:
-        """Return whether an admitted caller would still be admitted."""
+    async def is_still_admitted(self, caller: AdmittedCaller, *, fresh: bool = False) -> bool:
+        """Return whether an admitted caller would still be admitted; `fresh` as for `admit`."""
         if caller.token is None:
             return not await self.is_locked()
+        if fresh:
+            self._known.pop(caller.token[:PREFIX_LENGTH], None)
         try:
             if caller.grant is None:
                 await self._authenticate(caller.token)

@@ -6,7 +6,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager
 
-from starlette.types import Receive, Scope, Send
+from msgspec.structs import replace
+from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.api.operations import OPERATIONS
 from antiphon.api.problems import MethodNotAllowed
@@ -21,6 +22,8 @@ from antiphon.types.errors import NotFound
 
 Handler = Callable[[RequestContext], Awaitable[None]]
 """Answers one request, or raises."""
+Recheck = Callable[[RequestContext], Awaitable[None]]
+"""Raises `Unauthorized` if the caller of a request has lost its rights since it was admitted."""
 
 ENDLESS = page_wires.STREAMS.union(
     kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file
@@ -31,7 +34,8 @@ ENDLESS = page_wires.STREAMS.union(
 class PathHandler:
     """One path: admits callers, and calls the handler of the request's method.
 
-    `count_request` counts a request as its caller's while it is handled.
+    `count_request` counts a request as its caller's while it is handled. `recheck` is called once
+    the body has come, which its sender may have held back.
     """
 
     def __init__(
@@ -40,11 +44,13 @@ class PathHandler:
         handlers: Mapping[str, Handler],
         admit: Callable[[Scope], Awaitable[AdmittedCaller]],
         count_request: Callable[[AdmittedCaller], AbstractContextManager[None]],
+        recheck: Recheck,
     ) -> None:
         self._path = path
         self._handlers = handlers
         self._admit = admit
         self._count_request = count_request
+        self._recheck = recheck
         # HEAD is implied by GET, unless the response to GET is endless.
         implied = {"HEAD"} if "GET" in handlers and path not in ENDLESS else set[str]()
         self._allow = ", ".join(sorted({*handlers, "OPTIONS", *implied}))
@@ -73,8 +79,22 @@ class PathHandler:
             )
         fields = scope.get("path_params", {})
         ids = {name: fields.get(name) for name in ("run_id", "thread_id")}
+        context = RequestContext(scope, receive, send, caller, time.monotonic())
+        if method not in ("GET", "HEAD"):
+            context = replace(context, receive=self._receive_and_recheck(context))
         with self._count_request(caller), log_context(key_id=caller.principal.key_id, **ids):
-            await handler(RequestContext(scope, receive, send, caller, time.monotonic()))
+            await handler(context)
+
+    def _receive_and_recheck(self, context: RequestContext) -> Receive:
+        """Return the request's messages; the caller is checked again before the end of the body."""
+
+        async def receive() -> Message:
+            message = await context.receive()
+            if message["type"] == "http.request" and not message.get("more_body"):
+                await self._recheck(context)
+            return message
+
+        return receive
 
 
 def route_pattern(path: str) -> str:

@@ -43,7 +43,7 @@ def test_a_run_that_goes_on_has_nothing_to_say() -> None:
 def test_a_run_that_reached_a_limit_ends_in_other_protocols_as_one_that_became_too_long(
     end: RunEnd,
 ) -> None:
-    too_long = end.calls_dropped or end.reason == "length"
+    too_long = end.limit_reached or end.reason == "length"
 
     assert (find_finish_reason(end.reason) == "length") is too_long
 

@@ -62,7 +62,7 @@ STOP_REASONS: Mapping[Reason | None, StopReason] = {
 
 def find_stop_reason(reason: Reason | None) -> StopReason | None:
     """Return the stop reason of an incomplete run; None where its error is sent instead."""
-    if find_run_end(Status.INCOMPLETE, reason).calls_dropped:  # a limit of the run was reached
+    if find_run_end(Status.INCOMPLETE, reason).limit_reached:
         return "max_turn_requests"
     return STOP_REASONS.get(reason)
 

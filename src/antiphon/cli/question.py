@@ -11,6 +11,7 @@ import msgspec
 
 from antiphon.cli.flags import parse_number
 from antiphon.types.errors import InvalidRequest
+from antiphon.types.runs import MAX_TOOL_CALLS
 
 if TYPE_CHECKING:  # the chat loads these later
     from antiphon.api.operations import Options
@@ -60,7 +61,7 @@ ASK_ONLY_FLAGS = {
 
 RUN_LIMITS = {
     "max_turns": (1000, "the maximum number of turns, which tool calls lead to"),
-    "max_tool_calls": (10_000, "the maximum number of tool calls of one answer"),
+    "max_tool_calls": (MAX_TOOL_CALLS, "the maximum number of tool calls of one answer"),
 }
 """Flags for fields of a run that are numbers: the largest number, and the meaning."""
 

@@ -29,6 +29,7 @@ OF_BACKEND = (
     "max_chat_import",
     "documents",
     "document_timeout",
+    "max_tool_calls",
     "max_concurrent_runs",
     "workers",
     "stall_timeout",

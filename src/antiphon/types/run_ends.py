@@ -15,8 +15,8 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     """One way in which a run can end.
 
     `why` is the cause in words for people, `meaning` its explanation in `docs/reference/errors.md`,
-    `hint` the terminal's advice. `calls_dropped` is true if a limit of the run was reached: the
-    calls of the last reply were never handed out.
+    `hint` the terminal's advice. `limit_reached` is true if a limit of the run was reached: calls
+    of its last reply, if it had any, were not carried out.
     """
 
     status: Status
@@ -24,7 +24,7 @@ class RunEnd(msgspec.Struct, frozen=True, kw_only=True):
     why: str = ""
     meaning: str = ""
     hint: str = ""
-    calls_dropped: bool = False
+    limit_reached: bool = False
 
     @property
     def page(self) -> str:
@@ -89,7 +89,7 @@ RUN_ENDS = (
         why="as many turns as were allowed were taken",
         meaning="the run reached its limit of turns",
         hint="/continue continues it. --max-turns limits the turns of a run.",
-        calls_dropped=True,
+        limit_reached=True,
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -97,7 +97,7 @@ RUN_ENDS = (
         why="more tools were to be called than were allowed",
         meaning="the run reached its limit of tool calls",
         hint="/continue continues it. --max-tool-calls limits the tool calls of a run.",
-        calls_dropped=True,
+        limit_reached=True,
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -105,7 +105,7 @@ RUN_ENDS = (
         why="as many tokens as were allowed were used",
         meaning="the run reached its limit of tokens over all turns",
         hint="/continue goes on.",
-        calls_dropped=True,
+        limit_reached=True,
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -113,7 +113,7 @@ RUN_ENDS = (
         why="as much money as was allowed was spent",
         meaning="the run reached its limit of money, or what it cost is not known",
         hint="/continue goes on.",
-        calls_dropped=True,
+        limit_reached=True,
     ),
     RunEnd(
         status=Status.INCOMPLETE,
@@ -121,7 +121,7 @@ RUN_ENDS = (
         why="its time was over",
         meaning="the run reached its `timeout` during a turn; between turns it is `expired`",
         hint="/continue goes on.",
-        calls_dropped=True,
+        limit_reached=True,
     ),
 )
 

@@ -427,14 +427,16 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     ends at the latest `timeout` seconds after its creation. Of its tools and those of its MCP
     servers the model is offered only those whose names match one of `allowed_tools`, or all where
     that is None, and, with `thread_tools`, one of these too: the options of its thread say so.
-    `messages_before` is the number of messages in the thread before the run and
-    the message that came with it. `waiting_for` is the provider that a queued run waits for: no
-    worker that can reach it has claimed the run yet. The model reads `instructions`, whether these
-    are the run's own or the assistant's, then the `instruction_parts`, and last
-    `additional_instructions`. With `personal` of false the person's instructions and memories are
-    not among the parts; it is false in temporary threads. With `continues` the run goes on with the
-    answer of the run before it, which was cut. `responses` are those that it gave on
-    OpenAI's wire, if it was started there.
+
+    `messages_before` is the number of messages in the thread before the run and the message that
+    came with it. `waiting_for` is the provider that a queued run waits for: no worker that can
+    reach it has claimed the run yet. With `continues` the run goes on with the answer of the run
+    before it, which was cut. `responses` are those that it gave on OpenAI's wire, if it was started
+    there.
+
+    The model reads `instructions`, whether these are the run's own or the assistant's, then the
+    `instruction_parts`, and last `additional_instructions`. With `personal` of false the person's
+    instructions and memories are not among the parts; it is false in temporary threads.
     """
 
     id: str

@@ -73,10 +73,12 @@ class Story(World):
         self,
         *chunks: Chunk,
         finish: bool = True,
+        fault: errors.ProviderError | errors.Cut | None = None,
         hosted: Mapping[str, HostedTool] = transitions.NO_HOSTED_TOOLS,
     ) -> None:
         self.say_pieces(*chunks)
-        reply = self._turn.close(None if finish else errors.Disconnected("cut"), self._at)
+        fault = fault or (None if finish else errors.Disconnected("cut"))
+        reply = self._turn.close(fault, self._at)
         self.finish(self.lease.epoch, reply, turn=self.run.turn, hosted=hosted)
         self._begin_turn()
 
@@ -213,6 +215,31 @@ def failure() -> Story:
     return world
 
 
+def time_over() -> Story:
+    """Its time is over in a turn after a call: the output was streamed, and no call is dropped."""
+    world = Story()
+    world.begin(timeout=60)
+    world.claim()
+    world.reply(call(0), CALLS)
+    world.submit("c0", "42")
+    _continue_run(world)
+    world.now += 60_000
+    world.reply(TextPiece("It is"), fault=errors.Stalled("Nothing came."))
+    return world
+
+
+def dropped_calls() -> Story:
+    """It has called a tool as often as it may, and its last call is not carried out."""
+    world = Story()
+    world.begin(max_tool_calls=1)
+    world.claim()
+    world.reply(call(0), CALLS)
+    world.submit("c0", "42")
+    _continue_run(world)
+    world.reply(TextPiece("Once more."), call(1), CALLS)
+    return world
+
+
 def lost_worker() -> Story:
     world = begin_run()
     world.say_pieces(TextPiece("It is 4"), call(0))
@@ -240,6 +267,8 @@ TYPICAL: Mapping[str, Callable[[], Story]] = {
     "asked": approval_request,
     "cancelled": cancellation,
     "failed": failure,
+    "time-over": time_over,
+    "dropped": dropped_calls,
     "restarted": lost_worker,
 }
 

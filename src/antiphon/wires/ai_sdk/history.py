@@ -337,9 +337,7 @@ def _replies(
 ) -> Iterator[StoredPart]:
     called = entry.calls
     replies = [message for message in entry.messages if message.role == "assistant"]
-    run = entry.run
-    if run is not None and find_run_end(run.status, run.reason).calls_dropped:
-        # The stream had no outputs of the calls of the last turn.
+    if _has_dropped_calls(entry):  # the stream had no outputs of them
         for last in [message for message in replies if message.tool_calls][-1:]:
             called |= {call.id: CallView(call) for call in last.tool_calls}
     by_call = {action.tool_call_id: action for action in actions if action.approval is not None}
@@ -358,6 +356,19 @@ def _replies(
         for _, call in sorted(saved, key=lambda each: each[0]):
             complete = ui.OutputSaved(tool_call_id=call.id, tool_name=call.name)
             yield ui.DataStatus(id=call.id, data=complete)
+
+
+def _has_dropped_calls(entry: Entry) -> bool:
+    """Return whether a limit of the run was reached with a reply whose calls then never ran.
+
+    The run does not count those. A limit of time can also be reached later, in a reply without
+    calls.
+    """
+    run = entry.run
+    if run is None or not find_run_end(run.status, run.reason).limit_reached:
+        return False
+    called = sum(len(message.tool_calls) for message in entry.messages)
+    return called > sum(each.tool_calls for each in entry.runs)
 
 
 def _reply(message: Message) -> Iterator[StoredPart]:

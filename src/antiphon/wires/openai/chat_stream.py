@@ -60,7 +60,7 @@ _FINISH: dict[Reason | None, FinishReason] = {
 
 def find_finish_reason(reason: Reason | None) -> FinishReason | None:
     """Return the finish reason of an incomplete run; None where an error is sent instead."""
-    if find_run_end(Status.INCOMPLETE, reason).calls_dropped:  # a limit of the run was reached
+    if find_run_end(Status.INCOMPLETE, reason).limit_reached:
         return "length"
     return _FINISH.get(reason)
 

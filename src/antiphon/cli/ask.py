@@ -75,7 +75,7 @@ from antiphon.skills.workspace import explain_untrusted, load_workspace
 from antiphon.tools.consent import Consent
 from antiphon.tools.functions import Function
 from antiphon.tools.hooks import ToolHooks
-from antiphon.tools.permissions import NAME, GrantsFile, Rules, configured_rules
+from antiphon.tools.permissions import NAME, GrantsFile, Rules, rules_from_settings
 from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import AntiphonError, InvalidRequest
@@ -87,7 +87,7 @@ from antiphon.types.runs import Sampling
 def make_consent(settings: Settings, *, yes: bool) -> Consent:
     """Return the consent of settings and stored grants; `yes` allows all that is not denied."""
     return Consent(
-        Rules(allow=("*",), deny=settings.deny) if yes else configured_rules(settings),
+        Rules(allow=("*",), deny=settings.deny) if yes else rules_from_settings(settings),
         grants=GrantsFile(data_folder(os.environ) / NAME, _warn),
         warn=_warn,
     )

@@ -64,7 +64,7 @@ DEFAULT_LIMITS = HttpLimits()
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True):
-    """What each request carries to identify itself: headers, or a query for the address."""
+    """Headers, or a query of the address, by which each request identifies itself."""
 
     headers: Mapping[str, str] = {}
     query: str = ""

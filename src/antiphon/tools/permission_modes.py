@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from antiphon.settings.settings import Settings
-from antiphon.tools.permissions import Rules, Verdict, configured_rules
+from antiphon.tools.permissions import Rules, Verdict, rules_from_settings
 from antiphon.types.messages import Tool
 
 PermissionMode = Literal["ask", "plan", "allow"]
@@ -51,11 +51,11 @@ def mode_rules(mode: PermissionMode, settings: Settings) -> Rules:
     """Return the rules of a mode, with the settings' own."""
     match mode:
         case "plan":
-            return configured_rules(settings, ReadOnlyRules)
+            return rules_from_settings(settings, ReadOnlyRules)
         case "allow":
             return Rules(allow=("*",), deny=settings.deny)
         case "ask":
-            return configured_rules(settings)
+            return rules_from_settings(settings)
 
 
 def add_plan_instructions(mode: PermissionMode, instructions: str) -> str:

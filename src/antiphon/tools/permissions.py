@@ -76,7 +76,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
 NO_RULES = Rules()
 
 
-def configured_rules(settings: Settings, kind: type[Rules] = Rules) -> Rules:
+def rules_from_settings(settings: Settings, kind: type[Rules] = Rules) -> Rules:
     """Return the rules of the settings, as rules of this kind."""
     return kind(
         allow=settings.allow,

@@ -121,7 +121,7 @@ def assistant_view(assistant: Assistant, shared: str | None = None) -> Assistant
     )
 
 
-def published_view(published: PublishedAssistant) -> PublishedView:
+def describe_published(published: PublishedAssistant) -> PublishedView:
     """Return the published assistant as all users see it."""
     like = assistant_view(_to_assistant(published))
     return PublishedView(

@@ -24,7 +24,7 @@ from antiphon.telemetry.tracing import current_span
 from antiphon.tools.consent import Consent, GrantStore, SessionGrants
 from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.memory import MemoryTools
-from antiphon.tools.permissions import configured_rules
+from antiphon.tools.permissions import rules_from_settings
 from antiphon.tools.questions import ConsentAnswer, ConsentRequest, ModelServer
 from antiphon.tools.tool_events import (
     ConsentAsked,
@@ -386,7 +386,7 @@ def _consent(
     """Return the rules for tools of this run; the page shows all questions at once."""
     session, always = grants
     return Consent(
-        configured_rules(settings),
+        rules_from_settings(settings),
         session=session,
         grants=always,
         asker=asking,

@@ -17,7 +17,7 @@ from antiphon.web.assistants import (
     PublishedView,
     assistant_view,
     create_operation,
-    published_view,
+    describe_published,
     update_operation,
 )
 from antiphon.web.http import json_response, read_json, read_query
@@ -151,7 +151,7 @@ def list_published_assistants() -> Response:
             if query.after is not None:
                 raise
             return PublishedList((), has_more=False, publishing=False)  # an older backend
-        views = [published_view(each) for each in page.data]
+        views = [describe_published(each) for each in page.data]
         return PublishedList(views, page.has_more, page.next, publishing=may_publish)
 
     return respond_with(read())

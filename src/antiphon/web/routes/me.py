@@ -15,7 +15,7 @@ from antiphon import __version__
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.settings import Settings
 from antiphon.tools.consent import Consent
-from antiphon.tools.permissions import configured_rules
+from antiphon.tools.permissions import rules_from_settings
 from antiphon.types.errors import NotFound
 from antiphon.types.terminal_safe import clean
 from antiphon.web import session
@@ -174,7 +174,7 @@ def get_me() -> Response:
 
 def _usable_tools(toolset: Toolset, settings: Settings) -> list[UsableTool]:
     """Return the tools that are not denied by the settings; grants are not considered."""
-    consent = Consent(configured_rules(settings))
+    consent = Consent(rules_from_settings(settings))
     verdicts = ((tool, consent.verdict(tool)) for tool in toolset.tools())
     return [
         UsableTool(tool.spec.name, tool.spec.description, tool.server, verdict == "ask")

@@ -73,7 +73,7 @@ class ReasoningPart(_TaggedPart, frozen=True, tag="reasoning"):
     provider_metadata: ui.ReasoningMetadata | UnsetType = UNSET
 
 
-class FileState(msgspec.Struct, frozen=True):
+class UnreadFileState(msgspec.Struct, frozen=True):
     """State of the reading of a document that has no text yet, or none at all."""
 
     document: Document
@@ -82,7 +82,7 @@ class FileState(msgspec.Struct, frozen=True):
 class FileMetadata(msgspec.Struct, frozen=True):
     """Metadata of a file, under its provider's name."""
 
-    antiphon: FileState
+    antiphon: UnreadFileState
 
 
 class FilePart(_TaggedPart, frozen=True, tag="file"):
@@ -322,7 +322,7 @@ def _file_part(file_id: str, files: Mapping[str, Upload], page: PageFacts | None
         url=page.file_path.format(file_id) if page else f"/api/files/{file_id}",
         media_type=upload.media_type if upload else UNKNOWN_TYPE,
         filename=upload.name if upload else file_id,
-        provider_metadata=FileMetadata(FileState(unread)) if unread else UNSET,
+        provider_metadata=FileMetadata(UnreadFileState(unread)) if unread else UNSET,
     )
 
 

@@ -14,7 +14,7 @@ from tests.support.services.postgres import Postgres
 
 
 @pytest.fixture(params=["postgresql", pytest.param("sqlite", marks=pytest.mark.soak)])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+async def database(request: pytest.FixtureRequest, tmp_path: Path, patient_postgres: None) -> str:
     """The address of an empty database, of each kind that several servers can share."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/antiphon.db"

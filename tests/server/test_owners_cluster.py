@@ -19,7 +19,7 @@ WHERE table_schema = 'public' AND table_type = 'BASE TABLE'
 
 
 async def test_nothing_of_an_erased_owner_is_in_any_table_nor_in_redis(
-    postgres: Postgres, redis: Redis, patient_cache: None
+    postgres: Postgres, redis: Redis, patient_cache: None, patient_postgres: None
 ) -> None:
     database = await postgres.create()
     asked = replace(SETTINGS, database=database, redis=redis.address, secret_key=new_key())

@@ -22,6 +22,7 @@ from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from tests.support.buses.unreliable import UnreliableBus
 from tests.support.server.served import Served, serve
+from tests.support.stores.databases import PATIENT
 
 
 async def open_store(database: str, clock: Callable[[], int] | None = None) -> Store:
@@ -29,7 +30,7 @@ async def open_store(database: str, clock: Callable[[], int] | None = None) -> S
     if database.startswith("sqlite"):
         path = Path(database.removeprefix("sqlite:///"))
         return await SqliteStore.open(path, clock=clock or system_clock)
-    return await PostgresStore.open(database, clock=clock)
+    return await PostgresStore.open(database, clock=clock, timeouts=PATIENT)
 
 
 @asynccontextmanager

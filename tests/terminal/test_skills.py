@@ -81,7 +81,8 @@ async def test_a_script_is_shown_as_the_command_line_that_runs_and_asks_each_tim
         own(tmp_path) / "skills", "pdf", note="import sys; open('ran', 'a').write(sys.argv[1])"
     )
     call = {"skill": "pdf", "script": "scripts/note.py", "args": ["a b;c"]}
-    async with Model() as model, Chatting(model, home=tmp_path, columns=160, rows=40) as chat:
+    # So wide that no path of a test, however long, is broken into two lines.
+    async with Model() as model, Chatting(model, home=tmp_path, columns=400, rows=40) as chat:
         await chat.ready()
         chat.say("Run it twice")
         for number in (1, 2):

@@ -259,6 +259,7 @@ async def test_the_reference_server_is_used_over_the_legacy_transport(everything
     assert echo.output == "Echo: hi"
 
 
+@pytest.mark.slow
 async def test_servers_of_pypi_tell_the_time_fetch_pages_and_read_a_repository(
     python: tuple[str, str], tmp_path: Path
 ):

@@ -291,6 +291,7 @@ async def test_the_page_of_ag_ui_runs_its_tools(shop: Shop, http_agent: Play) ->
     assert outputs(shop.script) == ['{"city":"Oslo"}'] * 3
 
 
+@pytest.mark.slow
 async def test_copilotkit_runs_its_frontend_tools(shop: Shop, copilotkit: Play) -> None:
     shop.script.calls(("get_place", {}), ("fly", {})).reply("You are in Oslo.")
 
@@ -303,6 +304,7 @@ async def test_copilotkit_runs_its_frontend_tools(shop: Shop, copilotkit: Play) 
     assert outputs(shop.script) == ["Oslo", "flown"]
 
 
+@pytest.mark.slow
 async def test_copilotkit_waits_for_a_worker_beside_its_frontend_tool(
     shop: Shop, copilotkit: Play
 ) -> None:

@@ -408,7 +408,7 @@ POINTS = ("import", "transfer", "finish_import")
 @durable
 @pytest.mark.parametrize("point", POINTS)
 @pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("passes", [1, 2, 4])
+@pytest.mark.parametrize("passes", [1, pytest.param(2, marks=pytest.mark.soak), 4])
 async def test_what_was_broken_off_goes_on_when_it_is_run_again(
     store: Store, other: Store, tmp_path: Path, point: str, place: str, passes: int
 ) -> None:

@@ -1,4 +1,5 @@
-from collections.abc import AsyncIterator, Mapping
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -357,3 +358,29 @@ def test_an_own_price_holds_for_a_vendor_too():
 
     assert offer.price
     assert (offer.model, offer.vendor) == ("claude", "anthropic")
+
+
+async def test_installed_packages_are_searched_for_providers_once_and_not_for_each_request(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    searches = CountedSearches()
+    monkeypatch.setattr("sys.meta_path", [*sys.meta_path, searches])
+    here = catalog()
+    for _ in range(3):
+        with pytest.raises(BadSettings, match="no provider"):
+            await here.open("nothing-of-this-name:model")
+
+    assert searches.count <= 1
+
+
+class CountedSearches:
+    """A place where packages can be, which has none and counts how often they are looked for."""
+
+    count = 0
+
+    def find_spec(self, *_: object) -> None:
+        return None
+
+    def find_distributions(self, _: object) -> Iterator[Any]:
+        self.count += 1
+        return iter(())

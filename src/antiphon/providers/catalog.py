@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from difflib import get_close_matches
@@ -593,7 +594,9 @@ class Catalog:
         return sorted({*self._servers, *self._vendors, *_find_plugins(), "demo"})
 
 
-def _find_plugins() -> dict[str, EntryPoint]:
+@functools.cache
+def _find_plugins() -> Mapping[str, EntryPoint]:
+    """Return the providers of installed packages, searched once: each has a file to read."""
     # Needed for names of providers that are not built in; it is expensive to import.
     from importlib.metadata import entry_points  # noqa: PLC0415
 

@@ -59,6 +59,9 @@ READ_AT_THE_BEGINNING = ("LANG", "LC_", "PYTHON", "TZ")
 """Variables that a process does not look at again once it has begun."""
 HEEDED = ("PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "PYTHONWARNINGS")
 """Those that a fork heeds nevertheless."""
+CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that name other certificates than the system's."""
+NOT_NAMED = (None, None)
 CHEAP = {"time_cost": 1, "memory_cost": 8, "parallelism": 1}
 """Of a hash of a password: as low as argon2 goes."""
 FORKED = Path(__file__).with_name("fork_client.py")
@@ -70,18 +73,20 @@ def needs_a_beginning(environ: Iterable[str]) -> bool:
 
 
 def share_certificates() -> None:
-    """Let all clients of this process, and of its forks, read the system's certificates once.
+    """Let all clients of this process, and of its forks, read the same certificates once.
 
     To read them takes a tenth of a second, and clients are made many thousand times.
     """
     read = httpcore2.default_ssl_context
-    shared = read(_trust_env=False)
+    shared: dict[tuple[str | None, ...], SSLContext] = {NOT_NAMED: read(_trust_env=False)}
 
-    def read_where_named(*, _trust_env: bool = True) -> SSLContext:
-        named = _trust_env and not os.environ.keys().isdisjoint(("SSL_CERT_FILE", "SSL_CERT_DIR"))
-        return read() if named else shared
+    def read_once(*, _trust_env: bool = True) -> SSLContext:
+        named = tuple(map(os.environ.get, CERTIFICATES)) if _trust_env else NOT_NAMED
+        if named not in shared:
+            shared[named] = read()
+        return shared[named]
 
-    httpcore2.default_ssl_context = read_where_named
+    httpcore2.default_ssl_context = read_once
 
 
 class Child:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -475,6 +476,60 @@ async def test_over_http_a_key_beyond_its_requests_is_told_when_to_come_again(pl
     assert 429 in statuses
     assert 500 not in statuses
     assert int(answers[statuses.index(429)].headers["retry-after"]) <= 60
+
+
+INITIALIZE = {
+    "jsonrpc": "2.0",
+    "id": 0,
+    "method": "initialize",
+    "params": {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a test", "version": "1"},
+    },
+}
+
+
+async def test_over_http_a_request_that_is_held_back_until_its_key_is_revoked_asks_nothing(
+    place: Place,
+) -> None:
+    key = place.run("keys", "create", "mine").stdout.strip()
+    key_id = re.search(r"key_\w+", place.run("keys", "list").stdout)
+    assert key_id is not None
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "ask", "arguments": {"text": "Hello"}},
+    }
+    content, go = json.dumps(call).encode(), asyncio.Event()
+
+    async def hold() -> AsyncIterator[bytes]:
+        yield content[:-1]
+        await go.wait()
+        yield content[-1:]
+
+    with serving(place) as address:
+        headers = {
+            "authorization": f"Bearer {key}",
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+        }
+        async with httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http:
+            begun = await http.post(address, json=INITIALIZE)
+            http.headers["mcp-session-id"] = begun.headers["mcp-session-id"]
+            await http.post(address, json={"jsonrpc": "2.0", "method": "notifications/initialized"})
+            asking = asyncio.create_task(http.post(address, content=hold()))
+            ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
+            assert (await http.post(address, json=ping)).status_code == 200
+            place.run("keys", "revoke", key_id[0])
+            async with asyncio.timeout(SECONDS):
+                while (await http.post(address, json=ping)).status_code != 401:
+                    await asyncio.sleep(0.1)
+            go.set()
+            assert (await asking).status_code == 401
+    with open_embedded(place) as client:
+        assert client.list_threads().data == []
 
 
 async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) -> None:

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import sys
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from inspect import cleandoc
@@ -21,7 +22,7 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import JSONResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import antiphon
 from antiphon.api import problems
@@ -196,6 +197,8 @@ Admit = Callable[[Scope], Awaitable[AsyncClient]]
 
 Raises `Unauthorized`, `Forbidden` and `TryAgain`.
 """
+LATE = 2.0
+"""Seconds after which a request is admitted again once its body has come."""
 CLIENT = "antiphon.client"
 """Key of an admitted request's ASGI scope with its client."""
 
@@ -238,7 +241,7 @@ async def serve_http(handlers: McpHandlers, settings: Settings, admit: Admit) ->
         ),
     )
     config = uvicorn.Config(
-        _RequireAdmission(app, admit),
+        _RequireAdmission(app, admit, settings.max_body),
         lifespan="on",
         ws="none",
         log_config=None,
@@ -281,25 +284,49 @@ class _Server(uvicorn.Server):
 class _RequireAdmission:
     """Application that serves only admitted requests."""
 
-    def __init__(self, inner: ASGIApp, admit: Admit) -> None:
+    def __init__(self, inner: ASGIApp, admit: Admit, max_body: int) -> None:
         self._inner = inner
         self._admit = admit
+        self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            try:
-                scope[CLIENT] = await self._admit(scope)
-            except (Unauthorized, Forbidden, TryAgain) as refusal:
-                status, _ = problems.status_and_title(refusal)
-                headers = dict(problems.problem_headers(refusal))
-                answer = JSONResponse(
-                    {"error": refusal.message},
-                    status_code=status,
-                    headers={name.decode(): each.decode() for name, each in headers.items()},
-                )
-                await answer(scope, receive, send)
-                return
-        await self._inner(scope, receive, send)
+        if scope["type"] != "http":
+            await self._inner(scope, receive, send)
+            return
+        try:
+            scope[CLIENT] = await self._admit(scope)
+            body = await self._read_body(scope, receive)
+        except (Unauthorized, Forbidden, TryAgain) as refusal:
+            status, _ = problems.status_and_title(refusal)
+            headers = dict(problems.problem_headers(refusal))
+            answer = JSONResponse(
+                {"error": refusal.message},
+                status_code=status,
+                headers={name.decode(): each.decode() for name, each in headers.items()},
+            )
+            await answer(scope, receive, send)
+            return
+
+        async def receive_again() -> Message:
+            return body.pop(0) if body else await receive()
+
+        await self._inner(scope, receive_again, send)
+
+    async def _read_body(self, scope: Scope, receive: Receive) -> list[Message]:
+        """Return the body as one message, as far as it is read at all, and the one after it.
+
+        A sender may hold it back until its key is revoked: one that comes late is admitted again.
+        """
+        began, body = time.monotonic(), bytearray()
+        message = await receive()
+        while message.get("more_body") and len(body) <= self._max_body:
+            body += message.get("body", b"")
+            message = await receive()
+        if time.monotonic() - began >= LATE:
+            scope[CLIENT] = await self._admit(scope)
+        if message["type"] != "http.request":  # the client has left
+            return [{"type": "http.request", "body": bytes(body), "more_body": True}, message]
+        return [{**message, "body": bytes(body + message.get("body", b""))}]
 
 
 def _bind(port: int) -> socket.socket:

@@ -532,6 +532,34 @@ async def test_over_http_a_request_that_is_held_back_until_its_key_is_revoked_as
         assert client.list_threads().data == []
 
 
+async def test_over_http_a_question_ends_with_its_key(place: Place) -> None:
+    key = place.run("keys", "create", "mine").stdout.strip()
+    key_id = re.search(r"key_\w+", place.run("keys", "list").stdout)
+    assert key_id is not None
+    begun = asyncio.Event()
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        begun.set()
+
+    with serving(place, ANTIPHON_DEMO_DELAY="1") as address:
+        async with (
+            httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}, timeout=SECONDS) as http,
+            Client(streamable_http_client(address, http_client=http)) as mcp,
+        ):
+            asking = asyncio.create_task(
+                mcp.call_tool("ask", {"text": "Say 900 words"}, progress_callback=progress)
+            )
+            await asyncio.wait_for(begun.wait(), SECONDS)
+            place.run("keys", "revoke", key_id[0])
+            result = await asyncio.wait_for(asking, SECONDS)
+    with open_embedded(place) as client:
+        (run,) = client.list_runs().data
+
+    assert result.is_error
+    assert "unauthorized" in texts(result)[0]
+    assert run.status == "cancelled"
+
+
 async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) -> None:
     environ = {"ANTIPHON_SERVER": "http://127.0.0.1:1", "ANTIPHON_API_KEY": "ak_secret"}
     with serving(place, **environ) as address:

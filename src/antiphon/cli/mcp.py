@@ -25,6 +25,7 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import ExitStack, asynccontextmanager, redirect_stdout
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ from antiphon.types.errors import (
 FLAGS = ("config", "private_hosts")
 OF_SERVE = (*RUNTIME, *CLIENT, "port", "tool_timeout", "max_parallel_tools", "allowed_paths")
 
-Admit = Callable[[MutableMapping[str, Any]], Awaitable[AsyncClient]]
+Admit = Callable[[MutableMapping[str, Any]], Awaitable[Any]]
 """Lets an ASGI request in by its scope, or raises `Unauthorized` or `Forbidden`."""
 
 
@@ -344,7 +345,7 @@ async def _run_server(
         opening = serving.open_handlers(client, settings, functions, each_assistant=args.assistants)
         async with opening as handlers:
             if args.http:
-                async with _open_admission(settings, client) as admit:
+                async with _open_admission(settings, client, serving.Admission) as admit:
                     await serving.serve_http(handlers, settings, admit)
             else:
                 await serving.serve_stdio(handlers)
@@ -352,37 +353,45 @@ async def _run_server(
 
 
 @asynccontextmanager
-async def _open_admission(settings: Settings, client: AsyncClient) -> AsyncGenerator[Admit]:
+async def _open_admission(
+    settings: Settings, client: AsyncClient, make_admission: Callable[..., Any]
+) -> AsyncGenerator[Admit]:
     """Yield the check of HTTP requests: a key of this database, once there is one.
 
-    It returns the client that works for the request, with the limits of its key. With --server, the
-    key is that of this process for the server.
+    The client of an admission has the limits of the key. With --server, the key is that of this
+    process for the server.
     """
     transport = client.transport
     if not isinstance(transport, AsyncEmbeddedTransport):
-        yield _require_key(settings.api_key, client)
+        yield _require_key(settings.api_key, make_admission(client, _stand))
         return
     async with open_store(settings) as store:
         access = AccessControl(store, was_locked=bool(await store.keys()))
         requests = RequestQuota(store)
 
-        async def admit(scope: MutableMapping[str, Any]) -> AsyncClient:
+        async def admit(scope: MutableMapping[str, Any]) -> Any:
             caller = await access.admit(scope)
             check_scope(caller, "write")
             await requests.admit(caller.principal)
             if caller.owner != LOCAL:
                 raise Forbidden("The key is another owner's, whose threads are not offered here.")
-            return AsyncClient.over(transport.acting_as(caller.principal))
+            acting = AsyncClient.over(transport.acting_as(caller.principal))
+            return make_admission(acting, partial(access.is_still_admitted, caller))
 
         yield admit
 
 
-def _require_key(key: str | None, client: AsyncClient) -> Admit:
-    async def admit(scope: MutableMapping[str, Any]) -> AsyncClient:
+async def _stand() -> bool:
+    """Return that the key of this process stands: the server behind it looks at it."""
+    return True
+
+
+def _require_key(key: str | None, admission: Any) -> Admit:
+    async def admit(scope: MutableMapping[str, Any]) -> Any:
         given: bytes = dict(scope["headers"]).get(b"authorization", b"")
         if key is not None and not hmac.compare_digest(given, f"Bearer {key}".encode()):
             raise Unauthorized("This server asks for the key of the server behind it.")
-        return client
+        return admission
 
     return admit
 

@@ -8,10 +8,18 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Generator,
+    Sequence,
+)
 from contextlib import asynccontextmanager, contextmanager, suppress
 from inspect import cleandoc
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 import mcp_types as types
@@ -89,11 +97,12 @@ class _SdkHandlers:
         async def tell(number: int, text: str) -> None:
             await context.session.report_progress(number, message=text)
 
-        # Over stdio there is no request; one over HTTP has the limits of its key.
-        client = context.request.scope.get(CLIENT) if context.request is not None else None
-        arguments = params.arguments or {}
+        # Over stdio there is no request; one over HTTP has the limits of its key, and ends with it.
+        admission = context.request.scope.get(ADMISSION) if context.request is not None else None
+        client = None if admission is None else admission.client
+        work = self._handlers.call(params.name, params.arguments or {}, tell, client)
         try:
-            return _result(await self._handlers.call(params.name, arguments, tell, client))
+            return _result(await (work if admission is None else _while_admitted(admission, work)))
         except AntiphonError as problem:
             return _error_result(problem)
 
@@ -132,6 +141,24 @@ class _SdkHandlers:
             ) from problem
         content = types.TextResourceContents(uri=params.uri, mime_type="text/markdown", text=text)
         return types.ReadResourceResult(contents=[content])
+
+
+async def _while_admitted(
+    admission: Admission, work: Coroutine[Any, Any, msgspec.Struct]
+) -> msgspec.Struct:
+    """Return the result of work that is cancelled when its key is revoked.
+
+    Raises `Unauthorized` then.
+    """
+    working = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait({working}, timeout=RECHECK))[0]:
+            with suppress(TryAgain):  # the database is away
+                if not await admission.stands():
+                    raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
+        return await working
+    finally:
+        working.cancel()
 
 
 def _tool(offered: OfferedTool) -> types.Tool:
@@ -192,15 +219,25 @@ PATH = "/mcp"
 LONGEST_LINE = 16_000_000  # of one message; as much as a thread's message may have, and its frame
 LAST_WORDS = 5  # seconds for answers that are on their way when the server stops
 
-Admit = Callable[[Scope], Awaitable[AsyncClient]]
-"""Admits a request, and returns the client that works for it.
+
+class Admission(NamedTuple):
+    """The client that works for an admitted request, and whether its key still stands."""
+
+    client: AsyncClient
+    stands: Callable[[], Awaitable[bool]]
+
+
+Admit = Callable[[Scope], Awaitable[Admission]]
+"""Admits a request.
 
 Raises `Unauthorized`, `Forbidden` and `TryAgain`.
 """
 LATE = 2.0
 """Seconds after which a request is admitted again once its body has come."""
-CLIENT = "antiphon.client"
-"""Key of an admitted request's ASGI scope with its client."""
+RECHECK = 2.0
+"""Seconds between two looks at the key of a call in progress."""
+ADMISSION = "antiphon.admission"
+"""Key of an admitted request's ASGI scope with its `Admission`."""
 
 
 @asynccontextmanager
@@ -294,7 +331,7 @@ class _RequireAdmission:
             await self._inner(scope, receive, send)
             return
         try:
-            scope[CLIENT] = await self._admit(scope)
+            scope[ADMISSION] = await self._admit(scope)
             body = await self._read_body(scope, receive)
         except (Unauthorized, Forbidden, TryAgain) as refusal:
             status, _ = problems.status_and_title(refusal)
@@ -323,7 +360,7 @@ class _RequireAdmission:
             body += message.get("body", b"")
             message = await receive()
         if time.monotonic() - began >= LATE:
-            scope[CLIENT] = await self._admit(scope)
+            scope[ADMISSION] = await self._admit(scope)
         if message["type"] != "http.request":  # the client has left
             return [{"type": "http.request", "body": bytes(body), "more_body": True}, message]
         return [{**message, "body": bytes(body + message.get("body", b""))}]

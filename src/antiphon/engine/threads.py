@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec.structs import replace
 
@@ -15,6 +15,11 @@ from antiphon.types.errors import NotFound
 from antiphon.types.ids import Mint
 from antiphon.types.messages import Message, parts
 from antiphon.types.runs import Thread
+
+
+def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:
+    """Return a thread without messages, with these fields."""
+    return Thread(id=mint("thread"), created_at=now, updated_at=now, **fields)
 
 
 def begin_thread(

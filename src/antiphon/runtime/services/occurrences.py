@@ -13,13 +13,13 @@ from antiphon.api.operations import NewMessage, Process
 from antiphon.engine import schedules, transitions
 from antiphon.engine.schedules import ON_TIME_MS, DueTimes
 from antiphon.engine.snapshot import ChangeSet, Committed, IdempotencyKey, ReadSet, Snapshot
+from antiphon.engine.threads import new_thread
 from antiphon.engine.transitions import Claimant, RunSpec
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.services.assistants import RunSpecResolver
 from antiphon.runtime.services.runs import RunStarter, quota_key
-from antiphon.runtime.services.threads import new_thread
 from antiphon.runtime.time_zones import load_zone
 from antiphon.types import errors
 from antiphon.types.accounts import Key, Principal

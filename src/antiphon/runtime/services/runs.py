@@ -23,6 +23,7 @@ from antiphon.engine.snapshot import (
     Snapshot,
     event_expired_error,
 )
+from antiphon.engine.threads import new_thread
 from antiphon.engine.transitions import Claimant, RunSpec, TurnRequested
 from antiphon.ports import Bus, RunStore
 from antiphon.runtime.attachments import check_attachments
@@ -30,7 +31,6 @@ from antiphon.runtime.event_reader import PATIENCE, RunEventReader, SelectedEven
 from antiphon.runtime.notify import ChangeCommitter
 from antiphon.runtime.responses import OperationHandler, Response, paginate
 from antiphon.runtime.services.assistants import RunSpecResolver, list_added_messages
-from antiphon.runtime.services.threads import new_thread
 from antiphon.settings.settings import Settings
 from antiphon.types import errors, events
 from antiphon.types.accounts import Principal

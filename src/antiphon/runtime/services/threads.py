@@ -72,7 +72,7 @@ class ThreadService:
             fields = {**select_given_fields(operation, but="messages"), "tags": tags}
             if operation.title:
                 fields["title_from"] = "client"
-            thread = new_thread(self._mint, records.now, **fields)
+            thread = threads.new_thread(self._mint, records.now, **fields)
             change = threads.begin_thread(thread, operation.messages, self._mint, records.now)
             return replace(change, owner=by.owner)
 
@@ -237,7 +237,7 @@ class ThreadService:
         messages = upto[:-1] if operation.before else upto
 
         now = await self._store.now()
-        new = new_thread(
+        new = threads.new_thread(
             self._mint,
             now,
             title=source.title if operation.title is None else operation.title,
@@ -351,8 +351,3 @@ class ThreadService:
         if operation.thread_id is not None:
             await self._store.get(Thread, by.owner, operation.thread_id)
         return await paginate(self._store, Message, by.owner, **field_values(operation))
-
-
-def new_thread(mint: Mint, now: int, **fields: Any) -> Thread:
-    """Return a thread without messages."""
-    return Thread(id=mint("thread"), created_at=now, updated_at=now, **fields)

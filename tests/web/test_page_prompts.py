@@ -176,3 +176,19 @@ async def test_prompts_are_kept_in_the_settings_and_a_late_change_is_told(
     found += await findings(page, axe) + await wider(page)
 
     assert found == []
+
+
+async def test_after_a_prompt_was_added_in_the_settings_keys_write_a_message(chat: Chat) -> None:
+    await expect(chat.composer).to_be_focused()
+    await chat.page.keyboard.press("Control+,")
+    await chat.page.get_by_role("button", name="Add a prompt").click()
+    form = chat.page.get_by_role("dialog", name="Add a prompt")
+    await form.get_by_role("textbox", name="Name").fill("trip")
+    await form.get_by_role("textbox", name="Text").fill("Plan {{days}} days.")
+    await form.get_by_role("button", name="Save").click()
+    await expect(chat.page.get_by_role("dialog")).to_have_count(1)
+    await chat.page.keyboard.press("Escape")
+    await expect(chat.page.get_by_role("dialog")).to_have_count(0)
+    await chat.page.keyboard.type("ab")
+
+    await expect(chat.composer).to_have_value("ab")

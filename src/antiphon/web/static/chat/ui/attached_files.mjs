@@ -21,12 +21,13 @@ export function AttachedFiles({ items, onRemove, onRetry }) {
 function Attached({ item, onRemove, onRetry }) {
   const key = item.key ?? item.id ?? "";
   const failed = item.state === "failed";
+  const isBad = failed || item.document?.status === "failed";
   const name = revealText(item.name);
   return html`<li class="attachment" data-state=${item.state ?? "ready"}>
     <${Preview} item=${item} />
     <span class="attachment-words">
       <span class="attachment-name clipped" title=${name}><${Word} text=${item.name} /></span>
-      <span class="attachment-state small ${failed ? "bad" : "muted"}">${failed ? item.problem : stateWords(item)}</span>
+      <span class="attachment-state small ${isBad ? "bad" : "muted"}">${failed ? item.problem : stateWords(item)}</span>
       ${item.state === "uploading" && html`<progress value=${item.progress} max="1" aria-label=${t("attach.uploading", { name })}></progress>`}
     </span>
     ${failed && !item.refused && html`<button type="button" class="icon-button" aria-label=${t("attach.retry", { name })} title=${t("attach.retry", { name })} onClick=${() => onRetry(key)}><${Icon} name="retry" size=${18} /></button>`}

@@ -26,7 +26,7 @@ export function Dialog({ title, onClose, className = "", children }) {
     firstToFocus(opened)?.focus();
     return () => {
       opened?.close();
-      if (before instanceof HTMLElement && before.isConnected) before.focus({ preventScroll: true });
+      if (before instanceof HTMLElement && before.isConnected) giveFocusBack(before);
     };
   }, []);
 
@@ -62,6 +62,17 @@ const firstToFocus = (dialog) =>
   dialog?.querySelector("[autofocus]") ??
   dialog?.querySelector(".dialog-body :is(input:not([type=radio]), textarea, select)") ??
   dialog;
+
+/**
+ * Chromium may give a field the focus without its cursor, if the field of another dialog had it last: then keys write
+ * nothing.
+ *
+ * @param {HTMLElement} element
+ */
+function giveFocusBack(element) {
+  element.focus({ preventScroll: true });
+  if (element instanceof HTMLTextAreaElement) element.setSelectionRange(element.selectionStart, element.selectionEnd);
+}
 
 /** From the last element Tab goes to the first, not out to the browser. @param {HTMLElement | null} dialog @param {KeyboardEvent} event */
 function goRound(dialog, event) {

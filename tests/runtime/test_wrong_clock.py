@@ -17,8 +17,8 @@ from antiphon.api.operations import NewMessage
 from antiphon.buses.local import LocalBus
 from antiphon.engine import transitions
 from antiphon.engine.snapshot import ReadSet
+from antiphon.engine.threads import new_thread
 from antiphon.runtime.liveness import LeaseWatch
-from antiphon.runtime.services.threads import new_thread
 from antiphon.runtime.worker import Worker
 from antiphon.settings.settings import Settings
 from antiphon.stores.sqlite.store import SqliteStore

@@ -72,7 +72,7 @@ async def find_thread(
 async def continue_thread(
     api: CallerApi, named: NamedThread, sent: Sequence[SentMessage], operation: Process
 ) -> tuple[Thread, RunEventReader]:
-    """Add what is new of a conversation to its thread, and run `call` there.
+    """Add what is new of a conversation to its thread, and run `operation` there.
 
     Return the thread, which is a fork where the conversation is not the stored one, and the reader
     of the events. Raises `RunActive` if a run is in progress in a thread that does not fork then.

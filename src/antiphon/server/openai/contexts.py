@@ -150,13 +150,13 @@ class ResponseContexts:
         reader: SummaryReader,
     ) -> str:
         texts = [INSTRUCTIONS, read.request.instructions]
-        call = Process(
+        operation = Process(
             message=NewMessage(question),
             model=model,
             instructions="\n\n".join(filter(None, texts)),
             temporary=True,
         )
-        turn = await self._gateway.start_run(context, read.api, read.api.open_turn(call))
+        turn = await self._gateway.start_run(context, read.api, read.api.open_turn(operation))
         try:
             return await self._gateway.connections.run_while_connected(
                 context, _read_summary(turn, reader)

@@ -425,7 +425,7 @@ def test_without_a_required_server_nothing_is_asked(place: Place, name: str) -> 
     told = place.run("ask", "-q", "--require", name, "Hello")
 
     assert (told.returncode, told.stdout) == (6, "")
-    assert f"antiphon: nothing was asked, for --require names {name}, " in told.stderr
+    assert f"antiphon: nothing was sent: --require names {name}, " in told.stderr
     assert place.threads() == []
 
 

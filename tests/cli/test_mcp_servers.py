@@ -50,7 +50,7 @@ def test_an_empty_list_of_servers_says_so_and_where_help_is(place: Place) -> Non
     told = place.run("mcp", "list")
 
     assert (told.returncode, told.stdout) == (0, "")
-    assert told.stderr.startswith("No MCP server is written down; ")
+    assert told.stderr.startswith("No MCP server is configured; ")
 
 
 def test_the_help_of_mcp_holds_what_every_action_takes_and_no_more(place: Place) -> None:

@@ -335,7 +335,7 @@ def test_a_slip_in_a_table_is_told_with_what_was_meant(name: str, table: dict[st
         ("demmo", "did you mean demo?"),
         ("opneai:gpt-5", "did you mean openai:gpt-5?"),
         ("ollama", "name one of its models: ollama:NAME"),
-        ("zzz", "any other server by --base-url"),
+        ("zzz", "--base-url names any other server"),
     ],
 )
 async def test_a_model_that_nobody_has_is_told_with_what_may_have_been_meant(model: str, hint: str):

@@ -31,6 +31,15 @@ async def test_ctrl_d_leaves_and_the_terminal_is_as_it_was(tmp_path: Path) -> No
         assert chat.written.rstrip().endswith("\x1b[?25h\x1b[?2004l")
 
 
+async def test_quit_stops_nothing_where_nothing_runs(tmp_path: Path) -> None:
+    async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
+        await chat.ready()
+        chat.say("/quit")
+
+        assert await chat.wait() == 0
+        assert "[stopped]" not in chat.text
+
+
 async def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path, cold=True) as chat:
         await chat.ready()

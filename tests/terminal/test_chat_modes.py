@@ -76,7 +76,7 @@ async def test_a_key_enters_plan_mode_and_leaves_it_and_the_last_row_says_so(
         chat.say("/mode sometimes")
         await chat.sees("There is no such mode")
         chat.say("?")
-        await chat.sees("/help COMMAND says more of one.")
+        await chat.sees("/help COMMAND explains one command.")
 
         await chat.until(lambda: chat.rows[-1].startswith("allow · "))
 

@@ -236,7 +236,7 @@ async def test_a_number_that_is_none_is_refused_and_nothing_changes(
     chat: Chatting, model: Model
 ) -> None:
     chat.say("/resume 7")
-    await chat.sees("There is no number 7")
+    await chat.sees("The last list has no thread 7")
     chat.say("/resume whales")
     await chat.sees("No thread has 'whales' in it")
 

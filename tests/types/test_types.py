@@ -188,6 +188,12 @@ def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
 # Errors.
 
 
+def test_a_question_needs_no_other_mark_behind_it():
+    error = errors.InvalidRequest("Which server?", expected="--server URL", received="")
+
+    assert error.full_message == "Which server? wanted --server URL"
+
+
 @pytest.mark.parametrize(
     ("hint", "told"),
     [

@@ -162,8 +162,8 @@ def note_missing_servers(required: Sequence[str], servers: AsyncMcpServerPool | 
     missing = [name for name in required if name not in there]
     known = {state.server for state in states}
     for name in missing:
-        why = "which is not there" if name in known else "and no such server is switched on"
-        note(f"antiphon: nothing was asked, for --require names {name}, {why}")
+        why = "is not ready" if name in known else "is not enabled"
+        note(f"antiphon: nothing was sent: --require names {name}, and this MCP server {why}")
     return missing
 
 

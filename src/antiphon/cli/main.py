@@ -115,8 +115,4 @@ def _help() -> str:
 
 def _format_error(problem: AntiphonError) -> str:
     """Return message, expectation, received value and hint as one printable line."""
-    parts = [problem.message.rstrip(".")]
-    for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
-        if text := problem.details.get(name):
-            parts.append(f"{word}{text}")
-    return clean("; ".join(parts))
+    return clean(problem.full_message)

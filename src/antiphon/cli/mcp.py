@@ -284,7 +284,7 @@ def _list(args: Namespace, settings: Settings) -> int:
     tried = {each.server: each for each in results}
     listed = [_server_row(each, tried.get(each.config.name)) for each in found.servers]
     head = ("name", "transport", "command or url", "from", "state")
-    none = "No MCP server is written down; `antiphon mcp add --help` says how."
+    none = "No MCP server is configured; `antiphon mcp add --help` says how."
     print_list(listed, head, _row, none, as_json=args.json)
     if listed and not (args.json or args.test):
         _note_missing_extra()

@@ -79,7 +79,7 @@ def run_test(args: Namespace, settings: Settings) -> int:
     if args.name:
         found = replace(found, servers=(found.get(args.name),))
     if not found.servers:
-        note("antiphon: no MCP server is written down; antiphon mcp add --help says how.")
+        note("antiphon: no MCP server is configured; antiphon mcp add --help says how.")
     results: list[ServerProbe] = []
     code = run_interruptibly(lambda: probe_servers(found, settings, results))
     if args.json:

@@ -156,7 +156,7 @@ class Catalog:
             return ResolvedModel(provider=theirs, model=name, name=provider, destination=there)
         raise BadSettings(
             f"There is no provider for the model {model!r}.",
-            expected="provider:name, the provider one of " + ", ".join(self._list_names()),
+            expected="provider:name, such as openai:gpt-5, ollama:qwen3 or demo",
             received=model,
             hint=self._suggest(provider, colon, name),
         )
@@ -585,10 +585,13 @@ class Catalog:
         names = self._list_names()
         if provider in names and not colon:
             return f"name one of its models: {provider}:NAME"
-        near = get_close_matches(provider, names, n=1)
+        near = get_close_matches(provider, names, n=1, cutoff=0.75)
         if near:
             return f"did you mean {near[0]}{colon}{name}?"
-        return "for instance openai:gpt-5 or demo; any other server by --base-url"
+        return (
+            "`antiphon models` lists what can be used now, and docs/reference/providers.md all "
+            "providers; --base-url names any other server"
+        )
 
     def _list_names(self) -> list[str]:
         return sorted({*self._servers, *self._vendors, *_find_plugins(), "demo"})

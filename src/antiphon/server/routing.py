@@ -72,7 +72,7 @@ class PathHandler:
             handler = self._handlers["GET"]
         if handler is None:
             raise MethodNotAllowed(
-                f"{method[:32]} is not done here.",
+                f"{method[:32]} is not supported here.",
                 expected=self._allow,
                 received=method[:32],
                 allow=self._allow,

@@ -75,8 +75,8 @@ class Tasks:
         return task
 
     def stop(self) -> None:
-        """Cancel everything that runs."""
-        for task in tuple(self._running):
+        """Cancel everything that runs, but the task that asks for it."""
+        for task in self._running - {asyncio.current_task()}:
             task.cancel()
 
 

@@ -71,7 +71,7 @@ async def find_thread(client: AsyncClient, state: ChatState, words: str) -> Thre
     found = (await client.transport.send(latest_threads(words, limit=SEVERAL))).data
     if words.isdecimal() and not found:
         raise InvalidRequest(
-            f"There is no number {words}, and no thread has it in it",
+            f"The last list has no thread {words}, and no thread contains it",
             expected=f"1 to {len(numbered)}" if numbered else "a number of a list",
             hint="/threads lists them.",
         )

@@ -87,14 +87,13 @@ class AntiphonError(Exception):
     @property
     def full_message(self) -> str:
         """The whole error in one line: message, expectation, received value, hint."""
-        words = {"expected": "wanted ", "received": "got "}
-        details = (
-            f"{word}{self.details[key]}" for key, word in words.items() if key in self.details
-        )
-        wrong = "; ".join([self.message.rstrip("."), *details])
-        hint = self.details.get("hint", "")
-        between = ". " if hint[:1].isupper() else "; "  # some hints are sentences of their own
-        return f"{wrong}{between}{hint}" if hint else wrong
+        text = self.message.rstrip(".")
+        for name, word in (("expected", "wanted "), ("received", "got "), ("hint", "")):
+            if part := self.details.get(name):
+                is_sentence = name == "hint" and part[:1].isupper()
+                between = " " if text.endswith("?") else ". " if is_sentence else "; "
+                text += f"{between}{word}{part}"
+        return text
 
     @property
     def told(self) -> str:

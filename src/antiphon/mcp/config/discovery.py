@@ -203,7 +203,7 @@ class DiscoveredServers(msgspec.Struct, frozen=True, kw_only=True):
         raise NotFound(
             f"there is no MCP server {name}",
             expected=f"one of: {names}" if names else None,
-            hint=None if names else "none is written down; `antiphon mcp add --help` says how.",
+            hint=None if names else "none is configured; `antiphon mcp add --help` says how.",
         )
 
 

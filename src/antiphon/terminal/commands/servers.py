@@ -147,7 +147,7 @@ async def _run_servers(chat: CommandContext, words: str) -> None:
         chat.ui.say("/servers NAME tells more, /servers restart NAME tries it again.", "faint")
     else:
         chat.ui.say(
-            "No MCP server is written down here; `antiphon mcp add --help` says how.", "faint"
+            "No MCP server is configured here; `antiphon mcp add --help` says how.", "faint"
         )
 
 

@@ -83,7 +83,7 @@ async def _show_help(chat: CommandContext, words: str) -> None:
             shown += _section(chat, group.title, rows)
     shown += _section(chat, "First characters", _STARTS)
     shown += _section(chat, "Keys", _LINES if chat.ui.keyboard.by_lines else _KEYS)
-    chat.ui.show([*shown, (), (StyledText("/help COMMAND says more of one.", "faint"),)])
+    chat.ui.show([*shown, (), (StyledText("/help COMMAND explains one command.", "faint"),)])
 
 
 def _explain(chat: CommandContext, name: str) -> None:

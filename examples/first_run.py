@@ -37,7 +37,8 @@ Other ways in, from another terminal:
 
   .venv/bin/python
   >>> from antiphon import Client
-  >>> for event in Client("{url}").converse("Tell me something"): print(event)
+  >>> with Client("{url}") as client:
+  ...     for event in client.converse("Tell me something"): print(event)
 
 Ctrl+C ends it."""
 

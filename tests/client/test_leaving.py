@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -100,6 +101,24 @@ def test_a_program_may_end_in_the_middle_of_a_stream(leaving: str):
     ended = subprocess.run(program, timeout=SECONDS, capture_output=True, text=True, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_an_error_in_a_loop_over_a_client_without_a_name_is_the_only_one(tmp_path: Path):
+    program = (
+        "from antiphon import Client, Settings\n"
+        f"settings = Settings(model='demo', database='sqlite:{tmp_path / 'db'}')\n"
+        "for event in Client(settings=settings).converse('Hello'): raise ValueError('mine')\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        timeout=SECONDS,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.stderr.splitlines()[-1] == "ValueError: mine"
 
 
 @pytest.mark.slow

@@ -111,6 +111,37 @@ def test_the_last_reference_may_be_dropped_on_the_portals_own_loop():
     assert not thread.is_alive()
 
 
+DROPPED = """
+import asyncio, threading
+from antiphon.client.portal import Portal
+
+async def wait():
+    begun.set()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        while True:  # until the program ends, and its executors
+            await asyncio.to_thread(int)
+
+async def home():
+    return threading.current_thread()
+
+begun, portal = threading.Event(), Portal()
+# Python waits for this thread, after the end of the executors.
+threading.Thread(target=portal.run(home()).join).start()
+portal.start(wait())
+begun.wait()
+del portal
+"""
+
+
+def test_a_portal_that_is_still_closing_when_the_program_ends_reports_no_errors():
+    program = [sys.executable, "-c", DROPPED]
+    ended = subprocess.run(program, timeout=60, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 @pytest.mark.filterwarnings("ignore")  # for the loop that was half made
 def test_without_a_loop_the_caller_is_told_and_may_try_again(portal: Portal):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

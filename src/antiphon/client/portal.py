@@ -20,7 +20,7 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -167,7 +167,8 @@ class Portal:
                 # For a client that is never closed. If it is still open when the program ends, the
                 # program ends as if it were killed, which loses nothing: an orderly end is no
                 # longer possible then. The garbage collector may call this on any thread, the
-                # loop's own included, so it must not wait.
+                # loop's own included, so it must not wait: the loop may still be closing when the
+                # program ends.
                 weakref.finalize(self, self._running.stop).atexit = False
             running = self._running
         if running.process != os.getpid():
@@ -304,7 +305,7 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
     except BaseException as error:  # noqa: BLE001 - raised in the thread that waits for the loop
         ready.set_exception(error)
         return
-    with runner:  # closing it cancels the remaining tasks
+    with _no_errors_at_exit(), runner:  # closing it cancels the remaining tasks
         loop.set_task_factory(keep)
         ready.set_result(loop)
         stopped = False
@@ -313,6 +314,33 @@ def _run(ready: Future[asyncio.AbstractEventLoop]) -> None:
             with suppress(KeyboardInterrupt, SystemExit):
                 loop.run_forever()
                 stopped = True
+        loop.set_exception_handler(_report_unless_at_exit)
+
+
+@contextmanager
+def _no_errors_at_exit() -> Generator[None]:
+    """Suppress the errors of closing a loop while the program ends: threads cannot start then."""
+    try:
+        yield
+    except RuntimeError:
+        if not _is_interpreter_shutting_down():
+            raise
+
+
+def _report_unless_at_exit(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report the error of a cancelled task, unless the end of the program may be its cause."""
+    if not _is_interpreter_shutting_down():
+        loop.default_exception_handler(context)
+
+
+def _is_interpreter_shutting_down() -> bool:
+    """Return whether executors refuse work; `sys.is_finalizing` becomes true only later."""
+    try:
+        with ThreadPoolExecutor(1) as executor:
+            executor.submit(int)
+    except RuntimeError as error:
+        return "interpreter shutdown" in str(error)
+    return False
 
 
 @asynccontextmanager

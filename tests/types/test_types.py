@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon.api import operations
-from antiphon.api.operation import from_query
+from antiphon.api.operation import convert, from_query
 from antiphon.types import errors, events, ids
 from antiphon.types.messages import (
     File,
@@ -416,3 +416,15 @@ def test_the_traceback_of_an_error_that_nobody_caught_says_what_to_do():
 
     assert "Set OPENAI_API_KEY." in "".join(traceback.format_exception(error))
     assert str(error) == "The key is missing."
+
+
+@pytest.mark.parametrize(
+    ("field", "hint"), [("mesage", "did you mean message?"), ("colour", None), ("", None)]
+)
+def test_an_unknown_field_that_is_nearly_a_known_one_is_answered_with_it(
+    field: str, hint: str | None
+):
+    with pytest.raises(errors.InvalidRequest) as refused:
+        convert({field: {"role": "user", "content": "Hi"}}, operations.Process)
+
+    assert refused.value.details.get("hint") == hint

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from functools import cache
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast
 
@@ -187,12 +188,22 @@ def invalid_request(error: msgspec.ValidationError, kind: Any = None) -> Invalid
         f"{message} - at {where}." if where else f"{message}.",
         expected=expected,
         received=received,
+        hint=_suggest_field(message, kind) if not where else None,
         # "`$.tools[0]`", or "`key` in `$.logit_bias`" where a key of an object is wrong
         **({"where": where.rpartition(" in ")[2].strip("`")} if where else {}),
     )
 
 
+def _suggest_field(message: str, kind: Any) -> str | None:
+    """Return a hint if an unknown field of this struct nearly has the name of one that it has."""
+    unknown = _UNKNOWN_FIELD.fullmatch(message)
+    names: Sequence[str] = getattr(kind, "__struct_encode_fields__", ())
+    near = get_close_matches(unknown[1].strip("`"), names, n=1) if unknown else []
+    return f"did you mean {near[0]}?" if near else None
+
+
 _OTHER_PATTERN = "Expected `str` matching regex "
+_UNKNOWN_FIELD = re.compile(r"Object contains unknown field (.+)", re.DOTALL)
 
 
 def _name_pattern(message: str, schema: Any) -> str:
@@ -210,7 +221,7 @@ _MESSAGE_PATTERNS = (
     (re.compile(r"Expected (.+), got (.+)", re.DOTALL), r"\1", r"\2"),
     (re.compile(r"Expected (.+)", re.DOTALL), r"\1", None),
     (re.compile(r"Object missing required field (.+)", re.DOTALL), r"a field \1", "none"),
-    (re.compile(r"Object contains unknown field (.+)", re.DOTALL), "known fields", r"\1"),
+    (_UNKNOWN_FIELD, "known fields", r"\1"),
     (re.compile(r"Invalid enum value (.+), wanted (one of .+)", re.DOTALL), r"\2", r"\1"),
     (re.compile(r"Invalid (?:enum )?value (.+)", re.DOTALL), "one of the documented values", r"\1"),
 )

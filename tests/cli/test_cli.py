@@ -1033,6 +1033,52 @@ def test_a_doctor_says_why_an_address_does_not_answer(place: Place, unused_tcp_p
     assert "address is right" in broken["to_do"]
 
 
+@pytest.mark.parametrize(
+    ("content", "environ", "found", "to_do"),
+    [
+        (
+            "model = demo\n",
+            {},
+            "{file} cannot be read: Invalid value (at line 1, column 9)",
+            'a text needs quotes: model = "demo"',
+        ),
+        (
+            'modle = "demo"\n',
+            {},
+            "{file}: there is no setting `modle`",
+            "did you mean `model`?",
+        ),
+        ("port = 70000\n", {}, "`port` from {file} cannot be used: got 70000", "Wanted: "),
+        (
+            'model = "theirs"\n',
+            {},
+            "antiphon.toml is not trusted (it sets model), so ask, chat and serve stop here",
+            "`antiphon trust {file}` shows it and asks.",
+        ),
+        (
+            "",
+            {"ANTIPHON_PORT": "abc"},
+            "`port` from ANTIPHON_PORT cannot be used: got 'abc'",
+            "Wanted: ",
+        ),
+    ],
+    ids=["unquoted", "misspelt", "out of range", "untrusted", "variable"],
+)
+def test_a_doctor_finds_the_settings_broken_on_which_other_commands_stop(
+    place: Place, content: str, environ: dict[str, str], found: str, to_do: str
+) -> None:
+    file = place.root / "antiphon.toml"
+    file.write_text(content)
+
+    asked = place.run("ask", "Hello", environ=environ)
+    told = place.run("doctor", "--json", environ=environ)
+
+    assert (asked.returncode, told.returncode, told.stderr) == (5, 1, "")
+    (broken,) = [each for each in json.loads(told.stdout) if each["state"] == "broken"]
+    assert (broken["about"], broken["found"]) == ("settings", found.format(file=file))
+    assert broken["to_do"].startswith(to_do.format(file=file))
+
+
 def test_a_doctor_asks_no_address_that_an_untrusted_file_names(
     place: Place, upstream: Upstream
 ) -> None:
@@ -1043,7 +1089,7 @@ def test_a_doctor_asks_no_address_that_an_untrusted_file_names(
     place.run("trust", "--yes")
     place.run("doctor")
 
-    assert (ignored.returncode, asked, len(upstream.keys)) == (0, 0, 1)
+    assert (ignored.returncode, asked, len(upstream.keys)) == (1, 0, 1)
 
 
 def test_a_doctor_only_notes_a_redis_that_is_away_and_logs_nothing(place: Place) -> None:

@@ -154,18 +154,17 @@ def test_a_file_that_cannot_be_used_keeps_nobody_from_seeing_why(
     (place.root / "antiphon.toml").write_text(content)
 
     assert place.run("ask", "Hello").returncode == 5
-    for command in (("config",), ("doctor",)):
-        done = place.run(*command)
-        assert f"{place.root}/antiphon.toml is ignored" in done.stdout + done.stderr
+    assert f"{place.root}/antiphon.toml is ignored" in place.run("config").stderr
     for command in (("completion", "bash"), ("trust", "--list")):
         assert place.run(*command).returncode == 0
 
 
 def test_config_and_doctor_say_whether_the_folders_file_counts(place: Place, hostile: Path) -> None:
-    for command in (("config",), ("doctor",)):
-        done = place.run(*command)
-        assert f"{hostile} is ignored, for it is not trusted" in done.stdout + done.stderr
-        assert "theirs" not in done.stdout
+    config, doctor = place.run("config"), place.run("doctor")
+    assert f"{hostile} is ignored, for it is not trusted" in config.stderr
+    assert "antiphon.toml is not trusted (it sets base_url, model, api_key)" in doctor.stdout
+    assert (config.returncode, doctor.returncode) == (0, 1)
+    assert "theirs" not in config.stdout + doctor.stdout
 
     place.run("trust", "--yes")
     for command in (("config",), ("doctor",)):
@@ -174,6 +173,19 @@ def test_config_and_doctor_say_whether_the_folders_file_counts(place: Place, hos
 
     hostile.write_text('theme = "dark"\n')
     assert "it sets nothing that needs trust" in place.run("config").stderr
+
+
+def test_commands_that_are_suggested_are_quoted_for_the_shell(place: Place) -> None:
+    spaced = Place(place.root / "my project")
+    spaced.root.mkdir()
+    file = spaced.root / "antiphon.toml"
+    file.write_text('model = "theirs"\n')
+    told = f"antiphon trust '{file}'"
+
+    assert told in spaced.run("ask", "Hello").stderr
+    assert told in spaced.run("config").stderr
+    assert told in spaced.run("doctor").stdout
+    assert f"{told} --yes" in spaced.run("trust", str(file)).stderr
 
 
 def test_a_file_that_a_person_names_counts_as_it_is(

@@ -13,6 +13,7 @@ import difflib
 import logging
 import os
 import platform
+import shlex
 import socket
 import urllib.request
 from argparse import ArgumentParser, Namespace
@@ -87,11 +88,22 @@ def decide(args: Namespace, file: FolderFile) -> bool:
     return False
 
 
+def report_bad_settings(args: Namespace, problem: BadSettings) -> int:
+    """Print the finding about settings that cannot be loaded; return 1."""
+    unchecked = "The other checks need the settings, and run once they can be loaded."
+    found = _settings_finding(problem)
+    to_do = f"{found.to_do.rstrip('.')}. {unchecked}" if found.to_do else unchecked
+    return _print_findings(args, [_about_program(), msgspec.structs.replace(found, to_do=to_do)])
+
+
 def run(args: Namespace, loaded: LoadedSettings) -> int:
     """Run all checks and print the findings; return 1 if something is broken."""
     # The rows say what a log would, which without a handler goes to stderr.
     logging.getLogger("antiphon").addHandler(logging.NullHandler())
-    findings = asyncio.run(_run_checks(loaded))
+    return _print_findings(args, asyncio.run(_run_checks(loaded)))
+
+
+def _print_findings(args: Namespace, findings: Sequence[CheckResult]) -> int:
     if args.json:
         print_json(findings)
     else:
@@ -104,16 +116,15 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
 
 def rows(loaded: LoadedSettings) -> Sequence[tuple[str, str, str, str]]:
     """Return state, subject, finding and remedy of each check; for a thread without event loop."""
-    findings = asyncio.run(_run_checks(loaded))
+    findings = asyncio.run(_run_checks(loaded, in_chat=True))
     return [(each.state, each.about, each.found, each.to_do or "") for each in findings]
 
 
-async def _run_checks(loaded: LoadedSettings) -> list[CheckResult]:
+async def _run_checks(loaded: LoadedSettings, *, in_chat: bool = False) -> list[CheckResult]:
     settings = loaded.settings
-    program = (antiphon.__version__, f"Python {platform.python_version()}", platform.platform())
     return [
-        CheckResult("antiphon", "ok", ", ".join(program)),
-        *_check_settings(loaded),
+        _about_program(),
+        *_check_settings(loaded, in_chat=in_chat),
         *[finding async for finding in _check_models(settings)],
         *[finding async for finding in _check_database(settings)],
         *[finding async for finding in _check_wake_ups(settings)],
@@ -124,18 +135,48 @@ async def _run_checks(loaded: LoadedSettings) -> list[CheckResult]:
     ]
 
 
-def _check_settings(loaded: LoadedSettings) -> Iterator[CheckResult]:
+def _about_program() -> CheckResult:
+    program = (antiphon.__version__, f"Python {platform.python_version()}", platform.platform())
+    return CheckResult("antiphon", "ok", ", ".join(program))
+
+
+def _check_settings(loaded: LoadedSettings, *, in_chat: bool) -> Iterator[CheckResult]:
     places = sorted({origin for origin in loaded.origins.values() if origin != "default"})
     yield CheckResult("settings", "ok", ", ".join(places) or "all by default")
     if (file := loaded.folder_file) is not None:
-        why = trust.explain_counted(file) if loaded.counted else trust.explain_ignored(file)
-        yield CheckResult("settings", "ok" if loaded.counted else "note", why)
+        if loaded.counted:
+            yield CheckResult("settings", "ok", trust.explain_counted(file))
+        elif in_chat:  # it has started, because the person there continued without the file
+            yield CheckResult("settings", "note", trust.explain_ignored(file))
+        else:
+            yield _check_ignored_file(file)
     known = {setting.variable for setting in TABLE.values()}
     for name in sorted(os.environ):
         if name.startswith("ANTIPHON_") and name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             to_do = f"Did you mean {near[0]}?" if near else "`antiphon config` shows all settings."
             yield CheckResult("settings", "note", f"{name} is set and means nothing", to_do)
+
+
+def _check_ignored_file(file: FolderFile) -> CheckResult:
+    """Return the finding about a file of the folder on which other commands stop."""
+    if file.fault is not None:
+        return _settings_finding(file.fault)
+    found = (
+        f"{file.path.name} is not trusted (it sets {', '.join(file.wants)}),"
+        " so ask, chat and serve stop here"
+    )
+    to_do = f"`antiphon trust {shlex.quote(str(file.path))}` shows it and asks."
+    return CheckResult("settings", "broken", found, to_do)
+
+
+def _settings_finding(problem: BadSettings) -> CheckResult:
+    """Return the finding about a bad setting, with the value that was given."""
+    finding = _broken_finding("settings", problem)
+    received = problem.details.get("received")
+    if received is None or received in finding.found:
+        return finding
+    return msgspec.structs.replace(finding, found=f"{finding.found.rstrip('.')}: got {received}")
 
 
 async def _check_models(settings: Settings) -> AsyncIterator[CheckResult]:
@@ -384,7 +425,11 @@ def _check_mcp_servers(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("mcp", "note", f"{unusable.server} cannot be used: {unusable.why}")
     for each in usable.unapproved:
         found = each.problem or f"{each.file} starts nothing yet: {', '.join(each.servers)}"
-        to_do = None if each.problem else f"`antiphon trust {each.file.name}` shows it and asks."
+        to_do = (
+            None
+            if each.problem
+            else f"`antiphon trust {shlex.quote(each.file.name)}` shows it and asks."
+        )
         yield CheckResult("mcp", "note", found, to_do)
     backend = {config.name for config in usable.enabled if config.backend}
     yield from _check_hosted_tools(settings, backend)

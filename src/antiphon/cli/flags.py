@@ -28,7 +28,7 @@ from antiphon.cli.console import note
 from antiphon.settings import deprecated
 from antiphon.settings.loading import LoadedSettings, load_with_origins, refuse_untrusted
 from antiphon.settings.settings import TABLE, Setting, Settings, flag_name
-from antiphon.types.errors import InvalidRequest
+from antiphon.types.errors import BadSettings, InvalidRequest
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -113,7 +113,9 @@ class Command(Protocol):
     """Interface of every command, a module or an object, whose docstring is its help.
 
     A command may also have a function `decide(args, file)`, which returns whether an untrusted
-    settings file of the working folder counts. Without it, such a file ends the command.
+    settings file of the working folder counts. Without it, such a file ends the command. With a
+    function `report_bad_settings(args, problem)`, which returns the exit code, it reports settings
+    that cannot be loaded itself.
     """
 
     __doc__: str | None
@@ -178,13 +180,19 @@ def run_command(name: str, arguments: Sequence[str]) -> int:
         for name in (*_old_names(new), new)
     }
     decide = getattr(command, "decide", None)
-    loaded = load_with_origins(
-        given,
-        os.environ,
-        Path.cwd(),
-        config_file=Path(args.config_file) if "config_file" in args else None,
-        decide=refuse_untrusted if decide is None else partial(decide, args),
-    )
+    report = getattr(command, "report_bad_settings", None)
+    try:
+        loaded = load_with_origins(
+            given,
+            os.environ,
+            Path.cwd(),
+            config_file=Path(args.config_file) if "config_file" in args else None,
+            decide=refuse_untrusted if decide is None else partial(decide, args),
+        )
+    except BadSettings as problem:
+        if report is None:
+            raise
+        return cast("int", report(args, problem))
     for text in loaded.warnings:
         note(f"antiphon: {text}")
     return command.run(args, loaded)

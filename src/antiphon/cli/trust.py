@@ -9,6 +9,7 @@ everything that the working folder brings.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tomllib
 from argparse import ArgumentParser, Namespace
@@ -71,7 +72,7 @@ def explain_ignored(file: FolderFile) -> str:
         return f"{file.path} is ignored: {file.fault.message}"
     return (
         f"{file.path} is ignored, for it is not trusted, or has changed since"
-        f" ({', '.join(file.wants)}): antiphon trust {file.path}"
+        f" ({', '.join(file.wants)}): antiphon trust {shlex.quote(str(file.path))}"
     )
 
 
@@ -242,7 +243,7 @@ def _confirm(file: Path) -> bool:
     if not can_ask():
         raise InvalidRequest(
             "nobody can be asked whether this file is trusted",
-            hint=f"look at it, then: antiphon trust {file} --yes",
+            hint=f"look at it, then: antiphon trust {shlex.quote(str(file))} --yes",
         )
     return ask_yes("antiphon: Type yes to trust this file:")
 

@@ -46,6 +46,7 @@ PROVIDER_KEY = "ANTIPHON_PROVIDER_KEY"
 _KEY_OF = {"base_url": "provider_key", "server": "api_key"}
 _Tables = dict[str, dict[str, Any]]
 _POSTGRES = re.compile(r"postgres(ql)?://([^/?#@\s]*@)?[^/?#@\s]*(/[^?#@\s]*)?(\?[^#\s]*)?\Z")
+_UNQUOTED = 'a text needs quotes: model = "demo"'
 _TABLED = {
     "providers": "tables such as [providers.mine]",
     "servers": "tables such as [servers.files]",
@@ -262,6 +263,8 @@ def _from_file(file: Path, *, named: bool = False) -> Sequence[_RawValue]:
 def _parse(file: Path, content: bytes) -> Sequence[_RawValue]:
     try:
         values = tomllib.loads(content.decode("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file} cannot be read: {error}", hint=_UNQUOTED) from error
     except (ValueError, RecursionError) as error:
         raise BadSettings(f"{file} cannot be read: {error}") from error
     for name in values:

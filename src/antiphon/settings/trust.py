@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
@@ -129,7 +130,7 @@ def trust_required_error(file: FolderFile) -> BadSettings:
     return BadSettings(
         f"{file.path} is not trusted, or has changed since, and sets {', '.join(file.wants)}.",
         expected="a file that you have seen and trust, for a folder may come from anybody",
-        hint=f"`antiphon trust {file.path}` shows it and asks;"
+        hint=f"`antiphon trust {shlex.quote(str(file.path))}` shows it and asks;"
         " --config-file FILE reads a file of yours in its place.",
     )
 

@@ -11,6 +11,7 @@ from the folder in which they start, and the working folder may be anybody's.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +185,7 @@ class UnapprovedFile(msgspec.Struct, frozen=True):
         """A line for people: the problem, or how to approve the file."""
         return self.problem or (
             f"{self.file} names MCP servers ({', '.join(self.servers)}), which start once you have"
-            f" approved them: antiphon trust {self.file.name}"
+            f" approved them: antiphon trust {shlex.quote(self.file.name)}"
         )
 
 

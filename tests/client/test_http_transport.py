@@ -21,8 +21,8 @@ from antiphon.api.operations import (
     SubmitToolOutput,
 )
 from antiphon.client.async_http_transport import AsyncHttpTransport
-from antiphon.client.http_messages import FIRST_PATIENCE, client_arguments
-from antiphon.client.recovery import RetrySchedule
+from antiphon.client.http_messages import FIRST_PATIENCE, RetryPolicy, client_arguments
+from antiphon.client.recovery import REPORT_SECONDS, RetrySchedule
 from antiphon.client.sync_http_transport import HttpTransport
 from antiphon.types import errors
 from antiphon.types.events import Event, Numbered, RunStatus, TextDelta, TurnEnded, UsageAdded
@@ -461,6 +461,31 @@ def test_success_restores_patience():
     tries.reset()
 
     assert tries.pause(errors.ConnectionLost("gone"), now=100) == 0
+
+
+def test_a_loss_is_reported_once_until_the_server_is_back():
+    tries = RetrySchedule(patience=60)
+    failure = errors.ConnectionLost("gone")
+
+    def fail(now: float, pause: float) -> float | None:
+        tries.pause(failure, now=now)
+        return tries.report_loss(now, pause)
+
+    assert [fail(0, 0.1), fail(1, 1), fail(2, 2), fail(4, 5)] == [None, None, 58, None]
+    tries.reset()
+    assert [fail(100, 0), fail(101, 5)] == [None, 59]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_only_a_server_that_has_answered_can_be_reported_as_lost(answered: bool):
+    told: list[float] = []
+    retries = RetryPolicy(60)
+    retries.answered, retries.on_loss = answered, told.append
+
+    retries.pause(RetrySchedule(60), errors.Overloaded("busy"), REPORT_SECONDS)
+    retries.pause(RetrySchedule(60), errors.ConnectionLost("gone"), REPORT_SECONDS)
+
+    assert told == ([60] if answered else [])
 
 
 def test_what_another_try_would_not_mend_is_raised():

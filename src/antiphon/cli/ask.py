@@ -78,7 +78,7 @@ from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.permissions import NAME, GrantsFile, Rules, rules_from_settings
 from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 from antiphon.tools.tool_loading import open_tools
-from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.errors import AntiphonError, ConnectionLost, InvalidRequest
 from antiphon.types.runs import Sampling
 
 # Tools of commands without a dialog: consent by rules and stored grants, and MCP servers.
@@ -295,19 +295,35 @@ async def _ask(
             raise_on_failure=False,
             **options,
         )
-        await _write_events(speech, events, pen, client)
+        if settings.server is not None and not question.quiet:
+            transport: Any = client.transport  # over HTTP
+            transport.on_connection_lost(_note_loss)
+        await _write_events(speech, events, pen, client, settings.server)
     return REFUSED if speech.code == DONE and refusals.any else speech.code
 
 
 async def _write_events(
-    speech: AnswerWriter, events: AsyncEvents, pen: Executor, client: AsyncClient
+    speech: AnswerWriter,
+    events: AsyncEvents,
+    pen: Executor,
+    client: AsyncClient,
+    server: str | None,
 ) -> None:
-    """Write every event. An exception or a cancellation also cancels the run."""
+    """Write every event. An exception or a cancellation also cancels the run.
+
+    When the connection is lost for good, it is not cancelled: the error says where to read it.
+    """
     written = partial(asyncio.get_running_loop().run_in_executor, pen)
     try:
         async for event in events:
             await written(speech.write_event, events.last_event, event)
         await written(speech.close)
+    except ConnectionLost as lost:
+        if events.thread_id is not None and server is not None:
+            show = f"antiphon threads show {events.thread_id} --server {server}"
+            lost.details["hint"] = f"The run may go on at the server: {show}"
+        speech.close(lost)
+        raise
     except BaseException as end:
         # Ctrl+C, or a reader that closed the pipe: a run whose answer is not read is not paid for.
         await _cancel(client, events.run_id)
@@ -349,7 +365,12 @@ async def _cancel(client: AsyncClient, run_id: str | None) -> None:
         async with asyncio.timeout(CANCEL_SECONDS):
             await client.cancel_run(run_id)
     except (AntiphonError, TimeoutError) as error:
-        note(f"antiphon: the run {run_id} could not be cancelled: {error}")
+        reason = str(error) or "no answer in time"
+        note(f"antiphon: the run {run_id} could not be cancelled: {reason}")
+
+
+def _note_loss(seconds: float) -> None:
+    note(f"antiphon: the server does not answer; trying for another {seconds:.0f} s")
 
 
 def _read_message(question: AskRequest) -> PreparedMessage:

@@ -7,7 +7,7 @@ more per event than everything else together, and split at characters that JSON 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
 from copy import copy
 from typing import IO, Any, TypeVar
@@ -195,6 +195,13 @@ class AsyncHttpTransport:
         transport = copy(self)
         transport.parent, transport._is_derived = place, True
         return transport
+
+    def on_connection_lost(self, notify: Callable[[float], None]) -> None:
+        """Set a function to call when the server is lost, with the seconds for which it is tried.
+
+        It is called once per loss, when the server has not answered for some seconds.
+        """
+        self._retries.on_loss = notify
 
     async def close(self) -> None:
         """Close the connections."""

@@ -7,7 +7,7 @@ import platform
 import ssl
 import time
 import uuid
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from typing import IO, Any, TypeVar, cast
 from urllib.parse import urlsplit
@@ -47,11 +47,13 @@ _EVENT_STREAM = "text/event-stream"
 class RetryPolicy:
     """Duration of retries: longer once the server has answered.
 
-    Transports over the same connections share the policy.
+    Transports over the same connections share the policy. `on_loss` is called once when a server
+    that has answered can no longer be reached, with the seconds for which it is tried again.
     """
 
     def __init__(self, seconds: float, max_retries: int | None = None) -> None:
         self.answered = False
+        self.on_loss: Callable[[float], None] | None = None
         self._seconds = seconds
         self._max_retries = max_retries
 
@@ -63,7 +65,7 @@ class RetryPolicy:
     def limit(self, max_retries: int | None) -> RetryPolicy:
         """Return a policy with another number of retries."""
         policy = RetryPolicy(self._seconds, max_retries)
-        policy.answered = self.answered
+        policy.answered, policy.on_loss = self.answered, self.on_loss
         return policy
 
     def pause(
@@ -72,7 +74,13 @@ class RetryPolicy:
         """Return the seconds until the next retry. Raises the failure if there is none."""
         if self.answered:
             tries.patience = self._seconds
-        return tries.pause(failure, time.monotonic(), requested_pause)
+        now = time.monotonic()
+        pause = tries.pause(failure, now, requested_pause)
+        if self.on_loss is not None and self.answered and isinstance(failure, ConnectionLost):
+            left = tries.report_loss(now, pause)
+            if left is not None:
+                self.on_loss(left)
+        return pause
 
 
 @contextmanager

@@ -17,6 +17,8 @@ from antiphon.wires.sse import Decoder, SseFrame
 PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each retry. The first is immediate: most often an idle connection was closed."""
 MAX_PAUSE = 5.0
+REPORT_SECONDS = 3.0
+"""Seconds without a connection that are worth a word to the user."""
 
 _TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 
@@ -33,6 +35,7 @@ class RetrySchedule:
         self._max_retries = max_retries
         self._failures = 0
         self._failing_since: float | None = None
+        self._reported = False
 
     def pause(self, failure: AntiphonError, now: float, requested_pause: float = 0.0) -> float:
         """Return the seconds until the next retry. Raises the failure if a retry cannot help.
@@ -57,6 +60,18 @@ class RetrySchedule:
         """Forget earlier failures, because data arrived."""
         self._failures = 0
         self._failing_since = None
+        self._reported = False
+
+    def report_loss(self, now: float, pause: float) -> float | None:
+        """Return the seconds of patience that are left, once per loss, before a long pause ends.
+
+        None while the connection may be back within `REPORT_SECONDS`.
+        """
+        since = self._failing_since
+        if since is None or self._reported or now + pause < since + REPORT_SECONDS:
+            return None
+        self._reported = True
+        return since + self.patience - now
 
 
 class ResumableStream:

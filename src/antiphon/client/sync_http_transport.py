@@ -9,7 +9,7 @@ more per event than everything else together, and split at characters that JSON 
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from copy import copy
 from typing import IO, Any, TypeVar
@@ -192,6 +192,13 @@ class HttpTransport:
         transport = copy(self)
         transport.parent, transport._is_derived = place, True
         return transport
+
+    def on_connection_lost(self, notify: Callable[[float], None]) -> None:
+        """Set a function to call when the server is lost, with the seconds for which it is tried.
+
+        It is called once per loss, when the server has not answered for some seconds.
+        """
+        self._retries.on_loss = notify
 
     def close(self) -> None:
         """Close the connections."""

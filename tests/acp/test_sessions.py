@@ -26,7 +26,7 @@ from antiphon.settings.hooks import Hook
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.testing import Script
 from antiphon.tools.todos import write_todos
-from antiphon.types.runs import Reason
+from antiphon.types.runs import Reason, Thread
 from tests.support.acp.editor import Editor, choose, open_editor
 
 
@@ -583,3 +583,35 @@ async def test_hooks_know_the_folder_of_the_session_and_have_the_person_asked(
     shown = str(editor.updates)
     assert shown.index("Hooks check the call.") < shown.index("Hooks run after the tool.")
     assert "no formatter" in editor.warnings[0]
+
+
+async def test_a_session_that_is_closed_while_it_is_loaded_is_not_open_without_its_thread(
+    tmp_path: Path,
+) -> None:
+    read, go = asyncio.Event(), asyncio.Event()
+
+    class SlowClient(AsyncClient):
+        """The first read of a thread takes until `go`."""
+
+        async def get_thread(self, thread_id: str) -> Thread:
+            thread = await super().get_thread(thread_id)
+            if not read.is_set():
+                read.set()
+                await go.wait()
+            return thread
+
+    settings = Script().settings()
+    async with open_editor(settings, client=SlowClient(settings=settings)) as editor:
+        session = await begin(editor, tmp_path)
+        loading = asyncio.create_task(
+            editor.agent.load_session(cwd=str(tmp_path), session_id=session)
+        )
+        await read.wait()
+        closing = asyncio.create_task(editor.agent.close_session(session_id=session))
+        for _ in range(20):  # requests that came later are answered: closing has ended if it can
+            await editor.agent.list_sessions()
+        go.set()
+        await asyncio.gather(loading, closing, return_exceptions=True)
+
+        with pytest.raises(RequestError, match="is not open"):
+            await editor.agent.set_session_mode(session_id=session, mode_id="plan")

@@ -328,8 +328,8 @@ class AcpAgent:
         servers: Sequence[AnyServer] | None,
     ) -> Session:
         folders = _folders(cwd, more)
-        thread = await self._setup.client.get_thread(session_id)
         async with self._lock(session_id):
+            thread = await self._setup.client.get_thread(session_id)  # a close may delete it
             if (before := self._sessions.get(session_id)) is not None:
                 await before.stop()  # afterwards nothing could cancel its prompt
             await self._drop(session_id)

@@ -233,7 +233,7 @@ Admit = Callable[[Scope], Awaitable[Admission]]
 Raises `Unauthorized`, `Forbidden` and `TryAgain`.
 """
 LATE = 2.0
-"""Seconds after which a request is admitted again once its body has come."""
+"""Seconds after which the key of a request is checked again once its body has come."""
 RECHECK = 2.0
 """Seconds between two looks at the key of a call in progress."""
 ADMISSION = "antiphon.admission"
@@ -331,8 +331,8 @@ class _RequireAdmission:
             await self._inner(scope, receive, send)
             return
         try:
-            scope[ADMISSION] = await self._admit(scope)
-            body = await self._read_body(scope, receive)
+            scope[ADMISSION] = admission = await self._admit(scope)
+            body = await self._read_body(admission, receive)
         except (Unauthorized, Forbidden, TryAgain) as refusal:
             status, _ = problems.status_and_title(refusal)
             headers = dict(problems.problem_headers(refusal))
@@ -349,18 +349,19 @@ class _RequireAdmission:
 
         await self._inner(scope, receive_again, send)
 
-    async def _read_body(self, scope: Scope, receive: Receive) -> list[Message]:
+    async def _read_body(self, admission: Admission, receive: Receive) -> list[Message]:
         """Return the body as one message, as far as it is read at all, and the one after it.
 
-        A sender may hold it back until its key is revoked: one that comes late is admitted again.
+        A sender may hold it back until its key is revoked: for one that comes late the key is
+        checked again, which counts no other request. Raises `Unauthorized` and `TryAgain`.
         """
         began, body = time.monotonic(), bytearray()
         message = await receive()
         while message.get("more_body") and len(body) <= self._max_body:
             body += message.get("body", b"")
             message = await receive()
-        if time.monotonic() - began >= LATE:
-            scope[ADMISSION] = await self._admit(scope)
+        if time.monotonic() - began >= LATE and not await admission.stands():
+            raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
         if message["type"] != "http.request":  # the client has left
             return [{"type": "http.request", "body": bytes(body), "more_body": True}, message]
         return [{**message, "body": bytes(body + message.get("body", b""))}]

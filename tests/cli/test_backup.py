@@ -85,6 +85,15 @@ def test_a_copy_is_of_one_instant_however_much_is_written_meanwhile(place: Place
     assert 0 <= threads - 1 - messages <= 1
 
 
+def test_a_backup_that_cannot_be_written_says_so_in_plain_words(place: Place, filled: Path) -> None:
+    (place.root / "file").write_bytes(b"mine")
+
+    done = place.run("backup", "file/inside/copy.db", *on(filled))
+
+    assert done.returncode == 2
+    assert done.stderr == "antiphon: file/inside/copy.db cannot be written: Not a directory\n"
+
+
 def test_nothing_is_written_over(place: Place, filled: Path) -> None:
     there, copy = place.root / "there.db", place.root / "copy.db"
     there.write_bytes(b"mine")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import zipfile
 
 from tests.support.cli.place import SECONDS, Place
 
+QUESTION = b"Type the owner to go on: "
 KEY = "sk-canary-0123456789-abcdefgh"
 
 
@@ -100,6 +102,21 @@ def test_all_of_an_owner_is_written_into_a_file_that_takes_no_others_place(place
     assert place.run("owners", "export", "nobody").returncode != 0
 
 
+def test_an_export_that_cannot_be_written_is_not_in_the_audit_log(place: Place) -> None:
+    fill(place)
+
+    refused = place.run("owners", "export", "local", "--output", "missing/all.zip")
+    unknown = place.run("owners", "export", "nobody", "--output", "none.zip")
+    place.run("owners", "export", "local", "--output", "all.zip")
+    there = place.run("owners", "export", "local", "--output", "all.zip")
+
+    assert (refused.returncode, unknown.returncode, there.returncode) == (2, 1, 2)
+    assert "missing/all.zip cannot be written: No such file or directory" in refused.stderr
+    assert not (place.root / "none.zip").exists()
+    entries = map(json.loads, place.run("audit", "--json").stdout.splitlines())
+    assert [entry["what"] for entry in entries].count("owner.exported") == 1
+
+
 def test_an_owner_is_erased_when_somebody_types_who_it_is(place: Place) -> None:
     fill(place)
     unasked = place.run("owners", "erase", "local")
@@ -113,11 +130,23 @@ def test_an_owner_is_erased_when_somebody_types_who_it_is(place: Place) -> None:
     assert b"canary-4711" not in place.database.read_bytes()
 
 
-def confirm(place: Place, answer: str) -> int:
-    """Return the exit code after the user has typed this answer at a terminal."""
+def test_what_was_typed_before_the_question_erases_nothing(place: Place) -> None:
+    fill(place)
+
+    assert confirm(place, "no", typed_before="local\n") != 0
+
+    assert len(list_owners(place)) == 1
+
+
+def confirm(place: Place, answer: str, typed_before: str = "") -> int:
+    """Return the exit code after the user has typed this answer to the question at a terminal."""
     ours, theirs = pty.openpty()
+    os.write(ours, typed_before.encode())
     with place.start("owners", "erase", "local", stdin=theirs) as process:
         os.close(theirs)
+        shown = b""
+        while QUESTION not in shown and (piece := os.read(process.stdout.fileno(), 4096)):
+            shown += piece
         os.write(ours, f"{answer}\n".encode())
         code = process.wait(SECONDS)
     os.close(ours)
@@ -164,8 +193,9 @@ def test_an_import_comes_in_for_another_owner_beside_what_is_there(place: Place)
     beside = place.run("owners", "import", "all.zip", "--owner", "ann", "--new-ids")
 
     assert taken.returncode != 0
-    assert "belongs to another owner" in taken.stderr
-    assert "--new-ids" in taken.stderr
+    assert "records cannot be imported, because their ids are used already" in taken.stderr
+    assert ", which belongs to another owner. With --new-ids everything is imported" in taken.stderr
+    assert re.search(r"^checking 100%  (\d+) of \1 records$", taken.stderr, re.MULTILINE)
     assert beside.returncode == 0, beside.stderr
     assert [one["owner"] for one in list_owners(place)] == ["ann", "local"]
 
@@ -181,4 +211,6 @@ def test_a_file_that_is_no_export_is_refused_with_its_place(place: Place) -> Non
 
     assert (half.returncode, missing.returncode) == (2, 1)
     assert "not all of one" in half.stderr
+    assert "it ends with" not in half.stderr
+    assert "It may be cut off: export it again" in half.stderr
     assert "There is no file none.zip" in missing.stderr

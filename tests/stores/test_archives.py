@@ -294,7 +294,7 @@ async def test_what_is_in_the_way_is_named_and_nothing_is_written(
         await import_archive(other, file)
 
     assert "15 records" in refused.value.message
-    assert f"assistants: {ASSISTANT} belongs to another owner" in refused.value.full_message
+    assert f"assistants: {ASSISTANT} belongs to another owner" in refused.value.details["conflicts"]
     assert "--new-ids" in refused.value.full_message
     assert await everything(other) == before
 
@@ -308,7 +308,7 @@ async def test_a_thread_that_has_changed_since_is_in_the_way(store: Store, tmp_p
     with pytest.raises(errors.Conflict) as refused:
         await import_archive(store, file)
 
-    assert f"threads: {THREAD} has other content" in refused.value.full_message
+    assert f"threads: {THREAD} has other content" in refused.value.details["conflicts"]
 
 
 async def test_a_check_tells_what_would_be_added_and_writes_nothing(

@@ -19,6 +19,11 @@ import msgspec
 from antiphon.types.errors import InvalidRequest
 from antiphon.types.terminal_safe import Cleaner, clean, json_text, one_line
 
+try:
+    import termios
+except ImportError:  # Windows, where what was typed before the question cannot be dropped
+    termios = None  # type: ignore[assignment]
+
 T = TypeVar("T")
 
 
@@ -35,6 +40,12 @@ def note(text: str) -> None:
             raise
     except OSError:
         pass
+
+
+def drop_typed_input() -> None:
+    """Drop what was typed on the terminal before a question, so that it does not answer it."""
+    if termios is not None and sys.stdin.isatty():
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
 
 def _same_stream(stdout: TextIO | None, stderr: TextIO | None) -> bool:
@@ -270,8 +281,8 @@ class ProgressBar:
             return
         self._shown_at = now
         share = done / of if of else 1.0
-        unit = f" {self._unit}" if self._unit else ""
-        line = f"{doing} {share:4.0%}  {done:,} of {of:,}{unit}  {what}"
+        counted = f"{self._unit}  {what}" if self._unit else what
+        line = f"{doing} {share:4.0%}  {done:,} of {of:,} {counted}"
         if line == self._shown:
             return
         self._shown = line

@@ -129,9 +129,9 @@ class Backup:
     def run(self, args: Namespace, loaded: LoadedSettings) -> int:
         """Copy, check, and note what the copy holds."""
         settings = loaded.settings
-        copy = back_up(settings.database, Path(args.file).absolute())
+        copy = back_up(settings.database, Path(args.file))
         contents = f"{copy.threads:,} threads, {copy.size / 1e6:,.1f} MB"
-        note(f"{one_line(str(copy.path))} has {contents}; its check was good.")
+        note(f"{one_line(str(copy.path.absolute()))} has {contents}; its check was good.")
         if copy.sealed and settings.secret_key is None:
             secret = f"{database_file(settings)}.key"
             note(

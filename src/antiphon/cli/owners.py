@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -12,6 +13,7 @@ from pathlib import Path
 from antiphon.api import operations
 from antiphon.cli.console import (
     ProgressBar,
+    drop_typed_input,
     format_table,
     format_time,
     note,
@@ -22,6 +24,7 @@ from antiphon.cli.console import (
 )
 from antiphon.client.formatting import count_noun
 from antiphon.ports import AdminStore
+from antiphon.runtime.admin.export import file_name
 from antiphon.runtime.admin.owners import OwnerService
 from antiphon.runtime.runtime import open_admin, open_store
 from antiphon.runtime.wiring import new_secret_key
@@ -130,13 +133,14 @@ def _owner_argument(parser: ArgumentParser) -> None:
 
 
 async def _export(owners: OwnerService, args: Namespace) -> None:
-    archive = await owners.export(operations.ExportOwner(args.owner), Principal())
-    place = Path(args.output or archive.name)
+    place = Path(args.output or file_name(args.owner, int(time.time() * 1000)))
     written = 0
-    async with aclosing(archive.pieces) as pieces:
-        with create_private_file(
-            place, over=args.force, hint="--force puts this in its place."
-        ) as file:
+    # The file comes first: an export that cannot be written is not one for the audit log.
+    with create_private_file(
+        place, over=args.force, hint="--force puts this in its place."
+    ) as file:
+        archive = await owners.export(operations.ExportOwner(args.owner), Principal())
+        async with aclosing(archive.pieces) as pieces:
             async for piece in pieces:
                 written += file.buffer.write(piece)
     note(f"All of {args.owner} is in {place}: {written:,} bytes.")
@@ -204,6 +208,7 @@ def _confirm(owner: str, totals: OwnerTotals) -> None:
     counts = ", ".join(f"{kind} {getattr(totals, kind):,}" for kind in _KINDS)
     note(f"This deletes all of {owner}, for good: {counts}.")
     note("What must be kept, `antiphon owners export` writes into a file first.")
+    drop_typed_input()
     if input("Type the owner to go on: ") != owner:
         raise InvalidRequest("That is not the owner: nothing was deleted.")
 

@@ -21,7 +21,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from antiphon.cli.console import note, print_list
+from antiphon.cli.console import drop_typed_input, note, print_list
 from antiphon.cli.exit_codes import DONE, FAILED
 from antiphon.mcp.config import discovery
 from antiphon.mcp.config.server_config import find_references
@@ -34,12 +34,6 @@ from antiphon.types.errors import AntiphonError, InvalidRequest
 from antiphon.types.terminal_safe import clean, one_line
 
 # Show a file of a folder to a person, and ask whether to trust it.
-
-
-try:
-    import termios
-except ImportError:  # Windows, where what was typed before the question cannot be dropped
-    termios = None  # type: ignore[assignment]
 
 GUTTER = "  | "
 """In front of every row of a file, so that none can pass for a word of ours."""
@@ -110,8 +104,7 @@ def can_ask() -> bool:
 
 def ask_yes(question: str) -> bool:
     """Ask on the terminal; only a newly typed `yes` counts."""
-    if termios is not None:
-        termios.tcflush(sys.stdin, termios.TCIFLUSH)
+    drop_typed_input()
     note(question)
     return sys.stdin.readline().strip().lower() == "yes"
 

@@ -100,6 +100,7 @@ class ImportCheck:
         self._max_schedules = max_schedules
         self._conflicts: list[str] = []
         self._conflict_count = 0
+        self._used_id = self._missing_id = ""  # an instance of each, with the reason
 
     async def run(self, secret: bytes) -> Additions:
         """Note in the spool of each record whether it is there; return what is new beside them.
@@ -116,19 +117,12 @@ class ImportCheck:
                     states = await self._compare(kind, page)
                     await asyncio.to_thread(self._spool.set_states, states)
                     done += len(page)
-                    self._on_step(ImportStep("checking", kind, done, of))
+                    self._on_step(ImportStep("checking", "records", done, of))
         schedules = await self._find_new_schedules()
         memories, personal_settings = await self._find_new_personal()
         await self._check_folders()
         if self._conflict_count:
-            more = self._conflict_count - len(self._conflicts)
-            raise Conflict(
-                f"{self._conflict_count:,} records are in the way of the import.",
-                expected="ids that are free, or hold the same for the same owner",
-                received="; ".join(self._conflicts) + (f"; and {more:,} more" if more else ""),
-                hint="With new ids (--new-ids) everything comes in beside what is there.",
-                conflicts=list(self._conflicts),
-            )
+            raise self._conflict_error()
         usage = await self._find_new_usage()
         entries: list[AuditEntry] = []
         async with aclosing(read_pages(self._spool, "audit", reverse=True)) as pages:
@@ -219,7 +213,7 @@ class ImportCheck:
                 elif record.made:  # the run is still active here, and stays so
                     states[record.seq] = "present"
                 else:
-                    self._refuse(kind, record.id, f"is missing in {record.parent}")
+                    self._refuse(kind, record.id, f"is missing in {record.parent}", is_missing=True)
             elif there[0] not in (self._owner, self._staging):
                 self._refuse(kind, record.id, "belongs to another owner")
             elif not await self._is_same(kind, record, there[1]):
@@ -246,7 +240,23 @@ class ImportCheck:
                 return False
         return True
 
-    def _refuse(self, kind: str, record_id: str, why: str) -> None:
+    def _conflict_error(self) -> Conflict:
+        count = self._conflict_count
+        records, ids = ("record", "its id is") if count == 1 else ("records", "their ids are")
+        why = f"{ids} used already" if self._used_id else "what held them here lacks them now"
+        return Conflict(
+            f"{count:,} {records} cannot be imported, because {why}, for instance"
+            f" {self._used_id or self._missing_id}.",
+            hint="With --new-ids everything is imported under new ids.",
+            conflicts=list(self._conflicts),
+        )
+
+    def _refuse(self, kind: str, record_id: str, why: str, *, is_missing: bool = False) -> None:
+        instance = f"{record_id}, which {why}"
+        if is_missing:
+            self._missing_id = self._missing_id or instance
+        else:
+            self._used_id = self._used_id or instance
         self._conflict_count += 1
         if len(self._conflicts) < NAMED:
             self._conflicts.append(f"{kind}: {record_id} {why}")

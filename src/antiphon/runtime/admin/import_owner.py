@@ -253,7 +253,7 @@ class _Import:
                 async for batch, records in batches:
                     await self._store.import_records(self._staging, batch, self._claim)
                     done += records
-                    self._on_step(ImportStep("writing", kind, done, of))
+                    self._on_step(ImportStep("writing", "records", done, of))
 
     async def _batches(self, kind: str) -> AsyncGenerator[tuple[ImportBatch, int], None]:
         """Yield what is new of a kind, in batches of about `BATCH_BYTES`."""

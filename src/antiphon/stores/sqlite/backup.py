@@ -13,7 +13,7 @@ import msgspec
 from antiphon.settings.private_files import put_in_place
 from antiphon.stores.sqlite.file import connect, read_schema
 from antiphon.stores.sqlite.reads import SQL
-from antiphon.types.errors import BadSettings
+from antiphon.types.errors import BadSettings, InvalidRequest
 
 PAGES_PER_STEP = 4096
 """Pages that are copied between two checks for an interrupt: 16 MB."""
@@ -32,7 +32,8 @@ def back_up(database: Path, target: Path) -> Copy:
     """Copy a database that may be in use to a new file; returns what the copy holds.
 
     The copy is one file with mode 0600. Raises `BadSettings` where there is no database, where the
-    target exists, or where the copy is damaged, which is then deleted.
+    target exists, or where the copy is damaged, which is then deleted; `InvalidRequest` where the
+    target cannot be written.
     """
     if not read_schema(database).found:
         raise BadSettings(
@@ -80,9 +81,8 @@ def _make_copy(source: Path, target: Path) -> Copy:
     if target.exists():
         raise _exists_error(target)
     made = target.with_name(f".{target.name}-{secrets.token_hex(8)}")
+    _create_private(made, target)
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         with closing(connect(made)) as copy:
             _copy(source, copy)
             threads, sealed = _check(copy, source)
@@ -98,6 +98,15 @@ def _make_copy(source: Path, target: Path) -> Copy:
     finally:
         for beside in ("", "-wal", "-shm", "-journal"):
             made.with_name(made.name + beside).unlink(missing_ok=True)
+
+
+def _create_private(made: Path, target: Path) -> None:
+    """Create the file that becomes the target. Raises `InvalidRequest` where none can be made."""
+    try:
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    except OSError as fault:
+        raise InvalidRequest(f"{target} cannot be written: {fault.strerror}") from fault
 
 
 def _copy(source: Path, copy: sqlite3.Connection) -> None:

@@ -64,7 +64,10 @@ DEFAULT_LIMITS = HttpLimits()
 
 
 class Auth(msgspec.Struct, frozen=True, kw_only=True):
-    """Headers, or a query of the address, by which each request identifies itself."""
+    """Headers, or a query of the address, that hold the key.
+
+    What holds no key is not put here: with a query, errors are raised without their cause.
+    """
 
     headers: Mapping[str, str] = {}
     query: str = ""

@@ -72,7 +72,7 @@ class AsyncEmbeddedTransport:
         else:
             answer = await dispatcher.dispatch(operation, self._by, key)
         if not isinstance(answer, Response):
-            raise InvalidRequest("This call is answered by a stream.")
+            raise InvalidRequest("This operation is answered by a stream.")
         received: A = _as_client_reads(answer, operation.answer)
         return received
 
@@ -82,7 +82,7 @@ class AsyncEmbeddedTransport:
         operation = _as_server_reads(self._options.with_model(operation), self._settings.max_depth)
         reader = await dispatcher.open_stream(cast("Any", operation), self._by, key)
         if isinstance(reader, Response):
-            raise InvalidRequest("This call is answered at once.", expected="a call that streams")
+            raise InvalidRequest("This operation is answered at once.", expected="one that streams")
         async with aclosing(reader.pages()) as pages:
             async for first, lines in pages:
                 if lines:

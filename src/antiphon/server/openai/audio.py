@@ -80,7 +80,7 @@ class Audio:
         media_type = sent.media_type  # as declared if it is known, else by the name
         if media_type.partition(";")[0] not in _TYPES.values():
             media_type = _TYPES.get(sent.name.rpartition(".")[2].lower(), media_type)
-        call = convert(
+        operation = convert(
             {
                 "audio": sent.content,
                 "media_type": media_type,
@@ -89,7 +89,7 @@ class Audio:
             },
             CreateTranscription,
         )
-        work = self._gateway.api(context).ask(call)
+        work = self._gateway.api(context).ask(operation)
         done = await self._gateway.connections.run_while_connected(context, work)
         ignored = name_ignored(name for name in _TRANSCRIPTION_IGNORED if name in fields)
         if form == "text":
@@ -111,8 +111,8 @@ class Audio:
             if fields.get(name) not in (None, served):
                 raise _make_unserved_error(name, json.dumps(served), fields[name])
         request = convert(fields, SpeechRequest)
-        call = CreateSpeech(request.input, request.voice)
-        work = self._gateway.api(context).ask(call)
+        operation = CreateSpeech(request.input, request.voice)
+        work = self._gateway.api(context).ask(operation)
         done = await self._gateway.connections.run_while_connected(context, work)
         ignored = name_ignored(["instructions"] if "instructions" in fields else [])
         await context.respond(200, done.audio, done.media_type.encode(), ignored)

@@ -11,9 +11,8 @@ from antiphon.mcp.server import server
 
 @pytest.mark.parametrize(("stands", "statuses"), [(True, [200]), (False, [401])])
 async def test_a_late_request_counts_once_and_is_refused_without_its_key(
-    monkeypatch: pytest.MonkeyPatch, stands: bool, statuses: list[int]
+    stands: bool, statuses: list[int]
 ) -> None:
-    monkeypatch.setattr(server, "LATE", 0.0)
     admitted: list[str] = []
     sent: list[int] = []
 

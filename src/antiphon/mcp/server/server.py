@@ -7,7 +7,6 @@ import os
 import socket
 import stat
 import sys
-import time
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -232,8 +231,6 @@ Admit = Callable[[Scope], Awaitable[Admission]]
 
 Raises `Unauthorized`, `Forbidden` and `TryAgain`.
 """
-LATE = 2.0
-"""Seconds after which the key of a request is checked again once its body has come."""
 RECHECK = 2.0
 """Seconds between two looks at the key of a call in progress."""
 ADMISSION = "antiphon.admission"
@@ -352,15 +349,15 @@ class _RequireAdmission:
     async def _read_body(self, admission: Admission, receive: Receive) -> list[Message]:
         """Return the body as one message, as far as it is read at all, and the one after it.
 
-        A sender may hold it back until its key is revoked: for one that comes late the key is
-        checked again, which counts no other request. Raises `Unauthorized` and `TryAgain`.
+        A sender may hold it back until its key is revoked: the key is checked again once it has
+        come, which counts no other request. Raises `Unauthorized` and `TryAgain`.
         """
-        began, body = time.monotonic(), bytearray()
+        body = bytearray()
         message = await receive()
         while message.get("more_body") and len(body) <= self._max_body:
             body += message.get("body", b"")
             message = await receive()
-        if time.monotonic() - began >= LATE and not await admission.stands():
+        if not await admission.stands():
             raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
         if message["type"] != "http.request":  # the client has left
             return [{"type": "http.request", "body": bytes(body), "more_body": True}, message]

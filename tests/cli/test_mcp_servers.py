@@ -137,7 +137,7 @@ def test_the_doctor_says_whether_a_server_can_do_a_hosted_tool(place: Place) -> 
     assert "web_search is done by mine, echo; runs may use no MCP servers" in off.stdout
     assert "file_search is done by elsewhere, which no run may use" in on.stdout
     assert (off.returncode, on.returncode) == (1, 1)
-    assert "web_search=SERVER/TOOL" in wrong.stderr
+    assert "web_search=SERVER/TOOL" in wrong.stdout
 
 
 def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:

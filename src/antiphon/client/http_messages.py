@@ -175,9 +175,8 @@ def build_request(
 ) -> dict[str, Any]:
     """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
     operation = options.with_model(operation)
-    sanitize.request_fields(
-        operation
-    )  # first: what a server rejects may not be expressible in JSON
+    # First: what a server rejects may not be expressible in JSON.
+    sanitize.request_fields(operation)
     method, path, query, body = operations.to_http(operation)
     headers: dict[str, str] = {}
     if body is not None:

@@ -262,7 +262,7 @@ async def test_the_help_is_sorted_and_fits(tmp_path: Path, columns: int) -> None
     async with Model() as model, Chatting(model, home=tmp_path, columns=columns) as chat:
         await chat.ready()
         chat.say("/help")
-        await chat.sees("/help COMMAND says more")
+        await chat.sees("/help COMMAND explains one command")
 
         for title in ("Threads", "Looks and settings", "Keys"):
             assert title in chat.rows

@@ -189,9 +189,10 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
     armed = point if ":" in point else f"{point}:kill"
     first = await serve(**far.settings, **quick, FAILPOINTS=armed)
     body = asking("Use far look.", background=True)
-    run = (await plain.ask(first.url, "POST", "/v1/process", body)).json
+    await plain.ask_dying(first.url, "POST", "/v1/process", body)
     await first.end()
     second = await serve(**far.settings, **quick)
+    (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
     told = await plain.follow(second.url, run["id"])
 
     assert told[-1].json["status"] == "completed"

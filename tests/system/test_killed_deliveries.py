@@ -12,6 +12,8 @@ from tests.support.harness import plain
 from tests.support.server.served import eventually
 from tests.support.tools.far_server import far_server
 
+BACKGROUND = {"message": {"content": "Hello."}, "background": True}
+
 
 @pytest.mark.parametrize("point", ["finalize.after_commit", "finalize.before_wake"])
 async def test_an_event_outlives_the_server_that_wrote_it(
@@ -23,12 +25,12 @@ async def test_an_event_outlives_the_server_that_wrote_it(
         first = await serve(**settings, FAILPOINTS=f"{point}:kill")
         made = await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
         assert made.json["secret"].startswith("whsec_")
-        asked = {"message": {"content": "Hello."}, "background": True}
-        run = (await plain.ask(first.url, "POST", "/v1/process", asked)).json
+        await plain.ask_dying(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
         assert far.asked == []
 
-        await serve(**settings)
+        second = await serve(**settings)
+        (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
 
         async def is_delivered() -> bool:
             return bool(far.asked)
@@ -52,8 +54,7 @@ async def test_an_event_whose_answer_was_never_written_is_sent_again_with_its_id
         }
         first = await serve(**settings, FAILPOINTS="webhook.before_settle:kill")
         await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
-        asked = {"message": {"content": "Hello."}, "background": True}
-        await plain.ask(first.url, "POST", "/v1/process", asked)
+        await plain.ask_dying(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
 
         await serve(**settings)

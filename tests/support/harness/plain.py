@@ -95,6 +95,19 @@ async def ask(
         raise Silence(f"{method} {path}: no answer within {patience} s") from None
 
 
+async def ask_dying(url: str, method: str, path: str, body: Any) -> Answer | None:
+    """Send a request to a server that what it asks for kills: `None` if it died before its answer.
+
+    Raises `Silence` as `ask` does.
+    """
+    try:
+        return await ask(url, method, path, body)
+    except Silence:
+        raise
+    except Cut:
+        return None
+
+
 @asynccontextmanager
 async def open_request(
     url: str,

@@ -33,7 +33,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 from msgspec.structs import replace
@@ -80,6 +80,9 @@ from antiphon.tools.tool_events import ConsentRefused, ToolEvent
 from antiphon.tools.tool_loading import open_tools
 from antiphon.types.errors import AntiphonError, ConnectionLost, InvalidRequest
 from antiphon.types.runs import Sampling
+
+if TYPE_CHECKING:
+    from antiphon.client.async_http_transport import AsyncHttpTransport
 
 # Tools of commands without a dialog: consent by rules and stored grants, and MCP servers.
 
@@ -296,8 +299,7 @@ async def _ask(
             **options,
         )
         if settings.server is not None and not question.quiet:
-            transport: Any = client.transport  # over HTTP
-            transport.on_connection_lost(_note_loss)
+            cast("AsyncHttpTransport", client.transport).on_connection_lost(_note_loss)
         await _write_events(speech, events, pen, client, settings.server)
     return REFUSED if speech.code == DONE and refusals.any else speech.code
 

@@ -57,11 +57,12 @@ async def branch_before(
     branch = await client.fork_thread(thread.id, message.id, before=True, idempotency_key=key)
     if key:
         branch = await client.get_thread(branch.id)  # a repeated request has its first answer
+    # Whether the title was made from the message that will be replaced.
     untitled = (
         branch.messages == 0
         and branch.title != ""
         and message.text.strip().startswith(branch.title.removesuffix("…"))
-    )  # the title was made from the message that will be replaced
+    )
     return await _mark_branch(
         client, branch, thread, replace=replace, repeat=repeat, beside=beside, untitled=untitled
     )

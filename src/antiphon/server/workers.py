@@ -313,9 +313,8 @@ class _Supervisor:
     def _run_worker(self, number: int, line: int) -> NoReturn:
         """Serve in the new process, and never return into the supervisor's code."""
         signal.set_wakeup_fd(-1)
-        signal.signal(
-            signal.SIGINT, signal.SIG_IGN
-        )  # Ctrl+C reaches all processes; the supervisor passes it on
+        # Ctrl+C reaches all processes; the supervisor passes it on.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         for each in (signal.SIGTERM, signal.SIGCHLD):
             signal.signal(each, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _HEEDED)

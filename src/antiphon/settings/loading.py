@@ -451,8 +451,7 @@ def _database(given: _RawValue, environ: Mapping[str, str]) -> str:
         return text
     if text.startswith(("postgresql:", "postgres:")):
         hint = "what is no letter or digit in a user or a password is written as %40, %2F, ..."
-        raise _unusable_error(
-            given, wanted, secret=True, hint=hint
-        )  # such an address holds a password
+        # Such an address holds a password.
+        raise _unusable_error(given, wanted, secret=True, hint=hint)
     hint = None if ":" in text else f"did you mean sqlite:///{text}?"
     raise _unusable_error(given, wanted, hint=hint)

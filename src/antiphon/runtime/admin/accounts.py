@@ -389,7 +389,7 @@ async def check_standing(store: Store, by: Principal) -> None:
     if ended or author is None or is_gone:
         raise Unauthorized(
             "The key was revoked, or its owner disabled, while this was done.",
-            hint="Nothing was done.",
+            hint="What it shared was taken back. Use a key that is valid.",
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -257,6 +258,15 @@ async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
 
         assert [row[-17:] for row in chat.rows if " messages  " in row] == ["Greetings  (here)"]
         assert [each["content"] for each in model.requests[-1]["messages"]][:2] == ["Hello", "Hi."]
+
+
+async def test_a_chat_says_at_its_start_that_its_server_does_not_answer(tmp_path: Path) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        async with Chatting(None, "--server", url, home=tmp_path) as chat:
+            await chat.sees(f"The server at {url} does not answer")
+            await chat.sees("Is it running?")
 
 
 async def test_an_answer_is_shown_once_though_the_line_breaks_amid_it(

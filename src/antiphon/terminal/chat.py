@@ -44,7 +44,7 @@ from antiphon.tools.permission_modes import (
 )
 from antiphon.tools.questions import ModelServer
 from antiphon.tools.tool_sources import ToolSource
-from antiphon.types.errors import AntiphonError, InvalidRequest
+from antiphon.types.errors import AntiphonError, ConnectionLost, InvalidRequest, Unauthorized
 from antiphon.types.run_ends import find_run_end
 from antiphon.types.runs import Run, Thread, Usage
 
@@ -444,8 +444,18 @@ class Chat:
                 self.ui.repaint()
 
     async def _load_model(self) -> None:
-        """Load the model that will answer; errors are left to the first message."""
-        with suppress(AntiphonError):
+        """Load the model that will answer, and say if the server cannot be used.
+
+        Other errors are left to the first message, and so are all while it is answered.
+        """
+        try:
+            if self.settings.server is not None:
+                await self.client.list_threads(limit=1)  # does it answer, and accept the key?
             self.state.usual_model = await self._find_usual_model()
             self.state.window = await chat_state.find_window(self.client, self.state)
             self.ui.repaint()
+        except (ConnectionLost, Unauthorized) as problem:
+            if not self.ui.busy:
+                self.ui.say(problem.full_message, "warning")
+        except AntiphonError:
+            return

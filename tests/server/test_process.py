@@ -80,6 +80,7 @@ async def test_it_says_what_it_serves_and_then_that_it_listens() -> None:
     assert "demo" in about
     assert "keys: no" in about
     assert listening.startswith("listening on http://127.0.0.1:")
+    assert f" on {listening.rpartition('/')[2]}, " in about  # also where --port is 0
 
 
 async def test_port_zero_is_a_port_of_its_own() -> None:

@@ -148,9 +148,8 @@ async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
         server.when_open = lambda: print_line(f"listening on {url_of(listener)}")
         _tune_gc()
         others = _has_logins(settings, beside)
-        print_line(
-            await _describe(server.runtime, settings, "the web chat" if others else "this machine")
-        )
+        keyless = "the web chat" if others else "this machine"
+        print_line(await _describe(server.runtime, settings, listener, keyless))
         with watch_loop(settings.watchdog_timeout):
             await server.serve(sockets=[listener])
 
@@ -158,7 +157,7 @@ async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
 async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     async with _open_server(settings, open_runtime, None, _stream_timeouts(settings)) as server:
-        description = await _describe(server.runtime, settings, "this machine")
+        description = await _describe(server.runtime, settings, share.listener, "this machine")
 
         def stop_without_supervisor() -> None:
             loop.remove_reader(share.lifeline)
@@ -393,11 +392,14 @@ def _uvicorn_config(
     )
 
 
-async def _describe(runtime: Runtime, settings: Settings, keyless: str) -> str:
+async def _describe(
+    runtime: Runtime, settings: Settings, listener: socket.socket, keyless: str
+) -> str:
+    port = listener.getsockname()[1]
     choice = await runtime.choice()
     locked = await has_keys(runtime.store)
     return (
-        f"antiphon {antiphon.__version__} on {settings.host}:{settings.port}, "
+        f"antiphon {antiphon.__version__} on {settings.host}:{port}, "
         f"database {mask_value(TABLE['database'], settings.database)}, "
         f"model {choice.model} ({choice.why}), "
         + ("keys: yes" if locked else f"keys: no, so {keyless} only")

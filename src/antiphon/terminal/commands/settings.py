@@ -119,6 +119,13 @@ OPTIONS = {
     "tools": "allowed_tools",
 }
 """Fields of `ThreadOptions` by the names that are typed."""
+_EXPECTED = {
+    "temperature": "a number from 0 to 2",
+    "effort": "a word such as low, medium or high",
+    "length": "a number of tokens, 1 or more",
+    "tools": "names or patterns of tools, such as read_*",
+}
+"""Values of the options, in words."""
 
 
 async def _set_option(chat: CommandContext, words: str) -> None:
@@ -133,7 +140,14 @@ async def _set_option(chat: CommandContext, words: str) -> None:
         given: object = tuple(value.split()) if name == "tools" else value
         chosen = None if value == "default" else given
         fields = {**msgspec.structs.asdict(chat.state.options), OPTIONS[name]: chosen}
-        await _change_options(chat, convert(fields, ThreadOptions, strict=False))
+        try:
+            options = convert(fields, ThreadOptions, strict=False)
+        except InvalidRequest as wrong:
+            expected = f"{_EXPECTED[name]}, or default"
+            raise InvalidRequest(
+                f"This value of {name} cannot be used", expected=expected, received=value
+            ) from wrong
+        await _change_options(chat, options)
     for each in [name] if name in OPTIONS else OPTIONS:
         shown: Any = getattr(chat.state.options, OPTIONS[each])
         text = " ".join(shown) if each == "tools" and shown else str(shown)

@@ -822,7 +822,7 @@ async def test_a_server_that_is_left_while_it_starts_is_seen_to_end():
         async with connect_stdio(raw("stubborn"), SessionMonitor()):
             await anyio.sleep_forever()
 
-    assert list_children() == before
+    assert list_children() <= before  # a child of a test before this one may end meanwhile
 
 
 @pytest.mark.slow

@@ -46,7 +46,7 @@ NARROW = [
 CHANGES = ("thread", "message", "run", "ask", "claim", "append", "finalize", "output")
 COMMITS = [f"{what}.{when}_commit" for what in CHANGES for when in ("before", "after")]
 DRIVING = [
-    *("turn.before_request", "turn.after_first_byte", "append.after_wake", "finalize.before_wake"),
+    *("turn.before_request", "turn.after_first_chunk", "append.after_wake", "finalize.before_wake"),
     *("replay.after_subscribe", "replay.middle", "replay.before_live"),
 ]
 ALL = [

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from antiphon.telemetry import failpoints
 from antiphon.telemetry.failpoints import arm, hit
 from antiphon.types import errors
 
@@ -38,3 +41,16 @@ def test_a_deed_that_does_not_exist_is_refused_and_what_was_armed_stays(spec: st
 
     with pytest.raises(errors.Unavailable):
         hit("append")
+
+
+def test_every_point_that_the_list_names_is_in_the_code() -> None:
+    package = Path(failpoints.__file__).parents[1]
+    code = "".join(each.read_text() for each in package.rglob("*.py"))
+    points = set(re.findall(r'hit\("([a-z_.]+)"\)', code))
+    # A point of any work, such as `hit(f"{what}.before_wake")`.
+    ends = tuple(f".{end}" for end in re.findall(r'hit\(f"\{[a-z_.]+\}\.([a-z_]+)"\)', code))
+
+    listed = re.findall(r"`([a-z]+\.[a-z_]+)`", failpoints.__doc__ or "")
+
+    assert listed
+    assert [point for point in listed if point not in points and not point.endswith(ends)] == []

@@ -312,6 +312,7 @@ class TurnRunner:
                     if chunks and not began:  # a sign of life is not the first chunk
                         began, silence, moved = True, timeouts.chunk, 0.0
                         reply_span.record_first_chunk()
+                        hit("turn.after_first_chunk")
                     move_deadline()
                     if chunks:
                         feed = partial(turn.feed, chunks, clock())

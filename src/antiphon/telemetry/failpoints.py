@@ -11,11 +11,11 @@ The points:
 
 - `X.before_commit`, `X.after_commit` around a store's transaction, where X is its work:
   `append`, `claim`, `beat`, `put`, `delete`, `forget`, `key`, `check`, `import`, `transfer`,
-  `finish_import`, `claim_delivery`, `settle_delivery`, or the `About.what` of a
-  change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `give_back`,
+  `finish_import`, `claim_delivery`, `settle_delivery`, or the `ReadSet.what` of a
+  change: `message`, `run`, `output`, `cancel`, `finalize`, `result`, `expire`, `release`,
   `save_task`, `decline`, `start_schedule`, `record_occurrence`, ...;
 - in the worker and the runner: `lease.before_beat`, `turn.before_request`,
-  `turn.after_first_byte`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
+  `turn.after_first_chunk`, `append.after_wake`, `finalize.before_wake`, `tools.before_call`,
   `result.before_wake`, `takeover.after_commit`, `sweep.after_commit`, `drain.before_release`;
 - in the deliverer of webhooks: `webhook.before_settle`;
 - in a process that is one of several: `serve.before_open`;
@@ -40,7 +40,7 @@ FailpointAction = Literal["kill", "raise", "pause", "spin"]
 
 @dataclass
 class _Point:
-    deed: FailpointAction
+    action: FailpointAction
     passes_left: int
 
 
@@ -48,7 +48,7 @@ _armed: dict[str, _Point] = {}
 
 
 def arm(spec: str) -> None:
-    """Arm `name:deed` or `name:deed@pass`, separated by commas; "" disarms all.
+    """Arm `name:action` or `name:action@pass`, separated by commas; "" disarms all.
 
     Raises `BadSettings` for anything else.
     """
@@ -66,13 +66,14 @@ def hit(name: str) -> None:
 
 def _point(spec: str) -> tuple[str, _Point]:
     name, _, rest = spec.partition(":")
-    deed, _, number = rest.partition("@")
+    action, _, number = rest.partition("@")
     for known in get_args(FailpointAction):
-        if deed == known and (number or "1").isdecimal():
+        if action == known and (number or "1").isdecimal():
             return name, _Point(known, int(number or "1"))
     raise BadSettings(
         "a failpoint cannot be read",
-        expected="name:deed or name:deed@pass, deed one of " + ", ".join(get_args(FailpointAction)),
+        expected="name:action or name:action@pass, action one of "
+        + ", ".join(get_args(FailpointAction)),
         received=spec,
     )
 
@@ -81,7 +82,7 @@ def _pass(name: str, point: _Point) -> None:
     point.passes_left -= 1
     if point.passes_left != 0:
         return
-    match point.deed:
+    match point.action:
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":

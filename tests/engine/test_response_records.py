@@ -75,8 +75,8 @@ def test_a_response_begins_after_the_messages_that_its_request_has_seen(world: W
     assert seen is not None
 
     with pytest.raises(transitions.ThreadMovedOn):
-        begin(world, if_busy="interrupt", last_message=seen.messages - 1)
-    begin(world, if_busy="interrupt", last_message=seen.messages)
+        begin(world, if_busy="interrupt", expected_messages=seen.messages - 1)
+    begin(world, if_busy="interrupt", expected_messages=seen.messages)
 
 
 def test_a_record_that_is_forgotten_keeps_one_field_and_its_place(world: World) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.seam import Seam, make_request, read_request
+from antiphon.engine.seam import Seam, find_quoted_words, make_rest_prompt
 
 
 def rest_of(cut: str, *pieces: str) -> str:
@@ -43,7 +43,7 @@ def test_blanks_at_the_cut_are_there_once() -> None:
 def test_lines_that_are_alike_are_not_taken_for_the_repetition() -> None:
     line = "| a row of a table that has the same values in each line | 0 | 0 | 0 | 0 | 0 |\n"
     cut = line * 5
-    last_words = read_request(make_request(cut))
+    last_words = find_quoted_words(make_rest_prompt(cut))
 
     assert rest_of(cut, f"{last_words}\n", line * 3) == line * 3
 
@@ -78,7 +78,7 @@ def test_any_repetition_of_the_end_is_left_out(cut: str, rest: str, length: int)
 
 
 def test_a_model_is_shown_whole_words() -> None:
-    asked = make_request("word " * 100 + "half a wo")
+    asked = make_rest_prompt("word " * 100 + "half a wo")
 
     assert "<last_words>word word" in asked
     assert "half a wo</last_words>" in asked

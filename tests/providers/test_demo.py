@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon.engine.seam import Seam, make_request
+from antiphon.engine.seam import Seam, make_rest_prompt
 from antiphon.providers.demo import DemoProvider, reply
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
@@ -161,7 +161,7 @@ def test_a_cut_answer_is_continued_from_its_last_words_without_a_call():
     whole = text(ask("500 words"))
     cut = whole[:1000]
     said = {"role": "assistant", "content": cut}
-    rest = {"role": "user", "content": make_request(cut)}
+    rest = {"role": "user", "content": make_rest_prompt(cut)}
 
     seam = Seam(cut)
     continued = text(ask("500 words", BOTH, said, rest))

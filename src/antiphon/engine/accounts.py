@@ -122,12 +122,12 @@ RETRY_AFTER_SECONDS = 5  # a guess: the end of the key's runs is not known
 _RAISE = "An admin can raise the limit of the key."
 
 
-def check_run_quota(snapshot: Snapshot, limits: Limits, *, less: int = 0) -> None:
+def check_run_quota(snapshot: Snapshot, limits: Limits, *, ending: int = 0) -> None:
     """Raise `QuotaExceeded` if the key may not begin a run now.
 
-    `less` is the number of its runs that end in the same transaction.
+    `ending` is the number of its runs that end in the same transaction.
     """
-    running = snapshot.running - less
+    running = snapshot.running - ending
     if limits.runs_at_once is not None and running >= limits.runs_at_once:
         raise QuotaExceeded(
             f"Runs of this key that have not ended: {running}.",

@@ -1,9 +1,9 @@
 """The seam between an answer that was cut and its rest, which a later reply writes.
 
-No provider is sure to go on within a message of its own: some refuse, others begin again. So the
-model is asked to repeat the last words and to go on from there, and what it repeats is left out
-here. That also tells where a word was cut, which spaces belong there, and whether the model
-began a little earlier.
+No provider reliably continues a message of its own: some refuse, others begin again. So the model
+is asked to repeat the last words and to continue from there, and `Seam` removes what it repeats.
+The repetition also shows whether a word was cut, which spaces belong at the seam, and whether the
+model began a little earlier.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from __future__ import annotations
 import re
 
 WINDOW = 600
-"""Characters at the end of the cut text among which a repetition is found."""
+"""Characters at the end of the cut text in which a repetition is looked for."""
 LAST_WORDS = 80
-"""Characters that the model is asked to repeat, and those of the word that they begin in."""
+"""Characters that the model is asked to repeat; a word that begins before them is added."""
 SHORTEST = 8
-"""Characters without blanks from which on equal text is a repetition, or the whole cut text."""
+"""Least characters, without blanks, of a repetition; of a shorter cut text all of it."""
 
 _BLANKS = re.compile(r"\s+")
-_REQUEST = re.compile(
+_REST_PROMPT = re.compile(
     r"Your last answer was cut off .*?<last_words>(.*?)</last_words>\n\nWrite the rest", re.DOTALL
 )
 
 
-def make_request(text: str) -> str:
-    """Return the message that asks a model for the rest of its answer, which ends like this."""
+def make_rest_prompt(text: str) -> str:
+    """Return the message that asks a model for the rest of an answer that ends with this text."""
     return (
         "Your last answer was cut off before its end. Its last words are:\n\n"
         f"<last_words>{_last_words(text)}</last_words>\n\n"
@@ -35,16 +35,16 @@ def make_request(text: str) -> str:
     )
 
 
-def read_request(message: str) -> str | None:
-    """Return the last words that a message of `make_request` quotes; None for any other message."""
-    found = _REQUEST.match(message)
+def find_quoted_words(message: str) -> str | None:
+    """Return the last words that a `make_rest_prompt` quotes; None for any other message."""
+    found = _REST_PROMPT.match(message)
     return found[1] if found else None
 
 
 class Seam:
-    """Takes the repeated words off the beginning of the rest; blanks are not compared.
+    """Removes the repeated words from the beginning of the rest; blanks are not compared.
 
-    While all that came may still be a repetition, it is held back.
+    Text is held back as long as all of it may be a repetition.
     """
 
     def __init__(self, text: str) -> None:
@@ -60,14 +60,14 @@ class Seam:
         return bool(self._held)
 
     def feed(self, text: str) -> str:
-        """Return what of the text is new, as far as that is certain."""
+        """Return the part of the text that is certainly new."""
         if not self._open:
             return text
         self._held += text
         return "" if _squeeze(self._held) in self._end else self.close()
 
     def close(self) -> str:
-        """Return what is new of the text that is held back; from here on all is."""
+        """Return the new part of the text that is held back; all later text is new."""
         held, self._held, self._open = self._held, "", False
         repeated = self._count_repeated(_squeeze(held))
         if not repeated:
@@ -79,10 +79,10 @@ class Seam:
         return held[at:].lstrip() if self._ends_blank else held[at:]
 
     def _count_repeated(self, text: str) -> int:
-        """Return the characters at the beginning of the text that the cut text ends with.
+        """Return how many characters at the beginning of the text repeat the end of the cut text.
 
-        They are the last words as they were asked for, or as many as there are: in a text whose
-        lines are alike, its next lines would be a repetition too.
+        The last words that were asked for count first, then the longest repetition: where lines are
+        alike, the longest one would take new lines for a repetition.
         """
         if self._last_words and text.startswith(self._last_words):
             return len(self._last_words)

@@ -137,27 +137,28 @@ def create_run(
     fresh: bool = False,
     claimant: Claimant | None = None,
     response: Mapping[str, Any] | None = None,
-    last_message: int | None = None,
-    last: Message | None = None,
+    expected_messages: int | None = None,
+    last_message: Message | None = None,
 ) -> ChangeSet:
     """Create a run, and its message and thread where those are new, in one transaction.
 
     `ask` requests the first turn too, and a `claimant` claims the run at once. `response` is the
     request of a `ResponseRecord` that the run begins with; such a run displaces only one that waits
-    for its client. `last_message` is the number of messages that the thread must have, `last` its
-    last message, for a run that continues. The answer is `TurnRequested`. Raises `QuotaExceeded`,
-    `ThreadMovedOn`, `Conflict` if there is nothing to continue, `RunActive` where the thread has an
-    active run that is not displaced, and `FolderMismatch` where it is not in the folder of `spec`.
+    for its client. With `expected_messages`, the thread must have that number of messages.
+    `last_message` is the thread's last one as it was read, for a run that continues it. The answer
+    is `TurnRequested`. Raises `QuotaExceeded`, `ThreadMovedOn`, `Conflict` if there is nothing to
+    continue, `RunActive` where the thread has an active run that is not displaced, and
+    `FolderMismatch` where the thread is not in the folder of `spec`.
     """
     unit = UnitOfWork(replace(snapshot, thread=new_thread) if new_thread else snapshot, mint)
-    _check_thread(unit, spec, last_message, last)
+    _check_thread(unit, spec, expected_messages, last_message)
     displaced = unit.busy
     if displaced:
         waits_for_client = unit.run.status is not Status.IN_PROGRESS and not unit.lease.wanted
         if if_busy in ("reject", "wait") or (response and not waits_for_client):
             raise run_active_error(unit.run)
-    less = displaced and unit.lease.key_id == by.key_id
-    accounts.check_run_quota(snapshot, by.limits, less=int(less))
+    frees_slot = displaced and unit.lease.key_id == by.key_id
+    accounts.check_run_quota(snapshot, by.limits, ending=int(frees_slot))
     if displaced and _displace_run(unit, rolls_back=if_busy == "rollback"):
         return replace(unit.build(), more=True)
     messages_before = unit.thread.messages
@@ -204,17 +205,17 @@ def _displace_run(unit: UnitOfWork, *, rolls_back: bool) -> bool:
 
 
 def _check_thread(
-    unit: UnitOfWork, spec: RunSpec, last_message: int | None, last: Message | None
+    unit: UnitOfWork, spec: RunSpec, expected_messages: int | None, last_message: Message | None
 ) -> None:
     """Raise `FolderMismatch`, `Conflict` or `ThreadMovedOn` if the thread is not as it must be."""
     if unit.thread.folder_id != spec.folder_id:
         raise FolderMismatch(unit.thread.folder_id)
     if spec.draft.continues:
-        _require_cut_answer(unit, last)
-    if last_message is not None and unit.thread.messages != last_message:
+        _require_cut_answer(unit, last_message)
+    if expected_messages is not None and unit.thread.messages != expected_messages:
         raise ThreadMovedOn(
             f"Thread {unit.thread.id} has {unit.thread.messages} messages by now.",
-            expected=str(last_message),
+            expected=str(expected_messages),
             received=str(unit.thread.messages),
             hint="Read the thread again.",
         )
@@ -239,20 +240,21 @@ def _create_from_draft(spec: RunSpec, thread: Thread, snapshot: Snapshot, mint: 
     )
 
 
-def _require_cut_answer(unit: UnitOfWork, last: Message | None) -> None:
+def _require_cut_answer(unit: UnitOfWork, last_message: Message | None) -> None:
     """Check that the thread ends with an answer that was cut, and that no run is active.
 
-    Raises `RunActive`, `ThreadMovedOn` and `Conflict`. An answer that ends with outputs of tools
-    was cut before its next turn.
+    An answer that ends with outputs of tools was cut before its next turn. Raises `RunActive`,
+    `ThreadMovedOn` and `Conflict`.
     """
     unit.require_no_active_run()
-    if unit.thread.messages != (last.number if last else 0):
+    if unit.thread.messages != (last_message.number if last_message else 0):
         raise ThreadMovedOn(
             f"Something was added to thread {unit.thread.id} meanwhile.",
             expected="a thread that nobody writes to",
             received=f"{unit.thread.messages} messages",
             hint="Read the thread again.",
         )
+    last = last_message
     is_cut = last is not None and last.role == "assistant" and last.status == "incomplete"
     if not is_cut and (last is None or last.role != "tool"):
         raise errors.Conflict(
@@ -264,7 +266,10 @@ def _require_cut_answer(unit: UnitOfWork, last: Message | None) -> None:
 
 
 class FolderMismatch(Exception):
-    """The thread is in this folder, or in none, and the run's specification does not say so."""
+    """The thread is in another folder than the one whose instructions the specification has.
+
+    `folder_id` is the thread's folder, None for none.
+    """
 
     def __init__(self, folder_id: str | None) -> None:
         super().__init__(folder_id)
@@ -347,7 +352,7 @@ def _add_response(run: Run, lease: RunLease, request: Mapping[str, Any], now: in
 
 
 def forget_response(snapshot: Snapshot, place: int, keep: str) -> ChangeSet:
-    """Delete the record of the run's response at this place, but the field `keep` of its request.
+    """Delete the record of the run's response at this place, except the field `keep` of its request.
 
     Later responses keep their places. The answer is the run. Raises `NotFound`.
     """
@@ -356,7 +361,8 @@ def forget_response(snapshot: Snapshot, place: int, keep: str) -> ChangeSet:
     if place >= len(records) or records[place].deleted:
         raise errors.NotFound("There is no such response.")
     request = records[place].request
-    if place > 0 or len(records) == 1:  # else the others repeat only what differs from the first
+    # Later records hold only what differs from the first, which keeps its request beside others.
+    if place > 0 or len(records) == 1:
         request = {name: value for name, value in request.items() if name == keep}
     forgotten = replace(records[place], request=request, deleted=True)
     run = replace(run, responses=(*records[:place], forgotten, *records[place + 1 :]))
@@ -406,13 +412,13 @@ def finish(
     """Save the reply of this turn, whole or cut, and decide how the run continues.
 
     `last_event` is the number of the reply's last event. `hosted` are the tools that the worker
-    runs itself, `listings` those that it has listed. If it must run every call of the reply, it
-    keeps the run. The answer is the run after the change. Raises `Fenced`, also if not every event
-    of the reply has been stored.
+    runs itself, `listings` those that it has listed. A worker that must run every call of the reply
+    keeps the run. The answer is the `RunUpdate`. Raises `Fenced`, also if not every event of the
+    reply has been stored.
     """
     run = _require_lease(snapshot, epoch)
     if run.turn != turn:
-        raise errors.Fenced(f"The reply of turn {turn} of run {run.id} was kept before.")
+        raise errors.Fenced(f"The reply of turn {turn} of run {run.id} was saved before.")
     unit = UnitOfWork(snapshot, mint)
     if unit.lease.last_event != last_event:
         raise errors.Fenced(
@@ -473,22 +479,21 @@ def _add_partial_reply(unit: UnitOfWork, reply: TurnResult) -> None:
 
 
 def _find_reached_limit(unit: UnitOfWork, reply: TurnResult) -> tuple[Reason, str] | None:
-    """Return the first limit of the run that forbids a further turn, and its words."""
+    """Return the first limit of the run that forbids a further turn, and the limit in words."""
     run = unit.run
     used = run.usage
     tokens = used.input_tokens + used.output_tokens
-    reached: dict[Reason, str] = {}
     if run.turn >= run.max_turns:
-        reached["max_turns"] = f"{run.max_turns} turns"
+        return "max_turns", f"{run.max_turns} turns"
     if run.max_tool_calls is not None and run.tool_calls + len(reply.calls) > run.max_tool_calls:
-        reached["max_tool_calls"] = f"{run.max_tool_calls} tool calls"
+        return "max_tool_calls", f"{run.max_tool_calls} tool calls"
     if run.max_total_tokens is not None and tokens >= run.max_total_tokens:
-        reached["max_total_tokens"] = f"{run.max_total_tokens} tokens"
+        return "max_total_tokens", f"{run.max_total_tokens} tokens"
     if run.max_cost is not None and (used.cost is None or used.cost >= run.max_cost):
-        reached["max_cost"] = f"{run.max_cost:g} US dollars"
+        return "max_cost", f"{run.max_cost:g} US dollars"
     if run.is_overdue(unit.now):
-        reached["timeout"] = f"{run.timeout} seconds"
-    return next(iter(reached.items()), None)
+        return "timeout", f"{run.timeout} seconds"
+    return None
 
 
 def save_result(
@@ -502,7 +507,7 @@ def save_result(
 ) -> ChangeSet:
     """Save the output of a call that the worker ran; a second output is ignored.
 
-    The answer is the run after the change. Raises `Fenced`.
+    The answer is the `RunUpdate`. Raises `Fenced`.
     """
     _require_lease(snapshot, epoch)
     action = find_action(snapshot, tool_call_id)
@@ -515,9 +520,9 @@ def save_result(
 def save_task(
     snapshot: Snapshot, epoch: int, tool_call_id: str, handle: TaskHandle, mint: Mint
 ) -> ChangeSet:
-    """Save the task at an MCP server that carries out a call that the worker runs.
+    """Save the task of an MCP server that carries out a call of the worker.
 
-    The answer is the run after the change. Raises `Fenced`, and `Conflict` for a second task.
+    The answer is the `RunUpdate`. Raises `Fenced`, and `Conflict` for a second task.
     """
     _require_lease(snapshot, epoch)
     action = find_action(snapshot, tool_call_id)
@@ -643,4 +648,4 @@ def _ids(actions: Iterable[Action]) -> tuple[str, ...]:
 
 
 def _no_mint(prefix: str) -> str:
-    raise errors.Internal(f"This move makes nothing new, so it needs no {prefix} id.")
+    raise errors.Internal(f"This transition creates nothing, so it needs no {prefix} id.")

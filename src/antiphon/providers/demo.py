@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from antiphon.engine import titles
-from antiphon.engine.seam import read_request
+from antiphon.engine.seam import find_quoted_words
 from antiphon.ports import TakeNow, take_none
 from antiphon.providers.demo_arguments import ArgumentFiller
 from antiphon.types.chunks import (
@@ -75,7 +75,7 @@ def reply(request: ModelRequest) -> Iterator[Chunk]:
     """Yield the demo model's reply."""
     messages = request.decode_messages()
     question, outputs = _latest(messages)
-    last_words = read_request(question)
+    last_words = find_quoted_words(question)
     calls = [] if outputs or last_words is not None else _calls(question, request)
     if last_words is not None:
         thought = "My answer was cut off, so I will go on with it."

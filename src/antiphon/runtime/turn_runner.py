@@ -26,7 +26,7 @@ from antiphon.engine.context_window import (
     select_tools,
 )
 from antiphon.engine.instructions import compose_instructions
-from antiphon.engine.seam import make_request
+from antiphon.engine.seam import make_rest_prompt
 from antiphon.engine.snapshot import ChangeSet, Claim, ReadSet, RunUpdate, Snapshot
 from antiphon.engine.turn import Turn, TurnResult, are_slow_to_feed
 from antiphon.ports import ACTIONS, Bus, DocumentStores, ResolvedModel, Toolbox
@@ -232,7 +232,7 @@ class TurnRunner:
             run_id=run.id,
             turn=run.turn,
         )
-        return _with_note(request, make_request(cut)) if cut else request
+        return _with_note(request, make_rest_prompt(cut)) if cut else request
 
     async def _find_cut_reply(self, claim: Claim) -> str:
         """Return the text of the reply that the first reply of this run goes on with, or ""."""

@@ -157,17 +157,17 @@ class Dispatcher:
         by: Principal,
         request: Mapping[str, Any],
         once: IdempotencyKey | None = None,
-        last_message: int | None = None,
+        expected_messages: int | None = None,
     ) -> tuple[Run, RunEventReader]:
         """Begin a response of OpenAI's wire; return its run, and the reader of its events.
 
-        `request` is that of its `ResponseRecord`, `last_message` as in `transitions.create_run`.
-        Raises as `open_stream`, `ThreadMovedOn`, and `RunActive` for a turn that another request
-        began.
+        `request` is that of its `ResponseRecord`; `expected_messages` is as in
+        `transitions.create_run`. Raises as `open_stream`, `ThreadMovedOn`, and `RunActive` for a
+        turn that another request began.
         """
         answer: TurnRequested | msgspec.Raw
         if isinstance(operation, operations.Process):
-            answer = await self.runs.start_run(operation, by, once, request, last_message)
+            answer = await self.runs.start_run(operation, by, once, request, expected_messages)
         else:
             answer = await self.runs.request_turn(
                 operation.run_id, by, once, fresh=operation.force_refresh, response=request

@@ -86,11 +86,11 @@ class RunService:
         by: Principal,
         once: IdempotencyKey | None,
         response: Mapping[str, Any] | None = None,
-        last_message: int | None = None,
+        expected_messages: int | None = None,
     ) -> TurnRequested | msgspec.Raw:
         """Create thread, message and run, as far as they are missing, in one transaction.
 
-        `response` and `last_message` are as in `transitions.create_run`.
+        `response` and `expected_messages` are as in `transitions.create_run`.
         """
         validation.validate_has_input(operation)
         validation.validate_temporary(operation)
@@ -101,7 +101,10 @@ class RunService:
         run_spec = await self._run_specs.resolve(operation, by.owner)
 
         def decide(
-            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
+            records: Snapshot,
+            spec: RunSpec,
+            last_message: Message | None,
+            claimant: Claimant | None,
         ) -> ChangeSet:
             thread = None
             if operation.thread_id is None:
@@ -119,8 +122,8 @@ class RunService:
                 fresh=operation.force_refresh,
                 claimant=claimant,
                 response=response,
+                expected_messages=expected_messages,
                 last_message=last_message,
-                last=last,
             )
 
         begun: TurnRequested | msgspec.Raw = await self._commit_when_free(
@@ -135,7 +138,10 @@ class RunService:
         run_spec = await self._run_specs.resolve(operation, by.owner)
 
         def decide(
-            records: Snapshot, spec: RunSpec, last: Message | None, claimant: Claimant | None
+            records: Snapshot,
+            spec: RunSpec,
+            last_message: Message | None,
+            claimant: Claimant | None,
         ) -> ChangeSet:
             change = transitions.create_run(
                 records,
@@ -144,7 +150,7 @@ class RunService:
                 by=by,
                 if_busy=operation.if_busy,
                 claimant=claimant,
-                last=last,
+                last_message=last_message,
             )
             return change if change.more else replace(change, answer=change.answer.run)
 
@@ -176,15 +182,16 @@ class RunService:
         clock = asyncio.get_running_loop().time
         until = clock() + self._busy_timeout
         while True:
-            last = None
+            last_message = None
             if operation.continues and operation.thread_id is not None:
-                last = await find_last_message(self._store, operation.thread_id, by.owner)
+                last_message = await find_last_message(self._store, operation.thread_id, by.owner)
             try:
-                deciding = partial(decide, spec=spec, last=last)
+                deciding = partial(decide, spec=spec, last_message=last_message)
                 return (await self._starter.commit_and_start(by.owner, read_set, deciding)).answer
             except transitions.FolderMismatch as mismatch:
                 spec = await self._run_specs.read_folder(spec, mismatch.folder_id, by.owner)
-            except transitions.ThreadMovedOn:  # no run is active now: there is none to wait for
+            except transitions.ThreadMovedOn:
+                # No run is active, so there is none to wait for: read the last message again.
                 if not operation.continues or operation.if_busy != "wait" or clock() >= until:
                     raise
             except errors.RunActive as busy:

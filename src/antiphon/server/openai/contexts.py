@@ -21,7 +21,7 @@ from antiphon.runtime.event_reader import RunEventReader
 from antiphon.server.caller_api import PAGE, CallerApi
 from antiphon.server.gateway import Gateway
 from antiphon.server.openai.models import ModelNames
-from antiphon.server.openai.response_threads import find_place
+from antiphon.server.openai.response_threads import find_start_point
 from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import RequestContext
 from antiphon.types import events
@@ -179,11 +179,11 @@ async def _read_summary(turn: RunEventReader, reader: SummaryReader) -> str:
 
 async def _load_messages(api: CallerApi, request: ResponseRequest) -> list[Message]:
     """Return the stored messages that the request continues."""
-    place = await find_place(api, replace(request, store=False))
-    if place.thread is None:
+    start = await find_start_point(api, replace(request, store=False))
+    if start.thread is None:
         return []
-    listed = await api.list_all(ListMessages(place.thread.id, PAGE))
-    last = place.reply.number if place.reply else 0
+    listed = await api.list_all(ListMessages(start.thread.id, PAGE))
+    last = start.reply.number if start.reply else 0
     return [each for each in listed if each.number <= last]
 
 

@@ -1,7 +1,7 @@
-"""Where a response begins: in a new thread, at the end of one, in a fork, or in a run that waits.
+"""The start of a response: in a new thread, at the end of one, in a fork, or in a waiting run.
 
-    place = await find_place(api, request)
-    run, reader = await begin_response(api, place, beginning, open_turn)
+    start = await find_start_point(api, request)
+    run, reader = await begin_response(api, start, new_response, open_turn)
 
 A run whose calls wait for the client is continued by their outputs, if the request asks for what
 the run has; else it ends, and a new run of the thread reads them. A response that is no longer the
@@ -48,21 +48,21 @@ from antiphon.wires.openai.response_request import ResponseRequest
 from antiphon.wires.openai.sent_items import SentItems, SentOutput, require_outputs
 
 
-class Place(NamedTuple):
-    """Where a response begins.
+class StartPoint(NamedTuple):
+    """The point in a thread at which a response begins.
 
-    Without a `thread` it begins a new one. `run` waits there for outputs, or is about to go on.
-    With `reply`, the thread has moved on since the response with that last reply, or is not to be
-    changed: the new response begins with a copy up to `reply`. A thread must still have
-    `last_message` messages when a response begins that continues another one. `listed` are the MCP
-    servers whose tools were listed before.
+    Without a `thread`, the response begins a new one. `run` is a run of the thread that waits for
+    outputs, or is about to continue. With `is_copy`, the thread has moved on or must not be
+    changed: the response begins in a copy of it up to `reply`. With `expected_messages`, the
+    response continues another one, and the thread must still have that number of messages when it
+    begins. `listed` are the MCP servers whose tools were listed before.
     """
 
     thread: Thread | None = None
     run: Run | None = None
     reply: Message | None = None
     is_copy: bool = False
-    last_message: int | None = None
+    expected_messages: int | None = None
     listed: frozenset[str] = frozenset()
 
 
@@ -83,17 +83,17 @@ async def find_response(
     raise NotFound(f"Response with id '{id[:128]}' not found.", where="$.response_id")
 
 
-async def find_place(
+async def find_start_point(
     api: CallerApi, request: ResponseRequest, unstored_in: Collection[str] = ()
-) -> Place:
-    """Return where the request's response begins. Raises `InvalidRequest` and `NotFound`.
+) -> StartPoint:
+    """Find where the request's response begins. Raises `InvalidRequest` and `NotFound`.
 
-    It may continue responses that are not stored in the threads `unstored_in`.
+    The request may continue a response that is not stored if its thread is in `unstored_in`.
     """
     if request.previous_response_id is not None:
         return await _after_response(api, request, unstored_in)
     if request.conversation_id is None:
-        return Place()
+        return StartPoint()
     thread_id = parse_conversation_id(request.conversation_id)
     if thread_id is None:
         raise NotFound(f"Conversation with id '{request.conversation_id[:128]}' not found.")
@@ -106,13 +106,13 @@ async def find_place(
     listed = servers_with_listed_tools(run)
     if not request.is_stored:
         reply = await _last_message(api, thread)
-        return Place(thread, reply=reply, is_copy=True, listed=listed)
-    return Place(thread, None if run is None or run.status.ended else run, listed=listed)
+        return StartPoint(thread, reply=reply, is_copy=True, listed=listed)
+    return StartPoint(thread, None if run is None or run.status.ended else run, listed=listed)
 
 
 async def _after_response(
     api: CallerApi, request: ResponseRequest, unstored_in: Collection[str]
-) -> Place:
+) -> StartPoint:
     response_id = request.previous_response_id or ""
     try:
         run, place = await find_response(api, response_id, unstored_in)
@@ -133,11 +133,14 @@ async def _after_response(
         raise _busy_error(run)
     if is_latest and thread.temporary is not request.is_stored:
         waiting = run if active else None
-        return Place(
-            thread, waiting, last_message=thread.messages, listed=servers_with_listed_tools(run)
+        return StartPoint(
+            thread,
+            waiting,
+            expected_messages=thread.messages,
+            listed=servers_with_listed_tools(run),
         )
     reply = await _last_reply(api, run, place)
-    return Place(thread, reply=reply, is_copy=True, listed=servers_with_listed_tools(run))
+    return StartPoint(thread, reply=reply, is_copy=True, listed=servers_with_listed_tools(run))
 
 
 async def _last_reply(api: CallerApi, run: Run, place: int) -> Message | None:
@@ -160,8 +163,12 @@ async def _last_message(api: CallerApi, thread: Thread) -> Message | None:
 # Begin.
 
 
-class Beginning(NamedTuple):
-    """A response to begin: its run without messages, what was sent, and what its record holds."""
+class NewResponse(NamedTuple):
+    """A response to begin.
+
+    `operation` starts its run, without messages; `sent` is the input of the request, and `request`
+    the fields of it that the response's record keeps.
+    """
 
     operation: Process
     sent: SentItems
@@ -172,31 +179,30 @@ class Beginning(NamedTuple):
 OpenTurn = Callable[
     [Process | Complete, Mapping[str, Any], int | None], Awaitable[tuple[Run, RunEventReader]]
 ]
-"""Begins a turn, with the fields of a response's record.
-
-The number is that of the messages that the thread must still have.
-"""
+"""Begins a turn: operation, fields for the response's record, number of expected messages."""
 
 
 async def begin_response(
     api: CallerApi,
-    place: Place,
-    beginning: Beginning,
+    start: StartPoint,
+    new_response: NewResponse,
     open_turn: OpenTurn,
 ) -> tuple[Run, RunEventReader]:
-    """Begin a response at this place; return its run and a reader. Raises `CallerError`."""
-    request = list_tools_once(beginning.request, place.listed | beginning.sent.listed)
-    beginning = beginning._replace(request=request)
-    sent, operation = beginning.sent, beginning.operation
+    """Begin the response; return its run and a reader of its events. Raises `CallerError`."""
+    request = list_tools_once(new_response.request, start.listed | new_response.sent.listed)
+    new_response = new_response._replace(request=request)
+    sent, operation = new_response.sent, new_response.operation
     require_outputs(sent)
-    if place.run is not None and place.thread is not None:
-        return await _continue_run(api, place, place.run, beginning, open_turn)
-    if place.is_copy and place.thread is not None:
-        operation = await _copy_thread(api, place.thread, place.reply, beginning)
+    if start.run is not None and start.thread is not None:
+        return await _continue_run(api, start, start.run, new_response, open_turn)
+    if start.is_copy and start.thread is not None:
+        operation = await _copy_thread(api, start.thread, start.reply, new_response)
     else:
         _refuse_unknown(sent)
-        operation = replace(operation, thread_id=place.thread.id if place.thread else None)
-        operation = replace(operation, temporary=place.thread is None and not beginning.is_stored)
+        operation = replace(operation, thread_id=start.thread.id if start.thread else None)
+        operation = replace(
+            operation, temporary=start.thread is None and not new_response.is_stored
+        )
     history = (*operation.history, *await api.keep_files(sent.messages))
     if operation.thread_id is None and not history:
         raise MissingParameter(
@@ -206,18 +212,18 @@ async def begin_response(
             where="$.input",
         )
     operation = replace(operation, history=history)
-    return await open_turn(operation, beginning.request, place.last_message)
+    return await open_turn(operation, new_response.request, start.expected_messages)
 
 
 async def _continue_run(
     api: CallerApi,
-    place: Place,
+    start: StartPoint,
     run: Run,
-    beginning: Beginning,
+    new_response: NewResponse,
     open_turn: OpenTurn,
 ) -> tuple[Run, RunEventReader]:
     """Answer the calls of a run that waits for them, and go on."""
-    sent, operation = beginning.sent, beginning.operation
+    sent, operation = new_response.sent, new_response.operation
     if run.status is Status.IN_PROGRESS:
         raise _busy_error(run)
     actions = await api.list_all(ListActions(run.id, limit=PAGE))
@@ -235,7 +241,7 @@ async def _continue_run(
         bool(sent.approvals) or (_asks_for_same(run, operation) and run.turn < run.max_turns)
     )
     if goes_on:
-        difference = request_difference(run, beginning.request)
+        difference = request_difference(run, new_response.request)
         return await open_turn(Complete(run.id), difference, None)
     if sent.approvals:
         raise InvalidRequest(
@@ -246,7 +252,7 @@ async def _continue_run(
         )
     history = tuple(await api.keep_files(sent.messages))
     operation = replace(operation, thread_id=run.thread_id, history=history, if_busy="interrupt")
-    return await open_turn(operation, beginning.request, place.last_message)
+    return await open_turn(operation, new_response.request, start.expected_messages)
 
 
 def _asks_for_same(run: Run, operation: Process) -> bool:
@@ -306,13 +312,13 @@ async def _find_approved_call(api: CallerApi, request_id: str) -> str:
 
 
 async def _copy_thread(
-    api: CallerApi, thread: Thread, reply: Message | None, beginning: Beginning
+    api: CallerApi, thread: Thread, reply: Message | None, new_response: NewResponse
 ) -> Process:
     """Return the run in a copy of the thread up to this reply, with the outputs of its calls."""
-    operation, sent = beginning.operation, beginning.sent
+    operation, sent = new_response.operation, new_response.sent
     if reply is None:
         _refuse_unknown(sent)
-        return replace(operation, temporary=not beginning.is_stored)
+        return replace(operation, temporary=not new_response.is_stored)
     if reply.tool_calls:
         last = reply.number + len(reply.tool_calls)
         listing = ListMessages(reply.thread_id, PAGE, reply.id)
@@ -323,7 +329,7 @@ async def _copy_thread(
     else:
         _refuse_unknown(sent)
         ending = (to_past_message(reply),)
-    if not beginning.is_stored:
+    if not new_response.is_stored:
         listed = await api.list_all(ListMessages(thread.id, PAGE))
         before = [to_past_message(each) for each in listed if each.number < reply.number]
         return replace(operation, history=(*before, *ending), temporary=True)

@@ -27,7 +27,7 @@ from antiphon.server.openai.models import ModelNames
 from antiphon.server.openai.pictures import pages_with_pictures
 from antiphon.server.openai.response_memory import Lane, find_lane
 from antiphon.server.openai.response_reader import make_head, response_records
-from antiphon.server.openai.response_threads import Beginning, begin_response, find_place
+from antiphon.server.openai.response_threads import NewResponse, begin_response, find_start_point
 from antiphon.server.openai.run_tools import HOSTED_TOOLS
 from antiphon.server.openai.thread_items import ThreadItems
 from antiphon.server.requests import (
@@ -144,14 +144,14 @@ class Responses:
         size: int,
     ) -> None:
         """Answer a request over a WebSocket that asks for no output: the next one continues it."""
-        beginning = await self._read(context, api, request)
-        await find_place(api, request, lane.unstored_in)
+        new_response = await self._read(context, api, request)
+        await find_start_point(api, request, lane.unstored_in)
         head = ResponseHead(
             id=lane.memory.prepare(request, size),
             run_id="",
             thread_id="",
             created_at=int(time.time()),
-            request=beginning.request,
+            request=new_response.request,
         )
         body = ResponseFrames(head).encode(RunStatus("", "", Status.COMPLETED))
         await context.respond(200, body, b"text/event-stream")
@@ -168,21 +168,21 @@ class Responses:
             known = await self._gateway.dispatcher.find_response(once, by)
             if known is not None:
                 return await _start_reading(api, *known)
-        beginning = await self._read(context, api, request)
+        new_response = await self._read(context, api, request)
         open_turn = partial(self._open_turn, context, once)
         lane = find_lane(context.scope)
         unstored_in = () if lane is None else lane.unstored_in
         for _ in range(ATTEMPTS):
-            place = await find_place(api, request, unstored_in)
+            start = await find_start_point(api, request, unstored_in)
             try:
-                begun = await begin_response(api, place, beginning, open_turn)
+                begun = await begin_response(api, start, new_response, open_turn)
             except RunActive:
                 # Another request has continued the same response: this one does it in a fork.
-                if place.last_message is None:
+                if start.expected_messages is None:
                     raise
                 await api.delete_files()
             else:
-                if request.model is not None and beginning.operation.assistant_id is None:
+                if request.model is not None and new_response.operation.assistant_id is None:
                     self._names.remember_model(request.model, by)
                 return await _start_reading(api, *begun)
         raise RunActive("Other requests continue the same response. Ask again.")
@@ -193,16 +193,16 @@ class Responses:
         once: IdempotencyKey | None,
         operation: Process | Complete,
         request: Mapping[str, Any],
-        last_message: int | None,
+        expected_messages: int | None,
     ) -> tuple[Run, RunEventReader]:
         by = context.caller.principal
         return await self._gateway.dispatcher.open_response(
-            operation, by, request, once, last_message
+            operation, by, request, once, expected_messages
         )
 
     async def _read(
         self, context: RequestContext, api: CallerApi, request: ResponseRequest
-    ) -> Beginning:
+    ) -> NewResponse:
         """Return what the request asks for. Raises `CallerError`."""
         name = request.model or (request.prompt.id if request.prompt else "")
         assistant = await self._names.find_assistant(name, context.caller.principal)
@@ -215,7 +215,7 @@ class Responses:
         if style := _style(context):
             repeated["server_tools"] = style
         sent = move_pictures(read_items(items, "input"))
-        return Beginning(operation, sent, repeated, request.is_stored)
+        return NewResponse(operation, sent, repeated, request.is_stored)
 
     async def _find_prompt(self, context: RequestContext, name: str) -> Assistant:
         found = await self._names.find_assistant(name, context.caller.principal)

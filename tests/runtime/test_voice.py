@@ -188,13 +188,13 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
     fake.open.clear()
-    running = [asyncio.create_task(transcribe(service)) for _ in range(voice.OF_ONE)]
-    await fake.wait_for(voice.OF_ONE)
+    running = [asyncio.create_task(transcribe(service)) for _ in range(voice.PER_OWNER)]
+    await fake.wait_for(voice.PER_OWNER)
 
     with pytest.raises(errors.TooMany, match="2 of your recordings") as refused:
         await transcribe(service)
     other = asyncio.create_task(transcribe(service, by=Principal(owner="ben")))
-    await fake.wait_for(voice.OF_ONE + 1)
+    await fake.wait_for(voice.PER_OWNER + 1)
     fake.open.set()
 
     assert refused.value.details["retry_after"] > 0
@@ -368,8 +368,8 @@ async def test_one_person_has_two_texts_spoken_at_once(
     service: VoiceService, fake: FakeTranscriber
 ) -> None:
     fake.open.clear()
-    running = [asyncio.create_task(speak(service)) for _ in range(voice.OF_ONE)]
-    await fake.wait_for(voice.OF_ONE)
+    running = [asyncio.create_task(speak(service)) for _ in range(voice.PER_OWNER)]
+    await fake.wait_for(voice.PER_OWNER)
 
     with pytest.raises(errors.TooMany, match="2 of your texts"):
         await speak(service)

@@ -25,7 +25,7 @@ from antiphon.runtime.admin.provider_keys import Cipher, ProviderKeyService
 from antiphon.runtime.admin.webhook_secrets import WebhookSecretService
 from antiphon.runtime.embedded_transport import AsyncEmbeddedTransport
 from antiphon.runtime.runtime import mint
-from antiphon.server.auth import MEMORY_SECONDS
+from antiphon.server.auth import CACHE_SECONDS
 from antiphon.server.streaming import StreamTimeouts
 from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings
@@ -232,7 +232,7 @@ async def test_who_loses_the_key_meanwhile_gets_no_whole_export(tmp_path: Path) 
             pieces = answer.aiter_bytes()
             assert await anext(pieces)
             await server.runtime.store.revoke_key(server.keys[token])
-            await asyncio.sleep(MEMORY_SECONDS + 0.5)  # for so long a key is believed
+            await asyncio.sleep(CACHE_SECONDS + 0.5)  # for so long a key is believed
             with pytest.raises(httpx2.TransportError):
                 await drain(pieces)
 

@@ -1159,7 +1159,7 @@ async def open_web_chat(_runtime: Any, _closing: Any) -> AsyncIterator[Any]:
 async def test_the_wires_are_served_beside_a_web_chat() -> None:
     script = Script().reply("Hello.")
     settings = replace(SETTINGS, model=script.model)
-    async with serve(settings, beside=open_web_chat) as served:
+    async with serve(settings, open_companion=open_web_chat) as served:
         http = await served.client(await served.key("ann"))
         page = UseChat(http, "c")
         await page.send("Hello?")

@@ -234,7 +234,7 @@ async def test_an_unknown_address_of_the_api_is_a_problem_beside_another_applica
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"a page"})
 
-    async with serve(beside=lambda _runtime, _ending: nullcontext(page)) as server:
+    async with serve(open_companion=lambda _runtime, _ending: nullcontext(page)) as server:
         client = await server.client()
         answer = await client.get(path)
         beside = await client.get("/v1x")
@@ -251,7 +251,7 @@ async def test_an_answer_that_has_begun_is_cut_and_no_second_one_is_sent(
         await send({"type": "http.response.body", "body": b"half", "more_body": True})
         raise errors.Unavailable("The rest is not there.")
 
-    async with serve(beside=lambda _runtime, _ending: nullcontext(half)) as server:
+    async with serve(open_companion=lambda _runtime, _ending: nullcontext(half)) as server:
         client = await server.client()
         with pytest.raises(httpx2.RemoteProtocolError):
             await client.get("/half")

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from antiphon.limits.fair_queue import FairQueue
 from antiphon.runtime.admin.keys import create_unaudited_key
 from antiphon.runtime.runtime import open_store
-from antiphon.server.limits import AT_ONCE, OF_ONE, ConcurrencyLimiter
+from antiphon.server.limits import LIGHT_AT_ONCE, LIGHT_PER_CALLER, ConcurrencyLimiter
 from antiphon.settings.settings import Settings
 from antiphon.types.errors import Overloaded
 from tests.support.harness.servers import start_server
@@ -121,7 +121,7 @@ def test_alone_one_gets_half_and_two_get_a_third_each() -> None:
 
 
 async def test_who_asks_little_does_not_wait_for_who_asks_much() -> None:
-    queue, done = FairQueue(at_once=2, of_one=2), list[str]()
+    queue, done = FairQueue(at_once=2, per_caller=2), list[str]()
 
     async def work(who: str) -> None:
         async with queue.slot(who):
@@ -176,7 +176,7 @@ async def _slow(client: httpx2.AsyncClient) -> float:
 
 @pytest.mark.parametrize("caller", [None, "ann", ("key", "ann")])
 async def test_a_work_that_waits_is_begun_when_another_ends(caller: object) -> None:
-    queue, done = FairQueue(at_once=1, of_one=1, patience=None), list[int]()
+    queue, done = FairQueue(at_once=1, per_caller=1, patience=None), list[int]()
 
     async def work(number: int) -> None:
         async with queue.slot(caller):
@@ -190,7 +190,7 @@ async def test_a_work_that_waits_is_begun_when_another_ends(caller: object) -> N
 
 
 async def test_a_work_that_waits_too_long_is_refused_and_holds_nothing() -> None:
-    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+    queue = FairQueue(at_once=1, per_caller=1, patience=0.01)
     async with queue.slot("ann"):
         with pytest.raises(Overloaded) as refused:
             await queue.enter("bob")
@@ -201,7 +201,7 @@ async def test_a_work_that_waits_too_long_is_refused_and_holds_nothing() -> None
 
 
 async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> None:
-    queue = FairQueue(at_once=1, of_one=1, patience=0.01)
+    queue = FairQueue(at_once=1, per_caller=1, patience=0.01)
 
     async def numbers() -> AsyncGenerator[int]:
         for number in range(3):
@@ -218,7 +218,7 @@ async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> N
 
 
 async def test_works_that_take_long_hold_up_only_their_own() -> None:
-    queue, over = FairQueue(at_once=4, of_one=2), asyncio.Event()
+    queue, over = FairQueue(at_once=4, per_caller=2), asyncio.Event()
 
     async def stuck() -> None:
         async with queue.slot("stuck"):
@@ -232,7 +232,7 @@ async def test_works_that_take_long_hold_up_only_their_own() -> None:
 
 
 async def test_one_caller_never_has_all_connections_to_the_database_at_work() -> None:
-    queue, over, at_work = FairQueue(AT_ONCE, OF_ONE), asyncio.Event(), list[str]()
+    queue, over, at_work = FairQueue(LIGHT_AT_ONCE, LIGHT_PER_CALLER), asyncio.Event(), list[str]()
 
     async def work() -> None:
         async with queue.slot("one"):
@@ -249,7 +249,7 @@ async def test_one_caller_never_has_all_connections_to_the_database_at_work() ->
 
 
 async def test_a_slot_that_nobody_waits_for_any_more_goes_to_the_next() -> None:
-    queue, over = FairQueue(at_once=1, of_one=1), asyncio.Event()
+    queue, over = FairQueue(at_once=1, per_caller=1), asyncio.Event()
 
     async def work(who: str) -> None:
         async with queue.slot(who):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon.server.monitoring import LOOKS, StallWatch
+from antiphon.server.monitoring import CHECKS, StallWatch
 
 TIMEOUT = 60.0
-LOOK = TIMEOUT / LOOKS
+LOOK = TIMEOUT / CHECKS
 
 
 class Watched:

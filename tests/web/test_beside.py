@@ -28,14 +28,14 @@ async def up(**changes: object) -> AsyncGenerator[httpx2.AsyncClient]:
     settings = msgspec.structs.replace(SETTINGS, **changes)
 
     @asynccontextmanager
-    async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
+    async def open_companion(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         await client.create_person("ann", password=PASSWORD)
         async with open_asgi_app(settings, client, closing, servers=False) as bridge:
             yield bridge
 
     async with (
-        run_server(settings, beside=beside) as address,
+        run_server(settings, open_companion=open_companion) as address,
         httpx2.AsyncClient(base_url=address, timeout=20, trust_env=False) as client,
     ):
         yield client

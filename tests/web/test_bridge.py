@@ -415,7 +415,7 @@ async def test_a_reader_who_takes_nothing_is_dropped(app: Any) -> None:
 async def test_a_large_answer_goes_in_pieces_and_waits_for_its_reader(app: Any) -> None:
     bridge = Bridge(app, 1000)
     account = UnsentBytes(PIECE * 7)
-    extensions = {UNSENT: {"account": account}}
+    extensions = {UNSENT: {"bytes": account}}
     asked, sizes, taken = asyncio.Queue[Any](), [], asyncio.Semaphore(0)
     asked.put_nowait({"type": "http.request", "body": b""})
 

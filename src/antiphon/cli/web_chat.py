@@ -101,12 +101,12 @@ class Up:
         chat = _load_web_chat()
 
         @asynccontextmanager
-        async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
+        async def open_companion(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
             client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
             async with chat(settings, client, closing, **_tool_options(args)) as bridge:
                 yield bridge
 
-        serve(settings, beside)
+        serve(settings, open_companion)
         return 0
 
 

@@ -352,9 +352,10 @@ def _add_response(run: Run, lease: RunLease, request: Mapping[str, Any], now: in
 
 
 def forget_response(snapshot: Snapshot, place: int, keep: str) -> ChangeSet:
-    """Delete the record of the run's response at this place, except the field `keep` of its request.
+    """Delete the record of the response at this place of the run, except `keep` of its request.
 
-    Later responses keep their places. The answer is the run. Raises `NotFound`.
+    `keep` is the name of a field. Later responses keep their places. The answer is the run. Raises
+    `NotFound`.
     """
     run, lease = snapshot.require_run()
     records = () if run.responses is msgspec.UNSET else run.responses

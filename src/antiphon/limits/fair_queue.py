@@ -17,16 +17,16 @@ PATIENCE = 10.0
 
 
 class FairQueue:
-    """Slots for `at_once` work items, of which one caller has at most `of_one`.
+    """Slots for `at_once` work items, of which one caller has at most `per_caller`.
 
-    A free slot goes to the waiting caller that was served longest ago. The items of one caller run
-    in order. An item that has waited for `patience` seconds is refused; with None it waits without
-    limit.
+    A free slot goes to the waiting caller that was served longest ago. The items of one caller
+    start in order. An item that has waited for `patience` seconds is refused; with None it waits
+    without limit.
     """
 
-    def __init__(self, at_once: int, of_one: int, patience: float | None = PATIENCE) -> None:
+    def __init__(self, at_once: int, per_caller: int, patience: float | None = PATIENCE) -> None:
         self._free = at_once
-        self._of_one = of_one
+        self._per_caller = per_caller
         self._patience = patience
         self._at_work: Counter[Hashable] = Counter()
         self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
@@ -104,7 +104,7 @@ class FairQueue:
             del self._waiting[caller]
 
     def _may_begin(self, caller: Hashable) -> bool:
-        return self._free > 0 and self._at_work[caller] < self._of_one
+        return self._free > 0 and self._at_work[caller] < self._per_caller
 
     def _begin(self, caller: Hashable) -> None:
         self._free -= 1
@@ -112,11 +112,11 @@ class FairQueue:
 
     def _serve_next(self) -> None:
         """Give the free slot to the next caller, which goes to the end of the queue."""
-        for caller, works in self._waiting.items():
+        for caller, waiting in self._waiting.items():
             if self._may_begin(caller):
                 del self._waiting[caller]
-                works.popleft().set_result(None)
+                waiting.popleft().set_result(None)
                 self._begin(caller)
-                if works:
-                    self._waiting[caller] = works
+                if waiting:
+                    self._waiting[caller] = waiting
                 return

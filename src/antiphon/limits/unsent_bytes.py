@@ -22,8 +22,8 @@ PIECE = 65_536
 WRITE = "antiphon.write"
 """ASGI extension that makes and sends a piece of the body if the connection has room for it."""
 
-UNSENT = "antiphon.send_budget"
-"""The ASGI extension that holds the `UnsentBytes` of the process, as `account`."""
+UNSENT = "antiphon.unsent_bytes"
+"""ASGI extension with the `UnsentBytes` of the process, as `bytes`."""
 
 
 class UnsentBytes:
@@ -64,12 +64,12 @@ class UnsentBytes:
 
 @contextmanager
 def hold_bytes(scope: Mapping[str, Any], caller: Hashable, size: int) -> Generator[None]:
-    """Count the bytes of a large response, where the server has a budget."""
-    account: UnsentBytes | None = scope.get("extensions", {}).get(UNSENT, {}).get("account")
-    if account is None or size <= PIECE:
+    """Count the bytes of a large response, where the server limits unsent bytes."""
+    unsent: UnsentBytes | None = scope.get("extensions", {}).get(UNSENT, {}).get("bytes")
+    if unsent is None or size <= PIECE:
         yield
         return
-    with account.hold(caller, size):
+    with unsent.hold(caller, size):
         yield
 
 

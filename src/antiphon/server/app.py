@@ -52,10 +52,10 @@ from antiphon.server.auth import AccessControl, AdmittedCaller
 from antiphon.server.connection import CROWDED
 from antiphon.server.cors import CrossOrigin
 from antiphon.server.limits import (
-    AT_ONCE,
     HEAVY_AT_ONCE,
-    HEAVY_OF_ONE,
-    OF_ONE,
+    HEAVY_PER_CALLER,
+    LIGHT_AT_ONCE,
+    LIGHT_PER_CALLER,
     ConcurrencyLimiter,
     RequestQuota,
 )
@@ -88,10 +88,11 @@ READY_PATIENCE = 2.0  # seconds; a store that does not answer in time counts as 
 
 _log = logging.getLogger("antiphon.server")
 _SCOPES = {kind.route: kind.scope for kind in OPERATIONS} | {"GET /metrics": "metrics"}
-_COUNTED = ("/v1", openai.PREFIX, *page_wires.PREFIXES)
-_OURS = (*_COUNTED, "/metrics")
+_API_PREFIXES = ("/v1", openai.PREFIX, *page_wires.PREFIXES)
+_OWN_PREFIXES = (*_API_PREFIXES, "/metrics")
+"""Beginnings of the paths whose access this application controls, not its companion."""
 _OPENAI_ENDINGS = ("/chat/completions", "/responses", "/conversations", "/embeddings")
-"""Ends of paths by which a client of OpenAI's API with another base URL is known."""
+"""Ends of paths that show a client of OpenAI's API whose base URL is wrong."""
 
 _PUBLIC = ("/healthz", "/readyz", "/openapi.json")
 _SHARED = GetShared.route.split(" ")[1]
@@ -102,42 +103,46 @@ _HEAVY = (ListMessages, ListActions, GetShared)
 def create_app(
     settings: Settings,
     opener: RuntimeOpener = open_runtime,
-    elsewhere: ASGIApp | None = None,
+    companion: ASGIApp | None = None,
     timeouts: streaming.StreamTimeouts = streaming.StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> Application:
     """Return the server over a runtime, which is opened and closed with the application.
 
-    `elsewhere` is an application for all other paths, with access control of its own. If people log
-    in there, the API needs a key, because a proxy on this machine makes others come from loopback.
+    `companion` is an application for all other paths, with access control of its own. If people log
+    in there, the API needs a key: behind a proxy on this machine, everybody comes from loopback.
     """
-    return Application(settings, opener, elsewhere, timeouts)
+    return Application(settings, opener, companion, timeouts)
 
 
 class Application:
-    """Admits requests, routes them, and turns every error into a problem document."""
+    """Admits requests, routes them, and turns every error into a problem document.
+
+    A shutdown sets three flags in turn: `unready` (probes fail, connections close), `draining` (no
+    new work), `closing` (streams end).
+    """
 
     def __init__(
         self,
         settings: Settings,
         opener: RuntimeOpener,
-        elsewhere: ASGIApp | None,
+        companion: ASGIApp | None,
         timeouts: streaming.StreamTimeouts,
     ) -> None:
         self.metrics = Metrics()
         self.other_metrics: Callable[[], MetricsSnapshot] = lambda: MetricsSnapshot({})
-        self.leaving = False
+        self.unready = False
         self.draining = False
         self.closing = False
         self._cross_origin = CrossOrigin(settings.allowed_origins)
         self._guesses = LinkGuesses()
         self._limiter = ConcurrencyLimiter(settings.max_requests)
-        self._light_queue = FairQueue(AT_ONCE, OF_ONE)
-        self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_OF_ONE)
+        self._light_queue = FairQueue(LIGHT_AT_ONCE, LIGHT_PER_CALLER)
+        self._heavy_queue = FairQueue(HEAVY_AT_ONCE, HEAVY_PER_CALLER)
         self._opened: _Services | None = None
         self._tracer = NO_TRACES
         self._settings = settings
-        self._alone = elsewhere is None
-        self._others_log_in = elsewhere is not None and settings.login != "none"
+        self._alone = companion is None
+        self._others_log_in = companion is not None and settings.login != "none"
         self._opener = opener
         self.timeouts = timeouts
         resources = {
@@ -151,7 +156,7 @@ class Application:
         self._router = Router(
             [Route(route_pattern(path), resource) for path, resource in resources.items()],
             redirect_slashes=False,
-            default=_with_fallback(elsewhere) if elsewhere else _raise_not_found,
+            default=_with_fallback(companion) if companion else _raise_not_found,
             lifespan=self._lifespan,
         )
 
@@ -167,7 +172,7 @@ class Application:
 
     async def handle_request(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request over HTTP, the opening of a WebSocket, or a request in its messages."""
-        if self._tracer is not NO_TRACES and scope["path"].startswith(_COUNTED):
+        if self._tracer is not NO_TRACES and scope["path"].startswith(_API_PREFIXES):
             await trace_request(self._tracer, self._handle_http, scope, receive, send)
         else:
             await self._handle_http(scope, receive, send)
@@ -226,7 +231,7 @@ class Application:
         status = 0
         crowded = CROWDED in scope.get("extensions", {})
         cross_origin: Sequence[requests.Field] = ()
-        if scope["path"].startswith(_COUNTED):
+        if scope["path"].startswith(_API_PREFIXES):
             cross_origin = self._cross_origin.response_headers(scope)
 
         def note_status_and_send(message: Message) -> Awaitable[None]:
@@ -235,7 +240,7 @@ class Application:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 added = [(REQUEST_ID, request_id.encode()), *cross_origin]
-                if crowded or self.leaving:  # the next request needs a new connection
+                if crowded or self.unready:  # the next request needs a new connection
                     added.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", ()), *added]}
             elif message["type"] == "websocket.accept":
@@ -273,9 +278,9 @@ class Application:
                 f" {self._settings.max_connections} connections at once",
                 retry_after=1,
             )
-        if self._alone or public or scope["path"].startswith(_OURS):
+        if self._alone or public or scope["path"].startswith(_OWN_PREFIXES):
             locked = self._access.was_locked if public else await self._access.is_locked()
-            shared = self._cross_origin if scope["path"].startswith(_COUNTED) else auth.CLOSED
+            shared = self._cross_origin if scope["path"].startswith(_API_PREFIXES) else auth.CLOSED
             auth.check_origin(scope, locked=locked, cross_origin=shared)
         fixed = None if scope.get("root_path") else self._fixed.get(scope["path"])
         await (fixed or self._router)(scope, receive, send)
@@ -291,7 +296,7 @@ class Application:
         """Hold the slots that this operation needs. Raises `Overloaded` if none is free in time.
 
         Heavy operations have slots of their own, so that light ones of the same caller do not wait
-        for them. Without keys light ones need none, as there are no callers to share with.
+        for them. Without keys, light ones need no slot, as there are no callers to share with.
         """
         if caller.token is None and not isinstance(operation, _HEAVY):
             yield
@@ -309,21 +314,21 @@ class Application:
         return self._admit_reader if path == _SHARED else self._admit
 
     async def _admit_reader(self, scope: Scope) -> AdmittedCaller:
-        """Admit a reader of a link: without a key too, where anyone may read what is shared."""
-        named = Headers(scope=scope).get("authorization") is not None
-        if self._settings.sharing == "anyone" and not named and await self._access.is_locked():
+        """Admit a reader of a shared link, who needs no key if `sharing` is `anyone`."""
+        has_key = Headers(scope=scope).get("authorization") is not None
+        if self._settings.sharing == "anyone" and not has_key and await self._access.is_locked():
             return await _admit_anyone(scope)
         return await self._admit(scope)
 
     async def _admit(self, scope: Scope) -> AdmittedCaller:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
-        usual = "read" if method == "GET" else "write"
-        needed = _SCOPES.get(f"{method} {scope[ROUTE]}") or usual
+        default = "read" if method == "GET" else "write"
+        needed = _SCOPES.get(f"{method} {scope[ROUTE]}") or default
         # What an administrator does may outlast the key: another key, for instance.
         caller = await self._access.admit(scope, fresh=needed == "admin" and method != "GET")
         if caller.grant is None or not page_wires.is_page_route(scope[ROUTE]):
             auth.check_scope(caller, needed)
-        if scope[ROUTE].startswith(_COUNTED):
+        if scope[ROUTE].startswith(_API_PREFIXES):
             await self._services.requests.admit(caller.principal)
         caller = auth.apply_delegation(caller, scope)
         trace = self._tracer.current_context()
@@ -334,13 +339,13 @@ class Application:
     async def _recheck(self, context: RequestContext) -> None:
         """Raise `Unauthorized` if the caller has lost its key since the request was admitted.
 
-        For changes by an administrator the key is read again, where another one may be cached. The
-        token of a page lasts minutes, and its time is the store's: it is looked at where the body
-        came late. Readers of a link need no key.
+        A change by an administrator reads the key from the store, not from the cache. The token of
+        a page is checked again only after a slow body: it lasts minutes, and the check reads the
+        store's clock. Readers of a link have no scopes, and need no key.
         """
         caller, method = context.caller, context.scope["method"]
         fresh = method != "GET" and _SCOPES.get(f"{method} {context.scope[ROUTE]}") == "admin"
-        is_late = time.monotonic() - context.began >= auth.MEMORY_SECONDS
+        is_late = time.monotonic() - context.began >= auth.CACHE_SECONDS
         if not caller.scopes or (caller.grant is not None and not is_late):
             return
         if not await self._access.is_still_admitted(caller, fresh=fresh):
@@ -395,7 +400,10 @@ class Application:
         await _send_response(context, await self._run_operation(context, operation, work))
 
     def _count_guess(self, context: RequestContext) -> AbstractContextManager[None]:
-        """Count links that lead nowhere, but for administrators: the web chat counts its own."""
+        """Count a request for an unknown link against the caller's limit of guesses.
+
+        Administrators are exempt: the web chat acts as one, and counts the guesses of its readers.
+        """
         if "admin" in context.caller.scopes:
             return nullcontext()
         address = (context.scope.get("client") or ("",))[0]
@@ -404,7 +412,7 @@ class Application:
     def _openai_handler(self, method: str, path: str) -> Handler:
         async def handle(context: RequestContext) -> None:
             if self.draining:
-                raise _shutting_down()
+                raise _shutdown_error()
             await self._services.other_apis.answer_openai(method, path, context)
 
         return handle
@@ -412,7 +420,7 @@ class Application:
     def _page_wire_handler(self, method: str, path: str) -> Handler:
         async def handle(context: RequestContext) -> None:
             if self.draining:
-                raise _shutting_down()
+                raise _shutdown_error()
             await self._services.other_apis.answer_page(method, path, context)
 
         return handle
@@ -446,7 +454,7 @@ class Application:
         self, context: RequestContext, operation: Process | Complete | Follow, key: str | None
     ) -> None:
         if self.draining and not isinstance(operation, Follow):
-            raise _shutting_down()
+            raise _shutdown_error()
         work = self._dispatcher.open_stream(operation, context.caller.principal, key)
         result = await self._run_operation(context, operation, work)
         if isinstance(result, Response):
@@ -464,7 +472,7 @@ class Application:
 
     async def _import(self, context: RequestContext, operation: ImportOwner) -> None:
         if self.draining:
-            raise _shutting_down()
+            raise _shutdown_error()
         check = partial(self.check_admitted, context.caller)
         response = await files.import_owner(context, operation, self._dispatcher, check)
         await _send_response(context, response)
@@ -472,7 +480,7 @@ class Application:
     async def check_admitted(self, caller: AdmittedCaller) -> None:
         """Raise `Unavailable` while this process ends, and `Unauthorized` for a revoked key."""
         if self.draining:
-            raise _shutting_down()
+            raise _shutdown_error()
         if not await self._access.is_still_admitted(caller):
             raise Unauthorized("The key was revoked.", hint="Ask for a new one.")
 
@@ -509,10 +517,10 @@ class Application:
             work.close()  # if no slot was free
 
     def _session_check(self, caller: AdmittedCaller) -> streaming.SessionCheck:
-        async def stands() -> bool:
+        async def is_valid() -> bool:
             return not self.closing and await self._access.is_still_admitted(caller)
 
-        return streaming.SessionCheck(lambda: self.closing, stands)
+        return streaming.SessionCheck(lambda: self.closing, is_valid)
 
     async def _download(self, context: RequestContext) -> None:
         await self.send_file(context, requests.path_parameters(context.scope)["file_id"])
@@ -525,8 +533,8 @@ class Application:
         )
 
     async def _readyz(self, context: RequestContext) -> None:
-        if self.leaving or self.draining:
-            raise _shutting_down()
+        if self.unready or self.draining:
+            raise _shutdown_error()
         try:
             async with asyncio.timeout(READY_PATIENCE):
                 await self._runtime.ready()
@@ -556,7 +564,7 @@ class _Services(NamedTuple):
 
 
 async def _send_document(context: RequestContext) -> None:
-    """Send the OpenAPI document, built when it is first wanted: it takes megabytes to build."""
+    """Send the OpenAPI document, which is built at the first request: that takes megabytes."""
     document = await asyncio.to_thread(openapi.build_document)
     await context.respond(200, document, b"application/json")
 
@@ -580,7 +588,7 @@ async def _send_error(scope: Scope, send: Send, error: AntiphonError) -> None:
 
 
 def _is_openai(scope: Scope) -> bool:
-    """Return whether a client of OpenAI's API asks, perhaps with another base URL than ours."""
+    """Return whether the request is of a client of OpenAI's API, perhaps with a wrong base URL."""
     return _is_below(scope, openai.PREFIX) or (
         scope["type"] == "http" and scope["path"].endswith(_OPENAI_ENDINGS)
     )
@@ -590,19 +598,19 @@ def _is_below(scope: Scope, prefix: str) -> bool:
     return scope["type"] == "http" and f"{scope['path']}/".startswith(f"{prefix}/")
 
 
-def _with_fallback(elsewhere: ASGIApp) -> ASGIApp:
-    """Return the application for paths without a route: 404 below `/v1`, else `elsewhere`."""
+def _with_fallback(companion: ASGIApp) -> ASGIApp:
+    """Return the application for paths without a route: 404 below `/v1`, else `companion`."""
 
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
         ours = find_socket(scope) is not None or _is_openai(scope)
-        ours = ours or any(_is_below(scope, prefix) for prefix in _COUNTED)
-        await (_raise_not_found if ours else elsewhere)(scope, receive, send)
+        ours = ours or any(_is_below(scope, prefix) for prefix in _API_PREFIXES)
+        await (_raise_not_found if ours else companion)(scope, receive, send)
 
-    return answer
+    return respond
 
 
 async def _raise_not_found(scope: Scope, _: Receive, __: Send) -> None:
-    hint = "GET /openapi.json lists what is."
+    hint = "GET /openapi.json lists the addresses of the API."
     if _is_below(scope, openai.PREFIX):
         hint = f"Of OpenAI's API, {openai.SERVED} are served."
     elif _is_openai(scope):
@@ -610,5 +618,5 @@ async def _raise_not_found(scope: Scope, _: Receive, __: Send) -> None:
     raise NotFound("There is nothing at this address.", hint=hint)
 
 
-def _shutting_down() -> Unavailable:
+def _shutdown_error() -> Unavailable:
     return Unavailable("This process is shutting down.", retry_after=1)

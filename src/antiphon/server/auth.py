@@ -38,7 +38,7 @@ ACTOR_HEADER = "antiphon-actor"
 BROWSER = "browser"
 """The scope of a page's token, which no key has."""
 CLOSED = CrossOrigin(())
-MEMORY_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
+CACHE_SECONDS = 2.0  # lifetime of a cached lookup; a revocation must apply within 5 seconds
 MAX_REMEMBERED = 10_000
 START_PATIENCE = 15.0  # seconds until a server that starts gives up a store that does not answer
 START_PAUSE = 0.1  # seconds before it asks again
@@ -62,7 +62,7 @@ async def has_keys(store: AdminStore) -> bool:
 class AdmittedCaller(msgspec.Struct, frozen=True):
     """The caller of a request. `token` is None if no key was needed; streams recheck it.
 
-    `grant` is what the token of a page allows, whose only scope is `browser`.
+    `grant` has the rights of a page's token, whose only scope is `browser`; None for a key.
     """
 
     principal: Principal
@@ -136,7 +136,7 @@ class AccessControl:
         """Return whether a key is needed. `fresh` bypasses a cached no."""
         if not self.was_locked and (fresh or time.monotonic() >= self._open_until):
             self.was_locked = bool(await self._store.keys())
-            self._open_until = time.monotonic() + MEMORY_SECONDS
+            self._open_until = time.monotonic() + CACHE_SECONDS
         return self.was_locked
 
     async def _authenticate(self, token: str | None) -> AdmittedCaller:
@@ -195,7 +195,11 @@ class AccessControl:
         return self._secret
 
     async def _find_key(self, prefix: str) -> tuple[Key | None, bytes]:
-        """Return the key with this prefix, or a digest that no key has, to take equal time."""
+        """Return the key with this prefix, and its digest.
+
+        Without such a key, return None and a digest that no key has: the caller compares it too, so
+        that both cases take the same time.
+        """
         now = time.monotonic()
         remembered = self._known.get(prefix)
         if remembered and now < remembered[0]:
@@ -213,11 +217,11 @@ class AccessControl:
     async def _with_expiry(self, key: Key) -> tuple[Key, float]:
         """Return the key, revoked if it has expired, and the seconds to cache it."""
         if key.expires_at is None:
-            return key, MEMORY_SECONDS
+            return key, CACHE_SECONDS
         left = (key.expires_at - await self._store.now()) / 1000
         if left <= 0:
-            return replace(key, revoked_at=key.expires_at), MEMORY_SECONDS
-        return key, min(left, MEMORY_SECONDS)
+            return replace(key, revoked_at=key.expires_at), CACHE_SECONDS
+        return key, min(left, CACHE_SECONDS)
 
 
 def apply_delegation(caller: AdmittedCaller, scope: Scope) -> AdmittedCaller:
@@ -261,8 +265,8 @@ def check_page_origin(scope: Scope, grant: BrowserGrant) -> None:
 def check_origin(scope: Scope, *, locked: bool, cross_origin: CrossOrigin = CLOSED) -> None:
     """Raise `Forbidden` for a browser's request from a page of another origin.
 
-    The origins that `cross_origin` allows are not refused. Without keys, also for a Host that is no
-    loopback name, as DNS rebinding sends.
+    Origins that `cross_origin` allows pass. Without keys, also raise it for a Host that is no
+    loopback name: DNS rebinding sends such a Host.
     """
     headers = Headers(scope=scope)
     hosts = headers.getlist("host")

@@ -28,14 +28,13 @@ from uvicorn.protocols.http.httptools_impl import (
 from antiphon.api import problems
 from antiphon.api.problems import HeadTooLarge, Malformed, TooSlow
 from antiphon.limits.unsent_bytes import UNSENT, WRITE, UnsentBytes
-from antiphon.server.streaming import CUT
+from antiphon.server.streaming import ABORT
 from antiphon.types.errors import AntiphonError, BadSettings
 
 MAX_HEAD = 32_768  # bytes of request line and header fields: four times the most that browsers send
-LOOKS = 4  # checks of a reader during its timeout
-REFUSED_AT_ONCE = (
-    0.1  # share of `max_connections` that may connect beyond it, to be refused with a response
-)
+CHECKS = 4  # of a reader, during its timeout
+EXCESS_SHARE = 0.1
+"""Connections beyond `max_connections` that get a response, as a share of that number."""
 
 CROWDED = "antiphon.crowded"
 """ASGI extension of requests on a connection beyond the limit."""
@@ -65,8 +64,8 @@ class HttpConnection(HttpToolsProtocol):
     _too_large = False
     _deadline: asyncio.TimerHandle | None = None
     _watch: asyncio.TimerHandle | None = None  # timer of the next check of a slow reader
-    _left_unsent = 0  # bytes at the last check
-    _taken_at = 0.0  # loop time of the reader's last progress
+    _unsent_at_check = 0  # bytes at the last check
+    _progress_at = 0.0  # loop time of the reader's last progress
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start waiting for a request."""
@@ -74,15 +73,15 @@ class HttpConnection(HttpToolsProtocol):
         most = self.max_connections
         if most is not None and len(self.connections) > most:
             self._crowded = True
-            if len(self.connections) > most + max(8, int(most * REFUSED_AT_ONCE)):
+            if len(self.connections) > most + max(8, int(most * EXCESS_SHARE)):
                 transport.abort()
                 return
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timers."""
-        self._forget_deadline()
-        self._forget_watch()
+        self._cancel_deadline()
+        self._cancel_watch()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -92,7 +91,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def resume_writing(self) -> None:
         """Stop watching; the rest is watched at the next pause or at the end."""
-        self._forget_watch()
+        self._cancel_watch()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
@@ -113,8 +112,8 @@ class HttpConnection(HttpToolsProtocol):
         super().on_message_begin()
         self._await_head()
         self.scope["extensions"] = {
-            CUT: {"now": self.transport.abort},
-            UNSENT: {"account": self.unsent},
+            ABORT: {"now": self.transport.abort},
+            UNSENT: {"bytes": self.unsent},
         }
         if self._crowded:
             self.scope["extensions"][CROWDED] = {}
@@ -132,7 +131,7 @@ class HttpConnection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Pass a complete header to uvicorn, unless it is too large."""
         self._in_head, self._field_bytes = False, 0
-        self._forget_deadline()
+        self._cancel_deadline()
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > MAX_HEAD:
             self._too_large = True
@@ -143,7 +142,7 @@ class HttpConnection(HttpToolsProtocol):
         extensions = self.scope.get("extensions")
         if cycle is not None and extensions is not None:
             cycle.transport = _HeadHolder(cycle, self.loop)
-            # Weak: the cycle has the scope, which would have the cycle.
+            # A weak reference: the cycle refers to the scope, and the scope would refer to it.
             extensions[WRITE] = {"now": partial(_write_now, weakref.ref(cycle))}
 
     def on_message_complete(self) -> None:
@@ -162,43 +161,43 @@ class HttpConnection(HttpToolsProtocol):
 
     def _await_head(self) -> None:
         self._in_head = True
-        self._forget_deadline()
+        self._cancel_deadline()
         self._deadline = self.loop.call_later(self.head_patience, self._too_slow)
 
     def _too_slow(self) -> None:
         self._give_up(TooSlow(f"No whole header came within {self.head_patience:g} seconds."))
 
-    def _forget_deadline(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _watch_reader(self) -> None:
-        self._forget_watch()
-        self._left_unsent = self.transport.get_write_buffer_size()
-        self._taken_at = self.loop.time()
-        self._look_again()
+        self._cancel_watch()
+        self._unsent_at_check = self.transport.get_write_buffer_size()
+        self._progress_at = self.loop.time()
+        self._schedule_check()
 
-    def _look_again(self) -> None:
-        self._watch = self.loop.call_later(self.send_timeout / LOOKS, self._look_at_reader)
+    def _schedule_check(self) -> None:
+        self._watch = self.loop.call_later(self.send_timeout / CHECKS, self._check_reader)
 
-    def _look_at_reader(self) -> None:
+    def _check_reader(self) -> None:
         """Abort the connection of a reader that has read nothing for too long.
 
         Fewer unsent bytes mean that the reader made progress; more, that another response began.
         """
         self._watch = None
         left, now = self.transport.get_write_buffer_size(), self.loop.time()
-        if left != self._left_unsent:
-            self._left_unsent, self._taken_at = left, now
+        if left != self._unsent_at_check:
+            self._unsent_at_check, self._progress_at = left, now
         if not left:
             return
-        if now - self._taken_at >= self.send_timeout:
+        if now - self._progress_at >= self.send_timeout:
             self.transport.abort()
         else:
-            self._look_again()
+            self._schedule_check()
 
-    def _forget_watch(self) -> None:
+    def _cancel_watch(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
             self._watch = None
@@ -235,7 +234,7 @@ def connection_class(
 
 
 def websocket_class(connection: type[HttpConnection]) -> type[asyncio.Protocol] | None:
-    """Return what a connection becomes as a WebSocket; None where the library is not installed."""
+    """Return the protocol of WebSocket connections; None where its library is not installed."""
     if find_spec("websockets") is None:
         return None
 
@@ -249,9 +248,9 @@ def websocket_class(connection: type[HttpConnection]) -> type[asyncio.Protocol] 
 
 
 class _HeadHolder(asyncio.Transport):
-    """Transport of a response until its body begins: holds the head back, to send both together.
+    """Transport of a response until its body begins, which sends head and body in one packet.
 
-    A head whose body does not begin in the same iteration of the loop is sent in the next one.
+    If the body does not begin in the same iteration of the loop, the head is sent alone.
     """
 
     def __init__(self, cycle: RequestResponseCycle, loop: asyncio.AbstractEventLoop) -> None:
@@ -290,9 +289,9 @@ class _HeadHolder(asyncio.Transport):
 def _write_now(
     weak_cycle: weakref.ref[RequestResponseCycle], make_body: Callable[[], bytes]
 ) -> bool:
-    """Send a piece of a started response; return False if it would wait for the client.
+    """Send a piece of a started response; return False if that would wait for the client.
 
-    The piece is made only if it is sent. An empty one is not.
+    `make_body` is called only if its piece can be sent. An empty piece is not sent.
     """
     cycle = weak_cycle()
     if cycle is None or cycle.flow.write_paused or cycle.disconnected or not cycle.response_started:

@@ -1,4 +1,4 @@
-"""Limits on concurrent requests, shared fairly, and on the requests of a key per minute."""
+"""Limits on concurrent requests, shared fairly, and on a key's requests per minute."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from antiphon.ports import AdminStore
 from antiphon.types.accounts import Counter, Principal
 from antiphon.types.errors import Overloaded
 
-AT_ONCE = 32
+LIGHT_AT_ONCE = 32
 """Concurrent light operations of all callers: more would only wait for the store."""
-OF_ONE = 5
+LIGHT_PER_CALLER = 5
 """Concurrent light operations of one caller: half of the ten connections to PostgreSQL."""
 HEAVY_AT_ONCE = 8
 """Concurrent heavy operations: pages of messages, pieces of files."""
-HEAVY_OF_ONE = 2
+HEAVY_PER_CALLER = 2
 """Concurrent heavy operations of one caller: the number of SQLite readers."""
 
 
 class ConcurrencyLimiter:
-    """Limits open requests. A caller may hold as many as are still free, and always one.
+    """Limits open requests. A caller may have as many open as are still free, and always one.
 
-    A single caller gets at most half of them, two callers a third each, and a new one finds room.
+    So a single caller gets at most half of them, and two callers a third each.
     """
 
     def __init__(self, most: int) -> None:
@@ -43,9 +43,9 @@ class ConcurrencyLimiter:
             self.taken -= 1
 
     @contextmanager
-    def share(self, who: Hashable) -> Generator[None]:
+    def share(self, caller: Hashable) -> Generator[None]:
         """Count the request as this caller's. Raises `Overloaded` beyond the caller's share."""
-        mine, free = self._held[who], self.most - self.taken
+        mine, free = self._held[caller], self.most - self.taken
         if mine and mine > free:
             raise Overloaded(
                 "This key has too many requests open.",
@@ -53,13 +53,13 @@ class ConcurrencyLimiter:
                 received=f"{mine + 1} open, {max(0, free)} left",
                 retry_after=1,
             )
-        self._held[who] += 1
+        self._held[caller] += 1
         try:
             yield
         finally:
-            self._held[who] -= 1
-            if not self._held[who]:
-                del self._held[who]
+            self._held[caller] -= 1
+            if not self._held[caller]:
+                del self._held[caller]
 
 
 # Requests per minute of limited keys, counted in the store for all processes.

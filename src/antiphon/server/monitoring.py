@@ -30,9 +30,9 @@ from antiphon.telemetry.metrics import MetricsSnapshot
 SIGNAL: int | None = signal.SIGPROF if sys.platform != "win32" else None
 """Signal that writes the stacks of all threads to stderr and ends the process."""
 BEATS = 5  # timer resets within the allowed time
-LONGEST_BEAT = 1.0  # seconds
-LOOKS = 12  # checks of other processes' turns within their timeout
-LATE_LOOKS = 3  # missed checks after which a check counts as late
+MAX_BEAT_SECONDS = 1.0
+CHECKS = 12  # checks of other processes' turns within their timeout
+LATE_CHECKS = 3  # missed checks after which a check counts as late
 
 
 @contextmanager
@@ -60,7 +60,7 @@ async def count_turns(count: Callable[[], None], seconds: float) -> None:
     """Count turns of the running loop, often enough for a `StallWatch` with this timeout."""
     while True:
         count()
-        await asyncio.sleep(min(LONGEST_BEAT, seconds / BEATS) if seconds else LONGEST_BEAT)
+        await asyncio.sleep(min(MAX_BEAT_SECONDS, seconds / BEATS) if seconds else MAX_BEAT_SECONDS)
 
 
 class StallWatch:
@@ -72,7 +72,7 @@ class StallWatch:
     def __init__(self, timeout: float, elapsed: Callable[[], float]) -> None:
         self._timeout = timeout
         self._elapsed = elapsed
-        self._looked = elapsed()
+        self._checked_at = elapsed()
         self._seen: dict[int, tuple[int, float]] = {}
 
     @property
@@ -80,7 +80,7 @@ class StallWatch:
         """Seconds until the next check; None if there are no checks."""
         if not self._timeout:
             return None
-        return max(0.0, self._looked + self._timeout / LOOKS - self._elapsed())
+        return max(0.0, self._checked_at + self._timeout / CHECKS - self._elapsed())
 
     def find_stalled(self, turns: Mapping[int, int]) -> Sequence[int]:
         """Return the processes whose loops had no turn for the timeout.
@@ -90,8 +90,8 @@ class StallWatch:
         not have had a chance to run.
         """
         now = self._elapsed()
-        late = now - self._looked > LATE_LOOKS * self._timeout / LOOKS
-        self._looked = now
+        late = now - self._checked_at > LATE_CHECKS * self._timeout / CHECKS
+        self._checked_at = now
         known = {} if late else self._seen
         self._seen = {
             process: known[process] if known.get(process, (None,))[0] == count else (count, now)
@@ -116,14 +116,14 @@ async def _reset_timer(seconds: float) -> None:
     while True:
         if sys.platform != "win32":
             signal.setitimer(signal.ITIMER_PROF, seconds)
-        await asyncio.sleep(min(LONGEST_BEAT, seconds / BEATS))
+        await asyncio.sleep(min(MAX_BEAT_SECONDS, seconds / BEATS))
 
 
 # Metrics of several processes in shared memory, one place for each process.
 
 
 BYTES = 4_194_304  # of a place: more than all series take; unused pages cost nothing
-GLANCES = 10  # reads of a place that is being written
+READ_ATTEMPTS = 10  # reads of a place that is being written
 
 _NOTHING = MetricsSnapshot({})
 _HEAD = Struct("<II")  # length and checksum
@@ -174,7 +174,7 @@ class SharedMetrics:
 
     def _read(self, place: int) -> MetricsSnapshot:
         start = place * BYTES
-        for _ in range(GLANCES):
+        for _ in range(READ_ATTEMPTS):
             size, total = _HEAD.unpack_from(self._memory, start)
             encoded = self._memory[start + _HEAD.size : start + _HEAD.size + size]
             if size and crc32(encoded) == total:

@@ -30,7 +30,7 @@ from antiphon.types.errors import AntiphonError, InvalidEventId, InvalidRequest,
 Field = tuple[bytes, bytes]
 
 _encode = msgspec.json.Encoder().encode
-_ALWAYS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_COMMON_FIELDS = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _CONTROLS = bytes([*range(0x20), 0x7F])
 
 
@@ -75,7 +75,7 @@ class RequestContext(msgspec.Struct, frozen=True):
 
 
 def field(name: bytes, value: str) -> Field:
-    """A header field whose value came from outside: nothing in it can end the line."""
+    """Return a header field with a value from outside, without characters that end the line."""
     return name, value.encode("latin-1", "replace").translate(None, _CONTROLS)
 
 
@@ -86,7 +86,7 @@ async def send_response(
     fields = [
         (b"content-type", media_type),
         (b"content-length", b"%d" % len(body)),
-        *_ALWAYS,
+        *_COMMON_FIELDS,
         *more,
     ]
     await send({"type": "http.response.start", "status": status, "headers": fields})
@@ -121,7 +121,7 @@ class ClientDisconnected(Exception):
 
 @asynccontextmanager
 async def watch_disconnect(receive: Receive) -> AsyncGenerator[asyncio.Task[None]]:
-    """Yield a task that ends when the client disconnects; read the request's body before."""
+    """Yield a task that ends when the client disconnects. The body must have been read before."""
 
     async def watch() -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -167,12 +167,12 @@ async def run_while_connected(
 
 C = TypeVar("C", bound=Operation[Any])
 
-BODY_PAUSE = 30.0  # seconds that a body may be late in all, besides its time at `BODY_RATE`
-BODY_RATE = 10_000  # bytes a second
+BODY_PAUSE = 30.0  # seconds for a body, beside the time that it takes at `BODY_RATE`
+BODY_RATE = 10_000  # bytes a second, the slowest rate of a client
 MAX_ITEMS = 200_000  # in one JSON body: a million keys block the process for a second
 _EVENT_ID = re.compile(rb"[0-9]{1,18}", re.ASCII)
-_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
-_MAYBE_ODD = re.compile(rb"\\u0000|[0-9]{19}")
+_IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_NEEDS_CHECK = re.compile(rb"\\u0000|[0-9]{19}")
 
 
 async def parse_request(kind: type[C], scope: Scope, receive: Receive, settings: Settings) -> C:
@@ -266,7 +266,7 @@ def parse_json_object(sent: bytes, scope: Scope, max_depth: int) -> dict[str, An
         raise invalid_request(error) from error
     except msgspec.DecodeError as error:  # lone surrogates too
         raise Malformed(f"The body is not JSON: {error}.", expected="JSON") from error
-    if _MAYBE_ODD.search(sent):
+    if _NEEDS_CHECK.search(sent):
         _check_values(value, "$")
     return value
 
@@ -302,7 +302,7 @@ def idempotency_key(scope: Scope) -> str | None:
     given = Headers(scope=scope).getlist("idempotency-key")
     if not given:
         return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0]):
+    if len(given) > 1 or not _IDEMPOTENCY_KEY.fullmatch(given[0]):
         raise Malformed(
             "The Idempotency-Key cannot be used.",
             expected="one, of 1 to 255 printable ASCII characters without spaces",
@@ -314,18 +314,20 @@ def idempotency_key(scope: Scope) -> str | None:
 def _parse_event_cursor(scope: Scope) -> dict[str, str]:
     """Return the query's fields; `Last-Event-ID` overrides `after`."""
     fields = parse_query(scope)
-    headers = [value for name, value in scope["headers"] if name == b"last-event-id"]
-    cursors = headers or [fields["after"].encode()] if headers or "after" in fields else []
-    for value in cursors:
-        if len(cursors) > 1 or not _EVENT_ID.fullmatch(value):
-            raise InvalidEventId(
-                "This is not an event number.",
-                expected="a decimal number, 0 for the start",
-                received=ascii(value[:32].decode("utf-8", "replace")),
-                hint="Send the `id` of the last event that you have.",
-            )
-        fields["after"] = value.decode()
-    return fields
+    cursors = [value for name, value in scope["headers"] if name == b"last-event-id"]
+    if not cursors and "after" in fields:
+        cursors = [fields["after"].encode()]
+    if not cursors:
+        return fields
+    cursor = cursors[0]
+    if len(cursors) > 1 or not _EVENT_ID.fullmatch(cursor):
+        raise InvalidEventId(
+            "This is not an event number.",
+            expected="a decimal number, 0 for the start",
+            received=ascii(cursor[:32].decode("utf-8", "replace")),
+            hint="Send the `id` of the last event that you have.",
+        )
+    return {**fields, "after": cursor.decode()}
 
 
 async def _receive_piece(receive: Receive, deadline: float) -> Mapping[str, Any]:
@@ -356,7 +358,7 @@ def _check_size(size: int, limit: int) -> None:
 
 
 def _merge_path_fields(fields: dict[str, Any], path_fields: dict[str, str]) -> dict[str, Any]:
-    """Return the fields of body or query with those of the path, which may be there only."""
+    """Add the path's fields to those of body or query, which must not contain them."""
     for name in path_fields.keys() & fields.keys():
         raise InvalidRequest(
             f"`{name}` stands in the path.", expected=f"no field {name}", received=name, where=name
@@ -372,6 +374,7 @@ def _convert(kind: type[C], fields: dict[str, Any], *, strict: bool) -> C:
 
 
 def _check_json(sent: bytes) -> None:
+    """Raise `Malformed` if the bytes are no JSON at all."""
     try:
         msgspec.json.decode(sent)
     except msgspec.ValidationError:

@@ -28,14 +28,14 @@ Recheck = Callable[[RequestContext], Awaitable[None]]
 ENDLESS = page_wires.STREAMS.union(
     kind.route.split(" ")[1] for kind in OPERATIONS if kind.streams or kind.file
 )
-"""Paths of GET whose response is a stream, which HEAD would not end."""
+"""Paths whose response to GET is a stream; HEAD would not end there."""
 
 
 class PathHandler:
     """One path: admits callers, and calls the handler of the request's method.
 
-    `count_request` counts a request as its caller's while it is handled. `recheck` is called once
-    the body has come, which its sender may have held back.
+    `count_request` counts a request as its caller's while it is handled. `recheck` is called when
+    the whole body has arrived, because a client may hold it back until its key is revoked.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class PathHandler:
             await handler(context)
 
     def _receive_and_recheck(self, context: RequestContext) -> Receive:
-        """Return the request's messages; the caller is checked again before the end of the body."""
+        """Return a `receive` that checks the caller again before it returns the end of the body."""
 
         async def receive() -> Message:
             message = await context.receive()

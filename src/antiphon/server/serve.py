@@ -37,12 +37,12 @@ from antiphon.telemetry.failpoints import hit
 from antiphon.telemetry.metrics import MetricsSnapshot
 
 BACKLOG = 2048
-KEEP_ALIVE = 75  # seconds; longer than proxies keep theirs, which would else use a closed one
+KEEP_ALIVE = 75  # seconds; longer than proxies do, so that they never send on a closed connection
 TICK = 0.1  # seconds; uvicorn's own
 TICKS_A_DAY = 864_000  # after which uvicorn counts from the start
 SOON = 0.5  # seconds after which a waiting shutdown is announced
 PUBLISH_INTERVAL = 1.0  # seconds between updates of the metrics for other processes
-LAST_WORDS = 5  # seconds for responses in progress after everything else has ended
+RESPONSE_GRACE = 5  # seconds for responses in progress after everything else has ended
 
 
 IsClosing = Callable[[], bool]
@@ -70,26 +70,26 @@ class WorkerContext(NamedTuple):
     place: int
 
 
-def serve(settings: Settings, beside: CompanionOpener | None = None) -> None:
+def serve(settings: Settings, open_companion: CompanionOpener | None = None) -> None:
     """Serve until SIGTERM or SIGINT, then let runs and streams end; a second signal ends at once.
 
     A description is printed to stderr, and `listening on http://...` once connections are accepted.
     Raises `BadSettings` and `Unavailable` if it cannot start.
     """
     logs.configure_logging(settings)
-    _run_loop(_serve(settings, beside))
+    _run_loop(_serve(settings, open_companion))
 
 
-def serve_worker(settings: Settings, share: WorkerContext) -> None:
+def serve_worker(settings: Settings, context: WorkerContext) -> None:
     """Serve as a worker process until SIGTERM; SIGINT is left to the supervisor."""
     logs.configure_logging(settings)
-    _run_loop(_serve_worker(settings, share))
+    _run_loop(_serve_worker(settings, context))
 
 
-def serve_app(settings: Settings, alone: AppOpener) -> None:
+def serve_app(settings: Settings, open_app: AppOpener) -> None:
     """Serve this application alone, with the same limits and shutdown as the backend."""
     logs.configure_logging(settings)
-    _run_loop(_serve_app(settings, alone))
+    _run_loop(_serve_app(settings, open_app))
 
 
 def _run_loop(serving: Coroutine[Any, Any, None]) -> None:
@@ -105,8 +105,9 @@ _M_ARENA_MAX = -8  # of glibc's malloc.h
 def _share_heap() -> None:
     """Make later threads use the heap of the first, where the C library is glibc.
 
-    Each would get a heap of its own, which keeps what its thread once needed. They rarely allocate
-    at the same time, because of the interpreter's lock.
+    By default each thread gets a heap of its own, which never returns the memory that the thread
+    needed once. A shared heap costs little: the interpreter's lock keeps threads from allocating at
+    the same time.
     """
     with suppress(OSError, AttributeError, TypeError):  # another C library; Windows
         ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1)
@@ -115,8 +116,8 @@ def _share_heap() -> None:
 def _tune_gc() -> None:
     """Make the garbage collector run less often: it finds next to nothing here.
 
-    With its defaults it takes a tenth of a busy server's time. Objects of the start stay for ever,
-    later ones form no cycles.
+    With its defaults it takes a tenth of a busy server's time. Objects that exist now live as long
+    as the process, and later ones form no cycles.
     """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
@@ -126,11 +127,11 @@ def _tune_gc() -> None:
 async def run_server(
     settings: Settings,
     opener: RuntimeOpener = open_runtime,
-    beside: CompanionOpener | None = None,
+    open_companion: CompanionOpener | None = None,
     timeouts: StreamTimeouts = StreamTimeouts(),  # noqa: B008 - a frozen value
 ) -> AsyncGenerator[str]:
     """Run a server in this event loop during the block; yields its URL."""
-    async with _server_and_socket(settings, opener, beside, timeouts) as (server, listener):
+    async with _server_and_socket(settings, opener, open_companion, timeouts) as (server, listener):
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
             await server.wait_until_open()
@@ -140,51 +141,52 @@ async def run_server(
             await running
 
 
-async def _serve(settings: Settings, beside: CompanionOpener | None) -> None:
-    async with _server_and_socket(settings, open_runtime, beside, _stream_timeouts(settings)) as (
+async def _serve(settings: Settings, open_companion: CompanionOpener | None) -> None:
+    async with _server_and_socket(
+        settings, open_runtime, open_companion, _stream_timeouts(settings)
+    ) as (
         server,
         listener,
     ):
         server.when_open = lambda: print_line(f"listening on {url_of(listener)}")
         _tune_gc()
-        others = _has_logins(settings, beside)
-        keyless = "the web chat" if others else "this machine"
+        keyless = "the web chat" if _has_logins(settings, open_companion) else "this machine"
         print_line(await _describe(server.runtime, settings, listener, keyless))
         with watch_loop(settings.watchdog_timeout):
             await server.serve(sockets=[listener])
 
 
-async def _serve_worker(settings: Settings, share: WorkerContext) -> None:
+async def _serve_worker(settings: Settings, context: WorkerContext) -> None:
     loop = asyncio.get_running_loop()
     async with _open_server(settings, open_runtime, None, _stream_timeouts(settings)) as server:
-        description = await _describe(server.runtime, settings, share.listener, "this machine")
+        description = await _describe(server.runtime, settings, context.listener, "this machine")
 
         def stop_without_supervisor() -> None:
-            loop.remove_reader(share.lifeline)
+            loop.remove_reader(context.lifeline)
             server.stop()
 
         def publish_metrics() -> None:
-            share.metrics.publish(share.place, server.runtime.metrics.snapshot())
+            context.metrics.publish(context.place, server.runtime.metrics.snapshot())
 
         def read_other_metrics() -> MetricsSnapshot:
             publish_metrics()  # in case this process is killed
-            return share.metrics.read_others(share.place)
+            return context.metrics.read_others(context.place)
 
-        loop.add_reader(share.lifeline, stop_without_supervisor)
+        loop.add_reader(context.lifeline, stop_without_supervisor)
         server.stop_signals = (signal.SIGTERM,)
-        server.when_open = lambda: share.ready(description)
+        server.when_open = lambda: context.ready(description)
         server.app.other_metrics = read_other_metrics
         hit("serve.before_open")
         _tune_gc()
         publishing = asyncio.create_task(_call_every(PUBLISH_INTERVAL, publish_metrics))
-        count = partial(share.metrics.count_turn, share.place)
-        turning = asyncio.create_task(count_turns(count, settings.stall_timeout))
+        count = partial(context.metrics.count_turn, context.place)
+        counting = asyncio.create_task(count_turns(count, settings.stall_timeout))
         try:
             with watch_loop(settings.watchdog_timeout):
-                await server.serve(sockets=[share.listener])
+                await server.serve(sockets=[context.listener])
         finally:
             publishing.cancel()
-            turning.cancel()
+            counting.cancel()
             publish_metrics()
 
 
@@ -194,12 +196,12 @@ async def _call_every(seconds: float, act: Callable[[], None]) -> None:
         await asyncio.sleep(seconds)
 
 
-async def _serve_app(settings: Settings, alone: AppOpener) -> None:
-    guest = _ShutdownFlags()
-    async with alone(lambda: guest.closing) as application:
+async def _serve_app(settings: Settings, open_app: AppOpener) -> None:
+    flags = _ShutdownFlags()
+    async with open_app(lambda: flags.closing) as application:
         with bind_socket(settings.host, settings.port) as listener:
             # The application is open already, so there is no lifespan to run.
-            server = GracefulServer(_uvicorn_config(application, settings, lifespan="off"), guest)
+            server = GracefulServer(_uvicorn_config(application, settings, lifespan="off"), flags)
             server.when_open = lambda: print_line(f"listening on {url_of(listener)}")
             _tune_gc()
             with watch_loop(settings.watchdog_timeout):
@@ -207,9 +209,9 @@ async def _serve_app(settings: Settings, alone: AppOpener) -> None:
 
 
 class _Shutdown(Protocol):
-    """Flags by which the server tells its application of the shutdown."""
+    """Flags of an application that the server sets in turn: see `Application`."""
 
-    leaving: bool
+    unready: bool
     draining: bool
     closing: bool
 
@@ -218,7 +220,7 @@ class _ShutdownFlags:
     """Flags of an application that is served alone."""
 
     def __init__(self) -> None:
-        self.leaving = False
+        self.unready = False
         self.draining = False
         self.closing = False
 
@@ -231,13 +233,13 @@ class GracefulServer(uvicorn.Server):
 
     delay = 0.0
 
-    def __init__(self, config: uvicorn.Config, face: _Shutdown) -> None:
+    def __init__(self, config: uvicorn.Config, application: _Shutdown) -> None:
         super().__init__(config)
         self.when_open: Callable[[], None] = _do_nothing
         self.stop_signals: Container[int] = (signal.SIGINT, signal.SIGTERM)
-        self._app = face
+        self._app = application
         self._open = asyncio.Event()
-        self._news = asyncio.Event()
+        self._wake = asyncio.Event()
         self._stopping = False
         self._drain: asyncio.Task[None] | None = None
 
@@ -250,7 +252,7 @@ class GracefulServer(uvicorn.Server):
         if self._stopping:
             self.should_exit = True
         self._stopping = True
-        self._news.set()
+        self._wake.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections, and call `when_open`."""
@@ -269,8 +271,8 @@ class GracefulServer(uvicorn.Server):
             if await self.on_tick(counter):
                 return
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), TICK)
-            self._news.clear()
+                await asyncio.wait_for(self._wake.wait(), TICK)
+            self._wake.clear()
 
     async def on_tick(self, counter: int) -> bool:
         """Start the shutdown task once it was requested; called periodically."""
@@ -289,14 +291,14 @@ class GracefulServer(uvicorn.Server):
 
     async def _drain_and_exit(self) -> None:
         """Report unready for `delay` seconds, refuse new work, wait for running work, then exit."""
-        self._app.leaving = True
+        self._app.unready = True
         try:
             await asyncio.sleep(self.delay)
             self._app.draining = True
             await self._wait_for_work()
         finally:
             self.should_exit = True
-            self._news.set()
+            self._wake.set()
 
     async def _wait_for_work(self) -> None:
         """Return when no work is left, or its time is over."""
@@ -305,9 +307,9 @@ class GracefulServer(uvicorn.Server):
 class RuntimeServer(GracefulServer):
     """The server of a runtime, whose runs may finish within `shutdown_timeout`."""
 
-    def __init__(self, config: uvicorn.Config, face: Application, runtime: Runtime) -> None:
-        super().__init__(config, face)
-        self.app = face
+    def __init__(self, config: uvicorn.Config, application: Application, runtime: Runtime) -> None:
+        super().__init__(config, application)
+        self.app = application
         self.runtime = runtime
         self.delay = runtime.settings.drain_delay
 
@@ -325,11 +327,11 @@ class RuntimeServer(GracefulServer):
 async def _server_and_socket(
     settings: Settings,
     opener: RuntimeOpener,
-    beside: CompanionOpener | None,
+    open_companion: CompanionOpener | None,
     timeouts: StreamTimeouts,
 ) -> AsyncGenerator[tuple[RuntimeServer, socket.socket]]:
     """Yield the server and the socket that it will listen on."""
-    async with _open_server(settings, opener, beside, timeouts) as server:
+    async with _open_server(settings, opener, open_companion, timeouts) as server:
         with bind_socket(settings.host, settings.port) as listener:
             yield server, listener
 
@@ -338,29 +340,30 @@ async def _server_and_socket(
 async def _open_server(
     settings: Settings,
     opener: RuntimeOpener,
-    beside: CompanionOpener | None,
+    open_companion: CompanionOpener | None,
     timeouts: StreamTimeouts,
 ) -> AsyncGenerator[RuntimeServer]:
     """Open a runtime, and yield the server over it."""
-    faces: list[Application] = []
+    application: Application | None = None
 
-    def closing() -> bool:
-        return any(face.closing for face in faces)
+    def is_closing() -> bool:
+        return application is not None and application.closing
 
     async with (
         opener(settings) as runtime,
-        nullcontext() if beside is None else beside(runtime, closing) as elsewhere,
+        nullcontext()
+        if open_companion is None
+        else open_companion(runtime, is_closing) as companion,
     ):
-        locked = await has_keys(runtime.store) or _has_logins(settings, beside)
+        locked = await has_keys(runtime.store) or _has_logins(settings, open_companion)
         check_bind(settings.host, locked)
-        face = create_app(settings, lambda _: nullcontext(runtime), elsewhere, timeouts)
-        faces.append(face)
-        yield RuntimeServer(_uvicorn_config(face, settings), face, runtime)
+        application = create_app(settings, lambda _: nullcontext(runtime), companion, timeouts)
+        yield RuntimeServer(_uvicorn_config(application, settings), application, runtime)
 
 
-def _has_logins(settings: Settings, beside: CompanionOpener | None) -> bool:
-    """Return whether people log in to the web chat beside; the backend then needs keys."""
-    return beside is not None and settings.login != "none"
+def _has_logins(settings: Settings, open_companion: CompanionOpener | None) -> bool:
+    """Return whether people log in to the companion, the web chat; the API then needs keys."""
+    return open_companion is not None and settings.login != "none"
 
 
 def _stream_timeouts(settings: Settings) -> StreamTimeouts:
@@ -368,13 +371,13 @@ def _stream_timeouts(settings: Settings) -> StreamTimeouts:
 
 
 def _uvicorn_config(
-    face: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
+    application: ASGIApp, settings: Settings, lifespan: Literal["on", "off"] = "on"
 ) -> uvicorn.Config:
     connection = connection_class(
         raise_file_limit(settings.max_connections), settings.send_timeout, settings.max_unsent
     )
     return uvicorn.Config(
-        face,
+        application,
         http=connection,
         ws=websocket_class(connection) or "none",
         ws_max_size=settings.max_body,
@@ -388,7 +391,7 @@ def _uvicorn_config(
         proxy_headers=False,  # the client is the peer of the connection; headers are not trusted
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE,
-        timeout_graceful_shutdown=LAST_WORDS,
+        timeout_graceful_shutdown=RESPONSE_GRACE,
     )
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from starlette.types import Message, Receive, Scope, Send
 
 from antiphon.limits.unsent_bytes import UNSENT
-from antiphon.server.streaming import CUT
+from antiphon.server.streaming import ABORT
 
 SOCKET = "antiphon.socket"
 """ASGI extension of a request that opens a WebSocket: its `Socket`, as `opened`."""
@@ -25,7 +25,7 @@ SOCKET = "antiphon.socket"
 _OF_ONE_REQUEST = (b"connection", b"expect", b"idempotency-key", b"upgrade", b"x-request-id")
 _PREFIXES_OF_ONE_REQUEST = (b"content-", b"sec-websocket-", b"transfer-")
 """Header fields of the opening that its messages do not have."""
-_KEPT_EXTENSIONS = (CUT, UNSENT)
+_KEPT_EXTENSIONS = (ABORT, UNSENT)
 _JSON = b"application/json"
 
 

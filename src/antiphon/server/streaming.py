@@ -34,7 +34,7 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 
-CUT = "antiphon.cut"
+ABORT = "antiphon.abort"
 """ASGI extension that aborts a connection without waiting for the client."""
 
 _log = logging.getLogger("antiphon.server")
@@ -179,22 +179,22 @@ class _EventStreamSender:
 
         One timer per stream: a timeout around each send would cost more than the event itself.
         """
-        self._look_later()
+        self._schedule_check()
         try:
             yield
         finally:
             self._timer.cancel()
 
-    def _look_later(self) -> None:
+    def _schedule_check(self) -> None:
         later = asyncio.get_running_loop().call_later
-        self._timer = later(self._timeouts.patience / 4, self._look_at_reader)
+        self._timer = later(self._timeouts.patience / 4, self._check_reader)
 
-    def _look_at_reader(self) -> None:
+    def _check_reader(self) -> None:
         since = self._sending_since
         if since and time.monotonic() - since >= self._timeouts.patience:
             self._abort()
         else:
-            self._look_later()
+            self._schedule_check()
 
     async def send_headers(self) -> None:
         """Send the response's headers."""
@@ -291,7 +291,7 @@ class _EventStreamSender:
 
 def connection_aborter(scope: Scope) -> Callable[[], object]:
     """Return a function that aborts the connection; closing it would wait for the client."""
-    abort: Callable[[], object] | None = scope.get("extensions", {}).get(CUT, {}).get("now")
+    abort: Callable[[], object] | None = scope.get("extensions", {}).get(ABORT, {}).get("now")
     if abort is not None:
         return abort
     # Under another ASGI server, only cancelling this task remains.

@@ -17,7 +17,7 @@ from websockets.frames import Frame
 
 from antiphon.limits.unsent_bytes import UNSENT, UnsentBytes
 from antiphon.server.requests import BODY_PAUSE, BODY_RATE
-from antiphon.server.streaming import CUT
+from antiphon.server.streaming import ABORT
 
 
 class WebSocketConnection(WebSocketsSansIOProtocol):
@@ -45,8 +45,8 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
     async def run_asgi(self) -> None:
         """Run the application for this connection."""
         extensions: dict[str, Any] = self.scope.setdefault("extensions", {})
-        extensions[CUT] = {"now": self.transport.abort}
-        extensions[UNSENT] = {"account": self._unsent}
+        extensions[ABORT] = {"now": self.transport.abort}
+        extensions[UNSENT] = {"bytes": self._unsent}
         await super().run_asgi()
 
     def data_received(self, data: bytes) -> None:
@@ -54,7 +54,7 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         super().data_received(data)
         if self._unfinished_bytes and self._deadline is None:
             self._begun_at = self.loop.time()
-            self._deadline = self.loop.call_later(self.message_patience, self._look_at_message)
+            self._deadline = self.loop.call_later(self.message_patience, self._check_message)
 
     def handle_cont(self, event: Frame) -> None:
         """Add a fragment to its message."""
@@ -67,19 +67,19 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
 
     def send_receive_event_to_app(self) -> None:
         """Pass on a message, which is whole."""
-        self._forget_deadline()
+        self._cancel_deadline()
         super().send_receive_event_to_app()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Cancel the timer."""
-        self._forget_deadline()
+        self._cancel_deadline()
         super().connection_lost(exc)
 
     @property
     def _unfinished_bytes(self) -> int:
         return len(self._message) + sum(map(len, self.frames)) + len(self.conn.reader.buffer)
 
-    def _look_at_message(self) -> None:
+    def _check_message(self) -> None:
         self._deadline = None
         if not self._unfinished_bytes:
             return
@@ -88,9 +88,9 @@ class WebSocketConnection(WebSocketsSansIOProtocol):
         if left <= 0:
             self.transport.abort()
         else:
-            self._deadline = self.loop.call_later(left, self._look_at_message)
+            self._deadline = self.loop.call_later(left, self._check_message)
 
-    def _forget_deadline(self) -> None:
+    def _cancel_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

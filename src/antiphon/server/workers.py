@@ -23,7 +23,7 @@ import msgspec
 
 from antiphon.server.connection import bind_socket, url_of
 from antiphon.server.monitoring import SIGNAL, SharedMetrics, StallWatch, is_stopped
-from antiphon.server.serve import LAST_WORDS, WorkerContext, print_line, serve_worker
+from antiphon.server.serve import RESPONSE_GRACE, WorkerContext, print_line, serve_worker
 from antiphon.settings.settings import Settings
 from antiphon.types import errors
 from antiphon.types.errors import AntiphonError, BadSettings, TryAgain
@@ -242,7 +242,7 @@ class _Supervisor:
         """Send SIGTERM to all workers; the second time they end at once."""
         if self._ended_by is None:
             settings = self._settings
-            patience = settings.drain_delay + settings.shutdown_timeout + LAST_WORDS + SPARE
+            patience = settings.drain_delay + settings.shutdown_timeout + RESPONSE_GRACE + SPARE
             self._ended_by = time.monotonic() + patience
         self._signal(signal.SIGTERM)
 

@@ -126,7 +126,7 @@ async def up(
     made: list[Site] = []
 
     @asynccontextmanager
-    async def beside(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
+    async def open_companion(runtime: Runtime, closing: IsClosing) -> AsyncGenerator[Bridge]:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         async with sites.open_site(settings, client, tools, servers=servers) as site:
             made.append(site)
@@ -136,7 +136,7 @@ async def up(
 
     settings = msgspec.structs.replace(settings, port=0)
     async with (
-        run_server(settings, beside=beside) as url,
+        run_server(settings, open_companion=open_companion) as url,
         httpx2.AsyncClient(base_url=url, timeout=SECONDS) as http,
     ):
         await http.get("/")

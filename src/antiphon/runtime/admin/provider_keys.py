@@ -18,7 +18,7 @@ from antiphon.types.accounts import OwnerProviderKey, Principal, ProviderKey
 from antiphon.types.errors import BadSettings
 from antiphon.types.ids import Mint
 
-MEMORY_SECONDS = 2.0  # that a key is cached; a key that was deleted elsewhere is used as long
+CACHE_SECONDS = 2.0  # that a key is cached; a key that was deleted elsewhere is used as long
 MAX_REMEMBERED = 10_000
 _HINT_LENGTH = 4  # last characters of a key, by which a person recognizes it
 _MIN_LENGTH = 20  # characters of a key that has a hint
@@ -107,7 +107,7 @@ class ProviderKeyService:
         own = None
         if sealed is not None:
             own = msgspec.json.decode(self._decrypt(sealed, owner, provider), type=OwnerProviderKey)
-        self._known[owner, provider] = (now + MEMORY_SECONDS, own)
+        self._known[owner, provider] = (now + CACHE_SECONDS, own)
         self._known.move_to_end((owner, provider))
         if len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)

@@ -29,7 +29,7 @@ DRAWN_AT_ONCE = 2
 """Pages that a process draws at the same time; each takes a process of its own."""
 MAX_WAITING = 16
 """Pages that are drawn or wait for that; further ones are refused."""
-MAX_WAITING_OF_ONE = 4
+MAX_WAITING_PER_OWNER = 4
 """Of these, the most of one owner."""
 NO_PICTURE: Mapping[DocumentFailure, str] = {
     "unsupported": "Pages of a PDF have pictures; files of other kinds have none.",
@@ -46,7 +46,7 @@ class DocumentService:
         self._reader = DocumentReader(settings.document_timeout) if settings.documents else None
         self._drawing = asyncio.Semaphore(DRAWN_AT_ONCE)
         self._waiting = OwnerSlots(
-            "pages are being drawn", at_once=MAX_WAITING, of_one=MAX_WAITING_OF_ONE
+            "pages are being drawn", at_once=MAX_WAITING, per_owner=MAX_WAITING_PER_OWNER
         )
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.ListPages: self._list_pages,

@@ -12,24 +12,24 @@ RETRY_SECONDS = 5
 
 
 class OwnerSlots:
-    """Slots for requests of this process: `at_once` of all owners, `of_one` of each.
+    """Slots for requests of this process: `at_once` of all owners, `per_owner` of each.
 
     `work` says in errors what goes on in them, such as "texts are being spoken".
     """
 
-    def __init__(self, work: str, *, at_once: int, of_one: int) -> None:
+    def __init__(self, work: str, *, at_once: int, per_owner: int) -> None:
         self._work = work
         self._at_once = at_once
-        self._of_one = of_one
+        self._per_owner = per_owner
         self._held: Counter[str] = Counter()
 
     @contextmanager
     def hold(self, owner: str) -> Generator[None]:
         """Hold a slot during the block. Raises `TooMany` for the owner, `Overloaded` for all."""
-        if self._held[owner] >= self._of_one:
+        if self._held[owner] >= self._per_owner:
             raise TooMany(
-                f"{self._of_one} of your {self._work} already.",
-                expected=f"at most {self._of_one} at once",
+                f"{self._per_owner} of your {self._work} already.",
+                expected=f"at most {self._per_owner} at once",
                 hint="Wait until one of them is done.",
                 retry_after=RETRY_SECONDS,
             )

@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Recordings, and texts, of all owners that a process sends at once: audio is held in memory."""
-OF_ONE = 2
+PER_OWNER = 2
 """Of these, the most of one owner."""
 
 
@@ -57,9 +57,9 @@ class VoiceService:
         self._speaker: Speaker | None = None
         self._counting: set[asyncio.Task[Usage]] = set()
         self._recordings = OwnerSlots(
-            "recordings are being transcribed", at_once=AT_ONCE, of_one=OF_ONE
+            "recordings are being transcribed", at_once=AT_ONCE, per_owner=PER_OWNER
         )
-        self._texts = OwnerSlots("texts are being spoken", at_once=AT_ONCE, of_one=OF_ONE)
+        self._texts = OwnerSlots("texts are being spoken", at_once=AT_ONCE, per_owner=PER_OWNER)
         self.handlers: Mapping[type[Operation[Any]], OperationHandler] = {
             operations.CreateTranscription: self._create_transcription,
             operations.CreateSpeech: self._create_speech,

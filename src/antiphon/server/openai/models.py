@@ -16,7 +16,7 @@ from antiphon.types.accounts import Principal
 from antiphon.types.errors import BadSettings, NotFound
 from antiphon.types.runs import Assistant
 
-MEMORY_SECONDS = 2.0
+CACHE_SECONDS = 2.0
 """Time for which a name is remembered to be no assistant's."""
 MAX_REMEMBERED = 10_000
 ASSISTANT_PREFIX = "asst"
@@ -69,7 +69,7 @@ class ModelNames:
     async def find_assistant(self, name: str, by: Principal) -> Assistant | None:
         """Return the owner's assistant with this name or id; of several, the newest.
 
-        One that gets the name of a model in use is found within `MEMORY_SECONDS`.
+        One that gets the name of a model in use is found within `CACHE_SECONDS`.
         """
         if time.monotonic() < self._plain.get((by.owner, name), 0.0):
             return None
@@ -86,7 +86,7 @@ class ModelNames:
             self._plain.clear()
         now = time.monotonic()
         if now >= self._plain.get((by.owner, name), 0.0):  # else the store was not asked
-            self._plain[by.owner, name] = now + MEMORY_SECONDS
+            self._plain[by.owner, name] = now + CACHE_SECONDS
 
     async def _list_assistants(self, by: Principal) -> Mapping[str, Assistant]:
         """Return the owner's assistants by the names that they have as models, newest first."""

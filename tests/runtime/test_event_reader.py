@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from antiphon.buses.local import LocalBus
-from antiphon.runtime.event_reader import MISSES, RunEventReader
+from antiphon.runtime.event_reader import MAX_MISSES, RunEventReader
 from antiphon.stores.cached.log_tails import LogTails
 from antiphon.stores.memory.store import MemoryStore
 from antiphon.types.errors import Unavailable
@@ -39,14 +39,14 @@ async def read_pages(away: int) -> list[Sequence[bytes]]:
     return [lines async for _, lines in listening.pages() if lines]
 
 
-@pytest.mark.parametrize("away", [0, 1, MISSES])
+@pytest.mark.parametrize("away", [0, 1, MAX_MISSES])
 async def test_a_database_that_is_away_for_a_moment_is_only_a_pause(away: int) -> None:
     assert await read_pages(away) == [[END]]
 
 
 async def test_a_database_that_stays_away_ends_the_reading() -> None:
     with pytest.raises(Unavailable):
-        await read_pages(MISSES + 1)
+        await read_pages(MAX_MISSES + 1)
 
 
 SOON = 60

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from antiphon.runtime.turn_runner import in_thread
+from antiphon.runtime.turn_runner import wait_in_thread
 
 
 async def test_what_a_reply_said_is_kept_though_the_deadline_falls_while_it_is_read() -> None:
@@ -20,7 +20,7 @@ async def test_what_a_reply_said_is_kept_though_the_deadline_falls_while_it_is_r
         assert going.wait(60)
         return "a large piece"
 
-    reading = asyncio.create_task(in_thread(read, kept.append))
+    reading = asyncio.create_task(wait_in_thread(read, kept.append))
     await began.wait()
     reading.cancel()
     loop.call_later(0, going.set)
@@ -37,5 +37,5 @@ async def test_work_that_fails_raises_its_own_error_and_keeps_nothing() -> None:
         raise ValueError("no reply")
 
     with pytest.raises(ValueError, match="no reply"):
-        await in_thread(fail, kept.append)
+        await wait_in_thread(fail, kept.append)
     assert kept == []

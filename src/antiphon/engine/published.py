@@ -9,6 +9,8 @@ from msgspec.structs import replace
 from antiphon.api.operations import PublishedAssistant
 from antiphon.types.runs import Assistant, McpServer
 
+COPIED_FROM = "copied_from"
+"""Key, in a copy's metadata, of the id of the original assistant."""
 PUBLIC_METADATA = ("starters.", "tools.", "mcp_servers.")
 """Beginnings of the keys of metadata that others get: the questions to begin with, and the names of
 tools, of the web chat. The rest is the author's own, such as the mark of a link."""

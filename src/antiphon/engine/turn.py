@@ -47,17 +47,17 @@ Outcome = Literal["completed", "calls", "incomplete", "failed", "invalid_tool_ca
 _TOOL_CALL_REASONS = frozenset({"tool_calls", "function_call"})
 
 MAX_REPLY_BYTES = 8_000_000
-"""Of one reply: about two million tokens; its saved message fits into one event."""
+"""Bytes of one reply: about two million tokens. Its saved message fits into one event."""
 MAX_REPLY_CALLS = 128
-"""Of one reply."""
+"""Tool calls of one reply."""
 LARGE_BYTES = 200_000
-"""Bytes whose inspection takes milliseconds, most of all if all are brackets."""
+"""Bytes of a reply whose inspection takes milliseconds, longest if all are brackets."""
 EVENT_BYTES = 64
-"""Counted for each event beside its text: a reply in tiny pieces is large, too."""
+"""Bytes counted for each event beside its text: a reply in tiny pieces is large, too."""
 SWITCH_BYTES = 16_000
-"""Counted for each change between text, reasoning and calls: clients show each as a new part."""
-_DETAIL_BYTES = 200  # counted for each: to look through it takes as long as for so much text
-_EVENT_SHARE = 4  # times the bytes of a reply that its events may take with what is around them
+"""Bytes counted for each change of kind, as from text to calls: clients show it as a new part."""
+_DETAIL_BYTES = 200  # counted for each detail, which takes as long to inspect as so much text
+_EVENT_SHARE = 4  # the events of a reply may have so many times its bytes, with their frames
 
 
 class TurnResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,8 +93,8 @@ class Turn:
     the run so far; `mint` makes a new one. A reply has at most `most_bytes` of text, reasoning and
     arguments, as JSON, and at most `most_calls` calls. Beyond that `over` is true and further
     chunks are ignored: with too many bytes the reply is incomplete by `length`, with too many calls
-    it is a reply with a broken call. `continues` is the text of a cut reply that this one goes on
-    with: what the model repeats of its end is left out.
+    it is a reply with a broken call. `continues` is the text of a cut reply that this one
+    continues: what the model repeats of its end is left out.
     """
 
     def __init__(
@@ -346,8 +346,8 @@ class _ReasoningClock:
     """Counts the time from each first piece of reasoning to what follows it."""
 
     def __init__(self) -> None:
-        self.seconds = 0  # whole ones that an event has
-        self._before = 0.0  # of pieces that have ended
+        self.seconds = 0  # whole seconds, as the last event reported them
+        self._before = 0.0  # seconds of the pieces that have ended
         self._since: float | None = None
 
     def run(self, at: float) -> int:

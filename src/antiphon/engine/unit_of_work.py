@@ -92,7 +92,7 @@ class UnitOfWork:
         self._turn_began_after = self.lease.turn_began_after  # before this change
         self._log = snapshot.log
         self._actions = {action.id: action for action in snapshot.actions}
-        self._last_place = self.thread.messages  # of the places reserved for outputs
+        self._last_place = self.thread.messages  # the last number reserved for an output
         self._output_places: dict[int, dict[str, int]] = {}
         self._touched: dict[str, Action] = {}
         self._messages: list[Message] = []
@@ -132,7 +132,7 @@ class UnitOfWork:
     def begin_run(self, run: Run, lease: RunLease) -> None:
         """Continue with a new run; a displaced run is written in its current state."""
         self._flush_run()
-        self._take_out_of_archive()
+        self._unarchive_thread()
         self.run, self.lease, self._actions, self._output_places = run, lease, {}, {}
         self._turn_began_after = lease.turn_began_after
 
@@ -193,11 +193,11 @@ class UnitOfWork:
 
     def _continue_thread(self, text: str) -> None:
         """Unarchive the thread; name it after this message of the user."""
-        self._take_out_of_archive()
+        self._unarchive_thread()
         if not self.thread.title:
             self.thread = replace(self.thread, title=_make_title(text), title_from="message")
 
-    def _take_out_of_archive(self) -> None:
+    def _unarchive_thread(self) -> None:
         if self.thread.archived:
             self.thread = replace(self.thread, archived=False)
 
@@ -468,9 +468,9 @@ class UnitOfWork:
         return self._output_places[turn]
 
     def expire_calls(self) -> bool:
-        """Close the calls that the client left open, each with an output that says so.
+        """Close calls that the client left open, each with an output that says so.
 
-        Return whether there are more than one transaction closes; the others are still open.
+        Return whether some are still open, because one transaction closes a limited number.
         """
         awaited = [action for action in self._open_actions() if action.awaited]
         for action in awaited[: self._max_closed]:
@@ -479,10 +479,10 @@ class UnitOfWork:
         return len(awaited) > self._max_closed
 
     def close_some_calls(self, status: Status, *, fence: bool = True) -> bool:
-        """Close as many calls as one transaction may, if the run to end has more open calls.
+        """Close some calls of a run that is to end, if it has too many for one transaction.
 
-        Return whether it had more: then the run does not end yet. `fence` raises the epoch of a run
-        that a worker holds.
+        Return whether it had too many: then the run does not end in this transaction. With `fence`,
+        the epoch of a run that a worker holds is raised.
         """
         waiting = self._open_actions()
         if len(waiting) <= self._max_closed:
@@ -541,7 +541,7 @@ class UnitOfWork:
         self.end_turn(Status.INCOMPLETE, reason="worker_lost")
 
     def queue_next_attempt(self) -> None:
-        """Queue the run of a lost worker; what its turn has written since is void."""
+        """Queue the run of a lost worker; what the lost attempt has written is void."""
         run = self.run
         void_after = _attempt_start(self._log)
         if void_after is not None:
@@ -584,9 +584,9 @@ def output_message_id(action: Action) -> str:
 
 
 def _attempt_start(log: Sequence[Numbered]) -> int | None:
-    """Return the event after which the lost attempt began to write; None if it wrote nothing.
+    """Return the number of the event before the first void one; None if the attempt wrote nothing.
 
-    Saved messages and outputs stay, even if the worker is lost later.
+    Saved messages and outputs are never void.
     """
     began = None
     for number, event in log:
@@ -627,13 +627,13 @@ def run_active_error(run: Run) -> errors.RunActive:
 
 
 def rest_deadline(run: Run, now: int) -> int:
-    """Return when a run that waits for its client expires, so as not to block its thread."""
+    """Return when a run that waits for its client expires: it blocks its thread until then."""
     expires_at = now + run.expires_in * 1000
     return expires_at if run.ends_by is None else min(expires_at, run.ends_by)
 
 
 def queue_deadline(run: Run, now: int, *, wanted: bool) -> int | None:
-    """Return when a queued run expires: with a requested turn only at the end of its time."""
+    """Return when a queued run expires: at its timeout if a turn is requested, else as at rest."""
     return run.ends_by if wanted else rest_deadline(run, now)
 
 

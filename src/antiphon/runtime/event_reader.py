@@ -1,4 +1,4 @@
-"""Reads a run's event log: the loop of every reader, through whichever interface.
+"""Reads a run's event log: the loop of every reader, over HTTP and in this process.
 
 A reader subscribes, then reads, then waits. An append in between notifies the subscription; a lost
 notification costs at most `PATIENCE` seconds.
@@ -17,7 +17,9 @@ from antiphon.types.errors import InvalidRequest, TryAgain
 from antiphon.types.events import EventPage
 
 PATIENCE = 1.0  # seconds a reader waits for a notification before it reads anyway
-MISSES = 4  # failed reads in a row that are ignored, so that a restarted database is only a pause
+MAX_MISSES = (
+    4  # failed reads in a row that are ignored, so that a restarted database is only a pause
+)
 
 _TURN_ENDED = b'{"type":"turn.ended"'
 
@@ -26,7 +28,10 @@ SendNow = Callable[[int, Sequence[bytes]], bool]
 
 
 class RunEventReader:
-    """One reader of a run's log; `after` is its position, and it may end with the turn."""
+    """One reader of a run's log; `after` is the number of the last event that it has read.
+
+    With `whole` it reads to the end of the run, else to the end of a turn.
+    """
 
     def __init__(self, store: RunStore, bus: Bus, run_id: str, after: int, *, whole: bool) -> None:
         self.run_id = run_id
@@ -42,7 +47,7 @@ class RunEventReader:
         """Yield encoded events in order, each once, with the number of the first of them.
 
         An empty page comes after each second without events, so that the reader can send a sign of
-        life. Ends after `turn.ended`, or with the run where the whole run is followed. A slow
+        life. Ends after `turn.ended`, or with the run if the reader reads the `whole` run. A slow
         reader is never dropped: it reads the log. Raises `NotFound` when the thread is deleted, and
         `TryAgain` when the database is unavailable for more than a moment.
 
@@ -94,7 +99,7 @@ class RunEventReader:
             page = await self._store.read_events(self.run_id, after)
         except TryAgain:
             self._missed += 1
-            if self._missed > MISSES:
+            if self._missed > MAX_MISSES:
                 raise
             return None
         self._missed = 0

@@ -55,10 +55,10 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-ASK_AGAIN = 2  # further requests after a broken tool call
+MAX_CORRECTIONS = 2  # requests after a broken tool call, with a note about what was wrong
 FINALIZE_PAUSE = 0.5  # seconds between attempts to store a reply while the store is unavailable
-PARTS = 50  # of an answer that was cut again and again, whose text is looked at
-SLACK = 0.5  # seconds between moves of the deadline, which is later by as much
+MAX_CUT_MESSAGES = 50  # messages that are read of one answer, which may be cut repeatedly
+DEADLINE_STEP = 0.5  # seconds: the deadline moves at most so often, and is later by as much
 
 
 class ModelResolver(Protocol):
@@ -110,10 +110,9 @@ class TurnRunner:
     async def run(self, claim: Claim) -> Run | None:
         """Run the claimed run until it rests, ends, or is claimed by another worker.
 
-        Returns the run as it was stored last, None if it broke off.
-
         Each turn asks the model, stores the reply, and runs the tools whose calls run here. Nothing
-        is held afterwards. Raises `WrongDestination` for a run that must not be run from here.
+        of the run stays in memory afterwards. Returns the run as it was stored last, None if an
+        error ended it here. Raises `WrongDestination` for a run that must not be run from here.
         """
         with log_context(run_id=claim.run.id, thread_id=claim.run.thread_id):
             return await self._run_with_error_handling(claim)
@@ -196,7 +195,7 @@ class TurnRunner:
 
         The usage of discarded replies is added to that of the returned one.
         """
-        tries_left = ASK_AGAIN
+        tries_left = MAX_CORRECTIONS
         used = Usage()
         while True:
             began_after = writer.last
@@ -235,12 +234,12 @@ class TurnRunner:
         return _with_note(request, make_rest_prompt(cut)) if cut else request
 
     async def _find_cut_reply(self, claim: Claim) -> str:
-        """Return the text of the reply that the first reply of this run goes on with, or ""."""
+        """Return the text of the cut answer that this turn continues; "" if it continues none."""
         run = claim.run
         if not run.continues or run.turn > 1:
             return ""
         page = await self._store.list(
-            Message, claim.owner, limit=PARTS, order="newest", thread_id=run.thread_id
+            Message, claim.owner, limit=MAX_CUT_MESSAGES, order="newest", thread_id=run.thread_id
         )
         text = ""
         for message in reversed(page.data):  # as the model wrote it, so not joined for readers
@@ -258,7 +257,7 @@ class TurnRunner:
         return await self._store.context(thread_id, fresh=force_refresh, version=version)
 
     async def _request_traced(self, prepared: _PreparedRequest, writer: EventWriter) -> TurnResult:
-        """Send one request; return the reply, which is whole, cut or an error."""
+        """Send one request in a span of its own; return the reply: whole, cut or an error."""
         run, opened = prepared.run, prepared.opened
         watching = self._replies.measure(
             prepared.request, opened.name, run.thread_id, stream=self._settings.stream
@@ -285,17 +284,17 @@ class TurnRunner:
             continues=prepared.continues,
         )
         clock = asyncio.get_running_loop().time
-        silence, moved = timeouts.first_chunk, 0.0
+        silence, moved_at = timeouts.first_chunk, 0.0
         began = False
 
         def move_deadline() -> None:
-            nonlocal moved
+            nonlocal moved_at
             now = clock()
-            if now - moved > SLACK:
-                moved = now
-                deadline.reschedule(min(now + silence + SLACK, timeouts.turn_ends))
+            if now - moved_at > DEADLINE_STEP:
+                moved_at = now
+                deadline.reschedule(min(now + silence + DEADLINE_STEP, timeouts.turn_ends))
 
-        def take_now(chunks: Sequence[Chunk]) -> bool:
+        def feed_now(chunks: Sequence[Chunk]) -> bool:
             if not began or turn.over or writer.is_behind or are_slow_to_feed(chunks):
                 return False
             move_deadline()
@@ -306,18 +305,18 @@ class TurnRunner:
         try:
             async with (
                 asyncio.timeout_at(min(clock() + silence, timeouts.turn_ends)) as deadline,
-                aclosing(prepared.opened.provider.stream(request, take_now)) as stream,
+                aclosing(prepared.opened.provider.stream(request, feed_now)) as stream,
             ):
                 async for chunks in stream:
                     if chunks and not began:  # a sign of life is not the first chunk
-                        began, silence, moved = True, timeouts.chunk, 0.0
+                        began, silence, moved_at = True, timeouts.chunk, 0.0
                         reply_span.record_first_chunk()
                         hit("turn.after_first_chunk")
                     move_deadline()
                     if chunks:
                         feed = partial(turn.feed, chunks, clock())
                         if are_slow_to_feed(chunks):
-                            await in_thread(feed, writer.write)
+                            await wait_in_thread(feed, writer.write)
                         else:
                             writer.write(feed())
                         if writer.is_behind:
@@ -330,7 +329,7 @@ class TurnRunner:
         except (errors.ProviderError, errors.Cut) as raised:
             fault = raised
         close = partial(turn.close, fault, clock())
-        return await in_thread(close) if turn.is_large else close()
+        return await wait_in_thread(close) if turn.is_large else close()
 
     async def _add_cost(self, reply: TurnResult, model: str) -> TurnResult:
         """Return the reply with its cost, where the server did not report one."""
@@ -405,7 +404,7 @@ class _TurnTimeouts(msgspec.Struct, frozen=True):
 class _PreparedRequest(msgspec.Struct, frozen=True):
     """A request and its context; `used_call_ids` are the run's tool call ids so far.
 
-    `continues` is the text of the cut reply that the reply goes on with, "" for none.
+    `continues` is the text of the cut answer that the reply continues, "" for none.
     """
 
     run: Run
@@ -419,11 +418,11 @@ class _PreparedRequest(msgspec.Struct, frozen=True):
 _NO_TOOLS = Functions(())
 
 
-async def in_thread(work: Callable[[], T], take: Callable[[T], object] | None = None) -> T:
-    """Run the work in a thread and wait for its end.
+async def wait_in_thread(work: Callable[[], T], take: Callable[[T], object] | None = None) -> T:
+    """Run the work in a thread and wait for its end, even if the caller is cancelled.
 
-    A cancelled caller waits for the end as well, so that nothing is used by two tasks at once.
-    `take` receives the result even then, so that it is not lost.
+    So nothing is used by a thread and a task at once. `take` receives the result in any case, so
+    that it is not lost.
     """
     working = asyncio.ensure_future(asyncio.to_thread(work))
     try:

@@ -35,16 +35,16 @@ CLAIM_PATIENCE = 1.0  # seconds between claims without a notification
 LEASES_PATIENCE = 60.0  # the heartbeat checks the leases more often than this
 STOP_PATIENCE = 6.0  # as long as a claim may wait for a busy database
 CLAIMS_AT_ONCE = 8  # while the queue is long; a store writes claims made at once together
-OWN_RUNS = 100  # runs up to which a worker claims those that its own process begins at once
+OWN_RUNS = 100  # a worker with fewer runs claims the runs that its own process begins at once
 
 
 class Worker:
     """Claims and runs the runs of one process; `name` is stored with its leases.
 
-    `dead` returns whether the worker of a name is certainly dead; `serves` whether runs with a
-    destination can be run from here: no others are claimed. With `watch`, a lease counts as lost
-    only if the watch agrees. While fewer than `own_runs` are run here (by default `OWN_RUNS`), a
-    run that begins here is claimed in the change that begins it. `titles` writes the titles of
+    `dead` returns whether the worker of a name is certainly dead. `serves` returns whether runs
+    with a destination can be run from here; no others are claimed. With `watch`, a lease counts as
+    lost only if the watch agrees. While fewer than `own_runs` are run here (by default `OWN_RUNS`),
+    a run that begins here is claimed in the change that begins it. `titles` writes the titles of
     threads whose runs have ended here.
     """
 
@@ -88,8 +88,8 @@ class Worker:
         self._claims_next = 1
         self._running: dict[str, tuple[Claim, asyncio.Task[None]]] = {}
         self._beginning: set[asyncio.Task[Committed]] = set()  # changes that may claim their run
-        self._room = asyncio.Event()
-        self._room.set()
+        self._slot_free = asyncio.Event()
+        self._slot_free.set()
         self._loops = BackgroundLoops(bus)
         self._claiming: asyncio.Task[None] | None = None
         self._started = self._stopping = False
@@ -106,10 +106,10 @@ class Worker:
         return run_id in self._running
 
     def start(self) -> None:
-        """Start to claim, to renew leases, and to sweep; the first sweep comes at once.
+        """Start to claim, to renew leases, and to sweep.
 
-        It finds the runs of an earlier process. A second call does nothing, nor does a call after
-        `stop`.
+        The first sweep runs at once, and finds the runs of an earlier process. A second call does
+        nothing, nor does a call after `stop`.
         """
         if self._started or self._stopping:
             return
@@ -135,21 +135,24 @@ class Worker:
         await self._loops.stop()
 
     async def _stop_claiming(self) -> None:
-        """Wait for claims in progress: cancelled, their runs would wait for the lease to end."""
+        """Stop claiming, and wait for claims in progress.
+
+        The run of a cancelled claim would wait for its lease to end.
+        """
         self._stopping = True
-        self._room.set()
+        self._slot_free.set()
         self._bus.notify(QUEUE)
         if self._claiming is not None:
             await asyncio.wait([self._claiming, *self._beginning], timeout=STOP_PATIENCE)
             await cancel_and_wait([self._claiming])
 
     async def _claim_next(self) -> float:
-        """Claim runs: twice as many at once as the last claims found, and at least one.
+        """Claim runs; return the seconds until the next claim.
 
-        Returns the seconds until the next claim.
+        Twice as many are claimed at once as were found last, and at least one.
         """
-        await self._room.wait()
-        claiming = [self._claim_one() for _ in range(min(self._claims_next, self._places_left))]
+        await self._slot_free.wait()
+        claiming = [self._claim_one() for _ in range(min(self._claims_next, self._free_slots))]
         found = await asyncio.gather(*claiming, return_exceptions=True)
         for failure in found:
             if isinstance(failure, BaseException):
@@ -175,26 +178,26 @@ class Worker:
     ) -> Committed:
         """Commit a change that may begin a run; claim that run for this worker, and start it.
 
-        `decide(records, claimant=...)` receives a claimant of None where this worker has no place
-        to spare: the run is then queued, for any process. A cancelled caller cancels neither commit
+        `decide(records, claimant=...)` receives a claimant of None if this worker has no free slot
+        for the run, which is then queued for any process. A cancelled caller cancels neither commit
         nor run. The model may be asked while the commit waits for the disk.
         """
-        if not self._has_place:
+        if not self._claims_own_runs:
             return await self._changes.commit(read_set, partial(decide, claimant=None))
         claiming = partial(decide, claimant=self._claimant)
         beginning = asyncio.create_task(self._commit_and_start(owner, read_set, claiming))
         self._beginning.add(beginning)
-        self._update_room()
+        self._update_slot_free()
         beginning.add_done_callback(self._on_begun)
         return await asyncio.shield(beginning)
 
     @property
-    def _has_place(self) -> bool:
-        """True while a run that begins here is claimed at once, and not left to all processes."""
+    def _claims_own_runs(self) -> bool:
+        """True while runs that begin here are claimed at once, not queued for all processes."""
         if not self._started or self._stopping:
             return False
-        places = min(self._own_runs, self._settings.max_concurrent_runs)
-        return len(self._running) + len(self._beginning) < places
+        slots = min(self._own_runs, self._settings.max_concurrent_runs)
+        return len(self._running) + len(self._beginning) < slots
 
     async def _commit_and_start(self, owner: str, read_set: ReadSet, decide: Decide) -> Committed:
         started: asyncio.Task[None] | None = None
@@ -219,18 +222,18 @@ class Worker:
 
     def _on_begun(self, beginning: asyncio.Task[Committed]) -> None:
         self._beginning.discard(beginning)
-        self._update_room()
+        self._update_slot_free()
 
     @property
-    def _places_left(self) -> int:
+    def _free_slots(self) -> int:
         return self._settings.max_concurrent_runs - len(self._running) - len(self._beginning)
 
-    def _update_room(self) -> None:
-        """Allow reads of the queue while a run has a place."""
-        if self._stopping or self._places_left > 0:
-            self._room.set()
+    def _update_slot_free(self) -> None:
+        """Allow reads of the queue while a slot is free; a worker that stops must not wait."""
+        if self._stopping or self._free_slots > 0:
+            self._slot_free.set()
         else:
-            self._room.clear()
+            self._slot_free.clear()
 
     def _record_claim(self, run: Run) -> None:
         if run.attempt > 1:
@@ -242,11 +245,11 @@ class Worker:
         return asyncio.create_task(self._run_claimed(claim), name=f"run {claim.run.id}")
 
     def _hold_run(self, claim: Claim, task: asyncio.Task[None]) -> None:
-        """Hold a started run, whose claim is committed."""
+        """Record a started run, whose claim is committed, until its task ends."""
         self._running[claim.run.id] = (claim, task)
         task.add_done_callback(partial(self._on_run_done, claim.run.id))
         self._bus.notify(claim.run.id)
-        self._update_room()
+        self._update_slot_free()
 
     async def _run_claimed(self, claim: Claim) -> None:
         try:
@@ -276,7 +279,7 @@ class Worker:
         running = self._running.get(run_id)
         if running is not None and running[1] is task:
             del self._running[run_id]
-        self._update_room()
+        self._update_slot_free()
 
     async def _heartbeat(self) -> float:
         hit("lease.before_beat")

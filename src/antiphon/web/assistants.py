@@ -25,6 +25,7 @@ from antiphon.api.operations import (
     UpdateAssistant,
 )
 from antiphon.client.async_client import AsyncClient
+from antiphon.engine.published import COPIED_FROM
 from antiphon.types.errors import InvalidRequest, NotFound
 from antiphon.types.messages import Tool, ToolSpec
 from antiphon.types.runs import Assistant, Sampling
@@ -35,8 +36,6 @@ T = TypeVar("T")
 SHARED = "shared"
 """Key, in an assistant's metadata, of the secret mark that its link must contain; unset if not
 shared."""
-COPIED_FROM = "copied_from"
-"""Key, in a copy's metadata, of the id of the original assistant."""
 
 Names = Annotated[tuple[Annotated[str, Meta(max_length=128)], ...], Meta(max_length=128)]
 Starters = Annotated[tuple[Annotated[str, Meta(max_length=300)], ...], Meta(max_length=6)]

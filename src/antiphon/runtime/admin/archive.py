@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 from msgspec.structs import replace
 
+from antiphon.engine.published import COPIED_FROM
 from antiphon.engine.thread_order import REPLACES
 from antiphon.types import events, ids
 from antiphon.types.accounts import AuditEntry, Key, ProviderKey, UsageRow
@@ -112,9 +113,6 @@ def member(kind: str) -> str:
 
 
 # New owners and new ids.
-
-COPIED_FROM = "copied_from"
-"""Metadata key of an assistant that holds the id of the one it was copied from."""
 
 _TIME = 9  # characters of an id that are its time of birth
 

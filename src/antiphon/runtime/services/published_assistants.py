@@ -7,7 +7,7 @@ from typing import Any
 
 from antiphon.api import operations
 from antiphon.api.operations import Deleted, Listed, Operation, PublishedAssistant
-from antiphon.engine.published import describe_published
+from antiphon.engine.published import COPIED_FROM, describe_published
 from antiphon.engine.snapshot import IdempotencyKey
 from antiphon.ports import Store
 from antiphon.runtime.admin import audit
@@ -22,8 +22,6 @@ from antiphon.types.runs import Assistant
 
 MAX_PUBLISHED = 100
 """Assistants that an owner may have published at a time: everyone lists them."""
-COPIED_FROM = "copied_from"
-"""Key, in a copy's metadata, of the id of the original assistant."""
 
 
 class PublishedAssistantService:

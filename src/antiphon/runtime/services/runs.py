@@ -45,7 +45,7 @@ class RunStarter(Protocol):
     async def commit_and_start(
         self, owner: str, read_set: ReadSet, decide: Callable[..., ChangeSet | None]
     ) -> Committed:
-        """Commit the change, with a claimant where the worker has a place; start a claimed run.
+        """Commit the change, with a claimant if the worker has a free slot; start a claimed run.
 
         `decide` receives the records, and the keyword argument `claimant`.
         """

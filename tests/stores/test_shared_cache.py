@@ -327,7 +327,7 @@ async def test_a_slow_redis_delays_nobody_long_and_is_then_left_in_peace(
     installation: Installation, proxy: FaultProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await installation.share()
-    store, shelf = installation.process(far(proxy), peace=(3_600.0, 3_600.0))
+    store, shelf = installation.process(far(proxy), backoff=(3_600.0, 3_600.0))
     proxy.stall()
     monkeypatch.setattr(shared, "GET_SECONDS", 0.05)
     async with asyncio.timeout(SOON):
@@ -367,7 +367,7 @@ async def test_a_killed_redis_costs_nothing_and_is_used_again_once_it_is_back(
     caplog.set_level(logging.INFO, "antiphon")
     own = Redis(tmp_path / "redis")  # not there yet
     address = own.address.replace("redis://", "redis://:secret-word@")
-    store, shelf = installation.process(address, peace=(0.02, 0.1))
+    store, shelf = installation.process(address, backoff=(0.02, 0.1))
     await read_until_told(store, caplog, 1)
     own.start()
     await used_again(store, shelf)

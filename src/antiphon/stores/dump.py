@@ -64,7 +64,7 @@ TABLES: tuple[Table, ...] = (
     Table("events", start=(-1, -1), at_once=500),
     Table("answers", start=("", "", ""), unlike=0),
 )
-"""In an order in which no row refers to a later one."""
+"""All tables, in an order in which no row refers to a later one."""
 
 
 class Dump(Protocol):
@@ -109,7 +109,7 @@ class Dump(Protocol):
 
 
 class CopyStep(NamedTuple):
-    """CopyProgress of a copy: `done` of `of` rows of all tables, the last of them of `table`."""
+    """Progress of a copy: `done` of `of` rows of all tables, the last of them of `table`."""
 
     doing: str
     table: str
@@ -118,7 +118,7 @@ class CopyStep(NamedTuple):
 
 
 class CopyProgress(msgspec.Struct, frozen=True):
-    """CopyProgress as the target stores it: the source, and the last row that was copied."""
+    """Progress as the target stores it: the source, and the last row that was copied."""
 
     source: str
     table: str

@@ -1,7 +1,7 @@
 """Schedules and their history in a SQL database, the same for SQLite and PostgreSQL.
 
 The update of a schedule that starts a run is written by the change of the run itself, in
-`write_schedule` of SQLite and the pieces `change_scheduled` and `change_recorded` of PostgreSQL.
+`write_schedule` of SQLite and the pieces `schedule_saved` and `occurrences_added` of PostgreSQL.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ V = TypeVar("V")
 log = logging.getLogger(__name__)
 
 GET_SECONDS = 0.05  # the database would have answered by then
-DROP_SECONDS = 0.5  # of the one second after which deleted text must be gone
+DROP_SECONDS = 0.5  # deleted text must be gone after one second
 CLEAR_SECONDS = 10.0
 PUT_SECONDS = 5.0  # no caller waits for it
 MAX_CONTEXT_BYTES = 1_000_000  # a larger context is read as fast from the database
@@ -68,16 +68,20 @@ class ContextBackend(Protocol):
 class SharedContextCache:
     """Contexts in a backend; raises no error of the backend. `secret` is the installation's.
 
-    After a fault no call is made for a while: for the first of `peace` in seconds, then longer each
-    time, up to the second.
+    After a fault no call is made for the first number of seconds of `backoff`. Each further fault
+    doubles that time, up to the second number.
     """
 
     def __init__(
-        self, shelf: ContextBackend, secret: bytes, *, peace: tuple[float, float] = BACKOFF_SECONDS
+        self,
+        backend: ContextBackend,
+        secret: bytes,
+        *,
+        backoff: tuple[float, float] = BACKOFF_SECONDS,
     ) -> None:
-        self._backend = shelf
+        self._backend = backend
         self._key = blake2b(secret, digest_size=32, person=b"shared contexts").digest()
-        self._breaker = _CircuitBreaker(shelf.name, *peace)
+        self._breaker = _CircuitBreaker(backend.name, *backoff)
         self._puts: set[asyncio.Task[None]] = set()
 
     @property
@@ -155,11 +159,11 @@ class SharedContextCache:
 class _CircuitBreaker:
     """Suspends calls to a service after a fault, longer each time, until it answers again."""
 
-    def __init__(self, name: str, peace: float, most: float) -> None:
+    def __init__(self, name: str, first: float, longest: float) -> None:
         self._name = name
         self._loop = asyncio.get_running_loop()
-        self._peace = peace
-        self._most = most
+        self._first = first
+        self._longest = longest
         self._open_until = 0.0
         self._failures = 0
         self._warned = False
@@ -174,7 +178,7 @@ class _CircuitBreaker:
         if self.is_open:
             return False
         if self._failures:
-            self._open_until = self._loop.time() + self._peace
+            self._open_until = self._loop.time() + self._first
         return True
 
     async def call(self, seconds: float, call: Callable[[], Awaitable[V]]) -> V | None:
@@ -195,7 +199,7 @@ class _CircuitBreaker:
         return None
 
     def _record_failure(self, why: str) -> None:
-        self._open_until = self._loop.time() + min(self._most, self._peace * 2**self._failures)
+        self._open_until = self._loop.time() + min(self._longest, self._first * 2**self._failures)
         self._failures = min(self._failures + 1, 10)
         if self._failures > 1 and not self._warned:  # the first may mean that this process is busy
             self._warned = True

@@ -834,6 +834,29 @@ async def test_searches_keep_no_other_reader_waiting(path: Path) -> None:
         await store.close()
 
 
+async def _change_nothing(store: Store, what: str) -> Committed:
+    return await store.change(ReadSet(owner="ann", what=what), lambda _: None)
+
+
+@pytest.mark.parametrize("what", ["messages", "share", "claim_action", "forget_response"])
+async def test_a_client_is_refused_as_soon_as_others_while_the_file_is_locked(
+    path: Path, what: str
+) -> None:
+    async with open_store(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            known = asyncio.create_task(_change_nothing(store, "thread"))
+            asked = asyncio.create_task(_change_nothing(store, what))
+            await asyncio.wait([known])
+            # Both fail in one report of the writer; the longer wait would last some seconds more.
+            done, _ = await asyncio.wait([asked], timeout=1)
+            other.execute("ROLLBACK")
+        outcomes = await asyncio.gather(known, asked, return_exceptions=True)
+
+    assert done == {asked}
+    assert [type(outcome) for outcome in outcomes] == [errors.Unavailable] * 2
+
+
 def test_a_file_that_others_write_to_is_waited_for_longer_than_one_that_is_only_locked() -> None:
     locked, written = LockPatience(1, now=0.0), LockPatience(1, now=0.0)
 

@@ -23,7 +23,7 @@ from antiphon.stores.sqlite.file import LOCK_SECONDS, DatabaseFile, transaction
 from antiphon.telemetry.failpoints import hit
 from antiphon.types.errors import AntiphonError, Internal, Unavailable
 
-BUSY_SECONDS = 1.5  # how long others may lock the file and commit nothing, before callers fail
+BUSY_SECONDS = 1.5  # how long others may lock the file and commit nothing before callers fail
 ATTEMPT_SECONDS = 0.05  # how long SQLite itself tries to lock the file
 POLL_SECONDS = 0.02  # between checks for writes of other processes, while a reader waits for them
 IDLE_POLL_SECONDS = 0.25  # the same while none does
@@ -35,12 +35,13 @@ FILE_CHECK_SECONDS = 1.0  # between checks that the file still exists
 _log = logging.getLogger("antiphon.stores.sqlite")
 _FAIL_FAST = frozenset(
     (
-        *("ask", "cancel", "message", "output", "run", "thread", "put", "delete"),
+        *("ask", "cancel", "message", "messages", "output", "run", "thread", "put", "delete"),
+        *("claim_action", "forget_response", "share"),
         *("act", "check", "count", "key", "person", "project", "provider_key"),
         *("webhook", "delivery", "schedule", "personal", "chat_import"),
     )
 )
-"""Writes whose callers get a retryable error soon, rather than wait for a locked file."""
+"""Writes of clients, who get a retryable error soon rather than wait for a locked file."""
 
 
 class LockPatience:

@@ -43,7 +43,7 @@ class Programs:
 
     async def abandon_run(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
         """A run of the first program, which died with it: in its worker's hands, or before."""
-        async with open_runtime(settings or self.first, drives=False) as runtime:
+        async with open_runtime(settings or self.first, start_worker=False) as runtime:
             message = operations.NewMessage(CANARY)
             call = operations.Process(message=message, background=True)
             answer = await runtime.dispatcher.open_stream(call, Principal())

@@ -622,16 +622,16 @@ async def test_what_takes_long_is_left_to_the_command_where_the_database_is_in_u
         Migration(len(KNOWN) + 3, "count", ["ALTER TABLE pears ADD COLUMN number INTEGER"]),
     ]
     async with connect(address) as other:
-        await prepare(other, 0, everything=False)
-        await prepare(other, 0, everything=False, known=later)
+        await prepare(other, 0, all_migrations=False)
+        await prepare(other, 0, all_migrations=False, known=later)
         assert await other.fetchval("SELECT to_regclass('found')") is None
         assert await other.fetch("SELECT number FROM pears") == []  # what comes later is there
-        await prepare(other, 0, everything=False, known=later)
-        await prepare(other, 0, everything=True, known=later)
+        await prepare(other, 0, all_migrations=False, known=later)
+        await prepare(other, 0, all_migrations=True, known=later)
 
         assert await other.fetchval("SELECT to_regclass('found')") == "found"
         assert await other.fetchval("SELECT count(*) FROM migrations") == len(later)
-        await prepare(other, 0, everything=True, known=later)
+        await prepare(other, 0, all_migrations=True, known=later)
 
 
 @pytest.mark.parametrize("key", NAMES)

@@ -82,7 +82,7 @@ async def in_postgres(address: str, rows: Iterator[tuple[str, str, bytes]]) -> N
     """Make a database as it was before the migration."""
     connection = await asyncpg.connect(address)
     before = [*itertools.takewhile(lambda each: each.name != NAME, KNOWN)]
-    await prepare(connection, 0, everything=True, known=before)
+    await prepare(connection, 0, all_migrations=True, known=before)
     await connection.copy_records_to_table(
         "threads",
         columns=("id", "owner", "doc", "version", "changes", "words"),

@@ -37,8 +37,8 @@ ALL_TOPICS = "*"
 
 DISCONNECTED_WAIT_SECONDS = 1.0  # of a subscriber, while no notification could arrive
 LOCAL_HEAD_START_SECONDS = 0.03
-"""For so long a requested turn is offered to this process alone: a run is streamed most cheaply
-where it runs, and the client that asked for the turn is connected to this process."""
+"""Time for which a requested turn is offered to this process alone: the client that asked for it is
+connected here, and a run is streamed most cheaply by the process that runs it."""
 MAX_PENDING_TOPICS = 20_000  # beyond that all subscribers are notified, which is shorter to send
 CLOSE_SECONDS = 0.5  # to send the last notifications
 NO_ECHO = "what is sent does not come back"

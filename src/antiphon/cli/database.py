@@ -62,7 +62,7 @@ class Migrate:
         return 0
 
     async def _migrate(self, settings: Settings) -> None:
-        async with open_store(settings, everything=True) as store:
+        async with open_store(settings, all_migrations=True) as store:
             await store.check()
         note(f"{_display_name(settings.database)} has this version's form.")
 

@@ -2,7 +2,7 @@
 
 A claim is a lease that is fenced by a number: each claim of an action raises its `attempt`, and a
 worker that has lost its claim can neither renew it nor submit an output under it. Other clients,
-which claim nothing, may submit as ever: the first output is final.
+which claim nothing, may submit at any time: the first output is final.
 """
 
 from __future__ import annotations
@@ -134,9 +134,9 @@ def save_outputs(snapshot: Snapshot, outputs: Sequence[NewToolOutput], mint: Min
 
     The answer is the tuple of their actions. For a call that waits for approval the output is the
     `Approval`. The same output again changes nothing, whatever state the run is in by then. An
-    output with an `attempt` is that of a worker, which loses it with its claim; the last output of
-    a turn from a worker also requests the next turn. Raises `ClaimLost`, `OutputConflict`,
-    `RunEnded` and `UnknownToolCall`.
+    output of a worker has the `attempt` of its claim, and is refused once the claim is lost. If it
+    is the last output of a turn, it also requests the next turn. Raises `ClaimLost`,
+    `OutputConflict`, `RunEnded` and `UnknownToolCall`.
     """
     snapshot.require_run()
     unit = UnitOfWork(snapshot, mint)

@@ -62,9 +62,9 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True):
     run: Run | None = None
     lease: RunLease | None = None
     actions: tuple[Action, ...] = ()
-    """Only those of the run's last turn with tool calls, in call order, never all of a long run.
+    """The actions of the run's last turn with tool calls, in call order.
 
-    An action of an earlier turn that `ReadSet.tool_call_id` names comes first.
+    Before them comes the action of an earlier turn that `ReadSet.tool_call_id` names.
     """
     log: tuple[Numbered, ...] = ()
     """The events after `lease.turn_began_after`, if `ReadSet.turn_log` asked for them."""

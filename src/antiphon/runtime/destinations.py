@@ -36,8 +36,8 @@ class ReachableServers(Protocol):
 class Destinations:
     """Determines the destination of new runs, and which runs can be run from here.
 
-    A run of an earlier version has no destination. It is run only with `unmarked`, which is for
-    databases whose processes all have the same settings.
+    A run of an earlier version has no destination. It is run only with `unmarked`: then all
+    processes on the database have the same settings.
     """
 
     def __init__(

@@ -266,7 +266,7 @@ class _OwnRuntime:
     async def _run(self, opened: asyncio.Future[Runtime]) -> None:
         """Open and close the runtime in one task, whichever tasks use it meanwhile."""
         try:
-            async with open_runtime(self._settings, drives=False) as runtime:
+            async with open_runtime(self._settings, start_worker=False) as runtime:
                 opened.set_result(runtime)
                 await self._closing.wait()
         except Exception as error:  # raised in the tasks that wait for the runtime

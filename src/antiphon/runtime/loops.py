@@ -15,11 +15,11 @@ log = logging.getLogger(__name__)
 FAULT_PAUSE = 1.0  # seconds after a failure, so that an unavailable store is not overloaded
 
 Work = Callable[[], Awaitable[float]]
-"""Does what there is to do; returns the seconds until there may be more."""
+"""Does the work that is due; returns the seconds until more may be due."""
 
 
 class BackgroundLoops:
-    """The loops of one part of the runtime. A part whose loop has ended would stand still."""
+    """The loops of one part of the runtime, which run until `stop`, whatever their work raises."""
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus

@@ -127,8 +127,7 @@ class Runtime:
         await self.store.check()
 
     def start_worker(self) -> None:
-        """Start to run runs and schedules, to deliver webhooks, to read documents, and
-        to delete what has expired.
+        """Start all background work: runs, schedules, webhooks, documents, imports, expiry.
 
         Does nothing if that was started already.
         """
@@ -254,10 +253,10 @@ class Runtime:
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGenerator[Runtime]:
+async def open_runtime(settings: Settings, *, start_worker: bool = True) -> AsyncGenerator[Runtime]:
     """Open a runtime with its worker running. Raises `BadSettings` or `Unavailable`.
 
-    Without `drives` no run is claimed or expired before `Runtime.start_worker`.
+    Without `start_worker` no run is claimed or expired before `Runtime.start_worker`.
     """
     if settings.secret_key is not None:
         wiring.create_cipher(settings)  # an unusable key is reported now, not at its first use
@@ -280,7 +279,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         stack.push_async_callback(catalog.close)
         servers = await asyncio.to_thread(create_servers, settings)
         stack.push_async_callback(servers.close)
-        unmarked = _has_equal_settings(settings, drives)
+        unmarked = _has_equal_settings(settings, start_worker)
         # Processes on an SQLite file have a clock each; those on PostgreSQL use its clock.
         elapsed = time.monotonic if settings.database.startswith(SQLITE) else None
         runtime = Runtime(
@@ -297,7 +296,7 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
         if isinstance(inner, _Pool):
             for state in inner.connections():
                 runtime.metrics.gauge(CONNECTIONS, partial(_count_connections, inner, state), state)
-        if drives:
+        if start_worker:
             runtime.start_worker()
         try:
             yield runtime
@@ -305,13 +304,15 @@ async def open_runtime(settings: Settings, *, drives: bool = True) -> AsyncGener
             await runtime.drain(0 if runtime.draining else settings.shutdown_timeout)
 
 
-def _has_equal_settings(settings: Settings, drives: bool) -> bool:
+def _has_equal_settings(settings: Settings, start_worker: bool) -> bool:
     """Return whether all processes on the database have this process's settings.
 
-    A memory store has one process, and the servers on a PostgreSQL database have equal settings. An
-    SQLite file may be used by any program of its user.
+    A memory store has one process, and the servers on a PostgreSQL database have equal settings.
+    Any program of its user may use an SQLite file, and a program without a worker any database.
     """
-    return settings.database == "memory:" or (drives and not settings.database.startswith(SQLITE))
+    return settings.database == "memory:" or (
+        start_worker and not settings.database.startswith(SQLITE)
+    )
 
 
 @runtime_checkable
@@ -328,12 +329,12 @@ def _count_connections(pool: _Pool, state: str) -> float:
 
 
 @asynccontextmanager
-async def open_store(settings: Settings, *, everything: bool = False) -> AsyncGenerator[Store]:
+async def open_store(settings: Settings, *, all_migrations: bool = False) -> AsyncGenerator[Store]:
     """Open the store alone, without a worker: for keys, maintenance, and queries.
 
-    `everything` also runs migrations that take long.
+    `all_migrations` also runs migrations that take long.
     """
-    store = await wiring.create_store(settings, everything=everything)
+    store = await wiring.create_store(settings, all_migrations=all_migrations)
     try:
         yield store
     finally:

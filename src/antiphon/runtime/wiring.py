@@ -38,25 +38,26 @@ WAKES_SECONDS = 3  # to wait for a wake-up
 
 async def create_store(
     settings: Settings,
-    foreign: Callable[[Sequence[str]], None] | None = None,
+    on_foreign: Callable[[Sequence[str]], None] | None = None,
     listening: Callable[[], bool] = lambda: False,
     *,
-    everything: bool = False,
+    all_migrations: bool = False,
 ) -> Store:
-    """Open the store that the settings name; `everything` also runs migrations that take long.
+    """Open the store that the settings name.
 
-    `foreign` is called with runs whose events another process has written; at once where
-    `listening` returns that readers wait. Raises `BadSettings` and `Unavailable`.
+    `on_foreign` is called with runs whose events another process has written; at once where
+    `listening` returns that readers wait. Migrations that take long on a database in use run only
+    with `all_migrations`. Raises `BadSettings` and `Unavailable`.
     """
     scheme, colon, rest = settings.database.partition(":")
     match scheme:
         case "memory":
-            # Only this address needs it.
+            # Imported here: no other database needs the module.
             return cast("Store", import_module("antiphon.stores.memory.store").MemoryStore())
         case "sqlite":
             return await SqliteStore.open(
                 _sqlite_path(rest),
-                on_foreign=foreign,
+                on_foreign=on_foreign,
                 listening=listening,
                 search_seconds=settings.search_timeout,
             )
@@ -66,7 +67,7 @@ async def create_store(
                 await _postgres().open(
                     settings.database,
                     connections=settings.database_connections,
-                    everything=everything,
+                    all_migrations=all_migrations,
                     search_seconds=settings.search_timeout,
                 ),
             )

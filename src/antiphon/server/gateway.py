@@ -1,4 +1,4 @@
-"""The way in for other protocols: their requests are done by operations of our API."""
+"""The entry for other protocols: it carries their requests out as operations of our API."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Batching of appends: those of many runs are gathered and written together.
 
-No database bears a transaction per event and stream. What comes after a pause is written at once;
-what follows within milliseconds is gathered, and so is what comes while a batch is being written.
-Several events of a run then cost one row, one notification and one packet.
+A transaction for each event of each stream would cost any database too much. An append after a
+pause is written at once. Those that follow within milliseconds, or while a batch is being written,
+are the next batch: several events of a run then cost one row, one notification and one packet.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from antiphon.stores import invariants
 from antiphon.types.errors import Unavailable
 
 GATHER_SECONDS = 0.020
-"""Between two batches: a commit costs half a millisecond, however few events are in it."""
+"""Seconds between two batches: a commit costs half a millisecond, however few events it has."""
 
 
 @dataclass(slots=True)

@@ -1,9 +1,9 @@
-"""Imports an owner's archive: checked whole, written bite by bite, seen at its end.
+"""Imports an owner's archive: checked as a whole, written in batches, visible at its end.
 
-Everything is checked before anything is written. Records are then added under an owner of the
-import's own, which nobody's key opens, and given to the target when all of them are there. An
-import that was broken off goes on where it was when it is run again: ids and the import's owner
-follow from the file and the target.
+Everything is checked before anything is written. Records are then added under a staging owner,
+whose data no key opens, and transferred to the target when all of them are there. An import that
+was interrupted continues when it is run again: its ids and its staging owner follow from the file
+and the target.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ async def _connect(address: str) -> Connection[Any]:
 
 async def _prepare(connection: Connection[Any]) -> None:
     today = int(await fetch_value(connection, "now", now=None)) // DAY_MS
-    await prepare(connection, today, everything=True, moving=True)
+    await prepare(connection, today, all_migrations=True, moving=True)
 
 
 async def _check(connection: Connection[Any]) -> None:

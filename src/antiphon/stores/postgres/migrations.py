@@ -62,20 +62,20 @@ async def prepare(
     connection: Connection[Any],
     today: int,
     *,
-    everything: bool,
+    all_migrations: bool,
     known: Sequence[Migration] = KNOWN,
     moving: bool = False,
 ) -> None:
     """Migrate the database to this version, and make the parts of the coming days.
 
-    Migrations that take long on a database in use run only with `everything`. Raises `BadSettings`
-    for a database that this version cannot use, or, except with `moving`, that a move has not
-    finished filling.
+    Migrations that take long on a database in use run only with `all_migrations`. Raises
+    `BadSettings` for a database that this version cannot use, or, except with `moving`, that a move
+    has not finished filling.
     """
     _check_server_version(connection)
     found = (await schema(connection, known)).found
     if found < len(known):
-        found = await _migrate(connection, known, everything=everything)
+        found = await _migrate(connection, known, all_migrations=all_migrations)
     if found > len(known):
         raise BadSettings(
             "The database was made by a newer version of Antiphon.",
@@ -152,7 +152,7 @@ async def _make_part(connection: Connection[Any], part: Part) -> None:
 
 
 async def _migrate(
-    connection: Connection[Any], known: Sequence[Migration], *, everything: bool
+    connection: Connection[Any], known: Sequence[Migration], *, all_migrations: bool
 ) -> int:
     """Apply missing migrations but for those that take long; return how many there are then.
 
@@ -169,7 +169,7 @@ async def _migrate(
     long = [migration for migration in lacking if migration.online and applied]
     if not long:
         return max(len(known), *applied, 0)
-    if not everything:
+    if not all_migrations:
         log.warning("the database lacks %s: `antiphon migrate` makes it", long[0].name)
         return len(known) - len(long)
     await _migrate_in_use(connection, long)

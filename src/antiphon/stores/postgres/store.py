@@ -118,15 +118,15 @@ class PostgresStore(
         *,
         clock: Clock | None = None,
         connections: int = CONNECTIONS,
-        everything: bool = False,
+        all_migrations: bool = False,
         search_seconds: float = search_queue.SEARCH_SECONDS,
         timeouts: PoolTimeouts = DEFAULT_TIMEOUTS,
     ) -> PostgresStore:
         """Connect to the database and migrate it to this version.
 
-        Migrations that take long on a database in use run only with `everything`. `clock` replaces
-        the database's own. Raises `BadSettings` for a database that this version cannot use, and
-        `Unavailable`.
+        Migrations that take long on a database in use run only with `all_migrations`. `clock`
+        replaces the database's own. Raises `BadSettings` for a database that this version cannot
+        use, and `Unavailable`.
         """
         pool = ConnectionPool(address, connections, timeouts)
         now = clock() if clock else None
@@ -134,7 +134,7 @@ class PostgresStore(
             undo.push_async_callback(pool.close)
             await pool.run(_check_connection, START_SECONDS, _always)
             await pool.run(
-                partial(_prepare_schema, now=now, everything=everything), MIGRATION_SECONDS
+                partial(_prepare_schema, now=now, all_migrations=all_migrations), MIGRATION_SECONDS
             )
             undo.pop_all()
         return cls(pool, clock, search_seconds)
@@ -539,10 +539,10 @@ class PostgresStore(
 
 
 async def _prepare_schema(
-    connection: Connection[Any], now: int | None, *, everything: bool
+    connection: Connection[Any], now: int | None, *, all_migrations: bool
 ) -> None:
     today = await fetch_value(connection, "now", now=now) // DAY_MS
-    await prepare(connection, today, everything=everything)
+    await prepare(connection, today, all_migrations=all_migrations)
 
 
 def _decide_with_personal(

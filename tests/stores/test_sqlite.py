@@ -849,7 +849,7 @@ async def test_a_client_is_refused_as_soon_as_others_while_the_file_is_locked(
             asked = asyncio.create_task(_change_nothing(store, what))
             await asyncio.wait([known])
             # Both fail in one report of the writer; the longer wait would last some seconds more.
-            done, _ = await asyncio.wait([asked], timeout=1)
+            done, _ = await asyncio.wait([asked], timeout=2)
             other.execute("ROLLBACK")
         outcomes = await asyncio.gather(known, asked, return_exceptions=True)
 

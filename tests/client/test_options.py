@@ -6,14 +6,15 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import nullcontext
+from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, get_overloads
 
 import httpx2
 import pytest
 
 from antiphon.client.async_client import AsyncClient
-from antiphon.client.options import ClientOptions
+from antiphon.client.options import ClientOptions, ConversationOptions
 from antiphon.client.sync_client import Client
 from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
@@ -42,6 +43,14 @@ def server() -> Iterator[CutServer]:
 async def address() -> AsyncIterator[str]:
     async with run_server(SETTINGS) as url:
         yield url
+
+
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+def test_type_checkers_accept_each_parameter_of_ask(kind: type[AsyncClient | Client]) -> None:
+    taken = signature(kind.ask).parameters.keys() - {"self", "options"}
+    for overload in get_overloads(kind.ask):
+        declared = signature(overload).parameters.keys() | ConversationOptions.__annotations__
+        assert taken <= declared
 
 
 def test_headers_go_with_each_request_and_more_are_added_by_a_copy(server: CutServer) -> None:

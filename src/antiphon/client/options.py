@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from antiphon.api.operations import CreateRun, Operation, Options, Process
 from antiphon.ports import Toolbox
 from antiphon.tools.consent import Consent
+from antiphon.tools.hooks import ToolHooks
 from antiphon.tools.questions import AskUser
 from antiphon.tools.tool_events import OnToolEvent
 from antiphon.tools.tool_sources import ToolSource
@@ -19,11 +20,12 @@ from antiphon.types.errors import BadSettings, InvalidRequest
 
 
 class ConversationOptions(Options, total=False):
-    """Keyword options of `ask` beside its own: those of its run, and what its tools may do."""
+    """Keyword options of `ask` besides its own: those of the run and of its tools."""
 
     tools: Iterable[ToolSource]
     toolbox: Toolbox | None
     consent: Consent | None
+    hooks: ToolHooks | None
     ask_user: AskUser | None
     on_tool_event: OnToolEvent
     max_tools: int

@@ -30,9 +30,9 @@ def allowed_tool(
     )
 
 
-def shapes(grants: Iterable[ToolGrant | None]) -> list[ToolIdentity]:
+def granted_tools(grants: Iterable[ToolGrant | None]) -> list[ToolIdentity]:
     """The tools alone of these grants."""
-    return [each.shape for each in grants if each is not None]
+    return [each.tool for each in grants if each is not None]
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
 def test_the_file_may_be_named_by_a_text(file: Path):
     GrantsFile(str(file)).add([allowed_tool()])
 
-    assert shapes(GrantsFile(file).all()) == [allowed_tool()]
+    assert granted_tools(GrantsFile(file).all()) == [allowed_tool()]
 
 
 def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
@@ -59,9 +59,9 @@ def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
 
     other = GrantsFile(file)
 
-    assert shapes([other.find("git", "push")]) == [allowed_tool()]
+    assert granted_tools([other.find("git", "push")]) == [allowed_tool()]
     assert other.find("git", "drop") is None
-    assert shapes(other.all()) == [allowed_tool(), allowed_tool("pull")]
+    assert granted_tools(other.all()) == [allowed_tool(), allowed_tool("pull")]
 
 
 def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
@@ -70,7 +70,7 @@ def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
 
     GrantsFile(file).add([allowed_tool("pull")])
 
-    assert shapes([running.find("git", "pull")]) == [allowed_tool("pull")]
+    assert granted_tools([running.find("git", "pull")]) == [allowed_tool("pull")]
 
 
 @pytest.fixture
@@ -131,7 +131,7 @@ def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
 
     grants.add([allowed_tool(description="new")])
 
-    assert shapes(grants.all()) == [allowed_tool("pull"), allowed_tool(description="new")]
+    assert granted_tools(grants.all()) == [allowed_tool("pull"), allowed_tool(description="new")]
 
 
 def test_what_is_revoked_is_asked_about_again(file: Path):
@@ -141,13 +141,13 @@ def test_what_is_revoked_is_asked_about_again(file: Path):
     )
 
     assert grants.revoke("git", "a") == 1
-    assert shapes(grants.all()) == [
+    assert granted_tools(grants.all()) == [
         allowed_tool("b"),
         allowed_tool("c"),
         allowed_tool("a", server="hub"),
     ]
     assert grants.revoke("git") == 2
-    assert shapes(grants.all()) == [allowed_tool("a", server="hub")]
+    assert granted_tools(grants.all()) == [allowed_tool("a", server="hub")]
     assert grants.revoke("nobody") == 0
 
 
@@ -200,7 +200,7 @@ def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mod
     assert len(warned) == 1
 
     file.chmod(0o600)
-    assert shapes([grants.find("git", "push")]) == [allowed_tool()]
+    assert granted_tools([grants.find("git", "push")]) == [allowed_tool()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
@@ -226,7 +226,7 @@ def test_a_write_that_fails_leaves_what_was_there(file: Path):
     with pytest.raises(BadSettings, match="cannot be saved"):
         grants.add([unsayable])
 
-    assert shapes(grants.all()) == [allowed_tool()]
+    assert granted_tools(grants.all()) == [allowed_tool()]
     assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
 
 
@@ -277,13 +277,13 @@ def test_what_is_allowed_is_allowed_for_one_model_server(file: Path):
     grants = GrantsFile(file)
     grants.add([allowed_tool()], MINE)
 
-    assert shapes([grants.find("git", "push", MINE)]) == [allowed_tool()]
+    assert granted_tools([grants.find("git", "push", MINE)]) == [allowed_tool()]
     assert grants.find("git", "push", THEIRS) is None
     assert grants.find("git", "push") is None
 
     grants.add([allowed_tool()], THEIRS)
     grants.add([allowed_tool(description="new")], THEIRS)
-    assert shapes([grants.find("git", "push", MINE)]) == [allowed_tool()]
+    assert granted_tools([grants.find("git", "push", MINE)]) == [allowed_tool()]
     assert [each.asked_by for each in grants.all()] == [MINE, THEIRS]
     assert grants.revoke("git", "push") == 2
 

@@ -1,9 +1,9 @@
 """Decisions about tool calls: by rules, by earlier grants, or by asking a person.
 
 Consent covers one call of one run with exactly these arguments. A longer grant is bound to the tool
-as it was then and to the model server that made the call. If a server changes a description or a
-schema, the person is asked again and sees the change; so too if another model server calls the
-tool.
+as it was then and to the model server that made the call. If an MCP server changes a description or
+a schema, the person is asked again and sees the change. The person is asked again, too, if another
+model server calls the tool.
 """
 
 from __future__ import annotations
@@ -148,13 +148,13 @@ class Consent:
         self.grants = grants or SessionGrants()
         self._ask = None if asker is None else on_the_loop(asker)
         self._warn = warn or _ignore_warning
-        self._turn = nullcontext() if together else asyncio.Lock()
-        self._waiting = self._came = 0
+        self._one_at_a_time = nullcontext() if together else asyncio.Lock()
+        self._waiting = self._asked = 0
 
     @property
     def place(self) -> tuple[int, int]:
         """Position of the current question, and the number of questions asked in a row."""
-        return self._came - self._waiting + 1, self._came
+        return self._asked - self._waiting + 1, self._asked
 
     def verdict(self, tool: Tool, by: ModelServer | None = UNBOUND) -> Verdict:
         """Return the decision about a call of this tool by that model server.
@@ -189,14 +189,14 @@ class Consent:
             by = await asked_by(run_id) if asks else None
         if (decided := self._decide(call, tools(), watch, by, reason)) is not None:
             return decided
-        self._waiting, self._came = self._waiting + 1, self._came + 1
+        self._waiting, self._asked = self._waiting + 1, self._asked + 1
         try:
-            return await self._permit_in_turn(run_id, call, tools, watch, by, reason)
+            return await self._permit_by_person(run_id, call, tools, watch, by, reason)
         finally:
             self._waiting -= 1
-            self._came = self._came if self._waiting else 0
+            self._asked = self._asked if self._waiting else 0
 
-    async def _permit_in_turn(
+    async def _permit_by_person(
         self,
         run_id: str,
         call: ToolCall,
@@ -207,7 +207,7 @@ class Consent:
     ) -> Approved | Refused:
         """Ask the person about the call, after the questions before it."""
         approved: ToolIdentity | None = None
-        async with self._turn:
+        async with self._one_at_a_time:
             while True:
                 offered = tools()
                 # The answer to the previous question may cover this call too.
@@ -278,7 +278,7 @@ class Consent:
         tool = find_tool(call.name, offered)
         now = tool_identity(tool)
         known = next(self._matching_grants(now, by), None)
-        before = approved or (known.shape if known and not _is_same(now, known) else None)
+        before = approved or (known.tool if known and not _is_same(now, known) else None)
         return ConsentRequest(
             run_id=run_id,
             call=call,
@@ -301,21 +301,21 @@ class Consent:
         )
 
     async def _save_answer(self, answer: ConsentAnswer, question: ConsentRequest) -> None:
-        """Save the grant of what the person saw: a tool that changed since is not covered."""
+        """Save the grant for the tool as the person saw it: a change since is not covered."""
         if answer.keep == "once" or question.asks_each_time:
             return
         if (by := question.asked_by) is None:
             self._warn("It is allowed this once: which model server asks could not be learned.")
             return
         others = question.others if answer.scope == "server" else ()
-        shapes = [tool_identity(each) for each in (question.tool, *others)]
-        if answer.keep == "session" or not await self._save_grants(shapes, by):
-            self.session.add(shapes, by)
+        granted = [tool_identity(each) for each in (question.tool, *others)]
+        if answer.keep == "session" or not await self._save_grants(granted, by):
+            self.session.add(granted, by)
 
-    async def _save_grants(self, shapes: Sequence[ToolIdentity], by: ModelServer) -> bool:
+    async def _save_grants(self, granted: Sequence[ToolIdentity], by: ModelServer) -> bool:
         try:
-            # In a thread: another program may be writing its grants.
-            await run_in_daemon_thread(self.grants.add, shapes, by)
+            # In a thread, because the file may be locked by another program that writes grants.
+            await run_in_daemon_thread(self.grants.add, granted, by)
         except BadSettings as error:
             self._warn(f"It is allowed for this session only. {error.message}")
             return False
@@ -351,7 +351,7 @@ def find_tool(name: str, tools: Sequence[Tool]) -> Tool:
 
 
 def _describe_replacement(tool: Tool) -> str:
-    """Return a sentence if the tool's server has the place of one of the user's own, else ""."""
+    """Return a sentence if the tool's server replaces one of the user's own, else ""."""
     if not tool.replaces_own:
         return ""
     return f"A project or an editor put this server {tool.server} in the place of your own."

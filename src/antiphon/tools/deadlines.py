@@ -45,96 +45,99 @@ class CallDeadline:
         self.seconds = seconds
         self.was_restarted = False
         self._lock = threading.Lock()  # a tool in a thread may ask the user too
-        self._end = _now() + seconds
-        self._latest = _now() + LONGEST * seconds
-        self._holds = 0
-        self._held_at = 0.0
-        self._held = 0.0
-        self._began = _now()
+        self._ends = _now() + seconds
+        self._latest_end = _now() + LONGEST * seconds
+        self._pauses = 0
+        self._paused_at = 0.0
+        self._paused_seconds = 0.0
+        self._started = _now()
 
     def restart(self) -> None:
         """Start again from zero, up to five times the seconds in all."""
         with self._lock:
             self.was_restarted = True
-            at = self._held_at if self._holds else _now()
-            self._end = min(at + self.seconds, self._latest)
+            at = self._paused_at if self._pauses else _now()
+            self._ends = min(at + self.seconds, self._latest_end)
 
     def remaining(self) -> float:
         """Return the seconds left; constant while it is paused."""
         with self._lock:
-            return self._end - (self._held_at if self._holds else _now())
+            return self._ends - (self._paused_at if self._pauses else _now())
 
     def seconds_elapsed(self) -> float:
         """Return the seconds elapsed, without pauses."""
         with self._lock:
-            return (self._held_at if self._holds else _now()) - self._began - self._held
+            return (
+                (self._paused_at if self._pauses else _now()) - self._started - self._paused_seconds
+            )
 
     def pause(self) -> None:
         """Pause until `resume` was called as often as `pause`."""
         with self._lock:
-            if not self._holds:
-                self._held_at = _now()
-            self._holds += 1
+            if not self._pauses:
+                self._paused_at = _now()
+            self._pauses += 1
 
     def resume(self) -> None:
         """Undo one `pause`."""
         with self._lock:
-            self._holds -= 1
-            if not self._holds:
-                pause = _now() - self._held_at
-                self._held += pause
-                self._end += pause
-                self._latest += pause
+            self._pauses -= 1
+            if not self._pauses:
+                pause = _now() - self._paused_at
+                self._paused_seconds += pause
+                self._ends += pause
+                self._latest_end += pause
 
 
 class DeadlineGroup:
     """Deadlines of several calls, which pause together."""
 
     def __init__(self) -> None:
-        self._clocks: list[CallDeadline] = []
-        self._asked = 0
+        self._deadlines: list[CallDeadline] = []
+        self._pauses = 0
 
     @contextmanager
     def join(self) -> Generator[None]:
         """Make the deadlines of calls in this block pause with the group."""
-        clocks = _current_deadlines.get()
-        self._clocks.extend(clocks)
-        if self._asked:
-            _pause_all(clocks)
+        deadlines = _current_deadlines.get()
+        self._deadlines.extend(deadlines)
+        if self._pauses:
+            _pause_all(deadlines)
         try:
             yield
         finally:
-            if self._asked:
-                _resume_all(clocks)
-            for clock in clocks:
-                self._clocks.remove(clock)
+            if self._pauses:
+                _resume_all(deadlines)
+            for deadline in deadlines:
+                self._deadlines.remove(deadline)
 
     @contextmanager
     def pause(self) -> Generator[None]:
         """Pause the deadlines in this block, while a person is asked."""
-        self._asked += 1
-        if self._asked == 1:
-            _pause_all(self._clocks)
+        self._pauses += 1
+        if self._pauses == 1:
+            _pause_all(self._deadlines)
         try:
             yield
         finally:
-            self._asked -= 1
-            if not self._asked:
-                _resume_all(self._clocks)
+            self._pauses -= 1
+            if not self._pauses:
+                _resume_all(self._deadlines)
 
 
 @contextmanager
 def pause_deadline(deadlines: Sequence[CallDeadline] | None = None) -> Generator[None]:
-    """Pause the deadlines of a tool call in this block, while a person is asked.
+    """Pause these deadlines in this block, while a person is asked.
 
-    They are those of the current call, if none are given.
+    By default they are the deadlines of the current call.
     """
-    clocks = _current_deadlines.get() if deadlines is None else deadlines
-    _pause_all(clocks)
+    if deadlines is None:
+        deadlines = _current_deadlines.get()
+    _pause_all(deadlines)
     try:
         yield
     finally:
-        _resume_all(clocks)
+        _resume_all(deadlines)
 
 
 def current_deadlines() -> tuple[CallDeadline, ...]:
@@ -144,8 +147,8 @@ def current_deadlines() -> tuple[CallDeadline, ...]:
 
 def seconds_left() -> Callable[[], float]:
     """Return a function that returns the seconds left for the current call, on any thread."""
-    clocks = _current_deadlines.get()
-    return lambda: min((clock.remaining() for clock in clocks), default=math.inf)
+    deadlines = _current_deadlines.get()
+    return lambda: min((deadline.remaining() for deadline in deadlines), default=math.inf)
 
 
 def unhurried() -> AbstractContextManager[None]:
@@ -158,57 +161,61 @@ def unhurried() -> AbstractContextManager[None]:
     return pause_deadline()
 
 
-async def run_within(clock: CallDeadline, work: Coroutine[Any, Any, T]) -> asyncio.Task[T] | None:
-    """Run the work as a task; return it when done, None if the deadline passed.
+async def run_within(
+    deadline: CallDeadline, work: Coroutine[Any, Any, T]
+) -> asyncio.Task[T] | None:
+    """Run the work as a task; return the task when it is done, None if the deadline passed.
 
-    After the deadline it is cancelled. Work that resists cancellation is not waited for.
+    After the deadline the task is cancelled. A task that resists cancellation is not waited for.
     """
     context = copy_context()
-    context.run(_current_deadlines.set, (*_current_deadlines.get(), clock))
-    working = asyncio.create_task(work, context=context)
+    context.run(_current_deadlines.set, (*_current_deadlines.get(), deadline))
+    task = asyncio.create_task(work, context=context)
     try:
-        while not working.done():
-            if (left := clock.remaining()) <= 0:
+        while not task.done():
+            if (left := deadline.remaining()) <= 0:
                 return None
-            await asyncio.wait([working], timeout=min(max(left, _SOON), _LATER))
-        return working
+            await asyncio.wait([task], timeout=min(max(left, _SHORTEST_WAIT), _LONGEST_WAIT))
+        return task
     finally:
-        await _end(working)
+        await _end(task)
 
 
-_current_deadlines: ContextVar[tuple[CallDeadline, ...]] = ContextVar("ticking", default=())
+_current_deadlines: ContextVar[tuple[CallDeadline, ...]] = ContextVar(
+    "current_deadlines", default=()
+)
 """Deadlines of the current call."""
 _left_behind: set[asyncio.Task[Any]] = set()
-_SOON = 0.001  # for a clock that stands still just before its end
-_LATER = 3600.0  # no loop sleeps for infinity
+_SHORTEST_WAIT = 0.001  # for a deadline that is paused just before its end
+_LONGEST_WAIT = 3600.0  # no event loop can sleep for an infinite time
 
 _now = time.monotonic
 
 
-def _pause_all(clocks: Iterable[CallDeadline]) -> None:
-    for clock in clocks:
-        clock.pause()
+def _pause_all(deadlines: Iterable[CallDeadline]) -> None:
+    for deadline in deadlines:
+        deadline.pause()
 
 
-def _resume_all(clocks: Iterable[CallDeadline]) -> None:
-    for clock in clocks:
-        clock.resume()
+def _resume_all(deadlines: Iterable[CallDeadline]) -> None:
+    for deadline in deadlines:
+        deadline.resume()
 
 
-async def _end(working: asyncio.Task[Any]) -> None:
-    working.add_done_callback(_forget)
-    if working.done():
+async def _end(task: asyncio.Task[Any]) -> None:
+    task.add_done_callback(_forget)
+    if task.done():
         return
-    _left_behind.add(working)
-    working.cancel()
-    await asyncio.wait([working], timeout=END_SECONDS)
+    _left_behind.add(task)
+    task.cancel()
+    await asyncio.wait([task], timeout=END_SECONDS)
 
 
-def _forget(working: asyncio.Task[Any]) -> None:
-    """Drop the task. Its exception is retrieved, or asyncio would log it."""
-    _left_behind.discard(working)
-    if not working.cancelled():
-        working.exception()
+def _forget(task: asyncio.Task[Any]) -> None:
+    """Drop the task, and retrieve its exception, which asyncio would log otherwise."""
+    _left_behind.discard(task)
+    if not task.cancelled():
+        task.exception()
 
 
 async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.kwargs) -> T:
@@ -248,10 +255,10 @@ async def run_in_daemon_thread(work: Callable[P, T], *given: P.args, **named: P.
 
 
 class DaemonThreads:
-    """Daemon threads, each of which waits `idle_seconds` for more work when it has done some.
+    """Daemon threads; after its work, each waits up to `idle_seconds` for more.
 
-    Starting a thread blocks the event loop until the thread runs, which takes longer than most
-    tools.
+    Threads are used again because the start of a thread blocks the event loop until the thread
+    runs, which takes longer than most tools.
     """
 
     def __init__(self, idle_seconds: float) -> None:
@@ -266,7 +273,7 @@ class DaemonThreads:
         return len(self._idle)
 
     def run(self, work: Callable[[], None]) -> None:
-        """Run work that raises nothing in a thread that waits for some, or in a new one."""
+        """Run the work in an idle thread, or in a new one. The work must not raise."""
         waiting: SimpleQueue[Callable[[], None]]
         try:
             waiting = self._idle.pop()
@@ -281,7 +288,7 @@ class DaemonThreads:
             try:
                 work = waiting.get(timeout=self._idle_seconds)
             except Empty:
-                with suppress(ValueError):  # `run` has just taken it: its work follows
+                with suppress(ValueError):  # `run` has just taken this thread, and adds its work
                     self._idle.remove(waiting)
                     return
                 continue
@@ -307,7 +314,7 @@ def is_task_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-# Progress reported from a thread: on the event loop, in order, and not after the end.
+# Progress that a thread reports arrives on the event loop, in order, and never after the end.
 
 
 class ThreadSafeProgress:
@@ -364,11 +371,11 @@ class ThreadSafeProgress:
         if self._tell is None:
             return
         if threading.get_ident() == self._thread:
-            self._say(progress)
+            self._report(progress)
         else:
             with suppress(RuntimeError):  # the loop is closed, and nobody listens any more
-                self._loop.call_soon_threadsafe(self._say, progress)
+                self._loop.call_soon_threadsafe(self._report, progress)
 
-    def _say(self, progress: Progress) -> None:
+    def _report(self, progress: Progress) -> None:
         if self._tell is not None:
             self._tell(progress)

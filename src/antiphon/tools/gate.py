@@ -64,15 +64,15 @@ class Gate:
     ) -> ToolResult:
         """Run the tool now; the caller holds a slot.
 
-        `on_start` is called at once before the tool, without a turn of the event loop in between.
-        If it raises, the tool is not called, and the exception is raised here. Raises `ToolChanged`
-        if the toolbox finds that the tool is no longer the one that was permitted.
+        `on_start` is called directly before the tool: no other task runs in between. If it raises,
+        the tool is not called, and the exception is raised here. Raises `ToolChanged` if the
+        toolbox finds that the tool is no longer the one that was permitted.
         """
         tool = find_tool(call.name, self._toolbox.tools())
-        clock = CallDeadline(self._seconds if tool.timeout is None else tool.timeout)
+        deadline = CallDeadline(self._seconds if tool.timeout is None else tool.timeout)
 
         def report(progress: Progress) -> None:
-            clock.restart()
+            deadline.restart()
             tell(progress)
 
         async def start() -> ToolResult:
@@ -85,12 +85,12 @@ class Gate:
             except TOOL_ERRORS as error:
                 return _failure(error)
 
-        working = await run_within(clock, start())
-        if working is None:
-            return _timeout_result(call.name, clock)
-        if working.cancelled():  # the tool has cancelled itself
+        task = await run_within(deadline, start())
+        if task is None:
+            return _timeout_result(call.name, deadline)
+        if task.cancelled():  # the tool has cancelled itself
             return _failure(asyncio.CancelledError())
-        return working.result()
+        return task.result()
 
 
 def _check_result(result: object) -> ToolResult:
@@ -103,11 +103,13 @@ def _check_result(result: object) -> ToolResult:
     return msgspec.convert(fields, ToolResult)
 
 
-def _timeout_result(name: str, clock: CallDeadline) -> ToolResult:
+def _timeout_result(name: str, deadline: CallDeadline) -> ToolResult:
     """Return the result of a call that timed out."""
-    in_all = f", nor within {clock.seconds_elapsed():.0f} s in all" if clock.was_restarted else ""
+    in_all = (
+        f", nor within {deadline.seconds_elapsed():.0f} s in all" if deadline.was_restarted else ""
+    )
     return ToolResult(
-        f"TimeoutError: {name} gave no result within {clock.seconds:g} s{in_all}; "
+        f"TimeoutError: {name} gave no result within {deadline.seconds:g} s{in_all}; "
         "it may or may not have been carried out.",
         is_error=True,
         fault="timed_out",

@@ -45,10 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     allow_here: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raise `TypeError` for a string:
-
-        as a sequence of letters, a `*` in it would match every tool.
-        """
+        """Raise `TypeError` for a string, whose letters would be patterns, also `*`."""
         for name in self.__struct_fields__:
             given: object = getattr(self, name)
             if isinstance(given, str):
@@ -122,13 +119,13 @@ def _may_mean(tool: Tool, pattern: str) -> bool:
 _WILDCARD = re.compile(r"[*?[]")
 
 
-# Grants for good: in a file of the user's that nobody else may read or write.
+# Lasting grants, in a private file of the user.
 
 
 NAME = "grants.json"
-FOLDER = "grants"  # of the files of owners other than the user of this machine
+FOLDER = "grants"  # with the files of owners other than the user of this machine
 LARGEST = 16 * 1024 * 1024  # bytes: some hundred times what a person would ever allow
-SETTLED_SECONDS = 0.1  # until a file that changes again shows it, on systems with coarse clocks
+SETTLED_SECONDS = 0.1  # on systems with coarse clocks, two changes within this have one time
 
 
 class _Content(msgspec.Struct):
@@ -195,7 +192,7 @@ class GrantsFile:
 
     @contextmanager
     def _edit(self) -> Generator[list[ToolGrant]]:
-        """Yield the grants, then write them back; other programs wait meanwhile."""
+        """Yield the grants under a lock, then write them back."""
         try:
             with private_files.lock_file(self._file):
                 grants = list(self._read().grants)

@@ -64,7 +64,7 @@ class ModelServer(msgspec.Struct, frozen=True):
 
 
 UNBOUND = ModelServer("")
-"""Stands for calls that a program runs without a client that knows the model server."""
+"""Placeholder for the calls of a program without a client, whose model server is unknown."""
 AskedBy = Callable[[str], Awaitable[ModelServer | None]]
 """Returns the model server of a run, by the run's id; None if it cannot be determined."""
 
@@ -82,21 +82,22 @@ def command_line(tool: Tool, arguments: str) -> str:
 class ToolGrant(ToolIdentity, frozen=True, kw_only=True):
     """Lasting grant of a tool for calls of one model server.
 
-    One without `asked_by` is from a version that did not distinguish model servers; it is ignored.
+    A grant without `asked_by` comes from a version that did not distinguish model servers, and is
+    ignored.
     """
 
     asked_by: ModelServer | None = None
 
     @classmethod
-    def of(cls, shape: ToolIdentity, by: ModelServer) -> ToolGrant:
+    def of(cls, tool: ToolIdentity, by: ModelServer) -> ToolGrant:
         """Return the grant of this tool to that model server."""
         return cls(
-            **{name: getattr(shape, name) for name in ToolIdentity.__struct_fields__}, asked_by=by
+            **{name: getattr(tool, name) for name in ToolIdentity.__struct_fields__}, asked_by=by
         )
 
     @property
-    def shape(self) -> ToolIdentity:
-        """The tool alone."""
+    def tool(self) -> ToolIdentity:
+        """The tool alone, without the model server."""
         return ToolIdentity(
             **{name: getattr(self, name) for name in ToolIdentity.__struct_fields__}
         )
@@ -104,7 +105,7 @@ class ToolGrant(ToolIdentity, frozen=True, kw_only=True):
     @property
     def fingerprint(self) -> str:
         """Digest of the tool alone."""
-        return self.shape.fingerprint
+        return self.tool.fingerprint
 
 
 class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,9 +114,9 @@ class ConsentRequest(msgspec.Struct, frozen=True, kw_only=True):
     `digest` covers run, call, tool and arguments; an answer given elsewhere must repeat it.
     `before` is the tool as it was granted, if it changed since. `others` are the tools of the same
     server, which an answer for the server grants too. A lasting answer is bound to the model server
-    `asked_by`; `elsewhere` is a sentence if the tool was granted to another one, or if its server
-    has the place of one of the user's own. `reason` is why a
-    hook wants this question to be asked, "" if none does; such a call is asked about each time.
+    `asked_by`; `elsewhere` is a sentence if the tool was granted to another model server, or if its
+    server replaces one of the user's own. `reason` is why a hook wants this question to be asked,
+    "" if no hook does; a call with a reason is asked about each time.
     """
 
     run_id: str
@@ -151,8 +152,8 @@ class ConsentAnswer(msgspec.Struct, frozen=True, kw_only=True):
 Asker = (
     Callable[[ConsentRequest], Awaitable[ConsentAnswer]] | Callable[[ConsentRequest], ConsentAnswer]
 )
-"""Shows the question to a person; may take as long as the person does. One that is no coroutine
-function is called in a thread of its own.
+"""Shows the question to a person, and may take as long as the person does. An asker that is no
+coroutine function is called in a thread of its own.
 """
 
 
@@ -160,8 +161,8 @@ AskUser = (
     Callable[[str, Sequence[str]], Awaitable[str | None]]
     | Callable[[str, Sequence[str]], str | None]
 )
-"""Asks the user a tool's question, with choices or none; returns None if there is no answer. One
-that is no coroutine function is called in a thread of its own.
+"""Asks the user a tool's question, with choices or none; returns None if there is no answer. A
+function that is no coroutine function is called in a thread of its own.
 """
 
 

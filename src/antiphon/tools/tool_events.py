@@ -34,7 +34,7 @@ class ConsentAsked(msgspec.Struct, frozen=True, tag_field="type", tag="local.con
 class ConsentRefused(msgspec.Struct, frozen=True, tag_field="type", tag="local.consent_refused"):
     """The call may not run: by a rule, a hook, a person, or because there is nobody to ask.
 
-    `reason` is that of a hook which denies the call, or wants a person to be asked.
+    `reason` is the reason of a hook that denies the call, or that wants a person to be asked.
     """
 
     call: ToolCall
@@ -77,5 +77,5 @@ OnToolEvent = Callable[[ToolEvent], None]
 """Called on the event loop that runs the tools; must not raise or block."""
 
 
-def ignore_event(happening: ToolEvent) -> None:
+def ignore_event(event: ToolEvent) -> None:
     """Ignore the event."""

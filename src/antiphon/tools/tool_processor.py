@@ -1,7 +1,7 @@
 """Execution of the tool calls of a turn.
 
-Consent comes first, without holding a slot; then, behind a gate, a slot, a deadline and the tool.
-Every outcome is a result.
+A call first gets consent, and holds no slot meanwhile. Then it waits for a slot of the gate, and
+its tool runs under a deadline. Every outcome is a result.
 """
 
 from __future__ import annotations
@@ -126,11 +126,11 @@ class ToolProcessor:
         self._gate = Gate(toolbox, at_once=at_once, seconds=seconds)
         self._most = most
         self._keep = keep
-        self._report_event = resolve_argument("watch", watch, "on_tool_event", on_tool_event)
+        self._on_tool_event = resolve_argument("watch", watch, "on_tool_event", on_tool_event)
         self._tracer = tracer
-        self._working: dict[str, asyncio.Task[ToolResult]] = {}
+        self._tasks: dict[str, asyncio.Task[ToolResult]] = {}
         self._stopped: set[str] = set()
-        self._began: dict[str, tuple[ToolCall, Tool, float]] = {}
+        self._started: dict[str, tuple[ToolCall, Tool, float]] = {}
 
     async def process_tool_calls(
         self,
@@ -176,28 +176,28 @@ class ToolProcessor:
 
         A call that waits for consent or for a slot is in progress.
         """
-        working = self._working.get(tool_call_id)
-        if working is None or working.done():
+        task = self._tasks.get(tool_call_id)
+        if task is None or task.done():
             return False
         self._stopped.add(tool_call_id)
         with suppress(RuntimeError):  # its loop has ended, and the call with it
-            working.get_loop().call_soon_threadsafe(working.cancel)
+            task.get_loop().call_soon_threadsafe(task.cancel)
         return True
 
-    def _on_tool_event(self, event: ToolEvent) -> None:
+    def _report(self, event: ToolEvent) -> None:
         """Report an event; an error of the callback does not touch the call."""
         try:
-            self._report_event(event)
+            self._on_tool_event(event)
         except Exception:  # raised by the program's own code
             log.exception("on_tool_event raised at %s", type(event).__name__)
 
     async def _run_single_call(
         self, run_id: str, call: ToolCall, trace: str | None
     ) -> tuple[ToolCall, ToolResult]:
-        working = asyncio.create_task(self._run_with_consent(run_id, call, trace))
-        self._working[call.id] = working
+        task = asyncio.create_task(self._run_with_consent(run_id, call, trace))
+        self._tasks[call.id] = task
         try:
-            result = await working
+            result = await task
         except asyncio.CancelledError:
             if is_task_cancelled():
                 raise
@@ -207,44 +207,42 @@ class ToolProcessor:
                 fault="cancelled",
             )
         finally:
-            self._working.pop(call.id, None)
+            self._tasks.pop(call.id, None)
             self._stopped.discard(call.id)
-            began = self._began.pop(call.id, None)
+            started = self._started.pop(call.id, None)
         seconds = 0.0
-        if began is not None:
-            ran, tool, since = began
+        if started is not None:
+            ran, tool, since = started
             seconds = _now() - since
             result = await self._run_after_hooks(ran, tool, result)
-        self._on_tool_event(ToolEnded(call.id, result, seconds))
+        self._report(ToolEnded(call.id, result, seconds))
         return call, await self._for_submission(call, result)
 
     async def _approve(
         self, run_id: str, call: ToolCall, tool: Tool
     ) -> tuple[ToolCall, ToolResult]:
-        decision = await self._authorizer.authorize(
-            run_id, call, lambda: (tool,), self._on_tool_event
-        )
+        decision = await self._authorizer.authorize(run_id, call, lambda: (tool,), self._report)
         return call, approval_output(decision)
 
     async def _run_after_hooks(self, call: ToolCall, tool: Tool, result: ToolResult) -> ToolResult:
-        """Return the result as the hooks leave it; as it was if the user stops them.
+        """Return the result as the hooks leave it; unchanged if the user stops the hooks.
 
-        The tool is that which ran: its server may have taken it away since.
+        `tool` is the tool as it was when it ran: its server may have removed it since.
         """
         if not self._authorizer.has_after_hooks(tool, result):
             return result
-        working = asyncio.create_task(
-            self._authorizer.run_after_hooks(call, tool, result, self._on_tool_event)
+        task = asyncio.create_task(
+            self._authorizer.run_after_hooks(call, tool, result, self._report)
         )
-        self._working[call.id] = working
+        self._tasks[call.id] = task
         try:
-            return await working
+            return await task
         except asyncio.CancelledError:
             if is_task_cancelled():
                 raise
             return result
         finally:
-            self._working.pop(call.id, None)
+            self._tasks.pop(call.id, None)
 
     async def _run_with_consent(self, run_id: str, call: ToolCall, trace: str | None) -> ToolResult:
         """Get consent, then a slot, then run. If the tool changes meanwhile, begin again."""
@@ -253,7 +251,7 @@ class ToolProcessor:
             if (wrong := self._check_arguments(call)) is not None:
                 return wrong
             decision = await self._authorizer.authorize(
-                run_id, call, self._toolbox.tools, self._on_tool_event
+                run_id, call, self._toolbox.tools, self._report
             )
             if isinstance(decision, Refused):
                 # Another process may have started a task of an MCP server for it.
@@ -273,7 +271,7 @@ class ToolProcessor:
             return
         toolbox.retry(call.name)
         if servers := toolbox.starting(call.name):
-            self._on_tool_event(ToolAwaited(call, servers))
+            self._report(ToolAwaited(call, servers))
             await toolbox.arrival(call.name, ARRIVAL_SECONDS)
 
     def _check_arguments(self, call: ToolCall) -> ToolResult | None:
@@ -306,20 +304,20 @@ class ToolProcessor:
     async def _run_in_gate(self, permitted: Approved) -> ToolResult:
         call = permitted.call
 
-        def tell(progress: Progress) -> None:
-            if call.id in self._working:  # a tool that was left behind may still tell
-                self._on_tool_event(ToolProgressed(call.id, progress))
+        def report_progress(progress: Progress) -> None:
+            if call.id in self._tasks:  # an abandoned tool may still report progress
+                self._report(ToolProgressed(call.id, progress))
 
         def begin() -> None:
             tools = tuple(self._toolbox.tools())
             record_permission(permitted, tools)
-            self._on_tool_event(ToolBegan(call))
-            self._began[call.id] = (call, find_tool(call.name, tools), _now())
+            self._report(ToolBegan(call))
+            self._started[call.id] = (call, find_tool(call.name, tools), _now())
 
         try:
-            result = await self._gate.run(call, tell, begin)
+            result = await self._gate.run(call, report_progress, begin)
         except ToolChanged:  # it was not sent
-            self._began.pop(call.id, None)
+            self._started.pop(call.id, None)
             raise
         if permitted.edited or permitted.hooked:
             by = "The user" if permitted.edited else "A hook"
@@ -330,7 +328,7 @@ class ToolProcessor:
     async def _for_submission(self, call: ToolCall, result: ToolResult) -> ToolResult:
         """Return the result to submit: the model's text, and the ids of saved files."""
         blobs = [each for each in result.content if isinstance(each, Blob)]
-        room = MAX_FILES - 1 - len(result.files)  # one is left for the output itself
+        room = MAX_FILES - 1 - len(result.files)  # one place is kept for the whole output
         kept_blobs = blobs[: max(0, room)]
         files = [
             await self._save_file(each.name or f"{call.name}-{count}", each.media_type, each.data)

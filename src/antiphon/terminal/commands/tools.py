@@ -166,14 +166,14 @@ REVOKE = "revoke"
 class ActiveGrant(msgspec.Struct, frozen=True):
     """Tool that the user allowed, and for how long."""
 
-    shape: ToolGrant
+    grant: ToolGrant
     until: Literal["this session", "always"]
 
     @property
     def name(self) -> str:
         """Name with its server, as in rules."""
-        own_name = self.shape.own_name
-        return f"{self.shape.server}:{own_name}" if self.shape.server else own_name
+        own_name = self.grant.own_name
+        return f"{self.grant.server}:{own_name}" if self.grant.server else own_name
 
 
 async def _approve(chat: CommandContext, words: str) -> None:
@@ -196,7 +196,7 @@ async def _list(chat: CommandContext) -> None:
         _sort_key(tool_identity(tool)): tool_identity(tool) for tool in available_tools(chat)
     }
     chat.ui.show(
-        _row(number, each, current.get(_sort_key(each.shape)))
+        _row(number, each, current.get(_sort_key(each.grant)))
         for number, each in enumerate(granted, 1)
     )
     chat.ui.say("/approve revoke NUMBER asks again; so does a name, or * for all.", "faint")
@@ -214,7 +214,7 @@ async def _revoke(chat: CommandContext, words: str) -> None:
         )
     for each in found:
         where = chat.consent.session if each.until == "this session" else chat.consent.grants
-        await run_in_daemon_thread(where.revoke, each.shape.server, each.shape.own_name)
+        await run_in_daemon_thread(where.revoke, each.grant.server, each.grant.own_name)
         chat.ui.say(f"{each.name} asks again: it was allowed {each.until}.", "faint")
 
 
@@ -255,7 +255,7 @@ def _match_granted(granted: Sequence[ActiveGrant], words: str) -> Iterator[Activ
         yield granted[int(words) - 1]
         return
     for each in granted:
-        names = (each.name, each.shape.own_name, each.shape.server)
+        names = (each.name, each.grant.own_name, each.grant.server)
         if any(name and fnmatchcase(name, words) for name in names):
             yield each
 
@@ -277,8 +277,8 @@ def _rule_lines(consent: Consent) -> Iterator[Line]:
 
 def _row(number: int, granted: ActiveGrant, now: ToolIdentity | None) -> Line:
     name = clean(granted.name, "approval").replace("\n", " ")
-    note, by = StyledText(""), granted.shape.asked_by
-    if now is not None and now.fingerprint != granted.shape.fingerprint:
+    note, by = StyledText(""), granted.grant.asked_by
+    if now is not None and now.fingerprint != granted.grant.fingerprint:
         note = StyledText("  asks again: it has changed", "warning")
     elif by is None:
         note = StyledText("  asks again: allowed for no model server of its own", "warning")

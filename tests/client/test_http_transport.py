@@ -317,6 +317,8 @@ def test_a_problem_document_is_raised_as_its_error(server: CutServer, send: Send
         (Plain(404, b"<html>not here</html>"), errors.NotFound),
         (Plain(401, b""), errors.Unauthorized),
         (Plain(500, b"oops"), errors.AntiphonError),
+        (Plain(403, '{"message": "für Sie nicht"}'.encode("latin-1")), errors.Forbidden),
+        (Plain(404, b'{"a":' * 100_000), errors.NotFound),
         (Plain(302, b"", ("Location: /elsewhere",)), errors.BadSettings),
         (Plain(200, b"<html>"), errors.BadSettings),
     ],

@@ -263,7 +263,7 @@ def decode_response(content: bytes, kind: Any) -> Any:
     """Decode bytes as a value of this type. Raises `BadSettings`."""
     try:
         return msgspec.json.decode(content, type=kind)
-    except msgspec.DecodeError as error:
+    except _DECODE_ERRORS as error:
         raise BadSettings(
             f"The server's answer cannot be read: {error}",
             expected="an Antiphon server, of this version or near it",
@@ -276,7 +276,7 @@ def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) 
     """Return the error of a problem document (RFC 9457), else one by the HTTP status."""
     try:
         members = msgspec.json.decode(content, type=dict[str, Any])
-    except msgspec.DecodeError:
+    except _DECODE_ERRORS:
         members = {}
     code = str(members.pop("code", ""))
     kind = errors.class_for_code(code)
@@ -294,6 +294,9 @@ def error_from_problem(status: int, headers: Mapping[str, str], content: bytes) 
     error.http_status, error.request_id = status, headers.get("x-request-id")
     return error
 
+
+# A proxy may answer in another encoding than UTF-8.
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeError, RecursionError)
 
 _BY_STATUS: dict[int, type[AntiphonError]] = {
     401: errors.Unauthorized,

@@ -59,7 +59,7 @@ class AnswerWriter(Protocol):
         """Write the next event."""
         ...
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Write an event of a tool here."""
         ...
 
@@ -71,8 +71,8 @@ class AnswerWriter(Protocol):
 class ReasoningWriter:
     """Writes the model's reasoning to stderr, and passes the events on to another writer."""
 
-    def __init__(self, speech: AnswerWriter) -> None:
-        self._writer = speech
+    def __init__(self, writer: AnswerWriter) -> None:
+        self._writer = writer
         self._cleaner = Cleaner()
         self._mid_line = False
 
@@ -91,9 +91,9 @@ class ReasoningWriter:
         self._end_line()
         self._writer.write_event(number, event)
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Pass on an event of a tool here."""
-        self._writer.on_tool_event(happening)
+        self._writer.on_tool_event(event)
 
     def close(self, end: BaseException | None = None) -> None:
         """Finish."""
@@ -113,9 +113,9 @@ class ReasoningWriter:
 class TextAnswerWriter:
     """Writes the text of a run's events; `code` is the exit code."""
 
-    def __init__(self, page: TextOutput, *, quiet: bool) -> None:
+    def __init__(self, output: TextOutput, *, quiet: bool) -> None:
         self.code = FAILED
-        self._page = page
+        self._output = output
         self._quiet = quiet
         self._paragraph = False
         self._refused = False
@@ -126,15 +126,15 @@ class TextAnswerWriter:
         match event:
             case TextDelta(text=text):
                 if self._paragraph:
-                    self._page.blank()
+                    self._output.blank()
                     self._paragraph = False
-                self._page.write(text)
+                self._output.write(text)
             case RefusalDelta(text=text):
                 self._refuse(text)
-            case ReasoningDelta() if self._page.on_terminal:
-                self._page.end()
+            case ReasoningDelta() if self._output.on_terminal:
+                self._output.end()
             case MessageCompleted(message=message):
-                self._paragraph = self._page.used
+                self._paragraph = self._output.used
                 self._refused = False
                 self._list_sources(message)
             case ToolCallReady(name=name, arguments=arguments):
@@ -142,7 +142,7 @@ class TextAnswerWriter:
             case ToolOutputAdded(output=output, is_error=is_error):
                 self._note(f"{'failed' if is_error else 'gave'}: {_short(output)}")
             case TurnRestarted(reason=reason):
-                self._page.end()
+                self._output.end()
                 self._paragraph = self._refused = False
                 self._note(f"the reply begins again ({reason}); what was written of it is void")
             case UsageAdded(usage=usage):
@@ -150,7 +150,7 @@ class TextAnswerWriter:
             case RunStatus(status=status) if status.ended:
                 self.code = exit_code_of(event)
                 # On one screen, or in one file, the answer's line ends before another begins.
-                self._page.end()
+                self._output.end()
                 self._end(event)
                 if self._used.cost is not None:
                     used = self._used
@@ -159,22 +159,22 @@ class TextAnswerWriter:
             case _:
                 pass
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Do nothing: the call and its output come as events of the run."""
 
     def close(self, end: BaseException | None = None) -> None:
         """End the last line."""
-        self._page.end()
+        self._output.end()
 
     def _refuse(self, text: str) -> None:
         """Write a refusal in place of the answer, with a note."""
         if not self._refused:
             self._refused = True
-            if self._page.used:
-                self._page.blank()
+            if self._output.used:
+                self._output.blank()
             self._paragraph = False
             self._note("antiphon: the model refuses to answer")
-        self._page.write(text)
+        self._output.write(text)
 
     def _list_sources(self, message: Message) -> None:
         if pages := list_pages(message.citations):
@@ -192,8 +192,8 @@ class TextAnswerWriter:
     def _note(self, text: str) -> None:
         if self._quiet:
             return
-        if self._page.on_terminal:
-            self._page.end()
+        if self._output.on_terminal:
+            self._output.end()
         note(text)
 
 
@@ -211,21 +211,21 @@ class JsonLinesWriter:
     The last line has the final status: `turn.ended`, or `local.ended` if this program ended it.
     """
 
-    def __init__(self, page: TextOutput) -> None:
+    def __init__(self, output: TextOutput) -> None:
         self.code = FAILED
-        self._page = page
+        self._output = output
         self._ended = False
 
     def write_event(self, number: int, event: Event) -> None:
         """Write the next event."""
-        self._page.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
+        self._output.write(f'{{"id":{number},{json_text(events.encode(event))[1:]}\n')
         if isinstance(event, RunStatus) and event.status.ended:
             self._ended = True
             self.code = exit_code_of(event)
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Write an event of a tool here; its output comes as an event of the run."""
-        match happening:
+        match event:
             case ToolEnded(tool_call_id=call_id, result=result, seconds=seconds):
                 ended = {
                     "type": "local.tool_ended",
@@ -238,7 +238,7 @@ class JsonLinesWriter:
             case ConsentAsked():
                 pass  # nobody is asked where lines are written
             case _:
-                self._write(happening)
+                self._write(event)
 
     def close(self, end: BaseException | None = None) -> None:
         """Write `local.ended` if the answer was cut short here."""
@@ -247,7 +247,7 @@ class JsonLinesWriter:
             self._write({"type": "local.ended", "status": status, "error": fault})
 
     def _write(self, value: Mapping[str, object] | ToolEvent) -> None:
-        self._page.write(f"{json_text(msgspec.json.encode(value))}\n")
+        self._output.write(f"{json_text(msgspec.json.encode(value))}\n")
 
 
 class CallRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -283,9 +283,9 @@ class AnswerRecord(msgspec.Struct, kw_only=True):
 class JsonObjectWriter:
     """Writes one JSON object at the end."""
 
-    def __init__(self, page: TextOutput) -> None:
+    def __init__(self, output: TextOutput) -> None:
         self.code = FAILED
-        self._page = page
+        self._output = output
         self._record = AnswerRecord()
         self._ended = False
         self._texts: list[str] = []
@@ -327,7 +327,7 @@ class JsonObjectWriter:
             case _:
                 pass
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Do nothing: the output comes as an event of the run."""
 
     def close(self, end: BaseException | None = None) -> None:
@@ -346,7 +346,7 @@ class JsonObjectWriter:
             "cached_tokens": used.cached_tokens,
             "reasoning_tokens": used.reasoning_tokens,
         }
-        self._page.write(f"{json_text(msgspec.json.encode(self._record))}\n")
+        self._output.write(f"{json_text(msgspec.json.encode(self._record))}\n")
 
     def _end_text(self) -> None:
         if text := "".join(self._fresh):

@@ -103,9 +103,9 @@ class RefusalNotes:
         self.any = False
         self._asked = [each.replace(":", "__", 1) for each in settings.ask]
 
-    def note(self, happening: ToolEvent) -> None:
+    def note(self, event: ToolEvent) -> None:
         """Note the event if it is a refusal."""
-        match happening:
+        match event:
             case ConsentRefused(call=call, by="hook", reason=reason):
                 why = reason
             case ConsentRefused(call=call, by="nobody", reason=reason) if reason:
@@ -207,12 +207,12 @@ def run(args: Namespace, loaded: LoadedSettings) -> int:
 def ask_once(question: AskRequest, settings: Settings) -> int:
     """Ask this, and write the answer as it comes; returns the exit code."""
     _check_contradictions(question)
-    speech = _answer_writer(question, settings)
+    writer = _answer_writer(question, settings)
     # Tools may print; stdout is the answer's.
     with redirect_stdout(sys.stderr), open_tools(question.tools, settings) as tools:
         options = _build_options(question, settings)
         message = _read_message(question)
-        return run_interruptibly(lambda: _ask(message, tools, options, speech, question, settings))
+        return run_interruptibly(lambda: _ask(message, tools, options, writer, question, settings))
 
 
 def _check_contradictions(question: AskRequest) -> None:
@@ -227,15 +227,15 @@ def _check_contradictions(question: AskRequest) -> None:
 
 
 def _answer_writer(question: AskRequest, settings: Settings) -> AnswerWriter:
-    speech: AnswerWriter
+    writer: AnswerWriter
     match question.output:
         case "lines":
-            speech = JsonLinesWriter(StreamOutput(sys.stdout))
+            writer = JsonLinesWriter(StreamOutput(sys.stdout))
         case "json":
-            speech = JsonObjectWriter(StreamOutput(sys.stdout))
+            writer = JsonObjectWriter(StreamOutput(sys.stdout))
         case "text":
-            speech = TextAnswerWriter(_open_output(question, settings), quiet=question.quiet)
-    return ReasoningWriter(speech) if question.thinking else speech
+            writer = TextAnswerWriter(_open_output(question, settings), quiet=question.quiet)
+    return ReasoningWriter(writer) if question.thinking else writer
 
 
 def _open_output(question: AskRequest, settings: Settings) -> TextOutput:
@@ -248,20 +248,20 @@ def _open_output(question: AskRequest, settings: Settings) -> TextOutput:
         if missing.name not in OF_TERMINAL:
             raise
         return StreamOutput(sys.stdout)
-    page: TextOutput = typeset.MarkdownOutput(sys.stdout, settings, os.environ)
-    return page
+    output: TextOutput = typeset.MarkdownOutput(sys.stdout, settings, os.environ)
+    return output
 
 
 async def _ask(
     message: PreparedMessage,
     tools: Sequence[Function],
     options: Options,
-    speech: AnswerWriter,
+    writer: AnswerWriter,
     question: AskRequest,
     settings: Settings,
 ) -> int:
     # A reader who is slow must not hold up the runtime in this process.
-    pen = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-pen")
+    executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="antiphon-answer")
     starting = nullcontext() if question.no_tools else run_servers(settings)
     # The servers end first: they look after tasks of calls that were given up, by the client.
     async with AsyncClient(settings=settings) as client, starting as servers:
@@ -282,9 +282,9 @@ async def _ask(
             options["additional_instructions"] = workspace.instructions
         refusals = RefusalNotes(settings)
 
-        def watch(happening: ToolEvent) -> None:
-            refusals.note(happening)
-            pen.submit(speech.on_tool_event, happening)
+        def watch(event: ToolEvent) -> None:
+            refusals.note(event)
+            executor.submit(writer.on_tool_event, event)
 
         events = client.converse(
             await upload_attachments(client, message),
@@ -300,14 +300,14 @@ async def _ask(
         )
         if settings.server is not None and not question.quiet:
             cast("AsyncHttpTransport", client.transport).on_connection_lost(_note_loss)
-        await _write_events(speech, events, pen, client, settings.server)
-    return REFUSED if speech.code == DONE and refusals.any else speech.code
+        await _write_events(writer, events, executor, client, settings.server)
+    return REFUSED if writer.code == DONE and refusals.any else writer.code
 
 
 async def _write_events(
-    speech: AnswerWriter,
+    writer: AnswerWriter,
     events: AsyncEvents,
-    pen: Executor,
+    executor: Executor,
     client: AsyncClient,
     server: str | None,
 ) -> None:
@@ -315,22 +315,22 @@ async def _write_events(
 
     When the connection is lost for good, it is not cancelled: the error says where to read it.
     """
-    written = partial(asyncio.get_running_loop().run_in_executor, pen)
+    write = partial(asyncio.get_running_loop().run_in_executor, executor)
     try:
         async for event in events:
-            await written(speech.write_event, events.last_event, event)
-        await written(speech.close)
+            await write(writer.write_event, events.last_event, event)
+        await write(writer.close)
     except ConnectionLost as lost:
         if events.thread_id is not None and server is not None:
             show = f"antiphon threads show {events.thread_id} --server {server}"
             lost.details["hint"] = f"The run may go on at the server: {show}"
-        speech.close(lost)
+        writer.close(lost)
         raise
     except BaseException as end:
         # Ctrl+C, or a reader that closed the pipe: a run whose answer is not read is not paid for.
         await _cancel(client, events.run_id)
-        if not isinstance(end, OSError):  # what could not be written will not be now
-            speech.close(end)
+        if not isinstance(end, OSError):  # what could not be written before fails again
+            writer.close(end)
         raise
 
 

@@ -148,10 +148,10 @@ class _WorkLog:
         if not self._quiet:
             note(f"antiphon: {text}")
 
-    def on_tool_event(self, happening: ToolEvent) -> None:
+    def on_tool_event(self, event: ToolEvent) -> None:
         """Note a call that begins or ends."""
-        self._refusals.note(happening)
-        match happening:
+        self._refusals.note(event)
+        match event:
             case ToolBegan(call=call):
                 self._names[call.id] = call.name
                 self.write(f"{call.name} runs ({call.id})")

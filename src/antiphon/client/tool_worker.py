@@ -212,11 +212,11 @@ class ToolWorker:
             await asyncio.gather(keeping, executing, return_exceptions=True)
 
     async def _execute(self, action: Action, claim: _HeldClaim) -> ToolResult:
-        def note(happening: ToolEvent) -> None:
-            if isinstance(happening, ToolProgressed):
-                progress = happening.progress
+        def note(event: ToolEvent) -> None:
+            if isinstance(event, ToolProgressed):
+                progress = event.progress
                 claim.report(NewProgress(progress.done, progress.total, progress.message[:1_000]))
-            self._on_tool_event(happening)
+            self._on_tool_event(event)
 
         results = self._create_processor(on_tool_event=note).process_tool_calls(
             action.run_id,

@@ -163,9 +163,9 @@ class StreamingResponseHandler:
             case _:
                 pass
 
-    def on_tool_event(self, happening: ToolEvent, now: float) -> None:
+    def on_tool_event(self, event: ToolEvent, now: float) -> None:
         """Fold in an event of a tool that runs here."""
-        match happening:
+        match event:
             case ToolAwaited(call=call, servers=servers):
                 self._ensure_call(call, now)
                 self._change(call.id, lambda row: row.with_awaited_servers(servers))

@@ -149,12 +149,12 @@ class WsgiResponse:
         """WSGI's `start_response`."""
         self.status = int(status[:3])
         self.headers = [
-            (name.lower().encode("latin-1"), v.encode("latin-1")) for name, v in headers
+            (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
         ]
         return self._write
 
     def set_body(self, body: bytes | TypedBody) -> None:
-        """Set a body that was made after the response started."""
+        """Set a body that was made after `start_response` was called."""
         if isinstance(body, TypedBody):
             self.headers.append((b"content-type", body.media_type.encode("latin-1")))
             body = body.content
@@ -307,30 +307,32 @@ class Bridge:
         return None
 
     async def _pump(
-        self, frames: Frames, heartbeat: bytes, receive: Receive, line: _StreamWriter
+        self, frames: Frames, heartbeat: bytes, receive: Receive, writer: _StreamWriter
     ) -> None:
         """Send the frames as they come, with heartbeats, until they end or the client is gone."""
-        writing = asyncio.ensure_future(line.write_all(frames))
-        left = asyncio.ensure_future(_wait_for_disconnect(receive))
+        writing = asyncio.ensure_future(writer.write_all(frames))
+        disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
         try:
             while True:
-                soon = min(line.due or self._timeouts.blink, self._timeouts.blink)
-                await asyncio.wait({writing, left}, timeout=soon, return_when=FIRST_COMPLETED)
+                soon = min(writer.due or self._timeouts.blink, self._timeouts.blink)
+                await asyncio.wait(
+                    {writing, disconnected}, timeout=soon, return_when=FIRST_COMPLETED
+                )
                 if writing.done():
                     return writing.result()
-                if left.done() or line.stuck:
+                if disconnected.done() or writer.stuck:
                     return None
-                last = bool(heartbeat) and self._closing() and not line.writes
+                last = bool(heartbeat) and self._closing() and not writer.writes
                 if last:  # nothing may be written after it
                     writing.cancel()
                     await asyncio.wait([writing])
-                if last or (heartbeat and line.silent):
+                if last or (heartbeat and writer.silent):
                     async with asyncio.timeout(self._timeouts.patience):
-                        await line.write(heartbeat, more=not last)
+                        await writer.write(heartbeat, more=not last)
                 if last:
                     return None
         finally:
-            left.cancel()
+            disconnected.cancel()
             writing.cancel()
             await asyncio.wait([writing])
             await frames.aclose()
@@ -435,17 +437,17 @@ async def _run_while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -
 
     Raises `BrowserDisconnected`.
     """
-    left = asyncio.ensure_future(_wait_for_disconnect(receive))
-    working = asyncio.ensure_future(work)
+    disconnected = asyncio.ensure_future(_wait_for_disconnect(receive))
+    task = asyncio.ensure_future(work)
     try:
-        await asyncio.wait({left, working}, return_when=FIRST_COMPLETED)
-        if not working.done():
+        await asyncio.wait({disconnected, task}, return_when=FIRST_COMPLETED)
+        if not task.done():
             raise BrowserDisconnected
-        return working.result()
+        return task.result()
     finally:
-        left.cancel()
-        working.cancel()
-        await asyncio.wait([left, working])
+        disconnected.cancel()
+        task.cancel()
+        await asyncio.wait([disconnected, task])
 
 
 async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
@@ -465,10 +467,9 @@ async def _read_first_piece(receive: Receive, pieces: Frames) -> Frames:
 async def _send_problem(
     send: Send, problem: AntiphonError, begun: Sequence[tuple[bytes, bytes]] = ()
 ) -> None:
-    """Send a problem document, with the headers of the started response that are not about its
-    body.
+    """Send a problem document and close the connection: the request's body may be unread.
 
-    The connection is closed, because the request's body may be unread.
+    Headers of the started response stay, except those of its body.
     """
     status, _ = problems.status_and_title(problem)
     body = problems.problem_document(problem)

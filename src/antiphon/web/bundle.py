@@ -226,9 +226,7 @@ class _Writer:
         return Bundle("\n".join(lines), tuple(dict.fromkeys(imports)))
 
     def _load_first(self, later: Mapping[str, list[str]]) -> str:
-        """Return the statement that loads other bundles and libraries before the modules of this
-        one run.
-        """
+        """Return the statement that loads what must be there before these modules run."""
         bound = ", ".join(
             _variable(source) if names == [source] else f"{{ {', '.join(map(_variable, names))} }}"
             for source, names in later.items()

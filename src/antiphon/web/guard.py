@@ -65,9 +65,7 @@ class RouteRequirements(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def route_requirements(method: str, rule: str) -> RouteRequirements:
-    """Return the requirements of a route: all of them, except on the few routes that cannot meet
-    them.
-    """
+    """Return the requirements of a route; a few routes cannot meet all of them."""
     if not rule.startswith(API):
         return RouteRequirements(
             person=False, own_origin=False, body=None if method in _READING else JSON
@@ -136,9 +134,9 @@ def _check_host(facts: RequestFacts, policy: Policy) -> None:
 
 
 def _check_frame(facts: RequestFacts, policy: Policy) -> None:
-    """Check that the second origin is asked for a preview, and by a frame.
+    """Check that a request of the second origin is for a preview, and comes from a frame.
 
-    In a window of its own a document could leave for any address.
+    In a window of its own, a document could navigate to any address.
     """
     if not facts.rule.startswith(ARTIFACT_ROUTES):
         raise Misdirected(
@@ -160,7 +158,7 @@ def _check_frame(facts: RequestFacts, policy: Policy) -> None:
 
 
 def _check_nearness(facts: RequestFacts, policy: Policy) -> None:
-    """Without a login, accept requests from this machine only, also behind a proxy."""
+    """Accept only requests from this machine if there is no login, also behind a proxy."""
     if policy.login != "none":
         return
     steps = [step.strip() for step in facts.forwarded_for.split(",") if step.strip()]
@@ -188,9 +186,7 @@ def _check_origin(facts: RequestFacts, policy: Policy) -> None:
 
 
 def _check_body(facts: RequestFacts, wanted: str) -> None:
-    """Check the media type: forms can send three types across origins, and none of them is
-    accepted.
-    """
+    """Check the media type, which is none of the three that forms can send across origins."""
     if facts.method == "DELETE" and not facts.has_body:
         return
     if facts.media_type != wanted:
@@ -268,7 +264,7 @@ def _check_request() -> None:
     facts = request_facts(request, policy)
     check_request(facts, policy)
     if facts.rule.startswith(ARTIFACT_ROUTES):
-        return  # the signature of the address stands for a session
+        return  # the address is signed, which replaces a session
     required = route_requirements(facts.method, facts.rule)
     # Pages and `/api/me` may start a session where no login is needed.
     begins = (
@@ -290,7 +286,7 @@ def _check_request() -> None:
             login=policy.login,
             site=current_site().settings.web_title,
         )
-    # A token that need not be given names the session for which the request is meant.
+    # Other clients need no token, but a token that is sent must be the session's.
     if required.csrf or (required.person and facts.csrf and facts.method not in _READING):
         check_csrf(facts, session.csrf_token())
 
@@ -382,8 +378,9 @@ def _proxy_user(policy: Policy) -> User | None:
 
 
 def _one_name(given: str) -> str | None:
-    """Return the UTF-8 name in a header that servers pass on as latin-1; None if it is not exactly
-    one.
+    """Return the one name in the header; None if it is not exactly one.
+
+    Servers decode headers as Latin-1; the name is UTF-8.
     """
     try:
         name = given.encode("latin-1").decode("utf-8")

@@ -24,9 +24,7 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 
 def problem_headers(error: AntiphonError) -> list[tuple[bytes, bytes]]:
-    """Return the headers of a problem, without `WWW-Authenticate`, at which browsers ask for a
-    password.
-    """
+    """Return the headers of a problem, without `WWW-Authenticate`: browsers would open a dialog."""
     return [each for each in problems.problem_headers(error) if each[0] != b"www-authenticate"]
 
 

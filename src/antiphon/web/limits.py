@@ -133,8 +133,11 @@ class LoginSlots:
 
 
 class WebLimits(msgspec.Struct, frozen=True):
-    """All limits. `messages`, `recordings` and `speech` apply only where people log in: without a
-    login all are one user."""
+    """All limits of the web chat.
+
+    `messages`, `recordings` and `speech` apply only if people log in: without a login, everybody is
+    one user.
+    """
 
     messages: RateLimit
     recordings: RateLimit

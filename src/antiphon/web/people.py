@@ -87,8 +87,9 @@ class UserDirectory:
         return await self.find(person.id, person.generation, person.session) is not None
 
     async def log_in(self, name: str, password: str) -> User:
-        """Return the user of this name and password. Raises `SignInRefused`, alike for every
-        reason.
+        """Return the user of this name and password.
+
+        Raises the same `SignInRefused` for every reason.
         """
         return self._remember(await self._client.sign_in(name=name, password=password))
 

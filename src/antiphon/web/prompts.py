@@ -43,8 +43,10 @@ Prompts = Annotated[tuple[SavedPrompt, ...], Meta(max_length=100)]
 
 
 class PromptList(msgspec.Struct, frozen=True):
-    """All prompts of a user. `version` identifies the stored list, and in a change the list that
-    it is based on; None for no list.
+    """All prompts of a user.
+
+    `version` identifies the stored list, and in a change the list that was changed; None if there
+    was none.
     """
 
     data: Prompts = ()

@@ -61,7 +61,7 @@ class RunningTool(msgspec.Struct, frozen=True):
 
 
 class RelaySubscription:
-    """Wakes one reader of a relay for its news. A notification before `wait` is not lost."""
+    """Notifies one reader of news of a relay. A notification before `wait` is not lost."""
 
     def __init__(self) -> None:
         self._notified = False
@@ -69,7 +69,7 @@ class RelaySubscription:
         self._waiting: asyncio.Future[None] | None = None
 
     async def wait(self, handle: Callable[[], bool]) -> None:
-        """Wait for news that `handle` does not deal with; it returns False for these.
+        """Wait for news for which `handle` returns False: the reader has to handle them.
 
         An error of `handle` is raised here.
         """
@@ -89,7 +89,7 @@ class RelaySubscription:
         try:
             if self._handle():
                 return
-        except Exception as error:  # noqa: BLE001 - its reader raises it, and others read on
+        except Exception as error:  # noqa: BLE001 - `wait` of this reader raises it
             self._waiting.set_exception(error)
             return
         self._notified = True
@@ -100,10 +100,10 @@ class Relay:
     """Carries a run to its end in this process.
 
     `events` holds all events of the run so far. `tool_events` holds what its tools did here and
-    the questions that users were asked. Both only grow. The progress of a tool stands in
-    `running_tools` alone, because some tools report it a thousand times. Calls that wait for
-    their MCP server stand in `awaited_tools`. `is_over` is true when nothing more comes, and
-    `fault` is set if the relay failed before the run ended.
+    the questions that users were asked. Both only grow. The progress of a tool is only in
+    `running_tools`, because some tools report it a thousand times. Calls that wait for their MCP
+    server are in `awaited_tools`. `is_over` is true when nothing more comes, and `fault` is set if
+    the relay failed before the run ended.
     """
 
     def __init__(
@@ -156,15 +156,13 @@ class Relay:
     @property
     def progress(self) -> dict[str, ToolProgressed]:
         """Last reported progress of the running tools, by tool call id."""
-        return {call: working.last for call, working in self.running_tools.items() if working.last}
+        return {call: tool.last for call, tool in self.running_tools.items() if tool.last}
 
     @property
     def asked_call_ids(self) -> frozenset[str]:
         """Ids of all calls that the user was asked about."""
         return frozenset(
-            happening.question.call.id
-            for happening in self.tool_events
-            if isinstance(happening, ConsentAsked)
+            event.question.call.id for event in self.tool_events if isinstance(event, ConsentAsked)
         )
 
     @property
@@ -215,7 +213,7 @@ class Relay:
             self.fault = Fault("internal", "Something went wrong in the web chat.")
         finally:
             self.is_over = True
-            # It has methods of this relay, and would keep the events until a garbage collection.
+            # The processor has methods of this relay: a cycle that would keep the events.
             self._processor = None
             self._notify_readers()
 
@@ -351,17 +349,15 @@ class Relay:
         if new:
             self._notify_readers()
 
-    def _handle_tool_event(self, happening: ToolEvent) -> None:
-        match happening:
+    def _handle_tool_event(self, event: ToolEvent) -> None:
+        match event:
             case ToolAwaited(call=call):
-                self.awaited_tools[call.id] = happening
+                self.awaited_tools[call.id] = event
             case ToolBegan(call=call):
                 self.awaited_tools.pop(call.id, None)
                 self.running_tools[call.id] = RunningTool(time.monotonic(), call.arguments)
             case ToolProgressed(tool_call_id=id) if id in self.running_tools:
-                self.running_tools[id] = msgspec.structs.replace(
-                    self.running_tools[id], last=happening
-                )
+                self.running_tools[id] = msgspec.structs.replace(self.running_tools[id], last=event)
             case ToolEnded(tool_call_id=id):
                 self.awaited_tools.pop(id, None)
                 self.running_tools.pop(id, None)
@@ -371,8 +367,8 @@ class Relay:
                 self._approvals.add(question)
             case _:
                 pass
-        if not isinstance(happening, ToolProgressed):
-            self.tool_events.append(_without_result(happening))
+        if not isinstance(event, ToolProgressed):
+            self.tool_events.append(_without_result(event))
         self._notify_readers()
 
     def _notify_readers(self) -> None:
@@ -395,13 +391,13 @@ def _consent(
     )
 
 
-def _without_result(happening: ToolEvent) -> ToolEvent:
+def _without_result(event: ToolEvent) -> ToolEvent:
     """Return the event without the tool's result: the log has it, and many would fill memory."""
-    match happening:
+    match event:
         case ToolEnded():
-            return msgspec.structs.replace(happening, result=_OMITTED_RESULT)
+            return msgspec.structs.replace(event, result=_OMITTED_RESULT)
         case _:
-            return happening
+            return event
 
 
 async def _cancel_and_wait(task: asyncio.Future[Any]) -> None:

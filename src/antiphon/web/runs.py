@@ -56,7 +56,7 @@ FrameSource = Callable[[WriteNow | None], Frames]
 """Starts the frames of one reader. Those that are written at once are not yielded."""
 
 BATCH_SECONDS = 0.05
-"""Seconds for which deltas are batched where a task has to write them, which costs more."""
+"""Seconds for which deltas are batched if a task has to write them, which costs more."""
 DELTAS = (TextDelta, ReasoningDelta, RefusalDelta)
 MAX_BATCH = 256
 """Most events that are encoded at once for a late reader, to bound memory."""
@@ -120,12 +120,12 @@ async def stream_relay(
     rests: Callable[[], bool] = never_rests,
     write_now: WriteNow | None = None,
 ) -> Frames:
-    """Yield the frames of a run that is carried on here, to its end or until it `rests`.
+    """Yield the frames of a run that this process carries on, to its end or until it `rests`.
 
-    Events up to `after` are left out, as the reader has them. Text that comes while the reader
-    waits goes to `write_now`, which wakes no task; it is yielded where that cannot write.
+    Events up to `after` are left out, because the reader has them. Text that arrives while the
+    reader waits goes to `write_now`, which wakes no task; if that cannot write, it is yielded.
     """
-    events = happenings = 0
+    events = seen_tool_events = 0
     progress: dict[str, ToolProgressed] = {}
     first = True
 
@@ -134,7 +134,7 @@ async def stream_relay(
         new = relay.events[events:]
         if (
             write_now is None
-            or len(relay.tool_events) > happenings
+            or len(relay.tool_events) > seen_tool_events
             or relay.running_tools
             or relay.is_over
             or _text_size(new) > PIECE
@@ -154,16 +154,14 @@ async def stream_relay(
             over = relay.is_over
             begins = not events
             new, events = relay.events[events:], len(relay.events)
-            unsent, happenings = relay.tool_events[happenings:], len(relay.tool_events)
+            unsent, seen_tool_events = relay.tool_events[seen_tool_events:], len(relay.tool_events)
             frames = wire.feed_all(drop_void_events(new, after) if begins else new)
             frames += (
                 _encode_current_tools(wire, relay) if first else _encode_tool_events(wire, unsent)
             )
-            told_before, progress = progress, relay.progress
-            further = [
-                state for call, state in progress.items() if state is not told_before.get(call)
-            ]
-            frames += [] if first else _encode_tool_events(wire, further)
+            previous, progress = progress, relay.progress
+            changed = [state for call, state in progress.items() if state is not previous.get(call)]
+            frames += [] if first else _encode_tool_events(wire, changed)
             first = first and not events
             if over or rests():
                 yield b"".join([*frames, *_end(wire, relay.fault if over else None)])
@@ -171,7 +169,7 @@ async def stream_relay(
             if frames:
                 yield b"".join(frames)
             deltas = write_now is None and any(isinstance(event, DELTAS) for _, event in new)
-            if further or deltas:
+            if changed or deltas:
                 await asyncio.sleep(BATCH_SECONDS)
             await subscription.wait(write_deltas)
 
@@ -213,20 +211,20 @@ def _encode_current_tools(wire: Wire, relay: Relay) -> list[bytes]:
     for question in relay.open_questions.values():
         frames += wire.approval_asked(question.call.id, question.digest, approval_details(question))
     frames += _encode_tool_events(wire, relay.awaited_tools.values())
-    for call_id, working in relay.running_tools.items():
-        elapsed = time.monotonic() - working.since
-        frames += wire.tool_status(call_id, "running", elapsed, arguments=working.arguments)
-        if working.last is not None:
-            frames += _encode_tool_event(wire, working.last)
+    for call_id, tool in relay.running_tools.items():
+        elapsed = time.monotonic() - tool.since
+        frames += wire.tool_status(call_id, "running", elapsed, arguments=tool.arguments)
+        if tool.last is not None:
+            frames += _encode_tool_event(wire, tool.last)
     return frames
 
 
-def _encode_tool_events(wire: Wire, happenings: Iterable[ToolEvent]) -> list[bytes]:
-    return [frame for happening in happenings for frame in _encode_tool_event(wire, happening)]
+def _encode_tool_events(wire: Wire, events: Iterable[ToolEvent]) -> list[bytes]:
+    return [frame for event in events for frame in _encode_tool_event(wire, event)]
 
 
-def _encode_tool_event(wire: Wire, happening: ToolEvent) -> Sequence[bytes]:
-    match happening:
+def _encode_tool_event(wire: Wire, event: ToolEvent) -> Sequence[bytes]:
+    match event:
         case ToolAwaited(call=call, servers=servers):
             return wire.tool_status(call.id, "waiting", servers=[clean(each) for each in servers])
         case ConsentAsked(question=question):

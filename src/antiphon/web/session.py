@@ -85,9 +85,7 @@ def configure(app: Flask, site: Site) -> None:
 
 
 class SessionCookie(SecureCookieSessionInterface):
-    """Flask session interface: over https the cookie is bound to this host and never sent without
-    TLS.
-    """
+    """Flask's session interface; over https, the cookie is bound to this host and needs TLS."""
 
     digest_method = staticmethod(hashlib.sha256)
 

@@ -29,7 +29,6 @@ from antiphon.tools.permissions import FOLDER, NAME, GrantsFile, revoke_server_g
 from antiphon.types.accounts import LOCAL
 from antiphon.types.errors import AntiphonError, TryAgain
 from antiphon.types.runs import Run
-from antiphon.web import relay
 from antiphon.web.limits import create_limits
 from antiphon.web.openid import create_provider
 from antiphon.web.people import UserDirectory
@@ -116,7 +115,7 @@ class Relays:
         return relay
 
     def resume(self, client: AsyncClient, run: Run, owner: str) -> Relay | None:
-        """Return the relay of an existing run; None if the run has ended or is another face's."""
+        """Return the relay of an existing run; None if it has ended or is not the web chat's."""
         if run.id not in self._relays and (run.status.ended or not self.is_ours(run)):
             return None
         return self.start(client, run, owner)
@@ -154,7 +153,7 @@ class Relays:
 
         The local user's are shared by all faces.
         """
-        return GrantsFile(grants_file(data_folder(os.environ), owner), relay.log.warning)
+        return GrantsFile(grants_file(data_folder(os.environ), owner), log.warning)
 
     async def revoke_server_grants(self, server: str) -> None:
         """Revoke what anybody has allowed for the tools of an MCP server, for always or a session.
@@ -166,7 +165,7 @@ class Relays:
         await asyncio.to_thread(revoke_server_grants, data_folder(os.environ), server)
 
     def _load_grants(self, owner: str) -> GrantsFile:
-        """Like `grants`, cached from earlier runs; for the loop's thread only."""
+        """Return the same as `grants`, cached from earlier runs; for the loop's thread only."""
         grants = self._grants.pop(owner) if owner in self._grants else self.grants(owner)
         self._grants[owner] = grants  # move it to the end: last used
         if len(self._grants) > MAX_OWNERS:
@@ -214,15 +213,14 @@ class Site:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     def client_for_user(self, person: User) -> AsyncClient:
-        """Return a client that makes every call on behalf of this user, with access to their data
-        only.
+        """Return a client that sends every request on behalf of this user.
 
-        Where nobody logs in, everything belongs to the owner of the installation's key.
+        Without a login, everything belongs to the owner of the installation's key.
         """
         return self.client_for_owner(person.owner)
 
     def client_for_owner(self, owner: str) -> AsyncClient:
-        """Return a client that makes every call on behalf of this owner."""
+        """Return a client that sends every request on behalf of this owner."""
         return self.client if owner == LOCAL else self.client.on_behalf_of(owner)
 
     async def resume_runs(self) -> None:

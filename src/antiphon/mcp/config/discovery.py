@@ -64,9 +64,7 @@ class UserConfigFile:
         return shown
 
     def set_enabled(self, name: str, *, enabled: bool) -> bool:
-        """Switch the server on or off, for all programs that read the file; return whether it is
-        there.
-        """
+        """Switch the server on or off for all programs; return False if the file lacks it."""
         with self._edit() as servers:
             table = servers.get(_name_there(name, servers))
             if not is_object(table):

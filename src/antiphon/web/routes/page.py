@@ -126,8 +126,7 @@ def get_manifest() -> Response:
 
 @routes.get("/service-worker.js")
 def get_service_worker() -> Response:
-    """Return the worker that keeps the files of this version in the browser; it reads nothing
-    else."""
+    """Return the service worker, which caches the files of this version and nothing else."""
     # What any view needs, without libraries that few answers need.
     shown = [name for name in sorted(_files()) if name.startswith(("chat/css/", "chat/i18n/"))]
     libraries = [name for bundle in _bundles().values() for name in bundle.imports]
@@ -166,9 +165,7 @@ def _shell() -> str:
 
 @cache
 def version() -> str:
-    """Return a digest over all files, used as the version of all: modules import each other without
-    it.
-    """
+    """Return one version for all files, a digest of them: modules import each other without it."""
     digest = hashlib.sha256()
     for name in (*sorted(_files()), *_bundles()):
         digest.update(name.encode() + b"\0" + _read_asset(name))

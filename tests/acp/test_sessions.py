@@ -21,11 +21,14 @@ from acp.schema import (
 )
 
 from antiphon.acp.session import find_stop_reason
+from antiphon.api.operations import ListRuns
 from antiphon.client.async_client import AsyncClient
 from antiphon.settings.hooks import Hook
+from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import NO_WORKSPACE, Workspace
 from antiphon.testing import Script
 from antiphon.tools.todos import write_todos
+from antiphon.types.events import UsageAdded
 from antiphon.types.runs import Reason, Thread
 from tests.support.acp.editor import Editor, choose, open_editor
 
@@ -427,6 +430,34 @@ async def test_the_model_of_a_session_is_chosen_by_the_editor(tmp_path: Path) ->
         assert changed.config_options[0].current_value == "demo"
         assert len(editor.texts().split()) == 3
         assert script.requests == []
+
+
+async def test_the_context_holds_the_tokens_of_the_last_turn(tmp_path: Path) -> None:
+    def get_flight_times(departure: str, arrival: str) -> str:
+        """Times of the next flight."""
+        return "16:35"
+
+    settings = Settings(model="demo", database="memory:", demo_delay=0)
+    client = AsyncClient(settings=settings)
+    async with open_editor(settings, get_flight_times, client=client) as editor:
+        session = await begin(editor, tmp_path)
+        for _ in range(2):
+            await editor.agent.prompt(
+                session_id=session, prompt=[text("When does the next LAX-JFK flight leave?")]
+            )
+        shown = [each for each in editor.updates if each.session_update == "usage_update"]
+        runs = [run async for run in client.paginate(ListRuns(session))]
+        turns = [
+            event.usage
+            for run in reversed(runs)
+            async for event in client.events(run.id)
+            if isinstance(event, UsageAdded)
+        ]
+
+        assert len(turns) == 4
+        assert [each.used for each in shown] == [
+            turn.input_tokens + turn.output_tokens for turn in (turns[1], turns[3])
+        ]
 
 
 async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) -> None:

@@ -41,10 +41,10 @@ from antiphon.tools.permission_modes import (
 )
 from antiphon.tools.tool_events import ToolEvent
 from antiphon.types.errors import AntiphonError, InvalidRequest, RunError
-from antiphon.types.events import Numbered
+from antiphon.types.events import Numbered, UsageAdded
 from antiphon.types.messages import Tool
 from antiphon.types.run_ends import find_run_end
-from antiphon.types.runs import Reason, Status
+from antiphon.types.runs import Reason, Status, Usage
 
 SERVERS_SECONDS = 30.0
 """For all MCP servers of a session, before its first prompt is sent."""
@@ -114,6 +114,7 @@ class Session:
         self._editor = editor
         self._title = ""
         self._events: AsyncEvents | None = None
+        self._last_turn = Usage()
         self._prompt: asyncio.Task[StopReason] | None = None
         self._is_idle = asyncio.Event()
         self._is_idle.set()
@@ -271,6 +272,9 @@ class Session:
             self._events = events = self._converse(content, run_id, sender)
             async with events:
                 async for batch in events.batches():
+                    for _, event in batch:
+                        if isinstance(event, UsageAdded):
+                            self._last_turn = event.usage
                     await sender.send_events(batch)
         return events
 
@@ -288,9 +292,9 @@ class Session:
             listed = await client.transport.send(ListModels(model=run.model))
             sizes = [each.context_tokens for each in listed.data if each.id == run.model]
             if sizes and sizes[0]:
-                usage = run.usage
-                cost = None if usage.cost is None else Cost(amount=usage.cost, currency="USD")
-                used = usage.input_tokens + usage.output_tokens
+                price = run.usage.cost
+                cost = None if price is None else Cost(amount=price, currency="USD")
+                used = self._last_turn.input_tokens + self._last_turn.output_tokens
                 await self.send(
                     UsageUpdate(session_update="usage_update", used=used, size=sizes[0], cost=cost)
                 )

@@ -9,7 +9,7 @@ pytest.importorskip("mcp", reason="the extra antiphon[mcp] is not installed")
 
 from antiphon.mcp.client import server
 from antiphon.mcp.client.server import (
-    DEAR_SECONDS,
+    SLOW_START_SECONDS,
     ProtocolCache,
     ProtocolNegotiation,
     open_protocol_cache,
@@ -86,7 +86,7 @@ async def test_a_server_of_another_version_is_asked_at_its_next_start(known: Pro
 async def test_a_long_start_of_an_old_server_is_worth_remembering(known: ProtocolCache):
     approach = ProtocolNegotiation(raw(), known)
     await approach.load()
-    approach.handle_ready(modern=False, version="1", seconds=DEAR_SECONDS + 1)
+    approach.handle_ready(modern=False, version="1", seconds=SLOW_START_SECONDS + 1)
 
     assert approach.mode == "legacy"
     while not known.is_legacy(raw()):
@@ -95,7 +95,7 @@ async def test_a_long_start_of_an_old_server_is_worth_remembering(known: Protoco
 
 async def test_nothing_is_learnt_of_a_new_server(known: ProtocolCache):
     approach = ProtocolNegotiation(raw(), known)
-    approach.handle_ready(modern=True, version="1", seconds=DEAR_SECONDS + 1)
+    approach.handle_ready(modern=True, version="1", seconds=SLOW_START_SECONDS + 1)
 
     assert approach.mode == "auto"
     assert not known.is_legacy(raw())

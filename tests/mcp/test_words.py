@@ -319,33 +319,37 @@ def test_whose_reply_a_line_is_can_be_seen_from_its_ends(
 
 
 def test_a_server_that_dies_is_started_again_ever_later_and_then_only_when_wanted():
-    patience = RestartPolicy((1, 2))
+    policy = RestartPolicy((1, 2))
 
-    assert [patience.after(5.0) for _ in range(4)] == [1, 2, None, None]
+    assert [policy.delay_after(5.0) for _ in range(4)] == [1, 2, None, None]
 
 
 def test_a_server_that_never_was_ready_waits_to_be_wanted():
-    patience = RestartPolicy((1, 2))
+    policy = RestartPolicy((1, 2))
 
-    assert [patience.after(None) for _ in range(2)] == [None, None]
+    assert [policy.delay_after(None) for _ in range(2)] == [None, None]
 
 
 def test_a_server_that_fails_again_and_again_is_tried_again_ever_later():
-    patience = RestartPolicy((1,), retries=(0, 5, 60))
+    policy = RestartPolicy((1,), retries=(0, 5, 60))
 
     lives = (5.0, None, None, None, 3_600.0, None, None)
-    pauses = [patience.after_failure() for lived in lives if patience.after(lived) is None]
+    pauses = [policy.after_failure() for lived in lives if policy.delay_after(lived) is None]
 
     assert pauses == [0, 5, 60, 0, 5]
 
 
 def test_a_restart_that_fails_counts_as_an_end():
-    patience = RestartPolicy((1, 2))
+    policy = RestartPolicy((1, 2))
 
-    assert [patience.after(5.0), patience.after(None), patience.after(None)] == [1, 2, None]
+    assert [policy.delay_after(5.0), policy.delay_after(None), policy.delay_after(None)] == [
+        1,
+        2,
+        None,
+    ]
 
 
 def test_a_server_that_lived_long_is_sound_again():
-    patience = RestartPolicy((1, 2))
+    policy = RestartPolicy((1, 2))
 
-    assert [patience.after(lived) for lived in (5.0, 5.0, 5.0, 3_600.0)] == [1, 2, None, 1]
+    assert [policy.delay_after(lived) for lived in (5.0, 5.0, 5.0, 3_600.0)] == [1, 2, None, 1]

@@ -26,10 +26,7 @@ from antiphon.mcp.client.http import connect_http, connect_sse
 from antiphon.mcp.client.results import describe_end
 from antiphon.mcp.client.session_monitor import MonitoredTransport, SessionMonitor
 from antiphon.mcp.client.stdio import connect_stdio
-from antiphon.mcp.client.tasks import (
-    EXTENSION,
-    TaskExtension,
-)
+from antiphon.mcp.client.tasks import EXTENSION, TaskExtension
 from antiphon.mcp.client.tool_caller import ToolCaller
 from antiphon.mcp.config.server_config import LogLevel, Mode, ServerConfig
 from antiphon.mcp.metadata import MOST_TOOLS, clean_line, clean_text
@@ -45,7 +42,7 @@ RELIST_SECONDS = 0.1
 
 
 class Connection:
-    """One session. `live` runs it, in one task; other methods may be called from any task.
+    """One session, which `run` runs in one task; other methods may be called from any task.
 
     `tools` are the SDK's, normalized. `calls` and `catalog` exist once the session is ready; the
     other values are empty until then.
@@ -79,7 +76,7 @@ class Connection:
         self.catalog: ServerCatalog
         self._client: Client
 
-    async def live(self, mode: Mode, ready: Callable[[], None], stop: asyncio.Event) -> None:
+    async def run(self, mode: Mode, ready: Callable[[], None], stop: asyncio.Event) -> None:
         """Connect, call `ready`, and stay until the server ends or `stop` is set.
 
         Raises any error of the session; `reason` describes it.

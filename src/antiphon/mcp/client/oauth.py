@@ -92,7 +92,7 @@ class _StoredTokenAuth(OAuthClientProvider):
         self._logins = logins
         self._reach = reach
         self._server = httpx2.URL(config.url)
-        self._turn = asyncio.Lock()
+        self._token_lock = asyncio.Lock()
         self._failure: Unavailable | None = None  # of this session: the user is asked once
 
     async def async_auth_flow(
@@ -105,7 +105,7 @@ class _StoredTokenAuth(OAuthClientProvider):
         self.context.protocol_version = request.headers.get("mcp-protocol-version")
         with_token = await self._authorize(request)
         response = yield request
-        ours = self._is_for_server(response.url)  # and not where a redirect led
+        ours = self._is_for_server(response.url)  # a redirect may lead elsewhere
         if (
             ours
             and _needs_token(response)
@@ -121,7 +121,7 @@ class _StoredTokenAuth(OAuthClientProvider):
 
     async def _authorize(self, request: httpx2.Request) -> str | None:
         """Set the token on the request, if there is one; return it."""
-        async with self._turn:
+        async with self._token_lock:
             if not self._initialized:
                 await self._initialize()
             ends = self.context.token_expiry_time
@@ -136,7 +136,7 @@ class _StoredTokenAuth(OAuthClientProvider):
 
         Another request or another program may have renewed it meanwhile.
         """
-        async with self._turn:
+        async with self._token_lock:
             if self._token() == refused:
                 await self._initialize()
             if self._token() not in {None, refused}:
@@ -167,13 +167,13 @@ class _StoredTokenAuth(OAuthClientProvider):
         """Drive the SDK's login flow, which yields the original request first and last."""
         flow = self._auth_flow(request)
         try:
-            async with OAuthHttpClient(self._config.url, self._reach) as errands:
+            async with OAuthHttpClient(self._config.url, self._reach) as http:
                 outgoing = await anext(flow)
                 while outgoing is not request:
-                    outgoing = await flow.asend(await errands.send(outgoing))
+                    outgoing = await flow.asend(await http.send(outgoing))
                 outgoing = await flow.asend(response)
                 while outgoing is not request:
-                    outgoing = await flow.asend(await errands.send(outgoing))
+                    outgoing = await flow.asend(await http.send(outgoing))
         finally:
             await flow.aclose()
 
@@ -183,8 +183,8 @@ class _StoredTokenAuth(OAuthClientProvider):
             return False
         refresh_request = await self._refresh_token()
         try:
-            async with OAuthHttpClient(self._config.url, self._reach) as errands:
-                answer = await errands.send(refresh_request)
+            async with OAuthHttpClient(self._config.url, self._reach) as http:
+                answer = await http.send(refresh_request)
         except _FAILURES as error:
             raise Unavailable(f"its login cannot be renewed: {_describe_failure(error)}") from None
         if answer.status_code not in {200, 400, 401}:
@@ -210,7 +210,7 @@ class _StoredTokenAuth(OAuthClientProvider):
             metadata = _read(OAuthMetadata, login.metadata)
             resource = _read(ProtectedResourceMetadata, login.resource)
         except ValidationError:
-            return  # of another version: a new login mends it
+            return  # saved by another version: a new login replaces it
         if own and (client is None or client.client_id != own):
             return  # another client's
         context.client_info = context.client_info or client
@@ -392,9 +392,9 @@ def _describe_failure(error: BaseException) -> str:
         case OAuthTokenError() | OAuthRegistrationError():
             text = str(error)
             status, code = _STATUS.search(text), _CODE.search(text)
-            what = "a token" if isinstance(error, OAuthTokenError) else "a client of its own"
+            what = "token" if isinstance(error, OAuthTokenError) else "client of its own"
             answer = " ".join(found[1] for found in (status, code) if found)
-            return f"the authorization server gave no {what[2:]} ({answer or 'no usable answer'})"
+            return f"the authorization server gave no {what} ({answer or 'no usable answer'})"
         case AntiphonError():
             return clean_line(error.message)
         case OAuthFlowError() if "State parameter" not in str(error):

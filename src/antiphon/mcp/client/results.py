@@ -54,14 +54,14 @@ def tool_result(result: CallToolResult) -> ToolResult:
 
 def convert_content(blocks: Sequence[Content]) -> tuple[ResultPart, ...]:
     """Convert content blocks in order. One that is too large becomes a line that says so."""
-    left = _ByteBudget(LARGEST_TOTAL)
-    return tuple(_convert_block(block, left) for block in blocks)
+    budget = _ByteBudget(LARGEST_TOTAL)
+    return tuple(_convert_block(block, budget) for block in blocks)
 
 
 def convert_resource(read: Iterable[Contents]) -> tuple[ResultPart, ...]:
     """Convert the content of a resource."""
-    left = _ByteBudget(LARGEST_TOTAL)
-    return tuple(_convert_one(each, left) for each in read)
+    budget = _ByteBudget(LARGEST_TOTAL)
+    return tuple(_convert_resource_contents(each, budget) for each in read)
 
 
 class _ByteBudget:
@@ -71,16 +71,16 @@ class _ByteBudget:
         self.left = size
 
 
-def _convert_block(block: Content, room: _ByteBudget) -> ResultPart:
+def _convert_block(block: Content, budget: _ByteBudget) -> ResultPart:
     match block:
         case TextContent(text=text):
             return Text(text)
         case ImageContent(data=data, mime_type=kind):
-            return _decode_blob(data, kind, "", room)
+            return _decode_blob(data, kind, "", budget)
         case AudioContent(data=data, mime_type=kind):
-            return _decode_blob(data, kind, "", room)
+            return _decode_blob(data, kind, "", budget)
         case EmbeddedResource(resource=resource):
-            return _convert_one(resource, room)
+            return _convert_resource_contents(resource, budget)
         case ResourceLink():
             return Link(
                 uri=block.uri[:_LONGEST_URI],
@@ -90,29 +90,29 @@ def _convert_block(block: Content, room: _ByteBudget) -> ResultPart:
             )
 
 
-def _convert_one(resource: Contents, room: _ByteBudget) -> ResultPart:
+def _convert_resource_contents(resource: Contents, budget: _ByteBudget) -> ResultPart:
     if isinstance(resource, TextResourceContents):
         return Text(resource.text)
     name = clean_line(resource.uri.rstrip("/").rpartition("/")[2], 100)
-    return _decode_blob(resource.blob, resource.mime_type, name, room)
+    return _decode_blob(resource.blob, resource.mime_type, name, budget)
 
 
-def _decode_blob(data: str, kind: str | None, name: str, room: _ByteBudget) -> ResultPart:
+def _decode_blob(data: str, kind: str | None, name: str, budget: _ByteBudget) -> ResultPart:
     """Decode a file, if the budget allows it."""
     media_type = _media_type(kind)
     size = len(data) * 3 // 4
-    if size > room.left:
+    if size > budget.left:
         return Text(f"[{media_type}, {_size(size)}, too large to be taken]")
     try:
         decoded = base64.b64decode(data)
     except (binascii.Error, ValueError):
         return Text(f"[{media_type}, which came damaged]")
-    room.left -= len(decoded)
+    budget.left -= len(decoded)
     return Blob(media_type=media_type, data=decoded, name=name)
 
 
 def _model_text(given: ResultPart) -> str:
-    """Return the text that stands for this content to the model."""
+    """Return the text that the model receives in place of this content."""
     match given:
         case Text(text):
             return text

@@ -1,11 +1,11 @@
-"""Life of one MCP server: started, ready, restarted after a delay, failed, closed.
+"""Supervisor of one MCP server, which starts it, and restarts it after a delay when it died.
 
-One task owns the server and all its sessions. Callers wait until it is ready. A call that was in
-progress when the server died is never repeated.
+One task owns the server and all its sessions. Callers wait until the server is ready. A call that
+was in progress when the server died is never repeated.
 
-Some servers that know only older protocols never answer the newest protocol's first request, and
-waiting for them costs ten seconds at each start. A server found to be so is remembered in a small
-file until its version changes or it fails to start that way.
+Some servers know only older protocols and never answer the newest protocol's first request, which
+costs ten seconds at each start. The protocol cache remembers such a server until its version
+changes, or until it fails to start with the older protocol.
 """
 
 from __future__ import annotations
@@ -48,10 +48,8 @@ RETRIES = (0.0, 5.0, 15.0, 60.0)
 
 Each start is a process, and a model may call an absent tool in every turn.
 """
-SOUND_SECONDS = 60.0
-"""A server that was ready for so long has its counters reset."""
-
-
+STABLE_SECONDS = 60.0
+"""Time after which a server that was ready counts as stable: its counters are reset."""
 CANCEL_SECONDS = 5.0
 """Time for the request to cancel a task that is given up."""
 CHECK_SECONDS = 2.0
@@ -70,13 +68,13 @@ class RestartPolicy:
         self._ends = 0
         self._failures = 0
 
-    def after(self, lived: float | None) -> float | None:
+    def delay_after(self, lived: float | None) -> float | None:
         """Return seconds until the next restart, None to wait for demand.
 
-        `lived` is for how long the server was ready, None if it never was. A server that was never
-        ready at all is not restarted: its cause of failure seldom goes away by itself.
+        `lived` is the time for which the server was ready, None if it never was. A server whose
+        first start fails is not restarted: the cause seldom goes away by itself.
         """
-        if lived is not None and lived > SOUND_SECONDS:
+        if lived is not None and lived > STABLE_SECONDS:
             self._ends = self._failures = 0
         if lived is not None or self._ends:
             self._ends += 1
@@ -144,7 +142,7 @@ class ServerSupervisor:
         )
 
     def announce(self) -> None:
-        """Count as starting, for callers that wait; `start` follows."""
+        """Set the state to starting, so that callers wait; `start` follows."""
         if self.config.enabled:
             self._set_status("starting", "")
 
@@ -155,7 +153,7 @@ class ServerSupervisor:
             self.task = asyncio.create_task(self._run(), name=f"mcp {self.config.name}")
 
     def stop(self, why: str = "") -> None:
-        """Ask the task to end; calls in progress are told `why`, such as "it was removed"."""
+        """Ask the task to end; calls in progress fail with `why`, such as "it was removed"."""
         self._stopped_because = why
         self._stopping.set()
         self._wanted.set()
@@ -177,12 +175,14 @@ class ServerSupervisor:
 
     @property
     def is_starting(self) -> bool:
-        """True if it is neither ready nor failed, but soon will be."""
-        return self._is_settling()
+        """True if the server will soon be ready or have failed."""
+        return self._has_ended() or (
+            self._connection is None and self._state.status in {"starting", "restarting"}
+        )
 
     async def wait_until_settled(self) -> None:
         """Wait until it is ready or has failed."""
-        while self._is_settling():
+        while self.is_starting:
             await self._state_changed.wait()
 
     async def connection(self) -> Connection:
@@ -228,14 +228,8 @@ class ServerSupervisor:
         if self._checks:
             await asyncio.wait(self._checks, timeout=CHECK_SECONDS)
 
-    def _is_settling(self) -> bool:
-        """True if its state is about to change."""
-        return self._has_ended() or (
-            self._connection is None and self._state.status in {"starting", "restarting"}
-        )
-
     def _has_ended(self) -> bool:
-        """True if its session has ended and its task has not noticed yet."""
+        """Return whether the session has ended, and the task has not noticed it yet."""
         return self._connection is not None and self._connection.monitor.ended.is_set()
 
     async def _run(self) -> None:
@@ -246,7 +240,7 @@ class ServerSupervisor:
             self._set_status("closed", self._stopped_because)
 
     async def _run_sessions(self) -> None:
-        patience = RestartPolicy(self._delays)
+        policy = RestartPolicy(self._delays)
         await self._negotiation.load()
         while not self._stopping.is_set():
             began = self._began = self._clock()
@@ -258,9 +252,9 @@ class ServerSupervisor:
                 exited_before_handshake=died
             ):
                 continue
-            delay = patience.after(self._clock() - began if was_ready else None)
+            delay = policy.delay_after(self._clock() - began if was_ready else None)
             if delay is None:
-                self._retry_at = self._clock() + patience.after_failure()
+                self._retry_at = self._clock() + policy.after_failure()
                 self._wanted.clear()
                 self._record_end("failed", why, session)
                 await self._wanted.wait()
@@ -277,7 +271,7 @@ class ServerSupervisor:
         try:
             session = await self._create_connection()
             self._session = session
-            await session.live(self._negotiation.mode, self._ready, self._stopping)
+            await session.run(self._negotiation.mode, self._ready, self._stopping)
             why = session.reason(None)
         except Exception as error:  # noqa: BLE001 - raised by the SDK and the server behind it
             if session is not None:
@@ -290,14 +284,14 @@ class ServerSupervisor:
         return session, was_ready, why
 
     async def _create_connection(self) -> Connection:
-        connection = await asyncio.to_thread(importlib.import_module, _CONNECTION)
+        module = await asyncio.to_thread(importlib.import_module, _CONNECTION)
         quiet_sdk_logging()
-        # In a thread too, for it may load the SDK's part for logins.
+        # In a thread too, because it may import the SDK's part for logins.
         auth = await asyncio.to_thread(self._auth, self.config) if self._auth else None
-        made: Connection = connection.Connection(
+        connection: Connection = module.Connection(
             self.config, self._host, self._roots, auth, self._tools_changed, self._reach
         )
-        return made
+        return connection
 
     def _ready(self) -> None:
         session = self._connection = self._session
@@ -330,12 +324,12 @@ class ServerSupervisor:
         offered: dict[str, Tool] = {}
         for tool in session.tools:
             if self.config.includes_tool(tool.name):
-                made = self._tool(tool)
-                if offered.setdefault(made.spec.name, made) is not made:
+                converted = self._convert_tool(tool)
+                if offered.setdefault(converted.spec.name, converted) is not converted:
                     session.monitor.left_out[tool.name] = "another tool has its name"
         self.tools = tuple(offered.values())
 
-    def _tool(self, tool: Any) -> Tool:
+    def _convert_tool(self, tool: Any) -> Tool:
         hints = tool.annotations
         return Tool(
             spec=ToolSpec(
@@ -381,7 +375,7 @@ class ServerSupervisor:
 _CONNECTION = "antiphon.mcp.client.connection"
 
 
-# The protocol generation to try first.
+# The protocol to try first.
 
 
 CACHE_NAME = "mcp-generations.json"
@@ -450,12 +444,12 @@ def fingerprint(config: ServerConfig) -> str:
     return hashlib.sha256(msgspec.json.encode(about)).hexdigest()[:32]
 
 
-DEAR_SECONDS = 5.0
-"""A start that takes longer than this is worth remembering."""
+SLOW_START_SECONDS = 5.0
+"""A start that takes longer is remembered in the protocol cache."""
 
 
 class ProtocolNegotiation:
-    """Protocol to try next with one server, as `mode`."""
+    """Chooses `mode`, the protocol to try next with one server."""
 
     def __init__(self, config: ServerConfig, cache: ProtocolCache | None) -> None:
         self.mode: Mode = config.mode
@@ -463,7 +457,7 @@ class ProtocolNegotiation:
         self._cache = cache
         self._is_from_cache = False
         self._was_ready = False
-        self._learning: asyncio.Future[None] | None = None
+        self._update: asyncio.Future[None] | None = None  # kept, so that it is not collected
 
     async def load(self) -> None:
         """Load what is remembered of the server."""
@@ -477,11 +471,10 @@ class ProtocolNegotiation:
         if self._config.mode != "auto" or modern:
             return
         # Legacy mode: it is known to be legacy, or it exited at the first request.
-        dear = self.mode == "legacy" or seconds > DEAR_SECONDS
-        if dear and not self._was_ready and self._cache is not None:
+        slow = self.mode == "legacy" or seconds > SLOW_START_SECONDS
+        if slow and not self._was_ready and self._cache is not None:
             loop = asyncio.get_running_loop()
-            learn = self._cache.update
-            self._learning = loop.run_in_executor(None, learn, self._config, version)
+            self._update = loop.run_in_executor(None, self._cache.update, self._config, version)
         self.mode, self._is_from_cache, self._was_ready = "legacy", False, True
 
     async def handle_failure(self, *, exited_before_handshake: bool) -> bool:

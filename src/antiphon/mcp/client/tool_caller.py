@@ -1,4 +1,4 @@
-"""The tool calls of one session with one server: sent with their ids, and always with a result."""
+"""Tool calls in one session with one server. Each carries its id, and always gives a result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from antiphon.types.messages import Progress, TaskHandle, ToolFault, ToolResult
 CALL_ID = "antiphon/call-id"
 """Key in `_meta` of the call's id, by which a server recognizes a repeated call."""
 LAST_LOOK_SECONDS = 5.0
-"""Time for a task whose own time was up before this process began to follow it."""
+"""Time to check a task whose `task_timeout` has passed before this process began to follow it."""
 SMALL = 1_000
 """Validation steps that may run on the event loop: some milliseconds."""
 
@@ -77,8 +77,8 @@ class ToolCaller:
     ) -> ToolResult:
         """Call a tool by the server's own name for it. Cancelling the task reaches the server.
 
-        A call that has a task at the server already is not sent again: its task is followed.
-        `server` is that of this session, and of those that follow.
+        A call that already has a task at the server is not sent again: its task is followed.
+        `server` outlives this session, and follows the task in later ones too.
         """
         meta: dict[str, Any] = {CALL_ID: id}
         if self._monitor.modern and self.log_level is not None:
@@ -106,11 +106,11 @@ class ToolCaller:
             return result
 
         try:
-            working = await run_within(CallDeadline(self._timeout), call_tool())
-            if working is None:
+            task = await run_within(CallDeadline(self._timeout), call_tool())
+            if task is None:
                 text = f"gave no result for {tool} within {self._timeout:g} s; {UNCERTAIN}"
                 return self._fault("timed_out", text)
-            return results.tool_result(working.result())
+            return results.tool_result(task.result())
         except (_BadOutput, TaskFailed) as error:
             return self._fault(error.fault, error.what)
         except MCPError as error:
@@ -156,13 +156,13 @@ class ToolCaller:
         if created is None:
             left = max(left - follower.age_at_start, LAST_LOOK_SECONDS)
         with pause_deadline():
-            working = await run_within(CallDeadline(left), follower.follow(created))
-        if working is None:
+            task = await run_within(CallDeadline(left), follower.follow(created))
+        if task is None:
             limit = f"{self._task_timeout:g} s, its task_timeout"
             raise TaskFailed(
                 f"has not completed its task within {limit}; {UNCERTAIN}", fault="timed_out"
             )
-        return working.result()
+        return task.result()
 
     async def _read_created(
         self, tool: str, answer: TaskCreated, server: TaskServer

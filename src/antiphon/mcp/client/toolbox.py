@@ -4,8 +4,8 @@
         missing = await servers.ready(2.0)
         result = await servers.call(ToolCall("c1", "files__read", '{"path": "a.txt"}'))
 
-Servers start in parallel in the background: entering takes no time, and `tools` returns those that
-are known by then.
+Servers start in parallel in the background: entering takes no time, and `tools` returns the tools
+that are known so far.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class AsyncMcpServerPool:
         self._create = create
         self._servers = {name: create(each) for name, each in _by_name(configs).items()}
         self._ending: set[ServerSupervisor] = set()
-        self._exchanges: set[asyncio.Task[None]] = set()
+        self._replacements: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> AsyncMcpServerPool:
         """Start every enabled server without waiting for it."""
@@ -113,8 +113,8 @@ class AsyncMcpServerPool:
         for server in servers:
             server.stop()
         await _wait_until_ended(servers)
-        if self._exchanges:
-            await asyncio.wait(self._exchanges, timeout=LEAVE_SECONDS)
+        if self._replacements:
+            await asyncio.wait(self._replacements, timeout=LEAVE_SECONDS)
 
     async def update(self, configs: Iterable[ServerConfig]) -> None:
         """Run these servers from now on, in this order; one update at a time.
@@ -130,15 +130,15 @@ class AsyncMcpServerPool:
             if known is None or known.config != config:
                 known = self._create(config)
             servers[name] = known
-        await self._exchange(servers)
+        await self._replace_servers(servers)
 
     async def relaunch(self, server: str) -> None:
         """Stop the server if it runs, and start it again. Raises `NotFound`."""
         fresh = self._create(self._server(server).config)
-        await self._exchange({**self._servers, server: fresh})
+        await self._replace_servers({**self._servers, server: fresh})
 
-    async def _exchange(self, servers: dict[str, ServerSupervisor]) -> None:
-        """Replace the servers. A new one starts when the one of its name has ended.
+    async def _replace_servers(self, servers: dict[str, ServerSupervisor]) -> None:
+        """Replace the servers. A new server starts after the old one of its name has ended.
 
         Two processes of one server would compete for its files and ports.
         """
@@ -148,11 +148,11 @@ class AsyncMcpServerPool:
         for server in new:
             server.announce()
         self._ending |= old
-        # A caller that waits no longer leaves no server half exchanged.
-        exchanging = asyncio.create_task(self._stop_and_start(old, new))
-        self._exchanges.add(exchanging)
-        exchanging.add_done_callback(self._exchanges.discard)
-        await asyncio.shield(exchanging)
+        # Shielded, so that the new servers start even if the caller is cancelled.
+        replacing = asyncio.create_task(self._stop_and_start(old, new))
+        self._replacements.add(replacing)
+        replacing.add_done_callback(self._replacements.discard)
+        await asyncio.shield(replacing)
 
     async def _stop_and_start(
         self, old: Collection[ServerSupervisor], new: Iterable[ServerSupervisor]
@@ -391,7 +391,7 @@ def _by_name(configs: Iterable[ServerConfig]) -> dict[str, ServerConfig]:
 
 
 async def _wait_until_ended(servers: Iterable[ServerSupervisor]) -> None:
-    """Wait for servers that were told to stop; cancel those that take too long."""
+    """Wait for servers that were asked to stop; cancel those that take too long."""
     tasks = [server.task for server in servers if server.task is not None]
     if not tasks:
         return

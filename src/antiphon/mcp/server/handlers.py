@@ -11,8 +11,7 @@ from typing import Any
 
 import msgspec
 
-from antiphon.api.operations import ListAssistants as EveryAssistant
-from antiphon.api.operations import Options
+from antiphon.api.operations import ListAssistants, Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.export import load_joined_messages
@@ -61,7 +60,7 @@ CANCEL_SECONDS = 5.0
 
 
 class PendingRuns:
-    """Runs in progress for a client. Closing waits for the cancellations in progress."""
+    """Runs in progress for MCP clients; `close` waits for cancellations in progress."""
 
     def __init__(self, client: AsyncClient) -> None:
         self._client = client
@@ -72,49 +71,49 @@ class PendingRuns:
 
         Raises `Unavailable` for a run that failed, was cancelled or expired.
         """
-        asking = _PendingRun(events, tell)
-        listener = asyncio.create_task(asking.listen())
+        pending = _PendingRun(events, tell)
+        reader = asyncio.create_task(pending.read_events())
         try:
-            await asyncio.shield(listener)
+            await asyncio.shield(reader)
         except asyncio.CancelledError:
-            asking.left = True
-            ending = asyncio.create_task(self._cancel(asking, listener))
+            pending.left = True
+            ending = asyncio.create_task(self._cancel(pending, reader))
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
             raise
-        return asking.answer()
+        return pending.answer()
 
     async def close(self) -> None:
         """Wait until every abandoned run is cancelled."""
         while self._ending:
             await asyncio.gather(*self._ending, return_exceptions=True)
 
-    async def _cancel(self, asking: _PendingRun, listener: asyncio.Task[None]) -> None:
+    async def _cancel(self, pending: _PendingRun, reader: asyncio.Task[None]) -> None:
         """Cancel the run, waiting first for its id if it has just begun."""
-        known = asyncio.create_task(asking.known.wait())
+        known = asyncio.create_task(pending.known.wait())
         with suppress(AntiphonError, TimeoutError):
             async with asyncio.timeout(CANCEL_SECONDS):
-                await asyncio.wait({listener, known}, return_when=asyncio.FIRST_COMPLETED)
-                if asking.events.run_id is not None:
-                    await self._client.cancel_run(asking.events.run_id)
-        listener.cancel()
+                await asyncio.wait({reader, known}, return_when=asyncio.FIRST_COMPLETED)
+                if pending.events.run_id is not None:
+                    await self._client.cancel_run(pending.events.run_id)
+        reader.cancel()
         known.cancel()
-        await asyncio.gather(listener, known, return_exceptions=True)
+        await asyncio.gather(reader, known, return_exceptions=True)
 
 
 class _PendingRun:
-    """Text of a run so far. `left` is set when the client no longer wants reports."""
+    """One run, whose text so far is reported; `left` is set when its client has gone."""
 
     def __init__(self, events: AsyncEvents, tell: Report) -> None:
         self.events = events
         self.known = asyncio.Event()
         self.left = False
-        self._tell = tell
-        self._thread_message: list[str] = []
-        self._turn = 0
-        self._told_at = 0.0
+        self._send_report = tell
+        self._pieces: list[str] = []
+        self._turn_start = 0
+        self._reported_at = 0.0
 
-    async def listen(self) -> None:
+    async def read_events(self) -> None:
         async with self.events:
             async for event in self.events:
                 self.known.set()
@@ -140,29 +139,29 @@ class _PendingRun:
     def _add_event(self, event: Event) -> None:
         match event:
             case TextDelta(text=text) | RefusalDelta(text=text):
-                self._thread_message.append(text)
+                self._pieces.append(text)
             case MessageCompleted(message=message):
-                self._thread_message.append("\n\n")
+                self._pieces.append("\n\n")
                 if sources := _render_sources(message):
-                    self._thread_message.append(f"{sources}\n\n")
+                    self._pieces.append(f"{sources}\n\n")
             case TurnEnded():
-                self._turn = len(self._thread_message)
+                self._turn_start = len(self._pieces)
             case TurnRestarted():
-                del self._thread_message[self._turn :]
+                del self._pieces[self._turn_start :]
             case _:
                 pass
 
     def _text(self) -> str:
-        return "".join(self._thread_message).strip()
+        return "".join(self._pieces).strip()
 
     async def _report(self) -> None:
         now = asyncio.get_running_loop().time()
-        if self.left or now - self._told_at < PAUSE:
+        if self.left or now - self._reported_at < PAUSE:
             return
         text = self._text()
         if text:
-            self._told_at = now
-            await self._tell(self.events.last_event, text[-LONGEST_REPORT:])
+            self._reported_at = now
+            await self._send_report(self.events.last_event, text[-LONGEST_REPORT:])
 
 
 PAGE = 100
@@ -328,7 +327,7 @@ class McpHandlers:
 
     async def _assistants(self) -> AsyncIterator[Assistant]:
         count = 0
-        async for assistant in self._client.paginate(EveryAssistant(limit=PAGE)):
+        async for assistant in self._client.paginate(ListAssistants(limit=PAGE)):
             yield assistant
             count += 1
             if count == MAX_ASSISTANTS:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
 
@@ -38,36 +38,6 @@ def test_a_coroutine_gives_its_result_in_the_context_of_its_caller(portal: Porta
         return who.get(), threading.current_thread().name
 
     assert portal.run(ask()) == ("Bo", "antiphon-portal")
-
-
-def test_results_come_as_they_are_ready(portal: Portal):
-    bell = asyncio.Event()
-
-    async def ring() -> int:
-        bell.set()
-        return 2
-
-    results = portal.each([later(1, bell), later(3)])
-    first = next(results)
-    portal.run(ring())
-
-    assert (first, next(results)) == (3, 1)
-
-
-def test_closing_the_results_cancels_the_rest(portal: Portal):
-    cancelled = threading.Event()
-
-    async def wait() -> int:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-        return 0
-
-    with closing(portal.each([wait(), later(1)])) as results:  # type: ignore[type-var]
-        assert next(results) == 1
-
-    assert cancelled.wait(60)
 
 
 def test_a_portal_may_be_closed_and_opened_again(portal: Portal):

@@ -81,11 +81,11 @@ class AsyncClient(AsyncOperations):
     does the key (`ANTIPHON_API_KEY`); if they have no address either, a runtime is opened in this
     process when it is first needed, with the database at `database`.
 
-    `model` is that of new runs for which nothing else names one. `timeout` is how many seconds a
-    request may wait for its answer (60), `max_retries` how often it is repeated after a failure
-    that may pass (by default for 60 seconds). `headers` are sent with each request. `http_client`
-    is an httpx2 client of your own, with its proxies and certificates; closing this client leaves
-    it open. Raises `BadSettings`.
+    `model` is the model of new runs that name neither a model nor an assistant. `timeout` is the
+    number of seconds that a request may wait for its answer (60), `max_retries` how often it is
+    repeated after a failure that may pass (by default for 60 seconds). `headers` are sent with each
+    request. `http_client` is an httpx2 client of your own, with its proxies and certificates;
+    closing this client leaves it open. Raises `BadSettings`.
 
     It belongs to one event loop.
     """
@@ -238,11 +238,11 @@ class AsyncClient(AsyncOperations):
             result = await client.ask("When is the flight?", tools=[get_flight_times])
             print(result.text, result.usage.cost)
 
-        With `output_type` the answer is of this type, in `value`: a dataclass, TypedDict, pydantic
+        With `output_type`, `value` is the answer as this type: a dataclass, TypedDict, pydantic
         model, msgspec Struct, Enum, Literal, a union or a plain type. Its schema is sent to the
-        model. An answer that does not fit is explained to the model in the thread, at most twice;
-        then `InvalidAnswer` is raised. `on_partial` is called with the value so far, as JSON and
-        not validated, each time that it has grown; it must return quickly.
+        model. If an answer does not fit, the model reads why in the thread and answers again, at
+        most twice; then `InvalidAnswer` is raised. `on_partial` is called with the value so far, as
+        JSON and not validated, each time that it has grown; it must return quickly.
 
         With an `idempotency_key`, a program that asks again after a crash gets the same answer, and
         no tool with an output runs again. The other parameters are those of `converse`.
@@ -326,8 +326,8 @@ class AsyncClient(AsyncOperations):
             async for event in client.resume(thread_id, tools=[get_flight_times]):
                 ...
 
-        A turn in progress is read, waiting tools run here, the next turn is requested, and of a run
-        that has ended the remaining events are read. So the id is all that a program has to keep.
+        A turn in progress is read, waiting tools run here, and the next turn is requested. If the
+        run has ended, its remaining events are read. So a program has to keep only the id.
         The parameters are those of `converse`. Instead of the first event, `NotFound` is raised for
         an unknown id, and for a thread without a run.
         """
@@ -449,7 +449,7 @@ class AsyncClient(AsyncOperations):
         grace: float = 0.0,
         until_idle: bool = False,
     ) -> int:
-        """Run the pending calls of these tools, of whichever runs, until interrupted.
+        """Run the pending calls of these tools, in any runs, until interrupted.
 
             await client.work([get_flight_times])
 
@@ -459,10 +459,10 @@ class AsyncClient(AsyncOperations):
         turn. `thread_id`, `assistant_id`, `model` and `metadata` select the runs whose calls are
         taken; `worker` is a name for people. The other parameters are those of `converse`.
 
-        Errors that may pass are retried. Interrupted or cancelled, it lets its tools run for
-        `grace` seconds, then cancels them and gives their calls back. With `until_idle` it returns
-        when nothing is pending, and tells how many outputs it saved. Raises `InvalidRequest`
-        without tools, and errors that do not pass, such as `Unauthorized`.
+        Errors that may pass are retried. When it is interrupted or cancelled, it lets its tools run
+        for `grace` seconds, then cancels them and releases their calls. With `until_idle` it
+        returns when nothing is pending. Returns the number of outputs that it saved. Raises
+        `InvalidRequest` without tools, and errors that do not pass, such as `Unauthorized`.
         """
         gathered = gather_tools(tools, toolbox)
         if gathered.offered or (not tools and toolbox is None):

@@ -146,7 +146,7 @@ class AsyncHttpTransport:
         return self._read_pieces(build_request(operations.ExportOwner(owner), new_key()))
 
     async def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
-        """Send this zip file, which is seekable, until it is imported."""
+        """Send this zip file, which must be seekable, and return what was imported."""
         request = import_request(operation, file)
         return parse_response(
             operation, await self._fetch({**request, "content": AsyncFileBody(file)})

@@ -68,7 +68,7 @@ class AsyncTransport(Protocol):
         ...
 
     async def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
-        """Send this zip file, which is seekable, and return what was imported."""
+        """Send this zip file, which must be seekable, and return what was imported."""
         ...
 
     def on_behalf_of(self, owner: str) -> AsyncTransport:

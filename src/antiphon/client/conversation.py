@@ -42,6 +42,8 @@ from antiphon.types.events import Numbered, PendingAction, to_pending_action
 from antiphon.types.messages import Message, TaskHandle, Tool, ToolCall, ToolResult
 from antiphon.types.runs import Action, Run, Status
 
+NO_TASKS: Mapping[str, TaskHandle] = MappingProxyType({})
+
 
 class FindRun(msgspec.Struct, frozen=True):
     """Find the last run of a thread."""
@@ -52,8 +54,8 @@ class FindRun(msgspec.Struct, frozen=True):
 class StreamTurn(msgspec.Struct, frozen=True):
     """Stream the events of this operation, up to event number `until` or to the end.
 
-    `key` is the idempotency key of a caller who may have sent the operation before. With
-    `until_resumed` the stream ends when the run waits for no outputs any more.
+    `key` is the caller's idempotency key, under which the operation may have been sent before. With
+    `until_resumed` the stream ends when the run no longer waits for outputs.
     """
 
     operation: Process | Follow
@@ -71,13 +73,13 @@ class ListPending(msgspec.Struct, frozen=True):
 class ExecuteActions(msgspec.Struct, frozen=True):
     """Run these tools, request these approvals, and submit each output when it is ready.
 
-    `tasks` by tool call id carry out calls already: these are not called again.
+    A call with one of the `tasks`, by tool call id, is not sent again: its task is followed.
     """
 
     run_id: str
     actions: tuple[PendingAction, ...]
     thread_id: str | None = None
-    tasks: Mapping[str, TaskHandle] = MappingProxyType({})
+    tasks: Mapping[str, TaskHandle] = NO_TASKS
 
 
 class FetchRun(msgspec.Struct, frozen=True):
@@ -97,7 +99,6 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 Step = FindRun | StreamTurn | ListPending | ExecuteActions | FetchRun | ReadLastReply | Finished
-NO_TASKS: Mapping[str, TaskHandle] = MappingProxyType({})
 PAGE = 100
 """Messages per request when looking for the last reply."""
 
@@ -108,8 +109,8 @@ class Conversation:
     Carry out `next_step()`, then report its result. Events are added to `state` as they come.
     `action.required` is trusted only at the end of a turn that this conversation requested, of a
     run that it began. In all other cases (another client continued the run, its calls expired, an
-    idempotency key may have begun it long ago) the run's actions are listed, so that a tool with an
-    output does not run again, nor one that a page has named.
+    earlier request with the idempotency key began it) the run's actions are listed, so that neither
+    a tool that has an output nor one that a page has named runs here.
 
     Calls of the tools named `elsewhere` are left to workers for tools, and waited for, and so are
     those of a page's own tools. With `thread_id` the run is the last one of this thread.
@@ -133,8 +134,8 @@ class Conversation:
         self._elsewhere = elsewhere
         self._is_new = opening.run_id is None and thread_id is None
         self._resumed = resumed
-        self._newest: int | None = None
-        self._unread = 0
+        self._newest_received: int | None = None
+        self._follow_after = 0
         self._next_step: Step = StreamTurn(opening, key=idempotency_key)
         if thread_id is not None:
             self._next_step = FindRun(ListRuns(thread_id, limit=1))
@@ -158,7 +159,7 @@ class Conversation:
 
     def find_missed(self, step: StreamTurn, batch: Sequence[Numbered]) -> StreamTurn | None:
         """Return the step that reads the events between the last one and this batch, if any."""
-        self._newest = batch[-1][0]
+        self._newest_received = batch[-1][0]
         before = batch[0][0] - 1
         if (
             isinstance(step.operation, Follow)
@@ -166,16 +167,16 @@ class Conversation:
             or before <= self._state.last_event
         ):
             return None
-        return self._up_to(before)
+        return self._follow_until(before)
 
     def end_stream(self) -> None:
         """Decide the next step after the stream ended."""
         step = self._next_step
         own = step if isinstance(step, StreamTurn) and isinstance(step.operation, Process) else None
         if own is not None:
-            self._check_not_ahead(self._newest)
+            self._check_not_ahead(self._newest_received)
         if self._state.status is not None and self._state.status.ended:
-            self._next_step = self._end()
+            self._next_step = self._last_step()
         elif own is not None and own.key is None and self._is_new and self._state.waiting:
             self._next_step = self._answer_or_wait(tuple(self._state.waiting.values()))
         else:
@@ -188,10 +189,10 @@ class Conversation:
         """
         if not isinstance(refusal, OutputsMissing | RunEnded):
             raise refusal
-        newest = self._unread = refusal.details.get("last_event", self._state.last_event)
+        newest = self._follow_after = refusal.details.get("last_event", self._state.last_event)
         self._check_not_ahead(newest)
         if self._in_order and newest > self._state.last_event:
-            self._next_step = self._up_to(newest)
+            self._next_step = self._follow_until(newest)
         elif isinstance(refusal, OutputsMissing):
             self._next_step = self._list_pending()
         else:
@@ -199,10 +200,11 @@ class Conversation:
 
     def handle_actions(self, actions: Sequence[Action]) -> None:
         """Decide the next step from the run's pending actions."""
-        # A page in a browser has chosen the names of its tools, which may be those of ours.
-        # A worker that has claimed a call may have the same name; a claim is an attempt.
-        of_page = [each for each in actions if each.worker == PAGE_WORKER and not each.attempt]
-        self._elsewhere |= {each.name for each in of_page}
+        # A page in a browser has chosen the names of its tools, which may be those of ours. A call
+        # with an attempt was claimed by a worker, whose name may be that of the page's.
+        self._elsewhere |= {
+            each.name for each in actions if each.worker == PAGE_WORKER and not each.attempt
+        }
         waiting = tuple(to_pending_action(action) for action in actions if action.awaited)
         tasks = tasks_by_call(actions)
         self._next_step = self._answer_or_wait(waiting, tasks) if waiting else self._next_turn()
@@ -214,7 +216,7 @@ class Conversation:
     def handle_run(self, run: Run) -> None:
         """Decide the next step from the run's status."""
         self._state.update(run)
-        self._next_step = self._end() if run.status.ended else self._list_pending()
+        self._next_step = self._last_step() if run.status.ended else self._list_pending()
 
     def handle_messages(self, messages: Sequence[Message]) -> None:
         """Set the last reply's text from the thread's messages."""
@@ -246,17 +248,17 @@ class Conversation:
                 hint="after=0 is the start.",
             )
 
-    def _up_to(self, number: int) -> StreamTurn:
+    def _follow_until(self, number: int) -> StreamTurn:
         return StreamTurn(Follow(self._run_id, after=self._state.last_event), until=number)
 
     def _answer_or_wait(
         self, actions: tuple[PendingAction, ...], tasks: Mapping[str, TaskHandle] = NO_TASKS
     ) -> ExecuteActions | StreamTurn:
-        """Run the calls that are this client's; wait for the outputs of the others."""
+        """Return the step that runs this client's calls, else one that waits for the others."""
         own = tuple(each for each in actions if each.name not in self._elsewhere)
         if own:
             return ExecuteActions(self._run_id, own, self._state.thread_id, tasks)
-        after = self._state.last_event if self._in_order else self._unread
+        after = self._state.last_event if self._in_order else self._follow_after
         return StreamTurn(Follow(self._run_id, after=after), until_resumed=True)
 
     def _list_pending(self) -> ListPending:
@@ -265,7 +267,7 @@ class Conversation:
     def _next_turn(self) -> StreamTurn:
         return StreamTurn(Process(run_id=self._run_id, force_refresh=True))
 
-    def _end(self) -> ReadLastReply | Finished:
+    def _last_step(self) -> ReadLastReply | Finished:
         """Return the last step, which reads an incomplete reply if its events were not read."""
         state = self._state
         if state.status is Status.INCOMPLETE and state.text is None and state.thread_id is not None:
@@ -314,7 +316,7 @@ def split_actions(
 
 
 def tasks_by_call(actions: Iterable[Action]) -> Mapping[str, TaskHandle]:
-    """Return the tasks that carry out calls already, by tool call id."""
+    """Return the tasks that already carry out calls, by tool call id."""
     return {each.tool_call_id: each.task for each in actions if each.task is not None}
 
 

@@ -89,8 +89,8 @@ def request_span(
 ) -> Generator[TraceSpan]:
     """Open the span of one attempt.
 
-    It does not become the current span: the `with` block may contain the code of a caller, who
-    iterates over a generator.
+    It does not become the current span: the block may yield to the code that iterates over a
+    generator.
     """
     method, path = request["method"], request["url"]
     facts = {"http.request.method": method, "url.path": tracing.redact_path(path)}
@@ -162,7 +162,7 @@ def client_arguments(server: str) -> dict[str, Any]:
     """Return the arguments of both httpx2 clients."""
     arguments: dict[str, Any] = {}
     if urlsplit(server).scheme == "http" and not getproxies():
-        # Without TLS no certificates are needed, whose reading takes 80 ms. Nor are any trusted.
+        # Without TLS, no certificates are loaded, which takes 80 ms, and none are trusted.
         arguments["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     return arguments | {
         # Each open stream holds a connection; their number is not limited.
@@ -175,7 +175,7 @@ def build_request(
 ) -> dict[str, Any]:
     """Return this operation as an httpx2 request. Raises `InvalidRequest`."""
     operation = options.with_model(operation)
-    # First: what a server rejects may not be expressible in JSON.
+    # Before encoding: invalid values may not be expressible in JSON.
     sanitize.request_fields(operation)
     method, path, query, body = operations.to_http(operation)
     headers: dict[str, str] = {}

@@ -17,12 +17,9 @@ from collections.abc import (
     Callable,
     Coroutine,
     Generator,
-    Iterable,
-    Iterator,
 )
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
-from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
@@ -82,19 +79,6 @@ class Portal:
             while not task.ended:  # it was interrupted, and is cancelled
                 with suppress(Empty):
                     task.done.get(timeout=MISSED_SIGNAL_SECONDS)
-
-    def each(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> Iterator[T]:
-        """Yield the results as they come; closing the iterator cancels the other coroutines."""
-        done: SimpleQueue[_LoopTask[T]] = SimpleQueue()
-        tasks = [_LoopTask(partial(_same, coroutine), done) for coroutine in coroutines]
-        try:
-            for task in tasks:
-                task.begin(self._loop())
-            for _ in tasks:
-                yield _wait_for_next(done).result()
-        finally:
-            for task in tasks:
-                task.cancel()
 
     def _run(self, task: _LoopTask[T]) -> T:
         try:
@@ -186,17 +170,13 @@ class Portal:
 class _LoopTask(Generic[T]):
     """A coroutine on the loop, put into `done` at its end; `ended` is True from then on.
 
-    An interrupt (Ctrl+C) may come between any two steps of the thread that waits. It leaves
-    `SimpleQueue` whole, which is not written in Python as `Future` and `Condition` are, and a call
+    An interrupt (Ctrl+C) may come between any two steps of the thread that waits. `SimpleQueue`
+    survives that, because it is not written in Python as `Future` and `Condition` are. A coroutine
     that may have begun is cancelled.
     """
 
-    def __init__(
-        self,
-        create: Callable[[], Coroutine[Any, Any, T]],
-        done: SimpleQueue[_LoopTask[T]] | None = None,
-    ) -> None:
-        self.done: SimpleQueue[_LoopTask[T]] = done or SimpleQueue()
+    def __init__(self, create: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        self.done: SimpleQueue[_LoopTask[T]] = SimpleQueue()
         self._create = create
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[T] | None = None
@@ -251,15 +231,11 @@ class _LoopTask(Generic[T]):
 def _wait_for_next(done: SimpleQueue[_LoopTask[T]]) -> _LoopTask[T]:
     """Return the next task that is done.
 
-    A signal that comes just before the thread begins to wait does not end its wait.
+    The wait has a timeout, because a signal just before it would not end it.
     """
     while True:
         with suppress(Empty):
             return done.get(timeout=MISSED_SIGNAL_SECONDS)
-
-
-def _same(coroutine: Coroutine[Any, Any, T]) -> Coroutine[Any, Any, T]:
-    return coroutine
 
 
 class _LoopThread:

@@ -18,7 +18,7 @@ PAUSES = (0.0, 0.1, 0.3, 1.0, 3.0)
 """Seconds before each retry. The first is immediate: most often an idle connection was closed."""
 MAX_PAUSE = 5.0
 REPORT_SECONDS = 3.0
-"""Seconds without a connection that are worth a word to the user."""
+"""Seconds without a connection after which the loss is reported to the user."""
 
 _TURN_ENDINGS = (Status.COMPLETED, Status.INCOMPLETE)
 

@@ -1,4 +1,4 @@
-"""The result of a run: its answer, and what it took to get there."""
+"""The result of a run: its answer, messages, tool calls and usage."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class CompletedCall(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Result(msgspec.Struct, Generic[T], frozen=True, kw_only=True):
-    """The answer of a run, with everything that its events said.
+    """The answer of a run, with the messages, calls and usage that its events reported.
 
-    `text` is the answer, or what has come of it; `value` is the same as the type that was asked
-    for, without one the text itself. `message` is the reply that holds it, None if none was saved
-    yet; `messages` are all replies of the run, in order. `usage` is that of all turns; its `cost`
-    is in US dollars, None if a price is not known.
+    `text` is the answer so far; `value` is the answer as the requested `output_type`, the text
+    itself without one. `message` is the reply with the answer, None if none was saved yet;
+    `messages` are all replies of the run, in order. `usage` is the sum of all turns; its `cost` is
+    in US dollars, None if a price is not known.
     """
 
     run_id: str
@@ -105,7 +105,7 @@ class ResultBuilder:
 
     @property
     def unsaved_text(self) -> str:
-        """Text that has come since the last saved message."""
+        """Text received since the last saved message."""
         return "".join(self._unsaved)
 
     def build(self, run_id: str, thread_id: str, status: Status, text: str) -> Result[str]:

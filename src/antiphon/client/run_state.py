@@ -1,4 +1,4 @@
-"""State of a run as its events tell it, and the view of it that readers of the events have."""
+"""State of a run, read from its events, and a view of it for readers of the events."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ class RunState:
 
 
 def partial_value(text: str) -> Any:
-    """Return the JSON value of which this text is the beginning; None if it is no JSON.
+    """Return the JSON value that begins with this text; None if it is no JSON.
 
-    Some models put JSON between the lines of a code block.
+    The text may be in a code block, as some models write JSON.
     """
     fence, _, code = text.partition("\n")
     if fence.startswith("```"):

@@ -19,8 +19,8 @@ from antiphon.api.operations import (
     SaveTask,
     SubmitToolOutput,
 )
-from antiphon.client.compaction import PAGE
 from antiphon.client.conversation import (
+    PAGE,
     Conversation,
     ExecuteActions,
     FetchRun,
@@ -61,8 +61,8 @@ from antiphon.types.runs import Action, Run, Status
 class Runner:
     """The steps of conversations, over one transport; `loop` is that of the tools.
 
-    With `leave_unknown` a call of a tool that the run offers, and that this program does not have,
-    stays pending for a program that has it.
+    With `leave_unknown`, a call stays pending if its tool is offered by the run and is not in this
+    program: another program may have it.
     """
 
     def __init__(self, transport: Transport, loop: Portal, *, leave_unknown: bool = False) -> None:

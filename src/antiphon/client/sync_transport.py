@@ -70,7 +70,7 @@ class Transport(Protocol):
         ...
 
     def import_archive(self, operation: ImportOwner, file: IO[bytes]) -> OwnerImport:
-        """Send this zip file, which is seekable, and return what was imported."""
+        """Send this zip file, which must be seekable, and return what was imported."""
         ...
 
     def on_behalf_of(self, owner: str) -> Transport:

@@ -52,7 +52,7 @@ from antiphon.types.runs import Action
 LEASE_SECONDS = 30.0
 """Time after which the calls of a dead worker are claimed by another."""
 WAIT_SECONDS = 10.0
-"""Time that one request waits for a call; a worker that ends waits no longer for its answer."""
+"""Time that one request waits for a call; a worker that is cancelled does not wait for it."""
 PROGRESS_SECONDS = 1.0
 """Least time between two reports of progress of one call."""
 TOOLS_SECONDS = 1.0
@@ -60,7 +60,7 @@ TOOLS_SECONDS = 1.0
 FIRST_PAUSE, LAST_PAUSE = 0.5, 10.0
 """Seconds between two attempts to reach a server that is not there."""
 RELEASE_SECONDS = 5.0
-"""Time for giving calls back at the end; after it they stay claimed until their lease runs out."""
+"""Time to release a call at the end; otherwise it stays claimed until its lease ends."""
 
 log = logging.getLogger(__name__)
 
@@ -117,16 +117,15 @@ class ToolWorker:
     async def run(self, *, until_idle: bool = False) -> int:
         """Claim and run calls until cancelled; return how many outputs were saved.
 
-        With `until_idle` it returns when no call is pending. Cancelled, it claims no more calls;
-        those that have not ended after `grace` seconds are cancelled and given back. A second
-        cancellation does not wait. Raises what the server raises, except for errors that may pass:
-        those are retried.
+        With `until_idle` it returns when no call is pending. When it is cancelled, it claims no
+        more calls; calls that have not ended after `grace` seconds are cancelled and released. A
+        second cancellation does not wait. Errors that may pass are retried; others are raised.
         """
         try:
             while True:
                 asked = self._clock()
                 claimed = await self._claim(0.0 if until_idle else WAIT_SECONDS)
-                # A process that stood still meanwhile may have got a claim that has run out.
+                # If the process was suspended meanwhile, the lease may have run out already.
                 is_late = self._clock() - asked > self._wanted.lease
                 for action in claimed:
                     if (held := self._held.get(action.id)) is not None:
@@ -212,13 +211,13 @@ class ToolWorker:
             await asyncio.gather(keeping, executing, return_exceptions=True)
 
     async def _execute(self, action: Action, claim: _HeldClaim) -> ToolResult:
-        def note(event: ToolEvent) -> None:
+        def report_event(event: ToolEvent) -> None:
             if isinstance(event, ToolProgressed):
                 progress = event.progress
                 claim.report(NewProgress(progress.done, progress.total, progress.message[:1_000]))
             self._on_tool_event(event)
 
-        results = self._create_processor(on_tool_event=note).process_tool_calls(
+        results = self._create_processor(on_tool_event=report_event).process_tool_calls(
             action.run_id,
             [tool_call(to_pending_action(action))],
             thread_id=action.thread_id,

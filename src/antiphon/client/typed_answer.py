@@ -1,6 +1,6 @@
-"""Answers of a wanted type: its schema for the model, validation, and a request to correct.
+"""Answers of a requested type: the schema for the model, validation, and requests to correct.
 
-This module decides and does no I/O; both clients send what it says.
+This module decides and does no I/O; both clients send its requests.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class UnfitType(BadSettings, TypeError):
 
 
 class TypedAnswer(Generic[T]):
-    """An answer of this type, until the model gives it.
+    """Requests and validation of one answer of this type; `value` is the validated answer.
 
-    The schema is sent as the response format. A provider that declares to lack schemas is asked for
-    a JSON object, and by words; one that lacks these too, by words alone. An answer that does not
-    fit is told to the model with the schema, at most twice.
+    The schema is sent as the response format. If the provider refuses schemas, a JSON object is
+    requested, and the schema is part of the message; if it refuses that too, only the message has
+    it. If an answer does not fit, the model reads the error and the schema and answers again, at
+    most twice.
 
     Raises `UnfitType` for a type that JSON cannot express.
     """
@@ -86,7 +87,7 @@ class TypedAnswer(Generic[T]):
         self._corrections = 0
 
     def request(self) -> tuple[Content, Options]:
-        """Return what to ask next, and with which options."""
+        """Return the content and the options of the next request."""
         response_format = self._formats[0]
         by_schema = response_format is not None and "json_schema" in response_format
         text = self._text
@@ -99,14 +100,14 @@ class TypedAnswer(Generic[T]):
         return text, options
 
     def key(self, idempotency_key: str | None) -> str | None:
-        """Return the idempotency key of what is asked next: each correction has its own."""
+        """Return the idempotency key of the next request: each correction has its own."""
         if idempotency_key is None or not self._corrections:
             return idempotency_key
         named = f"{idempotency_key} {self._corrections}".encode()
         return f"correction-{blake2b(named, digest_size=32).hexdigest()}"
 
     def unwrap_for(self, on_partial: Callable[[Any], object]) -> Callable[[Any], object]:
-        """Return a callback that passes on values as the type has them."""
+        """Return a callback that passes values on without the wrapper of the schema."""
 
         def call(value: Any) -> None:
             if not self._wrapped or not is_object(value):
@@ -117,7 +118,7 @@ class TypedAnswer(Generic[T]):
         return call
 
     def handle_refusal(self, refusal: UnsupportedByProvider) -> None:
-        """Ask in another way. Raises the refusal if it is not about the format of the answer."""
+        """Use the next format. Raises the refusal if it is not about the response format."""
         lacking = map(str, refusal.details.get("settings", ()))
         if len(self._formats) == 1 or not any(
             name.partition(".")[0] == "response_format" for name in lacking

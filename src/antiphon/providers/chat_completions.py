@@ -63,15 +63,15 @@ class ChatCompletionsProvider:
         self, request: ModelRequest, take_now: TakeNow = take_none
     ) -> AsyncGenerator[Sequence[Chunk], None]:
         """Stream the reply."""
-        reply = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
+        parser = ChatCompletionsParser(self._quirks, self._redact, origin=self._origin)
         body = payload(request, self._quirks, self._origin)
         untaken: list[list[Chunk]] = []
 
         def take(piece: bytes) -> bool:
-            if reply.finished or reply.pending + len(piece) > LARGE_BYTES:
+            if parser.finished or parser.pending + len(piece) > LARGE_BYTES:
                 return False
-            chunks = reply.feed(piece)
-            if chunks is None or not (reply.ended or not take_now(chunks)):
+            chunks = parser.feed(piece)
+            if chunks is None or not (parser.ended or not take_now(chunks)):
                 return True
             untaken.append(chunks)
             return False
@@ -84,20 +84,20 @@ class ChatCompletionsProvider:
                     if untaken:
                         chunks: list[Chunk] | None = untaken.pop()
                     else:
-                        chunks = await feed_piece(reply, piece) if piece else []
+                        chunks = await feed_piece(parser, piece) if piece else []
                     if chunks is not None:
                         yield chunks
-                    reply.check()
-                    if reply.finished:
+                    parser.check()
+                    if parser.finished:
                         break
                 else:
-                    yield await _close(reply)
-                    reply.check()
+                    yield await _close(parser)
+                    parser.check()
                     return
             except Disconnected:
-                yield reply.last_words()
+                yield parser.flush()
                 raise
-            async with aclosing(_stream_tail(pieces, reply)) as late:
+            async with aclosing(_stream_tail(pieces, parser)) as late:
                 async for chunks in late:
                     yield chunks
 
@@ -139,37 +139,37 @@ def payload(request: ModelRequest, quirks: Quirks, origin: str | None = None) ->
     return b"".join((_encode(fields)[:-1], b',"messages":[', messages, b"]}"))
 
 
-async def feed_piece(reply: ChatCompletionsParser, piece: bytes) -> list[Chunk] | None:
-    """Feed the reply; in a thread if a large event may end, so that the event loop stays free."""
-    if reply.pending + len(piece) > LARGE_BYTES:
-        return await asyncio.to_thread(reply.feed, piece)
-    return reply.feed(piece)
+async def feed_piece(parser: ChatCompletionsParser, piece: bytes) -> list[Chunk] | None:
+    """Feed the parser; in a thread if a large event may end, so that the event loop stays free."""
+    if parser.pending + len(piece) > LARGE_BYTES:
+        return await asyncio.to_thread(parser.feed, piece)
+    return parser.feed(piece)
 
 
-async def _close(reply: ChatCompletionsParser) -> list[Chunk]:
-    if reply.pending > LARGE_BYTES:
-        return await asyncio.to_thread(reply.close)
-    return reply.close()
+async def _close(parser: ChatCompletionsParser) -> list[Chunk]:
+    if parser.pending > LARGE_BYTES:
+        return await asyncio.to_thread(parser.close)
+    return parser.close()
 
 
 async def _stream_tail(
-    pieces: AsyncGenerator[bytes, None], reply: ChatCompletionsParser
+    pieces: AsyncGenerator[bytes, None], parser: ChatCompletionsParser
 ) -> AsyncGenerator[list[Chunk], None]:
     """Yield the chunks after the terminal marker, for a short time: the reply is already whole."""
     clock = asyncio.get_running_loop().time
     until = clock() + TAIL_SECONDS
     while True:
-        if reply.done:
+        if parser.done:
             until = min(until, clock() + LINGER_SECONDS)
         try:
             async with asyncio.timeout_at(until):
                 piece = await anext(pieces)
         except (StopAsyncIteration, TimeoutError, Disconnected):
             break
-        if not reply.done and (chunks := await feed_piece(reply, piece)):
+        if not parser.done and (chunks := await feed_piece(parser, piece)):
             yield chunks
-    yield await _close(reply)
-    reply.check()
+    yield await _close(parser)
+    parser.check()
 
 
 def _encode_sampling(

@@ -98,7 +98,7 @@ class ChatCompletionsParser:
         self._spoke = False
         self._reason: str | None = None
         self._damaged = False
-        self._halves: dict[Hashable, str] = {}
+        self._half_pairs: dict[Hashable, str] = {}
         self._template = TextTemplate()
         self._page_lists: tuple[Any, Any] = (None, None)
         self._snapshots: dict[type[Piece], CumulativeText] = {}
@@ -151,15 +151,15 @@ class ChatCompletionsParser:
         if self._fault:
             raise self._fault
 
-    def last_words(self) -> list[Chunk]:
+    def flush(self) -> list[Chunk]:
         """Return the chunks that were held back for a continuation."""
         out: list[Chunk] = []
         self._release_held_text(out)
         if self._think_tag_parser is not None:
             for kind, text in self._think_tag_parser.close():
                 self._add_piece(kind, text, out)
-        halves, self._halves = self._halves, {}
-        for channel in halves:
+        half_pairs, self._half_pairs = self._half_pairs, {}
+        for channel in half_pairs:
             match channel:
                 case (int() | None as index, int() | None as position):
                     out.append(CallPiece(index=index, position=position, arguments="\ufffd"))
@@ -182,7 +182,7 @@ class ChatCompletionsParser:
         chunks = self._take_frames([frame for frame in rest if is_whole_frame(frame)])
         if not self._begun and not rest:
             self._raise_unreadable("The answer is not a reply of a model", bytes(self._body))
-        return chunks if self.done or self._fault else [*chunks, *self.last_words()]
+        return chunks if self.done or self._fault else [*chunks, *self.flush()]
 
     def _detect_format(self, data: bytes) -> list[Chunk] | None:
         """Detect the format from the bytes: servers send wrong content types both ways."""
@@ -275,7 +275,7 @@ class ChatCompletionsParser:
             if self.done or self._fault:
                 break
         if self._fault:
-            out += self.last_words()
+            out += self.flush()
         if not out:
             self.check()
         return out
@@ -471,7 +471,7 @@ class ChatCompletionsParser:
                 self._add_piece(kind, piece, out)
 
     def _add_piece(self, kind: type[Spoken], text: str, out: list[Chunk]) -> None:
-        if not text.isascii() or self._halves or "\0" in text:
+        if not text.isascii() or self._half_pairs or "\0" in text:
             text = self._join_surrogates(kind, text)
         if text:
             self._add_whole_text(kind, text, out)
@@ -516,19 +516,19 @@ class ChatCompletionsParser:
 
     def _join_surrogates(self, channel: Hashable, text: str) -> str:
         """Return the text sanitized; half a surrogate pair at its end waits for the other half."""
-        text = self._halves.pop(channel, "") + text
+        text = self._half_pairs.pop(channel, "") + text
         if text and "\ud800" <= text[-1] <= "\udbff":
-            self._halves[channel] = text[-1]
+            self._half_pairs[channel] = text[-1]
             text = text[:-1]
         return sanitize_text(text)
 
     def _finish(self, reason: str | None, out: list[Chunk]) -> None:
-        out += self.last_words()
+        out += self.flush()
         if self._think_tag_parser is not None and not cut_reason(reason or self._reason):
             # A whole reply that never closed its reasoning: the reasoning was the answer.
             if text := self._think_tag_parser.unclosed:
                 self._add_whole_text(TextPiece, text, out)
-                out += self.last_words()
+                out += self.flush()
             self._think_tag_parser.leave()
         if not self.finished or reason not in (None, self._reason):
             self.finished = True
@@ -546,7 +546,7 @@ class ChatCompletionsParser:
 
 
 FLOOD_BYTES = 4_096
-"""A read of so much is cut into whole events and the halves around them."""
+"""A read of so much is cut into whole events and the half_pairs around them."""
 _BLANK = b" \t\r\n\xef\xbb\xbf"
 _SAMPLE_BYTES = 1_000
 _SLICE = 4_096

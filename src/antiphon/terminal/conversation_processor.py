@@ -29,9 +29,9 @@ from antiphon.types.errors import AntiphonError, ConnectionLost, Internal, RunAc
 from antiphon.types.messages import Progress
 from antiphon.types.runs import Reason, Status, Usage
 
-GRACE = 0.08
+STOP_SECONDS = 0.08
 """Seconds that a run may take to end once it was stopped; then it ends in the background."""
-DRAIN = 0.005
+DRAIN_SECONDS = 0.005
 """Seconds of events that are handled in one go before keys are read."""
 UNSHOWN = (
     "This reply cannot be shown and was stopped; its text so far is saved, and /raw prints it."
@@ -39,7 +39,7 @@ UNSHOWN = (
 """Printed for an error of the display, which must not end the chat."""
 SENT = "sent"
 """Key in a run's metadata of the mark by which a chat recognizes its own runs."""
-LATER = 10.0
+ENDING_SECONDS = 10.0
 """Seconds after which a stopped run that does not end is no longer waited for."""
 
 BUSY = (
@@ -205,7 +205,7 @@ class ConversationProcessor:
             handler.abandon(message, self._ui.clock())
             return problem
         except OSError as error:
-            failure = ConnectionLost(f"the line broke: {error}")
+            failure = ConnectionLost(f"the connection broke: {error}")
             handler.abandon(failure.message, self._ui.clock())
             return failure
         return None
@@ -215,14 +215,14 @@ class ConversationProcessor:
     ) -> None:
         ui = self._ui
         async with events:
-            rested = ui.clock()
+            yielded_at = ui.clock()
             async for event in events:
                 now = ui.clock()
                 handler.handle_event(event, now)
                 ui.display.update_streaming()
-                if now - rested > DRAIN:
+                if now - yielded_at > DRAIN_SECONDS:
                     await asyncio.sleep(0)
-                    rested = ui.clock()
+                    yielded_at = ui.clock()
 
     # Stopping.
 
@@ -240,7 +240,7 @@ class ConversationProcessor:
         self._track_ending(cancelling)
         if handler.tools_run:
             reading.cancel()  # and with it the tools
-        await asyncio.wait({reading}, timeout=GRACE)
+        await asyncio.wait({reading}, timeout=STOP_SECONDS)
         if not reading.done():
             reading.cancel()
         if not handler.response_complete:
@@ -268,7 +268,7 @@ class ConversationProcessor:
     async def _wait_for_ending(self) -> None:
         """Wait until stopped runs have ended: a thread has one run at a time."""
         if self._ending:
-            await asyncio.wait(set(self._ending), timeout=LATER)
+            await asyncio.wait(set(self._ending), timeout=ENDING_SECONDS)
 
     async def close(self) -> None:
         """Wait for runs that were stopped."""
@@ -280,12 +280,12 @@ class ConversationProcessor:
 # models get the summary, users still see all messages, and /compact undo removes the summary.
 
 
-WHY = (
+COMPACTION_REASON = (
     f"This thread takes {SHARE:.0%} of what the model takes, or more, so it is summed up first."
     " Ctrl+C leaves it as it is."
 )
 
-BEGUN = "summing up; Ctrl+C leaves it"
+COMPACTION_BEGUN = "summing up; Ctrl+C leaves it"
 """Shown until the first word of the summary: some models think first."""
 
 
@@ -297,7 +297,7 @@ async def compact_if_due(client: AsyncClient, ui: Ui, state: ChatState) -> None:
     if state.thread_id in state.uncompacted or not due(state.context_tokens, state.window.tokens):
         return
     try:
-        await compact(client, ui, state, WHY)
+        await compact(client, ui, state, COMPACTION_REASON)
     except (AntiphonError, asyncio.CancelledError) as problem:
         if state.thread_id is not None:
             state.uncompacted.add(state.thread_id)
@@ -314,12 +314,12 @@ async def compact(
         return None
 
     def report(progress: Progress) -> None:
-        if state.activity == BEGUN and why:
+        if state.activity == COMPACTION_BEGUN and why:
             ui.say(why, "faint")
         state.activity = f"summing up {progress.message}, {progress.done:,.0f} letters"
         ui.repaint()
 
-    state.activity = BEGUN
+    state.activity = COMPACTION_BEGUN
     ui.repaint()
     try:
         done = await client.compact(state.thread_id, model=state.model, tell=report)

@@ -47,7 +47,7 @@ from antiphon.types.terminal_safe import clean
 
 OPEN_ROWS = 12
 """Rows of open text, at most."""
-COUNTED_DOWN = 30.0
+COUNTDOWN_SECONDS = 30.0
 """Last seconds of a reply's time limit, which are counted down."""
 SPARE_ROWS = 4
 """Rows of the terminal that the region leaves to the conversation above."""
@@ -76,7 +76,7 @@ class StreamingResponseHandler:
         self._reasoning = Reasoning()
         self._calls: dict[str, CallRow] = {}
         self._finished: list[Line] = []
-        self._anything = False
+        self._has_output = False
         self._gap = False
         self._refused = False
 
@@ -127,7 +127,7 @@ class StreamingResponseHandler:
         match event:
             case TextDelta() | RefusalDelta():
                 self.chunk_count += 1
-                self._answer(event, now)
+                self._add_answer(event, now)
             case ReasoningDelta(text=text, seconds=seconds):
                 self.chunk_count += 1
                 self._phase = "thinking"
@@ -190,10 +190,10 @@ class StreamingResponseHandler:
                 self._phase = "waiting"
                 self._change(call, lambda row: row.with_result(result, seconds))
 
-    def abandon(self, word: str, now: float) -> None:
+    def abandon(self, note: str, now: float) -> None:
         """Print everything open, then this note: no further events are read."""
         self._finish(now)
-        self._note(word, "warning")
+        self._note(note, "warning")
 
     def frame(self, columns: int, rows: int, now: float) -> Frame:
         """Return the frame for a terminal of this size at this time.
@@ -202,7 +202,7 @@ class StreamingResponseHandler:
         """
         # The last column stays free: some terminals wrap in it.
         self._columns = max(1, columns - 1)
-        self._typeset()
+        self._set_text()
         finished, self._finished = tuple(self._finished), []
         return Frame(
             finished=finished,
@@ -217,16 +217,16 @@ class StreamingResponseHandler:
         if self._phase != "writing":
             self._end_reasoning(now)
             self._phase = "writing"
-            self._gap = self._anything
+            self._gap = self._has_output
             self._separate()
             if self._theme.roles:
                 self._finished.append((StyledText("Assistant:", "name"),))
-        self._anything = True
+        self._has_output = True
         self._text.append(text)
         self._fresh.append(text)
 
-    def _answer(self, event: TextDelta | RefusalDelta, now: float) -> None:
-        """Add text of the answer; a refusal stands under a line that says so."""
+    def _add_answer(self, event: TextDelta | RefusalDelta, now: float) -> None:
+        """Add text of the answer; a note precedes the text of a refusal."""
         if isinstance(event, RefusalDelta) and not self._refused:
             self._end_text(now)
             self._separate()
@@ -234,7 +234,7 @@ class StreamingResponseHandler:
             self._note("the model refuses to answer:", "warning")
         self._append_text(event.text, now)
 
-    def _typeset(self) -> None:
+    def _set_text(self) -> None:
         if self._fresh:
             fresh, self._fresh = "".join(self._fresh), []
             self._finished += self._display.feed(fresh, self._columns)
@@ -242,7 +242,7 @@ class StreamingResponseHandler:
     def _end_text(self, now: float) -> None:
         self._end_reasoning(now)
         if self._text:
-            self._typeset()
+            self._set_text()
             self._finished += self._display.close(self._columns)
             self._display = CompactStreamingDisplay(self._theme)
             self._text = []
@@ -255,7 +255,7 @@ class StreamingResponseHandler:
         if line := self._reasoning.summary(now):
             self._separate()
             self._finished.append(line)
-            self._anything = True
+            self._has_output = True
         self._reasoning = Reasoning()
 
     def _separate(self) -> None:
@@ -294,7 +294,7 @@ class StreamingResponseHandler:
     def _print(self, row: CallRow, call: str) -> None:
         self._separate()
         self._finished += row.lines(self._theme.glyphs, self._columns)
-        self._anything = True
+        self._has_output = True
         del self._calls[call]
 
     # Turns and ends.
@@ -336,7 +336,7 @@ class StreamingResponseHandler:
     def _note(self, text: str, style: str) -> None:
         for line in clean(text).split("\n"):
             self._finished += spans.wrap([StyledText(line, style)], self._columns)
-        self._anything = True
+        self._has_output = True
 
     def _list_sources(self, pages: Sequence[Citation]) -> None:
         """Print the pages that the provider cites, numbered; each address is a link."""
@@ -401,7 +401,7 @@ class StreamingResponseHandler:
         if self._reply_seconds is None or self._reply_began is None:
             return 0.0
         left = self._reply_began + self._reply_seconds - now
-        return left if 0 < left <= COUNTED_DOWN else 0.0
+        return left if 0 < left <= COUNTDOWN_SECONDS else 0.0
 
 
 def footer(usage: Usage, seconds: float) -> str:

@@ -64,12 +64,12 @@ function watchPane(at, titleOf) {
     const now = { thread: opening.value ?? current.value?.thread.id ?? null, phase: phase.value };
     const what = notificationBetween(before, now);
     before = now;
-    if (what) untracked(() => give(what, /** @type {string} */ (now.thread), titleOf(), BESIDE.current.value ? modelAt(at) : ""));
+    if (what) untracked(() => showNotification(what, /** @type {string} */ (now.thread), titleOf(), BESIDE.current.value ? modelAt(at) : ""));
   });
 }
 
 /** @param {"answer" | "question"} what @param {string} thread @param {string} named @param {string} model  "" if there is one conversation */
-function give(what, thread, named, model) {
+function showNotification(what, thread, named, model) {
   if (!document.hidden || !notificationsOn()) return;
   const address = path.value; // of both, in a comparison
   const title = revealText(named || t("threads.untitled")).slice(0, MOST_TITLE);

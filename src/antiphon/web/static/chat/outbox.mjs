@@ -66,7 +66,7 @@ export const isOutbox = (person, name) => name === null || name.startsWith(`${PR
  *
  * @param {Entry} entry @param {string} [refusal] @returns {Entry}
  */
-export function exchanged({ beside, ...entry }, refusal) {
+export function withModelsExchanged({ beside, ...entry }, refusal) {
   if (!beside) return entry;
   const { id, options } = entry;
   const other = { id, options, ...(refusal && { refusal }), ...(!beside.isFirst && { isFirst: true }) };

@@ -1,5 +1,5 @@
 /**
- * What is read aloud now, and whether anything can be. `speech.mjs`, which reads, is loaded later.
+ * State of reading aloud. The module that reads, `speech.mjs`, is loaded later.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { signal } from "./vendor/ui.mjs";
 /** Stops what a provider reads. */
 export const playing = { now: new AbortController() };
 
-/** The name of what is read now, or null. */
+/** Name of the answer that is read now, or null. */
 export const reading = signal(/** @type {string | null} */ (null));
 
 /** Returns the provider that reads, with its address; "" if the person did not agree to it. */

@@ -1,5 +1,5 @@
 /**
- * Messages that are written anew.
+ * Editing of messages that were sent.
  *
  * @module
  */
@@ -27,7 +27,7 @@ export async function edit(name, text, files, at = MAIN) {
   await sendInBranches({ at, message }, other, text, files ?? filesOf(message));
 }
 
-/** Returns the question in the other thread that is shown as one with this one of the first thread. @param {Message} question */
+/** Returns the other thread's question that is shown together with this question. @param {Message} question */
 function askedBeside(question) {
   const begins = besideOf(path.value) && findDivision();
   if (!begins) return null;

@@ -1,6 +1,5 @@
 /**
- * Which messages of each thread this browser has seen. It is stored in the browser only: no field of
- * a thread says it.
+ * Number of messages of each thread that this browser has seen, stored in the browser only.
  *
  * Threads that were never opened here are new when they changed after this browser's first visit.
  *
@@ -12,7 +11,7 @@ import { signal } from "./vendor/ui.mjs";
 
 const NAME = "antiphon.seen";
 
-/** Threads that are remembered. When there are more, all that is there now counts as seen. */
+/** Most threads that are remembered; above that, all present messages count as seen. */
 const MOST = 1000;
 
 /** @typedef {{since: number, messages: Record<string, number>}} Seen  `since` in milliseconds */

@@ -21,7 +21,7 @@ import {
   wake,
 } from "./conversation.mjs";
 import { foldEvents, NOTHING, textOf } from "./reduce.mjs";
-import { ADOPTED_AFTER_MS, asMessage, bodyOf, exchanged, forgetEntry, isLast, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
+import { ADOPTED_AFTER_MS, asMessage, bodyOf, withModelsExchanged, forgetEntry, isLast, isOutbox, storeEntry, storedEntries } from "./outbox.mjs";
 import { besideOf, navigate, threadOf } from "./router.mjs";
 import { showServersWhile } from "./servers.mjs";
 import { eventReader } from "./sse.mjs";
@@ -222,7 +222,7 @@ export async function followOtherRun(id, at = MAIN) {
     if (end) await finishRun(end, at);
   } catch (/** @type {any} */ error) {
     if (error.name !== "Problem") throw error;
-    // Its stream is no longer kept, or it never was ours: the history has what there is.
+    // Its stream is no longer kept, or it is not the web chat's: the history has its messages.
     settle(NOTHING, at);
     await refresh(at);
   }
@@ -239,7 +239,7 @@ async function finishRun(end, at) {
 }
 
 /**
- * The server has the message, and its run has begun.
+ * Removes an entry from the outbox: the server has the message, and its run has begun.
  *
  * @param {Entry} entry @param {import("./reduce.mjs").Message} message @param {Pane} at
  */
@@ -331,7 +331,7 @@ function refuse(id, reason) {
 
 /** @param {Entry} entry @param {string} [refusal] */
 function exchangeModels(entry, refusal) {
-  const now = exchanged(entry, refusal);
+  const now = withModelsExchanged(entry, refusal);
   forgetEntry(personId(), entry.id);
   store(now);
   pending.value = pending.value.map((each) => (each.id === entry.id ? now : each));

@@ -62,20 +62,20 @@ export const CLOCK = {
 export async function follow(following) {
   const { onChange, onLine, signal, clock = CLOCK, onWake } = following;
   let live = following.live ?? NOTHING;
-  let vain = 0;
+  let failures = 0;
   while (!isOver(live)) {
     const before = live;
     const fault = await attachOnce(following, live, (now) => {
       live = now;
-      vain = 0;
+      failures = 0;
       onChange(now);
     });
     signal.throwIfAborted();
     if (isOver(live) || (fault === NO_CONTENT && live === before)) break;
     const waiting = isWaiting(live) && !fault;
     if (!waiting) onLine(false);
-    const wait = waiting ? withJitter(WAITING_MS, clock) : pauseAfter(vain, fault, clock);
-    vain += 1;
+    const wait = waiting ? withJitter(WAITING_MS, clock) : pauseAfter(failures, fault, clock);
+    failures += 1;
     await sleep(wait, signal, clock, onWake);
   }
   return live;
@@ -149,10 +149,10 @@ function watch(ms, outer, clock) {
   };
 }
 
-/** @param {number} vain @param {any} fault @param {Clock} clock */
-function pauseAfter(vain, fault, clock) {
+/** @param {number} failures @param {any} fault @param {Clock} clock */
+function pauseAfter(failures, fault, clock) {
   const asked = Number(fault?.retryAfter) * 1000;
-  const grown = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(vain, 10), LONGEST_PAUSE_MS);
+  const grown = Math.min(FIRST_PAUSE_MS * 2 ** Math.min(failures, 10), LONGEST_PAUSE_MS);
   return Math.max(withJitter(grown, clock), Number.isFinite(asked) ? asked : 0);
 }
 

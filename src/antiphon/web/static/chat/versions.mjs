@@ -47,7 +47,7 @@ export function sharedBeside(message) {
 const beginning = new Set();
 
 /**
- * Sends a message anew, in a branch that ends before it. With `other` the other model of a comparison gets it too.
+ * Sends a message again, in a branch that ends before it. With `other` the other model of a comparison gets it too.
  *
  * @param {{at: Pane, message: Message}} shown  the message, and where it is shown
  * @param {Message | null} other  the same message in the other thread

@@ -160,7 +160,7 @@ function Notifications() {
   const [refused, setRefused] = useState(false);
   if (!hasNotifications()) return null;
   const take = async (/** @type {boolean} */ wanted) => {
-    setRefused(false); // drawn anew if it is refused again
+    setRefused(false); // so that the note is drawn again at the next refusal
     const allowed = wanted && (await allowNotifications());
     setRefused(wanted && !allowed);
     choose({ notifications: allowed });

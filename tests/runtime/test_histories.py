@@ -25,7 +25,7 @@ from antiphon.types.messages import File, Image, Part, Text
 
 # The judge lives beside the tests of the provider that it was written for.
 from tests.support.providers.judge import faults
-from tests.support.runtime.rig import BY, TOOLS, House
+from tests.support.runtime.rig import BY, TOOLS, RuntimeRig
 
 PROFILES = [PLAIN, *(server.quirks for server in SERVERS.values())]
 DAYS = 24 * 60 * 60 * 1000
@@ -71,13 +71,13 @@ class Threads(RuleBasedStateMachine):
         self.judged = 0
         self.asked: list[str] = []
 
-        async def open_house() -> None:
+        async def open_rig() -> None:
             self.model = Mouth()
-            self.house = House(self.model, Settings(context_tokens=context_tokens))
-            self.house.worker.start()
+            self.rig = RuntimeRig(self.model, Settings(context_tokens=context_tokens))
+            self.rig.worker.start()
             self.threads = [(await self.answer(operations.CreateThread())).id]
 
-        self.loop.run_until_complete(open_house())
+        self.loop.run_until_complete(open_rig())
 
     @rule(at=PLACES, content=CONTENT, role=st.sampled_from(["user", "system"]))
     def say(self, at: int, content: Any, role: Any) -> None:
@@ -102,13 +102,13 @@ class Threads(RuleBasedStateMachine):
         call = operations.Process(
             thread_id=self.thread(at), message=message, if_busy=if_busy, **fields
         )
-        self.do(lambda: self.house.read(call))
+        self.do(lambda: self.rig.read(call))
 
     @rule(at=PLACES, script=st.sampled_from(SCRIPTS))
     def go_on(self, at: int, script: str) -> None:
         self.model.script = script
         self.do(
-            lambda: self.with_run(at, lambda run: self.house.read(operations.Process(run_id=run)))
+            lambda: self.with_run(at, lambda run: self.rig.read(operations.Process(run_id=run)))
         )
 
     @rule(at=PLACES, places=st.lists(PLACES, max_size=3), output=TEXTS)
@@ -133,8 +133,8 @@ class Threads(RuleBasedStateMachine):
 
     @rule()
     def expire(self) -> None:
-        self.house.now += 8 * DAYS
-        self.do(self.house.worker.sweeper.sweep)
+        self.rig.now += 8 * DAYS
+        self.do(self.rig.worker.sweeper.sweep)
 
     @rule(
         at=PLACES, script=st.sampled_from(["say Lost", "think Lost", ONE, ""]), cancel=st.booleans()
@@ -149,7 +149,7 @@ class Threads(RuleBasedStateMachine):
     @rule(at=PLACES, place=PLACES)
     def fork(self, at: int, place: int) -> None:
         async def fork() -> None:
-            messages = await self.house.messages(self.thread(at))
+            messages = await self.rig.messages(self.thread(at))
             upto = messages[place % len(messages)].id if messages else None
             self.threads.append(
                 (await self.answer(operations.ForkThread(self.thread(at), upto))).id
@@ -168,8 +168,8 @@ class Threads(RuleBasedStateMachine):
             self.judged += 1
 
     def teardown(self) -> None:
-        if hasattr(self, "house"):
-            self.loop.run_until_complete(self.house.worker.stop(0))
+        if hasattr(self, "rig"):
+            self.loop.run_until_complete(self.rig.worker.stop(0))
             self.loop.close()
 
     # How it is done.
@@ -188,7 +188,7 @@ class Threads(RuleBasedStateMachine):
         return self.threads[at % len(self.threads)]
 
     async def answer(self, call: Any) -> Any:
-        return (await self.house.dispatcher.dispatch(call, BY)).value
+        return (await self.rig.dispatcher.dispatch(call, BY)).value
 
     async def with_run(self, at: int, deed: Callable[[str], Awaitable[object]]) -> None:
         """To the newest run of the thread, if it has one."""
@@ -198,7 +198,7 @@ class Threads(RuleBasedStateMachine):
 
     async def broken_off(self, call: operations.Process, *, cancel: bool) -> None:
         gate = self.model.gates["never"] = ScriptGate()
-        reading = asyncio.create_task(self.house.read(call))
+        reading = asyncio.create_task(self.rig.read(call))
         reached = asyncio.create_task(gate.reached.wait())
         await asyncio.wait([reading, reached], return_when=asyncio.FIRST_COMPLETED)
         reached.cancel()
@@ -214,8 +214,8 @@ class Threads(RuleBasedStateMachine):
         self.model.script = "say Found."
         (held,) = [task for task in asyncio.all_tasks() if task.get_name() == f"run {run_id}"]
         held.cancel()
-        self.house.now += 16_000
-        await self.house.worker.sweeper.sweep()
+        self.rig.now += 16_000
+        await self.rig.worker.sweeper.sweep()
 
 
 TestThreads = Threads.TestCase

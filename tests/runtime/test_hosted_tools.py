@@ -31,7 +31,15 @@ from antiphon.types.events import (
 )
 from antiphon.types.messages import Blob, Message, Tool, ToolCall, ToolResult, ToolSpec, Upload
 from antiphon.types.runs import Action, McpServer, Sampling
-from tests.support.runtime.rig import BY, OWNER, House, find_started, house, last, one
+from tests.support.runtime.rig import (
+    BY,
+    OWNER,
+    RuntimeRig,
+    find_ended,
+    find_event,
+    find_started,
+    open_rig,
+)
 
 YES, NO = '{"approve": true}', '{"approve": false, "reason": "Not now."}'
 FREE = McpServer("far", require_approval="never")
@@ -103,24 +111,24 @@ async def _text_result(call: ToolCall) -> ToolResult:
     return ToolResult(f"{call.name} of {call.arguments}")
 
 
-async def outputs(h: House, thread_id: str) -> list[str]:
-    return [m.text for m in await h.messages(thread_id) if m.role == "tool"]
+async def outputs(rig: RuntimeRig, thread_id: str) -> list[str]:
+    return [m.text for m in await rig.messages(thread_id) if m.role == "tool"]
 
 
-async def answer(h: House, run_id: str, tool_call_id: str, output: str) -> Action:
+async def answer(rig: RuntimeRig, run_id: str, tool_call_id: str, output: str) -> Action:
     call = operations.SubmitToolOutput(run_id, tool_call_id, output)
-    action: Action = (await h.dispatcher.dispatch(call, BY)).value
+    action: Action = (await rig.dispatcher.dispatch(call, BY)).value
     return action
 
 
-async def replay(h: House, run_id: str) -> list[Numbered]:
-    return await h.read(operations.Follow(run_id))
+async def replay(rig: RuntimeRig, run_id: str) -> list[Numbered]:
+    return await rig.read(operations.Follow(run_id))
 
 
-def fold(told: Sequence[Numbered]) -> list[Message]:
+def fold(events: Sequence[Numbered]) -> list[Message]:
     """Each saved message, held against what the deltas before it came to."""
     transcript, messages = Transcript(), []
-    for number, event in told:
+    for number, event in events:
         transcript.add(number, event)
         if isinstance(event, MessageCompleted):
             said = transcript.reply
@@ -132,28 +140,30 @@ def fold(told: Sequence[Numbered]) -> list[Message]:
 
 async def test_the_workers_tools_run_within_one_stream() -> None:
     far = Far()
-    async with house('say Let me look.\ncall far__read {"x":1}', "say It is 1.", servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,))
+    async with open_rig(
+        'say Let me look.\ncall far__read {"x":1}', "say It is 1.", servers=far
+    ) as rig:
+        events = await rig.ask(mcp_servers=(FREE,))
 
-        assert last(told).status == "completed"
-        assert [event.status for _, event in told if isinstance(event, RunStatus)] == [
+        assert find_ended(events).status == "completed"
+        assert [event.status for _, event in events if isinstance(event, RunStatus)] == [
             "queued",
             "in_progress",
             "completed",
         ]
-        assert sum(isinstance(event, TurnEnded) for _, event in told) == 1
-        assert [m.text for m in fold(told)] == ["Let me look.", "It is 1."]
-        assert one(told, ToolOutputAdded).output == 'far__read of {"x":1}'
-        assert (await h.run(find_started(told).run_id)).turn == 2
-        assert await replay(h, find_started(told).run_id) == told
+        assert sum(isinstance(event, TurnEnded) for _, event in events) == 1
+        assert [m.text for m in fold(events)] == ["Let me look.", "It is 1."]
+        assert find_event(events, ToolOutputAdded).output == 'far__read of {"x":1}'
+        assert (await rig.run(find_started(events).run_id)).turn == 2
+        assert await replay(rig, find_started(events).run_id) == events
         assert far.holders == 0
 
 
 async def test_the_model_reads_what_the_tool_gave() -> None:
-    async with house('call far__read {"x":1}', "say Done.", servers=Far()) as h:
-        await h.ask(mcp_servers=(FREE,))
+    async with open_rig('call far__read {"x":1}', "say Done.", servers=Far()) as rig:
+        await rig.ask(mcp_servers=(FREE,))
 
-        asked, asked_again = h.model.requests
+        asked, asked_again = rig.model.requests
         assert [tool.name for tool in asked.tools] == ["far__read", "far__write", "far__wait"]
         assert [m["role"] for m in asked_again.decode_messages()] == ["user", "assistant", "tool"]
         assert asked_again.turn == 2
@@ -163,8 +173,8 @@ async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
     far = Far()
     script = "\n".join(f'call far__wait {{"gate":"{n}"}}' for n in range(3))
     settings = Settings(max_parallel_tools=2)
-    async with house(script, "say Done.", servers=far, settings=settings) as h:
-        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+    async with open_rig(script, "say Done.", servers=far, settings=settings) as rig:
+        reading = asyncio.create_task(rig.ask(mcp_servers=(FREE,)))
         await far.gates["0"].reached.wait()
         await far.gates["1"].reached.wait()
         assert not far.gates["2"].reached.is_set()
@@ -172,9 +182,9 @@ async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
         await far.gates["2"].reached.wait()
         far.gates["2"].opened.set()
         far.gates["0"].opened.set()
-        told = await reading
+        events = await reading
 
-        assert await outputs(h, find_started(told).thread_id) == [
+        assert await outputs(rig, find_started(events).thread_id) == [
             f'far__wait of {{"gate":"{n}"}}' for n in range(3)
         ]
 
@@ -182,45 +192,50 @@ async def test_calls_of_one_reply_run_side_by_side_but_not_too_many() -> None:
 async def test_each_call_has_an_id_that_no_other_run_has() -> None:
     """The model's own ids do not serve: some providers count from 1 in each reply."""
     far = Far()
-    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,))
+    async with open_rig('call far__read {"x":1}', "say Done.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(FREE,))
 
-        listed = await h.dispatcher.dispatch(operations.ListActions(find_started(told).run_id), BY)
+        listed = await rig.dispatcher.dispatch(
+            operations.ListActions(find_started(events).run_id), BY
+        )
         assert [call.id for call in far.calls] == [action.id for action in listed.value.data]
 
 
 async def test_a_mixed_reply_rests_for_the_client_and_then_runs_the_workers_own() -> None:
     far = Far()
     script = 'call look {"q":1}\ncall far__read {"x":1}'
-    async with house(script, "say Done.", servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,), tools=(ToolSpec("look"),))
-        assert [action.name for action in one(told, ActionRequired).actions] == ["look"]
+    async with open_rig(script, "say Done.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(FREE,), tools=(ToolSpec("look"),))
+        assert [action.name for action in find_event(events, ActionRequired).actions] == ["look"]
         assert not far.calls
-        await h.submit(told, "seen")
-        again = await h.read(operations.Process(run_id=find_started(told).run_id))
+        await rig.submit(events, "seen")
+        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        assert last(again).status == "completed"
-        assert await outputs(h, find_started(told).thread_id) == ["seen", 'far__read of {"x":1}']
-        assert (await h.run(find_started(told).run_id)).turn == 2
+        assert find_ended(again).status == "completed"
+        assert await outputs(rig, find_started(events).thread_id) == [
+            "seen",
+            'far__read of {"x":1}',
+        ]
+        assert (await rig.run(find_started(events).run_id)).turn == 2
 
 
 async def test_a_call_runs_only_when_it_was_approved() -> None:
     far = Far()
-    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
-        told = await h.ask(mcp_servers=(ASKING,))
-        (asked,) = one(told, ActionRequired).actions
+    async with open_rig('call far__write {"x":1}', "say Done.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(ASKING,))
+        (asked,) = find_event(events, ActionRequired).actions
         assert (asked.kind, asked.server, asked.arguments) == ("approval", "far", {"x": 1})
-        assert last(told).status == "action_required"
-        run_id = find_started(told).run_id
+        assert find_ended(events).status == "action_required"
+        run_id = find_started(events).run_id
         with pytest.raises(errors.OutputsMissing):
-            await h.read(operations.Process(run_id=run_id))
-        approved = await answer(h, run_id, asked.tool_call_id, YES)
+            await rig.read(operations.Process(run_id=run_id))
+        approved = await answer(rig, run_id, asked.tool_call_id, YES)
         assert (approved.approval, approved.status, approved.output) == ("given", "pending", None)
         assert not far.calls
-        again = await h.read(operations.Process(run_id=run_id))
+        again = await rig.read(operations.Process(run_id=run_id))
 
-        assert one(again, ToolOutputAdded).output == 'far__write of {"x":1}'
-        assert last(again).status == "completed"
+        assert find_event(again, ToolOutputAdded).output == 'far__write of {"x":1}'
+        assert find_ended(again).status == "completed"
         assert len(far.calls) == 1
 
 
@@ -228,15 +243,15 @@ async def test_a_tool_that_became_another_since_its_call_was_approved_is_not_run
     far = Far()
     script = 'call far__write {"x":1}\ncall far__read {"x":1}'
     mixed = McpServer("far", require_approval={"read": "never"})
-    async with house(script, "say Odd.", servers=far) as h:
-        told = await h.ask(mcp_servers=(mixed,))
-        run_id = find_started(told).run_id
-        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
+    async with open_rig(script, "say Odd.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(mixed,))
+        run_id = find_started(events).run_id
+        await answer(rig, run_id, find_event(events, ActionRequired).actions[0].tool_call_id, YES)
         far.description = "Writes to somebody else."
-        again = await h.read(operations.Process(run_id=run_id))
+        again = await rig.read(operations.Process(run_id=run_id))
 
-        assert last(again).status == "completed"
-        refused, read = await outputs(h, find_started(told).thread_id)
+        assert find_ended(again).status == "completed"
+        refused, read = await outputs(rig, find_started(events).thread_id)
         assert "has changed since" in refused
         assert read == 'far__read of {"x":1}'
         assert [call.name for call in far.calls] == ["far__read"]
@@ -248,18 +263,18 @@ async def test_a_tool_that_becomes_another_while_its_approved_call_waits_is_not_
     script = 'call far__wait {"gate":"a"}\ncall far__write {"x":1}'
     mixed = McpServer("far", require_approval={"wait": "never"})
     settings = Settings(max_parallel_tools=1)
-    async with house(script, "say Odd.", servers=far, settings=settings) as h:
-        told = await h.ask(mcp_servers=(mixed,))
-        run_id = find_started(told).run_id
-        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, YES)
-        reading = asyncio.create_task(h.read(operations.Process(run_id=run_id)))
+    async with open_rig(script, "say Odd.", servers=far, settings=settings) as rig:
+        events = await rig.ask(mcp_servers=(mixed,))
+        run_id = find_started(events).run_id
+        await answer(rig, run_id, find_event(events, ActionRequired).actions[0].tool_call_id, YES)
+        reading = asyncio.create_task(rig.read(operations.Process(run_id=run_id)))
         await far.gates["a"].reached.wait()
         far.description = "Writes to somebody else."
         far.gates["a"].opened.set()
         again = await reading
 
-        assert last(again).status == "completed"
-        waited, refused = await outputs(h, find_started(told).thread_id)
+        assert find_ended(again).status == "completed"
+        waited, refused = await outputs(rig, find_started(events).thread_id)
         assert waited == 'far__wait of {"gate":"a"}'
         assert "has changed since" in refused
         assert [call.name for call in far.calls] == ["far__wait"]
@@ -267,14 +282,14 @@ async def test_a_tool_that_becomes_another_while_its_approved_call_waits_is_not_
 
 async def test_a_refused_call_never_reaches_its_server() -> None:
     far = Far()
-    async with house('call far__write {"x":1}', "say As you like.", servers=far) as h:
-        told = await h.ask(mcp_servers=(ASKING,))
-        run_id = find_started(told).run_id
-        await answer(h, run_id, one(told, ActionRequired).actions[0].tool_call_id, NO)
-        again = await h.read(operations.Process(run_id=run_id))
+    async with open_rig('call far__write {"x":1}', "say As you like.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(ASKING,))
+        run_id = find_started(events).run_id
+        await answer(rig, run_id, find_event(events, ActionRequired).actions[0].tool_call_id, NO)
+        again = await rig.read(operations.Process(run_id=run_id))
 
-        assert last(again).status == "completed"
-        assert await outputs(h, find_started(told).thread_id) == [
+        assert find_ended(again).status == "completed"
+        assert await outputs(rig, find_started(events).thread_id) == [
             "This call was refused and not carried out. Not now."
         ]
         assert not far.calls
@@ -282,87 +297,89 @@ async def test_a_refused_call_never_reaches_its_server() -> None:
 
 async def test_two_clients_may_say_the_same_and_the_call_runs_once() -> None:
     far = Far()
-    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
-        told = await h.ask(mcp_servers=(ASKING,), background=False)
+    async with open_rig('call far__write {"x":1}', "say Done.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(ASKING,), background=False)
         run_id, call_id = (
-            find_started(told).run_id,
-            one(told, ActionRequired).actions[0].tool_call_id,
+            find_started(events).run_id,
+            find_event(events, ActionRequired).actions[0].tool_call_id,
         )
-        both = await asyncio.gather(*(answer(h, run_id, call_id, YES) for _ in range(2)))
+        both = await asyncio.gather(*(answer(rig, run_id, call_id, YES) for _ in range(2)))
         assert both[0] == both[1]
         with pytest.raises(errors.OutputConflict):
-            await answer(h, run_id, call_id, NO)
+            await answer(rig, run_id, call_id, NO)
         streams = await asyncio.gather(
-            *(h.read(operations.Process(run_id=run_id)) for _ in range(2))
+            *(rig.read(operations.Process(run_id=run_id)) for _ in range(2))
         )
 
         assert streams[0] == streams[1]
         assert len(far.calls) == 1
-        assert (await answer(h, run_id, call_id, YES)).output == 'far__write of {"x":1}'
+        assert (await answer(rig, run_id, call_id, YES)).output == 'far__write of {"x":1}'
 
 
 async def test_an_approval_is_no_message() -> None:
-    async with house('call far__write {"x":1}', servers=Far()) as h:
-        told = await h.ask(mcp_servers=(ASKING,))
-        call_id = one(told, ActionRequired).actions[0].tool_call_id
+    async with open_rig('call far__write {"x":1}', servers=Far()) as rig:
+        events = await rig.ask(mcp_servers=(ASKING,))
+        call_id = find_event(events, ActionRequired).actions[0].tool_call_id
         call = operations.CreateMessage(
-            find_started(told).thread_id, YES, role="tool", tool_call_id=call_id
+            find_started(events).thread_id, YES, role="tool", tool_call_id=call_id
         )
 
         with pytest.raises(errors.InvalidRequest, match="approved"):
-            await h.dispatcher.dispatch(call, BY)
+            await rig.dispatcher.dispatch(call, BY)
 
 
 async def test_approval_is_asked_for_tool_by_tool() -> None:
     far = Far()
     careful = McpServer("far", require_approval={"read": "never", "w*": "always"})
     script = 'call far__read {"x":1}\ncall far__write {"x":2}'
-    async with house(script, "say Done.", servers=far) as h:
-        told = await h.ask(mcp_servers=(careful,))
+    async with open_rig(script, "say Done.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(careful,))
 
-        assert [action.name for action in one(told, ActionRequired).actions] == ["far__write"]
+        assert [action.name for action in find_event(events, ActionRequired).actions] == [
+            "far__write"
+        ]
 
 
 async def test_only_the_allowed_tools_are_offered_and_a_clashing_name_is_the_clients() -> None:
     some = McpServer("far", allowed_tools=("r*", "write"), require_approval="never")
-    async with house('call far__write {"x":1}', servers=Far()) as h:
-        told = await h.ask(mcp_servers=(some,), tools=(ToolSpec("far__write", "Mine."),))
+    async with open_rig('call far__write {"x":1}', servers=Far()) as rig:
+        events = await rig.ask(mcp_servers=(some,), tools=(ToolSpec("far__write", "Mine."),))
 
-        offered = h.model.requests[0].tools
+        offered = rig.model.requests[0].tools
         assert [(t.name, t.description) for t in offered] == [
             ("far__write", "Mine."),
             ("far__read", ""),
         ]
-        assert one(told, ActionRequired).actions[0].kind == "tool"
+        assert find_event(events, ActionRequired).actions[0].kind == "tool"
 
 
 @pytest.mark.parametrize("choice", ["required", "far__read"])
 async def test_a_run_whose_servers_are_away_still_answers(choice: str) -> None:
     far = Far()
     far.there = False
-    async with house("say I cannot look.", servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
+    async with open_rig("say I cannot look.", servers=far) as rig:
+        events = await rig.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
 
-        assert last(told).status == "completed"
-        (question,) = h.model.requests
+        assert find_ended(events).status == "completed"
+        (question,) = rig.model.requests
         assert (question.tools, question.sampling.tool_choice) == ((), None)
 
 
 async def test_a_choice_of_a_servers_tool_reaches_the_model() -> None:
-    async with house("say Hm.", servers=Far()) as h:
-        await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice="far__read"))
+    async with open_rig("say Hm.", servers=Far()) as rig:
+        await rig.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice="far__read"))
 
-        assert h.model.requests[0].sampling.tool_choice == "far__read"
+        assert rig.model.requests[0].sampling.tool_choice == "far__read"
 
 
 @pytest.mark.parametrize("choice", ["required", "far__read"])
 async def test_a_call_is_forced_in_the_first_turn_alone(choice: str) -> None:
-    async with house('call far__read {"q":"x"}', "say Done.", servers=Far()) as h:
-        told = await h.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
+    async with open_rig('call far__read {"q":"x"}', "say Done.", servers=Far()) as rig:
+        events = await rig.ask(mcp_servers=(FREE,), sampling=Sampling(tool_choice=choice))
 
-        choices = [request.sampling.tool_choice for request in h.model.requests]
+        choices = [request.sampling.tool_choice for request in rig.model.requests]
         assert choices == [choice, None]
-        assert last(told).status == "completed"
+        assert find_ended(events).status == "completed"
 
 
 async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
@@ -372,15 +389,15 @@ async def test_a_tool_that_breaks_or_takes_too_long_is_a_result() -> None:
     far = Far(breaks=breaks)
     script = 'call far__breaks {}\ncall far__wait {"gate":"never"}'
     settings = Settings(tool_timeout=0.05)
-    async with house(script, "say Too bad.", servers=far, settings=settings) as h:
-        told = await h.ask(mcp_servers=(FREE,))
+    async with open_rig(script, "say Too bad.", servers=far, settings=settings) as rig:
+        events = await rig.ask(mcp_servers=(FREE,))
 
-        assert last(told).status == "completed"
-        broken, late = await outputs(h, find_started(told).thread_id)
+        assert find_ended(events).status == "completed"
+        broken, late = await outputs(rig, find_started(events).thread_id)
         assert "out of paper" in broken
         assert "0.05 s" in late
         actions = (
-            await h.dispatcher.dispatch(operations.ListActions(find_started(told).run_id), BY)
+            await rig.dispatcher.dispatch(operations.ListActions(find_started(events).run_id), BY)
         ).value.data
         assert [action.status for action in actions] == ["failed", "failed"]
         assert far.cancelled == 1
@@ -390,73 +407,75 @@ async def test_what_a_tool_gave_besides_words_is_kept_for_its_owner() -> None:
     async def draw(call: ToolCall) -> ToolResult:
         return ToolResult("A dot.", content=(Blob(media_type="image/png", data=b"dot", name="d"),))
 
-    async with house("call far__draw {}", "say See.", servers=Far(draw=draw)) as h:
-        told = await h.ask(mcp_servers=(FREE,))
-        tool = next(m for m in await h.messages(find_started(told).thread_id) if m.role == "tool")
+    async with open_rig("call far__draw {}", "say See.", servers=Far(draw=draw)) as rig:
+        events = await rig.ask(mcp_servers=(FREE,))
+        tool = next(
+            m for m in await rig.messages(find_started(events).thread_id) if m.role == "tool"
+        )
 
-        upload, content = await h.dispatcher.files.download(OWNER, tool.metadata["files"])
+        upload, content = await rig.dispatcher.files.download(OWNER, tool.metadata["files"])
         assert (upload.media_type, content) == ("image/png", b"dot")
         with pytest.raises(errors.NotFound):
-            await h.store.get(Upload, "somebody else", upload.id)
+            await rig.store.get(Upload, "somebody else", upload.id)
 
 
 async def test_a_cancel_reaches_the_tool() -> None:
     far = Far()
-    async with house('call far__wait {"gate":"never"}', servers=far) as h:
-        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+    async with open_rig('call far__wait {"gate":"never"}', servers=far) as rig:
+        reading = asyncio.create_task(rig.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        await h.dispatcher.dispatch(operations.CancelRun(run.id), BY)
-        told = await reading
-        while h.worker.active_runs:
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        await rig.dispatcher.dispatch(operations.CancelRun(run.id), BY)
+        events = await reading
+        while rig.worker.active_runs:
             await asyncio.sleep(0)
 
-        assert last(told).status == "cancelled"
+        assert find_ended(events).status == "cancelled"
         assert far.cancelled == 1
-        assert await outputs(h, run.thread_id) == [CANCELLED]
-        actions = (await h.dispatcher.dispatch(operations.ListActions(run.id), BY)).value.data
+        assert await outputs(rig, run.thread_id) == [CANCELLED]
+        actions = (await rig.dispatcher.dispatch(operations.ListActions(run.id), BY)).value.data
         assert [action.status for action in actions] == ["cancelled"]
 
 
 async def test_a_call_whose_worker_died_is_run_again_under_its_id_by_the_next() -> None:
     far = Far()
     script = 'say Let me look.\ncall far__read {"x":1}\ncall far__wait {"gate":"never"}'
-    async with house(script, "say Found.", servers=far) as h:
-        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
+    async with open_rig(script, "say Found.", servers=far) as rig:
+        reading = asyncio.create_task(rig.ask(mcp_servers=(FREE,)))
         await far.gates["never"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
         await asyncio.wait([held])
         far.gates["never"].opened.set()
-        h.now += 16_000
-        await h.worker.sweeper.sweep()
-        told = await reading
+        rig.now += 16_000
+        await rig.worker.sweeper.sweep()
+        events = await reading
 
-        assert last(told).status == "completed"
-        assert [m.text for m in fold(told)] == ["Let me look.", "Found."]
-        assert not any(isinstance(event, TurnRestarted) for _, event in told)
+        assert find_ended(events).status == "completed"
+        assert [m.text for m in fold(events)] == ["Let me look.", "Found."]
+        assert not any(isinstance(event, TurnRestarted) for _, event in events)
         first, again = (call.id for call in far.calls if call.name == "far__wait")
         assert first == again
-        assert len(await outputs(h, run.thread_id)) == 2
-        assert await replay(h, run.id) == told
+        assert len(await outputs(rig, run.thread_id)) == 2
+        assert await replay(rig, run.id) == events
 
 
 async def test_a_reply_lost_after_the_tools_voids_itself_and_no_tool_runs_again() -> None:
     far = Far()
     scripts = ('say Looking.\ncall far__read {"x":1}', "say Lost words\nwait never", "say Found.")
-    async with house(*scripts, servers=far) as h:
-        reading = asyncio.create_task(h.ask(mcp_servers=(FREE,)))
-        await h.model.gates["never"].reached.wait()
-        await h.worker.stop(0)
-        h.worker = h.new_worker("second")
-        h.worker.start()
-        told = await reading
+    async with open_rig(*scripts, servers=far) as rig:
+        reading = asyncio.create_task(rig.ask(mcp_servers=(FREE,)))
+        await rig.model.gates["never"].reached.wait()
+        await rig.worker.stop(0)
+        rig.worker = rig.new_worker("second")
+        rig.worker.start()
+        events = await reading
 
-        assert [m.text for m in fold(told)] == ["Looking.", "Found."]
-        restarted = one(told, TurnRestarted)
-        lost = [n for n, event in told if isinstance(event, TextDelta) and "Lost" in event.text]
-        (output,) = (n for n, event in told if isinstance(event, ToolOutputAdded))
+        assert [m.text for m in fold(events)] == ["Looking.", "Found."]
+        restarted = find_event(events, TurnRestarted)
+        lost = [n for n, event in events if isinstance(event, TextDelta) and "Lost" in event.text]
+        (output,) = (n for n, event in events if isinstance(event, ToolOutputAdded))
         assert output <= restarted.after < min(lost)
         assert len(far.calls) == 1
 
@@ -468,19 +487,19 @@ async def test_a_broken_call_after_the_tools_voids_only_its_own_reply() -> None:
         'say Broken.\ncall far__read {"x":',
         "say Mended.",
     )
-    async with house(*scripts, servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,))
+    async with open_rig(*scripts, servers=far) as rig:
+        events = await rig.ask(mcp_servers=(FREE,))
 
-        assert last(told).status == "completed"
-        assert [m.text for m in fold(told)] == ["Looking.", "Mended."]
+        assert find_ended(events).status == "completed"
+        assert [m.text for m in fold(events)] == ["Looking.", "Mended."]
 
 
 async def test_a_loop_of_calls_ends_at_the_limit_of_turns() -> None:
     far = Far()
-    async with house(*['call far__read {"x":1}'] * 5, servers=far) as h:
-        told = await h.ask(mcp_servers=(FREE,), max_turns=3)
+    async with open_rig(*['call far__read {"x":1}'] * 5, servers=far) as rig:
+        events = await rig.ask(mcp_servers=(FREE,), max_turns=3)
 
-        assert (last(told).status, last(told).reason) == ("incomplete", "max_turns")
+        assert (find_ended(events).status, find_ended(events).reason) == ("incomplete", "max_turns")
         assert len(far.calls) == 2
 
 
@@ -494,44 +513,44 @@ async def test_an_output_waits_for_a_store_that_is_away() -> None:
             return errors.Unavailable("away")
         return None
 
-    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
-        h.store.trouble = away
-        told = await h.ask(mcp_servers=(FREE,))
+    async with open_rig('call far__read {"x":1}', "say Done.", servers=far) as rig:
+        rig.store.trouble = away
+        events = await rig.ask(mcp_servers=(FREE,))
 
-        assert last(told).status == "completed"
+        assert find_ended(events).status == "completed"
         assert len(tries) == 2
         assert len(far.calls) == 1
 
 
 async def test_a_background_run_goes_all_its_way_after_the_approval() -> None:
     far = Far()
-    async with house('call far__write {"x":1}', "say Done.", servers=far) as h:
+    async with open_rig('call far__write {"x":1}', "say Done.", servers=far) as rig:
         process = operations.Process(
             message=operations.NewMessage("Write!"), mcp_servers=(ASKING,), background=True
         )
-        run = (await h.dispatcher.open_stream(process, BY)).value  # type: ignore[union-attr]
-        told: list[Numbered] = []
-        async for numbered in h.listen(operations.Follow(run.id)):
-            told.append(numbered)
+        run = (await rig.dispatcher.open_stream(process, BY)).value  # type: ignore[union-attr]
+        events: list[Numbered] = []
+        async for numbered in rig.listen(operations.Follow(run.id)):
+            events.append(numbered)
             if isinstance(numbered[1], ActionRequired):
-                await answer(h, run.id, numbered[1].actions[0].tool_call_id, YES)
+                await answer(rig, run.id, numbered[1].actions[0].tool_call_id, YES)
 
-        assert isinstance(told[-2][1], RunStatus)
-        assert last(told).status == "completed"
+        assert isinstance(events[-2][1], RunStatus)
+        assert find_ended(events).status == "completed"
         assert len(far.calls) == 1
 
 
 async def test_an_assistant_names_servers_for_its_runs() -> None:
     far = Far()
-    async with house('call far__read {"x":1}', "say Done.", servers=far) as h:
+    async with open_rig('call far__read {"x":1}', "say Done.", servers=far) as rig:
         create = operations.CreateAssistant(mcp_servers=(FREE,))
-        assistant = (await h.dispatcher.dispatch(create, BY)).value
-        told = await h.ask(assistant_id=assistant.id)
+        assistant = (await rig.dispatcher.dispatch(create, BY)).value
+        events = await rig.ask(assistant_id=assistant.id)
 
         assert len(far.calls) == 1
-        assert (await h.run(find_started(told).run_id)).mcp_servers == (FREE,)
+        assert (await rig.run(find_started(events).run_id)).mcp_servers == (FREE,)
         change = operations.UpdateAssistant(assistant.id, mcp_servers=())
-        assert (await h.dispatcher.dispatch(change, BY)).value == replace(
+        assert (await rig.dispatcher.dispatch(change, BY)).value == replace(
             assistant, mcp_servers=(), updated_at=assistant.updated_at
         )
 
@@ -547,22 +566,22 @@ async def test_an_assistant_names_servers_for_its_runs() -> None:
 async def test_no_server_may_be_named_where_the_operator_allows_none(
     call: operations.Operation[object],
 ) -> None:
-    async with house() as h:
+    async with open_rig() as rig:
         ask = (
-            h.dispatcher.open_stream
+            rig.dispatcher.open_stream
             if isinstance(call, operations.Process)
-            else h.dispatcher.dispatch
+            else rig.dispatcher.dispatch
         )
         with pytest.raises(errors.Forbidden, match="MCP servers"):
             await ask(call, BY)  # type: ignore[arg-type]
-        assert not (await h.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
+        assert not (await rig.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
 
 
 async def test_an_assistant_of_better_times_begins_no_run_once_servers_are_off() -> None:
-    async with house(servers=Far()) as allowed, house() as h:
+    async with open_rig(servers=Far()) as allowed, open_rig() as rig:
         create = operations.CreateAssistant(mcp_servers=(FREE,))
         assistant = (await allowed.dispatcher.dispatch(create, BY)).value
-        await h.store.put(OWNER, assistant)
+        await rig.store.put(OWNER, assistant)
 
         with pytest.raises(errors.Forbidden):
-            await h.ask(assistant_id=assistant.id)
+            await rig.ask(assistant_id=assistant.id)

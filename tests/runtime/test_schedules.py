@@ -32,235 +32,239 @@ from antiphon.types import errors
 from antiphon.types.accounts import Account, Key, Limits, Person, Principal, Project
 from antiphon.types.runs import Assistant, Destination, Run, Status
 from antiphon.types.schedules import Occurrence, Schedule, StoredSchedule
-from tests.support.runtime.rig import BY, OWNER, TOOLS, House, house
+from tests.support.runtime.rig import BY, OWNER, TOOLS, RuntimeRig, open_rig
 from tests.support.stores.schedules import a_schedule_entry
 
 MINUTE = 60_000
 HOUR = 60 * MINUTE
-FIRST = 30 * MINUTE  # the half hour after the clock of a house begins
+FIRST = 30 * MINUTE  # the half hour after the clock of a rig begins
 EVERY_HALF_HOUR = "*/30 * * * *"
 
 
-async def send(h: House, call: Operation[Any], by: Principal = BY, key: str | None = None) -> Any:
-    return (await h.dispatcher.dispatch(call, by, key)).value
+async def send(
+    rig: RuntimeRig, call: Operation[Any], by: Principal = BY, key: str | None = None
+) -> Any:
+    return (await rig.dispatcher.dispatch(call, by, key)).value
 
 
-async def create(h: House, by: Principal = BY, **fields: Any) -> Schedule:
+async def create(rig: RuntimeRig, by: Principal = BY, **fields: Any) -> Schedule:
     if "run_at" not in fields:
         fields = {"cron": EVERY_HALF_HOUR, **fields}
-    created: Schedule = await send(h, CreateSchedule(message="Report.", **fields), by)
+    created: Schedule = await send(rig, CreateSchedule(message="Report.", **fields), by)
     return created
 
 
-async def start_due(h: House) -> bool:
+async def start_due(rig: RuntimeRig) -> bool:
     """One look at what is due; returns whether something waits."""
-    return await Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1).start_due()
+    return await Scheduler(rig.store, rig.bus, rig.dispatcher.occurrences, retention=1).start_due()
 
 
-async def find_schedule(h: House, schedule: Schedule) -> Schedule:
-    found: Schedule = await send(h, GetSchedule(schedule.id))
+async def find_schedule(rig: RuntimeRig, schedule: Schedule) -> Schedule:
+    found: Schedule = await send(rig, GetSchedule(schedule.id))
     return found
 
 
-async def history(h: House, schedule: Schedule) -> list[Occurrence]:
-    return list((await send(h, ListOccurrences(schedule.id))).data)
+async def history(rig: RuntimeRig, schedule: Schedule) -> list[Occurrence]:
+    return list((await send(rig, ListOccurrences(schedule.id))).data)
 
 
-async def list_runs(h: House) -> list[Run]:
-    return list((await send(h, ListRuns())).data)
+async def list_runs(rig: RuntimeRig) -> list[Run]:
+    return list((await send(rig, ListRuns())).data)
 
 
-async def wait_for_end(h: House, run_id: str | None) -> Run:
+async def wait_for_end(rig: RuntimeRig, run_id: str | None) -> Run:
     assert run_id is not None
-    with h.bus.subscribe(run_id) as subscription:
-        while not (run := await h.run(run_id)).status.ended:
+    with rig.bus.subscribe(run_id) as subscription:
+        while not (run := await rig.run(run_id)).status.ended:
             await subscription.wait(1)
     return run
 
 
 async def test_a_due_schedule_sends_its_message_in_a_thread_of_its_own() -> None:
-    async with house("say All is well.") as h:
-        schedule = await create(h, name="Morning", timezone="Europe/Berlin")
+    async with open_rig("say All is well.") as rig:
+        schedule = await create(rig, name="Morning", timezone="Europe/Berlin")
         assert schedule.next_at == FIRST
-        assert not await start_due(h)
-        assert not await list_runs(h)
+        assert not await start_due(rig)
+        assert not await list_runs(rig)
 
-        h.now = FIRST + 1
-        assert not await start_due(h)
+        rig.now = FIRST + 1
+        assert not await start_due(rig)
 
-        (started,) = await history(h, schedule)
-        run = await wait_for_end(h, started.run_id)
+        (started,) = await history(rig, schedule)
+        run = await wait_for_end(rig, started.run_id)
         assert (run.status, run.metadata["schedule_id"]) == (Status.COMPLETED, schedule.id)
         assert run.metadata["scheduled_for"] == "1970-01-01T00:30:00Z"
         assert started.thread_id == run.thread_id
-        said = [(each.role, each.text) for each in await h.messages(run.thread_id)]
+        said = [(each.role, each.text) for each in await rig.messages(run.thread_id)]
         assert said == [("user", "Report."), ("assistant", "All is well.")]
-        thread = await send(h, operations.GetThread(run.thread_id))
+        thread = await send(rig, operations.GetThread(run.thread_id))
         assert thread.title == "Morning 1970-01-01 01:30"
-        moved = await find_schedule(h, schedule)
+        moved = await find_schedule(rig, schedule)
         assert (moved.next_at, moved.last_at, moved.last_run_id) == (2 * FIRST, FIRST, run.id)
-        (started,) = await history(h, schedule)
+        (started,) = await history(rig, schedule)
         assert started.run_status == Status.COMPLETED
 
 
 async def test_a_schedule_of_a_thread_goes_on_with_it() -> None:
-    async with house("say One.", "say Two.") as h:
-        thread = await send(h, CreateThread())
-        schedule = await create(h, thread_id=thread.id)
+    async with open_rig("say One.", "say Two.") as rig:
+        thread = await send(rig, CreateThread())
+        schedule = await create(rig, thread_id=thread.id)
         for count in (1, 2):
-            h.now = count * FIRST
-            await start_due(h)
-            await wait_for_end(h, (await find_schedule(h, schedule)).last_run_id)
+            rig.now = count * FIRST
+            await start_due(rig)
+            await wait_for_end(rig, (await find_schedule(rig, schedule)).last_run_id)
 
-        texts = [each.text for each in await h.messages(thread.id)]
+        texts = [each.text for each in await rig.messages(thread.id)]
         assert texts == ["Report.", "One.", "Report.", "Two."]
 
 
 async def test_a_run_has_the_least_rights_unless_its_schedule_gives_it_more() -> None:
-    async with house("say Hi.", "say Hi.") as h:
-        assistant = await send(h, CreateAssistant(tools=TOOLS))
-        careful = await create(h, assistant_id=assistant.id)
+    async with open_rig("say Hi.", "say Hi.") as rig:
+        assistant = await send(rig, CreateAssistant(tools=TOOLS))
+        careful = await create(rig, assistant_id=assistant.id)
         trusting = await create(
-            h, assistant_id=assistant.id, allowed_tools=("l*",), max_total_tokens=9, max_cost=1.5
+            rig, assistant_id=assistant.id, allowed_tools=("l*",), max_total_tokens=9, max_cost=1.5
         )
-        h.now = FIRST
-        await start_due(h)
+        rig.now = FIRST
+        await start_due(rig)
         for schedule in (careful, trusting):
-            await wait_for_end(h, (await find_schedule(h, schedule)).last_run_id)
+            await wait_for_end(rig, (await find_schedule(rig, schedule)).last_run_id)
 
-        offered = sorted([tool.name for tool in request.tools] for request in h.model.requests)
+        offered = sorted([tool.name for tool in request.tools] for request in rig.model.requests)
         assert offered == [[], ["look"]]
-        limits = {(run.max_total_tokens, run.max_cost, run.timeout) for run in await list_runs(h)}
+        limits = {(run.max_total_tokens, run.max_cost, run.timeout) for run in await list_runs(rig)}
         assert limits == {(200_000, None, 3600), (9, 1.5, 3600)}
 
 
 async def test_a_call_that_no_client_answers_ends_with_the_time_of_its_run() -> None:
-    async with house('call look {"q":"x"}') as h:
-        assistant = await send(h, CreateAssistant(tools=TOOLS))
-        schedule = await create(h, assistant_id=assistant.id, allowed_tools=("look",), timeout=600)
-        h.now = FIRST
-        with h.bus.subscribe("actions") as handed_out:
-            await start_due(h)
+    async with open_rig('call look {"q":"x"}') as rig:
+        assistant = await send(rig, CreateAssistant(tools=TOOLS))
+        schedule = await create(
+            rig, assistant_id=assistant.id, allowed_tools=("look",), timeout=600
+        )
+        rig.now = FIRST
+        with rig.bus.subscribe("actions") as handed_out:
+            await start_due(rig)
             await handed_out.wait(20)
-        run_id = (await find_schedule(h, schedule)).last_run_id
-        (action,) = (await send(h, operations.ListActions(run_id=run_id))).data
+        run_id = (await find_schedule(rig, schedule)).last_run_id
+        (action,) = (await send(rig, operations.ListActions(run_id=run_id))).data
         assert action.expires_at == FIRST + 600_000
 
-        h.now += 600_000
-        await h.worker.sweeper.sweep()
+        rig.now += 600_000
+        await rig.worker.sweeper.sweep()
 
-        assert (await wait_for_end(h, run_id)).status is Status.EXPIRED
+        assert (await wait_for_end(rig, run_id)).status is Status.EXPIRED
 
 
 async def test_of_two_programs_that_look_at_once_one_starts_the_run() -> None:
-    async with house("say Hi.") as h:
-        schedule = await create(h)
-        h.now = FIRST
-        await asyncio.gather(*(start_due(h) for _ in range(5)))
+    async with open_rig("say Hi.") as rig:
+        schedule = await create(rig)
+        rig.now = FIRST
+        await asyncio.gather(*(start_due(rig) for _ in range(5)))
 
-        assert len(await list_runs(h)) == len(await history(h, schedule)) == 1
+        assert len(await list_runs(rig)) == len(await history(rig, schedule)) == 1
 
 
 @pytest.mark.parametrize("is_written", [False, True])
 async def test_a_store_that_fails_before_or_after_the_start_leaves_one_run(
     is_written: bool,
 ) -> None:
-    async with house("say Hi.") as h:
-        schedule = await create(h)
-        h.now = FIRST
+    async with open_rig("say Hi.") as rig:
+        schedule = await create(rig)
+        rig.now = FIRST
         failing = lambda about: (  # noqa: E731 - as short as what it is assigned to
             errors.Unavailable("Away.") if about.what == "start_schedule" else None
         )
         if is_written:
-            h.store.trouble_after = failing
+            rig.store.trouble_after = failing
         else:
-            h.store.trouble = failing
+            rig.store.trouble = failing
         with pytest.raises(errors.Unavailable):
-            await start_due(h)
-        h.store.trouble = h.store.trouble_after = lambda _: None
-        assert len(await list_runs(h)) == is_written
+            await start_due(rig)
+        rig.store.trouble = rig.store.trouble_after = lambda _: None
+        assert len(await list_runs(rig)) == is_written
 
-        await start_due(h)
+        await start_due(rig)
 
-        assert len(await list_runs(h)) == len(await history(h, schedule)) == 1
+        assert len(await list_runs(rig)) == len(await history(rig, schedule)) == 1
 
 
 async def test_an_occurrence_waits_for_the_run_before_it_and_is_then_run_by_its_policy() -> None:
-    async with house("wait slow\nsay One.", "say Two.") as h:
-        schedule = await create(h)
-        h.now = FIRST
-        await start_due(h)
-        first = (await find_schedule(h, schedule)).last_run_id
-        await h.model.gates["slow"].reached.wait()
+    async with open_rig("wait slow\nsay One.", "say Two.") as rig:
+        schedule = await create(rig)
+        rig.now = FIRST
+        await start_due(rig)
+        first = (await find_schedule(rig, schedule)).last_run_id
+        await rig.model.gates["slow"].reached.wait()
 
-        h.now = 3 * FIRST + MINUTE
-        assert await start_due(h)
-        assert len(await list_runs(h)) == 1
-        h.model.gates["slow"].opened.set()
-        await wait_for_end(h, first)
-        assert not await start_due(h)
+        rig.now = 3 * FIRST + MINUTE
+        assert await start_due(rig)
+        assert len(await list_runs(rig)) == 1
+        rig.model.gates["slow"].opened.set()
+        await wait_for_end(rig, first)
+        assert not await start_due(rig)
 
-        newest, missed, oldest = await history(h, schedule)
+        newest, missed, oldest = await history(rig, schedule)
         assert [newest.due_at, missed.due_at, oldest.due_at] == [3 * FIRST, 2 * FIRST, FIRST]
         assert (newest.status, missed.status) == ("started", "missed")
-        await wait_for_end(h, newest.run_id)
+        await wait_for_end(rig, newest.run_id)
 
 
 async def test_a_thread_that_a_person_uses_is_waited_for() -> None:
-    async with house("wait slow\nsay One.", "say Two.") as h:
-        thread = await send(h, CreateThread())
-        await create(h, thread_id=thread.id)
-        asking = asyncio.create_task(h.ask(thread_id=thread.id))
-        await h.model.gates["slow"].reached.wait()
-        h.now = FIRST
+    async with open_rig("wait slow\nsay One.", "say Two.") as rig:
+        thread = await send(rig, CreateThread())
+        await create(rig, thread_id=thread.id)
+        asking = asyncio.create_task(rig.ask(thread_id=thread.id))
+        await rig.model.gates["slow"].reached.wait()
+        rig.now = FIRST
 
-        assert await start_due(h)
-        h.model.gates["slow"].opened.set()
+        assert await start_due(rig)
+        rig.model.gates["slow"].opened.set()
         await asking
-        assert not await start_due(h)
+        assert not await start_due(rig)
 
-        assert len(await list_runs(h)) == 2
+        assert len(await list_runs(rig)) == 2
 
 
 async def test_what_was_missed_is_skipped_where_the_schedule_says_so() -> None:
-    async with house() as h:
-        schedule = await create(h, missed="skip")
-        h.now = 2 * FIRST + 20 * MINUTE
-        await start_due(h)
+    async with open_rig() as rig:
+        schedule = await create(rig, missed="skip")
+        rig.now = 2 * FIRST + 20 * MINUTE
+        await start_due(rig)
 
-        (missed,) = await history(h, schedule)
+        (missed,) = await history(rig, schedule)
         assert (missed.status, missed.due_at, missed.missed_until) == ("missed", FIRST, 2 * FIRST)
-        assert (await find_schedule(h, schedule)).next_at == 3 * FIRST
-        assert not await list_runs(h)
+        assert (await find_schedule(rig, schedule)).next_at == 3 * FIRST
+        assert not await list_runs(rig)
 
 
 async def test_a_single_time_is_run_once_and_is_over() -> None:
-    async with house("say Hi.") as h:
-        schedule = await create(h, run_at=FIRST)
-        h.now = FIRST + HOUR
-        await start_due(h)
-        await start_due(h)
+    async with open_rig("say Hi.") as rig:
+        schedule = await create(rig, run_at=FIRST)
+        rig.now = FIRST + HOUR
+        await start_due(rig)
+        await start_due(rig)
 
-        assert len(await list_runs(h)) == 1
-        assert (await find_schedule(h, schedule)).next_at is None
+        assert len(await list_runs(rig)) == 1
+        assert (await find_schedule(rig, schedule)).next_at is None
 
 
 async def test_what_cannot_be_started_is_recorded_and_at_last_pauses_the_schedule() -> None:
-    async with house() as h:
-        thread = await send(h, CreateThread())
-        schedule = await create(h, thread_id=thread.id)
-        await send(h, DeleteThread(thread.id))
+    async with open_rig() as rig:
+        thread = await send(rig, CreateThread())
+        schedule = await create(rig, thread_id=thread.id)
+        await send(rig, DeleteThread(thread.id))
         for count in range(1, MAX_FAILURES + 1):
-            h.now = count * FIRST
-            await start_due(h)
+            rig.now = count * FIRST
+            await start_due(rig)
 
-        failed = await history(h, schedule)
+        failed = await history(rig, schedule)
         assert [each.status for each in failed] == ["failed"] * MAX_FAILURES
         assert failed[0].error is not None
         assert failed[0].error.code == "not_found"
-        paused = await find_schedule(h, schedule)
+        paused = await find_schedule(rig, schedule)
         assert (paused.pause_reason, paused.next_at) == ("failing", None)
-        entry = (await send(h, ListActs())).data[0]
+        entry = (await send(rig, ListActs())).data[0]
         assert (entry.what, entry.actor, entry.target) == (
             "schedule.paused",
             "backend",
@@ -273,30 +277,30 @@ def a_key(**fields: Any) -> Key:
 
 
 async def test_a_schedule_stops_when_its_key_does() -> None:
-    async with house() as h:
-        await h.store.add_key(a_key(), b"digest")
-        schedule = await create(h, Principal(owner=OWNER, key_id="key_1", actor="key_1"))
-        await h.store.revoke_key("key_1")
-        h.now = FIRST
-        await start_due(h)
+    async with open_rig() as rig:
+        await rig.store.add_key(a_key(), b"digest")
+        schedule = await create(rig, Principal(owner=OWNER, key_id="key_1", actor="key_1"))
+        await rig.store.revoke_key("key_1")
+        rig.now = FIRST
+        await start_due(rig)
 
-        paused = await find_schedule(h, schedule)
+        paused = await find_schedule(rig, schedule)
         assert (paused.paused, paused.pause_reason) == (True, "unauthorized")
-        assert not await list_runs(h)
-        assert (await send(h, ListActs())).data[0].details == {"reason": "unauthorized"}
+        assert not await list_runs(rig)
+        assert (await send(rig, ListActs())).data[0].details == {"reason": "unauthorized"}
 
 
 @pytest.mark.parametrize("fields", [{"expires_at": FIRST}, {"scopes": ("read",)}])
 async def test_a_key_that_has_expired_or_may_not_write_starts_nothing(
     fields: dict[str, Any],
 ) -> None:
-    async with house() as h:
-        await h.store.add_key(a_key(**fields), b"digest")
-        await create(h, Principal(owner=OWNER, key_id="key_1"))
-        h.now = FIRST
-        await start_due(h)
+    async with open_rig() as rig:
+        await rig.store.add_key(a_key(**fields), b"digest")
+        await create(rig, Principal(owner=OWNER, key_id="key_1"))
+        rig.now = FIRST
+        await start_due(rig)
 
-        assert not await list_runs(h)
+        assert not await list_runs(rig)
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
@@ -304,122 +308,122 @@ async def test_a_key_that_has_expired_or_may_not_write_starts_nothing(
 async def test_a_person_or_project_that_is_disabled_or_removed_starts_nothing(
     owner: str, is_removed: bool
 ) -> None:
-    async with house("say Hi.") as h:
+    async with open_rig("say Hi.") as rig:
         by, entry = Principal(owner=owner), a_schedule_entry()
         person = Person(id=owner, name="Ann", created_at=1)
         project = Project(id=owner, name="Moon", created_at=1)
         if owner == "proj_1":
-            await h.store.add_project(project, entry)
+            await rig.store.add_project(project, entry)
         else:
-            await h.store.add_person(Account(person), entry)
-        schedule = await create(h, by)
+            await rig.store.add_person(Account(person), entry)
+        schedule = await create(rig, by)
         if owner == "proj_1":
             disabled = None if is_removed else replace(project, disabled=True)
-            await h.store.change_project(owner, lambda _: disabled, a_schedule_entry(2))
+            await rig.store.change_project(owner, lambda _: disabled, a_schedule_entry(2))
         else:
             locked = None if is_removed else Account(replace(person, disabled=True))
-            await h.store.change_person(owner, lambda *_: locked, a_schedule_entry(2))
-        h.now = FIRST
-        await start_due(h)
+            await rig.store.change_person(owner, lambda *_: locked, a_schedule_entry(2))
+        rig.now = FIRST
+        await start_due(rig)
 
-        assert (await send(h, GetSchedule(schedule.id), by)).pause_reason == "unauthorized"
-        assert not (await send(h, ListRuns(), by)).data
+        assert (await send(rig, GetSchedule(schedule.id), by)).pause_reason == "unauthorized"
+        assert not (await send(rig, ListRuns(), by)).data
 
 
 async def test_the_limits_of_the_key_hold_and_a_run_waits_for_them() -> None:
-    async with house("wait slow\nsay One.", "say Two.") as h:
+    async with open_rig("wait slow\nsay One.", "say Two.") as rig:
         limits = Limits(runs_at_once=1)
         by = Principal(owner=OWNER, key_id="key_1", limits=limits)
-        await h.store.add_key(a_key(limits=limits), b"digest")
-        schedule = await create(h, by)
+        await rig.store.add_key(a_key(limits=limits), b"digest")
+        schedule = await create(rig, by)
         call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        await h.dispatcher.open_stream(call, by)
-        await h.model.gates["slow"].reached.wait()
-        h.now = FIRST
+        await rig.dispatcher.open_stream(call, by)
+        await rig.model.gates["slow"].reached.wait()
+        rig.now = FIRST
 
-        assert await start_due(h)
-        assert not await history(h, schedule)
-        h.model.gates["slow"].opened.set()
-        for run in await list_runs(h):
-            await wait_for_end(h, run.id)
-        assert not await start_due(h)
+        assert await start_due(rig)
+        assert not await history(rig, schedule)
+        rig.model.gates["slow"].opened.set()
+        for run in await list_runs(rig):
+            await wait_for_end(rig, run.id)
+        assert not await start_due(rig)
 
-        assert [each.status for each in await history(h, schedule)] == ["started"]
+        assert [each.status for each in await history(rig, schedule)] == ["started"]
 
 
 async def test_a_program_with_other_settings_leaves_a_schedule_to_others() -> None:
-    async with house() as h:
-        h.destination = Destination("elsewhere", "https://models.example", "digest")
-        schedule = await create(h)
-        h.now = FIRST
+    async with open_rig() as rig:
+        rig.destination = Destination("elsewhere", "https://models.example", "digest")
+        schedule = await create(rig)
+        rig.now = FIRST
 
-        assert await start_due(h)
-        assert not await list_runs(h)
-        assert not await history(h, schedule)
-        assert (await find_schedule(h, schedule)).waiting_for == "elsewhere"
-        assert (await send(h, ListSchedules())).data[0].waiting_for == "elsewhere"
+        assert await start_due(rig)
+        assert not await list_runs(rig)
+        assert not await history(rig, schedule)
+        assert (await find_schedule(rig, schedule)).waiting_for == "elsewhere"
+        assert (await send(rig, ListSchedules())).data[0].waiting_for == "elsewhere"
 
 
 async def test_a_model_that_is_gone_is_waited_for_a_while_as_other_programs_may_have_it() -> None:
-    async with house() as h:
-        assistant = await send(h, CreateAssistant())
-        schedule = await create(h, assistant_id=assistant.id)
-        await h.store.update_record(
+    async with open_rig() as rig:
+        assistant = await send(rig, CreateAssistant())
+        schedule = await create(rig, assistant_id=assistant.id)
+        await rig.store.update_record(
             Assistant, OWNER, assistant.id, lambda each: replace(each, model="unknown")
         )
-        h.now = FIRST
-        assert await start_due(h)
-        assert not await history(h, schedule)
+        rig.now = FIRST
+        assert await start_due(rig)
+        assert not await history(rig, schedule)
 
-        h.now = FIRST + 11 * MINUTE
-        assert not await start_due(h)
-        (failed,) = await history(h, schedule)
+        rig.now = FIRST + 11 * MINUTE
+        assert not await start_due(rig)
+        (failed,) = await history(rig, schedule)
         assert failed.error is not None
         assert failed.error.code == "bad_settings"
 
 
 async def test_a_run_by_hand_starts_at_once_and_leaves_the_times_as_they_are() -> None:
-    async with house("say Hi.") as h:
-        schedule = await create(h, paused=True)
-        run = await send(h, RunSchedule(schedule.id), key="once")
-        again = await h.dispatcher.dispatch(RunSchedule(schedule.id), BY, "once")
+    async with open_rig("say Hi.") as rig:
+        schedule = await create(rig, paused=True)
+        run = await send(rig, RunSchedule(schedule.id), key="once")
+        again = await rig.dispatcher.dispatch(RunSchedule(schedule.id), BY, "once")
 
         assert again.replayed
-        assert [each.id for each in await list_runs(h)] == [run.id]
-        (started,) = await history(h, schedule)
+        assert [each.id for each in await list_runs(rig)] == [run.id]
+        (started,) = await history(rig, schedule)
         assert (started.run_id, started.due_at) == (run.id, None)
-        after = await find_schedule(h, schedule)
+        after = await find_schedule(rig, schedule)
         assert (after.paused, after.next_at, after.last_run_id) == (True, None, run.id)
 
 
 async def test_a_run_that_an_administrator_starts_for_somebody_is_audited() -> None:
-    async with house("say Hi.") as h:
-        schedule = await create(h)
+    async with open_rig("say Hi.") as rig:
+        schedule = await create(rig)
         admin = Principal(owner=OWNER, actor="person_1", administering=True)
-        run = await send(h, RunSchedule(schedule.id), admin)
-        await wait_for_end(h, run.id)
+        run = await send(rig, RunSchedule(schedule.id), admin)
+        await wait_for_end(rig, run.id)
 
-        entry = (await send(h, ListActs())).data[0]
+        entry = (await send(rig, ListActs())).data[0]
         assert (entry.what, entry.actor, entry.owner) == ("schedule.started", "person_1", OWNER)
 
 
 async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -> None:
-    async with house() as h:
-        schedule = await create(h, name="Report", max_cost=2.0)
-        changed = await send(h, UpdateSchedule(schedule_id=schedule.id, run_at=FIRST + 5))
+    async with open_rig() as rig:
+        schedule = await create(rig, name="Report", max_cost=2.0)
+        changed = await send(rig, UpdateSchedule(schedule_id=schedule.id, run_at=FIRST + 5))
         assert (changed.cron, changed.run_at, changed.next_at) == (None, FIRST + 5, FIRST + 5)
-        changed = await send(h, UpdateSchedule(schedule_id=schedule.id, cron="@hourly"))
+        changed = await send(rig, UpdateSchedule(schedule_id=schedule.id, cron="@hourly"))
         assert (changed.cron, changed.run_at, changed.next_at) == ("@hourly", None, HOUR)
         assert (changed.name, changed.max_cost) == ("Report", 2.0)
 
-        paused = await send(h, UpdateSchedule(schedule_id=schedule.id, paused=True))
+        paused = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=True))
         assert (paused.pause_reason, paused.next_at) == ("owner", None)
-        h.now = 2 * HOUR + 1
-        resumed = await send(h, UpdateSchedule(schedule_id=schedule.id, paused=False))
+        rig.now = 2 * HOUR + 1
+        resumed = await send(rig, UpdateSchedule(schedule_id=schedule.id, paused=False))
         assert (resumed.paused, resumed.next_at) == (False, 3 * HOUR)
-        await send(h, operations.DeleteSchedule(schedule.id))
+        await send(rig, operations.DeleteSchedule(schedule.id))
 
-        acts = [entry.what for entry in (await send(h, ListActs())).data]
+        acts = [entry.what for entry in (await send(rig, ListActs())).data]
         assert acts == [
             "schedule.removed",
             "schedule.resumed",
@@ -431,7 +435,7 @@ async def test_a_changed_schedule_has_new_times_and_keeps_what_was_not_named() -
 
 
 async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limits() -> None:
-    async with house() as h:
+    async with open_rig() as rig:
         often = Schedule(
             id="sched_1",
             cron="* * * * *",
@@ -440,14 +444,14 @@ async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limit
             created_at=1,
             updated_at=1,
         )
-        await h.store.add_schedule(StoredSchedule(OWNER, often), 10, a_schedule_entry())
+        await rig.store.add_schedule(StoredSchedule(OWNER, often), 10, a_schedule_entry())
         with pytest.raises(errors.InvalidRequest, match="too often"):
-            await send(h, UpdateSchedule(schedule_id=often.id, paused=False))
+            await send(rig, UpdateSchedule(schedule_id=often.id, paused=False))
         by = Principal(owner=OWNER, key_id="key_1", actor="key_1")
         hourly = UpdateSchedule(schedule_id=often.id, cron="@hourly", paused=False)
-        changed = await send(h, hourly, by)
+        changed = await send(rig, hourly, by)
 
-        stored = await h.store.find_schedule(OWNER, often.id)
+        stored = await rig.store.find_schedule(OWNER, often.id)
         assert (changed.paused, changed.next_at) == (False, HOUR)
         assert stored.key_id == "key_1"
 
@@ -473,26 +477,26 @@ async def test_an_imported_schedule_is_resumed_with_the_callers_rights_and_limit
 async def test_a_schedule_that_could_never_run_is_refused(
     fields: dict[str, Any], error: type[errors.AntiphonError], hint: str | None
 ) -> None:
-    async with house() as h:
+    async with open_rig() as rig:
         with pytest.raises(error) as refused:
-            await send(h, CreateSchedule(message="Report.", **fields))
+            await send(rig, CreateSchedule(message="Report.", **fields))
 
         assert hint is None or hint in str(refused.value.details["hint"])
-        assert not (await send(h, ListSchedules())).data
+        assert not (await send(rig, ListSchedules())).data
 
 
 async def test_a_temporary_thread_has_no_schedule() -> None:
-    async with house("say Hi.") as h:
-        await h.ask(temporary=True)
-        (run,) = await list_runs(h)
+    async with open_rig("say Hi.") as rig:
+        await rig.ask(temporary=True)
+        (run,) = await list_runs(rig)
         with pytest.raises(errors.InvalidRequest, match="temporary"):
-            await create(h, thread_id=run.thread_id)
+            await create(rig, thread_id=run.thread_id)
 
 
 async def test_next_times_are_shown_in_their_zone() -> None:
-    async with house() as h:
+    async with open_rig() as rig:
         call = PreviewSchedule(cron="0 9 * * *", timezone="Asia/Tokyo", count=2)
-        times = (await send(h, call)).data
+        times = (await send(rig, call)).data
 
         assert [each.local for each in times] == [
             "1970-01-02T09:00:00+09:00",
@@ -502,70 +506,70 @@ async def test_next_times_are_shown_in_their_zone() -> None:
 
 
 async def test_where_schedules_are_off_none_can_be_made_and_existing_ones_can_be_deleted() -> None:
-    async with house(settings=Settings(schedules=False)) as h:
+    async with open_rig(settings=Settings(schedules=False)) as rig:
         with pytest.raises(errors.Forbidden, match="off"):
-            await create(h)
+            await create(rig)
 
-        assert not (await send(h, ListSchedules())).data
+        assert not (await send(rig, ListSchedules())).data
 
 
 async def test_the_limit_of_schedules_is_named() -> None:
-    async with house(settings=Settings(max_schedules=1)) as h:
-        await create(h)
+    async with open_rig(settings=Settings(max_schedules=1)) as rig:
+        await create(rig)
         with pytest.raises(errors.Conflict) as refused:
-            await create(h)
+            await create(rig)
 
         assert "max_schedules" in str(refused.value.details["expected"])
 
 
 async def test_a_scheduler_starts_what_becomes_due_while_it_runs() -> None:
-    async with house("wait go\nsay Hi.") as h:
-        scheduler = Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1)
+    async with open_rig("wait go\nsay Hi.") as rig:
+        scheduler = Scheduler(rig.store, rig.bus, rig.dispatcher.occurrences, retention=1)
         scheduler.start()
         try:
-            await create(h)
-            h.now = FIRST
-            h.bus.notify(SCHEDULES)
-            await h.model.gates["go"].reached.wait()
+            await create(rig)
+            rig.now = FIRST
+            rig.bus.notify(SCHEDULES)
+            await rig.model.gates["go"].reached.wait()
         finally:
             await scheduler.stop()
 
-        assert len(await list_runs(h)) == 1
-        h.model.gates["go"].opened.set()
+        assert len(await list_runs(rig)) == 1
+        rig.model.gates["go"].opened.set()
 
 
 async def test_a_scheduler_outlives_a_store_that_is_away() -> None:
-    async with house("wait go\nsay Hi.") as h:
+    async with open_rig("wait go\nsay Hi.") as rig:
         failures = iter([errors.Unavailable("Away."), RuntimeError("Broken.")])
-        h.store.trouble = lambda about: (
+        rig.store.trouble = lambda about: (
             next(failures, None) if about.what == "start_schedule" else None
         )
-        scheduler = Scheduler(h.store, h.bus, h.dispatcher.occurrences, retention=1)
-        await create(h)
-        h.now = FIRST
+        scheduler = Scheduler(rig.store, rig.bus, rig.dispatcher.occurrences, retention=1)
+        await create(rig)
+        rig.now = FIRST
         scheduler.start()
         try:
-            while not h.model.requests:
-                h.bus.notify(SCHEDULES)
+            while not rig.model.requests:
+                rig.bus.notify(SCHEDULES)
                 await asyncio.sleep(0)
-            await h.model.gates["go"].reached.wait()
+            await rig.model.gates["go"].reached.wait()
         finally:
             await scheduler.stop()
 
-        assert len(await list_runs(h)) == 1
-        h.model.gates["go"].opened.set()
+        assert len(await list_runs(rig)) == 1
+        rig.model.gates["go"].opened.set()
 
 
 async def test_clocks_that_are_ten_minutes_off_start_each_time_once() -> None:
-    async with house(*["say Hi."] * 8) as h:
-        schedule = await create(h)
+    async with open_rig(*["say Hi."] * 8) as rig:
+        schedule = await create(rig)
         for true in range(20 * MINUTE, 4 * HOUR, 5 * MINUTE):
             for drift in (10 * MINUTE, -10 * MINUTE, 0):
-                h.now = true + drift
-                await start_due(h)
-                if run_id := (await find_schedule(h, schedule)).last_run_id:
-                    await wait_for_end(h, run_id)
+                rig.now = true + drift
+                await start_due(rig)
+                if run_id := (await find_schedule(rig, schedule)).last_run_id:
+                    await wait_for_end(rig, run_id)
 
-        begun = [(each.status, each.due_at) for each in reversed(await history(h, schedule))]
+        begun = [(each.status, each.due_at) for each in reversed(await history(rig, schedule))]
         assert begun == [("started", FIRST * count) for count in range(1, 9)]
-        assert len(await list_runs(h)) == 8
+        assert len(await list_runs(rig)) == 8

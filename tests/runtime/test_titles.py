@@ -11,99 +11,101 @@ from antiphon.client.async_client import AsyncClient
 from antiphon.engine import titles
 from antiphon.settings.settings import Settings
 from antiphon.types.runs import Destination, Thread
-from tests.support.runtime.rig import BY, OWNER, House, find_started, house
+from tests.support.runtime.rig import BY, OWNER, RuntimeRig, find_started, open_rig
 
 WANTED = Settings(title_model="run")
 
 
-async def ask(h: House, text: str = "How do tides work?", **fields: object) -> str:
+async def ask(rig: RuntimeRig, text: str = "How do tides work?", **fields: object) -> str:
     """Have this answered; return the thread's id."""
-    return find_started(await h.ask(text, **fields)).thread_id
+    return find_started(await rig.ask(text, **fields)).thread_id
 
 
-async def get(h: House, thread_id: str) -> Thread:
-    thread: Thread = (await h.dispatcher.dispatch(operations.GetThread(thread_id), BY)).value
+async def get(rig: RuntimeRig, thread_id: str) -> Thread:
+    thread: Thread = (await rig.dispatcher.dispatch(operations.GetThread(thread_id), BY)).value
     return thread
 
 
-async def until_titled(h: House, thread_id: str, title: str) -> Thread:
-    while (thread := await get(h, thread_id)).title != title:
+async def until_titled(rig: RuntimeRig, thread_id: str, title: str) -> Thread:
+    while (thread := await get(rig, thread_id)).title != title:
         await asyncio.sleep(0)
     return thread
 
 
-async def until_asked(h: House, requests: int) -> None:
-    while len(h.model.requests) < requests:
+async def until_asked(rig: RuntimeRig, requests: int) -> None:
+    while len(rig.model.requests) < requests:
         await asyncio.sleep(0)
 
 
 async def test_the_first_answer_brings_a_title_and_its_tokens_are_counted() -> None:
     scripts = ("say The moon.\nusage 10 5", 'say "## **Tides\\u0007 and moon.**\\nMore"\nusage 7 3')
-    async with house(*scripts, "say Yes.", settings=WANTED) as h:
-        thread_id = await ask(h)
-        named = await until_titled(h, thread_id, "Tides\u2407 and moon")
-        (row,) = await h.store.usage("1970-01-01", 9)
+    async with open_rig(*scripts, "say Yes.", settings=WANTED) as rig:
+        thread_id = await ask(rig)
+        named = await until_titled(rig, thread_id, "Tides\u2407 and moon")
+        (row,) = await rig.store.usage("1970-01-01", 9)
 
         assert named.title_from == "model"
         assert (row.owner, row.runs, row.input_tokens, row.output_tokens) == (OWNER, 1, 17, 8)
-        request = h.model.requests[1]
+        request = rig.model.requests[1]
         (quoted,) = request.decode_messages()
         assert quoted["content"] == "user:\nHow do tides work?\n\nassistant:\nThe moon."
         assert request.sampling.max_output_tokens == titles.TITLE_TOKENS
 
-        await ask(h, "Really?", thread_id=thread_id)
-        assert len(h.model.requests) == 3
-        assert (await get(h, thread_id)).title == "Tides\u2407 and moon"
+        await ask(rig, "Really?", thread_id=thread_id)
+        assert len(rig.model.requests) == 3
+        assert (await get(rig, thread_id)).title == "Tides\u2407 and moon"
 
 
 async def test_a_title_given_meanwhile_stays_and_the_tokens_count_all_the_same() -> None:
-    async with house("say The moon.", "wait title\nsay Tides\nusage 7 3", settings=WANTED) as h:
-        thread_id = await ask(h)
-        gate = h.model.gates["title"]
+    async with open_rig(
+        "say The moon.", "wait title\nsay Tides\nusage 7 3", settings=WANTED
+    ) as rig:
+        thread_id = await ask(rig)
+        gate = rig.model.gates["title"]
         await gate.reached.wait()
-        await h.dispatcher.dispatch(operations.UpdateThread(thread_id, title="My own"), BY)
+        await rig.dispatcher.dispatch(operations.UpdateThread(thread_id, title="My own"), BY)
         gate.opened.set()
-        while sum(row.input_tokens for row in await h.store.usage("1970-01-01", 9)) != 7:
+        while sum(row.input_tokens for row in await rig.store.usage("1970-01-01", 9)) != 7:
             await asyncio.sleep(0)
 
-        assert (await get(h, thread_id)).title == "My own"
-        assert (await get(h, thread_id)).title_from == "client"
+        assert (await get(rig, thread_id)).title == "My own"
+        assert (await get(rig, thread_id)).title_from == "client"
 
 
 @pytest.mark.parametrize(
     "failing", ["fail provider_rate_limited Too many.", "cut", "say ***", "finish length"]
 )
 async def test_a_model_that_fails_is_not_asked_again(failing: str) -> None:
-    async with house("say The moon.", failing, "say Yes.", settings=WANTED) as h:
-        thread_id = await ask(h)
-        await until_asked(h, 2)
-        while (await get(h, thread_id)).title_from != "model":
+    async with open_rig("say The moon.", failing, "say Yes.", settings=WANTED) as rig:
+        thread_id = await ask(rig)
+        await until_asked(rig, 2)
+        while (await get(rig, thread_id)).title_from != "model":
             await asyncio.sleep(0)
-        await ask(h, "Really?", thread_id=thread_id)
+        await ask(rig, "Really?", thread_id=thread_id)
 
-        assert (await get(h, thread_id)).title == "How do tides work?"
-        assert len(h.model.requests) == 3
+        assert (await get(rig, thread_id)).title == "How do tides work?"
+        assert len(rig.model.requests) == 3
 
 
 async def test_titles_of_clients_temporary_threads_and_failed_runs_are_left_alone() -> None:
-    async with house("say A", "say B", "cut", settings=WANTED) as h:
+    async with open_rig("say A", "say B", "cut", settings=WANTED) as rig:
         creation = operations.CreateThread(title="Given")
-        named = (await h.dispatcher.dispatch(creation, BY)).value
-        await ask(h, thread_id=named.id)
-        await ask(h, temporary=True)
-        await ask(h)
-        await h.worker.stop(1)
+        named = (await rig.dispatcher.dispatch(creation, BY)).value
+        await ask(rig, thread_id=named.id)
+        await ask(rig, temporary=True)
+        await ask(rig)
+        await rig.worker.stop(1)
 
-        assert len(h.model.requests) == 3
+        assert len(rig.model.requests) == 3
 
 
 async def test_without_the_setting_nothing_is_asked() -> None:
-    async with house("say A") as h:
-        thread = await get(h, await ask(h))
-        await h.worker.stop(1)
+    async with open_rig("say A") as rig:
+        thread = await get(rig, await ask(rig))
+        await rig.worker.stop(1)
 
         assert (thread.title, thread.title_from) == ("How do tides work?", "message")
-        assert len(h.model.requests) == 1
+        assert len(rig.model.requests) == 1
 
 
 @pytest.mark.parametrize(("elsewhere", "asked"), [("here", "small"), ("there", "scripted")])
@@ -111,19 +113,19 @@ async def test_the_model_for_titles_is_asked_only_at_the_provider_of_the_run(
     elsewhere: str, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = Settings(title_model="small")
-    async with house("say A", "say Tides", settings=settings) as h:
-        h.destination = Destination("here")
-        open_run = h.open
+    async with open_rig("say A", "say Tides", settings=settings) as rig:
+        rig.destination = Destination("here")
+        open_run = rig.open
 
         async def open_model(model: str, owner: str) -> object:
-            h.destination = Destination(elsewhere if model == "small" else "here")
+            rig.destination = Destination(elsewhere if model == "small" else "here")
             return await open_run(model, owner)
 
-        monkeypatch.setattr(h, "open", open_model)
-        thread_id = await ask(h)
-        await until_titled(h, thread_id, "Tides")
+        monkeypatch.setattr(rig, "open", open_model)
+        thread_id = await ask(rig)
+        await until_titled(rig, thread_id, "Tides")
 
-        assert h.model.requests[1].model == asked
+        assert rig.model.requests[1].model == asked
 
 
 @pytest.mark.parametrize(

@@ -25,25 +25,34 @@ from antiphon.types.events import (
 )
 from antiphon.types.messages import File, Image, Message, Text, Upload
 from antiphon.types.runs import Deadlines, Destination, Run
-from tests.support.runtime.rig import BY, OWNER, TOOLS, House, find_started, house, last, one
+from tests.support.runtime.rig import (
+    BY,
+    OWNER,
+    TOOLS,
+    RuntimeRig,
+    find_ended,
+    find_event,
+    find_started,
+    open_rig,
+)
 
 
 async def test_a_turn_is_streamed_numbered_from_one_and_ends_with_turn_ended() -> None:
-    async with house("think Hm.\nsay Hello there.") as h:
-        told = await h.ask()
+    async with open_rig("think Hm.\nsay Hello there.") as rig:
+        events = await rig.ask()
 
-        assert [number for number, _ in told] == list(range(1, len(told) + 1))
-        assert last(told).status == "completed"
+        assert [number for number, _ in events] == list(range(1, len(events) + 1))
+        assert find_ended(events).status == "completed"
 
 
 async def test_the_deltas_are_the_saved_message() -> None:
-    async with house('think Let me see.\nsay "One two\\n\\nthree 🎼"\nusage 10 5') as h:
-        told = await h.ask()
-        said = fold_events(told)
-        message = one(told, MessageCompleted).message
+    async with open_rig('think Let me see.\nsay "One two\\n\\nthree 🎼"\nusage 10 5') as rig:
+        events = await rig.ask()
+        said = fold_events(events)
+        message = find_event(events, MessageCompleted).message
 
         assert (said.text, said.reasoning) == (message.text, message.reasoning)
-        assert (await h.messages(message.thread_id))[1] == message
+        assert (await rig.messages(message.thread_id))[1] == message
 
 
 @pytest.mark.parametrize(
@@ -53,15 +62,18 @@ async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_set
     of_run: int | None, of_assistant: int | None, of_settings: int | None
 ) -> None:
     settings = Settings(max_tool_calls=of_settings)
-    async with house('call look {"q":"x"}', 'call look {"q":"y"}', settings=settings) as h:
+    async with open_rig('call look {"q":"x"}', 'call look {"q":"y"}', settings=settings) as rig:
         creation = operations.CreateAssistant(max_tool_calls=of_assistant)
-        assistant = (await h.dispatcher.dispatch(creation, BY)).value
-        told = await h.ask(tools=TOOLS, assistant_id=assistant.id, max_tool_calls=of_run)
-        await h.submit(told)
-        again = await h.read(operations.Process(run_id=find_started(told).run_id))
+        assistant = (await rig.dispatcher.dispatch(creation, BY)).value
+        events = await rig.ask(tools=TOOLS, assistant_id=assistant.id, max_tool_calls=of_run)
+        await rig.submit(events)
+        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        assert (last(again).status, last(again).reason) == ("incomplete", "max_tool_calls")
-        assert (await h.run(find_started(told).run_id)).tool_calls == 1
+        assert (find_ended(again).status, find_ended(again).reason) == (
+            "incomplete",
+            "max_tool_calls",
+        )
+        assert (await rig.run(find_started(events).run_id)).tool_calls == 1
 
 
 @pytest.mark.parametrize(
@@ -71,98 +83,98 @@ async def test_tool_calls_are_limited_by_the_run_else_its_assistant_else_the_set
 async def test_the_model_is_offered_the_allowed_tools_alone(
     allowed: tuple[str, ...] | None, offered: list[str]
 ) -> None:
-    async with house("say Hi.") as h:
-        await h.ask(tools=TOOLS, allowed_tools=allowed)
-        (request,) = h.model.requests
+    async with open_rig("say Hi.") as rig:
+        await rig.ask(tools=TOOLS, allowed_tools=allowed)
+        (request,) = rig.model.requests
 
         assert [tool.name for tool in request.tools] == offered
 
 
 async def test_a_run_whose_time_is_over_ends_within_its_turn() -> None:
-    async with house("say Hi.\nwait late\nsay there") as h:
-        asking = asyncio.create_task(h.ask(timeout=1))
-        await h.model.gates["late"].reached.wait()
-        h.now += 1_000
-        told = await asking
+    async with open_rig("say Hi.\nwait late\nsay there") as rig:
+        asking = asyncio.create_task(rig.ask(timeout=1))
+        await rig.model.gates["late"].reached.wait()
+        rig.now += 1_000
+        events = await asking
 
-        assert (last(told).status, last(told).reason) == ("incomplete", "timeout")
-        assert fold_events(told).text == "Hi."
+        assert (find_ended(events).status, find_ended(events).reason) == ("incomplete", "timeout")
+        assert fold_events(events).text == "Hi."
 
 
 async def test_a_hand_off_and_the_next_turn() -> None:
-    async with house('call look {"q":"x"}', "say It is 42.") as h:
-        told = await h.ask(tools=TOOLS)
-        assert last(told).status == "action_required"
-        (saved,) = await h.submit(told)
+    async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
+        events = await rig.ask(tools=TOOLS)
+        assert find_ended(events).status == "action_required"
+        (saved,) = await rig.submit(events)
         assert (saved.status, saved.output) == ("completed", "42")
-        again = await h.read(operations.Process(run_id=find_started(told).run_id))
+        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        assert last(again).status == "completed"
-        assert again[0][0] == told[-1][0] + 1
-        seen = h.model.requests[1].decode_messages()
+        assert find_ended(again).status == "completed"
+        assert again[0][0] == events[-1][0] + 1
+        seen = rig.model.requests[1].decode_messages()
         assert [message["role"] for message in seen] == ["user", "assistant", "tool"]
 
 
 async def test_after_a_hand_off_nothing_is_held() -> None:
-    async with house('call look {"q":"x"}') as h:
-        await h.ask(tools=TOOLS)
-        while h.worker.active_runs:
+    async with open_rig('call look {"q":"x"}') as rig:
+        await rig.ask(tools=TOOLS)
+        while rig.worker.active_runs:
             await asyncio.sleep(0)
 
-        assert h.bus.subscribers == 2  # the worker's own: its queue and its leases
+        assert rig.bus.subscribers == 2  # the worker's own: its queue and its leases
 
 
 async def test_parallel_outputs_reach_the_model_in_call_order() -> None:
-    async with house('call look {"q":1}\ncall add {"a":2}', "say Done.") as h:
-        told = await h.ask(tools=TOOLS)
-        first, second = one(told, ActionRequired).actions
+    async with open_rig('call look {"q":1}\ncall add {"a":2}', "say Done.") as rig:
+        events = await rig.ask(tools=TOOLS)
+        first, second = find_event(events, ActionRequired).actions
         for action in (second, first):
-            await h.dispatcher.dispatch(
+            await rig.dispatcher.dispatch(
                 operations.SubmitToolOutput(
-                    find_started(told).run_id, action.tool_call_id, f"of {action.name}"
+                    find_started(events).run_id, action.tool_call_id, f"of {action.name}"
                 ),
                 BY,
             )
-        await h.read(operations.Process(run_id=find_started(told).run_id))
+        await rig.read(operations.Process(run_id=find_started(events).run_id))
 
         outputs = [
-            m["content"] for m in h.model.requests[1].decode_messages() if m["role"] == "tool"
+            m["content"] for m in rig.model.requests[1].decode_messages() if m["role"] == "tool"
         ]
         assert outputs == ["of look", "of add"]
 
 
 async def test_a_tool_message_is_a_tool_output() -> None:
-    async with house('call look {"q":"x"}') as h:
-        told = await h.ask(tools=TOOLS)
-        call_id = one(told, ActionRequired).actions[0].tool_call_id
+    async with open_rig('call look {"q":"x"}') as rig:
+        events = await rig.ask(tools=TOOLS)
+        call_id = find_event(events, ActionRequired).actions[0].tool_call_id
         call = operations.CreateMessage(
-            find_started(told).thread_id, "42", role="tool", tool_call_id=call_id
+            find_started(events).thread_id, "42", role="tool", tool_call_id=call_id
         )
-        message = (await h.dispatcher.dispatch(call, BY)).value
+        message = (await rig.dispatcher.dispatch(call, BY)).value
 
         assert (message.role, message.text, message.number) == ("tool", "42", 3)
-        assert (await h.dispatcher.dispatch(call, BY)).value == message
-        assert (await h.run(find_started(told).run_id)).status == "queued"
+        assert (await rig.dispatcher.dispatch(call, BY)).value == message
+        assert (await rig.run(find_started(events).run_id)).status == "queued"
 
 
 async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
-    async with house('call look {"q":1}\ncall look {"q":2}') as h:
-        told = await h.ask(tools=TOOLS)
+    async with open_rig('call look {"q":1}\ncall look {"q":2}') as rig:
+        events = await rig.ask(tools=TOOLS)
         first, second = [
             operations.CreateMessage(
-                find_started(told).thread_id,
+                find_started(events).thread_id,
                 "42",
                 role="tool",
                 tool_call_id=action.tool_call_id,
                 metadata={"from": "test"},
             )
-            for action in one(told, ActionRequired).actions
+            for action in find_event(events, ActionRequired).actions
         ]
-        message = (await h.dispatcher.dispatch(first, BY, "k")).value
+        message = (await rig.dispatcher.dispatch(first, BY, "k")).value
         with pytest.raises(errors.IdempotencyConflict):
-            await h.dispatcher.dispatch(second, BY, "k")
-        await h.dispatcher.dispatch(operations.CancelRun(find_started(told).run_id), BY)
-        again = await h.dispatcher.dispatch(first, BY, "k")
+            await rig.dispatcher.dispatch(second, BY, "k")
+        await rig.dispatcher.dispatch(operations.CancelRun(find_started(events).run_id), BY)
+        again = await rig.dispatcher.dispatch(first, BY, "k")
 
         assert again.replayed
         assert msgspec.json.decode(again.value, type=Message) == message
@@ -170,43 +182,46 @@ async def test_a_tool_message_under_a_key_is_that_message_for_ever() -> None:
 
 
 async def test_a_kept_answer_outlives_what_it_was_made_from() -> None:
-    async with house("say Hi.") as h:
-        assistant = (await h.dispatcher.dispatch(operations.CreateAssistant(), BY)).value
-        thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
+    async with open_rig("say Hi.") as rig:
+        assistant = (await rig.dispatcher.dispatch(operations.CreateAssistant(), BY)).value
+        thread = (await rig.dispatcher.dispatch(operations.CreateThread(), BY)).value
         call = operations.CreateRun(thread.id, assistant_id=assistant.id)
-        run = (await h.dispatcher.dispatch(call, BY, "k")).value
-        await h.dispatcher.dispatch(operations.DeleteAssistant(assistant.id), BY)
-        again = await h.dispatcher.dispatch(call, BY, "k")
+        run = (await rig.dispatcher.dispatch(call, BY, "k")).value
+        await rig.dispatcher.dispatch(operations.DeleteAssistant(assistant.id), BY)
+        again = await rig.dispatcher.dispatch(call, BY, "k")
 
         assert msgspec.json.decode(again.value, type=Run) == run
 
 
 async def test_a_cut_reply_ends_incomplete_with_its_text_kept() -> None:
-    async with house("say So far so\ncut") as h:
-        told = await h.ask()
+    async with open_rig("say So far so\ncut") as rig:
+        events = await rig.ask()
 
-        assert (last(told).status, last(told).reason) == ("incomplete", "disconnected")
-        assert one(told, MessageCompleted).message.status == "incomplete"
+        assert (find_ended(events).status, find_ended(events).reason) == (
+            "incomplete",
+            "disconnected",
+        )
+        assert find_event(events, MessageCompleted).message.status == "incomplete"
 
 
 async def test_silence_ends_incomplete_as_stalled() -> None:
-    async with house("say Well\nstall") as h:
-        told = await h.ask(deadlines=Deadlines(chunk=0.05))
+    async with open_rig("say Well\nstall") as rig:
+        events = await rig.ask(deadlines=Deadlines(chunk=0.05))
 
-        assert (last(told).status, last(told).reason) == ("incomplete", "stalled")
+        assert (find_ended(events).status, find_ended(events).reason) == ("incomplete", "stalled")
 
 
 async def test_a_turn_has_a_deadline_however_much_the_model_talks() -> None:
-    async with house("say Well\nwait never") as h:
-        told = await h.ask(deadlines=Deadlines(chunk=60, turn=0.05))
+    async with open_rig("say Well\nwait never") as rig:
+        events = await rig.ask(deadlines=Deadlines(chunk=60, turn=0.05))
 
-        assert (last(told).status, last(told).reason) == ("incomplete", "stalled")
+        assert (find_ended(events).status, find_ended(events).reason) == ("incomplete", "stalled")
 
 
 async def test_a_providers_refusal_fails_the_run_with_its_code_and_words() -> None:
-    async with house("fail provider_auth The key is wrong.") as h:
-        told = await h.ask()
-        run = await h.run(find_started(told).run_id)
+    async with open_rig("fail provider_auth The key is wrong.") as rig:
+        events = await rig.ask()
+        run = await rig.run(find_started(events).run_id)
 
         assert run.status == "failed"
         assert run.error is not None
@@ -214,327 +229,327 @@ async def test_a_providers_refusal_fails_the_run_with_its_code_and_words() -> No
 
 
 async def test_a_broken_call_is_asked_for_again_and_the_model_is_told_why() -> None:
-    async with house('call look {"q":', 'call look {"q":1}') as h:
-        told = await h.ask(tools=TOOLS)
-        restarted = one(told, TurnRestarted)
+    async with open_rig('call look {"q":', 'call look {"q":1}') as rig:
+        events = await rig.ask(tools=TOOLS)
+        restarted = find_event(events, TurnRestarted)
 
         assert restarted.reason == "invalid_tool_call"
-        assert last(told).status == "action_required"
-        assert "look" in h.model.requests[1].decode_messages()[-1]["content"]
-        assert fold_events(told).calls[0].arguments == '{"q":1}'
-        assert len(await h.messages(find_started(told).thread_id)) == 2
+        assert find_ended(events).status == "action_required"
+        assert "look" in rig.model.requests[1].decode_messages()[-1]["content"]
+        assert fold_events(events).calls[0].arguments == '{"q":1}'
+        assert len(await rig.messages(find_started(events).thread_id)) == 2
 
 
 async def test_a_call_broken_three_times_fails_the_run_and_hands_nothing_out() -> None:
-    async with house(*['call nothing {"q":1}'] * 3) as h:
-        told = await h.ask(tools=TOOLS)
-        run = await h.run(find_started(told).run_id)
+    async with open_rig(*['call nothing {"q":1}'] * 3) as rig:
+        events = await rig.ask(tools=TOOLS)
+        run = await rig.run(find_started(events).run_id)
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "invalid_tool_call")
-        assert len(h.model.requests) == 3
-        assert not any(isinstance(event, ActionRequired) for _, event in told)
+        assert len(rig.model.requests) == 3
+        assert not any(isinstance(event, ActionRequired) for _, event in events)
 
 
 async def test_a_cancel_closes_the_model_and_keeps_what_was_said() -> None:
-    async with house("say I was about\nwait never") as h:
-        reading = asyncio.create_task(h.ask())
-        await h.model.gates["never"].reached.wait()
-        runs = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        answer = await h.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
-        told = await reading
+    async with open_rig("say I was about\nwait never") as rig:
+        reading = asyncio.create_task(rig.ask())
+        await rig.model.gates["never"].reached.wait()
+        runs = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        answer = await rig.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
+        events = await reading
 
         assert answer.status == 202
-        assert last(told).status == "cancelled"
-        assert one(told, MessageCompleted).message.text == "I was about"
-        again = await h.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
+        assert find_ended(events).status == "cancelled"
+        assert find_event(events, MessageCompleted).message.text == "I was about"
+        again = await rig.dispatcher.dispatch(operations.CancelRun(runs[0].id), BY)
         assert again.status == 200
 
 
 async def test_a_run_whose_worker_died_is_taken_over_and_the_log_says_so() -> None:
-    async with house("say Lost words\nwait never", "say Found words") as h:
-        reading = asyncio.create_task(h.ask())
-        await h.model.gates["never"].reached.wait()
+    async with open_rig("say Lost words\nwait never", "say Found words") as rig:
+        reading = asyncio.create_task(rig.ask())
+        await rig.model.gates["never"].reached.wait()
         (held,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("run ")]
         held.cancel()
-        h.now += 16_000
-        await h.worker.sweeper.sweep()
-        told = await reading
+        rig.now += 16_000
+        await rig.worker.sweeper.sweep()
+        events = await reading
 
-        assert one(told, TurnRestarted).reason == "worker_lost"
-        assert fold_events(told).text == "Found words"
-        assert one(told, MessageCompleted).message.text == "Found words"
+        assert find_event(events, TurnRestarted).reason == "worker_lost"
+        assert fold_events(events).text == "Found words"
+        assert find_event(events, MessageCompleted).message.text == "Found words"
 
 
 async def test_a_worker_that_stops_gives_its_runs_back_to_the_next() -> None:
-    async with house("say Lost words\nwait never", "say Found words") as h:
-        reading = asyncio.create_task(h.ask())
-        await h.model.gates["never"].reached.wait()
-        await h.worker.stop(0)
-        h.worker = h.new_worker("second")
-        h.worker.start()
-        told = await reading
+    async with open_rig("say Lost words\nwait never", "say Found words") as rig:
+        reading = asyncio.create_task(rig.ask())
+        await rig.model.gates["never"].reached.wait()
+        await rig.worker.stop(0)
+        rig.worker = rig.new_worker("second")
+        rig.worker.start()
+        events = await reading
 
-        assert fold_events(told).text == "Found words"
+        assert fold_events(events).text == "Found words"
 
 
 async def test_nobody_waits_for_the_lease_of_a_worker_that_is_certainly_dead() -> None:
-    async with house("say Lost words\nwait never", "say Found words") as h:
-        reading = asyncio.create_task(h.ask())
-        await h.model.gates["never"].reached.wait()
-        heir = h.new_worker("heir", "first")
+    async with open_rig("say Lost words\nwait never", "say Found words") as rig:
+        reading = asyncio.create_task(rig.ask())
+        await rig.model.gates["never"].reached.wait()
+        heir = rig.new_worker("heir", "first")
         heir.start()
-        told = await reading
+        events = await reading
         await heir.stop(0)
 
-        assert fold_events(told).text == "Found words"
+        assert fold_events(events).text == "Found words"
 
 
 async def test_a_run_that_nobody_asked_for_is_not_begun() -> None:
-    async with house("say Hi.") as h:
-        thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
-        await h.dispatcher.dispatch(operations.CreateMessage(thread.id, "Hello?"), BY)
-        run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
-        await h.worker.sweeper.sweep()
-        assert (await h.run(run.id)).status == "queued"
-        told = await h.read(operations.Complete(run.id))
+    async with open_rig("say Hi.") as rig:
+        thread = (await rig.dispatcher.dispatch(operations.CreateThread(), BY)).value
+        await rig.dispatcher.dispatch(operations.CreateMessage(thread.id, "Hello?"), BY)
+        run = (await rig.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
+        await rig.worker.sweeper.sweep()
+        assert (await rig.run(run.id)).status == "queued"
+        events = await rig.read(operations.Complete(run.id))
 
-        assert last(told).status == "completed"
-        assert len(h.model.requests) == 1
+        assert find_ended(events).status == "completed"
+        assert len(rig.model.requests) == 1
 
 
 async def test_a_second_reader_joins_the_turn_in_progress() -> None:
-    async with house("say One\nwait gate\nsay two.") as h:
-        first = asyncio.create_task(h.ask())
-        await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        subscribers = h.bus.subscribers
-        second = asyncio.create_task(h.read(operations.Process(run_id=run.id)))
-        while h.bus.subscribers == subscribers:
+    async with open_rig("say One\nwait gate\nsay two.") as rig:
+        first = asyncio.create_task(rig.ask())
+        await rig.model.gates["gate"].reached.wait()
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        subscribers = rig.bus.subscribers
+        second = asyncio.create_task(rig.read(operations.Process(run_id=run.id)))
+        while rig.bus.subscribers == subscribers:
             await asyncio.sleep(0)
-        h.model.gates["gate"].opened.set()
+        rig.model.gates["gate"].opened.set()
 
         assert await first == await second
-        assert len(h.model.requests) == 1
+        assert len(rig.model.requests) == 1
 
 
 async def test_the_whole_run_can_be_followed_through_its_turns() -> None:
-    async with house('call look {"q":"x"}', "say It is 42.") as h:
-        told = await h.ask(tools=TOOLS)
-        following = asyncio.create_task(h.read(operations.Follow(find_started(told).run_id)))
-        await h.submit(told)
-        again = await h.read(operations.Process(run_id=find_started(told).run_id))
+    async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
+        events = await rig.ask(tools=TOOLS)
+        following = asyncio.create_task(rig.read(operations.Follow(find_started(events).run_id)))
+        await rig.submit(events)
+        again = await rig.read(operations.Process(run_id=find_started(events).run_id))
         followed = await following
 
-        assert followed[: len(told)] == told
+        assert followed[: len(events)] == events
         assert followed[-len(again) :] == again
 
 
 async def test_an_event_from_the_future_is_refused() -> None:
-    async with house("say Hi.") as h:
-        told = await h.ask()
+    async with open_rig("say Hi.") as rig:
+        events = await rig.ask()
 
         with pytest.raises(errors.InvalidEventId):
-            await h.read(operations.Follow(find_started(told).run_id, after=len(told) + 1))
+            await rig.read(operations.Follow(find_started(events).run_id, after=len(events) + 1))
 
 
 async def test_events_past_retention_are_gone_and_the_messages_are_not() -> None:
-    async with house("say Hi.") as h:
-        told = await h.ask()
-        await h.store.delete_expired(h.now + 1, 0)
+    async with open_rig("say Hi.") as rig:
+        events = await rig.ask()
+        await rig.store.delete_expired(rig.now + 1, 0)
 
         with pytest.raises(errors.EventExpired):
-            await h.read(operations.Follow(find_started(told).run_id))
-        assert len(await h.messages(find_started(told).thread_id)) == 2
+            await rig.read(operations.Follow(find_started(events).run_id))
+        assert len(await rig.messages(find_started(events).thread_id)) == 2
 
 
 @pytest.mark.parametrize("script", ["say Hi.", 'call look {"q":"x"}'])
 async def test_a_temporary_thread_is_deleted_some_time_after_its_last_change(script: str) -> None:
     settings = Settings(temporary_retention=60)
-    async with house(script, "say Kept.", settings=settings) as h:
-        events = await h.ask(tools=TOOLS, temporary=True)
-        kept = find_started(await h.ask()).thread_id
+    async with open_rig(script, "say Kept.", settings=settings) as rig:
+        events = await rig.ask(tools=TOOLS, temporary=True)
+        kept = find_started(await rig.ask()).thread_id
         run_id = find_started(events).run_id
-        h.now += 60_000
-        young = find_started(await h.ask(temporary=True)).thread_id
-        h.now += 1
-        await delete_expired(h)
+        rig.now += 60_000
+        young = find_started(await rig.ask(temporary=True)).thread_id
+        rig.now += 1
+        await delete_expired(rig)
 
-        assert await list_temporary(h) == [young]
-        assert await h.messages(kept)
+        assert await list_temporary(rig) == [young]
+        assert await rig.messages(kept)
         with pytest.raises(errors.NotFound):
-            await h.run(run_id)
-        (row,) = await h.store.usage("1970-01-01", 9)
+            await rig.run(run_id)
+        (row,) = await rig.store.usage("1970-01-01", 9)
         assert row.runs == 3
 
 
 async def test_an_expired_file_is_deleted() -> None:
-    async with house() as h:
-        upload = h.dispatcher.files.upload
+    async with open_rig() as rig:
+        upload = rig.dispatcher.files.upload
         short = (await upload("ann", "a", "a/b", b"x", expires_in=60)).value
         long = (await upload("ann", "b", "a/b", b"x", purpose="vision", expires_in=61)).value
         kept = (await upload("ann", "c", "a/b", b"x")).value
-        h.now += 60_001
-        await delete_expired(h)
+        rig.now += 60_001
+        await delete_expired(rig)
 
-        left = (await h.store.list(Upload, "ann", limit=9)).data
+        left = (await rig.store.list(Upload, "ann", limit=9)).data
         assert [each.id for each in left] == [kept.id, long.id]
         with pytest.raises(errors.NotFound):
-            await h.store.content("ann", short.id)
+            await rig.store.content("ann", short.id)
 
 
-async def delete_expired(h: House) -> None:
-    await Housekeeper(h.store, h.bus, h.settings, h.mint).delete_expired()
+async def delete_expired(rig: RuntimeRig) -> None:
+    await Housekeeper(rig.store, rig.bus, rig.settings, rig.mint).delete_expired()
 
 
-async def list_temporary(h: House) -> list[str]:
-    listed = await h.dispatcher.dispatch(operations.ListThreads(temporary=True), BY)
+async def list_temporary(rig: RuntimeRig) -> list[str]:
+    listed = await rig.dispatcher.dispatch(operations.ListThreads(temporary=True), BY)
     return [thread.id for thread in listed.value.data]
 
 
 async def test_the_same_process_call_under_one_key_is_one_run() -> None:
-    async with house("say Hi.", "say Twice!") as h:
+    async with open_rig("say Hi.", "say Twice!") as rig:
         call = operations.Process(message=operations.NewMessage("Hello?"))
-        first = [numbered async for numbered in h.listen(call, key="k")]
-        second = [numbered async for numbered in h.listen(call, key="k")]
+        first = [numbered async for numbered in rig.listen(call, key="k")]
+        second = [numbered async for numbered in rig.listen(call, key="k")]
 
         assert first == second
-        assert len(h.model.requests) == 1
+        assert len(rig.model.requests) == 1
 
 
 async def test_a_turn_asked_for_again_under_its_key_is_told_again_even_after_its_end() -> None:
-    async with house('call look {"q":"x"}', "say It is 42.") as h:
-        run_id = find_started(told := await h.ask(tools=TOOLS)).run_id
-        await h.submit(told)
+    async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
+        run_id = find_started(events := await rig.ask(tools=TOOLS)).run_id
+        await rig.submit(events)
         call = operations.Complete(run_id)
-        first = [numbered async for numbered in h.listen(call, key="k")]
-        second = [numbered async for numbered in h.listen(call, key="k")]
+        first = [numbered async for numbered in rig.listen(call, key="k")]
+        second = [numbered async for numbered in rig.listen(call, key="k")]
 
-        assert last(first).status == "completed"
+        assert find_ended(first).status == "completed"
         assert first == second
         with pytest.raises(errors.RunEnded):
-            await h.read(call)
+            await rig.read(call)
 
 
 async def test_a_background_run_needs_no_reader() -> None:
-    async with house("say Hi.") as h:
+    async with open_rig("say Hi.") as rig:
         call = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        answer = await h.dispatcher.open_stream(call, BY)
+        answer = await rig.dispatcher.open_stream(call, BY)
         assert isinstance(answer, Response)
-        told = await h.read(operations.Follow(answer.value.id))
+        events = await rig.read(operations.Follow(answer.value.id))
 
-        assert last(told).status == "completed"
+        assert find_ended(events).status == "completed"
 
 
 async def test_a_busy_thread_can_be_waited_for() -> None:
-    async with house("say One\nwait gate", "say Two") as h:
-        first = asyncio.create_task(h.ask())
-        await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        second = asyncio.create_task(h.ask("And?", thread_id=run.thread_id, if_busy="wait"))
-        h.model.gates["gate"].opened.set()
+    async with open_rig("say One\nwait gate", "say Two") as rig:
+        first = asyncio.create_task(rig.ask())
+        await rig.model.gates["gate"].reached.wait()
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        second = asyncio.create_task(rig.ask("And?", thread_id=run.thread_id, if_busy="wait"))
+        rig.model.gates["gate"].opened.set()
         await first
 
-        assert last(await second).status == "completed"
-        roles = [message.role for message in await h.messages(run.thread_id)]
+        assert find_ended(await second).status == "completed"
+        roles = [message.role for message in await rig.messages(run.thread_id)]
         assert roles == ["user", "assistant"] * 2
 
 
 async def test_the_second_turn_reads_its_history_past_the_cache() -> None:
-    async with house('call look {"q":"x"}', "say It is 42.") as h:
-        told = await h.ask(tools=TOOLS)
-        await h.submit(told)
-        await h.read(operations.Process(run_id=find_started(told).run_id))
+    async with open_rig('call look {"q":"x"}', "say It is 42.") as rig:
+        events = await rig.ask(tools=TOOLS)
+        await rig.submit(events)
+        await rig.read(operations.Process(run_id=find_started(events).run_id))
 
-        contents = [m.get("content") for m in h.model.requests[1].decode_messages()]
+        contents = [m.get("content") for m in rig.model.requests[1].decode_messages()]
         assert contents[-1] == "42"
 
 
 async def test_readers_of_an_interrupted_run_hear_of_its_end_at_once() -> None:
-    async with house("say One\nwait never", "say Two") as h:
-        first = asyncio.create_task(h.ask())
-        await h.model.gates["never"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        await h.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
+    async with open_rig("say One\nwait never", "say Two") as rig:
+        first = asyncio.create_task(rig.ask())
+        await rig.model.gates["never"].reached.wait()
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        await rig.ask("And?", thread_id=run.thread_id, if_busy="interrupt")
 
-        assert last(await first).status == "cancelled"
+        assert find_ended(await first).status == "cancelled"
 
 
 async def test_what_the_thrown_away_replies_used_is_counted() -> None:
     broken = 'call nothing {"q":1}\nusage 100 50'
-    async with house(broken, broken, 'call look {"q":1}\nusage 100 50') as h:
-        told = await h.ask(tools=TOOLS)
-        run = await h.run(find_started(told).run_id)
+    async with open_rig(broken, broken, 'call look {"q":1}\nusage 100 50') as rig:
+        events = await rig.ask(tools=TOOLS)
+        run = await rig.run(find_started(events).run_id)
 
         assert (run.usage.input_tokens, run.usage.output_tokens) == (300, 150)
 
 
 async def test_the_turns_deadline_holds_over_all_its_tries() -> None:
     broken = 'call nothing {"q":1}'
-    async with house(broken, broken + "\nwait never") as h:
-        told = await h.ask(tools=TOOLS, deadlines=Deadlines(turn=0.2))
+    async with open_rig(broken, broken + "\nwait never") as rig:
+        events = await rig.ask(tools=TOOLS, deadlines=Deadlines(turn=0.2))
 
-        assert last(told).reason == "stalled"
-        assert len(h.model.requests) == 2
+        assert find_ended(events).reason == "stalled"
+        assert len(rig.model.requests) == 2
 
 
 async def test_one_run_that_cannot_be_moved_on_stops_no_other() -> None:
-    async with house('call look {"q":1}', 'call look {"q":1}') as h:
+    async with open_rig('call look {"q":1}', 'call look {"q":1}') as rig:
         stuck, other = [
-            find_started(await h.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)
+            find_started(await rig.ask(tools=TOOLS, expires_in=1)).run_id for _ in range(2)
         ]
         odd = errors.Internal("This row is odd.")
-        h.store.trouble = lambda about: odd if about.run_id == stuck else None
-        h.now += 2_000
-        await h.worker.sweeper.sweep()
+        rig.store.trouble = lambda about: odd if about.run_id == stuck else None
+        rig.now += 2_000
+        await rig.worker.sweeper.sweep()
 
-        assert (await h.run(other)).status == "queued"
-        assert (await h.run(stuck)).status == "action_required"
+        assert (await rig.run(other)).status == "queued"
+        assert (await rig.run(stuck)).status == "action_required"
 
 
 async def test_a_worker_outlives_whatever_its_store_raises() -> None:
-    async with house("say Hi.") as h:
+    async with open_rig("say Hi.") as rig:
         failures = iter([ValueError("odd"), errors.Internal("odder")])
-        h.store.trouble = lambda about: next(failures, None) if about.what == "claim" else None
+        rig.store.trouble = lambda about: next(failures, None) if about.what == "claim" else None
 
-        assert last(await h.ask()).status == "completed"
+        assert find_ended(await rig.ask()).status == "completed"
 
 
 async def test_a_worker_that_stops_leaves_no_claim_behind() -> None:
-    async with house("say Hi.\nwait never", "say Hi.", own_runs=0) as h:
-        gate = h.store.slow_claims = ScriptGate()
-        reading = asyncio.create_task(h.ask())
+    async with open_rig("say Hi.\nwait never", "say Hi.", own_runs=0) as rig:
+        gate = rig.store.slow_claims = ScriptGate()
+        reading = asyncio.create_task(rig.ask())
         await gate.reached.wait()
-        stopping = asyncio.create_task(h.worker.stop(0))
+        stopping = asyncio.create_task(rig.worker.stop(0))
         gate.opened.set()
         await stopping
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
 
         assert run.status == "queued"
         reading.cancel()
 
 
 async def test_a_finished_reply_waits_for_a_store_that_is_away() -> None:
-    async with house("say Hi.") as h:
+    async with open_rig("say Hi.") as rig:
         failures = iter([errors.Unavailable("busy")])
-        h.store.trouble = lambda about: next(failures, None) if about.what == "finalize" else None
+        rig.store.trouble = lambda about: next(failures, None) if about.what == "finalize" else None
 
-        assert last(await h.ask()).status == "completed"
-        assert len(h.model.requests) == 1
+        assert find_ended(await rig.ask()).status == "completed"
+        assert len(rig.model.requests) == 1
 
 
 async def test_an_unknown_model_is_refused_before_anything_is_made() -> None:
-    async with house() as h:
+    async with open_rig() as rig:
         with pytest.raises(errors.BadSettings):
-            await h.ask(model="unknown")
+            await rig.ask(model="unknown")
 
-        assert not (await h.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
+        assert not (await rig.dispatcher.dispatch(operations.ListThreads(), BY)).value.data
 
 
 async def test_a_model_that_is_gone_when_its_run_starts_fails_the_run() -> None:
-    async with house() as h:
-        told = await h.ask(model="nowhere")
-        run = await h.run(find_started(told).run_id)
+    async with open_rig() as rig:
+        events = await rig.ask(model="nowhere")
+        run = await rig.run(find_started(events).run_id)
 
         assert run.error is not None
         assert (run.status, run.error.code) == ("failed", "bad_settings")
@@ -544,86 +559,86 @@ FAR = Destination("far", digest="of its address")
 
 
 async def test_a_run_that_only_others_can_serve_says_what_it_waits_for_and_goes_on() -> None:
-    h = House(ScriptedProvider("say Hello."))
-    h.destination = FAR
+    rig = RuntimeRig(ScriptedProvider("say Hello."))
+    rig.destination = FAR
     begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-    answer = await h.dispatcher.open_stream(begun, BY)
+    answer = await rig.dispatcher.open_stream(begun, BY)
     assert isinstance(answer, Response)
-    bystander = h.new_worker("bystander", serves=lambda text: text != FAR.text)
+    bystander = rig.new_worker("bystander", serves=lambda text: text != FAR.text)
     bystander.start()
     try:
-        h.now += 10_001
+        rig.now += 10_001
         for _ in range(3):
             await bystander.sweeper.sweep()
-        waiting = await h.store.get(Run, None, answer.value.id)
-        page = await h.store.read_events(waiting.id, 0)
+        waiting = await rig.store.get(Run, None, answer.value.id)
+        page = await rig.store.read_events(waiting.id, 0)
         said = [events.decode(line) for line in page.lines]
 
         assert (waiting.status, waiting.waiting_for) == ("queued", "far")
         assert [each.waiting_for for each in said if isinstance(each, RunStatus)] == [None, "far"]
-        assert not h.model.requests
+        assert not rig.model.requests
 
-        h.worker.start()
-        await h.read(operations.Follow(waiting.id))
-        ended = await h.store.get(Run, None, waiting.id)
+        rig.worker.start()
+        await rig.read(operations.Follow(waiting.id))
+        ended = await rig.store.get(Run, None, waiting.id)
         assert (ended.status, ended.waiting_for) == ("completed", None)
     finally:
         await bystander.stop(0)
-        await h.worker.stop(0)
+        await rig.worker.stop(0)
 
 
 async def test_nothing_is_sent_where_the_last_look_finds_another_place() -> None:
-    async with house("say Hello.", own_runs=0) as h:
-        h.destination = FAR
+    async with open_rig("say Hello.", own_runs=0) as rig:
+        rig.destination = FAR
         begun = operations.Process(message=operations.NewMessage("Hello?"), background=True)
-        h.destination, there = Destination("far", digest="of another address"), h.destination
-        answer = await h.dispatcher.open_stream(begun, BY)
+        rig.destination, there = Destination("far", digest="of another address"), rig.destination
+        answer = await rig.dispatcher.open_stream(begun, BY)
         assert isinstance(answer, Response)
-        h.destination = there
-        while h.worker.active_runs or not (await h.store.run_lease(answer.value.id)).epoch:
+        rig.destination = there
+        while rig.worker.active_runs or not (await rig.store.run_lease(answer.value.id)).epoch:
             await asyncio.sleep(0)
 
-        assert not h.model.requests
-        assert (await h.store.get(Run, None, answer.value.id)).error is None
+        assert not rig.model.requests
+        assert (await rig.store.get(Run, None, answer.value.id)).error is None
 
 
 async def test_a_run_that_is_not_for_this_program_waits_for_another_and_keeps_its_attempts() -> (
     None
 ):
-    async with house("say Hello.", "say Hello.", own_runs=0) as h:
-        h.destination = Destination("far", digest="of another address")
+    async with open_rig("say Hello.", "say Hello.", own_runs=0) as rig:
+        rig.destination = Destination("far", digest="of another address")
         begun = operations.Process(
             message=operations.NewMessage("Hello?"), background=True, max_attempts=1
         )
-        answer = await h.dispatcher.open_stream(begun, BY)
+        answer = await rig.dispatcher.open_stream(begun, BY)
         assert isinstance(answer, Response)
         run_id = answer.value.id
-        h.destination = FAR
-        while (declined := await h.store.get(Run, None, run_id)).waiting_for is None:
+        rig.destination = FAR
+        while (declined := await rig.store.get(Run, None, run_id)).waiting_for is None:
             await asyncio.sleep(0)
-        held = await h.store.run_lease(run_id)
-        later = await h.ask()
+        held = await rig.store.run_lease(run_id)
+        later = await rig.ask()
 
         # Its own runs go on, though that one has waited longer, and it claims that one no more.
-        assert last(later).status == "completed"
-        assert await h.store.run_lease(run_id) == held
+        assert find_ended(later).status == "completed"
+        assert await rig.store.run_lease(run_id) == held
         assert (declined.status, declined.attempt, declined.waiting_for) == ("queued", 0, "far")
 
-        h.destination = Destination("far", digest="of another address")
-        other = h.new_worker("other")
+        rig.destination = Destination("far", digest="of another address")
+        other = rig.new_worker("other")
         other.start()
         try:
-            await h.read(operations.Follow(run_id))
-            assert (await h.store.get(Run, None, run_id)).status == "completed"
+            await rig.read(operations.Follow(run_id))
+            assert (await rig.store.get(Run, None, run_id)).status == "completed"
         finally:
             await other.stop(0)
 
 
 async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() -> None:
-    h = House(ScriptedProvider("say Hello."))
-    thread = (await h.dispatcher.dispatch(operations.CreateThread(), BY)).value
-    run = (await h.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
-    await h.dispatcher.open_stream(operations.Complete(run.id), BY, "one key")
+    rig = RuntimeRig(ScriptedProvider("say Hello."))
+    thread = (await rig.dispatcher.dispatch(operations.CreateThread(), BY)).value
+    run = (await rig.dispatcher.dispatch(operations.CreateRun(thread.id), BY)).value
+    await rig.dispatcher.open_stream(operations.Complete(run.id), BY, "one key")
 
     def forget(records: Snapshot) -> ChangeSet:
         assert records.run is not None
@@ -632,31 +647,31 @@ async def test_a_repeated_request_wants_the_turn_that_nobody_wants_any_more() ->
             run_updates=(RunUpdate(records.run, replace(records.lease, wanted=False)),)
         )
 
-    await h.store.change(ReadSet(owner=None, run_id=run.id), forget)
-    h.worker.start()
+    await rig.store.change(ReadSet(owner=None, run_id=run.id), forget)
+    rig.worker.start()
     try:
         async with asyncio.timeout(20):
-            told = [each async for each in h.listen(operations.Complete(run.id), "one key")]
-            again = [each async for each in h.listen(operations.Complete(run.id), "one key")]
-        assert last(told).status == "completed"
-        assert again == told
-        assert len(h.model.requests) == 1
+            events = [each async for each in rig.listen(operations.Complete(run.id), "one key")]
+            again = [each async for each in rig.listen(operations.Complete(run.id), "one key")]
+        assert find_ended(events).status == "completed"
+        assert again == events
+        assert len(rig.model.requests) == 1
     finally:
-        await h.worker.stop(0)
+        await rig.worker.stop(0)
 
 
 async def test_another_owners_thread_is_not_found() -> None:
-    async with house("say Hi.") as h:
-        told = await h.ask()
+    async with open_rig("say Hi.") as rig:
+        events = await rig.ask()
 
         for call in (
-            operations.GetRun(find_started(told).run_id),
-            operations.GetThread(find_started(told).thread_id),
-            operations.CancelRun(find_started(told).run_id),
-            operations.ListMessages(find_started(told).thread_id),
+            operations.GetRun(find_started(events).run_id),
+            operations.GetThread(find_started(events).thread_id),
+            operations.CancelRun(find_started(events).run_id),
+            operations.ListMessages(find_started(events).thread_id),
         ):
             with pytest.raises(errors.NotFound):
-                await h.dispatcher.dispatch(call, Principal(owner="somebody else"))
+                await rig.dispatcher.dispatch(call, Principal(owner="somebody else"))
 
 
 @pytest.mark.parametrize(
@@ -674,56 +689,56 @@ async def test_another_owners_thread_is_not_found() -> None:
     ],
 )
 async def test_an_upload_is_put_before_the_model(media_type: str, given: object) -> None:
-    async with house("say I see.") as h:
-        upload = (await h.dispatcher.files.upload(OWNER, "it.bin", media_type, b"hi")).value
+    async with open_rig("say I see.") as rig:
+        upload = (await rig.dispatcher.files.upload(OWNER, "it.bin", media_type, b"hi")).value
         content = (Text("What is this? antiphon:no"), File(upload.id))
-        await h.read(operations.Process(message=operations.NewMessage(content)))
+        await rig.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.requests[0].decode_messages()
+        (asked,) = rig.model.requests[0].decode_messages()
         assert asked["content"][1] == given
 
 
 async def test_an_image_may_be_an_upload_too() -> None:
-    async with house("say I see.") as h:
-        upload = (await h.dispatcher.files.upload(OWNER, "it.gif", "image/gif", b"hi")).value
+    async with open_rig("say I see.") as rig:
+        upload = (await rig.dispatcher.files.upload(OWNER, "it.gif", "image/gif", b"hi")).value
         content = (Image(file_id=upload.id),)
-        await h.read(operations.Process(message=operations.NewMessage(content)))
+        await rig.read(operations.Process(message=operations.NewMessage(content)))
 
-        (asked,) = h.model.requests[0].decode_messages()
+        (asked,) = rig.model.requests[0].decode_messages()
         assert asked["content"][0]["image_url"]["url"].startswith("data:image/gif;base64,")
 
 
 async def test_usage_adds_up_over_the_turns() -> None:
-    async with house('call look {"q":"x"}\nusage 10 5', "say It is 42.\nusage 20 7") as h:
-        told = await h.ask(tools=TOOLS)
-        await h.submit(told)
-        await h.read(operations.Process(run_id=find_started(told).run_id))
-        run = await h.run(find_started(told).run_id)
+    async with open_rig('call look {"q":"x"}\nusage 10 5', "say It is 42.\nusage 20 7") as rig:
+        events = await rig.ask(tools=TOOLS)
+        await rig.submit(events)
+        await rig.read(operations.Process(run_id=find_started(events).run_id))
+        run = await rig.run(find_started(events).run_id)
 
         assert (run.usage.input_tokens, run.usage.output_tokens) == (30, 12)
 
 
 async def test_an_assistant_gives_what_the_run_does_not_name() -> None:
-    async with house("say Hi.") as h:
+    async with open_rig("say Hi.") as rig:
         made = operations.CreateAssistant(
             name="Guide", model="scripted", instructions="Be brief.", tools=TOOLS
         )
-        assistant = (await h.dispatcher.dispatch(made, BY)).value
-        await h.ask(assistant_id=assistant.id)
+        assistant = (await rig.dispatcher.dispatch(made, BY)).value
+        await rig.ask(assistant_id=assistant.id)
 
-        question = h.model.requests[0]
+        question = rig.model.requests[0]
         assert (question.instructions, question.tools) == ("Be brief.", TOOLS)
 
 
 async def test_additional_instructions_stand_behind_those_of_the_run_or_its_assistant() -> None:
-    async with house("say Hi.", "say Hi.", "say Hi.") as h:
+    async with open_rig("say Hi.", "say Hi.", "say Hi.") as rig:
         made = operations.CreateAssistant(model="scripted", instructions="Be brief.")
-        assistant = (await h.dispatcher.dispatch(made, BY)).value
-        await h.ask(assistant_id=assistant.id, additional_instructions="Be kind.")
-        await h.ask(instructions="Be slow.", additional_instructions="Be kind.")
-        await h.ask(additional_instructions="Be kind.")
+        assistant = (await rig.dispatcher.dispatch(made, BY)).value
+        await rig.ask(assistant_id=assistant.id, additional_instructions="Be kind.")
+        await rig.ask(instructions="Be slow.", additional_instructions="Be kind.")
+        await rig.ask(additional_instructions="Be kind.")
 
-        assert [request.instructions for request in h.model.requests] == [
+        assert [request.instructions for request in rig.model.requests] == [
             "Be brief.\n\nBe kind.",
             "Be slow.\n\nBe kind.",
             "Be kind.",
@@ -731,33 +746,33 @@ async def test_additional_instructions_stand_behind_those_of_the_run_or_its_assi
 
 
 async def test_a_long_log_is_read_the_same_from_every_place() -> None:
-    async with house("say " + " ".join(f"word{n}" for n in range(200))) as h:
-        told = await h.ask()
+    async with open_rig("say " + " ".join(f"word{n}" for n in range(200))) as rig:
+        events = await rig.ask()
 
-        for after in range(len(told)):
-            rest = await h.read(operations.Follow(find_started(told).run_id, after=after))
-            assert rest == told[after:]
+        for after in range(len(events)):
+            rest = await rig.read(operations.Follow(find_started(events).run_id, after=after))
+            assert rest == events[after:]
 
 
 async def test_a_run_that_is_there_takes_nothing_that_begins_another() -> None:
-    async with house('call look {"q":"x"}') as h:
-        told = await h.ask(tools=TOOLS)
+    async with open_rig('call look {"q":"x"}') as rig:
+        events = await rig.ask(tools=TOOLS)
 
         with pytest.raises(errors.InvalidRequest):
-            await h.ask("More?", run_id=find_started(told).run_id)
+            await rig.ask("More?", run_id=find_started(events).run_id)
 
 
 async def test_a_healthy_worker_beats_within_its_lease_however_seldom_it_was_told_to() -> None:
     settings = Settings(lease_duration=0.3, heartbeat_interval=60.0)
-    async with house("say Hi.\nwait gate\nsay there.", settings=settings) as h:
-        reading = asyncio.create_task(h.ask())
-        await h.model.gates["gate"].reached.wait()
-        (run,) = (await h.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
-        first = (await h.store.run_lease(run.id)).due_at
+    async with open_rig("say Hi.\nwait gate\nsay there.", settings=settings) as rig:
+        reading = asyncio.create_task(rig.ask())
+        await rig.model.gates["gate"].reached.wait()
+        (run,) = (await rig.dispatcher.dispatch(operations.ListRuns(), BY)).value.data
+        first = (await rig.store.run_lease(run.id)).due_at
         assert first is not None
-        h.now += 100
-        while (await h.store.run_lease(run.id)).due_at == first:
+        rig.now += 100
+        while (await rig.store.run_lease(run.id)).due_at == first:
             await asyncio.sleep(0)
-        h.model.gates["gate"].opened.set()
+        rig.model.gates["gate"].opened.set()
 
-        assert last(await reading).status == "completed"
+        assert find_ended(await reading).status == "completed"

@@ -17,13 +17,13 @@ from antiphon.engine.webhooks import RETRY_MS
 from antiphon.types import errors
 from antiphon.types.accounts import AuditEntry, Principal
 from tests.support.runtime.rig import BY, TOOLS, find_started
-from tests.support.runtime.webhooks import Hooks, headers_of, hooks
+from tests.support.runtime.webhooks import WebhookRig, headers_of, open_webhook_rig
 
 DAY_MS = 86_400_000
 
 
-async def audit_of(rig: Hooks) -> list[tuple[str, str]]:
-    page = await rig.house.store.audit_entries(100)
+async def audit_of(rig: WebhookRig) -> list[tuple[str, str]]:
+    page = await rig.runtime.store.audit_entries(100)
     entries: list[AuditEntry] = [*page.data]
     return [(entry.what, entry.actor) for entry in reversed(entries)]
 
@@ -32,10 +32,10 @@ async def audit_of(rig: Hooks) -> list[tuple[str, str]]:
 
 
 async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -> None:
-    async with hooks("say The secret is 42.") as rig:
+    async with open_webhook_rig("say The secret is 42.") as rig:
         await rig.create()
-        told = await rig.house.ask("Tell me a secret.")
-        started = find_started(told)
+        events = await rig.runtime.ask("Tell me a secret.")
+        started = find_started(events)
 
         await rig.deliver()
 
@@ -62,11 +62,11 @@ async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -
 
 
 async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_the_run() -> None:
-    async with hooks('call look {"q":"private"}', "say Done.") as rig:
+    async with open_webhook_rig('call look {"q":"private"}', "say Done.") as rig:
         created = await rig.create()
-        told = await rig.house.ask(tools=TOOLS)
-        (action,) = await rig.house.submit(told)
-        await rig.house.read(operations.Process(run_id=find_started(told).run_id))
+        events = await rig.runtime.ask(tools=TOOLS)
+        (action,) = await rig.runtime.submit(events)
+        await rig.runtime.read(operations.Process(run_id=find_started(events).run_id))
 
         await rig.deliver()
 
@@ -84,11 +84,13 @@ async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_t
 
 
 async def test_a_run_that_fails_or_is_cancelled_says_so_to_webhooks_that_want_to_know() -> None:
-    async with hooks('call look {"q":"x"}', "fail provider_auth The words of a provider.") as rig:
+    async with open_webhook_rig(
+        'call look {"q":"x"}', "fail provider_auth The words of a provider."
+    ) as rig:
         await rig.create(events=("run.failed", "run.cancelled"))
-        told = await rig.house.ask(tools=TOOLS)
-        await rig.dispatch(operations.CancelRun(find_started(told).run_id))
-        await rig.house.ask("Once more.")
+        events = await rig.runtime.ask(tools=TOOLS)
+        await rig.dispatch(operations.CancelRun(find_started(events).run_id))
+        await rig.runtime.ask("Once more.")
 
         await rig.deliver()
 
@@ -98,10 +100,10 @@ async def test_a_run_that_fails_or_is_cancelled_says_so_to_webhooks_that_want_to
 
 
 async def test_a_run_in_a_temporary_thread_is_told_to_nobody() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
 
-        await rig.house.ask(temporary=True)
+        await rig.runtime.ask(temporary=True)
 
         assert await rig.deliveries(created) == ()
 
@@ -109,17 +111,17 @@ async def test_a_run_in_a_temporary_thread_is_told_to_nobody() -> None:
 # Signatures.
 
 
-def verify(rig: Hooks, place: int, secret: str) -> None:
+def verify(rig: WebhookRig, place: int, secret: str) -> None:
     """Verify a request as its receiver does, at the time at which it was signed."""
     asked = rig.far.asked[place]
     Verifier(secret).verify(asked.body, headers_of(asked))
 
 
 async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> None:
-    async with hooks("say Hello.") as rig:
-        rig.house.now = int(time.time() * 1000)
+    async with open_webhook_rig("say Hello.") as rig:
+        rig.runtime.now = int(time.time() * 1000)
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
         (asked,) = rig.far.asked
         client = openai.OpenAI(api_key="unused", webhook_secret=created.secret)
@@ -136,14 +138,14 @@ async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> N
 
 
 async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
-    async with hooks("say One.", "say Two.", "say Three.") as rig:
-        rig.house.now = int(time.time() * 1000)
+    async with open_webhook_rig("say One.", "say Two.", "say Three.") as rig:
+        rig.runtime.now = int(time.time() * 1000)
         old = await rig.create()
         new = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=60))
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
-        rig.house.now += 60_000
-        await rig.house.ask()
+        rig.runtime.now += 60_000
+        await rig.runtime.ask()
         await rig.deliver()
 
         verify(rig, 0, old.secret)
@@ -153,7 +155,7 @@ async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
             verify(rig, 1, old.secret)
 
         last = await rig.dispatch(operations.RotateWebhookSecret(old.webhook.id, keep_old_for=0))
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
         verify(rig, 2, last.secret)
         with pytest.raises(WebhookVerificationError):
@@ -161,23 +163,23 @@ async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
 
 
 async def test_a_secret_is_shown_once_and_stored_encrypted() -> None:
-    async with hooks() as rig:
+    async with open_webhook_rig() as rig:
         created = await rig.create()
-        (stored,) = await rig.house.store.webhooks(None)
+        (stored,) = await rig.runtime.store.webhooks(None)
 
         assert created.secret.startswith("whsec_")
         assert created.secret not in repr(created)
         assert created.secret.encode() not in stored.sealed
-        assert rig.house.secrets().decrypt(stored).current == created.secret
+        assert rig.runtime.secrets().decrypt(stored).current == created.secret
 
 
 # When it is sent.
 
 
 async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         rig.far.answers["/"] = "503 Service Unavailable", {}, b""
 
         pauses: list[int] = []
@@ -185,8 +187,8 @@ async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() 
             await rig.deliver()
             (delivery,) = await rig.deliveries(created)
             assert delivery.next_attempt_at is not None
-            pauses.append(delivery.next_attempt_at - rig.house.now)
-            rig.house.now = delivery.next_attempt_at
+            pauses.append(delivery.next_attempt_at - rig.runtime.now)
+            rig.runtime.now = delivery.next_attempt_at
         rig.far.say("/", "thanks")
         await rig.deliver()
 
@@ -202,40 +204,40 @@ async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() 
 
 
 async def test_a_receiver_that_asks_for_time_gets_it() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         rig.far.answers["/"] = "429 Too Many Requests", {"retry-after": "120"}, b""
 
         await rig.deliver()
 
         (delivery,) = await rig.deliveries(created)
-        assert delivery.next_attempt_at == rig.house.now + 120_000
+        assert delivery.next_attempt_at == rig.runtime.now + 120_000
         assert (delivery.status_code, delivery.error) == (429, "The receiver answered 429.")
 
 
 async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_enabled(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with hooks("say One.", "say Two.", "say Three.") as rig:
+    async with open_webhook_rig("say One.", "say Two.", "say Three.") as rig:
         created = await rig.create()
         rig.far.answers["/"] = "500 Internal Server Error", {}, b""
-        await rig.house.ask()
-        began = rig.house.now
+        await rig.runtime.ask()
+        began = rig.runtime.now
         with caplog.at_level(logging.DEBUG, "antiphon"):
             while (delivery := (await rig.deliveries(created))[0]).next_attempt_at is not None:
-                rig.house.now = max(rig.house.now, delivery.next_attempt_at)
+                rig.runtime.now = max(rig.runtime.now, delivery.next_attempt_at)
                 await rig.deliver()
 
         webhook = await rig.dispatch(operations.GetWebhook(created.webhook.id))
         assert (webhook.enabled, webhook.disabled_reason) == (False, "failing")
-        assert (delivery.status, rig.house.now - began) == ("failed", RETRY_MS)
+        assert (delivery.status, rig.runtime.now - began) == ("failed", RETRY_MS)
         assert 12 < delivery.attempts < 30
         assert (await audit_of(rig))[-1] == ("webhook.disabled", "backend")
         assert f"webhook {created.webhook.id} of local is disabled" in caplog.text
         assert created.secret not in caplog.text
 
-        await rig.house.ask()
+        await rig.runtime.ask()
         assert len(await rig.deliveries(created)) == 1
         with pytest.raises(errors.Conflict):
             await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
@@ -243,7 +245,7 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
         rig.far.say("/", "thanks")
         enabled = await rig.dispatch(operations.UpdateWebhook(webhook.id, enabled=True))
         await rig.dispatch(operations.ResendWebhookDelivery(webhook.id, delivery.id))
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
 
         assert (enabled.enabled, enabled.failing_since) == (True, None)
@@ -251,10 +253,10 @@ async def test_three_days_of_failures_disable_a_webhook_and_it_works_when_it_is_
 
 
 async def test_a_receiver_that_is_gone_disables_its_webhook_at_once() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
         rig.far.answers["/"] = "410 Gone", {}, b""
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -264,9 +266,9 @@ async def test_a_receiver_that_is_gone_disables_its_webhook_at_once() -> None:
 
 
 async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         rig.far.answers.pop("/")  # the request is held open
         await rig.deliverer.deliver_due()
         while not rig.far.asked:
@@ -277,7 +279,7 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
         rig.deliverer = rig.new_deliverer()
         await rig.deliver()
         assert len(rig.far.asked) == 1
-        rig.house.now += 120_000  # longer than the lease
+        rig.runtime.now += 120_000  # longer than the lease
         await rig.deliver()
 
         (delivery,) = await rig.deliveries(created)
@@ -286,11 +288,11 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
 
 
 async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
-    async with hooks(*("say Hello." for _ in range(12)), seconds=60) as rig:
+    async with open_webhook_rig(*("say Hello." for _ in range(12)), seconds=60) as rig:
         hanging = await rig.create("/hang")
         works = await rig.create("/")
         for _ in range(12):
-            await rig.house.ask()
+            await rig.runtime.ask()
 
         while await rig.deliverer.deliver_due():
             pass
@@ -305,12 +307,12 @@ async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
 
 
 async def test_the_loops_deliver_what_happens_without_being_asked() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
         rig.deliverer.start()
         rig.deliverer.start()
 
-        await rig.house.ask()
+        await rig.runtime.ask()
         while not [each for each in await rig.deliveries(created) if each.status == "delivered"]:
             await asyncio.sleep(0)
 
@@ -318,11 +320,11 @@ async def test_the_loops_deliver_what_happens_without_being_asked() -> None:
 
 
 async def test_old_deliveries_are_deleted_by_the_loops() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
-        rig.house.now += 8 * DAY_MS
+        rig.runtime.now += 8 * DAY_MS
 
         rig.deliverer.start()
         while await rig.deliveries(created):
@@ -333,10 +335,10 @@ async def test_old_deliveries_are_deleted_by_the_loops() -> None:
 
 
 async def test_a_redirect_is_not_followed() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create("/moved")
         rig.far.redirect("/moved", rig.far.url("/inside"), "307 Temporary Redirect")
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -358,7 +360,7 @@ async def test_a_redirect_is_not_followed() -> None:
     ],
 )
 async def test_a_private_address_is_refused_when_the_webhook_is_created(url: str) -> None:
-    async with hooks(hosts=()) as rig:
+    async with open_webhook_rig(hosts=()) as rig:
         with pytest.raises(errors.InvalidRequest) as refused:
             await rig.create(url=url)
 
@@ -384,7 +386,7 @@ async def test_an_address_that_is_none_of_a_receiver_is_refused(url: str) -> Non
     async def nowhere(host: str, port: int) -> list[str]:
         raise OSError("Name or service not known")
 
-    async with hooks(resolve=nowhere) as rig:
+    async with open_webhook_rig(resolve=nowhere) as rig:
         with pytest.raises(errors.InvalidRequest):
             await rig.create(url=url)
 
@@ -393,9 +395,9 @@ async def test_a_name_that_turns_private_later_is_not_reached() -> None:
     async def rebinding(host: str, port: int) -> list[str]:
         return ["127.0.0.1"]
 
-    async with hooks("say Hello.", hosts=(), resolve=rebinding) as rig:
+    async with open_webhook_rig("say Hello.", hosts=(), resolve=rebinding) as rig:
         created = await rig.create(url=f"https://hooks.example:{rig.far.port}/")
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -406,12 +408,12 @@ async def test_a_name_that_turns_private_later_is_not_reached() -> None:
 
 
 async def test_a_receiver_that_never_ends_its_answer_is_left() -> None:
-    async with hooks("say Hello.", seconds=0.3) as rig:
+    async with open_webhook_rig("say Hello.", seconds=0.3) as rig:
         endless = {"content-length": "10000000000"}
         rig.far.answers["/"] = "200 OK", endless, b"x" * 1_000_000
         rig.far.answers["/drip"] = "200 OK", endless, b"x"
         big, drip = await rig.create("/"), await rig.create("/drip")
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -421,10 +423,10 @@ async def test_a_receiver_that_never_ends_its_answer_is_left() -> None:
 
 
 async def test_a_receiver_that_is_not_there_is_named_without_its_path() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create("/token-in-a-path")
         rig.far.stop()
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -435,16 +437,16 @@ async def test_a_receiver_that_is_not_there_is_named_without_its_path() -> None:
 
 
 async def test_a_secret_that_cannot_be_decrypted_is_an_error_of_the_delivery() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        (stored,) = await rig.house.store.webhooks(None)
-        await rig.house.store.change_webhook(
+        (stored,) = await rig.runtime.store.webhooks(None)
+        await rig.runtime.store.change_webhook(
             BY.owner,
             stored.webhook.id,
             lambda it: type(it)(it.owner, it.webhook, b"\x01" + bytes(40)),
             AuditEntry(id="audit_x", at=1, actor="x", what="webhook.changed", target="x"),
         )
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -457,15 +459,15 @@ async def test_a_request_that_cannot_be_made_for_a_fault_of_ours_is_tried_again_
     async def broken(host: str, port: int) -> list[str]:
         raise RuntimeError("a resolver with a bug")
 
-    async with hooks("say Hello.", resolve=broken) as rig:
+    async with open_webhook_rig("say Hello.", resolve=broken) as rig:
         created = await rig.create()
-        await rig.house.store.change_webhook(
+        await rig.runtime.store.change_webhook(
             BY.owner,
             created.webhook.id,
             lambda it: replace(it, webhook=replace(it.webhook, url="https://hooks.example/")),
             AuditEntry(id="audit_x", at=1, actor="x", what="webhook.changed", target="x"),
         )
-        await rig.house.ask()
+        await rig.runtime.ask()
 
         await rig.deliver()
 
@@ -478,7 +480,7 @@ async def test_a_request_that_cannot_be_made_for_a_fault_of_ours_is_tried_again_
 
 
 async def test_a_test_event_is_sent_whatever_the_webhook_wants() -> None:
-    async with hooks() as rig:
+    async with open_webhook_rig() as rig:
         created = await rig.create(events=("run.failed",))
 
         delivery = await rig.dispatch(operations.SendTestEvent(created.webhook.id))
@@ -489,9 +491,9 @@ async def test_a_test_event_is_sent_whatever_the_webhook_wants() -> None:
 
 
 async def test_a_delivery_is_sent_again_by_hand_with_its_id() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         await rig.deliver()
         (delivery,) = await rig.deliveries(created)
 
@@ -503,7 +505,7 @@ async def test_a_delivery_is_sent_again_by_hand_with_its_id() -> None:
 
 
 async def test_every_change_is_in_the_audit_log() -> None:
-    async with hooks() as rig:
+    async with open_webhook_rig() as rig:
         created = await rig.create()
         await rig.dispatch(operations.UpdateWebhook(created.webhook.id, description="Jobs"))
         await rig.dispatch(operations.UpdateWebhook(created.webhook.id, description="Jobs"))
@@ -519,9 +521,9 @@ async def test_every_change_is_in_the_audit_log() -> None:
 
 
 async def test_another_owners_webhook_is_not_found() -> None:
-    async with hooks("say Hello.") as rig:
+    async with open_webhook_rig("say Hello.") as rig:
         created = await rig.create()
-        await rig.house.ask()
+        await rig.runtime.ask()
         (delivery,) = await rig.deliveries(created)
         hook, other = created.webhook.id, Principal(owner="bob")
 
@@ -535,6 +537,6 @@ async def test_another_owners_webhook_is_not_found() -> None:
             operations.ResendWebhookDelivery(hook, delivery.id),
         ):
             with pytest.raises(errors.NotFound):
-                await rig.house.dispatcher.dispatch(call, other)
-        listed = await rig.house.dispatcher.dispatch(operations.ListWebhooks(), other)
+                await rig.runtime.dispatcher.dispatch(call, other)
+        listed = await rig.runtime.dispatcher.dispatch(operations.ListWebhooks(), other)
         assert listed.value.data == []

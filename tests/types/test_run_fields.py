@@ -18,7 +18,7 @@ from antiphon.api.operations import (
 from antiphon.settings.settings import Settings
 from antiphon.types.messages import ToolSpec
 from antiphon.types.runs import Assistant, Deadlines, McpServer, Run, Sampling
-from tests.support.runtime.rig import BY, TOOLS, house
+from tests.support.runtime.rig import BY, TOOLS, open_rig
 
 FROM_ASSISTANT = {"model", "instructions", "tools", "mcp_servers", "sampling", "max_tool_calls"}
 """Fields that a request leaves out to have the assistant's."""
@@ -115,14 +115,14 @@ def test_every_field_of_a_run_request_is_a_field_of_the_run() -> None:
 
 
 async def test_every_field_of_a_run_request_reaches_the_run() -> None:
-    async with house("say Hi.") as h:
-        thread = (await h.dispatcher.dispatch(CreateThread(), BY)).value
-        assistant = (await h.dispatcher.dispatch(CreateAssistant(), BY)).value
+    async with open_rig("say Hi.") as rig:
+        thread = (await rig.dispatcher.dispatch(CreateThread(), BY)).value
+        assistant = (await rig.dispatcher.dispatch(CreateAssistant(), BY)).value
         kinds, usual = field_types(RunCall), defaults(RunCall)
         fields = set(RunCall.__struct_fields__) - NOT_OF_THE_RUN - NEEDS_A_CUT_ANSWER
         given = {name: another(kinds[name], usual[name]) for name in fields}
         given["assistant_id"] = assistant.id
-        run = (await h.dispatcher.dispatch(CreateRun(thread.id, **given), BY)).value
+        run = (await rig.dispatcher.dispatch(CreateRun(thread.id, **given), BY)).value
 
         assert {name: getattr(run, name) for name in fields} == given
 

@@ -1,4 +1,4 @@
-"""API service, worker and turn runner over a store in memory and a scripted model."""
+"""Dispatcher, worker and turn runner over a store in memory and a scripted model."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ TOOLS = (ToolSpec("look", "Look something up."), ToolSpec("add", "Add numbers.")
 
 
 class ScriptedModels:
-    """The one model of a rig, in place of `ModelService`."""
+    """Model service that knows one model, the scripted provider of the rig."""
 
-    def __init__(self, rig: House) -> None:
+    def __init__(self, rig: RuntimeRig) -> None:
         self._rig = rig
         self.handlers: dict[type[operations.Operation[Any]], OperationHandler] = {
             operations.ListModels: self._list_models
@@ -83,8 +83,8 @@ class ScriptedModels:
         )
 
 
-class Troubled(CachedStore):
-    """A store that fails, or is slow, when the test says so."""
+class FaultyStore(CachedStore):
+    """Store whose operations fail or wait on demand."""
 
     def __init__(self, inner: Store) -> None:
         super().__init__(inner)
@@ -125,12 +125,12 @@ class Troubled(CachedStore):
         return claim
 
 
-def _no_seal() -> Cipher:
+def _refuse_cipher() -> Cipher:
     raise errors.BadSettings("Nothing is sealed here.")
 
 
-class House:
-    """A runtime without its edges: what the settings would name is handed in."""
+class RuntimeRig:
+    """Runtime over the model and the servers that a test hands in, with a clock that it sets."""
 
     def __init__(
         self,
@@ -138,14 +138,14 @@ class House:
         settings: Settings | None = None,
         servers: BackendServers | None = None,
         own_runs: int | None = None,
-        create_cipher: Callable[[], Cipher] = _no_seal,
+        create_cipher: Callable[[], Cipher] = _refuse_cipher,
     ) -> None:
         self.create_cipher = create_cipher
         counter = itertools.count(1)
         self.servers = servers or NoServers()
         self.now = 1_000_000
         self.model = model
-        self.store = Troubled(MemoryStore(lambda: self.now))
+        self.store = FaultyStore(MemoryStore(lambda: self.now))
         self.bus = LocalBus()
         self.mint = lambda prefix: f"{prefix}_{next(counter):04}"
         self.settings = settings or Settings()
@@ -172,7 +172,7 @@ class House:
         self.destination: Destination | None = None
 
     def owners(self) -> OwnerService:
-        keys = ProviderKeyService(self.store, self.mint, _no_seal)
+        keys = ProviderKeyService(self.store, self.mint, _refuse_cipher)
         eraser = OwnerDeleter(self.store, self.bus, self.mint, settle=0)
         exporter = OwnerExporter(self.store, self.mint)
         importer = OwnerImporter(self.store, self.mint)
@@ -213,7 +213,7 @@ class House:
     def serves(self, destination: Destination) -> bool:
         return destination.provider == "here"
 
-    # What a client does.
+    # Operations of a client
 
     async def ask(self, text: str = "Hello?", **fields: object) -> list[Numbered]:
         return await self.read(operations.Process(message=operations.NewMessage(text), **fields))
@@ -238,8 +238,8 @@ class House:
         run: Run = (await self.dispatcher.dispatch(operations.GetRun(run_id), BY)).value
         return run
 
-    async def submit(self, told: Sequence[Numbered], output: str = "42") -> list[Action]:
-        manifest = one(told, ActionRequired)
+    async def submit(self, turn: Sequence[Numbered], output: str = "42") -> list[Action]:
+        manifest = find_event(turn, ActionRequired)
         return [
             (
                 await self.dispatcher.dispatch(
@@ -256,32 +256,32 @@ class House:
 
 
 @asynccontextmanager
-async def house(
+async def open_rig(
     *scripts: str,
     settings: Settings | None = None,
     servers: BackendServers | None = None,
     own_runs: int | None = None,
-    create_cipher: Callable[[], Cipher] = _no_seal,
-) -> AsyncIterator[House]:
-    built = House(ScriptedProvider(*scripts), settings, servers, own_runs, create_cipher)
-    built.worker.start()
+    create_cipher: Callable[[], Cipher] = _refuse_cipher,
+) -> AsyncIterator[RuntimeRig]:
+    rig = RuntimeRig(ScriptedProvider(*scripts), settings, servers, own_runs, create_cipher)
+    rig.worker.start()
     try:
         async with asyncio.timeout(20):
-            yield built
+            yield rig
     finally:
-        await built.worker.stop(0)
+        await rig.worker.stop(0)
 
 
-def one(told: Sequence[Numbered], kind: type[E]) -> E:
-    (found,) = (event for _, event in told if isinstance(event, kind))
+def find_event(turn: Sequence[Numbered], kind: type[E]) -> E:
+    (found,) = (event for _, event in turn if isinstance(event, kind))
     return found
 
 
-def find_started(told: Sequence[Numbered]) -> RunStatus:
-    assert isinstance(told[0][1], RunStatus)
-    return told[0][1]
+def find_started(turn: Sequence[Numbered]) -> RunStatus:
+    assert isinstance(turn[0][1], RunStatus)
+    return turn[0][1]
 
 
-def last(told: Sequence[Numbered]) -> TurnEnded:
-    assert isinstance(told[-1][1], TurnEnded)
-    return told[-1][1]
+def find_ended(turn: Sequence[Numbered]) -> TurnEnded:
+    assert isinstance(turn[-1][1], TurnEnded)
+    return turn[-1][1]

@@ -16,17 +16,19 @@ from antiphon.settings.settings import Settings
 from antiphon.telemetry.metrics import Metrics
 from antiphon.tools.egress_policy import Resolve, resolve_host
 from antiphon.types.webhooks import WebhookDelivery
-from tests.support.runtime.rig import BY, House, house
+from tests.support.runtime.rig import BY, RuntimeRig, open_rig
 from tests.support.tools.far_server import Asked, FarServer, far_server
 
 SECONDS = 20.0
 
 
-class Hooks:
-    """A house, a receiver that accepts everything at `/`, and the deliverer between them."""
+class WebhookRig:
+    """A runtime, a receiver that accepts everything at `/`, and the deliverer between them."""
 
-    def __init__(self, built: House, far: FarServer, resolve: Resolve, seconds: float) -> None:
-        self.house = built
+    def __init__(
+        self, runtime: RuntimeRig, far: FarServer, resolve: Resolve, seconds: float
+    ) -> None:
+        self.runtime = runtime
         self.far = far
         self._resolve = resolve
         self._seconds = seconds
@@ -34,14 +36,14 @@ class Hooks:
         self.deliverer = self.new_deliverer()
 
     def new_deliverer(self) -> WebhookDeliverer:
-        """Another worker's."""
-        policy = webhook_policy(self.house.settings)
+        """Return the deliverer of another worker."""
+        policy = webhook_policy(self.runtime.settings)
         return WebhookDeliverer(
-            self.house.store,
-            self.house.bus,
-            self.house.secrets(),
+            self.runtime.store,
+            self.runtime.bus,
+            self.runtime.secrets(),
             WebhookSender(policy, self._seconds, self._resolve),
-            self.house.mint,
+            self.runtime.mint,
             timeout=self._seconds,
             retention=86_400,
             metrics=self.metrics,
@@ -51,14 +53,14 @@ class Hooks:
     async def create(self, path: str = "/", **fields: Any) -> NewWebhook:
         url = fields.pop("url", None) or self.far.url(path)
         call = operations.CreateWebhook(url=url, **fields)
-        created: NewWebhook = (await self.house.dispatcher.dispatch(call, BY)).value
+        created: NewWebhook = (await self.runtime.dispatcher.dispatch(call, BY)).value
         return created
 
     async def dispatch(self, call: operations.Operation[Any]) -> Any:
-        return (await self.house.dispatcher.dispatch(call, BY)).value
+        return (await self.runtime.dispatcher.dispatch(call, BY)).value
 
     async def deliver(self) -> None:
-        """Deliver what is due, and what follows from it, until nothing is."""
+        """Deliver until nothing is due, retries that become due meanwhile too."""
         while await self.deliverer.deliver_due():
             await self.deliverer.wait_for_attempts()
 
@@ -69,7 +71,7 @@ class Hooks:
 
     @property
     def events(self) -> list[dict[str, Any]]:
-        """What the receiver was sent, decoded."""
+        """Decoded bodies of the requests that the receiver got."""
         return [json.loads(asked.body) for asked in self.far.asked]
 
     @property
@@ -78,20 +80,20 @@ class Hooks:
 
 
 @asynccontextmanager
-async def hooks(
+async def open_webhook_rig(
     *scripts: str,
     hosts: Sequence[str] = ("127.0.0.1",),
     resolve: Resolve = resolve_host,
     seconds: float = SECONDS,
-) -> AsyncIterator[Hooks]:
+) -> AsyncIterator[WebhookRig]:
     settings = Settings(webhook_hosts=tuple(hosts))
     cipher = AesCipher([b"k" * 32])
     async with (
         far_server() as far,
-        house(*scripts, settings=settings, create_cipher=lambda: cipher) as built,
+        open_rig(*scripts, settings=settings, create_cipher=lambda: cipher) as runtime,
     ):
         far.say("/", "thanks")
-        rig = Hooks(built, far, resolve, seconds)
+        rig = WebhookRig(runtime, far, resolve, seconds)
         try:
             yield rig
         finally:
@@ -99,5 +101,5 @@ async def hooks(
 
 
 def headers_of(asked: Asked) -> dict[str, str]:
-    """The headers by which a receiver verifies a request."""
+    """Return the headers by which a receiver verifies a request."""
     return {name: value for name, value in asked.headers.items() if name.startswith("webhook-")}

@@ -27,7 +27,13 @@ from antiphon.runtime.wiring import open_dump
 from antiphon.server import openapi
 from antiphon.stores.dump import TABLES, Dump, Row, Table
 from tests.support.providers.transcriber import serve_transcriber
-from tests.support.server.operations import Json, Way, find_unfilled_fields, nobodys, ways
+from tests.support.server.operations import (
+    Json,
+    SampleRequest,
+    build_sample_requests,
+    find_unfilled_fields,
+    make_unknown_id,
+)
 from tests.support.server.served import SETTINGS, Served, serve
 
 TOOLS = [{"name": "get_flight_times", "parameters": {"type": "object", "properties": {}}}]
@@ -42,10 +48,10 @@ SHOWN = 32  # letters of what was sent, in a problem
 OWN_MOVES = ("date", "content-length", "x-request-id")  # headers in which two answers may differ
 
 DOCUMENT: Json = msgspec.json.decode(openapi.build_document())
-WAYS = list(ways(DOCUMENT))
-OWNED = [way for way in WAYS if way.scope in (None, "read")]
-GOVERNED = [way for way in WAYS if way not in OWNED]
-ONCE = [way for way in OWNED if "Idempotency-Key" in way.takes]
+REQUESTS = list(build_sample_requests(DOCUMENT))
+OWNED = [sample for sample in REQUESTS if sample.scope in (None, "read")]
+ADMINISTRATIVE = [sample for sample in REQUESTS if sample not in OWNED]
+IDEMPOTENT = [sample for sample in OWNED if "Idempotency-Key" in sample.header_names]
 UNANSWERED = ("GET /v1/files/{file_id}/picture",)
 """Refused here to all alike, since these servers read no documents."""
 
@@ -65,9 +71,9 @@ class Owner:
         """Word in every text of this owner."""
         return f"canary-of-{self.name}"
 
-    async def ask(self, way: Way, fields: Json, **headers: str) -> httpx2.Response:
+    async def send(self, sample: SampleRequest, fields: Json, **headers: str) -> httpx2.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return await way.ask(self.client, fields, self.headers | named)
+        return await sample.send(self.client, fields, self.headers | named)
 
 
 @dataclass
@@ -274,8 +280,8 @@ def _authorization_headers(key: str) -> Iterator[dict[str, str]]:
         yield {name: f"{scheme} {key}"}
 
 
-def _nobodys_ids(ids: dict[str, str]) -> dict[str, str]:
-    return {kind: nobodys(name) for kind, name in ids.items()}
+def _make_unknown_ids(ids: dict[str, str]) -> dict[str, str]:
+    return {kind: make_unknown_id(name) for kind, name in ids.items()}
 
 
 # The matrix is whole, and means something.
@@ -289,15 +295,19 @@ async def test_what_is_refused_to_others_is_answered_to_whom_it_belongs(town: To
     """In an order in which nothing is gone before it is asked for: the thread ends last."""
     last = ["DELETE /v1/memories", "POST /v1/runs/{run_id}/cancel", "GET /v1/runs/{run_id}/events"]
 
-    def late(way: Way) -> tuple[bool, int, str]:
-        return way.method == "DELETE", last.index(way.name) if way.name in last else -1, way.name
+    def late(sample: SampleRequest) -> tuple[bool, int, str]:
+        return (
+            sample.method == "DELETE",
+            last.index(sample.name) if sample.name in last else -1,
+            sample.name,
+        )
 
-    for way in sorted(OWNED, key=late):
-        if way.name in UNANSWERED:
+    for sample in sorted(OWNED, key=late):
+        if sample.name in UNANSWERED:
             continue
-        answer = await town.ann.ask(way, way.fill(town.ann.ids))
+        answer = await town.ann.send(sample, sample.fill(town.ann.ids))
 
-        assert answer.status_code < 300 or answer.status_code == 409, (way.name, answer.text)
+        assert answer.status_code < 300 or answer.status_code == 409, (sample.name, answer.text)
 
 
 # Who has no good key, or not one for this.
@@ -329,16 +339,16 @@ async def test_no_operation_opens_without_a_good_key(town: Town) -> None:
     client = await server.client()
     before = await town.read_tables()
 
-    for way, headers in product(WAYS, bad):
-        answer = await way.ask(client, way.fill(town.ann.ids), headers)
+    for sample, headers in product(REQUESTS, bad):
+        answer = await sample.send(client, sample.fill(town.ann.ids), headers)
 
-        assert answer.status_code == 401, (way.name, headers)
+        assert answer.status_code == 401, (sample.name, headers)
         assert answer.headers["www-authenticate"].startswith("Bearer")
         assert town.ann.canary not in answer.text
-    for way, headers in product(WAYS, (bad[0], bad[-1])):
-        answer = await way.ask(client, way.fill(town.ann.ids), headers)
-        never = await way.ask(client, way.fill(_nobodys_ids(town.ann.ids)), headers)
-        assert _comparable_answer(answer) == _comparable_answer(never), (way.name, headers)
+    for sample, headers in product(REQUESTS, (bad[0], bad[-1])):
+        answer = await sample.send(client, sample.fill(town.ann.ids), headers)
+        never = await sample.send(client, sample.fill(_make_unknown_ids(town.ann.ids)), headers)
+        assert _comparable_answer(answer) == _comparable_answer(never), (sample.name, headers)
     assert await town.read_tables() == before
 
 
@@ -346,40 +356,43 @@ async def test_a_key_that_may_read_writes_nothing(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ann", "read"))
     before = await town.read_tables()
 
-    for way in WAYS:
-        if way.endless or way.name in UNANSWERED:
+    for sample in REQUESTS:
+        if sample.endless or sample.name in UNANSWERED:
             continue  # one would follow the run for as long as that waits
-        answer = await way.ask(reader, way.fill(town.ann.ids))
-        never = await way.ask(reader, way.fill(_nobodys_ids(town.ann.ids)))
+        answer = await sample.send(reader, sample.fill(town.ann.ids))
+        never = await sample.send(reader, sample.fill(_make_unknown_ids(town.ann.ids)))
 
-        assert answer.status_code == (200 if way.needs == "read" else 403), (way.name, answer.text)
-        assert way.needs == "read" or _comparable_answer(answer) == _comparable_answer(never), (
-            way.name
+        assert answer.status_code == (200 if sample.required_access == "read" else 403), (
+            sample.name,
+            answer.text,
         )
+        assert sample.required_access == "read" or _comparable_answer(answer) == _comparable_answer(
+            never
+        ), sample.name
     assert await town.read_tables() == before
 
 
 async def test_a_key_that_may_write_reads_nothing(town: Town) -> None:
     writer = await town.server.client(await town.server.key("ann", "write"))
 
-    for way in WAYS:
-        if way.needs == "read":
-            answer = await way.ask(writer, way.fill(town.ann.ids))
-            assert answer.status_code == 403, (way.name, answer.text)
+    for sample in REQUESTS:
+        if sample.required_access == "read":
+            answer = await sample.send(writer, sample.fill(town.ann.ids))
+            assert answer.status_code == 403, (sample.name, answer.text)
     assert (await writer.post("/v1/threads")).status_code == 201
 
 
 async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
     before = await town.read_tables()
 
-    for way in GOVERNED:
-        answer = await town.ben.ask(way, way.fill(town.ann.ids))
-        never = await town.ben.ask(way, way.fill(_nobodys_ids(town.ann.ids)))
-        own = await town.ben.ask(way, way.fill(town.ben.ids))
+    for sample in ADMINISTRATIVE:
+        answer = await town.ben.send(sample, sample.fill(town.ann.ids))
+        never = await town.ben.send(sample, sample.fill(_make_unknown_ids(town.ann.ids)))
+        own = await town.ben.send(sample, sample.fill(town.ben.ids))
 
-        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), way.name
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), sample.name
         assert _comparable_answer(answer) == _comparable_answer(never) == _comparable_answer(own), (
-            way.name
+            sample.name
         )
     assert await town.read_tables() == before
     assert (await town.ben.client.head("/v1/people")).status_code == 403
@@ -388,27 +401,27 @@ async def test_only_a_key_that_may_administer_administers(town: Town) -> None:
 async def test_who_may_administer_is_never_told_that_they_may_not(town: Town) -> None:
     root = await town.server.client(town.root)
 
-    for way in sorted(GOVERNED, key=lambda way: way.method == "DELETE"):
-        answer = await way.ask(root, way.fill(town.ann.ids))
+    for sample in sorted(ADMINISTRATIVE, key=lambda sample: sample.method == "DELETE"):
+        answer = await sample.send(root, sample.fill(town.ann.ids))
 
-        assert answer.status_code != 401, way.name
-        assert '"code":"forbidden"' not in answer.text, (way.name, answer.text)
+        assert answer.status_code != 401, sample.name
+        assert '"code":"forbidden"' not in answer.text, (sample.name, answer.text)
 
 
 async def test_nobody_acts_for_another_without_being_an_administrator(town: Town) -> None:
     reader = await town.server.client(await town.server.key("ben", "read"))
     before = await town.read_tables()
 
-    for way, client in product(WAYS, (town.ben.client, reader)):
-        fields = way.fill(town.ann.ids)
+    for sample, client in product(REQUESTS, (town.ben.client, reader)):
+        fields = sample.fill(town.ann.ids)
         answers = [
-            await way.ask(client, fields, {header: name})
+            await sample.send(client, fields, {header: name})
             for header in (ACTING, "Antiphon-Owner", "Antiphon-Actor")
             for name in ("ann", "nobody")
         ]
 
-        assert {answer.status_code for answer in answers} == {403}, way.name
-        assert len({answer.content for answer in answers}) == 1, way.name
+        assert {answer.status_code for answer in answers} == {403}, sample.name
+        assert len({answer.content for answer in answers}) == 1, sample.name
     assert await town.read_tables() == before
 
 
@@ -418,16 +431,16 @@ async def test_nobody_acts_for_another_without_being_an_administrator(town: Town
 async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Town) -> None:
     before = await town.read_tables()
 
-    for stranger, way in product(await town.strangers(), OWNED):
-        for trail in way.places():
-            if way.at(trail).kind in FOR_OTHERS:
+    for stranger, sample in product(await town.strangers(), OWNED):
+        for path in sample.id_paths():
+            if sample.id_at(path).kind in FOR_OTHERS:
                 continue
-            place, theirs = ".".join(trail), town.ann.ids[way.at(trail).kind]
-            never = nobodys(theirs)
-            foreign = await stranger.ask(way, way.fill(stranger.ids, **{place: theirs}))
-            unknown = await stranger.ask(way, way.fill(stranger.ids, **{place: never}))
+            place, theirs = ".".join(path), town.ann.ids[sample.id_at(path).kind]
+            never = make_unknown_id(theirs)
+            foreign = await stranger.send(sample, sample.fill(stranger.ids, **{place: theirs}))
+            unknown = await stranger.send(sample, sample.fill(stranger.ids, **{place: never}))
 
-            about = f"{way.name} by {place} as {stranger.name}: {foreign.text}"
+            about = f"{sample.name} by {place} as {stranger.name}: {foreign.text}"
             assert _comparable_answer(foreign) == _comparable_answer(unknown, (never, theirs)), (
                 about
             )
@@ -439,11 +452,11 @@ async def test_other_peoples_ids_are_answered_like_ids_that_never_were(town: Tow
 
 
 async def test_nothing_of_others_is_in_what_somebody_can_read(town: Town) -> None:
-    for way in OWNED:
-        if way.method == "GET" and not way.endless and way.name not in UNANSWERED:
-            for fields in (way.fill(town.ben.ids), _without_after(way.fill(town.ben.ids))):
-                answer = await town.ben.ask(way, fields)
-                assert answer.status_code == 200, (way.name, answer.text)
+    for sample in OWNED:
+        if sample.method == "GET" and not sample.endless and sample.name not in UNANSWERED:
+            for fields in (sample.fill(town.ben.ids), _without_after(sample.fill(town.ben.ids))):
+                answer = await town.ben.send(sample, fields)
+                assert answer.status_code == 200, (sample.name, answer.text)
                 _nothing_of(town.ann, answer)
     searched = await town.ben.client.get("/v1/threads", params={"q": "canary"})
     _nothing_of(town.ann, searched)
@@ -462,14 +475,14 @@ def _nothing_of(owner: Owner, answer: httpx2.Response) -> None:
 
 @pytest.mark.parametrize("where", ["Last-Event-ID", "after"])
 async def test_the_place_in_a_stream_tells_nothing_of_others_runs(town: Town, where: str) -> None:
-    (follow,) = (way for way in OWNED if "Last-Event-ID" in way.takes)
+    (follow,) = (sample for sample in OWNED if "Last-Event-ID" in sample.header_names)
     theirs, own = town.ann.ids["run"], town.ben.ids["run"]
-    never = nobodys(theirs)
+    never = make_unknown_id(theirs)
 
     async def read_events(run_id: str, after: str) -> httpx2.Response:
         fields = {"run_id": run_id} | ({"after": after} if where == "after" else {})
         headers = {where: after} if where != "after" else {}
-        return await follow.ask(town.ben.client, fields, headers)
+        return await follow.send(town.ben.client, fields, headers)
 
     for after in ("0", "1", "999999", "-1", theirs, "' OR 1=1--"):
         foreign, unknown = await read_events(theirs, after), await read_events(never, after)
@@ -483,40 +496,40 @@ async def test_the_place_in_a_stream_tells_nothing_of_others_runs(town: Town, wh
 
 
 async def test_an_idempotency_key_of_somebody_else_means_nothing(town: Town) -> None:
-    for number, way in enumerate(ONCE):
-        fields = way.fill(await _at_rest(town.ann, way))
+    for number, sample in enumerate(IDEMPOTENT):
+        fields = sample.fill(await _at_rest(town.ann, sample))
         once = {"Idempotency-Key": f"shared-{number}"}
-        anns = await town.ann.ask(way, fields, **once)
-        again = await town.ann.ask(way, fields, **once)
+        anns = await town.ann.send(sample, fields, **once)
+        again = await town.ann.send(sample, fields, **once)
         assert (anns.status_code < 300, again.content) == (True, anns.content), anns.text
 
-        bens = await town.ben.ask(way, fields, **once)
-        other = await town.ben.ask(way, fields, **{"Idempotency-Key": f"another-{number}"})
+        bens = await town.ben.send(sample, fields, **once)
+        other = await town.ben.send(sample, fields, **{"Idempotency-Key": f"another-{number}"})
 
         assert "idempotency-replayed" not in bens.headers
-        if any(way.at(trail).kind not in FOR_OTHERS for trail in way.places()):
+        if any(sample.id_at(path).kind not in FOR_OTHERS for path in sample.id_paths()):
             assert (bens.status_code, _comparable_answer(bens)) == (
                 404,
                 _comparable_answer(other),
-            ), way.name
+            ), sample.name
         else:
-            assert bens.status_code == anns.status_code, way.name
+            assert bens.status_code == anns.status_code, sample.name
             public = {town.ann.ids["published"]}  # a copy names its original
-            assert not ({*_list_ids(bens)} & {*_list_ids(anns)}) - public, way.name
+            assert not ({*_list_ids(bens)} & {*_list_ids(anns)}) - public, sample.name
 
 
 def _list_ids(answer: httpx2.Response) -> list[str]:
     return re.findall(r"[a-z]+_[0-9a-z]{20,}", answer.text)
 
 
-async def _at_rest(owner: Owner, way: Way) -> dict[str, str]:
-    """Ids of things to which what the way asks can be done."""
-    if "tool_call_id" in way.fields:
+async def _at_rest(owner: Owner, sample: SampleRequest) -> dict[str, str]:
+    """Return ids of things in a state that accepts the request."""
+    if "tool_call_id" in sample.fields:
         return await _things(owner)
     thread = (await owner.client.post("/v1/threads")).json()["id"]
     said = await owner.client.post("/v1/messages", json={"thread_id": thread, "content": "Hello."})
     ids = owner.ids | {"thread": thread, "message": said.json()["id"]}
-    if "run_id" in way.fields:
+    if "run_id" in sample.fields:
         run = await owner.client.post("/v1/runs", json={"thread_id": thread})
         ids["run"] = run.json()["id"]
     return ids

@@ -16,7 +16,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.support.providers.upstream import Upstream
-from tests.support.server.deaf import deaf
+from tests.support.server.isolated_servers import run_isolated_servers
 from tests.support.server.served import SETTINGS, Served, eventually
 
 CANCELLED_WITHIN = 30.0
@@ -25,8 +25,8 @@ TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
 
 
 @dataclass
-class Pair:
-    """Two servers on one database, deaf to one another, and the model that both ask."""
+class ServerPair:
+    """Two servers on one database whose buses are not connected, and the model of both."""
 
     here: httpx2.AsyncClient
     there: httpx2.AsyncClient
@@ -59,7 +59,7 @@ class Pair:
 
 
 @pytest.fixture
-async def pair(database: str) -> AsyncIterator[Pair]:
+async def pair(database: str) -> AsyncIterator[ServerPair]:
     async with Upstream() as upstream:
         settings = replace(
             SETTINGS,
@@ -69,12 +69,12 @@ async def pair(database: str) -> AsyncIterator[Pair]:
             expiry_interval=0.3,
             busy_timeout=20,
         )
-        async with deaf(2, database, settings) as servers:
+        async with run_isolated_servers(2, database, settings) as servers:
             here, there = [await server.client() for server in servers]
-            yield Pair(here, there, upstream, servers)
+            yield ServerPair(here, there, upstream, servers)
 
 
-async def test_who_waits_is_woken_by_nobody_and_goes_on_all_the_same(pair: Pair) -> None:
+async def test_who_waits_is_woken_by_nobody_and_goes_on_all_the_same(pair: ServerPair) -> None:
     first = await pair.begin("t_normal", tools=TOOLS)
     await pair.until(first["id"], "action_required")
     body = {"thread_id": first["thread_id"], "if_busy": "wait"}
@@ -91,7 +91,7 @@ async def test_who_waits_is_woken_by_nobody_and_goes_on_all_the_same(pair: Pair)
 
 async def test_nobody_waits_for_ever(database: str) -> None:
     settings = replace(SETTINGS, busy_timeout=0.3)
-    async with deaf(1, database, settings) as (server,):
+    async with run_isolated_servers(1, database, settings) as (server,):
         client = await server.client()
         thread = (await client.post("/v1/threads")).json()["id"]
         busy = (await client.post("/v1/runs", json={"thread_id": thread})).json()["id"]
@@ -103,7 +103,7 @@ async def test_nobody_waits_for_ever(database: str) -> None:
         assert "0.3 seconds" in answer.json()["detail"]
 
 
-async def test_those_who_wait_hold_nothing_that_others_need(pair: Pair) -> None:
+async def test_those_who_wait_hold_nothing_that_others_need(pair: ServerPair) -> None:
     first = await pair.begin("t_normal", tools=TOOLS)
     await pair.until(first["id"], "action_required")
     body = {"thread_id": first["thread_id"], "if_busy": "wait"}
@@ -120,7 +120,7 @@ async def test_those_who_wait_hold_nothing_that_others_need(pair: Pair) -> None:
     await asyncio.wait(waiting)
 
 
-async def test_those_who_wait_go_one_after_another(pair: Pair) -> None:
+async def test_those_who_wait_go_one_after_another(pair: ServerPair) -> None:
     first = await pair.begin("ok")
     thread_id = first["thread_id"]
     body = {"thread_id": thread_id, "if_busy": "wait", "message": {"content": "go"}}
@@ -136,7 +136,7 @@ async def test_those_who_wait_go_one_after_another(pair: Pair) -> None:
     assert not pair.upstream.rejected
 
 
-async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: Pair) -> None:
+async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: ServerPair) -> None:
     first = await pair.begin("endless")
     asked = await pair.upstream.wait_for_request(1)
     driver = next(server for server in pair.servers if server.runtime.worker.active_runs)
@@ -161,7 +161,7 @@ async def test_an_interrupted_run_ends_wherever_it_is_driven(pair: Pair) -> None
     assert roles in (["user", "user", "assistant"], ["user", "assistant", "user", "assistant"])
 
 
-async def test_what_is_rolled_back_was_never_said(pair: Pair) -> None:
+async def test_what_is_rolled_back_was_never_said(pair: ServerPair) -> None:
     before = await pair.begin("ok")
     thread_id = before["thread_id"]
     await pair.until(before["id"], "completed")
@@ -192,7 +192,9 @@ async def test_what_is_rolled_back_was_never_said(pair: Pair) -> None:
 
 
 @pytest.mark.parametrize("how", ["in the background", "by one who leaves"])
-async def test_a_run_that_nobody_listens_to_is_finished_and_kept(pair: Pair, how: str) -> None:
+async def test_a_run_that_nobody_listens_to_is_finished_and_kept(
+    pair: ServerPair, how: str
+) -> None:
     if how == "in the background":
         run_id = (await pair.begin("ok"))["id"]
     else:

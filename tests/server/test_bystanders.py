@@ -22,12 +22,18 @@ import pytest
 
 from tests.support.harness.servers import start_server
 from tests.support.providers.upstream import Scenario, Upstream
-from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, run_stage, wait_for_answer
+from tests.support.server.bystander import (
+    ASK_SECONDS,
+    MeasuredServer,
+    open_unread_connections,
+    run_measured_server,
+    wait_for_answer,
+)
 from tests.support.services.postgres import Postgres
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="a process is measured by /proc")
 
-Crowded = Callable[[int, int], Awaitable[tuple[Stage, str]]]
+Crowded = Callable[[int, int], Awaitable[tuple[MeasuredServer, str]]]
 
 TOOL = {"name": "f", "parameters": {"type": "object"}}
 
@@ -39,14 +45,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 
 
 @pytest.fixture
-async def stage(upstream: Upstream) -> AsyncIterator[Stage]:
+async def server(upstream: Upstream) -> AsyncIterator[MeasuredServer]:
     """A server whose model says what a test has told the upstream to."""
-    async with run_stage(
+    async with run_measured_server(
         ANTIPHON_BASE_URL=upstream.url,
         ANTIPHON_MODEL="quirk:flood",
         ANTIPHON_PROVIDER_KEY="none",
-    ) as stage:
-        yield stage
+    ) as server:
+        yield server
 
 
 def reply(deltas: Iterable[object], finish: str = "stop") -> bytes:
@@ -63,7 +69,12 @@ def call_piece(arguments: str, index: int = 0, **fields: object) -> object:
 
 
 async def turn(
-    stage: Stage, upstream: Upstream, body: bytes, *, repeat: bool = False, **fields: object
+    server: MeasuredServer,
+    upstream: Upstream,
+    body: bytes,
+    *,
+    repeat: bool = False,
+    **fields: object,
 ) -> str:
     """The stream of a turn for which the upstream says this, again and again with `repeat`."""
     upstream.scenarios["flood"] = Scenario(
@@ -71,16 +82,16 @@ async def turn(
     )
     asked = {"message": {"content": "Go on."}, "tools": [TOOL], "model": "quirk:flood"}
     asked |= fields
-    async with client(stage) as asking:
+    async with client(server) as asking:
         answer = await asking.post("/v1/process", json=asked)
     assert answer.status_code == 200, answer.text
     return answer.text
 
 
-async def join_reply(stage: Stage, stream: str) -> str:
+async def join_reply(server: MeasuredServer, stream: str) -> str:
     """Reasoning and text of the reply that this stream cut short."""
     path = f"/v1/messages?thread_id={the('thread_id', stream)}"
-    async with client(stage) as asking:
+    async with client(server) as asking:
         listed = await asking.get(path)
     message = listed.json()["data"][-1]
     assert message["status"] == "incomplete"
@@ -95,20 +106,22 @@ def the(name: str, stream: str) -> str:
     return found[1]
 
 
-def client(stage: Stage) -> httpx2.AsyncClient:
+def client(server: MeasuredServer) -> httpx2.AsyncClient:
     """A client of the server."""
-    return httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS, trust_env=False)
+    return httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS, trust_env=False)
 
 
 @pytest.mark.slow
-async def test_fragments_of_a_call_cost_what_they_are(stage: Stage, upstream: Upstream) -> None:
+async def test_fragments_of_a_call_cost_what_they_are(
+    server: MeasuredServer, upstream: Upstream
+) -> None:
     def fragments(count: int) -> bytes:
         pieces = [call_piece("abcdefgh") for _ in range(count)]
         return reply([call_piece('{"a":"', name="f"), *pieces, call_piece('"}')], "tool_calls")
 
-    await stage.cost(turn(stage, upstream, fragments(100)))
-    small = await stage.cost(turn(stage, upstream, fragments(2_000)))
-    large = await stage.cost(turn(stage, upstream, fragments(20_000)))
+    await server.cost(turn(server, upstream, fragments(100)))
+    small = await server.cost(turn(server, upstream, fragments(2_000)))
+    large = await server.cost(turn(server, upstream, fragments(20_000)))
 
     large.refuse_growth(small, times=10)
     large.refuse_hold()
@@ -116,15 +129,15 @@ async def test_fragments_of_a_call_cost_what_they_are(stage: Stage, upstream: Up
 
 @pytest.mark.slow
 async def test_fragments_that_each_name_their_call_cost_what_they_are(
-    stage: Stage, upstream: Upstream
+    server: MeasuredServer, upstream: Upstream
 ) -> None:
     def fragments(count: int) -> bytes:
         function = {"name": "f", "arguments": "nullnull"}
         return reply([{"tool_calls": [{"index": 0, "function": function}]}] * count, "tool_calls")
 
-    await stage.cost(turn(stage, upstream, fragments(100)))
-    small = await stage.cost(turn(stage, upstream, fragments(2_000)))
-    large = await stage.cost(turn(stage, upstream, fragments(20_000)))
+    await server.cost(turn(server, upstream, fragments(100)))
+    small = await server.cost(turn(server, upstream, fragments(2_000)))
+    large = await server.cost(turn(server, upstream, fragments(20_000)))
 
     large.refuse_growth(small, times=10)
     large.refuse_hold()
@@ -132,29 +145,29 @@ async def test_fragments_that_each_name_their_call_cost_what_they_are(
 
 @pytest.mark.slow
 async def test_a_call_of_nothing_but_brackets_holds_nobody_up(
-    stage: Stage, upstream: Upstream
+    server: MeasuredServer, upstream: Upstream
 ) -> None:
     def brackets(count: int) -> bytes:
         return reply([call_piece('{"a":[' + "[]," * count, name="f")], "tool_calls")
 
-    await stage.cost(turn(stage, upstream, brackets(100)))
-    large = await stage.cost(turn(stage, upstream, brackets(100_000)))
+    await server.cost(turn(server, upstream, brackets(100)))
+    large = await server.cost(turn(server, upstream, brackets(100_000)))
 
     large.refuse_hold()
 
 
 @pytest.mark.slow
 async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
-    stage: Stage, upstream: Upstream
+    server: MeasuredServer, upstream: Upstream
 ) -> None:
     def calls(count: int) -> bytes:
         return reply([call_piece("{}", index, name="f") for index in range(count)], "tool_calls")
 
-    whole = await turn(stage, upstream, calls(128))
-    refused = await turn(stage, upstream, calls(129))
+    whole = await turn(server, upstream, calls(128))
+    refused = await turn(server, upstream, calls(129))
     (*_, asked) = upstream.requests
-    small = await stage.cost(turn(stage, upstream, calls(200)))
-    large = await stage.cost(turn(stage, upstream, calls(20_000)))
+    small = await server.cost(turn(server, upstream, calls(200)))
+    large = await server.cost(turn(server, upstream, calls(20_000)))
 
     assert '"status":"action_required"' in whole
     assert '"reason":"invalid_tool_call"' in refused
@@ -166,16 +179,16 @@ async def test_more_calls_than_are_taken_are_refused_and_the_model_is_told(
 
 @pytest.mark.slow
 async def test_one_event_with_very_many_details_holds_nobody_up_and_none_are_kept(
-    stage: Stage, upstream: Upstream
+    server: MeasuredServer, upstream: Upstream
 ) -> None:
     def details(count: int) -> bytes:
         detail = {"type": "reasoning.text", "text": "a"}
         many = [{**detail, "index": index} for index in range(count)]
         return reply([{"reasoning_details": many}, {"content": "Hi."}])
 
-    await stage.cost(turn(stage, upstream, details(100)))
-    served = asyncio.ensure_future(turn(stage, upstream, details(200_000)))
-    cost = await stage.cost(served)
+    await server.cost(turn(server, upstream, details(100)))
+    served = asyncio.ensure_future(turn(server, upstream, details(200_000)))
+    cost = await server.cost(served)
 
     assert '"status":"completed"' in served.result()
     assert '"reasoning_details":null' in served.result()
@@ -184,16 +197,16 @@ async def test_one_event_with_very_many_details_holds_nobody_up_and_none_are_kep
 
 @pytest.mark.slow
 async def test_one_event_with_very_many_calls_holds_nobody_up(
-    stage: Stage, upstream: Upstream
+    server: MeasuredServer, upstream: Upstream
 ) -> None:
     def calls(count: int) -> bytes:
         function = {"name": "f", "arguments": "{}"}
         many = [{"index": n, "id": f"c{n}", "function": function} for n in range(count)]
         return reply([{"tool_calls": many}], "tool_calls")
 
-    await stage.cost(turn(stage, upstream, calls(200)))
-    served = asyncio.ensure_future(turn(stage, upstream, calls(100_000)))
-    cost = await stage.cost(served)
+    await server.cost(turn(server, upstream, calls(200)))
+    served = asyncio.ensure_future(turn(server, upstream, calls(100_000)))
+    cost = await server.cost(served)
 
     assert '"code":"invalid_tool_call"' in served.result()
     cost.refuse_hold()
@@ -211,14 +224,14 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
     if request.param == "postgresql":
         postgres: Postgres = request.getfixturevalue("postgres")
         settings["ANTIPHON_DATABASE"] = await postgres.create()
-    async with run_stage(**settings) as stage:
+    async with run_measured_server(**settings) as server:
 
-        async def hand_out(count: int, expires_in: int) -> tuple[Stage, str]:
+        async def hand_out(count: int, expires_in: int) -> tuple[MeasuredServer, str]:
             calls = [call_piece("{}", index, name="f") for index in range(count)]
             body = reply(calls, "tool_calls")
-            stream = await turn(stage, upstream, body, expires_in=expires_in)
+            stream = await turn(server, upstream, body, expires_in=expires_in)
             assert '"status":"action_required"' in stream
-            return stage, the("run_id", stream)
+            return server, the("run_id", stream)
 
         yield hand_out
 
@@ -228,19 +241,22 @@ async def crowded(request: pytest.FixtureRequest, upstream: Upstream) -> AsyncIt
     "path", ["/v1/messages?thread_id={thread}&limit=100", "/v1/owners/local/export"]
 )
 async def test_heavy_reads_hold_up_nobody_who_reads_a_little(path: str) -> None:
-    async with run_stage() as stage, client(stage) as asking:
+    async with run_measured_server() as server, client(server) as asking:
         thread = (await asking.post("/v1/threads", json={})).json()["id"]
         for number in range(10):
             said = {"thread_id": thread, "content": f"{number} " * 90_000}
             assert (await asking.post("/v1/messages", json=said)).status_code == 201
         heavy = path.format(thread=thread)
         with ExitStack() as stack:
-            light = await stage.cost(
-                deafs(stack, stage.url, ["/v1/threads?limit=1"] * 500), list_threads
+            light = await server.cost(
+                open_unread_connections(stack, server.url, ["/v1/threads?limit=1"] * 500),
+                list_threads,
             )
         with ExitStack() as stack:
-            await stage.cost(deafs(stack, stage.url, [heavy]), list_threads)
-            cost = await stage.cost(deafs(stack, stage.url, [heavy] * 500), list_threads)
+            await server.cost(open_unread_connections(stack, server.url, [heavy]), list_threads)
+            cost = await server.cost(
+                open_unread_connections(stack, server.url, [heavy] * 500), list_threads
+            )
 
     cost.refuse_hold(0.1, admission=light.cpu)
 
@@ -263,11 +279,11 @@ MANY = [2_000, pytest.param(20_000, marks=pytest.mark.soak)]
 async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, count: int) -> None:
     costs = []
     for calls in (100, count // 10, count):
-        stage, run_id = await crowded(calls, DAY)
-        costs.append(await stage.cost(cancel_run(stage, run_id)))
+        server, run_id = await crowded(calls, DAY)
+        costs.append(await server.cost(cancel_run(server, run_id)))
     _, small, large = costs
 
-    assert await outputs(stage, run_id, "cancelled") == count
+    assert await outputs(server, run_id, "cancelled") == count
     large.refuse_growth(small, times=10)
     large.refuse_hold(0.5)
 
@@ -275,18 +291,18 @@ async def test_a_run_with_thousands_of_calls_is_cancelled(crowded: Crowded, coun
 @pytest.mark.slow
 @pytest.mark.parametrize("count", MANY)
 async def test_thousands_of_calls_that_nobody_answers_expire(crowded: Crowded, count: int) -> None:
-    stage, run_id = await crowded(count, 1)
-    cost = await stage.cost(wait_for_answer(stage.url, f"/v1/runs/{run_id}", rests))
+    server, run_id = await crowded(count, 1)
+    cost = await server.cost(wait_for_answer(server.url, f"/v1/runs/{run_id}", rests))
 
-    assert await outputs(stage, run_id, "expired") == count
+    assert await outputs(server, run_id, "expired") == count
     cost.refuse_hold(0.5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("if_busy", ["interrupt", "rollback"])
 async def test_a_run_with_thousands_of_calls_makes_way(crowded: Crowded, if_busy: str) -> None:
-    stage, run_id = await crowded(2_000, DAY)
-    async with client(stage) as asking:
+    server, run_id = await crowded(2_000, DAY)
+    async with client(server) as asking:
         thread_id = (await asking.get(f"/v1/runs/{run_id}")).json()["thread_id"]
         asked = {"thread_id": thread_id, "if_busy": if_busy, "model": "demo"}
         once = {"idempotency-key": "1"}
@@ -300,9 +316,9 @@ async def test_a_run_with_thousands_of_calls_makes_way(crowded: Crowded, if_busy
     assert before["status"] == "cancelled"
 
 
-async def cancel_run(stage: Stage, run_id: str) -> None:
+async def cancel_run(server: MeasuredServer, run_id: str) -> None:
     """Cancel the run."""
-    async with client(stage) as asking:
+    async with client(server) as asking:
         answer = await asking.post(f"/v1/runs/{run_id}/cancel")
     assert (answer.status_code, answer.json()["status"]) == (202, "cancelled")
 
@@ -312,10 +328,10 @@ def rests(run: Mapping[str, object]) -> bool:
     return run["status"] == "queued"
 
 
-async def outputs(stage: Stage, run_id: str, status: str) -> int:
+async def outputs(server: MeasuredServer, run_id: str, status: str) -> int:
     """Return the number of actions of the run in this status."""
     found, after = 0, ""
-    async with client(stage) as asking:
+    async with client(server) as asking:
         while True:
             path = f"/v1/actions?run_id={run_id}&status={status}&limit=100{after}"
             page = (await asking.get(path)).json()
@@ -333,13 +349,13 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
     bounded = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
     costs = []
     for size in (100_000, 1_000_000):
-        async with run_stage(**bounded, ANTIPHON_MAX_REPLY=str(size)) as stage:
-            await turn(stage, upstream, reply([{"content": "Hi."}]))
+        async with run_measured_server(**bounded, ANTIPHON_MAX_REPLY=str(size)) as server:
+            await turn(server, upstream, reply([{"content": "Hi."}]))
             endless = reply([{field: "abcdefgh" * 16}] * 500, "").rpartition(b"data:")[0]
-            flood = asyncio.ensure_future(turn(stage, upstream, endless, repeat=True))
-            costs.append(await stage.cost(flood))
+            flood = asyncio.ensure_future(turn(server, upstream, endless, repeat=True))
+            costs.append(await server.cost(flood))
             assert '"reason":"length"' in flood.result()
-            assert len(await join_reply(stage, flood.result())) == size
+            assert len(await join_reply(server, flood.result())) == size
 
     small, large = costs
     large.refuse_growth(small, times=10)
@@ -349,8 +365,8 @@ async def test_a_reply_without_end_is_cut_and_what_it_said_is_kept(
 @pytest.mark.slow
 async def test_a_reply_of_nothing_but_comments_holds_nobody_up(upstream: Upstream) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_PROVIDER_KEY": "none"}
-    async with run_stage(**settings, ANTIPHON_CHUNK_TIMEOUT="1.2") as stage:
-        cost = await stage.cost(turn(stage, upstream, b": there\n\n" * 50_000, repeat=True))
+    async with run_measured_server(**settings, ANTIPHON_CHUNK_TIMEOUT="1.2") as server:
+        cost = await server.cost(turn(server, upstream, b": there\n\n" * 50_000, repeat=True))
 
     cost.refuse_hold()
 
@@ -374,10 +390,10 @@ async def test_a_schema_of_outputs_that_never_ends_holds_nobody_up(
         "ANTIPHON_BACKEND_MCP": "configured",
     }
     calls = reply([call_piece("{}", name=f"raw__{tool}")], "tool_calls")
-    async with run_stage(**settings) as stage:
-        await stage.cost(turn(stage, upstream, calls, **mcp))
-        served = asyncio.ensure_future(turn(stage, upstream, calls, **mcp))
-        cost = await stage.cost(served)
+    async with run_measured_server(**settings) as server:
+        await server.cost(turn(server, upstream, calls, **mcp))
+        served = asyncio.ensure_future(turn(server, upstream, calls, **mcp))
+        cost = await server.cost(served)
 
     assert '"output":"done"' in served.result()
     assert '"status":"completed"' in served.result()
@@ -411,32 +427,34 @@ async def begin(asking: httpx2.AsyncClient) -> str:
 
 @pytest.mark.slow
 async def test_a_process_that_spins_is_replaced_and_others_are_answered() -> None:
-    async with run_stage("--workers", "2", **SPINNING) as stage:
-        before = set(stage.pids())
-        async with client(stage) as asking:
+    async with run_measured_server("--workers", "2", **SPINNING) as server:
+        before = set(server.pids())
+        async with client(server) as asking:
             run_id = await begin(asking)
-        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", is_lost)
+        await wait_for_answer(server.url, f"/v1/runs/{run_id}", is_lost)
         async with asyncio.timeout(ASK_SECONDS):
-            while len(stage.pids()) < 3 or set(stage.pids()) == before:
+            while len(server.pids()) < 3 or set(server.pids()) == before:
                 await asyncio.sleep(0.05)
         said = "worker [12] computed without a pause for longer than watchdog_timeout and was ended"
-        assert any(re.match(f"{said}; it is started again", line) for line in stage.server.said)
+        assert any(re.match(f"{said}; it is started again", line) for line in server.process.said)
 
 
 @pytest.mark.slow
 async def test_a_process_whose_loop_waits_for_ever_is_replaced_and_says_where() -> None:
     waiting = {**SPINNING, "FAILPOINTS": "turn.before_request:pause"}
-    async with run_stage("--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2") as stage:
-        before = set(stage.pids())
-        async with client(stage) as asking:
+    async with run_measured_server(
+        "--workers", "2", **waiting, ANTIPHON_STALL_TIMEOUT="2"
+    ) as server:
+        before = set(server.pids())
+        async with client(server) as asking:
             run_id = await begin(asking)
-        await wait_for_answer(stage.url, f"/v1/runs/{run_id}", is_lost)
+        await wait_for_answer(server.url, f"/v1/runs/{run_id}", is_lost)
         said = "worker [12] had no turn of its event loop for longer than stall_timeout"
         async with asyncio.timeout(ASK_SECONDS):
-            while len(stage.pids()) < 3 or set(stage.pids()) == before:
+            while len(server.pids()) < 3 or set(server.pids()) == before:
                 await asyncio.sleep(0.05)
             for wanted in (f"{said} and was ended; ", ".*failpoints[.]py"):
-                while not any(re.match(wanted, line) for line in stage.server.said):
+                while not any(re.match(wanted, line) for line in server.process.said):
                     await asyncio.sleep(0.05)
 
 
@@ -444,18 +462,18 @@ async def test_a_process_that_is_stopped_from_outside_is_not_replaced(tmp_path: 
     file = tmp_path / "antiphon.db"
     waiting = {"FAILPOINTS": "turn.before_request:pause", "ANTIPHON_MODEL": "demo"}
     waiting |= {"ANTIPHON_DATABASE": f"sqlite:///{file}", "ANTIPHON_STALL_TIMEOUT": "2"}
-    async with run_stage("--workers", "2", **waiting) as stage:
-        _, stopped, other = stage.pids()
+    async with run_measured_server("--workers", "2", **waiting) as server:
+        _, stopped, other = server.pids()
         with closing(sqlite3.connect(file, timeout=ASK_SECONDS, isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")  # so that it is not stopped while it holds the database
             os.kill(stopped, signal.SIGSTOP)
         try:
-            async with client(stage) as asking:
+            async with client(server) as asking:
                 await begin(asking)
             async with asyncio.timeout(ASK_SECONDS):
-                while other in stage.pids():
+                while other in server.pids():
                     await asyncio.sleep(0.05)
-            assert stopped in stage.pids()
+            assert stopped in server.pids()
         finally:
             os.kill(stopped, signal.SIGCONT)
 
@@ -474,13 +492,15 @@ async def test_one_process_that_spins_ends_and_says_where(tmp_path: Path) -> Non
 
 
 async def test_a_process_that_stands_still_is_left_alone() -> None:
-    async with run_stage(ANTIPHON_WATCHDOG_TIMEOUT="0.5", ANTIPHON_MODEL="demo") as stage:
-        stage.server.send(signal.SIGSTOP)
+    async with run_measured_server(
+        ANTIPHON_WATCHDOG_TIMEOUT="0.5", ANTIPHON_MODEL="demo"
+    ) as server:
+        server.process.send(signal.SIGSTOP)
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(1.5), client(stage) as asking:
+            async with asyncio.timeout(1.5), client(server) as asking:
                 await asking.get("/healthz")
-        stage.server.send(signal.SIGCONT)
-        async with client(stage) as asking:
+        server.process.send(signal.SIGCONT)
+        async with client(server) as asking:
             answer = await asking.get("/healthz")
 
     assert answer.status_code == 200

@@ -28,7 +28,7 @@ from antiphon.stores.memory.store import MemoryStore
 from antiphon.types import events
 from antiphon.types.errors import Unavailable
 from tests.support.providers.upstream import Upstream
-from tests.support.server.deaf import deaf
+from tests.support.server.isolated_servers import run_isolated_servers
 from tests.support.server.served import SETTINGS, Served, eventually, serve
 from tests.support.services.postgres import Postgres
 
@@ -107,7 +107,9 @@ async def cluster(
             lease_duration=LEASE,
             heartbeat_interval=LEASE,
         )
-        async with deaf(3, database, settings, clock=clock, wholly=True) as servers:
+        async with run_isolated_servers(
+            3, database, settings, clock=clock, lose_all=True
+        ) as servers:
             clients = [await server.client() for server in servers]
             yield Cluster(servers, clients, clock, upstream)
 

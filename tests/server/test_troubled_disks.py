@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.support.server.bystander import ASK_SECONDS, Stage, run_stage
+from tests.support.server.bystander import ASK_SECONDS, MeasuredServer, run_measured_server
 
 if sys.platform != "linux":
     pytest.skip("a process is limited by prlimit", allow_module_level=True)
@@ -20,34 +20,34 @@ import resource
 
 
 @pytest.fixture
-async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with run_stage(ANTIPHON_DATABASE=f"sqlite:///{tmp_path}/antiphon.db") as stage:
-        yield stage
+async def server(tmp_path: Path) -> AsyncIterator[MeasuredServer]:
+    async with run_measured_server(ANTIPHON_DATABASE=f"sqlite:///{tmp_path}/antiphon.db") as server:
+        yield server
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
+async def client(server: MeasuredServer) -> AsyncIterator[httpx2.AsyncClient]:
     async with httpx2.AsyncClient(
-        base_url=stage.url, timeout=ASK_SECONDS, trust_env=False
+        base_url=server.url, timeout=ASK_SECONDS, trust_env=False
     ) as client:
         yield client
 
 
-async def wait_for_words(stage: Stage, words: str) -> None:
+async def wait_for_words(server: MeasuredServer, words: str) -> None:
     """Wait until the server has said this."""
     async with asyncio.timeout(ASK_SECONDS):
-        while not any(words in line for line in stage.server.said):
+        while not any(words in line for line in server.process.said):
             await asyncio.sleep(0.05)
 
 
 async def test_a_server_whose_disk_is_full_is_not_ready(
-    stage: Stage, client: httpx2.AsyncClient
+    server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
     ready = await client.get("/readyz")
-    limits = resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
+    limits = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (2_000_000, limits[1]))
     full = await client.get("/readyz")
-    resource.prlimit(stage.server.pid, resource.RLIMIT_FSIZE, limits)
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, limits)
     again = await client.get("/readyz")
 
     assert (ready.status_code, full.status_code, again.status_code) == (200, 503, 200)
@@ -57,14 +57,14 @@ async def test_a_server_whose_disk_is_full_is_not_ready(
 
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 async def test_a_database_file_that_is_gone_is_told_and_nothing_is_acknowledged(
-    stage: Stage, client: httpx2.AsyncClient, tmp_path: Path, how: str
+    server: MeasuredServer, client: httpx2.AsyncClient, tmp_path: Path, how: str
 ) -> None:
     database, aside = tmp_path / "antiphon.db", tmp_path / "aside.db"
     thread = (await client.post("/v1/threads", json={})).json()["id"]
     os.rename(database, aside)
     if how == "replaced":
         database.write_bytes(aside.read_bytes())
-    await wait_for_words(stage, f"was {how}")  # nobody has asked for anything
+    await wait_for_words(server, f"was {how}")  # nobody has asked for anything
     lost = [
         await client.post("/v1/threads", json={}),
         await client.get(f"/v1/threads/{thread}"),

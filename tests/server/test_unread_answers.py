@@ -14,7 +14,13 @@ from msgspec.structs import replace
 from antiphon.limits.unsent_bytes import PIECE, UnsentBytes
 from antiphon.types.errors import Overloaded
 from tests.support.prometheus_text import value
-from tests.support.server.bystander import ASK_SECONDS, Deaf, Stage, deafs, run_stage
+from tests.support.server.bystander import (
+    ASK_SECONDS,
+    MeasuredServer,
+    UnreadConnection,
+    open_unread_connections,
+    run_measured_server,
+)
 from tests.support.server.served import SETTINGS, serve
 
 LARGE = 9_900_000
@@ -34,18 +40,18 @@ async def wait_until_closed(client: httpx2.AsyncClient, before: float) -> None:
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with run_stage() as stage:
-        yield stage
+async def server() -> AsyncIterator[MeasuredServer]:
+    async with run_measured_server() as server:
+        yield server
 
 
-def asking(stage: Stage) -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS, trust_env=False)
+def asking(server: MeasuredServer) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS, trust_env=False)
 
 
 @pytest.fixture
-async def client(stage: Stage) -> AsyncIterator[httpx2.AsyncClient]:
-    async with asking(stage) as client:
+async def client(server: MeasuredServer) -> AsyncIterator[httpx2.AsyncClient]:
+    async with asking(server) as client:
         yield client
 
 
@@ -68,12 +74,12 @@ async def say(client: httpx2.AsyncClient, *texts: str) -> str:
 @linux
 async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_asked_for() -> None:
     text = "x" * 1_900_000
-    async with run_stage(ANTIPHON_SEND_TIMEOUT="1") as stage, asking(stage) as client:
+    async with run_measured_server(ANTIPHON_SEND_TIMEOUT="1") as server, asking(server) as client:
         paths = [await upload(client, LARGE), await say(client, text)]
         before = await open_files(client)
         with ExitStack() as stack:
             for path in paths:
-                await deafs(stack, stage.url, [path] * 4)
+                await open_unread_connections(stack, server.url, [path] * 4)
             assert await open_files(client) > before
             await wait_until_closed(client, before)
 
@@ -81,12 +87,12 @@ async def test_a_reader_who_takes_nothing_loses_the_connection_whatever_was_aske
 @pytest.mark.slow
 @linux
 async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
-    stage: Stage, client: httpx2.AsyncClient
+    server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
     small, large = await upload(client, 300_000), await upload(client, LARGE)
     with ExitStack() as stack:
-        few = await stage.cost(deafs(stack, stage.url, [small] * 60))
-        many = await stage.cost(deafs(stack, stage.url, [large] * 60))
+        few = await server.cost(open_unread_connections(stack, server.url, [small] * 60))
+        many = await server.cost(open_unread_connections(stack, server.url, [large] * 60))
 
         answer = await client.get(small)
 
@@ -97,12 +103,12 @@ async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
 @pytest.mark.slow
 @linux
 async def test_a_page_costs_no_more_the_larger_its_things_are(
-    stage: Stage, client: httpx2.AsyncClient
+    server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
     small = await say(client, *["x" * 20_000] * 100)
     large = await say(client, *["x" * 1_500_000] * 30)
-    few = await stage.cost(client.get(small))
-    many = await stage.cost(client.get(large))
+    few = await server.cost(client.get(small))
+    many = await server.cost(client.get(large))
 
     many.refuse_growth(few, times=1)
     page = (await client.get(large)).json()
@@ -112,12 +118,12 @@ async def test_a_page_costs_no_more_the_larger_its_things_are(
 @pytest.mark.slow
 @linux
 async def test_lists_that_nobody_reads_are_refused_before_they_fill_the_memory(
-    stage: Stage, client: httpx2.AsyncClient
+    server: MeasuredServer, client: httpx2.AsyncClient
 ) -> None:
     page = await say(client, *["x" * 1_900_000] * 2)
     with ExitStack() as stack:
-        few = await stage.cost(deafs(stack, stage.url, [page] * 10))
-        many = await stage.cost(deafs(stack, stage.url, [page] * 150))
+        few = await server.cost(open_unread_connections(stack, server.url, [page] * 10))
+        many = await server.cost(open_unread_connections(stack, server.url, [page] * 150))
 
     many.refuse_growth(few, times=15)
 
@@ -129,8 +135,10 @@ async def test_one_key_that_reads_nothing_is_refused_more_and_others_are_not() -
         ann, bob = await server.client(greedy), await server.client(other)
         path = await say(ann, "x" * 1_900_000)
         theirs = await say(bob, "x" * 1_900_000)
-        readers = [Deaf(server.url, path, Authorization=f"Bearer {greedy}") for _ in range(3)]
-        answers = await asyncio.gather(*(reader.first_bytes() for reader in readers))
+        readers = [
+            UnreadConnection(server.url, path, Authorization=f"Bearer {greedy}") for _ in range(3)
+        ]
+        answers = await asyncio.gather(*(reader.wait_for_first_bytes() for reader in readers))
 
         refused = await ann.get(path)
         answered = await bob.get(theirs)

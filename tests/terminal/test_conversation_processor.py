@@ -11,14 +11,18 @@ from antiphon.terminal.themes import THEMES, Ink
 from antiphon.terminal.ui_manager import UiManager
 from antiphon.tools.consent import Consent
 from antiphon.types.runs import Status
-from tests.support.terminal.untouched import Fragile, Silent
+from tests.support.terminal.idle_terminal import FailingPainter, IdleKeyboard
 
 SETTINGS = Settings(database="memory:", model="demo", demo_delay=0)
 
 
 async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end() -> None:
     ui = UiManager(
-        Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
+        FailingPainter(""),
+        Ink(THEMES["dark"]),
+        IdleKeyboard,
+        size=lambda: (80, 24),
+        clock=lambda: 1.0,
     )
     async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(
@@ -36,8 +40,10 @@ async def test_nothing_is_left_to_be_stopped_once_a_reply_was_shown_to_its_end()
 
 
 async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() -> None:
-    painter = Fragile("One voice")
-    ui = UiManager(painter, Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0)
+    painter = FailingPainter("One voice")
+    ui = UiManager(
+        painter, Ink(THEMES["dark"]), IdleKeyboard, size=lambda: (80, 24), clock=lambda: 1.0
+    )
     async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(
             client, ui, consent=Consent(), max_tools=1, tool_timeout=1.0
@@ -56,7 +62,11 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
 
 async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> None:
     ui = UiManager(
-        Fragile(""), Ink(THEMES["dark"]), Silent, size=lambda: (80, 24), clock=lambda: 1.0
+        FailingPainter(""),
+        Ink(THEMES["dark"]),
+        IdleKeyboard,
+        size=lambda: (80, 24),
+        clock=lambda: 1.0,
     )
     async with AsyncClient(settings=SETTINGS) as client, ui:
         processor = ConversationProcessor(

@@ -16,13 +16,13 @@ from antiphon.terminal.thread_picker import ThreadPicker
 from antiphon.terminal.ui_manager import UiManager
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberate
+from tests.support.terminal.idle_terminal import FailingPainter, IdleKeyboard
 from tests.support.terminal.model import Model
-from tests.support.terminal.untouched import Fragile, Silent
 
 SETTINGS = Settings(database="memory:", model="demo", demo_delay=0)
 
 
-class Waiting(Silent):
+class Waiting(IdleKeyboard):
     """A keyboard whose field stays open until the test gives the answer."""
 
     def __init__(self, ui: UiManager) -> None:
@@ -57,7 +57,7 @@ class Picking:
         self.now = 1.0
         self.pauses = Pauses()
         ui = UiManager(
-            Fragile(""),
+            FailingPainter(""),
             Ink(THEMES["dark"]),
             self._make_keyboard,
             size=lambda: (80, rows),

@@ -12,7 +12,12 @@ import httpx2
 import pytest
 
 from antiphon.web.limits import ANSWERS_EACH
-from tests.support.server.bystander import ASK_SECONDS, Stage, deafs, run_stage
+from tests.support.server.bystander import (
+    ASK_SECONDS,
+    MeasuredServer,
+    open_unread_connections,
+    run_measured_server,
+)
 from tests.support.web.named import browser_of, id_of, many_may_come
 from tests.support.web.visiting import Browser
 
@@ -25,14 +30,14 @@ MESSAGES = 40
 
 
 @pytest.fixture
-async def stage() -> AsyncIterator[Stage]:
-    async with run_stage(command="up") as stage:
-        yield stage
+async def server() -> AsyncIterator[MeasuredServer]:
+    async with run_measured_server(command="up") as server:
+        yield server
 
 
-async def say(stage: Stage) -> str:
+async def say(server: MeasuredServer) -> str:
     """A thread of four megabytes."""
-    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         thread = (await client.post("/v1/threads", json={})).json()["id"]
         for _ in range(MESSAGES):
             said = {"thread_id": thread, "content": SAID}
@@ -40,17 +45,19 @@ async def say(stage: Stage) -> str:
     return str(thread)
 
 
-async def arrive(stage: Stage) -> str:
+async def arrive(server: MeasuredServer) -> str:
     """The cookie of a browser that has opened the page."""
-    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+    async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         await client.get("/")
         return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
 
 
 @linux
 @pytest.mark.parametrize("what", ["messages", "export?as=md", "export?as=json"])
-async def test_long_threads_that_nobody_reads_hold_nobody_up(stage: Stage, what: str) -> None:
-    thread, cookie = await say(stage), await arrive(stage)
+async def test_long_threads_that_nobody_reads_hold_nobody_up(
+    server: MeasuredServer, what: str
+) -> None:
+    thread, cookie = await say(server), await arrive(server)
 
     def list_threads(connection: http.client.HTTPConnection) -> None:
         connection.request("GET", "/api/threads?limit=1", headers={"cookie": cookie})
@@ -59,25 +66,27 @@ async def test_long_threads_that_nobody_reads_hold_nobody_up(stage: Stage, what:
 
     path = f"/api/threads/{thread}/{what}"
     with ExitStack() as stack:
-        await stage.cost(deafs(stack, stage.url, [path], Cookie=cookie), list_threads)
-        flood = deafs(stack, stage.url, [path] * MANY, Cookie=cookie)
-        cost = await stage.cost(flood, list_threads)
+        await server.cost(
+            open_unread_connections(stack, server.url, [path], Cookie=cookie), list_threads
+        )
+        flood = open_unread_connections(stack, server.url, [path] * MANY, Cookie=cookie)
+        cost = await server.cost(flood, list_threads)
 
     cost.refuse_hold(0.2)
 
 
 @linux
 async def test_files_that_nobody_reads_take_no_more_memory_when_they_are_larger(
-    stage: Stage,
+    server: MeasuredServer,
 ) -> None:
-    cookie, costs = await arrive(stage), []
-    async with httpx2.AsyncClient(base_url=stage.url, timeout=ASK_SECONDS) as client:
+    cookie, costs = await arrive(server), []
+    async with httpx2.AsyncClient(base_url=server.url, timeout=ASK_SECONDS) as client:
         for size in (100_000, 300_000, 9_900_000):
             kept = await client.post("/v1/files", params={"name": "f"}, content=bytes(size))
             path = f"/api/files/{kept.json()['id']}"
             with ExitStack() as stack:
-                flood = deafs(stack, stage.url, [path] * 60, Cookie=cookie)
-                costs.append(await stage.cost(flood))
+                flood = open_unread_connections(stack, server.url, [path] * 60, Cookie=cookie)
+                costs.append(await server.cost(flood))
     _, few, many = costs
 
     many.refuse_growth(few, times=1)

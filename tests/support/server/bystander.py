@@ -1,9 +1,9 @@
-"""A real server, a party that it serves, and a bystander who has to be answered meanwhile.
+"""A server whose cost is measured while it serves a party and answers a bystander.
 
-    async with staged(ANTIPHON_BASE_URL=upstream.url) as stage:
-        await stage.cost(flood(100))  # what is loaded at its first use is no part of the bill
-        small = await stage.cost(flood(1_000))
-        large = await stage.cost(flood(10_000))
+    async with run_measured_server(ANTIPHON_BASE_URL=upstream.url) as server:
+        await server.cost(flood(100))  # what is loaded at its first use is no part of the bill
+        small = await server.cost(flood(1_000))
+        large = await server.cost(flood(10_000))
     large.refuse_growth(small, times=10)
     large.refuse_hold()
 
@@ -38,7 +38,7 @@ LEAST_HOLD = 0.8
 LEAST_BYTES = 30_000_000
 """Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""
 ASK_SECONDS = 120.0
-"""A bystander's patience with one answer: so long that only who is never answered fails by it."""
+"""Seconds that a bystander waits for one response: only one that never comes takes longer."""
 
 Ask = Callable[[http.client.HTTPConnection], None]
 
@@ -93,7 +93,7 @@ def health(connection: http.client.HTTPConnection) -> None:
 
 
 class Bystander:
-    """Asks again and again, one question at a time, from `start` to `stop`."""
+    """Client that sends one request after another, from `start` to `stop`."""
 
     def __init__(
         self, url: str, cpu: Callable[[], float], ask: Ask, key: str | None = None
@@ -106,20 +106,20 @@ class Bystander:
         self._key = key
         self._over = threading.Event()
         self._fault: Exception | None = None
-        self._thread = threading.Thread(target=self._asking, name="bystander", daemon=True)
+        self._thread = threading.Thread(target=self._ask_repeatedly, name="bystander", daemon=True)
 
     def start(self) -> None:
-        """Begin to ask."""
+        """Begin to send requests."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Wait for the answer that is on its way; raises what went wrong with any of them."""
+        """Wait for the response that is on its way; raise the first error of any request."""
         self._over.set()
         self._thread.join()
         if self._fault is not None:
             raise self._fault
 
-    def _asking(self) -> None:
+    def _ask_repeatedly(self) -> None:
         connection = http.client.HTTPConnection(self._where, timeout=ASK_SECONDS)
         try:
             while not self._over.is_set():
@@ -134,20 +134,20 @@ class Bystander:
             connection.close()
 
 
-class Stage:
-    """A server in a process of its own, and what it uses."""
+class MeasuredServer:
+    """Server in a process of its own, whose use of processor and memory can be read."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
-        self.url = server.url
+    def __init__(self, process: Server) -> None:
+        self.process = process
+        self.url = process.url
 
     def pids(self) -> list[int]:
-        """The server's process, and those that it has started."""
-        path = Path(f"/proc/{self.server.pid}/task/{self.server.pid}/children")
-        return [self.server.pid, *map(int, path.read_text().split())]
+        """Return the ids of the server's process and of those that it has started."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [self.process.pid, *map(int, path.read_text().split())]
 
     def cpu(self) -> float:
-        """Seconds of the processor used so far, by all threads of its processes that still run."""
+        """Return the processor seconds used by all threads of its processes that still run."""
         used = 0.0
         for pid in self.pids():
             with suppress(OSError):  # it has ended meanwhile, as one that reads a document does
@@ -155,7 +155,7 @@ class Stage:
         return used
 
     def memory(self, line: str) -> int:
-        """Bytes of its processes: `VmRSS` now, or `VmHWM` at their peak."""
+        """Return the bytes of its processes: `VmRSS` for now, `VmHWM` for their peak."""
         total = 0
         for pid in self.pids():
             with suppress(FileNotFoundError, ProcessLookupError):
@@ -186,8 +186,8 @@ class Stage:
         )
 
 
-class Deaf:
-    """A connection whose owner asks, and reads nothing; it has little room for what comes."""
+class UnreadConnection:
+    """Connection that sends a request and reads nothing; its receive buffer is small."""
 
     def __init__(self, url: str, path: str, **headers: str) -> None:
         where = urlsplit(url)
@@ -199,8 +199,8 @@ class Deaf:
         request = f"GET {path} HTTP/1.1\r\nHost: {where.netloc}\r\n{fields}\r\n"
         self._socket.sendall(request.encode())
 
-    async def first_bytes(self) -> bytes:
-        """The first bytes of the answer, once there are any; the rest stays unread."""
+    async def wait_for_first_bytes(self) -> bytes:
+        """Wait for the first bytes of the response and return them; the rest stays unread."""
         self._socket.setblocking(False)
         async with asyncio.timeout(ASK_SECONDS):
             return await asyncio.get_running_loop().sock_recv(self._socket, 12)
@@ -210,32 +210,36 @@ class Deaf:
         self._socket.close()
 
 
-async def deafs(stack: ExitStack, url: str, paths: Sequence[str], **headers: str) -> None:
-    """A connection for each path that asks and does not read, to which the answer has begun."""
-    readers = [Deaf(url, path, **headers) for path in paths]
+async def open_unread_connections(
+    stack: ExitStack, url: str, paths: Sequence[str], **headers: str
+) -> None:
+    """Open an unread connection for each path, and wait until the responses have begun."""
+    readers = [UnreadConnection(url, path, **headers) for path in paths]
     for reader in readers:
         stack.callback(reader.close)
-    answers = await asyncio.gather(*(reader.first_bytes() for reader in readers))
+    answers = await asyncio.gather(*(reader.wait_for_first_bytes() for reader in readers))
     assert set(answers) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}
 
 
 @asynccontextmanager
-async def run_stage(*flags: str, command: str = "serve", **settings: str) -> AsyncGenerator[Stage]:
-    """`antiphon serve` with these flags and variables, on a SQLite file of its own by default."""
+async def run_measured_server(
+    *flags: str, command: str = "serve", **settings: str
+) -> AsyncGenerator[MeasuredServer]:
+    """Run `antiphon serve` with these flags and variables, by default on a new SQLite file."""
     with TemporaryDirectory(prefix="bystander-") as folder:
         where = {"ANTIPHON_DATABASE": f"sqlite:///{folder}/antiphon.db", **settings}
-        server = await start_server(where, *flags, command=command)
+        process = await start_server(where, *flags, command=command)
         try:
-            yield Stage(server)
+            yield MeasuredServer(process)
         finally:
-            await server.stop_cleanly()
+            await process.stop_cleanly()
 
 
 async def wait_for_answer(url: str, path: str, wanted: Callable[[dict[str, object]], bool]) -> None:
-    """Wait until what is at `path` is as wanted, under a deadline."""
+    """Wait until the JSON at `path` is as wanted, under a deadline."""
 
     def look() -> dict[str, object]:
-        """Read it once; empty where the process that was asked died meanwhile."""
+        """Read it once; return an empty dict where the process died meanwhile."""
         connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=ASK_SECONDS)
         try:
             connection.request("GET", path)

@@ -1,7 +1,7 @@
-"""Several servers in this process on one database, none of which hears what befalls at another.
+"""Several servers in this process on one database, whose buses are not connected.
 
-Every wake-up that crosses from one to another is lost; so are their own, where they are told to be
-wholly deaf. What they do then they do by patience, and by the store's clock.
+A wake-up never reaches another server; with `lose_all` it does not reach the server's own readers
+either. What happens then happens by timeouts, and by the store's clock.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.support.stores.databases import PATIENT
 
 
 async def open_store(database: str, clock: Callable[[], int] | None = None) -> Store:
-    """A store of one's own on the database; `clock` stands in for the database's."""
+    """Open another store on the database; `clock` replaces the database's."""
     if database.startswith("sqlite"):
         path = Path(database.removeprefix("sqlite:///"))
         return await SqliteStore.open(path, clock=clock or system_clock)
@@ -34,20 +34,20 @@ async def open_store(database: str, clock: Callable[[], int] | None = None) -> S
 
 
 @asynccontextmanager
-async def deaf(
+async def run_isolated_servers(
     count: int,
     database: str,
     settings: Settings,
     *,
     clock: Callable[[], int] | None = None,
-    wholly: bool = False,
+    lose_all: bool = False,
 ) -> AsyncGenerator[Sequence[Served]]:
-    """So many servers, each with a store of its own on the one database."""
+    """Run so many servers, each with a store of its own on the one database."""
 
     @asynccontextmanager
     async def alone(settings: Settings) -> AsyncGenerator[Runtime]:
         store = CachedStore(await open_store(database, clock))
-        bus = UnreliableBus(1, lost=1.0) if wholly else LocalBus()
+        bus = UnreliableBus(1, lost=1.0) if lose_all else LocalBus()
         catalog = Catalog(settings, os.environ)
         runtime = Runtime(settings, store, bus, catalog)  # type: ignore[arg-type]
         runtime.worker.start()

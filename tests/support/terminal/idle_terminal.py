@@ -1,4 +1,4 @@
-"""A keyboard and a painter without a terminal behind them."""
+"""A keyboard without keys and a painter without a terminal."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from antiphon.terminal.painters import Frame, InputRows
 from antiphon.terminal.ui_manager import UiManager
 
 
-class Silent:
-    """A keyboard that nobody touches."""
+class IdleKeyboard:
+    """Keyboard on which no key is pressed."""
 
     by_lines = False
     echoes = False
 
     def __init__(self, ui: UiManager) -> None:
-        """Tells nobody anything."""
+        """Ignore the UI: nothing is reported to it."""
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Nothing to leave."""
+        """Do nothing: no terminal was changed."""
 
     def render(self, columns: int) -> InputRows:
         return InputRows()
 
     def refill(self, text: str) -> None:
-        """Nobody goes on."""
+        """Do nothing: no text is edited."""
 
     async def choose(self, box: Box) -> str:
         return box.default
@@ -42,8 +42,8 @@ class Silent:
         return 0
 
 
-class Fragile:
-    """A painter that breaks once it is given this word, once."""
+class FailingPainter:
+    """Painter that raises the first time it is given this word."""
 
     def __init__(self, word: str) -> None:
         self.painted: list[str] = []
@@ -60,4 +60,4 @@ class Fragile:
         return False
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: no terminal was changed."""

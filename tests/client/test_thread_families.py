@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import msgspec
 import pytest
@@ -15,6 +17,7 @@ from antiphon.client.thread_families import (
     Fork,
     branch_after,
     branch_before,
+    find_sent_run,
     latest_threads,
     predecessor_id,
 )
@@ -323,3 +326,33 @@ async def test_a_temporary_thread_and_its_branches_are_deleted_or_kept_together(
     kept = {each.id for each in (await client.list_threads()).data}
     assert kept == {first.id, branches[0].id}
     assert not (await client.list_threads(temporary=True)).data
+
+
+class _ObservedTransport:
+    """The transport of a client; `answered` is set once it has an answer."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._transport = client.transport
+        self.answered = asyncio.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    async def send(self, operation: Any, key: str | None = None) -> Any:
+        answer = await self._transport.send(operation, key)
+        self.answered.set()
+        return answer
+
+
+async def test_a_run_that_is_stored_after_its_request_was_cancelled_is_found(
+    client: AsyncClient,
+) -> None:
+    thread = await talk(client, "Hello")
+    transport = _ObservedTransport(client)
+    finding = asyncio.create_task(
+        find_sent_run(AsyncClient.over(transport), thread.id, "sent", "this one")
+    )
+    await transport.answered.wait()
+    run = await client.create_run(thread.id, metadata={"sent": "this one"})
+
+    assert await finding == run.id

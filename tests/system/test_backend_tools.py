@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness import raw_http
+from tests.support.harness.raw_http import ServerEvent
 
 SERVER = Path(__file__).parents[1] / "support/harness/tool_server.py"
 FREE = {"name": "far", "require_approval": "never"}
@@ -68,35 +68,39 @@ async def test_a_run_uses_a_server_of_the_operators_over_http(
     serve: Callable[..., Any], far: Far
 ) -> None:
     server = await serve(**far.settings)
-    told = await plain.turn(server.url, "/v1/process", asking("Use far look."))
+    told = await raw_http.read_turn(server.url, "/v1/process", asking("Use far look."))
     run_id = told[0].json["run_id"]
 
     assert "16:35" in text(told)
     assert [each.type for each in told].count("turn.ended") == 1
-    listed = (await plain.ask(server.url, "GET", f"/v1/actions?run_id={run_id}")).json["data"]
+    listed = (await raw_http.send_request(server.url, "GET", f"/v1/actions?run_id={run_id}")).json[
+        "data"
+    ]
     assert [(a["name"], a["runs_on"], a["status"]) for a in listed] == [
         ("far__look", "server", "completed")
     ]
     assert [each["_meta"]["antiphon/call-id"] for each in far.calls] == [listed[0]["id"]]
-    assert await plain.follow(server.url, run_id) == told
+    assert await raw_http.follow_run(server.url, run_id) == told
 
 
 async def test_a_call_waits_for_its_approval_over_http(serve: Callable[..., Any], far: Far) -> None:
     server = await serve(**far.settings)
     body = asking("Use far look.", mcp_servers=[{"name": "far"}])
-    told = await plain.turn(server.url, "/v1/process", body)
+    told = await raw_http.read_turn(server.url, "/v1/process", body)
     run_id = told[0].json["run_id"]
     (manifest,) = [each.json for each in told if each.type == "action.required"]
     (asked,) = manifest["actions"]
     assert (asked["kind"], asked["server"]) == ("approval", "far")
     output = {"run_id": run_id, "tool_call_id": asked["tool_call_id"], "output": "16:35"}
-    refused = await plain.ask(server.url, "POST", "/v1/submit_tool_output", output)
+    refused = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
     assert (refused.status, refused.json["code"]) == (422, "invalid_request")
     assert '{"approve": true}' in refused.json["expected"]
     yes = {**output, "output": '{"approve": true}'}
-    assert (await plain.ask(server.url, "POST", "/v1/submit_tool_output", yes)).status == 200
+    assert (
+        await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", yes)
+    ).status == 200
     assert not far.log.exists()
-    answer = await plain.turn(server.url, "/v1/process", {"run_id": run_id})
+    answer = await raw_http.read_turn(server.url, "/v1/process", {"run_id": run_id})
 
     assert "16:35" in text(answer)
     assert len(far.calls) == 1
@@ -112,7 +116,7 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
     }
     first = await serve(**far.settings, **quick)
     told: list[ServerEvent] = []
-    async with plain.open_request(
+    async with raw_http.open_request(
         first.url, "POST", "/v1/process", asking("Use far linger.")
     ) as stream:
         async with aclosing(stream.events()) as events:
@@ -126,11 +130,11 @@ async def test_a_server_that_is_killed_in_a_call_is_replaced_and_the_call_is_mad
     second = await serve(**far.settings, **quick)
     await far.wait_for_calls(2)
     await far.go()
-    rest = await plain.follow(second.url, run_id, told[-1].number)
+    rest = await raw_http.follow_run(second.url, run_id, told[-1].number)
 
     whole = [*told, *rest]
     assert [each.number for each in whole] == list(range(1, len(whole) + 1))
-    assert whole == await plain.follow(second.url, run_id)
+    assert whole == await raw_http.follow_run(second.url, run_id)
     assert rest[-1].json["status"] == "completed"
     outputs = [each.json["output"] for each in whole if each.type == "tool_output.added"]
     assert outputs == ["linger saw 16:35"]
@@ -159,10 +163,10 @@ async def test_a_server_that_may_not_be_named_is_refused_in_clear_words(
         ("/v1/process", {"message": {"content": "Hi"}, "mcp_servers": [named]}),
         ("/v1/assistants", {"mcp_servers": [named]}),
     ):
-        refused = await plain.ask(server.url, "POST", path, body)
+        refused = await raw_http.send_request(server.url, "POST", path, body)
         assert (refused.status, refused.json["code"]) == (status, code)
         assert refused.json["detail"]
-    assert not (await plain.ask(server.url, "GET", "/v1/runs")).json["data"]
+    assert not (await raw_http.send_request(server.url, "GET", "/v1/runs")).json["data"]
 
 
 @pytest.mark.parametrize(
@@ -189,17 +193,17 @@ async def test_wherever_a_server_dies_each_call_has_one_output(
     armed = point if ":" in point else f"{point}:kill"
     first = await serve(**far.settings, **quick, FAILPOINTS=armed)
     body = asking("Use far look.", background=True)
-    await plain.ask_dying(first.url, "POST", "/v1/process", body)
+    await raw_http.send_fatal_request(first.url, "POST", "/v1/process", body)
     await first.end()
     second = await serve(**far.settings, **quick)
-    (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
-    told = await plain.follow(second.url, run["id"])
+    (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
+    told = await raw_http.follow_run(second.url, run["id"])
 
     assert told[-1].json["status"] == "completed"
     assert [each.number for each in told] == list(range(1, len(told) + 1))
     assert [each.type for each in told].count("tool_output.added") == 1
     path = f"/v1/messages?thread_id={run['thread_id']}"
-    messages = (await plain.ask(second.url, "GET", path)).json["data"]
+    messages = (await raw_http.send_request(second.url, "GET", path)).json["data"]
     assert [m["role"] for m in messages] == ["user", "assistant", "tool", "assistant"]
     assert len(far.calls) == calls
     assert len({each["_meta"]["antiphon/call-id"] for each in far.calls}) == 1

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import final, plain
+from tests.support.harness import final_state, raw_http
 from tests.support.harness.checks import judge
-from tests.support.harness.plain import Answer
+from tests.support.harness.raw_http import Response
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server, environment
 from tests.support.providers.upstream import Scenario, Upstream
@@ -36,18 +36,18 @@ class Place:
         self.upstream = upstream
         self.database = database
 
-    async def post(self, path: str, body: Any, **options: Any) -> Answer:
-        return await plain.ask(self.server.url, "POST", f"/v1/{path}", body, **options)
+    async def post(self, path: str, body: Any, **options: Any) -> Response:
+        return await raw_http.send_request(self.server.url, "POST", f"/v1/{path}", body, **options)
 
-    async def get(self, path: str, **query: Any) -> Answer:
-        return await plain.ask(self.server.url, "GET", f"/v1/{path}", query=query)
+    async def get(self, path: str, **query: Any) -> Response:
+        return await raw_http.send_request(self.server.url, "GET", f"/v1/{path}", query=query)
 
     async def thread(self) -> str:
         return str((await self.post("threads", {})).json["id"])
 
-    async def turn(self, model: str, **more: Any) -> list[plain.ServerEvent]:
+    async def turn(self, model: str, **more: Any) -> list[raw_http.ServerEvent]:
         body = {**GO, "model": f"quirk:{model}", **more}
-        return await plain.turn(self.server.url, "/v1/process", body)
+        return await raw_http.read_turn(self.server.url, "/v1/process", body)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ async def place(serve: Any, upstream: Upstream, tmp_path: Path) -> AsyncIterator
     yield place
     assert server.alive
     assert (await place.turn("ok"))[-1].json["status"] == "completed"
-    verdict = judge(Record(), final.load(place.database))
+    verdict = judge(Record(), final_state.load(place.database))
     assert not any(verdict.numbers.values()), str(verdict)
     assert not upstream.rejected
 
@@ -259,7 +259,7 @@ async def test_a_provider_that_fails_ends_the_run_and_says_why(
     assert told[-1].type == "turn.ended"
     # What the user said is there, and the thread takes the next message.
     body = {**GO, "thread_id": ended["thread_id"], "model": "quirk:ok"}
-    assert (await plain.turn(place.server.url, "/v1/process", body))[-1].json[
+    assert (await raw_http.read_turn(place.server.url, "/v1/process", body))[-1].json[
         "status"
     ] == "completed"
 
@@ -276,7 +276,7 @@ async def test_a_silent_provider_ends_the_run_as_stalled(serve: Any, upstream: U
         ANTIPHON_BASE_URL=upstream.url, ANTIPHON_MODEL="quirk:stall", ANTIPHON_CHUNK_TIMEOUT="1"
     )
 
-    told = await plain.turn(server.url, "/v1/process", GO)
+    told = await raw_http.read_turn(server.url, "/v1/process", GO)
 
     assert (told[-1].json["status"], told[-1].json["reason"]) == ("incomplete", "stalled")
     request = await upstream.wait_for_request(1)
@@ -292,7 +292,7 @@ async def test_a_key_that_is_refused_upstream_is_told_to_nobody(serve: Any) -> N
             ANTIPHON_MODEL="quirk:401",
             ANTIPHON_PROVIDER_KEY="sk-canary-0123456789",
         )
-        told = await plain.turn(server.url, "/v1/process", GO)
+        told = await raw_http.read_turn(server.url, "/v1/process", GO)
         await server.stop_cleanly()
 
     assert told[-1].json["status"] == "failed"
@@ -305,13 +305,13 @@ async def test_a_reader_who_leaves_in_the_middle_leaves_the_run_alone(place: Pla
     place.upstream.scenarios["slow"] = Scenario(place.upstream.scenarios["ok"].body, gated=True)
     body = {**GO, "model": "quirk:slow"}
     async with (
-        plain.open_request(place.server.url, "POST", "/v1/process", body) as stream,
+        raw_http.open_request(place.server.url, "POST", "/v1/process", body) as stream,
         aclosing(stream.events()) as events,
     ):
         run_id = json.loads((await anext(events)).data)["run_id"]
     place.upstream.gate.set()
 
-    told = await plain.follow(place.server.url, run_id)
+    told = await raw_http.follow_run(place.server.url, run_id)
 
     assert told[-1].json["status"] == "completed"
 
@@ -327,7 +327,7 @@ async def test_another_owners_things_are_as_if_they_had_never_been(
     def bearer(name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {keys[name]}"}
 
-    told = await plain.turn(
+    told = await raw_http.read_turn(
         server.url, "/v1/process", {**GO, "tools": TOOLS}, headers=bearer("alice")
     )
     run = told[0].json
@@ -348,14 +348,14 @@ async def test_another_owners_things_are_as_if_they_had_never_been(
         ("DELETE", f"/v1/threads/{run['thread_id']}", None),
     ]
     for method, path, body in asked:
-        answer = await plain.ask(server.url, method, path, body, headers=bearer("bob"))
+        answer = await raw_http.send_request(server.url, method, path, body, headers=bearer("bob"))
         assert (answer.status, answer.json["code"]) == (404, "not_found"), (path, answer.body)
-        stranger = await plain.ask(server.url, method, path, body)
+        stranger = await raw_http.send_request(server.url, method, path, body)
         assert stranger.status == 401
 
     body = {"run_id": run["run_id"], **output}
     path = "/v1/submit_tool_output"
-    saved = await plain.ask(server.url, "POST", path, body, headers=bearer("alice"))
+    saved = await raw_http.send_request(server.url, "POST", path, body, headers=bearer("alice"))
     assert saved.json["output"] == "mine"
 
 

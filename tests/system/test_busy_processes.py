@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.providers.upstream import Upstream
 from tests.support.services.postgres import Postgres
 
@@ -36,7 +36,7 @@ async def test_who_interrupts_closes_the_other_processs_line_to_the_model(
 ) -> None:
     here, there = two
     body = {"message": {"content": "go"}, "model": "quirk:endless", "background": True}
-    first = (await plain.ask(here, "POST", "/v1/process", body)).json
+    first = (await raw_http.send_request(here, "POST", "/v1/process", body)).json
     asked = await upstream.wait_for_request(1)
 
     rather = {
@@ -45,28 +45,34 @@ async def test_who_interrupts_closes_the_other_processs_line_to_the_model(
         "message": {"content": "rather this"},
     }
     for url in (here, there):  # whichever of them drives the first, one is another
-        told = await plain.turn(url, "/v1/process", rather)
+        told = await raw_http.read_turn(url, "/v1/process", rather)
         assert told[-1].json["status"] == "completed"
     async with asyncio.timeout(DEADLINE):
         await asked.done.wait()
 
     assert asked.closed
-    assert (await plain.ask(there, "GET", f"/v1/runs/{first['id']}")).json["status"] == "cancelled"
+    assert (await raw_http.send_request(there, "GET", f"/v1/runs/{first['id']}")).json[
+        "status"
+    ] == "cancelled"
     assert not upstream.rejected
 
 
 async def test_who_waits_at_one_process_is_woken_by_the_other(two: tuple[str, str]) -> None:
     here, there = two
     body = {"message": {"content": "go"}, "model": "quirk:t_normal", "tools": TOOLS}
-    first = (await plain.turn(here, "/v1/process", body))[0].json
+    first = (await raw_http.read_turn(here, "/v1/process", body))[0].json
     wish = {"thread_id": first["thread_id"], "if_busy": "wait"}
-    waiting = asyncio.create_task(plain.ask(there, "POST", "/v1/runs", wish))
+    waiting = asyncio.create_task(raw_http.send_request(there, "POST", "/v1/runs", wish))
     done, _ = await asyncio.wait([waiting], timeout=0.3)
     assert not done
 
-    await plain.ask(here, "POST", f"/v1/runs/{first['run_id']}/cancel", {})
+    await raw_http.send_request(here, "POST", f"/v1/runs/{first['run_id']}/cancel", {})
     answer = await waiting
 
     assert answer.status == 201
-    runs = (await plain.ask(here, "GET", "/v1/runs", query={"thread_id": first["thread_id"]})).json
+    runs = (
+        await raw_http.send_request(
+            here, "GET", "/v1/runs", query={"thread_id": first["thread_id"]}
+        )
+    ).json
     assert [each["status"] for each in runs["data"]] == ["queued", "cancelled"]

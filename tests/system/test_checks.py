@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support.harness.checks import judge
-from tests.support.harness.final import Final, Moved
-from tests.support.harness.record import Entry, Heard, Record, What, digest
+from tests.support.harness.final_state import FinalState, RunTransition
+from tests.support.harness.record import Entry, OperationKind, ReceivedEvent, Record, digest
 
 Doc = dict[str, Any]
 RUN, THREAD = "run_1", "thread_1"
@@ -82,7 +82,7 @@ def log_lines(events: Sequence[Doc]) -> list[tuple[int, bytes]]:
     return [(number, json.dumps(event).encode()) for number, event in enumerate(events, 1)]
 
 
-GOOD = Final(
+GOOD = FinalState(
     threads={THREAD: {"title": "t", "messages": 4}},
     messages=(ASKED, CALLED, OUTPUT, ANSWER),
     runs={
@@ -94,10 +94,10 @@ GOOD = Final(
     },
     actions=(ACTION,),
     events={RUN: log_lines(EVENTS)},
-    moves=(
-        Moved(RUN, "queued", "in_progress", 0, 1, None, "a"),
-        Moved(RUN, "in_progress", "queued", 1, 2, "a", None),
-        Moved(RUN, "queued", "in_progress", 2, 3, None, "b"),
+    transitions=(
+        RunTransition(RUN, "queued", "in_progress", 0, 1, None, "a"),
+        RunTransition(RUN, "in_progress", "queued", 1, 2, "a", None),
+        RunTransition(RUN, "queued", "in_progress", 2, 3, None, "b"),
     ),
 )
 OUTPUT_BODY = {"run_id": RUN, "tool_call_id": "call_1", "output": "42"}
@@ -106,33 +106,35 @@ OUTPUT_BODY = {"run_id": RUN, "tool_call_id": "call_1", "output": "42"}
 def story() -> Record:
     """Record of the clients that led to the good final state."""
     record = Record()
-    told_op(record, "thread", {"title": "t"}, {"id": THREAD})
-    told_op(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
-    told_op(record, "run", {"metadata": {"marker": "m"}}, {"id": RUN})
-    told_op(record, "output", OUTPUT_BODY, None, {"id": "act_1"}, {"id": "act_1"})
-    told_op(record, "cancel", {"run_id": RUN}, {"id": RUN, "status": "completed"})
+    add_operation(record, "thread", {"title": "t"}, {"id": THREAD})
+    add_operation(record, "message", {"content": "hello"}, None, {"id": "msg_1"})
+    add_operation(record, "run", {"metadata": {"marker": "m"}}, {"id": RUN})
+    add_operation(record, "output", OUTPUT_BODY, None, {"id": "act_1"}, {"id": "act_1"})
+    add_operation(record, "cancel", {"run_id": RUN}, {"id": RUN, "status": "completed"})
     for number, line in GOOD.events[RUN]:
-        record.hear(RUN, number, line)
+        record.add_received(RUN, number, line)
     return record
 
 
-def told_op(record: Record, what: What, asked: Doc, *answers: Doc | None) -> None:
+def add_operation(
+    record: Record, what: OperationKind, request: Doc, *responses: Doc | None
+) -> None:
     """An operation with its tries; None for one whose outcome is not known."""
-    op = record.begin()
-    for answer in answers:
-        record.add(Entry(op, "invoke", what, asked))
-        kind = "unknown" if answer is None else "ok"
-        record.add(Entry(op, kind, what, asked, answer=answer))
+    op = record.begin_operation()
+    for response in responses:
+        record.add(Entry(op, "invoke", what, request))
+        kind = "unknown" if response is None else "ok"
+        record.add(Entry(op, kind, what, request, response=response))
 
 
-def events(*changed: Doc | None, at: int) -> Final:
+def events(*changed: Doc | None, at: int) -> FinalState:
     """The good state, with other events in the place of those from number `at` on."""
     kept = [*EVENTS]
     kept[at - 1 : at - 1 + len(changed)] = [each for each in changed if each]
     return replace(GOOD, events={RUN: log_lines(kept)})
 
 
-def messages(*kept: Doc) -> Final:
+def messages(*kept: Doc) -> FinalState:
     return replace(GOOD, messages=kept)
 
 
@@ -142,8 +144,8 @@ def test_nothing_is_said_of_a_good_story() -> None:
 
 def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
     record = story()
-    told_op(record, "message", {"content": "hello"}, None)
-    told_op(record, "message", {"content": "never came"}, None)
+    add_operation(record, "message", {"content": "hello"}, None)
+    add_operation(record, "message", {"content": "never came"}, None)
 
     assert not any(judge(record, GOOD).numbers.values())
 
@@ -158,7 +160,7 @@ def test_an_effect_that_was_never_acknowledged_may_be_there_or_not() -> None:
         (replace(GOOD, actions=()), "call_1"),
     ],
 )
-def test_what_was_acknowledged_and_is_gone_is_lost(final: Final, named: str) -> None:
+def test_what_was_acknowledged_and_is_gone_is_lost(final: FinalState, named: str) -> None:
     lost = judge(story(), final).lost
 
     assert any(named in complaint for complaint in lost), lost
@@ -179,13 +181,13 @@ def test_a_cancel_that_was_acknowledged_and_did_not_stop_the_run_is_lost() -> No
         replace(GOOD, runs=GOOD.runs | {"run_2": GOOD.runs[RUN]}),
     ],
 )
-def test_what_was_asked_for_once_and_is_there_twice_is_a_dup(final: Final) -> None:
+def test_what_was_asked_for_once_and_is_there_twice_is_a_dup(final: FinalState) -> None:
     assert judge(story(), final).dup
 
 
 def test_two_ids_for_one_key_are_a_dup() -> None:
     record = story()
-    told_op(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
+    add_operation(record, "message", {"content": "hello"}, {"id": "msg_1"}, {"id": "msg_4"})
 
     assert judge(record, GOOD).dup
 
@@ -199,22 +201,33 @@ def test_two_ids_for_one_key_are_a_dup() -> None:
         replace(GOOD, runs={RUN: GOOD.runs[RUN] | {"status": "failed"}}),
     ],
 )
-def test_what_was_acknowledged_and_is_otherwise_is_changed(final: Final) -> None:
+def test_what_was_acknowledged_and_is_otherwise_is_changed(final: FinalState) -> None:
     assert judge(story(), final).changed
 
 
 def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
-    moves = (*GOOD.moves, Moved(RUN, "in_progress", "in_progress", 3, 3, "b", "c"))
+    transitions = (
+        *GOOD.transitions,
+        RunTransition(RUN, "in_progress", "in_progress", 3, 3, "b", "c"),
+    )
 
-    assert judge(story(), replace(GOOD, moves=moves)).double_claim
+    assert judge(story(), replace(GOOD, transitions=transitions)).double_claim
 
 
 @pytest.mark.parametrize(
     ("final", "named"),
     [
         (replace(GOOD, faults=["row 1 missing from index"]), "missing from index"),
-        (replace(GOOD, moves=(Moved(RUN, "completed", "queued", 1, 1, None, None),)), "went from"),
-        (replace(GOOD, moves=(Moved(RUN, "queued", "queued", 2, 1, None, None),)), "epoch"),
+        (
+            replace(
+                GOOD, transitions=(RunTransition(RUN, "completed", "queued", 1, 1, None, None),)
+            ),
+            "went from",
+        ),
+        (
+            replace(GOOD, transitions=(RunTransition(RUN, "queued", "queued", 2, 1, None, None),)),
+            "epoch",
+        ),
         (replace(GOOD, events={RUN: log_lines(EVENTS)[:-3] + log_lines(EVENTS)[-2:]}), "numbered"),
         (replace(GOOD, events={}), "numbered"),
         (events(None, at=3), "was heard"),
@@ -236,7 +249,7 @@ def test_two_workers_in_one_epoch_are_a_double_claim() -> None:
         (messages(ASKED, CALLED), "ends without the outputs"),
     ],
 )
-def test_what_no_database_may_hold_is_broken(final: Final, named: str) -> None:
+def test_what_no_database_may_hold_is_broken(final: FinalState, named: str) -> None:
     broken = judge(story(), final).broken
 
     assert any(named in complaint for complaint in broken), broken
@@ -244,15 +257,15 @@ def test_what_no_database_may_hold_is_broken(final: Final, named: str) -> None:
 
 def test_what_was_refused_must_not_be_there() -> None:
     record = Record()
-    asked = {"content": "hello"}
-    record.add(Entry(1, "invoke", "message", asked))
-    record.add(Entry(1, "fail", "message", asked, status=409))
+    request = {"content": "hello"}
+    record.add(Entry(1, "invoke", "message", request))
+    record.add(Entry(1, "fail", "message", request, status=409))
 
     assert "was refused" in judge(record, GOOD).broken[0]
 
 
 def test_two_readers_with_different_words_under_one_number_are_told_apart() -> None:
     record = story()
-    record.heard.append(Heard(RUN, 3, digest(b"something else")))
+    record.received.append(ReceivedEvent(RUN, 3, digest(b"something else")))
 
     assert "event 3" in judge(record, GOOD).broken[0]

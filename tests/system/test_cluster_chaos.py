@@ -17,7 +17,7 @@ import pytest
 
 from tests.support.harness.checks import Verdict, find_taken_runs, judge
 from tests.support.harness.cluster import SETTINGS, Plan, Result, Trouble, rounds
-from tests.support.harness.final import Final
+from tests.support.harness.final_state import FinalState
 from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.record import Record
 from tests.support.harness.troubles import (
@@ -105,7 +105,7 @@ async def test_a_cluster_keeps_its_promises_through_two_hundred_troubles(
     nothing_wrong(await rounds(plan, open_folder, tmp_path))
 
 
-def calmly(record: Record, final: Final) -> Verdict:
+def calmly(record: Record, final: FinalState) -> Verdict:
     """As ever; and where no server has any trouble, no run is taken from one."""
     verdict = judge(record, final)
     return replace(verdict, broken=[*verdict.broken, *find_taken_runs(final)])

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
-from tests.support.harness.checks import text
-from tests.support.harness.plain import Answer
+from tests.support.harness import raw_http
+from tests.support.harness.checks import text_of
 from tests.support.harness.postgres_database import PostgresDatabase
+from tests.support.harness.raw_http import Response
 from tests.support.providers.upstream import Upstream
 from tests.support.services.fault_proxy import BOTH, Cut, FaultProxy, Way
 from tests.support.services.postgres import Postgres
@@ -57,13 +57,13 @@ class Pair:
         self.link.heal()
         return self.link.passed
 
-    async def ask(self, path: str, body: Any, key: str) -> Answer:
+    async def ask(self, path: str, body: Any, key: str) -> Response:
         headers = {"Idempotency-Key": key}
-        return await plain.ask(
-            self.url, "POST", path, body, headers=headers, patience=ANSWER_SECONDS
+        return await raw_http.send_request(
+            self.url, "POST", path, body, headers=headers, timeout=ANSWER_SECONDS
         )
 
-    async def ask_again(self, path: str, body: Any, key: str) -> Answer:
+    async def ask_again(self, path: str, body: Any, key: str) -> Response:
         """Until it is answered, which must be soon."""
         deadline = time.monotonic() + AGAIN_SECONDS
         while True:
@@ -119,7 +119,7 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
 ) -> None:
     path, body = call
     if path == "/v1/messages":
-        thread = (await plain.ask(pair.url, "POST", "/v1/threads", {})).json
+        thread = (await raw_http.send_request(pair.url, "POST", "/v1/threads", {})).json
         body = {**body, "thread_id": thread["id"]}
     await pair.measure_answer(path, body, (way,))
     bytes_behind = await pair.measure_answer(path, body, (way,))  # once its statements are prepared
@@ -137,17 +137,17 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
         words.append(word)
     # Where it drives, something of its worker's is measured too, behind which nothing may pass.
     assert pair.link.cuts >= (1 if pair.driven else 0.9 * len(words))
-    said = Counter(text(message) for message in (await pair.database.load()).messages)
+    said = Counter(text_of(message) for message in (await pair.database.load()).messages)
     assert {word: said[word] for word in words if said[word] != 1} == {}
 
 
-async def _try_call(pair: Pair, path: str, body: Any, key: str) -> Answer | None:
+async def _try_call(pair: Pair, path: str, body: Any, key: str) -> Response | None:
     """The answer of a call that may be cut: none, or that it is to be tried again."""
     try:
         answer = await pair.ask(path, body, key)
-    except plain.Silence:
+    except raw_http.NoResponse:
         raise
-    except plain.Cut:
+    except raw_http.ConnectionCut:
         return None
     if answer.status == 503:
         assert "retry-after" in answer.headers

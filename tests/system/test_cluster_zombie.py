@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.harness.checks import judge
-from tests.support.harness.plain import ServerEvent
 from tests.support.harness.postgres_database import PostgresDatabase
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
 from tests.support.providers.upstream import Upstream
@@ -45,11 +45,11 @@ async def test_a_server_that_stood_still_writes_nothing_more(
         **hold_at_the_end(upstream),
     }
     servers = await serve(**where), await serve(**where)
-    await database.watch()
+    await database.record_transitions()
 
     for _ in range(rounds):
         upstream.gate.clear()
-        asked = await plain.ask(
+        asked = await raw_http.send_request(
             servers[0].url, "POST", "/v1/process", {**STORY, "background": True}
         )
         await _stood_still(database, servers, upstream, asked.json["id"], woken)
@@ -79,17 +79,17 @@ async def _stood_still(
         driver.send(signal.SIGCONT)
     upstream.gate.set()
     async with asyncio.timeout(DEADLINE):
-        told = await plain.follow(other.url, run_id)
+        told = await raw_http.follow_run(other.url, run_id)
     # Once it answers again it has had its turn on the loop, and its writes were refused.
     for _ in range(3):
-        assert (await plain.ask(driver.url, "GET", "/readyz")).status == 200
+        assert (await raw_http.send_request(driver.url, "GET", "/readyz")).status == 200
     after = await _read_log(database, run_id)
 
     assert after[: len(before)] == before
     assert woken == "turn.restarted" or after == before
     assert told[-1].json["status"] == "completed"
     assert [each.type for each in told].count("turn.restarted") == 1
-    assert told == await plain.follow(driver.url, run_id)
+    assert told == await raw_http.follow_run(driver.url, run_id)
 
 
 async def _driver(
@@ -112,7 +112,7 @@ async def _read_log(database: PostgresDatabase, run_id: str) -> list[bytes]:
 
 async def _first_event(url: str, run_id: str, kind: str) -> ServerEvent:
     """The first event of a kind, as soon as it comes."""
-    async with plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with raw_http.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == kind:
                 return told

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import final
+from tests.support.harness import final_state
 from tests.support.harness.chaos import SHORT
 from tests.support.harness.checks import judge
 from tests.support.harness.clients import Person
@@ -71,15 +71,15 @@ async def live_through(story: str, arms: list[str], folder: Path, **settings: st
         places = [Place(forge, environment)]
         fleet = Fleet(places, Random(1), lambda: arms.pop(0) if arms else "")
         await fleet.start()
-        final.watch(database)
+        final_state.record_transitions(database)
         person = Person("p", Random(3), lambda: fleet.urls, record)
         async with asyncio.timeout(DEADLINE):
             await STORIES[story](person)
-            while final.unrest(database):
+            while final_state.list_unfinished_runs(database):
                 await asyncio.sleep(0.05)
         await fleet.stop()
     assert not fleet.broken, fleet.broken[0]
-    verdict = judge(record, final.load(database))
+    verdict = judge(record, final_state.load(database))
     assert not any(verdict.numbers.values()), str(verdict)
     return fleet
 
@@ -138,15 +138,15 @@ async def test_a_server_that_dies_while_it_gives_a_run_back_loses_nothing(tmp_pa
         first = await forge.start({**settings, **dying, "ANTIPHON_DEMO_DELAY": "0.2"})
         urls = [await first.listening()]
         person = Person("p", Random(3), lambda: urls, record)
-        run_id = await person.begin({"message": {"content": "Tell me a long story."}})
+        run_id = await person.begin_process({"message": {"content": "Tell me a long story."}})
         first.send(signal.SIGTERM)
         await first.wait()
         second = await forge.start(settings)
         urls[:] = [await second.listening()]
-        await person.hear(run_id)
+        await person.read_turn(run_id)
         await second.stop_cleanly()
 
-    verdict = judge(record, kept := final.load(database))
+    verdict = judge(record, kept := final_state.load(database))
 
     assert not any(verdict.numbers.values()), str(verdict)
     assert kept.runs[run_id]["status"] == "completed"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.server.served import eventually
 from tests.support.tools.far_server import far_server
 
@@ -23,14 +23,14 @@ async def test_an_event_outlives_the_server_that_wrote_it(
         far.say("/", "thanks")
         settings = {"ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1", "ANTIPHON_DEMO_DELAY": "0"}
         first = await serve(**settings, FAILPOINTS=f"{point}:kill")
-        made = await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
+        made = await raw_http.send_request(first.url, "POST", "/v1/webhooks", {"url": far.url()})
         assert made.json["secret"].startswith("whsec_")
-        await plain.ask_dying(first.url, "POST", "/v1/process", BACKGROUND)
+        await raw_http.send_fatal_request(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
         assert far.asked == []
 
         second = await serve(**settings)
-        (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+        (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
 
         async def is_delivered() -> bool:
             return bool(far.asked)
@@ -53,8 +53,8 @@ async def test_an_event_whose_answer_was_never_written_is_sent_again_with_its_id
             "ANTIPHON_DEMO_DELAY": "0",
         }
         first = await serve(**settings, FAILPOINTS="webhook.before_settle:kill")
-        await plain.ask(first.url, "POST", "/v1/webhooks", {"url": far.url()})
-        await plain.ask_dying(first.url, "POST", "/v1/process", BACKGROUND)
+        await raw_http.send_request(first.url, "POST", "/v1/webhooks", {"url": far.url()})
+        await raw_http.send_fatal_request(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
 
         await serve(**settings)

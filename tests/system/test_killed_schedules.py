@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.server.served import eventually
 
 
@@ -24,17 +24,19 @@ async def test_an_occurrence_is_started_once_whenever_its_server_is_killed(
     second = await serve(**settings)
 
     async def has_ended() -> bool:
-        runs = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+        runs = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
         return bool(runs) and all(run["ended_at"] is not None for run in runs)
 
     await eventually(has_ended)
-    (run,) = (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
-    (schedule,) = (await plain.ask(second.url, "GET", "/v1/schedules")).json["data"]
+    (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
+    (schedule,) = (await raw_http.send_request(second.url, "GET", "/v1/schedules")).json["data"]
     path = f"/v1/schedules/{schedule['id']}"
-    (started,) = (await plain.ask(second.url, "GET", f"{path}/occurrences")).json["data"]
+    (started,) = (await raw_http.send_request(second.url, "GET", f"{path}/occurrences")).json[
+        "data"
+    ]
     assert (started["run_id"], started["status"]) == (run["id"], "started")
     assert run["status"] == "completed"
-    assert (await plain.ask(second.url, "GET", path)).json["next_at"] is None
+    assert (await raw_http.send_request(second.url, "GET", path)).json["next_at"] is None
 
 
 async def create_schedule(url: str) -> None:
@@ -42,7 +44,7 @@ async def create_schedule(url: str) -> None:
     ahead = 1_000
     while True:
         wanted = {"message": "Report.", "run_at": time.time_ns() // 1_000_000 + ahead}
-        answer = await plain.ask_dying(url, "POST", "/v1/schedules", wanted)
+        answer = await raw_http.send_fatal_request(url, "POST", "/v1/schedules", wanted)
         if answer is None or answer.status == 201:
             return
         ahead *= 2

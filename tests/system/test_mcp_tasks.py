@@ -24,8 +24,8 @@ from antiphon.types.runs import Status
 from tests.support import fork_python
 from tests.support.cli.place import Place
 from tests.support.client.four_ways import SETTINGS, serve_in_thread
-from tests.support.harness import plain
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness import raw_http
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.mcp.serving import SERVERS, lines_of, tasked_over_http
 from tests.support.terminal.chatting import Chatting
 from tests.support.terminal.consenting import deliberately
@@ -139,7 +139,7 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
         **QUICK,
     }
     first = await serve(**where)
-    async with plain.open_request(first.url, "POST", "/v1/process", USE) as stream:
+    async with raw_http.open_request(first.url, "POST", "/v1/process", USE) as stream:
         async with aclosing(stream.events()) as events:
             async for each in events:
                 told.append(each)
@@ -147,13 +147,15 @@ async def test_a_backend_that_is_killed_goes_on_with_the_task_of_its_call(
                     break
         await until(lambda: polls(folder) > 1)
         run_id = told[0].json["run_id"]
-        actions = (await plain.ask(first.url, "GET", f"/v1/actions?run_id={run_id}")).json["data"]
+        actions = (
+            await raw_http.send_request(first.url, "GET", f"/v1/actions?run_id={run_id}")
+        ).json["data"]
         await first.kill()
     before = polls(folder)
     second = await serve(**where)
     await until(lambda: polls(folder) > before)
     (folder / "done").write_text("built")
-    rest = await plain.follow(second.url, run_id, told[-1].number)
+    rest = await raw_http.follow_run(second.url, run_id, told[-1].number)
 
     assert rest[-1].json["status"] == "completed"
     outputs = [each.json["output"] for each in rest if each.type == "tool_output.added"]
@@ -171,11 +173,11 @@ async def test_a_run_that_is_cancelled_cancels_the_task_of_its_call(
         "ANTIPHON_BACKEND_MCP": "configured",
     }
     server = await serve(**where)
-    run_id = (await plain.ask(server.url, "POST", "/v1/process", {**USE, "background": True})).json[
-        "id"
-    ]
+    run_id = (
+        await raw_http.send_request(server.url, "POST", "/v1/process", {**USE, "background": True})
+    ).json["id"]
     await until(lambda: polls(folder) > 1)
-    await plain.ask(server.url, "POST", f"/v1/runs/{run_id}/cancel")
+    await raw_http.send_request(server.url, "POST", f"/v1/runs/{run_id}/cancel")
     await until(lambda: any(line.startswith("tasks/cancel") for line in lines_of(folder, "log")))
 
 
@@ -190,14 +192,14 @@ async def test_a_backend_that_is_stopped_in_order_leaves_the_task_to_the_next(
         **QUICK,
     }
     first = await serve(**where)
-    run_id = (await plain.ask(first.url, "POST", "/v1/process", {**USE, "background": True})).json[
-        "id"
-    ]
+    run_id = (
+        await raw_http.send_request(first.url, "POST", "/v1/process", {**USE, "background": True})
+    ).json["id"]
     await until(lambda: polls(folder) > 1)
     await first.stop_cleanly()
     (folder / "done").write_text("built")
     second = await serve(**where)
-    told = await plain.follow(second.url, run_id)
+    told = await raw_http.follow_run(second.url, run_id)
 
     assert told[-1].json["status"] == "completed"
     ended_once(folder)

@@ -19,9 +19,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import final, plain
+from tests.support.harness import final_state, raw_http
 from tests.support.harness.checks import Verdict, judge
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server, start_server
 from tests.support.providers.upstream import AFTER_TOOLS, SCENARIOS, Scenario, Upstream
@@ -126,7 +126,7 @@ async def _play_all(folder: Path, names: Sequence[str]) -> Evening:
             lived = server.alive
         finally:
             await server.stop_cleanly()
-    verdict = judge(Record(), final.load(database))
+    verdict = judge(Record(), final_state.load(database))
     histories = {each.body["model"]: each.body["messages"] for each in upstream.requests}
     return Evening(played, lived, server.complaints, upstream.rejected, histories, verdict)
 
@@ -147,10 +147,10 @@ async def _play(server: Server, name: str) -> Played:
     replay = await _replay(server, run_id, upto=told[-1].number)
     for action in actions:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "42"}
-        answer = await plain.ask(server.url, "POST", "/v1/submit_tool_output", output)
+        answer = await raw_http.send_request(server.url, "POST", "/v1/submit_tool_output", output)
         assert answer.status == 200, answer.body
     if actions:
-        await plain.turn(server.url, "/v1/process", {"run_id": run_id})
+        await raw_http.read_turn(server.url, "/v1/process", {"run_id": run_id})
     ended = (await _messages(server, thread_id))[-1]
     return Played(told, run, messages, actions, replay, ended)
 
@@ -159,14 +159,14 @@ async def _turn(server: Server, asked: Any, *, cancelling: bool) -> list[ServerE
     """The turn's events; one without end is cancelled after a few."""
     told: list[ServerEvent] = []
     async with (
-        plain.open_request(server.url, "POST", "/v1/process", asked) as stream,
+        raw_http.open_request(server.url, "POST", "/v1/process", asked) as stream,
         aclosing(stream.events()) as events,
     ):
         async for each in events:
             told.append(each)
             if cancelling and len(told) == 5:
                 path = f"/v1/runs/{told[0].json['run_id']}/cancel"
-                await plain.ask(server.url, "POST", path, {})
+                await raw_http.send_request(server.url, "POST", path, {})
     return told
 
 
@@ -175,7 +175,7 @@ async def _replay(server: Server, run_id: str, upto: int) -> list[ServerEvent]:
     told: list[ServerEvent] = []
     path = f"/v1/runs/{run_id}/events"
     async with (
-        plain.open_request(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
+        raw_http.open_request(server.url, "GET", path, headers={"Last-Event-ID": "0"}) as stream,
         aclosing(stream.events()) as events,
     ):
         while not told or told[-1].number < upto:
@@ -194,7 +194,7 @@ async def _messages(server: Server, thread_id: str) -> list[Any]:
 
 
 async def _get(server: Server, path: str, **query: str) -> Any:
-    answer = await plain.ask(server.url, "GET", f"/v1/{path}", query=query)
+    answer = await raw_http.send_request(server.url, "GET", f"/v1/{path}", query=query)
     assert answer.status == 200, answer.body
     return answer.json
 

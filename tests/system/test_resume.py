@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import plain
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness import raw_http
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.harness.servers import Server
 
 TOOL = {
@@ -30,14 +30,16 @@ DEADLINE = 60.0
 async def two_turns(url: str) -> str:
     """A run with reasoning, two calls and an answer, to its end."""
     body = {"message": {"content": QUESTION}, "tools": [TOOL]}
-    told = await plain.turn(url, "/v1/process", body)
+    told = await raw_http.read_turn(url, "/v1/process", body)
     run_id = str(told[0].json["run_id"])
     (manifest,) = [each.json for each in told if each.type == "action.required"]
     assert len(manifest["actions"]) == 2
     for action in manifest["actions"]:
         output = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35 ✈"}
-        assert (await plain.ask(url, "POST", "/v1/submit_tool_output", output)).status == 200
-    await plain.turn(url, "/v1/process", {"run_id": run_id})
+        assert (
+            await raw_http.send_request(url, "POST", "/v1/submit_tool_output", output)
+        ).status == 200
+    await raw_http.read_turn(url, "/v1/process", {"run_id": run_id})
     return run_id
 
 
@@ -50,11 +52,11 @@ async def test_a_finished_run_goes_on_from_every_number_on_either_server(
     pair: tuple[Server, Server],
 ) -> None:
     run_id = await two_turns(pair[0].url)
-    whole = await plain.follow(pair[0].url, run_id)
+    whole = await raw_http.follow_run(pair[0].url, run_id)
 
     assert [told.number for told in whole] == list(range(1, len(whole) + 1))
     for number in range(len(whole) + 1):
-        assert await plain.follow(pair[number % 2].url, run_id, number) == whole[number:]
+        assert await raw_http.follow_run(pair[number % 2].url, run_id, number) == whole[number:]
 
 
 async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
@@ -62,13 +64,13 @@ async def test_a_running_run_goes_on_from_wherever_it_was_cut_on_either_server(
 ) -> None:
     pair = [await serve(ANTIPHON_DEMO_DELAY="0.006667") for _ in range(2)]
     body = {"message": {"content": "300 words, please"}, "background": True}
-    run = (await plain.ask(pair[0].url, "POST", "/v1/process", body)).json
+    run = (await raw_http.send_request(pair[0].url, "POST", "/v1/process", body)).json
 
     async with asyncio.timeout(DEADLINE):
         readers = [_cut_often(pair, run["id"], Random(seed)) for seed in range(6)]
         joined = await asyncio.gather(*readers)
 
-    whole = await plain.follow(pair[1].url, run["id"])
+    whole = await raw_http.follow_run(pair[1].url, run["id"])
     assert len(whole) > 300
     assert all(pieces == whole for pieces in joined)
 
@@ -82,7 +84,7 @@ async def _cut_often(servers: list[Server], run_id: str, random: Random) -> list
         last = str(heard[-1].number if heard else 0)
         enough = random.randint(1, 25)
         async with (
-            plain.open_request(
+            raw_http.open_request(
                 servers[turn % 2].url,
                 "GET",
                 f"/v1/runs/{run_id}/events",
@@ -115,7 +117,7 @@ async def test_a_stream_cut_at_any_byte_is_joined_byte_for_byte(
 
 async def _bytes(url: str, run_id: str, after: int) -> bytes:
     query = {"after": after}
-    answer = await plain.ask(url, "GET", f"/v1/runs/{run_id}/events", query=query)
+    answer = await raw_http.send_request(url, "GET", f"/v1/runs/{run_id}/events", query=query)
     assert answer.status == 200
     return answer.body
 
@@ -128,16 +130,16 @@ async def test_a_number_that_was_never_given_out_is_refused(
 
     headers = {"Last-Event-ID": number.encode().decode("latin-1")}
     path = f"/v1/runs/{run_id}/events"
-    answer = await plain.ask(pair[1].url, "GET", path, headers=headers)
+    answer = await raw_http.send_request(pair[1].url, "GET", path, headers=headers)
 
     assert (answer.status, answer.json["code"]) == (400, "invalid_event_id"), answer.body
 
 
 async def test_the_last_number_is_answered_by_the_end(pair: tuple[Server, Server]) -> None:
     run_id = await two_turns(pair[0].url)
-    last = len(await plain.follow(pair[0].url, run_id))
+    last = len(await raw_http.follow_run(pair[0].url, run_id))
 
-    assert await plain.follow(pair[1].url, run_id, last) == []
+    assert await raw_http.follow_run(pair[1].url, run_id, last) == []
 
 
 async def test_events_past_retention_are_gone_and_say_where_the_words_are(
@@ -145,7 +147,7 @@ async def test_events_past_retention_are_gone_and_say_where_the_words_are(
 ) -> None:
     first = await serve(ANTIPHON_DEMO_DELAY="0")
     run_id = await two_turns(first.url)
-    whole = await plain.follow(first.url, run_id)
+    whole = await raw_http.follow_run(first.url, run_id)
     await first.stop_cleanly()
     with closing(sqlite3.connect(tmp_path / "antiphon.db")) as connection, connection:
         connection.execute("UPDATE runs SET ended_at = ended_at - 120000")
@@ -153,15 +155,17 @@ async def test_events_past_retention_are_gone_and_say_where_the_words_are(
 
     async with asyncio.timeout(DEADLINE):
         path = f"/v1/runs/{run_id}/events"
-        while (answer := await plain.ask(second.url, "GET", path)).status == 200:
+        while (answer := await raw_http.send_request(second.url, "GET", path)).status == 200:
             await asyncio.sleep(0.05)
 
     assert (answer.status, answer.json["code"]) == (410, "event_expired")
     assert "/v1/messages" in answer.json["hint"]
-    assert await plain.follow(second.url, run_id, len(whole)) == []
-    run = (await plain.ask(second.url, "GET", f"/v1/runs/{run_id}")).json
+    assert await raw_http.follow_run(second.url, run_id, len(whole)) == []
+    run = (await raw_http.send_request(second.url, "GET", f"/v1/runs/{run_id}")).json
     query = {"thread_id": run["thread_id"]}
-    kept = (await plain.ask(second.url, "GET", "/v1/messages", query=query)).json["data"]
+    kept = (await raw_http.send_request(second.url, "GET", "/v1/messages", query=query)).json[
+        "data"
+    ]
     assert [message["role"] for message in kept] == [
         *("user", "assistant", "tool", "tool", "assistant"),
     ]

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.support import fork_server
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.harness.servers import Server, environment
 
 HERE = Path(__file__).parent
@@ -114,4 +114,4 @@ async def _server(serve: Any, folder: Path) -> AsyncIterator[_Asking]:
     server: Server = await serve(**SETTINGS)
     yield _Asking(server, said.decode().split()[0], folder)
     assert server.alive
-    assert (await plain.ask(server.url, "GET", "/readyz")).status == 200
+    assert (await raw_http.send_request(server.url, "GET", "/readyz")).status == 200

@@ -19,9 +19,9 @@ from antiphon.server.serve import run_server
 from antiphon.settings.settings import Settings
 from antiphon.stores.cached.store import CachedStore
 from antiphon.stores.sqlite.store import SqliteStore
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.harness.flows import RecordingStore, RecordingUpstream, Story
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.providers.upstream import Request, Upstream
 
 TOOLS = [{"name": "f", "parameters": {"type": "object"}}]
@@ -60,7 +60,7 @@ class World:
         """`/process`, until the server closes; each event is told by its type."""
         self.story.append("client: POST /process")
         heard = []
-        async with plain.open_request(self.url, "POST", "/v1/process", body) as stream:
+        async with raw_http.open_request(self.url, "POST", "/v1/process", body) as stream:
             async for told in stream.events():
                 heard.append(told)
                 if told.type == "tool_call.started":
@@ -72,7 +72,7 @@ class World:
     async def submit(self, run_id: str, tool_call_id: str) -> int:
         self.story.append("client: POST /submit_tool_output")
         body = {"run_id": run_id, "tool_call_id": tool_call_id, "output": "16:35"}
-        answer = await plain.ask(self.url, "POST", "/v1/submit_tool_output", body)
+        answer = await raw_http.send_request(self.url, "POST", "/v1/submit_tool_output", body)
         self.story.append(f"client: {answer.status}")
         return answer.status
 
@@ -166,13 +166,13 @@ async def test_the_second_turn_tells_the_model_the_whole_history(world: World) -
 async def test_a_server_that_dies_after_step_six_is_not_missed(serve: Any, upstream: Any) -> None:
     settings = {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": MODEL}
     first = await serve(**settings)
-    run_id, action = _find_action(await plain.turn(first.url, "/v1/process", ASK))
+    run_id, action = _find_action(await raw_http.read_turn(first.url, "/v1/process", ASK))
     await first.kill()
     second = await serve(**settings)
 
     body = {"run_id": run_id, "tool_call_id": action["tool_call_id"], "output": "16:35"}
-    answer = await plain.ask(second.url, "POST", "/v1/submit_tool_output", body)
-    told = await plain.turn(second.url, "/v1/process", {"run_id": run_id})
+    answer = await raw_http.send_request(second.url, "POST", "/v1/submit_tool_output", body)
+    told = await raw_http.read_turn(second.url, "/v1/process", {"run_id": run_id})
 
     assert answer.status == 200
     assert [message["role"] for message in upstream.requests[1].body["messages"]] == [
@@ -201,19 +201,19 @@ async def test_nothing_is_told_of_a_request_whose_commit_never_ends(serve: Any) 
         heard: list[object] = []
 
         async def ask() -> None:
-            async with plain.open_request(first.url, "POST", "/v1/process", ASK) as stream:
+            async with raw_http.open_request(first.url, "POST", "/v1/process", ASK) as stream:
                 heard.append(stream.status)
                 heard.extend([told async for told in stream.events()])
 
         asking = asyncio.create_task(ask())
         await model.asked.wait()
-        seen_meanwhile = (await plain.ask(first.url, "GET", "/v1/runs")).json["data"]
+        seen_meanwhile = (await raw_http.send_request(first.url, "GET", "/v1/runs")).json["data"]
         await first.kill()
-        with pytest.raises(plain.Cut):
+        with pytest.raises(raw_http.ConnectionCut):
             await asking
 
         second = await serve(**settings)
-        assert not (await plain.ask(second.url, "GET", "/v1/runs")).json["data"]
+        assert not (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
         assert not seen_meanwhile
         assert not heard
 

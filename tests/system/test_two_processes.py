@@ -18,9 +18,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.harness import final, plain
+from tests.support.harness import final_state, raw_http
 from tests.support.harness.checks import judge
-from tests.support.harness.plain import ServerEvent
+from tests.support.harness.raw_http import ServerEvent
 from tests.support.harness.record import Record
 from tests.support.harness.servers import Server
 from tests.support.providers.upstream import Upstream
@@ -44,7 +44,7 @@ class Pair:
 
     async def begin(self, body: Any) -> str:
         """A run in the background, asked of the first."""
-        answer = await plain.ask(
+        answer = await raw_http.send_request(
             self.servers[0].url, "POST", "/v1/process", {**body, "background": True}
         )
         assert answer.status == 202, answer.body
@@ -58,9 +58,9 @@ class Pair:
         one, other = self.servers
         return (one, other) if worker.startswith(f"{one.pid}-") else (other, one)
 
-    def judge(self) -> final.Final:
+    def judge(self) -> final_state.FinalState:
         """Return the stored state, in which nothing is broken."""
-        kept = final.load(self.database)
+        kept = final_state.load(self.database)
         verdict = judge(Record(), kept)
         assert not any(verdict.numbers.values()), str(verdict)
         return kept
@@ -93,7 +93,7 @@ async def follow_from_first_word(
     """The run's events up to its first word, once that is there, and those that come later."""
     async with (
         asyncio.timeout(DEADLINE),
-        plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream,
+        raw_http.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream,
         aclosing(stream.events()) as events,
     ):
         told = [await anext(events)]
@@ -131,13 +131,13 @@ async def test_a_run_is_stopped_through_the_other_server(
     asked = await upstream.wait_for_request(1)
     _, other = await pair.driver(run_id)
 
-    answer = await plain.ask(other.url, "POST", f"/v1/runs/{run_id}/cancel", {})
+    answer = await raw_http.send_request(other.url, "POST", f"/v1/runs/{run_id}/cancel", {})
     async with asyncio.timeout(20):
         await asked.done.wait()
 
     assert answer.status == 202
     assert asked.closed
-    told = await plain.follow(other.url, run_id)
+    told = await raw_http.follow_run(other.url, run_id)
     assert [each.type for each in told[-2:]] == ["run.status", "turn.ended"]
     assert told[-1].json["status"] == "cancelled"
     assert pair.judge().runs[run_id]["status"] == "cancelled"
@@ -181,14 +181,14 @@ async def test_a_server_that_is_told_to_end_finishes_what_it_can(
 
     assert not any(each.type == "turn.restarted" for each in told)
     assert told[-1].json["status"] == "completed"
-    assert told == await plain.follow(other.url, run_id)
+    assert told == await raw_http.follow_run(other.url, run_id)
 
 
 async def _refuses(url: str) -> None:
     """Wait until a server that is about to end takes no more requests."""
     async with asyncio.timeout(DEADLINE):
-        with suppress(plain.Cut):
-            while (await plain.ask(url, "GET", "/readyz")).status == 200:
+        with suppress(raw_http.ConnectionCut):
+            while (await raw_http.send_request(url, "GET", "/readyz")).status == 200:
                 await asyncio.sleep(0.01)
 
 
@@ -223,14 +223,14 @@ async def _zombie(pair: Pair, upstream: Upstream) -> None:
             driver.send(signal.SIGCONT)
     # Once it answers again it has had its turn on the loop, and its writes were refused.
     for _ in range(3):
-        assert (await plain.ask(driver.url, "GET", "/readyz")).status == 200
+        assert (await raw_http.send_request(driver.url, "GET", "/readyz")).status == 200
 
     assert told[-1].json["status"] == "completed"
     assert [each.type for each in told].count("turn.restarted") == 1
     writers = pair.writers(run_id)
     taken_over = max(at for at, writer in enumerate(writers) if writer != writers[-1]) + 1
     assert len(set(writers[taken_over:])) == 1
-    assert told == await plain.follow(driver.url, run_id)
+    assert told == await raw_http.follow_run(driver.url, run_id)
     pair.judge()
 
 
@@ -245,13 +245,13 @@ async def test_a_run_goes_on_within_25_seconds_by_the_settings_as_they_are(
 
     await driver.kill()
     began = time.monotonic()
-    async with plain.open_request(other.url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with raw_http.open_request(other.url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == "turn.restarted":
                 break
 
     assert time.monotonic() - began < 25
-    assert (await plain.follow(other.url, run_id))[-1].json["status"] == "completed"
+    assert (await raw_http.follow_run(other.url, run_id))[-1].json["status"] == "completed"
 
 
 async def test_both_servers_may_take_the_same_output_and_keep_it_once(
@@ -262,14 +262,16 @@ async def test_both_servers_may_take_the_same_output_and_keep_it_once(
     )
     one, other = pair.servers
     tools = [{"name": "f", "parameters": {"type": "object"}}]
-    told = await plain.turn(one.url, "/v1/process", {"message": {"content": "go"}, "tools": tools})
+    told = await raw_http.read_turn(
+        one.url, "/v1/process", {"message": {"content": "go"}, "tools": tools}
+    )
     run_id = told[0].json["run_id"]
     (manifest,) = [each.json for each in told if each.type == "action.required"]
     call_id = manifest["actions"][0]["tool_call_id"]
 
     answers = await asyncio.gather(
         *(
-            plain.ask(
+            raw_http.send_request(
                 (one, other)[number % 2].url,
                 "POST",
                 "/v1/submit_tool_output",
@@ -284,14 +286,14 @@ async def test_both_servers_may_take_the_same_output_and_keep_it_once(
     assert len(kept) == 2
     assert len(set(kept)) == 1
     assert codes == {"output_conflict"}
-    told = await plain.turn(other.url, "/v1/process", {"run_id": run_id})
+    told = await raw_http.read_turn(other.url, "/v1/process", {"run_id": run_id})
     assert told[-1].json["status"] == "completed"
     assert len(upstream.requests) == 2
     pair.judge()
 
 
 async def _first_words(url: str, run_id: str) -> None:
-    async with plain.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
+    async with raw_http.open_request(url, "GET", f"/v1/runs/{run_id}/events") as stream:
         async for told in stream.events():
             if told.type == "text.delta":
                 return

@@ -19,7 +19,7 @@ import pytest
 from antiphon import Client
 from antiphon.wires.sse import Decoder
 from tests.support.harness.flows import RecordingUpstream, Story, proxy
-from tests.support.harness.plain import ask
+from tests.support.harness.raw_http import send_request
 from tests.support.providers.upstream import CALLS, Scenario, call_chunk, sse
 
 ARGUMENTS = '{"departure":"LAX","arrival":"JFK"}'
@@ -187,7 +187,7 @@ def _plain(line: str) -> str:
 
 
 async def _run(url: str, run_id: str) -> Any:
-    return (await ask(url, "GET", f"/v1/runs/{run_id}")).json
+    return (await send_request(url, "GET", f"/v1/runs/{run_id}")).json
 
 
 def _in_order(story: Story, steps: list[str]) -> bool:

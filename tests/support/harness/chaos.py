@@ -63,7 +63,7 @@ class Result:
         tries = sum(entry.kind == "invoke" for entry in self.record.entries)
         return (
             f"{self.kills} kills in {self.seconds:.0f} s: {ops} operations acknowledged, "
-            f"{tries} tries, {len(self.record.heard)} events heard\n{self.verdict}"
+            f"{tries} tries, {len(self.record.received)} events heard\n{self.verdict}"
         )
 
 
@@ -82,12 +82,12 @@ async def chaos(plan: Plan, folder: Path) -> Result:
         ]
         fleet = Fleet(places, random, lambda: _choose_failpoint(plan, random))
         await fleet.start()
-        await database.watch()
+        await database.record_transitions()
         over = asyncio.Event()
         seen: list[str] = []
         observer = asyncio.create_task(observe(database, seen))
         people = [
-            asyncio.create_task(_person(number, random, fleet, record).live(over))
+            asyncio.create_task(_person(number, random, fleet, record).run_until(over))
             for number in range(plan.people)
         ]
         while fleet.deaths < plan.kills:
@@ -118,7 +118,7 @@ def _person(number: int, random: Random, fleet: Fleet, record: Record) -> Person
 async def observe(database: Database, seen: list[str]) -> None:
     """Look at the database while it is written, for what must not be there at any moment."""
     while True:
-        seen += await database.halves()
+        seen += await database.find_half_done()
         await asyncio.sleep(LOOK_SECONDS)
 
 
@@ -128,7 +128,7 @@ async def settle(database: Database, people: list[asyncio.Task[None]], seconds: 
     for person in waiting:
         person.cancel()
     deadline = time.monotonic() + seconds
-    while (unrest := await database.unrest()) and time.monotonic() < deadline:
+    while (unfinished := await database.list_unfinished_runs()) and time.monotonic() < deadline:
         await asyncio.sleep(LOOK_SECONDS)
-    stuck = [f"run {run_id} is stuck" for run_id in unrest]
+    stuck = [f"run {run_id} is stuck" for run_id in unfinished]
     return stuck + [f"{person.get_name()} still waits" for person in waiting]

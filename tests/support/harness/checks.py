@@ -1,4 +1,4 @@
-"""Pure judges: the record of the clients and the final state in, complaints out.
+"""Pure checks: the record of the clients and the final state in, complaints out.
 
 Five lists, each to be empty. LOST, DUP and CHANGED are about what was acknowledged, DOUBLE-CLAIM
 about who drove what, BROKEN about what must hold of any database, acknowledged or not.
@@ -14,8 +14,8 @@ from typing import Any
 
 import msgspec
 
-from tests.support.harness.final import Doc, Final
-from tests.support.harness.record import Heard, Op, Record, digest, operations
+from tests.support.harness.final_state import Doc, FinalState
+from tests.support.harness.record import Operation, ReceivedEvent, Record, digest, group_operations
 
 # The table of design, written down once more: the program's own is not to judge itself.
 LEGAL = {
@@ -44,50 +44,51 @@ class Verdict:
         return {each.name: len(getattr(self, each.name)) for each in fields(self)}
 
     def __str__(self) -> str:
-        told = [
+        lines = [
             f"{each.name.upper()}: {complaint}"
             for each in fields(self)
             for complaint in getattr(self, each.name)[:5]
         ]
-        return "\n".join([str(self.numbers), *told])
+        return "\n".join([str(self.numbers), *lines])
 
 
-def judge(record: Record, final: Final) -> Verdict:
-    """All complaints."""
-    kept = Kept(final)
-    ops = list(operations(record.entries))
+def judge(record: Record, final: FinalState) -> Verdict:
+    """Run all checks."""
+    stored = StoredState(final)
+    ops = list(group_operations(record.entries))
     return Verdict(
-        lost=[word for op in ops for word in find_lost(op, kept)],
-        dup=[word for op in ops for word in dup(op, kept)] + list(find_repeated(final)),
-        changed=[word for op in ops for word in find_changed(op, kept)],
-        double_claim=list(double_claims(final)),
+        lost=[word for op in ops for word in find_lost(op, stored)],
+        dup=[word for op in ops for word in find_duplicates(op, stored)]
+        + list(find_repeated(final)),
+        changed=[word for op in ops for word in find_changed(op, stored)],
+        double_claim=list(find_double_claims(final)),
         broken=[
             *final.faults,
-            *(word for op in ops for word in find_refused_yet_done(op, kept)),
-            *illegal_moves(final),
-            *early(final),
-            *numbering(final),
-            *hearsay(record.heard, final),
-            *(word for run_id in final.runs for word in log_of(run_id, final)),
-            *(word for thread_id in final.threads for word in thread(thread_id, final)),
+            *(word for op in ops for word in find_refused_but_done(op, stored)),
+            *find_illegal_transitions(final),
+            *find_early_expiries(final),
+            *find_misnumbered_events(final),
+            *find_changed_events(record.received, final),
+            *(word for run_id in final.runs for word in check_log(run_id, final)),
+            *(word for thread_id in final.threads for word in check_thread(thread_id, final)),
         ],
     )
 
 
 @dataclass(frozen=True)
-class Kept:
-    """The final state by what an operation knows of its effect: ids and markers."""
+class StoredState:
+    """Final state, indexed by what an operation knows of its effect: ids and markers."""
 
-    final: Final
+    final: FinalState
 
     @cached_property
     def messages(self) -> dict[str, Doc]:
         return {message["id"]: message for message in self.final.messages}
 
     @cached_property
-    def said(self) -> Counter[str]:
+    def texts(self) -> Counter[str]:
         """Count each text among the user's messages."""
-        return Counter(text(each) for each in self.final.messages if each["role"] == "user")
+        return Counter(text_of(each) for each in self.final.messages if each["role"] == "user")
 
     @cached_property
     def titles(self) -> Counter[str]:
@@ -113,138 +114,138 @@ class Kept:
 # Acknowledged effects
 
 
-def find_lost(op: Op, kept: Kept) -> Iterator[str]:
-    """An effect that was acknowledged and is not there."""
-    for answer in op.answers:
+def find_lost(op: Operation, stored: StoredState) -> Iterator[str]:
+    """Find an effect that was acknowledged and is missing."""
+    for answer in op.responses:
         match op.what:
-            case "thread" if answer["id"] not in kept.final.threads:
+            case "thread" if answer["id"] not in stored.final.threads:
                 yield f"thread {answer['id']}"
-            case "message" if answer["id"] not in kept.messages:
+            case "message" if answer["id"] not in stored.messages:
                 yield f"message {answer['id']}"
-            case "run" | "process" if answer["id"] not in kept.final.runs:
+            case "run" | "process" if answer["id"] not in stored.final.runs:
                 yield f"run {answer['id']}"
-            case "process" if not kept.said[op.asked["message"]["content"]]:
+            case "process" if not stored.texts[op.request["message"]["content"]]:
                 yield f"the message of run {answer['id']}"
-            case "output" if _action(op, kept).get("output") is None:
-                yield f"the output of {op.asked['tool_call_id']}"
-            case "output" if not kept.outputs[op.asked["run_id"], op.asked["tool_call_id"]]:
-                yield f"the message of the output of {op.asked['tool_call_id']}"
-            case "cancel" if _status(op, kept) not in ENDS:
-                yield f"the cancelling of {op.asked['run_id']}, which is {_status(op, kept)}"
+            case "output" if _action(op, stored).get("output") is None:
+                yield f"the output of {op.request['tool_call_id']}"
+            case "output" if not stored.outputs[op.request["run_id"], op.request["tool_call_id"]]:
+                yield f"the message of the output of {op.request['tool_call_id']}"
+            case "cancel" if _status(op, stored) not in ENDS:
+                yield f"the cancelling of {op.request['run_id']}, which is {_status(op, stored)}"
             case _:
                 pass
 
 
-def dup(op: Op, kept: Kept) -> Iterator[str]:
-    """An operation, however often tried, of which two effects are there or were told."""
-    ids = {answer["id"] for answer in op.answers}
+def find_duplicates(op: Operation, stored: StoredState) -> Iterator[str]:
+    """Find an operation with two effects, or with responses that name two."""
+    ids = {answer["id"] for answer in op.responses}
     if len(ids) > 1:
         yield f"{op.what} {sorted(ids)} for one key"
     match op.what:
-        case "thread" if kept.titles[op.asked["title"]] > 1:
-            yield f"thread {op.asked['title']!r}"
-        case "message" if kept.said[op.asked["content"]] > 1:
-            yield f"message {op.asked['content']!r}"
-        case "run" if kept.markers[op.asked["metadata"]["marker"]] > 1:
-            yield f"run {op.asked['metadata']['marker']!r}"
-        case "process" if kept.said[op.asked["message"]["content"]] > 1:
-            yield f"message {op.asked['message']['content']!r}"
+        case "thread" if stored.titles[op.request["title"]] > 1:
+            yield f"thread {op.request['title']!r}"
+        case "message" if stored.texts[op.request["content"]] > 1:
+            yield f"message {op.request['content']!r}"
+        case "run" if stored.markers[op.request["metadata"]["marker"]] > 1:
+            yield f"run {op.request['metadata']['marker']!r}"
+        case "process" if stored.texts[op.request["message"]["content"]] > 1:
+            yield f"message {op.request['message']['content']!r}"
         case _:
             pass
 
 
-def find_repeated(final: Final) -> Iterator[str]:
-    """Outputs that are twice in the history, whoever sent them."""
-    for (run_id, tool_call_id), count in Kept(final).outputs.items():
+def find_repeated(final: FinalState) -> Iterator[str]:
+    """Find calls that have two outputs in the history."""
+    for (run_id, tool_call_id), count in StoredState(final).outputs.items():
         if count > 1:
             yield f"{count} outputs of {tool_call_id} in run {run_id}"
 
 
-def find_changed(op: Op, kept: Kept) -> Iterator[str]:
-    """An acknowledged effect that has another body now."""
-    for answer in op.answers:
+def find_changed(op: Operation, stored: StoredState) -> Iterator[str]:
+    """Find an acknowledged effect whose content is another now."""
+    for answer in op.responses:
         match op.what:
-            case "thread" if found := kept.final.threads.get(answer["id"]):
-                if found["title"] != op.asked["title"]:
+            case "thread" if found := stored.final.threads.get(answer["id"]):
+                if found["title"] != op.request["title"]:
                     yield f"thread {answer['id']} is called {found['title']!r}"
-            case "message" if found := kept.messages.get(answer["id"]):
-                if text(found) != op.asked["content"]:
-                    yield f"message {answer['id']} says {text(found)!r}"
-            case "output" if (output := _action(op, kept).get("output")) is not None:
-                if output != op.asked["output"]:
-                    yield f"the output of {op.asked['tool_call_id']} is {output!r}"
-            case "cancel" if _status(op, kept) in ENDS:
-                if _status(op, kept) != answer["status"]:
-                    run_id, told = op.asked["run_id"], answer["status"]
-                    yield f"run {run_id} is {_status(op, kept)}, and {told} was told"
+            case "message" if found := stored.messages.get(answer["id"]):
+                if text_of(found) != op.request["content"]:
+                    yield f"message {answer['id']} says {text_of(found)!r}"
+            case "output" if (output := _action(op, stored).get("output")) is not None:
+                if output != op.request["output"]:
+                    yield f"the output of {op.request['tool_call_id']} is {output!r}"
+            case "cancel" if _status(op, stored) in ENDS:
+                if _status(op, stored) != answer["status"]:
+                    run_id, told = op.request["run_id"], answer["status"]
+                    yield f"run {run_id} is {_status(op, stored)}, and {told} was told"
             case _:
                 pass
 
 
-def find_refused_yet_done(op: Op, kept: Kept) -> Iterator[str]:
-    """A definite no, though the effect is there."""
-    if not op.refused or op.answers:
+def find_refused_but_done(op: Operation, stored: StoredState) -> Iterator[str]:
+    """Find an operation that was refused though its effect is there."""
+    if not op.refusals or op.responses:
         return
     match op.what:
-        case "message" if kept.said[op.asked["content"]]:
-            yield f"message {op.asked['content']!r} was refused, and is there"
-        case "output" if _action(op, kept).get("output") == op.asked["output"]:
-            yield f"the output of {op.asked['tool_call_id']} was refused, and is there"
+        case "message" if stored.texts[op.request["content"]]:
+            yield f"message {op.request['content']!r} was refused, and is there"
+        case "output" if _action(op, stored).get("output") == op.request["output"]:
+            yield f"the output of {op.request['tool_call_id']} was refused, and is there"
         case _:
             pass
 
 
-def _action(op: Op, kept: Kept) -> Doc:
-    return kept.actions.get((op.asked["run_id"], op.asked["tool_call_id"]), {})
+def _action(op: Operation, stored: StoredState) -> Doc:
+    return stored.actions.get((op.request["run_id"], op.request["tool_call_id"]), {})
 
 
-def _status(op: Op, kept: Kept) -> str | None:
-    status: str | None = kept.final.runs.get(op.asked["run_id"], {}).get("status")
+def _status(op: Operation, stored: StoredState) -> str | None:
+    status: str | None = stored.final.runs.get(op.request["run_id"], {}).get("status")
     return status
 
 
-# Who drove what
+# Workers
 
 
-def double_claims(final: Final) -> Iterator[str]:
-    """Two workers that had one run in one epoch."""
+def find_double_claims(final: FinalState) -> Iterator[str]:
+    """Find runs that two workers had in one epoch."""
     workers: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
-    for move in final.moves:
-        if move.after == "in_progress" and move.worker:
-            workers[move.run_id, move.epoch].add(move.worker)
+    for change in final.transitions:
+        if change.after == "in_progress" and change.worker:
+            workers[change.run_id, change.epoch].add(change.worker)
     for (run_id, epoch), names in workers.items():
         if len(names) > 1:
             yield f"run {run_id} in epoch {epoch} by {sorted(names)}"
 
 
-def illegal_moves(final: Final) -> Iterator[str]:
-    """Moves that are not in the table, and epochs that fell."""
-    for move in final.moves:
-        if move.before != move.after and move.after not in LEGAL.get(move.before, ()):
-            yield f"run {move.run_id} went from {move.before} to {move.after}"
-        if move.epoch < move.epoch_before:
-            yield f"run {move.run_id} went from epoch {move.epoch_before} to {move.epoch}"
+def find_illegal_transitions(final: FinalState) -> Iterator[str]:
+    """Find transitions that are not in the table, and epochs that fell."""
+    for change in final.transitions:
+        if change.before != change.after and change.after not in LEGAL.get(change.before, ()):
+            yield f"run {change.run_id} went from {change.before} to {change.after}"
+        if change.epoch < change.epoch_before:
+            yield f"run {change.run_id} went from epoch {change.epoch_before} to {change.epoch}"
 
 
-def early(final: Final) -> Iterator[str]:
-    """Calls that expired before their time, which is the database's."""
+def find_early_expiries(final: FinalState) -> Iterator[str]:
+    """Find calls that expired too early by the clock of the database."""
     for action in final.actions:
         if action["status"] == "expired" and final.at and action["expires_at"] > final.at:
             yield f"action {action['id']} has expired too early"
 
 
-def find_taken_runs(final: Final) -> Iterator[str]:
-    """Runs that were taken from their worker: none where no worker had any trouble."""
-    for move in final.moves:
-        if (move.before, move.after) == ("in_progress", "queued"):
-            yield f"run {move.run_id} was taken from {move.worker_before}"
+def find_taken_runs(final: FinalState) -> Iterator[str]:
+    """Find runs that were taken from their worker: there are none where no worker failed."""
+    for change in final.transitions:
+        if (change.before, change.after) == ("in_progress", "queued"):
+            yield f"run {change.run_id} was taken from {change.worker_before}"
 
 
 # The log
 
 
-def numbering(final: Final) -> Iterator[str]:
-    """Events are numbered 1, 2, 3 ... in each run."""
+def find_misnumbered_events(final: FinalState) -> Iterator[str]:
+    """Find runs whose events are not numbered 1, 2, 3 ..."""
     for run_id, run in final.runs.items():
         numbers = [number for number, _ in final.events.get(run_id, ())]
         first = run["row"]["kept_after"] + 1
@@ -252,21 +253,21 @@ def numbering(final: Final) -> Iterator[str]:
             yield f"the events of run {run_id} are numbered {_abbreviate(numbers)}"
 
 
-def hearsay(heard: Sequence[Heard], final: Final) -> Iterator[str]:
-    """Nobody heard anything under a number but what is kept there."""
-    kept = {
+def find_changed_events(received: Sequence[ReceivedEvent], final: FinalState) -> Iterator[str]:
+    """Find received events that differ from the stored event of the same number."""
+    stored = {
         (run_id, number): digest(line)
         for run_id, events in final.events.items()
         for number, line in events
     }
-    for each in set(heard):
-        if kept.get((each.run_id, each.number)) != each.digest:
-            there = "another" if (each.run_id, each.number) in kept else "none"
+    for each in set(received):
+        if stored.get((each.run_id, each.number)) != each.digest:
+            there = "another" if (each.run_id, each.number) in stored else "none"
             yield f"event {each.number} of run {each.run_id} was heard, and {there} is kept"
 
 
-def log_of(run_id: str, final: Final) -> Iterator[str]:
-    """A run's events: one end, only legal moves, and the saved messages as they were streamed."""
+def check_log(run_id: str, final: FinalState) -> Iterator[str]:
+    """Check a run's events: one end, legal transitions, and saved messages equal to the stream."""
     run = final.runs[run_id]
     if run["row"]["kept_after"]:
         return
@@ -279,11 +280,11 @@ def log_of(run_id: str, final: Final) -> Iterator[str]:
         yield f"run {run_id} is {run['status']} and {run['row']['status']}"
     if statuses and statuses[-1] != run["status"]:
         yield f"run {run_id} is {run['status']}, its events say {statuses[-1]}"
-    yield from _end(run_id, [event for _, event in events])
+    yield from _check_end(run_id, [event for _, event in events])
     yield from _compare_stream(run_id, events, final)
 
 
-def _end(run_id: str, events: Sequence[Doc]) -> Iterator[str]:
+def _check_end(run_id: str, events: Sequence[Doc]) -> Iterator[str]:
     ends = [
         at
         for at, event in enumerate(events)
@@ -299,8 +300,10 @@ def _end(run_id: str, events: Sequence[Doc]) -> Iterator[str]:
             yield f"the last turn of run {run_id} ends otherwise than the run"
 
 
-def _compare_stream(run_id: str, events: Sequence[tuple[int, Doc]], final: Final) -> Iterator[str]:
-    """Deltas joined, less what was voided, are what was saved: text, reasoning, arguments."""
+def _compare_stream(
+    run_id: str, events: Sequence[tuple[int, Doc]], final: FinalState
+) -> Iterator[str]:
+    """Compare the joined deltas, without the void ones, with the saved messages."""
     saved = {each["id"]: each for each in final.messages}
     pending: list[tuple[int, Doc]] = []
     for number, event in events:
@@ -314,8 +317,8 @@ def _compare_stream(run_id: str, events: Sequence[tuple[int, Doc]], final: Final
                 joined = _join_deltas(pending)
                 if message["status"] != "completed":
                     del joined["arguments"]  # calls of a reply that was cut are not handed out
-                for part, told in joined.items():
-                    if told != _message_content(message)[part]:
+                for part, joined_part in joined.items():
+                    if joined_part != _message_content(message)[part]:
                         yield f"the {part} of message {message['id']} was streamed otherwise"
                 pending = []
             case "turn.ended":
@@ -328,13 +331,13 @@ def _compare_stream(run_id: str, events: Sequence[tuple[int, Doc]], final: Final
 
 def _join_deltas(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
     arguments: defaultdict[str, str] = defaultdict(str)
-    told = {"text": "", "reasoning": ""}
+    joined = {"text": "", "reasoning": ""}
     for _, event in events:
         match event["type"]:
             case "text.delta":
-                told["text"] += event["text"]
+                joined["text"] += event["text"]
             case "reasoning.delta":
-                told["reasoning"] += event["text"]
+                joined["reasoning"] += event["text"]
             case "tool_call.delta":
                 arguments[event["tool_call_id"]] += event["arguments"]
             case _:
@@ -344,19 +347,19 @@ def _join_deltas(events: Sequence[tuple[int, Doc]]) -> dict[str, Any]:
         for _, event in events
         if event["type"] == "tool_call.ready"
     }
-    return told | {"arguments": {call: arguments[call] or "{}" for call in ready}}
+    return joined | {"arguments": {call: arguments[call] or "{}" for call in ready}}
 
 
 def _message_content(message: Doc) -> dict[str, Any]:
     calls = {call["id"]: call["arguments"] for call in message["tool_calls"]}
-    return {"text": text(message), "reasoning": message["reasoning"] or "", "arguments": calls}
+    return {"text": text_of(message), "reasoning": message["reasoning"] or "", "arguments": calls}
 
 
 # The history
 
 
-def thread(thread_id: str, final: Final) -> Iterator[str]:
-    """One order without a gap, and one result to each call before anything else is said."""
+def check_thread(thread_id: str, final: FinalState) -> Iterator[str]:
+    """Check that numbers have no gap, and that each call has one result before the next message."""
     messages = [each for each in final.messages if each["thread_id"] == thread_id]
     numbers = [each["number"] for each in messages]
     waiting = [
@@ -385,7 +388,7 @@ def thread(thread_id: str, final: Final) -> Iterator[str]:
         yield f"thread {thread_id} ends without the outputs of {open_calls}"
 
 
-def text(message: Doc) -> str:
+def text_of(message: Doc) -> str:
     return "".join(part["text"] for part in message["content"] if part["type"] == "text")
 
 

@@ -1,4 +1,4 @@
-"""People who use the servers while these die: each does its own things, and asks until answered."""
+"""Clients that use the servers while these die, and repeat a request until it is answered."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from dataclasses import replace
 from random import Random
 from typing import Any
 
-from tests.support.harness import plain
-from tests.support.harness.plain import Answer, Cut
-from tests.support.harness.record import Entry, Record, What
+from tests.support.harness import raw_http
+from tests.support.harness.raw_http import ConnectionCut, Response
+from tests.support.harness.record import Entry, OperationKind, Record
 
 WAIT = (0.01, 0.08)  # seconds between a try that failed and the next
 AGAIN = 0.2  # how often what was acknowledged is sent once more
@@ -31,86 +31,88 @@ FLIGHTS = "When do flights leave from LAX to JFK?"
 
 
 class Person:
-    """One client. `urls` gives the servers as they are just now, some of them dead."""
+    """Client of servers of which some may be dead; `urls` returns their current addresses."""
 
     def __init__(
         self, name: str, random: Random, urls: Callable[[], list[str]], record: Record
     ) -> None:
         self.name = name
-        self.unheard: list[str] = []
-        """Requests that nobody has answered, nor refused, nor broken off."""
+        self.timeouts: list[str] = []
+        """Requests that were neither answered nor refused nor cut off."""
         self._random = random
         self._urls = urls
         self._record = record
-        self._said = 0
+        self._words = 0
 
-    async def live(self, over: asyncio.Event) -> None:
-        """Do one thing after another until it is over; what was begun is ended."""
+    async def run_until(self, over: asyncio.Event) -> None:
+        """Act again and again until `over` is set; an act that has begun is completed."""
         while not over.is_set():
-            deed = self._random.choice(DEEDS)
-            await deed(self)
+            act = self._random.choice(ACTS)
+            await act(self)
 
-    # What people do
+    # Acts
 
     async def chat(self) -> None:
-        """A thread, messages and a run, each asked for by itself, and the answer streamed."""
+        """Create a thread, messages and a run by requests of their own, and stream the reply."""
         thread = await self.thread()
         for _ in range(self._random.randint(1, 3)):
             await self.message(thread)
         run = await self.run(thread)
-        await self.hear(run["id"])
+        await self.read_turn(run["id"])
 
     async def tools(self) -> None:
-        """A run whose tools run here, perhaps several at once, each output sent more than once."""
+        """Run tools of a run, perhaps several at once; each output is sent more than once."""
         thread = await self.thread()
         both = self._random.random() < 0.5
         await self.message(thread, FLIGHTS + (" Ask for both at once." if both else ""))
         run = await self.run(thread, tools=[TOOL], max_attempts=10, expires_in=EXPIRES_SECONDS)
-        heard = await self.hear(run["id"])
+        last = await self.read_turn(run["id"])
         await self.answer_calls(run["id"], by_message=self._random.random() < 0.3)
-        await self.hear(run["id"], heard)
+        await self.read_turn(run["id"], last)
 
     async def process(self) -> None:
-        """All in one call; without waiting for its end now and then."""
+        """Process a message by one request, now and then without waiting for the end."""
         body = {"message": {"content": self._word()}, "max_attempts": self._random.choice((2, 10))}
         if self._random.random() < 0.3:
             body["background"] = True
-        run_id = await self.begin(body)
+        run_id = await self.begin_process(body)
         if not body.get("background"):
-            await self.hear(run_id)
+            await self.read_turn(run_id)
 
     async def cancel(self) -> None:
-        """A run that is stopped on its way."""
+        """Cancel a run under way."""
         thread = await self.thread()
         await self.message(thread, "Tell me a long story.")
         run = await self.run(thread, background=True)
         await asyncio.sleep(self._random.uniform(0, 0.5))
-        await self.until_told("cancel", f"/v1/runs/{run['id']}/cancel", {}, {"run_id": run["id"]})
+        await self.send_until_answered(
+            "cancel", f"/v1/runs/{run['id']}/cancel", {}, {"run_id": run["id"]}
+        )
 
-    async def quarrel(self) -> None:
-        """Two outputs for one call at the same time: the first one that is kept stays."""
-        run_id = await self.begin(
+    async def race_outputs(self) -> None:
+        """Send two outputs for one call at the same time: the first that is stored stays."""
+        run_id = await self.begin_process(
             {"message": {"content": f"{self._word()} {FLIGHTS}"}, "tools": [TOOL]}
         )
-        await self.hear(run_id)
+        await self.read_turn(run_id)
         for action in await self.actions(run_id):
             await asyncio.gather(
                 *(self.output(run_id, action["tool_call_id"], self._word()) for _ in range(2))
             )
 
-    # How they do it
+    # Requests
 
     async def thread(self) -> str:
-        answer = await self.until_told("thread", "/v1/threads", {"title": self._word()})
+        answer = await self.send_until_answered("thread", "/v1/threads", {"title": self._word()})
         return str(answer.json["id"])
 
     async def message(self, thread_id: str, content: str = "") -> None:
         body = {"thread_id": thread_id, "content": f"{self._word()} {content}".strip()}
-        await self.until_told("message", "/v1/messages", body)
+        await self.send_until_answered("message", "/v1/messages", body)
 
     async def run(self, thread_id: str, **options: Any) -> Any:
         body = {"thread_id": thread_id, "metadata": {"marker": self._word()}, **options}
-        return (await self.until_told("run", "/v1/runs", body)).json
+        return (await self.send_until_answered("run", "/v1/runs", body)).json
 
     async def output(
         self, run_id: str, tool_call_id: str, output: str, thread_id: str | None = None
@@ -123,7 +125,7 @@ class Person:
             path = "/v1/messages"
             sent = {"role": "tool", "content": output, "thread_id": thread_id, **body}
             del sent["output"]
-        await self.until_told("output", path, sent, body)
+        await self.send_until_answered("output", path, sent, body)
 
     async def actions(self, run_id: str) -> list[Any]:
         query = {"run_id": run_id, "status": "pending"}
@@ -131,55 +133,55 @@ class Person:
         return listed
 
     async def answer_calls(self, run_id: str, *, by_message: bool) -> None:
-        """Run the tools, which takes no time, and send what they say, in any order."""
+        """Send an output for each pending call, in any order."""
         actions = await self.actions(run_id)
         self._random.shuffle(actions)
         for action in actions:
             thread_id = action["thread_id"] if by_message else None
             await self.output(run_id, action["tool_call_id"], self._word(), thread_id)
 
-    async def begin(self, body: dict[str, Any]) -> str:
-        """`/process`, until its first event was heard, or its answer came; returns the run's id."""
-        op, key = self._record.begin(), self._word()
+    async def begin_process(self, body: dict[str, Any]) -> str:
+        """Send `/process` until its first event or its response arrives; return the run's id."""
+        op, key = self._record.begin_operation(), self._word()
         entry = Entry(op, "invoke", "process", body)
         while True:
             self._record.add(entry)
             url = self._random.choice(self._urls())
             try:
                 async with (
-                    asyncio.timeout(plain.PATIENCE),
-                    plain.open_request(
+                    asyncio.timeout(raw_http.TIMEOUT),
+                    raw_http.open_request(
                         url, "POST", "/v1/process", body, headers={"Idempotency-Key": key}
                     ) as stream,
                 ):
-                    run_id = await self._run_of(stream)
-            except Cut:
+                    run_id = await self._read_run_id(stream)
+            except ConnectionCut:
                 run_id = None
             except TimeoutError:
                 run_id = None
-                self.unheard.append(f"POST /v1/process: no event within {plain.PATIENCE} s")
+                self.timeouts.append(f"POST /v1/process: no event within {raw_http.TIMEOUT} s")
             if run_id:
-                self._record.add(replace(entry, kind="ok", status=200, answer={"id": run_id}))
+                self._record.add(replace(entry, kind="ok", status=200, response={"id": run_id}))
                 return run_id
             self._record.add(replace(entry, kind="unknown"))
             await self._pause()
 
-    async def _run_of(self, stream: plain.Stream) -> str | None:
+    async def _read_run_id(self, stream: raw_http.Stream) -> str | None:
         if stream.status == 202:
             return str((await stream.read()).json["id"])
         if stream.status != 200:
             assert stream.status == 503, await stream.read()
             return None
         async with aclosing(stream.events()) as events:
-            async for told in events:
-                if told.type == "run.status":
-                    run_id = str(told.json["run_id"])
-                    self._record.hear(run_id, told.number, told.data)
+            async for event in events:
+                if event.type == "run.status":
+                    run_id = str(event.json["run_id"])
+                    self._record.add_received(run_id, event.number, event.data)
                     return run_id
         return None
 
-    async def hear(self, run_id: str, after: int = 0) -> int:
-        """Ask for the turn behind event `after` and hear it to its end, from whichever server."""
+    async def read_turn(self, run_id: str, after: int = 0) -> int:
+        """Read the turn after event `after` to its end, from any server; return its last number."""
         last: int | None = None
         while True:
             url = self._random.choice(self._urls())
@@ -189,33 +191,33 @@ class Person:
                         last = after
                     elif stream.status == 200:
                         async with aclosing(stream.events()) as events:
-                            async for told in events:
-                                self._record.hear(run_id, told.number, told.data)
-                                last = told.number
-                                if told.type == "turn.ended":
+                            async for event in events:
+                                self._record.add_received(run_id, event.number, event.data)
+                                last = event.number
+                                if event.type == "turn.ended":
                                     return last
-                        if await self._rests(run_id):
+                        if await self._is_at_rest(run_id):
                             return last or after
-            except Cut:
+            except ConnectionCut:
                 pass
             await self._pause()
 
     def _turn(self, url: str, run_id: str, last: int | None) -> Any:
         if last is None:
-            return plain.open_request(url, "POST", "/v1/completions", {"run_id": run_id})
+            return raw_http.open_request(url, "POST", "/v1/completions", {"run_id": run_id})
         path, headers = f"/v1/runs/{run_id}/events", {"Last-Event-ID": str(last)}
-        return plain.open_request(url, "GET", path, headers=headers)
+        return raw_http.open_request(url, "GET", path, headers=headers)
 
-    async def _rests(self, run_id: str) -> bool:
+    async def _is_at_rest(self, run_id: str) -> bool:
         run = (await self.get(f"/v1/runs/{run_id}")).json
         return run["status"] not in ("queued", "in_progress")
 
-    async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
-        """Read something, from whoever answers."""
+    async def get(self, path: str, query: Mapping[str, Any] | None = None) -> Response:
+        """Read something, from any server that answers."""
         while True:
             try:
-                answer = await self._ask("GET", path, query=query)
-            except Cut:
+                answer = await self._send_once("GET", path, query=query)
+            except ConnectionCut:
                 await self._pause()
                 continue
             if answer.status == 200:
@@ -223,64 +225,66 @@ class Person:
             assert answer.status == 503, answer.body
             await self._pause()
 
-    async def until_told(
-        self, what: What, path: str, body: Any, asked: dict[str, Any] | None = None
-    ) -> Answer:
-        """The same request again and again, to any server, until one says yes or no."""
-        entry = Entry(self._record.begin(), "invoke", what, asked or body)
+    async def send_until_answered(
+        self, what: OperationKind, path: str, body: Any, request: dict[str, Any] | None = None
+    ) -> Response:
+        """Repeat a request to any server until it is accepted or refused."""
+        entry = Entry(self._record.begin_operation(), "invoke", what, request or body)
         headers = {"Idempotency-Key": self._word()}
         if self._random.random() < AT_ONCE:
             answer, _ = await asyncio.gather(
-                self._until_told(entry, path, body, headers),
-                self._until_told(entry, path, body, headers),
+                self._send_until_answered(entry, path, body, headers),
+                self._send_until_answered(entry, path, body, headers),
             )
             return answer
-        answer = await self._until_told(entry, path, body, headers)
+        answer = await self._send_until_answered(entry, path, body, headers)
         if self._random.random() < AGAIN:
-            await self._until_told(entry, path, body, headers)
+            await self._send_until_answered(entry, path, body, headers)
         return answer
 
-    async def _until_told(
+    async def _send_until_answered(
         self, entry: Entry, path: str, body: Any, headers: Mapping[str, str]
-    ) -> Answer:
+    ) -> Response:
         while True:
             self._record.add(entry)
             try:
-                answer = await self._ask("POST", path, body, headers=headers)
-            except Cut:
+                answer = await self._send_once("POST", path, body, headers=headers)
+            except ConnectionCut:
                 self._record.add(replace(entry, kind="unknown"))
             else:
                 if answer.status < 500 and "retry-after" not in answer.headers:
                     kind = "ok" if answer.status < 300 else "fail"
                     self._record.add(
-                        replace(entry, kind=kind, status=answer.status, answer=answer.json)
+                        replace(entry, kind=kind, status=answer.status, response=answer.json)
                     )
                     return answer
                 self._record.add(replace(entry, kind="unknown", status=answer.status))
             await self._pause()
 
-    async def _ask(self, *asked: Any, **options: Any) -> Answer:
-        """One try, with whichever server."""
+    async def _send_once(self, *arguments: Any, **options: Any) -> Response:
+        """Send a request once, to any server."""
         try:
-            return await plain.ask(self._random.choice(self._urls()), *asked, **options)
-        except plain.Silence as silence:
-            self.unheard.append(str(silence))
+            return await raw_http.send_request(
+                self._random.choice(self._urls()), *arguments, **options
+            )
+        except raw_http.NoResponse as timeout:
+            self.timeouts.append(str(timeout))
             raise
 
     async def _pause(self) -> None:
         await asyncio.sleep(self._random.uniform(*WAIT))
 
     def _word(self) -> str:
-        """Something that nobody else says."""
-        self._said += 1
-        return f"{self.name}-{self._said}"
+        """Return a text that is used nowhere else."""
+        self._words += 1
+        return f"{self.name}-{self._words}"
 
 
-DEEDS: tuple[Callable[[Person], Any], ...] = (
+ACTS: tuple[Callable[[Person], Any], ...] = (
     Person.chat,
     Person.tools,
     Person.tools,
     Person.process,
     Person.cancel,
-    Person.quarrel,
+    Person.race_outputs,
 )

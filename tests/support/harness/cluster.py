@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from tests.support.harness import plain
+from tests.support.harness import raw_http
 from tests.support.harness.chaos import observe, settle
 from tests.support.harness.checks import Verdict, judge
 from tests.support.harness.clients import Person
 from tests.support.harness.databases import Database
-from tests.support.harness.final import Final
+from tests.support.harness.final_state import FinalState
 from tests.support.harness.fleet import Fleet, Place
 from tests.support.harness.own_runs import FROM_THE_QUEUE
 from tests.support.harness.postgres_database import PostgresDatabase
@@ -58,7 +58,7 @@ class Plan:
     settings: Mapping[str, str] = field(default_factory=lambda: SETTINGS)
     surroundings: Sequence[Mapping[str, str]] = ({}, {}, {})
     people: int = 5
-    judge: Callable[[Record, Final], Verdict] = judge
+    judge: Callable[[Record, FinalState], Verdict] = judge
     settle_seconds: float = 30.0
 
 
@@ -77,7 +77,7 @@ class Result:
         took = ", ".join(f"{name} {seconds:.1f}" for name, seconds in self.recoveries)
         return (
             f"{len(self.recoveries)} rounds in {self.seconds:.0f} s: {ops} operations "
-            f"acknowledged, {tries} tries, {len(self.record.heard)} events heard\n"
+            f"acknowledged, {tries} tries, {len(self.record.received)} events heard\n"
             f"answered again after (s): {took}\n{self.verdict}"
         )
 
@@ -138,16 +138,18 @@ class _Crowd:
             Person(f"p{number}", Random(cluster.random.random()), self._urls, record)
             for number in range(plan.people)
         ]
-        self._living = [asyncio.create_task(person.live(self._over)) for person in self._people]
+        self._living = [
+            asyncio.create_task(person.run_until(self._over)) for person in self._people
+        ]
         self._observer = asyncio.create_task(observe(cluster.database, self._seen))
 
     async def judge(self) -> Verdict:
         """Compare the streams until now with the stored state; return the verdict."""
-        told = self._record.so_far()
-        verdict = self._plan.judge(told, await self._cluster.database.load())
+        record = self._record.copy()
+        verdict = self._plan.judge(record, await self._cluster.database.load())
         fallen = [repr(task.exception()) for task in self._living if _fell(task)]
-        unheard = [silence for person in self._people for silence in person.unheard]
-        return replace(verdict, broken=[*verdict.broken, *self._seen, *fallen, *unheard])
+        timeouts = [silence for person in self._people for silence in person.timeouts]
+        return replace(verdict, broken=[*verdict.broken, *self._seen, *fallen, *timeouts])
 
     async def finish(self) -> list[str]:
         """Let them end what they began; returns what does not come to an end."""
@@ -208,7 +210,7 @@ async def _open_cluster(plan: Plan, folder: Path) -> AsyncGenerator[Cluster]:
         stack.push_async_callback(fleet.stop)
         await fleet.start()
         database = PostgresDatabase(address)
-        await database.watch()
+        await database.record_transitions()
         balancer = await stack.enter_async_context(run_balancer())
         balancer.backends = fleet.urls  # as they are at any moment
         yield Cluster(fleet, balancer, database, postgres, redis, links, random)
@@ -226,8 +228,8 @@ async def _answers(urls: Sequence[str], place: int, began: float) -> None:
     while time.monotonic() - began <= RECOVERY_SECONDS:
         try:
             async with asyncio.timeout(RECOVERY_SECONDS):
-                told = await plain.turn(urls[place], "/v1/process", body)
-        except (plain.Cut, plain.Refused, TimeoutError):
+                told = await raw_http.read_turn(urls[place], "/v1/process", body)
+        except (raw_http.ConnectionCut, raw_http.UnexpectedResponse, TimeoutError):
             await asyncio.sleep(0.05)
         else:
             if told and told[-1].type == "turn.ended":

@@ -6,8 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from tests.support.harness import final
-from tests.support.harness.final import Final
+from tests.support.harness import final_state
+from tests.support.harness.final_state import FinalState
 
 
 class Database(Protocol):
@@ -18,20 +18,20 @@ class Database(Protocol):
 
     address: str
 
-    async def watch(self) -> None:
-        """From now on the database itself notes every move of every run."""
+    async def record_transitions(self) -> None:
+        """Create the triggers that record every transition of a run from now on."""
         ...
 
-    async def halves(self) -> list[str]:
+    async def find_half_done(self) -> list[str]:
         """Return the rows that are half done, of which there may be none."""
         ...
 
-    async def unrest(self) -> list[str]:
-        """The runs that somebody has to go on with."""
+    async def list_unfinished_runs(self) -> list[str]:
+        """Return the ids of runs that a worker has to continue."""
         ...
 
-    async def load(self) -> Final:
-        """Everything."""
+    async def load(self) -> FinalState:
+        """Read the whole state."""
         ...
 
 
@@ -42,18 +42,18 @@ class SqliteFile:
         self.address = f"sqlite:///{path}"
         self._path = path
 
-    async def watch(self) -> None:
+    async def record_transitions(self) -> None:
         """See `Database`."""
-        await asyncio.to_thread(final.watch, self._path)
+        await asyncio.to_thread(final_state.record_transitions, self._path)
 
-    async def halves(self) -> list[str]:
+    async def find_half_done(self) -> list[str]:
         """See `Database`."""
-        return await asyncio.to_thread(final.halves, self._path)
+        return await asyncio.to_thread(final_state.find_half_done, self._path)
 
-    async def unrest(self) -> list[str]:
+    async def list_unfinished_runs(self) -> list[str]:
         """See `Database`."""
-        return await asyncio.to_thread(final.unrest, self._path)
+        return await asyncio.to_thread(final_state.list_unfinished_runs, self._path)
 
-    async def load(self) -> Final:
+    async def load(self) -> FinalState:
         """See `Database`."""
-        return await asyncio.to_thread(final.load, self._path)
+        return await asyncio.to_thread(final_state.load, self._path)

@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from tests.support.harness.final import LATE_MS, Final, Moved
+from tests.support.harness.final_state import LATE_MS, FinalState, RunTransition
 
 WITNESS = """
 CREATE EXTENSION IF NOT EXISTS amcheck;
@@ -76,12 +76,12 @@ class PostgresDatabase:
     def __init__(self, address: str) -> None:
         self.address = address
 
-    async def watch(self) -> None:
+    async def record_transitions(self) -> None:
         """See `Database`."""
         async with self._connect() as connection:
             await connection.execute(WITNESS)
 
-    async def halves(self) -> list[str]:
+    async def find_half_done(self) -> list[str]:
         """See `Database`."""
         try:
             async with self._read() as connection:
@@ -93,7 +93,7 @@ class PostgresDatabase:
         except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return []
 
-    async def unrest(self) -> list[str]:
+    async def list_unfinished_runs(self) -> list[str]:
         """See `Database`."""
         async with self._read() as connection:
             rows = await connection.fetch(
@@ -102,11 +102,11 @@ class PostgresDatabase:
             )
             return [row[0] for row in rows]
 
-    async def load(self) -> Final:
+    async def load(self) -> FinalState:
         """See `Database`."""
         async with self._read() as connection:
             faults = [f"{row[0]} belongs to nothing" for row in await connection.fetch(ORPHANS)]
-            return Final(
+            return FinalState(
                 threads=await _docs(connection, "SELECT id, doc FROM threads"),
                 messages=await _fetch_column(
                     connection, "SELECT doc FROM messages ORDER BY thread_id, number"
@@ -114,7 +114,7 @@ class PostgresDatabase:
                 runs=await _runs(connection),
                 actions=await _fetch_column(connection, "SELECT doc FROM actions ORDER BY seq"),
                 events=await _events(connection, faults),
-                moves=await _moves(connection),
+                transitions=await _transitions(connection),
                 faults=faults + await _broken_indexes(connection),
                 at=int(await connection.fetchval(f"SELECT {NOW}")),
             )
@@ -169,12 +169,13 @@ async def _runs(connection: Any) -> dict[str, Any]:
     }
 
 
-async def _moves(connection: Any) -> list[Moved]:
+async def _transitions(connection: Any) -> list[RunTransition]:
     if await connection.fetchval("SELECT to_regclass('witness')") is None:
         return []
     columns = "run_id, before, after, epoch_before, epoch, worker_before, worker"
     return [
-        Moved(*row) for row in await connection.fetch(f"SELECT {columns} FROM witness ORDER BY seq")
+        RunTransition(*row)
+        for row in await connection.fetch(f"SELECT {columns} FROM witness ORDER BY seq")
     ]
 
 

@@ -16,25 +16,25 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 Kind = Literal["invoke", "ok", "fail", "unknown"]
-What = Literal["thread", "message", "run", "process", "output", "cancel"]
+OperationKind = Literal["thread", "message", "run", "process", "output", "cancel"]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line: a try of an operation, or its outcome. `asked` and `answer` are JSON."""
+    """One line: an attempt at an operation, or its outcome. `request` and `response` are JSON."""
 
     op: int
     kind: Kind
-    what: What
-    asked: dict[str, Any]
+    what: OperationKind
+    request: dict[str, Any]
     status: int | None = None
-    answer: dict[str, Any] | None = None
+    response: dict[str, Any] | None = None
     at: float = 0.0
 
 
 @dataclass(frozen=True)
-class Heard:
-    """An event as one reader got it; `digest` is of its bytes."""
+class ReceivedEvent:
+    """Event that a client received; `digest` is of its bytes."""
 
     run_id: str
     number: int
@@ -42,14 +42,14 @@ class Heard:
 
 
 @dataclass
-class Op:
-    """An operation with all that came of its tries."""
+class Operation:
+    """Operation with the outcomes of all attempts."""
 
-    what: What
-    asked: dict[str, Any]
-    answers: list[dict[str, Any]] = field(default_factory=list)
-    refused: list[int] = field(default_factory=list)
-    tries: int = 0
+    what: OperationKind
+    request: dict[str, Any]
+    responses: list[dict[str, Any]] = field(default_factory=list)
+    refusals: list[int] = field(default_factory=list)
+    attempts: int = 0
 
 
 class Record:
@@ -57,12 +57,12 @@ class Record:
 
     def __init__(self, path: Path | None = None) -> None:
         self.entries: list[Entry] = []
-        self.heard: list[Heard] = []
+        self.received: list[ReceivedEvent] = []
         self._file = path.open("a", buffering=1) if path else None
         self._ops = 0
 
-    def begin(self) -> int:
-        """A number for a new operation."""
+    def begin_operation(self) -> int:
+        """Return a number for a new operation."""
         self._ops += 1
         return self._ops
 
@@ -70,15 +70,15 @@ class Record:
         self.entries.append(entry)
         self._write({**asdict(entry), "at": time.monotonic()})
 
-    def hear(self, run_id: str, number: int, data: bytes) -> None:
-        heard = Heard(run_id, number, digest(data))
-        self.heard.append(heard)
-        self._write({"kind": "heard", **asdict(heard)})
+    def add_received(self, run_id: str, number: int, data: bytes) -> None:
+        event = ReceivedEvent(run_id, number, digest(data))
+        self.received.append(event)
+        self._write({"kind": "heard", **asdict(event)})
 
-    def so_far(self) -> Record:
-        """A copy, to which nothing is added."""
+    def copy(self) -> Record:
+        """Return a copy, to which nothing is added."""
         copy = Record()
-        copy.entries, copy.heard = [*self.entries], [*self.heard]
+        copy.entries, copy.received = [*self.entries], [*self.received]
         return copy
 
     def __enter__(self) -> Self:
@@ -93,18 +93,18 @@ class Record:
             self._file.write(json.dumps(line) + "\n")
 
 
-def operations(entries: Sequence[Entry]) -> Iterator[Op]:
-    """The operations, each with its outcomes; an unknown one has none."""
-    ops: dict[int, Op] = {}
+def group_operations(entries: Sequence[Entry]) -> Iterator[Operation]:
+    """Yield the operations, each with its outcomes; an unknown outcome is left out."""
+    ops: dict[int, Operation] = {}
     for entry in entries:
-        op = ops.setdefault(entry.op, Op(entry.what, entry.asked))
+        op = ops.setdefault(entry.op, Operation(entry.what, entry.request))
         match entry.kind:
             case "invoke":
-                op.tries += 1
+                op.attempts += 1
             case "ok":
-                op.answers.append(entry.answer or {})
+                op.responses.append(entry.response or {})
             case "fail":
-                op.refused.append(entry.status or 0)
+                op.refusals.append(entry.status or 0)
             case "unknown":
                 pass
     yield from ops.values()

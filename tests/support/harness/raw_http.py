@@ -1,4 +1,4 @@
-"""HTTP/1.1 and server-sent events by hand: a request to a connection, and every cut is seen."""
+"""HTTP/1.1 and server-sent events by hand: one request to a connection, and cuts are reported."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-PATIENCE = 15.0  # seconds for an answer: a server that is frozen answers nobody
+TIMEOUT = 15.0  # seconds for a response: a frozen server sends none
 
 
-class Cut(Exception):
-    """No connection, or one that ended before the answer did: what was asked may have been done."""
+class ConnectionCut(Exception):
+    """No connection, or one that ended early: the server may have handled the request."""
 
 
-class Silence(Cut):
-    """No answer in all the time that anybody would wait: it hangs."""
+class NoResponse(ConnectionCut):
+    """No response within the timeout: the server hangs."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """A whole answer."""
+class Response:
+    """Complete response."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,7 +36,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class ServerEvent:
-    """One event of a stream, as it came."""
+    """Event of a stream, as received."""
 
     number: int
     type: str
@@ -48,7 +48,7 @@ class ServerEvent:
 
 
 class Stream:
-    """An answer while it comes. `ended` is true once the server has closed it in order."""
+    """Response that still arrives. `ended` is true once the server has closed it in order."""
 
     def __init__(self, status: int, headers: Mapping[str, str], body: AsyncIterator[bytes]) -> None:
         self.status = status
@@ -58,7 +58,7 @@ class Stream:
         self._body = body
 
     async def events(self) -> AsyncGenerator[ServerEvent, None]:
-        """Each event; raises `Cut` where the connection ends before the stream does."""
+        """Yield each event. Raises `ConnectionCut` where the connection ends before the stream."""
         rest = b""
         async for piece in self._body:
             *frames, rest = (rest + piece).split(b"\n\n")
@@ -69,12 +69,12 @@ class Stream:
                     yield _parse_frame(frame)
         self.ended = True
 
-    async def read(self) -> Answer:
-        """The rest, as a whole answer."""
-        return Answer(self.status, self.headers, b"".join([piece async for piece in self._body]))
+    async def read(self) -> Response:
+        """Read the rest and return the complete response."""
+        return Response(self.status, self.headers, b"".join([piece async for piece in self._body]))
 
 
-async def ask(
+async def send_request(
     url: str,
     method: str,
     path: str,
@@ -82,29 +82,29 @@ async def ask(
     *,
     query: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
-    patience: float = PATIENCE,
-) -> Answer:
-    """One request and its whole answer. Raises `Cut`, and `Silence` when it takes too long."""
+    timeout: float = TIMEOUT,
+) -> Response:
+    """Send a request and return the response. Raises `ConnectionCut`, and `NoResponse` late."""
     try:
         async with (
-            asyncio.timeout(patience),
+            asyncio.timeout(timeout),
             open_request(url, method, path, body, query=query, headers=headers) as stream,
         ):
             return await stream.read()
     except TimeoutError:
-        raise Silence(f"{method} {path}: no answer within {patience} s") from None
+        raise NoResponse(f"{method} {path}: no answer within {timeout} s") from None
 
 
-async def ask_dying(url: str, method: str, path: str, body: Any) -> Answer | None:
-    """Send a request to a server that what it asks for kills: `None` if it died before its answer.
+async def send_fatal_request(url: str, method: str, path: str, body: Any) -> Response | None:
+    """Send a request that kills the server; return `None` if it died before its response.
 
-    Raises `Silence` as `ask` does.
+    Raises `NoResponse` as `send_request` does.
     """
     try:
-        return await ask(url, method, path, body)
-    except Silence:
+        return await send_request(url, method, path, body)
+    except NoResponse:
         raise
-    except Cut:
+    except ConnectionCut:
         return None
 
 
@@ -118,22 +118,22 @@ async def open_request(
     query: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> AsyncGenerator[Stream]:
-    """One request, and its answer while it comes; the connection is closed at the end. `Cut`."""
+    """Send a request and yield the stream of its response. Raises `ConnectionCut`."""
     where = urlsplit(url)
     try:
         reader, writer = await asyncio.open_connection(where.hostname, where.port, limit=2**24)
     except OSError as error:
-        raise Cut(str(error)) from error
+        raise ConnectionCut(str(error)) from error
     try:
-        writer.write(_request(method, path, where.netloc, body, query or {}, headers or {}))
-        yield await _answer(reader)
+        writer.write(_encode_request(method, path, where.netloc, body, query or {}, headers or {}))
+        yield await _read_head(reader)
     except (OSError, asyncio.IncompleteReadError) as error:
-        raise Cut(str(error)) from error
+        raise ConnectionCut(str(error)) from error
     finally:
         writer.close()
 
 
-def _request(
+def _encode_request(
     method: str,
     path: str,
     host: str,
@@ -152,16 +152,16 @@ def _request(
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + content
 
 
-async def _answer(reader: asyncio.StreamReader) -> Stream:
+async def _read_head(reader: asyncio.StreamReader) -> Stream:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head.rstrip().split("\r\n")
     headers = {
         name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)
     }
-    return Stream(int(first.split(" ")[1]), headers, _body(reader, headers))
+    return Stream(int(first.split(" ")[1]), headers, _read_body(reader, headers))
 
 
-async def _body(
+async def _read_body(
     reader: asyncio.StreamReader, headers: Mapping[str, str]
 ) -> AsyncGenerator[bytes, None]:
     if headers.get("transfer-encoding") != "chunked":
@@ -177,30 +177,30 @@ def _parse_frame(frame: bytes) -> ServerEvent:
     return ServerEvent(int(fields[b"id"]), fields[b"event"].decode(), fields[b"data"])
 
 
-async def turn(url: str, path: str, body: Any, **options: Any) -> list[ServerEvent]:
-    """All events of a turn. Raises `Cut`, `Refused`."""
+async def read_turn(url: str, path: str, body: Any, **options: Any) -> list[ServerEvent]:
+    """Return all events of a turn. Raises `ConnectionCut`, `UnexpectedResponse`."""
     async with open_request(url, "POST", path, body, **options) as stream:
-        return await whole(stream)
+        return await read_events(stream)
 
 
-async def follow(url: str, run_id: str, after: int = 0) -> list[ServerEvent]:
-    """All events of a run above `after`, to its end."""
+async def follow_run(url: str, run_id: str, after: int = 0) -> list[ServerEvent]:
+    """Return all events of a run after number `after`, to its end."""
     headers = {"Last-Event-ID": str(after)}
     async with open_request(url, "GET", f"/v1/runs/{run_id}/events", headers=headers) as stream:
-        return await whole(stream)
+        return await read_events(stream)
 
 
-class Refused(Exception):
-    """An answer that is a problem, where events were asked for."""
+class UnexpectedResponse(Exception):
+    """Response without a stream to a request for events."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Response) -> None:
         super().__init__(answer.body.decode(errors="replace")[:500])
-        self.answer = answer
+        self.response = answer
 
 
-async def whole(stream: Stream) -> list[ServerEvent]:
-    """All events of a stream."""
+async def read_events(stream: Stream) -> list[ServerEvent]:
+    """Return all events of a stream."""
     if stream.status != 200:
-        raise Refused(await stream.read())
+        raise UnexpectedResponse(await stream.read())
     async with aclosing(stream.events()) as events:
-        return [told async for told in events]
+        return [event async for event in events]

@@ -1,4 +1,4 @@
-"""The database when everything is over, as plain values; and what watches it meanwhile.
+"""The final state of the database as plain values, and the triggers that record transitions.
 
 SQLite is asked directly, in statements of our own: nothing of the program is trusted here.
 """
@@ -18,7 +18,7 @@ Doc = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Moved:
+class RunTransition:
     """A run's row before and after one statement, as a trigger saw it."""
 
     run_id: str
@@ -31,8 +31,8 @@ class Moved:
 
 
 @dataclass(frozen=True)
-class Final:
-    """Everything kept, at the time `at` of the database, in ms.
+class FinalState:
+    """Rows of all tables, at the time `at` of the database, in ms.
 
     `events` are each run's, with their numbers; documents are as stored.
     """
@@ -42,12 +42,12 @@ class Final:
     runs: dict[str, Doc] = field(default_factory=dict)
     actions: Sequence[Doc] = ()
     events: dict[str, list[tuple[int, bytes]]] = field(default_factory=dict)
-    moves: Sequence[Moved] = ()
+    transitions: Sequence[RunTransition] = ()
     faults: Sequence[str] = ()
     at: int | None = None
 
 
-WITNESS = """
+TRANSITIONS_TABLE = """
 CREATE TABLE witness (
     seq INTEGER PRIMARY KEY, run_id TEXT, before TEXT, after TEXT, epoch_before INTEGER,
     epoch INTEGER, worker_before TEXT, worker TEXT
@@ -63,8 +63,8 @@ END;
 LATE_MS = 25_000
 """A run goes on so soon after its worker has died, whatever has died with it."""
 
-# What nobody may ever see in a consistent read, not for a moment.
-HALVES = {
+# States that no consistent read may ever show, not for a moment.
+HALF_DONE = {
     "waits for outputs without an action": """
         SELECT id FROM runs WHERE status = 'action_required'
         AND NOT EXISTS (SELECT 1 FROM actions WHERE run_id = runs.id AND status = 'pending')""",
@@ -87,25 +87,25 @@ HALVES = {
 NOW = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)"
 
 
-def watch(path: Path) -> None:
-    """From now on every move of every run is noted by the database itself."""
+def record_transitions(path: Path) -> None:
+    """Create the triggers that record every transition of a run from now on."""
     with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(WITNESS)
+        connection.executescript(TRANSITIONS_TABLE)
 
 
-def halves(path: Path) -> list[str]:
+def find_half_done(path: Path) -> list[str]:
     """Return the rows that are half done, in one consistent read."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         return [
             f"run {run_id} {what}"
-            for what, statement in HALVES.items()
+            for what, statement in HALF_DONE.items()
             for (run_id,) in connection.execute(statement.format(now=NOW))
         ]
 
 
-def unrest(path: Path) -> list[str]:
-    """The runs that somebody has to go on with."""
+def list_unfinished_runs(path: Path) -> list[str]:
+    """Return the ids of runs that a worker has to continue."""
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute(
             "SELECT id FROM runs WHERE status = 'in_progress' OR (status = 'queued' AND wanted)"
@@ -113,8 +113,8 @@ def unrest(path: Path) -> list[str]:
         return [run_id for (run_id,) in rows]
 
 
-def load(path: Path) -> Final:
-    """Everything, in one consistent read."""
+def load(path: Path) -> FinalState:
+    """Read the whole state, consistently."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         ask = connection.execute
         ask("BEGIN")
@@ -122,16 +122,18 @@ def load(path: Path) -> Final:
         faults += [f"foreign key: {row}" for row in ask("PRAGMA foreign_key_check")]
         if ask("SELECT 1 FROM sqlite_master WHERE name = 'witness'").fetchone():
             columns = "run_id, before, after, epoch_before, epoch, worker_before, worker"
-            moves = [Moved(*row) for row in ask(f"SELECT {columns} FROM witness ORDER BY seq")]
+            transitions = [
+                RunTransition(*row) for row in ask(f"SELECT {columns} FROM witness ORDER BY seq")
+            ]
         else:
-            moves = []
+            transitions = []
         runs = {
             run_id: msgspec.json.decode(doc) | {"row": {"status": status, "kept_after": kept_after}}
             for run_id, status, kept_after, doc in ask(
                 "SELECT id, status, kept_after, doc FROM runs"
             )
         }
-        return Final(
+        return FinalState(
             threads={
                 thread_id: msgspec.json.decode(doc)
                 for thread_id, doc in ask("SELECT id, doc FROM threads")
@@ -145,7 +147,7 @@ def load(path: Path) -> Final:
                 msgspec.json.decode(doc) for (doc,) in ask("SELECT doc FROM actions ORDER BY seq")
             ],
             events=_events(connection, faults),
-            moves=moves,
+            transitions=transitions,
             faults=faults,
             at=ask(f"SELECT {NOW}").fetchone()[0],
         )

@@ -12,7 +12,7 @@ from antiphon.settings.settings import Settings
 from antiphon.skills.workspace import load_workspace
 from antiphon.testing import Script
 from tests.support.acp.editor import choose, open_editor
-from tests.support.skills.folders import Home, write_skill
+from tests.support.skills.folders import SkillHome, write_skill
 
 
 def text(words: str) -> TextContentBlock:
@@ -23,7 +23,7 @@ def text(words: str) -> TextContentBlock:
 async def test_a_projects_skills_instructions_and_commands_count_once_trusted(
     tmp_path: Path,
 ) -> None:
-    home = Home(tmp_path)
+    home = SkillHome(tmp_path)
     write_skill(home.project / ".claude/skills", "pdf", "Fills in forms.", run="print('it ran')")
     (home.project / "AGENTS.md").write_text("Use tabs.")
     (home.project / ".claude/commands").mkdir()

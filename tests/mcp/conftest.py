@@ -4,16 +4,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.mcp.serving import listening
+from tests.support.mcp.serving import serve_whole
 
 
 @pytest.fixture(scope="session")
 def http_port() -> Iterator[int]:
-    with listening("http") as port:
+    with serve_whole("http") as port:
         yield port
 
 
 @pytest.fixture(scope="session")
 def sse_port() -> Iterator[int]:
-    with listening("sse") as port:
+    with serve_whole("sse") as port:
         yield port

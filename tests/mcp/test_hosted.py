@@ -16,7 +16,7 @@ from antiphon.tools.egress_policy import EgressPolicy, parse_exemptions
 from antiphon.types.errors import Forbidden, InvalidRequest
 from antiphon.types.messages import ToolCall
 from antiphon.types.runs import McpServer
-from tests.support.mcp.serving import listening, raw, whole
+from tests.support.mcp.serving import raw, serve_whole, whole
 
 pytest.importorskip("mcp")
 
@@ -138,7 +138,7 @@ async def test_a_configured_server_is_started_when_it_is_first_held_and_shared()
 async def test_a_server_that_was_forbidden_since_offers_nothing(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    with listening("http") as port:
+    with serve_whole("http") as port:
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with (
             pool("configured", f"127.0.0.1:{port}") as servers,
@@ -171,7 +171,7 @@ async def test_a_server_that_does_not_answer_is_named_in_the_log_and_delays_only
 
 
 async def test_a_server_at_an_address_is_its_owners_and_is_let_go_after_a_while() -> None:
-    with listening("http") as port:
+    with serve_whole("http") as port:
         new = McpServer("new", f"http://127.0.0.1:{port}/mcp")
         async with pool("urls", f"127.0.0.1:{port}", idle_seconds=3_600.0) as servers:
             async with servers.hold("ann", [new]) as first, servers.hold("bob", [new]) as second:

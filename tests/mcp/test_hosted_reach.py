@@ -11,7 +11,7 @@ from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.mcp.hosted import ServerPool
 from antiphon.tools.egress_policy import INTERNET, EgressPolicy, parse_exemptions
 from antiphon.types.runs import McpServer
-from tests.support.tools.far_server import far_server
+from tests.support.tools.far_server import serve_far
 
 pytest.importorskip("mcp")
 
@@ -19,7 +19,7 @@ SECONDS = 60
 
 
 async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_go_there() -> None:
-    async with far_server() as far, far_server() as other, asyncio.timeout(SECONDS):
+    async with serve_far() as far, serve_far() as other, asyncio.timeout(SECONDS):
         far.redirect("/mcp", other.url("/mcp"), "307 Temporary Redirect")
         other.say("/mcp", "{}", "application/json")
         servers = ServerPool(
@@ -29,20 +29,20 @@ async def test_a_redirect_to_another_origin_is_not_followed_even_where_one_may_g
             assert not toolbox.tools()
         await servers.close()
 
-        assert far.asked
-        assert not other.asked
+        assert far.requests
+        assert not other.requests
 
 
 async def test_a_connection_goes_only_where_it_may_whatever_was_named() -> None:
     """The words of an address are judged when it is named; this is what holds when it is used."""
-    async with far_server() as far, asyncio.timeout(SECONDS):
+    async with serve_far() as far, asyncio.timeout(SECONDS):
         config = ServerConfig(name="new", transport="http", url=far.url("/mcp"))
         async with AsyncMcpServerPool([config], reach=INTERNET) as servers:
             (state,) = await servers.ready(SECONDS)
 
         assert state.status == "failed"
         assert "not a public address" in state.why
-        assert not far.asked
+        assert not far.requests
 
 
 async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_address_of_a_caller() -> (
@@ -53,7 +53,7 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
     def auth(config: ServerConfig) -> None:
         let_in.append(config.name)
 
-    async with far_server() as far, asyncio.timeout(SECONDS):
+    async with serve_far() as far, asyncio.timeout(SECONDS):
         far.answers["/mcp"] = "403 Forbidden", {}, b""
         own = ServerConfig(name="own", transport="http", url=far.url("/mcp"), backend=True)
         reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
@@ -63,4 +63,4 @@ async def test_the_operators_login_is_used_at_their_own_servers_and_at_no_addres
         await servers.close()
 
         assert let_in == ["own"]
-        assert len(far.asked) >= 2
+        assert len(far.requests) >= 2

@@ -24,7 +24,7 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound
 from antiphon.types.messages import Blob, Link, Progress, Text
-from tests.support.mcp.serving import Someone, call
+from tests.support.mcp.serving import RecordingHost, call
 from tests.support.ports import find_port
 
 HERE = Path(__file__).parent
@@ -65,7 +65,7 @@ def python(request: pytest.FixtureRequest, python_with) -> tuple[str, str]:
 
 @asynccontextmanager
 async def running(
-    *configs: ServerConfig, host: Someone | None = None, **options
+    *configs: ServerConfig, host: RecordingHost | None = None, **options
 ) -> AsyncIterator[AsyncMcpServerPool]:
     async with asyncio.timeout(60), AsyncMcpServerPool(configs, host, **options) as servers:
         assert await servers.ready(50) == ()
@@ -74,7 +74,7 @@ async def running(
 
 @pytest.mark.slow
 async def test_the_reference_server_is_known_by_all_it_offers(reference: ServerConfig):
-    async with running(reference, host=Someone()) as servers:
+    async with running(reference, host=RecordingHost()) as servers:
         state = servers.states()[0]
         names = {tool.own_name for tool in servers.tools()}
         resources = await servers.resources("every")
@@ -161,7 +161,7 @@ async def test_prompts_are_filled_in_and_completed(reference: ServerConfig):
 
 
 async def test_forms_addresses_and_the_model_are_asked_of_the_host(reference: ServerConfig):
-    host = Someone(
+    host = RecordingHost(
         ElicitationAnswer("accept", {"name": "Ada", "integer": 7}), ElicitationAnswer("accept")
     )
     async with running(reference, host=host) as servers:

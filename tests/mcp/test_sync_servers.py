@@ -20,7 +20,7 @@ from antiphon.tools.gate import Gate
 from antiphon.types.errors import BadSettings, NotFound, Unavailable
 from antiphon.types.events import ToolOutputAdded
 from antiphon.types.messages import Progress, Text, ToolResult
-from tests.support.mcp.serving import SERVERS, Someone, call, raw, whole
+from tests.support.mcp.serving import SERVERS, RecordingHost, call, raw, whole
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 EMBEDDED = Settings(model="demo", database="memory:", demo_delay=0)
@@ -65,7 +65,7 @@ def test_the_rest_of_a_server_is_there_too():
 
 
 def test_changes_and_log_lines_are_asked_for():
-    host = Someone()
+    host = RecordingHost()
     with McpServerPool([raw()], host) as servers, Client(settings=EMBEDDED) as client:
         servers.ready(60)
         servers.set_logging_level("raw", "info")
@@ -105,7 +105,7 @@ async def test_cancelling_a_call_reaches_the_server(tmp_path: Path):
 
 
 async def test_a_persons_time_to_think_counts_on_neither_loop(call_clock: CallClock):
-    class Slow(Someone):
+    class Slow(RecordingHost):
         async def ask(self, question: Elicitation) -> ElicitationAnswer:
             await call_clock.think()
             return ElicitationAnswer("accept", {"x": "well"})

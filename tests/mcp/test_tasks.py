@@ -29,7 +29,7 @@ from antiphon.tools.tool_manager import ToolManager
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import Conflict, Unavailable
 from antiphon.types.messages import Progress, TaskHandle, ToolCall, ToolResult
-from tests.support.mcp.serving import Someone, call, lines_of, tasked, tasked_over_http
+from tests.support.mcp.serving import RecordingHost, call, lines_of, tasked, tasked_over_http
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 FORM = {
@@ -57,7 +57,7 @@ def config(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerCon
 
 @asynccontextmanager
 async def running(
-    config: ServerConfig, host: Someone | None = None, **more: Any
+    config: ServerConfig, host: RecordingHost | None = None, **more: Any
 ) -> AsyncGenerator[AsyncMcpServerPool]:
     async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **more) as servers:
         assert await servers.ready(50) == ()
@@ -134,7 +134,7 @@ async def test_new_status_messages_are_progress(config: ServerConfig):
 
 
 async def test_required_inputs_are_asked_of_the_person_once(config: ServerConfig, tmp_path: Path):
-    host = Someone(
+    host = RecordingHost(
         ElicitationAnswer("accept", {"count": 3}), ElicitationAnswer("accept", {"count": 4})
     )
     async with running(config, host) as servers:
@@ -148,7 +148,7 @@ async def test_required_inputs_are_asked_of_the_person_once(config: ServerConfig
 
 
 async def test_an_invalid_answer_of_a_person_is_a_refusal(config: ServerConfig):
-    host = Someone(ElicitationAnswer("accept", {"count": "many"}))
+    host = RecordingHost(ElicitationAnswer("accept", {"count": "many"}))
     async with running(config, host) as servers:
         answer = await servers.call(call("tasked__job", asks={"a": FORM}))
 
@@ -158,7 +158,7 @@ async def test_an_invalid_answer_of_a_person_is_a_refusal(config: ServerConfig):
 async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    class Thinker(Someone):
+    class Thinker(RecordingHost):
         async def ask(self, question: Elicitation) -> ElicitationAnswer:
             self.questions.append(question)
             return await asyncio.get_running_loop().create_future()
@@ -177,7 +177,7 @@ async def test_inputs_that_are_withdrawn_again_and_again_have_a_limit(
 
 
 async def test_polling_goes_on_while_a_person_thinks(config: ServerConfig, tmp_path: Path):
-    class Thinker(Someone):
+    class Thinker(RecordingHost):
         withdrawn = False
 
         async def ask(self, question: object) -> ElicitationAnswer:
@@ -259,7 +259,7 @@ async def test_an_output_is_checked_against_the_schema_of_its_tool(config: Serve
 async def test_a_task_without_a_valid_result_is_an_error(
     last: dict[str, Any], words: str, tmp_path: Path
 ):
-    async with running(tasked(tmp_path), Someone()) as servers:
+    async with running(tasked(tmp_path), RecordingHost()) as servers:
         answer = await servers.call(call("tasked__job", last=last))
 
     assert answer.is_error
@@ -439,7 +439,7 @@ async def test_the_old_protocol_has_no_tasks(tmp_path: Path):
 async def test_a_person_may_think_longer_about_an_input_than_the_call_may_take(
     config: ServerConfig, call_clock: CallClock
 ):
-    class Slow(Someone):
+    class Slow(RecordingHost):
         async def ask(self, question: Elicitation) -> ElicitationAnswer:
             await call_clock.think()
             return await super().ask(question)

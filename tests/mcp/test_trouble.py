@@ -37,7 +37,7 @@ from antiphon.tools.questions import ConsentAnswer, ConsentRequest
 from antiphon.tools.tool_processor import ToolProcessor
 from antiphon.types.errors import Unavailable
 from antiphon.types.messages import Progress, ToolCall, ToolResult
-from tests.support.mcp.serving import SERVERS, Someone, call, raw
+from tests.support.mcp.serving import SERVERS, RecordingHost, call, raw
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals")
@@ -77,7 +77,7 @@ async def hanging(servers: AsyncMcpServerPool) -> tuple[asyncio.Task[ToolResult]
     return task, int((await begun).message)
 
 
-class Thinking(Someone):
+class Thinking(RecordingHost):
     """A host who thinks before each answer, for longer than any call may take."""
 
     def __init__(self, clock: CallClock) -> None:
@@ -471,7 +471,7 @@ async def test_rubbish_on_stdout_is_counted_and_told_and_hurts_nothing(capfd):
 
 @pytest.mark.usefixtures("one_second")
 async def test_a_flood_of_log_lines_is_cut_and_the_call_answered():
-    host = Someone()
+    host = RecordingHost()
     async with running(raw(), host=host) as servers:
         result = await servers.call(call("raw__flood", lines=MOST_PER_SECOND + 500))
         state = servers.states()[0]
@@ -643,7 +643,7 @@ async def test_only_the_tools_that_are_wanted_are_offered():
     assert names == ["echo"]
 
 
-class Thoughtful(Someone):
+class Thoughtful(RecordingHost):
     """A host who never comes to a decision."""
 
     async def ask(self, question: Elicitation) -> ElicitationAnswer:
@@ -662,7 +662,7 @@ async def test_of_a_server_that_asks_too_much_at_once_a_few_questions_are_put():
 
 
 async def test_a_call_that_needs_a_person_elsewhere_first_says_what_became_of_that():
-    host = Someone(ElicitationAnswer("accept"))
+    host = RecordingHost(ElicitationAnswer("accept"))
     async with running(raw(), host=host) as servers:
         agreed = await servers.call(call("raw__away"))
     async with running(raw()) as servers:
@@ -683,7 +683,7 @@ async def test_a_reply_nested_beyond_reason_fails_its_call_and_nothing_else():
 
 
 async def test_a_resource_of_an_old_server_that_changes_is_told():
-    host = Someone()
+    host = RecordingHost()
     async with running(raw(), host=host) as servers:
         await servers.subscribe("raw", "note://1")
         await servers.call(call("raw__touch"))

@@ -27,7 +27,7 @@ from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.config.server_config import ServerConfig
 from antiphon.types.errors import NotFound, Unavailable
 from antiphon.types.messages import Blob, Hints, Link, Progress, Text, ToolResult
-from tests.support.mcp.serving import Someone, call, listening, whole
+from tests.support.mcp.serving import RecordingHost, call, serve_whole, whole
 from tests.support.tools.call_clock import RECHECK_SECONDS, CallClock
 
 QUIET_SECONDS = 3.0
@@ -47,7 +47,7 @@ def config(request: pytest.FixtureRequest) -> ServerConfig:
 
 
 @asynccontextmanager
-async def running(config: ServerConfig, host: Someone | None = None, **options):
+async def running(config: ServerConfig, host: RecordingHost | None = None, **options):
     async with asyncio.timeout(60), AsyncMcpServerPool([config], host, **options) as servers:
         assert await servers.ready(50) == ()
         yield servers
@@ -70,7 +70,7 @@ async def test_tools_are_offered_and_called(config: ServerConfig):
 
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
 async def test_the_same_holds_of_a_server_that_is_started(mode: str, tmp_path: Path):
-    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
+    host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     told: list[Progress] = []
     config = whole(mode=mode, log_level="info")
     async with running(config, host, roots=[tmp_path]) as servers:
@@ -173,7 +173,7 @@ async def test_tools_that_come_later_are_listed_again(config: ServerConfig):
 
 
 async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: ServerConfig):
-    host = Someone(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
+    host = RecordingHost(ElicitationAnswer("accept", {"name": "Ada", "age": 36}))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
@@ -191,7 +191,7 @@ async def test_a_form_is_put_to_the_person_and_its_answer_to_the_server(config: 
 async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(
     config: ServerConfig, call_clock: CallClock
 ):
-    class Slow(Someone):
+    class Slow(RecordingHost):
         async def ask(self, question: Elicitation) -> ElicitationAnswer:
             await call_clock.think()
             return await super().ask(question)
@@ -204,7 +204,7 @@ async def test_a_person_may_think_longer_about_a_form_than_the_call_may_take(
 
 
 async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(config: ServerConfig):
-    host = Someone(ElicitationAnswer("accept", {"name": "A", "age": 36}))
+    host = RecordingHost(ElicitationAnswer("accept", {"name": "A", "age": 36}))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__greet"))
 
@@ -212,14 +212,14 @@ async def test_an_answer_that_does_not_fit_the_form_never_reaches_the_server(con
 
 
 async def test_a_refusal_is_told_to_the_server(config: ServerConfig):
-    async with running(config, Someone(ElicitationAnswer("decline"))) as servers:
+    async with running(config, RecordingHost(ElicitationAnswer("decline"))) as servers:
         result = await servers.call(call("whole__greet"))
 
     assert result.is_error
 
 
 async def test_an_address_is_shown_whole(config: ServerConfig):
-    host = Someone(ElicitationAnswer("accept"))
+    host = RecordingHost(ElicitationAnswer("accept"))
     async with running(config, host) as servers:
         result = await servers.call(call("whole__open_page"))
 
@@ -243,7 +243,7 @@ async def test_an_address_is_shown_whole(config: ServerConfig):
     ],
 )
 async def test_an_address_that_nobody_should_open_is_declined(config: ServerConfig, url: str):
-    host = Someone()
+    host = RecordingHost()
     async with running(config, host) as servers:
         result = await servers.call(call("whole__open_page", where=url))
 
@@ -262,7 +262,7 @@ async def test_what_nobody_can_answer_is_never_asked(config: ServerConfig):
 
 
 async def test_a_server_may_ask_the_model_where_the_host_consents(config: ServerConfig):
-    host = Someone()
+    host = RecordingHost()
     async with running(config, host) as servers:
         result = await servers.call(call("whole__think"))
 
@@ -279,7 +279,7 @@ async def test_roots_are_told(config: ServerConfig, tmp_path: Path):
 
 
 async def test_log_lines_reach_the_host_cleaned(config: ServerConfig):
-    host = Someone()
+    host = RecordingHost()
     async with running(replace_program(config, log_level="info"), host) as servers:
         await servers.call(call("whole__chatter"))
         heard = await host.heard.get()
@@ -334,7 +334,7 @@ async def test_prompts_are_listed_filled_in_and_completed(config: ServerConfig):
 
 
 async def test_a_resource_that_changes_is_told_where_it_was_subscribed_to(config: ServerConfig):
-    host = Someone()
+    host = RecordingHost()
     async with running(config, host) as servers:
         if "resources.subscribe" not in servers.states()[0].capabilities:
             pytest.skip("the SDK's server subscribes in the new protocol only")
@@ -375,7 +375,7 @@ async def test_the_answer_to_a_call_is_waited_for_however_quiet_it_is_meanwhile(
 
 
 async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
-    with listening("http") as port:
+    with serve_whole("http") as port:
         config = at(port)
     async with asyncio.timeout(60), AsyncMcpServerPool([config], delays=()) as servers:
         missing = await servers.ready(50)
@@ -388,7 +388,7 @@ async def test_a_server_over_http_that_dies_fails_its_calls_at_once():
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_path: Path):
     transport, mode = WAYS[way]
-    with listening(transport) as port:
+    with serve_whole(transport) as port:
         async with running(at(port, transport, mode=mode), delays=()) as servers:
             pid = int((await servers.call(call("whole__process"))).output)
             mark = str(tmp_path / "mark")
@@ -401,7 +401,7 @@ async def test_a_server_over_http_killed_in_a_call_is_unavailable(way: str, tmp_
 
 
 async def test_a_session_that_the_server_forgot_is_opened_anew():
-    with listening("http") as port:
+    with serve_whole("http") as port:
         async with running(at(port, mode="legacy"), delays=(0.01,)) as servers:
             await servers.call(call("whole__forget"))
             lost = await servers.call(call("whole__echo", text="hi"))

@@ -40,9 +40,9 @@ async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -
         await rig.deliver()
 
         (event,) = rig.events
-        (asked,) = rig.far.asked
+        (request,) = rig.far.requests
         assert event == {
-            "id": asked.headers["webhook-id"],
+            "id": request.headers["webhook-id"],
             "object": "event",
             "type": "run.completed",
             "created_at": 1_000,
@@ -57,8 +57,8 @@ async def test_an_event_has_the_ids_of_a_run_that_ended_and_none_of_its_text() -
                 "error_code": None,
             },
         }
-        assert asked.method == "POST"
-        assert asked.headers["content-type"] == "application/json"
+        assert request.method == "POST"
+        assert request.headers["content-type"] == "application/json"
 
 
 async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_the_run() -> None:
@@ -74,8 +74,8 @@ async def test_tool_calls_that_wait_are_told_of_by_their_ids_before_the_end_of_t
         data = rig.events[0]["data"]
         assert [each["id"] for each in data["actions"]] == [action.id]
         assert data["status"] == "action_required"
-        assert b"private" not in rig.far.asked[0].body
-        assert b"look" not in rig.far.asked[0].body
+        assert b"private" not in rig.far.requests[0].body
+        assert b"look" not in rig.far.requests[0].body
         listed = await rig.deliveries(created)
         assert [(each.type, each.status) for each in listed] == [
             ("run.completed", "delivered"),
@@ -96,7 +96,7 @@ async def test_a_run_that_fails_or_is_cancelled_says_so_to_webhooks_that_want_to
 
         assert rig.types == ["run.cancelled", "run.failed"]
         assert rig.events[1]["data"]["error_code"] == "provider_auth"
-        assert b"words" not in rig.far.asked[1].body
+        assert b"words" not in rig.far.requests[1].body
 
 
 async def test_a_run_in_a_temporary_thread_is_told_to_nobody() -> None:
@@ -113,8 +113,8 @@ async def test_a_run_in_a_temporary_thread_is_told_to_nobody() -> None:
 
 def verify(rig: WebhookRig, place: int, secret: str) -> None:
     """Verify a request as its receiver does, at the time at which it was signed."""
-    asked = rig.far.asked[place]
-    Verifier(secret).verify(asked.body, headers_of(asked))
+    request = rig.far.requests[place]
+    Verifier(secret).verify(request.body, headers_of(request))
 
 
 async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> None:
@@ -123,18 +123,20 @@ async def test_openai_and_the_library_of_the_standard_verify_what_is_sent() -> N
         created = await rig.create()
         await rig.runtime.ask()
         await rig.deliver()
-        (asked,) = rig.far.asked
+        (request,) = rig.far.requests
         client = openai.OpenAI(api_key="unused", webhook_secret=created.secret)
 
-        event = client.webhooks.unwrap(asked.body, headers_of(asked))
-        Verifier(created.secret).verify(asked.body, headers_of(asked))
+        event = client.webhooks.unwrap(request.body, headers_of(request))
+        Verifier(created.secret).verify(request.body, headers_of(request))
 
         assert event.type == "run.completed"  # type: ignore[comparison-overlap]
         assert event.data.id.startswith("run_")  # type: ignore[union-attr]
         with pytest.raises(openai.InvalidWebhookSignatureError):
-            client.webhooks.unwrap(asked.body + b" ", headers_of(asked))
+            client.webhooks.unwrap(request.body + b" ", headers_of(request))
         with pytest.raises(WebhookVerificationError):
-            Verifier(created.secret).verify(asked.body, {**headers_of(asked), "webhook-id": "evt"})
+            Verifier(created.secret).verify(
+                request.body, {**headers_of(request), "webhook-id": "evt"}
+            )
 
 
 async def test_both_secrets_are_valid_while_one_replaces_the_other() -> None:
@@ -195,9 +197,9 @@ async def test_a_failure_is_tried_again_with_the_same_id_after_growing_pauses() 
         assert pauses == [5_000, 20_000, 80_000, 320_000]
         (delivery,) = await rig.deliveries(created)
         assert (delivery.status, delivery.attempts) == ("delivered", 5)
-        assert {asked.headers["webhook-id"] for asked in rig.far.asked} == {delivery.id}
-        assert len({asked.body for asked in rig.far.asked}) == 1
-        assert len({asked.headers["webhook-timestamp"] for asked in rig.far.asked}) == 5
+        assert {request.headers["webhook-id"] for request in rig.far.requests} == {delivery.id}
+        assert len({request.body for request in rig.far.requests}) == 1
+        assert len({request.headers["webhook-timestamp"] for request in rig.far.requests}) == 5
         counted = rig.metrics.snapshot().to_prometheus()
         assert 'antiphon_webhook_seconds_count{outcome="retried"} 4' in counted
         assert 'antiphon_webhook_seconds_count{outcome="delivered"} 1' in counted
@@ -271,20 +273,20 @@ async def test_what_a_dead_worker_was_sending_is_sent_by_another() -> None:
         await rig.runtime.ask()
         rig.far.answers.pop("/")  # the request is held open
         await rig.deliverer.deliver_due()
-        while not rig.far.asked:
+        while not rig.far.requests:
             await asyncio.sleep(0)
         await rig.deliverer.stop(0)
 
         rig.far.say("/", "thanks")
         rig.deliverer = rig.new_deliverer()
         await rig.deliver()
-        assert len(rig.far.asked) == 1
+        assert len(rig.far.requests) == 1
         rig.runtime.now += 120_000  # longer than the lease
         await rig.deliver()
 
         (delivery,) = await rig.deliveries(created)
         assert (delivery.status, delivery.attempts) == ("delivered", 2)
-        assert len({asked.headers["webhook-id"] for asked in rig.far.asked}) == 1
+        assert len({request.headers["webhook-id"] for request in rig.far.requests}) == 1
 
 
 async def test_a_receiver_that_hangs_holds_up_nobody_else() -> None:
@@ -404,7 +406,7 @@ async def test_a_name_that_turns_private_later_is_not_reached() -> None:
         (delivery,) = await rig.deliveries(created)
         assert delivery.status_code is None
         assert "not a public address" in (delivery.error or "")
-        assert rig.far.asked == []
+        assert rig.far.requests == []
 
 
 async def test_a_receiver_that_never_ends_its_answer_is_left() -> None:
@@ -452,7 +454,7 @@ async def test_a_secret_that_cannot_be_decrypted_is_an_error_of_the_delivery() -
 
         (delivery,) = await rig.deliveries(created)
         assert delivery.error == "The webhook's secret cannot be decrypted here."
-        assert rig.far.asked == []
+        assert rig.far.requests == []
 
 
 async def test_a_request_that_cannot_be_made_for_a_fault_of_ours_is_tried_again_later() -> None:
@@ -500,7 +502,7 @@ async def test_a_delivery_is_sent_again_by_hand_with_its_id() -> None:
         await rig.dispatch(operations.ResendWebhookDelivery(created.webhook.id, delivery.id))
         await rig.deliver()
 
-        ids = [asked.headers["webhook-id"] for asked in rig.far.asked]
+        ids = [request.headers["webhook-id"] for request in rig.far.requests]
         assert ids == [delivery.id, delivery.id]
 
 

@@ -13,13 +13,13 @@ from antiphon.testing.script import Script
 from tests.server.openai_place import Place
 from tests.support.runtime.webhooks import headers_of
 from tests.support.server.served import SETTINGS, eventually, serve
-from tests.support.tools.far_server import far_server
+from tests.support.tools.far_server import serve_far
 
 
 async def test_openai_reads_the_end_of_a_background_response_as_its_own_event() -> None:
     script = Script().reply("Hello.")
     settings = replace(SETTINGS, model=script.model, webhook_hosts=("127.0.0.1",))
-    async with far_server() as far, serve(settings) as served, AsyncClient(served.url) as ours:
+    async with serve_far() as far, serve(settings) as served, AsyncClient(served.url) as ours:
         place = Place(served, script, ours)
         far.say("/hook", "thanks")
         created = await ours.create_webhook(far.url("/hook"), ["response.completed"])
@@ -30,16 +30,16 @@ async def test_openai_reads_the_end_of_a_background_response_as_its_own_event() 
             )
 
             async def is_delivered() -> bool:
-                return bool(far.asked)
+                return bool(far.requests)
 
             await eventually(is_delivered)
-        (asked,) = far.asked
+        (request,) = far.requests
         receiver = openai.OpenAI(api_key="unused", webhook_secret=created.secret)
-        event = receiver.webhooks.unwrap(asked.body, headers_of(asked))
+        event = receiver.webhooks.unwrap(request.body, headers_of(request))
 
         assert isinstance(event, ResponseCompletedWebhookEvent)
         assert (event.type, event.data.id) == ("response.completed", response.id)
-        assert event.id == asked.headers["webhook-id"]
+        assert event.id == request.headers["webhook-id"]
 
 
 async def test_webhooks_that_are_off_cannot_be_created_and_nothing_is_sent() -> None:

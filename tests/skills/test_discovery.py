@@ -16,15 +16,15 @@ from antiphon.skills.review import review_found
 from antiphon.skills.skill import MAX_DESCRIPTION, MAX_FILE
 from antiphon.skills.workspace import Workspace, explain_untrusted, load_workspace
 from antiphon.types.errors import InvalidRequest
-from tests.support.skills.folders import Home, write_skill
+from tests.support.skills.folders import SkillHome, write_skill
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Home:
-    return Home(tmp_path)
+def home(tmp_path: Path) -> SkillHome:
+    return SkillHome(tmp_path)
 
 
-def load(home: Home, folder: Path | None = None, **settings: bool) -> Workspace:
+def load(home: SkillHome, folder: Path | None = None, **settings: bool) -> Workspace:
     return load_workspace(folder or home.project, Settings(**settings), home.environ)
 
 
@@ -32,7 +32,7 @@ def states(found: list[FoundFile]) -> dict[str, str]:
     return {f"{'own' if each.own else 'project'}:{each.name}": each.state for each in found}
 
 
-def test_ones_own_skills_count_and_a_projects_only_once_they_are_trusted(home: Home) -> None:
+def test_ones_own_skills_count_and_a_projects_only_once_they_are_trusted(home: SkillHome) -> None:
     write_skill(home.own / "skills", "mine")
     write_skill(home.root / ".agents/skills", "shared")
     write_skill(home.project / ".agents/skills", "theirs")
@@ -50,7 +50,9 @@ def test_ones_own_skills_count_and_a_projects_only_once_they_are_trusted(home: H
     assert load(home).skills.names == ("theirs", "of-claude", "mine", "shared")
 
 
-def test_a_project_is_searched_up_to_the_root_of_its_repository_and_no_further(home: Home) -> None:
+def test_a_project_is_searched_up_to_the_root_of_its_repository_and_no_further(
+    home: SkillHome,
+) -> None:
     inner = home.project / "a/b"
     inner.mkdir(parents=True)
     write_skill(home.project / "a/.agents/skills", "between")
@@ -65,7 +67,7 @@ def test_a_project_is_searched_up_to_the_root_of_its_repository_and_no_further(h
 
 
 @pytest.mark.parametrize("change", ["text", "script", "new file", "removed"])
-def test_a_change_of_any_file_ends_the_trust_in_a_skill(home: Home, change: str) -> None:
+def test_a_change_of_any_file_ends_the_trust_in_a_skill(home: SkillHome, change: str) -> None:
     skill = write_skill(home.project / ".agents/skills", "theirs", run="print('harmless')")
     home.trust_all()
     assert load(home).skills.names == ("theirs",)
@@ -84,7 +86,7 @@ def test_a_change_of_any_file_ends_the_trust_in_a_skill(home: Home, change: str)
     assert [each.name for each in load(home).untrusted] == ["theirs"]
 
 
-async def test_what_changes_while_a_chat_runs_is_not_used(home: Home) -> None:
+async def test_what_changes_while_a_chat_runs_is_not_used(home: SkillHome) -> None:
     skill = write_skill(home.project / ".agents/skills", "theirs", run="print('harmless')")
     (skill / "notes.md").write_text("harmless")
     home.trust_all()
@@ -110,7 +112,7 @@ RUN = ToolCall("call_1", "run_skill_script", '{"skill": "theirs", "script": "scr
 
 @pytest.mark.parametrize("file", ["scripts/helper.py", "scripts/json.py", "data.txt"])
 async def test_a_script_does_not_run_beside_files_that_nobody_has_seen(
-    home: Home, file: str
+    home: SkillHome, file: str
 ) -> None:
     skill = write_skill(
         home.project / ".agents/skills", "theirs", run="import json; print('ran')", helper="x = 1"
@@ -126,7 +128,7 @@ async def test_a_script_does_not_run_beside_files_that_nobody_has_seen(
 
 
 @pytest.mark.processes
-async def test_compiled_modules_beside_a_script_are_not_run(home: Home) -> None:
+async def test_compiled_modules_beside_a_script_are_not_run(home: SkillHome) -> None:
     skill = write_skill(
         home.project / ".agents/skills", "theirs", run="import helper", helper="print('harm')"
     )
@@ -142,7 +144,7 @@ async def test_compiled_modules_beside_a_script_are_not_run(home: Home) -> None:
     assert result.output == "safe"
 
 
-def test_a_project_that_is_made_to_be_read_for_ever_is_read_in_part(home: Home) -> None:
+def test_a_project_that_is_made_to_be_read_for_ever_is_read_in_part(home: SkillHome) -> None:
     for number in range(20):
         skill = write_skill(home.project / ".agents/skills", f"skill-{number}")
         with (skill / "big").open("wb") as file:
@@ -154,7 +156,7 @@ def test_a_project_that_is_made_to_be_read_for_ever_is_read_in_part(home: Home) 
     assert sum(each.state == "not trusted" for each in found) < 4
 
 
-def test_what_takes_the_place_of_ones_own_says_so(home: Home) -> None:
+def test_what_takes_the_place_of_ones_own_says_so(home: SkillHome) -> None:
     mine = write_skill(home.own / "skills", "pdf")
     write_skill(home.project / ".claude/skills", "pdf")
     finder = home.finder()
@@ -165,7 +167,7 @@ def test_what_takes_the_place_of_ones_own_says_so(home: Home) -> None:
     assert seen.summary.endswith(f"It takes the place of your own, {mine / 'SKILL.md'}")
 
 
-def test_trust_is_that_of_a_place_and_does_not_go_with_a_copy(home: Home) -> None:
+def test_trust_is_that_of_a_place_and_does_not_go_with_a_copy(home: SkillHome) -> None:
     write_skill(home.project / ".agents/skills", "theirs")
     home.trust_all()
     other = home.root / "other"
@@ -176,7 +178,7 @@ def test_trust_is_that_of_a_place_and_does_not_go_with_a_copy(home: Home) -> Non
     assert load(home, other).skills.names == ()
 
 
-def test_an_untrusted_skill_shadows_nothing_and_a_trusted_one_the_users(home: Home) -> None:
+def test_an_untrusted_skill_shadows_nothing_and_a_trusted_one_the_users(home: SkillHome) -> None:
     write_skill(home.own / "skills", "pdf", "mine")
     write_skill(home.project / ".agents/skills", "pdf", "theirs")
     write_skill(home.project / ".claude/skills", "pdf", "another")
@@ -193,7 +195,7 @@ def test_an_untrusted_skill_shadows_nothing_and_a_trusted_one_the_users(home: Ho
     assert load(home).skills.get("pdf").description == "theirs"
 
 
-def test_links_out_of_a_project_are_not_followed(home: Home) -> None:
+def test_links_out_of_a_project_are_not_followed(home: SkillHome) -> None:
     secret = home.root / "secret"
     write_skill(secret, "stolen")
     (home.root / "key").write_text("the key")
@@ -214,7 +216,7 @@ def test_links_out_of_a_project_are_not_followed(home: Home) -> None:
     assert all("the key" not in str(each) for each in workspace.found)
 
 
-def test_links_in_a_circle_and_folders_outside_are_left_alone(home: Home) -> None:
+def test_links_in_a_circle_and_folders_outside_are_left_alone(home: SkillHome) -> None:
     (home.root / "outside").mkdir()
     (home.root / "outside/go.md").write_text("Go.")
     write_skill(home.root / "outside", "stolen")
@@ -229,7 +231,7 @@ def test_links_in_a_circle_and_folders_outside_are_left_alone(home: Home) -> Non
     assert [(each.name, each.state) for each in found] == [("AGENTS.md", "broken")]
 
 
-def test_a_link_to_a_skill_of_the_project_is_that_skill(home: Home) -> None:
+def test_a_link_to_a_skill_of_the_project_is_that_skill(home: SkillHome) -> None:
     write_skill(home.project / ".agents/skills", "theirs")
     links = home.project / ".claude/skills"
     links.mkdir(parents=True)
@@ -240,7 +242,7 @@ def test_a_link_to_a_skill_of_the_project_is_that_skill(home: Home) -> None:
     assert load(home).skills.names == ("theirs",)
 
 
-def test_ones_own_links_are_followed(home: Home) -> None:
+def test_ones_own_links_are_followed(home: SkillHome) -> None:
     write_skill(home.root / "work", "mine")
     folder = home.root / ".agents/skills"
     folder.mkdir(parents=True)
@@ -249,7 +251,7 @@ def test_ones_own_links_are_followed(home: Home) -> None:
     assert load(home).skills.names == ("mine",)
 
 
-def test_what_is_wrong_with_a_skill_is_said_and_spoils_no_other(home: Home) -> None:
+def test_what_is_wrong_with_a_skill_is_said_and_spoils_no_other(home: SkillHome) -> None:
     folder = home.own / "skills"
     write_skill(folder, "good")
     write_skill(folder, "none", description="")
@@ -269,7 +271,7 @@ def test_what_is_wrong_with_a_skill_is_said_and_spoils_no_other(home: Home) -> N
     assert len(workspace.broken) == 5
 
 
-def test_a_description_of_a_megabyte_is_refused_and_a_long_one_is_cut(home: Home) -> None:
+def test_a_description_of_a_megabyte_is_refused_and_a_long_one_is_cut(home: SkillHome) -> None:
     write_skill(home.own / "skills", "long", "word " * 1000)
     write_skill(home.own / "skills", "endless", "x" * 1_000_000)
 
@@ -280,7 +282,7 @@ def test_a_description_of_a_megabyte_is_refused_and_a_long_one_is_cut(home: Home
     assert "too long" in workspace.broken[0].why
 
 
-def test_names_are_taken_as_real_skills_have_them(home: Home) -> None:
+def test_names_are_taken_as_real_skills_have_them(home: SkillHome) -> None:
     skill = write_skill(home.own / "skills", "Pdf_Tools")
     other = write_skill(home.own / "skills", "forms")
     (other / "SKILL.md").write_text("---\nname: Fill In Forms!\ndescription: Fills them.\n---\n")
@@ -294,7 +296,7 @@ def test_names_are_taken_as_real_skills_have_them(home: Home) -> None:
 # Instructions.
 
 
-def test_instructions_go_from_the_users_own_over_the_root_to_the_nearest(home: Home) -> None:
+def test_instructions_go_from_the_users_own_over_the_root_to_the_nearest(home: SkillHome) -> None:
     inner = home.project / "a"
     inner.mkdir()
     home.own.mkdir(parents=True)
@@ -317,7 +319,7 @@ def test_instructions_go_from_the_users_own_over_the_root_to_the_nearest(home: H
 @pytest.mark.parametrize(
     "name", ["AGENTS.md", "CLAUDE.md", "GEMINI.md", ".github/copilot-instructions.md"]
 )
-def test_each_kind_of_instructions_counts_until_it_changes(home: Home, name: str) -> None:
+def test_each_kind_of_instructions_counts_until_it_changes(home: SkillHome, name: str) -> None:
     file = home.project / name
     file.parent.mkdir(exist_ok=True)
     file.write_text("Use tabs.")
@@ -330,7 +332,7 @@ def test_each_kind_of_instructions_counts_until_it_changes(home: Home, name: str
     assert [each.name for each in load(home).untrusted] == [file.name]
 
 
-def test_instructions_have_a_limit_and_the_nearest_get_their_room_first(home: Home) -> None:
+def test_instructions_have_a_limit_and_the_nearest_get_their_room_first(home: SkillHome) -> None:
     inner = home.project / "a"
     inner.mkdir()
     (home.project / "AGENTS.md").write_text("root " * 20_000)
@@ -344,7 +346,7 @@ def test_instructions_have_a_limit_and_the_nearest_get_their_room_first(home: Ho
     assert "near&lt;/instructions>" in told
 
 
-def test_settings_switch_skills_and_instructions_off(home: Home) -> None:
+def test_settings_switch_skills_and_instructions_off(home: SkillHome) -> None:
     write_skill(home.own / "skills", "mine")
     (home.own / "AGENTS.md").write_text("Be kind.")
 
@@ -356,7 +358,7 @@ def test_settings_switch_skills_and_instructions_off(home: Home) -> None:
 # Commands.
 
 
-def test_commands_of_files_have_names_arguments_and_meanings(home: Home) -> None:
+def test_commands_of_files_have_names_arguments_and_meanings(home: SkillHome) -> None:
     own = home.own / "commands"
     (own / "git").mkdir(parents=True)
     (own / "review.md").write_text(
@@ -378,7 +380,7 @@ def test_commands_of_files_have_names_arguments_and_meanings(home: Home) -> None
     assert [each.state for each in workspace.broken] == ["broken", "broken"]
 
 
-def test_what_is_typed_is_not_expanded_again(home: Home) -> None:
+def test_what_is_typed_is_not_expanded_again(home: SkillHome) -> None:
     (home.own / "commands").mkdir(parents=True)
     (home.own / "commands/say.md").write_text("$1 then $2 and $ARGUMENTS, $10, $PATH")
     (command,) = load(home).commands
@@ -386,7 +388,7 @@ def test_what_is_typed_is_not_expanded_again(home: Home) -> None:
     assert command.expand("$2 $ARGUMENTS") == ("$2 then $ARGUMENTS and $2 $ARGUMENTS, $10, $PATH")
 
 
-def test_commands_of_a_project_count_once_trusted(home: Home) -> None:
+def test_commands_of_a_project_count_once_trusted(home: SkillHome) -> None:
     folder = home.project / ".claude/commands"
     folder.mkdir(parents=True)
     (folder / "deploy.md").write_text("Deploy it.")
@@ -400,7 +402,7 @@ def test_commands_of_a_project_count_once_trusted(home: Home) -> None:
 # What a path is.
 
 
-def test_a_path_is_known_by_its_name_and_place(home: Home) -> None:
+def test_a_path_is_known_by_its_name_and_place(home: SkillHome) -> None:
     skill = write_skill(home.project / ".agents/skills", "theirs")
     (home.project / "AGENTS.md").write_text("x")
     commands = home.project / ".agents/commands"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.harness import raw_http
 from tests.support.server.served import eventually
-from tests.support.tools.far_server import far_server
+from tests.support.tools.far_server import serve_far
 
 BACKGROUND = {"message": {"content": "Hello."}, "background": True}
 
@@ -19,7 +19,7 @@ BACKGROUND = {"message": {"content": "Hello."}, "background": True}
 async def test_an_event_outlives_the_server_that_wrote_it(
     serve: Callable[..., Any], point: str
 ) -> None:
-    async with far_server() as far:
+    async with serve_far() as far:
         far.say("/", "thanks")
         settings = {"ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1", "ANTIPHON_DEMO_DELAY": "0"}
         first = await serve(**settings, FAILPOINTS=f"{point}:kill")
@@ -27,16 +27,16 @@ async def test_an_event_outlives_the_server_that_wrote_it(
         assert made.json["secret"].startswith("whsec_")
         await raw_http.send_fatal_request(first.url, "POST", "/v1/process", BACKGROUND)
         await first.end()
-        assert far.asked == []
+        assert far.requests == []
 
         second = await serve(**settings)
         (run,) = (await raw_http.send_request(second.url, "GET", "/v1/runs")).json["data"]
 
         async def is_delivered() -> bool:
-            return bool(far.asked)
+            return bool(far.requests)
 
         await eventually(is_delivered)
-        (request,) = far.asked
+        (request,) = far.requests
         assert b'"run.completed"' in request.body
         assert run["id"].encode() in request.body
 
@@ -45,7 +45,7 @@ async def test_an_event_outlives_the_server_that_wrote_it(
 async def test_an_event_whose_answer_was_never_written_is_sent_again_with_its_id(
     serve: Callable[..., Any],
 ) -> None:
-    async with far_server() as far:
+    async with serve_far() as far:
         far.say("/", "thanks")
         settings = {
             "ANTIPHON_WEBHOOK_HOSTS": "127.0.0.1",
@@ -59,8 +59,8 @@ async def test_an_event_whose_answer_was_never_written_is_sent_again_with_its_id
 
         await serve(**settings)
         async with asyncio.timeout(60):
-            while len(far.asked) < 2:
+            while len(far.requests) < 2:
                 await asyncio.sleep(0.02)
 
-        assert len({request.headers["webhook-id"] for request in far.asked}) == 1
-        assert len({request.body for request in far.asked}) == 1
+        assert len({request.headers["webhook-id"] for request in far.requests}) == 1
+        assert len({request.body for request in far.requests}) == 1

@@ -22,7 +22,7 @@ from antiphon.tools.questions import AskUser
 from antiphon.types.errors import BadSettings, InvalidRequest, NotFound
 from antiphon.types.events import Event, ToolOutputAdded
 from antiphon.types.messages import ToolCall, ToolResult
-from tests.support.tools.far_server import FarServer, far_server
+from tests.support.tools.far_server import FarServer, serve_far
 from tests.support.tools.loaded import load
 
 MODULE = "antiphon.tools.builtin"
@@ -295,7 +295,7 @@ async def test_a_full_folder_is_told_in_part(settings: Settings, notes: Path) ->
 
 @pytest.fixture
 async def far() -> AsyncIterator[FarServer]:
-    async with far_server() as server:
+    async with serve_far() as server:
         yield server
 
 
@@ -374,7 +374,7 @@ async def test_what_is_not_public_is_not_fetched(url: str) -> None:
 
 
 async def test_one_private_host_opens_no_other(far: FarServer) -> None:
-    async with far_server() as other:
+    async with serve_far() as other:
         assert "not a public address" in await call_error("fetch_url", near(far), url=other.url())
 
 

@@ -24,7 +24,7 @@ from antiphon.tools.egress_policy import (
 from antiphon.tools.guarded_http import FetchedPage, GuardedClient, fetch
 from antiphon.types.addresses import is_public
 from antiphon.types.errors import BadSettings, Unavailable
-from tests.support.tools.far_server import FarServer, far_server
+from tests.support.tools.far_server import FarServer, serve_far
 
 
 class Names:
@@ -51,14 +51,14 @@ async def nobody(host: str, port: int) -> Sequence[str]:
 
 @pytest.fixture
 async def far() -> AsyncIterator[FarServer]:
-    async with far_server() as server:
+    async with serve_far() as server:
         server.say("/", "hello")
         yield server
 
 
 @pytest.fixture
 async def other() -> AsyncIterator[FarServer]:
-    async with far_server() as server:
+    async with serve_far() as server:
         server.say("/", "inside")
         yield server
 
@@ -196,12 +196,12 @@ async def test_an_exempt_port_opens_no_other_port(far: FarServer, other: FarServ
     with pytest.raises(BlockedAddress):
         await fetch_page(other.url(), far)
 
-    assert other.asked == []
+    assert other.requests == []
 
 
 async def test_the_connection_goes_to_the_address_that_was_vetted(other: FarServer) -> None:
     names = Names(rebound_test=["127.0.0.2", "127.0.0.1"])
-    async with far_server("127.0.0.2") as vetted:
+    async with serve_far("127.0.0.2") as vetted:
         vetted.say("/", "vetted")
         reach = EgressPolicy(parse_exemptions([f"127.0.0.2:{vetted.port}"]))
         async with GuardedClient(reach, resolve=names) as client:
@@ -212,9 +212,9 @@ async def test_the_connection_goes_to_the_address_that_was_vetted(other: FarServ
                 await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
 
     assert (first.content, second.content) == (b"vetted", b"vetted")
-    assert vetted.asked[0].headers["host"] == f"rebound.test:{vetted.port}"
+    assert vetted.requests[0].headers["host"] == f"rebound.test:{vetted.port}"
     assert names.asked == ["rebound.test"] * 2
-    assert other.asked == []
+    assert other.requests == []
 
 
 async def test_one_private_address_among_public_ones_refuses_the_name() -> None:
@@ -274,7 +274,7 @@ async def test_a_redirect_to_a_private_address_is_refused(
     with pytest.raises(BlockedAddress):
         await fetch_page(far.url("/old"), far)
 
-    assert other.asked == []
+    assert other.requests == []
 
 
 @pytest.mark.parametrize(
@@ -318,9 +318,9 @@ async def test_to_another_origin_go_no_credentials(far: FarServer, other: FarSer
 
     await fetch_page(far.url("/old"), far, other, headers=secret)
 
-    assert far.asked[0].headers["x-api-key"] == "secret"
-    assert "secret" not in str(other.asked[0].headers)
-    assert other.asked[0].headers["host"] == f"127.0.0.1:{other.port}"
+    assert far.requests[0].headers["x-api-key"] == "secret"
+    assert "secret" not in str(other.requests[0].headers)
+    assert other.requests[0].headers["host"] == f"127.0.0.1:{other.port}"
 
 
 async def test_within_an_origin_credentials_go_along(far: FarServer) -> None:
@@ -328,7 +328,7 @@ async def test_within_an_origin_credentials_go_along(far: FarServer) -> None:
 
     await fetch_page(far.url("/old"), far, headers={"x-api-key": "secret"})
 
-    assert [asked.headers["x-api-key"] for asked in far.asked] == ["secret", "secret"]
+    assert [request.headers["x-api-key"] for request in far.requests] == ["secret", "secret"]
 
 
 async def test_a_body_is_not_sent_on_to_another_origin(far: FarServer, other: FarServer) -> None:
@@ -338,7 +338,7 @@ async def test_a_body_is_not_sent_on_to_another_origin(far: FarServer, other: Fa
         with pytest.raises(BlockedAddress, match="POST"):
             await client.post(far.url("/old"), json={"client_secret": "secret"})
 
-    assert other.asked == []
+    assert other.requests == []
 
 
 async def test_a_caller_may_follow_no_redirect(far: FarServer) -> None:
@@ -372,7 +372,7 @@ async def test_a_certificate_is_that_of_the_name(tls: ssl.SSLContext) -> None:
     sought: list[str | None] = []
     tls.sni_callback = lambda _, name, __: sought.append(name)
     names = Names(far_test=["127.0.0.1"], false_test=["127.0.0.1"])
-    async with far_server(tls=tls) as far:
+    async with serve_far(tls=tls) as far:
         far.say("/", "safe")
         found = await fetch_page(far.url(host="far.test", scheme="https"), far, resolve=names)
         with pytest.raises(Unavailable, match="certificate"):
@@ -383,7 +383,7 @@ async def test_a_certificate_is_that_of_the_name(tls: ssl.SSLContext) -> None:
 
 
 async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarServer) -> None:
-    async with far_server(tls=tls) as far:
+    async with serve_far(tls=tls) as far:
         far.redirect("/", other.url())
         with pytest.raises(BlockedAddress, match="https to http"):
             await fetch_page(
@@ -393,7 +393,7 @@ async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarSe
                 resolve=Names(far_test=["127.0.0.1"]),
             )
 
-    assert other.asked == []
+    assert other.requests == []
 
 
 async def test_more_than_is_wanted_is_not_read(far: FarServer) -> None:
@@ -417,7 +417,7 @@ async def test_an_answer_is_asked_for_uncompressed_and_else_refused(far: FarServ
     with pytest.raises(Unavailable, match="compressed"):
         await fetch_page(far.url("/bomb"), far)
 
-    assert far.asked[0].headers["accept-encoding"] == "identity"
+    assert far.requests[0].headers["accept-encoding"] == "identity"
 
 
 async def test_no_proxy_of_the_environment_is_used(
@@ -427,7 +427,7 @@ async def test_no_proxy_of_the_environment_is_used(
         monkeypatch.setenv(name, other.url())
 
     assert (await fetch_page(far.url(), far)).content == b"hello"
-    assert other.asked == []
+    assert other.requests == []
 
 
 async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None:

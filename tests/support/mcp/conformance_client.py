@@ -40,8 +40,8 @@ DESCRIBED_AT = "https://conformance-test.local/client-metadata.json"
 """The address that the suite wants a client to be described at."""
 
 
-class Willing(NoClientFeatures):
-    """Accepts every form with what it has by default, and says yes to every question."""
+class AcceptingHost(NoClientFeatures):
+    """Host that accepts every form with its defaults, and every question."""
 
     asks = True
     samples = True
@@ -189,7 +189,7 @@ async def main(scenario: str, url: str, told: dict[str, Any], folder: Path) -> i
         auth = partial(create_auth, logins=StoredLogins(folder / "logins.json"), person=Browser())
     act = SCENARIOS.get(scenario, every_tool if auth else lists)
     async with AsyncMcpServerPool(
-        [config], Willing(), roots=[folder], auth=auth, delays=()
+        [config], AcceptingHost(), roots=[folder], auth=auth, delays=()
     ) as servers:
         missing = await servers.ready(READY_SECONDS)
         for state in missing:

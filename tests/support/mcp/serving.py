@@ -1,4 +1,4 @@
-"""Servers for the tests of MCP, and a host who answers them."""
+"""MCP servers for tests, and a host that answers them."""
 
 import asyncio
 import subprocess
@@ -25,26 +25,26 @@ SERVERS = Path(__file__).parent / "servers"
 
 
 def raw(*behaviour: str, name: str = "raw", **more: Any) -> ServerConfig:
-    """The server of a few lines, which starts at once and behaves as it is told."""
+    """Return the server in raw JSON lines, which starts at once and behaves as given."""
     args = ("-I", "-S", str(SERVERS / "raw.py"), *behaviour)
     return ServerConfig(name=name, command=sys.executable, args=args, **more)
 
 
 def whole(**more: Any) -> ServerConfig:
-    """The server that does everything, over stdio."""
+    """Return the server with every feature of the protocol, over stdio."""
     command, *args = start_whole("stdio")
     return ServerConfig(name="whole", command=command, args=(*args,), **more)
 
 
 def tasked(folder: Path, *, name: str = "tasked", **more: Any) -> ServerConfig:
-    """The server whose tools are carried out by tasks, over stdio."""
+    """Return the server whose tools run as tasks, over stdio."""
     args = ("-I", "-S", str(SERVERS / "tasks.py"), str(folder), "stdio")
     return ServerConfig(name=name, command=sys.executable, args=args, **more)
 
 
 @contextmanager
 def tasked_over_http(folder: Path, *, name: str = "tasked", **more: Any) -> Generator[ServerConfig]:
-    """The same over HTTP, as long as the block runs."""
+    """Run the server whose tools run as tasks, over HTTP."""
     command = [sys.executable, "-I", "-S", str(SERVERS / "tasks.py"), str(folder), "http"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
@@ -56,12 +56,12 @@ def tasked_over_http(folder: Path, *, name: str = "tasked", **more: Any) -> Gene
 
 
 def lines_of(folder: Path, file: str) -> list[str]:
-    """The lines that such a server has written to one of its files."""
+    """Return the lines that a server has written to one of its files."""
     return (folder / file).read_text().splitlines() if (folder / file).exists() else []
 
 
 def start_whole(transport: str) -> list[str]:
-    """The command of that server: a fork, for to load what it is made with takes a second."""
+    """Return the command of that server: a fork, since its library loads for a second."""
     return [*fork_server.command("tests.support.mcp.servers.whole:main"), transport]
 
 
@@ -70,8 +70,8 @@ def call(tool: str, /, **arguments: Any) -> ToolCall:
 
 
 @contextmanager
-def listening(transport: str) -> Generator[int]:
-    """The port of a server over HTTP, as long as the block runs."""
+def serve_whole(transport: str) -> Generator[int]:
+    """Run the server with every feature over HTTP or SSE; yield its port."""
     with subprocess.Popen(start_whole(transport), stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -80,8 +80,8 @@ def listening(transport: str) -> Generator[int]:
             process.kill()
 
 
-class Someone:
-    """A host who says what the test wants, and remembers what was asked and told."""
+class RecordingHost:
+    """Host that gives the answers of a test, and records questions and notifications."""
 
     asks = True
     samples = True

@@ -17,7 +17,7 @@ from antiphon.telemetry.metrics import Metrics
 from antiphon.tools.egress_policy import Resolve, resolve_host
 from antiphon.types.webhooks import WebhookDelivery
 from tests.support.runtime.rig import BY, RuntimeRig, open_rig
-from tests.support.tools.far_server import Asked, FarServer, far_server
+from tests.support.tools.far_server import FarServer, ReceivedRequest, serve_far
 
 SECONDS = 20.0
 
@@ -72,7 +72,7 @@ class WebhookRig:
     @property
     def events(self) -> list[dict[str, Any]]:
         """Decoded bodies of the requests that the receiver got."""
-        return [json.loads(asked.body) for asked in self.far.asked]
+        return [json.loads(request.body) for request in self.far.requests]
 
     @property
     def types(self) -> list[str]:
@@ -89,7 +89,7 @@ async def open_webhook_rig(
     settings = Settings(webhook_hosts=tuple(hosts))
     cipher = AesCipher([b"k" * 32])
     async with (
-        far_server() as far,
+        serve_far() as far,
         open_rig(*scripts, settings=settings, create_cipher=lambda: cipher) as runtime,
     ):
         far.say("/", "thanks")
@@ -100,6 +100,6 @@ async def open_webhook_rig(
             await rig.deliverer.stop(0)
 
 
-def headers_of(asked: Asked) -> dict[str, str]:
+def headers_of(request: ReceivedRequest) -> dict[str, str]:
     """Return the headers by which a receiver verifies a request."""
-    return {name: value for name, value in asked.headers.items() if name.startswith("webhook-")}
+    return {name: value for name, value in request.headers.items() if name.startswith("webhook-")}

@@ -1,4 +1,4 @@
-"""Skills on a disk, and a home and a project for them."""
+"""Skills on disk, with a home and a project for them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def write_skill(
     return skill
 
 
-class Home:
-    """A user's home with a project in a repository of somebody else."""
+class SkillHome:
+    """Home of a user, with a project that is a repository of another person."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -41,7 +41,7 @@ class Home:
         return Finder(self.environ, folder or self.project)
 
     def trust(self, found: FoundFile) -> None:
-        """Trust it as it stands."""
+        """Trust the file in its current form."""
         open_trust_record(self.environ).trust(found.file, found.digest)
 
     def trust_all(self) -> None:

@@ -1,4 +1,4 @@
-"""A web server on loopback that answers as it is told and remembers what it was asked."""
+"""A web server on loopback with given answers, which records the requests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Answer = tuple[str, dict[str, str], bytes]
 """Status line, headers and body; no `content-length` where the headers hold one."""
 
 
-class Asked:
-    """One request as it arrived."""
+class ReceivedRequest:
+    """Request as it arrived."""
 
     def __init__(self, line: str, headers: Mapping[str, str], body: bytes) -> None:
         self.method, self.path, _ = line.split(" ")
@@ -21,11 +21,11 @@ class Asked:
 
 
 class FarServer:
-    """`answers` by path; what has no answer is held open until the other side leaves."""
+    """Server with `answers` by path; a request without one stays open until the client leaves."""
 
     def __init__(self) -> None:
         self.answers: dict[str, Answer] = {}
-        self.asked: list[Asked] = []
+        self.requests: list[ReceivedRequest] = []
         self.gone = asyncio.Event()
         self.writers: set[asyncio.StreamWriter] = set()
         self.port = 0
@@ -43,14 +43,14 @@ class FarServer:
 
     @property
     def paths(self) -> list[str]:
-        return [asked.path for asked in self.asked]
+        return [request.path for request in self.requests]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writers.add(writer)
         try:
-            while asked := await _read(reader):
-                self.asked.append(asked)
-                answer = self.answers.get(asked.path)
+            while request := await _read(reader):
+                self.requests.append(request)
+                answer = self.answers.get(request.path)
                 if answer is None:
                     await reader.read()
                     return
@@ -69,14 +69,14 @@ class FarServer:
             self.writers.discard(writer)
 
     async def close_connections(self) -> None:
-        """Close what clients keep open, and wait until it is."""
+        """Close the connections that clients keep open."""
         for writer in [*self.writers]:
             writer.close()
             with suppress(ConnectionError):
                 await writer.wait_closed()
 
 
-async def _read(reader: asyncio.StreamReader) -> Asked | None:
+async def _read(reader: asyncio.StreamReader) -> ReceivedRequest | None:
     line = (await reader.readline()).decode().strip()
     if not line:
         return None
@@ -85,11 +85,11 @@ async def _read(reader: asyncio.StreamReader) -> Asked | None:
         name, _, value = field.partition(":")
         headers[name.lower()] = value.strip()
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Asked(line, headers, body)
+    return ReceivedRequest(line, headers, body)
 
 
 @asynccontextmanager
-async def far_server(
+async def serve_far(
     host: str = "127.0.0.1", tls: SSLContext | None = None
 ) -> AsyncIterator[FarServer]:
     far = FarServer()

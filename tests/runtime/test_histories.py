@@ -47,7 +47,7 @@ CONTENT: st.SearchStrategy[str | tuple[Part, ...]] = TEXTS | st.builds(
 PLACES = st.integers(0, 100)
 
 
-class Mouth(ScriptedProvider):
+class SwitchableModel(ScriptedProvider):
     """Says what the test wants next; its calls are counted anew with each reply."""
 
     script = "say Hello."
@@ -72,7 +72,7 @@ class Threads(RuleBasedStateMachine):
         self.asked: list[str] = []
 
         async def open_rig() -> None:
-            self.model = Mouth()
+            self.model = SwitchableModel()
             self.rig = RuntimeRig(self.model, Settings(context_tokens=context_tokens))
             self.rig.worker.start()
             self.threads = [(await self.answer(operations.CreateThread())).id]
@@ -159,7 +159,9 @@ class Threads(RuleBasedStateMachine):
 
     @invariant()
     def every_request_is_one_that_every_server_takes(self) -> None:
-        for question in getattr(self, "model", Mouth()).requests[getattr(self, "judged", 0) :]:
+        for question in getattr(self, "model", SwitchableModel()).requests[
+            getattr(self, "judged", 0) :
+        ]:
             for quirks in PROFILES:
                 assert faults(payload(question, quirks), quirks) == [], (quirks, question.messages)
             assert history.pair_outputs(question.decode_messages()) == question.decode_messages(), (

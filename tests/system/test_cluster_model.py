@@ -32,7 +32,7 @@ from antiphon.stores.postgres.store import PostgresStore
 from antiphon.stores.sqlite.store import SqliteStore
 from antiphon.types import errors
 from antiphon.types.messages import ToolSpec
-from tests.support.harness.pair import Pair, Told, begins, stranger
+from tests.support.harness.pair import NumberedLine, WorkerPair, new_owner, new_process
 from tests.support.services.postgres import Postgres
 
 WEEK = 7 * 86_400
@@ -86,7 +86,7 @@ class Run:
     status: str = "queued"
     calls: list[Call] = field(default_factory=list)
     handed_out: int = 0
-    heard: list[Told] = field(default_factory=list)
+    heard: list[NumberedLine] = field(default_factory=list)
 
     @property
     def open(self) -> list[Call]:
@@ -118,12 +118,12 @@ class Thread:
 class TwoWorkers(RuleBasedStateMachine):
     """Each step is asked of one worker; `perform` runs it on the pair's loop."""
 
-    pair: Pair
+    pair: WorkerPair
     perform: Callable[[Awaitable[Any]], Any]
 
     @initialize()
     def begin_with_a_thread(self) -> None:
-        self.owners = (stranger(), stranger())
+        self.owners = (new_owner(), new_owner())
         self.threads: list[Thread] = []
         self.answers: list[tuple[Any, str, str, Any]] = []
         """Call, owner, key and answer."""
@@ -184,22 +184,22 @@ class TwoWorkers(RuleBasedStateMachine):
             refused = "outputs_missing"
         if theirs and run.status in ENDS:
             refused = "run_ended"
-        self.pair.mouth.script = said[0]
+        self.pair.model.script = said[0]
         owner = self.asker(run.thread, theirs)
-        told = self.hear(where, owner, operations.Complete(run.id), refused)
+        turn = self.hear(where, owner, operations.Complete(run.id), refused)
         if refused is None:
-            self.end_turn(run, said, told)
+            self.end_turn(run, said, turn)
 
     @rule(where=WHERE, at=PLACES, said=SAID, on_expiry=st.sampled_from(["continue", "expire"]))
     def process(self, where: int, at: int, said: Any, on_expiry: Any) -> None:
         """A message, a run and its first turn."""
         thread = self.threads[at % len(self.threads)]
         refused = "run_active" if thread.active else None
-        self.pair.mouth.script = said[0]
-        call = begins(thread.id, tools=TOOLS, on_expiry=on_expiry)
-        told = self.hear(where, thread.owner, call, refused)
+        self.pair.model.script = said[0]
+        call = new_process(thread.id, tools=TOOLS, on_expiry=on_expiry)
+        turn = self.hear(where, thread.owner, call, refused)
         if refused is None:
-            self.end_turn(self.begin_run(thread, told, on_expiry), said, told)
+            self.end_turn(self.begin_run(thread, turn, on_expiry), said, turn)
 
     @rule(where=WHERE, at=PLACES, first=st.sampled_from(["say Lost", "think Lost"]), then=SAID)
     def lose_worker(self, where: int, at: int, first: str, then: Any) -> None:
@@ -208,14 +208,14 @@ class TwoWorkers(RuleBasedStateMachine):
         if thread.active or any(other.active for other in self.threads):
             return  # time will pass, which would befall them too
         name, gate = self.pair.gate()
-        self.pair.mouth.script = f"{first}\nwait {name}\nsay Zombie.\n{ONE[0]}"
+        self.pair.model.script = f"{first}\nwait {name}\nsay Zombie.\n{ONE[0]}"
 
-        line = self.pair.lines[where].on_behalf_of(thread.owner)
-        call = begins(thread.id, tools=TOOLS)
-        told = self.perform(self.pair.overtaken(line, call, gate, then[0]))
-        lost = [event for event in _of_type(told, "turn.restarted") if event["reason"] == LOST]
+        line = self.pair.transports[where].on_behalf_of(thread.owner)
+        call = new_process(thread.id, tools=TOOLS)
+        turn = self.perform(self.pair.read_overtaken_turn(line, call, gate, then[0]))
+        lost = [event for event in _of_type(turn, "turn.restarted") if event["reason"] == LOST]
         assert [event["attempt"] for event in lost] == [2]
-        self.end_turn(self.begin_run(thread, told, "continue"), then, told)
+        self.end_turn(self.begin_run(thread, turn, "continue"), then, turn)
 
     @rule(where=WHERE, at=PLACES, theirs=THEIRS)
     def cancel(self, where: int, at: int, theirs: bool) -> None:
@@ -307,7 +307,7 @@ class TwoWorkers(RuleBasedStateMachine):
             actions = self.send(where, thread.owner, operations.ListActions(run_id=run.id)).data
             kept = [(each.tool_call_id, each.status, each.output) for each in actions]
             assert kept == [(each.id, each.status, each.output) for each in run.calls]
-            log = self.perform(self.pair.log(where, run.id))
+            log = self.perform(self.pair.read_log(where, run.id))
             assert [number for number, _ in log] == list(range(1, len(log) + 1))
             assert log[: len(run.heard)] == run.heard
             assert _of_type(log, "run.status")[-1]["status"] == run.status
@@ -351,17 +351,17 @@ class TwoWorkers(RuleBasedStateMachine):
         key: str | None,
         before: Any = None,
     ) -> Any:
-        line = self.pair.lines[where].on_behalf_of(owner)
+        line = self.pair.transports[where].on_behalf_of(owner)
         answer = self.answer(call, line.send(call, key), refused)
         assert before is None or answer == before or refused
         return answer
 
-    def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[Told]:
-        line = self.pair.lines[where].on_behalf_of(owner)
+    def hear(self, where: int, owner: str, call: Any, refused: str | None) -> list[NumberedLine]:
+        line = self.pair.transports[where].on_behalf_of(owner)
         return self.answer(call, self.pair.read_turn(line, call), refused) or []
 
     def send(self, where: int, owner: str, call: Any) -> Any:
-        return self.perform(self.pair.lines[where].on_behalf_of(owner).send(call))
+        return self.perform(self.pair.transports[where].on_behalf_of(owner).send(call))
 
     def answer(self, call: Any, deed: Awaitable[Any], refused: str | None) -> Any:
         """The answer, None if it is refused with this code. Raises any other error."""
@@ -374,25 +374,25 @@ class TwoWorkers(RuleBasedStateMachine):
         assert refused is None, (call, answer)
         return answer
 
-    def begin_run(self, thread: Thread, told: list[Told], on_expiry: str) -> Run:
-        run_id = _of_type(told, "run.status")[0]["run_id"]
+    def begin_run(self, thread: Thread, turn: list[NumberedLine], on_expiry: str) -> Run:
+        run_id = _of_type(turn, "run.status")[0]["run_id"]
         run = Run(run_id, thread, on_expiry, self.pair.now + WEEK * 1000)
         thread.runs.append(run)
         thread.said.append(("user", "Well?"))
         return run
 
-    def end_turn(self, run: Run, said: Any, told: list[Told]) -> None:
+    def end_turn(self, run: Run, said: Any, turn: list[NumberedLine]) -> None:
         """A turn was heard in which the model said this."""
         _, status, text, tools = said
         before = [number for number, line in run.heard if _TURN_ENDED in line]
-        assert told[0][0] == max(before, default=0) + 1
-        known = run.heard[told[0][0] - 1 :]
-        assert told[: len(known)] == known
-        run.heard[told[0][0] - 1 :] = told
+        assert turn[0][0] == max(before, default=0) + 1
+        known = run.heard[turn[0][0] - 1 :]
+        assert turn[: len(known)] == known
+        run.heard[turn[0][0] - 1 :] = turn
         run.status, run.due = status, self.pair.now + WEEK * 1000
         if text or tools:
             run.thread.said.append(("assistant", text))
-        handed = [each for event in _of_type(told, "action.required") for each in event["actions"]]
+        handed = [each for event in _of_type(turn, "action.required") for each in event["actions"]]
         assert [each["name"] for each in handed] == list(tools)
         made = [Call(each["tool_call_id"]) for each in handed]
         run.calls += made
@@ -406,8 +406,8 @@ def _end(run: Run, status: str) -> None:
     run.status = status
 
 
-def _of_type(told: list[Told], kind: str) -> list[Any]:
-    return [event for _, line in told if (event := msgspec.json.decode(line))["type"] == kind]
+def _of_type(turn: list[NumberedLine], kind: str) -> list[Any]:
+    return [event for _, line in turn if (event := msgspec.json.decode(line))["type"] == kind]
 
 
 def _tried(
@@ -421,7 +421,7 @@ def _tried(
             return await deed
 
     class Machine(TwoWorkers):
-        pair = Pair()
+        pair = WorkerPair()
 
         def perform(self, deed: Awaitable[Any]) -> Any:
             return loop.run_until_complete(within_time(deed))

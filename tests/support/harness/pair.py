@@ -1,4 +1,4 @@
-"""Two workers on one database in this process, and a model that says what it is told to say.
+"""Two workers on one database in this process, with a model whose replies a test sets.
 
 The database's clock is the test's: nothing happens by time but what the test lets pass. A lease is
 so long that none is ever prolonged.
@@ -26,11 +26,11 @@ from antiphon.types.chunks import Chunk, ModelRequest
 LEASE_SECONDS = 86_400
 MODEL = "scripted:one"
 
-Told = tuple[int, bytes]
+NumberedLine = tuple[int, bytes]
 
 
-class Mouth(ScriptedProvider):
-    """Each question is answered by the `script` of the moment."""
+class SwitchableModel(ScriptedProvider):
+    """Model that answers each request by its current `script`."""
 
     script = "say Hello."
 
@@ -44,18 +44,18 @@ class Mouth(ScriptedProvider):
             yield chunks
 
 
-class OneModel(Catalog):
-    """Whatever model is asked for, it is the mouth."""
+class SingleModelCatalog(Catalog):
+    """Catalog that opens the same provider for every model."""
 
-    def __init__(self, settings: Settings, mouth: Mouth) -> None:
+    def __init__(self, settings: Settings, model: SwitchableModel) -> None:
         super().__init__(settings, {})
-        self._mouth = mouth
+        self._model = model
 
     async def open(self, model: str, *_: object) -> ResolvedModel:
-        return ResolvedModel(provider=self._mouth, model=model)
+        return ResolvedModel(provider=self._model, model=model)
 
 
-class Pair:
+class WorkerPair:
     """The two; `stores` opens a store under the clock it is given, which is `now`.
 
     Both hear all wake-ups of each other, at once: what a wake-up that is lost costs is tried
@@ -64,93 +64,93 @@ class Pair:
 
     def __init__(self) -> None:
         self.now = 1_000_000_000
-        self.mouth = Mouth()
-        self.lines: list[AsyncEmbeddedTransport] = []
+        self.model = SwitchableModel()
+        self.transports: list[AsyncEmbeddedTransport] = []
         self._runtimes: list[Runtime] = []
         self._gates = 0
 
     async def open(self, store: Callable[[Callable[[], int]], Awaitable[Store]]) -> None:
-        """Begin to work."""
+        """Open both workers."""
         settings = Settings(
             model=MODEL, lease_duration=LEASE_SECONDS, expiry_interval=LEASE_SECONDS
         )
         bus = LocalBus()
         for _ in range(2):
             opened = CachedStore(await store(lambda: self.now))
-            runtime = Runtime(settings, opened, bus, OneModel(settings, self.mouth))
+            runtime = Runtime(settings, opened, bus, SingleModelCatalog(settings, self.model))
             runtime.worker.start()
             self._runtimes.append(runtime)
-            self.lines.append(AsyncEmbeddedTransport.over(runtime))
+            self.transports.append(AsyncEmbeddedTransport.over(runtime))
 
     async def close(self) -> None:
-        """End both."""
+        """Close both workers."""
         for runtime in self._runtimes:
             await runtime.drain(0)
             await runtime.store.close()
             await runtime.catalog.close()
 
-    async def log(self, where: int, run_id: str) -> list[Told]:
-        """All events of a run, as that worker reads them."""
-        told: list[Told] = []
-        while (page := await self._runtimes[where].store.read_events(run_id, len(told))).lines:
-            told += enumerate(page.lines, page.first)
-        return told
+    async def read_log(self, where: int, run_id: str) -> list[NumberedLine]:
+        """Return all events of a run, as that worker reads them."""
+        turn: list[NumberedLine] = []
+        while (page := await self._runtimes[where].store.read_events(run_id, len(turn))).lines:
+            turn += enumerate(page.lines, page.first)
+        return turn
 
     async def pass_time(self, seconds: float) -> None:
-        """Time passes for the database, and both workers look what it has done."""
+        """Advance the clock of the database, and sweep in both workers."""
         self.now += int(seconds * 1000)
         await asyncio.gather(*(runtime.worker.sweeper.sweep() for runtime in self._runtimes))
 
     async def read_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
-    ) -> list[Told]:
-        """A turn, as it is streamed."""
-        return [told async for told in self._stream_turn(line, call, key)]
+    ) -> list[NumberedLine]:
+        """Return the events of a turn as it is streamed."""
+        return [turn async for turn in self._stream_turn(line, call, key)]
 
-    async def overtaken(
+    async def read_overtaken_turn(
         self, line: AsyncEmbeddedTransport, call: Any, gate: ScriptGate, then: str
-    ) -> list[Told]:
+    ) -> list[NumberedLine]:
         """A turn whose worker is held for lost at the gate, and comes back when all is over.
 
         It must have said something before. Another worker hears from the model what comes `then`.
         """
-        told: list[Told] = []
+        turn: list[NumberedLine] = []
         driving: asyncio.Task[None] | None = None
         async for each in self._stream_turn(line, call):
-            told.append(each)
+            turn.append(each)
             if driving is None and b".delta" in each[1]:
-                (driving,) = [task for task in asyncio.all_tasks() if _drives(task)]
+                (driving,) = [task for task in asyncio.all_tasks() if _is_run_task(task)]
                 await gate.reached.wait()
-                self.mouth.script = then
+                self.model.script = then
                 await self.pass_time(LEASE_SECONDS + 1)
         gate.opened.set()
         assert driving is not None
         await asyncio.wait([driving])
-        return told
+        return turn
 
     async def _stream_turn(
         self, line: AsyncEmbeddedTransport, call: Any, key: str | None = None
-    ) -> AsyncGenerator[Told]:
+    ) -> AsyncGenerator[NumberedLine]:
         async for batch in line.stream(call, key):
             for number, event in batch:
                 yield number, events.encode(event)
 
     def gate(self) -> tuple[str, ScriptGate]:
-        """A new place where the model waits, and its name for scripts."""
+        """Add a gate at which the model waits; return its name in scripts, and the gate."""
         self._gates += 1
         name = f"gate-{self._gates}"
-        return name, self.mouth.gates[name]
+        return name, self.model.gates[name]
 
 
-def _drives(task: asyncio.Task[Any]) -> bool:
+def _is_run_task(task: asyncio.Task[Any]) -> bool:
     return task.get_name().startswith("run ")
 
 
-def stranger() -> str:
-    """An owner whom nobody knows yet."""
+def new_owner() -> str:
+    """Return the name of a new owner."""
     return f"owner-{os.urandom(6).hex()}"
 
 
-def begins(thread_id: str, **fields: Any) -> operations.Process:
-    """A message and a run for it."""
+def new_process(thread_id: str, **fields: Any) -> operations.Process:
+    """Return the operation that adds a message and runs it."""
     return operations.Process(thread_id=thread_id, message=operations.NewMessage("Well?"), **fields)

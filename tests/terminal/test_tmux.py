@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import sys
@@ -33,6 +34,7 @@ def test_five_resizes_on_the_way_lose_and_repeat_nothing(tmux: Tmux):
     for number, width in zip(range(0, SENTENCES, STEP), (*WIDTHS, 60), strict=True):
         tmux("wait-for", f"said-{number}")
         tmux("resize-window", "-x", str(width), "-y", "16")
+        _wait_for_width(tmux("display", "-p", "#{pane_tty}").strip(), width)
         tmux("send-keys", "x")
     tmux("wait-for", f"said-{SENTENCES}")
 
@@ -46,3 +48,14 @@ def test_five_resizes_on_the_way_lose_and_repeat_nothing(tmux: Tmux):
     assert said == list(range(SENTENCES))
     assert shown.count("> draft") == 1
     assert "writing" not in shown
+
+
+def _wait_for_width(terminal: str, width: int) -> None:
+    """Wait until programs see the width: tmux tells them a moment after it wraps its rows anew."""
+    patience = time.monotonic() + SECONDS
+    descriptor = os.open(terminal, os.O_RDONLY | os.O_NOCTTY)
+    try:
+        while os.get_terminal_size(descriptor).columns != width and time.monotonic() < patience:
+            time.sleep(0.001)
+    finally:
+        os.close(descriptor)

@@ -254,15 +254,18 @@ def _require_cut_answer(unit: UnitOfWork, last_message: Message | None) -> None:
             received=f"{unit.thread.messages} messages",
             hint="Read the thread again.",
         )
-    last = last_message
-    is_cut = last is not None and last.role == "assistant" and last.status == "incomplete"
-    if not is_cut and (last is None or last.role != "tool"):
-        raise errors.Conflict(
-            f"Thread {unit.thread.id} does not end with an answer that was cut.",
-            expected="an answer that was cut off",
-            received=f"a message of role {last.role}, {last.status}" if last else "no message",
-            hint="Send a message, or create a run without continues.",
-        )
+    received = "no message"
+    if last_message is not None:
+        role, status = last_message.role, last_message.status
+        if role == "tool" or (role == "assistant" and status == "incomplete"):
+            return
+        received = f"a message of role {role}, {status}"
+    raise errors.Conflict(
+        f"Thread {unit.thread.id} does not end with an answer that was cut.",
+        expected="an answer that was cut off",
+        received=received,
+        hint="Send a message, or create a run without continues.",
+    )
 
 
 class FolderMismatch(Exception):

@@ -6,7 +6,7 @@ SQLite is asked directly, in statements of our own: nothing of the program is tr
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,12 +156,19 @@ def load(path: Path) -> FinalState:
 def _events(
     connection: sqlite3.Connection, faults: list[str]
 ) -> dict[str, list[tuple[int, bytes]]]:
-    events: dict[str, list[tuple[int, bytes]]] = {}
     rows = connection.execute(
         "SELECT id, first, last, lines FROM log JOIN runs ON runs.seq = run "
         "UNION ALL "
         "SELECT id, first, last, lines FROM fresh JOIN runs ON runs.seq = run"
     )
+    return split_rows(rows, faults)
+
+
+def split_rows(
+    rows: Iterable[tuple[str, int, int, bytes]], faults: list[str]
+) -> dict[str, list[tuple[int, bytes]]]:
+    """Return the numbered events of each run; a row holds a run's events `first` to `last`."""
+    events: dict[str, list[tuple[int, bytes]]] = {}
     for run_id, first, last, lines in rows:
         split = lines.split(b"\n")
         if len(split) != last - first + 1:

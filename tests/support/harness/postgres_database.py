@@ -9,7 +9,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from tests.support.harness.final_state import LATE_MS, FinalState, RunTransition
+from tests.support.harness.final_state import LATE_MS, FinalState, RunTransition, split_rows
 
 WITNESS = """
 CREATE EXTENSION IF NOT EXISTS amcheck;
@@ -190,13 +190,7 @@ async def _broken_indexes(connection: Any) -> list[str]:
 
 
 async def _events(connection: Any, faults: list[str]) -> dict[str, list[tuple[int, bytes]]]:
-    events: dict[str, list[tuple[int, bytes]]] = {}
     rows = await connection.fetch(
         "SELECT id, first, last, lines FROM log JOIN runs ON seq = run ORDER BY run, last"
     )
-    for run_id, first, last, lines in rows:
-        split = lines.split(b"\n")
-        if len(split) != last - first + 1:
-            faults.append(f"run {run_id}: the row {first} to {last} holds {len(split)} events")
-        events.setdefault(run_id, []).extend(enumerate(split, first))
-    return events
+    return split_rows(rows, faults)

@@ -135,8 +135,9 @@ async def test_a_commit_that_is_cut_at_any_byte_is_cleared_up(
         assert again.status < 300, (after, again)
         assert told is None or told.json["id"] == again.json["id"]
         words.append(word)
-    # Where it drives, something of its worker's is measured too, behind which nothing may pass.
-    assert pair.link.cuts >= (1 if pair.driven else 0.9 * len(words))
+    # The measured answer may hold bytes of the worker or of the housekeeping, which a later one
+    # lacks: cuts behind its end do not happen.
+    assert pair.link.cuts >= (1 if pair.driven else 0.5 * len(words))
     said = Counter(text_of(message) for message in (await pair.database.load()).messages)
     assert {word: said[word] for word in words if said[word] != 1} == {}
 

@@ -1,24 +1,24 @@
-# The only commands to know. Each sets up what it needs, in this folder only.
+# Commands for contributors. Each installs what it needs, and only into this folder.
 #
-# requirements/lock.txt pins every package by its hash; where packages come from is your own
-# configuration. Who prefers `uv sync --all-extras` gets the same environment.
+# requirements/lock.txt pins every package by its hash; your own configuration of pip and uv names the
+# index. `uv sync --all-extras` makes the same environment.
 
 .DEFAULT_GOAL := help
 .PHONY: help run quick test full check style mypy pyright programs suite whole format bench soak site dist lock clean
 
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo .tools/uv/bin/uv)
 BIN := .venv/bin
-# Compiled once, and not by each of some thousand processes, whatever the environment says.
+# Bytecode is written, even if the environment forbids it: tests start more than a thousand processes.
 PYTEST := MAKEFLAGS= PYTHONDONTWRITEBYTECODE= $(BIN)/pytest
 QUICK = $(addprefix tests/,types engine wires settings telemetry providers stores buses tools runtime)
-# These import vendors' libraries, which takes seconds.
+# Tests that import libraries of providers, which takes seconds.
 VENDORS = $(addprefix --ignore=tests/providers/test_,any_llm.py provider_conformance.py)
-# As many at a time as most machines have processors; what one says stands together.
-ABREAST = $(MAKE) --no-print-directory --jobs 2 --output-sync
-# Of commands that start at once in a new checkout, one sets it up and the others wait (with flock).
+# Two jobs at a time, as even small machines have two cores; the output of a job is not interleaved.
+PARALLEL = $(MAKE) --no-print-directory --jobs 2 --output-sync
+# If several commands start at once in a new checkout, one sets it up and the others wait (with flock).
 LOCK = mkdir -p .tools; exec 9>.tools/lock; if command -v flock >/dev/null; then flock 9; fi
-# Environments of other people's programs, which tests start.
-TESTED = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index litellm release chart site
+# Environments of third-party programs, which tests start.
+PROGRAMS = mcp-servers mcp-servers-old openapi-generators openai-clients openai-client-old llama-index litellm release chart site
 COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --upgrade \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
@@ -31,15 +31,15 @@ run: .venv/.ready ## start backend and web chat on port 8000 or the next free on
 quick: .venv/.ready ## pure tests and tests in one process, below a minute
 	@$(PYTEST) --forks 3 -m "not slow and not soak and not processes" $(QUICK) $(VENDORS)
 
-# pyright judges by stricter rules what mypy has judged, and takes a minute of the processor.
-test: .venv/.ready ## what must hold before a change is taken: checks, and all tests but the slow ones
-	@$(ABREAST) mypy style suite
+# pyright is left to `make full`: it takes a minute of processor time.
+test: .venv/.ready ## the check of every change: mypy, style, and all tests but the slow ones
+	@$(PARALLEL) mypy style suite
 
-full: .venv/.ready ## the same with the slow tests and pyright: what main is tried with, and a release
-	@$(ABREAST) pyright mypy style whole
+full: .venv/.ready ## the check of main and of releases: the same with pyright and the slow tests
+	@$(PARALLEL) pyright mypy style whole
 
-check: .venv/.ready ## generated files, style, types and who may import whom
-	@$(ABREAST) pyright mypy style
+check: .venv/.ready ## generated files, style, types and import contracts
+	@$(PARALLEL) pyright mypy style
 
 style:
 	@$(BIN)/python scripts/generate_sync.py --check
@@ -54,24 +54,24 @@ mypy pyright:
 programs:
 	@$(BIN)/python tests/support/install_programs.py
 
-# Tests wait for programs half of the time. `+` shows what this prints as it comes.
+# More processes than cores, because tests wait half of the time. `+` shows the output as it comes.
 suite: programs
 	+@$(PYTEST) --forks 6 -m "not slow and not soak"
 
 whole: programs
 	+@$(PYTEST) --forks 6 -m "not soak"
 
-format: .venv/.ready ## put the code in order, and generate the clients and the reference
+format: .venv/.ready ## format the code, and generate the clients and the reference
 	@$(BIN)/ruff check --fix
 	@$(BIN)/ruff format
 	@$(BIN)/python scripts/generate_sync.py
 	@$(BIN)/python scripts/generate_typescript.py
 	@$(BIN)/python docs/reference/make.py
 
-bench: .venv/.ready ## measure, and state on what
+bench: .venv/.ready ## measure the speed, and describe the machine
 	@$(BIN)/python -m benchmarks
 
-soak: .venv/.ready ## the long runs: kills, cuts, races and examples by the thousand
+soak: .venv/.ready ## hours of kills, cut connections, races and generated examples
 	@$(PYTEST) -m soak --timeout 0
 	@$(PYTEST) -m "hypothesis and not soak" --timeout 0 --hypothesis-profile searching
 
@@ -81,13 +81,13 @@ site: .venv/.ready ## build the documentation site into build/site
 dist: .venv/.ready .tools/release/.ready ## build and check wheel, source archive and bill of materials
 	@$(BIN)/python scripts/build_packages.py
 
-lock: $(UV) ## pin anew what pyproject.toml asks for
+lock: $(UV) ## update the pinned versions of all packages
 	@$(COMPILE) --all-extras --group dev --output-file requirements/lock.txt pyproject.toml
-	@for tested in $(TESTED); do $(COMPILE) --python-version 3.11 \
-		--output-file requirements/$$tested.txt requirements/$$tested.in || exit 1; done
+	@for program in $(PROGRAMS); do $(COMPILE) --python-version 3.11 \
+		--output-file requirements/$$program.txt requirements/$$program.in || exit 1; done
 	@$(COMPILE) --python-version 3.12 --output-file requirements/ogx.txt requirements/ogx.in
 
-clean: ## remove what these commands made
+clean: ## remove everything that these commands made
 	@rm -rf .venv .tools build dist .*_cache .hypothesis
 
 .venv/.ready: requirements/lock.txt pyproject.toml | $(UV)
@@ -105,9 +105,9 @@ clean: ## remove what these commands made
 	touch $@
 
 .tools/uv/bin/uv:
-	@echo "uv is not here: installing it into .tools ..."
+	@echo "uv is not installed: installing it into .tools ..."
 	@$(LOCK); test ! -x $@ || exit 0; \
 	python3 -m venv .tools/uv || { rm -rf .tools/uv; \
-		echo "make: wanted uv, or a python3 that can make environments (Debian, Ubuntu: apt install" >&2; \
+		echo "make: wanted uv, or a python3 with the module venv (Debian, Ubuntu: apt install" >&2; \
 		echo "python3-venv); found neither. Install one of them and try again." >&2; exit 1; }; \
 	.tools/uv/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Brings the database to this version's form, and makes the two keys that the cluster itself needs:
-# that of the web chat, which acts for all people, and one that opens /metrics and nothing else.
+# Migrates the database, and creates the two keys that the cluster needs: that of the web chat, which
+# acts for all people, and that of Prometheus, which may read /metrics and nothing else.
 set -eu
 umask 077
 keys=${KEYS:-/keys}
@@ -15,4 +15,5 @@ make_key() {
 
 make_key web admin
 make_key prometheus metrics
-chmod 644 "$keys/prometheus"  # Prometheus is another user
+# Prometheus runs as another user.
+chmod 644 "$keys/prometheus"

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Prints a line for .env for each image of compose.yaml that somebody else makes: the image by the
-# digest that its version has now, so that the same bytes are fetched from then on.
+# Prints a line for .env for each third-party image of compose.yaml: its name with its present
+# digest, so that exactly this image is pulled from then on.
 #   ./pin-images.sh >> .env
-# It asks the registry, by `docker buildx imagetools inspect`.
+# `docker buildx imagetools inspect` reads the digests from the registry.
 set -eu
 cd "$(dirname "$0")"
 inspect=${INSPECT:-docker buildx imagetools inspect --format '{{.Manifest.Digest}}'}

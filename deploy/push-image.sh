@@ -1,8 +1,8 @@
 #!/bin/sh
 # Builds the image for two architectures, pushes it as NAME:VERSION, and prints its name and digest:
 #   deploy/push-image.sh ghcr.io/example/antiphon 0.2.0
-# prints `name=ghcr.io/example/antiphon` and `digest=sha256:...`. It needs `docker buildx`, which must
-# be able to run programs of both architectures, and a login at the registry.
+# prints `name=ghcr.io/example/antiphon` and `digest=sha256:...`. It needs a login at the registry, and
+# `docker buildx` with emulation for the architecture that is not the machine's.
 set -eu
 cd "$(dirname "$0")/.."
 [ $# = 2 ] || { echo "usage: deploy/push-image.sh NAME VERSION" >&2; exit 2; }
@@ -19,6 +19,6 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct) docker buildx build --builder antip
     --tag "$1:$2" --metadata-file "$described" --push . >&2
 
 digest=$(sed -n 's/.*"containerimage.digest": *"\(sha256:[0-9a-f]\{64\}\)".*/\1/p' "$described")
-[ -n "$digest" ] || { echo "docker did not say which digest $1:$2 has" >&2; exit 1; }
+[ -n "$digest" ] || { echo "docker printed no digest of $1:$2" >&2; exit 1; }
 echo "name=$1"
 echo "digest=$digest"

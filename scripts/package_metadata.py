@@ -28,7 +28,7 @@ class RepositoryMetadata(MetadataHookInterface):
         if repository:
             readme = absolute_links(readme, repository, f"v{metadata['version']}")
             metadata["urls"] = project_urls(repository)
-            # The registry of MCP servers looks for this in the description of the package.
+            # The registry of MCP servers looks for this line in the description of the package.
             readme += f"\n<!-- mcp-name: {mcp_server_name(repository)} -->\n"
         metadata["readme"] = {"content-type": "text/markdown", "text": readme}
 

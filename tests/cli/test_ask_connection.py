@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,7 +35,7 @@ async def write(end: Exception) -> None:
     events = AsyncEvents(batches(end), RunState())
     with ThreadPoolExecutor(1) as pen:
         async with AsyncClient(settings=settings) as client:
-            await ask._write_events(speech, events, pen, client, SERVER)
+            await ask._write_events(speech, events, pen, client, SERVER, "mark")
 
 
 async def test_a_lost_connection_says_where_to_read_the_run_and_cancels_nothing(
@@ -63,6 +64,30 @@ async def test_a_cancellation_without_an_answer_in_time_has_a_reason(
     assert capsys.readouterr().err == (
         "antiphon: the run run_1 could not be cancelled: no answer in time\n"
     )
+
+
+async def unstored_run() -> AsyncGenerator[Sequence[Numbered]]:
+    """Yield nothing, as a request that is not answered yet."""
+    await asyncio.Event().wait()
+    yield []
+
+
+async def test_a_question_that_is_interrupted_before_its_run_is_stored_is_cancelled() -> None:
+    settings = Settings(model="demo", database="memory:")
+    async with AsyncClient(settings=settings) as client:
+        thread = await client.create_thread(messages=[{"content": "Hello"}])
+        events = AsyncEvents(unstored_run(), RunState())
+        writer = TextAnswerWriter(StreamOutput(sys.stdout), quiet=True)
+        with ThreadPoolExecutor(1) as executor:
+            asking = asyncio.create_task(
+                ask._write_events(writer, events, executor, client, None, "mark")
+            )
+            asyncio.get_running_loop().call_soon(asking.cancel)
+            run = await client.create_run(thread.id, metadata={ask.MARK: "mark"})
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+
+        assert (await client.get_run(run.id)).status is Status.CANCELLED
 
 
 def test_a_lost_server_is_noted_with_the_time_that_is_left(

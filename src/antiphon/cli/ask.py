@@ -33,6 +33,7 @@ from fnmatch import fnmatchcase
 from functools import partial
 from importlib import import_module
 from pathlib import Path
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -65,7 +66,7 @@ from antiphon.client.mentions import (
     prepare_message,
     upload_attachments,
 )
-from antiphon.client.thread_families import find_newest_run
+from antiphon.client.thread_families import find_newest_run, find_sent_run
 from antiphon.mcp.client.toolbox import AsyncMcpServerPool
 from antiphon.mcp.startup import start_servers
 from antiphon.settings.loading import LoadedSettings
@@ -181,6 +182,8 @@ FLAGS = (
     "screen_reader",
 )
 CANCEL_SECONDS = 5.0
+MARK = "question"
+"""Metadata key of a run with the mark of the process that began it."""
 OF_TERMINAL = ("markdown_it", "pygments", "wcwidth")
 """Modules of the extra `terminal` that set text."""
 
@@ -280,6 +283,8 @@ async def _ask(
             note(f"antiphon: {explain_untrusted(workspace.untrusted, 'antiphon skills trust')}")
         if workspace.instructions:
             options["additional_instructions"] = workspace.instructions
+        mark = token_hex(8)
+        options["metadata"] = {**options.get("metadata", {}), MARK: mark}
         refusals = RefusalNotes(settings)
 
         def watch(event: ToolEvent) -> None:
@@ -300,7 +305,7 @@ async def _ask(
         )
         if settings.server is not None and not question.quiet:
             cast("AsyncHttpTransport", client.transport).on_connection_lost(_note_loss)
-        await _write_events(writer, events, executor, client, settings.server)
+        await _write_events(writer, events, executor, client, settings.server, mark)
     return REFUSED if writer.code == DONE and refusals.any else writer.code
 
 
@@ -310,10 +315,12 @@ async def _write_events(
     executor: Executor,
     client: AsyncClient,
     server: str | None,
+    mark: str,
 ) -> None:
     """Write every event. An exception or a cancellation also cancels the run.
 
-    When the connection is lost for good, it is not cancelled: the error says where to read it.
+    If the run's id has not arrived, `mark` in its metadata identifies the run. When the connection
+    is lost for good, it is not cancelled: the error says where to read it.
     """
     write = partial(asyncio.get_running_loop().run_in_executor, executor)
     try:
@@ -328,7 +335,8 @@ async def _write_events(
         raise
     except BaseException as end:
         # Ctrl+C, or a reader that closed the pipe: a run whose answer is not read is not paid for.
-        await _cancel(client, events.run_id)
+        if events.run_id is not None or isinstance(end, asyncio.CancelledError):
+            await _cancel(client, events, mark)
         if not isinstance(end, OSError):  # what could not be written before fails again
             writer.close(end)
         raise
@@ -360,15 +368,17 @@ async def _find_last_thread(client: AsyncClient) -> str:
     return newest.thread_id
 
 
-async def _cancel(client: AsyncClient, run_id: str | None) -> None:
-    if run_id is None:
-        return
+async def _cancel(client: AsyncClient, events: AsyncEvents, mark: str) -> None:
+    run_id = events.run_id
     try:
         async with asyncio.timeout(CANCEL_SECONDS):
-            await client.cancel_run(run_id)
+            if run_id is None:
+                run_id = await find_sent_run(client, None, MARK, mark)
+            if run_id is not None:
+                await client.cancel_run(run_id)
     except (AntiphonError, TimeoutError) as error:
         reason = str(error) or "no answer in time"
-        note(f"antiphon: the run {run_id} could not be cancelled: {reason}")
+        note(f"antiphon: the run {run_id or 'of this question'} could not be cancelled: {reason}")
 
 
 def _note_loss(seconds: float) -> None:

@@ -32,6 +32,8 @@ BRANCH_BESIDE = "branch_beside"
 """Metadata key: "1" if the branch is another model's, compared with that of its source."""
 SEARCH_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Seconds between searches for a run that is stored while it is cancelled."""
+SEARCHED_RUNS = 20
+"""Newest runs among which it is searched for; other programs may begin runs meanwhile."""
 MAX_FAMILY = 200
 """Most members of a family that are listed."""
 
@@ -189,17 +191,20 @@ async def find_newest_run(client: AsyncClient, thread_id: str | None = None) -> 
     return newest[0] if newest else None
 
 
-async def find_sent_run(client: AsyncClient, thread_id: str, key: str, mark: str) -> str | None:
+async def find_sent_run(
+    client: AsyncClient, thread_id: str | None, key: str, mark: str
+) -> str | None:
     """Return the id of the run that a cancelled request began, None if it began none.
 
-    `mark` is unique in the metadata of the request, under `key`. The server may store the run after
-    the request was cancelled, so that the search is repeated for about three seconds.
+    `mark` is unique in the metadata of the request, under `key`. Without a `thread_id`, the newest
+    runs of all threads are searched. The server may store the run after the request was cancelled,
+    so that the search is repeated for about three seconds.
     """
     for pause in (0.0, *SEARCH_PAUSES):
         await asyncio.sleep(pause)
-        newest = await find_newest_run(client, thread_id)
-        if newest is not None and newest.metadata.get(key) == mark:
-            return newest.id
+        for run in (await client.list_runs(thread_id, limit=SEARCHED_RUNS)).data:
+            if run.metadata.get(key) == mark:
+                return run.id
     return None
 
 

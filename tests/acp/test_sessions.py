@@ -31,6 +31,7 @@ from antiphon.tools.todos import write_todos
 from antiphon.types.events import UsageAdded
 from antiphon.types.runs import Reason, Thread
 from tests.support.acp.editor import Editor, choose, open_editor
+from tests.support.providers.upstream import STOP, Scenario, Upstream, sse, text_chunks
 
 
 def text(words: str) -> TextContentBlock:
@@ -458,6 +459,33 @@ async def test_the_context_holds_the_tokens_of_the_last_turn(tmp_path: Path) -> 
         assert [each.used for each in shown] == [
             turn.input_tokens + turn.output_tokens for turn in (turns[1], turns[3])
         ]
+
+
+async def test_the_cost_is_that_of_all_prompts_of_the_thread_also_once_it_is_opened_again(
+    tmp_path: Path,
+) -> None:
+    async with Upstream() as upstream:
+        usage = {"prompt_tokens": 1_000, "completion_tokens": 50}
+        answer = sse(*text_chunks("Hi."), STOP, {"choices": [], "usage": usage})
+        upstream.scenarios["priced"] = Scenario(answer)
+        provider = {
+            "base_url": upstream.url,
+            "prices": {"*": {"input": 2.0, "output": 10.0}},
+            "context_tokens": 8_000,
+        }
+        settings = Settings(
+            model="mine:quirk:priced", database="memory:", providers={"mine": provider}
+        )
+        async with open_editor(settings) as editor:
+            session = await begin(editor, tmp_path)
+            for _ in range(2):
+                await editor.agent.prompt(session_id=session, prompt=[text("Hello")])
+            await editor.agent.close_session(session_id=session)
+            await editor.agent.load_session(session_id=session, cwd=str(tmp_path))
+            await editor.agent.prompt(session_id=session, prompt=[text("Hello")])
+
+            shown = [each for each in editor.updates if each.session_update == "usage_update"]
+            assert [each.cost.amount for each in shown] == [0.0025, 0.005, 0.0075]
 
 
 async def test_files_and_pictures_of_a_prompt_reach_the_model(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from acp.schema import (
 
 from antiphon.acp.permissions import PermissionAsker
 from antiphon.acp.updates import HistoryEncoder, UpdateEncoder
-from antiphon.api.operations import Content, ListModels, Options
+from antiphon.api.operations import Content, ListModels, ListRuns, Options
 from antiphon.client.async_client import AsyncClient
 from antiphon.client.async_events import AsyncEvents
 from antiphon.client.export import load_joined_messages
@@ -51,6 +51,7 @@ SERVERS_SECONDS = 30.0
 SessionUpdate = HelperUpdate | ConfigOptionUpdate | UsageUpdate
 
 CANCEL_SECONDS = 5.0
+RUNS_PER_PAGE = 100
 MARK = "acp_prompt"
 """Metadata key of a run with the mark of the prompt that it answers."""
 
@@ -278,7 +279,10 @@ class Session:
         return events
 
     async def _report(self, events: AsyncEvents) -> None:
-        """Send the thread's title, and how full the model's context is, where they are known."""
+        """Send the title of the thread, the tokens in the model's context, and the cost so far.
+
+        The cost is that of all runs of the thread, in US dollars. What is not known is left out.
+        """
         client = self._setup.client
         with suppress(AntiphonError):
             thread = await client.get_thread(self.id)
@@ -291,8 +295,10 @@ class Session:
             listed = await client.transport.send(ListModels(model=run.model))
             sizes = [each.context_tokens for each in listed.data if each.id == run.model]
             if sizes and sizes[0]:
-                price = run.usage.cost
-                cost = None if price is None else Cost(amount=price, currency="USD")
+                spent = Usage()
+                async for each in client.paginate(ListRuns(self.id, limit=RUNS_PER_PAGE)):
+                    spent += each.usage
+                cost = None if spent.cost is None else Cost(amount=spent.cost, currency="USD")
                 used = self._last_turn.input_tokens + self._last_turn.output_tokens
                 await self.send(
                     UsageUpdate(session_update="usage_update", used=used, size=sizes[0], cost=cost)

@@ -9,7 +9,8 @@
 
 What a party costs is counted in the server's own processor time and memory, and is judged by
 ratios: neither says how busy the machine was. The bystander asks in a thread of its own, by default
-for a new thread, for which the server needs its loop and its store's writer.
+for a new thread, for which the server needs its loop and its store's writer. It has an address of
+its own, because requests of one address are served in order.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ LEAST_HOLD = 0.8
 """Seconds of the processor in one wait that a bystander without a turn may have caused itself."""
 LEAST_BYTES = 30_000_000
 """Bytes below which memory says nothing of it: an allocator takes and keeps it in such pieces."""
+BYSTANDER_ADDRESS = "127.0.0.2"
 ASK_SECONDS = 120.0
 """Seconds that a bystander waits for one response: only one that never comes takes longer."""
 
@@ -120,7 +122,9 @@ class Bystander:
             raise self._fault
 
     def _ask_repeatedly(self) -> None:
-        connection = http.client.HTTPConnection(self._where, timeout=ASK_SECONDS)
+        connection = http.client.HTTPConnection(
+            self._where, timeout=ASK_SECONDS, source_address=(BYSTANDER_ADDRESS, 0)
+        )
         try:
             while not self._over.is_set():
                 before = self._cpu()

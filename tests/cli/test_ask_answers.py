@@ -1,4 +1,4 @@
-"""`antiphon ask` for scripts: what goes in, what comes out, and what the exit code says."""
+"""`antiphon ask` for scripts: its input, its output and its exit codes."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ RAW = [sys.executable, "-I", "-S", str(Path(__file__).parents[1] / "support/mcp/
 DIES = [sys.executable, "-c", "import sys; sys.exit(3)"]
 
 
-def other(upstream: Upstream) -> dict[str, str]:
-    """An environment in which that upstream is the model."""
+def upstream_environ(upstream: Upstream) -> dict[str, str]:
+    """Return the environment in which this upstream is the model."""
     return {"ANTIPHON_BASE_URL": upstream.url, "ANTIPHON_MODEL": "custom"}
 
 
 def sent_parts(place: Place) -> list[dict[str, Any]]:
-    """The parts of the one message that was sent."""
+    """Return the parts of the one message that was sent."""
     (thread,) = place.threads()
     return list(thread["messages"][0]["content"])
 
 
-def terminal(place: Place, *arguments: str, environ: dict[str, str]) -> tuple[str, str]:
+def run_on_terminal(place: Place, *arguments: str, environ: dict[str, str]) -> tuple[str, str]:
     """Return the output on a terminal, and on a stderr that is no terminal."""
     outer, inner = pty.openpty()
     with place.start(*arguments, environ=environ, stdout=inner) as process:
         os.close(inner)
-        shown = b""
+        output = b""
         try:
             while piece := os.read(outer, 4096):
-                shown += piece
+                output += piece
         except OSError:  # Linux says so when the last writer has closed
             pass
         _, err = process.communicate(timeout=SECONDS)
     os.close(outer)
-    return shown.decode().replace("\r\n", "\n"), err.decode()
+    return output.decode().replace("\r\n", "\n"), err.decode()
 
 
 # Files
@@ -55,7 +55,7 @@ def test_a_file_that_is_mentioned_or_named_by_a_flag_goes_along(place: Place) ->
     (place.root / "a.txt").write_text("one")
     (place.root / "b c.txt").write_text("two")
 
-    told = place.run("ask", "Compare @a.txt", "-f", "b c.txt")
+    result = place.run("ask", "Compare @a.txt", "-f", "b c.txt")
 
     texts = [part["text"] for part in sent_parts(place)]
     assert texts == [
@@ -63,17 +63,17 @@ def test_a_file_that_is_mentioned_or_named_by_a_flag_goes_along(place: Place) ->
         "\n\nThe file a.txt:\n\n```\none\n```\n",
         "\n\nThe file b c.txt:\n\n```\ntwo\n```\n",
     ]
-    assert "antiphon: a.txt is sent along (3 bytes)\n" in told.stderr
+    assert "antiphon: a.txt is sent along (3 bytes)\n" in result.stderr
 
 
 def test_a_picture_is_shown_to_the_model(place: Place, upstream: Upstream) -> None:
     upstream.text("A dot.")
     (place.root / "dot.png").write_bytes(PNG)
 
-    place.run("ask", "-q", "What is @dot.png?", environ=other(upstream))
+    place.run("ask", "-q", "What is @dot.png?", environ=upstream_environ(upstream))
 
-    (asked,) = upstream.asked
-    text, picture = asked["messages"][-1]["content"]
+    (request,) = upstream.asked
+    text, picture = request["messages"][-1]["content"]
     assert text["text"] == "What is @dot.png?"
     assert picture["image_url"]["url"].startswith("data:image/png;base64,")
 
@@ -86,10 +86,10 @@ def test_a_picture_may_be_piped_in(place: Place) -> None:
 
 
 def test_other_bytes_that_are_piped_in_are_no_text(place: Place) -> None:
-    told = place.run("ask", "What is this?", stdin="a\0b")
+    result = place.run("ask", "What is this?", stdin="a\0b")
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith("antiphon: what is piped in is no text; wanted ")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith("antiphon: what is piped in is no text; wanted ")
 
 
 def test_what_is_piped_in_opens_no_files(place: Place) -> None:
@@ -113,10 +113,10 @@ def test_a_file_that_cannot_be_sent_keeps_the_message(
 ) -> None:
     (place.root / ".env").write_text("KEY=1")
 
-    told = place.run("ask", *arguments)
+    result = place.run("ask", *arguments)
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(f"antiphon: {problem}")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"antiphon: {problem}")
     assert place.threads() == []
 
 
@@ -143,10 +143,10 @@ def test_last_goes_on_with_the_thread_that_was_answered_in_last(place: Place) ->
 
 
 def test_without_a_thread_there_is_no_last_one(place: Place) -> None:
-    told = place.run("ask", "--last", "Hello")
+    result = place.run("ask", "--last", "Hello")
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "there is no thread to continue" in told.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no thread to continue" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -163,10 +163,10 @@ def test_without_a_thread_there_is_no_last_one(place: Place) -> None:
 def test_flags_that_exclude_each_other_or_say_nothing_are_wrong_usage(
     place: Place, flags: tuple[str, ...]
 ) -> None:
-    told = place.run("ask", *flags, "Hello")
+    result = place.run("ask", *flags, "Hello")
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.count("\n") == 1
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("schema", ["[1]", "{", ""])
@@ -175,10 +175,12 @@ def test_a_schema_that_is_none_is_told_before_anything_is_asked(
 ) -> None:
     (place.root / "schema.json").write_text(schema)
 
-    told = place.run("ask", "--output-schema", "schema.json", "Hello", environ=other(upstream))
+    result = place.run(
+        "ask", "--output-schema", "schema.json", "Hello", environ=upstream_environ(upstream)
+    )
 
-    assert (told.returncode, told.stdout, upstream.asked) == (2, "", [])
-    assert told.stderr.startswith("antiphon: --output-schema schema.json cannot be used: ")
+    assert (result.returncode, result.stdout, upstream.asked) == (2, "", [])
+    assert result.stderr.startswith("antiphon: --output-schema schema.json cannot be used: ")
 
 
 # What comes out
@@ -198,9 +200,9 @@ QUESTION = "When does the next LAX-JFK flight leave?"
 def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
     (place.root / "flights.py").write_text(FLIGHTS)
 
-    told = place.run("ask", "--output", "json", "--tools", "flights.py", QUESTION)
+    result = place.run("ask", "--output", "json", "--tools", "flights.py", QUESTION)
 
-    answer = json.loads(told.stdout)
+    answer = json.loads(result.stdout)
     (thread,) = place.threads()
     (call,) = answer.pop("tool_calls")
     assert call.pop("id")
@@ -228,31 +230,31 @@ def test_pages_that_the_provider_cites_are_told(place: Place, upstream: Upstream
     upstream.text("The moon.")
     upstream.says.insert(1, json.dumps({"choices": [{"index": 0, "delta": delta}]}))
 
-    told = place.run("ask", "Tides?", environ=other(upstream))
+    result = place.run("ask", "Tides?", environ=upstream_environ(upstream))
     answer = json.loads(
-        place.run("ask", "--output", "json", "Tides?", environ=other(upstream)).stdout
+        place.run("ask", "--output", "json", "Tides?", environ=upstream_environ(upstream)).stdout
     )
 
-    assert told.stdout == "The moon.\n"
-    assert "[1] The [2Jmoon https://tides.example/moon" in told.stderr
+    assert result.stdout == "The moon.\n"
+    assert "[1] The [2Jmoon https://tides.example/moon" in result.stderr
     assert answer["citations"] == [{"url": "https://tides.example/moon", "title": "The [2Jmoon"}]
 
 
 def test_a_failure_is_told_in_the_object_too(place: Place, upstream: Upstream) -> None:
     upstream.status = 400
 
-    told = place.run("ask", "--output", "json", "Hello", environ=other(upstream))
+    result = place.run("ask", "--output", "json", "Hello", environ=upstream_environ(upstream))
 
-    answer = json.loads(told.stdout)
-    assert (told.returncode, answer["status"]) == (1, "failed")
+    answer = json.loads(result.stdout)
+    assert (result.returncode, answer["status"]) == (1, "failed")
     assert answer["error"]["code"] == "provider_rejected"
 
 
 def test_a_call_that_is_refused_is_told_in_the_object_too(place: Place) -> None:
-    told = place.run("ask", "--output", "json", "--thread", "thread_unknown", "Hello")
+    result = place.run("ask", "--output", "json", "--thread", "thread_unknown", "Hello")
 
-    answer = json.loads(told.stdout)
-    assert (told.returncode, answer["status"]) == (1, "failed")
+    answer = json.loads(result.stdout)
+    assert (result.returncode, answer["status"]) == (1, "failed")
     assert answer["error"]["code"] == "not_found"
 
 
@@ -262,7 +264,7 @@ def test_json_that_is_interrupted_ends_with_the_status(
 ) -> None:
     upstream.text("The first half", finish=None)
     upstream.holds = True
-    with place.start("ask", *flags, "Hello", environ=other(upstream)) as process:
+    with place.start("ask", *flags, "Hello", environ=upstream_environ(upstream)) as process:
         while not upstream.asked:
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
@@ -277,20 +279,22 @@ def test_no_tools_means_none(place: Place, upstream: Upstream) -> None:
     file = place.root / "servers.json"
     file.write_text(json.dumps({"mcpServers": {"dies": {"command": DIES[0], "args": DIES[1:]}}}))
 
-    told = place.run("ask", "--no-tools", "--config", str(file), "Hello", environ=other(upstream))
+    result = place.run(
+        "ask", "--no-tools", "--config", str(file), "Hello", environ=upstream_environ(upstream)
+    )
 
-    assert told.returncode == 0
-    assert "dies" not in told.stderr
+    assert result.returncode == 0
+    assert "dies" not in result.stderr
     assert "tools" not in upstream.asked[0]
 
 
 def test_turns_are_limited_and_an_answer_that_needs_more_is_incomplete(place: Place) -> None:
     (place.root / "flights.py").write_text(FLIGHTS)
 
-    told = place.run("ask", "--max-turns", "1", "--tools", "flights.py", QUESTION)
+    result = place.run("ask", "--max-turns", "1", "--tools", "flights.py", QUESTION)
 
-    assert told.returncode == 3
-    assert "antiphon: the answer is incomplete (max_turns)\n" in told.stderr
+    assert result.returncode == 3
+    assert "antiphon: the answer is incomplete (max_turns)\n" in result.stderr
 
 
 @pytest.mark.parametrize("by", ["flag", "setting"])
@@ -309,12 +313,13 @@ def test_tool_calls_are_limited_and_an_answer_that_needs_more_is_incomplete(
     flag = ("--max-tool-calls", "2") if by == "flag" else ()
     environ = {} if flag else {"ANTIPHON_MAX_TOOL_CALLS": "2"}
 
-    told = place.run(
-        *("ask", *flag, "--tools", "flights.py", QUESTION), environ=environ | other(upstream)
+    result = place.run(
+        *("ask", *flag, "--tools", "flights.py", QUESTION),
+        environ=environ | upstream_environ(upstream),
     )
 
-    assert told.returncode == 3
-    assert "antiphon: the answer is incomplete (max_tool_calls)\n" in told.stderr
+    assert result.returncode == 3
+    assert "antiphon: the answer is incomplete (max_tool_calls)\n" in result.stderr
     assert len(upstream.asked) == 3
 
 
@@ -327,10 +332,10 @@ def test_reasoning_is_written_to_stderr_where_it_is_wanted(
     ]
     upstream.says = [*(json.dumps({"choices": [each]}) for each in chunks), *upstream.says]
 
-    told = place.run("ask", "-q", "--thinking", "2+2?", environ=other(upstream))
-    without = place.run("ask", "-q", "2+2?", environ=other(upstream))
+    result = place.run("ask", "-q", "--thinking", "2+2?", environ=upstream_environ(upstream))
+    without = place.run("ask", "-q", "2+2?", environ=upstream_environ(upstream))
 
-    assert (told.stdout, told.stderr) == ("Four.\n", "Two and two.\u241b\n")
+    assert (result.stdout, result.stderr) == ("Four.\n", "Two and two.\u241b\n")
     assert without.stderr == ""
 
 
@@ -360,40 +365,48 @@ def test_markdown_is_set_on_a_terminal_and_nothing_in_it_acts(
 ) -> None:
     upstream.text("# He", "ad\n\nSome **bold** \x1b[2Jtext.\n\n| a | b |\n|--|--|\n| 1 | 2 |\n")
 
-    shown, _ = terminal(
-        place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "xterm", "NO_COLOR": "1"}
+    output, _ = run_on_terminal(
+        place,
+        "ask",
+        "-q",
+        "Hi",
+        environ={**upstream_environ(upstream), "TERM": "xterm", "NO_COLOR": "1"},
     )
 
-    assert "\x1b[1mbold\x1b[0m" in shown
-    assert "**" not in shown
-    assert "\x1b[2J" not in shown
-    assert "│" in shown
+    assert "\x1b[1mbold\x1b[0m" in output
+    assert "**" not in output
+    assert "\x1b[2J" not in output
+    assert "│" in output
 
 
 def test_a_dumb_terminal_gets_no_escape_sequence(place: Place, upstream: Upstream) -> None:
     upstream.text("Some **bold** text.\n")
 
-    shown, _ = terminal(place, "ask", "-q", "Hi", environ={**other(upstream), "TERM": "dumb"})
+    output, _ = run_on_terminal(
+        place, "ask", "-q", "Hi", environ={**upstream_environ(upstream), "TERM": "dumb"}
+    )
 
-    assert "\x1b" not in shown
-    assert "bold" in shown
+    assert "\x1b" not in output
+    assert "bold" in output
 
 
 @pytest.mark.parametrize(
-    ("flags", "shown"),
+    ("flags", "expected"),
     [
         (("--color", "never", "--ascii"), "- one \x1b[1mtwo\x1b[0m\n"),
         (("--screen-reader",), "- one **two**\n"),
     ],
 )
 def test_an_answer_looks_as_the_settings_say(
-    place: Place, upstream: Upstream, flags: tuple[str, ...], shown: str
+    place: Place, upstream: Upstream, flags: tuple[str, ...], expected: str
 ) -> None:
     upstream.text("- one **two**\n")
 
-    told = terminal(place, "ask", "-q", *flags, "Hi", environ={**other(upstream), "TERM": "xterm"})
+    result = run_on_terminal(
+        place, "ask", "-q", *flags, "Hi", environ={**upstream_environ(upstream), "TERM": "xterm"}
+    )
 
-    assert told == (shown, "")
+    assert result == (expected, "")
 
 
 def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
@@ -401,12 +414,12 @@ def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
 ) -> None:
     upstream.text("\x1b[1mbold")
 
-    shown, told = terminal(
-        place, "ask", "--raw-output", "Hi", environ={**other(upstream), "TERM": "xterm"}
+    output, notes = run_on_terminal(
+        place, "ask", "--raw-output", "Hi", environ={**upstream_environ(upstream), "TERM": "xterm"}
     )
 
-    assert shown == "\x1b[1mbold\n"
-    assert "antiphon: --raw-output: what the model writes may act on this terminal\n" in told
+    assert output == "\x1b[1mbold\n"
+    assert "antiphon: --raw-output: what the model writes may act on this terminal\n" in notes
 
 
 # Exit codes
@@ -422,10 +435,10 @@ def test_a_required_server_that_is_there_is_no_hindrance(place: Place) -> None:
 def test_without_a_required_server_nothing_is_asked(place: Place, name: str) -> None:
     place.run("mcp", "add", "dies", "--", *DIES)
 
-    told = place.run("ask", "-q", "--require", name, "Hello")
+    result = place.run("ask", "-q", "--require", name, "Hello")
 
-    assert (told.returncode, told.stdout) == (6, "")
-    assert f"antiphon: nothing was sent: --require names {name}, " in told.stderr
+    assert (result.returncode, result.stdout) == (6, "")
+    assert f"antiphon: nothing was sent: --require names {name}, " in result.stderr
     assert place.threads() == []
 
 
@@ -435,17 +448,17 @@ def test_a_key_that_is_refused_is_told_by_the_exit_code(
 ) -> None:
     upstream.status = status
 
-    told = place.run("ask", "Hello", environ=other(upstream))
+    result = place.run("ask", "Hello", environ=upstream_environ(upstream))
 
-    assert told.returncode == 5
-    assert "antiphon: Check the provider's key and address" in told.stderr
+    assert result.returncode == 5
+    assert "antiphon: Check the provider's key and address" in result.stderr
 
 
 def test_a_key_that_is_missing_is_told_by_the_exit_code(place: Place) -> None:
-    told = place.run("ask", "--model", "openai:gpt-5", "Hello")
+    result = place.run("ask", "--model", "openai:gpt-5", "Hello")
 
-    assert (told.returncode, told.stdout) == (5, "")
-    assert "OPENAI_API_KEY" in told.stderr
+    assert (result.returncode, result.stdout) == (5, "")
+    assert "OPENAI_API_KEY" in result.stderr
 
 
 @pytest.mark.slow
@@ -459,28 +472,28 @@ def test_head_ends_it_quietly(place: Place) -> None:
     assert out.split()[-1] in (b"0", b"141")
 
 
-def refusal(upstream: Upstream) -> dict[str, str]:
-    """An upstream that refuses, as the environment of a command."""
+def script_refusal(upstream: Upstream) -> dict[str, str]:
+    """Let the upstream refuse, and return the environment in which it is the model."""
     deltas = ({"content": None}, {"refusal": "I will"}, {"refusal": " not."})
     chunks = [{"delta": delta} for delta in deltas] + [{"delta": {}, "finish_reason": "stop"}]
     upstream.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
-    return other(upstream)
+    return upstream_environ(upstream)
 
 
 def test_a_refusal_is_the_answer_and_is_told_to_be_a_refusal(
     place: Place, upstream: Upstream
 ) -> None:
-    told = place.run("ask", "Say it.", environ=refusal(upstream))
+    result = place.run("ask", "Say it.", environ=script_refusal(upstream))
 
-    assert told.returncode == 0
-    assert told.stdout == "I will not.\n"
-    assert "antiphon: the model refuses to answer\n" in told.stderr
+    assert result.returncode == 0
+    assert result.stdout == "I will not.\n"
+    assert "antiphon: the model refuses to answer\n" in result.stderr
 
 
 def test_a_refusal_has_a_field_of_its_own_in_json(place: Place, upstream: Upstream) -> None:
-    told = place.run("ask", "--output", "json", "Say it.", environ=refusal(upstream))
+    result = place.run("ask", "--output", "json", "Say it.", environ=script_refusal(upstream))
 
-    answer = json.loads(told.stdout)
+    answer = json.loads(result.stdout)
     assert (answer["text"], answer["refusal"]) == ("", "I will not.")
     assert answer["status"] == "completed"
 
@@ -488,11 +501,13 @@ def test_a_refusal_has_a_field_of_its_own_in_json(place: Place, upstream: Upstre
 def test_a_refusal_is_told_as_it_comes_and_goes_back_as_text(
     place: Place, upstream: Upstream
 ) -> None:
-    lines = place.run("ask", "--json", "Say it.", environ=refusal(upstream)).stdout.splitlines()
+    lines = place.run(
+        "ask", "--json", "Say it.", environ=script_refusal(upstream)
+    ).stdout.splitlines()
     deltas = [json.loads(line) for line in lines if "refusal.delta" in line]
     assert "".join(each["text"] for each in deltas) == "I will not."
 
-    place.run("ask", "--last", "Why?", environ=refusal(upstream))
+    place.run("ask", "--last", "Why?", environ=script_refusal(upstream))
 
     roles = [(each["role"], each["content"]) for each in upstream.asked[-1]["messages"]]
     assert roles == [("user", "Say it."), ("assistant", "I will not."), ("user", "Why?")]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 
-def chat(folder: Path, *flags: str, given: str = "") -> subprocess.CompletedProcess[str]:
+def chat(folder: Path, *flags: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     command = (sys.executable, "-m", "antiphon", "chat", "--model", "demo", *flags)
     environ = {"HOME": str(folder), "ANTIPHON_DEMO_DELAY": "0", "PATH": "/usr/bin:/bin"}
     return subprocess.run(
-        command, input=given, capture_output=True, text=True, env=environ, timeout=60, check=False
+        command, input=stdin, capture_output=True, text=True, env=environ, timeout=60, check=False
     )
 
 
@@ -26,39 +26,39 @@ def test_the_answer_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_is_piped_in_goes_along(tmp_path: Path) -> None:
-    said = chat(tmp_path, "-p", "hello", given="from a pipe")
+    result = chat(tmp_path, "-p", "hello", stdin="from a pipe")
 
-    assert "from a pipe" in said.stdout
+    assert "from a pipe" in result.stdout
 
 
 @pytest.mark.slow
 def test_each_event_is_a_line(tmp_path: Path) -> None:
-    said = chat(tmp_path, "-p", "Say 3 words", "--json")
-    told = [json.loads(line) for line in said.stdout.splitlines()]
+    result = chat(tmp_path, "-p", "Say 3 words", "--json")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
 
-    assert told[0]["type"] == "run.status"
-    assert told[-1]["type"] == "turn.ended"
+    assert events[0]["type"] == "run.status"
+    assert events[-1]["type"] == "turn.ended"
 
 
 @pytest.mark.slow
 def test_resume_goes_on_with_the_last_thread(tmp_path: Path) -> None:
     chat(tmp_path, "-p", "Say 3 words")
-    said = chat(tmp_path, "--resume", "-p", "And then?", "--output", "json")
-    shown = subprocess.run(
+    result = chat(tmp_path, "--resume", "-p", "And then?", "--output", "json")
+    listing = subprocess.run(
         (sys.executable, "-m", "antiphon", "threads", "list", "--json"),
         env={"HOME": str(tmp_path)},
         capture_output=True,
         check=True,
     )
 
-    assert json.loads(said.stdout)["thread_id"] == json.loads(shown.stdout)[0]["id"]
-    assert len(json.loads(shown.stdout)) == 1
+    assert json.loads(result.stdout)["thread_id"] == json.loads(listing.stdout)[0]["id"]
+    assert len(json.loads(listing.stdout)) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flag", ["--json", "--quiet", "--thinking"])
 def test_a_flag_for_one_question_is_refused_for_a_chat(tmp_path: Path, flag: str) -> None:
-    said = chat(tmp_path, flag)
+    result = chat(tmp_path, flag)
 
-    assert said.returncode == 2
-    assert f"{flag} goes with -p, for one question" in said.stderr
+    assert result.returncode == 2
+    assert f"{flag} goes with -p, for one question" in result.stderr

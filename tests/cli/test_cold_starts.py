@@ -1,4 +1,4 @@
-"""Each command comes up from nothing: most other tests fork a program that is loaded."""
+"""Each command starts as a new process; most other tests fork a program that is loaded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COMMANDS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_comes_up_from_nothing(place: Place, name: str) -> None:
+def test_a_command_starts_in_a_new_process(place: Place, name: str) -> None:
     with place.start(*COMMANDS[name], cold=True, stderr=subprocess.PIPE) as process:
         _, err = process.communicate(timeout=SECONDS)
 

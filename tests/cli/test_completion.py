@@ -43,14 +43,14 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def complete(place: Place, shell: str) -> Complete:
-    """Return the shell's completions of the last of these words."""
-    told = place.run("completion", shell)
-    assert (told.returncode, told.stderr) == (0, "")
+    """Return a function that lists the shell's completions of the last of its words."""
+    result = place.run("completion", shell)
+    assert (result.returncode, result.stderr) == (0, "")
     script = place.root / f"completion.{shell}"
-    script.write_text(told.stdout)
+    script.write_text(result.stdout)
 
     def complete(*words: str) -> list[str]:
-        offered = subprocess.run(
+        completed = subprocess.run(
             command(shell, script, ("antiphon", *words)),
             cwd=place.root,
             env={**os.environ, "HOME": str(place.root)},
@@ -58,7 +58,7 @@ def complete(place: Place, shell: str) -> Complete:
             check=True,
             timeout=SECONDS,
         )
-        return [line.partition("\t")[0] for line in offered.stdout.decode().splitlines() if line]
+        return [line.partition("\t")[0] for line in completed.stdout.decode().splitlines() if line]
 
     return complete
 
@@ -100,29 +100,29 @@ def test_a_word_behind_a_flag_is_no_command(complete: Complete) -> None:
 def test_a_flag_of_a_file_offers_files(complete: Complete, place: Place, shell: str) -> None:
     (place.root / "notes.txt").touch()
 
-    offered = complete("ask", "--file", "")
+    completions = complete("ask", "--file", "")
 
     # bash offers files by itself, where nothing else is offered.
-    assert offered == {"bash": [], "zsh": ["files"]}.get(shell, offered)
-    assert shell != "fish" or "notes.txt" in offered
+    assert completions == {"bash": [], "zsh": ["files"]}.get(shell, completions)
+    assert shell != "fish" or "notes.txt" in completions
 
 
 def test_the_script_asks_nobody_and_is_quick(complete: Complete) -> None:
     complete("")
-    began = _cpu_seconds()
+    before = _cpu_seconds()
     complete("mcp", "add", "--")
 
-    assert _cpu_seconds() - began < 0.5  # the shell's own start among it
+    assert _cpu_seconds() - before < 0.5  # the shell's own start among it
 
 
 def _cpu_seconds() -> float:
-    """Seconds that processes of ours have computed: those that others compute are not counted."""
-    used = os.times()
-    return used.children_user + used.children_system
+    """Return the CPU seconds of this process's children; those of other processes do not count."""
+    times = os.times()
+    return times.children_user + times.children_system
 
 
 def test_a_shell_that_is_unknown_is_wrong_usage(place: Place) -> None:
-    told = place.run("completion", "tcsh")
+    result = place.run("completion", "tcsh")
 
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "'bash', 'zsh', 'fish'" in told.stderr
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "'bash', 'zsh', 'fish'" in result.stderr

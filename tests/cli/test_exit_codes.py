@@ -16,13 +16,13 @@ from antiphon.cli.exit_codes import MEANINGS
 from tests.support.cli.place import SECONDS, Place
 from tests.support.cli.scripted_upstream import Upstream
 
-AWAY = ("--server", "http://127.0.0.1:9")
+UNREACHABLE = ("--server", "http://127.0.0.1:9")
 
-ENDS = [
+CODES = [
     (0, ("ask", "-q", "Hello")),
     (0, ("chat", "-p", "Hello")),
     (0, ("config",)),
-    (1, ("ask", "-q", "Hello", *AWAY)),
+    (1, ("ask", "-q", "Hello", *UNREACHABLE)),
     (1, ("threads", "show", "thread_none")),
     (1, ("keys", "revoke", "key_none")),
     (1, ("mcp", "test", "none")),
@@ -38,13 +38,13 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("code", "words"), ENDS, ids=str)
+@pytest.mark.parametrize(("code", "words"), CODES, ids=str)
 def test_a_command_ends_with_the_code_of_the_table(
     place: Place, code: int, words: tuple[str, ...]
 ) -> None:
-    done = place.run(*words)
+    result = place.run(*words)
 
-    assert done.returncode == code, done.stderr
+    assert result.returncode == code, result.stderr
     assert code in MEANINGS
 
 
@@ -56,31 +56,31 @@ def test_a_chat_in_a_pipe_ends_as_ask_does(
 ) -> None:
     upstream.status = status
     upstream.text("Four.")
-    where = ("--base-url", upstream.url, "--model", "m")
+    model_flags = ("--base-url", upstream.url, "--model", "m")
 
-    asked = place.run("ask", *where, "2+2?")
-    chatted = place.run("chat", *where, stdin="2+2?\n")
+    ask_result = place.run("ask", *model_flags, "2+2?")
+    chat_result = place.run("chat", *model_flags, stdin="2+2?\n")
 
-    assert (asked.returncode, chatted.returncode) == (code, code), chatted.stdout
+    assert (ask_result.returncode, chat_result.returncode) == (code, code), chat_result.stdout
 
 
 def test_a_chat_in_a_pipe_goes_on_after_a_failure_and_ends_with_its_code(place: Place) -> None:
-    said = "/model nope:x\nHello\n"
+    lines = "/model nope:x\nHello\n"
 
-    done = place.run("chat", stdin=said)
+    result = place.run("chat", stdin=lines)
 
-    assert done.returncode == 5
-    assert "There is no provider for the model" in done.stdout
-    assert "demo model" in done.stdout
+    assert result.returncode == 5
+    assert "There is no provider for the model" in result.stdout
+    assert "demo model" in result.stdout
 
 
 def test_a_chat_in_a_pipe_whose_answer_is_cut_ends_with_3(place: Place) -> None:
     tools = ("--tools", "antiphon.tools.samples", "--max-turns", "1")
 
-    done = place.run("chat", *tools, stdin="Flight times\n")
+    result = place.run("chat", *tools, stdin="Flight times\n")
 
-    assert done.returncode == 3
-    assert "(max_turns)" in done.stdout
+    assert result.returncode == 3
+    assert "(max_turns)" in result.stdout
 
 
 @pytest.mark.parametrize("command", [("ask", "Hello"), ("chat", "-p", "Hello"), ("mcp", "serve")])
@@ -90,11 +90,11 @@ def test_a_tool_that_no_model_can_call_is_told_with_its_place(
     file = place.root / "weather.py"
     file.write_text("from antiphon import tool\n\n\n@tool\ndef weather(place: object): ...\n")
 
-    done = place.run(*command, "--tools", str(file))
+    result = place.run(*command, "--tools", str(file))
 
-    assert done.returncode == 5
-    assert f"weather ({file}, line 4) cannot be a tool: The parameter `place`" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert result.returncode == 5
+    assert f"weather ({file}, line 4) cannot be a tool: The parameter `place`" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "up"])
@@ -104,8 +104,10 @@ def test_a_server_that_a_signal_ends_in_order_ends_with_0(
 ) -> None:
     with place.start(command, "--port", "0", stderr=subprocess.PIPE) as server:
         assert server.stderr is not None
-        said = (line for line in server.stderr if b"listening on" in line or b"http://" in line)
-        assert next(said)
+        addresses = (
+            line for line in server.stderr if b"listening on" in line or b"http://" in line
+        )
+        assert next(addresses)
         server.send_signal(number)
         server.communicate(timeout=SECONDS)
 
@@ -113,14 +115,14 @@ def test_a_server_that_a_signal_ends_in_order_ends_with_0(
 
 
 def exit_code_without_reader(place: Place, words: tuple[str, ...], *streams: str) -> int:
-    """The exit code of a command whose `streams` are one pipe, which nobody reads."""
+    """Return the exit code of a command whose `streams` are one pipe that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
-    given = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    given |= dict.fromkeys(streams, writing)
+    outputs = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    outputs |= dict.fromkeys(streams, writing)
     try:
         # Output that is held back until the end has to be noticed as well.
-        with place.start(*words, environ={"PYTHONUNBUFFERED": ""}, **given) as process:
+        with place.start(*words, environ={"PYTHONUNBUFFERED": ""}, **outputs) as process:
             process.communicate(timeout=SECONDS)
     finally:
         os.close(writing)
@@ -132,7 +134,7 @@ def test_help_ends_where_its_reader_has_left(place: Place, command: str) -> None
     assert exit_code_without_reader(place, (command, "--help"), "stdout") == 141
 
 
-SAID = [
+COMMANDS_WITH_OUTPUT = [
     ("trust", "--yes"),
     ("trust", "--list"),
     ("threads", "list"),
@@ -156,7 +158,7 @@ SAID = [
 ]
 
 
-@pytest.mark.parametrize("words", SAID, ids=" ".join)
+@pytest.mark.parametrize("words", COMMANDS_WITH_OUTPUT, ids=" ".join)
 def test_a_command_ends_where_nobody_reads_what_it_says(
     place: Place, words: tuple[str, ...]
 ) -> None:
@@ -165,11 +167,11 @@ def test_a_command_ends_where_nobody_reads_what_it_says(
     place.run("ask", "Hello")
     (place.root / "antiphon.toml").write_text('theme = "dark"\n')
 
-    together = exit_code_without_reader(place, words, "stdout", "stderr")
+    both_streams = exit_code_without_reader(place, words, "stdout", "stderr")
     (place.root / "copy.db").unlink(missing_ok=True)
-    notes_alone = exit_code_without_reader(place, words, "stderr")
+    stderr_alone = exit_code_without_reader(place, words, "stderr")
 
-    assert (together, notes_alone) == (141, 0)
+    assert (both_streams, stderr_alone) == (141, 0)
 
 
 def test_a_fault_that_nobody_reads_keeps_its_code(place: Place) -> None:
@@ -177,18 +179,20 @@ def test_a_fault_that_nobody_reads_keeps_its_code(place: Place) -> None:
 
 
 def test_the_table_has_every_code_that_the_module_names() -> None:
-    named = {
+    codes = {
         value
         for name, value in vars(exit_codes).items()
         if name.isupper() and isinstance(value, int) and name != "BY_SIGNAL"
     }
 
-    assert named <= set(MEANINGS)
-    assert {code for code in MEANINGS if code < exit_codes.BY_SIGNAL} == named
+    assert codes <= set(MEANINGS)
+    assert {code for code in MEANINGS if code < exit_codes.BY_SIGNAL} == codes
 
 
 def test_the_help_of_ask_names_the_codes_of_the_table() -> None:
-    told = cleandoc(ask.__doc__ or "").partition("Exit codes:")[2]
-    codes = {int(code) for code in re.findall(r"(?<!\d)(\d{1,3}) [a-z]", told)}
+    section = cleandoc(ask.__doc__ or "").partition("Exit codes:")[2]
+    codes = {int(code) for code in re.findall(r"(?<!\d)(\d{1,3}) [a-z]", section)}
 
-    assert codes == {code for code, (of, _) in MEANINGS.items() if of == "all" or "`ask`" in of}
+    assert codes == {
+        code for code, (commands, _) in MEANINGS.items() if commands == "all" or "`ask`" in commands
+    }

@@ -21,16 +21,16 @@ def test_the_first_run_shows_a_hand_off_and_stays_until_it_is_interrupted(place:
     environ = {**place.environ, "ANTIPHON_PORT": "0"}
     with subprocess.Popen(command, cwd=place.root, env=environ, stdout=-1, stderr=-1) as program:
         assert program.stdout
-        said = b""
-        while b"Ctrl+C ends it." not in said:
+        output = b""
+        while b"Ctrl+C ends it." not in output:
             piece = os.read(program.stdout.fileno(), 4096)
-            assert piece, said
-            said += piece
-        staying = program.poll() is None
+            assert piece, output
+            output += piece
+        is_running = program.poll() is None
         program.send_signal(signal.SIGINT)
         program.communicate(timeout=SECONDS)
 
-    assert staying
+    assert is_running
     assert program.returncode == 0
     steps = [
         "tool_call.ready",
@@ -40,5 +40,5 @@ def test_the_first_run_shows_a_hand_off_and_stays_until_it_is_interrupted(place:
         "200: saved",
         "turn.ended: completed",
     ]
-    places = [said.decode().index(step) for step in steps]
+    places = [output.decode().index(step) for step in steps]
     assert places == sorted(places)

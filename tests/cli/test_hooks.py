@@ -1,4 +1,4 @@
-"""Hooks of `antiphon ask`, and what `config` and `doctor` say of them."""
+"""Hooks of `antiphon ask`, and what `config` and `doctor` print about them."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ def ask(place: Place, *flags: str):
     return place.run("ask", "--tools", "flights.py", *flags, QUESTION)
 
 
-def ran(place: Place) -> str:
+def read_calls(place: Place) -> str:
     file = place.root / "ran"
     return file.read_text() if file.exists() else ""
 
 
 def read_next(pipe: int) -> bytes:
-    """Return what comes next in a pipe; nothing at its end."""
+    """Return the next bytes of a pipe, or nothing at its end."""
     readable, _, _ = select.select([pipe], [], [], 60)
     assert readable
     return os.read(pipe, 99)
 
 
-def output(place: Place) -> str:
-    """Return what the model got of its call."""
+def read_tool_output(place: Place) -> str:
+    """Return the output that the model received for its call."""
     messages = place.threads()[0]["messages"]
     (text,) = (
         part["text"] for each in messages if each["role"] == "tool" for part in each["content"]
@@ -71,14 +71,14 @@ def output(place: Place) -> str:
 def test_a_call_that_a_hook_denies_does_not_run_and_the_reason_is_noted(flights: Place) -> None:
     write_hook(flights, "before", r"printf 'no flights \033[2J today' >&2; exit 1")
 
-    told = ask(flights, "--yes")
+    result = ask(flights, "--yes")
 
-    assert (told.returncode, ran(flights)) == (0, "")
+    assert (result.returncode, read_calls(flights)) == (0, "")
     assert (
-        "get_flight_times was refused: A hook does not allow this call: no flights" in told.stderr
+        "get_flight_times was refused: A hook does not allow this call: no flights" in result.stderr
     )
-    assert "\x1b" not in told.stderr
-    assert "no flights" in output(flights)
+    assert "\x1b" not in result.stderr
+    assert "no flights" in read_tool_output(flights)
 
 
 def test_a_call_that_a_hook_wants_decided_is_refused_where_nobody_can_be_asked(
@@ -86,11 +86,11 @@ def test_a_call_that_a_hook_wants_decided_is_refused_where_nobody_can_be_asked(
 ) -> None:
     write_hook(flights, "before", """echo '{"decision": "ask", "reason": "it costs"}'""")
 
-    told = ask(flights, "--yes")
+    result = ask(flights, "--yes")
 
-    assert (told.returncode, ran(flights)) == (4, "")
-    assert "nobody could be asked, and a hook wants a person to decide: it costs\n" in told.stderr
-    assert "--allow" not in told.stderr
+    assert (result.returncode, read_calls(flights)) == (4, "")
+    assert "nobody could be asked, and a hook wants a person to decide: it costs\n" in result.stderr
+    assert "--allow" not in result.stderr
 
 
 def test_arguments_and_output_are_changed_by_hooks(flights: Place) -> None:
@@ -98,20 +98,22 @@ def test_arguments_and_output_are_changed_by_hooks(flights: Place) -> None:
     write_hook(flights, "before", f"echo '{arguments}'")
     write_hook(flights, "after", """echo '{"context": "times are local"}'""", "after.sh")
 
-    told = ask(flights)
+    result = ask(flights)
 
-    assert (told.returncode, ran(flights)) == (0, "LAX-SFO")
-    assert output(flights).startswith("[A hook changed the arguments to")
-    assert output(flights).endswith("09:05\n\n[A hook adds: times are local]")
+    assert (result.returncode, read_calls(flights)) == (0, "LAX-SFO")
+    assert read_tool_output(flights).startswith("[A hook changed the arguments to")
+    assert read_tool_output(flights).endswith("09:05\n\n[A hook adds: times are local]")
 
 
 def test_a_hook_that_fails_before_a_call_is_named_with_what_to_mend(flights: Place) -> None:
     write_hook(flights, "before", "echo fine")
 
-    told = ask(flights)
+    result = ask(flights)
 
-    assert (told.returncode, ran(flights)) == (0, "")
-    assert "antiphon: The hook ./hook.sh failed, so get_flight_times was not called" in told.stderr
+    assert (result.returncode, read_calls(flights)) == (0, "")
+    assert (
+        "antiphon: The hook ./hook.sh failed, so get_flight_times was not called" in result.stderr
+    )
 
 
 def test_ctrl_c_ends_a_hook_with_what_it_started(flights: Place) -> None:
@@ -126,7 +128,7 @@ def test_ctrl_c_ends_a_hook_with_what_it_started(flights: Place) -> None:
 
     assert read_next(reader) == b""
     os.close(reader)
-    assert ran(flights) == ""
+    assert read_calls(flights) == ""
 
 
 @pytest.mark.parametrize("trust", [False, True])
@@ -138,28 +140,28 @@ def test_nothing_of_a_hook_runs_that_a_folder_brings(flights: Place, trust: bool
         '[[hooks]]\nwhen = "before"\ncommand = ["./steal.sh"]\n'
     )
     if trust:
-        trusted = flights.run("trust", "--yes")
-        assert "may not name `hooks`" in trusted.stderr
+        trust_result = flights.run("trust", "--yes")
+        assert "may not name `hooks`" in trust_result.stderr
 
-    told = ask(flights)
+    result = ask(flights)
 
-    assert told.returncode == 5
-    assert "may not name `hooks`" in told.stderr
+    assert result.returncode == 5
+    assert "may not name `hooks`" in result.stderr
     assert not list(flights.root.rglob("stolen"))
-    assert ran(flights) == ""
+    assert read_calls(flights) == ""
 
 
 def test_config_and_doctor_show_the_hooks_and_what_is_missing(place: Place) -> None:
     write_hook(place, "before", "true", more='tools = ["files__*"]\n')
-    shown = json.loads(place.run("config", "--json").stdout)["hooks"]
-    fine = place.run("doctor")
+    hooks = json.loads(place.run("config", "--json").stdout)["hooks"]
+    healthy = place.run("doctor")
     (place.root / "config/antiphon/hook.sh").unlink()
     broken = place.run("doctor")
 
-    own = place.root / "config/antiphon/antiphon.toml"
-    assert (shown["from"], shown["value"][0]["command"]) == (str(own), ["./hook.sh"])
-    assert "ok      hooks     before files__*: ./hook.sh" in fine.stdout
-    assert fine.returncode == 0
+    settings_file = place.root / "config/antiphon/antiphon.toml"
+    assert (hooks["from"], hooks["value"][0]["command"]) == (str(settings_file), ["./hook.sh"])
+    assert "ok      hooks     before files__*: ./hook.sh" in healthy.stdout
+    assert healthy.returncode == 0
     assert "broken  hooks     before files__*: ./hook.sh" in broken.stdout
-    assert f"Relative paths start at {own.parent}" in broken.stdout
+    assert f"Relative paths start at {settings_file.parent}" in broken.stdout
     assert broken.returncode == 1

@@ -14,24 +14,24 @@ def test_exports_are_imported_once_and_their_branches_are_versions(place: Place)
     (place.root / "claude.json").write_bytes(as_json(CLAUDE))
     (place.root / "webui.json").write_bytes(as_json(OPEN_WEBUI))
 
-    checked = place.run("import", "chatgpt.zip", "--check")
-    assert checked.stdout.startswith("1 conversation to import\n"), checked.stderr
+    check = place.run("import", "chatgpt.zip", "--check")
+    assert check.stdout.startswith("1 conversation to import\n"), check.stderr
     assert json.loads(place.run("threads", "list", "--json", "--all").stdout) == []
     first = place.run("import", "chatgpt.zip")
-    again = place.run("import", "chatgpt.zip")
+    second = place.run("import", "chatgpt.zip")
     others = [place.run("import", name, "--json") for name in ("claude.json", "webui.json")]
 
     assert first.stdout.startswith("1 conversation imported\n"), first.stderr
-    assert again.stdout.startswith("0 conversations imported\n")
-    assert "1 conversation had been imported before." in again.stderr
+    assert second.stdout.startswith("0 conversations imported\n")
+    assert "1 conversation had been imported before." in second.stderr
     assert [json.loads(each.stdout)["source"] for each in others] == ["claude", "open-webui"]
-    listed = json.loads(place.run("threads", "list", "--json").stdout)
-    assert {each["title"] for each in listed} == {"<script>alert(1)</script> [31m", "Trip"}
-    archived = json.loads(place.run("threads", "list", "--json", "--archived").stdout)
-    assert [each["title"] for each in archived] == ["Cat"]
-    shown = place.run("threads", "show", next(e["id"] for e in listed if e["title"] != "Trip"))
-    assert "A dog." in shown.stdout
-    assert "A cat." not in shown.stdout
+    threads = json.loads(place.run("threads", "list", "--json").stdout)
+    assert {each["title"] for each in threads} == {"<script>alert(1)</script> [31m", "Trip"}
+    archived_threads = json.loads(place.run("threads", "list", "--json", "--archived").stdout)
+    assert [each["title"] for each in archived_threads] == ["Cat"]
+    details = place.run("threads", "show", next(e["id"] for e in threads if e["title"] != "Trip"))
+    assert "A dog." in details.stdout
+    assert "A cat." not in details.stdout
 
 
 def test_a_conversation_that_went_on_here_stays_as_it_is_when_it_is_imported_again(
@@ -42,19 +42,19 @@ def test_a_conversation_that_went_on_here_stays_as_it_is_when_it_is_imported_aga
     thread = json.loads(place.run("threads", "list", "--json").stdout)[0]
     place.run("ask", "--thread", thread["id"], "And a dog?")
 
-    again = place.run("import", "webui.json")
+    result = place.run("import", "webui.json")
 
-    assert "had been imported before" in again.stderr, again.stderr
+    assert "had been imported before" in result.stderr, result.stderr
     assert "And a dog?" in place.run("threads", "show", thread["id"]).stdout
 
 
 def test_a_file_that_is_no_export_is_refused_with_a_hint(place: Place) -> None:
     (place.root / "notes.json").write_text('[{"a": 1}]')
 
-    refused = place.run("import", "notes.json")
-    missing = place.run("import", "nothing.zip")
+    refusal = place.run("import", "notes.json")
+    missing_file = place.run("import", "nothing.zip")
 
-    assert refused.returncode != 0
-    assert "ChatGPT, Claude or Open WebUI" in refused.stderr
-    assert missing.returncode != 0
-    assert "nothing.zip" in missing.stderr
+    assert refusal.returncode != 0
+    assert "ChatGPT, Claude or Open WebUI" in refusal.stderr
+    assert missing_file.returncode != 0
+    assert "nothing.zip" in missing_file.stderr

@@ -1,4 +1,4 @@
-"""A program that is killed between two events goes on in another with the next, tools run once."""
+"""After a program is killed between two events, another one reads on; each tool runs once."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ PROGRAM = """
 import json, os, sys
 from antiphon import Client
 from antiphon.types import events
-log, stop, *left = sys.argv[1:]
+log, stop, *rest = sys.argv[1:]
 
 def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
-    with open(log, "a") as written:
-        print(departure, arrival, file=written)
+    with open(log, "a") as calls:
+        print(departure, arrival, file=calls)
     return {"departs": "09:05"}
 
 with Client() as client:
-    asked = {"run_id": left[0], "after": int(left[1])} if left else {}
-    text = None if left else "Flight times from LAX to JFK. Ask twice, in parallel."
-    reading = client.converse(text, tools=[get_flight_times], **asked)
+    position = {"run_id": rest[0], "after": int(rest[1])} if rest else {}
+    text = None if rest else "Flight times from LAX to JFK. Ask twice, in parallel."
+    reading = client.converse(text, tools=[get_flight_times], **position)
     for event in reading:
         print(reading.run_id, reading.last_event, events.encode(event).decode(), flush=True)
         if reading.last_event == int(stop):
             os._exit(9)
-    whole = [json.loads(events.encode(each)) for each in client.events(reading.run_id)]
-    print(json.dumps([reading.status, whole]))
+    stored = [json.loads(events.encode(each)) for each in client.events(reading.run_id)]
+    print(json.dumps([reading.status, stored]))
 """
 
 
-def play(place: Place, *words: str) -> list[str]:
-    done = subprocess.run(
+def run_program(place: Place, *words: str) -> list[str]:
+    result = subprocess.run(
         [sys.executable, "-c", PROGRAM, *words],
         cwd=place.root,
         env=place.environ,
@@ -44,23 +44,23 @@ def play(place: Place, *words: str) -> list[str]:
         timeout=SECONDS,
         check=False,
     )
-    assert done.returncode in (0, 9), done.stderr
-    return done.stdout.splitlines()
+    assert result.returncode in (0, 9), result.stderr
+    return result.stdout.splitlines()
 
 
 def kill_after(place: Place, number: int) -> bool:
-    """Kill one after this event, go on in another; returns whether the run was longer."""
+    """Kill one program after this event and read on in another; False if the run ended before."""
     log = place.root / f"calls-{number}"
-    before = play(place, str(log), str(number))
+    before = run_program(place, str(log), str(number))
     if before[-1].startswith("["):
         return False
     run_id, last, _ = before[-1].split(" ", 2)
     assert int(last) == number
-    *after, end = play(place, str(log), "0", run_id, last)
+    *after, end = run_program(place, str(log), "0", run_id, last)
 
-    status, whole = json.loads(end)
-    heard = [json.loads(line.split(" ", 2)[2]) for line in (*before, *after)]
-    assert heard == whole, number
+    status, stored = json.loads(end)
+    received = [json.loads(line.split(" ", 2)[2]) for line in (*before, *after)]
+    assert received == stored, number
     assert status == "completed", number
     assert log.read_text() == "LAX JFK\n" * 2, number
     return True
@@ -86,7 +86,7 @@ def test_before_a_server(place: Place) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_with_a_runtime_of_its_own(place: Place) -> None:
-    """The runtime dies with its program: what it was at, the next one takes over."""
+    """The runtime dies with its program; the next program takes over its run."""
     number = 1
     while kill_after(place, number):
         number += 1

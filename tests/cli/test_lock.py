@@ -25,15 +25,19 @@ def list_requirements() -> Iterator[Requirement]:
         project["dependency-groups"]["dev"],
     ]
     for texts in lists:
-        yield from (need for text in texts if (need := Requirement(text)).name != "antiphon")
+        yield from (
+            requirement for text in texts if (requirement := Requirement(text)).name != "antiphon"
+        )
 
 
-@pytest.mark.parametrize("need", list(list_requirements()), ids=str)
-def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(need: Requirement) -> None:
-    name = re.sub(r"[-_.]+", "-", need.name).lower()
+@pytest.mark.parametrize("requirement", list(list_requirements()), ids=str)
+def test_every_requirement_is_pinned_to_a_version_that_satisfies_it(
+    requirement: Requirement,
+) -> None:
+    name = re.sub(r"[-_.]+", "-", requirement.name).lower()
 
     assert name in PINNED, f"{name} is not pinned; `make lock` does it"
-    assert PINNED[name] in need.specifier, "`make lock` pins anew"
+    assert PINNED[name] in requirement.specifier, "`make lock` pins it again"
 
 
 def test_every_pin_has_hashes() -> None:

@@ -1,4 +1,4 @@
-"""Antiphon as an MCP server: the official client asks, over stdin and stdout and over HTTP."""
+"""Antiphon as an MCP server: the official client calls it over stdin and stdout and over HTTP."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def parameters(place: Place, *flags: str, **environ: str) -> StdioServerParamete
 
 
 @contextmanager
-def serving(place: Place, *flags: str, **environ: str) -> Iterator[str]:
-    """The address of a server over HTTP, which ends by a signal and in order."""
+def serve_http(place: Place, *flags: str, **environ: str) -> Iterator[str]:
+    """Start a server over HTTP, yield its address, and stop it in order by a signal."""
     command = ("mcp", "serve", "--http", "--port", "0", *flags)
     with place.start(*command, environ=environ, stdout=subprocess.DEVNULL) as process:
         assert process.stderr
-        said = b""
-        while b"listening on " not in said or not said.endswith(b"\n"):
+        output = b""
+        while b"listening on " not in output or not output.endswith(b"\n"):
             piece = os.read(process.stderr.fileno(), 4096)
-            assert piece, said.decode()
-            said += piece
+            assert piece, output.decode()
+            output += piece
         try:
-            yield said.decode().rpartition("listening on ")[2].strip()
+            yield output.decode().rpartition("listening on ")[2].strip()
         finally:
             process.send_signal(signal.SIGTERM)
             process.communicate(timeout=SECONDS)
@@ -67,15 +67,15 @@ async def over_stdio(place: Place, *flags: str, mode: Any = "auto", **environ: s
 
 @asynccontextmanager
 async def over_http(place: Place, *flags: str, mode: Any = "auto", **environ: str) -> Any:
-    with serving(place, *flags, **environ) as address:
+    with serve_http(place, *flags, **environ) as address:
         async with Client(address, mode=mode) as client:
             yield client
 
 
 @pytest.fixture(params=[over_stdio, over_http])
 def connect(request: pytest.FixtureRequest) -> Connect:
-    way: Connect = request.param
-    return way
+    open_client: Connect = request.param
+    return open_client
 
 
 def texts(result: CallToolResult) -> list[str]:
@@ -105,10 +105,10 @@ async def test_the_tools_say_what_they_do_take_and_give(
 async def test_a_question_is_answered_and_told_of_as_it_goes(
     place: Place, connect: Connect, mode: str
 ) -> None:
-    told: list[tuple[float, str | None]] = []
+    reports: list[tuple[float, str | None]] = []
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
-        told.append((done, message))
+        reports.append((done, message))
 
     async with connect(place, mode=mode, ANTIPHON_DEMO_DELAY="0.025") as client:
         result = await client.call_tool("ask", {"text": "Say 40 words"}, progress_callback=progress)
@@ -118,9 +118,9 @@ async def test_a_question_is_answered_and_told_of_as_it_goes(
     assert answer["status"] == "completed"
     assert texts(result)[0] == answer["text"]
     assert answer["thread_id"] in texts(result)[1]
-    assert len(told) > 1
-    assert [done for done, _ in told] == sorted({done for done, _ in told})
-    assert all(message and answer["text"].startswith(message) for _, message in told)
+    assert len(reports) > 1
+    assert [done for done, _ in reports] == sorted({done for done, _ in reports})
+    assert all(message and answer["text"].startswith(message) for _, message in reports)
 
 
 async def test_a_thread_goes_on_and_can_be_found_and_read(place: Place, connect: Connect) -> None:
@@ -128,18 +128,18 @@ async def test_a_thread_goes_on_and_can_be_found_and_read(place: Place, connect:
         first = await client.call_tool("ask", {"text": "Remember the plum"})
         thread_id = first.structured_content["thread_id"]
         second = await client.call_tool("ask", {"text": "And now?", "thread_id": thread_id})
-        found = await client.call_tool("list_threads", {"query": "plum"})
+        search = await client.call_tool("list_threads", {"query": "plum"})
         page = await client.call_tool("read_thread", {"thread_id": thread_id, "limit": 3})
         rest = await client.call_tool(
             "read_thread", {"thread_id": thread_id, "after": page.structured_content["next"]}
         )
 
     assert second.structured_content["thread_id"] == thread_id
-    assert [thread["id"] for thread in found.structured_content["threads"]] == [thread_id]
-    assert json.loads(texts(found)[0]) == found.structured_content
-    said = [*page.structured_content["messages"], *rest.structured_content["messages"]]
-    assert [message["role"] for message in said] == ["user", "assistant"] * 2
-    assert [said[0]["text"], said[2]["text"]] == ["Remember the plum", "And now?"]
+    assert [thread["id"] for thread in search.structured_content["threads"]] == [thread_id]
+    assert json.loads(texts(search)[0]) == search.structured_content
+    messages = [*page.structured_content["messages"], *rest.structured_content["messages"]]
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2
+    assert [messages[0]["text"], messages[2]["text"]] == ["Remember the plum", "And now?"]
 
 
 async def test_threads_are_resources(place: Place, connect: Connect) -> None:
@@ -158,7 +158,7 @@ async def test_threads_are_resources(place: Place, connect: Connect) -> None:
     assert "## user\n\nHello\n\n## assistant\n\n" in content.text
 
 
-WRONG: list[tuple[str, dict[str, Any], str]] = [
+BAD_CALLS: list[tuple[str, dict[str, Any], str]] = [
     ("ask", {"text": "Hi", "thread_id": "thread_none"}, "not_found"),
     ("ask", {"text": "Hi", "assistant_id": "asst_none"}, "not_found"),
     ("ask", {"text": "Hi", "model": "nobody:nothing"}, "nobody"),
@@ -173,21 +173,25 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
 
 async def test_what_cannot_be_is_a_result_that_says_why(place: Place, connect: Connect) -> None:
     async with connect(place) as client:
-        results = [await client.call_tool(name, arguments) for name, arguments, _ in WRONG]
+        results = [await client.call_tool(name, arguments) for name, arguments, _ in BAD_CALLS]
 
-    assert [result.is_error for result in results] == [True] * len(WRONG)
-    said = [texts(result)[0] for result in results]
-    assert [text for text, (_, _, part) in zip(said, WRONG, strict=True) if part not in text] == []
+    assert [result.is_error for result in results] == [True] * len(BAD_CALLS)
+    texts_of_results = [texts(result)[0] for result in results]
+    assert [
+        text
+        for text, (_, _, part) in zip(texts_of_results, BAD_CALLS, strict=True)
+        if part not in text
+    ] == []
 
 
-async def until_status(place: Place, wanted: str) -> None:
+async def wait_for_status(place: Place, expected: str) -> None:
     """Wait until the one run of the one thread is in this status."""
     async with asyncio.timeout(SECONDS):
         while True:
             with open_embedded(place) as client:
                 threads = client.list_threads().data
                 runs = client.list_runs(threads[0].id).data if threads else []
-            if [str(run.status) for run in runs] == [wanted]:
+            if [str(run.status) for run in runs] == [expected]:
                 return
             await asyncio.sleep(0.05)
 
@@ -196,37 +200,37 @@ async def until_status(place: Place, wanted: str) -> None:
 async def test_cancelling_the_call_cancels_the_run(
     place: Place, connect: Connect, mode: str
 ) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
-        begun.set()
+        started.set()
 
     async with connect(place, mode=mode, ANTIPHON_DEMO_DELAY="0.05") as client:
         call = asyncio.create_task(
             client.call_tool("ask", {"text": "Say 5000 words"}, progress_callback=progress)
         )
-        await asyncio.wait_for(begun.wait(), SECONDS)
+        await asyncio.wait_for(started.wait(), SECONDS)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
 
-        await until_status(place, "cancelled")
+        await wait_for_status(place, "cancelled")
 
 
 async def test_a_program_that_leaves_in_the_middle_cancels_its_run(place: Place) -> None:
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
-        begun.set()
+        started.set()
 
     async with over_stdio(place, ANTIPHON_DEMO_DELAY="0.05") as client:
         call = asyncio.create_task(
             client.call_tool("ask", {"text": "Say 5000 words"}, progress_callback=progress)
         )
-        await asyncio.wait_for(begun.wait(), SECONDS)
+        await asyncio.wait_for(started.wait(), SECONDS)
     await asyncio.gather(call, return_exceptions=True)
 
-    await until_status(place, "cancelled")
+    await wait_for_status(place, "cancelled")
 
 
 async def test_a_model_that_fails_is_a_result_that_says_so(
@@ -260,16 +264,16 @@ async def test_every_assistant_can_be_a_tool(place: Place) -> None:
         client.create_assistant(name="The Poet", model="demo")
     async with over_stdio(place, "--assistants") as mcp:
         tools = [tool for tool in (await mcp.list_tools()).tools if tool.name != "ask"]
-        own = [tool for tool in tools if tool.name.startswith("ask_the_poet")]
-        answer = await mcp.call_tool(own[-1].name, {"text": "A verse"})
-        listed = (await mcp.call_tool("list_assistants", {})).structured_content["assistants"]
+        poet_tools = [tool for tool in tools if tool.name.startswith("ask_the_poet")]
+        answer = await mcp.call_tool(poet_tools[-1].name, {"text": "A verse"})
+        assistants = (await mcp.call_tool("list_assistants", {})).structured_content["assistants"]
     with open_embedded(place) as client:
         (run,) = client.list_runs(answer.structured_content["thread_id"]).data
 
-    assert len({tool.name for tool in own}) == 2
-    assert "\x1b" not in str(own)
+    assert len({tool.name for tool in poet_tools}) == 2
+    assert "\x1b" not in str(poet_tools)
     assert run.assistant_id == poet.id
-    assert poet.id in [assistant["id"] for assistant in listed]
+    assert poet.id in [assistant["id"] for assistant in assistants]
 
 
 async def test_a_tool_that_only_another_program_can_run_is_refused_and_the_run_goes_on(
@@ -285,7 +289,7 @@ async def test_a_tool_that_only_another_program_can_run_is_refused_and_the_run_g
     (thread,) = place.threads()
 
     assert answer.structured_content["status"] == "completed"
-    (output,) = [said for said in thread["messages"] if said["role"] == "tool"]
+    (output,) = [message for message in thread["messages"] if message["role"] == "tool"]
     assert output["is_error"]
     assert "open_the_door" in output["content"][0]["text"]
 
@@ -306,10 +310,10 @@ async def test_a_run_may_call_the_tools_that_the_server_was_given(
 async def test_it_stands_in_front_of_a_server_too(place: Place) -> None:
     with place.start("serve", "--port", "0") as backend:
         assert backend.stderr
-        said = b""
-        while b"listening on " not in said or not said.endswith(b"\n"):
-            said += os.read(backend.stderr.fileno(), 4096)
-        address = said.decode().rpartition("listening on ")[2].strip()
+        output = b""
+        while b"listening on " not in output or not output.endswith(b"\n"):
+            output += os.read(backend.stderr.fileno(), 4096)
+        address = output.decode().rpartition("listening on ")[2].strip()
         async with over_stdio(place, "--server", address, ANTIPHON_DATABASE="memory:") as mcp:
             answer = await mcp.call_tool("ask", {"text": "Hello"})
         backend.terminate()
@@ -323,9 +327,9 @@ async def test_it_stands_in_front_of_a_server_too(place: Place) -> None:
 
 
 def test_it_ends_when_stdin_does(place: Place) -> None:
-    told = place.run("mcp", "serve", stdin="")
+    result = place.run("mcp", "serve", stdin="")
 
-    assert (told.returncode, told.stdout) == (0, "")
+    assert (result.returncode, result.stdout) == (0, "")
 
 
 def test_stdout_carries_the_protocol_and_nothing_else(place: Place) -> None:
@@ -339,9 +343,9 @@ def test_stdout_carries_the_protocol_and_nothing_else(place: Place) -> None:
             "clientInfo": {"name": "test", "version": "0"},
         },
     }
-    told = place.run("mcp", "serve", stdin=f"rubbish\n{json.dumps(hello)}\n")
+    result = place.run("mcp", "serve", stdin=f"rubbish\n{json.dumps(hello)}\n")
 
-    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
     (answer,) = [line for line in lines if line.get("id") == 1]
     assert answer["result"]["serverInfo"]["name"] == "antiphon"
     assert all(line["jsonrpc"] == "2.0" for line in lines)
@@ -349,10 +353,10 @@ def test_stdout_carries_the_protocol_and_nothing_else(place: Place) -> None:
 
 def test_a_line_that_is_too_long_is_no_message_and_the_next_one_is(place: Place) -> None:
     ping = '{"jsonrpc":"2.0","id":7,"method":"ping"}'
-    told = place.run("mcp", "serve", stdin=f"{'x' * 17_000_000}\n{ping}\n")
+    result = place.run("mcp", "serve", stdin=f"{'x' * 17_000_000}\n{ping}\n")
 
-    assert told.returncode == 0
-    assert 7 in [json.loads(line).get("id") for line in told.stdout.splitlines()]
+    assert result.returncode == 0
+    assert 7 in [json.loads(line).get("id") for line in result.stdout.splitlines()]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -370,17 +374,17 @@ def test_a_signal_ends_it_while_stdin_is_open(place: Place, number: signal.Signa
 @pytest.mark.slow
 def test_without_the_extra_it_says_what_to_install(place: Place) -> None:
     (place.root / "mcp.py").write_text("raise ModuleNotFoundError('no', name='mcp')")
-    told = place.run("mcp", "serve", stdin="", environ={"PYTHONPATH": str(place.root)})
+    result = place.run("mcp", "serve", stdin="", environ={"PYTHONPATH": str(place.root)})
 
-    assert told.returncode == 5
-    assert install_hint("mcp") in told.stderr
+    assert result.returncode == 5
+    assert install_hint("mcp") in result.stderr
 
 
 # Over HTTP
 
 
 def test_over_http_only_names_of_this_machine_are_answered(place: Place) -> None:
-    with serving(place) as address, httpx2.Client() as client:
+    with serve_http(place) as address, httpx2.Client() as client:
         port = httpx2.URL(address).port
         ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
         accept = {"accept": "application/json, text/event-stream"}
@@ -388,27 +392,27 @@ def test_over_http_only_names_of_this_machine_are_answered(place: Place) -> None
         def status(**headers: str) -> int:
             return client.post(address, json=ping, headers={**accept, **headers}).status_code
 
-        refused = [
+        refusals = [
             status(host="evil.test"),
             status(host=f"127.0.0.1.evil.test:{port}"),
             status(host="127.0.0.1:1"),
             status(origin="https://evil.test"),
             status(origin="null"),
         ]
-        good = status(host=f"localhost:{port}", origin=f"http://localhost:{port}")
+        accepted = status(host=f"localhost:{port}", origin=f"http://localhost:{port}")
 
-    assert all(each in (401, 403, 421) for each in refused)
-    assert good not in (401, 403, 421)
+    assert all(each in (401, 403, 421) for each in refusals)
+    assert accepted not in (401, 403, 421)
 
 
 def test_what_a_stranger_sends_over_http_is_on_nobody_s_screen(place: Place) -> None:
     command = ("mcp", "serve", "--http", "--port", "0")
     with place.start(*command, stdout=subprocess.DEVNULL) as process:
         assert process.stderr
-        said = b""
-        while not said.endswith(b"/mcp\n"):
-            said += os.read(process.stderr.fileno(), 4096)
-        port = int(said.rpartition(b":")[2].partition(b"/")[0])
+        output = b""
+        while not output.endswith(b"/mcp\n"):
+            output += os.read(process.stderr.fileno(), 4096)
+        port = int(output.rpartition(b":")[2].partition(b"/")[0])
         for host in (b"evil\x9b[2J", b"evil.test"):
             with socket.create_connection(("127.0.0.1", port), SECONDS) as stranger:
                 stranger.sendall(
@@ -420,19 +424,24 @@ def test_what_a_stranger_sends_over_http_is_on_nobody_s_screen(place: Place) -> 
         process.terminate()
         rest = process.communicate(timeout=SECONDS)[1]
 
-    assert b"evil" not in said + rest
+    assert b"evil" not in output + rest
 
 
 async def test_over_http_a_key_is_needed_once_there_is_one(place: Place) -> None:
     key = place.run("keys", "create", "mine").stdout.strip()
-    others = place.run("keys", "create", "theirs", "--owner", "somebody").stdout.strip()
-    reading = place.run("keys", "create", "reading", "--scope", "read").stdout.strip()
+    other_key = place.run("keys", "create", "theirs", "--owner", "somebody").stdout.strip()
+    read_key = place.run("keys", "create", "reading", "--scope", "read").stdout.strip()
 
-    with serving(place) as address:
+    with serve_http(place) as address:
         async with httpx2.AsyncClient() as client:
             statuses = [
-                (await client.post(address, headers={"authorization": given})).status_code
-                for given in ("", f"Bearer {key}x", f"Bearer {others}", f"Bearer {reading}")
+                (await client.post(address, headers={"authorization": authorization})).status_code
+                for authorization in (
+                    "",
+                    f"Bearer {key}x",
+                    f"Bearer {other_key}",
+                    f"Bearer {read_key}",
+                )
             ]
         headers = {"authorization": f"Bearer {key}"}
         async with (
@@ -446,8 +455,8 @@ async def test_over_http_a_key_is_needed_once_there_is_one(place: Place) -> None
 
 
 async def test_over_http_the_limits_of_a_key_hold_for_its_runs(place: Place) -> None:
-    limited = place.run("keys", "create", "trial", "--tokens-per-day", "1").stdout.strip()
-    free = place.run("keys", "create", "mine").stdout.strip()
+    limited_key = place.run("keys", "create", "trial", "--tokens-per-day", "1").stdout.strip()
+    free_key = place.run("keys", "create", "mine").stdout.strip()
 
     async def ask(address: str, key: str) -> CallToolResult:
         headers = {"authorization": f"Bearer {key}"}
@@ -457,9 +466,9 @@ async def test_over_http_the_limits_of_a_key_hold_for_its_runs(place: Place) -> 
         ):
             return await mcp.call_tool("ask", {"text": "Hello"})
 
-    with serving(place) as address:
-        first, second = await ask(address, limited), await ask(address, limited)
-        third = await ask(address, free)
+    with serve_http(place) as address:
+        first, second = await ask(address, limited_key), await ask(address, limited_key)
+        third = await ask(address, free_key)
 
     assert (first.is_error, second.is_error, third.is_error) == (False, True, False)
     assert "quota_exceeded" in texts(second)[0]
@@ -468,7 +477,7 @@ async def test_over_http_the_limits_of_a_key_hold_for_its_runs(place: Place) -> 
 async def test_over_http_a_key_beyond_its_requests_is_told_when_to_come_again(place: Place) -> None:
     key = place.run("keys", "create", "trial", "--requests-per-minute", "1").stdout.strip()
 
-    with serving(place) as address:
+    with serve_http(place) as address:
         async with httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}) as client:
             answers = [await client.post(address) for _ in range(3)]  # in two minutes at most
 
@@ -509,17 +518,17 @@ async def test_over_http_a_request_that_is_held_back_until_its_key_is_revoked_as
         await go.wait()
         yield content[-1:]
 
-    with serving(place) as address:
+    with serve_http(place) as address:
         headers = {
             "authorization": f"Bearer {key}",
             "accept": "application/json, text/event-stream",
             "content-type": "application/json",
         }
         async with httpx2.AsyncClient(headers=headers, timeout=SECONDS) as http:
-            begun = await http.post(address, json=INITIALIZE)
-            http.headers["mcp-session-id"] = begun.headers["mcp-session-id"]
+            session = await http.post(address, json=INITIALIZE)
+            http.headers["mcp-session-id"] = session.headers["mcp-session-id"]
             await http.post(address, json={"jsonrpc": "2.0", "method": "notifications/initialized"})
-            asking = asyncio.create_task(http.post(address, content=hold()))
+            request = asyncio.create_task(http.post(address, content=hold()))
             ping = {"jsonrpc": "2.0", "id": 2, "method": "ping"}
             assert (await http.post(address, json=ping)).status_code == 200
             place.run("keys", "revoke", key_id[0])
@@ -527,7 +536,7 @@ async def test_over_http_a_request_that_is_held_back_until_its_key_is_revoked_as
                 while (await http.post(address, json=ping)).status_code != 401:
                     await asyncio.sleep(0.1)
             go.set()
-            assert (await asking).status_code == 401
+            assert (await request).status_code == 401
     with open_embedded(place) as client:
         assert client.list_threads().data == []
 
@@ -536,22 +545,22 @@ async def test_over_http_a_question_ends_with_its_key(place: Place) -> None:
     key = place.run("keys", "create", "mine").stdout.strip()
     key_id = re.search(r"key_\w+", place.run("keys", "list").stdout)
     assert key_id is not None
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     async def progress(done: float, total: float | None, message: str | None) -> None:
-        begun.set()
+        started.set()
 
-    with serving(place, ANTIPHON_DEMO_DELAY="1") as address:
+    with serve_http(place, ANTIPHON_DEMO_DELAY="1") as address:
         async with (
             httpx2.AsyncClient(headers={"authorization": f"Bearer {key}"}, timeout=SECONDS) as http,
             Client(streamable_http_client(address, http_client=http)) as mcp,
         ):
-            asking = asyncio.create_task(
+            question = asyncio.create_task(
                 mcp.call_tool("ask", {"text": "Say 900 words"}, progress_callback=progress)
             )
-            await asyncio.wait_for(begun.wait(), SECONDS)
+            await asyncio.wait_for(started.wait(), SECONDS)
             place.run("keys", "revoke", key_id[0])
-            result = await asyncio.wait_for(asking, SECONDS)
+            result = await asyncio.wait_for(question, SECONDS)
     with open_embedded(place) as client:
         (run,) = client.list_runs().data
 
@@ -562,11 +571,11 @@ async def test_over_http_a_question_ends_with_its_key(place: Place) -> None:
 
 async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) -> None:
     environ = {"ANTIPHON_SERVER": "http://127.0.0.1:1", "ANTIPHON_API_KEY": "ak_secret"}
-    with serving(place, **environ) as address:
+    with serve_http(place, **environ) as address:
         async with httpx2.AsyncClient() as client:
             statuses = [
-                (await client.post(address, headers={"authorization": given})).status_code
-                for given in ("", "Bearer ak_other", "Bearer ak_secret")
+                (await client.post(address, headers={"authorization": authorization})).status_code
+                for authorization in ("", "Bearer ak_other", "Bearer ak_secret")
             ]
 
     assert statuses[:2] == [401, 401]
@@ -574,9 +583,9 @@ async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) ->
 
 
 def test_a_port_that_is_taken_is_told(place: Place) -> None:
-    with serving(place) as address:
+    with serve_http(place) as address:
         port = str(httpx2.URL(address).port)
-        told = place.run("mcp", "serve", "--http", "--port", port)
+        result = place.run("mcp", "serve", "--http", "--port", port)
 
-    assert told.returncode == 5
-    assert f"Port {port} of 127.0.0.1 cannot be listened on" in told.stderr
+    assert result.returncode == 5
+    assert f"Port {port} of 127.0.0.1 cannot be listened on" in result.stderr

@@ -1,6 +1,6 @@
-"""Programs of one user share a database: none drives another's runs but with the same settings.
+"""Programs of one user share a database; each drives only runs that have its own settings.
 
-Guarantee G9, and S18: what was said to one provider is never sent to another by a bystander.
+Guarantee G9, and S18: no other program sends the text of a run to its own provider.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ CANARY = "the canary of the first program"
 class Programs:
     """Two providers at two addresses, one database, and a program for each provider."""
 
-    def __init__(self, database: str, ours: Upstream, theirs: Upstream) -> None:
-        self.ours, self.theirs = ours, theirs
+    def __init__(self, database: str, own_upstream: Upstream, other_upstream: Upstream) -> None:
+        self.own_upstream, self.other_upstream = own_upstream, other_upstream
         self.first = Settings(
-            database=database, base_url=ours.url, model="quirk:ok", expiry_interval=0.2
+            database=database, base_url=own_upstream.url, model="quirk:ok", expiry_interval=0.2
         )
-        self.other = replace(self.first, base_url=theirs.url)
+        self.other = replace(self.first, base_url=other_upstream.url)
 
     async def abandon_run(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
-        """A run of the first program, which died with it: in its worker's hands, or before."""
+        """Return a run of the first program, which died after its worker claimed it, or before."""
         async with open_runtime(settings or self.first, start_worker=False) as runtime:
             message = operations.NewMessage(CANARY)
             call = operations.Process(message=message, background=True)
@@ -50,18 +50,18 @@ class Programs:
             assert isinstance(answer, Response)
             run: Run = answer.value
             if begun:
-                taken = await runtime.store.claim(transitions.claim("gone", 1))
-                assert taken is not None
-                assert taken.run.id == run.id
+                claim = await runtime.store.claim(transitions.claim("gone", 1))
+                assert claim is not None
+                assert claim.run.id == run.id
         return run
 
 
 @pytest.fixture
 async def programs(tmp_path: Path) -> AsyncIterator[Programs]:
     async with AsyncExitStack() as stack:
-        ours = await stack.enter_async_context(Upstream())
-        theirs = await stack.enter_async_context(Upstream())
-        yield Programs(f"sqlite:///{tmp_path}/shared.db", ours, theirs)
+        own_upstream = await stack.enter_async_context(Upstream())
+        other_upstream = await stack.enter_async_context(Upstream())
+        yield Programs(f"sqlite:///{tmp_path}/shared.db", own_upstream, other_upstream)
 
 
 async def ask_something_else(settings: Settings) -> None:
@@ -70,13 +70,13 @@ async def ask_something_else(settings: Settings) -> None:
             pass
 
 
-async def run_of(settings: Settings, run_id: str) -> Run:
+async def get_run(settings: Settings, run_id: str) -> Run:
     async with AsyncClient(settings=settings) as client:
         return await client.get_run(run_id)
 
 
-async def resting(client: AsyncClient, run: Run, *, begun: bool = True) -> Run:
-    """The run, once somebody has seen that its worker is gone."""
+async def wait_until_released(client: AsyncClient, run: Run, *, begun: bool = True) -> Run:
+    """Return the run after another program has seen that the run's worker is dead."""
     queued = 0
     async for event in client.events(run.id):
         queued += isinstance(event, RunStatus) and event.status == "queued"
@@ -95,34 +95,36 @@ async def test_a_program_sends_no_run_of_another_to_its_own_provider(
     async with AsyncClient(settings=programs.other) as client:
         async for _ in client.converse("something unrelated"):
             pass
-        found = await resting(client, run, begun=begun)
+        released = await wait_until_released(client, run, begun=begun)
         async for _ in client.converse("something else"):
             pass
 
-    assert (found.status, found.error) == ("queued", None)
-    assert found.waiting_for == programs.ours.url.split("/")[2]
-    assert len(programs.theirs.requests) == 2
-    assert CANARY not in str([each.body for each in programs.theirs.requests])
-    assert not programs.ours.requests
+    assert (released.status, released.error) == ("queued", None)
+    assert released.waiting_for == programs.own_upstream.url.split("/")[2]
+    assert len(programs.other_upstream.requests) == 2
+    assert CANARY not in str([each.body for each in programs.other_upstream.requests])
+    assert not programs.own_upstream.requests
 
 
 async def test_a_program_without_the_key_fails_no_run_of_another(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = {"base_url": programs.ours.url, "key_env": "FIRST_PROGRAMS_KEY"}
-    keyed = replace(programs.first, base_url=None, model="far:quirk:ok", providers={"far": table})
+    table = {"base_url": programs.own_upstream.url, "key_env": "FIRST_PROGRAMS_KEY"}
+    settings = replace(
+        programs.first, base_url=None, model="far:quirk:ok", providers={"far": table}
+    )
     monkeypatch.setenv("FIRST_PROGRAMS_KEY", "sk-first")
-    run = await programs.abandon_run(keyed)
+    run = await programs.abandon_run(settings)
     monkeypatch.delenv("FIRST_PROGRAMS_KEY")
 
-    bystander = replace(keyed, model="demo", demo_delay=0)
+    bystander = replace(settings, model="demo", demo_delay=0)
     async with AsyncClient(settings=bystander) as client:
         async for _ in client.converse("something unrelated"):
             pass
-        found = await resting(client, run)
+        released = await wait_until_released(client, run)
 
-    assert (found.status, found.error, found.waiting_for) == ("queued", None, "far")
-    assert not programs.ours.requests
+    assert (released.status, released.error, released.waiting_for) == ("queued", None, "far")
+    assert not programs.own_upstream.requests
 
 
 async def test_a_run_goes_on_when_its_program_comes_back(programs: Programs) -> None:
@@ -134,21 +136,21 @@ async def test_a_run_goes_on_when_its_program_comes_back(programs: Programs) -> 
             pass
         async for _ in client.events(run.id):
             pass
-        ended = await client.get_run(run.id)
+        finished = await client.get_run(run.id)
 
-    assert (ended.status, ended.waiting_for) == ("completed", None)
-    assert any(CANARY in str(each.body) for each in programs.ours.requests)
+    assert (finished.status, finished.waiting_for) == ("completed", None)
+    assert any(CANARY in str(each.body) for each in programs.own_upstream.requests)
 
 
 async def test_another_key_for_the_same_server_is_no_other_place(programs: Programs) -> None:
     run = await programs.abandon_run(replace(programs.first, provider_key="sk-old"))
 
-    rotated = replace(programs.first, provider_key="sk-new")
-    async with AsyncClient(settings=rotated) as client:
+    settings = replace(programs.first, provider_key="sk-new")
+    async with AsyncClient(settings=settings) as client:
         async for _ in client.events(run.id):
             pass
 
-    assert (await run_of(rotated, run.id)).status == "completed"
+    assert (await get_run(settings, run.id)).status == "completed"
 
 
 async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> None:
@@ -160,12 +162,12 @@ async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> No
         await client.list_runs(thread_id=thread.id)
         await client.get_run(run.id)
         await client.list_models()
-        working = {task.get_name() for task in asyncio.all_tasks()}
+        task_names = {task.get_name() for task in asyncio.all_tasks()}
         await client.update_thread(thread.id, title="Whales")
 
-    assert not [name for name in working if name.startswith("antiphon ")]
-    assert not [each for each in programs.ours.requests if each.body]
-    assert (await run_of(programs.first, run.id)).status == "in_progress"
+    assert not [name for name in task_names if name.startswith("antiphon ")]
+    assert not [each for each in programs.own_upstream.requests if each.body]
+    assert (await get_run(programs.first, run.id)).status == "in_progress"
 
 
 async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
@@ -174,17 +176,17 @@ async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
     run = await programs.abandon_run(begun=False)
 
     async with AsyncClient(settings=programs.other) as client:
-        with pytest.raises(errors.ProviderMismatch) as refused:
+        with pytest.raises(errors.ProviderMismatch) as error_info:
             async for _ in client.converse(run_id=run.id):
                 pass
         with pytest.raises(errors.ProviderMismatch):
             async for _ in client.process(run_id=run.id):
                 pass
 
-    assert refused.value.code == "provider_mismatch"
-    assert refused.value.details["provider"] == programs.ours.url.split("/")[2]
-    assert refused.value.details["run_id"] == run.id
-    assert not programs.theirs.requests
+    assert error_info.value.code == "provider_mismatch"
+    assert error_info.value.details["provider"] == programs.own_upstream.url.split("/")[2]
+    assert error_info.value.details["run_id"] == run.id
+    assert not programs.other_upstream.requests
 
 
 async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
@@ -201,7 +203,7 @@ async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
         runs = (await client.list_runs(thread_id=run.thread_id)).data
 
     assert [each.status for each in runs] == ["completed", "cancelled"]
-    assert len(programs.theirs.requests) == 1
+    assert len(programs.other_upstream.requests) == 1
 
 
 async def test_a_run_of_the_version_before_rests_until_a_program_asks_for_it(
@@ -214,10 +216,10 @@ async def test_a_run_of_the_version_before_rests_until_a_program_asks_for_it(
     async with AsyncClient(settings=programs.other) as client:
         async for _ in client.converse("something unrelated"):
             pass
-        found = await client.get_run(run.id)
-        assert found.status == "queued"
-        assert found.waiting_for is not None
-        assert not any(CANARY in str(each.body) for each in programs.theirs.requests)
+        resting_run = await client.get_run(run.id)
+        assert resting_run.status == "queued"
+        assert resting_run.waiting_for is not None
+        assert not any(CANARY in str(each.body) for each in programs.other_upstream.requests)
 
         async for _ in client.converse(run_id=run.id):
             pass
@@ -228,15 +230,15 @@ async def test_neither_keys_nor_paths_are_kept_with_a_run(
     programs: Programs, tmp_path: Path
 ) -> None:
     secret = "sk-canary-of-a-key"
-    where = f"{programs.ours.url}/gateway-token-canary"
+    base_url = f"{programs.own_upstream.url}/gateway-token-canary"
     await programs.abandon_run(
-        replace(programs.first, provider_key=secret, base_url=where), begun=False
+        replace(programs.first, provider_key=secret, base_url=base_url), begun=False
     )
 
-    held = b"".join(path.read_bytes() for path in tmp_path.glob("shared.db*"))
-    assert programs.ours.url.split("/")[2].encode() in held
-    assert secret.encode() not in held
-    assert b"gateway-token-canary" not in held
+    stored_bytes = b"".join(path.read_bytes() for path in tmp_path.glob("shared.db*"))
+    assert programs.own_upstream.url.split("/")[2].encode() in stored_bytes
+    assert secret.encode() not in stored_bytes
+    assert b"gateway-token-canary" not in stored_bytes
 
 
 COMMANDS = (
@@ -255,25 +257,27 @@ async def test_commands_that_read_leave_a_waiting_run_alone_and_say_what_it_wait
 ) -> None:
     place.database.parent.mkdir(parents=True)
     database = f"sqlite:///{place.database}"
-    async with Upstream() as ours, Upstream() as theirs:
-        programs = Programs(database, ours, theirs)
+    async with Upstream() as own_upstream, Upstream() as other_upstream:
+        programs = Programs(database, own_upstream, other_upstream)
         run = await programs.abandon_run(begun=False)
         with closing(sqlite3.connect(place.database)) as connection, connection:
             connection.execute("UPDATE runs SET wanted_at = wanted_at - 60000")
-        environ = {"ANTIPHON_BASE_URL": theirs.url, "ANTIPHON_MODEL": "quirk:ok"}
-        told = [
+        environ = {"ANTIPHON_BASE_URL": other_upstream.url, "ANTIPHON_MODEL": "quirk:ok"}
+        results = [
             await asyncio.to_thread(place.run, *command, environ=environ) for command in COMMANDS
         ]
-        same = {"ANTIPHON_BASE_URL": ours.url, "ANTIPHON_MODEL": "quirk:ok"}
+        same_settings = {"ANTIPHON_BASE_URL": own_upstream.url, "ANTIPHON_MODEL": "quirk:ok"}
         for command in COMMANDS[1:4:2]:
-            await asyncio.to_thread(place.run, *command, environ=same)
+            await asyncio.to_thread(place.run, *command, environ=same_settings)
 
-        asked = [each for each in (*ours.requests, *theirs.requests) if each.body]
-        assert not asked
-        assert (await run_of(programs.first, run.id)).status == "queued"
-        name = ours.url.split("/")[2]
-        show, doctor = told[1], told[4]
+        requests = [
+            each for each in (*own_upstream.requests, *other_upstream.requests) if each.body
+        ]
+        assert not requests
+        assert (await get_run(programs.first, run.id)).status == "queued"
+        name = own_upstream.url.split("/")[2]
+        show, doctor = results[1], results[4]
         assert show.returncode == 0
         assert f"waits for {name}" in show.stderr
         assert f"1 run waits for {name}: {run.id}" in doctor.stdout
-        assert json.loads(told[2].stdout)["thread"]["id"] == run.thread_id
+        assert json.loads(results[2].stdout)["thread"]["id"] == run.thread_id

@@ -1,4 +1,4 @@
-"""One thread in which everything happened, as every face shows it."""
+"""One thread with every kind of message, as each face shows it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from antiphon.wires.ai_sdk.history import as_ui_message
 MESSAGES: list[Message] = []
 
 
-def say(role: Any, *content: Any, **more: Any) -> None:
+def add_message(role: Any, *content: Any, **more: Any) -> None:
     number = len(MESSAGES) + 1
     MESSAGES.append(
         Message(
@@ -39,8 +39,8 @@ def say(role: Any, *content: Any, **more: Any) -> None:
     )
 
 
-def answer(call_id: str, output: str, **more: Any) -> None:
-    say("tool", output, tool_call_id=call_id, **more)
+def add_output(call_id: str, output: str, **more: Any) -> None:
+    add_message("tool", output, tool_call_id=call_id, **more)
 
 
 def call(name: str) -> ToolCall:
@@ -48,15 +48,15 @@ def call(name: str) -> ToolCall:
 
 
 # A branch begins with copies, which belong to no run of this thread.
-say("system", "Prompt.")
-say("user", "Copied question.")
-say("assistant", "Copied reply.", tool_calls=(call("copied_tool"),))
-answer("call_copied_tool", "Copied output.")
-say("system", "Short story.", compacts=2)
-# All that can become of a call.
-say("user", "Look at it.", File("file_1"), Image(url="data:image/png;base64,AAAA"))
+add_message("system", "Prompt.")
+add_message("user", "Copied question.")
+add_message("assistant", "Copied reply.", tool_calls=(call("copied_tool"),))
+add_output("call_copied_tool", "Copied output.")
+add_message("system", "Short story.", compacts=2)
+# Every way that a call can end.
+add_message("user", "Look at it.", File("file_1"), Image(url="data:image/png;base64,AAAA"))
 TOOLS = ("answered_tool", "failed_tool", "refused_tool", "expired_tool", "changed_tool")
-say(
+add_message(
     "assistant",
     "Looking.",
     reasoning="Thinking hard.",
@@ -64,19 +64,19 @@ say(
     run_id="run_1",
 )
 CHANGED = '{"of":"something else"}'
-answer("call_answered_tool", "Seen.", run_id="run_1", metadata={"files": "file_2"})
-answer("call_failed_tool", "Broken.", is_error=True, run_id="run_1")
+add_output("call_answered_tool", "Seen.", run_id="run_1", metadata={"files": "file_2"})
+add_output("call_failed_tool", "Broken.", is_error=True, run_id="run_1")
 for name in ("refused", "expired"):
     fault = {"fault": "timed_out" if name == "expired" else name}
-    answer(f"call_{name}_tool", f"{name} it.", is_error=True, run_id="run_1", metadata=fault)
-answer("call_changed_tool", "Done.", run_id="run_1", metadata={"arguments.0": CHANGED})
-say("assistant", Refusal("I will not."), run_id="run_1")
+    add_output(f"call_{name}_tool", f"{name} it.", is_error=True, run_id="run_1", metadata=fault)
+add_output("call_changed_tool", "Done.", run_id="run_1", metadata={"arguments.0": CHANGED})
+add_message("assistant", Refusal("I will not."), run_id="run_1")
 # A run that ended before it said anything, one cancelled in the middle of a word, one active.
-say("user", "Anything else?")
-say("user", "Go on.")
-say("assistant", "Once upo", status="incomplete", run_id="run_3")
-say("user", "And now?")
-say("assistant", "At once.", tool_calls=(call("open_tool"),), run_id="run_4")
+add_message("user", "Anything else?")
+add_message("user", "Go on.")
+add_message("assistant", "Once upo", status="incomplete", run_id="run_3")
+add_message("user", "And now?")
+add_message("assistant", "At once.", tool_calls=(call("open_tool"),), run_id="run_4")
 
 
 def run(number: int, status: Status, before: int) -> Run:
@@ -105,38 +105,38 @@ NAMES = {upload.id: upload.name for upload in UPLOADS.values()}
 THREAD = Thread(id="thread_1", title="A talk", messages=len(MESSAGES), created_at=1, updated_at=2)
 
 
-def exports(form: Any) -> str:
+def render_export_text(form: Any) -> str:
     runs = {each.id: summarize_run(each) for each in RUNS}
     text = "".join(render_export(THREAD, MESSAGES, form, names=NAMES, runs=runs))
     return html.unescape(re.sub("(?s)<style>.*</style>|<[^>]*>", "", text))
 
 
-def command_line() -> str:
+def render_command_line() -> str:
     reader = ThreadReader(NAMES, {each.id: summarize_run(each) for each in RUNS})
     views = [view for message in MESSAGES if (view := reader.read(message)) is not None]
     return "\n".join(line for view in views for line in format_message(view))
 
 
-def terminal() -> str:
-    shown = resume.recent(MESSAGES, RUNS, THEMES["none"], columns=90, rows=200)
-    return "\n".join(map(spans.text, shown.lines))
+def render_terminal() -> str:
+    view = resume.recent(MESSAGES, RUNS, THEMES["none"], columns=90, rows=200)
+    return "\n".join(map(spans.text, view.lines))
 
 
-def use_chat() -> str:
+def render_use_chat() -> str:
     entries = [each for each in group_entries(MESSAGES, RUNS) if not each.is_active]
     return msgspec.json.encode([as_ui_message(each, files=UPLOADS) for each in entries]).decode()
 
 
-def mcp() -> str:
+def render_mcp() -> str:
     return "\n\n".join(map(message_as_markdown, MESSAGES))
 
 
 FACES: dict[str, Callable[[], str]] = {
-    **{form: partial(exports, form) for form in FORMS},
-    "command line": command_line,
-    "terminal": terminal,
-    "useChat": use_chat,
-    "MCP": mcp,
+    **{form: partial(render_export_text, form) for form in FORMS},
+    "command line": render_command_line,
+    "terminal": render_terminal,
+    "useChat": render_use_chat,
+    "MCP": render_mcp,
 }
 OUTPUTS = {
     "copied_tool": "Copied output.",
@@ -149,10 +149,10 @@ OUTPUTS = {
 
 
 def assert_in_order(text: str, words: Sequence[str]) -> None:
-    at = 0
+    position = 0
     for each in words:
-        assert each in text[at:]
-        at = text.index(each, at) + len(each)
+        assert each in text[position:]
+        position = text.index(each, position) + len(each)
 
 
 @pytest.mark.parametrize("face", FACES)

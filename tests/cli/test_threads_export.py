@@ -1,4 +1,4 @@
-"""Conversations written down from a shell, and named in short."""
+"""`antiphon threads export`, and the short names of threads that it takes."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ def shout(text: str) -> str:
 
 
 def ask(place: Place, *words: str) -> str:
-    """The id of a thread in which this was asked."""
+    """Ask this in a new thread and return the thread's id."""
     place.run("ask", *(words or ("Tell me of whales",)))
     return str(place.threads()[0]["thread"]["id"])
 
 
 def export(place: Place, *arguments: str) -> str:
-    told = place.run("threads", "export", *arguments)
+    result = place.run("threads", "export", *arguments)
 
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    assert result.returncode == 0, result.stderr
+    return result.stdout
 
 
 def test_without_a_word_a_conversation_is_json_on_stdout(place: Place) -> None:
     thread_id = ask(place)
 
-    whole = json.loads(export(place, thread_id))
+    exported = json.loads(export(place, thread_id))
 
-    assert whole["thread"]["id"] == thread_id
-    assert [message["role"] for message in whole["messages"]] == ["user", "assistant"]
+    assert exported["thread"]["id"] == thread_id
+    assert [message["role"] for message in exported["messages"]] == ["user", "assistant"]
 
 
 @pytest.mark.slow
@@ -54,23 +54,24 @@ def test_more_messages_than_a_page_come_all_and_in_order(place: Place) -> None:
         for number in range(250):
             client.create_message(thread_id, f"word {number}")
 
-    whole = json.loads(export(place, thread_id))
+    exported = json.loads(export(place, thread_id))
 
-    assert [message["number"] for message in whole["messages"]] == list(range(1, 253))
+    assert [message["number"] for message in exported["messages"]] == list(range(1, 253))
 
 
 @pytest.mark.parametrize(
-    ("name", "begins"), [("a.md", "# Tell me"), ("a.html", "<!DOCTYPE html>"), ("a.json", "{")]
+    ("name", "expected_start"),
+    [("a.md", "# Tell me"), ("a.html", "<!DOCTYPE html>"), ("a.json", "{")],
 )
-def test_a_file_has_the_form_of_its_name(place: Place, name: str, begins: str) -> None:
+def test_a_file_has_the_form_of_its_name(place: Place, name: str, expected_start: str) -> None:
     ask(place)
 
-    told = place.run("threads", "export", "last", "--output", name)
+    result = place.run("threads", "export", "last", "--output", name)
 
-    assert (told.returncode, told.stdout) == (0, "")
-    assert "2 messages of thread_" in told.stderr
-    assert name in told.stderr
-    assert (place.root / name).read_text().startswith(begins)
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "2 messages of thread_" in result.stderr
+    assert name in result.stderr
+    assert (place.root / name).read_text().startswith(expected_start)
 
 
 def test_a_named_form_is_taken_before_that_of_the_file(place: Place) -> None:
@@ -88,12 +89,12 @@ def test_a_file_is_its_owners_alone_and_takes_no_others_place(place: Place) -> N
     export(place, "last", "-o", str(file))
     first = file.read_bytes()
     file.write_text("mine")
-    again = place.run("threads", "export", "last", "-o", str(file))
+    second = place.run("threads", "export", "last", "-o", str(file))
 
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert again.returncode == 2
-    assert "is there already" in again.stderr
-    assert "--force" in again.stderr
+    assert second.returncode == 2
+    assert "is there already" in second.stderr
+    assert "--force" in second.stderr
     assert file.read_text() == "mine"
     export(place, "last", "-o", str(file), "--force")
     assert file.read_bytes() == first
@@ -104,9 +105,9 @@ def test_a_link_is_not_followed_to_another_file(place: Place) -> None:
     ask(place)
     (place.root / "talk.md").symlink_to(place.root / "elsewhere")
 
-    told = place.run("threads", "export", "last", "-o", "talk.md")
+    result = place.run("threads", "export", "last", "-o", "talk.md")
 
-    assert told.returncode == 2
+    assert result.returncode == 2
     assert not (place.root / "elsewhere").exists()
 
 
@@ -115,9 +116,9 @@ def test_a_device_is_never_replaced(place: Place) -> None:
     pipe = place.root / "pipe"
     os.mkfifo(pipe)
 
-    told = place.run("threads", "export", "last", "-o", str(pipe), "--force")
+    result = place.run("threads", "export", "last", "-o", str(pipe), "--force")
 
-    assert told.returncode == 2
+    assert result.returncode == 2
     assert pipe.is_fifo()
 
 
@@ -128,10 +129,10 @@ def test_where_nothing_can_be_written_this_is_said_and_nothing_is_left(
     ask(place)
     before = sorted(os.listdir(place.root))
 
-    told = place.run("threads", "export", "last", "-o", where, "--force")
+    result = place.run("threads", "export", "last", "-o", where, "--force")
 
-    assert told.returncode == 2
-    assert where in told.stderr
+    assert result.returncode == 2
+    assert where in result.stderr
     assert sorted(os.listdir(place.root)) == before
 
 
@@ -159,16 +160,18 @@ def test_who_answered_and_what_tools_gave_is_written_whole_and_shown_in_short(
     (place.root / "loud.py").write_text(SHOUT)
     ask(place, "--tools", "loud.py", 'Please shout "hello"')
 
-    whole = export(place, "last", "--format", "md")
-    short = place.run("threads", "show", "last").stdout
+    markdown = export(place, "last", "--format", "md")
+    shown_text = place.run("threads", "show", "last").stdout
 
-    assert "## Assistant (demo), " in whole
-    assert "<summary>Reasoning</summary>" in whole
-    assert "!" * 1000 in whole
-    assert "(thought: " in short
-    assert "shout gave: " in short
-    assert "!" * 200 in short
-    assert short.count("!" * 1000) == whole.count("!" * 1000) - 1  # the demo repeats it once
+    assert "## Assistant (demo), " in markdown
+    assert "<summary>Reasoning</summary>" in markdown
+    assert "!" * 1000 in markdown
+    assert "(thought: " in shown_text
+    assert "shout gave: " in shown_text
+    assert "!" * 200 in shown_text
+    assert (
+        shown_text.count("!" * 1000) == markdown.count("!" * 1000) - 1
+    )  # the demo repeats it once
 
 
 def test_a_thread_is_named_by_what_its_id_begins_with(place: Place) -> None:
@@ -182,20 +185,20 @@ def test_a_beginning_that_two_threads_have_is_refused(place: Place) -> None:
     ask(place)
     ask(place)
 
-    told = place.run("threads", "show", "thread_1")
+    result = place.run("threads", "show", "thread_1")
 
-    assert told.returncode == 2
-    assert "more than one thread begins with thread_1" in told.stderr
+    assert result.returncode == 2
+    assert "more than one thread begins with thread_1" in result.stderr
 
 
-@pytest.mark.parametrize("said", ["thread_zzz", "thread_", "nothing"])
-def test_a_thread_that_is_not_there_is_said_not_to_be(place: Place, said: str) -> None:
+@pytest.mark.parametrize("thread_id", ["thread_zzz", "thread_", "nothing"])
+def test_a_thread_that_is_not_there_is_said_not_to_be(place: Place, thread_id: str) -> None:
     ask(place)
 
-    told = place.run("threads", "export", said)
+    result = place.run("threads", "export", thread_id)
 
-    assert told.returncode == 1
-    assert said in told.stderr
+    assert result.returncode == 1
+    assert thread_id in result.stderr
 
 
 def test_the_last_thread_is_the_one_last_answered_in(place: Place) -> None:
@@ -207,10 +210,10 @@ def test_the_last_thread_is_the_one_last_answered_in(place: Place) -> None:
 
 
 def test_where_nothing_was_said_there_is_no_last_thread(place: Place) -> None:
-    told = place.run("threads", "show", "last")
+    result = place.run("threads", "show", "last")
 
-    assert told.returncode == 1
-    assert "nothing was answered here yet" in told.stderr
+    assert result.returncode == 1
+    assert "nothing was answered here yet" in result.stderr
 
 
 def test_deleting_takes_a_whole_id(place: Place) -> None:

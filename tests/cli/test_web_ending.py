@@ -14,24 +14,24 @@ def test_ctrl_c_ends_the_stream_of_an_answer_in_order(place: Place) -> None:
     flags = ("--no-servers", "--port", "0", "--shutdown-timeout", "0.1", "--demo-delay", "0.05")
     with place.start("up", *flags) as server:
         assert server.stderr
-        said = b""
-        while not (found := re.search(rb"listening on (http://\S+)", said)):
+        output = b""
+        while not (match := re.search(rb"listening on (http://\S+)", output)):
             line = server.stderr.readline()
-            assert line, said
-            said += line
-        address = found[1].decode()
-        with httpx2.Client(base_url=address, timeout=SECONDS, trust_env=False) as person:
-            person.get("/")
+            assert line, output
+            output += line
+        address = match[1].decode()
+        with httpx2.Client(base_url=address, timeout=SECONDS, trust_env=False) as browser:
+            browser.get("/")
             question = {"content": "Tell me a long story"}
             headers = {"Origin": address}
             url = "/api/messages/process"
-            with person.stream("POST", url, json=question, headers=headers) as response:
+            with browser.stream("POST", url, json=question, headers=headers) as response:
                 pieces = response.iter_text()
                 next(pieces)
                 server.send_signal(signal.SIGINT)
                 for _ in pieces:  # an end that was cut would raise here
                     pass
-        _, told = server.communicate(timeout=SECONDS)
+        _, stderr_rest = server.communicate(timeout=SECONDS)
 
     assert server.returncode == 0
-    assert told == b""
+    assert stderr_rest == b""

@@ -11,85 +11,85 @@ URL = "https://hooks.invalid/antiphon"
 
 
 def add(place: Place, *more: str) -> dict[str, Any]:
-    made = place.run("webhooks", "add", URL, "--json", *more)
-    assert made.returncode == 0, made.stderr
-    created: dict[str, Any] = json.loads(made.stdout)
+    result = place.run("webhooks", "add", URL, "--json", *more)
+    assert result.returncode == 0, result.stderr
+    created: dict[str, Any] = json.loads(result.stdout)
     return created
 
 
 def test_a_webhook_is_added_listed_changed_and_removed(place: Place) -> None:
-    none = place.run("webhooks", "list")
+    empty_listing = place.run("webhooks", "list")
     created = add(place, "--event", "run.failed", "--description", "Jobs")
     hook = created["webhook"]["id"]
-    listed = place.run("webhooks", "list")
+    listing = place.run("webhooks", "list")
     place.run("webhooks", "disable", hook)
     place.run("webhooks", "change", hook, "--event", "run.completed", "--url", f"{URL}/new")
-    [changed] = json.loads(place.run("webhooks", "list", "--json").stdout)
-    removed = place.run("webhooks", "remove", hook)
-    again = place.run("webhooks", "remove", hook)
+    [webhook] = json.loads(place.run("webhooks", "list", "--json").stdout)
+    removal = place.run("webhooks", "remove", hook)
+    second_removal = place.run("webhooks", "remove", hook)
 
-    assert "antiphon webhooks add" in none.stderr
+    assert "antiphon webhooks add" in empty_listing.stderr
     assert created["secret"].startswith("whsec_")
-    assert URL in listed.stdout
-    assert "run.failed" in listed.stdout
-    assert created["secret"] not in listed.stdout
-    assert (changed["url"], changed["events"]) == (f"{URL}/new", ["run.completed"])
-    assert (changed["enabled"], changed["disabled_reason"]) == (False, "owner")
-    assert (removed.returncode, again.returncode) == (0, 1)
+    assert URL in listing.stdout
+    assert "run.failed" in listing.stdout
+    assert created["secret"] not in listing.stdout
+    assert (webhook["url"], webhook["events"]) == (f"{URL}/new", ["run.completed"])
+    assert (webhook["enabled"], webhook["disabled_reason"]) == (False, "owner")
+    assert (removal.returncode, second_removal.returncode) == (0, 1)
 
 
 def test_a_secret_is_printed_alone_for_scripts_and_replaced(place: Place) -> None:
-    made = place.run("webhooks", "add", URL)
+    addition = place.run("webhooks", "add", URL)
     [webhook] = json.loads(place.run("webhooks", "list", "--json").stdout)
-    rotated = place.run("webhooks", "rotate", webhook["id"], "--keep-old", "0")
+    rotation = place.run("webhooks", "rotate", webhook["id"], "--keep-old", "0")
 
-    assert made.stdout.startswith("whsec_")
-    assert len(made.stdout.splitlines()) == 1
-    assert rotated.stdout.startswith("whsec_")
-    assert rotated.stdout != made.stdout
+    assert addition.stdout.startswith("whsec_")
+    assert len(addition.stdout.splitlines()) == 1
+    assert rotation.stdout.startswith("whsec_")
+    assert rotation.stdout != addition.stdout
 
 
 def test_deliveries_are_listed_and_sent_again(place: Place) -> None:
     hook = add(place)["webhook"]["id"]
-    sent = place.run("webhooks", "test", hook)
+    test_result = place.run("webhooks", "test", hook)
     [delivery] = json.loads(place.run("webhooks", "deliveries", hook, "--json").stdout)
     table = place.run("webhooks", "deliveries", hook, "--status", "pending")
-    again = place.run("webhooks", "resend", hook, delivery["id"])
+    resend_result = place.run("webhooks", "resend", hook, delivery["id"])
 
-    assert delivery["id"] in sent.stderr
+    assert delivery["id"] in test_result.stderr
     assert (delivery["type"], delivery["status"]) == ("webhook.test", "pending")
     assert "webhook.test" in table.stdout
-    assert again.returncode == 0, again.stderr
+    assert resend_result.returncode == 0, resend_result.stderr
 
 
 def test_another_owner_has_webhooks_of_their_own(place: Place) -> None:
     hook = add(place, "--owner", "ann")["webhook"]["id"]
 
-    mine = place.run("webhooks", "list", "--json")
-    theirs = place.run("webhooks", "list", "--owner", "ann", "--json")
-    refused = place.run("webhooks", "disable", hook)
+    own_listing = place.run("webhooks", "list", "--json")
+    listing_of_ann = place.run("webhooks", "list", "--owner", "ann", "--json")
+    refusal = place.run("webhooks", "disable", hook)
 
-    assert json.loads(mine.stdout) == []
-    assert [each["id"] for each in json.loads(theirs.stdout)] == [hook]
-    assert refused.returncode == 1
+    assert json.loads(own_listing.stdout) == []
+    assert [each["id"] for each in json.loads(listing_of_ann.stdout)] == [hook]
+    assert refusal.returncode == 1
 
 
 def test_an_address_inside_is_refused_with_the_setting_that_allows_it(place: Place) -> None:
-    refused = place.run("webhooks", "add", "http://127.0.0.1:9/")
-    allowed = place.run("webhooks", "add", "http://127.0.0.1:9/", "--webhook-hosts", "127.0.0.1")
+    refusal = place.run("webhooks", "add", "http://127.0.0.1:9/")
+    addition = place.run("webhooks", "add", "http://127.0.0.1:9/", "--webhook-hosts", "127.0.0.1")
 
-    assert "webhook_hosts" in refused.stderr
-    assert allowed.returncode == 0, allowed.stderr
+    assert "webhook_hosts" in refusal.stderr
+    assert addition.returncode == 0, addition.stderr
 
 
 def test_secrets_are_encrypted_again_with_a_new_key(place: Place) -> None:
     old, new = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
-    made = place.run("webhooks", "add", URL, environ={"ANTIPHON_SECRET_KEY": old})
+    addition = place.run("webhooks", "add", URL, environ={"ANTIPHON_SECRET_KEY": old})
     between = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
 
-    renewed = place.run("provider-keys", "reencrypt", environ=between)
-    again = place.run("provider-keys", "reencrypt", environ={"ANTIPHON_SECRET_KEY": new})
+    first = place.run("provider-keys", "reencrypt", environ=between)
+    second = place.run("provider-keys", "reencrypt", environ={"ANTIPHON_SECRET_KEY": new})
 
-    assert made.returncode == 0, made.stderr
-    assert renewed.stderr.startswith("Encrypted again: 1 key.")
-    assert "Encrypted again: 0 keys." in again.stderr
+    assert addition.returncode == 0, addition.stderr
+    assert first.stderr.startswith("Encrypted again: 1 key.")
+    assert "Encrypted again: 0 keys." in second.stderr

@@ -1,6 +1,6 @@
-"""Without the extras everything else is there, and what needs one says which is missing.
+"""Without the extras everything else works, and what needs an extra names the missing one.
 
-What the extra brings is hidden from the programs before they load anything.
+The modules of the extras are hidden from the programs before they load anything.
 """
 
 import subprocess
@@ -12,17 +12,17 @@ import pytest
 from antiphon.settings.extras import install_hint
 from tests.support.cli.place import Place
 
-EXTRA = (
+MISSING = (
     *("markdown_it", "prompt_toolkit", "pygments", "wcwidth"),
     *("argon2", "flask", "mcp", "mcp_types", "keyring", "redis", "asyncpg", "cryptography"),
 )
-HIDDEN = f"import sys\nsys.modules.update(dict.fromkeys({EXTRA!r}))\n"
+HIDDEN = f"import sys\nsys.modules.update(dict.fromkeys({MISSING!r}))\n"
 
 
 @pytest.fixture
-def bare(tmp_path: Path) -> Place:
-    """A place at which the extra is not installed."""
-    return Place(tmp_path, missing=EXTRA)
+def bare_place(tmp_path: Path) -> Place:
+    """Return a place where no extra is installed."""
+    return Place(tmp_path, missing=MISSING)
 
 
 @pytest.mark.parametrize(
@@ -38,51 +38,51 @@ def bare(tmp_path: Path) -> Place:
         ("completion", "bash"),
     ],
 )
-def test_a_command_that_is_no_chat_needs_no_extra(bare: Place, arguments: tuple[str, ...]):
-    assert bare.run(*arguments).returncode == 0
+def test_a_command_that_is_no_chat_needs_no_extra(bare_place: Place, arguments: tuple[str, ...]):
+    assert bare_place.run(*arguments).returncode == 0
 
 
 @pytest.mark.parametrize("arguments", [(), ("chat",)])
-def test_the_chat_says_what_to_install(bare: Place, arguments: tuple[str, ...]):
-    ended = bare.run(*arguments)
+def test_the_chat_says_what_to_install(bare_place: Place, arguments: tuple[str, ...]):
+    result = bare_place.run(*arguments)
 
-    assert ended.returncode == 5
-    assert install_hint("terminal") in ended.stderr
+    assert result.returncode == 5
+    assert install_hint("terminal") in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("up",), ("web", "--server", "http://127.0.0.1:1")])
-def test_the_web_chat_says_what_to_install(bare: Place, arguments: tuple[str, ...]):
-    ended = bare.run(*arguments)
+def test_the_web_chat_says_what_to_install(bare_place: Place, arguments: tuple[str, ...]):
+    result = bare_place.run(*arguments)
 
-    assert ended.returncode == 5
-    assert install_hint("web") in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert result.returncode == 5
+    assert install_hint("web") in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.slow
 def test_other_wsgi_servers_are_told_what_to_install() -> None:
     command = [sys.executable, "-c", HIDDEN + "import antiphon.web.wsgi"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert ended.returncode == 1
-    assert install_hint("web") in ended.stderr
+    assert result.returncode == 1
+    assert install_hint("web") in result.stderr
 
 
-def test_a_page_is_exported_with_its_markdown_as_it_was_written(bare: Place):
-    bare.run("ask", "hello")
+def test_a_page_is_exported_with_its_markdown_as_it_was_written(bare_place: Place):
+    bare_place.run("ask", "hello")
 
-    page = bare.run("threads", "export", "last", "--format", "html")
+    page = bare_place.run("threads", "export", "last", "--format", "html")
 
     assert "**demo model**" in page.stdout
 
 
-def test_a_password_says_what_to_install(bare: Place):
+def test_a_password_says_what_to_install(bare_place: Place):
     command = ("people", "add", "Ann", "--password-stdin")
-    ended = bare.run(*command, stdin="correct horse battery\n")
+    result = bare_place.run(*command, stdin="correct horse battery\n")
 
-    assert ended.returncode != 0
-    assert install_hint("web") in ended.stderr
-    assert bare.run("people", "list").returncode == 0
+    assert result.returncode != 0
+    assert install_hint("web") in result.stderr
+    assert bare_place.run("people", "list").returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -98,39 +98,41 @@ def test_a_password_says_what_to_install(bare: Place):
     ],
     ids=" ".join,
 )
-def test_a_command_says_which_extra_it_needs(bare: Place, arguments: tuple[str, ...], extra: str):
-    ended = bare.run(*arguments)
+def test_a_command_says_which_extra_it_needs(
+    bare_place: Place, arguments: tuple[str, ...], extra: str
+):
+    result = bare_place.run(*arguments)
 
-    assert ended.returncode in (1, 5)
-    assert install_hint(extra) in ended.stdout + ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert result.returncode in (1, 5)
+    assert install_hint(extra) in result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_a_server_is_written_down_and_it_is_said_what_starts_it(bare: Place):
-    added = bare.run("mcp", "add", "time", "--", "true")
-    listed = bare.run("mcp", "list")
-    removed = bare.run("mcp", "remove", "time")
+def test_a_server_is_written_down_and_it_is_said_what_starts_it(bare_place: Place):
+    addition = bare_place.run("mcp", "add", "time", "--", "true")
+    listing = bare_place.run("mcp", "list")
+    removal = bare_place.run("mcp", "remove", "time")
 
-    assert (added.returncode, listed.returncode, removed.returncode) == (0, 0, 0)
-    for told in (added, listed):
-        assert told.stderr.count(install_hint("mcp")) == 1
-    assert "pip install" not in removed.stderr
+    assert (addition.returncode, listing.returncode, removal.returncode) == (0, 0, 0)
+    for result in (addition, listing):
+        assert result.stderr.count(install_hint("mcp")) == 1
+    assert "pip install" not in removal.stderr
 
 
 @pytest.mark.parametrize("arguments", [("mcp", "test"), ("mcp", "list", "--test"), ("doctor",)])
-def test_what_looks_at_servers_says_what_starts_them(bare: Place, arguments: tuple[str, ...]):
-    bare.run("mcp", "add", "time", "--", "true")
+def test_what_looks_at_servers_says_what_starts_them(bare_place: Place, arguments: tuple[str, ...]):
+    bare_place.run("mcp", "add", "time", "--", "true")
 
-    told = bare.run(*arguments)
+    result = bare_place.run(*arguments)
 
-    assert (told.stdout + told.stderr).count(install_hint("mcp")) == 1
+    assert (result.stdout + result.stderr).count(install_hint("mcp")) == 1
 
 
-def test_a_secret_of_a_keyring_says_what_reads_it(bare: Place):
-    bare.run("mcp", "add", "time", "--env", "KEY=${keyring:service/name}", "--", "true")
+def test_a_secret_of_a_keyring_says_what_reads_it(bare_place: Place):
+    bare_place.run("mcp", "add", "time", "--env", "KEY=${keyring:service/name}", "--", "true")
 
-    told = bare.run("mcp", "test")
+    result = bare_place.run("mcp", "test")
 
-    assert told.returncode == 1
-    assert "service/name" in told.stdout
-    assert install_hint("keyring") in told.stdout
+    assert result.returncode == 1
+    assert "service/name" in result.stdout
+    assert install_hint("keyring") in result.stdout

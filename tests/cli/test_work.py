@@ -1,4 +1,4 @@
-"""`antiphon work`: calls of any run are run here, until it is told to end."""
+"""`antiphon work`: a worker runs the calls of any run until it is stopped."""
 
 from __future__ import annotations
 
@@ -66,19 +66,19 @@ def hand_off(client: Client) -> Run:
     return client.get_run(events.run_id or "")
 
 
-def end_of(client: Client, run: Run) -> Status:
+def wait_for_end(client: Client, run: Run) -> Status:
     list(client.events(run.id))
     return client.get_run(run.id).status
 
 
-def action_of(client: Client, run: Run) -> Action:
+def get_action(client: Client, run: Run) -> Action:
     return client.list_actions(run.id).data[0]
 
 
 def wait_for(path: Path, lines: int) -> None:
-    until = time.monotonic() + 60
+    deadline = time.monotonic() + 60
     while not path.exists() or len(path.read_text().splitlines()) < lines:
-        assert time.monotonic() < until
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
@@ -88,23 +88,23 @@ WORK = ("work", "--tools", "flights.py", "--no-mcp")
 def test_a_worker_answers_what_waits_and_says_so(flights: Place, client: Client) -> None:
     run = hand_off(client)
 
-    told = flights.run(*WORK, "--until-idle", "--name", "mine")
+    result = flights.run(*WORK, "--until-idle", "--name", "mine")
 
-    assert (told.returncode, told.stdout) == (0, "")
-    assert "antiphon: mine waits for calls at http" in told.stderr
-    assert "antiphon: get_flight_times runs (call_" in told.stderr
-    assert "get_flight_times is done" in told.stderr
-    assert end_of(client, run) is Status.COMPLETED
-    assert action_of(client, run).worker == "mine"
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "antiphon: mine waits for calls at http" in result.stderr
+    assert "antiphon: get_flight_times runs (call_" in result.stderr
+    assert "get_flight_times is done" in result.stderr
+    assert wait_for_end(client, run) is Status.COMPLETED
+    assert get_action(client, run).worker == "mine"
 
 
 def test_a_worker_takes_only_calls_of_the_runs_it_is_for(flights: Place, client: Client) -> None:
     run = hand_off(client)
 
-    told = flights.run(*WORK, "--until-idle", "--quiet", "--metadata", "team=blue")
+    result = flights.run(*WORK, "--until-idle", "--quiet", "--metadata", "team=blue")
 
-    assert (told.returncode, told.stderr) == (0, "")
-    assert action_of(client, run).status == "pending"
+    assert (result.returncode, result.stderr) == (0, "")
+    assert get_action(client, run).status == "pending"
 
 
 def test_a_worker_that_is_terminated_lets_its_tool_end(flights: Place, client: Client) -> None:
@@ -118,7 +118,7 @@ def test_a_worker_that_is_terminated_lets_its_tool_end(flights: Place, client: C
 
     assert worker.returncode == 0
     assert "antiphon: ended" in err.decode()
-    assert end_of(client, run) is Status.COMPLETED
+    assert wait_for_end(client, run) is Status.COMPLETED
 
 
 def test_a_worker_that_is_terminated_gives_back_what_does_not_end(
@@ -131,7 +131,7 @@ def test_a_worker_that_is_terminated_gives_back_what_does_not_end(
         worker.send_signal(signal.SIGTERM)
         worker.communicate(timeout=60)
 
-    action = action_of(client, run)
+    action = get_action(client, run)
     assert (action.status, action.worker, action.claimed_until) == ("pending", None, None)
 
 
@@ -140,20 +140,20 @@ def test_the_call_of_a_killed_worker_is_run_by_another_as_a_second_attempt(
 ) -> None:
     run = hand_off(client)
     (flights.root / "hang-1").touch()
-    with flights.start(*WORK, "--lease", "1") as killed:
+    with flights.start(*WORK, "--lease", "1") as first:
         wait_for(flights.root / "ran", 1)
-        killed.kill()
-    with flights.start(*WORK) as other:
-        end = end_of(client, run)
-        other.terminate()
+        first.kill()
+    with flights.start(*WORK) as second:
+        end = wait_for_end(client, run)
+        second.terminate()
 
     assert end is Status.COMPLETED
     assert (flights.root / "ran").read_text() == "1\n2\n"
-    assert action_of(client, run).attempt == 2
+    assert get_action(client, run).attempt == 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "wrong"),
+    ("arguments", "problem"),
     [
         (("--no-mcp",), "a worker needs tools"),
         ((*WORK[1:], "--metadata", "red"), "wanted KEY=VALUE, got 'red'"),
@@ -163,27 +163,27 @@ def test_the_call_of_a_killed_worker_is_run_by_another_as_a_second_attempt(
     ],
 )
 def test_what_a_worker_cannot_use_is_named(
-    flights: Place, arguments: tuple[str, ...], wrong: str
+    flights: Place, arguments: tuple[str, ...], problem: str
 ) -> None:
-    told = flights.run("work", *arguments)
+    result = flights.run("work", *arguments)
 
-    assert told.returncode in (2, 5)
-    assert wrong in told.stderr
+    assert result.returncode in (2, 5)
+    assert problem in result.stderr
 
 
 def test_a_worker_runs_the_hooks_of_its_user(flights: Place, client: Client) -> None:
-    own = flights.root / "config/antiphon/antiphon.toml"
-    own.parent.mkdir(parents=True)
-    own.write_text(
+    settings_file = flights.root / "config/antiphon/antiphon.toml"
+    settings_file.parent.mkdir(parents=True)
+    settings_file.write_text(
         '[[hooks]]\nwhen = "before"\ncommand = ["/bin/sh", "-c", "echo not today >&2; exit 1"]\n'
     )
     run = hand_off(client)
 
-    worked = flights.run("work", "--tools", "flights.py", "--no-mcp", "--until-idle")
+    result = flights.run("work", "--tools", "flights.py", "--no-mcp", "--until-idle")
 
-    assert (worked.returncode, (flights.root / "ran").exists()) == (0, False)
+    assert (result.returncode, (flights.root / "ran").exists()) == (0, False)
     assert "get_flight_times was refused: A hook does not allow this call: not today" in (
-        worked.stderr
+        result.stderr
     )
-    assert "not today" in str(action_of(client, run).output)
-    assert end_of(client, run) is Status.COMPLETED
+    assert "not today" in str(get_action(client, run).output)
+    assert wait_for_end(client, run) is Status.COMPLETED

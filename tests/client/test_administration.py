@@ -1,4 +1,4 @@
-"""People, keys, live runs, usage and servers, as an admin's client has them on both lines."""
+"""People, keys, live runs, usage and servers through an admin's client, over both transports."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
 # People.
 
 
-async def test_who_was_made_is_let_in_by_name_and_password(client: AsyncClient):
-    made = await client.create_person("Ann", role="admin", password=PASSWORD)
+async def test_a_person_signs_in_by_name_and_password(client: AsyncClient):
+    person = await client.create_person("Ann", role="admin", password=PASSWORD)
 
     ann = await client.sign_in("ANN", PASSWORD)
 
-    assert ann.id == made.id
+    assert ann.id == person.id
     assert ann.signed_in_at is not None
-    assert (made.name, made.role, made.generation) == ("Ann", "admin", 1)
-    assert await client.get_person(made.id) == ann
+    assert (person.name, person.role, person.generation) == ("Ann", "admin", 1)
+    assert await client.get_person(person.id) == ann
     assert [each async for each in client.paginate(ListPeople(limit=1))] == [ann]
 
 
-async def test_who_is_not_who_they_say_is_refused_in_one_way(client: AsyncClient):
+async def test_every_wrong_sign_in_is_refused_with_the_same_words(client: AsyncClient):
     await client.create_person("Ann", password=PASSWORD)
     await client.create_person("Ben", subject="https://id|ben")
 
-    told: set[str] = set()
+    messages: set[str] = set()
     for name, password in (("Ann", "wrong"), ("Eve", PASSWORD), ("Ben", ""), ("Ann", "")):
-        with pytest.raises(errors.SignInRefused) as refused:
+        with pytest.raises(errors.SignInRefused) as error_info:
             await client.sign_in(name, password)
-        told.add(refused.value.message)
+        messages.add(error_info.value.message)
 
-    assert len(told) == 1
-    assert PASSWORD not in told.pop()
+    assert len(messages) == 1
+    assert PASSWORD not in messages.pop()
 
 
-async def test_who_is_disabled_is_refused_once_they_have_proven_themselves(client: AsyncClient):
+async def test_a_disabled_person_is_refused_after_the_right_password(client: AsyncClient):
     ann = await client.create_person("Ann", password=PASSWORD, subject="https://id|ann")
     await client.update_person(ann.id, disabled=True)
 
@@ -72,8 +72,8 @@ async def test_what_voids_logins_makes_a_new_generation(client: AsyncClient):
     disabled = await client.update_person(ann.id, disabled=True)
     enabled = await client.update_person(ann.id, disabled=False)
 
-    grown = [each.generation for each in (renamed, signed_out, changed, disabled, enabled)]
-    assert grown == [1, 2, 3, 4, 4]
+    generations = [each.generation for each in (renamed, signed_out, changed, disabled, enabled)]
+    assert generations == [1, 2, 3, 4, 4]
     with pytest.raises(errors.SignInRefused):
         await client.sign_in("Anna", PASSWORD)
     assert (await client.sign_in("Anna", "another password")).generation == 4
@@ -103,13 +103,13 @@ async def test_the_last_admin_stays_one(client: AsyncClient):
     ben = await client.create_person("Ben", role="admin")
     await client.update_person(ben.id, disabled=True)
 
-    for refused in (
+    for change in (
         client.update_person(ann.id, role="user"),
         client.update_person(ann.id, disabled=True),
         client.delete_person(ann.id),
     ):
         with pytest.raises(errors.Conflict):
-            await refused
+            await change
     assert (await client.update_person(ann.id, name="Anna")).role == "admin"
 
     await client.update_person(ben.id, disabled=False)
@@ -128,24 +128,24 @@ async def test_a_subject_is_made_at_first_sight_where_that_is_asked_for(client: 
     first = await asyncio.gather(
         *(client.sign_in(name="Ann", subject="https://id|7", create=True) for _ in range(3))
     )
-    again = await client.sign_in(name="Other", subject="https://id|7", create=True, role="admin")
+    later = await client.sign_in(name="Other", subject="https://id|7", create=True, role="admin")
 
-    assert {each.id for each in first} == {again.id}
-    assert (again.name, again.role, again.subject) == ("Ann 2", "user", "https://id|7")
+    assert {each.id for each in first} == {later.id}
+    assert (later.name, later.role, later.subject) == ("Ann 2", "user", "https://id|7")
 
 
-async def test_what_says_nothing_of_who_it_is_is_refused(client: AsyncClient):
-    for said in (
+async def test_an_incomplete_or_ambiguous_sign_in_is_refused(client: AsyncClient):
+    for attempt in (
         client.sign_in(),
         client.sign_in("Ann"),
         client.sign_in(password=PASSWORD),
         client.sign_in("Ann", PASSWORD, subject="https://id|7"),
     ):
         with pytest.raises(errors.InvalidRequest):
-            await said
+            await attempt
 
 
-async def test_who_is_removed_leaves_their_threads_and_loses_their_keys(client: AsyncClient):
+async def test_a_removed_person_leaves_their_threads_and_loses_their_keys(client: AsyncClient):
     ann = await client.create_person("Ann", password=PASSWORD)
     thread = await client.on_behalf_of(ann.id).create_thread()
 
@@ -164,18 +164,18 @@ async def test_who_is_removed_leaves_their_threads_and_loses_their_keys(client: 
 
 async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
     ann = await client.create_person("Ann", password=PASSWORD)
-    told = [repr(ann), repr(await client.list_people())]
-    for refused in (
+    texts = [repr(ann), repr(await client.list_people())]
+    for request in (
         client.create_person("ann", password=PASSWORD),
         client.create_person("Eve", password="short12"),
         client.sign_in("Eve", PASSWORD),
         client.update_person("person_0", password=PASSWORD),
     ):
         with pytest.raises(errors.CallerError) as error:
-            await refused
-        told.append(repr(error.value) + repr(error.value.details))
+            await request
+        texts.append(repr(error.value) + repr(error.value.details))
 
-    for each in told:
+    for each in texts:
         assert not any(secret in each for secret in (PASSWORD, "short12", "argon2"))
 
 
@@ -184,24 +184,27 @@ async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
 
 async def test_a_key_is_told_once_and_revoked_for_good():
     async with run_server(SETTINGS) as url, AsyncClient(url) as first:
-        made = await first.create_key("web", "local", ("admin",))
-        async with AsyncClient(url, api_key=made.token) as root:
-            anns = await root.create_key("laptop", "ann")
-            assert made.token not in repr(made)
-            assert [each async for each in root.paginate(ListKeys(limit=1))] == [made.key, anns.key]
-            async with AsyncClient(url, api_key=anns.token) as ann:
+        root_key = await first.create_key("web", "local", ("admin",))
+        async with AsyncClient(url, api_key=root_key.token) as root:
+            key_of_ann = await root.create_key("laptop", "ann")
+            assert root_key.token not in repr(root_key)
+            assert [each async for each in root.paginate(ListKeys(limit=1))] == [
+                root_key.key,
+                key_of_ann.key,
+            ]
+            async with AsyncClient(url, api_key=key_of_ann.token) as ann:
                 thread = await ann.create_thread()
             assert await root.on_behalf_of("ann").get_thread(thread.id) == thread
 
-            revoked = await root.revoke_key(anns.key.id)
-            assert revoked.revoked_at is not None
+            revoked_key = await root.revoke_key(key_of_ann.key.id)
+            assert revoked_key.revoked_at is not None
             with pytest.raises(errors.NotFound):
                 await root.revoke_key("key_0")
             with pytest.raises(errors.InvalidRequest):
                 await root.create_key("laptop", "no owner")
 
 
-async def test_the_keys_of_who_is_disabled_are_revoked():
+async def test_the_keys_of_a_disabled_person_are_revoked():
     async with run_server(SETTINGS) as url, AsyncClient(url) as first:
         root = AsyncClient(url, api_key=(await first.create_key("root", "local", ("admin",))).token)
         ann = await root.create_person("Ann")
@@ -221,20 +224,20 @@ async def test_live_runs_of_everybody_are_listed_and_can_be_stopped(client: Asyn
     people = [f"person_{number}" for number in range(3)]
     runs = [await waiting_run(client.on_behalf_of(owner)) for owner in people]
 
-    live = [each async for each in client.paginate(ListLiveRuns(limit=2))]
-    assert [(each.owner, each.run.id) for each in live] == list(
+    live_runs = [each async for each in client.paginate(ListLiveRuns(limit=2))]
+    assert [(each.owner, each.run.id) for each in live_runs] == list(
         zip(reversed(people), reversed(runs), strict=True)
     )
 
-    await client.on_behalf_of(live[0].owner).cancel_run(live[0].run.id)
+    await client.on_behalf_of(live_runs[0].owner).cancel_run(live_runs[0].run.id)
     assert [each.run.id for each in (await client.list_live_runs()).data] == [runs[1], runs[0]]
 
 
 async def test_what_runs_used_is_reported_by_day_model_and_owner(client: AsyncClient):
     for owner, times in (("ann", 2), ("ben", 1)):
         for _ in range(times):
-            acting = client.on_behalf_of(owner)
-            await acting.cancel_run(await waiting_run(acting))
+            client_of_owner = client.on_behalf_of(owner)
+            await client_of_owner.cancel_run(await waiting_run(client_of_owner))
 
     report = await client.get_usage(days=2)
 

@@ -1,4 +1,4 @@
-"""Calls that the backend would run, approved or refused through the SDK: by consent alone."""
+"""Approval through the SDK of calls that the backend would run: only consent decides."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def calls(tmp_path: Path) -> Callable[[], int]:
     return lambda: len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def answering(*answers: ConsentAnswer) -> tuple[Consent, list[ConsentRequest]]:
-    asked: list[ConsentRequest] = []
+def consent_with_answers(*answers: ConsentAnswer) -> tuple[Consent, list[ConsentRequest]]:
+    requests: list[ConsentRequest] = []
 
     async def ask(question: ConsentRequest) -> ConsentAnswer:
-        asked.append(question)
-        return answers[len(asked) - 1]
+        requests.append(question)
+        return answers[len(requests) - 1]
 
-    return Consent(asker=ask), asked
+    return Consent(asker=ask), requests
 
 
 async def converse_once(settings: Settings, consent: Consent | None) -> list[Any]:
@@ -64,21 +64,21 @@ async def converse_once(settings: Settings, consent: Consent | None) -> list[Any
         return [e async for e in client.converse(TEXT, consent=consent, mcp_servers=FAR)]
 
 
-def output(events: list[Any]) -> ToolOutputAdded:
-    (added,) = [event for event in events if isinstance(event, ToolOutputAdded)]
-    return added
+def find_output(events: list[Any]) -> ToolOutputAdded:
+    (addition,) = [event for event in events if isinstance(event, ToolOutputAdded)]
+    return addition
 
 
 async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, asked = answering(ConsentAnswer(allowed=True))
+    consent, requests = consent_with_answers(ConsentAnswer(allowed=True))
     events = await converse_once(settings, consent)
 
-    (question,) = asked
+    (question,) = requests
     assert (question.tool.server, question.tool.own_name) == ("far", "look")
     assert question.call.name == "far__look"
-    assert output(events).output == "look saw 16:35"
+    assert find_output(events).output == "look saw 16:35"
     assert "16:35" in "".join(event.text for event in events if isinstance(event, TextDelta))
     assert calls() == 1
 
@@ -86,21 +86,21 @@ async def test_a_person_sees_whose_tool_it_is_and_a_yes_lets_the_backend_run_it(
 async def test_a_no_and_its_word_reach_the_model_and_nothing_runs(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, _ = answering(ConsentAnswer(word="Ask me tomorrow."))
+    consent, _ = consent_with_answers(ConsentAnswer(word="Ask me tomorrow."))
     events = await converse_once(settings, consent)
 
-    assert output(events).is_error
-    assert "Ask me tomorrow." in output(events).output
+    assert find_output(events).is_error
+    assert "Ask me tomorrow." in find_output(events).output
     assert calls() == 0
 
 
 async def test_other_arguments_are_a_no_that_says_them(
     settings: Settings, calls: Callable[[], int]
 ) -> None:
-    consent, _ = answering(ConsentAnswer(allowed=True, arguments='{"x":2}'))
+    consent, _ = consent_with_answers(ConsentAnswer(allowed=True, arguments='{"x":2}'))
     events = await converse_once(settings, consent)
 
-    assert '{"x":2}' in output(events).output
+    assert '{"x":2}' in find_output(events).output
     assert calls() == 0
 
 
@@ -109,7 +109,7 @@ async def test_where_nobody_can_be_asked_the_call_is_refused(
 ) -> None:
     events = await converse_once(settings, None)
 
-    assert "nobody to be asked" in output(events).output
+    assert "nobody to be asked" in find_output(events).output
     assert calls() == 0
 
 
@@ -118,23 +118,23 @@ async def test_a_rule_approves_without_a_question(
 ) -> None:
     events = await converse_once(settings, Consent(Rules(allow=("far__*",))))
 
-    assert output(events).output == "look saw 16:35"
+    assert find_output(events).output == "look saw 16:35"
     assert calls() == 1
 
 
 async def test_what_was_allowed_for_good_holds_for_this_tool_and_no_namesake_elsewhere(
     settings: Settings, tmp_path: Path
 ) -> None:
-    consent, asked = answering(*[ConsentAnswer(allowed=True, keep="always")] * 2)
+    consent, requests = consent_with_answers(*[ConsentAnswer(allowed=True, keep="always")] * 2)
     await converse_once(settings, consent)
     await converse_once(settings, consent)
-    assert len(asked) == 1
+    assert len(requests) == 1
 
     config = Path(settings.config or "")
     config.write_text(config.read_text().replace(str(tmp_path / "calls"), str(tmp_path / "other")))
     await converse_once(settings, consent)
 
-    assert len(asked) == 2
+    assert len(requests) == 2
 
 
 @pytest.mark.parametrize(("consent", "times"), [(None, 0), (Consent(Rules(allow=("*",))), 1)])
@@ -150,8 +150,8 @@ def test_polling_answers_approvals_by_consent_and_never_by_its_handler(
         run = client.create_run(thread.id, mcp_servers=FAR)
         first = list(client.completions(run.id))
         assert any(isinstance(event, ActionRequired) for event in first)
-        (answered,) = client.poll_and_execute_action(run.id, handler, consent=consent)
-        assert answered.approval == ("given" if times else "refused")
+        (action,) = client.poll_and_execute_action(run.id, handler, consent=consent)
+        assert action.approval == ("given" if times else "refused")
         list(client.completions(run.id))
 
         assert client.get_run(run.id).status == "completed"

@@ -1,4 +1,4 @@
-"""Consent is bound to the model server whose calls they are, whichever program takes a run up."""
+"""Consent is bound to the model server that made a call, whichever program takes up the run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.terminal.model import Model
 
 
 class Files:
-    """A toolbox as an MCP server's is."""
+    """A toolbox like that of an MCP server."""
 
     tool = Tool(spec=ToolSpec("files__read", "Reads."), server="files", own_name="read")
 
@@ -34,33 +34,35 @@ class Files:
         return ToolResult("secret")
 
 
-async def test_a_run_that_another_program_left_is_its_model_servers(tmp_path: Path) -> None:
-    async with Model() as stranger, Model() as own:
+async def test_a_call_of_a_run_that_another_program_left_belongs_to_its_model_server(
+    tmp_path: Path,
+) -> None:
+    async with Model() as stranger, Model() as own_model:
         database = f"sqlite:///{tmp_path}/a.db"
-        theirs = Settings(base_url=stranger.url, model="told", database=database)
-        async with AsyncClient(settings=theirs) as client:
+        stranger_settings = Settings(base_url=stranger.url, model="told", database=database)
+        async with AsyncClient(settings=stranger_settings) as client:
             run_id = await _leave_call(client, stranger)
 
         questions: asyncio.Queue[ConsentRequest] = asyncio.Queue()
 
-        async def no(question: ConsentRequest) -> ConsentAnswer:
+        async def refuse(question: ConsentRequest) -> ConsentAnswer:
             await questions.put(question)
             return ConsentAnswer()
 
-        consent = Consent(asker=no)
-        consent.session.add([tool_identity(Files.tool)], ModelServer("", origin(own.url)))
-        mine = Settings(base_url=own.url, model="told", database=database)
-        async with AsyncClient(settings=mine) as client:
+        consent = Consent(asker=refuse)
+        consent.session.add([tool_identity(Files.tool)], ModelServer("", origin(own_model.url)))
+        own_settings = Settings(base_url=own_model.url, model="told", database=database)
+        async with AsyncClient(settings=own_settings) as client:
             events = client.converse(run_id=run_id, toolbox=Files(), consent=consent)
             async with events:
-                reading = asyncio.create_task(_until_action(events))
+                reading = asyncio.create_task(_read_until_action(events))
                 question = await asyncio.wait_for(questions.get(), 60)
                 reading.cancel()
                 await asyncio.wait([reading])
 
         assert question.asked_by == ModelServer("", origin(stranger.url))
         assert question.elsewhere.startswith("You have allowed read for ")
-        assert own.requests == []
+        assert own_model.requests == []
 
 
 async def test_a_run_of_a_later_version_is_of_no_known_model_server(tmp_path: Path) -> None:
@@ -75,17 +77,17 @@ async def test_a_run_of_a_later_version_is_of_no_known_model_server(tmp_path: Pa
 
 
 async def _leave_call(client: AsyncClient, model: Model) -> str:
-    """Have the model call the tool, and leave the run there; returns its id."""
+    """Let the model call the tool, stop reading there, and return the run's id."""
     events = client.converse("Hello", toolbox=Files())
     async with events:
-        reading = asyncio.create_task(_until_action(events))
+        reading = asyncio.create_task(_read_until_action(events))
         reply = await model.next_request()
         await reply.call("files__read", {}, id="call_1")
         await reply.end("tool_calls")
         return await reading
 
 
-async def _until_action(events: AsyncEvents) -> str:
+async def _read_until_action(events: AsyncEvents) -> str:
     async for event in events:
         if isinstance(event, ActionRequired):
             return event.run_id

@@ -28,7 +28,7 @@ SETTINGS = Settings(model="demo", database="memory:", demo_delay=0, port=0, shut
 
 
 @pytest.fixture
-async def lines() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
+async def clients() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
     async with (
         run_server(SETTINGS) as url,
         AsyncClient(url) as remote,
@@ -37,11 +37,11 @@ async def lines() -> AsyncIterator[tuple[AsyncClient, AsyncClient]]:
         yield remote, embedded
 
 
-def parameters(value: Any) -> Operation[Any]:
+def operation_with_parameter(value: Any) -> Operation[Any]:
     return CreateAssistant(tools=(ToolSpec("t", "", {"a": [value]}),))
 
 
-def deep(levels: int) -> Any:
+def nest(levels: int) -> Any:
     value: Any = 1
     for _ in range(levels):
         value = [value]
@@ -60,25 +60,25 @@ def deep(levels: int) -> Any:
         ListThreads(q="\ud800"),
         CreateMessage("thread_a", "a\0"),
         CreateMessage("thread_a", (Text("\udc80"),)),
-        parameters("\0"),
-        parameters({"\ud800": 1}),
-        parameters(2**63),
-        parameters(-(2**70)),
-        parameters(float("nan")),
-        parameters(deep(100)),
+        operation_with_parameter("\0"),
+        operation_with_parameter({"\ud800": 1}),
+        operation_with_parameter(2**63),
+        operation_with_parameter(-(2**70)),
+        operation_with_parameter(float("nan")),
+        operation_with_parameter(nest(100)),
         CreateAssistant(sampling=Sampling(temperature=float("inf"))),
         CreateAssistant(sampling=Sampling(seed=2**64)),
         CreateAssistant(name="a" * 300),
     ],
 )
 async def test_what_cannot_be_kept_is_refused_in_the_same_words(
-    lines: tuple[AsyncClient, AsyncClient], call: Operation[Any]
+    clients: tuple[AsyncClient, AsyncClient], call: Operation[Any]
 ):
     refusals: list[AntiphonError] = []
-    for client in lines:
-        with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as refused:
+    for client in clients:
+        with pytest.raises((errors.InvalidRequest, errors.TooLarge)) as error_info:
             await client.transport.send(call)
-        refusals.append(refused.value)
+        refusals.append(error_info.value)
 
     one, other = refusals
     assert (one.code, one.message, _error_fields(one)) == (
@@ -88,21 +88,21 @@ async def test_what_cannot_be_kept_is_refused_in_the_same_words(
     )
 
 
-async def test_nesting_without_end_is_refused(lines: tuple[AsyncClient, AsyncClient]):
-    for client in lines:
+async def test_nesting_without_end_is_refused(clients: tuple[AsyncClient, AsyncClient]):
+    for client in clients:
         with pytest.raises(errors.TooLarge):
-            await client.transport.send(parameters(deep(10_000)))
+            await client.transport.send(operation_with_parameter(nest(10_000)))
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "a\0.txt", "a\r\nb", "\udce9.txt", "", ".."])
 async def test_a_name_that_is_none_is_refused_in_the_same_words(
-    lines: tuple[AsyncClient, AsyncClient], name: str
+    clients: tuple[AsyncClient, AsyncClient], name: str
 ):
     refusals: list[AntiphonError] = []
-    for client in lines:
-        with pytest.raises(errors.InvalidRequest) as refused:
+    for client in clients:
+        with pytest.raises(errors.InvalidRequest) as error_info:
             await client.transport.upload(name, "text/plain", b"x")
-        refusals.append(refused.value)
+        refusals.append(error_info.value)
 
     one, other = refusals
     assert (one.code, one.message, _error_fields(one)) == (
@@ -116,17 +116,17 @@ async def test_a_name_that_is_none_is_refused_in_the_same_words(
     "media_type", ["text/plain\r\nSet-Cookie: a=b", "", "Text/Plain; a=b", "é"]
 )
 async def test_a_media_type_is_kept_in_the_same_words(
-    lines: tuple[AsyncClient, AsyncClient], media_type: str
+    clients: tuple[AsyncClient, AsyncClient], media_type: str
 ):
-    one, other = [await client.transport.upload("a.txt", media_type, b"x") for client in lines]
+    one, other = [await client.transport.upload("a.txt", media_type, b"x") for client in clients]
 
     assert one.media_type == other.media_type
 
 
 async def test_a_file_that_cannot_be_named_cannot_be_asked_for(
-    lines: tuple[AsyncClient, AsyncClient],
+    clients: tuple[AsyncClient, AsyncClient],
 ):
-    for client in lines:
+    for client in clients:
         with pytest.raises(errors.InvalidRequest):
             await client.download_file("file_\udc80")
 
@@ -164,12 +164,12 @@ def test_a_client_of_this_process_belongs_to_one_event_loop() -> None:
 
 
 async def test_a_page_of_a_list_iterates_over_the_pages_after_it(
-    lines: tuple[AsyncClient, AsyncClient],
+    clients: tuple[AsyncClient, AsyncClient],
 ) -> None:
-    for client in lines:
-        made = [(await client.create_thread(str(number))).id for number in range(5)]
+    for client in clients:
+        thread_ids = [(await client.create_thread(str(number))).id for number in range(5)]
 
         page = await client.list_threads(limit=2, order="oldest")
 
-        assert [each.id for each in page.data] == made[:2]
-        assert [each.id async for each in page] == made
+        assert [each.id for each in page.data] == thread_ids[:2]
+        assert [each.id async for each in page] == thread_ids

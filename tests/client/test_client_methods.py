@@ -1,4 +1,4 @@
-"""The methods of both clients: made from the calls, alike in everything but when they answer."""
+"""Both clients have one method for each operation of the API, with equal parameters."""
 
 import inspect
 import pydoc
@@ -22,42 +22,47 @@ STREAMS = {
 }
 
 
-def method_of(call: type[Operation[Any]]) -> str:
+def method_name(call: type[Operation[Any]]) -> str:
     return STREAMS.get(call) or re.sub(r"(?<!^)(?=[A-Z])", "_", call.__name__).lower()
 
 
-def public(kind: type) -> set[str]:
+def public_names(kind: type) -> set[str]:
     return {name for name in dir(kind) if not name.startswith("_")}
 
 
-def parameters(kind: type, name: str) -> list[tuple[str, Any, Any]]:
+def list_parameters(kind: type, name: str) -> list[tuple[str, Any, Any]]:
     signature = inspect.signature(getattr(kind, name))
     return [(each.name, each.kind, each.default) for each in signature.parameters.values()]
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_every_call_of_the_api_is_a_method(client: type):
-    assert {method_of(call) for call in OPERATIONS} <= public(client)
+    assert {method_name(call) for call in OPERATIONS} <= public_names(client)
 
 
 @pytest.mark.parametrize(
-    ("now", "later"), [(Client, AsyncClient), (Events, AsyncEvents), (Stream, AsyncStream)]
+    ("sync_class", "async_class"),
+    [(Client, AsyncClient), (Events, AsyncEvents), (Stream, AsyncStream)],
 )
-def test_both_surfaces_are_equal(now: type, later: type):
-    assert public(now) == public(later)
-    for name in public(now):
-        if callable(getattr(now, name)):
-            assert parameters(now, name) == parameters(later, name)
+def test_both_surfaces_are_equal(sync_class: type, async_class: type):
+    assert public_names(sync_class) == public_names(async_class)
+    for name in public_names(sync_class):
+        if callable(getattr(sync_class, name)):
+            assert list_parameters(sync_class, name) == list_parameters(async_class, name)
 
 
 @pytest.mark.parametrize("call", OPERATIONS)
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_a_method_takes_what_its_call_takes(client: type, call: type[Operation[Any]]):
-    _, *taken = parameters(client, method_of(call))
+    _, *parameters = list_parameters(client, method_name(call))
 
-    sent = ["path"] if call.upload else []
-    key = ["idempotency_key"] if call.creates else []
-    assert [name for name, _, _ in taken] == [*sent, *call.__struct_fields__, *key]
+    path_argument = ["path"] if call.upload else []
+    key_argument = ["idempotency_key"] if call.creates else []
+    assert [name for name, _, _ in parameters] == [
+        *path_argument,
+        *call.__struct_fields__,
+        *key_argument,
+    ]
 
 
 def test_a_method_presents_itself_as_its_call_does():
@@ -72,10 +77,10 @@ def test_a_method_presents_itself_as_its_call_does():
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])
 def test_help_shows_the_parameters_of_every_call(client: type):
-    shown = pydoc.plain(pydoc.render_doc(client))
+    text = pydoc.plain(pydoc.render_doc(client))
 
-    assert "create_run(self, /, thread_id: str" in shown
-    assert "get_page_picture(self, /, file_id: str" in shown
+    assert "create_run(self, /, thread_id: str" in text
+    assert "get_page_picture(self, /, file_id: str" in text
 
 
 def test_streams_say_which_events_they_give():

@@ -36,31 +36,31 @@ def exchanges(count: int, text: str = "") -> list[Message]:
     ]
 
 
-def summing(messages: list[Message], keep: int = 2, window: int | None = None) -> CompactionPlan:
+def make_plan(messages: list[Message], keep: int = 2, window: int | None = None) -> CompactionPlan:
     return CompactionPlan(
         "thread_1", messages, keep, [Model("demo", "demo", context_tokens=window)]
     )
 
 
-def run_to_end(summing: CompactionPlan) -> list[str]:
-    """The questions, each answered by `Summary N.`"""
-    asked: list[str] = []
-    while (question := summing.next_question()) is not None:
-        asked.append(question)
-        summing.add_summary(f"Summary {len(asked)}.", Usage(output_tokens=1))
-    return asked
+def run_to_end(plan: CompactionPlan) -> list[str]:
+    """Answer every question with `Summary N.`, and return the questions."""
+    questions: list[str] = []
+    while (question := plan.next_question()) is not None:
+        questions.append(question)
+        plan.add_summary(f"Summary {len(questions)}.", Usage(output_tokens=1))
+    return questions
 
 
 def test_the_last_exchanges_stay_whole():
-    begun = summing(exchanges(5))
+    plan = make_plan(exchanges(5))
 
-    (asked,) = run_to_end(begun)
+    (question,) = run_to_end(plan)
 
-    assert "User: 1:" in asked
-    assert "Assistant: 6:" in asked
-    assert "7:" not in asked
-    assert (begun.summary_operation().compacts, begun.summary_operation().role) == (6, "system")
-    assert begun.summary_operation().content == "Summary 1."
+    assert "User: 1:" in question
+    assert "Assistant: 6:" in question
+    assert "7:" not in question
+    assert (plan.summary_operation().compacts, plan.summary_operation().role) == (6, "system")
+    assert plan.summary_operation().content == "Summary 1."
 
 
 def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
@@ -73,42 +73,42 @@ def test_an_exchange_is_kept_with_its_calls_and_their_outputs():
         message(6, "assistant", "There is a cat."),
     ]
 
-    kept = summing(messages, keep=1)
-    run_to_end(kept)
+    plan = make_plan(messages, keep=1)
+    run_to_end(plan)
 
-    assert kept.summary_operation().compacts == 2
+    assert plan.summary_operation().compacts == 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_where_nothing_is_older_than_what_is_kept_nothing_is_asked(count: int):
-    begun = summing(exchanges(count))
+    plan = make_plan(exchanges(count))
 
-    assert begun.next_question() is None
-    assert not begun.started
+    assert plan.next_question() is None
+    assert not plan.started
 
 
 def test_all_can_be_summed_up():
-    begun = summing(exchanges(3), keep=0)
-    run_to_end(begun)
+    plan = make_plan(exchanges(3), keep=0)
+    run_to_end(plan)
 
-    assert begun.summary_operation().compacts == 6
+    assert plan.summary_operation().compacts == 6
 
 
 def test_a_second_summary_begins_with_the_first_and_what_came_since():
     messages = [*exchanges(3), message(7, "system", "We met.", compacts=4)]
     messages += [message(8, "user", "8:"), message(9, "assistant", "9:"), message(10, "user")]
 
-    (asked,) = run_to_end(summing(messages))
+    (question,) = run_to_end(make_plan(messages))
 
-    assert "We met." in asked
-    assert "4:" not in asked
-    assert "User: 5:" in asked
+    assert "We met." in question
+    assert "4:" not in question
+    assert "User: 5:" in question
 
 
 def test_what_is_summed_up_already_is_not_summed_up_again():
     messages = [*exchanges(4), message(9, "system", "We met.", compacts=4)]
 
-    assert summing(messages).next_question() is None
+    assert make_plan(messages).next_question() is None
 
 
 def test_a_summary_that_was_taken_back_does_not_count():
@@ -118,10 +118,10 @@ def test_a_summary_that_was_taken_back_does_not_count():
         message(8, "system", "", compacts=0),
     ]
 
-    (asked,) = run_to_end(summing(messages))
+    (question,) = run_to_end(make_plan(messages))
 
-    assert "We met." not in asked
-    assert "User: 1:" in asked
+    assert "We met." not in question
+    assert "User: 1:" in question
 
 
 def test_long_outputs_and_arguments_are_shortened_and_system_messages_left_to_the_system():
@@ -135,45 +135,45 @@ def test_long_outputs_and_arguments_are_shortened_and_system_messages_left_to_th
         message(6, "user", "Go on."),
     ]
 
-    (asked,) = run_to_end(summing(messages, keep=1))
+    (question,) = run_to_end(make_plan(messages, keep=1))
 
-    assert len(asked) < 5_000
-    assert "[tool output] firsty" in asked
-    assert "yylast" in asked
-    assert "498009 letters left out" in asked
-    assert "[calls look with" in asked
-    assert "User: See: [a picture][a file]" in asked
-    assert "Be brief." not in asked
+    assert len(question) < 5_000
+    assert "[tool output] firsty" in question
+    assert "yylast" in question
+    assert "498009 letters left out" in question
+    assert "[calls look with" in question
+    assert "User: See: [a picture][a file]" in question
+    assert "Be brief." not in question
 
 
 def test_what_is_too_long_for_the_model_is_asked_about_in_parts():
-    begun = summing(exchanges(12, "word " * 100), window=2_000)
+    plan = make_plan(exchanges(12, "word " * 100), window=2_000)
 
-    asked = run_to_end(begun)
+    questions = run_to_end(plan)
 
-    assert len(asked) > 1
-    assert all(len(question) < 4 * 2_000 for question in asked)
-    assert "Summary 1." in asked[1]
-    assert begun.summary_operation().content == f"Summary {len(asked)}."
+    assert len(questions) > 1
+    assert all(len(question) < 4 * 2_000 for question in questions)
+    assert "Summary 1." in questions[1]
+    assert plan.summary_operation().content == f"Summary {len(questions)}."
 
 
 def test_one_message_that_is_too_long_is_shortened():
-    asked = run_to_end(summing(exchanges(3, "漢" * 100_000), window=2_000))
+    questions = run_to_end(make_plan(exchanges(3, "漢" * 100_000), window=2_000))
 
-    assert len(asked) == 2
-    assert all(len(question.encode()) < 4 * 2_000 for question in asked)
+    assert len(questions) == 2
+    assert all(len(question.encode()) < 4 * 2_000 for question in questions)
 
 
 def test_what_was_done_is_told_in_tokens():
     messages = exchanges(5, "word " * 100)
-    begun = summing(messages)
-    run_to_end(begun)
+    plan = make_plan(messages)
+    run_to_end(plan)
 
-    done = begun.result(message(11, "system", "Summary 1.", compacts=6))
+    result = plan.result(message(11, "system", "Summary 1.", compacts=6))
 
-    assert done.summary == "Summary 1."
-    assert done.tokens_before > 1_200 > 600 > done.tokens_after > 400
-    assert done.usage == Usage(output_tokens=1)
+    assert result.summary == "Summary 1."
+    assert result.tokens_before > 1_200 > 600 > result.tokens_after > 400
+    assert result.usage == Usage(output_tokens=1)
 
 
 @given(st.integers(0, 8), st.integers(0, 8), st.lists(st.integers(0, 16), max_size=3))
@@ -183,19 +183,21 @@ def test_nothing_is_summed_up_twice_or_lost(count: int, keep: int, ends: list[in
         cut = min(end, len(messages)) // 2 * 2
         messages.append(message(len(messages) + 1, "system", f"Up to {cut}.", compacts=cut))
     cut = next((each.compacts or 0 for each in reversed(messages) if each.compacts is not None), 0)
-    begun = summing(messages, keep)
+    plan = make_plan(messages, keep)
 
-    asked = "\n".join(run_to_end(begun))
+    text = "\n".join(run_to_end(plan))
 
-    if begun.started:
-        said = [each for each in messages if each.compacts is None]
+    if plan.started:
+        dialogue = [each for each in messages if each.compacts is None]
         old = [
-            each for each in said if cut < each.number <= (begun.summary_operation().compacts or 0)
+            each
+            for each in dialogue
+            if cut < each.number <= (plan.summary_operation().compacts or 0)
         ]
-        assert [each.number for each in said if f": {each.text}" in asked] == [
+        assert [each.number for each in dialogue if f": {each.text}" in text] == [
             each.number for each in old
         ]
-        users = [each for each in said if each.role == "user" and each not in old]
+        users = [each for each in dialogue if each.role == "user" and each not in old]
         assert len([each for each in users if each.number > cut]) == keep
 
 
@@ -213,14 +215,14 @@ def test_the_share_can_be_chosen():
     assert due(50, 100, share=0.5)
 
 
-def a_run(status: Status, model: str = "demo") -> Run:
+def make_run(status: Status, model: str = "demo") -> Run:
     return Run(id="run_1", thread_id="thread_1", model=model, status=status, created_at=1)
 
 
 def test_the_model_is_the_one_that_is_named_or_that_answered_last():
-    newest = a_run(Status.COMPLETED, "mine:big")
+    newest = make_run(Status.COMPLETED, "mine:big")
 
-    assert choose_model([newest, a_run(Status.FAILED)], None) == "mine:big"
+    assert choose_model([newest, make_run(Status.FAILED)], None) == "mine:big"
     assert choose_model([newest], "mine:small") == "mine:small"
     assert choose_model([], None) is None
 
@@ -228,38 +230,38 @@ def test_the_model_is_the_one_that_is_named_or_that_answered_last():
 @pytest.mark.parametrize("status", [Status.QUEUED, Status.IN_PROGRESS, Status.ACTION_REQUIRED])
 def test_a_busy_thread_is_not_summed_up(status: Status):
     with pytest.raises(errors.RunActive):
-        choose_model([a_run(status)], None)
+        choose_model([make_run(status)], None)
 
 
 def test_it_is_told_how_much_is_written():
-    told: list[Progress] = []
-    hearing = SummaryReader("part 1 of 2", told.append)
+    reports: list[Progress] = []
+    reader = SummaryReader("part 1 of 2", reports.append)
 
-    hearing.add(TextDelta(text="We "))
-    hearing.add(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
-    hearing.add(TextDelta(text="We met."))
-    hearing.add(UsageAdded(usage=Usage(output_tokens=3)))
-    hearing.add(MessageCompleted(message=message(2, "assistant", " We met.\n")))
+    reader.add(TextDelta(text="We "))
+    reader.add(TurnRestarted(reason="cut", after=1, attempt=2, message=""))
+    reader.add(TextDelta(text="We met."))
+    reader.add(UsageAdded(usage=Usage(output_tokens=3)))
+    reader.add(MessageCompleted(message=message(2, "assistant", " We met.\n")))
 
-    assert [each.done for each in told] == [3, 0, 7, 7, 7]
-    assert {each.message for each in told} == {"part 1 of 2"}
-    assert hearing.summary(Status.COMPLETED, None, None) == "We met."
-    assert hearing.usage == Usage(output_tokens=3)
+    assert [each.done for each in reports] == [3, 0, 7, 7, 7]
+    assert {each.message for each in reports} == {"part 1 of 2"}
+    assert reader.summary(Status.COMPLETED, None, None) == "We met."
+    assert reader.usage == Usage(output_tokens=3)
 
 
 def test_a_summary_that_is_not_whole_is_none():
-    hearing = SummaryReader("part 1 of 1", quiet)
-    hearing.add(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
+    reader = SummaryReader("part 1 of 1", quiet)
+    reader.add(MessageCompleted(message=message(2, "assistant", "We", status="incomplete")))
 
     with pytest.raises(errors.Cut):
-        hearing.summary(Status.INCOMPLETE, "length", None)
+        reader.summary(Status.INCOMPLETE, "length", None)
     with pytest.raises(errors.ProviderAuth, match="no key"):
-        hearing.summary(Status.FAILED, None, Fault("provider_auth", "no key"))
+        reader.summary(Status.FAILED, None, Fault("provider_auth", "no key"))
 
 
 def test_a_summary_without_a_word_is_none():
-    hearing = SummaryReader("part 1 of 1", quiet)
-    hearing.add(MessageCompleted(message=message(2, "assistant", " ")))
+    reader = SummaryReader("part 1 of 1", quiet)
+    reader.add(MessageCompleted(message=message(2, "assistant", " ")))
 
     with pytest.raises(errors.Cut):
-        hearing.summary(Status.COMPLETED, None, None)
+        reader.summary(Status.COMPLETED, None, None)

@@ -46,47 +46,47 @@ def text(events: list[Event]) -> str:
 
 
 def test_a_question_is_answered_with_what_the_tool_said(client: Client):
-    events = client.converse(QUESTION, tools=[get_flight_times])
+    stream = client.converse(QUESTION, tools=[get_flight_times])
 
-    heard = list(events)
+    events = list(stream)
 
-    assert outputs(heard) == [('{"departs":"LAX 09:05","arrives":"JFK 17:30"}', False)]
-    assert "09:05" in text(heard)
-    assert (events.status, events.last_event) == (Status.COMPLETED, len(heard))
+    assert outputs(events) == [('{"departs":"LAX 09:05","arrives":"JFK 17:30"}', False)]
+    assert "09:05" in text(events)
+    assert (stream.status, stream.last_event) == (Status.COMPLETED, len(events))
 
 
-async def test_on_a_loop_too(aclient: AsyncClient):
-    events = aclient.converse(QUESTION, tools=[get_flight_times])
+async def test_a_question_is_answered_on_an_event_loop_too(aclient: AsyncClient):
+    stream = aclient.converse(QUESTION, tools=[get_flight_times])
 
-    heard = [event async for event in events]
+    events = [event async for event in stream]
 
-    assert "09:05" in text(heard)
-    assert (events.status, events.last_event) == (Status.COMPLETED, len(heard))
+    assert "09:05" in text(events)
+    assert (stream.status, stream.last_event) == (Status.COMPLETED, len(events))
 
 
 def test_both_clients_hear_the_same_of_one_run(client: Client):
-    events = client.converse(QUESTION, tools=[get_flight_times])
+    stream = client.converse(QUESTION, tools=[get_flight_times])
 
-    heard = list(events)
+    events = list(stream)
 
-    assert events.run_id is not None
-    assert list(client.events(events.run_id)) == heard
+    assert stream.run_id is not None
+    assert list(client.events(stream.run_id)) == events
 
 
 def test_a_tool_that_fails_is_an_answer_too(client: Client):
     def get_flight_times(departure: str, arrival: str) -> None:
         raise LookupError(f"nothing flies from {departure}")
 
-    heard = list(client.converse(QUESTION, tools=[get_flight_times]))
+    events = list(client.converse(QUESTION, tools=[get_flight_times]))
 
-    assert outputs(heard) == [("LookupError: nothing flies from LAX", True)]
+    assert outputs(events) == [("LookupError: nothing flies from LAX", True)]
 
 
 def test_an_output_too_long_for_a_model_is_shortened_and_kept_whole_for_the_user(client: Client):
-    whole = "first " + "x" * 4_000_001 + " last"
+    full_output = "first " + "x" * 4_000_001 + " last"
 
     def get_flight_times(departure: str, arrival: str) -> str:
-        return whole
+        return full_output
 
     events = client.converse(QUESTION, tools=[get_flight_times])
     ((output, _),) = outputs(list(events))
@@ -95,73 +95,73 @@ def test_an_output_too_long_for_a_model_is_shortened_and_kept_whole_for_the_user
 
     assert (output[:5], output[-4:]) == ("first", "last")
     assert "3,940,012 of 4,000,012 characters are left out" in output
-    assert client.download_file(message.metadata["files"]) == whole.encode()
+    assert client.download_file(message.metadata["files"]) == full_output.encode()
 
 
-def up_to_hand_off(events: Iterator[Event]) -> None:
+def read_until_hand_off(events: Iterator[Event]) -> None:
     next(event for event in events if isinstance(event, TurnEnded))
 
 
 def test_a_run_that_was_left_is_taken_up_by_its_id(client: Client):
-    left = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(left)
-    assert left.run_id is not None
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    read_until_hand_off(stream)
+    assert stream.run_id is not None
 
-    taken_up = client.converse(run_id=left.run_id, tools=[get_flight_times])
+    second_stream = client.converse(run_id=stream.run_id, tools=[get_flight_times])
 
-    assert "09:05" in text(list(taken_up))
-    assert taken_up.status is Status.COMPLETED
+    assert "09:05" in text(list(second_stream))
+    assert second_stream.status is Status.COMPLETED
 
 
 def test_a_run_that_somebody_else_finished_is_read_to_its_end(client: Client):
-    left = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(left)
-    assert left.run_id is not None
-    list(client.converse(run_id=left.run_id, tools=[get_flight_times]))
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    read_until_hand_off(stream)
+    assert stream.run_id is not None
+    list(client.converse(run_id=stream.run_id, tools=[get_flight_times]))
 
-    assert "09:05" in text(list(left))
-    assert left.status is Status.COMPLETED
+    assert "09:05" in text(list(stream))
+    assert stream.status is Status.COMPLETED
 
 
 def test_an_output_that_another_client_gave_first_stands(client: Client):
     conversation = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(conversation)
+    read_until_hand_off(conversation)
     assert conversation.run_id is not None
     (action,) = client.list_actions(conversation.run_id).data
     client.submit_tool_output(conversation.run_id, action.tool_call_id, "no flights today")
 
-    heard = list(conversation)
+    events = list(conversation)
 
-    assert outputs(heard) == [("no flights today", False)]
+    assert outputs(events) == [("no flights today", False)]
     assert conversation.status is Status.COMPLETED
 
 
 def test_a_run_cancelled_while_its_tools_run_ends_the_conversation(client: Client):
-    begun = threading.Event()
+    tool_called = threading.Event()
     runs: list[str] = []
 
     def get_flight_times(departure: str, arrival: str) -> str:
         client.cancel_run(runs[0])
-        begun.set()
+        tool_called.set()
         return "too late"
 
     conversation = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(conversation)
+    read_until_hand_off(conversation)
     assert conversation.run_id is not None
     runs.append(conversation.run_id)
 
     with pytest.raises(errors.RunCancelled):
         list(conversation)
 
-    assert begun.is_set()
+    assert tool_called.is_set()
     assert conversation.status is Status.CANCELLED
 
 
 async def test_closing_a_conversation_cancels_its_tools(aclient: AsyncClient):
-    begun, cancelled = asyncio.Event(), asyncio.Event()
+    started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def get_flight_times(departure: str, arrival: str) -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -172,53 +172,51 @@ async def test_closing_a_conversation_cancels_its_tools(aclient: AsyncClient):
             pass
 
     task = asyncio.create_task(read())
-    await begun.wait()
+    await started.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
     assert cancelled.is_set()
 
 
-def begin(client: Client) -> str:
+def start_run(client: Client) -> str:
     thread = client.create_thread()
     client.create_message(thread.id, QUESTION)
     return client.create_run(thread.id, tools=Functions([get_flight_times]).specs()).id
 
 
 def test_the_explicit_steps_lead_to_the_same_end(client: Client):
-    run_id = begin(client)
+    run_id = start_run(client)
 
     with client.sync_stream().setup(run_id=run_id) as stream:
         first = list(stream.stream_chunks())
-    answered = client.poll_and_execute_action(
-        run_id, lambda name, arguments: arguments["departure"]
-    )
+    actions = client.poll_and_execute_action(run_id, lambda name, arguments: arguments["departure"])
     with client.sync_stream().setup(run_id=run_id) as final_stream:
         final = list(final_stream.stream_chunks())
 
     assert isinstance(first[-1], TurnEnded)
-    assert [(action.output, action.status) for action in answered] == [("LAX", "completed")]
+    assert [(action.output, action.status) for action in actions] == [("LAX", "completed")]
     assert outputs(final) == [("LAX", False)]
     assert client.get_run(run_id).status is Status.COMPLETED
 
 
 def test_an_action_is_waited_for_while_the_turn_is_under_way(client: Client):
-    run_id = begin(client)
-    handled: list[Any] = []
+    run_id = start_run(client)
+    actions: list[Any] = []
 
     def answer() -> None:
-        handled.extend(client.poll_and_execute_action(run_id, lambda name, arguments: name))
+        actions.extend(client.poll_and_execute_action(run_id, lambda name, arguments: name))
 
-    waiting = threading.Thread(target=answer)
-    waiting.start()
+    waiter = threading.Thread(target=answer)
+    waiter.start()
     list(client.completions(run_id))
-    waiting.join(60)
+    waiter.join(60)
 
-    assert [action.output for action in handled] == ["get_flight_times"]
+    assert [action.output for action in actions] == ["get_flight_times"]
 
 
 def test_nothing_is_executed_for_a_run_that_has_ended(client: Client):
-    run_id = begin(client)
+    run_id = start_run(client)
     client.cancel_run(run_id)
 
     def answer(**options: bool) -> object:
@@ -229,7 +227,7 @@ def test_nothing_is_executed_for_a_run_that_has_ended(client: Client):
         answer()
 
 
-async def test_the_steps_are_there_on_a_loop_too(aclient: AsyncClient):
+async def test_the_explicit_steps_work_on_an_event_loop_too(aclient: AsyncClient):
     thread = await aclient.create_thread()
     await aclient.create_message(thread.id, QUESTION)
     run = await aclient.create_run(thread.id, tools=Functions([get_flight_times]).specs())
@@ -239,10 +237,10 @@ async def test_the_steps_are_there_on_a_loop_too(aclient: AsyncClient):
 
     async with aclient.sync_stream().setup(run_id=run.id) as stream:
         first = [event async for event in stream.stream_chunks()]
-    answered = await aclient.poll_and_execute_action(run.id, handler)
+    actions = await aclient.poll_and_execute_action(run.id, handler)
 
     assert isinstance(first[-1], TurnEnded)
-    assert [action.output for action in answered] == ["JFK"]
+    assert [action.output for action in actions] == ["JFK"]
 
 
 def test_a_stream_without_a_run_says_what_is_missing(client: Client):
@@ -256,9 +254,11 @@ def test_a_run_in_the_background_is_not_streamed(client: Client):
 
 
 def test_every_page_of_a_list_is_read(client: Client):
-    made = [client.create_thread(title=str(n)).id for n in range(5)]
+    thread_ids = [client.create_thread(title=str(n)).id for n in range(5)]
 
-    assert [each.id for each in client.paginate(operations.ListThreads(limit=2))] == made[::-1]
+    assert [each.id for each in client.paginate(operations.ListThreads(limit=2))] == thread_ids[
+        ::-1
+    ]
 
 
 def test_a_file_comes_back_as_it_went(client: Client, tmp_path: Any):
@@ -276,20 +276,20 @@ def test_bytes_need_a_name(client: Client):
         client.upload_file(b"x")
 
 
-@pytest.mark.parametrize("said", ["caf\udce9.txt", "a\0b"])
+@pytest.mark.parametrize("words", ["caf\udce9.txt", "a\0b"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_whatever_a_tool_says_or_raises_is_answered(client: Client, said: str, fails: bool):
+def test_whatever_a_tool_says_or_raises_is_answered(client: Client, words: str, fails: bool):
     def list_files() -> str:
         """Return the names as os.listdir() does if they are no UTF-8."""
         if fails:
-            raise OSError(said)
-        return said
+            raise OSError(words)
+        return words
 
-    events = client.converse("call the tool list_files", tools=[list_files])
-    heard = list(events)
+    stream = client.converse("call the tool list_files", tools=[list_files])
+    events = list(stream)
 
-    assert events.status is Status.COMPLETED
-    ((output, is_error),) = outputs(heard)
+    assert stream.status is Status.COMPLETED
+    ((output, is_error),) = outputs(events)
     assert is_error is fails
     assert output.encode()
 

@@ -1,4 +1,4 @@
-"""Recorded conversations, step by step: the TypeScript client is driven by the same ones."""
+"""Recorded conversations, step by step: the tests of the TypeScript client read the same file."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ CASES: list[dict[str, Any]] = msgspec.json.decode(
 ERRORS = {"outputs_missing": OutputsMissing, "run_ended": RunEnded}
 
 
-def plain(step: Step) -> dict[str, Any]:
-    """The step as a case writes it."""
+def describe_step(step: Step) -> dict[str, Any]:
+    """Return the step in the form of the recorded cases."""
     match step:
         case StreamTurn(operation=Process(run_id=run_id)):
             return {"step": "process", "run_id": run_id}
@@ -50,16 +50,16 @@ def plain(step: Step) -> dict[str, Any]:
             raise AssertionError(step)
 
 
-def numbered(given: list[dict[str, Any]]) -> list[Numbered]:
-    return [(each["number"], msgspec.convert(each["event"], Event)) for each in given]
+def to_numbered_events(entries: list[dict[str, Any]]) -> list[Numbered]:
+    return [(each["number"], msgspec.convert(each["event"], Event)) for each in entries]
 
 
 def read(conversation: Conversation, state: RunState, step: Any, exchange: dict[str, Any]) -> None:
-    """Have the events of a step read one by one, those that were missed before them."""
-    for each in numbered(exchange["events"]):
+    """Read the events of a step one by one, each after the events that were missed before it."""
+    for each in to_numbered_events(exchange["events"]):
         missed = conversation.find_missed(step, [each])
         if missed is not None:
-            assert plain(missed) == exchange["missed"]["step"]
+            assert describe_step(missed) == exchange["missed"]["step"]
             read(conversation, state, missed, exchange["missed"])
         state.add_batch([each])
         if conversation.has_read_enough(step, [each]):
@@ -80,7 +80,7 @@ def test_a_conversation_takes_the_recorded_steps(case: dict[str, Any]) -> None:
 
     for exchange in case["exchange"]:
         step = conversation.next_step()
-        assert plain(step) == exchange["step"]
+        assert describe_step(step) == exchange["step"]
         match exchange:
             case {"events": _}:
                 read(conversation, state, step, exchange)
@@ -92,8 +92,8 @@ def test_a_conversation_takes_the_recorded_steps(case: dict[str, Any]) -> None:
             case {"outputs": True}:
                 conversation.finish_outputs()
             case {"run": status}:
-                ran = {"id": "run_1", "thread_id": "thread_1", "model": "demo", "created_at": 1}
-                conversation.handle_run(msgspec.convert({**ran, "status": status}, Run))
+                fields = {"id": "run_1", "thread_id": "thread_1", "model": "demo", "created_at": 1}
+                conversation.handle_run(msgspec.convert({**fields, "status": status}, Run))
             case _:
                 pass
     assert (state.status, state.text) == (case["status"], case["text"])

@@ -1,4 +1,4 @@
-"""Tools that search and read documents: what is in their scope, and what a model gets."""
+"""Tools that search and read documents: their scope and their results."""
 
 from __future__ import annotations
 
@@ -44,39 +44,39 @@ async def call(tools: DocumentTools, name: str, **arguments: Any) -> ToolResult:
 async def test_a_model_searches_and_reads_only_what_its_conversation_has(
     client: AsyncClient,
 ) -> None:
-    mine = await add(client, "Vacation takes thirty days.", "rules.txt")
-    folders = await add(client, "Vacation in the folder.", "folder.txt")
-    attached = await add(client, "Vacation as it was attached.", "attached.txt")
-    hidden = await add(client, "Vacation of the board.", "secret.txt")
-    folder = await client.create_folder("Work", file_ids=[folders])
-    assistant = await client.create_assistant("clerk", file_ids=[mine])
+    assistant_file = await add(client, "Vacation takes thirty days.", "rules.txt")
+    folder_file = await add(client, "Vacation in the folder.", "folder.txt")
+    attached_file = await add(client, "Vacation as it was attached.", "attached.txt")
+    hidden_file = await add(client, "Vacation of the board.", "secret.txt")
+    folder = await client.create_folder("Work", file_ids=[folder_file])
+    assistant = await client.create_assistant("clerk", file_ids=[assistant_file])
     thread = await client.create_thread(folder_id=folder.id)
-    await client.create_message(thread.id, (Text("Read it."), File(file_id=attached)))
+    await client.create_message(thread.id, (Text("Read it."), File(file_id=attached_file)))
 
     tools = DocumentTools(client.transport, thread.id, assistant.id)
-    found = json.loads((await call(tools, "search_documents", query="vacation")).output)
-    read = json.loads((await call(tools, "read_document", file=f"{mine}#1")).output)
+    search = json.loads((await call(tools, "search_documents", query="vacation")).output)
+    page = json.loads((await call(tools, "read_document", file=f"{assistant_file}#1")).output)
     by_name = await call(tools, "read_document", file="attached.txt", page=1)
-    refused = await call(tools, "read_document", file=hidden)
-    beyond = await call(tools, "read_document", file="rules.txt", page=2)
+    refusal = await call(tools, "read_document", file=hidden_file)
+    beyond_end = await call(tools, "read_document", file="rules.txt", page=2)
 
-    assert {each["file"] for each in found["results"]} == {
+    assert {each["file"] for each in search["results"]} == {
         "rules.txt",
         "folder.txt",
         "attached.txt",
     }
-    assert read == {
-        "source": f"{mine}#1",
+    assert page == {
+        "source": f"{assistant_file}#1",
         "file": "rules.txt",
         "page": 1,
         "pages": 1,
         "text": "Vacation takes thirty days.",
     }
     assert "as it was attached" in by_name.output
-    assert refused.is_error
-    assert "secret" not in refused.output
-    assert beyond.is_error
-    assert "has no page 2" in beyond.output
+    assert refusal.is_error
+    assert "secret" not in refusal.output
+    assert beyond_end.is_error
+    assert "has no page 2" in beyond_end.output
 
 
 async def test_a_text_that_looks_like_an_attachment_brings_no_file_into_the_search(
@@ -91,22 +91,22 @@ async def test_a_text_that_looks_like_an_attachment_brings_no_file_into_the_sear
         await client.create_message(thread.id, text)
         await client.create_message(thread.id, (Text(text), Image(file_id=picture.id)))
 
-    listed = await client.list_files(thread_id=thread.id)
+    files = await client.list_files(thread_id=thread.id)
 
-    assert [each.name for each in listed.data] == ["a.png"]
+    assert [each.name for each in files.data] == ["a.png"]
 
 
 async def test_tools_are_offered_only_where_there_are_documents(client: AsyncClient) -> None:
     thread = await client.create_thread()
     tools = DocumentTools(client.transport, thread.id, None)
     assert await tools.specs() == ()
-    broken = await add(client, "", "empty.txt")
-    await client.create_message(thread.id, (Text("This?"), File(file_id=broken)))
+    empty_file = await add(client, "", "empty.txt")
+    await client.create_message(thread.id, (Text("This?"), File(file_id=empty_file)))
     assert await tools.specs() == ()
-    attached = await add(client, "Hello", "hello.txt")
-    await client.create_message(thread.id, (Text("This?"), File(file_id=attached)))
+    file_id = await add(client, "Hello", "hello.txt")
+    await client.create_message(thread.id, (Text("This?"), File(file_id=file_id)))
     assert [spec.name for spec in await tools.specs()] == ["search_documents", "read_document"]
-    await client.delete_file(attached)
+    await client.delete_file(file_id)
     assert await tools.specs() == ()
 
 

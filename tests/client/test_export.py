@@ -1,4 +1,4 @@
-"""A conversation as a file: everything is in it, and nothing in it reaches out of its place."""
+"""Export of a conversation: the file has everything, and no text in it escapes from its place."""
 
 from __future__ import annotations
 
@@ -56,14 +56,14 @@ def thread(title: str = "A talk") -> Thread:
 
 
 class Talk:
-    """Messages of a thread, numbered as they come."""
+    """Messages of a thread, numbered in the order in which they are added."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
 
-    def add(self, role: Any, said: str | Sequence[MessagePart] = "", **more: Any) -> Talk:
+    def add(self, role: Any, text: str | Sequence[MessagePart] = "", **more: Any) -> Talk:
         number = len(self.messages) + 1
-        content = (Text(said),) if isinstance(said, str) and said else tuple(said)
+        content = (Text(text),) if isinstance(text, str) and text else tuple(text)
         self.messages.append(
             Message(
                 id=f"msg_{number}",
@@ -81,8 +81,8 @@ class Talk:
         return "".join(render_export(thread(title), self.messages, form, **more))
 
 
-def whole() -> Talk:
-    """A talk in which everything happens."""
+def full_talk() -> Talk:
+    """Return a talk with every kind of message."""
     return (
         Talk()
         .add("system", "Be brief.")
@@ -110,7 +110,7 @@ RUNS = {"run_1": RunSummary("demo", "stopped here")}
 
 @pytest.mark.parametrize("form", ["md", "html"])
 @pytest.mark.parametrize(
-    "told",
+    "expected",
     [
         "Be brief.",
         "picture of it.pdf",
@@ -126,22 +126,24 @@ RUNS = {"run_1": RunSummary("demo", "stopped here")}
         "2025-11-21T13:12:12Z",
     ],
 )
-def test_what_happened_is_told_in_the_forms_for_reading(form: Form, told: str) -> None:
-    assert told in whole().export(form, names=NAMES, runs=RUNS)
+def test_what_happened_is_told_in_the_forms_for_reading(form: Form, expected: str) -> None:
+    assert expected in full_talk().export(form, names=NAMES, runs=RUNS)
 
 
 def test_markdown_stays_as_it_was_written() -> None:
-    said = "# A title\n\n- *one* <br> `<details>`\n\n```html\n<details>\n```\n\n| a | b |\n|--|--|"
+    markdown = (
+        "# A title\n\n- *one* <br> `<details>`\n\n```html\n<details>\n```\n\n| a | b |\n|--|--|"
+    )
 
-    assert said in Talk().add("assistant", said).export("md")
+    assert markdown in Talk().add("assistant", markdown).export("md")
 
 
 def test_json_is_the_thread_and_its_messages() -> None:
-    read = json.loads(whole().export("json"))
+    exported = json.loads(full_talk().export("json"))
 
-    assert list(read) == ["thread", "messages"]
-    assert read["thread"]["id"] == "thread_1"
-    assert [message["number"] for message in read["messages"]] == [1, 2, 3, 4, 5, 6, 7]
+    assert list(exported) == ["thread", "messages"]
+    assert exported["thread"]["id"] == "thread_1"
+    assert [message["number"] for message in exported["messages"]] == [1, 2, 3, 4, 5, 6, 7]
 
 
 def test_json_of_no_messages_is_json() -> None:
@@ -150,19 +152,19 @@ def test_json_of_no_messages_is_json() -> None:
 
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_summary_says_what_it_stands_for(form: Form) -> None:
-    told = Talk().add("user", "hi").add("system", "They met.", compacts=1).export(form)
+    exported = Talk().add("user", "hi").add("system", "They met.", compacts=1).export(form)
 
-    assert "Summary" in told
-    assert "They met." in told
-    assert "up to number 1" in told
+    assert "Summary" in exported
+    assert "They met." in exported
+    assert "up to number 1" in exported
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
 def test_a_summary_that_is_taken_back_leaves_no_section(form: Form) -> None:
-    told = Talk().add("user", "hi").add("system", compacts=0).export(form)
+    exported = Talk().add("user", "hi").add("system", compacts=0).export(form)
 
-    assert "System" not in told
-    assert "Summary" not in told
+    assert "System" not in exported
+    assert "Summary" not in exported
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
@@ -181,19 +183,19 @@ def test_the_time_of_reasoning_stands_in_its_heading(form: Form) -> None:
 def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
     talk = Talk().add("user", "Say it.").add("assistant", [Refusal("I *will* not.")])
 
-    told = talk.export(form)
+    exported = talk.export(form)
 
-    assert "(empty answer)" not in told
-    assert "*will*" in told
-    assert ('"refusal"' if form == "json" else "refuses to answer") in told
+    assert "(empty answer)" not in exported
+    assert "*will*" in exported
+    assert ('"refusal"' if form == "json" else "refuses to answer") in exported
 
 
 def test_pages_that_the_provider_cites_are_numbered_and_only_links() -> None:
-    cited = (
+    citations = (
         Citation(url="https://tides.example/moon?a=1&b=2", title="The <b>moon</b> [x](y)"),
         Citation(url="https://tides.example/sun", start=0, end=8),
     )
-    talk = Talk().add("assistant", "The moon[1].", citations=cited)
+    talk = Talk().add("assistant", "The moon[1].", citations=citations)
 
     markdown, page = talk.export("md"), talk.export("html")
     assert r"1. [The \<b\>moon\</b\> \[x\](y)](<https://tides.example/moon?a=1&b=2>)" in markdown
@@ -214,11 +216,11 @@ def test_pages_that_the_provider_cites_are_numbered_and_only_links() -> None:
 def test_an_address_that_is_none_of_a_web_page_is_no_source(form: Form, url: str) -> None:
     talk = Talk().add("assistant", "The moon.", citations=(Citation(url=url, title="A page"),))
 
-    told = talk.export(form)
+    exported = talk.export(form)
 
-    assert "The moon." in told
-    assert "A page" not in told
-    assert url.partition(":")[2] not in told
+    assert "The moon." in exported
+    assert "A page" not in exported
+    assert url.partition(":")[2] not in exported
 
 
 def test_a_run_tells_who_answered_and_why_it_ended() -> None:
@@ -237,26 +239,26 @@ def test_a_run_tells_who_answered_and_why_it_ended() -> None:
 @pytest.mark.parametrize("form", FORMS)
 def test_no_message_is_held_while_the_next_is_told(form: Form) -> None:
     (message,) = Talk().add("user", "hi").messages
-    asked = 0
+    count = 0
 
-    def coming() -> Iterator[Message]:
-        nonlocal asked
-        while True:  # it never ends: whoever gathers them never tells one
-            asked += 1
+    def endless_messages() -> Iterator[Message]:
+        nonlocal count
+        while True:  # endless: an export that gathers all messages first yields nothing
+            count += 1
             yield message
 
-    pieces = render_export(thread(), coming(), form)
-    told = [next(pieces) for _ in range(101)]
+    pieces = render_export(thread(), endless_messages(), form)
+    first_pieces = [next(pieces) for _ in range(101)]
 
-    assert asked == 100
-    assert all("hi" in piece for piece in told[1:])
+    assert count == 100
+    assert all("hi" in piece for piece in first_pieces[1:])
 
 
 # Nothing reaches out of its place.
 
 
-def everywhere(text: str) -> Talk:
-    """Foreign text in every place that takes some."""
+def fill_all_places(text: str) -> Talk:
+    """Return a talk with this text in every place that takes text."""
     return (
         Talk()
         .add("user", [Text(text), File("file_1"), Image(url=f"https://a.example/{text}")])
@@ -273,7 +275,7 @@ def everywhere(text: str) -> Talk:
     )
 
 
-def foreign(text: str) -> Mapping[str, Any]:
+def foreign_fields(text: str) -> Mapping[str, Any]:
     return {"names": {"file_1": text}, "runs": {"run_1": RunSummary(text)}, "title": text}
 
 
@@ -307,9 +309,9 @@ class Outline(HTMLParser):
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("form", FORMS)
 def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
-    told = everywhere(text).export(form, **foreign(text))
+    exported = fill_all_places(text).export(form, **foreign_fields(text))
 
-    assert not set(told) & {
+    assert not set(exported) & {
         "\x1b",
         "\x00",
         "\x07",
@@ -323,22 +325,24 @@ def test_nothing_in_a_file_acts_on_a_terminal(form: Form, text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_page_holds_nothing_but_what_it_is_made_of(text: str) -> None:
-    page = Outline(everywhere(text).export("html", **foreign(text)))
+    page = Outline(fill_all_places(text).export("html", **foreign_fields(text)))
 
     assert page.open == []
     assert page.count("article") == 5
     assert page.count("details") == 1
     assert page.count("h1") == 1
     assert page.count("script", "img", "iframe", "link", "object", "svg", "form", "base") == 0
-    assert not any(name.startswith("on") for _, has in page.elements for name in has)
-    assert not any(name in has for _, has in page.elements for name in ("src", "style", "href"))
+    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
+    assert not any(
+        name in attributes for _, attributes in page.elements for name in ("src", "style", "href")
+    )
 
 
 def test_a_page_forbids_what_it_does_not_need() -> None:
     policies = [
-        has["content"]
-        for tag, has in Outline(Talk().export("html")).elements
-        if tag == "meta" and has.get("http-equiv") == "Content-Security-Policy"
+        attributes["content"]
+        for tag, attributes in Outline(Talk().export("html")).elements
+        if tag == "meta" and attributes.get("http-equiv") == "Content-Security-Policy"
     ]
 
     assert len(policies) == 1
@@ -346,12 +350,12 @@ def test_a_page_forbids_what_it_does_not_need() -> None:
     assert "unsafe" not in (policies[0] or "")
 
 
-def outlines(told: str) -> list[str]:
-    """The headings of a Markdown file, as a renderer that lets HTML pass reads it."""
-    tokens = MarkdownIt("commonmark").enable("table").parse(told)
+def list_headings(markdown: str) -> list[str]:
+    """Return the headings of a Markdown text, as a renderer that passes HTML reads them."""
+    tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     return [
-        tokens[place + 1].content
-        for place, token in enumerate(tokens)
+        tokens[index + 1].content
+        for index, token in enumerate(tokens)
         if token.type == "heading_open" and token.tag == "h2" and token.level == 0
     ]
 
@@ -360,7 +364,7 @@ def outlines(told: str) -> list[str]:
 def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
     speakers = [
         each.partition(",")[0].partition(" ")[0]
-        for each in outlines(everywhere(text).export("md", **foreign(text)))
+        for each in list_headings(fill_all_places(text).export("md", **foreign_fields(text)))
     ]
 
     assert speakers == ["User", "Assistant", "Tool", "Summary", "User"]
@@ -368,8 +372,8 @@ def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
 
 @pytest.mark.parametrize("text", HOSTILE)
 def test_in_markdown_only_reasoning_is_folded(text: str) -> None:
-    told = everywhere(text).export("md", **foreign(text))
-    page = MarkdownIt("commonmark").enable("table").render(told).lower()
+    markdown = fill_all_places(text).export("md", **foreign_fields(text))
+    page = MarkdownIt("commonmark").enable("table").render(markdown).lower()
 
     assert page.count("<details>") == page.count("</details>") == 1
     assert "<script" not in page
@@ -419,19 +423,19 @@ MARKS = st.lists(
 ).map("".join)
 
 
-@settings(derandomize=True)  # lists are told apart by a few rules, which is not for all there is
+@settings(derandomize=True)  # the few rules that tell lists apart do not cover every text
 @given(MARKS)
-def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
-    told = Talk().add("assistant", said).add("user", "end").export("md")
-    page = MarkdownIt("commonmark").enable("table").render(told).lower()
+def test_whatever_marks_are_written_the_next_section_is_one(text: str) -> None:
+    markdown = Talk().add("assistant", text).add("user", "end").export("md")
+    page = MarkdownIt("commonmark").enable("table").render(markdown).lower()
 
-    speakers = [each.partition(",")[0] for each in outlines(told)]
+    speakers = [each.partition(",")[0] for each in list_headings(markdown)]
     assert [each for each in speakers if each in ("Assistant", "User")] == ["Assistant", "User"]
     assert not [tag for tag in ("<details", "<script", "<style", "<!", "<?") if tag in page]
 
 
 @pytest.mark.parametrize(
-    ("said", "closed"),
+    ("text", "closed"),
     [
         ("```py\nx = 1", "```py\nx = 1\n```"),
         ("````\n```\nx", "````\n```\nx\n````"),
@@ -441,10 +445,10 @@ def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
         ("```\nx\n    ```", "```\nx\n    ```\n```"),
     ],
 )
-def test_a_fence_that_was_cut_off_is_closed(said: str, closed: str) -> None:
-    told = Talk().add("assistant", said, status="incomplete").export("md")
+def test_a_fence_that_was_cut_off_is_closed(text: str, closed: str) -> None:
+    markdown = Talk().add("assistant", text, status="incomplete").export("md")
 
-    assert f"{closed}\n\n*(cut off here)*" in told
+    assert f"{closed}\n\n*(cut off here)*" in markdown
 
 
 # Files.

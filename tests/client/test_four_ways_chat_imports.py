@@ -24,10 +24,10 @@ def ways() -> Iterator[Ways]:
 
 
 def wait_for(client: Any, import_id: str, *statuses: str) -> Any:
-    """Read the import until a worker has brought it there."""
-    until = time.monotonic() + DEADLINE
+    """Read the import until a worker has brought it to one of these statuses."""
+    deadline = time.monotonic() + DEADLINE
     while (record := client.get_chat_import(import_id)).status not in statuses:
-        assert time.monotonic() < until, record
+        assert time.monotonic() < deadline, record
     return record
 
 
@@ -37,8 +37,8 @@ def test_an_export_is_uploaded_checked_and_imported(client: Any) -> object:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "claude.json"
         path.write_bytes(content)
-        uploaded = client.upload_chat_export(path)
-    ready = wait_for(client, uploaded.id, "ready", "failed")
+        upload = client.upload_chat_export(path)
+    ready = wait_for(client, upload.id, "ready", "failed")
     with pytest.raises(errors.Conflict):
         client.create_chat_import(10)
     client.start_chat_import(ready.id)

@@ -1,4 +1,4 @@
-"""A long thread compacted: what the model is told then, in all four ways, and what stays."""
+"""Compaction of a thread in all four ways: what the model is sent, and which messages stay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def count_prompt_tokens(client: Any, thread_id: str, text: str = "And now?") -> 
     return tokens
 
 
-def a_thread(client: Any, *texts: str) -> str:
+def create_thread(client: Any, *texts: str) -> str:
     thread_id: str = client.create_thread().id
     for text in texts:
         count_prompt_tokens(client, thread_id, text)
@@ -55,14 +55,14 @@ def catch_error(client: Any, thread_id: str, content: object = "We met.", **fiel
 
 @in_all_ways
 def test_a_summary_is_told_in_place_of_messages_that_stay(client: Any) -> object:
-    thread_id = a_thread(client, LONG, "Go on.")
-    said = client.list_messages(thread_id).data
+    thread_id = create_thread(client, LONG, "Go on.")
+    messages_before = client.list_messages(thread_id).data
     before = count_prompt_tokens(client, thread_id)
     mark = client.create_message(thread_id, "We met.", role="system", compacts=2)
     after = count_prompt_tokens(client, thread_id)
 
     messages = client.list_messages(thread_id).data
-    assert messages[:4] == said
+    assert messages[:4] == messages_before
     assert before > 5_000 > 500 > after
     assert (mark.role, mark.text, mark.compacts) == ("system", "We met.", 2)
     return [messages, before, after]
@@ -70,32 +70,32 @@ def test_a_summary_is_told_in_place_of_messages_that_stay(client: Any) -> object
 
 @in_all_ways
 def test_a_summary_is_taken_back(client: Any) -> object:
-    thread_id = a_thread(client, LONG)
+    thread_id = create_thread(client, LONG)
     client.create_message(thread_id, "We met.", role="system", compacts=2)
-    compacted = count_prompt_tokens(client, thread_id)
+    tokens = count_prompt_tokens(client, thread_id)
     client.create_message(thread_id, "", role="system", compacts=0)
 
-    assert compacted < 500
+    assert tokens < 500
     assert count_prompt_tokens(client, thread_id) > 5_000
     return client.list_messages(thread_id).data
 
 
 @in_all_ways
 def test_a_fork_is_compacted_as_far_as_it_goes(client: Any) -> object:
-    thread_id = a_thread(client, LONG, "Go on.")
+    thread_id = create_thread(client, LONG, "Go on.")
     last = client.list_messages(thread_id).data[-1]
     client.create_message(thread_id, "We met.", role="system", compacts=2)
-    whole = client.fork_thread(thread_id)
-    before = client.fork_thread(thread_id, message_id=last.id)
+    full_fork = client.fork_thread(thread_id)
+    earlier_fork = client.fork_thread(thread_id, message_id=last.id)
 
-    assert count_prompt_tokens(client, whole.id) < 500
-    assert count_prompt_tokens(client, before.id) > 5_000
-    return client.list_messages(whole.id).data
+    assert count_prompt_tokens(client, full_fork.id) < 500
+    assert count_prompt_tokens(client, earlier_fork.id) > 5_000
+    return client.list_messages(full_fork.id).data
 
 
 @in_all_ways
 def test_a_run_rolled_back_leaves_the_summary(client: Any) -> object:
-    thread_id = a_thread(client, LONG)
+    thread_id = create_thread(client, LONG)
     client.create_message(thread_id, "We met.", role="system", compacts=2)
     client.create_run(thread_id)
     list(client.process(thread_id=thread_id, message=NewMessage("Hi."), if_busy="rollback"))
@@ -106,7 +106,7 @@ def test_a_run_rolled_back_leaves_the_summary(client: Any) -> object:
 
 @in_all_ways
 def test_a_summary_that_fits_nowhere_is_refused(client: Any) -> object:
-    thread_id = a_thread(client, "Hello.", "Go on.")
+    thread_id = create_thread(client, "Hello.", "Go on.")
 
     refusals: list[Any] = [
         catch_error(client, thread_id, role="system", compacts=1),
@@ -123,44 +123,44 @@ def test_a_summary_that_fits_nowhere_is_refused(client: Any) -> object:
     return refusals
 
 
-# The SDK's own way to it
+# Compaction by the SDK
 
 
 @pytest.mark.slow
 @in_all_ways
 def test_a_thread_is_summed_up_and_goes_on_from_there(client: Any) -> object:
-    thread_id = a_thread(client, LONG, "Go on.", "And then?", "And now?")
-    said = client.list_messages(thread_id).data
+    thread_id = create_thread(client, LONG, "Go on.", "And then?", "And now?")
+    messages_before = client.list_messages(thread_id).data
     threads = [each.id for each in client.list_threads().data]
-    told: list[Progress] = []
-    done = client.compact(thread_id, tell=told.append)
+    reports: list[Progress] = []
+    compaction = client.compact(thread_id, tell=reports.append)
 
     messages = client.list_messages(thread_id).data
-    assert messages == [*said, done.message]
-    assert done.message.compacts == 4
-    assert done.summary == messages[-1].text != ""
-    assert done.tokens_before > 5_000 > 1_000 > done.tokens_after
-    assert done.usage.output_tokens > 0
-    assert told[-1].done > 0
+    assert messages == [*messages_before, compaction.message]
+    assert compaction.message.compacts == 4
+    assert compaction.summary == messages[-1].text != ""
+    assert compaction.tokens_before > 5_000 > 1_000 > compaction.tokens_after
+    assert compaction.usage.output_tokens > 0
+    assert reports[-1].done > 0
     assert [each.id for each in client.list_threads().data] == threads
     assert count_prompt_tokens(client, thread_id) < 2_000
-    return [messages, done, told[-1]]
+    return [messages, compaction, reports[-1]]
 
 
 @in_all_ways
 def test_what_was_summed_up_is_told_whole_again(client: Any) -> object:
-    thread_id = a_thread(client, LONG, "Go on.")
+    thread_id = create_thread(client, LONG, "Go on.")
     client.compact(thread_id, keep=0)
-    back = client.uncompact(thread_id)
+    undoing = client.uncompact(thread_id)
 
-    assert (back.role, back.text, back.compacts) == ("system", "", 0)
+    assert (undoing.role, undoing.text, undoing.compacts) == ("system", "", 0)
     assert count_prompt_tokens(client, thread_id) > 5_000
     return client.list_messages(thread_id).data
 
 
 @in_all_ways
 def test_a_short_thread_is_left_as_it_is(client: Any) -> object:
-    thread_id = a_thread(client, "Hello.", "Go on.")
+    thread_id = create_thread(client, "Hello.", "Go on.")
     threads = client.list_threads(limit=100).data
 
     assert client.compact(thread_id) is None
@@ -170,7 +170,7 @@ def test_a_short_thread_is_left_as_it_is(client: Any) -> object:
 
 @in_all_ways
 def test_a_busy_thread_is_not_summed_up(client: Any) -> object:
-    thread_id = a_thread(client, "Hello.")
+    thread_id = create_thread(client, "Hello.")
     run = client.create_run(thread_id)
 
     with pytest.raises(errors.RunActive) as refusal:
@@ -179,33 +179,33 @@ def test_a_busy_thread_is_not_summed_up(client: Any) -> object:
     return refusal.value
 
 
-def answering(upstream: Upstream, **settings: Any) -> Settings:
-    """Settings in which the upstream answers."""
+def settings_for(upstream: Upstream, **settings: Any) -> Settings:
+    """Return settings in which the upstream is the model."""
     return replace(SETTINGS, model="m", base_url=upstream.url, **settings)
 
 
 def test_the_summary_that_a_model_wrote_is_what_it_is_told(upstream: Upstream) -> None:
-    with Client(settings=answering(upstream)) as client:
+    with Client(settings=settings_for(upstream)) as client:
         upstream.text("Hello.")
-        thread_id = a_thread(client, "I am Ann.", "Go on.")
+        thread_id = create_thread(client, "I am Ann.", "Go on.")
         upstream.text("Ann ", "is here.")
         client.compact(thread_id, keep=1)
         upstream.text("You are Ann.")
         count_prompt_tokens(client, thread_id, "Who am I?")
 
-    summing, last = upstream.asked[-2:]
-    assert "User: I am Ann." in summing["messages"][-1]["content"]
-    assert "Go on." not in summing["messages"][-1]["content"]
-    assert [message["content"].split("\n")[-1] for message in last["messages"]] == [
+    summary_request, last_request = upstream.asked[-2:]
+    assert "User: I am Ann." in summary_request["messages"][-1]["content"]
+    assert "Go on." not in summary_request["messages"][-1]["content"]
+    assert [message["content"].split("\n")[-1] for message in last_request["messages"]] == [
         "Ann is here.", "Go on.", "Hello.", "Who am I?"
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize("status", [401, 400])
 def test_where_the_model_fails_the_thread_is_as_it_was(upstream: Upstream, status: int) -> None:
-    with Client(settings=answering(upstream)) as client:
+    with Client(settings=settings_for(upstream)) as client:
         upstream.text("Hello.")
-        thread_id = a_thread(client, "I am Ann.")
+        thread_id = create_thread(client, "I am Ann.")
         threads = client.list_threads().data
         upstream.status = status
         with pytest.raises(errors.ProviderError, match="No summary was written"):
@@ -215,8 +215,8 @@ def test_where_the_model_fails_the_thread_is_as_it_was(upstream: Upstream, statu
 
 
 @pytest.fixture(params=["embedded", "http"])
-async def slow(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
-    """A client of a model that says a few words a second."""
+async def slow_client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
+    """Yield a client of a model that writes a few words a second."""
     settings = replace(SETTINGS, demo_delay=0.1)
     if request.param == "embedded":
         async with AsyncClient(settings=settings) as client:
@@ -226,27 +226,27 @@ async def slow(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
         yield client
 
 
-async def test_whoever_gives_up_waiting_leaves_nothing_behind(slow: AsyncClient) -> None:
-    thread = await slow.create_thread()
+async def test_whoever_gives_up_waiting_leaves_nothing_behind(slow_client: AsyncClient) -> None:
+    thread = await slow_client.create_thread()
     for _ in range(3):
-        await slow.create_message(thread.id, "Hello.")
-    threads = (await slow.list_threads()).data
-    writing = asyncio.Event()
+        await slow_client.create_message(thread.id, "Hello.")
+    threads = (await slow_client.list_threads()).data
+    writing_started = asyncio.Event()
 
     def tell(_: Progress) -> None:
-        writing.set()
+        writing_started.set()
 
-    compacting = asyncio.create_task(slow.compact(thread.id, keep=1, tell=tell))
+    compacting = asyncio.create_task(slow_client.compact(thread.id, keep=1, tell=tell))
     async with asyncio.timeout(SECONDS):
-        await writing.wait()
-    during = (await slow.list_threads()).data
+        await writing_started.wait()
+    threads_meanwhile = (await slow_client.list_threads()).data
     compacting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await compacting
 
-    assert len(during) == 2
-    assert (await slow.list_threads()).data == threads
-    assert not (await slow.list_runs()).data
+    assert len(threads_meanwhile) == 2
+    assert (await slow_client.list_threads()).data == threads
+    assert not (await slow_client.list_runs()).data
 
 
 @pytest.mark.parametrize("rounds", range(0, 40, 3))

@@ -18,9 +18,9 @@ from tests.support.documents import make_pdf
 
 
 def catch_error(call: Callable[[], object]) -> AntiphonError:
-    with pytest.raises(AntiphonError) as caught:
+    with pytest.raises(AntiphonError) as error_info:
         call()
-    return caught.value
+    return error_info.value
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +39,17 @@ def test_the_text_of_a_file_is_found_with_its_page(client: Any) -> object:
     client.create_message(thread.id, (Text("Read it."), File(file_id=other.id)))
     wait_until_read(client, upload.id, other.id)
 
-    found = client.search_files("vacation", file_ids=[upload.id])
-    both = client.search_files("vacation", thread_id=thread.id, assistant_id=assistant.id)
-    loose = client.search_files("how many days of vacation are there")
-    assert [(hit.file, hit.page) for hit in found.data] == [("rules.txt", 1)]
-    assert (both.searched, both.pending) == (2, 0)
-    assert loose.data[0].file == "rules.txt"
+    hits = client.search_files("vacation", file_ids=[upload.id])
+    hits_of_both = client.search_files("vacation", thread_id=thread.id, assistant_id=assistant.id)
+    loose_hits = client.search_files("how many days of vacation are there")
+    assert [(hit.file, hit.page) for hit in hits.data] == [("rules.txt", 1)]
+    assert (hits_of_both.searched, hits_of_both.pending) == (2, 0)
+    assert loose_hits.data[0].file == "rules.txt"
     files = client.list_files(thread_id=thread.id, assistant_id=assistant.id)
     assert {file.id for file in files.data} == {upload.id, other.id}
     return [
-        found,
-        sorted(hit.file for hit in both.data),
+        hits,
+        sorted(hit.file for hit in hits_of_both.data),
         client.list_files(assistant_id=assistant.id),
         client.list_pages(upload.id),
         client.list_pages(upload.id, page=1),
@@ -85,12 +85,12 @@ def test_a_page_of_a_pdf_has_a_picture(client: Any) -> object:
 async def test_an_owner_has_few_pages_drawn_at_once() -> None:
     async with AsyncClient(settings=replace(SETTINGS, documents=True)) as client:
         upload = await client.upload_file(make_pdf("Thirty days."), "rules.pdf")
-        drawn = await asyncio.gather(
+        results = await asyncio.gather(
             *(client.get_page_picture(upload.id) for _ in range(5)), return_exceptions=True
         )
 
-    refused = [each for each in drawn if isinstance(each, Exception)]
-    assert [type(each) for each in refused] == [TooMany]
+    refusals = [each for each in results if isinstance(each, Exception)]
+    assert [type(each) for each in refusals] == [TooMany]
 
 
 def wait_until_read(client: Any, *file_ids: str) -> None:

@@ -24,63 +24,63 @@ def ways() -> Iterator[Ways]:
         yield ways
 
 
-def run_of(client: Any, question: str = "Hello", **fields: Any) -> Any:
-    events = client.process(message=NewMessage(question), **fields)
-    list(events)
-    return client.get_run(events.run_id)
+def run_one_turn(client: Any, question: str = "Hello", **fields: Any) -> Any:
+    stream = client.process(message=NewMessage(question), **fields)
+    list(stream)
+    return client.get_run(stream.run_id)
 
 
 @in_all_ways
 def test_events_of_some_types_come_with_their_own_numbers(client: Any) -> object:
-    run = run_of(client)
-    every = list(client.events(run.id))
+    run = run_one_turn(client)
+    all_events = list(client.events(run.id))
 
-    some = client.events(run.id, types="text.delta, usage")
-    heard = list(some)
+    stream = client.events(run.id, types="text.delta, usage")
+    events = list(stream)
 
-    assert heard == [
+    assert events == [
         event
-        for event in every
+        for event in all_events
         if isinstance(event, TextDelta | RunStatus | TurnEnded) or event.type == "usage"
     ]
-    assert some.last_event == len(every)
+    assert stream.last_event == len(all_events)
     with pytest.raises(errors.InvalidRequest, match="no such type"):
         list(client.events(run.id, types="text.delta,colour"))
-    return heard
+    return events
 
 
 @in_all_ways
 def test_the_log_is_read_in_pages_that_wait_for_the_next_event(client: Any) -> object:
-    run = run_of(client)
-    every = list(client.events(run.id))
+    run = run_one_turn(client)
+    all_events = list(client.events(run.id))
 
     page = client.list_events(run.id, after=2)
-    beyond = client.list_events(run.id, after=len(every), wait=20)
+    beyond_end = client.list_events(run.id, after=len(all_events), wait=20)
 
     assert page.ended
-    assert [each.number for each in page.data] == list(range(3, len(every) + 1))
-    assert [each.event for each in page.data] == every[2:]
-    assert (beyond.ended, list(beyond.data)) == (True, [])
+    assert [each.number for each in page.data] == list(range(3, len(all_events) + 1))
+    assert [each.event for each in page.data] == all_events[2:]
+    assert (beyond_end.ended, list(beyond_end.data)) == (True, [])
     with pytest.raises(errors.InvalidEventId):
-        client.list_events(run.id, after=len(every) + 1)
+        client.list_events(run.id, after=len(all_events) + 1)
     return None
 
 
 @in_all_ways
 def test_a_page_of_a_run_that_waits_comes_when_something_happens(client: Any) -> object:
-    run = run_of(client, "Call the tool one", tools=(ToolSpec("one"),))
-    seen = client.list_events(run.id).data[-1].number
+    run = run_one_turn(client, "Call the tool one", tools=(ToolSpec("one"),))
+    last_number = client.list_events(run.id).data[-1].number
 
-    nothing = client.list_events(run.id, after=seen, wait=0.01)
+    empty_page = client.list_events(run.id, after=last_number, wait=0.01)
     client.cancel_run(run.id)
-    page = client.list_events(run.id, after=seen, wait=20)
+    page = client.list_events(run.id, after=last_number, wait=20)
 
-    assert (nothing.ended, list(nothing.data)) == (False, [])
+    assert (empty_page.ended, list(empty_page.data)) == (False, [])
     assert page.ended
     return [each.event.type for each in page.data]
 
 
-def two_calls(client: Any) -> tuple[str, list[str]]:
+def hand_off_two_calls(client: Any) -> tuple[str, list[str]]:
     tools = (ToolSpec("one"), ToolSpec("two"))
     events = list(client.process(message=NewMessage(TWO), tools=tools))
     (manifest,) = (event for event in events if isinstance(event, ActionRequired))
@@ -89,24 +89,24 @@ def two_calls(client: Any) -> tuple[str, list[str]]:
 
 @in_all_ways
 def test_outputs_are_saved_together_or_not_at_all(client: Any) -> object:
-    run_id, calls = two_calls(client)
+    run_id, calls = hand_off_two_calls(client)
     outputs = tuple(NewToolOutput(call, f"output of {call}") for call in calls)
 
-    for wrong in (
+    for bad_outputs in (
         (*outputs, NewToolOutput("call_never", "x")),
         (*outputs, outputs[0]),
     ):
         with pytest.raises((errors.UnknownToolCall, errors.InvalidRequest)):
-            client.submit_tool_outputs(run_id, wrong)
+            client.submit_tool_outputs(run_id, bad_outputs)
     assert {each.status for each in client.list_actions(run_id).data} == {"pending"}
 
-    saved = client.submit_tool_outputs(run_id, outputs)
-    again = client.submit_tool_outputs(run_id, outputs)
+    saved_actions = client.submit_tool_outputs(run_id, outputs)
+    saved_again = client.submit_tool_outputs(run_id, outputs)
     with pytest.raises(errors.OutputConflict):
         client.submit_tool_outputs(run_id, (NewToolOutput(calls[0], "other"),))
 
-    assert [each.output for each in saved.data] == [each.output for each in outputs]
-    assert saved == again
+    assert [each.output for each in saved_actions.data] == [each.output for each in outputs]
+    assert saved_actions == saved_again
     list(client.process(run_id=run_id))
     assert client.get_run(run_id).status is Status.COMPLETED
     return None
@@ -114,18 +114,18 @@ def test_outputs_are_saved_together_or_not_at_all(client: Any) -> object:
 
 def test_a_page_wakes_when_another_thread_cancels(ways: Ways) -> None:
     client = ways["http"]
-    run = run_of(client, "Call the tool one", tools=(ToolSpec("one"),))
-    seen = client.list_events(run.id).data[-1].number
-    cancelling = threading.Thread(target=client.cancel_run, args=(run.id,))
-    cancelling.start()
+    run = run_one_turn(client, "Call the tool one", tools=(ToolSpec("one"),))
+    last_number = client.list_events(run.id).data[-1].number
+    canceller = threading.Thread(target=client.cancel_run, args=(run.id,))
+    canceller.start()
 
-    page = client.list_events(run.id, after=seen, wait=30)
-    cancelling.join()
+    page = client.list_events(run.id, after=last_number, wait=30)
+    canceller.join()
 
     assert page.data
 
 
-CALLED = (
+HISTORY_WITH_CALLS = (
     PastMessage("Where is Ann?"),
     PastMessage(
         role="assistant",
@@ -139,10 +139,10 @@ CALLED = (
 
 @in_all_ways
 def test_a_run_answers_a_history_that_ends_with_tool_outputs(client: Any) -> object:
-    turn = client.process(history=CALLED)
+    turn = client.process(history=HISTORY_WITH_CALLS)
     list(turn)
     run = client.get_run(turn.run_id)
-    listed = client.list_messages(run.thread_id).data
+    messages = client.list_messages(run.thread_id).data
     more = client.process(
         history=(PastMessage("Hm."),), message=NewMessage("And Ben?"), thread_id=run.thread_id
     )
@@ -150,25 +150,29 @@ def test_a_run_answers_a_history_that_ends_with_tool_outputs(client: Any) -> obj
 
     assert (run.status, run.messages_before) == (Status.COMPLETED, 0)
     assert client.get_thread(run.thread_id).title == "Where is Ann?"
-    assert [call.id for call in listed[1].tool_calls] == ["call_0", "call_1"]
-    assert listed[1].reasoning == "I look it up."
-    assert [(each.role, each.tool_call_id, each.is_error) for each in listed[2:4]] == [
+    assert [call.id for call in messages[1].tool_calls] == ["call_0", "call_1"]
+    assert messages[1].reasoning == "I look it up."
+    assert [(each.role, each.tool_call_id, each.is_error) for each in messages[2:4]] == [
         ("tool", "call_1", True),
         ("tool", "call_0", False),
     ]
-    assert listed[4].role == "assistant"
-    asked = [each.text for each in client.list_messages(run.thread_id).data[5:7]]
-    assert asked == ["Hm.", "And Ben?"]
+    assert messages[4].role == "assistant"
+    texts = [each.text for each in client.list_messages(run.thread_id).data[5:7]]
+    assert texts == ["Hm.", "And Ben?"]
     assert client.get_run(more.run_id).messages_before == 5
-    return [message.text for message in listed]
+    return [message.text for message in messages]
 
 
-MISMATCHED: dict[str, tuple[PastMessage, ...]] = {
-    "$.history[1].tool_calls[0]": CALLED[:3],
-    "$.history[1].tool_calls[1]": (*CALLED[:2], CALLED[3], PastMessage("Well?")),
-    "$.history[4].tool_call_id": (*CALLED, CALLED[3]),
+MISMATCHED_HISTORIES: dict[str, tuple[PastMessage, ...]] = {
+    "$.history[1].tool_calls[0]": HISTORY_WITH_CALLS[:3],
+    "$.history[1].tool_calls[1]": (
+        *HISTORY_WITH_CALLS[:2],
+        HISTORY_WITH_CALLS[3],
+        PastMessage("Well?"),
+    ),
+    "$.history[4].tool_call_id": (*HISTORY_WITH_CALLS, HISTORY_WITH_CALLS[3]),
     "$.history[0].tool_call_id": (PastMessage("x", role="tool"),),
-    "$.history[0]": (PastMessage("x", tool_calls=CALLED[1].tool_calls),),
+    "$.history[0]": (PastMessage("x", tool_calls=HISTORY_WITH_CALLS[1].tool_calls),),
     "$.history[1]": (PastMessage("y"), PastMessage("x", tool_call_id="call_0")),
     "$.history[0].tool_calls[1].id": (
         PastMessage(role="assistant", tool_calls=(PastCall("a", "find"), PastCall("a", "find"))),
@@ -181,13 +185,13 @@ MISMATCHED: dict[str, tuple[PastMessage, ...]] = {
 
 @in_all_ways
 def test_a_history_whose_calls_and_outputs_do_not_match_is_refused(client: Any) -> object:
-    for where, history in MISMATCHED.items():
-        with pytest.raises(errors.InvalidRequest) as refused:
+    for where, history in MISMATCHED_HISTORIES.items():
+        with pytest.raises(errors.InvalidRequest) as error_info:
             list(client.process(history=history))
 
-        assert refused.value.details["where"] == where
+        assert error_info.value.details["where"] == where
     with pytest.raises(errors.InvalidRequest):
-        client.create_thread(messages=CALLED[:2])
+        client.create_thread(messages=HISTORY_WITH_CALLS[:2])
     return None
 
 
@@ -199,17 +203,17 @@ def test_a_temporary_thread_can_be_kept_and_none_that_is_kept_becomes_temporary(
     message = client.create_message(thread.id, "A stork, please")
     copy = client.fork_thread(thread.id, message.id)
     other = client.fork_thread(thread.id, temporary=False)
-    still = client.update_thread(thread.id, temporary=True)
-    kept = client.update_thread(thread.id, temporary=False)
-    listed = [each.id for each in client.list_threads(limit=100).data]
+    still_temporary = client.update_thread(thread.id, temporary=True)
+    kept_thread = client.update_thread(thread.id, temporary=False)
+    thread_ids = [each.id for each in client.list_threads(limit=100).data]
 
-    assert (copy.temporary, other.temporary, still.temporary) == (True, False, True)
-    assert not kept.temporary
-    assert {thread.id, other.id} <= set(listed)
-    assert copy.id not in listed
+    assert (copy.temporary, other.temporary, still_temporary.temporary) == (True, False, True)
+    assert not kept_thread.temporary
+    assert {thread.id, other.id} <= set(thread_ids)
+    assert copy.id not in thread_ids
     with pytest.raises(errors.InvalidRequest, match="Only a new thread can be temporary"):
         client.update_thread(thread.id, temporary=True)
-    return kept.temporary
+    return kept_thread.temporary
 
 
 @in_all_ways
@@ -246,24 +250,24 @@ def test_options_of_a_thread_count_for_its_runs_and_widen_nothing(client: Any) -
 
 @in_all_ways
 def test_a_temporary_thread_is_in_no_list_and_no_search(client: Any) -> object:
-    made = client.create_thread(title="a heron", temporary=True)
+    temporary_thread = client.create_thread(title="a heron", temporary=True)
     turn = client.process(message=NewMessage("A heron, please"), temporary=True)
     list(turn)
     run = client.get_run(turn.run_id)
-    kept = client.create_thread(title="another heron")
+    kept_thread = client.create_thread(title="another heron")
 
-    listed = [thread.id for thread in client.list_threads(limit=100).data]
-    temporary = [thread.id for thread in client.list_threads(limit=100, temporary=True).data]
-    found = {hit.thread_id for hit in client.search("heron").data}
+    thread_ids = [thread.id for thread in client.list_threads(limit=100).data]
+    temporary_ids = [thread.id for thread in client.list_threads(limit=100, temporary=True).data]
+    hit_ids = {hit.thread_id for hit in client.search("heron").data}
 
-    assert made.temporary
+    assert temporary_thread.temporary
     assert client.get_thread(run.thread_id).temporary
-    assert kept.id in listed
-    assert not {made.id, run.thread_id} & {*listed, *found}
-    assert {made.id, run.thread_id} <= set(temporary)
-    assert kept.id not in temporary
+    assert kept_thread.id in thread_ids
+    assert not {temporary_thread.id, run.thread_id} & {*thread_ids, *hit_ids}
+    assert {temporary_thread.id, run.thread_id} <= set(temporary_ids)
+    assert kept_thread.id not in temporary_ids
     with pytest.raises(errors.InvalidRequest):
-        list(client.process(message=NewMessage("x"), thread_id=kept.id, temporary=True))
+        list(client.process(message=NewMessage("x"), thread_id=kept_thread.id, temporary=True))
     return run.status
 
 
@@ -277,16 +281,16 @@ def test_a_thread_begins_with_the_messages_of_a_conversation_elsewhere(client: A
     thread = client.create_thread(messages=past)
     empty = client.create_thread(title="none")
 
-    listed = client.list_messages(thread.id).data
+    messages = client.list_messages(thread.id).data
     result = client.ask("And now?", thread_id=thread.id)
 
     assert (thread.title, thread.messages) == ("I am Ann.", 3)
-    assert [(each.role, each.text) for each in listed] == [
+    assert [(each.role, each.text) for each in messages] == [
         ("user", "I am Ann."),
         ("assistant", "Hello, Ann."),
         ("system", "Be brief."),
     ]
-    assert listed[0].metadata == {"imported": "yes"}
+    assert messages[0].metadata == {"imported": "yes"}
     assert len(client.list_messages(thread.id).data) == 5
     assert (empty.messages, empty.version) == (0, 0)
     with pytest.raises(errors.NotFound):

@@ -23,21 +23,24 @@ def test_a_published_assistant_is_read_listed_copied_and_taken_back(client: Any)
         name="Poet", model="demo", instructions="Rhyme.", metadata={"private": "x"}
     )
 
-    published = client.publish_assistant(assistant.id)
-    seen = client.get_published_assistant(assistant.id)
-    listed = client.list_published_assistants()
+    published_assistant = client.publish_assistant(assistant.id)
+    public_view = client.get_published_assistant(assistant.id)
+    page = client.list_published_assistants()
     copy = client.copy_published_assistant(assistant.id)
-    taken_back = client.unpublish_assistant(assistant.id)
+    unpublished_assistant = client.unpublish_assistant(assistant.id)
 
-    assert list(listed.data) == [seen]
-    assert (seen.published_at, seen.metadata) == (published.published_at, {})
+    assert list(page.data) == [public_view]
+    assert (public_view.published_at, public_view.metadata) == (
+        published_assistant.published_at,
+        {},
+    )
     assert (copy.instructions, copy.published_at) == ("Rhyme.", None)
     assert copy.metadata == {"copied_from": assistant.id}
-    assert taken_back == assistant
+    assert unpublished_assistant == assistant
     with pytest.raises(errors.NotFound):
         client.get_published_assistant(assistant.id)
     client.publish_assistant(assistant.id)
-    removed = client.remove_published_assistant(assistant.id)
-    assert removed.id == assistant.id
+    removed_assistant = client.remove_published_assistant(assistant.id)
+    assert removed_assistant.id == assistant.id
     assert client.get_assistant(assistant.id).published_at is None
-    return [published, seen, copy, removed]
+    return [published_assistant, public_view, copy, removed_assistant]

@@ -43,8 +43,8 @@ def ways() -> Iterator[Ways]:
 
 
 @pytest.fixture
-def faulty(upstream: Upstream) -> Iterator[Ways]:
-    """The four ways before a model of a server that answers as the upstream says."""
+def upstream_ways(upstream: Upstream) -> Iterator[Ways]:
+    """Yield the four ways to a model of the scripted upstream."""
     settings = Settings(
         model="far:m",
         database="memory:",
@@ -64,14 +64,14 @@ def get_flight_times(departure: str, arrival: str) -> dict[str, str]:
 FLIGHTS = Functions([get_flight_times]).specs()
 
 
-def all_of(events: Any) -> tuple[list[Event], RunError]:
-    """The events, and the error that they end with."""
-    heard: list[Event] = []
+def read_until_error(events: Any) -> tuple[list[Event], RunError]:
+    """Return the events and the error that ends them."""
+    received_events: list[Event] = []
     try:
         for event in events:
-            heard.append(event)  # noqa: PERF402 - what came before the error counts
+            received_events.append(event)  # noqa: PERF402 - what came before the error counts
     except RunError as error:
-        return heard, error
+        return received_events, error
     pytest.fail("nothing was raised")
 
 
@@ -114,46 +114,56 @@ def test_an_answer_has_the_type_that_was_asked_for(client: Any) -> object:
 
 @in_all_ways
 def test_an_answer_is_watched_as_it_grows(client: Any) -> object:
-    heard: list[Any] = []
-    result = client.ask("Flight AB12 with 2 stops", output_type=Flight, on_partial=heard.append)
+    partial_values: list[Any] = []
+    result = client.ask(
+        "Flight AB12 with 2 stops", output_type=Flight, on_partial=partial_values.append
+    )
 
-    assert heard[-1] == dataclasses.asdict(result.value)
-    assert all(part.items() <= heard[-1].items() for part in heard if "number" not in part)
-    return heard[-1]
+    assert partial_values[-1] == dataclasses.asdict(result.value)
+    assert all(
+        part.items() <= partial_values[-1].items()
+        for part in partial_values
+        if "number" not in part
+    )
+    return partial_values[-1]
 
 
-def test_partial_values_come_before_the_end(faulty: Ways, upstream: Upstream) -> None:
+def test_partial_values_come_before_the_end(upstream_ways: Ways, upstream: Upstream) -> None:
     upstream.text("```json\n", '{"number": "AB', '12", "stops": 1', "2}\n```")
 
     @in_all_ways
     def scenario(client: Any) -> object:
-        heard = list(client.converse("Which flight?").partial())
+        partial_values = list(client.converse("Which flight?").partial())
 
-        assert heard[-1] == {"number": "AB12", "stops": 12}
+        assert partial_values[-1] == {"number": "AB12", "stops": 12}
         assert list(client.converse("3 words", model="demo").partial()) == []
-        return heard[-1]
+        return partial_values[-1]
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
-def test_an_answer_that_does_not_fit_is_corrected(faulty: Ways, upstream: Upstream) -> None:
+def test_an_answer_that_does_not_fit_is_corrected(upstream_ways: Ways, upstream: Upstream) -> None:
     upstream.text('{"number": "AB12"}')
 
     @in_all_ways
     def scenario(client: Any) -> object:
         upstream.asked.clear()
-        with pytest.raises(InvalidAnswer) as raised:
+        with pytest.raises(InvalidAnswer) as error_info:
             client.ask("Which flight?", output_type=Flight)
-        said = [each.text for each in client.list_messages(raised.value.thread_id).data]
+        texts = [each.text for each in client.list_messages(error_info.value.thread_id).data]
 
-        assert isinstance(raised.value, RunError)
-        assert raised.value.text == '{"number": "AB12"}'
-        assert [asked["response_format"]["type"] for asked in upstream.asked] == ["json_schema"] * 3
-        assert len(said) == 6
-        assert said[2].startswith("Your answer does not fit: Object missing required field `stops`")
-        return raised.value
+        assert isinstance(error_info.value, RunError)
+        assert error_info.value.text == '{"number": "AB12"}'
+        assert [request["response_format"]["type"] for request in upstream.asked] == [
+            "json_schema"
+        ] * 3
+        assert len(texts) == 6
+        assert texts[2].startswith(
+            "Your answer does not fit: Object missing required field `stops`"
+        )
+        return error_info.value
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
 def test_a_provider_without_schemas_is_asked_by_words(upstream: Upstream) -> None:
@@ -163,24 +173,24 @@ def test_a_provider_without_schemas_is_asked_by_words(upstream: Upstream) -> Non
     with Client(settings=settings) as client:
         result = client.ask("Which flight?", output_type=Flight)
 
-    [asked] = upstream.asked
+    [request] = upstream.asked
     assert result.value == Flight("AB12", 1)
-    assert asked["response_format"] == {"type": "json_object"}
-    assert "Answer with JSON alone" in asked["messages"][-1]["content"]
+    assert request["response_format"] == {"type": "json_object"}
+    assert "Answer with JSON alone" in request["messages"][-1]["content"]
 
 
 @in_all_ways
 def test_the_text_alone_can_be_read_and_makes_the_result(client: Any) -> object:
     with client.converse("12 words") as events:
         pieces = events.text()
-        said = next(pieces)
+        text = next(pieces)
         before = events.result().text
-        said += "".join(pieces)
+        text += "".join(pieces)
 
-    assert said == events.result().text
+    assert text == events.result().text
     assert before
-    assert said.startswith(before)
-    return said
+    assert text.startswith(before)
+    return text
 
 
 @in_all_ways
@@ -208,32 +218,36 @@ def test_a_result_holds_what_was_read_so_far(client: Any) -> object:
     return [result.text, len(result.calls)]
 
 
-def test_a_run_that_fails_raises_after_its_last_event(faulty: Ways, upstream: Upstream) -> None:
+def test_a_run_that_fails_raises_after_its_last_event(
+    upstream_ways: Ways, upstream: Upstream
+) -> None:
     upstream.status = 401
 
     @in_all_ways
     def scenario(client: Any) -> object:
-        events = client.converse("Hello")
-        heard, error = all_of(events)
+        stream = client.converse("Hello")
+        events, error = read_until_error(stream)
 
         assert isinstance(error, RunFailed)
         assert error.error_code == "provider_auth"
-        assert (error.run_id, error.thread_id) == (events.run_id, events.thread_id)
-        assert isinstance(heard[-1], TurnEnded)
-        assert events.status is Status.FAILED
-        return [heard, error]
+        assert (error.run_id, error.thread_id) == (stream.run_id, stream.thread_id)
+        assert isinstance(events[-1], TurnEnded)
+        assert stream.status is Status.FAILED
+        return [events, error]
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
-def test_a_cut_answer_raises_with_the_text_that_came(faulty: Ways, upstream: Upstream) -> None:
+def test_a_cut_answer_raises_with_the_text_that_came(
+    upstream_ways: Ways, upstream: Upstream
+) -> None:
     upstream.text("The moon ", "is made", finish="length")
 
     @in_all_ways
     def scenario(client: Any) -> object:
-        events = client.converse("Hello")
-        _, error = all_of(events)  # how its text is parted, the clock decides
-        _, later = all_of(client.converse(run_id=events.run_id))
+        stream = client.converse("Hello")
+        _, error = read_until_error(stream)  # the clock decides how its text is split
+        _, later = read_until_error(client.converse(run_id=stream.run_id))
         with pytest.raises(RunIncomplete, match="incomplete"):
             client.ask("Hello")
 
@@ -242,29 +256,29 @@ def test_a_cut_answer_raises_with_the_text_that_came(faulty: Ways, upstream: Ups
         assert (error.reason, error.text, later.text) == ("length", *["The moon is made"] * 2)
         return [error, later]
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
 @pytest.mark.parametrize("status", [200, 401])
-def test_who_folds_the_events_is_told_by_them_alone(
-    faulty: Ways, upstream: Upstream, status: int
+def test_a_reader_that_wants_no_exceptions_learns_of_a_failure_by_events(
+    upstream_ways: Ways, upstream: Upstream, status: int
 ) -> None:
     upstream.status = status
     upstream.text("Half", finish="length")
 
     @in_all_ways
     def scenario(client: Any) -> object:
-        events = client.converse("Hello", raise_on_failure=False)
-        heard = list(events)
+        stream = client.converse("Hello", raise_on_failure=False)
+        events = list(stream)
 
-        with pytest.raises(RunError) as raised:
-            events.raise_for_status()
-        return [heard, events.status, raised.value]
+        with pytest.raises(RunError) as error_info:
+            stream.raise_for_status()
+        return [events, stream.status, error_info.value]
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
-def test_the_explicit_steps_raise_as_well(faulty: Ways, upstream: Upstream) -> None:
+def test_the_explicit_steps_raise_as_well(upstream_ways: Ways, upstream: Upstream) -> None:
     upstream.status = 401
 
     @in_all_ways
@@ -273,15 +287,15 @@ def test_the_explicit_steps_raise_as_well(faulty: Ways, upstream: Upstream) -> N
         client.create_message(thread.id, "Hello")
         run = client.create_run(thread.id)
         stream = client.sync_stream().setup(run_id=run.id)
-        heard, error = all_of(stream.stream_chunks())
-        with pytest.raises(RunFailed) as polled:
+        events, error = read_until_error(stream.stream_chunks())
+        with pytest.raises(RunFailed) as poll_error:
             client.poll_and_execute_action(run.id, lambda name, arguments: "")
 
         assert isinstance(error, RunFailed)
-        assert polled.value.error_code == error.error_code == "provider_auth"
-        return [heard, error]
+        assert poll_error.value.error_code == error.error_code == "provider_auth"
+        return [events, error]
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
 @in_all_ways
@@ -289,24 +303,24 @@ def test_a_cancelled_run_raises(client: Any) -> object:
     def get_flight_times(departure: str, arrival: str) -> str:
         return departure
 
-    events = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(events)
-    client.cancel_run(events.run_id)
-    heard, error = all_of(events)
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    read_until_hand_off(stream)
+    client.cancel_run(stream.run_id)
+    events, error = read_until_error(stream)
 
     assert isinstance(error, RunCancelled)
-    return [heard, error]
+    return [events, error]
 
 
-def up_to_hand_off(events: Any) -> None:
+def read_until_hand_off(events: Any) -> None:
     next(event for event in iter(events) if isinstance(event, TurnEnded))
 
 
 # Going on.
 
 
-class Counted:
-    """The tool, and how often each call of it ran."""
+class CountedTool:
+    """A tool that counts its calls."""
 
     def __init__(self) -> None:
         self.calls = 0
@@ -323,54 +337,54 @@ class Counted:
 
 @in_all_ways
 def test_a_reader_that_is_gone_between_any_two_events_goes_on_with_the_next(client: Any) -> object:
-    whole = list(client.converse(QUESTION, tools=[get_flight_times]))
-    assert sum(isinstance(event, ToolOutputAdded) for event in whole) == 2
+    all_events = list(client.converse(QUESTION, tools=[get_flight_times]))
+    assert sum(isinstance(event, ToolOutputAdded) for event in all_events) == 2
 
-    for number in range(1, len(whole) + 1):
-        counted = Counted()
-        left = client.converse(QUESTION, tools=[counted.tool])
-        before: list[Event] = list(islice(left, number))
-        left.close()
-        run_id, last = left.run_id, left.last_event
-        taken_up = client.converse(run_id=run_id, after=last, tools=[counted.tool])
-        heard: list[Event] = [*before, *taken_up]
+    for number in range(1, len(all_events) + 1):
+        counted_tool = CountedTool()
+        first_stream = client.converse(QUESTION, tools=[counted_tool.tool])
+        before: list[Event] = list(islice(first_stream, number))
+        first_stream.close()
+        run_id, last = first_stream.run_id, first_stream.last_event
+        second_stream = client.converse(run_id=run_id, after=last, tools=[counted_tool.tool])
+        events: list[Event] = [*before, *second_stream]
 
         assert last == number
-        assert heard == list(client.events(run_id)), number
-        assert counted.calls == 2, number
-        assert taken_up.status is Status.COMPLETED, number
-        assert taken_up.last_event == len(heard)
-    return len(whole)
+        assert events == list(client.events(run_id)), number
+        assert counted_tool.calls == 2, number
+        assert second_stream.status is Status.COMPLETED, number
+        assert second_stream.last_event == len(events)
+    return len(all_events)
 
 
 @in_all_ways
 def test_a_question_with_a_key_is_asked_once_wherever_its_reader_died(client: Any) -> object:
-    whole = len(list(client.converse(QUESTION, tools=[get_flight_times])))
+    event_count = len(list(client.converse(QUESTION, tools=[get_flight_times])))
 
-    for number in range(1, whole + 1, 3):
-        counted, key = Counted(), f"order-{uuid4()}"
-        left = client.converse(QUESTION, tools=[counted.tool], idempotency_key=key)
-        list(islice(left, number))
-        left.close()
-        result = client.ask(QUESTION, tools=[counted.tool], idempotency_key=key)
-        again = client.ask(QUESTION, tools=[counted.tool], idempotency_key=key)
+    for number in range(1, event_count + 1, 3):
+        counted_tool, key = CountedTool(), f"order-{uuid4()}"
+        stream = client.converse(QUESTION, tools=[counted_tool.tool], idempotency_key=key)
+        list(islice(stream, number))
+        stream.close()
+        result = client.ask(QUESTION, tools=[counted_tool.tool], idempotency_key=key)
+        second_result = client.ask(QUESTION, tools=[counted_tool.tool], idempotency_key=key)
 
-        assert result.run_id == again.run_id == left.run_id, number
-        assert result.text == again.text != "", number
-        assert counted.calls == 2, number
-        assert len(result.calls) == len(again.calls) == 2, number
-    return whole
+        assert result.run_id == second_result.run_id == stream.run_id, number
+        assert result.text == second_result.text != "", number
+        assert counted_tool.calls == 2, number
+        assert len(result.calls) == len(second_result.calls) == 2, number
+    return event_count
 
 
 @in_all_ways
 def test_a_key_of_another_question_is_refused(client: Any) -> object:
     key = f"order-{uuid4()}"
     client.ask("3 words", idempotency_key=key)
-    with pytest.raises(IdempotencyConflict) as raised:
+    with pytest.raises(IdempotencyConflict) as error_info:
         client.ask("4 words", idempotency_key=key)
-    with pytest.raises(InvalidRequest, match="idempotency key cannot be used") as odd:
+    with pytest.raises(InvalidRequest, match="idempotency key cannot be used") as odd_key:
         client.ask("4 words", idempotency_key="a b")
-    return [raised.value.code, odd.value]
+    return [error_info.value.code, odd_key.value]
 
 
 @in_all_ways
@@ -387,34 +401,34 @@ def test_a_typed_answer_with_a_key_is_the_same_again(client: Any) -> object:
 
 @in_all_ways
 def test_an_id_is_enough_to_go_on(client: Any) -> object:
-    left = client.converse(QUESTION, tools=[get_flight_times])
-    before: list[Event] = list(islice(left, 12))
-    left.close()
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    before: list[Event] = list(islice(stream, 12))
+    stream.close()
 
-    by_thread = client.resume(left.thread_id, after=12, tools=[get_flight_times])
-    heard: list[Event] = [*before, *by_thread]
-    again = client.resume(left.run_id, tools=[get_flight_times])
+    by_thread = client.resume(stream.thread_id, after=12, tools=[get_flight_times])
+    events: list[Event] = [*before, *by_thread]
+    by_run = client.resume(stream.run_id, tools=[get_flight_times])
 
-    assert heard == list(client.events(left.run_id))
+    assert events == list(client.events(stream.run_id))
     assert by_thread.status is Status.COMPLETED
-    assert list(again) == []
-    return len(heard)
+    assert list(by_run) == []
+    return len(events)
 
 
 @in_all_ways
 def test_nothing_is_due_in_a_thread_without_a_run(client: Any) -> object:
     thread = client.create_thread()
-    with pytest.raises(NotFound, match="has no run") as raised:
+    with pytest.raises(NotFound, match="has no run") as error_info:
         list(client.resume(thread.id))
-    return raised.value.code
+    return error_info.value.code
 
 
 @in_all_ways
 def test_what_others_did_meanwhile_comes_first(client: Any) -> object:
-    left = client.converse(QUESTION, tools=[get_flight_times])
-    before: list[Event] = list(islice(left, 2))
-    left.close()
-    run_id = left.run_id
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    before: list[Event] = list(islice(stream, 2))
+    stream.close()
+    run_id = stream.run_id
     list(client.converse(run_id=run_id, tools=[get_flight_times]))
 
     rest = client.converse(run_id=run_id, after=2, tools=[get_flight_times])
@@ -425,89 +439,91 @@ def test_what_others_did_meanwhile_comes_first(client: Any) -> object:
 
 
 @in_all_ways
-def test_the_whole_run_is_heard_from_its_start(client: Any) -> object:
-    left = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(left)
-    left.close()
+def test_the_whole_run_is_read_from_its_start(client: Any) -> object:
+    stream = client.converse(QUESTION, tools=[get_flight_times])
+    read_until_hand_off(stream)
+    stream.close()
 
-    events = client.converse(run_id=left.run_id, after=0, tools=[get_flight_times])
+    second_stream = client.converse(run_id=stream.run_id, after=0, tools=[get_flight_times])
 
-    assert list(events) == list(client.events(left.run_id))
-    return events.status
+    assert list(second_stream) == list(client.events(stream.run_id))
+    return second_stream.status
 
 
-def test_a_run_that_failed_meanwhile_says_so_to_who_goes_on(
-    faulty: Ways, upstream: Upstream
+def test_a_run_that_failed_meanwhile_raises_for_every_later_reader(
+    upstream_ways: Ways, upstream: Upstream
 ) -> None:
     upstream.status = 401
 
     @in_all_ways
     def scenario(client: Any) -> object:
-        left = client.converse("Hello", raise_on_failure=False)
-        whole = list(left)
-        told: list[RunError] = []
-        for number in range(len(whole) + 1):
-            heard, error = all_of(client.converse(run_id=left.run_id, after=number))
-            assert heard == whole[number:]
+        stream = client.converse("Hello", raise_on_failure=False)
+        all_events = list(stream)
+        errors: list[RunError] = []
+        for number in range(len(all_events) + 1):
+            events, error = read_until_error(client.converse(run_id=stream.run_id, after=number))
+            assert events == all_events[number:]
             assert isinstance(error, RunFailed)
-            told.append(error)
-        return told
+            errors.append(error)
+        return errors
 
-    scenario(faulty)
+    scenario(upstream_ways)
 
 
 @in_all_ways
 def test_an_event_that_never_was_is_no_place_to_go_on(client: Any) -> object:
-    ended = client.converse("Hello")
-    list(ended)
-    waiting = client.converse(QUESTION, tools=[get_flight_times])
-    up_to_hand_off(waiting)
-    waiting.close()
+    ended_stream = client.converse("Hello")
+    list(ended_stream)
+    waiting_stream = client.converse(QUESTION, tools=[get_flight_times])
+    read_until_hand_off(waiting_stream)
+    waiting_stream.close()
 
-    def catch_error(**asked: Any) -> CallerError:
-        with pytest.raises(CallerError) as raised:
-            list(client.converse(**asked))
-        return raised.value
+    def catch_error(**options: Any) -> CallerError:
+        with pytest.raises(CallerError) as error_info:
+            list(client.converse(**options))
+        return error_info.value
 
-    future = [catch_error(run_id=each.run_id, after=10_000) for each in (ended, waiting)]
-    past = catch_error(run_id=ended.run_id, after=-1)
-    whose = catch_error(after=3)
+    future = [
+        catch_error(run_id=each.run_id, after=10_000) for each in (ended_stream, waiting_stream)
+    ]
+    past = catch_error(run_id=ended_stream.run_id, after=-1)
+    without_run = catch_error(after=3)
 
     assert all(isinstance(error, InvalidEventId) for error in (*future, past))
-    assert isinstance(whose, InvalidRequest)
-    return [*future, past, whose]
+    assert isinstance(without_run, InvalidRequest)
+    return [*future, past, without_run]
 
 
 @in_all_ways
 def test_a_place_to_go_on_that_is_no_whole_number_is_named(client: Any) -> object:
-    events = client.converse("Hello")
-    list(events)
-    told: list[InvalidEventId] = []
+    stream = client.converse("Hello")
+    list(stream)
+    errors: list[InvalidEventId] = []
 
     for after in ("3", 1.5, True):
         for follow in (
-            partial(client.converse, run_id=events.run_id, after=after),
-            partial(client.events, events.run_id, after=after),
+            partial(client.converse, run_id=stream.run_id, after=after),
+            partial(client.events, stream.run_id, after=after),
         ):
-            with pytest.raises(InvalidEventId) as raised:
+            with pytest.raises(InvalidEventId) as error_info:
                 list(follow())
-            told.append(raised.value)
-            assert raised.value.details["received"] == repr(after)
+            errors.append(error_info.value)
+            assert error_info.value.details["received"] == repr(after)
 
-    return told
+    return errors
 
 
 @in_all_ways
 def test_an_answer_that_was_cut_goes_on_once(client: Any) -> object:
-    whole = client.ask("Say 40 words").text
-    with pytest.raises(RunIncomplete) as cut:
+    full_text = client.ask("Say 40 words").text
+    with pytest.raises(RunIncomplete) as cut_error:
         client.ask("Say 40 words", sampling={"max_output_tokens": 30})
-    thread_id = cut.value.thread_id
-    rest = client.converse(thread_id=thread_id, continues=True)
-    events = list(rest)
+    thread_id = cut_error.value.thread_id
+    continuation = client.converse(thread_id=thread_id, continues=True)
+    events = list(continuation)
 
-    text = rest.result().text
-    assert cut.value.text + text == whole
+    text = continuation.result().text
+    assert cut_error.value.text + text == full_text
     assert events[0].continues
     messages = client.list_messages(thread_id).data
     assert [each.continues for each in messages[1:]] == [msgspec.UNSET, True]
@@ -515,4 +531,4 @@ def test_an_answer_that_was_cut_goes_on_once(client: Any) -> object:
         client.create_run(thread_id, continues=True)
     with pytest.raises(InvalidRequest, match="needs a thread, and no message"):
         list(client.converse("More.", thread_id=thread_id, continues=True))
-    return [text, rest.status]
+    return [text, continuation.status]

@@ -21,7 +21,7 @@ def ways() -> Iterator[Ways]:
 
 
 def add_thread(client: Any) -> Any:
-    """A thread with everything that a share leaves out or may include."""
+    """Create a thread with everything that a share leaves out or may include."""
     file = client.upload_file(b"secret bytes", "plan.txt")
     return client.create_thread(
         title="Trip",
@@ -39,22 +39,25 @@ def add_thread(client: Any) -> Any:
 def test_a_link_shows_text_and_names_and_nothing_else_unless_it_is_included(client: Any) -> object:
     thread = add_thread(client)
 
-    plain = client.create_share(thread.id)
-    whole = client.create_share(
+    plain_share = client.create_share(thread.id)
+    full_share = client.create_share(
         thread.id, include_tools=True, include_reasoning=True, title="A trip"
     )
-    shared, included = client.get_shared(plain.token), client.get_shared(whole.token)
+    plain_view, full_view = (
+        client.get_shared(plain_share.token),
+        client.get_shared(full_share.token),
+    )
 
-    assert [(each.role, each.text) for each in shared.messages] == [
+    assert [(each.role, each.text) for each in plain_view.messages] == [
         ("user", "When does it leave?"),
         ("assistant", "At **09:05**."),
     ]
-    assert shared.messages[0].attachments == ("plan.txt",)
-    assert all(not each.calls and each.reasoning is None for each in shared.messages)
-    assert (shared.title, included.title) == ("Trip", "A trip")
-    assert included.messages[1].calls == (SharedCall("look", '{"q": "x"}', "09:05"),)
-    assert included.messages[2].reasoning == "I looked."
-    return [shared, included, client.list_shares(thread.id).data]
+    assert plain_view.messages[0].attachments == ("plan.txt",)
+    assert all(not each.calls and each.reasoning is None for each in plain_view.messages)
+    assert (plain_view.title, full_view.title) == ("Trip", "A trip")
+    assert full_view.messages[1].calls == (SharedCall("look", '{"q": "x"}', "09:05"),)
+    assert full_view.messages[2].reasoning == "I looked."
+    return [plain_view, full_view, client.list_shares(thread.id).data]
 
 
 @in_all_ways
@@ -65,48 +68,51 @@ def test_a_link_shows_later_messages_only_once_the_share_is_updated(client: Any)
 
     before = client.get_shared(token)
     newest = client.list_shares(thread.id).data[0]
-    updated = client.update_share(newest.id, expires_in=3600)
+    updated_share = client.update_share(newest.id, expires_in=3600)
     after = client.get_shared(token)
 
     assert len(before.messages) == 2
     assert after.messages[-1].text == "And back?"
-    assert (updated.messages, updated.title, updated.id) == (3, "Trip", newest.id)
-    assert updated.expires_at == updated.updated_at + 3600_000
+    assert (updated_share.messages, updated_share.title, updated_share.id) == (3, "Trip", newest.id)
+    assert updated_share.expires_at == updated_share.updated_at + 3600_000
     assert share.id != newest.id
-    return [before, after, updated]
+    return [before, after, updated_share]
 
 
 @in_all_ways
 def test_a_revoked_link_and_one_that_never_was_are_answered_alike(client: Any) -> object:
     thread = add_thread(client)
-    gone, revoked = client.create_share(thread.id), client.create_share(thread.id)
-    client.delete_share(revoked.share.id)
+    share_of_deleted_thread, revoked_share = (
+        client.create_share(thread.id),
+        client.create_share(thread.id),
+    )
+    client.delete_share(revoked_share.share.id)
     other = client.create_thread(title="stays")
-    kept = client.create_share(other.id)
+    kept_share = client.create_share(other.id)
     client.delete_thread(thread.id)
 
     answers = []
-    for token in (gone.token, revoked.token, "A" * 32, "..", "\u202e"):
+    for token in (share_of_deleted_thread.token, revoked_share.token, "A" * 32, "..", "\u202e"):
         for ask in (client.get_shared, client.copy_shared):
-            with pytest.raises(errors.NotFound) as refused:
+            with pytest.raises(errors.NotFound) as error_info:
                 ask(token)
-            answers.append((refused.value.message, refused.value.details.get("hint")))
+            answers.append((error_info.value.message, error_info.value.details.get("hint")))
 
     assert len(set(answers)) == 1
-    assert client.get_shared(kept.token).title == "stays"
-    assert client.list_shares(other.id).data == [kept.share]
+    assert client.get_shared(kept_share.token).title == "stays"
+    assert client.list_shares(other.id).data == [kept_share.share]
     return answers
 
 
 @in_all_ways
 def test_a_reader_continues_a_shared_conversation_in_a_thread_of_their_own(client: Any) -> object:
-    shared = client.create_share(add_thread(client).id, include_tools=True)
+    share = client.create_share(add_thread(client).id, include_tools=True)
 
-    copy = client.copy_shared(shared.token, idempotency_key="once")
-    again = client.copy_shared(shared.token, idempotency_key="once")
+    copy = client.copy_shared(share.token, idempotency_key="once")
+    second_copy = client.copy_shared(share.token, idempotency_key="once")
     messages = client.list_messages(copy.id).data
 
-    assert copy.id == again.id
+    assert copy.id == second_copy.id
     assert [(each.role, each.text) for each in messages] == [
         ("user", "When does it leave?\n\n[plan.txt]"),
         ("assistant", ""),

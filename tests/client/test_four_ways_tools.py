@@ -1,4 +1,4 @@
-"""The tools of a conversation, in all four ways: who may run, what is told, what is stopped."""
+"""The tools of a conversation, in all four ways: consent, reported events, and stopping."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def ways() -> Iterator[Ways]:
 
 
 class Server:
-    """A toolbox as an MCP server's is: what it says of itself is not believed."""
+    """A toolbox like that of an MCP server, whose description of itself is not trusted."""
 
     def __init__(self, description: str = "Echoes.") -> None:
-        self.called: list[ToolCall] = []
+        self.calls: list[ToolCall] = []
         self._spec = ToolSpec("s__echo", description, {"type": "object", "properties": {"w": {}}})
 
     def tools(self) -> Sequence[Tool]:
         return [Tool(spec=self._spec, server="s", own_name="echo")]
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-        self.called.append(call)
+        self.calls.append(call)
         picture = Blob(media_type="image/png", data=b"png", name="echo.png")
         return ToolResult(f"echo {call.arguments}", content=(picture,))
 
@@ -65,27 +65,27 @@ def outputs(events: Iterable[Event]) -> list[str]:
 @in_all_ways
 def test_a_servers_tool_is_refused_where_nobody_can_be_asked(client: Any) -> object:
     server = Server()
-    events = client.converse(ECHO, toolbox=server)
-    heard = list(events)
+    stream = client.converse(ECHO, toolbox=server)
+    events = list(stream)
 
-    assert outputs(heard) == ["s__echo needs a person's consent, and there is nobody to be asked."]
-    assert (events.status, server.called) == (Status.COMPLETED, [])
-    return heard
+    assert outputs(events) == ["s__echo needs a person's consent, and there is nobody to be asked."]
+    assert (stream.status, server.calls) == (Status.COMPLETED, [])
+    return events
 
 
 @in_all_ways
 def test_a_person_who_waits_is_asked_and_their_word_reaches_the_model(client: Any) -> object:
-    asked: list[ConsentRequest] = []
+    requests: list[ConsentRequest] = []
 
     def ask(question: ConsentRequest) -> ConsentAnswer:
-        asked.append(question)
+        requests.append(question)
         return ConsentAnswer(word="not today")
 
-    heard = list(client.converse(ECHO, toolbox=Server(), consent=Consent(asker=ask)))
+    events = list(client.converse(ECHO, toolbox=Server(), consent=Consent(asker=ask)))
 
-    assert outputs(heard) == ["The user refused this call. They said: not today"]
-    assert asked[0].run_id.startswith("run_")
-    return heard
+    assert outputs(events) == ["The user refused this call. They said: not today"]
+    assert requests[0].run_id.startswith("run_")
+    return events
 
 
 @in_all_ways
@@ -95,13 +95,13 @@ def test_what_a_person_changes_is_what_runs(client: Any) -> object:
     async def ask(question: ConsentRequest) -> ConsentAnswer:
         return ConsentAnswer(allowed=True, arguments='{"w":"changed"}')
 
-    heard = list(client.converse(ECHO, toolbox=server, consent=Consent(asker=ask)))
+    events = list(client.converse(ECHO, toolbox=server, consent=Consent(asker=ask)))
 
-    assert [call.arguments for call in server.called] == ['{"w":"changed"}']
-    assert outputs(heard) == [
+    assert [call.arguments for call in server.calls] == ['{"w":"changed"}']
+    assert outputs(events) == [
         '[The user changed the arguments to {"w":"changed"}]\necho {"w":"changed"}'
     ]
-    return heard
+    return events
 
 
 def test_always_holds_for_the_next_program_until_the_tool_changes(
@@ -109,10 +109,12 @@ def test_always_holds_for_the_next_program_until_the_tool_changes(
 ) -> None:
     always = ConsentAnswer(allowed=True, keep="always")
     for name, client in ways.items():
-        asked: list[ConsentRequest] = []
+        requests: list[ConsentRequest] = []
 
-        def ask(question: ConsentRequest, asked: list[ConsentRequest] = asked) -> ConsentAnswer:
-            asked.append(question)
+        def ask(
+            question: ConsentRequest, requests: list[ConsentRequest] = requests
+        ) -> ConsentAnswer:
+            requests.append(question)
             return always
 
         for description in ("Echoes.", "Echoes.", "Echoes, and reads your mail."):
@@ -120,10 +122,10 @@ def test_always_holds_for_the_next_program_until_the_tool_changes(
             consent = Consent(grants=GrantsFile(tmp_path / f"{name}.json"), asker=ask)
             list(client.converse(ECHO, toolbox=Server(description), consent=consent))
 
-        first, changed = asked
+        first, second = requests
         assert first.before is None
-        assert changed.before is not None
-        assert changed.before.description == "Echoes."
+        assert second.before is not None
+        assert second.before.description == "Echoes."
 
 
 @in_all_ways
@@ -143,74 +145,74 @@ def test_what_a_tool_gives_besides_is_kept_for_the_user(client: Any) -> object:
 
 @in_all_ways
 def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
-    never = threading.Event()
+    release_tool = threading.Event()
 
     def get_flight_times(departure: str, arrival: str) -> None:
-        never.wait(30)
+        release_tool.wait(30)
 
-    def watch(happening: ToolEvent) -> None:
-        if isinstance(happening, ToolBegan):
-            assert events.cancel_tool(happening.call.id)
+    def watch(event: ToolEvent) -> None:
+        if isinstance(event, ToolBegan):
+            assert stream.cancel_tool(event.call.id)
 
-    events = client.converse(QUESTION, tools=[get_flight_times], on_tool_event=watch)
-    heard = list(events)
-    never.set()
+    stream = client.converse(QUESTION, tools=[get_flight_times], on_tool_event=watch)
+    events = list(stream)
+    release_tool.set()
 
-    assert outputs(heard) == [
+    assert outputs(events) == [
         "The user stopped this call; it may or may not have been carried out."
     ]
-    assert events.status is Status.COMPLETED
-    assert not events.cancel_tool("call_1")
-    return heard
+    assert stream.status is Status.COMPLETED
+    assert not stream.cancel_tool("call_1")
+    return events
 
 
 @in_all_ways
 def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
-    told: list[ToolEvent] = []
+    tool_events: list[ToolEvent] = []
 
     def get_flight_times(departure: str, arrival: str, tell: ProgressCallback) -> str:
         tell(Progress(1, 2, "asking the airline"))
         return "09:05"
 
-    list(client.converse(QUESTION, tools=[get_flight_times], on_tool_event=told.append))
+    list(client.converse(QUESTION, tools=[get_flight_times], on_tool_event=tool_events.append))
 
-    began, progressed, ended = told
-    assert isinstance(began, ToolBegan)
-    assert isinstance(ended, ToolEnded)
-    assert progressed == ToolProgressed(began.call.id, Progress(1, 2, "asking the airline"))
-    assert (ended.tool_call_id, ended.result.output) == (began.call.id, "09:05")
-    assert all(b'"type":"local.' in msgspec.json.encode(each) for each in told)
+    beginning, progress_event, end = tool_events
+    assert isinstance(beginning, ToolBegan)
+    assert isinstance(end, ToolEnded)
+    assert progress_event == ToolProgressed(beginning.call.id, Progress(1, 2, "asking the airline"))
+    assert (end.tool_call_id, end.result.output) == (beginning.call.id, "09:05")
+    assert all(b'"type":"local.' in msgspec.json.encode(each) for each in tool_events)
     return None
 
 
 @in_all_ways
 def test_the_calls_of_a_handler_are_asked_about_too_where_the_rules_say_so(client: Any) -> object:
     schema = {"type": "object", "properties": {}}
-    heard = list(
+    events = list(
         client.process(
             message=NewMessage("Call the tool drop"), tools=(ToolSpec("drop", "", schema),)
         )
     )
-    (manifest,) = (event for event in heard if isinstance(event, ActionRequired))
-    done: list[str] = []
+    (manifest,) = (event for event in events if isinstance(event, ActionRequired))
+    handled_calls: list[str] = []
 
     (action,) = client.poll_and_execute_action(
         manifest.run_id,
-        lambda name, arguments: done.append(name),
+        lambda name, arguments: handled_calls.append(name),
         consent=Consent(Rules(deny=("drop",))),
     )
 
     assert action.output == "The settings here do not allow drop. Do not try it again."
-    assert done == []
+    assert handled_calls == []
     return action
 
 
 @in_all_ways
 def test_a_tool_asks_the_user_and_reads_its_owner_and_its_run(client: Any) -> object:
-    asked: list[str] = []
+    questions: list[str] = []
 
     def answer(question: str, choices: Sequence[str]) -> str | None:
-        asked.append(question)
+        questions.append(question)
         return choices[1]
 
     def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
@@ -219,21 +221,23 @@ def test_a_tool_asks_the_user_and_reads_its_owner_and_its_run(client: Any) -> ob
         owner = ctx.wait(ctx.get_owner())
         return f"{day} for {ctx.wait(ctx.get_run()).metadata['team']} of {owner}"
 
-    given: dict[str, Any] = {"tools": [get_flight_times], "ask_user": answer}
-    events = client.converse(QUESTION, **given, metadata={"team": "red"})
-    said = outputs(events)
-    result = client.ask(QUESTION, **given, metadata={"team": "blue"})
+    options: dict[str, Any] = {"tools": [get_flight_times], "ask_user": answer}
+    events = client.converse(QUESTION, **options, metadata={"team": "red"})
+    texts = outputs(events)
+    result = client.ask(QUESTION, **options, metadata={"team": "blue"})
     specs = Functions([get_flight_times]).specs()
-    waiting = client.process(message=NewMessage(QUESTION), tools=specs, metadata={"team": "no"})
-    list(waiting)
-    resumed = outputs(client.resume(waiting.run_id, **given))
+    waiting_stream = client.process(
+        message=NewMessage(QUESTION), tools=specs, metadata={"team": "no"}
+    )
+    list(waiting_stream)
+    resumed_outputs = outputs(client.resume(waiting_stream.run_id, **options))
 
-    assert asked == ["Which day?"] * 3
+    assert questions == ["Which day?"] * 3
     owner = client.get_caller().owner
-    assert said == [f"tomorrow for red of {owner}"]
+    assert texts == [f"tomorrow for red of {owner}"]
     assert [call.output for call in result.calls] == [f"tomorrow for blue of {owner}"]
-    assert resumed == [f"tomorrow for no of {owner}"]
-    return said
+    assert resumed_outputs == [f"tomorrow for no of {owner}"]
+    return texts
 
 
 @in_all_ways
@@ -243,19 +247,19 @@ def test_a_call_of_a_tool_that_a_resuming_program_lacks_stays_pending(client: An
         return "17:00"
 
     specs = Functions([get_flight_times]).specs()
-    left = client.process(message=NewMessage(QUESTION), tools=specs)
-    list(left)
-    with pytest.raises(InvalidRequest, match="waits for get_flight_times") as raised:
-        list(client.resume(left.thread_id))
+    stream = client.process(message=NewMessage(QUESTION), tools=specs)
+    list(stream)
+    with pytest.raises(InvalidRequest, match="waits for get_flight_times") as error_info:
+        list(client.resume(stream.thread_id))
 
-    (action,) = client.list_actions(left.run_id).data
+    (action,) = client.list_actions(stream.run_id).data
     assert action.status == "pending"
-    assert outputs(client.resume(left.thread_id, tools=[get_flight_times])) == ["17:00"]
-    return raised.value.code
+    assert outputs(client.resume(stream.thread_id, tools=[get_flight_times])) == ["17:00"]
+    return error_info.value.code
 
 
 @in_all_ways
 def test_a_consent_that_is_none_is_refused(client: Any) -> object:
-    with pytest.raises(InvalidRequest, match="That is no Consent") as raised:
+    with pytest.raises(InvalidRequest, match="That is no Consent") as error_info:
         client.converse(QUESTION, consent=lambda question: True)
-    return raised.value.code
+    return error_info.value.code

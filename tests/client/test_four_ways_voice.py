@@ -29,23 +29,23 @@ def ways() -> Iterator[Ways]:
 
 @in_all_ways
 def test_a_recording_comes_back_as_text_and_is_counted(client: Any) -> object:
-    done = client.create_transcription(b"\x00sound\xff", "audio/webm", language="de")
-    with pytest.raises(errors.InvalidRequest) as refused:
+    transcription = client.create_transcription(b"\x00sound\xff", "audio/webm", language="de")
+    with pytest.raises(errors.InvalidRequest) as wrong_type:
         client.create_transcription(b"sound", "text/html")
-    with pytest.raises(errors.InvalidRequest) as empty:
+    with pytest.raises(errors.InvalidRequest) as empty_recording:
         client.create_transcription(b"", "audio/webm")
 
-    assert (done.text, done.model) == ("Good morning.", "here:whisper")
+    assert (transcription.text, transcription.model) == ("Good morning.", "here:whisper")
     (row,) = client.get_usage().rows
     assert (row.model, row.runs, row.unpriced) == ("here:whisper", 0, 1)
-    return done, refused.value, empty.value
+    return transcription, wrong_type.value, empty_recording.value
 
 
 @in_all_ways
 def test_a_text_comes_back_as_speech(client: Any) -> object:
-    spoken = client.create_speech("Hello.", voice="nova")
-    with pytest.raises(errors.InvalidRequest) as refused:
+    speech = client.create_speech("Hello.", voice="nova")
+    with pytest.raises(errors.InvalidRequest) as error_info:
         client.create_speech("")
 
-    assert (spoken.audio, spoken.media_type) == (silence(), "audio/wav")
-    return spoken, refused.value
+    assert (speech.audio, speech.media_type) == (silence(), "audio/wav")
+    return speech, error_info.value

@@ -1,4 +1,4 @@
-"""Workers for tools, in all four ways: what waits is found, claimed, run and answered once."""
+"""Workers for tools, in all four ways: pending calls are found, claimed, run and answered once."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ FLIGHTS = Functions([get_flight_times]).specs()
 
 
 def hand_off(client: Any, **fields: Any) -> Run:
-    """A run of the background that waits for its tool."""
-    run = client.process(message=NewMessage(QUESTION), tools=FLIGHTS, **fields)
-    list(run)
-    return client.get_run(run.run_id)
+    """Start a run that waits for its tool."""
+    stream = client.process(message=NewMessage(QUESTION), tools=FLIGHTS, **fields)
+    list(stream)
+    return client.get_run(stream.run_id)
 
 
-def end_of(client: Any, run: Run) -> Run:
+def wait_for_end(client: Any, run: Run) -> Run:
     list(client.events(run.id))
     return client.get_run(run.id)
 
@@ -49,14 +49,14 @@ def end_of(client: Any, run: Run) -> Run:
 def test_a_worker_runs_what_waits_and_the_run_goes_on_without_its_client(client: Any) -> object:
     run = hand_off(client)
 
-    answered = client.work([get_flight_times], until_idle=True)
+    count = client.work([get_flight_times], until_idle=True)
 
-    assert answered == 1
-    assert end_of(client, run).status is Status.COMPLETED
+    assert count == 1
+    assert wait_for_end(client, run).status is Status.COMPLETED
     (action,) = client.list_actions(run.id).data
     assert (action.status, action.attempt) == ("completed", 1)
     assert "LAX 09:05" in (action.output or "")
-    return answered
+    return count
 
 
 @in_all_ways
@@ -65,21 +65,26 @@ def test_what_waits_is_found_by_tool_model_assistant_and_metadata(client: Any) -
     red = hand_off(client, metadata={"team": "red"})
     blue = hand_off(client, metadata={"team": "blue"}, assistant_id=assistant.id)
 
-    def found(**where: Any) -> list[str]:
-        return [each.run_id for each in client.list_actions(status="pending", **where).data]
+    def find_runs(**filters: Any) -> list[str]:
+        return [each.run_id for each in client.list_actions(status="pending", **filters).data]
 
-    assert found() == [red.id, blue.id]
-    assert found(order="newest") == [blue.id, red.id]
-    assert found(name="get_flight_times", metadata={"team": "red"}) == [red.id]
-    assert found(assistant_id=assistant.id) == [blue.id]
-    assert found(thread_id=red.thread_id, model=red.model) == [red.id]
-    assert found(name="other") == found(metadata={"team": "green"}) == found(model="x") == []
-    waiting = client.list_runs(status="action_required", order="oldest").data
-    assert [each.id for each in waiting] == [red.id, blue.id]
+    assert find_runs() == [red.id, blue.id]
+    assert find_runs(order="newest") == [blue.id, red.id]
+    assert find_runs(name="get_flight_times", metadata={"team": "red"}) == [red.id]
+    assert find_runs(assistant_id=assistant.id) == [blue.id]
+    assert find_runs(thread_id=red.thread_id, model=red.model) == [red.id]
+    assert (
+        find_runs(name="other")
+        == find_runs(metadata={"team": "green"})
+        == find_runs(model="x")
+        == []
+    )
+    waiting_runs = client.list_runs(status="action_required", order="oldest").data
+    assert [each.id for each in waiting_runs] == [red.id, blue.id]
     assert [each.id for each in client.list_runs(metadata={"team": "red"}).data] == [red.id]
 
     assert client.work([get_flight_times], until_idle=True, metadata={"team": "blue"}) == 1
-    assert found() == [red.id]
+    assert find_runs() == [red.id]
     client.cancel_run(red.id)
     list(client.events(blue.id))
     return None
@@ -88,38 +93,40 @@ def test_what_waits_is_found_by_tool_model_assistant_and_metadata(client: Any) -
 @in_all_ways
 def test_a_pinned_thread_is_found_and_keeps_its_place_in_time(client: Any) -> object:
     thread = client.create_thread(title="a")
-    pinned = client.update_thread(thread.id, pinned=True)
+    pinned_thread = client.update_thread(thread.id, pinned=True)
 
     assert [each.id for each in client.list_threads(pinned=True).data] == [thread.id]
-    assert pinned.updated_at == thread.updated_at
+    assert pinned_thread.updated_at == thread.updated_at
     client.update_thread(thread.id, pinned=False)
     assert client.list_threads(pinned=True).data == []
     client.delete_thread(thread.id)
-    return pinned
+    return pinned_thread
 
 
 @in_all_ways
 def test_an_archived_thread_is_in_no_list_until_it_goes_on(client: Any) -> object:
     thread = client.create_thread(title="a")
     other = client.create_thread(title="b")
-    ours = [thread.id, other.id]
+    ids = [thread.id, other.id]
     client.create_message(thread.id, "About zebras", metadata={"batch": "zebra"})
 
-    def listed(**where: Any) -> list[str]:
-        return [each.id for each in client.list_threads(**where).data if each.id in ours]
+    def list_ids(**filters: Any) -> list[str]:
+        return [each.id for each in client.list_threads(**filters).data if each.id in ids]
 
     before = client.get_thread(thread.id).updated_at
-    archived = client.update_thread(thread.id, archived=True)
-    assert (archived.archived, archived.updated_at) == (True, before)
-    assert listed() == listed(archived=False) == [other.id]
-    assert listed(archived=True) == listed(q="zebras") == listed(family=thread.id) == [thread.id]
+    archived_thread = client.update_thread(thread.id, archived=True)
+    assert (archived_thread.archived, archived_thread.updated_at) == (True, before)
+    assert list_ids() == list_ids(archived=False) == [other.id]
+    assert (
+        list_ids(archived=True) == list_ids(q="zebras") == list_ids(family=thread.id) == [thread.id]
+    )
     assert [hit.archived for hit in client.search("zebras").data] == [True]
     fork = client.fork_thread(thread.id)
-    ours.append(fork.id)
-    assert (fork.archived, listed(parent_id=thread.id)) == (False, [fork.id])
+    ids.append(fork.id)
+    assert (fork.archived, list_ids(parent_id=thread.id)) == (False, [fork.id])
 
     client.create_message(thread.id, "Further")
-    assert thread.id in listed()
+    assert thread.id in list_ids()
     assert not client.get_thread(thread.id).archived
     assert [hit.archived for hit in client.search("zebras").data] == [False]
     client.update_thread(thread.id, archived=True)
@@ -127,19 +134,22 @@ def test_an_archived_thread_is_in_no_list_until_it_goes_on(client: Any) -> objec
     assert not client.get_thread(thread.id).archived
     for each in (thread, other, fork):
         client.delete_thread(each.id)
-    return archived
+    return archived_thread
 
 
 @in_all_ways
 def test_tags_of_a_thread_are_cleaned_found_and_counted(client: Any) -> object:
     thread = client.create_thread(title="a", tags=["new"])
-    tagged = client.update_thread(thread.id, tags=[" Work ", "work", "e\u0301t\u00e9"])
+    tagged_thread = client.update_thread(thread.id, tags=[" Work ", "work", "e\u0301t\u00e9"])
 
     assert thread.tags == ("new",)
-    assert (tagged.tags, tagged.updated_at) == (("Work", "\u00e9t\u00e9"), thread.updated_at)
+    assert (tagged_thread.tags, tagged_thread.updated_at) == (
+        ("Work", "\u00e9t\u00e9"),
+        thread.updated_at,
+    )
     assert [each.id for each in client.list_threads(tag=" Work").data] == [thread.id]
     assert client.list_threads(tag="work").data == []
-    assert client.fork_thread(thread.id).tags == tagged.tags
+    assert client.fork_thread(thread.id).tags == tagged_thread.tags
     first, second = client.list_tags().data
     assert (first.tag, first.threads, first.archived) == ("Work", 2, 0)
     assert second.tag == "\u00e9t\u00e9"
@@ -149,7 +159,7 @@ def test_tags_of_a_thread_are_cleaned_found_and_counted(client: Any) -> object:
     assert (rest.has_more, [each.tag for each in rest.data]) == (False, ["\u00e9t\u00e9"])
     for each in client.list_threads().data:
         client.delete_thread(each.id)
-    return tagged
+    return tagged_thread
 
 
 @in_all_ways
@@ -158,9 +168,9 @@ def test_many_threads_are_changed_in_one_request_with_a_result_for_each(client: 
     branch = client.create_thread(title="c", metadata={"replaces": second.id})
     ids = [first.id, "thread_unknown", second.id, first.id]
 
-    tagged = client.change_threads(ids, "tag", tags=["new", "OLD"]).data
-    assert [each.done for each in tagged] == [True, False, True]
-    assert (tagged[1].thread_id, tagged[1].code) == ("thread_unknown", "not_found")
+    results = client.change_threads(ids, "tag", tags=["new", "OLD"]).data
+    assert [each.done for each in results] == [True, False, True]
+    assert (results[1].thread_id, results[1].code) == ("thread_unknown", "not_found")
     assert [client.get_thread(each.id).tags for each in (first, second, branch)] == [
         ("new", "OLD"),
         ("OLD", "new"),
@@ -168,8 +178,8 @@ def test_many_threads_are_changed_in_one_request_with_a_result_for_each(client: 
     ]
     client.change_threads(ids, "untag", tags=["NEW"])
     client.change_threads([second.id], "archive", family=True)
-    archived = {each.id for each in client.list_threads(archived=True).data}
-    assert archived & {first.id, second.id, branch.id} == {second.id, branch.id}
+    archived_ids = {each.id for each in client.list_threads(archived=True).data}
+    assert archived_ids & {first.id, second.id, branch.id} == {second.id, branch.id}
     client.change_threads([branch.id], "unarchive")
     full = client.change_threads([first.id], "tag", tags=[f"t{number}" for number in range(20)])
     assert (full.data[0].done, full.data[0].code) == (False, "invalid_request")
@@ -180,10 +190,10 @@ def test_many_threads_are_changed_in_one_request_with_a_result_for_each(client: 
     with pytest.raises(errors.InvalidRequest):
         client.change_threads([first.id] * 101, "archive")
 
-    gone = client.change_threads([first.id, second.id], "delete", family=True)
-    assert [each.done for each in gone.data] == [True, True]
+    deletion = client.change_threads([first.id, second.id], "delete", family=True)
+    assert [each.done for each in deletion.data] == [True, True]
     assert client.list_threads(metadata={}).data == []
-    return gone
+    return deletion
 
 
 NO_TAGS = ("a,b", "a\nb", "\x1b[31m", " ", "", "\u200b", "a\u202eb", "x" * 33)
@@ -212,9 +222,9 @@ def test_messages_of_all_threads_are_found(client: Any) -> object:
     client.create_message(second.id, "two", metadata={"batch": "x"})
     client.create_message(second.id, "three")
 
-    found = client.list_messages(metadata={"batch": "x"}, role="user").data
+    messages = client.list_messages(metadata={"batch": "x"}, role="user").data
 
-    assert [each.text for each in found] == ["one", "two"]
+    assert [each.text for each in messages] == ["one", "two"]
     newest = client.list_messages(order="newest", limit=1).data
     assert [each.text for each in newest] == ["three"]
     return None
@@ -225,31 +235,36 @@ def test_a_claim_is_one_workers_until_it_is_given_back_or_lost(client: Any) -> o
     run = hand_off(client)
     names = ("get_flight_times",)
 
-    (mine,) = client.claim_actions(tools=names, worker="one", lease=60).data
-    nothing = client.claim_actions(tools=names, worker="two").data
-    told = client.renew_claim(mine.id, 1, 60, NewProgress(1, 2, "halfway"))
-    released = client.release_claim(mine.id, 1)
-    (theirs,) = client.claim_actions(tools=names, worker="two").data
-    seen = client.get_action(mine.id)
-    submitted = (run.id, mine.tool_call_id, "17:00")
-    for lost in (
-        lambda: client.renew_claim(mine.id, 1),
-        lambda: client.release_claim(mine.id, 1),
+    (first_claim,) = client.claim_actions(tools=names, worker="one", lease=60).data
+    no_claims = client.claim_actions(tools=names, worker="two").data
+    renewed_claim = client.renew_claim(first_claim.id, 1, 60, NewProgress(1, 2, "halfway"))
+    released_action = client.release_claim(first_claim.id, 1)
+    (second_claim,) = client.claim_actions(tools=names, worker="two").data
+    stored_action = client.get_action(first_claim.id)
+    submitted = (run.id, first_claim.tool_call_id, "17:00")
+    for request in (
+        lambda: client.renew_claim(first_claim.id, 1),
+        lambda: client.release_claim(first_claim.id, 1),
         lambda: client.submit_tool_output(*submitted, attempt=1),
     ):
         with pytest.raises(errors.ClaimLost, match="is lost"):
-            lost()
-    saved = client.submit_tool_output(*submitted, attempt=2)
-    again = client.submit_tool_output(*submitted, attempt=2)
+            request()
+    saved_action = client.submit_tool_output(*submitted, attempt=2)
+    saved_again = client.submit_tool_output(*submitted, attempt=2)
 
-    assert (mine.attempt, mine.worker, theirs.attempt, theirs.worker) == (1, "one", 2, "two")
-    assert nothing == []
-    assert told.progress is not None
-    assert (told.progress.done, told.progress.message) == (1, "halfway")
-    assert (released.worker, released.claimed_until) == (None, None)
-    assert seen.claimed_until == theirs.claimed_until
-    assert saved == again
-    assert end_of(client, run).status is Status.COMPLETED
+    assert (first_claim.attempt, first_claim.worker, second_claim.attempt, second_claim.worker) == (
+        1,
+        "one",
+        2,
+        "two",
+    )
+    assert no_claims == []
+    assert renewed_claim.progress is not None
+    assert (renewed_claim.progress.done, renewed_claim.progress.message) == (1, "halfway")
+    assert (released_action.worker, released_action.claimed_until) == (None, None)
+    assert stored_action.claimed_until == second_claim.claimed_until
+    assert saved_action == saved_again
+    assert wait_for_end(client, run).status is Status.COMPLETED
     return None
 
 
@@ -258,10 +273,14 @@ def test_a_task_that_carries_out_a_call_is_kept_with_it(client: Any) -> object:
     run = hand_off(client)
     (action,) = client.list_actions(run.id).data
 
-    saved = client.save_task(action.id, "job 7", "far (1)", "job")
+    saved_action = client.save_task(action.id, "job 7", "far (1)", "job")
 
-    assert (saved.task.task_id, saved.task.origin, saved.task.tool) == ("job 7", "far (1)", "job")
-    assert client.get_action(action.id) == saved
+    assert (saved_action.task.task_id, saved_action.task.origin, saved_action.task.tool) == (
+        "job 7",
+        "far (1)",
+        "job",
+    )
+    assert client.get_action(action.id) == saved_action
     with pytest.raises(errors.Conflict, match="another task"):
         client.save_task(action.id, "job 8", "far (1)", "job")
     assert client.submit_tool_output(run.id, action.tool_call_id, "17:00").task is None
@@ -274,18 +293,18 @@ def test_any_client_may_answer_a_claimed_call_and_the_workers_output_is_dropped(
 ) -> object:
     run = hand_off(client)
     started = threading.Event()
-    answered = threading.Event()
+    output_submitted = threading.Event()
 
     def get_flight_times(departure: str, arrival: str) -> str:
         started.set()
-        assert answered.wait(20)
+        assert output_submitted.wait(20)
         return "too late"
 
     def answer() -> None:
         assert started.wait(20)
         (action,) = client.list_actions(run.id).data
         client.submit_tool_output(run.id, action.tool_call_id, "by hand")
-        answered.set()
+        output_submitted.set()
 
     if not isinstance(client, Client):  # a client for asyncio is used on its loop alone
         client.cancel_run(run.id)
@@ -305,7 +324,7 @@ def test_any_client_may_answer_a_claimed_call_and_the_workers_output_is_dropped(
 def test_a_worker_reports_progress_and_its_tool_knows_the_run(client: Any) -> object:
     run = hand_off(client)
     contexts: list[tuple[str, str, int]] = []
-    heard: list[ToolEvent] = []
+    tool_events: list[ToolEvent] = []
 
     @tool(name="get_flight_times")
     def slow(departure: str, arrival: str, ctx: ToolContext) -> str:
@@ -313,10 +332,10 @@ def test_a_worker_reports_progress_and_its_tool_knows_the_run(client: Any) -> ob
         ctx.report(1, 3, "asking the airline")
         return "17:00"
 
-    client.work([slow], until_idle=True, on_tool_event=heard.append)
+    client.work([slow], until_idle=True, on_tool_event=tool_events.append)
 
     assert contexts == [(run.id, run.thread_id, 1)]
-    assert isinstance(heard[0], ToolBegan)
+    assert isinstance(tool_events[0], ToolBegan)
     list(client.events(run.id))
     return None
 
@@ -345,31 +364,31 @@ def test_a_worker_without_tools_is_refused(client: Any) -> object:
 @in_all_ways
 def test_a_conversation_waits_for_a_tool_that_a_worker_runs(client: Any) -> object:
     spec = FLIGHTS[0]
-    events = client.converse(QUESTION, tools=[spec], metadata={"via": "worker"})
-    heard = []
-    for event in events:
-        heard.append(event.type)
+    stream = client.converse(QUESTION, tools=[spec], metadata={"via": "worker"})
+    event_types = []
+    for event in stream:
+        event_types.append(event.type)
         if event.type == "action.required":
             client.work([get_flight_times], until_idle=True, metadata={"via": "worker"})
 
-    result = events.result()
+    result = stream.result()
     assert result.status is Status.COMPLETED
     assert [call.output for call in result.calls] == [
         '{"departs":"LAX 09:05","arrives":"JFK 17:30"}'
     ]
-    return heard
+    return event_types
 
 
 class Airport:
     """Tools as methods of an object, which share what it holds."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.departures: list[str] = []
 
     @tool
     def get_flight_times(self, departure: str, arrival: str) -> str:
         """Flight times between two airports."""
-        self.asked.append(departure)
+        self.departures.append(departure)
         return "09:05"
 
     def close(self) -> None:
@@ -382,7 +401,7 @@ def test_an_object_brings_its_marked_methods_as_tools(client: Any) -> object:
 
     result = client.ask(QUESTION, tools=[airport])
 
-    assert airport.asked == ["LAX"]
+    assert airport.departures == ["LAX"]
     return [call.name for call in result.calls]
 
 
@@ -397,18 +416,18 @@ def test_a_toolbox_among_the_tools_is_a_toolbox(client: Any) -> object:
 
 @in_all_ways
 def test_what_is_no_tool_or_is_named_twice_is_refused(client: Any) -> object:
-    refused = []
+    messages = []
     for tools in ([object()], [get_flight_times, FLIGHTS[0]], [FLIGHTS[0], FLIGHTS[0]]):
-        with pytest.raises(TypeError) as caught:
+        with pytest.raises(TypeError) as error_info:
             list(client.converse(QUESTION, tools=tools))
-        refused.append(str(caught.value))
+        messages.append(str(error_info.value))
     with pytest.raises(errors.InvalidRequest, match="can run"):
         client.work(FLIGHTS, until_idle=True)
-    return refused
+    return messages
 
 
 @in_all_ways
 def test_a_worker_raises_what_its_server_refuses(client: Any) -> object:
-    with pytest.raises(errors.InvalidRequest) as caught:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         client.work([get_flight_times], lease=0.5)
-    return str(caught.value)
+    return str(error_info.value)

@@ -9,7 +9,7 @@ from scripts import generate_sync
 
 
 def translate(source: str) -> str:
-    """The formatted translation without its header."""
+    """Return the formatted translation without its header."""
     code = generate_sync.generate(dedent(source), "async_x.py")
     return code.split("\n", 2)[2].strip()
 
@@ -124,9 +124,9 @@ def test_a_stale_file_is_reported_and_written_on_request(
     twin.write_text("def f():\n    h()\n")
 
     assert generate_sync.main(["--check"], tmp_path) == 1
-    said = capsys.readouterr().out
-    assert f"{twin} is stale" in said
-    assert "make format" in said
+    output = capsys.readouterr().out
+    assert f"{twin} is stale" in output
+    assert "make format" in output
     assert twin.read_text() == "def f():\n    h()\n"
 
     assert generate_sync.main([], tmp_path) == 0

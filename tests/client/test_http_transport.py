@@ -1,4 +1,4 @@
-"""The line over HTTP, against a server that breaks off wherever it is told to."""
+"""The HTTP transport, against a server that cuts its streams at any byte."""
 
 import asyncio
 import ssl
@@ -63,39 +63,39 @@ Send = Callable[[str, Operation[Any]], Any]
 
 
 def read_now(address: str, call: Operation[Any]) -> list[Numbered]:
-    line = HttpTransport(address, patience=10)
+    transport = HttpTransport(address, patience=10)
     try:
-        return [numbered for batch in line.stream(call) for numbered in batch]
+        return [numbered for batch in transport.stream(call) for numbered in batch]
     finally:
-        line.close()
+        transport.close()
 
 
 def read_later(address: str, call: Operation[Any]) -> list[Numbered]:
     async def read() -> list[Numbered]:
-        line = AsyncHttpTransport(address, patience=10)
+        transport = AsyncHttpTransport(address, patience=10)
         try:
-            return [numbered async for batch in line.stream(call) for numbered in batch]
+            return [numbered async for batch in transport.stream(call) for numbered in batch]
         finally:
-            await line.close()
+            await transport.close()
 
     return asyncio.run(read())
 
 
 def send_now(address: str, call: Operation[Any]) -> Any:
-    line = HttpTransport(address, "the-key", patience=10)
+    transport = HttpTransport(address, "the-key", patience=10)
     try:
-        return line.send(call)
+        return transport.send(call)
     finally:
-        line.close()
+        transport.close()
 
 
 def send_later(address: str, call: Operation[Any]) -> Any:
     async def send() -> Any:
-        line = AsyncHttpTransport(address, "the-key", patience=10)
+        transport = AsyncHttpTransport(address, "the-key", patience=10)
         try:
-            return await line.send(call)
+            return await transport.send(call)
         finally:
-            await line.close()
+            await transport.close()
 
     return asyncio.run(send())
 
@@ -114,7 +114,7 @@ def number_log(log: list[Event]) -> list[Numbered]:
     return list(enumerate(log, 1))
 
 
-def run(status: Status, turn: int = 1) -> Plain:
+def run_response(status: Status, turn: int = 1) -> Plain:
     value = Run(id=RUN, thread_id="thread_1", model="demo", status=status, turn=turn, created_at=1)
     return Plain(200, msgspec.json.encode(value))
 
@@ -124,8 +124,8 @@ def problem(status: int, code: str, *headers: str, **members: Any) -> Plain:
     return Plain(status, msgspec.json.encode(body), headers)
 
 
-def as_stream(told: list[bytes]) -> Plain:
-    return Plain(200, b"".join(told), ("Content-Type: text/event-stream",))
+def stream_response(parts: list[bytes]) -> Plain:
+    return Plain(200, b"".join(parts), ("Content-Type: text/event-stream",))
 
 
 @both_read
@@ -137,35 +137,35 @@ def test_a_stream_is_read_to_the_end_of_its_turn(server: CutServer, read: Read):
 
 
 EACH, SOME = 1, 7
-"""Steps from one cut to the next; each place is tried by the soak."""
+"""Steps from one cut to the next; the soak tries each place."""
 steps = pytest.mark.parametrize("step", [SOME, pytest.param(EACH, marks=pytest.mark.soak)])
 
 
 def each_cut(server: CutServer, step: int) -> Iterator[int]:
-    """The server, about to cut its next stream at one place of it after the other."""
-    for at in range(-1, len(b"".join(frames(TURN))), step):
-        server.plays(TURN, [Cut(at, reset=at % 2 == 0)])
-        yield at
+    """Make the server cut its next stream at each of its places in turn, and yield the place."""
+    for place in range(-1, len(b"".join(frames(TURN))), step):
+        server.plays(TURN, [Cut(place, reset=place % 2 == 0)])
+        yield place
 
 
 @steps
 def test_a_stream_cut_at_any_byte_is_joined_without_gap_or_repeat(server: CutServer, step: int):
-    line = HttpTransport(server.address)
+    transport = HttpTransport(server.address)
 
-    for at in each_cut(server, step):
-        heard = [numbered for batch in line.stream(PROCESS) for numbered in batch]
-        assert heard == number_log(TURN), at
-    line.close()
+    for place in each_cut(server, step):
+        events = [numbered for batch in transport.stream(PROCESS) for numbered in batch]
+        assert events == number_log(TURN), place
+    transport.close()
 
 
 @steps
 async def test_a_stream_on_a_loop_cut_at_any_byte_is_joined_too(server: CutServer, step: int):
-    line = AsyncHttpTransport(server.address)
+    transport = AsyncHttpTransport(server.address)
 
-    for at in each_cut(server, step):
-        heard = [numbered async for batch in line.stream(PROCESS) for numbered in batch]
-        assert heard == number_log(TURN), at
-    await line.close()
+    for place in each_cut(server, step):
+        events = [numbered async for batch in transport.stream(PROCESS) for numbered in batch]
+        assert events == number_log(TURN), place
+    await transport.close()
 
 
 CUTS = st.lists(st.builds(Cut, st.integers(40, 900), st.booleans(), st.booleans()), max_size=4)
@@ -212,7 +212,7 @@ def test_a_dropped_stream_is_resumed_by_the_last_number_seen(server: CutServer, 
 
 
 @both_read
-def test_a_turn_that_nothing_was_heard_of_is_asked_for_again_under_the_same_key(
+def test_a_turn_without_any_answer_is_requested_again_under_the_same_key(
     server: CutServer, read: Read
 ):
     server.plays(TURN, [Cut(-1), Cut(0)])
@@ -249,14 +249,14 @@ def test_following_a_run_goes_on_through_its_turns(server: CutServer, read: Read
 
 @both_read
 def test_following_from_the_last_event_ends_when_the_run_says_so(server: CutServer, read: Read):
-    server.plays(TURN, [Whole(), run(Status.COMPLETED)])
+    server.plays(TURN, [Whole(), run_response(Status.COMPLETED)])
 
     assert read(server.address, Follow(RUN, after=len(TURN))) == []
 
 
 @both_read
 def test_a_silent_orderly_end_of_a_run_that_goes_on_is_not_believed(server: CutServer, read: Read):
-    server.plays(TURN, [Cut(0, orderly=True), run(Status.IN_PROGRESS)])
+    server.plays(TURN, [Cut(0, orderly=True), run_response(Status.IN_PROGRESS)])
 
     assert read(server.address, Follow(RUN)) == number_log(TURN)
 
@@ -271,20 +271,20 @@ def test_a_run_cancelled_while_it_waited_ends_its_stream(server: CutServer, read
 
 @both_read
 def test_an_event_that_only_newer_servers_know_is_passed_over(server: CutServer, read: Read):
-    told = frames(TURN)
-    told[2] = b'id: 3\nevent: moon.rose\ndata: {"type":"moon.rose"}\n\n'
-    server.plays(TURN, [as_stream(told)])
+    sent_frames = frames(TURN)
+    sent_frames[2] = b'id: 3\nevent: moon.rose\ndata: {"type":"moon.rose"}\n\n'
+    server.plays(TURN, [stream_response(sent_frames)])
 
-    heard = read(server.address, PROCESS)
+    events = read(server.address, PROCESS)
 
-    assert heard == [each for each in number_log(TURN) if each[0] != 3]
+    assert events == [each for each in number_log(TURN) if each[0] != 3]
 
 
 @both_read
 def test_a_gap_in_the_numbers_is_filled_from_the_log(server: CutServer, read: Read):
-    told = frames(TURN)
-    del told[3]
-    server.plays(TURN, [as_stream(told)])
+    sent_frames = frames(TURN)
+    del sent_frames[3]
+    server.plays(TURN, [stream_response(sent_frames)])
 
     assert read(server.address, PROCESS) == number_log(TURN)
 
@@ -303,11 +303,11 @@ def test_a_problem_document_is_raised_as_its_error(server: CutServer, send: Send
         [], [problem(409, "run_active", detail="It is busy.", hint="Wait.", run_id="run_2")]
     )
 
-    with pytest.raises(errors.RunActive) as caught:
+    with pytest.raises(errors.RunActive) as error_info:
         send(server.address, operations.CreateRun("thread_1"))
 
-    assert str(caught.value) == "It is busy."
-    assert caught.value.details == {"hint": "Wait.", "run_id": "run_2"}
+    assert str(error_info.value) == "It is busy."
+    assert error_info.value.details == {"hint": "Wait.", "run_id": "run_2"}
 
 
 @pytest.mark.parametrize(
@@ -372,10 +372,10 @@ def test_a_server_that_says_when_to_come_back_is_obeyed(
     server: CutServer, send: Send, status: int, code: str
 ):
     server.plays([], [problem(status, code, "Retry-After: 1"), THREAD])
-    begun = time.monotonic()
+    started = time.monotonic()
 
     assert send(server.address, operations.CreateThread()).id == "thread_1"
-    assert time.monotonic() - begun >= 1
+    assert time.monotonic() - started >= 1
 
 
 @both_send
@@ -392,9 +392,9 @@ def test_a_server_that_was_there_once_is_waited_for_longer_than_a_wrong_address(
 def test_a_wait_beyond_all_patience_is_an_error_at_once(server: CutServer, send: Send):
     server.plays([], [problem(503, "overloaded", "Retry-After: 3600")])
 
-    with pytest.raises(errors.Overloaded) as caught:
+    with pytest.raises(errors.Overloaded) as error_info:
         send(server.address, operations.CreateThread())
-    assert caught.value.details["retry_after"] == 3600
+    assert error_info.value.details["retry_after"] == 3600
 
 
 @both_send
@@ -418,22 +418,22 @@ def test_the_key_and_the_call_are_sent_as_the_api_has_them(server: CutServer, se
         ("http://x", "a\nb"),
     ],
 )
-@pytest.mark.parametrize("line", [HttpTransport, AsyncHttpTransport])
+@pytest.mark.parametrize("transport", [HttpTransport, AsyncHttpTransport])
 def test_an_address_or_a_key_that_cannot_be_one_is_refused_at_once(
-    line: type[HttpTransport], server: str, key: str | None
+    transport: type[HttpTransport], server: str, key: str | None
 ):
     with pytest.raises(errors.BadSettings):
-        line(server, key)
+        transport(server, key)
 
 
 @both_read
 def test_a_stream_that_asks_for_a_pause_gets_it(server: CutServer, read: Read):
-    server.plays(TURN, [as_stream([b"retry: 300\n\n", *frames(TURN)[:2]])])
+    server.plays(TURN, [stream_response([b"retry: 300\n\n", *frames(TURN)[:2]])])
 
-    began = time.monotonic()
+    started = time.monotonic()
 
     assert read(server.address, PROCESS) == number_log(TURN)
-    assert time.monotonic() - began >= 0.3
+    assert time.monotonic() - started >= 0.3
 
 
 def test_tries_end_when_patience_does():
@@ -478,16 +478,16 @@ def test_a_loss_is_reported_once_until_the_server_is_back():
     assert [fail(100, 0), fail(101, 5)] == [None, 59]
 
 
-@pytest.mark.parametrize("answered", [True, False])
-def test_only_a_server_that_has_answered_can_be_reported_as_lost(answered: bool):
-    told: list[float] = []
+@pytest.mark.parametrize("has_answered", [True, False])
+def test_only_a_server_that_has_answered_can_be_reported_as_lost(has_answered: bool):
+    losses: list[float] = []
     retries = RetryPolicy(60)
-    retries.answered, retries.on_loss = answered, told.append
+    retries.answered, retries.on_loss = has_answered, losses.append
 
     retries.pause(RetrySchedule(60), errors.Overloaded("busy"), REPORT_SECONDS)
     retries.pause(RetrySchedule(60), errors.ConnectionLost("gone"), REPORT_SECONDS)
 
-    assert told == ([60] if answered else [])
+    assert losses == ([60] if has_answered else [])
 
 
 def test_what_another_try_would_not_mend_is_raised():
@@ -495,14 +495,14 @@ def test_what_another_try_would_not_mend_is_raised():
         RetrySchedule(patience=60).pause(errors.NotFound("no"), now=0)
 
 
-@pytest.mark.parametrize("line", [HttpTransport, AsyncHttpTransport])
+@pytest.mark.parametrize("transport", [HttpTransport, AsyncHttpTransport])
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/behind/a/proxy/v1"])
-def test_an_address_with_the_path_of_the_api_is_told_without_it(line: Any, path: str) -> None:
-    with pytest.raises(errors.BadSettings, match="/v1") as refused:
-        line(f"http://127.0.0.1:8000{path}")
+def test_an_address_with_the_path_of_the_api_is_told_without_it(transport: Any, path: str) -> None:
+    with pytest.raises(errors.BadSettings, match="/v1") as error_info:
+        transport(f"http://127.0.0.1:8000{path}")
 
-    without = f"http://127.0.0.1:8000{path.removesuffix('/').removesuffix('/v1')}"
-    assert refused.value.details["hint"] == f"Leave it out: {without}"
+    address = f"http://127.0.0.1:8000{path.removesuffix('/').removesuffix('/v1')}"
+    assert error_info.value.details["hint"] == f"Leave it out: {address}"
 
 
 def test_a_client_of_an_address_without_tls_reads_and_trusts_no_certificates(

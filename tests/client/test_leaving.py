@@ -1,4 +1,4 @@
-"""Whoever stops listening, in whatever way, leaves no connection open and nobody waiting."""
+"""A reader that stops in any way leaves no connection open and no task waiting."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from antiphon.settings.settings import Settings
 SETTINGS = Settings(model="demo", database="memory:", port=0, demo_delay=0, shutdown_timeout=0.1)
 SECONDS = 60
 
-OPENED = """
+OPEN_CLIENT = """
 from antiphon import Client, Settings
 
 client = Client(settings=Settings(model="demo", database="memory:"))
@@ -36,8 +36,8 @@ async def server() -> AsyncIterator[str]:
 
 
 @contextmanager
-def no_collector() -> Iterator[None]:
-    """Objects are freed by reference counts: the collector is off."""
+def without_collector() -> Iterator[None]:
+    """Turn the garbage collector off, so that reference counts alone free objects."""
     gc.disable()
     try:
         yield
@@ -45,7 +45,7 @@ def no_collector() -> Iterator[None]:
         gc.enable()
 
 
-async def streams_end(server: str) -> None:
+async def wait_until_streams_end(server: str) -> None:
     async with httpx2.AsyncClient(base_url=server, trust_env=False) as client:
         async with asyncio.timeout(SECONDS):
             while "antiphon_streams_open 0" not in (await client.get("/metrics")).text:
@@ -60,24 +60,24 @@ async def test_a_loop_that_is_broken_out_of_closes_its_connection(server: str):
             break
         return client
 
-    with no_collector():
+    with without_collector():
         client = await asyncio.to_thread(listen)
 
-        await streams_end(server)
+        await wait_until_streams_end(server)
     client.close()
 
 
 async def test_an_async_loop_that_is_broken_out_of_closes_its_connection(server: str):
     async with AsyncClient(server) as client:
         run = await client.create_run((await client.create_thread()).id)
-        with no_collector():
+        with without_collector():
             async for _ in client.events(run.id):
                 break
 
-            await streams_end(server)
+            await wait_until_streams_end(server)
 
 
-async def test_events_that_nobody_asked_for_are_not_asked_for(server: str):
+async def test_a_conversation_that_nobody_reads_sends_no_request(server: str):
     async with AsyncClient(server) as client:
         client.converse("Hello")
         thread = await client.create_thread()
@@ -97,10 +97,10 @@ async def test_events_that_nobody_asked_for_are_not_asked_for(server: str):
     ],
 )
 def test_a_program_may_end_in_the_middle_of_a_stream(leaving: str):
-    program = [sys.executable, "-c", OPENED + leaving]
-    ended = subprocess.run(program, timeout=SECONDS, capture_output=True, text=True, check=False)
+    program = [sys.executable, "-c", OPEN_CLIENT + leaving]
+    result = subprocess.run(program, timeout=SECONDS, capture_output=True, text=True, check=False)
 
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.slow
@@ -110,7 +110,7 @@ def test_an_error_in_a_loop_over_a_client_without_a_name_is_the_only_one(tmp_pat
         f"settings = Settings(model='demo', database='sqlite:{tmp_path / 'db'}')\n"
         "for event in Client(settings=settings).converse('Hello'): raise ValueError('mine')\n"
     )
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", program],
         timeout=SECONDS,
         capture_output=True,
@@ -118,12 +118,12 @@ def test_an_error_in_a_loop_over_a_client_without_a_name_is_the_only_one(tmp_pat
         check=False,
     )
 
-    assert ended.stderr.splitlines()[-1] == "ValueError: mine"
+    assert result.stderr.splitlines()[-1] == "ValueError: mine"
 
 
 @pytest.mark.slow
 def test_an_interrupt_ends_a_wait_for_events_in_order():
-    program = OPENED + (
+    program = OPEN_CLIENT + (
         "events = client.events(client.create_run(client.create_thread().id).id)\n"
         "try:\n"
         "    for event in events: print('listening', flush=True)\n"
@@ -137,6 +137,6 @@ def test_an_interrupt_ends_a_wait_for_events_in_order():
         assert process.stdout
         assert process.stdout.readline() == "listening\n"
         process.send_signal(signal.SIGINT)
-        said, complaints = process.communicate(timeout=SECONDS)
+        output, error_output = process.communicate(timeout=SECONDS)
 
-    assert (process.returncode, said, complaints) == (0, "1\n", "")
+    assert (process.returncode, output, error_output) == (0, "1\n", "")

@@ -29,7 +29,9 @@ from antiphon.types.messages import File, Image, Text
 
 SETTINGS = Settings(model="demo", database="memory:", demo_delay=0)
 PNG = b"\x89PNG\r\n\x1a\n\0\0"
-ODD = st.text(st.sampled_from('@\\"ab.:/ \n(')) | st.text(st.characters(exclude_characters="[{<'"))
+ODD_TEXTS = st.text(st.sampled_from('@\\"ab.:/ \n(')) | st.text(
+    st.characters(exclude_characters="[{<'")
+)
 NAMES = st.text(st.characters(exclude_characters="\n\r", exclude_categories=["Cs"]), min_size=1)
 
 
@@ -41,7 +43,7 @@ def paths(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("text", "named"),
+    ("text", "expected"),
     [
         ("@notes.txt", ["notes.txt"]),
         ("look at @notes.txt, and (@src/a.py).", ["notes.txt", "src/a.py"]),
@@ -59,26 +61,26 @@ def paths(text: str) -> list[str]:
         ("run `@cached` there", []),
     ],
 )
-def test_a_mention_begins_a_word(text: str, named: list[str]) -> None:
-    assert paths(text) == named
+def test_a_mention_begins_a_word(text: str, expected: list[str]) -> None:
+    assert paths(text) == expected
 
 
 def test_an_escape_is_an_at_sign_where_a_mention_could_stand_and_nowhere_else() -> None:
     assert find_mentions(r"\@a.txt and x\@y").text == r"@a.txt and x\@y"
 
 
-@given(ODD)
+@given(ODD_TEXTS)
 def test_a_text_stays_as_it_is_but_for_its_escapes(text: str) -> None:
-    without = text.replace('"', "")
+    unquoted = text.replace('"', "")
 
-    assert find_mentions(without).text == re.sub(r"(?<![^\s(])\\@", "@", without)
+    assert find_mentions(unquoted).text == re.sub(r"(?<![^\s(])\\@", "@", unquoted)
 
 
-@given(ODD)
+@given(ODD_TEXTS)
 def test_a_mention_is_where_it_says(text: str) -> None:
-    said = find_mentions(text)
+    message = find_mentions(text)
 
-    for each in said.mentions:
+    for each in message.mentions:
         assert text[each.start] == "@"
         assert each.quoted or text[each.start + 1 : each.end] == each.path
 
@@ -105,14 +107,14 @@ def test_text_comes_with_its_name_in_a_fence_that_it_cannot_end(tmp_path: Path) 
 
 @given(st.text())
 def test_nothing_in_a_file_ends_its_fence(text: str) -> None:
-    said = fence_file("a", text)
+    block = fence_file("a", text)
 
-    fence = said.rstrip("\n").rpartition("\n")[2]
-    assert said.count(fence) == 2
+    fence = block.rstrip("\n").rpartition("\n")[2]
+    assert block.count(fence) == 2
 
 
 @pytest.mark.parametrize(
-    ("begins", "kind", "media_type"),
+    ("content", "kind", "media_type"),
     [
         (PNG, "image", "image/png"),
         (b"\xff\xd8\xff\xe0\0", "image", "image/jpeg"),
@@ -122,13 +124,13 @@ def test_nothing_in_a_file_ends_its_fence(text: str) -> None:
     ],
 )
 def test_pictures_and_pdfs_are_known_by_how_they_begin(
-    tmp_path: Path, begins: bytes, kind: str, media_type: str
+    tmp_path: Path, content: bytes, kind: str, media_type: str
 ) -> None:
-    (tmp_path / "thing.txt").write_bytes(begins)
+    (tmp_path / "thing.txt").write_bytes(content)
 
     (file,) = prepare_message("@thing.txt", folder=tmp_path).files
 
-    assert (file.kind, file.media_type, file.content) == (kind, media_type, begins)
+    assert (file.kind, file.media_type, file.content) == (kind, media_type, content)
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def catch_error(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequ
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "expected"),
     [
         ("@missing.txt", "there is no file missing.txt"),
         ('@"ann"', "there is no file ann"),
@@ -200,7 +202,7 @@ def catch_error(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequ
     ],
 )
 def test_what_cannot_be_read_is_said_and_nothing_is_sent(
-    tmp_path: Path, text: str, said: str
+    tmp_path: Path, text: str, expected: str
 ) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "folder").mkdir()
@@ -208,7 +210,7 @@ def test_what_cannot_be_read_is_said_and_nothing_is_sent(
     (tmp_path / "nul.txt").write_bytes(b"a\0b")
     os.mkfifo(tmp_path / "pipe.txt")
 
-    assert said in catch_error(text, tmp_path)
+    assert expected in catch_error(text, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -266,14 +268,14 @@ async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.png").write_bytes(PNG)
     (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")
-    prepared = prepare_message("@a.txt @b.png @c.pdf", folder=tmp_path)
+    prepared_message = prepare_message("@a.txt @b.png @c.pdf", folder=tmp_path)
 
     async with AsyncClient(settings=SETTINGS) as client:
-        parts = await upload_attachments(client, prepared)
-        said, text, picture, pdf = parts
+        parts = await upload_attachments(client, prepared_message)
+        message, text, picture, pdf = parts
         uploads = [await client.get_file(each.file_id or "") for each in (picture, pdf)]
 
-    assert said == Text("@a.txt @b.png @c.pdf")
+    assert message == Text("@a.txt @b.png @c.pdf")
     assert text == Text("\n\nThe file a.txt:\n\n```\na\n```\n")
     assert (type(picture), type(pdf)) == (Image, File)
     assert [(each.name, each.media_type) for each in uploads] == [
@@ -288,7 +290,7 @@ async def test_without_files_a_message_is_its_text() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"),
+    ("text", "expected"),
     [
         ("Sum up @docs:note://all, please", [("docs", "note://all")]),
         ("(@docs:a@b) and @docs:a@b.", [("docs", "a@b")]),
@@ -297,9 +299,9 @@ async def test_without_files_a_message_is_its_text() -> None:
     ],
 )
 def test_resources_of_servers_are_found_by_their_colon(
-    text: str, found: list[tuple[str, str]]
+    text: str, expected: list[tuple[str, str]]
 ) -> None:
-    assert [(each.server, each.uri) for each in find_resources(text)] == found
+    assert [(each.server, each.uri) for each in find_resources(text)] == expected
 
 
 def test_documents_of_office_are_known_by_their_name_and_beginning() -> None:

@@ -30,9 +30,9 @@ def test_an_old_name_of_a_client_is_the_new_one_and_warns(
     client = kind(settings=SETTINGS)
 
     with pytest.warns(DeprecationWarning, match=f"`{old}` is now `{new}`"):
-        found = getattr(client, old)
+        attribute = getattr(client, old)
 
-    assert found == getattr(client, new)
+    assert attribute == getattr(client, new)
 
 
 def test_a_name_that_never_was_is_an_attribute_error():
@@ -41,15 +41,15 @@ def test_a_name_that_never_was_is_an_attribute_error():
 
 
 def test_the_old_name_of_an_argument_works_and_warns():
-    happened: list[object] = []
+    tool_events: list[object] = []
 
     with Client(settings=SETTINGS) as client:
-        with pytest.warns(DeprecationWarning, match="`watch=` is now `on_tool_event=`") as warned:
-            events = client.converse("Please use now", tools=[now], watch=happened.append)
+        with pytest.warns(DeprecationWarning, match="`watch=` is now `on_tool_event=`") as records:
+            events = client.converse("Please use now", tools=[now], watch=tool_events.append)
         list(events)
 
-    assert warned[0].filename == __file__
-    assert [type(each) for each in happened] == [ToolBegan, ToolEnded]
+    assert records[0].filename == __file__
+    assert [type(each) for each in tool_events] == [ToolBegan, ToolEnded]
 
 
 def test_the_old_name_of_a_pause_warns():

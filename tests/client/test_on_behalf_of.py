@@ -1,4 +1,4 @@
-"""A client that acts for an owner sees that owner's things and nobody else's, on both lines."""
+"""A client that acts for an owner sees only that owner's things, over both transports."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_another_owners_things_are_unknown(base: AsyncClient):
     message = (await ann.list_messages(run.thread_id)).data[0]
     file = await ann.upload_file(b"secret", "a.txt", "text/plain")
 
-    asked: list[Callable[[], Awaitable[Any]]] = [
+    requests: list[Callable[[], Awaitable[Any]]] = [
         lambda: ben.get_thread(run.thread_id),
         lambda: ben.list_messages(run.thread_id),
         lambda: ben.get_message(message.id),
@@ -50,9 +50,9 @@ async def test_another_owners_things_are_unknown(base: AsyncClient):
         lambda: anext(ben.completions(run.id)),
         lambda: base.get_thread(run.thread_id),
     ]
-    for ask in asked:
+    for send in requests:
         with pytest.raises(errors.NotFound):
-            await ask()
+            await send()
 
     assert [(await client.get_caller()).owner for client in (ann, ben)] == ["ann", "person_ben"]
     assert [thread.id for thread in (await ann.list_threads()).data] == [run.thread_id]
@@ -71,29 +71,29 @@ async def test_closing_it_leaves_the_base_and_the_others_open(base: AsyncClient)
     assert thread.title == "mine"
 
 
-async def test_an_act_is_said_to_be_of_whom_a_program_acts_as(base: AsyncClient):
+async def test_an_act_has_the_actor_for_whom_a_program_acts(base: AsyncClient):
     project = await base.as_actor("person_1").create_project("Moon")
-    made = await base.create_key("laptop", project.id)
+    key_creation = await base.create_key("laptop", project.id)
 
-    of_the_key, of_the_person = (await base.list_acts()).data
+    key_act, project_act = (await base.list_acts()).data
 
-    assert (of_the_person.what, of_the_person.target) == ("project.created", project.id)
-    assert of_the_person.actor == "person_1"
-    assert (of_the_key.what, of_the_key.target) == ("key.created", made.key.id)
-    assert of_the_key.actor == "local"
+    assert (project_act.what, project_act.target) == ("project.created", project.id)
+    assert project_act.actor == "person_1"
+    assert (key_act.what, key_act.target) == ("key.created", key_creation.key.id)
+    assert key_act.actor == "local"
 
 
 async def test_an_admin_who_stops_anothers_run_leaves_an_act_and_its_owner_does_not(
     base: AsyncClient,
 ):
     ann = base.on_behalf_of("person_ann")
-    own, stopped = [await waiting_run(ann) for _ in range(2)]
+    own_run, stopped_run = [await waiting_run(ann) for _ in range(2)]
 
-    await ann.as_actor("person_ann").cancel_run(own)
-    await ann.as_actor("person_root").cancel_run(stopped)
+    await ann.as_actor("person_ann").cancel_run(own_run)
+    await ann.as_actor("person_root").cancel_run(stopped_run)
 
     (act,) = (await base.list_acts(owner="person_ann")).data
-    assert (act.what, act.target) == ("run.cancelled_by_admin", stopped)
+    assert (act.what, act.target) == ("run.cancelled_by_admin", stopped_run)
     assert act.actor == "person_root"
 
 
@@ -123,20 +123,20 @@ async def test_the_sync_client_acts_for_owners_too():
             client.get_thread(thread.id)
         assert client.on_behalf_of("ann").get_thread(thread.id) == thread
 
-    def in_this_process() -> None:
+    def talk_embedded() -> None:
         with Client(settings=SETTINGS) as client:
             talk(client)
 
-    def over_http(url: str) -> None:
+    def talk_over_http(url: str) -> None:
         with Client(url) as client:
             talk(client)
 
-    await asyncio.to_thread(in_this_process)
+    await asyncio.to_thread(talk_embedded)
     async with run_server(SETTINGS) as url:
-        await asyncio.to_thread(over_http, url)
+        await asyncio.to_thread(talk_over_http, url)
 
 
-async def test_a_line_over_an_open_runtime_leaves_it_open():
+async def test_a_transport_over_an_open_runtime_leaves_it_open():
     async with open_runtime(SETTINGS) as runtime:
         client = AsyncClient.over(AsyncEmbeddedTransport.over(runtime))
         thread = await client.on_behalf_of("ann").create_thread()
@@ -147,8 +147,8 @@ async def test_a_line_over_an_open_runtime_leaves_it_open():
         ).value == thread
 
 
-async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[str, str]]):
-    url, keys = locked
+async def test_a_key_without_admin_acts_for_nobody_else(locked_server: tuple[str, dict[str, str]]):
+    url, keys = locked_server
     async with AsyncClient(url, api_key=keys["ann"]) as ann:
         caller = await ann.get_caller()
         assert (caller.owner, caller.key_id is not None) == ("ann", True)
@@ -162,20 +162,20 @@ async def test_a_key_without_admin_acts_for_nobody_else(locked: tuple[str, dict[
         assert await ann.get_thread(thread.id) == thread
 
 
-async def test_an_owner_header_that_is_none_is_refused(locked: tuple[str, dict[str, str]]):
-    url, keys = locked
-    named = "antiphon-owner"
+async def test_an_owner_header_that_is_none_is_refused(locked_server: tuple[str, dict[str, str]]):
+    url, keys = locked_server
+    header = "antiphon-owner"
     async with httpx2.AsyncClient(
         base_url=url, headers={"authorization": f"Bearer {keys['root']}"}, trust_env=False
     ) as root:
-        for headers in ([(named, "")], [(named, "a b")], [(named, "ann"), (named, "ben")]):
+        for headers in ([(header, "")], [(header, "a b")], [(header, "ann"), (header, "ben")]):
             answer = await root.get("/v1/threads", headers=headers)
 
             assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
 @pytest.fixture
-async def locked() -> AsyncIterator[tuple[str, dict[str, str]]]:
+async def locked_server() -> AsyncIterator[tuple[str, dict[str, str]]]:
     async with open_runtime(SETTINGS) as runtime:
         _, ann = await create_unaudited_key(runtime.store, "ann")
         _, root = await create_unaudited_key(runtime.store, "local", scopes=("admin",))

@@ -1,4 +1,4 @@
-"""Options of a client: what goes with each request, how long it takes, how often it is tried."""
+"""Options of a client: headers, timeouts, retries, the default model, the HTTP client."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ async def address() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("kind", [AsyncClient, Client])
 def test_type_checkers_accept_each_parameter_of_ask(kind: type[AsyncClient | Client]) -> None:
-    taken = signature(kind.ask).parameters.keys() - {"self", "options"}
+    parameters = signature(kind.ask).parameters.keys() - {"self", "options"}
     for overload in get_overloads(kind.ask):
         declared = signature(overload).parameters.keys() | ConversationOptions.__annotations__
-        assert taken <= declared
+        assert parameters <= declared
 
 
 def test_headers_go_with_each_request_and_more_are_added_by_a_copy(server: CutServer) -> None:
@@ -110,54 +110,60 @@ async def test_a_model_is_that_of_new_runs_that_name_none(address: str, embedded
         else AsyncClient(address, api_key="k", model="demo:small")
     )
     async with client:
-        by_default = await client.ask("Hello")
-        named = await client.ask("Hello", model="demo")
-        other = await client.with_options(model="demo:large").ask("Hello")
+        default_result = await client.ask("Hello")
+        named_result = await client.ask("Hello", model="demo")
+        other_result = await client.with_options(model="demo:large").ask("Hello")
 
-        models = [(await client.get_run(each.run_id)).model for each in (by_default, named, other)]
+        models = [
+            (await client.get_run(each.run_id)).model
+            for each in (default_result, named_result, other_result)
+        ]
     assert models == ["demo:small", "demo", "demo:large"]
 
 
 async def test_a_client_of_ones_own_is_used_and_left_open(address: str) -> None:
-    sent: list[httpx2.Request] = []
+    requests: list[httpx2.Request] = []
 
     async def note(request: httpx2.Request) -> None:
-        sent.append(request)
+        requests.append(request)
 
-    async with httpx2.AsyncClient(event_hooks={"request": [note]}) as own:
-        async with AsyncClient(address, api_key="the-key", http_client=own) as client:
+    async with httpx2.AsyncClient(event_hooks={"request": [note]}) as own_client:
+        async with AsyncClient(address, api_key="the-key", http_client=own_client) as client:
             await client.list_threads()
 
-        assert str(sent[0].url).startswith(f"{address}/v1/threads")
-        assert sent[0].headers["authorization"] == "Bearer the-key"
-        assert not own.is_closed
+        assert str(requests[0].url).startswith(f"{address}/v1/threads")
+        assert requests[0].headers["authorization"] == "Bearer the-key"
+        assert not own_client.is_closed
 
 
 async def test_a_turn_that_has_ended_leaves_its_connection_to_the_next(address: str) -> None:
-    ours: set[object] = set()
+    addresses: set[object] = set()
 
     async def note(response: httpx2.Response) -> None:
-        ours.add(response.extensions["network_stream"].get_extra_info("client_addr"))
+        addresses.add(response.extensions["network_stream"].get_extra_info("client_addr"))
 
     async with (
-        httpx2.AsyncClient(event_hooks={"response": [note]}) as own,
-        AsyncClient(address, api_key="the-key", http_client=own) as client,
+        httpx2.AsyncClient(event_hooks={"response": [note]}) as own_client,
+        AsyncClient(address, api_key="the-key", http_client=own_client) as client,
     ):
         for _ in range(3):
             await client.ask("Hello", model="demo")
 
-    assert len(ours) == 1
+    assert len(addresses) == 1
 
 
 async def test_a_client_of_the_other_kind_is_refused() -> None:
-    with httpx2.Client() as own, pytest.raises(BadSettings, match="given http_client") as sync:
-        AsyncClient("http://127.0.0.1:9", api_key="k", http_client=own)  # type: ignore[arg-type]
-    async with httpx2.AsyncClient() as other:
-        with pytest.raises(BadSettings, match="given http_client") as on_a_loop:
-            Client("http://127.0.0.1:9", api_key="k", http_client=other)  # type: ignore[arg-type]
+    with (
+        httpx2.Client() as sync_client,
+        pytest.raises(BadSettings, match="given http_client") as first_error,
+    ):
+        AsyncClient("http://127.0.0.1:9", api_key="k", http_client=sync_client)  # type: ignore[arg-type]
+    async with httpx2.AsyncClient() as async_client:
+        with pytest.raises(BadSettings, match="given http_client") as second_error:
+            Client("http://127.0.0.1:9", api_key="k", http_client=async_client)  # type: ignore[arg-type]
 
-    wanted = [each.value.details["expected"] for each in (sync, on_a_loop)]
-    assert wanted == ["an httpx2.AsyncClient", "an httpx2.Client"]
+    expected = [each.value.details["expected"] for each in (first_error, second_error)]
+    assert expected == ["an httpx2.AsyncClient", "an httpx2.Client"]
 
 
 def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("options", "expected"),
     [
         ({"timeout": 0}, "needs time"),
         ({"timeout": float("nan")}, "needs time"),
@@ -184,21 +190,21 @@ def test_a_database_of_a_program_needs_no_settings(tmp_path: Path) -> None:
         ({"headers": {"Accept-Encoding": "gzip"}}, "set by each request itself"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused(given: dict[str, Any], said: str) -> None:
-    with pytest.raises(BadSettings, match=said):
-        Client("http://127.0.0.1:9", api_key="k", **given)
-    with pytest.raises(BadSettings, match=said):
-        ClientOptions(**given)
+def test_options_that_cannot_be_used_are_refused(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(BadSettings, match=expected):
+        Client("http://127.0.0.1:9", api_key="k", **options)
+    with pytest.raises(BadSettings, match=expected):
+        ClientOptions(**options)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [{"timeout": 5}, {"max_retries": 1}, {"headers": {"a": "b"}}, {"http_client": object()}],
 )
-def test_options_about_a_server_are_refused_without_one(given: dict[str, Any]) -> None:
-    with pytest.raises(BadSettings, match="about a server") as raised:
-        Client(settings=SETTINGS, **given)
-    assert raised.value.details["received"] == next(iter(given))
+def test_options_about_a_server_are_refused_without_one(options: dict[str, Any]) -> None:
+    with pytest.raises(BadSettings, match="about a server") as error_info:
+        Client(settings=SETTINGS, **options)
+    assert error_info.value.details["received"] == next(iter(options))
 
 
 def test_a_copy_without_a_server_takes_none_either() -> None:
@@ -249,29 +255,31 @@ def close_during_a_tool(client: Client) -> None:
         running.wait()
         client.close()
 
-    closing = threading.Thread(target=close)
-    closing.start()
+    closer = threading.Thread(target=close)
+    closer.start()
     try:
         with pytest.raises(InvalidRequest, match="This client is closed"):
             client.ask("When does the next LAX-JFK flight leave?", tools=[get_flight_times])
     finally:
         running.set()
-        closing.join()
+        closer.join()
 
 
 async def test_an_error_has_the_status_and_the_id_of_its_request(address: str) -> None:
     headers = {"X-Request-Id": "mine-1.2"}
     async with AsyncClient(address, api_key="k", headers=headers) as client:
-        with pytest.raises(NotFound) as raised:
+        with pytest.raises(NotFound) as error_info:
             await client.get_thread("thread_none")
 
-    assert (raised.value.http_status, raised.value.request_id) == (404, "mine-1.2")
+    assert (error_info.value.http_status, error_info.value.request_id) == (404, "mine-1.2")
 
 
-@pytest.mark.parametrize("sent", [None, "a b", "x" * 129, ""])
-async def test_a_request_without_a_usable_id_is_given_one(address: str, sent: str | None) -> None:
+@pytest.mark.parametrize("request_id", [None, "a b", "x" * 129, ""])
+async def test_a_request_without_a_usable_id_is_given_one(
+    address: str, request_id: str | None
+) -> None:
     async with httpx2.AsyncClient(base_url=address) as client:
-        headers = {} if sent is None else {"x-request-id": sent}
+        headers = {} if request_id is None else {"x-request-id": request_id}
         answers = [await client.get("/healthz", headers=headers) for _ in range(2)]
 
     ids = [answer.headers["x-request-id"] for answer in answers]

@@ -21,11 +21,14 @@ def test_an_editor_completes_the_public_names_alone():
     assert set(dir(antiphon)) == {"__version__", *antiphon.__all__}
 
 
-def test_type_checkers_are_told_of_the_same_names():
+def test_type_checkers_see_the_same_names():
     tree = ast.parse(Path(antiphon.__file__).read_text("utf-8"))
-    (told,) = (node for node in tree.body if isinstance(node, ast.If))
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))
     names = [
-        name.asname for line in told.body if isinstance(line, ast.ImportFrom) for name in line.names
+        name.asname
+        for line in block.body
+        if isinstance(line, ast.ImportFrom)
+        for name in line.names
     ]
 
     assert sorted(names) == sorted(antiphon.__all__)
@@ -36,11 +39,11 @@ def test_an_old_name_of_a_module_is_the_same_module_and_warns(old: str, new: str
     sys.modules.pop(old, None)
 
     with pytest.warns(DeprecationWarning, match=f"{old} is called {new} now"):
-        found = importlib.import_module(old)
+        module = importlib.import_module(old)
 
-    assert found is importlib.import_module(new)
-    assert found.__spec__ is not None
-    assert found.__spec__.name == new
+    assert module is importlib.import_module(new)
+    assert module.__spec__ is not None
+    assert module.__spec__.name == new
 
 
 def test_an_old_name_in_the_package_is_the_same_module_and_warns(
@@ -99,7 +102,7 @@ def test_an_unknown_name_is_an_attribute_error():
     ],
 )
 def test_nothing_heavy_is_loaded_before_it_is_used(code: str, unloaded: set[str]):
-    asked = f"{code}; import sys; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, check=True).stdout
+    program = f"{code}; import sys; print(*sys.modules)"
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout
 
-    assert not unloaded & set(loaded.decode().split())
+    assert not unloaded & set(output.decode().split())

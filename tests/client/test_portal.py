@@ -24,7 +24,7 @@ def portal() -> Iterator[Portal]:
     portal.close()
 
 
-async def later(value: int, after: asyncio.Event | None = None) -> int:
+async def return_later(value: int, after: asyncio.Event | None = None) -> int:
     if after is not None:
         await after.wait()
     return value
@@ -41,27 +41,27 @@ def test_a_coroutine_gives_its_result_in_the_context_of_its_caller(portal: Porta
 
 
 def test_a_portal_may_be_closed_and_opened_again(portal: Portal):
-    portal.run(later(1))
+    portal.run(return_later(1))
     portal.close()
 
-    assert portal.run(later(2)) == 2
+    assert portal.run(return_later(2)) == 2
 
 
 def test_waiting_for_oneself_is_refused(portal: Portal):
     async def ask() -> int:
-        return portal.run(later(1))
+        return portal.run(return_later(1))
 
     with pytest.raises(InvalidRequest, match="from its own event loop"):
         portal.run(ask())
 
 
-async def home() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
+async def get_loop_and_thread() -> tuple[asyncio.AbstractEventLoop, threading.Thread]:
     return asyncio.get_running_loop(), threading.current_thread()
 
 
-def test_who_lets_go_of_a_portal_does_not_wait_for_what_runs_on_it():
+def test_dropping_a_portal_does_not_wait_for_what_runs_on_it():
     portal, gate = Portal(), threading.Event()
-    loop, thread = portal.run(home())
+    loop, thread = portal.run(get_loop_and_thread())
     loop.call_soon_threadsafe(gate.wait)
 
     del portal
@@ -72,10 +72,10 @@ def test_who_lets_go_of_a_portal_does_not_wait_for_what_runs_on_it():
 
 
 def test_the_last_reference_may_be_dropped_on_the_portals_own_loop():
-    held = [Portal()]
-    loop, thread = held[0].run(home())
+    portals = [Portal()]
+    loop, thread = portals[0].run(get_loop_and_thread())
 
-    loop.call_soon_threadsafe(held.clear)
+    loop.call_soon_threadsafe(portals.clear)
 
     thread.join(60)
     assert not thread.is_alive()
@@ -107,9 +107,9 @@ del portal
 
 def test_a_portal_that_is_still_closing_when_the_program_ends_reports_no_errors():
     program = [sys.executable, "-c", DROPPED]
-    ended = subprocess.run(program, timeout=60, capture_output=True, text=True, check=False)
+    result = subprocess.run(program, timeout=60, capture_output=True, text=True, check=False)
 
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.filterwarnings("ignore")  # for the loop that was half made
@@ -118,12 +118,12 @@ def test_without_a_loop_the_caller_is_told_and_may_try_again(portal: Portal):
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:
         with pytest.raises(OSError, match="Too many open files"):
-            portal.run(later(1))
+            portal.run(return_later(1))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         gc.collect()
 
-    assert portal.run(later(2)) == 2
+    assert portal.run(return_later(2)) == 2
 
 
 INTERRUPTED = """
@@ -159,7 +159,7 @@ print("none is left" if begun == ended else f"{begun - ended} of {begun} are lef
 
 
 def test_wherever_an_interrupt_comes_the_call_is_cancelled_and_nothing_hangs():
-    ran = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", INTERRUPTED],
         capture_output=True,
         text=True,
@@ -167,7 +167,7 @@ def test_wherever_an_interrupt_comes_the_call_is_cancelled_and_nothing_hangs():
         check=False,
     )
 
-    assert ran.stdout == "none is left\n", ran.stderr
+    assert result.stdout == "none is left\n", result.stderr
 
 
 def test_a_coroutine_that_is_run_to_its_end_raises_its_error() -> None:
@@ -196,11 +196,11 @@ def test_a_task_that_ends_the_program_does_not_end_the_portal(portal: Portal) ->
 
 
 def test_a_portal_that_was_used_before_a_fork_says_so(portal: Portal) -> None:
-    portal.run(later(1))
+    portal.run(return_later(1))
     pid = os.fork()
     if pid == 0:
         try:
-            portal.run(later(2))
+            portal.run(return_later(2))
         except InvalidRequest as error:
             os._exit(0 if "before the fork" in error.message else 2)
         os._exit(1)

@@ -34,15 +34,15 @@ async def client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClient]:
             yield client
 
 
-async def refusal(client: AsyncClient, **asked: Any) -> AntiphonError:
+async def catch_refusal(client: AsyncClient, **options: Any) -> AntiphonError:
     thread = await client.create_thread()
-    with pytest.raises(AntiphonError) as raised:
-        await client.create_run(thread.id, **asked)
-    return raised.value
+    with pytest.raises(AntiphonError) as error_info:
+        await client.create_run(thread.id, **options)
+    return error_info.value
 
 
 @pytest.mark.parametrize(
-    ("asked", "named"),
+    ("options", "expected"),
     [
         ({"tools": (TOOL,)}, ["tools"]),
         ({"sampling": Sampling(seed=7)}, ["seed"]),
@@ -50,21 +50,21 @@ async def refusal(client: AsyncClient, **asked: Any) -> AntiphonError:
     ],
 )
 async def test_a_run_cannot_ask_for_what_the_provider_has_not_got(
-    client: AsyncClient, asked: dict[str, Any], named: Sequence[str]
+    client: AsyncClient, options: dict[str, Any], expected: Sequence[str]
 ):
-    error = await refusal(client, **asked)
+    error = await catch_refusal(client, **options)
 
     assert isinstance(error, UnsupportedByProvider)
     assert error.code == "unsupported_by_provider"
     assert error.details["provider"] == "plain"
-    assert error.details["settings"] == list(named)
+    assert error.details["settings"] == list(expected)
     assert "plain" in error.message
     assert error.details["hint"]
 
 
 async def test_an_assistant_may_ask_since_another_model_may_answer(client: AsyncClient):
     assistant = await client.create_assistant("A", sampling=Sampling(seed=7))
-    error = await refusal(client, assistant_id=assistant.id)
+    error = await catch_refusal(client, assistant_id=assistant.id)
     thread = await client.create_thread()
 
     run = await client.create_run(thread.id, assistant_id=assistant.id, model="able:m")
@@ -86,15 +86,15 @@ async def test_pictures_and_files_are_refused_wherever_in_the_thread_they_are(cl
     thread = await client.create_thread()
     await client.create_message(thread.id, (Text("Look"), Image(url=PNG)))
     pdf = await client.upload_file(b"%PDF-", name="a.pdf")
-    with pytest.raises(UnsupportedByProvider) as pictured:
+    with pytest.raises(UnsupportedByProvider) as picture_error:
         await client.create_run(thread.id)
     other = await client.create_thread()
     await client.create_message(other.id, (File(pdf.id),))
-    with pytest.raises(UnsupportedByProvider) as filed:
+    with pytest.raises(UnsupportedByProvider) as file_error:
         await client.create_run(other.id)
 
-    assert pictured.value.details["settings"] == ["images"]
-    assert filed.value.details["settings"] == ["files"]
+    assert picture_error.value.details["settings"] == ["images"]
+    assert file_error.value.details["settings"] == ["files"]
     assert (await client.create_run(thread.id, model="able:m")).model == "able:m"
 
 
@@ -138,7 +138,9 @@ async def test_a_file_of_text_is_told_as_text_so_every_provider_takes_it(client:
 async def test_what_no_provider_would_take_is_refused_with_what_may_be(
     client: AsyncClient, sampling: dict[str, Any]
 ):
-    error = await refusal(client, model="able:m", tools=(TOOL,), sampling=Sampling(**sampling))
+    error = await catch_refusal(
+        client, model="able:m", tools=(TOOL,), sampling=Sampling(**sampling)
+    )
 
     assert isinstance(error, InvalidRequest)
     assert "sampling" in error.details["where"]
@@ -149,7 +151,7 @@ async def test_what_no_provider_would_take_is_refused_with_what_may_be(
 async def test_no_tool_can_be_made_to_be_called_where_none_is_offered(
     client: AsyncClient, choice: str
 ):
-    error = await refusal(client, model="able:m", sampling=Sampling(tool_choice=choice))
+    error = await catch_refusal(client, model="able:m", sampling=Sampling(tool_choice=choice))
 
     assert isinstance(error, InvalidRequest)
     assert error.details["expected"] == "auto, none"
@@ -173,11 +175,11 @@ async def test_what_providers_take_is_kept_as_it_was_said(
     client: AsyncClient, sampling: dict[str, Any]
 ):
     thread = await client.create_thread()
-    asked = Sampling(**sampling)
+    expected = Sampling(**sampling)
 
-    run = await client.create_run(thread.id, model="able:m", tools=(TOOL,), sampling=asked)
+    run = await client.create_run(thread.id, model="able:m", tools=(TOOL,), sampling=expected)
 
-    assert run.sampling == asked
+    assert run.sampling == expected
 
 
 @pytest.mark.parametrize("wrong", [{"response_format": {}}, {"tool_choice": {}}])

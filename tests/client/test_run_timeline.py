@@ -42,7 +42,7 @@ def reply(turn: int, at: int, text: str = "", **fields: Any) -> Message:
     )
 
 
-def call(number: int, began: int, ended: int | None, **fields: Any) -> Action:
+def call(number: int, began_at: int, ended_at: int | None, **fields: Any) -> Action:
     return Action(
         **{
             "id": f"act_{number}",
@@ -52,10 +52,10 @@ def call(number: int, began: int, ended: int | None, **fields: Any) -> Action:
             "tool_call_id": f"call_{number}",
             "name": f"tool_{number}",
             "arguments": {},
-            "status": "completed" if ended else "pending",
-            "created_at": began,
+            "status": "completed" if ended_at else "pending",
+            "created_at": began_at,
             "expires_at": 99_999,
-            "ended_at": ended,
+            "ended_at": ended_at,
             **fields,
         }
     )
@@ -101,7 +101,7 @@ def test_usage_and_restarts_are_those_of_their_turn() -> None:
 
 
 def test_calls_say_how_they_ended_and_an_open_one_has_no_end() -> None:
-    running = RUN.__class__(
+    waiting_run = RUN.__class__(
         **{
             **{name: getattr(RUN, name) for name in RUN.__struct_fields__},
             "status": Status.ACTION_REQUIRED,
@@ -110,7 +110,7 @@ def test_calls_say_how_they_ended_and_an_open_one_has_no_end() -> None:
         }
     )
     timeline = build_timeline(
-        running,
+        waiting_run,
         [reply(1, 2000)],
         [
             call(1, 2000, 3000, is_error=True),
@@ -128,7 +128,7 @@ def test_calls_say_how_they_ended_and_an_open_one_has_no_end() -> None:
 
 
 def test_a_run_that_was_cancelled_before_a_worker_began_only_waited() -> None:
-    cancelled = Run(
+    cancelled_run = Run(
         id="run_1",
         thread_id="thread_1",
         model="demo",
@@ -137,11 +137,11 @@ def test_a_run_that_was_cancelled_before_a_worker_began_only_waited() -> None:
         ended_at=4000,
     )
 
-    assert spans(build_timeline(cancelled, [], [], [])) == [("", 1000, 4000)]
+    assert spans(build_timeline(cancelled_run, [], [], [])) == [("", 1000, 4000)]
 
 
 def test_a_turn_that_failed_without_a_reply_ends_with_its_run() -> None:
-    failed = Run(
+    failed_run = Run(
         id="run_1",
         thread_id="thread_1",
         model="demo",
@@ -151,7 +151,7 @@ def test_a_turn_that_failed_without_a_reply_ends_with_its_run() -> None:
         started_at=1000,
         ended_at=4000,
     )
-    (_, step) = build_timeline(failed, [], [], []).steps
+    (_, step) = build_timeline(failed_run, [], [], []).steps
 
     assert (step.began_at, step.ended_at, step.outcome) == (1000, 4000, "failed")
 
@@ -165,8 +165,8 @@ def get_flight_times(departure: str, arrival: str) -> str:
 async def test_a_run_with_a_tool_has_two_replies_and_a_call_between_them() -> None:
     settings = Settings(model="demo", database="memory:", demo_delay=0)
     async with AsyncClient(settings=settings) as client:
-        asked = await client.ask("When is the next LAX-JFK flight?", tools=[get_flight_times])
-        timeline = await load_timeline(client, asked.run_id)
+        result = await client.ask("When is the next LAX-JFK flight?", tools=[get_flight_times])
+        timeline = await load_timeline(client, result.run_id)
         with pytest.raises(NotFound):
             await load_timeline(client, "run_none")
 
@@ -176,18 +176,18 @@ async def test_a_run_with_a_tool_has_two_replies_and_a_call_between_them() -> No
         ("call", "get_flight_times"),
         ("reply", "demo"),
     ]
-    used = [step.usage for step in timeline.steps if step.usage]
-    assert used[0] + used[1] == timeline.run.usage == asked.usage
+    usages = [step.usage for step in timeline.steps if step.usage]
+    assert usages[0] + usages[1] == timeline.run.usage == result.usage
 
 
 async def test_a_run_whose_model_failed_has_a_timeline_too() -> None:
     address = "http://127.0.0.1:9/v1"  # nothing listens there
     settings = Settings(model="gone", base_url=address, database="memory:")
     async with AsyncClient(settings=settings) as client:
-        with pytest.raises(RunFailed) as failed:
+        with pytest.raises(RunFailed) as error_info:
             await client.ask("hello")
-        assert failed.value.run_id is not None
-        timeline = await load_timeline(client, failed.value.run_id)
+        assert error_info.value.run_id is not None
+        timeline = await load_timeline(client, error_info.value.run_id)
 
     assert (timeline.steps[-1].kind, timeline.steps[-1].outcome) == ("reply", "failed")
     assert timeline.run.error is not None

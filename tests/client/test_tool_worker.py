@@ -1,4 +1,4 @@
-"""Workers for tools under trouble: many at once, cancelled, robbed of a claim, without a server."""
+"""Workers for tools in trouble: many at once, cancelled, without their claim or their server."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ FLIGHTS = Functions([get_flight_times]).specs()
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def shorten_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FIRST_PAUSE", "LAST_PAUSE", "TOOLS_SECONDS", "PROGRESS_SECONDS"):
         monkeypatch.setattr(tool_worker, name, 0.01)
 
@@ -58,36 +58,36 @@ async def hand_off(client: AsyncClient) -> Run:
     return await client.get_run(events.run_id or "")
 
 
-async def action_of(client: AsyncClient, run: Run) -> Action:
+async def get_action(client: AsyncClient, run: Run) -> Action:
     (action,) = (await client.list_actions(run.id)).data
     return action
 
 
-async def end_of(client: AsyncClient, run: Run) -> Status:
+async def wait_for_end(client: AsyncClient, run: Run) -> Status:
     async for _ in client.events(run.id):
         pass
     return (await client.get_run(run.id)).status
 
 
 async def test_of_many_workers_each_call_is_run_by_one() -> None:
-    ran: Counter[str] = Counter()
+    calls_by_run: Counter[str] = Counter()
 
     def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
-        ran[ctx.run_id] += 1
+        calls_by_run[ctx.run_id] += 1
         return "17:00"
 
     async with serve() as served, AsyncClient(served.url) as client:
         runs = [await hand_off(client) for _ in range(30)]
         workers = [AsyncClient(served.url) for _ in range(5)]
-        answered = await asyncio.gather(
+        calls_by_worker = await asyncio.gather(
             *(each.work([get_flight_times], until_idle=True, max_tools=3) for each in workers)
         )
-        ends = [await end_of(client, run) for run in runs]
+        ends = [await wait_for_end(client, run) for run in runs]
         for each in workers:
             await each.close()
 
-    assert sum(answered) == 30
-    assert ran == {run.id: 1 for run in runs}
+    assert sum(calls_by_worker) == 30
+    assert calls_by_run == {run.id: 1 for run in runs}
     assert set(ends) == {Status.COMPLETED}
 
 
@@ -96,7 +96,7 @@ async def test_a_worker_waits_for_calls_and_is_told_of_new_ones() -> None:
         working = asyncio.create_task(client.work([get_flight_times]))
         run = await hand_off(client)
         async with asyncio.timeout(20):
-            end = await end_of(client, run)
+            end = await wait_for_end(client, run)
         working.cancel()
         await asyncio.wait({working})
 
@@ -119,16 +119,20 @@ async def test_a_cancelled_worker_cancels_its_tool_and_gives_the_call_back() -> 
         working = asyncio.create_task(client.work([get_flight_times], worker="one"))
         async with asyncio.timeout(20):
             await started.wait()
-            held = await action_of(client, run)
+            claimed_action = await get_action(client, run)
             working.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await working
-        released = await action_of(client, run)
-        (again,) = (await client.claim_actions(tools=("get_flight_times",))).data
+        released_action = await get_action(client, run)
+        (second_claim,) = (await client.claim_actions(tools=("get_flight_times",))).data
 
-    assert held.worker == "one"
+    assert claimed_action.worker == "one"
     assert ended.is_set()
-    assert (released.status, released.worker, again.attempt) == ("pending", None, 2)
+    assert (released_action.status, released_action.worker, second_claim.attempt) == (
+        "pending",
+        None,
+        2,
+    )
 
 
 async def test_a_worker_that_loses_its_claim_cancels_the_tool_and_submits_nothing() -> None:
@@ -148,14 +152,14 @@ async def test_a_worker_that_loses_its_claim_cancels_the_tool_and_submits_nothin
         working = asyncio.create_task(client.work([get_flight_times], until_idle=True, max_tools=1))
         async with asyncio.timeout(20):
             await started.wait()
-            await client.release_claim((await action_of(client, run)).id, 1)
-            (mine,) = (await client.claim_actions(tools=("get_flight_times",))).data
-            await client.submit_tool_output(run.id, mine.tool_call_id, "mine", attempt=2)
-            answered = await working
+            await client.release_claim((await get_action(client, run)).id, 1)
+            (second_claim,) = (await client.claim_actions(tools=("get_flight_times",))).data
+            await client.submit_tool_output(run.id, second_claim.tool_call_id, "mine", attempt=2)
+            count = await working
 
     assert ended.is_set()
-    assert answered == 0
-    assert mine.attempt == 2
+    assert count == 0
+    assert second_claim.attempt == 2
 
 
 async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
@@ -183,8 +187,8 @@ async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
             await started.wait()
         go_on.set()
         async with run_server(settings):
-            end = await end_of(client, run)
-            action = await action_of(client, run)
+            end = await wait_for_end(client, run)
+            action = await get_action(client, run)
         working.cancel()
         await asyncio.wait({working})
 
@@ -193,7 +197,7 @@ async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
 
 
 class Vanishing:
-    """A toolbox whose tool goes as soon as it is called, as that of a server that ends."""
+    """A toolbox that loses a tool when it is called, like that of a server that ends."""
 
     def __init__(self) -> None:
         self._tools = [Tool(spec=spec) for spec in (*FLIGHTS, ToolSpec("other"))]
@@ -211,7 +215,7 @@ async def test_a_call_whose_tool_has_gone_is_left_to_a_worker_that_has_it() -> N
         run = await hand_off(client)
         first = await client.work(toolbox=Vanishing(), until_idle=True)
         second = await client.work([get_flight_times], until_idle=True)
-        end = await end_of(client, run)
+        end = await wait_for_end(client, run)
 
     assert (first, second) == (0, 1)
     assert end is Status.COMPLETED
@@ -237,20 +241,20 @@ async def test_an_error_that_does_not_pass_ends_the_worker_and_gives_its_calls_b
 
 
 async def test_a_worker_that_stood_still_looks_whether_it_still_has_the_call() -> None:
-    ran: list[str] = []
-    sent: list[str] = []
+    calls: list[str] = []
+    operations: list[str] = []
 
     def get_flight_times(departure: str, arrival: str) -> str:
-        ran.append("ran")
+        calls.append("ran")
         return "17:00"
 
     now = 0.0
 
     async def send(call: Operation[Any]) -> Any:
         nonlocal now
-        sent.append(type(call).__name__)
+        operations.append(type(call).__name__)
         match call:
-            case ClaimActions() if not ran and now == 0:
+            case ClaimActions() if not calls and now == 0:
                 now = 60.0  # as long as the process was stopped
                 return Listed([pending_action()], has_more=False)
             case RenewClaim():
@@ -271,8 +275,8 @@ async def test_a_worker_that_stood_still_looks_whether_it_still_has_the_call() -
     )
 
     assert await worker.run(until_idle=True) == 0
-    assert ran == []
-    assert sent == ["ClaimActions", "RenewClaim", "ClaimActions"]
+    assert calls == []
+    assert operations == ["ClaimActions", "RenewClaim", "ClaimActions"]
 
 
 def pending_action() -> Action:
@@ -291,12 +295,12 @@ def pending_action() -> Action:
 
 
 async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
-    ran: list[int] = []
-    saved: list[int | None] = []
+    attempts: list[int] = []
+    saved_attempts: list[int | None] = []
     go_on = asyncio.Event()
 
     async def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
-        ran.append(ctx.attempt)
+        attempts.append(ctx.attempt)
         await go_on.wait()
         return "17:00"
 
@@ -306,12 +310,12 @@ async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
         match call:
             case ClaimActions():
                 await asyncio.sleep(0.01)  # as over a network
-                claimed = next(claims, None)
-                if claimed is None:  # the lease has run out meanwhile, and was claimed again
+                actions = next(claims, None)
+                if actions is None:  # the lease has run out meanwhile, and was claimed again
                     go_on.set()
-                return Listed(claimed or [], has_more=False)
+                return Listed(actions or [], has_more=False)
             case SubmitToolOutput():
-                saved.append(call.attempt)
+                saved_attempts.append(call.attempt)
                 return pending_action()
             case _:
                 raise TryAgain("no")
@@ -328,12 +332,12 @@ async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
     )
     working = asyncio.create_task(worker.run())
     async with asyncio.timeout(60):
-        while not saved:
+        while not saved_attempts:
             await asyncio.sleep(0)
     working.cancel()
     await asyncio.wait({working})
 
-    assert (ran, saved) == ([1], [2])
+    assert (attempts, saved_attempts) == ([1], [2])
 
 
 async def test_the_shortest_lease_is_renewed_while_its_tool_runs() -> None:
@@ -346,12 +350,12 @@ async def test_the_shortest_lease_is_renewed_while_its_tool_runs() -> None:
     async with serve() as served, AsyncClient(served.url) as client, asyncio.timeout(60):
         run = await hand_off(client)
         working = asyncio.create_task(client.work([get_flight_times], lease=1.0))
-        seen: set[int | None] = set()
-        while len(seen) < 4:  # none before the claim, and then as it is moved on
-            seen.add((await action_of(client, run)).claimed_until)
+        lease_ends: set[int | None] = set()
+        while len(lease_ends) < 4:  # none before the claim, and then as it is moved on
+            lease_ends.add((await get_action(client, run)).claimed_until)
             await asyncio.sleep(0.01)
         go_on.set()
-        end = await end_of(client, run)
+        end = await wait_for_end(client, run)
         working.cancel()
         await asyncio.wait({working})
 
@@ -361,10 +365,10 @@ async def test_the_shortest_lease_is_renewed_while_its_tool_runs() -> None:
 @pytest.mark.soak
 async def test_the_shortest_lease_holds_while_its_tool_runs() -> None:
     """A machine that stands still for a second loses such a lease."""
-    ran: list[int] = []
+    attempts: list[int] = []
 
     def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
-        ran.append(ctx.attempt)
+        attempts.append(ctx.attempt)
         threading.Event().wait(3)
         return "17:00"
 
@@ -373,9 +377,9 @@ async def test_the_shortest_lease_holds_while_its_tool_runs() -> None:
         working = [
             asyncio.create_task(each.work([get_flight_times], lease=1.0)) for each in (one, two)
         ]
-        end = await end_of(one, run)
+        end = await wait_for_end(one, run)
         for each in working:
             each.cancel()
         await asyncio.wait(working)
 
-    assert (end, ran) == (Status.COMPLETED, [1])
+    assert (end, attempts) == (Status.COMPLETED, [1])

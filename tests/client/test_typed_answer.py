@@ -59,13 +59,13 @@ class Prices(msgspec.Struct):
     by_name: dict[str, float]
 
 
-def an_answer(text: str) -> Result[str]:
+def make_result(text: str) -> Result[str]:
     return Result(
         run_id="run_1", thread_id="thread_1", status=Status.COMPLETED, text=text, value=text
     )
 
 
-def asked_format(answer: TypedAnswer[Any]) -> dict[str, Any] | None:
+def get_format(answer: TypedAnswer[Any]) -> dict[str, Any] | None:
     _, options = answer.request()
     return options.get("sampling", Sampling()).response_format
 
@@ -98,15 +98,15 @@ def asked_format(answer: TypedAnswer[Any]) -> dict[str, Any] | None:
 def test_an_answer_becomes_a_value_of_its_type(kind: Any, text: str, value: object) -> None:
     answer: TypedAnswer[Any] = TypedAnswer(kind, "?", {})
 
-    assert answer.accept(an_answer(text))
+    assert answer.accept(make_result(text))
     assert answer.value == value
     assert type(answer.value) is type(value)
 
 
 def test_a_schema_is_strict_where_it_can_be() -> None:
-    flight = asked_format(TypedAnswer(Flight, "?", {}))
-    prices = asked_format(TypedAnswer(Prices, "?", {}))
-    mood = asked_format(TypedAnswer(Mood, "?", {}))
+    flight = get_format(TypedAnswer(Flight, "?", {}))
+    prices = get_format(TypedAnswer(Prices, "?", {}))
+    mood = get_format(TypedAnswer(Mood, "?", {}))
 
     assert flight is not None
     assert flight["json_schema"] == {
@@ -127,10 +127,10 @@ def test_a_schema_is_strict_where_it_can_be() -> None:
 
 def test_other_options_are_kept_and_the_callers_are_not_changed() -> None:
     options: Any = {"model": "demo", "sampling": Sampling(temperature=0.5)}
-    _, asked = TypedAnswer(Flight, "?", options).request()
+    _, request_options = TypedAnswer(Flight, "?", options).request()
 
-    assert asked.get("model") == "demo"
-    assert asked.get("sampling", Sampling()).temperature == 0.5
+    assert request_options.get("model") == "demo"
+    assert request_options.get("sampling", Sampling()).temperature == 0.5
     assert options["sampling"].response_format is None
 
 
@@ -146,7 +146,7 @@ def test_a_provider_without_schemas_is_asked_by_words() -> None:
     assert options.get("sampling", Sampling()).response_format == {"type": "json_object"}
 
     answer.handle_refusal(lacks_error("old", ["response_format", "response_format.json_object"]))
-    assert asked_format(answer) is None
+    assert get_format(answer) is None
     with pytest.raises(UnsupportedByProvider):
         answer.handle_refusal(lacks_error("old", ["response_format"]))
 
@@ -182,11 +182,11 @@ def test_the_words_follow_parts_of_a_message() -> None:
 def test_an_answer_that_does_not_fit_is_corrected_in_its_thread(text: str, reason: str) -> None:
     answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {"model": "demo"})
 
-    assert not answer.accept(an_answer(text))
-    asked, options = answer.request()
-    assert isinstance(asked, str)
-    assert asked.startswith(f"Your answer does not fit: {reason}")
-    assert '"properties":{"number"' in asked
+    assert not answer.accept(make_result(text))
+    correction, options = answer.request()
+    assert isinstance(correction, str)
+    assert correction.startswith(f"Your answer does not fit: {reason}")
+    assert '"properties":{"number"' in correction
     assert (options.get("thread_id"), options.get("model")) == ("thread_1", "demo")
 
 
@@ -194,9 +194,9 @@ def test_an_answer_that_is_none_of_the_choices_is_told_the_choices() -> None:
     for kind, text in ((Literal["low", "high"], '{"value":"odd"}'), (Ranked, '{"rank":"odd"}')):
         answer: TypedAnswer[Any] = TypedAnswer(kind, "?", {})
 
-        assert not answer.accept(an_answer(text))
-        asked, _ = answer.request()
-        assert "Invalid enum value 'odd', wanted one of 'high', 'low'" in str(asked)
+        assert not answer.accept(make_result(text))
+        correction, _ = answer.request()
+        assert "Invalid enum value 'odd', wanted one of 'high', 'low'" in str(correction)
 
 
 @dataclasses.dataclass
@@ -216,19 +216,19 @@ class Odd(BaseModel):
 def test_an_error_with_words_of_the_model_is_safe_to_print() -> None:
     answer: TypedAnswer[Odd] = TypedAnswer(Odd, "?", {})
     for _ in range(CORRECTIONS):
-        answer.accept(an_answer('{"name":"x"}'))
+        answer.accept(make_result('{"name":"x"}'))
 
-    with pytest.raises(InvalidAnswer) as raised:
-        answer.accept(an_answer('{"name":"\u202ex"}'))
-    assert "odd" in str(raised.value)
-    assert str(raised.value).isprintable()
+    with pytest.raises(InvalidAnswer) as error_info:
+        answer.accept(make_result('{"name":"\u202ex"}'))
+    assert "odd" in str(error_info.value)
+    assert str(error_info.value).isprintable()
 
 
 def test_each_correction_has_a_key_of_its_own() -> None:
     answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {})
     keys = [answer.key("k" * 255)]
     for _ in range(CORRECTIONS):
-        answer.accept(an_answer("no"))
+        answer.accept(make_result("no"))
         keys.append(answer.key("k" * 255))
 
     assert keys[0] == "k" * 255
@@ -240,11 +240,11 @@ def test_each_correction_has_a_key_of_its_own() -> None:
 def test_after_two_corrections_the_error_has_the_answer() -> None:
     answer: TypedAnswer[Flight] = TypedAnswer(Flight, "?", {})
     for _ in range(CORRECTIONS):
-        assert not answer.accept(an_answer("no"))
+        assert not answer.accept(make_result("no"))
 
-    with pytest.raises(InvalidAnswer, match="The answer is no Flight: it is no JSON") as raised:
-        answer.accept(an_answer("never"))
-    assert (raised.value.text, raised.value.run_id, raised.value.thread_id) == (
+    with pytest.raises(InvalidAnswer, match="The answer is no Flight: it is no JSON") as error_info:
+        answer.accept(make_result("never"))
+    assert (error_info.value.text, error_info.value.run_id, error_info.value.thread_id) == (
         *("never", "run_1"),
         "thread_1",
     )
@@ -252,9 +252,9 @@ def test_after_two_corrections_the_error_has_the_answer() -> None:
 
 @pytest.mark.parametrize("kind", [threading.Lock, list[threading.Event], lambda: None])
 def test_a_type_that_json_cannot_express_is_refused_with_what_can(kind: Any) -> None:
-    with pytest.raises(UnfitType, match="which JSON cannot express") as raised:
+    with pytest.raises(UnfitType, match="which JSON cannot express") as error_info:
         TypedAnswer(kind, "?", {})
-    assert raised.value.details["expected"].startswith("a dataclass")
+    assert error_info.value.details["expected"].startswith("a dataclass")
 
 
 def test_a_type_beside_a_response_format_is_refused() -> None:
@@ -265,15 +265,15 @@ def test_a_type_beside_a_response_format_is_refused() -> None:
 
 
 def test_partial_values_are_those_of_the_type() -> None:
-    heard: list[object] = []
-    of_object = TypedAnswer[Any](Flight, "?", {}).unwrap_for(heard.append)
-    of_list = TypedAnswer[Any](list[int], "?", {}).unwrap_for(heard.append)
+    values: list[object] = []
+    of_object = TypedAnswer[Any](Flight, "?", {}).unwrap_for(values.append)
+    of_list = TypedAnswer[Any](list[int], "?", {}).unwrap_for(values.append)
 
     of_object({"number": "AB"})
     of_list({})
     of_list({"value": [1]})
 
-    assert heard == [{"number": "AB"}, [1]]
+    assert values == [{"number": "AB"}, [1]]
 
 
 @pytest.mark.parametrize(
@@ -287,13 +287,13 @@ def test_partial_values_are_those_of_the_type() -> None:
     ],
 )
 def test_limits_of_pydantic_hold_wherever_they_stand(kind: Any, text: str) -> None:
-    assert not TypedAnswer(kind, "?", {}).accept(an_answer(text))
+    assert not TypedAnswer(kind, "?", {}).accept(make_result(text))
 
 
 def test_limits_of_pydantic_are_in_the_schema() -> None:
-    asked = asked_format(TypedAnswer(Stay, "?", {})) or {}
+    response_format = get_format(TypedAnswer(Stay, "?", {})) or {}
 
-    nights = asked["json_schema"]["schema"]["properties"]["nights"]
+    nights = response_format["json_schema"]["schema"]["properties"]["nights"]
     assert nights == {"type": "integer", "minimum": 1, "description": "how many"}
 
 
@@ -325,5 +325,5 @@ def test_an_annotation_that_names_nothing_is_refused() -> None:
 def test_a_validator_that_raises_anything_asks_for_a_correction() -> None:
     answer: TypedAnswer[Dividing] = TypedAnswer(Dividing, "?", {})
 
-    assert not answer.accept(an_answer('{"number":1}'))
+    assert not answer.accept(make_result('{"number":1}'))
     assert "ZeroDivisionError" in str(answer.request()[0])

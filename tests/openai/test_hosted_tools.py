@@ -1,4 +1,4 @@
-"""Hosted tools, which MCP servers of the operator stand for, as other people's clients use them."""
+"""Hosted tools that MCP servers of the operator provide, used through OpenAI's clients."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PACKAGES = Path(__file__).parent / "openai_clients"
 CODEX = Path(__file__).parent / "codex"
 CLIENTS = ROOT / "requirements/openai-clients.txt"
 TOOL_SERVER = ROOT / "tests/support/harness/tool_server.py"
-FOUND = json.dumps([{"title": "Bees", "url": "https://bees.example/a"}])
+SEARCH_RESULT = json.dumps([{"title": "Bees", "url": "https://bees.example/a"}])
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a server that searches the web by its MCP server `far`."""
+    """Start a server that searches the web by its MCP server `far`, and yield its address."""
     pytest.importorskip("mcp")
     folder = tmp_path_factory.mktemp("hosted")
-    far = ["-I", str(TOOL_SERVER), str(folder / "calls"), FOUND]
+    far = ["-I", str(TOOL_SERVER), str(folder / "calls"), SEARCH_RESULT]
     servers = {"far": {"command": sys.executable, "args": far, "backend": True}}
     config = folder / "mcp.json"
     config.write_text(json.dumps({"mcpServers": servers}))
@@ -45,9 +45,9 @@ def test_the_ai_sdk_searches_the_web(
     program = tmp_path / "use.mjs"
     program.write_text((PROGRAMS / "use_ai_sdk_search.mjs").read_text())
 
-    told = run_program(tmp_path, node, program, f"{server}/openai/v1")
+    output = run_program(tmp_path, node, program, f"{server}/openai/v1")
 
-    assert told == "used\n"
+    assert output == "used\n"
 
 
 @pytest.mark.soak
@@ -62,17 +62,17 @@ def test_codex_searches_the_web_without_the_line_that_turns_it_off(
     npm_packages: Callable[[Path], Path], node: Path, server: str, tmp_path: Path
 ) -> None:
     (block,) = every("toml", "codex")
-    written = block.text.replace(ADDRESS, server.removeprefix("http://"))
-    turned_on = written.replace('web_search = "disabled"\n', "")
-    assert turned_on != written
-    (tmp_path / "config.toml").write_text(turned_on)
+    config_text = block.text.replace(ADDRESS, server.removeprefix("http://"))
+    config_with_search = config_text.replace('web_search = "disabled"\n', "")
+    assert config_with_search != config_text
+    (tmp_path / "config.toml").write_text(config_with_search)
     codex = (node, npm_packages(CODEX) / "@openai/codex/bin/codex.js", "exec")
     options = ("--skip-git-repo-check", "--json", "--config", "analytics.enabled=false")
     environ = {"CODEX_HOME": str(tmp_path), "MY_ANTIPHON_KEY": "none"}
 
-    told = run_program(tmp_path, *codex, *options, "Use far__look", **environ)
+    output = run_program(tmp_path, *codex, *options, "Use far__look", **environ)
 
-    lines = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
-    done = [line["item"] for line in lines if line["type"] == "item.completed"]
-    assert "web_search" in [item["type"] for item in done]
-    assert "https://bees.example/a" in done[-1]["text"]
+    lines = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    completed_items = [line["item"] for line in lines if line["type"] == "item.completed"]
+    assert "web_search" in [item["type"] for item in completed_items]
+    assert "https://bees.example/a" in completed_items[-1]["text"]

@@ -22,7 +22,7 @@ def server() -> Iterator[str]:
 
 @pytest.fixture
 def folder(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Path:
-    """A folder with the programs and the packages that they import."""
+    """Return a folder with the programs and the packages that they import."""
     (tmp_path / "node_modules").symlink_to(npm_packages(PACKAGES))
     for program in PROGRAMS.glob("*.mjs"):
         (tmp_path / program.name).write_text(program.read_text())
@@ -41,6 +41,6 @@ def folder(npm_packages: Callable[[Path], Path], tmp_path: Path) -> Path:
     ],
 )
 def test_a_client_does_all_that_it_can(node: Path, server: str, folder: Path, program: str) -> None:
-    told = run_program(folder, node, program, f"{server}/openai/v1")
+    output = run_program(folder, node, program, f"{server}/openai/v1")
 
-    assert told.splitlines()[-1] == "used"
+    assert output.splitlines()[-1] == "used"

@@ -1,6 +1,6 @@
 """Every program on the pages about OpenAI's clients runs with that client.
 
-A block says by the word after its language which environment it needs.
+The word after the language of a block names the environment that it needs.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def test_a_program_in_python_answers(
 ) -> None:
     python = python_with(ROOT / "requirements" / REQUIREMENTS[str(block.purpose)])
 
-    told = run_program(tmp_path, python, "-c", block.text.replace(ADDRESS, address))
+    output = run_program(tmp_path, python, "-c", block.text.replace(ADDRESS, address))
 
-    assert ANSWER in told
+    assert ANSWER in output
 
 
 @pytest.mark.soak  # 400 MB to install
@@ -60,10 +60,10 @@ def test_codex_runs_a_command_with_the_configuration_of_its_page(
     environ = {"CODEX_HOME": str(home), "MY_ANTIPHON_KEY": "none"}
 
     question = 'Use exec_command with "echo it-rains > weather; cat weather"'
-    told = run_program(folder, *codex, "exec", *options, question, **environ)
+    output = run_program(folder, *codex, "exec", *options, question, **environ)
 
     assert (folder / "weather").read_text() == "it-rains\n"
-    *_, answer, end = [json.loads(line) for line in told.splitlines() if line.startswith("{")]
+    *_, answer, end = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
     assert "it-rains" in answer["item"]["text"]
     assert end["type"] == "turn.completed"
 
@@ -76,6 +76,6 @@ def test_a_program_in_javascript_answers(
     (tmp_path / "node_modules").symlink_to(npm_packages(PACKAGES))
     (tmp_path / "program.mjs").write_text(block.text.replace(ADDRESS, address))
 
-    told = run_program(tmp_path, node, "program.mjs")
+    output = run_program(tmp_path, node, "program.mjs")
 
-    assert ANSWER in told
+    assert ANSWER in output

@@ -31,7 +31,7 @@ ASSISTANTS = ("demo-too", "gpt-5-demo")
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """The address of a server that has assistants."""
+    """Start a server that has assistants, and yield its address."""
     with serve_in_thread(SETTINGS) as url:
         with Client(url) as client:
             for name in ASSISTANTS:
@@ -54,9 +54,9 @@ def test_openai_python_does_all_that_it_can(
     version: str,
     program: str,
 ) -> None:
-    told = run_program(PROGRAMS, python_with(requirements), program, f"{server}/openai/v1")
+    output = run_program(PROGRAMS, python_with(requirements), program, f"{server}/openai/v1")
 
-    assert told.startswith(f"used {version}")
+    assert output.startswith(f"used {version}")
 
 
 @pytest.mark.soak
@@ -88,12 +88,20 @@ def test_a_framework_does_all_that_it_can(
 def test_langchain_finds_a_chat_model_that_keeps_its_rules(
     python_with: Callable[[Path], Path], server: str, api: str
 ) -> None:
-    plain = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
-    suite = (python_with(CLIENTS), "-m", "pytest", "-q", *plain, *ONE_LOOP, "langchain_standard.py")
+    plain_options = ("-c", os.devnull, "--noconftest", "-p", "no:cacheprovider")
+    suite = (
+        python_with(CLIENTS),
+        "-m",
+        "pytest",
+        "-q",
+        *plain_options,
+        *ONE_LOOP,
+        "langchain_standard.py",
+    )
 
-    told = run_program(PROGRAMS, *suite, OPENAI_BASE_URL=f"{server}/openai/v1", USED_API=api)
+    output = run_program(PROGRAMS, *suite, OPENAI_BASE_URL=f"{server}/openai/v1", USED_API=api)
 
-    assert " passed" in told
+    assert " passed" in output
 
 
 @pytest.mark.slow
@@ -106,22 +114,22 @@ def test_llm_comply_finds_nothing_wrong(
     # Two events of the specification that it holds, and does not know.
     ignored = ("--ignore", "response.reasoning_summary_text")
 
-    told = run_program(PROGRAMS, *judge, *model, *ignored)
+    output = run_program(PROGRAMS, *judge, *model, *ignored)
 
-    assert f"All {tests} tests passed!" in told
-    assert "warning" not in told
+    assert f"All {tests} tests passed!" in output
+    assert "warning" not in output
 
 
 @pytest.mark.slow
 def test_llm_comply_finds_nothing_wrong_with_responses(
     python_with: Callable[[Path], Path], server: str
 ) -> None:
-    """It has the older name of these two events; its own specification has ours."""
-    wrongly = "unknown SSE event type: response.reasoning_summary_text."
+    """The judge has older names of these two events; its own specification has ours."""
+    ignored_error = "unknown SSE event type: response.reasoning_summary_text."
     judge = (python_with(CLIENTS), "-c", LLM_COMPLY, "--format", "open-responses")
     model = ("--base-url", f"{server}/openai/v1", "--api-key", "none", "--model", "gpt-5-demo")
 
-    told = run_program(PROGRAMS, *judge, *model, "--ignore", wrongly)
+    output = run_program(PROGRAMS, *judge, *model, "--ignore", ignored_error)
 
-    assert "All 13 tests passed!" in told
-    assert "warning" not in told
+    assert "All 13 tests passed!" in output
+    assert "warning" not in output

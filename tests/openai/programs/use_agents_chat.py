@@ -38,25 +38,27 @@ async def main(base_url):
     model = OpenAIChatCompletionsModel(model="demo", openai_client=client)
     weather = Agent(name="Weather", model=model, tools=[get_weather])
 
-    streamed = Runner.run_streamed(weather, BOTH)
-    kinds = [event.type async for event in streamed.stream_events()]
-    assert "Oslo: rain" in streamed.final_output, streamed.final_output
-    assert "Paris: rain" in streamed.final_output
+    streamed_result = Runner.run_streamed(weather, BOTH)
+    kinds = [event.type async for event in streamed_result.stream_events()]
+    assert "Oslo: rain" in streamed_result.final_output, streamed_result.final_output
+    assert "Paris: rain" in streamed_result.final_output
     assert "raw_response_event" in kinds
 
     desk = Agent(name="Desk", model=model, handoffs=[weather])
-    handed = await Runner.run(desk, "Please transfer_to_weather, for the weather in Oslo")
-    assert handed.last_agent is weather, handed.last_agent
-    assert handed.final_output
+    handoff_result = await Runner.run(desk, "Please transfer_to_weather, for the weather in Oslo")
+    assert handoff_result.last_agent is weather, handoff_result.last_agent
+    assert handoff_result.final_output
 
-    typed = await Runner.run(Agent(name="Place", model=model, output_type=Place), "A place in Oslo")
-    assert typed.final_output == Place(city="Oslo")
+    typed_result = await Runner.run(
+        Agent(name="Place", model=model, output_type=Place), "A place in Oslo"
+    )
+    assert typed_result.final_output == Place(city="Oslo")
 
     session = SQLiteSession("one")
     await Runner.run(weather, BOTH, session=session)
-    again = await Runner.run(weather, "5 words", session=session)
-    assert len(again.final_output.split()) == 5
-    assert again.context_wrapper.usage.total_tokens > 0
+    second_result = await Runner.run(weather, "5 words", session=session)
+    assert len(second_result.final_output.split()) == 5
+    assert second_result.context_wrapper.usage.total_tokens > 0
     print("used")
 
 

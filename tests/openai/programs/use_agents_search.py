@@ -19,8 +19,8 @@ async def main(base_url):
     result = await Runner.run(agent, "Use far__look")
 
     assert "https://bees.example/a" in result.final_output
-    found = [item.raw_item.type for item in result.new_items]
-    assert "web_search_call" in found, found
+    item_types = [item.raw_item.type for item in result.new_items]
+    assert "web_search_call" in item_types, item_types
     print("used")
 
 

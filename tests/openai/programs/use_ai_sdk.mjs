@@ -23,41 +23,41 @@ const compatible = createOpenAICompatible({
 });
 const openai = createOpenAI({ baseURL, apiKey: "none" });
 
-for (const [named, thinks] of [[compatible, true], [openai.chat, false]]) {
-  const model = named("demo");
+for (const [provider, hasReasoning] of [[compatible, true], [openai.chat, false]]) {
+  const model = provider("demo");
 
-  const streamed = streamText({
+  const stream = streamText({
     model,
     tools: { weather },
     stopWhen: isStepCount(3),
     prompt: "The weather in Oslo and Paris, both at once",
   });
   let text = "";
-  for await (const delta of streamed.textStream) text += delta;
+  for await (const delta of stream.textStream) text += delta;
   assert.match(text, /Oslo: rain[^]*Paris: rain/);
-  const steps = await streamed.steps;
+  const steps = await stream.steps;
   assert.deepEqual(steps.map((step) => step.finishReason), ["tool-calls", "stop"]);
   assert.deepEqual(steps[0].toolCalls.map((call) => call.input.city), ["Oslo", "Paris"]);
-  assert.ok((await streamed.totalUsage).totalTokens > 0);
-  assert.equal(Boolean(await streamed.reasoningText), thinks);
+  assert.ok((await stream.totalUsage).totalTokens > 0);
+  assert.equal(Boolean(await stream.reasoningText), hasReasoning);
 
   const schema = z.object({ city: z.string() });
-  const typed = await generateText({
+  const typedAnswer = await generateText({
     model,
     output: Output.object({ schema }),
     prompt: "Weather in Oslo",
   });
-  assert.deepEqual(typed.output, { city: "Oslo" });
+  assert.deepEqual(typedAnswer.output, { city: "Oslo" });
 
   const content = [
     { type: "text", text: "Look at this" },
     { type: "file", mediaType: "image/gif", data: pixel },
   ];
-  const seen = await generateText({ model, messages: [{ role: "user", content }] });
-  assert.match(seen.text, /Look at this/);
+  const pictureAnswer = await generateText({ model, messages: [{ role: "user", content }] });
+  assert.match(pictureAnswer.text, /Look at this/);
 
   await assert.rejects(
-    generateText({ model: named("nothing:here"), prompt: "Hello", maxRetries: 0 }),
+    generateText({ model: provider("nothing:here"), prompt: "Hello", maxRetries: 0 }),
     (error) => APICallError.isInstance(error) && error.statusCode === 404,
   );
 }

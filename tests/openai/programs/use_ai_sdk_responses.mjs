@@ -16,7 +16,7 @@ const weather = tool({
 });
 
 for (const options of [{}, { store: false }]) {
-  const streamed = streamText({
+  const stream = streamText({
     model: openai("demo"),
     providerOptions: { openai: options },
     tools: { weather },
@@ -24,12 +24,12 @@ for (const options of [{}, { store: false }]) {
     prompt: "The weather in Oslo and Paris, both at once",
   });
   let text = "";
-  for await (const delta of streamed.textStream) text += delta;
+  for await (const delta of stream.textStream) text += delta;
   assert.match(text, /Oslo: rain[^]*Paris: rain/);
-  const steps = await streamed.steps;
+  const steps = await stream.steps;
   assert.deepEqual(steps.map((step) => step.finishReason), ["tool-calls", "stop"]);
   assert.deepEqual(steps[0].toolCalls.map((call) => call.input.city), ["Oslo", "Paris"]);
-  assert.ok((await streamed.totalUsage).totalTokens > 0);
+  assert.ok((await stream.totalUsage).totalTokens > 0);
 }
 
 const first = await generateText({ model: openai("demo"), prompt: "Hello, you" });
@@ -41,17 +41,20 @@ const more = await generateText({
 });
 assert.equal(more.text.split(" ").length, 5);
 
-const typed = await generateText({
+const typedAnswer = await generateText({
   model: openai("demo"),
   output: Output.object({ schema: z.object({ city: z.string() }) }),
   prompt: "Weather in Oslo",
 });
-assert.deepEqual(typed.output, { city: "Oslo" });
+assert.deepEqual(typedAnswer.output, { city: "Oslo" });
 
 const content = [
   { type: "text", text: "Look at this" },
   { type: "file", mediaType: "image/gif", data: pixel },
 ];
-const seen = await generateText({ model: openai("demo"), messages: [{ role: "user", content }] });
-assert.match(seen.text, /Look at this/);
+const pictureAnswer = await generateText({
+  model: openai("demo"),
+  messages: [{ role: "user", content }],
+});
+assert.match(pictureAnswer.text, /Look at this/);
 console.log("used");

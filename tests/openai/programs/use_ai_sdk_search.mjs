@@ -7,15 +7,15 @@ import { streamText } from "ai";
 
 const [baseURL] = process.argv.slice(2);
 const openai = createOpenAI({ baseURL, apiKey: "none" });
-const streamed = streamText({
+const stream = streamText({
   model: openai("demo"),
   tools: { web_search: openai.tools.webSearch({}) },
   prompt: "Use far__look",
 });
 const types = [];
-for await (const part of streamed.fullStream) types.push(part.type);
+for await (const part of stream.fullStream) types.push(part.type);
 assert.ok(!types.includes("error"), types.join(" "));
 assert.ok(types.includes("tool-call") && types.includes("tool-result"), types.join(" "));
-assert.match(await streamed.text, /https:\/\/bees\.example\/a/);
-assert.deepEqual((await streamed.sources).map((source) => source.url), ["https://bees.example/a"]);
+assert.match(await stream.text, /https:\/\/bees\.example\/a/);
+assert.deepEqual((await stream.sources).map((source) => source.url), ["https://bees.example/a"]);
 console.log("used");

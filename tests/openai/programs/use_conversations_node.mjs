@@ -8,36 +8,41 @@ const [baseURL] = process.argv.slice(2);
 const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
 const { items } = client.conversations;
 
-const made = await client.conversations.create({
+const conversation = await client.conversations.create({
   metadata: { topic: "bees" },
   items: [{ role: "user", content: "Hello, you" }],
 });
-const changed = await client.conversations.update(made.id, { metadata: { topic: "cows" } });
-assert.deepEqual(changed, { ...made, metadata: { topic: "cows" } });
+const updated = await client.conversations.update(conversation.id, {
+  metadata: { topic: "cows" },
+});
+assert.deepEqual(updated, { ...conversation, metadata: { topic: "cows" } });
 
-const added = await items.create(made.id, {
+const addedItems = await items.create(conversation.id, {
   items: [
     { type: "function_call", call_id: "c1", name: "look", arguments: "{}" },
     { type: "function_call_output", call_id: "c1", output: "found" },
     { role: "assistant", content: "Here." },
   ],
 });
-const listed = [];
-for await (const item of items.list(made.id, { order: "asc", limit: 2 })) listed.push(item);
-assert.deepEqual(listed.slice(1), added.data);
-const { id } = listed.at(-1);
-assert.deepEqual(await items.retrieve(id, { conversation_id: made.id }), listed.at(-1));
-await items.delete(id, { conversation_id: made.id });
-await assert.rejects(items.retrieve(id, { conversation_id: made.id }), OpenAI.NotFoundError);
+const listedItems = [];
+for await (const item of items.list(conversation.id, { order: "asc", limit: 2 })) {
+  listedItems.push(item);
+}
+assert.deepEqual(listedItems.slice(1), addedItems.data);
+const { id } = listedItems.at(-1);
+const parent = { conversation_id: conversation.id };
+assert.deepEqual(await items.retrieve(id, parent), listedItems.at(-1));
+await items.delete(id, parent);
+await assert.rejects(items.retrieve(id, parent), OpenAI.NotFoundError);
 
 const answer = await client.responses.create({
   model: "demo",
-  conversation: made.id,
+  conversation: conversation.id,
   input: "Hello, you",
 });
-const [newest] = (await items.list(made.id, { limit: 1 })).data;
+const [newest] = (await items.list(conversation.id, { limit: 1 })).data;
 assert.deepEqual(newest, answer.output.at(-1));
-assert.equal((await client.conversations.delete(made.id)).deleted, true);
+assert.equal((await client.conversations.delete(conversation.id)).deleted, true);
 
 const file = await client.files.create({
   file: await toFile(Buffer.from("old pond"), "haiku.txt"),

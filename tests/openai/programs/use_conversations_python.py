@@ -16,34 +16,42 @@ HAIKU = b"old pond"
 
 
 async def use(client):
-    """Use a client of either kind: what it returns is awaited where it must be."""
+    """Use a sync or an async client; `value` and `items` await the results of the latter."""
     files = client.files
-    made = await value(files.create(file=("haiku.txt", HAIKU), purpose="user_data"))
-    assert (made.filename, made.bytes, made.purpose) == ("haiku.txt", len(HAIKU), "user_data")
-    assert (await value(files.content(made.id))).content == HAIKU
-    listed = await items(files.list(purpose="user_data", order="asc", limit=1))
-    assert made.id in [file.id for file in listed], listed
+    uploaded_file = await value(files.create(file=("haiku.txt", HAIKU), purpose="user_data"))
+    assert (uploaded_file.filename, uploaded_file.bytes, uploaded_file.purpose) == (
+        "haiku.txt",
+        len(HAIKU),
+        "user_data",
+    )
+    assert (await value(files.content(uploaded_file.id))).content == HAIKU
+    listed_files = await items(files.list(purpose="user_data", order="asc", limit=1))
+    assert uploaded_file.id in [file.id for file in listed_files], listed_files
     content = [
         {"type": "input_text", "text": "Read this"},
-        {"type": "input_file", "file_id": made.id},
+        {"type": "input_file", "file_id": uploaded_file.id},
     ]
-    asked = [{"role": "user", "content": content}]
-    answer = await value(client.responses.create(model="demo", input=asked))
+    question = [{"role": "user", "content": content}]
+    answer = await value(client.responses.create(model="demo", input=question))
     assert "Read this" in answer.output_text
-    assert (await value(files.delete(made.id))).deleted
-    await fail_with(openai.NotFoundError, files.retrieve, made.id)
+    assert (await value(files.delete(uploaded_file.id))).deleted
+    await fail_with(openai.NotFoundError, files.retrieve, uploaded_file.id)
     if hasattr(client, "conversations"):
         await use_conversations(client.conversations)
 
 
 async def use_conversations(conversations):
     """Use every call of conversations."""
-    made = await value(conversations.create(items=[{"role": "user", "content": "Hello, you"}]))
-    changed = await value(conversations.update(made.id, metadata={"topic": "bees"}))
-    assert (await value(conversations.retrieve(made.id))) == changed
-    added = await value(
+    conversation = await value(
+        conversations.create(items=[{"role": "user", "content": "Hello, you"}])
+    )
+    updated_conversation = await value(
+        conversations.update(conversation.id, metadata={"topic": "bees"})
+    )
+    assert (await value(conversations.retrieve(conversation.id))) == updated_conversation
+    added_items = await value(
         conversations.items.create(
-            made.id,
+            conversation.id,
             items=[
                 {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"},
                 {"type": "function_call_output", "call_id": "c", "output": "found"},
@@ -51,14 +59,14 @@ async def use_conversations(conversations):
             ],
         )
     )
-    listed = await items(conversations.items.list(made.id, order="asc", limit=2))
-    assert listed[1:] == added.data, listed
-    last = listed[-1]
-    place = {"conversation_id": made.id}
-    assert (await value(conversations.items.retrieve(last.id, **place))) == last
-    await value(conversations.items.delete(last.id, **place))
-    await fail_with(openai.NotFoundError, conversations.items.retrieve, last.id, **place)
-    assert (await value(conversations.delete(made.id))).deleted
+    listed_items = await items(conversations.items.list(conversation.id, order="asc", limit=2))
+    assert listed_items[1:] == added_items.data, listed_items
+    last = listed_items[-1]
+    parent = {"conversation_id": conversation.id}
+    assert (await value(conversations.items.retrieve(last.id, **parent))) == last
+    await value(conversations.items.delete(last.id, **parent))
+    await fail_with(openai.NotFoundError, conversations.items.retrieve, last.id, **parent)
+    assert (await value(conversations.delete(conversation.id))).deleted
 
 
 async def main(base_url):

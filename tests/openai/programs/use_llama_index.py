@@ -36,15 +36,15 @@ async def main(base_url, api):
         context_window=32_000,
         max_retries=0,
     )
-    asked = [ChatMessage(role="user", content="5 words")]
+    messages = [ChatMessage(role="user", content="5 words")]
 
-    assert len((await model.achat(asked)).message.content.split()) == 5
-    stream = await model.astream_chat(asked)
+    assert len((await model.achat(messages)).message.content.split()) == 5
+    stream = await model.astream_chat(messages)
     text = "".join([piece.delta or "" async for piece in stream])
     assert len(text.split()) == 5
 
-    typed = await model.as_structured_llm(Place).acomplete("A place in Oslo")
-    assert typed.raw == Place(city="Oslo"), typed.raw
+    typed_answer = await model.as_structured_llm(Place).acomplete("A place in Oslo")
+    assert typed_answer.raw == Place(city="Oslo"), typed_answer.raw
 
     agent = FunctionAgent(llm=model, tools=[get_weather])
     answer = str(await agent.run("The weather in Oslo and Paris, both at once"))

@@ -18,25 +18,25 @@ const models = [];
 for await (const each of client.models.list()) models.push(each.id);
 assert.ok(models.includes("demo"));
 
-const whole = await client.chat.completions.create({ model, messages: hello });
+const completion = await client.chat.completions.create({ model, messages: hello });
 const stream = client.chat.completions.stream({
   model,
   messages: hello,
   stream_options: { include_usage: true },
 });
-const streamed = await stream.finalChatCompletion();
-assert.equal(streamed.choices[0].message.content, whole.choices[0].message.content);
-assert.deepEqual(streamed.usage, whole.usage);
+const streamedCompletion = await stream.finalChatCompletion();
+assert.equal(streamedCompletion.choices[0].message.content, completion.choices[0].message.content);
+assert.deepEqual(streamedCompletion.usage, completion.usage);
 
-const parsed = await client.chat.completions.parse({
+const parsedCompletion = await client.chat.completions.parse({
   model,
   messages: hello,
   response_format: zodResponseFormat(weather, "weather"),
 });
-assert.equal(typeof parsed.choices[0].message.parsed.city, "string");
+assert.equal(typeof parsedCompletion.choices[0].message.parsed.city, "string");
 
-const calling = client.chat.completions.stream({ model, messages: both, tools });
-const message = (await calling.finalChatCompletion()).choices[0].message;
+const callStream = client.chat.completions.stream({ model, messages: both, tools });
+const message = (await callStream.finalChatCompletion()).choices[0].message;
 const cities = message.tool_calls.map((call) => call.function.parsed_arguments.city);
 assert.deepEqual(cities, ["Oslo", "Paris"]);
 const outputs = message.tool_calls.map((call, number) => ({
@@ -57,13 +57,13 @@ await assert.rejects(
 await assert.rejects(client.models.retrieve("nothing"), OpenAI.NotFoundError);
 
 const long = [{ role: "user", content: "100000 words" }];
-const left = await client.chat.completions.create({ model, messages: long, stream: true });
-for await (const chunk of left) if (chunk.choices[0]?.delta?.content) break;
+const longStream = await client.chat.completions.create({ model, messages: long, stream: true });
+for await (const chunk of longStream) if (chunk.choices[0]?.delta?.content) break;
 
 const threads = baseURL.replace("/openai/v1", "/v1/threads");
 const { id: threadId } = await client.post(threads, { body: {} });
 const headers = { "Antiphon-Thread": threadId };
-const kept = client.chat.completions.create({ model, messages: hello }, { headers });
-const { response } = await kept.withResponse();
+const threadRequest = client.chat.completions.create({ model, messages: hello }, { headers });
+const { response } = await threadRequest.withResponse();
 assert.equal(response.headers.get("antiphon-thread"), threadId);
 console.log("used");

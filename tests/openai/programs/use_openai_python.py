@@ -31,17 +31,17 @@ TOOL = openai.pydantic_function_tool(Weather, name="weather")
 
 
 async def use(client, threads):
-    """Use a client of either kind: what it returns is awaited where it must be."""
+    """Use a sync or an async client; `value` and `items` await the results of the latter."""
     chat = client.chat.completions
-    typed = chat if hasattr(chat, "parse") else client.beta.chat.completions
+    typed_chat = chat if hasattr(chat, "parse") else client.beta.chat.completions
 
     names = [model.id for model in await items(client.models.list())]
     assert "demo" in names, names
     assert (await value(client.models.retrieve("demo"))).object == "model"
 
-    whole = await value(chat.create(model="demo", messages=HELLO, temperature=0.5, seed=1))
-    assert whole.choices[0].finish_reason == "stop"
-    assert whole.usage.total_tokens > 0
+    completion = await value(chat.create(model="demo", messages=HELLO, temperature=0.5, seed=1))
+    assert completion.choices[0].finish_reason == "stop"
+    assert completion.usage.total_tokens > 0
     chunks = await items(
         await value(
             chat.create(
@@ -49,13 +49,13 @@ async def use(client, threads):
             )
         )
     )
-    joined = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
-    assert joined == whole.choices[0].message.content
-    assert chunks[-1].usage == whole.usage, (chunks[-1].usage, whole.usage)
+    text = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert text == completion.choices[0].message.content
+    assert chunks[-1].usage == completion.usage, (chunks[-1].usage, completion.usage)
 
-    called = await value(chat.create(model="demo", messages=BOTH, tools=[TOOL]))
-    message = called.choices[0].message
-    assert called.choices[0].finish_reason == "tool_calls"
+    call_completion = await value(chat.create(model="demo", messages=BOTH, tools=[TOOL]))
+    message = call_completion.choices[0].message
+    assert call_completion.choices[0].finish_reason == "tool_calls"
     cities = [json.loads(call.function.arguments)["city"] for call in message.tool_calls]
     assert cities == ["Oslo", "Paris"], cities
     outputs = [
@@ -66,46 +66,54 @@ async def use(client, threads):
     assert "rain 0" in answer.choices[0].message.content
     assert "rain 1" in answer.choices[0].message.content
 
-    parsed = await value(
-        typed.parse(model="demo", messages=HELLO, response_format=Weather, max_tokens=99)
+    parsed_completion = await value(
+        typed_chat.parse(model="demo", messages=HELLO, response_format=Weather, max_tokens=99)
     )
-    assert isinstance(parsed.choices[0].message.parsed, Weather)
-    calls = (await value(typed.parse(model="demo", messages=BOTH, tools=[TOOL]))).choices[0].message
+    assert isinstance(parsed_completion.choices[0].message.parsed, Weather)
+    calls = (
+        (await value(typed_chat.parse(model="demo", messages=BOTH, tools=[TOOL])))
+        .choices[0]
+        .message
+    )
     assert [call.function.parsed_arguments.city for call in calls.tool_calls] == ["Oslo", "Paris"]
-    await stream_calls(typed)
+    await stream_calls(typed_chat)
 
     content = [
         {"type": "text", "text": "Read this"},
         {"type": "image_url", "image_url": {"url": PIXEL}},
         {"type": "file", "file": {"filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}},
     ]
-    seen = await value(chat.create(model="demo", messages=[{"role": "user", "content": content}]))
-    assert "Read this" in seen.choices[0].message.content
+    picture_completion = await value(
+        chat.create(model="demo", messages=[{"role": "user", "content": content}])
+    )
+    assert "Read this" in picture_completion.choices[0].message.content
 
     await fail_with(openai.NotFoundError, chat.create, model="nothing:here", messages=HELLO)
-    refused = await fail_with(
-        openai.BadRequestError, chat.create, model="demo", messages=HELLO, n=2
-    )
-    assert (refused.param, refused.code) == ("n", "unsupported_parameter"), refused.body
+    error = await fail_with(openai.BadRequestError, chat.create, model="demo", messages=HELLO, n=2)
+    assert (error.param, error.code) == ("n", "unsupported_parameter"), error.body
     await fail_with(openai.NotFoundError, client.models.retrieve, "nothing")
 
     thread_id = (await value(client.post(threads, cast_to=object, body={})))["id"]
-    kept = {"Antiphon-Thread": thread_id}
-    raw = await value(
-        chat.with_raw_response.create(model="demo", messages=HELLO, extra_headers=kept)
+    headers = {"Antiphon-Thread": thread_id}
+    raw_response = await value(
+        chat.with_raw_response.create(model="demo", messages=HELLO, extra_headers=headers)
     )
-    assert raw.headers["antiphon-thread"] == thread_id
-    history = [*HELLO, raw.parse().choices[0].message, {"role": "user", "content": "5 words"}]
-    again = await value(
-        chat.with_raw_response.create(model="demo", messages=history, extra_headers=kept)
+    assert raw_response.headers["antiphon-thread"] == thread_id
+    history = [
+        *HELLO,
+        raw_response.parse().choices[0].message,
+        {"role": "user", "content": "5 words"},
+    ]
+    second_response = await value(
+        chat.with_raw_response.create(model="demo", messages=history, extra_headers=headers)
     )
-    assert again.headers["antiphon-thread"] == thread_id
-    assert len(again.parse().choices[0].message.content.split()) == 5
+    assert second_response.headers["antiphon-thread"] == thread_id
+    assert len(second_response.parse().choices[0].message.content.split()) == 5
 
 
-async def stream_calls(typed):
+async def stream_calls(typed_chat):
     """Stream a reply with calls through the helper that joins and checks chunks."""
-    manager = typed.stream(model="demo", messages=BOTH, tools=[TOOL])
+    manager = typed_chat.stream(model="demo", messages=BOTH, tools=[TOOL])
     if hasattr(manager, "__aenter__"):
         async with manager as stream:
             kinds = {event.type async for event in stream}
@@ -124,11 +132,11 @@ async def value(answer):
     return await answer if inspect.isawaitable(answer) else answer
 
 
-async def items(listed):
+async def items(page):
     """Return all items of a stream or a page of either kind."""
-    if hasattr(listed, "__aiter__"):
-        return [item async for item in listed]
-    return list(listed)
+    if hasattr(page, "__aiter__"):
+        return [item async for item in page]
+    return list(page)
 
 
 async def fail_with(kind, method, *arguments, **options):

@@ -31,10 +31,10 @@ async def main(base_url, api):
     model = MODELS[api]("demo", provider=provider)
 
     for mode in (ToolOutput, NativeOutput):
-        typed = await Agent(model, output_type=mode(Place)).run("A place in Oslo")
-        assert typed.output == Place(city="Oslo"), typed.output
-    prompted = Agent(model, output_type=PromptedOutput(Place, template="{schema}"))
-    assert (await prompted.run("In JSON, 'city'")).output.city
+        typed_result = await Agent(model, output_type=mode(Place)).run("A place in Oslo")
+        assert typed_result.output == Place(city="Oslo"), typed_result.output
+    prompted_agent = Agent(model, output_type=PromptedOutput(Place, template="{schema}"))
+    assert (await prompted_agent.run("In JSON, 'city'")).output.city
 
     agent = Agent(model, tools=[get_weather], instructions="Answer briefly.")
     async with agent.run_stream("The weather in Oslo and Paris, both at once") as stream:
@@ -44,8 +44,8 @@ async def main(base_url, api):
         assert stream.usage.requests == 2
         assert stream.usage.output_tokens > 0
         history = stream.all_messages()
-    more = await agent.run("5 words", message_history=history)
-    assert len(more.output.split()) == 5
+    followup = await agent.run("5 words", message_history=history)
+    assert len(followup.output.split()) == 5
 
     picture = BinaryContent(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", media_type="image/gif")
     assert "Look at this" in (await agent.run(["Look at this", picture])).output

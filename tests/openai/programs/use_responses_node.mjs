@@ -12,21 +12,25 @@ const model = "demo";
 const city = { type: "object", properties: { city: { type: "string" } }, required: ["city"] };
 const tools = [{ type: "function", name: "weather", parameters: city, strict: false }];
 
-const whole = await client.responses.create({ model, input: "Hello, you" });
-assert.match(whole.output_text, /Hello, you/);
-const streamed = await client.responses.stream({ model, input: "Hello, you" }).finalResponse();
-assert.equal(streamed.output_text, whole.output_text);
-const resumed = client.responses.stream({ response_id: streamed.id, starting_after: 1 });
-assert.equal((await resumed.finalResponse()).output_text, whole.output_text);
+const response = await client.responses.create({ model, input: "Hello, you" });
+assert.match(response.output_text, /Hello, you/);
+const stream = client.responses.stream({ model, input: "Hello, you" });
+const streamedResponse = await stream.finalResponse();
+assert.equal(streamedResponse.output_text, response.output_text);
+const resumedStream = client.responses.stream({
+  response_id: streamedResponse.id,
+  starting_after: 1,
+});
+assert.equal((await resumedStream.finalResponse()).output_text, response.output_text);
 
 const both = "The weather in Oslo and Paris, both at once";
-const called = await client.responses.create({ model, input: both, tools });
-const calls = called.output.filter((item) => item.type === "function_call");
+const callResponse = await client.responses.create({ model, input: both, tools });
+const calls = callResponse.output.filter((item) => item.type === "function_call");
 assert.equal(calls.length, 2);
 const answer = await client.responses.create({
   model,
   tools,
-  previous_response_id: called.id,
+  previous_response_id: callResponse.id,
   input: calls.map((call, number) => ({
     type: "function_call_output",
     call_id: call.call_id,
@@ -35,12 +39,12 @@ const answer = await client.responses.create({
 });
 assert.match(answer.output_text, /rain 0[^]*rain 1/);
 
-const parsed = await client.responses.parse({
+const parsedResponse = await client.responses.parse({
   model,
   input: "Weather in Oslo",
   text: { format: zodTextFormat(z.object({ city: z.string() }), "weather") },
 });
-assert.deepEqual(parsed.output_parsed, { city: "Oslo" });
+assert.deepEqual(parsedResponse.output_parsed, { city: "Oslo" });
 
 await client.responses.delete(answer.id);
 await assert.rejects(client.responses.retrieve(answer.id), OpenAI.NotFoundError);

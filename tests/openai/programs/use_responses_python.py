@@ -39,96 +39,104 @@ TOOL = {
 
 
 async def use(client):
-    """Use a client of either kind: what it returns is awaited where it must be."""
+    """Use a sync or an async client; `value` and `items` await the results of the latter."""
     responses = client.responses
 
-    whole = await value(responses.create(model="demo", input=HELLO, metadata={"a": "b"}))
-    assert whole.status == "completed"
-    assert HELLO in whole.output_text
-    assert whole.usage.total_tokens > 0
-    assert whole.metadata == {"a": "b"}
-    again = await value(responses.retrieve(whole.id))
-    assert again.output == whole.output, (again.output, whole.output)
-    listed = await items(await value(responses.input_items.list(whole.id)))
-    assert listed[0].content[0].text == HELLO, listed
+    response = await value(responses.create(model="demo", input=HELLO, metadata={"a": "b"}))
+    assert response.status == "completed"
+    assert HELLO in response.output_text
+    assert response.usage.total_tokens > 0
+    assert response.metadata == {"a": "b"}
+    stored_response = await value(responses.retrieve(response.id))
+    assert stored_response.output == response.output, (stored_response.output, response.output)
+    input_items = await items(await value(responses.input_items.list(response.id)))
+    assert input_items[0].content[0].text == HELLO, input_items
 
-    streamed = await stream_text(responses)
+    events = await stream_text(responses)
     await call_tools(responses)
     await parse(responses)
     await keep_nothing(responses)
     if hasattr(responses, "cancel"):  # all that came with it, in version 1.80
-        await replay(responses, streamed)
+        await replay(responses, events)
         await run_in_background(responses)
     if hasattr(client, "conversations"):  # version 1.101
         await converse(client)
 
-    more = await value(
-        responses.create(model="demo", input="5 words", previous_response_id=whole.id)
+    followup = await value(
+        responses.create(model="demo", input="5 words", previous_response_id=response.id)
     )
-    assert len(more.output_text.split()) == 5
-    assert more.previous_response_id == whole.id
-    await value(responses.delete(more.id))
-    await fail_with(openai.NotFoundError, responses.retrieve, more.id)
+    assert len(followup.output_text.split()) == 5
+    assert followup.previous_response_id == response.id
+    await value(responses.delete(followup.id))
+    await fail_with(openai.NotFoundError, responses.retrieve, followup.id)
     await fail_with(openai.NotFoundError, responses.create, model="nothing:here", input=HELLO)
-    refused = await fail_with(openai.BadRequestError, responses.create, model="demo", input=[{}])
-    assert refused.body["message"]
+    error = await fail_with(openai.BadRequestError, responses.create, model="demo", input=[{}])
+    assert error.body["message"]
 
 
 async def stream_text(responses):
     """Stream by hand and through the helper; return the events of the first."""
-    raw = await items(await value(responses.create(model="demo", input=HELLO, stream=True)))
-    assert [event.sequence_number for event in raw] == list(range(len(raw)))
-    assert raw[0].type == "response.created"
-    assert raw[-1].type == "response.completed"
-    deltas = "".join(event.delta for event in raw if event.type == "response.output_text.delta")
-    final = raw[-1].response
+    events = await items(await value(responses.create(model="demo", input=HELLO, stream=True)))
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    assert events[0].type == "response.created"
+    assert events[-1].type == "response.completed"
+    deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
+    final = events[-1].response
     assert deltas == final.output_text
 
-    kinds, helped = await through_helper(responses.stream(model="demo", input=HELLO))
+    kinds, helper_response = await read_through_helper(responses.stream(model="demo", input=HELLO))
     assert "response.output_text.delta" in kinds
-    assert helped.output_text == final.output_text
-    return raw
+    assert helper_response.output_text == final.output_text
+    return events
 
 
-async def replay(responses, raw):
+async def replay(responses, events):
     """Read a stored stream again, whole and from numbers within, by hand and through the helper."""
-    final = raw[-1].response
-    replayed = await items(await value(responses.retrieve(final.id, stream=True)))
-    assert [event.type for event in replayed] == [event.type for event in raw]
-    assert replayed[-1].response.output == final.output
-    for after in (0, len(raw) // 2, len(raw) - 2):
+    final = events[-1].response
+    replayed_events = await items(await value(responses.retrieve(final.id, stream=True)))
+    assert [event.type for event in replayed_events] == [event.type for event in events]
+    assert replayed_events[-1].response.output == final.output
+    for after in (0, len(events) // 2, len(events) - 2):
         rest = await items(
             await value(responses.retrieve(final.id, stream=True, starting_after=after))
         )
-        assert [event.sequence_number for event in rest] == list(range(after + 1, len(raw)))
+        assert [event.sequence_number for event in rest] == list(range(after + 1, len(events)))
 
-    _, resumed = await through_helper(responses.stream(response_id=final.id, starting_after=2))
-    assert resumed.id == final.id
-    assert resumed.output_text == final.output_text
+    _, resumed_response = await read_through_helper(
+        responses.stream(response_id=final.id, starting_after=2)
+    )
+    assert resumed_response.id == final.id
+    assert resumed_response.output_text == final.output_text
 
 
 async def call_tools(responses):
     """Run two calls and hand their outputs in, by the previous response and by whole items."""
-    called = await value(responses.create(model="demo", input=BOTH, tools=[TOOL]))
-    calls = [item for item in called.output if item.type == "function_call"]
+    call_response = await value(responses.create(model="demo", input=BOTH, tools=[TOOL]))
+    calls = [item for item in call_response.output if item.type == "function_call"]
     assert [json.loads(call.arguments)["city"] for call in calls] == ["Oslo", "Paris"]
     outputs = [
         {"type": "function_call_output", "call_id": call.call_id, "output": f"rain {number}"}
         for number, call in enumerate(calls)
     ]
 
-    stored = await value(
-        responses.create(model="demo", input=outputs, previous_response_id=called.id, tools=[TOOL])
+    answer_by_id = await value(
+        responses.create(
+            model="demo", input=outputs, previous_response_id=call_response.id, tools=[TOOL]
+        )
     )
-    asked = {"role": "user", "content": BOTH}
-    sent = [asked, *called.output, *outputs]
-    whole = await value(responses.create(model="demo", input=sent, store=False, tools=[TOOL]))
+    question = {"role": "user", "content": BOTH}
+    sent_items = [question, *call_response.output, *outputs]
+    answer_by_items = await value(
+        responses.create(model="demo", input=sent_items, store=False, tools=[TOOL])
+    )
 
-    for answer in (stored, whole):
+    for answer in (answer_by_id, answer_by_items):
         assert "rain 0" in answer.output_text
         assert "rain 1" in answer.output_text
 
-    kinds, final = await through_helper(responses.stream(model="demo", input=BOTH, tools=[TOOL]))
+    kinds, final = await read_through_helper(
+        responses.stream(model="demo", input=BOTH, tools=[TOOL])
+    )
     assert {
         "response.function_call_arguments.delta",
         "response.function_call_arguments.done",
@@ -138,8 +146,10 @@ async def call_tools(responses):
 
 async def parse(responses):
     """Get an answer, and the arguments of a call, as values of a type."""
-    typed = await value(responses.parse(model="demo", input="A place in Oslo", text_format=Weather))
-    assert typed.output_parsed.city == "Oslo", typed.output_parsed
+    typed_response = await value(
+        responses.parse(model="demo", input="A place in Oslo", text_format=Weather)
+    )
+    assert typed_response.output_parsed.city == "Oslo", typed_response.output_parsed
     tool = openai.pydantic_function_tool(Weather, name="weather")
     calls = await value(
         responses.parse(
@@ -154,72 +164,76 @@ async def parse(responses):
 
 async def run_in_background(responses):
     """Start in the background, leave the stream, resume it; cancel another."""
-    queued = await value(responses.create(model="demo", input=HELLO, background=True))
-    assert queued.background
-    while queued.status in ("queued", "in_progress"):
-        queued = await value(responses.retrieve(queued.id))
-    assert queued.status == "completed"
-    assert HELLO in queued.output_text
+    background_response = await value(responses.create(model="demo", input=HELLO, background=True))
+    assert background_response.background
+    while background_response.status in ("queued", "in_progress"):
+        background_response = await value(responses.retrieve(background_response.id))
+    assert background_response.status == "completed"
+    assert HELLO in background_response.output_text
 
     stream = await value(responses.create(model="demo", input=LONG, background=True, stream=True))
-    seen = []
-    async for event in every(stream):
-        seen.append(event)
+    first_events = []
+    async for event in iterate(stream):
+        first_events.append(event)
         if event.type == "response.output_text.delta":
             break
     await value(stream.close())
     rest = await items(
         await value(
             responses.retrieve(
-                seen[0].response.id, stream=True, starting_after=seen[-1].sequence_number
+                first_events[0].response.id,
+                stream=True,
+                starting_after=first_events[-1].sequence_number,
             )
         )
     )
-    joined = [*seen, *rest]
-    assert [event.sequence_number for event in joined] == list(range(len(joined)))
-    text = "".join(event.delta for event in joined if event.type == "response.output_text.delta")
-    assert text == joined[-1].response.output_text
+    all_events = [*first_events, *rest]
+    assert [event.sequence_number for event in all_events] == list(range(len(all_events)))
+    text = "".join(
+        event.delta for event in all_events if event.type == "response.output_text.delta"
+    )
+    assert text == all_events[-1].response.output_text
     assert len(text.split()) == 3000
 
-    over = await value(responses.cancel(queued.id))
-    assert over.status in ("completed", "cancelled")
+    cancelled_response = await value(responses.cancel(background_response.id))
+    assert cancelled_response.status in ("completed", "cancelled")
 
 
 async def converse(client):
     """Answer in a conversation that the server keeps."""
-    asked = {"role": "user", "content": "First."}
-    conversation = await value(client.conversations.create(items=[asked], metadata={"a": "b"}))
-    where = {"model": "demo", "conversation": conversation.id}
-    called = await value(client.responses.create(**where, input=BOTH, tools=[TOOL]))
-    calls = [item for item in called.output if item.type == "function_call"]
+    question = {"role": "user", "content": "First."}
+    conversation = await value(client.conversations.create(items=[question], metadata={"a": "b"}))
+    options = {"model": "demo", "conversation": conversation.id}
+    call_response = await value(client.responses.create(**options, input=BOTH, tools=[TOOL]))
+    calls = [item for item in call_response.output if item.type == "function_call"]
     outputs = [
         {"type": "function_call_output", "call_id": call.call_id, "output": "rain"}
         for call in calls
     ]
-    answer = await value(client.responses.create(**where, input=outputs, tools=[TOOL]))
+    answer = await value(client.responses.create(**options, input=outputs, tools=[TOOL]))
     assert answer.conversation.id == conversation.id
 
-    listed = await items(
+    listed_items = await items(
         await value(client.conversations.items.list(conversation.id, order="asc", limit=2))
     )
-    kinds = [item.type for item in listed if item.type != "reasoning"]
+    kinds = [item.type for item in listed_items if item.type != "reasoning"]
     assert kinds == [
         *("message", "message", "function_call", "function_call"),
         *("function_call_output", "function_call_output", "message"),
     ], kinds
-    both = {**where, "previous_response_id": answer.id}
+    both = {**options, "previous_response_id": answer.id}
     await fail_with(openai.BadRequestError, client.responses.create, **both, input=HELLO)
 
 
 async def keep_nothing(responses):
     """A response with `store: false` cannot be read again."""
-    lost = await value(responses.create(model="demo", input=HELLO, store=False))
-    await fail_with(openai.NotFoundError, responses.retrieve, lost.id)
-    asked = {"model": "demo", "input": HELLO, "store": False, "extra_body": {"background": True}}
-    await fail_with(openai.BadRequestError, responses.create, **asked)
+    unstored_response = await value(responses.create(model="demo", input=HELLO, store=False))
+    await fail_with(openai.NotFoundError, responses.retrieve, unstored_response.id)
+    request = {"model": "demo", "input": HELLO, "store": False, "extra_body": {"background": True}}
+    await fail_with(openai.BadRequestError, responses.create, **request)
 
 
-async def through_helper(manager):
+async def read_through_helper(manager):
     """Return the types of the events that the helper of streams gives, and the final response."""
     if hasattr(manager, "__aenter__"):
         async with manager as stream:
@@ -235,7 +249,7 @@ async def value(answer):
     return await answer if inspect.isawaitable(answer) else answer
 
 
-async def every(stream):
+async def iterate(stream):
     """Yield the items of a stream of either kind."""
     if hasattr(stream, "__aiter__"):
         async for item in stream:
@@ -245,9 +259,9 @@ async def every(stream):
         yield item
 
 
-async def items(listed):
+async def items(page):
     """Return all items of a stream or a page of either kind."""
-    return [item async for item in every(listed)]
+    return [item async for item in iterate(page)]
 
 
 async def fail_with(kind, method, *arguments, **options):

@@ -10,7 +10,7 @@ from antiphon.settings.extras import install_hint, requirement
 
 
 @pytest.mark.parametrize(
-    ("came_from", "wanted"),
+    ("origin", "expected"),
     [
         (None, "'antiphon[web]'"),
         (
@@ -34,9 +34,9 @@ from antiphon.settings.extras import install_hint, requirement
     ],
 )
 def test_the_extra_comes_from_where_the_package_came_from(
-    came_from: dict[str, Any] | None, wanted: str
+    origin: dict[str, Any] | None, expected: str
 ) -> None:
-    assert requirement(came_from, "web") == wanted
+    assert requirement(origin, "web") == expected
 
 
 def test_the_hint_names_the_extra_and_a_command() -> None:

@@ -13,13 +13,13 @@ from antiphon.settings.trust import LARGEST, FolderFile, open_trust_record
 from antiphon.types.errors import BadSettings
 from tests.support.trust import trust_file
 
-LOOKS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"}
-"""What a file of anybody's may say: how the chat looks, and whose keys edit its line."""
+HARMLESS_SETTINGS = {"theme", "color", "ascii", "screen_reader", "plain", "keys", "animation"}
+"""Settings that any folder's file may make: the looks of the chat and the keys of its input."""
 HOSTILE = 'base_url = "https://stranger.example/v1"\nmodel = "theirs"\n'
 
 
 class Folder:
-    """A working folder with a settings file, and the home of whoever works there."""
+    """A working folder with a settings file, and the home of its user."""
 
     def __init__(self, root: Path) -> None:
         self.root = root / "work"
@@ -52,15 +52,15 @@ VALUES = {
     "server": "http://127.0.0.1:1",
     "telemetry": "off",
 }
-"""Values of settings that "1" is none for: one that cannot be used is refused for that."""
+"""Values of settings for which "1" is no value and would be refused as such."""
 
 
-@pytest.mark.parametrize("name", sorted({*TABLE, "providers", "servers"} - LOOKS))
+@pytest.mark.parametrize("name", sorted({*TABLE, "providers", "servers"} - HARMLESS_SETTINGS))
 def test_every_setting_needs_trust_that_is_not_known_to_be_harmless(
     folder: Folder, name: str
 ) -> None:
-    tabled = name in {"providers", "servers"}
-    folder.file.write_text(f"[{name}.x]\n" if tabled else f'{name} = "{VALUES.get(name, "1")}"\n')
+    is_table = name in {"providers", "servers"}
+    folder.file.write_text(f"[{name}.x]\n" if is_table else f'{name} = "{VALUES.get(name, "1")}"\n')
 
     with pytest.raises(BadSettings, match=r"not trusted|may not name"):
         folder.gather()
@@ -91,12 +91,12 @@ def test_what_looks_harmless_does_not_count_beside_what_needs_trust(folder: Fold
 def test_a_refusal_says_what_to_type(folder: Folder) -> None:
     folder.file.write_text(HOSTILE)
 
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         load({}, folder.environ, folder.root)
 
-    assert str(folder.file) in refused.value.message
-    assert "base_url, model" in refused.value.message
-    assert f"antiphon trust {folder.file}" in refused.value.details["hint"]
+    assert str(folder.file) in error_info.value.message
+    assert "base_url, model" in error_info.value.message
+    assert f"antiphon trust {folder.file}" in error_info.value.details["hint"]
 
 
 def test_trust_is_of_that_content_in_that_place(folder: Folder, tmp_path: Path) -> None:
@@ -109,11 +109,11 @@ def test_trust_is_of_that_content_in_that_place(folder: Folder, tmp_path: Path) 
         folder.gather()
 
     folder.file.write_text(HOSTILE)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "antiphon.toml").write_text(HOSTILE)
+    other_folder = tmp_path / "elsewhere"
+    other_folder.mkdir()
+    (other_folder / "antiphon.toml").write_text(HOSTILE)
     with pytest.raises(BadSettings, match="not trusted"):
-        load({}, folder.environ, elsewhere)
+        load({}, folder.environ, other_folder)
 
 
 def test_a_link_to_a_trusted_file_is_not_that_file(folder: Folder, tmp_path: Path) -> None:
@@ -147,12 +147,12 @@ def test_servers_behind_a_link_to_a_trusted_file_are_not_started(
 def test_what_was_shown_is_what_counts_whatever_the_file_becomes_meanwhile(folder: Folder) -> None:
     folder.file.write_text('model = "shown"\n')
 
-    def yes_to(file: FolderFile) -> bool:
+    def change_and_accept(file: FolderFile) -> bool:
         assert file.text == 'model = "shown"\n'
         folder.file.write_text(HOSTILE)
         return True
 
-    loaded = load_with_origins({}, folder.environ, folder.root, decide=yes_to)
+    loaded = load_with_origins({}, folder.environ, folder.root, decide=change_and_accept)
 
     assert (loaded.settings.model, loaded.settings.base_url) == ("shown", None)
 

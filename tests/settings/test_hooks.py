@@ -22,15 +22,15 @@ class Home:
         self.work = root / "work"
         self.config.mkdir(parents=True)
         self.work.mkdir()
-        self.own = self.config / "antiphon.toml"
+        self.own_file = self.config / "antiphon.toml"
         self.environ = {
             "HOME": str(root),
             "XDG_CONFIG_HOME": str(root / "config"),
             "XDG_DATA_HOME": str(root / "data"),
         }
 
-    def load(self, **given: Path) -> Settings:
-        return load_with_origins({}, self.environ, self.work, **given).settings
+    def load(self, **options: Path) -> Settings:
+        return load_with_origins({}, self.environ, self.work, **options).settings
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def home(tmp_path: Path) -> Home:
 
 
 def test_hooks_come_in_order_with_their_defaults_and_the_folder_of_their_file(home: Home) -> None:
-    home.own.write_text(
+    home.own_file.write_text(
         '[[hooks]]\nwhen = "before"\ncommand = ["./check.sh", "~/notes", "~other"]\n'
         '[[hooks]]\nwhen = "after"\ntools = ["files__*"]\ncommand = ["fmt"]\ntimeout = 5\n'
     )
@@ -58,22 +58,22 @@ def test_hooks_come_in_order_with_their_defaults_and_the_folder_of_their_file(ho
 
 
 def test_a_file_that_is_named_adds_to_the_users_own_and_cancels_none(home: Home) -> None:
-    home.own.write_text('[[hooks]]\nwhen = "before"\ncommand = ["mine"]\n')
-    named = home.root / "named.toml"
-    named.write_text('[[hooks]]\nwhen = "after"\ncommand = ["more"]\n')
+    home.own_file.write_text('[[hooks]]\nwhen = "before"\ncommand = ["mine"]\n')
+    named_file = home.root / "named.toml"
+    named_file.write_text('[[hooks]]\nwhen = "after"\ncommand = ["more"]\n')
 
-    hooks = home.load(config_file=named).hooks
+    hooks = home.load(config_file=named_file).hooks
 
     assert [(each.command, each.folder) for each in hooks] == [
         (("mine",), str(home.config)),
         (("more",), str(home.root)),
     ]
-    named.write_text("hooks = []\n")
-    assert len(home.load(config_file=named).hooks) == 1
+    named_file.write_text("hooks = []\n")
+    assert len(home.load(config_file=named_file).hooks) == 1
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "expected"),
     [
         ('hooks = "rm -rf /"', "`hooks` from"),
         ('[hooks]\nwhen = "before"', "`hooks` from"),
@@ -93,15 +93,15 @@ def test_a_file_that_is_named_adds_to_the_users_own_and_cancels_none(home: Home)
         ('[[hooks]]\nwhen = "before"\ncommand = ["x"]\n[[hooks]]\nwhen = 1', "hook 2 from"),
     ],
 )
-def test_a_wrong_hook_is_named_with_what_is_wrong(home: Home, text: str, why: str) -> None:
-    home.own.write_text(f"{text}\n")
+def test_a_wrong_hook_is_named_with_what_is_wrong(home: Home, text: str, expected: str) -> None:
+    home.own_file.write_text(f"{text}\n")
 
-    with pytest.raises(BadSettings) as raised:
+    with pytest.raises(BadSettings) as error_info:
         home.load()
 
-    assert why in raised.value.message
-    assert str(home.own) in raised.value.message
-    assert "[[hooks]]" in raised.value.details["expected"]
+    assert expected in error_info.value.message
+    assert str(home.own_file) in error_info.value.message
+    assert "[[hooks]]" in error_info.value.details["expected"]
 
 
 HOSTILE = '[[hooks]]\nwhen = "before"\ncommand = ["./steal.sh"]\n'
@@ -121,7 +121,7 @@ def test_hooks_of_the_working_folder_are_refused_even_if_it_is_trusted(
 
 
 def test_a_folder_without_trust_cannot_cancel_the_users_hooks(home: Home) -> None:
-    home.own.write_text('[[hooks]]\nwhen = "before"\ncommand = ["mine"]\n')
+    home.own_file.write_text('[[hooks]]\nwhen = "before"\ncommand = ["mine"]\n')
     (home.work / "antiphon.toml").write_text("hooks = []\n")
 
     loaded = load_with_origins({}, home.environ, home.work, decide=lambda file: False)

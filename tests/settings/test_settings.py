@@ -57,12 +57,12 @@ TEXTS: Mapping[str, tuple[str, object]] = {
     "web_title": ("Our chat", "Our chat"),
     "status_line": ("{model} | {cost}", "{model} | {cost}"),
 }
-"""Text and value of each setting that is a text or a list; of numbers, switches and words they are
-found."""
+"""Text and value of each setting that is a text or a list; `_example` finds those of numbers,
+switches and words."""
 
 
 def _example(name: str, kind: Any) -> tuple[str, object]:
-    """An example of a setting of this type: its text and its value, which is not the default."""
+    """Return an example of a setting of this type: its text and its value, not the default."""
     default = getattr(Settings(), name)
     if get_origin(kind) is Literal:
         word = next(word for word in get_args(kind) if word != default)
@@ -86,9 +86,9 @@ class Place:
 
     def __init__(self, root: Path) -> None:
         self.home, self.project = root / "home", root / "project"
-        self.own = self.home / ".config/antiphon/antiphon.toml"
+        self.own_file = self.home / ".config/antiphon/antiphon.toml"
         self.file = self.project / "antiphon.toml"
-        self.own.parent.mkdir(parents=True)
+        self.own_file.parent.mkdir(parents=True)
         self.project.mkdir()
 
     def gather(
@@ -102,12 +102,12 @@ class Place:
             "XDG_DATA_HOME": str(self.home / ".local/share"),
         }
         return load_with_origins(
-            flags or {}, {**folders, **(environ or {})}, self.project, decide=_as_if_trusted
+            flags or {}, {**folders, **(environ or {})}, self.project, decide=_accept_usable
         )
 
 
-def _as_if_trusted(file: FolderFile) -> bool:
-    """Count the file; one that cannot be used is refused, as a trusted one is."""
+def _accept_usable(file: FolderFile) -> bool:
+    """Let the file count as if it were trusted; one that cannot be used is refused."""
     if file.fault is not None:
         raise file.fault
     return True
@@ -130,19 +130,19 @@ def test_the_example_of_a_setting_is_not_its_default(setting: Setting) -> None:
 @every_setting
 def test_a_setting_can_be_given_in_the_file_as_a_text(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
-    place.own.write_text(f'{setting.name} = "{text}"\n')
+    place.own_file.write_text(f'{setting.name} = "{text}"\n')
 
-    assert find_setting(place.gather(), setting) == (value, str(place.own))
+    assert find_setting(place.gather(), setting) == (value, str(place.own_file))
 
 
 @every_setting
 def test_a_setting_can_be_given_in_the_file_in_its_own_type(place: Place, setting: Setting) -> None:
     text, value = EXAMPLES[setting.name]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    written = text if number else json.dumps(value)
-    place.own.write_text(f"{setting.name} = {written}\n")
+    value_text = text if number else json.dumps(value)
+    place.own_file.write_text(f"{setting.name} = {value_text}\n")
 
-    assert find_setting(place.gather(), setting) == (value, str(place.own))
+    assert find_setting(place.gather(), setting) == (value, str(place.own_file))
 
 
 @every_setting
@@ -177,8 +177,8 @@ def test_the_file_in_the_working_folder_opens_that_folder_alone(place: Place) ->
         str(place.project),
     )
 
-    for outside in ("..", "~", "/", "notes/../.."):
-        place.file.write_text(f'allowed_paths = ["notes", "{outside}"]\n')
+    for path in ("..", "~", "/", "notes/../.."):
+        place.file.write_text(f'allowed_paths = ["notes", "{path}"]\n')
         with pytest.raises(BadSettings, match="outside its folder"):
             place.gather()
 
@@ -207,23 +207,23 @@ def test_the_file_in_the_working_folder_allows_no_tool(place: Place) -> None:
 
 @pytest.mark.parametrize("name", ["allow", "ask", "deny"])
 def test_what_one_place_says_of_tools_no_other_takes_back(place: Place, name: str) -> None:
-    place.own.write_text(f'{name} = ["git__*", "b"]\n')
+    place.own_file.write_text(f'{name} = ["git__*", "b"]\n')
     environ = {f"ANTIPHON_{name.upper()}": "b,c"}
     if name != "allow":
         place.file.write_text(f'{name} = ["here__*"]\n')
 
-    said = getattr(place.gather({name: "d,git__*"}, environ).settings, name)
+    rules = getattr(place.gather({name: "d,git__*"}, environ).settings, name)
 
     here = () if name == "allow" else ("here__*",)
-    assert said == ("git__*", "b", *here, "c", "d")
+    assert rules == ("git__*", "b", *here, "c", "d")
 
 
 def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:
-    place.own.write_text('allowed_paths = ["~/notes", "more"]\n')
+    place.own_file.write_text('allowed_paths = ["~/notes", "more"]\n')
 
     assert place.gather().settings.allowed_paths == (
         str(place.home / "notes"),
-        str(place.own.parent / "more"),
+        str(place.own_file.parent / "more"),
     )
     assert place.gather({"allowed_paths": "here"}).settings.allowed_paths == (
         str(place.project / "here"),
@@ -231,7 +231,7 @@ def test_folders_are_those_of_the_place_that_names_them(place: Place) -> None:
 
 
 def test_mcp_servers_of_the_working_folder_are_kept_apart_from_ones_own(place):
-    place.own.write_text('[servers.mine]\ncommand = "a"\n')
+    place.own_file.write_text('[servers.mine]\ncommand = "a"\n')
     place.file.write_text('[servers.theirs]\ncommand = "b"\n')
 
     settings = place.gather().settings
@@ -274,7 +274,7 @@ def test_every_setting_can_be_given_from_outside() -> None:
 
 
 def test_rules_of_the_command_line_are_told_from_those_of_files(place: Place) -> None:
-    place.own.write_text('allow = ["git__*"]')
+    place.own_file.write_text('allow = ["git__*"]')
     settings = place.gather({"allow": "time__*"}, {"ANTIPHON_ALLOW": "a__*"}).settings
 
     assert settings.allow == ("git__*", "a__*", "time__*")
@@ -285,7 +285,7 @@ def test_the_stronger_place_wins(place: Place) -> None:
     def model(flag: str | None, variable: str) -> str | None:
         return place.gather({"model": flag}, {"ANTIPHON_MODEL": variable}).settings.model
 
-    place.own.write_text('model = "own"')
+    place.own_file.write_text('model = "own"')
     assert model(None, "") == "own"
     place.file.write_text('model = "project"')
     assert model(None, "") == "project"
@@ -294,7 +294,7 @@ def test_the_stronger_place_wins(place: Place) -> None:
 
 
 def test_provider_tables_of_both_files_are_joined_by_name(place: Place) -> None:
-    place.own.write_text('[providers.a]\nbase_url = "1"\n[providers.b]\nbase_url = "2"\n')
+    place.own_file.write_text('[providers.a]\nbase_url = "1"\n[providers.b]\nbase_url = "2"\n')
     place.file.write_text('[providers.b]\nbase_url = "3"\n')
 
     tables = place.gather().settings.providers
@@ -309,9 +309,9 @@ def test_a_table_in_the_folder_names_no_variable_of_the_environment(
 ) -> None:
     place.file.write_text(f"[providers.openai]\n{table}\n")
 
-    with pytest.raises(BadSettings, match="may not name variables") as raised:
+    with pytest.raises(BadSettings, match="may not name variables") as error_info:
         place.gather()
-    assert str(place.own) in raised.value.details["hint"]
+    assert str(place.own_file) in error_info.value.details["hint"]
 
 
 @pytest.mark.parametrize("field", ["key_parameter", "key_header"])
@@ -320,9 +320,9 @@ def test_a_table_in_the_folder_does_not_say_where_a_key_of_the_user_is_sent(
 ) -> None:
     place.file.write_text(f'[providers.openai]\n{field} = "key"\n')
 
-    with pytest.raises(BadSettings, match="may not say where a key of yours") as raised:
+    with pytest.raises(BadSettings, match="may not say where a key of yours") as error_info:
         place.gather()
-    assert str(place.own) in raised.value.details["hint"]
+    assert str(place.own_file) in error_info.value.details["hint"]
 
 
 def test_a_server_of_the_folder_may_want_its_key_in_the_address(place: Place) -> None:
@@ -334,14 +334,16 @@ def test_a_server_of_the_folder_may_want_its_key_in_the_address(place: Place) ->
 
 
 def test_a_table_of_the_users_own_names_any_variable(place: Place) -> None:
-    place.own.write_text('[providers.mine]\nbase_url = "https://{HOST}/v1"\nkey_env = "MINE"\n')
+    place.own_file.write_text(
+        '[providers.mine]\nbase_url = "https://{HOST}/v1"\nkey_env = "MINE"\n'
+    )
 
     assert place.gather().settings.providers["mine"]["key_env"] == "MINE"
 
 
 def test_the_users_own_folder_is_not_any_folder(place: Place) -> None:
-    place.own.write_text('[providers.mine]\nbase_url = "https://h/v1"\nkey_env = "MINE"\n')
-    place.project = place.own.parent
+    place.own_file.write_text('[providers.mine]\nbase_url = "https://h/v1"\nkey_env = "MINE"\n')
+    place.project = place.own_file.parent
 
     assert place.gather().settings.providers["mine"]["key_env"] == "MINE"
 
@@ -358,7 +360,7 @@ def test_a_known_provider_at_an_address_of_the_folder_has_no_key_of_its_own(plac
 def test_an_address_of_the_folder_is_not_given_the_users_own_key(
     place: Place, address: str, key: str
 ) -> None:
-    place.own.write_text(f'{address} = "https://mine"\n{key} = "secret"\n')
+    place.own_file.write_text(f'{address} = "https://mine"\n{key} = "secret"\n')
     assert getattr(place.gather().settings, key) == "secret"
 
     place.file.write_text(f'{address} = "https://other"\n')
@@ -379,8 +381,8 @@ def test_the_default_database_is_in_the_users_data_folder(place: Place, tmp_path
     assert database_file(place.gather().settings) == (
         place.home / ".local/share/antiphon/antiphon.db"
     )
-    elsewhere = place.gather(environ={"XDG_DATA_HOME": str(tmp_path)}).settings
-    assert database_file(elsewhere) == tmp_path / "antiphon/antiphon.db"
+    settings = place.gather(environ={"XDG_DATA_HOME": str(tmp_path)}).settings
+    assert database_file(settings) == tmp_path / "antiphon/antiphon.db"
 
 
 def test_settings_made_by_hand_mean_the_same_database(
@@ -405,10 +407,10 @@ def test_reading_settings_makes_no_folder(place: Place) -> None:
 
 
 def test_a_relative_database_belongs_to_the_place_that_named_it(place: Place) -> None:
-    place.own.write_text('database = "sqlite:///mine.db"')
-    assert database_file(place.gather().settings) == place.own.parent / "mine.db"
-    flagged = place.gather({"database": "sqlite:///here.db"}).settings
-    assert database_file(flagged) == place.project / "here.db"
+    place.own_file.write_text('database = "sqlite:///mine.db"')
+    assert database_file(place.gather().settings) == place.own_file.parent / "mine.db"
+    settings = place.gather({"database": "sqlite:///here.db"}).settings
+    assert database_file(settings) == place.project / "here.db"
 
 
 @pytest.mark.parametrize(
@@ -416,9 +418,9 @@ def test_a_relative_database_belongs_to_the_place_that_named_it(place: Place) ->
     [("sqlite:////srv/a.db", "/srv/a.db"), ("sqlite:///~/a.db", "HOME/a.db"), ("memory:", None)],
 )
 def test_a_database_is_a_file_or_memory(place: Place, address: str, file: str | None) -> None:
-    wanted = Path(file.replace("HOME", str(place.home))) if file else None
+    expected = Path(file.replace("HOME", str(place.home))) if file else None
 
-    assert database_file(place.gather({"database": address}).settings) == wanted
+    assert database_file(place.gather({"database": address}).settings) == expected
 
 
 @pytest.mark.parametrize(
@@ -442,13 +444,13 @@ def test_a_database_is_a_file_or_memory(place: Place, address: str, file: str | 
 def test_a_bad_value_is_refused_with_what_is_wanted_and_where_it_came_from(
     place: Place, name: str, text: str, hint: str | None
 ) -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         place.gather(environ={TABLE[name].variable: text})
 
-    assert TABLE[name].variable in refused.value.message
-    assert refused.value.details["received"] == repr(text)
-    assert refused.value.details["expected"]
-    assert refused.value.details.get("hint") == hint
+    assert TABLE[name].variable in error_info.value.message
+    assert error_info.value.details["received"] == repr(text)
+    assert error_info.value.details["expected"]
+    assert error_info.value.details.get("hint") == hint
 
 
 def test_a_database_of_a_server_is_taken_as_it_is_written(place: Place) -> None:
@@ -460,19 +462,19 @@ def test_a_database_of_a_server_is_taken_as_it_is_written(place: Place) -> None:
 def test_a_database_that_cannot_be_understood_is_refused_without_its_password(
     place: Place,
 ) -> None:
-    for broken in ("postgresql:ann:secret@db/antiphon", "postgresql://ann:sec/ret@db/antiphon"):
-        with pytest.raises(BadSettings) as refused:
-            place.gather({"database": broken})
+    for address in ("postgresql:ann:secret@db/antiphon", "postgresql://ann:sec/ret@db/antiphon"):
+        with pytest.raises(BadSettings) as error_info:
+            place.gather({"database": address})
 
-        assert "%2F" in refused.value.details["hint"]
-        assert "ret@" not in f"{refused.value} {refused.value.details}"
+        assert "%2F" in error_info.value.details["hint"]
+        assert "ret@" not in f"{error_info.value} {error_info.value.details}"
 
 
 def test_an_address_that_is_refused_is_told_without_its_password(place: Place) -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         place.gather({"redis": "http://ann:secret@cache"})
 
-    assert refused.value.details["received"] == "'http://****@cache'"
+    assert error_info.value.details["received"] == "'http://****@cache'"
 
 
 def test_a_folder_says_nothing_about_redis_for_what_people_write_would_go_there(
@@ -487,27 +489,27 @@ def test_a_folder_says_nothing_about_redis_for_what_people_write_would_go_there(
 def test_an_unknown_setting_in_a_file_is_refused_with_the_nearest_name(place: Place) -> None:
     place.file.write_text("chunk-timout = 3\n")
 
-    with pytest.raises(BadSettings, match="chunk-timout") as refused:
+    with pytest.raises(BadSettings, match="chunk-timout") as error_info:
         place.gather()
-    assert refused.value.details["hint"] == "did you mean `chunk_timeout`?"
-    assert str(place.file) in refused.value.message
+    assert error_info.value.details["hint"] == "did you mean `chunk_timeout`?"
+    assert str(place.file) in error_info.value.message
 
 
 @pytest.mark.parametrize("content", [b"model = ", b"\xff\xfe", b'providers = "x"'])
 def test_a_file_that_is_no_settings_is_refused_by_name(place: Place, content: bytes) -> None:
     place.file.write_bytes(content)
 
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         place.gather()
-    assert str(place.file) in refused.value.message
+    assert str(place.file) in error_info.value.message
 
 
 def test_a_secret_of_the_wrong_kind_is_refused_without_being_shown(place: Place) -> None:
     place.file.write_text("provider_key = 123456\n")
 
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         place.gather()
-    assert "123456" not in f"{refused.value} {refused.value.details}"
+    assert "123456" not in f"{error_info.value} {error_info.value.details}"
 
 
 def test_secrets_and_passwords_are_masked_where_settings_are_shown() -> None:
@@ -561,12 +563,14 @@ def test_an_old_name_works_in_every_place_and_the_new_one_is_named(place: Place,
     setting = TABLE[SETTINGS[old].name]
     end = "; the old name goes with the next version."
 
-    place.own.write_text(f'{old} = "{text}"\n')
+    place.own_file.write_text(f'{old} = "{text}"\n')
     loaded = place.gather()
-    assert find_setting(loaded, setting) == (value, str(place.own))
-    said = f"`{old}` in {place.own} is called `{setting.name}` in {place.own} now{end}"
-    assert loaded.warnings == [said]
-    place.own.unlink()
+    assert find_setting(loaded, setting) == (value, str(place.own_file))
+    expected = (
+        f"`{old}` in {place.own_file} is called `{setting.name}` in {place.own_file} now{end}"
+    )
+    assert loaded.warnings == [expected]
+    place.own_file.unlink()
 
     loaded = place.gather(environ={f"ANTIPHON_{old.upper()}": text})
     assert find_setting(loaded, setting) == (value, f"ANTIPHON_{old.upper()}")
@@ -585,14 +589,14 @@ def test_the_new_name_wins_over_the_old_one_in_one_place_and_says_so(place: Plac
     [warning] = loaded.warnings
     assert warning.startswith("ANTIPHON_GRACE is ignored, because ANTIPHON_SHUTDOWN_TIMEOUT")
 
-    place.own.write_text("shutdown_timeout = 4\ngrace = 3\n")
+    place.own_file.write_text("shutdown_timeout = 4\ngrace = 3\n")
     loaded = place.gather({"grace": "6", "shutdown_timeout": "7"}, both)
     assert loaded.settings.shutdown_timeout == 7
     assert len(loaded.warnings) == 3
 
 
 def test_a_stronger_place_wins_by_whichever_name(place: Place) -> None:
-    place.own.write_text("shutdown_timeout = 4\n")
+    place.own_file.write_text("shutdown_timeout = 4\n")
 
     assert place.gather({"grace": "6"}).settings.shutdown_timeout == 6
 
@@ -623,9 +627,9 @@ def test_an_old_name_in_an_untrusted_file_that_does_not_count_warns_of_nothing(
 
 
 def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path: Path) -> None:
-    with pytest.warns(DeprecationWarning, match="`grace` is called `shutdown_timeout`") as caught:
+    with pytest.warns(DeprecationWarning, match="`grace` is called `shutdown_timeout`") as records:
         assert Settings(grace=3).shutdown_timeout == 3  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    assert [warning.filename for warning in caught] == [__file__]
+    assert [warning.filename for warning in records] == [__file__]
 
     with pytest.warns(DeprecationWarning, match="`hosts` is ignored, because `allowed_hosts`"):
         both = Settings(hosts=("a",), allowed_hosts=("b",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
@@ -635,9 +639,9 @@ def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path:
         assert both.refresh == "normal"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
     environ = {"HOME": str(tmp_path), "ANTIPHON_LEASE": "3"}
-    with pytest.warns(DeprecationWarning, match="ANTIPHON_LEASE is called") as caught:
+    with pytest.warns(DeprecationWarning, match="ANTIPHON_LEASE is called") as records:
         load({}, environ, tmp_path)
-    assert [warning.filename for warning in caught] == [__file__]
+    assert [warning.filename for warning in records] == [__file__]
 
 
 @pytest.mark.parametrize(
@@ -649,20 +653,20 @@ def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path:
     ],
 )
 def test_an_unknown_keyword_is_refused_with_the_nearest_name(name: str, near: str) -> None:
-    with pytest.raises(TypeError) as refused:
+    with pytest.raises(TypeError) as error_info:
         Settings(**{name: 3})  # type: ignore[arg-type]
-    assert str(refused.value) == f"there is no setting `{name}`{near}"
+    assert str(error_info.value) == f"there is no setting `{name}`{near}"
 
 
 @pytest.mark.parametrize("template", ["{model} {branch}", "{model", "}", "two\nlines", "{0}"])
 def test_a_status_line_with_an_unknown_part_is_refused_with_the_list(
     place: Place, template: str
 ) -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as error_info:
         place.gather(environ={"ANTIPHON_STATUS_LINE": template})
 
     assert (
-        "status_line" in refused.value.full_message
-        or "ANTIPHON_STATUS_LINE" in refused.value.full_message
+        "status_line" in error_info.value.full_message
+        or "ANTIPHON_STATUS_LINE" in error_info.value.full_message
     )
-    assert "{folder} or {git_branch}" in refused.value.full_message
+    assert "{folder} or {git_branch}" in error_info.value.full_message

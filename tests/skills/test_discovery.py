@@ -28,8 +28,8 @@ def load(home: SkillHome, folder: Path | None = None, **settings: bool) -> Works
     return load_workspace(folder or home.project, Settings(**settings), home.environ)
 
 
-def states(found: list[FoundFile]) -> dict[str, str]:
-    return {f"{'own' if each.own else 'project'}:{each.name}": each.state for each in found}
+def states(files: list[FoundFile]) -> dict[str, str]:
+    return {f"{'own' if each.own else 'project'}:{each.name}": each.state for each in files}
 
 
 def test_ones_own_skills_count_and_a_projects_only_once_they_are_trusted(home: SkillHome) -> None:
@@ -60,10 +60,10 @@ def test_a_project_is_searched_up_to_the_root_of_its_repository_and_no_further(
     write_skill(home.root / ".claude/skills", "above")
 
     names = [each.name for each in home.finder(inner).skills()]
-    alone = [each.name for each in home.finder(home.root).skills()]
+    names_at_home = [each.name for each in home.finder(home.root).skills()]
 
     assert names == ["between", "root"]
-    assert alone == ["above"]
+    assert names_at_home == ["above"]
 
 
 @pytest.mark.parametrize("change", ["text", "script", "new file", "removed"])
@@ -150,21 +150,21 @@ def test_a_project_that_is_made_to_be_read_for_ever_is_read_in_part(home: SkillH
         with (skill / "big").open("wb") as file:
             file.truncate(MAX_PROJECT // 4)
 
-    found = home.finder().skills()
+    skills = home.finder().skills()
 
-    assert {each.state for each in found} == {"broken", "not trusted"}
-    assert sum(each.state == "not trusted" for each in found) < 4
+    assert {each.state for each in skills} == {"broken", "not trusted"}
+    assert sum(each.state == "not trusted" for each in skills) < 4
 
 
 def test_what_takes_the_place_of_ones_own_says_so(home: SkillHome) -> None:
-    mine = write_skill(home.own / "skills", "pdf")
+    own_skill = write_skill(home.own / "skills", "pdf")
     write_skill(home.project / ".claude/skills", "pdf")
     finder = home.finder()
-    found = next(each for each in finder.skills() if not each.own)
+    project_skill = next(each for each in finder.skills() if not each.own)
 
-    seen = review_found(found, finder.find_replaced(found))
+    review = review_found(project_skill, finder.find_replaced(project_skill))
 
-    assert seen.summary.endswith(f"It takes the place of your own, {mine / 'SKILL.md'}")
+    assert review.summary.endswith(f"It takes the place of your own, {own_skill / 'SKILL.md'}")
 
 
 def test_trust_is_that_of_a_place_and_does_not_go_with_a_copy(home: SkillHome) -> None:
@@ -185,9 +185,9 @@ def test_an_untrusted_skill_shadows_nothing_and_a_trusted_one_the_users(home: Sk
 
     assert load(home).skills.get("pdf").description == "mine"
     home.trust_all()
-    found = home.finder().skills()
+    skills = home.finder().skills()
 
-    assert [(each.state, each.own) for each in found] == [
+    assert [(each.state, each.own) for each in skills] == [
         ("ready", False),
         ("shadowed", False),
         ("shadowed", True),
@@ -226,9 +226,9 @@ def test_links_in_a_circle_and_folders_outside_are_left_alone(home: SkillHome) -
         (home.project / ".agents" / name).symlink_to(home.root / "outside")
     (home.project / "AGENTS.md").symlink_to("AGENTS.md")
 
-    found = load(home).found
+    found_files = load(home).found
 
-    assert [(each.name, each.state) for each in found] == [("AGENTS.md", "broken")]
+    assert [(each.name, each.state) for each in found_files] == [("AGENTS.md", "broken")]
 
 
 def test_a_link_to_a_skill_of_the_project_is_that_skill(home: SkillHome) -> None:
@@ -306,14 +306,14 @@ def test_instructions_go_from_the_users_own_over_the_root_to_the_nearest(home: S
     (inner / "GEMINI.md").write_text("Use blanks.")
 
     assert load(home, inner).instructions.count("<instructions") == 1
-    for found in home.finder(inner).instructions():
-        if found.digest:
-            home.trust(found)
-    told = load(home, inner).instructions
+    for file in home.finder(inner).instructions():
+        if file.digest:
+            home.trust(file)
+    instructions = load(home, inner).instructions
 
-    order = [told.index(text) for text in ("Be kind.", "Use tabs.", "Use blanks.")]
+    order = [instructions.index(text) for text in ("Be kind.", "Use tabs.", "Use blanks.")]
     assert order == sorted(order)
-    assert "Not this one." not in told
+    assert "Not this one." not in instructions
 
 
 @pytest.mark.parametrize(
@@ -337,13 +337,13 @@ def test_instructions_have_a_limit_and_the_nearest_get_their_room_first(home: Sk
     inner.mkdir()
     (home.project / "AGENTS.md").write_text("root " * 20_000)
     (inner / "AGENTS.md").write_text("near" + "</instructions>")
-    for found in home.finder(inner).instructions():
-        home.trust(found)
-    told = load(home, inner).instructions
+    for file in home.finder(inner).instructions():
+        home.trust(file)
+    instructions = load(home, inner).instructions
 
-    assert len(told) < MAX_CHARACTERS + 2000
-    assert "more characters were too many" in told
-    assert "near&lt;/instructions>" in told
+    assert len(instructions) < MAX_CHARACTERS + 2000
+    assert "more characters were too many" in instructions
+    assert "near&lt;/instructions>" in instructions
 
 
 def test_settings_switch_skills_and_instructions_off(home: SkillHome) -> None:
@@ -359,14 +359,14 @@ def test_settings_switch_skills_and_instructions_off(home: SkillHome) -> None:
 
 
 def test_commands_of_files_have_names_arguments_and_meanings(home: SkillHome) -> None:
-    own = home.own / "commands"
-    (own / "git").mkdir(parents=True)
-    (own / "review.md").write_text(
+    own_commands = home.own / "commands"
+    (own_commands / "git").mkdir(parents=True)
+    (own_commands / "review.md").write_text(
         "---\ndescription: Review: a file\nargument-hint: [file]\n---\nReview $1 ($ARGUMENTS), $2."
     )
-    (own / "git/log.md").write_text("# What has changed?\nTell me.")
-    (own / "bad name!.md").write_text("x")
-    (own / "empty.md").write_text("---\ndescription: x\n---\n")
+    (own_commands / "git/log.md").write_text("# What has changed?\nTell me.")
+    (own_commands / "bad name!.md").write_text("x")
+    (own_commands / "empty.md").write_text("---\ndescription: x\n---\n")
     workspace = load(home)
     commands = {each.name: each for each in workspace.commands}
 
@@ -399,7 +399,7 @@ def test_commands_of_a_project_count_once_trusted(home: SkillHome) -> None:
     assert [each.name for each in load(home).commands] == ["deploy"]
 
 
-# What a path is.
+# The kind of a path.
 
 
 def test_a_path_is_known_by_its_name_and_place(home: SkillHome) -> None:
@@ -408,15 +408,15 @@ def test_a_path_is_known_by_its_name_and_place(home: SkillHome) -> None:
     commands = home.project / ".agents/commands"
     commands.mkdir()
     (commands / "go.md").write_text("Go.")
-    mine = write_skill(home.own / "skills", "mine")
+    own_skill = write_skill(home.own / "skills", "mine")
 
     kinds = {
-        path: found.kind
+        path: found_file.kind
         for path in (skill, skill / "SKILL.md", home.project / "AGENTS.md", commands / "go.md")
-        if (found := find_file(home.environ, path)) is not None
+        if (found_file := find_file(home.environ, path)) is not None
     }
 
     assert list(kinds.values()) == ["skill", "skill", "instructions", "command"]
     assert find_file(home.environ, home.project / "README.md") is None
     with pytest.raises(InvalidRequest, match="is your own"):
-        find_file(home.environ, mine)
+        find_file(home.environ, own_skill)

@@ -10,7 +10,7 @@ from antiphon.skills.frontmatter import MAX_HEAD, parse_document
 from antiphon.types.errors import InvalidRequest
 
 
-def head(text: str) -> dict[str, object]:
+def read_head(text: str) -> dict[str, object]:
     return dict(parse_document(f"---\n{text}\n---\nbody").fields)
 
 
@@ -44,7 +44,7 @@ def head(text: str) -> dict[str, object]:
     ],
 )
 def test_a_field_is_read_as_it_was_meant(line: str, value: object) -> None:
-    assert head(line) == {"description": value}
+    assert read_head(line) == {"description": value}
 
 
 def test_line_ends_of_windows_and_a_mark_of_the_byte_order_are_no_matter() -> None:
@@ -69,7 +69,7 @@ def test_a_head_without_an_end_or_without_measure_is_refused(text: str) -> None:
 
 def test_references_to_references_stay_the_letters_that_they_are() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(2, 60))
-    fields = head(bomb.rstrip())
+    fields = read_head(bomb.rstrip())
 
     assert sum(len(str(value)) for value in fields.values()) < 2 * len(bomb)
 

@@ -27,9 +27,9 @@ def make_zip(file: Path, entries: dict[str, bytes]) -> Path:
 def make_tar(file: Path, entries: dict[str, bytes]) -> Path:
     with tarfile.open(file, "w:gz") as archive:
         for name, content in entries.items():
-            about = tarfile.TarInfo(name)
-            about.size, about.mode = len(content), 0o755 if name.endswith(".sh") else 0o644
-            archive.addfile(about, io.BytesIO(content))
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode = len(content), 0o755 if name.endswith(".sh") else 0o644
+            archive.addfile(entry, io.BytesIO(content))
     return file
 
 
@@ -43,8 +43,10 @@ def test_an_archive_is_a_skill_wherever_it_lies_in_it(tmp_path: Path, make, root
     target = install_skill(source, tmp_path / "skills")
 
     assert target == tmp_path / "skills/pdf"
-    found = {str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()}
-    assert found == set(files)
+    installed_files = {
+        str(file.relative_to(target)) for file in target.rglob("*") if file.is_file()
+    }
+    assert installed_files == set(files)
     assert (target / "SKILL.md").read_bytes() == HEAD
     assert [each.name for each in (tmp_path / "skills").iterdir()] == ["pdf"]
 
@@ -65,9 +67,9 @@ def test_an_archive_with_a_path_that_leads_out_is_refused_whole(
 def test_links_in_an_archive_are_left_out(tmp_path: Path) -> None:
     archive = tmp_path / "a.tar"
     with tarfile.open(archive, "w") as tar:
-        about = tarfile.TarInfo("pdf/SKILL.md")
-        about.size = len(HEAD)
-        tar.addfile(about, io.BytesIO(HEAD))
+        entry = tarfile.TarInfo("pdf/SKILL.md")
+        entry.size = len(HEAD)
+        tar.addfile(entry, io.BytesIO(HEAD))
         link = tarfile.TarInfo("pdf/key")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(link)

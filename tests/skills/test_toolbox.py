@@ -47,9 +47,9 @@ def test_the_catalogue_stands_behind_the_instructions_of_an_assistant(tmp_path: 
         assistant = client.create_assistant(instructions="You are a clerk.")
         client.ask("Hi", tools=[Skills.open(tmp_path)], assistant_id=assistant.id)
 
-    told = script.requests[0].instructions or ""
-    assert told.startswith("You are a clerk.\n\n")
-    assert "- pdf:" in told
+    instructions = script.requests[0].instructions or ""
+    assert instructions.startswith("You are a clerk.\n\n")
+    assert "- pdf:" in instructions
 
 
 async def test_files_of_a_skill_are_read_and_nothing_outside_of_it(tmp_path: Path) -> None:
@@ -75,9 +75,9 @@ async def test_files_of_a_skill_are_read_and_nothing_outside_of_it(tmp_path: Pat
         "no\0file",
         "",
     ):
-        refused = await call(skills, "read_skill_file", skill="pdf", path=path)
-        assert refused.is_error, path
-        assert "secret" not in refused.output.replace("secret.txt", ""), path
+        refusal = await call(skills, "read_skill_file", skill="pdf", path=path)
+        assert refusal.is_error, path
+        assert "secret" not in refusal.output.replace("secret.txt", ""), path
 
 
 @pytest.mark.processes
@@ -85,18 +85,22 @@ async def test_a_script_gets_its_arguments_and_no_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
-    tell = "import os, sys; print(sys.argv[1:], os.getcwd(), 'OPENAI_API_KEY' in os.environ)"
-    write_skill(tmp_path / "skills", "pdf", show=tell, fail="import sys; sys.exit('no paper')")
+    show_program = (
+        "import os, sys; print(sys.argv[1:], os.getcwd(), 'OPENAI_API_KEY' in os.environ)"
+    )
+    write_skill(
+        tmp_path / "skills", "pdf", show=show_program, fail="import sys; sys.exit('no paper')"
+    )
     skills = Skills.open(tmp_path / "skills", working_folder=tmp_path)
 
-    done = await call(
+    result = await call(
         skills, "run_skill_script", skill="pdf", script="scripts/show.py", args=["a b", "$(id)"]
     )
-    failed = await call(skills, "run_skill_script", skill="pdf", script="scripts/fail.py")
+    failure = await call(skills, "run_skill_script", skill="pdf", script="scripts/fail.py")
 
-    assert done.output == f"['a b', '$(id)'] {tmp_path} False"
-    assert failed.is_error
-    assert failed.output == "[stderr]\nno paper\n[exit code 1]"
+    assert result.output == f"['a b', '$(id)'] {tmp_path} False"
+    assert failure.is_error
+    assert failure.output == "[stderr]\nno paper\n[exit code 1]"
 
 
 LEAVES_A_CHILD = """
@@ -112,9 +116,9 @@ print("left it")
 async def test_what_a_script_leaves_behind_ends_with_it(tmp_path: Path) -> None:
     write_skill(tmp_path / "skills", "pdf", leave=LEAVES_A_CHILD)
     os.mkfifo(tmp_path / "alive")
-    reading = asyncio.create_task(asyncio.to_thread((tmp_path / "alive").read_bytes))
+    reader = asyncio.create_task(asyncio.to_thread((tmp_path / "alive").read_bytes))
 
-    done = await call(
+    result = await call(
         Skills.open(tmp_path / "skills"),
         "run_skill_script",
         skill="pdf",
@@ -122,8 +126,8 @@ async def test_what_a_script_leaves_behind_ends_with_it(tmp_path: Path) -> None:
         args=[str(tmp_path / "alive")],
     )
 
-    assert done.output == "left it"
-    assert await asyncio.wait_for(reading, 60) == b""  # nobody holds the pipe
+    assert result.output == "left it"
+    assert await asyncio.wait_for(reader, 60) == b""  # nobody holds the pipe
 
 
 @pytest.mark.processes
@@ -153,12 +157,12 @@ async def test_a_script_that_is_cancelled_ends_with_all_that_it_started(tmp_path
 async def test_output_without_an_end_is_cut(tmp_path: Path) -> None:
     write_skill(tmp_path, "pdf", much="import sys; sys.stdout.write('x' * 5_000_000)")
 
-    done = await call(
+    result = await call(
         Skills.open(tmp_path), "run_skill_script", skill="pdf", script="scripts/much.py"
     )
 
-    assert done.output.startswith("xxx")
-    assert done.output.endswith(f"[{5_000_000 - MAX_OUTPUT} more bytes]")
+    assert result.output.startswith("xxx")
+    assert result.output.endswith(f"[{5_000_000 - MAX_OUTPUT} more bytes]")
 
 
 @pytest.mark.parametrize("script", ["SKILL.md", "../a.py", "scripts/none.py", "link.py", "/bin/sh"])
@@ -168,20 +172,20 @@ async def test_only_scripts_of_the_skill_are_run(tmp_path: Path, script: str) ->
     (skill / "link.py").symlink_to(tmp_path / "a.py")
     skills = Skills.open(skill)
 
-    refused = await call(skills, "run_skill_script", skill="pdf", script=script)
+    refusal = await call(skills, "run_skill_script", skill="pdf", script=script)
 
-    assert refused.is_error
-    assert "ran" not in refused.output
+    assert refusal.is_error
+    assert "ran" not in refusal.output
 
 
 @pytest.mark.processes
 def test_a_person_sees_the_command_line_each_time_and_no_answer_lasts(tmp_path: Path) -> None:
     write_skill(tmp_path, "pdf", hello="print('hello')")
-    asked: list[ConsentRequest] = []
+    requests: list[ConsentRequest] = []
 
     def ask(question: ConsentRequest) -> ConsentAnswer:
-        asked.append(question)
-        return ConsentAnswer(allowed=len(asked) < 3, keep="always")
+        requests.append(question)
+        return ConsentAnswer(allowed=len(requests) < 3, keep="always")
 
     script = Script()
     for _ in range(3):
@@ -192,10 +196,10 @@ def test_a_person_sees_the_command_line_each_time_and_no_answer_lasts(tmp_path: 
 
     assert [(one.output, one.is_error) for one in result.calls[:2]] == [("hello", False)] * 2
     assert "refused" in (result.calls[2].output or "")
-    command = asked[0].tool.command
+    command = requests[0].tool.command
     assert command is not None
-    assert f"{tmp_path}/pdf/scripts/hello.py 'a b'" in command(asked[0].call.arguments)
-    assert len(asked) == 3
+    assert f"{tmp_path}/pdf/scripts/hello.py 'a b'" in command(requests[0].call.arguments)
+    assert len(requests) == 3
 
 
 def test_without_anybody_to_ask_no_script_runs(tmp_path: Path) -> None:
@@ -211,12 +215,12 @@ def test_without_anybody_to_ask_no_script_runs(tmp_path: Path) -> None:
 def test_a_catalogue_is_of_bounded_length_and_one_line_for_each_skill(tmp_path: Path) -> None:
     for number in range(400):
         write_skill(tmp_path, f"skill-{number}", "word </available_skills> \u202e" * 40)
-    told = Skills.open(tmp_path).instructions()
+    instructions = Skills.open(tmp_path).instructions()
 
-    assert len(told) < MAX_CATALOGUE + 1000
-    assert "more, too many to be listed" in told
-    assert told.count("</available_skills>") == 1
-    assert "\u202e" not in told
+    assert len(instructions) < MAX_CATALOGUE + 1000
+    assert "more, too many to be listed" in instructions
+    assert instructions.count("</available_skills>") == 1
+    assert "\u202e" not in instructions
 
 
 def test_a_skill_that_is_for_the_user_alone_is_not_in_the_catalogue(tmp_path: Path) -> None:
@@ -255,10 +259,10 @@ def test_the_names_of_activated_skills_survive_a_compaction(tmp_path: Path) -> N
         thread = client.create_thread()
         for text in ("one", "two", "three"):
             client.ask(text, tools=[skills], thread_id=thread.id)
-        done = client.compact(thread.id)
+        compaction = client.compact(thread.id)
 
-    assert done is not None
-    assert done.summary == (
+    assert compaction is not None
+    assert compaction.summary == (
         "They talked about forms.\n\nSkills that were activated: pdf."
         " activate_skill returns their instructions again."
     )

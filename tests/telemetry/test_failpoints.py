@@ -12,7 +12,7 @@ from antiphon.types import errors
 
 
 @pytest.fixture(autouse=True)
-def _disarmed() -> Iterator[None]:
+def _disarm() -> Iterator[None]:
     yield
     arm("")
 
@@ -21,7 +21,7 @@ def test_a_point_that_is_not_armed_does_nothing() -> None:
     hit("append.after_commit")
 
 
-def test_a_deed_is_done_at_its_pass_and_at_no_other() -> None:
+def test_an_armed_action_happens_at_its_pass_and_at_no_other() -> None:
     arm("append.after_commit:raise@3, claim.before_commit:raise")
     hit("append.after_commit")
     hit("append.after_commit")
@@ -34,7 +34,7 @@ def test_a_deed_is_done_at_its_pass_and_at_no_other() -> None:
 
 
 @pytest.mark.parametrize("spec", ["append", "append:", "append:explode", "append:kill@x"])
-def test_a_deed_that_does_not_exist_is_refused_and_what_was_armed_stays(spec: str) -> None:
+def test_an_action_that_does_not_exist_is_refused_and_what_was_armed_stays(spec: str) -> None:
     arm("append:raise")
     with pytest.raises(errors.BadSettings):
         arm(spec)
@@ -50,7 +50,9 @@ def test_every_point_that_the_list_names_is_in_the_code() -> None:
     # A point of any work, such as `hit(f"{what}.before_wake")`.
     ends = tuple(f".{end}" for end in re.findall(r'hit\(f"\{[a-z_.]+\}\.([a-z_]+)"\)', code))
 
-    listed = re.findall(r"`([a-z]+\.[a-z_]+)`", failpoints.__doc__ or "")
+    documented_points = re.findall(r"`([a-z]+\.[a-z_]+)`", failpoints.__doc__ or "")
 
-    assert listed
-    assert [point for point in listed if point not in points and not point.endswith(ends)] == []
+    assert documented_points
+    assert [
+        point for point in documented_points if point not in points and not point.endswith(ends)
+    ] == []

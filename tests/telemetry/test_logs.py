@@ -1,4 +1,4 @@
-"""Log lines: one each, harmless, and without what nobody may read there."""
+"""Log lines: one line for each record, harmless, and without secrets."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ FORMS = [TextLogFormatter, JsonLogFormatter]
 every_form = pytest.mark.parametrize("form", FORMS)
 
 
-class Logged:
-    """A logger of its own, and its lines."""
+class LogRecorder:
+    """A logger, and the lines that it wrote."""
 
     def __init__(self, form: LogFormatter) -> None:
         self._stream = io.StringIO()
@@ -55,11 +55,11 @@ def _raise(error: Exception) -> Iterator[None]:
     ["\n", "\r", "\x1b[31m", "\x00", "\x85", "\u2028", "\u202e", "\x9b", "\U000e0080", "\ufff3"],
 )
 def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[LogFormatter], odd: str) -> None:
-    logged = Logged(form())
+    recorder = LogRecorder(form())
     with log_context(run_id=f"run_{odd}1"):
-        logged.log.warning("a name: %s", f"before{odd}info: forged")
+        recorder.log.warning("a name: %s", f"before{odd}info: forged")
 
-    (line,) = logged.lines
+    (line,) = recorder.lines
     assert line.isprintable(), line
     assert "forged" in line
 
@@ -78,71 +78,71 @@ def test_nothing_ends_a_line_or_acts_on_a_terminal(form: type[LogFormatter], odd
     ],
 )
 def test_secrets_are_masked_wherever_they_come_from(form: type[LogFormatter], secret: str) -> None:
-    logged = Logged(form(content=True))
-    logged.log.warning("cannot use %s", secret)
-    logged.log.warning(secret)
+    recorder = LogRecorder(form(content=True))
+    recorder.log.warning("cannot use %s", secret)
+    recorder.log.warning(secret)
 
-    assert CANARY not in "".join(logged.lines)
-    assert "****" in logged.lines[0]
+    assert CANARY not in "".join(recorder.lines)
+    assert "****" in recorder.lines[0]
 
 
-def test_of_a_query_the_names_and_the_rest_of_the_line_are_told() -> None:
-    logged = Logged(TextLogFormatter())
-    logged.log.warning("cannot use https://h/v1/models?page=2&key=%s again", CANARY)
+def test_the_names_of_a_query_and_the_rest_of_its_line_are_logged() -> None:
+    recorder = LogRecorder(TextLogFormatter())
+    recorder.log.warning("cannot use https://h/v1/models?page=2&key=%s again", CANARY)
 
-    assert "cannot use https://h/v1/models?page=****&key=**** again" in logged.lines[0]
+    assert "cannot use https://h/v1/models?page=****&key=**** again" in recorder.lines[0]
 
 
 @every_form
 def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(
     form: type[LogFormatter],
 ) -> None:
-    hidden, shown = Logged(form()), Logged(form(content=True))
-    for logged in (hidden, shown):
-        logged.log.warning("the model said %s", UserContent(CANARY))
+    without_content, with_content = LogRecorder(form()), LogRecorder(form(content=True))
+    for recorder in (without_content, with_content):
+        recorder.log.warning("the model said %s", UserContent(CANARY))
         try:
             list(_raise(KeyError(CANARY)))
         except ValueError as error:
-            logged.log.warning("it broke: %s", error, exc_info=True)
+            recorder.log.warning("it broke: %s", error, exc_info=True)
 
-    assert CANARY not in "".join(hidden.lines)
-    assert "(11 characters)" in hidden.lines[0]
-    assert "KeyError" in hidden.lines[1]
-    assert "test_logs.py" in hidden.lines[1]
-    assert all(CANARY in line for line in shown.lines)
+    assert CANARY not in "".join(without_content.lines)
+    assert "(11 characters)" in without_content.lines[0]
+    assert "KeyError" in without_content.lines[1]
+    assert "test_logs.py" in without_content.lines[1]
+    assert all(CANARY in line for line in with_content.lines)
 
 
-def test_words_of_ours_are_told_also_inside_an_error() -> None:
-    logged = Logged(TextLogFormatter())
-    logged.log.warning("waiting: %s", NotFound("Run run_1 is not there."))
+def test_the_message_of_an_error_of_ours_is_logged() -> None:
+    recorder = LogRecorder(TextLogFormatter())
+    recorder.log.warning("waiting: %s", NotFound("Run run_1 is not there."))
 
-    assert "waiting: Run run_1 is not there." in logged.lines[0]
+    assert "waiting: Run run_1 is not there." in recorder.lines[0]
 
 
 def test_json_has_a_field_for_each_thing_that_is_known() -> None:
-    logged = Logged(JsonLogFormatter())
+    recorder = LogRecorder(JsonLogFormatter())
     with log_context(run_id="run_1", thread_id=None), log_context(trace_id="0af7"):
-        logged.log.error("lost %d", 3)
-    logged.log.info("after it")
+        recorder.log.error("lost %d", 3)
+    recorder.log.info("after it")
 
-    told, after = map(json.loads, logged.lines)
-    assert told["time"].endswith("Z")
-    assert (told["level"], told["logger"]) == ("error", "antiphon.test")
-    assert (told["message"], told["run_id"], told["trace_id"]) == ("lost 3", "run_1", "0af7")
-    assert "thread_id" not in told
-    assert "run_id" not in after
+    first, second = map(json.loads, recorder.lines)
+    assert first["time"].endswith("Z")
+    assert (first["level"], first["logger"]) == ("error", "antiphon.test")
+    assert (first["message"], first["run_id"], first["trace_id"]) == ("lost 3", "run_1", "0af7")
+    assert "thread_id" not in first
+    assert "run_id" not in second
 
 
-def test_what_is_no_id_is_not_told_as_one() -> None:
-    logged = Logged(TextLogFormatter())
+def test_a_text_that_is_no_id_is_not_logged_as_one() -> None:
+    recorder = LogRecorder(TextLogFormatter())
     with log_context(run_id="run_1\n canary", thread_id="thread_1"):
-        logged.log.warning("hello")
+        recorder.log.warning("hello")
 
-    assert logged.lines[0].endswith("hello thread_id=thread_1")
+    assert recorder.lines[0].endswith("hello thread_id=thread_1")
 
 
 def test_a_line_that_does_not_fit_its_values_is_told_as_it_is() -> None:
-    logged = Logged(TextLogFormatter())
-    logged.log.warning("%d files", "many")
+    recorder = LogRecorder(TextLogFormatter())
+    recorder.log.warning("%d files", "many")
 
-    assert logged.lines[0].endswith("%d files")
+    assert recorder.lines[0].endswith("%d files")

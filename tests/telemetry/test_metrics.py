@@ -26,7 +26,7 @@ from antiphon.telemetry.resources import add_process_gauges
 from tests.support.prometheus_text import families, value
 
 
-def _some() -> Metrics:
+def _make_metrics() -> Metrics:
     metrics = Metrics()
     metrics.add(REQUESTS, "/v1/threads", "200")
     metrics.add(REQUESTS, "/v1/threads", "200")
@@ -37,14 +37,16 @@ def _some() -> Metrics:
     return metrics
 
 
-def test_all_that_is_counted_is_told_in_the_format_even_before_it_happened() -> None:
-    read = families(Metrics().snapshot().to_prometheus())
+def test_every_metric_is_in_the_text_even_before_anything_happened() -> None:
+    metric_families = families(Metrics().snapshot().to_prometheus())
 
     old_names = [measure.old_name for measure in MEASURES if measure.old_name]
-    assert [name for name in read if name not in old_names] == [each.name for each in MEASURES]
-    assert {name: read[name].about for name in read if name not in old_names} == {
-        measure.name: measure.about for measure in MEASURES
-    }
+    assert [name for name in metric_families if name not in old_names] == [
+        each.name for each in MEASURES
+    ]
+    assert {
+        name: metric_families[name].about for name in metric_families if name not in old_names
+    } == {measure.name: measure.about for measure in MEASURES}
 
 
 def test_a_renamed_metric_has_its_old_name_too_which_names_the_new_one() -> None:
@@ -54,15 +56,15 @@ def test_a_renamed_metric_has_its_old_name_too_which_names_the_new_one() -> None
 
     text = metrics.snapshot().to_prometheus()
 
-    read = families(text)
+    metric_families = families(text)
     assert value(text, "antiphon_active_runs") == value(text, "antiphon_runs_driven") == 3
     assert value(text, "antiphon_max_concurrent_runs") == value(text, "antiphon_run_places") == 100
-    assert read["antiphon_runs_driven"].about == "Deprecated: use antiphon_active_runs."
-    assert read["antiphon_runs_driven"].kind == "gauge"
+    assert metric_families["antiphon_runs_driven"].about == "Deprecated: use antiphon_active_runs."
+    assert metric_families["antiphon_runs_driven"].kind == "gauge"
 
 
 def test_values_are_told_by_their_labels() -> None:
-    text = _some().snapshot().to_prometheus()
+    text = _make_metrics().snapshot().to_prometheus()
 
     assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 2
     assert value(text, f"{FIRST_TOKEN.name}_count", provider="openai") == 2
@@ -72,9 +74,9 @@ def test_values_are_told_by_their_labels() -> None:
 
 
 def test_numbers_of_several_processes_add_up_also_after_a_way_as_json() -> None:
-    sent = msgspec.json.encode(_some().snapshot())
-    together = _some().snapshot() + msgspec.json.decode(sent, type=MetricsSnapshot)
-    text = (together + Metrics().snapshot()).to_prometheus()
+    encoded = msgspec.json.encode(_make_metrics().snapshot())
+    total = _make_metrics().snapshot() + msgspec.json.decode(encoded, type=MetricsSnapshot)
+    text = (total + Metrics().snapshot()).to_prometheus()
 
     assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 4
     assert value(text, f"{FIRST_TOKEN.name}_count", provider="openai") == 4
@@ -87,12 +89,12 @@ def test_a_label_can_neither_end_its_line_nor_make_series_without_end() -> None:
     for count in range(2 * MAX_SERIES):
         metrics.add(TURNS, f"outcome {count}")
 
-    told = families(metrics.snapshot().to_prometheus())[TURNS.name].samples
+    samples = families(metrics.snapshot().to_prometheus())[TURNS.name].samples
 
-    assert dict(told[-1].labels)["outcome"] != "", told[-1]
-    assert (("outcome", r"a\"b\\c\nd"),) in [sample.labels for sample in told]
-    assert len(told) == MAX_SERIES + 1
-    assert sum(sample.value for sample in told) == 2 * MAX_SERIES + 1
+    assert dict(samples[-1].labels)["outcome"] != "", samples[-1]
+    assert (("outcome", r"a\"b\\c\nd"),) in [sample.labels for sample in samples]
+    assert len(samples) == MAX_SERIES + 1
+    assert sum(sample.value for sample in samples) == 2 * MAX_SERIES + 1
 
 
 def test_the_lag_of_an_event_is_told_where_its_reader_had_come_to_the_end() -> None:

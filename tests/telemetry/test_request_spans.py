@@ -35,9 +35,9 @@ async def test_the_token_of_a_shared_link_is_in_no_span_of_a_server(place: str):
 
     await trace_request(tracer, answer, scope, receive, send)
 
-    ((name, _, facts),) = tracer.spans
+    ((name, _, attributes),) = tracer.spans
     assert name == "POST"
-    assert facts["url.path"] == f"{place}/{{token}}/copies"
+    assert attributes["url.path"] == f"{place}/{{token}}/copies"
     assert route_template(path) == f"{place}/{{token}}/copies"
 
 
@@ -47,9 +47,9 @@ def test_the_token_of_a_shared_link_is_in_no_span_of_a_client():
     with request_span(tracer, None, {"method": "POST", "url": LINK}):
         pass
 
-    ((name, _, facts),) = tracer.spans
+    ((name, _, attributes),) = tracer.spans
     assert name == "POST /v1/shared/{token}/copies"
-    assert facts["url.path"] == "/v1/shared/{token}/copies"
+    assert attributes["url.path"] == "/v1/shared/{token}/copies"
 
 
 def test_ids_stay_in_the_path_of_a_span_and_are_left_out_of_its_name():
@@ -58,6 +58,6 @@ def test_ids_stay_in_the_path_of_a_span_and_are_left_out_of_its_name():
     with request_span(tracer, None, {"method": "GET", "url": "/v1/threads/thread_01ab"}):
         pass
 
-    ((name, _, facts),) = tracer.spans
+    ((name, _, attributes),) = tracer.spans
     assert name == "GET /v1/threads/{id}"
-    assert facts["url.path"] == "/v1/threads/thread_01ab"
+    assert attributes["url.path"] == "/v1/threads/thread_01ab"

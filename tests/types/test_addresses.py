@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon.types.addresses import is_public, parse_address
 
-NEAR = [
+PRIVATE_ADDRESSES = [
     "0.0.0.0",
     "0.1.2.3",
     "10.0.0.1",
@@ -33,7 +33,14 @@ NEAR = [
     "240.0.0.1",
     "255.255.255.255",
 ]
-FAR = ["1.1.1.1", "8.8.8.8", "93.184.215.14", "172.15.0.1", "172.32.0.1", "100.128.0.1"]
+PUBLIC_ADDRESSES = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "93.184.215.14",
+    "172.15.0.1",
+    "172.32.0.1",
+    "100.128.0.1",
+]
 CARRIERS = {
     "compatible": "::{}",
     "mapped": "::ffff:{}",
@@ -55,13 +62,13 @@ def isatap(inner: IPv4Address) -> IPv6Address:
     return IPv6Address((0x2A00_1450 << 96) | (0x5EFE << 32) | int(inner))
 
 
-@pytest.mark.parametrize("text", NEAR)
-def test_what_is_near_is_not_public(text: str) -> None:
+@pytest.mark.parametrize("text", PRIVATE_ADDRESSES)
+def test_a_private_or_reserved_address_is_not_public(text: str) -> None:
     assert not is_public(IPv4Address(text))
 
 
-@pytest.mark.parametrize("text", FAR)
-def test_what_is_far_is_public(text: str) -> None:
+@pytest.mark.parametrize("text", PUBLIC_ADDRESSES)
+def test_an_address_of_the_internet_is_public(text: str) -> None:
     assert is_public(IPv4Address(text))
 
 
@@ -75,16 +82,16 @@ def test_an_address_that_carries_another_leads_where_that_one_leads(
 
 @given(st.ip_addresses(v=4))
 def test_tunnels_lead_where_their_inner_address_leads(inner: IPv4Address) -> None:
-    far = IPv4Address("8.8.8.8")
+    public_address = IPv4Address("8.8.8.8")
 
-    judged = [
+    verdicts = [
         is_public(six_to_four(inner)),
-        is_public(teredo(inner, far)),
-        is_public(teredo(far, inner)),
+        is_public(teredo(inner, public_address)),
+        is_public(teredo(public_address, inner)),
         is_public(isatap(inner)),
     ]
 
-    assert judged == [is_public(inner)] * 4
+    assert verdicts == [is_public(inner)] * 4
 
 
 @pytest.mark.parametrize(
@@ -126,7 +133,7 @@ def test_nothing_is_public_that_python_calls_private(address: IPv4Address | IPv6
 
 
 @pytest.mark.parametrize(
-    ("host", "meant"),
+    ("host", "expected"),
     [
         ("127.0.0.1", "127.0.0.1"),
         ("127.0.0.1.", "127.0.0.1"),
@@ -143,8 +150,8 @@ def test_nothing_is_public_that_python_calls_private(address: IPv4Address | IPv6
         ("fe80::1%25eth0", "fe80::1%25eth0"),
     ],
 )
-def test_every_spelling_of_an_address_is_read(host: str, meant: str) -> None:
-    assert parse_address(host) == ip_address(meant)
+def test_every_spelling_of_an_address_is_read(host: str, expected: str) -> None:
+    assert parse_address(host) == ip_address(expected)
 
 
 @pytest.mark.parametrize("host", ["localhost", "a.b.c", "1.com", "0x.com", "", "xn--1-7sb"])

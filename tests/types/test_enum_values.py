@@ -29,10 +29,10 @@ class Tree(msgspec.Struct):
     count: int = 0
 
 
-def refuse(value: object, kind: Any) -> str:
-    with pytest.raises(msgspec.ValidationError) as caught:
+def catch_message(value: object, kind: Any) -> str:
+    with pytest.raises(msgspec.ValidationError) as error_info:
         msgspec.convert(value, kind)
-    return add_enum_values(str(caught.value), msgspec.json.schema(kind))
+    return add_enum_values(str(error_info.value), msgspec.json.schema(kind))
 
 
 @pytest.mark.parametrize(
@@ -45,19 +45,22 @@ def refuse(value: object, kind: Any) -> str:
     ],
 )
 def test_the_values_of_an_enum_are_found_wherever_it_stands(value: object, where: str) -> None:
-    assert refuse(value, Tree) == f"Invalid enum value 'green', wanted one of 'blue', 'red'{where}"
+    assert (
+        catch_message(value, Tree)
+        == f"Invalid enum value 'green', wanted one of 'blue', 'red'{where}"
+    )
 
 
 def test_the_values_of_a_literal_are_found_at_the_top_and_below() -> None:
-    assert refuse("x", Literal["a", "b"]) == "Invalid enum value 'x', wanted one of 'a', 'b'"
-    assert refuse({"size": "xl"}, Tree).endswith("wanted one of 'm', 's' - at `$.size`")
+    assert catch_message("x", Literal["a", "b"]) == "Invalid enum value 'x', wanted one of 'a', 'b'"
+    assert catch_message({"size": "xl"}, Tree).endswith("wanted one of 'm', 's' - at `$.size`")
 
 
 def test_other_errors_stay_as_they_are() -> None:
-    assert refuse({"count": "many"}, Tree) == "Expected `int`, got `str` - at `$.count`"
+    assert catch_message({"count": "many"}, Tree) == "Expected `int`, got `str` - at `$.count`"
 
 
 def test_a_long_list_is_cut_and_says_so() -> None:
     kind = enum.Enum("Many", {f"n{each:03}": each for each in range(1000)})  # type: ignore[misc]
 
-    assert refuse(5000, kind).endswith("28, 29, ...")
+    assert catch_message(5000, kind).endswith("28, 29, ...")

@@ -38,34 +38,34 @@ VALUES: dict[Any, Any] = {
     Sampling: Sampling(seed=1),
     Deadlines: Deadlines(turn=9),
 }
-"""A value for a field of each type; of numbers, switches and words it is found."""
+"""A value for a field of each type; `other_value` finds those of numbers, switches and words."""
 
 
 def defaults(kind: type[msgspec.Struct]) -> dict[str, Any]:
-    """The default of each field that has one."""
-    known = {
+    """Return the default of each field that has one."""
+    values = {
         field.name: field.default_factory()
         if field.default is msgspec.NODEFAULT and field.default_factory is not msgspec.NODEFAULT
         else field.default
         for field in msgspec.structs.fields(kind)
     }
-    return {name: value for name, value in known.items() if value is not msgspec.NODEFAULT}
+    return {name: value for name, value in values.items() if value is not msgspec.NODEFAULT}
 
 
 def field_types(kind: type) -> dict[str, Any]:
-    """The type of each field, without its bounds and what stands for no value."""
-    return {name: _plain(hint) for name, hint in get_type_hints(kind).items()}
+    """Return the type of each field, without its bounds and without the types for no value."""
+    return {name: _without_none(hint) for name, hint in get_type_hints(kind).items()}
 
 
-def _plain(hint: Any) -> Any:
+def _without_none(hint: Any) -> Any:
     if get_origin(hint) in (Union, UnionType):
         members = [each for each in get_args(hint) if each not in (NoneType, msgspec.UnsetType)]
         return members[0] if len(members) == 1 else frozenset(members)
     return hint
 
 
-def another(kind: Any, value: Any) -> Any:
-    """Another value for a field of this type that has this value."""
+def other_value(kind: Any, value: Any) -> Any:
+    """Return another value for a field of this type that has this value."""
     if get_origin(kind) is Literal:
         return next(word for word in get_args(kind) if word != value)
     if kind is bool:
@@ -79,13 +79,15 @@ def another(kind: Any, value: Any) -> Any:
 def test_a_request_has_the_defaults_of_its_record(
     request_type: type[msgspec.Struct], record: type[msgspec.Struct]
 ) -> None:
-    asked, kept = defaults(request_type), defaults(record)
-    both = asked.keys() & kept.keys()
+    request_defaults, record_defaults = defaults(request_type), defaults(record)
+    names = request_defaults.keys() & record_defaults.keys()
     if record is Run:
-        both -= FROM_ASSISTANT
+        names -= FROM_ASSISTANT
 
-    assert both
-    assert {name: asked[name] for name in both} == {name: kept[name] for name in both}
+    assert names
+    assert {name: request_defaults[name] for name in names} == {
+        name: record_defaults[name] for name in names
+    }
 
 
 @pytest.mark.parametrize(
@@ -100,37 +102,39 @@ def test_a_request_has_the_defaults_of_its_record(
     ],
 )
 def test_a_field_has_one_type(one: type, other: type) -> None:
-    these, those = field_types(one), field_types(other)
-    both = these.keys() & those.keys()
+    first_types, second_types = field_types(one), field_types(other)
+    names = first_types.keys() & second_types.keys()
 
-    assert both
-    assert {name: these[name] for name in both} == {name: those[name] for name in both}
+    assert names
+    assert {name: first_types[name] for name in names} == {
+        name: second_types[name] for name in names
+    }
 
 
 def test_every_field_of_a_run_request_is_a_field_of_the_run() -> None:
-    asked = set(CreateRun.__struct_fields__) - NOT_OF_THE_RUN
+    fields = set(CreateRun.__struct_fields__) - NOT_OF_THE_RUN
 
-    assert asked <= set(Run.__struct_fields__)
-    assert asked & set(Assistant.__struct_fields__) >= FROM_ASSISTANT
+    assert fields <= set(Run.__struct_fields__)
+    assert fields & set(Assistant.__struct_fields__) >= FROM_ASSISTANT
 
 
 async def test_every_field_of_a_run_request_reaches_the_run() -> None:
     async with open_rig("say Hi.") as rig:
         thread = (await rig.dispatcher.dispatch(CreateThread(), BY)).value
         assistant = (await rig.dispatcher.dispatch(CreateAssistant(), BY)).value
-        kinds, usual = field_types(RunCall), defaults(RunCall)
+        kinds, default_values = field_types(RunCall), defaults(RunCall)
         fields = set(RunCall.__struct_fields__) - NOT_OF_THE_RUN - NEEDS_A_CUT_ANSWER
-        given = {name: another(kinds[name], usual[name]) for name in fields}
-        given["assistant_id"] = assistant.id
-        run = (await rig.dispatcher.dispatch(CreateRun(thread.id, **given), BY)).value
+        values = {name: other_value(kinds[name], default_values[name]) for name in fields}
+        values["assistant_id"] = assistant.id
+        run = (await rig.dispatcher.dispatch(CreateRun(thread.id, **values), BY)).value
 
-        assert {name: getattr(run, name) for name in fields} == given
+        assert {name: getattr(run, name) for name in fields} == values
 
 
 def test_an_assistant_can_be_changed_in_all_that_it_is_created_with() -> None:
-    changed = set(UpdateAssistant.__struct_fields__) - {"assistant_id"}
+    fields = set(UpdateAssistant.__struct_fields__) - {"assistant_id"}
 
-    assert changed == set(CreateAssistant.__struct_fields__)
+    assert fields == set(CreateAssistant.__struct_fields__)
 
 
 def test_the_options_of_the_sdk_are_the_fields_of_the_request() -> None:

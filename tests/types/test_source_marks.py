@@ -15,14 +15,14 @@ from antiphon.wires.openai.stored_items import reply_text_item
 MOON, SUN, SEA = (Citation(url=f"https://tides.example/{name}") for name in ("moon", "sun", "sea"))
 
 
-def reply(number: int, text: str, *cited: Citation, **more: object) -> Message:
+def reply(number: int, text: str, *citations: Citation, **more: object) -> Message:
     return Message(
         id=f"msg_{number}",
         thread_id="thread_1",
         number=number,
         role="assistant",
         content=(Text(text),),
-        citations=cited,
+        citations=citations,
         created_at=0,
         **more,  # type: ignore[arg-type]
     )
@@ -36,10 +36,10 @@ def cut_and_rest() -> list[Message]:
 
 
 def test_marks_of_a_continued_answer_have_the_numbers_of_its_one_list() -> None:
-    [joined] = join_replies(cut_and_rest())
+    [joined_reply] = join_replies(cut_and_rest())
 
-    assert joined.text == "The moon[1] and the sun[2] pull the sea[3][1]."
-    assert [page.url for page in list_pages(joined.citations)] == [MOON.url, SUN.url, SEA.url]
+    assert joined_reply.text == "The moon[1] and the sun[2] pull the sea[3][1]."
+    assert [page.url for page in list_pages(joined_reply.citations)] == [MOON.url, SUN.url, SEA.url]
 
 
 def test_marks_of_an_answer_that_was_continued_twice_count_each_list() -> None:
@@ -47,35 +47,35 @@ def test_marks_of_an_answer_that_was_continued_twice_count_each_list() -> None:
     second = reply(2, "pull the sea[1] ", SEA, status="incomplete", continues=True)
     third = reply(3, "and the sun[1].", SUN, continues=True)
 
-    [joined] = join_replies([first, second, third])
+    [joined_reply] = join_replies([first, second, third])
 
-    assert joined.text == "The moon[1] and the sun[2] pull the sea[3] and the sun[2]."
+    assert joined_reply.text == "The moon[1] and the sun[2] pull the sea[3] and the sun[2]."
 
 
 def test_exports_links_and_stored_items_have_the_one_numbering() -> None:
     thread = Thread(id="thread_1", messages=2, version=1, created_at=0, updated_at=0)
 
     exported = "".join(render_export(thread, cut_and_rest(), "md"))
-    [shared] = take_snapshot(cut_and_rest(), {}, {}, tools=False, reasoning=False)
-    [joined] = join_replies(cut_and_rest())
-    item = reply_text_item(joined, {})
+    [snapshot] = take_snapshot(cut_and_rest(), {}, {}, tools=False, reasoning=False)
+    [joined_reply] = join_replies(cut_and_rest())
+    item = reply_text_item(joined_reply, {})
 
     assert "sea[3][1]" in exported
     assert "3. [https://tides.example/sea]" in exported
-    assert "sea[3][1]" in shared.text
+    assert "sea[3][1]" in snapshot.text
     assert "sea[3][1]" in str(item.content)
 
 
 def test_an_answer_whose_rest_cites_nothing_keeps_its_marks() -> None:
     rest = reply(2, "pull the sea[1][2].", continues=True)
 
-    [joined] = join_replies([cut_and_rest()[0], rest])
+    [joined_reply] = join_replies([cut_and_rest()[0], rest])
 
-    assert joined.text.endswith("the sea[1][2].")
+    assert joined_reply.text.endswith("the sea[1][2].")
 
 
 @pytest.mark.parametrize(
-    ("text", "renumbered"),
+    ("text", "expected"),
     [
         ("x | a [1], b[2]c [3] [0]", " a [5], b[6]c [3] [0]"),
         ("x | `a[1]` [1] ``b ` [1]`` [1]", " `a[1]` [5] ``b ` [1]`` [5]"),
@@ -93,10 +93,10 @@ def test_an_answer_whose_rest_cites_nothing_keeps_its_marks() -> None:
         ("|[1]\r\n[2]\u2028[1]", "[5]\r\n[6]\u2028[5]"),
     ],
 )
-def test_only_marks_behind_the_cut_and_outside_code_change(text: str, renumbered: str) -> None:
+def test_only_marks_behind_the_cut_and_outside_code_change(text: str, expected: str) -> None:
     cut, _, rest = text.partition("|")
 
-    assert renumber_marks(cut + rest, len(cut), {1: 5, 2: 6}) == cut + renumbered
+    assert renumber_marks(cut + rest, len(cut), {1: 5, 2: 6}) == cut + expected
 
 
 def test_a_long_hostile_text_takes_time_in_proportion_to_its_length() -> None:

@@ -1,4 +1,4 @@
-"""Whatever a model says, a terminal is only ever given text."""
+"""Only text reaches a terminal, whatever a model writes."""
 
 import unicodedata
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from antiphon.types.terminal_safe import LONGEST_SEQUENCE, Cleaner, Place, clean
 from tests.support.unicode_data import default_ignorable
 
-DRAWN: tuple[Place, ...] = ("notice", "prose", "code", "approval")
-PLACES: tuple[Place, ...] = (*DRAWN, "source")
+PLACES_ON_SCREEN: tuple[Place, ...] = ("notice", "prose", "code", "approval")
+PLACES: tuple[Place, ...] = (*PLACES_ON_SCREEN, "source")
 
-NASTY = st.sampled_from(
+HOSTILE_PIECES = st.sampled_from(
     [
         "\r",
         "\n",
@@ -38,7 +38,7 @@ NASTY = st.sampled_from(
         "\u200d",
     ]
 )
-FOREIGN = st.lists(NASTY | st.text(max_size=5)).map("".join)
+FOREIGN = st.lists(HOSTILE_PIECES | st.text(max_size=5)).map("".join)
 
 
 @given(st.lists(FOREIGN), st.sampled_from(PLACES))
@@ -48,14 +48,14 @@ def test_pieces_joined_are_the_same_however_the_text_is_cut(
 ) -> None:
     cleaner = Cleaner(place)
 
-    cut = "".join(cleaner.feed(piece) for piece in pieces) + cleaner.close()
+    cleaned = "".join(cleaner.feed(piece) for piece in pieces) + cleaner.close()
 
-    assert cut == clean("".join(pieces), place)
+    assert cleaned == clean("".join(pieces), place)
 
 
-@given(FOREIGN, st.sampled_from(DRAWN))
+@given(FOREIGN, st.sampled_from(PLACES_ON_SCREEN))
 def test_nothing_that_acts_on_a_terminal_gets_out(text: str, place: Place) -> None:
-    acting = [
+    active_characters = [
         letter
         for letter in clean(text, place)
         if (unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t")
@@ -64,7 +64,7 @@ def test_nothing_that_acts_on_a_terminal_gets_out(text: str, place: Place) -> No
         or 0xE0000 <= ord(letter) <= 0xE007F
     ]
 
-    assert acting == []
+    assert active_characters == []
 
 
 @given(FOREIGN, st.sampled_from(PLACES))
@@ -89,7 +89,7 @@ def test_clean_text_stays_as_it_is(text: str, place: Place) -> None:
         "\x1b#8",
     ],
 )
-def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_to_who_decides(sequence: str):
+def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_in_approvals(sequence: str):
     text = f"be{sequence}fore"
 
     assert clean(text, "prose") == clean(text, "code") == "before"
@@ -97,7 +97,7 @@ def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_to_who_decides
 
 
 @pytest.mark.parametrize(
-    ("place", "shown"),
+    ("place", "expected"),
     [
         ("notice", "a<U+202E>b<U+E0041>c\u200dd"),
         ("prose", "abc\u200dd"),
@@ -106,18 +106,18 @@ def test_whole_sequences_are_left_out_of_prose_and_code_and_shown_to_who_decides
         ("approval", "a<U+202E>b<U+E0041>c<U+200D>d"),
     ],
 )
-def test_what_turns_or_hides_text_is_treated_as_its_place_asks(place: Place, shown: str):
-    assert clean("a\u202eb\U000e0041c\u200dd", place) == shown
+def test_what_turns_or_hides_text_is_treated_as_its_place_asks(place: Place, expected: str):
+    assert clean("a\u202eb\U000e0041c\u200dd", place) == expected
 
 
 def test_a_sequence_without_an_end_is_shown_once_it_is_too_long_to_be_one():
     cleaner = Cleaner("prose")
 
-    begun = cleaner.feed("\x1b]" + "x" * LONGEST_SEQUENCE)
-    shown = cleaner.feed("x")
+    first = cleaner.feed("\x1b]" + "x" * LONGEST_SEQUENCE)
+    second = cleaner.feed("x")
 
-    assert begun == ""
-    assert shown == "\u241b]" + "x" * (LONGEST_SEQUENCE + 1)
+    assert first == ""
+    assert second == "\u241b]" + "x" * (LONGEST_SEQUENCE + 1)
 
 
 def test_what_is_held_back_at_the_end_is_shown():
@@ -128,7 +128,7 @@ def test_what_is_held_back_at_the_end_is_shown():
 
 
 @pytest.mark.parametrize(
-    ("foreign", "shown"),
+    ("text", "expected"),
     [
         ("\x1b[2Jgone", "\u241b[2Jgone"),
         ("\x1b]52;c;aGk=\x07", "\u241b]52;c;aGk=\u2407"),
@@ -145,8 +145,8 @@ def test_what_is_held_back_at_the_end_is_shown():
         ),
     ],
 )
-def test_what_would_act_is_shown(foreign: str, shown: str) -> None:
-    assert clean(foreign) == shown
+def test_what_would_act_is_shown(text: str, expected: str) -> None:
+    assert clean(text) == expected
 
 
 def test_ordinary_text_passes_untouched() -> None:
@@ -161,10 +161,10 @@ VISIBLE_FORMATS = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x11
 
 def test_an_approval_spells_out_all_that_unicode_says_is_not_drawn() -> None:
     ignorable = default_ignorable()
-    shown = "".join(f"<U+{code:04X}>" for code in ignorable)
+    expected = "".join(f"<U+{code:04X}>" for code in ignorable)
 
     assert len(ignorable) == 4174  # the total that the file itself states
-    assert clean("".join(map(chr, ignorable)), "approval") == shown
+    assert clean("".join(map(chr, ignorable)), "approval") == expected
 
 
 def test_an_approval_spells_out_every_format_character_that_is_not_drawn() -> None:

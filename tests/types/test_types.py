@@ -35,22 +35,26 @@ RANDOMNESS = st.binary(min_size=ids.RANDOM_BYTES, max_size=ids.RANDOM_BYTES)
 
 
 @given(MILLISECONDS, MILLISECONDS, RANDOMNESS, RANDOMNESS)
-def test_ids_sort_by_birth(born: int, later: int, dice: bytes, others: bytes):
-    born, later = sorted((born, later))
-    if born < later:
-        assert ids.make("run", born, dice) < ids.make("run", later, others)
+def test_ids_sort_by_birth(time: int, later_time: int, randomness: bytes, other_randomness: bytes):
+    time, later_time = sorted((time, later_time))
+    if time < later_time:
+        assert ids.make("run", time, randomness) < ids.make("run", later_time, other_randomness)
 
 
 @given(MILLISECONDS, RANDOMNESS, RANDOMNESS)
-def test_ids_of_one_instant_differ_by_their_randomness(born: int, dice: bytes, others: bytes):
-    assert (ids.make("run", born, dice) == ids.make("run", born, others)) == (dice == others)
+def test_ids_of_one_instant_differ_by_their_randomness(
+    time: int, randomness: bytes, other_randomness: bytes
+):
+    assert (ids.make("run", time, randomness) == ids.make("run", time, other_randomness)) == (
+        randomness == other_randomness
+    )
 
 
 @given(MILLISECONDS, RANDOMNESS, st.sampled_from(get_args(ids.Prefix)))
 def test_an_id_says_its_kind_and_fits_where_ids_are_taken(
-    born: int, dice: bytes, prefix: ids.Prefix
+    time: int, randomness: bytes, prefix: ids.Prefix
 ):
-    assert re.fullmatch(prefix + "_[0-9a-hjkmnp-tv-z]{35}", ids.make(prefix, born, dice))
+    assert re.fullmatch(prefix + "_[0-9a-hjkmnp-tv-z]{35}", ids.make(prefix, time, randomness))
 
 
 # Events.
@@ -114,7 +118,7 @@ def _structs(cls: type[Any], fields: Sequence[msgspec.inspect.Field]) -> st.Sear
     return st.fixed_dictionaries(
         {field.name: _values(field.type) for field in fields if field.required},
         optional={field.name: _values(field.type) for field in fields if not field.required},
-    ).map(lambda given: cls(**given))
+    ).map(lambda members: cls(**members))
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -170,19 +174,22 @@ def test_an_end_is_final_and_only_an_end_is():
 
 
 def test_every_status_can_be_reached_from_the_first():
-    reached = {Status.QUEUED}
-    while (wider := reached.union(*(TRANSITIONS[status] for status in reached))) != reached:
-        reached = wider
-    assert reached == set(Status) == set(TRANSITIONS)
+    reachable = {Status.QUEUED}
+    while (wider := reachable.union(*(TRANSITIONS[status] for status in reachable))) != reachable:
+        reachable = wider
+    assert reachable == set(Status) == set(TRANSITIONS)
 
 
 def test_usage_adds_up_and_its_cost_is_known_where_that_of_every_part_is():
-    counted, priced = Usage(input_tokens=1, cached_tokens=1), Usage(input_tokens=2, cost=0.1)
-    assert counted + priced == Usage(input_tokens=3, cached_tokens=1)
-    assert (priced + Usage(output_tokens=1, cost=0.2)).cost == 0.3
-    assert (Usage() + priced).cost == 0.1
+    without_cost, with_cost = (
+        Usage(input_tokens=1, cached_tokens=1),
+        Usage(input_tokens=2, cost=0.1),
+    )
+    assert without_cost + with_cost == Usage(input_tokens=3, cached_tokens=1)
+    assert (with_cost + Usage(output_tokens=1, cost=0.2)).cost == 0.3
+    assert (Usage() + with_cost).cost == 0.1
     assert (Usage() + Usage(cost=0.0)).cost == 0.0
-    assert (counted + counted).cost is None
+    assert (without_cost + without_cost).cost is None
 
 
 # Errors.
@@ -195,42 +202,42 @@ def test_a_question_needs_no_other_mark_behind_it():
 
 
 @pytest.mark.parametrize(
-    ("hint", "told"),
+    ("hint", "expected"),
     [
         ("--force does it", "It is there; wanted a free name; --force does it"),
         ("Name another file.", "It is there; wanted a free name. Name another file."),
     ],
 )
-def test_a_hint_that_is_a_sentence_stays_one(hint: str, told: str):
+def test_a_hint_that_is_a_sentence_stays_one(hint: str, expected: str):
     assert (
         errors.InvalidRequest("It is there.", expected="a free name", hint=hint).full_message
-        == told
+        == expected
     )
 
 
 def tree(kind: type[errors.AntiphonError], indent: int = 0) -> list[tuple[int, str, str | None]]:
-    """The classes of this module; a face may add some that only it can raise."""
+    """Return the tree of the classes of this module; a face may add some that only it raises."""
     line = (indent, kind.__name__, vars(kind).get("code"))
-    ours = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
-    return [line, *(below for child in ours for below in tree(child, indent + 1))]
+    children = [child for child in kind.__subclasses__() if child.__module__ == errors.__name__]
+    return [line, *(below for child in children for below in tree(child, indent + 1))]
 
 
-def list_scenes(text: str) -> list[tuple[int, str, str | None]]:
+def parse_drawn_tree(text: str) -> list[tuple[int, str, str | None]]:
     lines: list[tuple[int, str, str | None]] = []
     for line in text.splitlines():
-        if found := re.match(r"((?:│   |    )*)(?:├── |└── )(\w+)(?: +(.*))?$", line):
-            depth = len(found[1]) // 4 + 1
-            lines.append((depth, found[2], found[3]))
+        if match := re.match(r"((?:│   |    )*)(?:├── |└── )(\w+)(?: +(.*))?$", line):
+            depth = len(match[1]) // 4 + 1
+            lines.append((depth, match[2], match[3]))
     return lines
 
 
 def test_the_tree_of_errors_is_the_one_that_is_drawn():
     branches = tree(errors.AntiphonError)[1:]
-    picture = list_scenes(errors.__doc__ or "")
+    picture = parse_drawn_tree(errors.__doc__ or "")
     assert [(depth, name) for depth, name, _ in picture] == [
         (depth, name) for depth, name, _ in branches
     ]
-    codes_drawn = {name: said for _, name, said in picture}
+    codes_drawn = {name: drawn_code for _, name, drawn_code in picture}
     for _, name, code in branches:
         if name not in ("ProviderError", "Fenced", "Internal") and code:
             assert codes_drawn[name] == code
@@ -265,7 +272,7 @@ CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("given_message", "expected"),
     [
         (message("system", parts("Be kind.")), {"role": "system", "content": "Be kind."}),
         (message("user", parts("Hi")), {"role": "user", "content": "Hi"}),
@@ -318,8 +325,10 @@ CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
     ],
     ids=lambda value: value.role if isinstance(value, Message) else "",
 )
-def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dict[str, Any]):
-    assert json.loads(to_chat_completions(said)) == told
+def test_a_message_is_told_as_chat_completions_takes_it(
+    given_message: Message, expected: dict[str, Any]
+):
+    assert json.loads(to_chat_completions(given_message)) == expected
 
 
 # Calls.
@@ -328,12 +337,12 @@ def test_a_message_is_told_as_chat_completions_takes_it(said: Message, told: dic
 def read_back(
     kind: type[operations.Operation[Any]], path: str, query: dict[str, str], body: bytes | None
 ) -> operations.Operation[Any]:
-    """A server in a few lines: the fields of a call out of path, query and body."""
+    """Read the fields of a call out of path, query and body, as a server does."""
     template = kind.route.split(" ")[1]
     pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(template))
-    found = re.fullmatch(pattern, path)
-    assert found, path
-    fields: dict[str, Any] = {name: unquote(text) for name, text in found.groupdict().items()}
+    match = re.fullmatch(pattern, path)
+    assert match, path
+    fields: dict[str, Any] = {name: unquote(text) for name, text in match.groupdict().items()}
     fields |= from_query(query)
     if body is not None:
         fields |= json.loads(body)
@@ -349,13 +358,13 @@ def test_each_call_has_a_route_of_its_own_and_a_docstring(kind: type[operations.
 
 
 def test_a_published_assistant_has_every_field_that_others_may_use():
-    published = set(operations.PublishedAssistant.__struct_fields__)
-    kept_from_others = {"file_ids", "created_at"}
-    own = {"metadata", "id", "published_at", "updated_at"}
+    published_fields = set(operations.PublishedAssistant.__struct_fields__)
+    private_fields = {"file_ids", "created_at"}
+    own_fields = {"metadata", "id", "published_at", "updated_at"}
 
-    assert set(Assistant.__struct_fields__) - published == kept_from_others
-    created = set(operations.CreateAssistant.__struct_fields__)
-    assert published & set(Assistant.__struct_fields__) - own <= created
+    assert set(Assistant.__struct_fields__) - published_fields == private_fields
+    create_fields = set(operations.CreateAssistant.__struct_fields__)
+    assert published_fields & set(Assistant.__struct_fields__) - own_fields <= create_fields
 
 
 def test_the_table_of_calls_is_complete():
@@ -374,8 +383,8 @@ def test_the_table_of_calls_is_complete():
 def test_a_call_that_was_written_can_be_read_back(
     kind: type[operations.Operation[Any]], data: st.DataObject
 ):
-    held = {name: data.draw(safe_text.filter(bool)) for name in operations.path_fields(kind)}
-    call = msgspec.structs.replace(data.draw(values(kind)), **held)
+    path_values = {name: data.draw(safe_text.filter(bool)) for name in operations.path_fields(kind)}
+    call = msgspec.structs.replace(data.draw(values(kind)), **path_values)
     method, path, query, body = operations.to_http(call)
 
     assert kind.route.startswith(method + " ")
@@ -403,9 +412,9 @@ def test_an_id_cannot_leave_its_place_in_the_path(name: str):
     assert unquote(last) == name
 
 
-@pytest.mark.parametrize("asked", [{"sampling": {"temprature": 1}}, {"deadlines": {"chunks": 1}}])
-def test_a_slip_in_what_a_run_asks_is_not_passed_over(asked: dict[str, Any]):
-    body = msgspec.json.encode({"thread_id": "t", **asked})
+@pytest.mark.parametrize("options", [{"sampling": {"temprature": 1}}, {"deadlines": {"chunks": 1}}])
+def test_a_slip_in_what_a_run_asks_is_not_passed_over(options: dict[str, Any]):
+    body = msgspec.json.encode({"thread_id": "t", **options})
 
     with pytest.raises(msgspec.ValidationError, match="unknown field"):
         msgspec.json.decode(body, type=operations.CreateRun)
@@ -424,7 +433,7 @@ def test_the_traceback_of_an_error_that_nobody_caught_says_what_to_do():
 def test_an_unknown_field_that_is_nearly_a_known_one_is_answered_with_it(
     field: str, hint: str | None
 ):
-    with pytest.raises(errors.InvalidRequest) as refused:
+    with pytest.raises(errors.InvalidRequest) as error_info:
         convert({field: {"role": "user", "content": "Hi"}}, operations.Process)
 
-    assert refused.value.details.get("hint") == hint
+    assert error_info.value.details.get("hint") == hint

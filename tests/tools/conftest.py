@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def pipe(tmp_path: Path) -> Iterator[tuple[Path, int]]:
-    """A pipe and its reading end, which ends once every program that may write has ended."""
+    """Yield a pipe and its reading end, which is at its end once no program can write any more."""
     path = tmp_path / "pipe"
     os.mkfifo(path)
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)

@@ -54,7 +54,7 @@ def test_an_expression_has_a_value(expression: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "said"),
+    ("expression", "expected"),
     [
         ("9**9**9", "too large"),
         ("10 ** 3000 * 10 ** 20", "too large"),
@@ -84,17 +84,17 @@ def test_an_expression_has_a_value(expression: str, value: str) -> None:
         ("1 + " * 400 + "1", "longer than"),
     ],
 )
-def test_what_has_no_value_is_told_in_words(expression: str, said: str) -> None:
-    with pytest.raises(InvalidExpression, match=said):
+def test_what_has_no_value_is_told_in_words(expression: str, expected: str) -> None:
+    with pytest.raises(InvalidExpression, match=expected):
         evaluate(expression)
 
 
-WHOLE = st.integers(0, 10**30)
+WHOLE_NUMBERS = st.integers(0, 10**30)
 
 
 @given(
     st.recursive(
-        WHOLE.map(str),
+        WHOLE_NUMBERS.map(str),
         lambda inner: st.tuples(inner, st.sampled_from(["+", "-", "*"]), inner).map(
             lambda parts: f"({parts[0]} {parts[1]} {parts[2]})"
         ),
@@ -105,7 +105,7 @@ def test_whole_numbers_are_exact(expression: str) -> None:
     assert int(evaluate(expression)) == eval(expression)
 
 
-@given(WHOLE, st.integers(1, 10**20))
+@given(WHOLE_NUMBERS, st.integers(1, 10**20))
 def test_a_quotient_is_right_to_fifty_digits(a: int, b: int) -> None:
     value, exact = Fraction(Decimal(evaluate(f"{a} / {b}"))), Fraction(a, b)
 
@@ -117,8 +117,8 @@ TOKENS = ["(", ")", "+", "-", "*", "/", "//", "%", "**", ",", "9", "1e9999", ".5
 
 @given(st.lists(st.sampled_from([*TOKENS, "sqrt", "floor", "pi", "ln", "sin"]), max_size=60))
 def test_whatever_is_written_ends_soon_in_a_value_or_a_reason(tokens: list[Any]) -> None:
-    began = time.process_time()
+    started_at = time.process_time()
     with suppress(InvalidExpression):
         assert not math.isnan(Decimal(evaluate("".join(tokens))))
 
-    assert time.process_time() - began < 2
+    assert time.process_time() - started_at < 2

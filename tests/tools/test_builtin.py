@@ -28,23 +28,23 @@ from tests.support.tools.loaded import load
 MODULE = "antiphon.tools.builtin"
 
 
-PLAIN = Settings()
+DEFAULT_SETTINGS = Settings()
 
 
 async def call_tool(
-    name: str, settings: Settings = PLAIN, ask: AskUser | None = None, **arguments: Any
+    name: str, settings: Settings = DEFAULT_SETTINGS, ask: AskUser | None = None, **arguments: Any
 ) -> ToolResult:
     toolbox = Functions(builtins(settings, ask))
     return await toolbox.call(ToolCall("c1", name, msgspec.json.encode(arguments).decode()))
 
 
-async def call_text(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
+async def call_text(name: str, settings: Settings = DEFAULT_SETTINGS, **arguments: Any) -> str:
     result = await call_tool(name, settings, **arguments)
     assert not result.is_error, result.output
     return result.output
 
 
-async def call_error(name: str, settings: Settings = PLAIN, **arguments: Any) -> str:
+async def call_error(name: str, settings: Settings = DEFAULT_SETTINGS, **arguments: Any) -> str:
     result = await call_tool(name, settings, **arguments)
     assert result.is_error, result.output
     return result.output
@@ -93,10 +93,10 @@ def test_each_tells_a_model_what_it_does_and_what_it_takes(spec: Any) -> None:
 
 
 async def test_the_time_is_that_of_the_zone() -> None:
-    told = msgspec.json.decode(await call_text("current_time", time_zone="Asia/Kolkata"))
+    result = msgspec.json.decode(await call_text("current_time", time_zone="Asia/Kolkata"))
 
-    assert told["time"].endswith("+05:30")
-    assert told["weekday"].endswith("day")
+    assert result["time"].endswith("+05:30")
+    assert result["weekday"].endswith("day")
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "", "Europe"])
@@ -114,7 +114,7 @@ async def test_an_expression_is_worked_out() -> None:
 
 @pytest.fixture
 def notes(tmp_path: Path) -> Path:
-    """A folder to read, with what must not be read beside it."""
+    """Return a folder to read, with files beside it that must not be read."""
     folder = tmp_path / "notes"
     (folder / "plans").mkdir(parents=True)
     (folder / "plans/trip.txt").write_text("one\ntwo\nthree\n")
@@ -255,22 +255,28 @@ async def test_with_several_folders_a_path_begins_with_one_s_name(tmp_path: Path
     for place in ("a/notes", "b/notes", "c"):
         (tmp_path / place).mkdir(parents=True)
         (tmp_path / place / "which").write_text(place)
-    both = Settings(
+    several_folders = Settings(
         allowed_paths=tuple(str(tmp_path / place) for place in ("a/notes", "b/notes", "c"))
     )
 
-    assert (await call_text("list_files", both)).splitlines() == ["notes/", "notes-2/", "c/"]
-    assert await call_text("read_file", both, path="notes-2/which") == "b/notes"
-    assert await call_text("list_files", both, path="c") == "which (1 bytes)"
-    assert "A path begins with one of" in await call_error("read_file", both, path="which")
-    assert "leads out" in await call_error("read_file", both, path="c/../b/notes/which")
+    assert (await call_text("list_files", several_folders)).splitlines() == [
+        "notes/",
+        "notes-2/",
+        "c/",
+    ]
+    assert await call_text("read_file", several_folders, path="notes-2/which") == "b/notes"
+    assert await call_text("list_files", several_folders, path="c") == "which (1 bytes)"
+    assert "A path begins with one of" in await call_error(
+        "read_file", several_folders, path="which"
+    )
+    assert "leads out" in await call_error("read_file", several_folders, path="c/../b/notes/which")
 
 
 @pytest.mark.parametrize("path", ["proc/self/environ", "dev/zero", "sys/kernel", "proc"])
 async def test_what_the_system_makes_up_is_not_read(path: str) -> None:
-    everything = Settings(allowed_paths=("/",))
+    whole_system = Settings(allowed_paths=("/",))
 
-    assert "belongs to the system" in await call_error("read_file", everything, path=path)
+    assert "belongs to the system" in await call_error("read_file", whole_system, path=path)
     assert "belongs to the system" in await call_error(
         "read_file", Settings(allowed_paths=("/" + path,)), path="x"
     )
@@ -285,9 +291,9 @@ async def test_a_full_folder_is_told_in_part(settings: Settings, notes: Path) ->
     for number in range(MAX_ENTRIES + 10):
         (notes / "plans" / f"{number:04}").touch()
 
-    listed = (await call_text("list_files", settings, path="plans")).splitlines()
+    lines = (await call_text("list_files", settings, path="plans")).splitlines()
 
-    assert (len(listed), listed[-1]) == (MAX_ENTRIES + 1, "[and 11 more]")
+    assert (len(lines), lines[-1]) == (MAX_ENTRIES + 1, "[and 11 more]")
 
 
 # The internet
@@ -299,14 +305,14 @@ async def far() -> AsyncIterator[FarServer]:
         yield server
 
 
-def near(far: FarServer) -> Settings:
+def allow_far_server(far: FarServer) -> Settings:
     return Settings(private_hosts=(f"127.0.0.1:{far.port}",))
 
 
 async def test_a_page_is_read_as_text(far: FarServer) -> None:
     far.say("/", "<title>Menu</title><p>Fish &amp; <a href='/c'>chips</a>", "text/html")
 
-    assert (await call_text("fetch_url", near(far), url=far.url())).splitlines() == [
+    assert (await call_text("fetch_url", allow_far_server(far), url=far.url())).splitlines() == [
         f"[{far.url()}]",
         "[title: Menu]",
         "",
@@ -317,7 +323,9 @@ async def test_a_page_is_read_as_text(far: FarServer) -> None:
 async def test_a_text_is_read_as_it_is(far: FarServer) -> None:
     far.say("/", '{"a": "<p>"}', "application/json; charset=utf-8")
 
-    assert (await call_text("fetch_url", near(far), url=far.url())).endswith('\n\n{"a": "<p>"}')
+    assert (await call_text("fetch_url", allow_far_server(far), url=far.url())).endswith(
+        '\n\n{"a": "<p>"}'
+    )
 
 
 @pytest.mark.parametrize(
@@ -334,26 +342,30 @@ async def test_a_text_is_read_as_it_is(far: FarServer) -> None:
 async def test_text_is_read_in_its_charset(far: FarServer, media_type: str, body: bytes) -> None:
     far.say("/", body, media_type)
 
-    assert (await call_text("fetch_url", near(far), url=far.url())).endswith("Käse")
+    assert (await call_text("fetch_url", allow_far_server(far), url=far.url())).endswith("Käse")
 
 
 async def test_what_is_no_text_is_told_as_such(far: FarServer) -> None:
     far.say("/", b"%PDF", "application/pdf")
 
-    assert "is application/pdf" in await call_error("fetch_url", near(far), url=far.url())
+    assert "is application/pdf" in await call_error(
+        "fetch_url", allow_far_server(far), url=far.url()
+    )
 
 
 async def test_an_error_page_is_told_with_its_status(far: FarServer) -> None:
     far.answers["/"] = "404 Not Found", {"content-type": "text/plain"}, b"gone"
 
-    assert "answered with status 404]" in await call_text("fetch_url", near(far), url=far.url())
+    assert "answered with status 404]" in await call_text(
+        "fetch_url", allow_far_server(far), url=far.url()
+    )
 
 
 async def test_a_long_text_is_read_in_parts(far: FarServer) -> None:
     far.say("/", "0123456789" * 6000)
 
-    first = await call_text("fetch_url", near(far), url=far.url())
-    rest = await call_text("fetch_url", near(far), url=far.url(), from_character=50_000)
+    first = await call_text("fetch_url", allow_far_server(far), url=far.url())
+    rest = await call_text("fetch_url", allow_far_server(far), url=far.url(), from_character=50_000)
 
     assert first.endswith("[more from character 50000 on]")
     assert rest.endswith("0123456789")
@@ -362,35 +374,39 @@ async def test_a_long_text_is_read_in_parts(far: FarServer) -> None:
 async def test_more_than_anybody_reads_is_cut(far: FarServer) -> None:
     far.say("/", "x" * 3_000_000)
 
-    output = await call_text("fetch_url", near(far), url=far.url(), from_character=1_990_000)
+    output = await call_text(
+        "fetch_url", allow_far_server(far), url=far.url(), from_character=1_990_000
+    )
 
     assert output.endswith("[the rest is too long]")
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "http://0x7f.1/", "file:///etc/passwd", "x"])
 async def test_what_is_not_public_is_not_fetched(url: str) -> None:
-    said = await call_error("fetch_url", url=url)
-    assert "not a public address" in said or "http and https only" in said, said
+    message = await call_error("fetch_url", url=url)
+    assert "not a public address" in message or "http and https only" in message, message
 
 
 async def test_one_private_host_opens_no_other(far: FarServer) -> None:
     async with serve_far() as other:
-        assert "not a public address" in await call_error("fetch_url", near(far), url=other.url())
+        assert "not a public address" in await call_error(
+            "fetch_url", allow_far_server(far), url=other.url()
+        )
 
 
 # The user
 
 
 async def test_the_user_is_asked_and_answers() -> None:
-    asked: list[Any] = []
+    questions: list[Any] = []
 
     async def ask(question: str, choices: Sequence[str]) -> str | None:
-        asked.append((question, *choices))
+        questions.append((question, *choices))
         return "blue"
 
     result = await call_tool("ask_user", ask=ask, question="Which?", choices=["red", "blue"])
 
-    assert (result.output, asked) == ("blue", [("Which?", "red", "blue")])
+    assert (result.output, questions) == ("blue", [("Which?", "red", "blue")])
 
 
 async def test_no_answer_and_nobody_to_ask_are_results() -> None:
@@ -405,8 +421,8 @@ async def test_no_answer_and_nobody_to_ask_are_results() -> None:
 
 
 async def test_a_conversation_runs_them(settings: Settings) -> None:
-    here = Settings(model="demo", database="memory:", demo_delay=0)
-    async with AsyncClient(settings=here) as client:
+    demo_settings = Settings(model="demo", database="memory:", demo_delay=0)
+    async with AsyncClient(settings=demo_settings) as client:
         events: list[Event] = [
             event
             async for event in client.converse("Please use list_files", tools=builtins(settings))

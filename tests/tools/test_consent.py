@@ -50,35 +50,35 @@ CALL = ToolCall("c1", "git__push", '{"to":"origin"}')
 
 
 class Person:
-    """Gives the answers that it is told to, in order, and remembers what it was asked."""
+    """A person who gives these answers in order, and records the requests."""
 
     def __init__(self, *answers: ConsentAnswer, then: Callable[[], None] = lambda: None) -> None:
-        self.asked: list[ConsentRequest] = []
+        self.requests: list[ConsentRequest] = []
         self._answers = list(answers)
         self._then = then
 
     async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
-        self.asked.append(question)
+        self.requests.append(question)
         self._then()
         return self._answers.pop(0)
 
 
-def one(given: Tool) -> Callable[[], Sequence[Tool]]:
-    return lambda: [given]
+def only(offered_tool: Tool) -> Callable[[], Sequence[Tool]]:
+    return lambda: [offered_tool]
 
 
-async def ask_twice(
-    person: Person, *calls: ToolCall, tools: Sequence[Tool] = (PUSH,), **given: Any
+async def permit_all(
+    person: Person, *calls: ToolCall, tools: Sequence[Tool] = (PUSH,), **options: Any
 ) -> list[Approved | Refused]:
-    consent = Consent(asker=person, **given)
+    consent = Consent(asker=person, **options)
     return [await consent.permit("run_1", call, lambda: tools) for call in calls]
 
 
-def output(decided: Approved | Refused) -> str:
-    assert isinstance(decided, Refused)
-    assert decided.result.is_error
-    assert decided.result.fault == "refused"
-    return decided.result.output
+def refusal_output(decision: Approved | Refused) -> str:
+    assert isinstance(decision, Refused)
+    assert decision.result.is_error
+    assert decision.result.fault == "refused"
+    return decision.result.output
 
 
 # What decides
@@ -92,11 +92,11 @@ def output(decided: Approved | Refused) -> str:
 def test_a_denial_beats_a_grant_beats_ask_beats_allow_beats_the_default(
     own: bool, rules: frozenset[str], granted: bool
 ):
-    given = tool(server=None if own else "git")
+    tested_tool = tool(server=None if own else "git")
     patterns = ("*push",)
     grants = SessionGrants()
     if granted:
-        grants.add([tool_identity(given)])
+        grants.add([tool_identity(tested_tool)])
     consent = Consent(
         Rules(
             allow=patterns if "a" in rules else (),
@@ -115,7 +115,7 @@ def test_a_denial_beats_a_grant_beats_ask_beats_allow_beats_the_default(
         expected = "allow"
     if "d" in rules:
         expected = "deny"
-    assert consent.verdict(given) == expected
+    assert consent.verdict(tested_tool) == expected
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_server_is_believed_that_it_only_reads_where_it_is_trusted(
 
 
 @pytest.mark.parametrize(
-    ("pattern", "meant"),
+    ("pattern", "matches"),
     [
         ("git__push", True),
         ("git:push", True),
@@ -155,16 +155,16 @@ def test_a_server_is_believed_that_it_only_reads_where_it_is_trusted(
         ("git", False),
     ],
 )
-def test_a_pattern_is_meant_for_a_whole_name(pattern: str, meant: bool):
-    assert Rules(deny=(pattern,)).verdict(PUSH) == ("deny" if meant else None)
+def test_a_pattern_is_meant_for_a_whole_name(pattern: str, matches: bool):
+    assert Rules(deny=(pattern,)).verdict(PUSH) == ("deny" if matches else None)
 
 
-@pytest.mark.parametrize("of", ["allow", "ask", "deny"])
-def test_one_text_is_no_list_of_patterns(of: str):
+@pytest.mark.parametrize("rule", ["allow", "ask", "deny"])
+def test_one_text_is_no_list_of_patterns(rule: str):
     text: Any = "time__*"  # letter by letter it would mean every tool
 
-    with pytest.raises(TypeError, match=f"`{of}` is a tuple of patterns"):
-        Rules(**{of: text})
+    with pytest.raises(TypeError, match=f"`{rule}` is a tuple of patterns"):
+        Rules(**{rule: text})
 
 
 def test_a_tool_whose_name_had_to_be_made_legal_is_known_by_its_own_names_too():
@@ -202,13 +202,13 @@ def test_what_is_allowed_for_one_server_is_not_allowed_for_another_with_marks_in
 
 
 @pytest.mark.parametrize("pattern", ["a__*", "a__b__*", "a__b:*", "a_b__*"])
-@pytest.mark.parametrize("of", ["ask", "deny"])
+@pytest.mark.parametrize("rule", ["ask", "deny"])
 def test_what_is_denied_for_one_server_is_denied_for_each_that_the_pattern_may_mean(
-    pattern: str, of: str
+    pattern: str, rule: str
 ):
     other = replace(PUSH, server="a__b", own_name="c", spec=ToolSpec("a_b__c_0123456789"))
 
-    assert Rules(**{of: (pattern,)}).verdict(other) == of
+    assert Rules(**{rule: (pattern,)}).verdict(other) == rule
 
 
 @pytest.mark.parametrize(
@@ -225,40 +225,42 @@ def test_a_server_in_the_place_of_ones_own_is_not_meant_by_rules_with_its_name(
 
     assert Rules(allow=(pattern,)).verdict(PUSH) == "allow"
     assert Rules(allow=(pattern,)).verdict(other) == ("allow" if allowed else None)
-    here = Rules(allow=(pattern,), allow_here=(pattern,))
-    assert here.verdict(other) == "allow"
+    rules = Rules(allow=(pattern,), allow_here=(pattern,))
+    assert rules.verdict(other) == "allow"
     assert Rules(deny=("git__*",)).verdict(other) == "deny"
 
 
 async def test_one_server_cannot_take_the_place_of_another_by_a_tools_name():
-    posing = tool("push", server="evil")
-    posing = replace(posing, own_name="git__push")
+    impostor = tool("push", server="evil")
+    impostor = replace(impostor, own_name="git__push")
 
-    assert Rules(allow=("git__*", "git:*")).verdict(posing) is None
+    assert Rules(allow=("git__*", "git:*")).verdict(impostor) is None
 
 
 # Where nobody is there
 
 
 async def test_what_would_have_to_be_asked_is_refused_where_nobody_can_be():
-    (decided,) = [await Consent().permit("run_1", CALL, one(PUSH))]
+    (decision,) = [await Consent().permit("run_1", CALL, only(PUSH))]
 
-    assert output(decided) == NOBODY
+    assert refusal_output(decision) == NOBODY
 
 
 async def test_a_denied_call_is_refused_without_a_question():
     person = Person(YES)
 
-    (decided,) = await ask_twice(person, CALL, rules=Rules(deny=("git__*",)))
+    (decision,) = await permit_all(person, CALL, rules=Rules(deny=("git__*",)))
 
-    assert output(decided) == "The settings here do not allow git__push. Do not try it again."
-    assert not person.asked
+    assert (
+        refusal_output(decision) == "The settings here do not allow git__push. Do not try it again."
+    )
+    assert not person.requests
 
 
 @pytest.mark.parametrize("fault", [RuntimeError("no terminal"), SystemExit(1)])
 @pytest.mark.parametrize("on_the_loop", [True, False])
 async def test_a_question_that_cannot_be_put_is_a_no(fault: BaseException, on_the_loop: bool):
-    warned: list[str] = []
+    warnings: list[str] = []
 
     def fail(question: ConsentRequest) -> ConsentAnswer:
         raise fault
@@ -266,11 +268,11 @@ async def test_a_question_that_cannot_be_put_is_a_no(fault: BaseException, on_th
     async def fail_on_the_loop(question: ConsentRequest) -> ConsentAnswer:
         raise fault
 
-    consent = Consent(asker=fail_on_the_loop if on_the_loop else fail, warn=warned.append)
-    decided = await consent.permit("run_1", CALL, one(PUSH))
+    consent = Consent(asker=fail_on_the_loop if on_the_loop else fail, warn=warnings.append)
+    decision = await consent.permit("run_1", CALL, only(PUSH))
 
-    assert output(decided) == "The user could not be asked."
-    assert warned == [f"git__push could not be asked about: {fault!r}"]
+    assert refusal_output(decision) == "The user could not be asked."
+    assert warnings == [f"git__push could not be asked about: {fault!r}"]
 
 
 # What a person says
@@ -285,22 +287,22 @@ async def test_no_is_the_default_in_everything():
 async def test_a_refusal_refuses_one_call_and_its_word_reaches_the_model():
     person = Person(ConsentAnswer(word="not on a Friday"), YES)
 
-    first, second = await ask_twice(person, CALL, replace(CALL, id="c2"))
+    first, second = await permit_all(person, CALL, replace(CALL, id="c2"))
 
-    assert output(first) == "The user refused this call. They said: not on a Friday"
+    assert refusal_output(first) == "The user refused this call. They said: not on a Friday"
     assert isinstance(second, Approved)
 
 
 async def test_a_refusal_without_a_word_says_nothing_of_one():
-    (decided,) = await ask_twice(Person(ConsentAnswer(word="  ")), CALL)
+    (decision,) = await permit_all(Person(ConsentAnswer(word="  ")), CALL)
 
-    assert output(decided) == "The user refused this call."
+    assert refusal_output(decision) == "The user refused this call."
 
 
 async def test_a_yes_holds_once():
     person = Person(YES, NO)
 
-    first, second = await ask_twice(person, CALL, CALL)
+    first, second = await permit_all(person, CALL, CALL)
 
     assert isinstance(first, Approved)
     assert isinstance(second, Refused)
@@ -310,17 +312,17 @@ async def test_a_yes_holds_once():
 async def test_a_yes_for_longer_is_not_asked_again(answer: ConsentAnswer):
     person = Person(answer)
 
-    decided = await ask_twice(person, CALL, replace(CALL, id="c2", arguments='{"to":"fork"}'))
+    decisions = await permit_all(person, CALL, replace(CALL, id="c2", arguments='{"to":"fork"}'))
 
-    assert all(isinstance(each, Approved) for each in decided)
-    assert len(person.asked) == 1
+    assert all(isinstance(each, Approved) for each in decisions)
+    assert len(person.requests) == 1
 
 
 async def test_always_survives_a_restart_and_a_session_does_not(tmp_path: Path):
     pull = tool("pull")
     file = tmp_path / "grants.json"
     first = Person(ALWAYS, SESSION)
-    await ask_twice(
+    await permit_all(
         first,
         CALL,
         replace(CALL, name="git__pull"),
@@ -328,9 +330,9 @@ async def test_always_survives_a_restart_and_a_session_does_not(tmp_path: Path):
         grants=GrantsFile(file),
     )
 
-    after = Consent(grants=GrantsFile(file))
+    later = Consent(grants=GrantsFile(file))
 
-    assert (after.verdict(PUSH), after.verdict(pull)) == ("allow", "ask")
+    assert (later.verdict(PUSH), later.verdict(pull)) == ("allow", "ask")
 
 
 CHANGES: dict[str, Callable[[Tool], Tool]] = {
@@ -344,10 +346,10 @@ CHANGES: dict[str, Callable[[Tool], Tool]] = {
 }
 
 
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("answer", [SESSION, ALWAYS])
 async def test_what_was_allowed_is_asked_about_again_when_the_tool_changes(
-    what: str, answer: ConsentAnswer, tmp_path: Path
+    change: str, answer: ConsentAnswer, tmp_path: Path
 ):
     before = replace(PUSH, hints=Hints(destructive=False))
     tools = [before]
@@ -355,12 +357,12 @@ async def test_what_was_allowed_is_asked_about_again_when_the_tool_changes(
     consent = Consent(asker=person, grants=GrantsFile(tmp_path / "g.json"))
     await consent.permit("run_1", CALL, lambda: tools)
 
-    tools = [CHANGES[what](before)]
-    decided = await consent.permit("run_2", CALL, lambda: tools)
+    tools = [CHANGES[change](before)]
+    decision = await consent.permit("run_2", CALL, lambda: tools)
 
-    assert isinstance(decided, Refused)
-    same_place = what not in {"server", "own name"}
-    assert person.asked[1].before == (tool_identity(before) if same_place else None)
+    assert isinstance(decision, Refused)
+    same_place = change not in {"server", "own name"}
+    assert person.requests[1].before == (tool_identity(before) if same_place else None)
 
 
 async def test_what_json_tells_apart_is_a_change_even_where_python_sees_none(tmp_path: Path):
@@ -381,20 +383,20 @@ async def test_a_tool_that_changes_while_the_person_reads_is_asked_about_once_mo
     person = Person(ALWAYS, NO, then=lambda: tools.__setitem__(0, changed))
     consent = Consent(asker=person)
 
-    decided = await consent.permit("run_1", CALL, lambda: tools)
+    decision = await consent.permit("run_1", CALL, lambda: tools)
 
-    assert isinstance(decided, Refused)
-    assert [each.tool for each in person.asked] == [PUSH, changed]
-    assert person.asked[1].before == tool_identity(PUSH)
+    assert isinstance(decision, Refused)
+    assert [each.tool for each in person.requests] == [PUSH, changed]
+    assert person.requests[1].before == tool_identity(PUSH)
     assert consent.verdict(PUSH) == "ask"
 
 
 async def test_the_first_question_about_a_tool_knows_of_no_change():
     person = Person(NO)
 
-    await ask_twice(person, CALL)
+    await permit_all(person, CALL)
 
-    assert person.asked[0].before is None
+    assert person.requests[0].before is None
 
 
 # Which tools an answer is for
@@ -402,14 +404,14 @@ async def test_the_first_question_about_a_tool_knows_of_no_change():
 
 @pytest.mark.parametrize("keep", ["session", "always"])
 async def test_a_yes_for_the_server_is_for_all_its_tools_as_they_were_shown(keep: Any):
-    pull, elsewhere, own = tool("pull"), tool(server="hub"), tool("f", server=None)
+    pull, other_tool, own_function = tool("pull"), tool(server="hub"), tool("f", server=None)
     person = Person(ConsentAnswer(allowed=True, keep=keep, scope="server"))
     consent = Consent(asker=person)
-    await consent.permit("run_1", CALL, lambda: [PUSH, pull, elsewhere, own])
+    await consent.permit("run_1", CALL, lambda: [PUSH, pull, other_tool, own_function])
 
-    assert person.asked[0].others == (pull,)
+    assert person.requests[0].others == (pull,)
     assert consent.verdict(pull) == "allow"
-    assert consent.verdict(elsewhere) == "ask"
+    assert consent.verdict(other_tool) == "ask"
     assert consent.verdict(tool("new")) == "ask"
     assert consent.verdict(replace(pull, origin="other")) == "ask"
 
@@ -418,7 +420,7 @@ async def test_a_yes_to_one_call_is_not_for_the_server_even_if_it_says_so():
     person = Person(ConsentAnswer(allowed=True, scope="server"))
     consent = Consent(asker=person)
 
-    await consent.permit("run_1", CALL, one(PUSH))
+    await consent.permit("run_1", CALL, only(PUSH))
 
     assert consent.verdict(PUSH) == "ask"
 
@@ -430,7 +432,7 @@ async def test_a_yes_for_the_server_of_a_function_is_for_that_function():
 
     await consent.permit("run_1", ToolCall("c1", "f", "{}"), lambda: [first, second])
 
-    assert person.asked[0].others == ()
+    assert person.requests[0].others == ()
     assert (consent.verdict(first), consent.verdict(second)) == ("allow", "ask")
 
 
@@ -448,77 +450,77 @@ async def test_a_tool_that_the_rules_deny_stays_denied_whatever_the_server_was_a
 
 
 class Slow:
-    """A person who answers when they are told to."""
+    """A person who answers when the test says so."""
 
     def __init__(self) -> None:
-        self.asked: list[ConsentRequest] = []
+        self.requests: list[ConsentRequest] = []
         self.answers: asyncio.Queue[ConsentAnswer] = asyncio.Queue()
-        self.seen = asyncio.Event()
-        self.at_once = self.most = 0
+        self.was_asked = asyncio.Event()
+        self.open_now = self.max_open = 0
 
     async def __call__(self, question: ConsentRequest) -> ConsentAnswer:
-        self.asked.append(question)
-        self.at_once += 1
-        self.most = max(self.most, self.at_once)
-        self.seen.set()
+        self.requests.append(question)
+        self.open_now += 1
+        self.max_open = max(self.max_open, self.open_now)
+        self.was_asked.set()
         try:
             return await self.answers.get()
         finally:
-            self.at_once -= 1
+            self.open_now -= 1
 
 
 async def test_questions_come_one_at_a_time_in_the_order_of_the_calls():
     person = Slow()
     consent = Consent(asker=person)
     calls = [replace(CALL, id=f"c{n}") for n in range(3)]
-    deciding = [asyncio.create_task(consent.permit("run_1", c, one(PUSH))) for c in calls]
+    tasks = [asyncio.create_task(consent.permit("run_1", c, only(PUSH))) for c in calls]
     for answer in (YES, NO, YES):
         person.answers.put_nowait(answer)
 
-    decided = [type(each) for each in await asyncio.gather(*deciding)]
+    decisions = [type(each) for each in await asyncio.gather(*tasks)]
 
-    assert decided == [Approved, Refused, Approved]
-    assert [each.call.id for each in person.asked] == ["c0", "c1", "c2"]
-    assert person.most == 1
+    assert decisions == [Approved, Refused, Approved]
+    assert [each.call.id for each in person.requests] == ["c0", "c1", "c2"]
+    assert person.max_open == 1
 
 
 async def test_a_question_that_the_one_before_has_answered_is_not_asked():
     person = Slow()
     consent = Consent(asker=person)
     calls = [replace(CALL, id=f"c{n}") for n in range(3)]
-    deciding = [asyncio.create_task(consent.permit("run_1", c, one(PUSH))) for c in calls]
-    await person.seen.wait()
+    tasks = [asyncio.create_task(consent.permit("run_1", c, only(PUSH))) for c in calls]
+    await person.was_asked.wait()
     person.answers.put_nowait(SESSION)
 
-    decided = await asyncio.gather(*deciding)
+    decisions = await asyncio.gather(*tasks)
 
-    assert [each.call.id for each in decided if isinstance(each, Approved)] == ["c0", "c1", "c2"]
-    assert len(person.asked) == 1
+    assert [each.call.id for each in decisions if isinstance(each, Approved)] == ["c0", "c1", "c2"]
+    assert len(person.requests) == 1
 
 
 async def test_what_needs_no_question_does_not_wait_for_one():
     person = Slow()
     consent = Consent(Rules(allow=("git__pull",)), asker=person)
-    waiting = asyncio.create_task(consent.permit("run_1", CALL, one(PUSH)))
-    await person.seen.wait()
+    task = asyncio.create_task(consent.permit("run_1", CALL, only(PUSH)))
+    await person.was_asked.wait()
 
-    decided = await consent.permit("run_1", replace(CALL, name="git__pull"), one(tool("pull")))
+    decision = await consent.permit("run_1", replace(CALL, name="git__pull"), only(tool("pull")))
 
-    assert isinstance(decided, Approved)
-    waiting.cancel()
+    assert isinstance(decision, Approved)
+    task.cancel()
 
 
 async def test_a_call_that_is_cancelled_makes_way_for_the_next_question():
     person = Slow()
     consent = Consent(asker=person)
-    first = asyncio.create_task(consent.permit("run_1", CALL, one(PUSH)))
-    await person.seen.wait()
-    second = asyncio.create_task(consent.permit("run_1", replace(CALL, id="c2"), one(PUSH)))
+    first = asyncio.create_task(consent.permit("run_1", CALL, only(PUSH)))
+    await person.was_asked.wait()
+    second = asyncio.create_task(consent.permit("run_1", replace(CALL, id="c2"), only(PUSH)))
     first.cancel()
     person.answers.put_nowait(YES)
 
     assert isinstance(await second, Approved)
-    assert [each.call.id for each in person.asked] == ["c1", "c2"]
+    assert [each.call.id for each in person.requests] == ["c1", "c2"]
 
 
 async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
@@ -533,8 +535,8 @@ async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
             return ask(question)
 
     for asker in (ask, Face()):
-        decided = await Consent(asker=asker).permit("run_1", CALL, one(PUSH))
-        assert isinstance(decided, Approved)
+        decision = await Consent(asker=asker).permit("run_1", CALL, only(PUSH))
+        assert isinstance(decision, Approved)
     assert threading.get_ident() not in threads
 
 
@@ -542,7 +544,7 @@ async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
 
 
 def test_a_digest_is_of_run_call_tool_and_arguments():
-    same = request_digest("run_1", CALL, tool_identity(PUSH))
+    digest = request_digest("run_1", CALL, tool_identity(PUSH))
     others = [
         request_digest("run_2", CALL, tool_identity(PUSH)),
         request_digest("run_1", replace(CALL, id="c2"), tool_identity(PUSH)),
@@ -555,95 +557,95 @@ def test_a_digest_is_of_run_call_tool_and_arguments():
         request_digest("run_1c", replace(CALL, id="1"), tool_identity(PUSH)),
     ]
 
-    assert request_digest("run_1", CALL, tool_identity(PUSH)) == same
+    assert request_digest("run_1", CALL, tool_identity(PUSH)) == digest
     unchanged = CHANGES["hint withdrawn"](PUSH) == PUSH
     assert unchanged
-    assert len({same, *others}) == len(others)  # all but that one differ
+    assert len({digest, *others}) == len(others)  # all but that one differ
 
 
 async def test_a_question_shows_the_very_bytes_that_run():
-    odd = replace(CALL, arguments='{"to" :"a\\u0000",\n "x":1.0}')
+    odd_call = replace(CALL, arguments='{"to" :"a\\u0000",\n "x":1.0}')
     person = Person(YES)
 
-    (decided,) = await ask_twice(person, odd)
+    (decision,) = await permit_all(person, odd_call)
 
-    assert person.asked[0].call == odd
-    assert isinstance(decided, Approved)
-    assert decided.call == odd
+    assert person.requests[0].call == odd_call
+    assert isinstance(decision, Approved)
+    assert decision.call == odd_call
 
 
 async def test_edited_arguments_are_what_runs():
     person = Person(ConsentAnswer(allowed=True, arguments='{"to":"fork"}'))
 
-    (decided,) = await ask_twice(person, CALL)
+    (decision,) = await permit_all(person, CALL)
 
-    assert isinstance(decided, Approved)
-    assert decided.call == replace(CALL, arguments='{"to":"fork"}')
-    assert decided.edited
+    assert isinstance(decision, Approved)
+    assert decision.call == replace(CALL, arguments='{"to":"fork"}')
+    assert decision.edited
 
 
 async def test_arguments_that_come_back_as_they_went_are_not_edited():
-    (decided,) = await ask_twice(
+    (decision,) = await permit_all(
         Person(ConsentAnswer(allowed=True, arguments=CALL.arguments)), CALL
     )
 
-    assert isinstance(decided, Approved)
-    assert not decided.edited
+    assert isinstance(decision, Approved)
+    assert not decision.edited
 
 
 @pytest.mark.parametrize(
     "broken", ["", "[]", "{", "null", '{"a":"\ud800"}', '{"a":' * 5_000 + "1" + "}" * 5_000]
 )
 async def test_arguments_edited_into_no_json_object_do_not_run(broken: str):
-    (decided,) = await ask_twice(Person(ConsentAnswer(allowed=True, arguments=broken)), CALL)
+    (decision,) = await permit_all(Person(ConsentAnswer(allowed=True, arguments=broken)), CALL)
 
-    assert "no JSON object" in output(decided)
+    assert "no JSON object" in refusal_output(decision)
 
 
 async def test_a_permit_holds_while_the_tool_is_the_one_that_was_permitted():
-    (decided,) = await ask_twice(Person(YES), CALL)
+    (decision,) = await permit_all(Person(YES), CALL)
 
-    assert isinstance(decided, Approved)
-    assert decided.holds([PUSH])
+    assert isinstance(decision, Approved)
+    assert decision.holds([PUSH])
     assert not any(
-        decided.holds([change(PUSH)]) for change in CHANGES.values() if change(PUSH) != PUSH
+        decision.holds([change(PUSH)]) for change in CHANGES.values() if change(PUSH) != PUSH
     )
-    assert not decided.holds([])
+    assert not decision.holds([])
 
 
 async def test_a_name_that_nobody_knows_is_permitted_only_as_long_as_nobody_knows_it():
-    decided = await Consent().permit("run_1", CALL, list)
+    decision = await Consent().permit("run_1", CALL, list)
 
-    assert isinstance(decided, Approved)
-    assert decided.holds([])
-    assert not decided.holds([PUSH])
-
-
-# What is told
+    assert isinstance(decision, Approved)
+    assert decision.holds([])
+    assert not decision.holds([PUSH])
 
 
-async def test_who_watches_is_told_of_questions_and_refusals():
-    told: list[ToolEvent] = []
+# Events
+
+
+async def test_questions_and_refusals_are_reported_as_events():
+    events: list[ToolEvent] = []
     person = Person(NO, YES)
     consent = Consent(Rules(deny=("*drop",)), asker=person)
     drop = ToolCall("c3", "git__drop", "{}")
 
     for call in (CALL, replace(CALL, id="c2"), drop):
-        await consent.permit("run_1", call, lambda: [PUSH, tool("drop")], told.append)
-    await Consent().permit("run_1", CALL, one(PUSH), told.append)
+        await consent.permit("run_1", call, lambda: [PUSH, tool("drop")], events.append)
+    await Consent().permit("run_1", CALL, only(PUSH), events.append)
 
-    assert told == [
-        ConsentAsked(person.asked[0]),
+    assert events == [
+        ConsentAsked(person.requests[0]),
         ConsentRefused(CALL, "person"),
-        ConsentAsked(person.asked[1]),
+        ConsentAsked(person.requests[1]),
         ConsentRefused(drop, "rule"),
         ConsentRefused(CALL, "nobody"),
     ]
-    assert all(msgspec.json.encode(each) for each in told)
+    assert all(msgspec.json.encode(each) for each in events)
 
 
 class Unwritable:
-    """Grants that cannot be kept."""
+    """Grants that cannot be saved."""
 
     def find(self, server: str, own_name: str, by: ModelServer = UNBOUND) -> ToolGrant | None:
         return None
@@ -656,18 +658,23 @@ class Unwritable:
 
 
 async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
-    warned: list[str] = []
+    warnings: list[str] = []
 
-    decided = await ask_twice(Person(ALWAYS), CALL, CALL, grants=Unwritable(), warn=warned.append)
+    decisions = await permit_all(
+        Person(ALWAYS), CALL, CALL, grants=Unwritable(), warn=warnings.append
+    )
 
-    assert all(isinstance(each, Approved) for each in decided)
-    assert warned == ["It is allowed for this session only. the disk is full"]
+    assert all(isinstance(each, Approved) for each in decisions)
+    assert warnings == ["It is allowed for this session only. the disk is full"]
 
 
-MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", "http://stranger")
+OWN_SERVER, STRANGER = (
+    ModelServer("openai", "https://api.openai.com"),
+    ModelServer("", "http://stranger"),
+)
 
 
-def by(server: ModelServer | None) -> AskedBy:
+def lookup_for(server: ModelServer | None) -> AskedBy:
     """Return a lookup that names this model server for every run."""
 
     async def asked_by(run_id: str) -> ModelServer | None:
@@ -683,56 +690,56 @@ async def test_what_was_allowed_for_one_model_server_is_asked_about_for_another(
     person = Person(answer, NO, NO)
     consent = Consent(asker=person, grants=GrantsFile(tmp_path / "g.json"))
 
-    async def decided(server: ModelServer | None) -> Approved | Refused:
-        return await consent.permit("run_1", CALL, one(PUSH), asked_by=by(server))
+    async def decide(server: ModelServer | None) -> Approved | Refused:
+        return await consent.permit("run_1", CALL, only(PUSH), asked_by=lookup_for(server))
 
-    assert isinstance(await decided(MINE), Approved)
-    assert isinstance(await decided(THEIRS), Refused)
-    assert isinstance(await decided(None), Refused)
-    assert isinstance(await decided(MINE), Approved)
-    assert [each.elsewhere for each in person.asked] == [
+    assert isinstance(await decide(OWN_SERVER), Approved)
+    assert isinstance(await decide(STRANGER), Refused)
+    assert isinstance(await decide(None), Refused)
+    assert isinstance(await decide(OWN_SERVER), Approved)
+    assert [each.elsewhere for each in person.requests] == [
         "",
-        f"You have allowed push for {MINE}; now {THEIRS} asks.",
-        f"You have allowed push for {MINE}; now another one asks.",
+        f"You have allowed push for {OWN_SERVER}; now {STRANGER} asks.",
+        f"You have allowed push for {OWN_SERVER}; now another one asks.",
     ]
-    assert (consent.verdict(PUSH, MINE), consent.verdict(PUSH, THEIRS)) == ("allow", "ask")
+    assert (consent.verdict(PUSH, OWN_SERVER), consent.verdict(PUSH, STRANGER)) == ("allow", "ask")
 
 
-async def test_where_it_is_not_known_who_asks_a_yes_holds_once():
-    warned: list[str] = []
+async def test_where_the_asking_model_server_is_unknown_a_yes_holds_once():
+    warnings: list[str] = []
     person = Person(ALWAYS, NO)
-    consent = Consent(asker=person, warn=warned.append)
+    consent = Consent(asker=person, warn=warnings.append)
 
-    first = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
-    second = await consent.permit("run_1", CALL, one(PUSH), asked_by=by(None))
+    first = await consent.permit("run_1", CALL, only(PUSH), asked_by=lookup_for(None))
+    second = await consent.permit("run_1", CALL, only(PUSH), asked_by=lookup_for(None))
 
     assert (type(first), type(second)) == (Approved, Refused)
-    assert warned == ["It is allowed this once: which model server asks could not be learned."]
+    assert warnings == ["It is allowed this once: which model server asks could not be learned."]
 
 
-async def test_who_asks_is_looked_up_only_where_it_matters():
+async def test_the_asking_model_server_is_looked_up_only_where_it_matters():
     async def look_up(run_id: str) -> ModelServer | None:
         raise AssertionError("nobody is asked")
 
     consent = Consent(Rules(allow=("git__push",), deny=("git__pull",)))
 
     for name, kind in (("push", Approved), ("pull", Refused)):
-        call, given = replace(CALL, name=f"git__{name}"), tool(name)
-        assert type(await consent.permit("r", call, one(given), asked_by=look_up)) is kind
+        call, offered_tool = replace(CALL, name=f"git__{name}"), tool(name)
+        assert type(await consent.permit("r", call, only(offered_tool), asked_by=look_up)) is kind
 
 
 async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allowed():
-    warned: list[str] = []
-    consent = Consent(warn=warned.append)
-    consent.grants.add([tool_identity(PUSH)], MINE)
+    warnings: list[str] = []
+    consent = Consent(warn=warnings.append)
+    consent.grants.add([tool_identity(PUSH)], OWN_SERVER)
 
-    await consent.permit("run_1", CALL, one(PUSH), asked_by=by(THEIRS))
+    await consent.permit("run_1", CALL, only(PUSH), asked_by=lookup_for(STRANGER))
 
-    assert warned == [f"You have allowed push for {MINE}; now {THEIRS} asks."]
+    assert warnings == [f"You have allowed push for {OWN_SERVER}; now {STRANGER} asks."]
 
 
 @pytest.mark.parametrize(
-    ("answer", "said"),
+    ("answer", "expected"),
     [
         (True, "an asker returns a ConsentAnswer, this one returned True"),
         (None, "this one returned None"),
@@ -740,13 +747,13 @@ async def test_where_nobody_can_be_asked_it_is_said_that_another_model_was_allow
         (ConsentAnswer(allowed=True, keep="forever"), "Invalid enum value 'forever'"),  # type: ignore[arg-type]
     ],
 )
-async def test_an_answer_that_is_none_is_a_refusal(answer: Any, said: str) -> None:
-    warned: list[str] = []
+async def test_an_answer_that_is_none_is_a_refusal(answer: Any, expected: str) -> None:
+    warnings: list[str] = []
 
-    decided = await Consent(asker=lambda question: answer, warn=warned.append).permit(
-        "run_1", CALL, one(PUSH)
+    decision = await Consent(asker=lambda question: answer, warn=warnings.append).permit(
+        "run_1", CALL, only(PUSH)
     )
 
-    assert isinstance(decided, Refused)
-    assert decided.result.output == "The user could not be asked."
-    assert said in warned[0]
+    assert isinstance(decision, Refused)
+    assert decision.result.output == "The user could not be asked."
+    assert expected in warnings[0]

@@ -1,4 +1,4 @@
-"""What a tool learns of its call, and how it tells its progress."""
+"""The context of a tool: its call, its deadline, its progress and its user."""
 
 from __future__ import annotations
 
@@ -29,14 +29,16 @@ from tests.support.tools.call_clock import CallClock
 async def run_call(
     function: Callable[..., Any],
     arguments: str = "{}",
-    told: list[ToolEvent] | None = None,
+    events: list[ToolEvent] | None = None,
     **limits: Any,
 ) -> ToolResult:
-    """The result of one call in the run `run_1` of `thread_1`."""
+    """Return the result of one call in the run `run_1` of `thread_1`."""
     toolbox = Functions([function])
     call = ToolCall("call_1", toolbox.specs()[0].name, arguments)
     processor = ToolProcessor(
-        toolbox, on_tool_event=lambda event: None if told is None else told.append(event), **limits
+        toolbox,
+        on_tool_event=lambda event: None if events is None else events.append(event),
+        **limits,
     )
     results = processor.process_tool_calls("run_1", [call], thread_id="thread_1")
     async with asyncio.timeout(60), aclosing(results) as ready:
@@ -56,27 +58,27 @@ async def test_a_tool_learns_its_run_thread_and_call_and_the_model_does_not_see_
         return name_call(word, ctx)
 
     function = name_call_on_the_loop if on_the_loop else name_call
-    told: list[ToolEvent] = []
-    result = await run_call(function, '{"word":"hi"}', told)
+    events: list[ToolEvent] = []
+    result = await run_call(function, '{"word":"hi"}', events)
 
     assert result.output == '["hi","run_1","thread_1","call_1"]'
     assert list(Functions([function]).specs()[0].parameters["properties"]) == ["word"]
-    [progressed] = [event for event in told if isinstance(event, ToolProgressed)]
-    assert progressed.progress == Progress(1, 2, "half")
+    [progress_event] = [event for event in events if isinstance(event, ToolProgressed)]
+    assert progress_event.progress == Progress(1, 2, "half")
 
 
 async def test_a_tool_in_a_thread_sees_that_its_time_is_up() -> None:
-    seen = threading.Event()
+    saw_cancellation = threading.Event()
 
     def work(ctx: ToolContext) -> None:
         while not ctx.cancelled:
             pass
-        seen.set()
+        saw_cancellation.set()
 
     result = await run_call(work, seconds=0.05)
 
     assert result.fault == "timed_out"
-    assert await asyncio.to_thread(seen.wait, 60)
+    assert await asyncio.to_thread(saw_cancellation.wait, 60)
 
 
 async def test_a_tool_knows_how_much_time_it_has() -> None:
@@ -118,11 +120,11 @@ async def test_a_tool_has_its_own_time() -> None:
     async def take_time(ctx: ToolContext) -> bool:
         return ctx.seconds_left > 60
 
-    hurried = await run_call(hurry)
-    patient = await run_call(take_time, seconds=0.05)
+    short_result = await run_call(hurry)
+    long_result = await run_call(take_time, seconds=0.05)
 
-    assert "gave no result within 0.05 s" in hurried.output
-    assert patient.output == "true"
+    assert "gave no result within 0.05 s" in short_result.output
+    assert long_result.output == "true"
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
@@ -144,11 +146,11 @@ async def test_a_generator_reports_its_progress_and_its_last_value_is_the_output
         for item in count(limit):
             yield item
 
-    told: list[ToolEvent] = []
-    result = await run_call(count_on_the_loop if on_the_loop else count, '{"limit":2}', told)
+    events: list[ToolEvent] = []
+    result = await run_call(count_on_the_loop if on_the_loop else count, '{"limit":2}', events)
 
     assert result.output == '{"counted":2}'
-    progress = [event.progress for event in told if isinstance(event, ToolProgressed)]
+    progress = [event.progress for event in events if isinstance(event, ToolProgressed)]
     assert progress == [Progress(0, 2), Progress(1, 2)]
 
 
@@ -200,34 +202,34 @@ async def test_a_tool_is_retried_after_the_errors_that_it_names(
         calls.append("other")
         raise ValueError("never")
 
-    told: list[ToolEvent] = []
-    found = await run_call(look, '{"until":3}', told)
+    events: list[ToolEvent] = []
+    success = await run_call(look, '{"until":3}', events)
     calls.clear()
-    failed = await run_call(look, '{"until":9}')
+    failure = await run_call(look, '{"until":9}')
     tries = len(calls)
     calls.clear()
-    never = await run_call(other)
+    other_failure = await run_call(other)
 
-    assert found == ToolResult("found")
-    progress = [event.progress for event in told if isinstance(event, ToolProgressed)]
+    assert success == ToolResult("found")
+    progress = [event.progress for event in events if isinstance(event, ToolProgressed)]
     assert [each.message for each in progress] == ["ConnectionError, trying again"] * 2
-    assert (failed.output, tries) == ("ConnectionError: no line", 3)
-    assert (never.output, calls) == ("ValueError: never", ["other"])
+    assert (failure.output, tries) == ("ConnectionError: no line", 3)
+    assert (other_failure.output, calls) == ("ValueError: never", ["other"])
 
 
 async def test_a_function_that_wants_consent_is_not_run_without_it() -> None:
-    ran: list[str] = []
+    erased_paths: list[str] = []
 
     @tool(consent=True)
     def erase(path: str) -> str:
-        ran.append(path)
+        erased_paths.append(path)
         return "gone"
 
-    refused = await run_call(erase, '{"path":"a"}')
-    allowed = await run_call(erase, '{"path":"b"}', consent=Consent(Rules(allow=("erase",))))
+    refusal = await run_call(erase, '{"path":"a"}')
+    success = await run_call(erase, '{"path":"b"}', consent=Consent(Rules(allow=("erase",))))
 
-    assert "needs a person's consent" in refused.output
-    assert (allowed.output, ran) == ("gone", ["b"])
+    assert "needs a person's consent" in refusal.output
+    assert (success.output, erased_paths) == ("gone", ["b"])
 
 
 @pytest.mark.parametrize("retries", [-1, 11])
@@ -237,16 +239,16 @@ def test_a_tool_is_retried_a_few_times_at_most(retries: int) -> None:
 
 
 class User:
-    """The user, who notes while they answer how much time the call has left."""
+    """A user who records, while answering, how much time the call has left."""
 
     def __init__(self) -> None:
-        self.asked_by: ToolContext | None = None
-        self.left: list[float] = []
+        self.context: ToolContext | None = None
+        self.seconds_left: list[float] = []
 
     def answer_blue(self, question: str, choices: Sequence[str]) -> str:
-        if self.asked_by is not None:
+        if self.context is not None:
             for _ in range(2):
-                self.left.append(self.asked_by.seconds_left)
+                self.seconds_left.append(self.context.seconds_left)
                 now = time.monotonic()
                 while time.monotonic() == now:
                     pass
@@ -258,18 +260,18 @@ async def test_a_tool_asks_the_user_whose_time_is_not_its_own(on_the_loop: bool)
     user = User()
 
     async def paint(ctx: ToolContext) -> str | None:
-        user.asked_by = ctx
+        user.context = ctx
         return await ctx.ask_user("Which?", ["red", "blue"])
 
     def paint_in_a_thread(ctx: ToolContext) -> str | None:
-        user.asked_by = ctx
+        user.context = ctx
         return ctx.wait(ctx.ask_user("Which?", ["red", "blue"]))
 
     function = paint if on_the_loop else paint_in_a_thread
     result = await run_call(function, seconds=100.0, ask_user=user.answer_blue)
 
     assert result.output == "Which? red/blue: blue"
-    assert user.left[0] == user.left[1]
+    assert user.seconds_left[0] == user.seconds_left[1]
 
 
 async def test_without_a_user_nobody_is_asked() -> None:
@@ -280,39 +282,39 @@ async def test_without_a_user_nobody_is_asked() -> None:
 
 
 async def test_a_question_of_a_call_that_has_ended_is_withdrawn() -> None:
-    asked, withdrawn = asyncio.Event(), asyncio.Event()
-    seen: list[BaseException] = []
-    left = threading.Event()
+    question_asked, question_withdrawn = asyncio.Event(), asyncio.Event()
+    errors: list[BaseException] = []
+    tool_ended = threading.Event()
 
     async def ask(question: str, choices: Sequence[str]) -> str | None:
-        asked.set()
+        question_asked.set()
         try:
             return await asyncio.get_running_loop().create_future()
         finally:
-            withdrawn.set()
+            question_withdrawn.set()
 
     def paint(ctx: ToolContext) -> str | None:
         try:
             return ctx.wait(ctx.ask_user("Which?"))
         except BaseException as error:
-            seen.append(error)
+            errors.append(error)
             raise
         finally:
-            left.set()
+            tool_ended.set()
 
     processor = ToolProcessor(Functions([paint]), ask_user=ask)
     results = processor.process_tool_calls("run_1", [ToolCall("call_1", "paint", "{}")])
     first = asyncio.ensure_future(anext(results))
     async with asyncio.timeout(60):
-        await asked.wait()
+        await question_asked.wait()
         assert processor.cancel("call_1")
         _, result = await first
-        await withdrawn.wait()
-        assert await asyncio.to_thread(left.wait, 60)
+        await question_withdrawn.wait()
+        assert await asyncio.to_thread(tool_ended.wait, 60)
     await results.aclose()
 
     assert result.fault == "cancelled"
-    assert isinstance(seen[0], concurrent.futures.CancelledError)
+    assert isinstance(errors[0], concurrent.futures.CancelledError)
 
 
 async def test_an_async_tool_is_told_not_to_wait_in_the_way_of_a_sync_one() -> None:
@@ -387,16 +389,16 @@ async def test_a_callback_that_raises_does_not_touch_the_call() -> None:
 
 
 async def test_a_value_that_json_cannot_express_is_no_reason_to_run_again() -> None:
-    ran: list[int] = []
+    runs: list[int] = []
 
     @tool(retries=3)
     def find() -> object:
-        ran.append(1)
+        runs.append(1)
         return object()
 
     result = await run_call(find)
 
-    assert (result.is_error, ran) == (True, [1])
+    assert (result.is_error, runs) == (True, [1])
 
 
 async def test_an_async_generator_that_awaits_nothing_is_closed_at_its_deadline() -> None:
@@ -434,7 +436,7 @@ async def test_a_thread_of_the_tools_own_pauses_its_deadline_too() -> None:
     user = User()
 
     def paint(ctx: ToolContext) -> str:
-        user.asked_by = ctx
+        user.context = ctx
         answers: list[str | None] = []
         thread = threading.Thread(
             target=lambda: answers.append(ctx.wait(ctx.ask_user("Which?", ["red"])))
@@ -446,15 +448,15 @@ async def test_a_thread_of_the_tools_own_pauses_its_deadline_too() -> None:
     result = await run_call(paint, seconds=100.0, ask_user=user.answer_blue)
 
     assert result.output == "Which? red: blue"
-    assert user.left[0] == user.left[1]
+    assert user.seconds_left[0] == user.seconds_left[1]
 
 
 async def test_nobody_is_asked_once_the_call_has_ended() -> None:
-    kept: list[ToolContext] = []
+    contexts: list[ToolContext] = []
 
     async def paint(ctx: ToolContext) -> None:
-        kept.append(ctx)
+        contexts.append(ctx)
 
     await run_call(paint, ask_user=User().answer_blue)
 
-    assert await kept[0].ask_user("Which?") is None
+    assert await contexts[0].ask_user("Which?") is None

@@ -1,4 +1,4 @@
-"""A person's time to think is no tool's time to run: whoever asks, wherever the tool runs."""
+"""The time in which a person thinks does not count as the time of a tool."""
 
 import asyncio
 import gc
@@ -34,111 +34,113 @@ async def call_tool(function, arguments: str = "{}", tell=lambda progress: None)
 
 
 async def test_a_question_to_the_user_may_take_longer_than_the_tool(call_clock: CallClock):
-    async def thinks(question: str, choices: object) -> str:
+    async def think_first(question: str, choices: object) -> str:
         await call_clock.think()
         return "blue"
 
-    ask_user = next(each for each in builtins(Settings(), thinks) if each.__name__ == "ask_user")
+    ask_user = next(
+        each for each in builtins(Settings(), think_first) if each.__name__ == "ask_user"
+    )
     result = await call_tool(ask_user, '{"question": "Which colour?"}')
 
     assert result.output == "blue"
 
 
 async def test_only_the_time_of_the_question_is_given_back(call_clock: CallClock):
-    left: list[float] = []
+    remaining: list[float] = []
 
     @tool
-    async def asks_and_dawdles() -> str:
+    async def ask_and_dawdle() -> str:
         """Asks, then goes on for ever."""
         call_clock.now += SECONDS / 2
         with pause_deadline():
             await call_clock.think()
-        left.append(seconds_left()())
+        remaining.append(seconds_left()())
         call_clock.now += SECONDS / 2
         await asyncio.Event().wait()
         return "never"
 
-    result = await call_tool(asks_and_dawdles)
+    result = await call_tool(ask_and_dawdle)
 
-    assert left == [pytest.approx(SECONDS / 2)]
+    assert remaining == [pytest.approx(SECONDS / 2)]
     assert result.fault == "timed_out"
 
 
 async def test_a_tool_in_a_thread_may_ask_too(call_clock: CallClock):
     @tool
-    def asks() -> str:
+    def ask() -> str:
         """Asks in its own thread."""
         with pause_deadline():
             asyncio.run(call_clock.think())
         return "asked"
 
-    assert (await call_tool(asks)).output == "asked"
+    assert (await call_tool(ask)).output == "asked"
 
 
 async def test_the_clock_stands_still_until_the_last_of_several_questions_is_answered(
     call_clock: CallClock,
 ):
-    answered = asyncio.Event()
+    first_answered = asyncio.Event()
 
     async def answer_first() -> None:
         with pause_deadline():
             await call_clock.think()
-        answered.set()
+        first_answered.set()
 
     async def answer_last() -> None:
         with pause_deadline():
-            await answered.wait()
+            await first_answered.wait()
             await call_clock.think()
 
     @tool
-    async def asks_twice() -> str:
+    async def ask_twice() -> str:
         """Asks two things at once."""
         await asyncio.gather(answer_first(), answer_last())
         return "both"
 
-    assert (await call_tool(asks_twice)).output == "both"
+    assert (await call_tool(ask_twice)).output == "both"
 
 
 async def test_the_clock_of_another_call_runs_on(call_clock: CallClock):
-    begun = asyncio.Event()
+    started = asyncio.Event()
 
     @tool
     async def asks() -> str:
         """Asks."""
         with pause_deadline():
-            await begun.wait()
+            await started.wait()
             await call_clock.think()
         return "asked"
 
     @tool
     async def endless() -> str:
         """Never ends."""
-        begun.set()
+        started.set()
         await asyncio.Event().wait()
         return "never"
 
     gate = Gate(Functions([asks, endless]), seconds=SECONDS)
-    asked, other = await asyncio.gather(
+    ask_result, endless_result = await asyncio.gather(
         gate.call(ToolCall("c1", "asks", "{}")), gate.call(ToolCall("c2", "endless", "{}"))
     )
 
-    assert asked.output == "asked"
-    assert other.fault == "timed_out"
+    assert ask_result.output == "asked"
+    assert endless_result.fault == "timed_out"
 
 
 async def test_progress_that_is_told_during_a_question_costs_nothing(call_clock: CallClock):
-    told: list[Progress] = []
+    reports: list[Progress] = []
 
     @tool
-    async def asks(tell: ProgressCallback) -> str:
+    async def ask(tell: ProgressCallback) -> str:
         """Asks, and says so."""
         with pause_deadline():
             tell(Progress(1))
             await call_clock.think()
         return "asked"
 
-    assert (await call_tool(asks, tell=told.append)).output == "asked"
-    assert told == [Progress(1)]
+    assert (await call_tool(ask, tell=reports.append)).output == "asked"
+    assert reports == [Progress(1)]
 
 
 async def test_outside_of_a_tool_it_changes_nothing():
@@ -161,21 +163,21 @@ async def test_a_tool_may_have_all_the_time_of_the_world(seconds: float):
 async def test_a_call_made_while_its_server_waits_for_a_person_stands_still_too(
     call_clock: CallClock,
 ):
-    group, called = DeadlineGroup(), asyncio.Event()
+    group, call_started = DeadlineGroup(), asyncio.Event()
 
     async def call() -> str:
         with group.join():
-            called.set()
+            call_started.set()
             await call_clock.think()
         return "answered"
 
     with group.pause():
-        calling = asyncio.create_task(run_within(CallDeadline(SECONDS), call()))
-        await called.wait()
-        done = await calling
+        task = asyncio.create_task(run_within(CallDeadline(SECONDS), call()))
+        await call_started.wait()
+        finished_task = await task
 
-    assert done is not None
-    assert done.result() == "answered"
+    assert finished_task is not None
+    assert finished_task.result() == "answered"
 
 
 async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(caplog):
@@ -192,7 +194,7 @@ async def test_how_work_failed_that_nobody_waits_for_any_more_is_not_logged(capl
 
 
 class Threads:
-    """Daemon threads that say which of them has done some work."""
+    """Daemon threads that report which of them did some work."""
 
     def __init__(self, idle_seconds: float = 60.0) -> None:
         self.pool = DaemonThreads(idle_seconds)
@@ -211,10 +213,10 @@ async def test_an_idle_thread_is_used_again_and_a_busy_one_is_not():
     threads = Threads()
     first = threads.use()
     await threads.wait_until_idle(1)
-    held = threading.Event()
-    threads.pool.run(lambda: held.wait(60) and None)
+    release = threading.Event()
+    threads.pool.run(lambda: release.wait(60) and None)
     second = threads.use()
-    held.set()
+    release.set()
     await threads.wait_until_idle(2)
 
     assert second is not first
@@ -223,13 +225,13 @@ async def test_an_idle_thread_is_used_again_and_a_busy_one_is_not():
 
 async def test_an_idle_thread_keeps_nothing_of_its_last_call():
     threads = Threads()
-    held = threading.Event()
-    gone = weakref.ref(held)
-    threads.pool.run(held.set)
+    event = threading.Event()
+    reference = weakref.ref(event)
+    threads.pool.run(event.set)
     await threads.wait_until_idle(1)
-    del held
+    del event
 
-    assert gone() is None
+    assert reference() is None
 
 
 async def test_a_thread_that_has_waited_long_enough_ends():

@@ -109,10 +109,10 @@ async def test_a_file_is_created_with_its_folders_and_never_replaced(
     toolbox: Functions, folder: Path
 ) -> None:
     await succeed(toolbox, "write_file", path="a/b/c.txt", content="new\n")
-    there = await fail(toolbox, "write_file", path="notes.txt", content="mine")
+    refusal = await fail(toolbox, "write_file", path="notes.txt", content="mine")
 
     assert (folder / "a/b/c.txt").read_text() == "new\n"
-    assert "exists already" in there
+    assert "exists already" in refusal
     assert (folder / "notes.txt").read_text() == "one\ntwo\nthree\n"
 
 
@@ -185,11 +185,13 @@ async def test_a_text_is_found_with_its_file_and_line(toolbox: Functions, folder
     (folder / ".git").mkdir()
     (folder / ".git/config").write_text("two")
     (folder / "binary").write_bytes(b"two\0")
-    found = await succeed(toolbox, "search_files", text="two")
-    python = await succeed(toolbox, "search_files", text="TWO", name="*.py", ignore_case=True)
+    matches = await succeed(toolbox, "search_files", text="two")
+    python_matches = await succeed(
+        toolbox, "search_files", text="TWO", name="*.py", ignore_case=True
+    )
 
-    assert found.splitlines() == ["notes.txt:2: two", "sub/more.py:1: def two():"]
-    assert python == "sub/more.py:1: def two():"
+    assert matches.splitlines() == ["notes.txt:2: two", "sub/more.py:1: def two():"]
+    assert python_matches == "sub/more.py:1: def two():"
     assert await succeed(toolbox, "search_files", text="zwei") == "[nothing found]"
     assert "one line" in await fail(toolbox, "search_files", text="a\nb")
 
@@ -198,13 +200,13 @@ async def test_long_searches_and_long_lines_are_cut(
     toolbox: Functions, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (folder / "long.txt").write_text("x" * 10_000 + "\n" + "x\n" * 1000)
-    found = await succeed(toolbox, "search_files", text="x")
+    matches = await succeed(toolbox, "search_files", text="x")
     monkeypatch.setattr(files, "MAX_SEARCHED_FILES", 1)
-    stopped = await succeed(toolbox, "search_files", text="zzz")
+    stopped_search = await succeed(toolbox, "search_files", text="zzz")
 
-    assert len(found.splitlines()) == files.MAX_FOUND + 1
-    assert max(map(len, found.splitlines())) < 400
-    assert "more than 1 files" in stopped
+    assert len(matches.splitlines()) == files.MAX_FOUND + 1
+    assert max(map(len, matches.splitlines())) < 400
+    assert "more than 1 files" in stopped_search
 
 
 async def test_without_a_folder_the_tools_say_what_to_set() -> None:

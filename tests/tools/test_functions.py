@@ -59,7 +59,7 @@ def plan(
 TRIP = {"city": "Rome", "traveller": {"name": "Bo"}, "wishes": {"budget": 10}}
 
 
-def schema(function: Any) -> dict[str, Any]:
+def get_schema(function: Any) -> dict[str, Any]:
     (spec,) = Functions([function]).specs()
     return spec.parameters
 
@@ -71,7 +71,7 @@ async def call_tool(function: Any, arguments: Any = None, name: str | None = Non
 
 
 def test_a_signature_becomes_a_schema_without_references():
-    assert schema(plan) == {
+    assert get_schema(plan) == {
         "type": "object",
         "properties": {
             "city": {"type": "string", "description": "where to go, as it is written there."},
@@ -110,18 +110,20 @@ def test_a_signature_becomes_a_schema_without_references():
 def test_a_type_that_holds_itself_stays_a_reference():
     def find(place: Place, other: list[Place]) -> None: ...
 
-    made = schema(find)
+    parameters = get_schema(find)
 
-    assert made["properties"]["place"] == {"$ref": "#/$defs/Place"}
-    assert made["properties"]["other"]["items"] == {"$ref": "#/$defs/Place"}
-    assert made["$defs"]["Place"]["properties"]["within"]["anyOf"][0] == {"$ref": "#/$defs/Place"}
+    assert parameters["properties"]["place"] == {"$ref": "#/$defs/Place"}
+    assert parameters["properties"]["other"]["items"] == {"$ref": "#/$defs/Place"}
+    assert parameters["$defs"]["Place"]["properties"]["within"]["anyOf"][0] == {
+        "$ref": "#/$defs/Place"
+    }
 
 
 def test_a_default_that_is_no_json_is_not_told():
     def find(place: str, sort: Any = object()) -> None: ...  # noqa: B008
 
-    assert schema(find)["properties"]["sort"] == {}
-    assert schema(find)["required"] == ["place"]
+    assert get_schema(find)["properties"]["sort"] == {}
+    assert get_schema(find)["required"] == ["place"]
 
 
 def test_the_docstring_is_the_description_up_to_its_sections():
@@ -142,10 +144,10 @@ def test_the_docstring_is_the_description_up_to_its_sections():
     ids=["google", "numpy", "sphinx"],
 )
 def test_three_styles_of_docstring_are_read(docstring: str):
-    said = parse_docstring(docstring)
+    sections = parse_docstring(docstring)
 
-    assert said.text == "Do."
-    assert said.parameters == {"a": "The a, at length.", "b": "The b: it."}
+    assert sections.text == "Do."
+    assert sections.parameters == {"a": "The a, at length.", "b": "The b: it."}
 
 
 def test_a_decorated_function_is_the_function_it_was():
@@ -211,7 +213,7 @@ async def test_a_number_in_quotes_is_taken_for_the_number():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ({**TRIP, "town": "x"}, "unknown: town"),
         ({"city": "Rome"}, "missing: traveller, wishes"),
@@ -228,11 +230,11 @@ async def test_a_number_in_quotes_is_taken_for_the_number():
         ("{", "not a JSON object"),
     ],
 )
-async def test_a_model_is_told_what_is_wrong_with_its_arguments(arguments: Any, said: str):
+async def test_a_model_is_told_what_is_wrong_with_its_arguments(arguments: Any, expected: str):
     result = await call_tool(plan, arguments)
 
     assert result.is_error
-    assert said in result.output
+    assert expected in result.output
 
 
 async def test_the_names_of_all_parameters_are_told_to_a_model_that_missed_one():
@@ -261,25 +263,25 @@ async def test_a_result_is_text_or_json(value: Any, output: str):
     assert (await call_tool(tool(name="f")(lambda: value))).output == output
 
 
-def fails() -> None:
+def raise_error() -> None:
     raise ValueError("too late")
 
 
-async def fails_later() -> None:
+async def raise_error_later() -> None:
     raise ValueError("too late")
 
 
-@pytest.mark.parametrize("function", [fails, fails_later])
+@pytest.mark.parametrize("function", [raise_error, raise_error_later])
 async def test_an_exception_is_a_result_without_a_traceback(function: Any):
     assert await call_tool(function) == ToolResult(
         "ValueError: too late", is_error=True, fault="failed"
     )
 
 
-@pytest.mark.parametrize("raised", [SystemExit(2), KeyboardInterrupt(), StopIteration()])
-async def test_a_tool_cannot_take_its_caller_down(raised: BaseException):
+@pytest.mark.parametrize("error", [SystemExit(2), KeyboardInterrupt(), StopIteration()])
+async def test_a_tool_cannot_take_its_caller_down(error: BaseException):
     def leave() -> None:
-        raise raised
+        raise error
 
     assert (await call_tool(leave)).is_error
 
@@ -301,17 +303,17 @@ async def test_what_a_tool_awaits_may_be_cancelled_and_the_call_is_only_failed()
 
 
 async def test_cancelling_the_call_cancels_an_async_tool():
-    begun, cancelled = asyncio.Event(), asyncio.Event()
+    started, cancelled = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
-        begun.set()
+        started.set()
         try:
             await asyncio.Event().wait()
         finally:
             cancelled.set()
 
     task = asyncio.create_task(call_tool(wait))
-    await begun.wait()
+    await started.wait()
     task.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -329,17 +331,17 @@ async def test_a_sync_tool_runs_in_a_thread_and_sees_the_context():
 
 
 def test_a_tool_that_outlives_its_loop_ends_in_silence():
-    begun, go_on = threading.Event(), threading.Event()
+    started, go_on = threading.Event(), threading.Event()
     threads: list[threading.Thread] = []
 
     def linger() -> None:
         threads.append(threading.current_thread())
-        begun.set()
+        started.set()
         go_on.wait(60)
 
     async def leave() -> None:
         task = asyncio.create_task(call_tool(linger))
-        await asyncio.to_thread(begun.wait, 60)
+        await asyncio.to_thread(started.wait, 60)
         task.cancel()
 
     asyncio.run(leave())
@@ -353,7 +355,7 @@ async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
     def book(seat: str, call: ToolCall) -> str:
         return f"{seat} by {call.id}"
 
-    assert list(schema(book)["properties"]) == ["seat"]
+    assert list(get_schema(book)["properties"]) == ["seat"]
     assert (await call_tool(book, {"seat": "3A"})).output == "3A by c1"
 
 
@@ -361,7 +363,7 @@ def takes_a_lock(lock: threading.Event | None = None) -> None: ...
 
 
 @pytest.mark.parametrize(
-    ("function", "said"),
+    ("function", "expected"),
     [
         (lambda: 1, "is no name for a tool"),
         (tool(name="f")(lambda *a: 1), "must each have a name"),
@@ -371,8 +373,8 @@ def takes_a_lock(lock: threading.Event | None = None) -> None: ...
         (3, "A tool is a function, and 3 is none"),
     ],
 )
-def test_what_no_model_could_call_is_refused(function: Any, said: str):
-    with pytest.raises(TypeError, match=said):
+def test_what_no_model_could_call_is_refused(function: Any, expected: str):
+    with pytest.raises(TypeError, match=expected):
         Functions([function])
 
 
@@ -388,12 +390,12 @@ def test_a_refusal_names_tool_parameter_file_line_and_what_would_do(kind: Any):
     weather.__annotations__["place"] = kind
     line = weather.__code__.co_firstlineno
 
-    with pytest.raises(AntiphonError) as raised:
+    with pytest.raises(AntiphonError) as error_info:
         Functions([weather])
 
-    for said in ("weather", "`place`", f"{__file__}, line {line}", "str, int", "Any"):
-        assert said in str(raised.value)
-    assert raised.value.__suppress_context__
+    for expected in ("weather", "`place`", f"{__file__}, line {line}", "str, int", "Any"):
+        assert expected in str(error_info.value)
+    assert error_info.value.__suppress_context__
 
 
 def test_an_annotation_that_names_nothing_is_refused_with_its_place():
@@ -419,13 +421,16 @@ async def test_a_handler_takes_every_call_by_name(is_async: bool):
 
 @pytest.mark.parametrize("broken", ["{", "[]", '{"a":' * 5_000 + "1" + "}" * 5_000])
 async def test_arguments_that_are_no_object_reach_no_function_and_no_handler(broken: str):
-    reached: list[object] = []
+    received_arguments: list[object] = []
 
     def f(x: int = 0) -> None:
-        reached.append(x)
+        received_arguments.append(x)
 
-    for toolbox in (Functions([f]), Handler(lambda name, arguments: reached.append(arguments))):
+    for toolbox in (
+        Functions([f]),
+        Handler(lambda name, arguments: received_arguments.append(arguments)),
+    ):
         result = await toolbox.call(ToolCall("c1", "f", broken))
         assert result.fault == "invalid_arguments"
         assert "not a JSON object" in result.output
-    assert reached == []
+    assert received_arguments == []

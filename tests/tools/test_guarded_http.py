@@ -28,24 +28,24 @@ from tests.support.tools.far_server import FarServer, serve_far
 
 
 class Names:
-    """A resolver whose answers change: each name has a list of them, the last one stays."""
+    """A resolver whose answers change: each name has a list, of which the last one stays."""
 
     def __init__(self, **answers: Sequence[str]) -> None:
         self.answers = {
-            name.replace("_", "."): [each.split() for each in said]
-            for name, said in answers.items()
+            name.replace("_", "."): [each.split() for each in texts]
+            for name, texts in answers.items()
         }
-        self.asked: list[str] = []
+        self.hosts: list[str] = []
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
-        self.asked.append(host)
-        said = self.answers.get(host)
-        if said is None:
+        self.hosts.append(host)
+        host_answers = self.answers.get(host)
+        if host_answers is None:
             raise OSError("Name or service not known")
-        return said.pop(0) if len(said) > 1 else said[0]
+        return host_answers.pop(0) if len(host_answers) > 1 else host_answers[0]
 
 
-async def nobody(host: str, port: int) -> Sequence[str]:
+async def refuse_lookup(host: str, port: int) -> Sequence[str]:
     raise AssertionError(f"{host} was looked up")
 
 
@@ -66,14 +66,14 @@ async def other() -> AsyncIterator[FarServer]:
 async def fetch_page(
     url: str,
     *servers: FarServer,
-    resolve: Resolve = nobody,
+    resolve: Resolve = refuse_lookup,
     max_bytes: int = 10_000,
     seconds: float = 20,
     **options: Any,
 ) -> FetchedPage:
     """Fetch a page, where these servers' ports on loopback are all that is exempt."""
-    reach = EgressPolicy(parse_exemptions(f"127.0.0.1:{server.port}" for server in servers))
-    async with GuardedClient(reach, resolve=resolve, **options) as client:
+    policy = EgressPolicy(parse_exemptions(f"127.0.0.1:{server.port}" for server in servers))
+    async with GuardedClient(policy, resolve=resolve, **options) as client:
         return await fetch(client, url, max_bytes=max_bytes, seconds=seconds)
 
 
@@ -151,8 +151,8 @@ async def test_other_addresses_than_plain_http_ones_are_refused(url: str) -> Non
         await fetch_page(url)
 
 
-def spelled(number: int, bases: Sequence[str], parts: int) -> str:
-    """An IPv4 address as `inet_aton` reads it: so many parts, each in its base."""
+def spell_address(number: int, bases: Sequence[str], parts: int) -> str:
+    """Return an IPv4 address in a spelling of `inet_aton`: so many parts, each in its base."""
     leading = [number >> 24 - 8 * at & 0xFF for at in range(parts - 1)]
     last = number & (1 << 8 * (5 - parts)) - 1
     forms = {"decimal": "{}", "octal": "0{:o}", "hex": "0x{:x}", "HEX": "0X{:X}"}
@@ -170,7 +170,7 @@ async def test_however_a_private_address_is_spelled_it_is_refused(
     number: int, bases: list[str], parts: int
 ) -> None:
     with pytest.raises(BlockedAddress):
-        await INTERNET.resolve_allowed(spelled(number, bases, parts), 80, resolve_host)
+        await INTERNET.resolve_allowed(spell_address(number, bases, parts), 80, resolve_host)
 
 
 @given(
@@ -181,15 +181,17 @@ async def test_however_a_private_address_is_spelled_it_is_refused(
 async def test_however_a_public_address_is_spelled_it_is_that_one(
     number: int, bases: list[str], parts: int
 ) -> None:
-    vetted = await INTERNET.resolve_allowed(spelled(number, bases, parts), 80, nobody)
+    addresses = await INTERNET.resolve_allowed(
+        spell_address(number, bases, parts), 80, refuse_lookup
+    )
 
-    assert vetted == [IPv4Address(number)]
+    assert addresses == [IPv4Address(number)]
 
 
 async def test_what_is_exempt_is_fetched(far: FarServer) -> None:
-    found = await fetch_page(far.url(), far)
+    page = await fetch_page(far.url(), far)
 
-    assert (found.status, found.media_type, found.content) == (200, "text/plain", b"hello")
+    assert (page.status, page.media_type, page.content) == (200, "text/plain", b"hello")
 
 
 async def test_an_exempt_port_opens_no_other_port(far: FarServer, other: FarServer) -> None:
@@ -201,19 +203,19 @@ async def test_an_exempt_port_opens_no_other_port(far: FarServer, other: FarServ
 
 async def test_the_connection_goes_to_the_address_that_was_vetted(other: FarServer) -> None:
     names = Names(rebound_test=["127.0.0.2", "127.0.0.1"])
-    async with serve_far("127.0.0.2") as vetted:
-        vetted.say("/", "vetted")
-        reach = EgressPolicy(parse_exemptions([f"127.0.0.2:{vetted.port}"]))
-        async with GuardedClient(reach, resolve=names) as client:
-            first = await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
-            second = await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
-        async with GuardedClient(reach, resolve=names) as client:
+    async with serve_far("127.0.0.2") as vetted_server:
+        vetted_server.say("/", "vetted")
+        policy = EgressPolicy(parse_exemptions([f"127.0.0.2:{vetted_server.port}"]))
+        async with GuardedClient(policy, resolve=names) as client:
+            first = await fetch(client, vetted_server.url(host="rebound.test"), max_bytes=100)
+            second = await fetch(client, vetted_server.url(host="rebound.test"), max_bytes=100)
+        async with GuardedClient(policy, resolve=names) as client:
             with pytest.raises(BlockedAddress):
-                await fetch(client, vetted.url(host="rebound.test"), max_bytes=100)
+                await fetch(client, vetted_server.url(host="rebound.test"), max_bytes=100)
 
     assert (first.content, second.content) == (b"vetted", b"vetted")
-    assert vetted.requests[0].headers["host"] == f"rebound.test:{vetted.port}"
-    assert names.asked == ["rebound.test"] * 2
+    assert vetted_server.requests[0].headers["host"] == f"rebound.test:{vetted_server.port}"
+    assert names.hosts == ["rebound.test"] * 2
     assert other.requests == []
 
 
@@ -229,24 +231,24 @@ async def test_a_host_may_be_exempt_by_its_name(far: FarServer) -> None:
     async with GuardedClient(
         EgressPolicy(parse_exemptions(["WIKI.corp."])), resolve=names
     ) as client:
-        found = await fetch(client, far.url(host="wiki.corp"), max_bytes=100)
+        page = await fetch(client, far.url(host="wiki.corp"), max_bytes=100)
         with pytest.raises(BlockedAddress):
             await fetch(client, far.url(host="evil.test"), max_bytes=100)
 
-    assert found.content == b"hello"
+    assert page.content == b"hello"
 
 
 async def test_the_next_address_is_tried_where_one_does_not_answer(far: FarServer) -> None:
-    reach = EgressPolicy(parse_exemptions(["127.0.0.0/8"]))
-    async with GuardedClient(reach, resolve=Names(two_test=["127.0.0.9 127.0.0.1"])) as client:
-        found = await fetch(client, far.url(host="two.test"), max_bytes=100)
+    policy = EgressPolicy(parse_exemptions(["127.0.0.0/8"]))
+    async with GuardedClient(policy, resolve=Names(two_test=["127.0.0.9 127.0.0.1"])) as client:
+        page = await fetch(client, far.url(host="two.test"), max_bytes=100)
 
-    assert found.content == b"hello"
+    assert page.content == b"hello"
 
 
 async def test_ports_can_be_limited(far: FarServer) -> None:
-    reach = EgressPolicy(parse_exemptions(["127.0.0.1"]), ports=frozenset({80, 443}))
-    async with GuardedClient(reach) as client:
+    policy = EgressPolicy(parse_exemptions(["127.0.0.1"]), ports=frozenset({80, 443}))
+    async with GuardedClient(policy) as client:
         with pytest.raises(BlockedAddress, match="port"):
             await fetch(client, far.url(), max_bytes=100)
 
@@ -260,9 +262,9 @@ async def test_redirects_are_followed_and_the_last_address_is_told(far: FarServe
     far.redirect("/old", "/new")
     far.say("/new", "moved")
 
-    found = await fetch_page(far.url("/old"), far)
+    page = await fetch_page(far.url("/old"), far)
 
-    assert (found.url, found.content) == (far.url("/new"), b"moved")
+    assert (page.url, page.content) == (far.url("/new"), b"moved")
 
 
 @pytest.mark.parametrize("scheme", ["", "http:"])
@@ -278,7 +280,7 @@ async def test_a_redirect_to_a_private_address_is_refused(
 
 
 @pytest.mark.parametrize(
-    "to",
+    "target",
     [
         "file:///etc/passwd",
         "gopher://127.0.0.1/",
@@ -287,8 +289,8 @@ async def test_a_redirect_to_a_private_address_is_refused(
         "http://2130706433:1/",
     ],
 )
-async def test_a_redirect_is_vetted_like_any_address(far: FarServer, to: str) -> None:
-    far.redirect("/old", to)
+async def test_a_redirect_is_vetted_like_any_address(far: FarServer, target: str) -> None:
+    far.redirect("/old", target)
 
     with pytest.raises((BlockedAddress, Unavailable)):
         await fetch_page(far.url("/old"), far)
@@ -333,8 +335,8 @@ async def test_within_an_origin_credentials_go_along(far: FarServer) -> None:
 
 async def test_a_body_is_not_sent_on_to_another_origin(far: FarServer, other: FarServer) -> None:
     far.redirect("/old", other.url(), "307 Temporary Redirect")
-    reach = EgressPolicy(parse_exemptions(["127.0.0.1"]))
-    async with GuardedClient(reach) as client:
+    policy = EgressPolicy(parse_exemptions(["127.0.0.1"]))
+    async with GuardedClient(policy) as client:
         with pytest.raises(BlockedAddress, match="POST"):
             await client.post(far.url("/old"), json={"client_secret": "secret"})
 
@@ -352,7 +354,7 @@ async def test_a_caller_may_follow_no_redirect(far: FarServer) -> None:
 
 @pytest.fixture
 def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
-    """For a server that is `far.test`, whom this process trusts."""
+    """Return the TLS context of a server `far.test` that this process trusts."""
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         [
@@ -369,17 +371,17 @@ def tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
 
 
 async def test_a_certificate_is_that_of_the_name(tls: ssl.SSLContext) -> None:
-    sought: list[str | None] = []
-    tls.sni_callback = lambda _, name, __: sought.append(name)
+    server_names: list[str | None] = []
+    tls.sni_callback = lambda _, name, __: server_names.append(name)
     names = Names(far_test=["127.0.0.1"], false_test=["127.0.0.1"])
     async with serve_far(tls=tls) as far:
         far.say("/", "safe")
-        found = await fetch_page(far.url(host="far.test", scheme="https"), far, resolve=names)
+        page = await fetch_page(far.url(host="far.test", scheme="https"), far, resolve=names)
         with pytest.raises(Unavailable, match="certificate"):
             await fetch_page(far.url(host="false.test", scheme="https"), far, resolve=names)
 
-    assert found.content == b"safe"
-    assert sought == ["far.test", "false.test"]
+    assert page.content == b"safe"
+    assert server_names == ["far.test", "false.test"]
 
 
 async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarServer) -> None:
@@ -399,9 +401,9 @@ async def test_https_does_not_redirect_to_http(tls: ssl.SSLContext, other: FarSe
 async def test_more_than_is_wanted_is_not_read(far: FarServer) -> None:
     far.say("/", b"x" * 5_000_000)
 
-    found = await fetch_page(far.url(), far, max_bytes=1000)
+    page = await fetch_page(far.url(), far, max_bytes=1000)
 
-    assert (len(found.content), found.cut) == (1000, True)
+    assert (len(page.content), page.cut) == (1000, True)
 
 
 async def test_a_server_that_says_nothing_is_left_in_time(far: FarServer) -> None:
@@ -445,7 +447,7 @@ async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"),
+    ("text", "expected"),
     [
         ("wiki.corp", Exemption("wiki.corp")),
         ("wiki.corp:8080", Exemption("wiki.corp", 8080)),
@@ -455,10 +457,10 @@ async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None
         ("::1", "::1/128"),
     ],
 )
-def test_hosts_and_networks_are_exempt(text: str, meant: Any) -> None:
-    (read,) = parse_exemptions([text])
+def test_hosts_and_networks_are_exempt(text: str, expected: Any) -> None:
+    (exemption,) = parse_exemptions([text])
 
-    assert read == meant or str(read.where) == meant
+    assert exemption == expected or str(exemption.where) == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Hooks around tool calls: they are told the call, can only narrow it, and fail closed."""
+"""Hooks around tool calls: they read the call, can only narrow it, and fail closed."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ ALLOWED = Rules(allow=("*",))
 
 
 class Files:
-    """A server's tool, which notes its calls and returns `result`."""
+    """A toolbox with one tool of a server, which records its calls and returns `result`."""
 
     def __init__(self, result: ToolResult | None = None) -> None:
         self.result = result or ToolResult("written")
-        self.offered = [
+        self.offered_tools = [
             Tool(spec=ToolSpec("files__write", "", SCHEMA), server="files", own_name="write")
         ]
-        self.called: list[str] = []
+        self.calls: list[str] = []
 
     def tools(self) -> Sequence[Tool]:
-        return self.offered
+        return self.offered_tools
 
     async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-        self.called.append(call.arguments)
+        self.calls.append(call.arguments)
         return self.result
 
 
 class Bench:
-    """Calls with hooks, and everything that comes of them."""
+    """Runs calls with hooks, and records the questions, warnings and events."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -69,34 +69,34 @@ class Bench:
         self.events: list[ToolEvent] = []
         self.hooks: list[Hook] = []
 
-    def before(self, script: str, **given: Any) -> None:
-        self._add("before", script, given)
+    def before(self, script: str, **options: Any) -> None:
+        self._add("before", script, options)
 
-    def after(self, script: str, **given: Any) -> None:
-        self._add("after", script, given)
+    def after(self, script: str, **options: Any) -> None:
+        self._add("after", script, options)
 
-    def _add(self, when: Any, script: str, given: dict[str, Any]) -> None:
-        command = given.pop("command", ("/bin/sh", "-c", script))
-        self.hooks.append(Hook(when=when, command=command, folder=str(self.folder), **given))
+    def _add(self, when: Any, script: str, options: dict[str, Any]) -> None:
+        command = options.pop("command", ("/bin/sh", "-c", script))
+        self.hooks.append(Hook(when=when, command=command, folder=str(self.folder), **options))
 
-    def processor(self, **given: Any) -> ToolProcessor:
+    def processor(self, **options: Any) -> ToolProcessor:
         def ask(question: ConsentRequest) -> ConsentAnswer:
             self.questions.append(question)
             assert self.answer is not None
             return self.answer(question)
 
         return ToolProcessor(
-            given.pop("toolbox", self.files),
+            options.pop("toolbox", self.files),
             consent=Consent(self.rules, asker=ask if self.answer else None),
             hooks=ToolHooks(self.hooks, folder="/work", warn=self.warnings.append),
             on_tool_event=self.events.append,
-            **given,
+            **options,
         )
 
-    async def run(self, *calls: ToolCall, **given: Any) -> list[ToolResult]:
-        processor = self.processor(**given)
-        made = processor.process_tool_calls("run_1", calls or (CALL,), thread_id="thread_1")
-        async with aclosing(made) as ready:
+    async def run(self, *calls: ToolCall, **options: Any) -> list[ToolResult]:
+        processor = self.processor(**options)
+        results = processor.process_tool_calls("run_1", calls or (CALL,), thread_id="thread_1")
+        async with aclosing(results) as ready:
             return [result async for _, result in ready]
 
     @property
@@ -114,7 +114,7 @@ def answer(**fields: Any) -> str:
     return f"cat >/dev/null; cat <<'END'\n{json.dumps(fields)}\nEND"
 
 
-# What hooks are told.
+# The input of hooks.
 
 
 async def test_hooks_are_told_the_call_its_thread_and_its_output(bench: Bench) -> None:
@@ -127,7 +127,7 @@ async def test_hooks_are_told_the_call_its_thread_and_its_output(bench: Bench) -
 
     (result,) = await bench.run()
 
-    told = {
+    call_fields = {
         "tool": "files__write",
         "server": "files",
         "server_tool": "write",
@@ -148,8 +148,8 @@ async def test_hooks_are_told_the_call_its_thread_and_its_output(bench: Bench) -
         ("HooksBegan", "after"),
         ("ToolEnded", ""),
     ]
-    assert before == {"event": "before", **told}
-    assert after == {"event": "after", **told, **outcome}
+    assert before == {"event": "before", **call_fields}
+    assert after == {"event": "after", **call_fields, **outcome}
     assert (result.output, result.is_error) == ("it broke", True)
 
 
@@ -163,8 +163,12 @@ async def test_a_function_of_the_program_has_no_server(bench: Bench) -> None:
         ToolCall("c1", "double", '{"number": 4}'), toolbox=Functions([double])
     )
 
-    told = json.loads((bench.folder / "before.json").read_text())
-    assert (told["server"], told["server_tool"], told["arguments"]) == (None, None, {"number": 4})
+    hook_input = json.loads((bench.folder / "before.json").read_text())
+    assert (hook_input["server"], hook_input["server_tool"], hook_input["arguments"]) == (
+        None,
+        None,
+        {"number": 4},
+    )
     assert result.output == "8"
 
 
@@ -198,9 +202,9 @@ async def test_a_hook_gets_no_secrets_from_the_environment(
 
     await bench.run()
 
-    seen = (bench.folder / "seen").read_text()
-    assert "sk-secret" not in seen
-    assert "PATH=" in seen
+    environment = (bench.folder / "seen").read_text()
+    assert "sk-secret" not in environment
+    assert "PATH=" in environment
 
 
 async def test_nothing_in_the_working_folder_stands_in_for_a_hook(
@@ -208,14 +212,14 @@ async def test_nothing_in_the_working_folder_stands_in_for_a_hook(
 ) -> None:
     clone = tmp_path / "clone"
     (clone / "bin").mkdir(parents=True)
-    for hostile in ("check.sh", "bin/checker"):
-        (clone / hostile).write_text("#!/bin/sh\ntouch hostile\n")
-        (clone / hostile).chmod(0o755)
+    for name in ("check.sh", "bin/checker"):
+        (clone / name).write_text("#!/bin/sh\ntouch hostile\n")
+        (clone / name).chmod(0o755)
     monkeypatch.chdir(clone)
     monkeypatch.setenv("PATH", f"bin:.::{os.environ['PATH']}")
-    own = tmp_path / "check.sh"
-    own.write_text("#!/bin/sh\npwd > here\n")
-    own.chmod(0o755)
+    own_script = tmp_path / "check.sh"
+    own_script.write_text("#!/bin/sh\npwd > here\n")
+    own_script.chmod(0o755)
     bench.before("", command=("./check.sh",))
     await bench.run()
     assert (tmp_path / "here").read_text().strip() == str(tmp_path.resolve())
@@ -230,7 +234,7 @@ async def test_nothing_in_the_working_folder_stands_in_for_a_hook(
 
 
 @pytest.mark.parametrize(
-    ("script", "why"),
+    ("script", "expected"),
     [
         ("echo 'only below src' >&2; exit 1", "only below src"),
         (answer(decision="deny", reason="only below src"), "only below src"),
@@ -241,7 +245,7 @@ async def test_nothing_in_the_working_folder_stands_in_for_a_hook(
     ],
 )
 async def test_a_hook_denies_a_call_before_anybody_is_asked(
-    bench: Bench, script: str, why: str
+    bench: Bench, script: str, expected: str
 ) -> None:
     bench.rules = Rules(ask=("*",))
     bench.answer = lambda question: ConsentAnswer(allowed=True)
@@ -251,15 +255,15 @@ async def test_a_hook_denies_a_call_before_anybody_is_asked(
     (result,) = await bench.run()
 
     assert (result.is_error, result.fault) == (True, "refused")
-    assert why in result.output
-    assert (bench.files.called, bench.questions, bench.warnings) == ([], [], [])
+    assert expected in result.output
+    assert (bench.files.calls, bench.questions, bench.warnings) == ([], [], [])
     assert bench.refusals == [("hook", result.output)]
     assert not any(isinstance(each, ToolBegan) for each in bench.events)
     assert not (bench.folder / "was_run").exists()
 
 
 @pytest.mark.parametrize(
-    ("script", "given", "why"),
+    ("script", "options", "expected"),
     [
         ("echo fine", {}, "not the JSON object"),
         ("echo '[]'", {}, "not the JSON object"),
@@ -279,19 +283,19 @@ async def test_a_hook_denies_a_call_before_anybody_is_asked(
     ],
 )
 async def test_a_hook_that_fails_before_a_call_denies_it_and_the_user_is_told(
-    bench: Bench, script: str, given: dict[str, Any], why: str
+    bench: Bench, script: str, options: dict[str, Any], expected: str
 ) -> None:
     (bench.folder / "plain.txt").write_text("no program")
     (bench.folder / "broken").write_text("no program")
     (bench.folder / "broken").chmod(0o755)
-    bench.before(script, **given)
+    bench.before(script, **options)
 
     (result,) = await bench.run()
 
-    assert (result.is_error, result.fault, bench.files.called) == (True, "refused", [])
-    assert why in result.output
+    assert (result.is_error, result.fault, bench.files.calls) == (True, "refused", [])
+    assert expected in result.output
     assert result.output.startswith("A hook failed, so this call was not made:")
-    assert [why in each for each in bench.warnings] == [True]
+    assert [expected in each for each in bench.warnings] == [True]
     assert [by for by, _ in bench.refusals] == ["hook"]
 
 
@@ -333,18 +337,18 @@ async def test_a_tool_that_is_not_here_has_no_hooks(bench: Bench) -> None:
 async def test_a_tool_that_arrives_while_its_call_is_decided_goes_through_the_hooks(
     bench: Bench,
 ) -> None:
-    offered, bench.files.offered = bench.files.offered, []
+    tools, bench.files.offered_tools = bench.files.offered_tools, []
     bench.rules = Rules(ask=("*",))
     bench.answer = lambda question: ConsentAnswer(allowed=True)
     bench.before("exit 1")
 
     async def arrive(run_id: str) -> ModelServer:
-        bench.files.offered = offered
+        bench.files.offered_tools = tools
         return ModelServer("demo")
 
     (result,) = await bench.run(asked_by=arrive)
 
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
     assert [by for by, _ in bench.refusals] == ["hook"]
 
 
@@ -352,9 +356,9 @@ async def test_a_hook_denies_a_call_that_the_server_runs(bench: Bench) -> None:
     bench.before("echo 'not on Sundays' >&2; exit 1")
     bench.answer = lambda question: ConsentAnswer(allowed=True)
     processor = bench.processor()
-    remote = Tool(spec=ToolSpec("files__write"), server="files", own_name="write")
+    remote_tool = Tool(spec=ToolSpec("files__write"), server="files", own_name="write")
 
-    async with aclosing(processor.process_tool_calls("run_1", (), [(CALL, remote)])) as ready:
+    async with aclosing(processor.process_tool_calls("run_1", (), [(CALL, remote_tool)])) as ready:
         ((_, result),) = [each async for each in ready]
 
     approval = json.loads(result.output)
@@ -371,7 +375,7 @@ async def test_a_hook_that_allows_a_call_does_not_answer_for_the_user(bench: Ben
 
     (result,) = await bench.run()
 
-    assert (result.fault, bench.files.called, len(bench.questions)) == ("refused", [], 1)
+    assert (result.fault, bench.files.calls, len(bench.questions)) == ("refused", [], 1)
     assert bench.questions[0].reason == ""
 
 
@@ -381,7 +385,7 @@ async def test_a_hook_does_not_allow_what_the_settings_deny(bench: Bench) -> Non
 
     (result,) = await bench.run()
 
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -399,7 +403,7 @@ async def test_a_hook_has_the_user_asked_about_what_a_rule_allows(
 
     assert [each.reason for each in bench.questions] == ["it is a release"] * 2
     assert all(each.asks_each_time and not each.others for each in bench.questions)
-    assert len(bench.files.called) == (2 if allowed else 0)
+    assert len(bench.files.calls) == (2 if allowed else 0)
 
 
 async def test_the_reasons_of_several_hooks_stand_above_one_question(bench: Bench) -> None:
@@ -418,7 +422,7 @@ async def test_a_hook_that_wants_the_user_asked_denies_where_nobody_is(bench: Be
 
     (result,) = await bench.run()
 
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
     assert result.output.endswith("A hook wants a person to decide: it is a release")
     assert bench.refusals == [("nobody", "it is a release")]
 
@@ -433,13 +437,13 @@ async def test_the_user_is_asked_about_the_arguments_as_hooks_have_changed_them(
 
     (result,) = await bench.run()
 
-    changed = '{"path":"build/notes.txt"}'
-    assert [each.call.arguments for each in bench.questions] == [changed]
-    assert bench.files.called == [changed]
-    assert result.arguments == changed
-    assert result.output == f"[A hook changed the arguments to {changed}]\nwritten"
-    told = json.loads((bench.folder / "second.json").read_text())
-    assert told["arguments"] == {"path": "build/notes.txt"}
+    new_arguments = '{"path":"build/notes.txt"}'
+    assert [each.call.arguments for each in bench.questions] == [new_arguments]
+    assert bench.files.calls == [new_arguments]
+    assert result.arguments == new_arguments
+    assert result.output == f"[A hook changed the arguments to {new_arguments}]\nwritten"
+    hook_input = json.loads((bench.folder / "second.json").read_text())
+    assert hook_input["arguments"] == {"path": "build/notes.txt"}
 
 
 async def test_arguments_that_the_user_edits_go_through_the_hooks_too(bench: Bench) -> None:
@@ -449,20 +453,20 @@ async def test_arguments_that_the_user_edits_go_through_the_hooks_too(bench: Ben
 
     (result,) = await bench.run()
 
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
     assert "it is secret" in result.output
 
 
 async def test_edited_arguments_that_a_hook_leaves_alone_are_asked_about_once(
     bench: Bench,
 ) -> None:
-    edited = '{"path": "other.txt"}'
-    bench.answer = lambda question: ConsentAnswer(allowed=True, arguments=edited)
+    edited_arguments = '{"path": "other.txt"}'
+    bench.answer = lambda question: ConsentAnswer(allowed=True, arguments=edited_arguments)
     bench.before(answer(decision="ask"))
 
     (result,) = await bench.run()
 
-    assert (bench.files.called, len(bench.questions)) == ([edited], 1)
+    assert (bench.files.calls, len(bench.questions)) == ([edited_arguments], 1)
     assert result.output.startswith("[The user changed the arguments to")
 
 
@@ -479,7 +483,7 @@ async def test_edited_arguments_that_a_hook_changes_are_asked_about_again(bench:
         "it has changed the arguments that you edited",
     ]
     assert bench.questions[1].call.arguments == '{"path":"always.txt"}'
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
 
 
 # After.
@@ -493,14 +497,14 @@ async def test_a_hook_adds_to_the_output(bench: Bench) -> None:
 
     assert result.output == "written\n\n[A hook adds: two lines are too long]"
     assert json.loads((bench.folder / "second.json").read_text())["output"] == result.output
-    (ended,) = (each for each in bench.events if isinstance(each, ToolEnded))
-    assert ended.result.output == result.output
+    (end,) = (each for each in bench.events if isinstance(each, ToolEnded))
+    assert end.result.output == result.output
 
 
 async def test_a_hook_runs_after_a_tool_that_is_gone_by_then(bench: Bench) -> None:
     class Vanishing(Files):
         async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
-            self.offered = []
+            self.offered_tools = []
             return await super().call(call, tell)
 
     bench.after("""echo '{"output": "redacted"}'""", tools=("files:*",))
@@ -530,7 +534,7 @@ async def test_an_empty_output_is_an_output(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("script", "given", "why"),
+    ("script", "options", "expected"),
     [
         ("echo 'no formatter' >&2; exit 1", {}, "no formatter"),
         ("echo fine", {}, "not the JSON object"),
@@ -541,16 +545,16 @@ async def test_an_empty_output_is_an_output(bench: Bench) -> None:
     ],
 )
 async def test_a_hook_that_fails_after_a_call_is_reported_and_the_output_stays(
-    bench: Bench, script: str, given: dict[str, Any], why: str
+    bench: Bench, script: str, options: dict[str, Any], expected: str
 ) -> None:
-    bench.after(script, **given)
+    bench.after(script, **options)
     bench.after(answer(context="the next one runs"))
 
     (result,) = await bench.run()
 
     assert result.output == "written\n\n[A hook adds: the next one runs]"
     assert not result.is_error
-    assert [why in each for each in bench.warnings] == [True]
+    assert [expected in each for each in bench.warnings] == [True]
     assert "stays as it was" in bench.warnings[0]
 
 
@@ -578,12 +582,12 @@ async def test_no_more_hooks_than_tools_run_at_once(bench: Bench) -> None:
     assert bench.warnings == []
 
 
-async def begin(bench: Bench, processor: ToolProcessor) -> asyncio.Task[list[ToolResult]]:
-    async def take() -> list[ToolResult]:
+async def start_calls(bench: Bench, processor: ToolProcessor) -> asyncio.Task[list[ToolResult]]:
+    async def read_results() -> list[ToolResult]:
         async with aclosing(processor.process_tool_calls("run_1", (CALL,))) as ready:
             return [result async for _, result in ready]
 
-    return asyncio.create_task(take())
+    return asyncio.create_task(read_results())
 
 
 Stop = Callable[[ToolProcessor, "asyncio.Task[list[ToolResult]]"], Awaitable[None]]
@@ -608,7 +612,7 @@ async def test_a_hook_ends_with_its_call_and_so_does_what_it_started(
     script = f"exec 3>{path}; sleep 600 & echo begun >&3; sleep 600"
     getattr(bench, when)(script)
     processor = bench.processor()
-    task = await begin(bench, processor)
+    task = await start_calls(bench, processor)
     assert await read_next(reader) == b"begun\n"
 
     await stop(processor, task)
@@ -622,7 +626,7 @@ async def test_an_output_stays_if_the_user_stops_the_hook_after_it(
     path, reader = pipe
     bench.after(f"echo begun > {path}; sleep 600")
     processor = bench.processor()
-    task = await begin(bench, processor)
+    task = await start_calls(bench, processor)
     assert await read_next(reader) == b"begun\n"
 
     processor.cancel("c1")
@@ -650,10 +654,10 @@ async def test_a_working_folder_that_is_gone_denies_the_call(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bench.before("true")
-    gone = tmp_path / "gone"
-    gone.mkdir()
-    monkeypatch.chdir(gone)
-    gone.rmdir()
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
     processor = ToolProcessor(
         bench.files,
         consent=Consent(ALLOWED),
@@ -663,7 +667,7 @@ async def test_a_working_folder_that_is_gone_denies_the_call(
     async with aclosing(processor.process_tool_calls("run_1", (CALL,))) as ready:
         ((_, result),) = [each async for each in ready]
 
-    assert (result.fault, bench.files.called) == ("refused", [])
+    assert (result.fault, bench.files.calls) == ("refused", [])
     assert "the working folder is gone" in bench.warnings[0]
 
 

@@ -12,18 +12,18 @@ from antiphon.testing.script import Script
 from antiphon.tools.consent import SessionGrants
 from antiphon.tools.memory import MAX_ASKED, MemoryTools
 
-TOLD = "I am a vegetarian."
+STATEMENT = "I am a vegetarian."
 
 
 class Person:
-    """A person who is asked, and says yes for good as often as there are answers."""
+    """A person who gives every request the same answer, for good."""
 
     def __init__(self, *, allowed: bool = True) -> None:
-        self.asked: list[ConsentRequest] = []
+        self.requests: list[ConsentRequest] = []
         self._allowed = allowed
 
     def __call__(self, question: ConsentRequest) -> ConsentAnswer:
-        self.asked.append(question)
+        self.requests.append(question)
         return ConsentAnswer(allowed=self._allowed, keep="always")
 
 
@@ -33,7 +33,7 @@ def texts(client: Client) -> list[str]:
 
 def ask(client: Client, person: Person | None, **options: Any) -> list[Any]:
     consent = Consent(asker=person, grants=SessionGrants())
-    result = client.ask(TOLD, tools=[MemoryTools(client)], consent=consent, **options)
+    result = client.ask(STATEMENT, tools=[MemoryTools(client)], consent=consent, **options)
     return list(result.calls)
 
 
@@ -46,7 +46,7 @@ def test_what_the_person_allows_is_remembered_and_read_in_the_next_conversation(
     (call,) = ask(antiphon_client, person)
     antiphon_client.ask("What may I eat?")
 
-    (question,) = person.asked
+    (question,) = person.requests
     assert question.call.arguments == '{"text":"Is a vegetarian."}'
     assert question.asks_each_time
     (memory,) = antiphon_client.list_memories().data
@@ -65,7 +65,7 @@ async def test_an_async_client_does_the_same(
     antiphon_script.reply("Noted.")
     async with AsyncClient(settings=antiphon_settings) as client:
         consent = Consent(asker=Person(), grants=SessionGrants())
-        result = await client.ask(TOLD, tools=[MemoryTools(client)], consent=consent)
+        result = await client.ask(STATEMENT, tools=[MemoryTools(client)], consent=consent)
 
         assert [call.name for call in result.calls] == ["remember", "forget"]
         assert "forgotten" in result.calls[1].output
@@ -79,9 +79,9 @@ def test_the_person_is_asked_each_time_whatever_is_allowed_and_nothing_is_kept_f
     person = Person()
     consent = Consent(Rules(allow=("*",)), asker=person, grants=SessionGrants())
 
-    antiphon_client.ask(TOLD, tools=[MemoryTools(antiphon_client)], consent=consent)
+    antiphon_client.ask(STATEMENT, tools=[MemoryTools(antiphon_client)], consent=consent)
 
-    assert len(person.asked) == 2
+    assert len(person.requests) == 2
     assert list(consent.grants.all()) == list(consent.session.all()) == []
 
 
@@ -121,7 +121,7 @@ def test_a_text_that_no_memory_can_have_is_refused_before_anybody_is_asked(
     (call,) = ask(antiphon_client, person)
 
     assert call.is_error
-    assert person.asked == []
+    assert person.requests == []
     assert texts(antiphon_client) == []
 
 
@@ -135,7 +135,7 @@ def test_a_model_that_remembers_a_hundred_times_asks_a_few_times(
     calls = ask(antiphon_client, person)
 
     assert len(calls) == 101
-    assert len(person.asked) == MAX_ASKED == len(texts(antiphon_client))
+    assert len(person.requests) == MAX_ASKED == len(texts(antiphon_client))
     assert sum("is not asked again" in call.output for call in calls) == 101 - MAX_ASKED
 
 
@@ -145,12 +145,12 @@ def test_the_server_refuses_it_in_a_temporary_thread_and_while_memory_is_off(
     for _ in range(2):
         antiphon_script.call("remember", text="Is a vegetarian.").reply("Well.")
 
-    (temporary,) = ask(antiphon_client, Person(), temporary=True)
+    (temporary_call,) = ask(antiphon_client, Person(), temporary=True)
     antiphon_client.update_personal_settings(memory_enabled=False)
-    (off,) = ask(antiphon_client, Person())
+    (call_while_off,) = ask(antiphon_client, Person())
 
-    assert "temporary" in temporary.output
-    assert "turned memory off" in off.output
+    assert "temporary" in temporary_call.output
+    assert "turned memory off" in call_while_off.output
     assert texts(antiphon_client) == []
 
 

@@ -1,4 +1,4 @@
-"""Questions to a person who is elsewhere: open until answered, answered once, by who saw them."""
+"""Questions to a person elsewhere: open until they are answered, once and with their digest."""
 
 import asyncio
 import threading
@@ -18,13 +18,14 @@ YES = ConsentAnswer(allowed=True)
 
 
 class Page:
-    """Sees questions as they come and go."""
+    """A page that records the questions that open and close."""
 
     def __init__(self) -> None:
-        self.shown: asyncio.Queue[OpenQuestion] = asyncio.Queue()
-        self.gone: list[str] = []
+        self.opened_questions: asyncio.Queue[OpenQuestion] = asyncio.Queue()
+        self.closed_ids: list[str] = []
         self.questions = OpenQuestions(
-            self.shown.put_nowait, lambda opened: self.gone.append(opened.id)
+            self.opened_questions.put_nowait,
+            lambda open_question: self.closed_ids.append(open_question.id),
         )
         self.consent = Consent(asker=self.questions)
 
@@ -34,31 +35,33 @@ class Page:
 
 async def test_a_question_is_open_until_it_is_answered():
     page = Page()
-    asking = page.ask()
-    opened = await page.shown.get()
-    assert page.questions.open() == (opened,)
+    task = page.ask()
+    open_question = await page.opened_questions.get()
+    assert page.questions.open() == (open_question,)
 
-    page.questions.answer(opened.id, opened.question.digest, YES)
+    page.questions.answer(open_question.id, open_question.question.digest, YES)
 
-    assert isinstance(await asking, Approved)
+    assert isinstance(await task, Approved)
     assert page.questions.open() == ()
-    assert page.gone == [opened.id]
+    assert page.closed_ids == [open_question.id]
 
 
 async def test_an_answer_comes_from_any_thread():
     page = Page()
-    asking = page.ask()
-    opened = await page.shown.get()
+    task = page.ask()
+    open_question = await page.opened_questions.get()
 
-    await asyncio.to_thread(page.questions.answer, opened.id, opened.question.digest, YES)
+    await asyncio.to_thread(
+        page.questions.answer, open_question.id, open_question.question.digest, YES
+    )
 
-    assert isinstance(await asking, Approved)
+    assert isinstance(await task, Approved)
 
 
 async def test_a_question_is_answered_once_whoever_is_first():
     page = Page()
-    asking = page.ask()
-    opened = await page.shown.get()
+    task = page.ask()
+    open_question = await page.opened_questions.get()
     outcomes: list[str] = []
     start = threading.Barrier(4)
 
@@ -66,35 +69,35 @@ async def test_a_question_is_answered_once_whoever_is_first():
         start.wait()
         try:
             page.questions.answer(
-                opened.id, opened.question.digest, ConsentAnswer(word=str(number))
+                open_question.id, open_question.question.digest, ConsentAnswer(word=str(number))
             )
             outcomes.append(f"They said: {number}")
         except NotFound:
             pass
 
     await asyncio.gather(*(asyncio.to_thread(answer, number) for number in range(4)))
-    decided = await asking
+    decision = await task
 
-    assert isinstance(decided, Refused)
+    assert isinstance(decision, Refused)
     assert len(outcomes) == 1
-    assert decided.result.output.endswith(outcomes[0])
+    assert decision.result.output.endswith(outcomes[0])
 
 
 async def test_an_answer_cannot_be_used_again_for_the_next_call():
     page = Page()
     first = page.ask()
-    opened = await page.shown.get()
-    page.questions.answer(opened.id, opened.question.digest, YES)
+    open_question = await page.opened_questions.get()
+    page.questions.answer(open_question.id, open_question.question.digest, YES)
     await first
 
     second = page.ask(replace(CALL, id="c2"))
-    again = await page.shown.get()
+    next_question = await page.opened_questions.get()
 
     with pytest.raises(NotFound, match="not open"):
-        page.questions.answer(opened.id, opened.question.digest, YES)
+        page.questions.answer(open_question.id, open_question.question.digest, YES)
     with pytest.raises(InvalidRequest, match="another call"):
-        page.questions.answer(again.id, opened.question.digest, YES)
-    assert page.questions.open() == (again,)
+        page.questions.answer(next_question.id, open_question.question.digest, YES)
+    assert page.questions.open() == (next_question,)
     assert not second.done()
     second.cancel()
 
@@ -102,36 +105,36 @@ async def test_an_answer_cannot_be_used_again_for_the_next_call():
 @pytest.mark.parametrize("digest", ["", "0" * 64, "é"])
 async def test_an_answer_without_the_digest_leaves_the_question_open(digest: str):
     page = Page()
-    asking = page.ask()
-    opened = await page.shown.get()
+    task = page.ask()
+    open_question = await page.opened_questions.get()
 
     with pytest.raises(InvalidRequest):
-        page.questions.answer(opened.id, digest, YES)
+        page.questions.answer(open_question.id, digest, YES)
 
-    assert page.questions.open() == (opened,)
-    asking.cancel()
+    assert page.questions.open() == (open_question,)
+    task.cancel()
 
 
 async def test_a_question_whose_call_is_cancelled_is_withdrawn():
     page = Page()
-    asking = page.ask()
-    opened = await page.shown.get()
-    asking.cancel()
-    await asyncio.wait([asking])
+    task = page.ask()
+    open_question = await page.opened_questions.get()
+    task.cancel()
+    await asyncio.wait([task])
 
     assert page.questions.open() == ()
-    assert page.gone == [opened.id]
+    assert page.closed_ids == [open_question.id]
     with pytest.raises(NotFound):
-        page.questions.answer(opened.id, opened.question.digest, YES)
+        page.questions.answer(open_question.id, open_question.question.digest, YES)
 
 
 async def test_ids_cannot_be_guessed():
     ids: set[str] = set()
     for _ in range(20):
         page = Page()
-        asking = page.ask()
-        ids.add((await page.shown.get()).id)
-        asking.cancel()
+        task = page.ask()
+        ids.add((await page.opened_questions.get()).id)
+        task.cancel()
 
     assert len(ids) == 20
     assert min(map(len, ids)) >= 32
@@ -139,18 +142,16 @@ async def test_ids_cannot_be_guessed():
 
 def test_an_answer_to_a_question_whose_loop_has_ended_says_so_or_does_nothing():
     questions = OpenQuestions()
-    opened: list[OpenQuestion] = []
+    captured: list[OpenQuestion] = []
 
     async def ask() -> None:
-        asking = asyncio.ensure_future(
-            Consent(asker=questions).permit("run_1", CALL, lambda: [PUSH])
-        )
+        task = asyncio.ensure_future(Consent(asker=questions).permit("run_1", CALL, lambda: [PUSH]))
         while not questions.open():
             await asyncio.sleep(0)
-        opened.extend(questions.open())
-        asking.cancel()
+        captured.extend(questions.open())
+        task.cancel()
 
     asyncio.run(ask())
 
     with pytest.raises(NotFound):
-        questions.answer(opened[0].id, opened[0].question.digest, YES)
+        questions.answer(captured[0].id, captured[0].question.digest, YES)

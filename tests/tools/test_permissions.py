@@ -17,9 +17,7 @@ from antiphon.types.errors import BadSettings
 from antiphon.types.messages import Hints
 
 
-def allowed_tool(
-    own_name: str = "push", server: str = "git", description: str = ""
-) -> ToolIdentity:
+def make_tool(own_name: str = "push", server: str = "git", description: str = "") -> ToolIdentity:
     return ToolIdentity(
         server=server,
         origin="uvx git",
@@ -30,8 +28,8 @@ def allowed_tool(
     )
 
 
-def granted_tools(grants: Iterable[ToolGrant | None]) -> list[ToolIdentity]:
-    """The tools alone of these grants."""
+def list_tools(grants: Iterable[ToolGrant | None]) -> list[ToolIdentity]:
+    """Return only the tools of these grants."""
     return [each.tool for each in grants if each is not None]
 
 
@@ -49,74 +47,74 @@ def test_where_there_is_no_file_nothing_is_allowed(file: Path):
 
 
 def test_the_file_may_be_named_by_a_text(file: Path):
-    GrantsFile(str(file)).add([allowed_tool()])
+    GrantsFile(str(file)).add([make_tool()])
 
-    assert granted_tools(GrantsFile(file).all()) == [allowed_tool()]
+    assert list_tools(GrantsFile(file).all()) == [make_tool()]
 
 
 def test_what_is_added_is_known_to_whoever_reads_the_file(file: Path):
-    GrantsFile(file).add([allowed_tool(), allowed_tool("pull")])
+    GrantsFile(file).add([make_tool(), make_tool("pull")])
 
     other = GrantsFile(file)
 
-    assert granted_tools([other.find("git", "push")]) == [allowed_tool()]
+    assert list_tools([other.find("git", "push")]) == [make_tool()]
     assert other.find("git", "drop") is None
-    assert granted_tools(other.all()) == [allowed_tool(), allowed_tool("pull")]
+    assert list_tools(other.all()) == [make_tool(), make_tool("pull")]
 
 
 def test_a_program_that_runs_already_sees_what_another_one_adds(file: Path):
-    running = GrantsFile(file)
-    running.add([allowed_tool()])
+    grants = GrantsFile(file)
+    grants.add([make_tool()])
 
-    GrantsFile(file).add([allowed_tool("pull")])
+    GrantsFile(file).add([make_tool("pull")])
 
-    assert granted_tools([running.find("git", "pull")]) == [allowed_tool("pull")]
+    assert list_tools([grants.find("git", "pull")]) == [make_tool("pull")]
 
 
 @pytest.fixture
-def opened() -> Iterator[list[str]]:
-    """The files that are opened, as Python's audit tells of them."""
+def opened_paths() -> Iterator[list[str]]:
+    """Yield the paths of the files that are opened, from Python's audit events."""
     paths: list[str] = []
-    listening = True
+    is_listening = True
 
-    def hear(event: str, told: tuple[object, ...]) -> None:
-        if listening and event == "open":
-            paths.append(str(told[0]))
+    def record_open(event: str, arguments: tuple[object, ...]) -> None:
+        if is_listening and event == "open":
+            paths.append(str(arguments[0]))
 
-    sys.addaudithook(hear)  # for good: hence the flag
+    sys.addaudithook(record_open)  # a hook stays for good, so a flag ends its work
     yield paths
-    listening = False
+    is_listening = False
 
 
-def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened: list[str]):
-    running = GrantsFile(file)
-    running.add([allowed_tool()])
+def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened_paths: list[str]):
+    grants = GrantsFile(file)
+    grants.add([make_tool()])
     wait_until_settled(file)
-    running.find("git", "push")
-    opened.clear()
+    grants.find("git", "push")
+    opened_paths.clear()
 
     for _ in range(100):
-        assert running.find("git", "push") is not None
-        assert len(running.all()) == 1
+        assert grants.find("git", "push") is not None
+        assert len(grants.all()) == 1
 
-    assert str(file) not in opened
+    assert str(file) not in opened_paths
 
 
 @pytest.mark.parametrize("settled", [True, False])
 def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled: bool):
-    running = GrantsFile(file)
-    running.add([allowed_tool()])
+    grants = GrantsFile(file)
+    grants.add([make_tool()])
     if settled:
         wait_until_settled(file)
-    assert running.find("git", "push") is not None
+    assert grants.find("git", "push") is not None
 
     GrantsFile(file).revoke("git")
-    assert running.find("git", "push") is None
+    assert grants.find("git", "push") is None
 
-    running.add([allowed_tool()])
-    assert running.find("git", "push") is not None
+    grants.add([make_tool()])
+    assert grants.find("git", "push") is not None
     file.unlink()
-    assert running.all() == []
+    assert grants.all() == []
 
 
 def wait_until_settled(file: Path) -> None:
@@ -127,34 +125,32 @@ def wait_until_settled(file: Path) -> None:
 
 def test_a_tool_that_is_allowed_again_is_allowed_as_it_is_now(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed_tool(), allowed_tool("pull")])
+    grants.add([make_tool(), make_tool("pull")])
 
-    grants.add([allowed_tool(description="new")])
+    grants.add([make_tool(description="new")])
 
-    assert granted_tools(grants.all()) == [allowed_tool("pull"), allowed_tool(description="new")]
+    assert list_tools(grants.all()) == [make_tool("pull"), make_tool(description="new")]
 
 
 def test_what_is_revoked_is_asked_about_again(file: Path):
     grants = GrantsFile(file)
-    grants.add(
-        [allowed_tool("a"), allowed_tool("b"), allowed_tool("c"), allowed_tool("a", server="hub")]
-    )
+    grants.add([make_tool("a"), make_tool("b"), make_tool("c"), make_tool("a", server="hub")])
 
     assert grants.revoke("git", "a") == 1
-    assert granted_tools(grants.all()) == [
-        allowed_tool("b"),
-        allowed_tool("c"),
-        allowed_tool("a", server="hub"),
+    assert list_tools(grants.all()) == [
+        make_tool("b"),
+        make_tool("c"),
+        make_tool("a", server="hub"),
     ]
     assert grants.revoke("git") == 2
-    assert granted_tools(grants.all()) == [allowed_tool("a", server="hub")]
+    assert list_tools(grants.all()) == [make_tool("a", server="hub")]
     assert grants.revoke("nobody") == 0
 
 
 def test_only_the_owner_may_read_it(file: Path):
     mask = os.umask(0)
     try:
-        GrantsFile(file).add([allowed_tool()])
+        GrantsFile(file).add([make_tool()])
     finally:
         os.umask(mask)
 
@@ -173,39 +169,39 @@ def test_a_file_that_is_broken_allows_nothing_says_so_once_and_stays_as_it_is(
     file.parent.mkdir(parents=True)
     file.write_bytes(content)
     file.chmod(0o600)
-    warned: list[str] = []
-    grants = GrantsFile(file, warned.append)
+    warnings: list[str] = []
+    grants = GrantsFile(file, warnings.append)
 
     assert grants.all() == []
     assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="cannot be read, so nothing in it is allowed"):
-        grants.add([allowed_tool()])
+        grants.add([make_tool()])
     with pytest.raises(BadSettings):
         grants.revoke("git")
     assert file.read_bytes() == content
-    assert len(warned) == 1
-    assert str(file) in warned[0]
+    assert len(warnings) == 1
+    assert str(file) in warnings[0]
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666, 0o777])
 def test_a_file_that_others_may_write_allows_nothing_and_says_so(file: Path, mode: int):
-    warned: list[str] = []
-    GrantsFile(file).add([allowed_tool()])
+    warnings: list[str] = []
+    GrantsFile(file).add([make_tool()])
     file.chmod(mode)
-    grants = GrantsFile(file, warned.append)
+    grants = GrantsFile(file, warnings.append)
 
     assert grants.find("git", "push") is None
     with pytest.raises(BadSettings, match="can be written by others"):
-        grants.add([allowed_tool("pull")])
-    assert len(warned) == 1
+        grants.add([make_tool("pull")])
+    assert len(warnings) == 1
 
     file.chmod(0o600)
-    assert granted_tools([grants.find("git", "push")]) == [allowed_tool()]
+    assert list_tools([grants.find("git", "push")]) == [make_tool()]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_a_file_of_somebody_else_allows_nothing(file: Path):
-    GrantsFile(file).add([allowed_tool()])
+    GrantsFile(file).add([make_tool()])
     os.chown(file, 12345, -1)
 
     assert GrantsFile(file).all() == []
@@ -215,22 +211,22 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
     (tmp_path / "data").write_text("a file")
 
     with pytest.raises(BadSettings, match="cannot be saved"):
-        GrantsFile(tmp_path / "data/grants.json").add([allowed_tool()])
+        GrantsFile(tmp_path / "data/grants.json").add([make_tool()])
 
 
 def test_a_write_that_fails_leaves_what_was_there(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed_tool()])
-    unsayable = allowed_tool("odd", description="\ud800")
+    grants.add([make_tool()])
+    unencodable_tool = make_tool("odd", description="\ud800")
 
     with pytest.raises(BadSettings, match="cannot be saved"):
-        grants.add([unsayable])
+        grants.add([unencodable_tool])
 
-    assert granted_tools(grants.all()) == [allowed_tool()]
+    assert list_tools(grants.all()) == [make_tool()]
     assert {each.name for each in file.parent.iterdir()} == {"grants.json", "grants.lock"}
 
 
-ADDING = """
+ADD_GRANTS = """
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -251,7 +247,7 @@ for number in range(20):
 def test_programs_that_allow_something_at_once_lose_nothing(file: Path):
     programs = [
         subprocess.Popen(
-            [sys.executable, "-c", ADDING, file, name],
+            [sys.executable, "-c", ADD_GRANTS, file, name],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
@@ -264,32 +260,35 @@ def test_programs_that_allow_something_at_once_lose_nothing(file: Path):
         assert program.stdin
         program.stdin.write(b"go\n")
         program.stdin.flush()
-    ends = [program.communicate(timeout=60) and program.returncode for program in programs]
+    exit_codes = [program.communicate(timeout=60) and program.returncode for program in programs]
 
-    assert ends == [0, 0, 0]
+    assert exit_codes == [0, 0, 0]
     assert len(GrantsFile(file).all()) == 60
 
 
-MINE, THEIRS = ModelServer("openai", "https://api.openai.com"), ModelServer("", "http://stranger")
+OWN_SERVER, STRANGER = (
+    ModelServer("openai", "https://api.openai.com"),
+    ModelServer("", "http://stranger"),
+)
 
 
 def test_what_is_allowed_is_allowed_for_one_model_server(file: Path):
     grants = GrantsFile(file)
-    grants.add([allowed_tool()], MINE)
+    grants.add([make_tool()], OWN_SERVER)
 
-    assert granted_tools([grants.find("git", "push", MINE)]) == [allowed_tool()]
-    assert grants.find("git", "push", THEIRS) is None
+    assert list_tools([grants.find("git", "push", OWN_SERVER)]) == [make_tool()]
+    assert grants.find("git", "push", STRANGER) is None
     assert grants.find("git", "push") is None
 
-    grants.add([allowed_tool()], THEIRS)
-    grants.add([allowed_tool(description="new")], THEIRS)
-    assert granted_tools([grants.find("git", "push", MINE)]) == [allowed_tool()]
-    assert [each.asked_by for each in grants.all()] == [MINE, THEIRS]
+    grants.add([make_tool()], STRANGER)
+    grants.add([make_tool(description="new")], STRANGER)
+    assert list_tools([grants.find("git", "push", OWN_SERVER)]) == [make_tool()]
+    assert [each.asked_by for each in grants.all()] == [OWN_SERVER, STRANGER]
     assert grants.revoke("git", "push") == 2
 
 
 def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(file: Path):
-    GrantsFile(file).add([allowed_tool(), allowed_tool("pull")])
+    GrantsFile(file).add([make_tool(), make_tool("pull")])
     content = json.loads(file.read_bytes())
     for each in content["grants"]:
         del each["asked_by"]
@@ -299,8 +298,8 @@ def test_what_was_allowed_before_model_servers_were_told_apart_counts_for_none(f
     assert grants.find("git", "push") is None
     assert [each.asked_by for each in grants.all()] == [None, None]
 
-    grants.add([allowed_tool()], MINE)
+    grants.add([make_tool()], OWN_SERVER)
     assert [(each.own_name, each.asked_by) for each in grants.all()] == [
         ("pull", None),
-        ("push", MINE),
+        ("push", OWN_SERVER),
     ]

@@ -49,14 +49,14 @@ async def test_what_a_program_has_left_behind_ends_with_it(
     assert await read_next(reader) == b""
 
 
-@pytest.mark.parametrize("begun", [True, False], ids=["while it runs", "while it starts"])
+@pytest.mark.parametrize("has_started", [True, False], ids=["while it runs", "while it starts"])
 async def test_a_program_that_is_cancelled_ends_with_what_it_started(
-    tmp_path: Path, pipe: tuple[Path, int], begun: bool
+    tmp_path: Path, pipe: tuple[Path, int], has_started: bool
 ) -> None:
     path, reader = pipe
     script = f"exec 3>{path}; sleep 600 & echo begun >&3; sleep 600"
     task = asyncio.create_task(run_program(["/bin/sh", "-c", script], tmp_path, PATH))
-    if begun:
+    if has_started:
         assert await read_next(reader) == b"begun\n"
     else:
         await asyncio.sleep(0)
@@ -87,8 +87,10 @@ def hostile_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_programs_are_not_taken_from_the_working_folder(hostile_folder: Path) -> None:
     for name in ("npx", "python3", "less"):
-        found = find_program(name)
-        assert found is None or (os.path.isabs(found) and not found.startswith(str(hostile_folder)))
+        program = find_program(name)
+        assert program is None or (
+            os.path.isabs(program) and not program.startswith(str(hostile_folder))
+        )
     assert find_program("sh", {"PATH": ":."}) is None
 
 

@@ -68,7 +68,7 @@ async def test_a_tool_gets_models_and_may_return_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         (
             '{"trip":{"legs":[{"start":"LAX","kilometres":-1}]}}',
@@ -82,11 +82,11 @@ async def test_a_tool_gets_models_and_may_return_one() -> None:
         ),
     ],
 )
-async def test_a_model_that_does_not_fit_is_explained(arguments: str, said: str) -> None:
+async def test_a_model_that_does_not_fit_is_explained(arguments: str, expected: str) -> None:
     result = await call(arguments)
 
     assert (result.is_error, result.fault) == (True, "invalid_arguments")
-    assert result.output.startswith(said)
+    assert result.output.startswith(expected)
 
 
 def test_a_model_that_holds_itself_is_refused() -> None:
@@ -114,7 +114,7 @@ def adopt(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ('{"pets":[{"barks":true}]}', "([Dog(barks=True)], 3, None)"),
         ('{"pets":[{"lives":7}],"stars":5}', "([Cat(lives=7)], 5, None)"),
@@ -123,11 +123,11 @@ def adopt(
     ],
 )
 async def test_unions_of_classes_and_fields_as_defaults_are_understood(
-    arguments: str, said: str
+    arguments: str, expected: str
 ) -> None:
     result = await Functions([adopt]).call(ToolCall("call_1", "adopt", arguments))
 
-    assert result.output.startswith(said)
+    assert result.output.startswith(expected)
 
 
 def test_a_field_as_a_default_is_in_the_schema() -> None:

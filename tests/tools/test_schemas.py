@@ -1,4 +1,4 @@
-"""Arguments against a foreign schema: what is surely wrong is said, and nothing else is judged."""
+"""Arguments checked against a foreign schema: only what is certainly wrong is reported."""
 
 import json
 import time
@@ -41,7 +41,7 @@ def test_what_some_server_may_take_is_not_refused(arguments: str):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "expected"),
     [
         ("{}", "Wrong arguments: path is missing."),
         ("", "Wrong arguments: path is missing."),
@@ -63,16 +63,16 @@ def test_what_some_server_may_take_is_not_refused(arguments: str):
         ("[1]", "The arguments are not a JSON object: wanted an object, got array."),
     ],
 )
-def test_what_is_surely_wrong_is_said_with_its_place(arguments: str, said: str):
-    assert find_argument_errors(arguments, SCHEMA) == said
+def test_what_is_surely_wrong_is_said_with_its_place(arguments: str, expected: str):
+    assert find_argument_errors(arguments, SCHEMA) == expected
 
 
 @pytest.mark.parametrize("arguments", ["{", "nope", '{"a":', '{"a":' * 5_000 + "1" + "}" * 5_000])
 def test_what_is_no_json_is_said(arguments: str):
-    said = find_argument_errors(arguments, {})
+    message = find_argument_errors(arguments, {})
 
-    assert said is not None
-    assert said.startswith("The arguments are not a JSON object:")
+    assert message is not None
+    assert message.startswith("The arguments are not a JSON object:")
 
 
 def test_no_arguments_may_be_said_as_null():
@@ -80,9 +80,9 @@ def test_no_arguments_may_be_said_as_null():
 
 
 def test_not_more_is_said_than_helps():
-    said = find_argument_errors("{}", {"required": [str(number) for number in range(1000)]})
+    message = find_argument_errors("{}", {"required": [str(number) for number in range(1000)]})
 
-    assert said == "Wrong arguments: " + "; ".join(f"{n} is missing" for n in range(5)) + "."
+    assert message == "Wrong arguments: " + "; ".join(f"{n} is missing" for n in range(5)) + "."
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ def test_not_more_is_said_than_helps():
 def test_a_hostile_or_broken_schema_neither_hangs_nor_fetches_nor_refuses(schema: Any):
     arguments = json.dumps({"a": "a" * 10_000 + "!"})
 
-    began = time.process_time()
+    started_at = time.process_time()
     assert find_argument_errors(arguments, schema) is None
-    assert time.process_time() - began < 1
+    assert time.process_time() - started_at < 1
 
 
 ANY_JSON = st.recursive(
@@ -123,9 +123,9 @@ ANY_SCHEMA = st.recursive(
 @settings(max_examples=2 * settings.default.max_examples)
 @given(ANY_JSON, st.dictionaries(WORDS, ANY_SCHEMA))
 def test_whatever_comes_is_judged_without_an_error(value: Any, schema: dict[str, Any]):
-    said = find_argument_errors(json.dumps(value), schema)
+    message = find_argument_errors(json.dumps(value), schema)
 
-    assert said is None or said.endswith(".")
+    assert message is None or message.endswith(".")
 
 
 def test_arguments_that_cost_too_much_to_judge_are_left_to_the_server():

@@ -65,7 +65,7 @@ def test_tools_are_loaded_from_modules_and_files(module: Path, spec: str, names:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "expected"),
     [
         ("no_such_module_here", "ModuleNotFoundError"),
         ("no/such/file.py", "FileNotFoundError"),
@@ -75,8 +75,8 @@ def test_tools_are_loaded_from_modules_and_files(module: Path, spec: str, names:
     ],
 )
 @pytest.mark.usefixtures("module")
-def test_tools_that_cannot_be_loaded_say_why(spec: str, said: str):
-    with pytest.raises(BadSettings, match=said):
+def test_tools_that_cannot_be_loaded_say_why(spec: str, expected: str):
+    with pytest.raises(BadSettings, match=expected):
         load(spec)
 
 
@@ -145,16 +145,18 @@ def test_a_toolset_is_closed_if_the_next_one_cannot_be_loaded(
 
 
 @pytest.mark.parametrize(
-    ("ends", "said"),
+    ("ending", "expected"),
     [
         ("    raise OSError('no line')", "cannot be closed: OSError: no line"),
         ("    yield []", "cannot be closed: RuntimeError: generator didn't stop"),
     ],
 )
-def test_a_toolset_that_cannot_be_closed_says_why(tmp_path: Path, ends: str, said: str) -> None:
-    (tmp_path / "orders.py").write_text(TOOLSET + ends + "\n")
+def test_a_toolset_that_cannot_be_closed_says_why(
+    tmp_path: Path, ending: str, expected: str
+) -> None:
+    (tmp_path / "orders.py").write_text(TOOLSET + ending + "\n")
     with (
-        pytest.raises(BadSettings, match=said),
+        pytest.raises(BadSettings, match=expected),
         open_tools([f"{tmp_path}/orders.py"], Settings()),
     ):
         pass
@@ -165,10 +167,10 @@ def test_a_question_opens_and_closes_the_toolset_that_it_uses(tmp_path: Path) ->
     place = Place(tmp_path)
     (tmp_path / "orders.py").write_text(TOOLSET)
 
-    asked = place.run("ask", "-q", "--tools", "orders.py", "5 words")
+    result = place.run("ask", "-q", "--tools", "orders.py", "5 words")
 
-    assert asked.returncode == 0, asked.stderr
-    assert "closed" in asked.stderr
+    assert result.returncode == 0, result.stderr
+    assert "closed" in result.stderr
 
 
 SEVERAL = """

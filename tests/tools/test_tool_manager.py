@@ -1,4 +1,4 @@
-"""Several toolboxes as one: every tool is called by a name of its own, which stays its own."""
+"""Several toolboxes as one: every tool has a name of its own, which it keeps."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from antiphon.types.messages import Progress, Tool, ToolCall, ToolResult, ToolSp
 
 
 class Box:
-    """A toolbox whose tools come and go, and which says what it was called by."""
+    """A toolbox whose tools come and go, and whose outputs repeat the name of the call."""
 
     def __init__(self, mark: str, *names: str) -> None:
         self.mark = mark
@@ -71,9 +71,9 @@ def test_a_name_stays_with_its_tool_whatever_comes_and_goes():
 
 
 def test_the_same_toolboxes_give_the_same_names():
-    first, again = (ToolManager(Box("one", "a", "b"), Box("two", "b", "a")) for _ in range(2))
+    first, second = (ToolManager(Box("one", "a", "b"), Box("two", "b", "a")) for _ in range(2))
 
-    assert names(first) == names(again) == ["a", "b", "b_2", "a_2"]
+    assert names(first) == names(second) == ["a", "b", "b_2", "a_2"]
 
 
 def test_a_name_that_is_made_is_neither_taken_nor_too_long():
@@ -89,13 +89,13 @@ def test_a_name_that_nobody_has_is_answered_with_those_that_are_there():
     assert result == ToolResult(
         "There is no tool z now. The tools are: a.", is_error=True, fault="unknown_tool"
     )
-    nothing = asyncio.run(ToolManager().call(ToolCall("c", "z", "{}")))
-    assert nothing.output == "There is no tool z now. The tools are: none."
+    result_without_tools = asyncio.run(ToolManager().call(ToolCall("c", "z", "{}")))
+    assert result_without_tools.output == "There is no tool z now. The tools are: none."
 
 
 def test_progress_comes_through():
-    told: list[Progress] = []
+    reports: list[Progress] = []
 
-    asyncio.run(ToolManager(Box("one", "a")).execute_tool(ToolCall("c", "a", "{}"), told.append))
+    asyncio.run(ToolManager(Box("one", "a")).execute_tool(ToolCall("c", "a", "{}"), reports.append))
 
-    assert told == [Progress(1)]
+    assert reports == [Progress(1)]

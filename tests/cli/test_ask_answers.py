@@ -297,9 +297,9 @@ def test_turns_are_limited_and_an_answer_that_needs_more_is_incomplete(place: Pl
     assert "antiphon: the answer is incomplete (max_turns)\n" in result.stderr
 
 
-@pytest.mark.parametrize("by", ["flag", "setting"])
+@pytest.mark.parametrize("source", ["flag", "setting"])
 def test_tool_calls_are_limited_and_an_answer_that_needs_more_is_incomplete(
-    place: Place, upstream: Upstream, by: str
+    place: Place, upstream: Upstream, source: str
 ) -> None:
     (place.root / "flights.py").write_text(FLIGHTS)
     arguments = json.dumps({"departure": "LAX", "arrival": "JFK"})
@@ -310,7 +310,7 @@ def test_tool_calls_are_limited_and_an_answer_that_needs_more_is_incomplete(
     }
     chunks = [{"delta": {"tool_calls": [call]}}, {"delta": {}, "finish_reason": "tool_calls"}]
     upstream.says = [json.dumps({"choices": [{"index": 0, **chunk}]}) for chunk in chunks]
-    flag = ("--max-tool-calls", "2") if by == "flag" else ()
+    flag = ("--max-tool-calls", "2") if source == "flag" else ()
     environ = {} if flag else {"ANTIPHON_MAX_TOOL_CALLS": "2"}
 
     result = place.run(
@@ -333,10 +333,10 @@ def test_reasoning_is_written_to_stderr_where_it_is_wanted(
     upstream.says = [*(json.dumps({"choices": [each]}) for each in chunks), *upstream.says]
 
     result = place.run("ask", "-q", "--thinking", "2+2?", environ=upstream_environ(upstream))
-    without = place.run("ask", "-q", "2+2?", environ=upstream_environ(upstream))
+    result_without_thinking = place.run("ask", "-q", "2+2?", environ=upstream_environ(upstream))
 
     assert (result.stdout, result.stderr) == ("Four.\n", "Two and two.\u241b\n")
-    assert without.stderr == ""
+    assert result_without_thinking.stderr == ""
 
 
 def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
@@ -347,8 +347,8 @@ def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
         "prices = { big = { input = 2.0, output = 10.0 } }\n"
     )
     upstream.text("Hi.")
-    used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
-    upstream.says = [json.dumps(used), *upstream.says]
+    usage_chunk = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
+    upstream.says = [json.dumps(usage_chunk), *upstream.says]
 
     flags = ("--config-file", "mine.toml", "--model", "mine:big")
     with place.start("ask", *flags, "Hello", stderr=subprocess.STDOUT) as process:

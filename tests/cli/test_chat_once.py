@@ -19,9 +19,9 @@ def chat(folder: Path, *flags: str, stdin: str = "") -> subprocess.CompletedProc
 
 
 def test_the_answer_and_nothing_else_is_on_stdout(tmp_path: Path) -> None:
-    said = chat(tmp_path, "-p", "Say 3 words")
+    result = chat(tmp_path, "-p", "Say 3 words")
 
-    assert (said.stdout, said.returncode) == ("One voice calls\n", 0)
+    assert (result.stdout, result.returncode) == ("One voice calls\n", 0)
 
 
 @pytest.mark.slow

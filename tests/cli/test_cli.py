@@ -110,8 +110,8 @@ def test_an_old_flag_works_and_names_the_new_one_which_help_shows_alone(place: P
         " the old name goes with the next version.",
     ]
     assert "--grace" not in place.run("config", "--help").stdout
-    both = place.run("config", "--grace", "3", "--shutdown-timeout", "4")
-    assert "--grace is ignored, because --shutdown-timeout" in both.stderr
+    both_result = place.run("config", "--grace", "3", "--shutdown-timeout", "4")
+    assert "--grace is ignored, because --shutdown-timeout" in both_result.stderr
 
 
 def test_help_keeps_a_long_address_in_one_piece(place: Place) -> None:
@@ -360,8 +360,8 @@ def flags_with_price(place: Place, upstream: Upstream) -> Sequence[str]:
         "prices = { big = { input = 2.0, output = 10.0 } }\n"
     )
     upstream.text("Hi.")
-    used = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
-    upstream.says = [json.dumps(used), *upstream.says]
+    usage_chunk = {"choices": [], "usage": {"prompt_tokens": 1_000, "completion_tokens": 200}}
+    upstream.says = [json.dumps(usage_chunk), *upstream.says]
     return "--config-file", "mine.toml", "--model", "mine:big"
 
 
@@ -522,8 +522,8 @@ def test_a_key_is_revoked_by_its_id(place: Place) -> None:
     (key,) = json.loads(place.run("keys", "list", "--json").stdout)
 
     assert place.run("keys", "revoke", key["id"]).returncode == 0
-    (revoked,) = json.loads(place.run("keys", "list", "--json").stdout)
-    assert revoked["revoked_at"]
+    (revoked_key,) = json.loads(place.run("keys", "list", "--json").stdout)
+    assert revoked_key["revoked_at"]
 
 
 def test_a_token_for_a_page_is_made_of_a_key(place: Place) -> None:
@@ -630,10 +630,10 @@ def test_the_conversation_that_was_continued_last_is_listed_first(place: Place) 
     assert len(listed_threads) == 120
     assert listed_threads[0]["id"] == threads[7].id
     assert len(place.run("threads", "list").stdout.splitlines()) == 21
-    everything = json.loads(
+    all_threads = json.loads(
         place.run("threads", "list", "--json", "--all", "--limit", "500").stdout
     )
-    assert len(everything) == 121
+    assert len(all_threads) == 121
 
 
 @pytest.mark.slow
@@ -654,8 +654,11 @@ def test_words_are_found_in_conversations(place: Place) -> None:
     assert len({hit["message_id"] for hit in hits}) == 130
     assert titles.startswith(thread.id)
     for words in ("nowhere", "***"):
-        none = place.run("threads", "search", words)
-        assert (none.stdout, none.stderr) == ("", "No message and no title has these words.\n")
+        empty_search = place.run("threads", "search", words)
+        assert (empty_search.stdout, empty_search.stderr) == (
+            "",
+            "No message and no title has these words.\n",
+        )
 
 
 def test_a_conversation_is_renamed_and_forked(place: Place) -> None:
@@ -822,9 +825,9 @@ def test_a_key_in_a_query_is_sent_and_not_shown(
     place: Place, upstream: Upstream, command: str, status: int
 ) -> None:
     upstream.status = status
-    own = place.root / "config/antiphon/antiphon.toml"
-    own.parent.mkdir(parents=True)
-    own.write_text(
+    settings_file = place.root / "config/antiphon/antiphon.toml"
+    settings_file.parent.mkdir(parents=True)
+    settings_file.write_text(
         f'[providers.mine]\nbase_url = "{upstream.url}"\nkey_env = "MINE"\nkey_parameter = "key"\n'
     )
 
@@ -934,7 +937,7 @@ def test_a_doctor_names_schedules_that_failed_or_are_late(place: Place) -> None:
     asyncio.run(add())
 
     result = place.run("doctor", "--json")
-    off = place.run("doctor", environ={"ANTIPHON_SCHEDULES": "false"})
+    result_while_off = place.run("doctor", environ={"ANTIPHON_SCHEDULES": "false"})
 
     rows = [each for each in json.loads(result.stdout) if each["about"] == "schedules"]
     findings = {each["found"].partition(": ")[2]: each["found"] for each in rows}
@@ -946,7 +949,7 @@ def test_a_doctor_names_schedules_that_failed_or_are_late(place: Place) -> None:
     assert "unauthorized" in findings["sched_5"]
     assert "failed at the last time" in findings["sched_6"]
     assert all("antiphon schedules show ID" in each["to_do"] for each in rows)
-    assert "1 schedule due, and schedules are off: sched_2" in off.stdout
+    assert "1 schedule due, and schedules are off: sched_2" in result_while_off.stdout
 
 
 @pytest.mark.slow
@@ -1001,9 +1004,9 @@ def test_a_doctor_tries_the_address_that_the_settings_name(
 ) -> None:
     environ = {} if table else {"ANTIPHON_BASE_URL": upstream.url}
     if table:
-        own = place.root / "config/antiphon/antiphon.toml"
-        own.parent.mkdir(parents=True)
-        own.write_text(f'[providers.mine]\nbase_url = "{upstream.url}"\n')
+        settings_file = place.root / "config/antiphon/antiphon.toml"
+        settings_file.parent.mkdir(parents=True)
+        settings_file.write_text(f'[providers.mine]\nbase_url = "{upstream.url}"\n')
 
     result = place.run("doctor", environ=environ)
     upstream.status = 404

@@ -62,8 +62,12 @@ def test_a_project_is_made_renamed_disabled_and_deleted(place: Place) -> None:
     place.run("keys", "create", "ours", "--owner", project)
     assert place.run("projects", "rename", "moon", "Mars").returncode == 0
     assert place.run("projects", "disable", "Mars").returncode == 0
-    (stored,) = json.loads(place.run("projects", "list", "--json").stdout)
-    assert (stored["id"], stored["name"], stored["disabled"]) == (project, "Mars", True)
+    (stored_project,) = json.loads(place.run("projects", "list", "--json").stdout)
+    assert (stored_project["id"], stored_project["name"], stored_project["disabled"]) == (
+        project,
+        "Mars",
+        True,
+    )
     (key,) = json.loads(place.run("keys", "list", "--json").stdout)
     assert key["revoked_at"]
     assert "disabled" in place.run("keys", "create", "ours", "--owner", project).stderr

@@ -58,9 +58,9 @@ def kill_after(place: Place, number: int) -> bool:
     assert int(last) == number
     *after, end = run_program(place, str(log), "0", run_id, last)
 
-    status, stored = json.loads(end)
-    received = [json.loads(line.split(" ", 2)[2]) for line in (*before, *after)]
-    assert received == stored, number
+    status, stored_events = json.loads(end)
+    received_events = [json.loads(line.split(" ", 2)[2]) for line in (*before, *after)]
+    assert received_events == stored_events, number
     assert status == "completed", number
     assert log.read_text() == "LAX JFK\n" * 2, number
     return True

@@ -41,7 +41,9 @@ class Programs:
         )
         self.other = replace(self.first, base_url=other_upstream.url)
 
-    async def abandon_run(self, settings: Settings | None = None, *, begun: bool = True) -> Run:
+    async def abandon_run(
+        self, settings: Settings | None = None, *, was_claimed: bool = True
+    ) -> Run:
         """Return a run of the first program, which died after its worker claimed it, or before."""
         async with open_runtime(settings or self.first, start_worker=False) as runtime:
             message = operations.NewMessage(CANARY)
@@ -49,7 +51,7 @@ class Programs:
             answer = await runtime.dispatcher.open_stream(call, Principal())
             assert isinstance(answer, Response)
             run: Run = answer.value
-            if begun:
+            if was_claimed:
                 claim = await runtime.store.claim(transitions.claim("gone", 1))
                 assert claim is not None
                 assert claim.run.id == run.id
@@ -75,32 +77,32 @@ async def get_run(settings: Settings, run_id: str) -> Run:
         return await client.get_run(run_id)
 
 
-async def wait_until_released(client: AsyncClient, run: Run, *, begun: bool = True) -> Run:
+async def wait_until_released(client: AsyncClient, run: Run, *, was_claimed: bool = True) -> Run:
     """Return the run after another program has seen that the run's worker is dead."""
-    queued = 0
+    queued_count = 0
     async for event in client.events(run.id):
-        queued += isinstance(event, RunStatus) and event.status == "queued"
-        if queued == 1 + begun:
+        queued_count += isinstance(event, RunStatus) and event.status == "queued"
+        if queued_count == 1 + was_claimed:
             break
     return await client.get_run(run.id)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("begun", [True, False])
+@pytest.mark.parametrize("was_claimed", [True, False])
 async def test_a_program_sends_no_run_of_another_to_its_own_provider(
-    programs: Programs, begun: bool
+    programs: Programs, was_claimed: bool
 ) -> None:
-    run = await programs.abandon_run(begun=begun)
+    run = await programs.abandon_run(was_claimed=was_claimed)
 
     async with AsyncClient(settings=programs.other) as client:
         async for _ in client.converse("something unrelated"):
             pass
-        released = await wait_until_released(client, run, begun=begun)
+        released_run = await wait_until_released(client, run, was_claimed=was_claimed)
         async for _ in client.converse("something else"):
             pass
 
-    assert (released.status, released.error) == ("queued", None)
-    assert released.waiting_for == programs.own_upstream.url.split("/")[2]
+    assert (released_run.status, released_run.error) == ("queued", None)
+    assert released_run.waiting_for == programs.own_upstream.url.split("/")[2]
     assert len(programs.other_upstream.requests) == 2
     assert CANARY not in str([each.body for each in programs.other_upstream.requests])
     assert not programs.own_upstream.requests
@@ -121,9 +123,13 @@ async def test_a_program_without_the_key_fails_no_run_of_another(
     async with AsyncClient(settings=bystander) as client:
         async for _ in client.converse("something unrelated"):
             pass
-        released = await wait_until_released(client, run)
+        released_run = await wait_until_released(client, run)
 
-    assert (released.status, released.error, released.waiting_for) == ("queued", None, "far")
+    assert (released_run.status, released_run.error, released_run.waiting_for) == (
+        "queued",
+        None,
+        "far",
+    )
     assert not programs.own_upstream.requests
 
 
@@ -136,9 +142,9 @@ async def test_a_run_goes_on_when_its_program_comes_back(programs: Programs) -> 
             pass
         async for _ in client.events(run.id):
             pass
-        finished = await client.get_run(run.id)
+        finished_run = await client.get_run(run.id)
 
-    assert (finished.status, finished.waiting_for) == ("completed", None)
+    assert (finished_run.status, finished_run.waiting_for) == ("completed", None)
     assert any(CANARY in str(each.body) for each in programs.own_upstream.requests)
 
 
@@ -173,7 +179,7 @@ async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> No
 async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
     programs: Programs,
 ) -> None:
-    run = await programs.abandon_run(begun=False)
+    run = await programs.abandon_run(was_claimed=False)
 
     async with AsyncClient(settings=programs.other) as client:
         with pytest.raises(errors.ProviderMismatch) as error_info:
@@ -192,7 +198,7 @@ async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
 async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
     programs: Programs,
 ) -> None:
-    run = await programs.abandon_run(begun=False)
+    run = await programs.abandon_run(was_claimed=False)
 
     async with AsyncClient(settings=programs.other) as client:
         with pytest.raises(errors.RunActive):
@@ -209,7 +215,7 @@ async def test_another_program_may_take_over_the_thread_by_a_run_of_its_own(
 async def test_a_run_of_the_version_before_rests_until_a_program_asks_for_it(
     programs: Programs, tmp_path: Path
 ) -> None:
-    run = await programs.abandon_run(begun=False)
+    run = await programs.abandon_run(was_claimed=False)
     with closing(sqlite3.connect(tmp_path / "shared.db")) as connection, connection:
         connection.execute("UPDATE runs SET destination = ''")
 
@@ -232,7 +238,7 @@ async def test_neither_keys_nor_paths_are_kept_with_a_run(
     secret = "sk-canary-of-a-key"
     base_url = f"{programs.own_upstream.url}/gateway-token-canary"
     await programs.abandon_run(
-        replace(programs.first, provider_key=secret, base_url=base_url), begun=False
+        replace(programs.first, provider_key=secret, base_url=base_url), was_claimed=False
     )
 
     stored_bytes = b"".join(path.read_bytes() for path in tmp_path.glob("shared.db*"))
@@ -259,7 +265,7 @@ async def test_commands_that_read_leave_a_waiting_run_alone_and_say_what_it_wait
     database = f"sqlite:///{place.database}"
     async with Upstream() as own_upstream, Upstream() as other_upstream:
         programs = Programs(database, own_upstream, other_upstream)
-        run = await programs.abandon_run(begun=False)
+        run = await programs.abandon_run(was_claimed=False)
         with closing(sqlite3.connect(place.database)) as connection, connection:
             connection.execute("UPDATE runs SET wanted_at = wanted_at - 60000")
         environ = {"ANTIPHON_BASE_URL": other_upstream.url, "ANTIPHON_MODEL": "quirk:ok"}

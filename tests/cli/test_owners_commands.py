@@ -57,13 +57,13 @@ def test_a_key_for_nobody_is_refused(place: Place) -> None:
 
 def test_keys_are_encrypted_again_when_the_secret_changes(place: Place) -> None:
     old, new = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
-    before = {"ANTIPHON_SECRET_KEY": old}
-    between = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
-    place.run("provider-keys", "set", "openai", stdin=f"{KEY}\n", environ=before)
+    old_environ = {"ANTIPHON_SECRET_KEY": old}
+    both_environ = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
+    place.run("provider-keys", "set", "openai", stdin=f"{KEY}\n", environ=old_environ)
 
-    reencryption = place.run("provider-keys", "reencrypt", environ=between)
+    reencryption = place.run("provider-keys", "reencrypt", environ=both_environ)
     seal_anew = place.run("provider-keys", "seal-anew", environ={"ANTIPHON_SECRET_KEY": new})
-    failure = place.run("provider-keys", "reencrypt", environ=before)
+    failure = place.run("provider-keys", "reencrypt", environ=old_environ)
 
     assert reencryption.stderr.startswith("Encrypted again: 1 key.")
     assert "seal-anew is called reencrypt now" in seal_anew.stderr
@@ -73,7 +73,7 @@ def test_keys_are_encrypted_again_when_the_secret_changes(place: Place) -> None:
 
 
 def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: Place) -> None:
-    broken = {"ANTIPHON_SECRET_KEY": "nonsense"}
+    broken_environ = {"ANTIPHON_SECRET_KEY": "nonsense"}
     right_key, wrong_key = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
     place.run(
         "provider-keys",
@@ -82,7 +82,7 @@ def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: 
         stdin=f"{KEY}\n",
         environ={"ANTIPHON_SECRET_KEY": right_key},
     )
-    serve_result = place.run("serve", "--port", "0", environ=broken)
+    serve_result = place.run("serve", "--port", "0", environ=broken_environ)
     results = [
         place.run("doctor", environ={"ANTIPHON_SECRET_KEY": key})
         for key in (right_key, wrong_key, "nonsense")
@@ -131,9 +131,9 @@ def test_an_export_that_cannot_be_written_is_not_in_the_audit_log(place: Place) 
 
 def test_an_owner_is_erased_when_somebody_types_who_it_is(place: Place) -> None:
     fill(place)
-    unconfirmed = place.run("owners", "erase", "local")
-    assert unconfirmed.returncode != 0
-    assert "--yes" in unconfirmed.stderr
+    refusal = place.run("owners", "erase", "local")
+    assert refusal.returncode != 0
+    assert "--yes" in refusal.stderr
     assert confirm(place, "lokal") != 0
     assert len(list_owners(place)) == 1
 
@@ -193,8 +193,8 @@ def test_what_was_exported_is_imported_into_another_database(place: Place) -> No
     assert (second.returncode, "nothing was changed" in second.stderr) == (0, True)
     assert "messages" in second.stdout
     assert [(one["owner"], one["threads"], one["runs"]) for one in owners] == [("local", 1, 1)]
-    shown = place.run("threads", "show", "last", environ=environ)
-    assert "canary-4711" in shown.stdout
+    details = place.run("threads", "show", "last", environ=environ)
+    assert "canary-4711" in details.stdout
 
 
 def test_an_import_comes_in_for_another_owner_beside_what_is_there(place: Place) -> None:

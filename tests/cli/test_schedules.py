@@ -18,8 +18,8 @@ def add(place: Place, *more: str) -> dict[str, Any]:
 def test_a_schedule_is_added_shown_changed_paused_and_removed(place: Place) -> None:
     empty_listing = place.run("schedules", "list")
     berlin = ("--cron", "30 8 * * mon-fri", "--timezone", "Europe/Berlin", "--name", "Morning")
-    created = add(place, *berlin, "--allow-tool", "search", "--allow-tool", "read*")
-    schedule = created["id"]
+    added_schedule = add(place, *berlin, "--allow-tool", "search", "--allow-tool", "read*")
+    schedule = added_schedule["id"]
     listing = place.run("schedules", "list")
     details = place.run("schedules", "show", schedule)
     change = place.run("schedules", "change", schedule, "--cron", "@daily", "--max-cost", "0.5")
@@ -31,7 +31,7 @@ def test_a_schedule_is_added_shown_changed_paused_and_removed(place: Place) -> N
     second_removal = place.run("schedules", "remove", schedule)
 
     assert "antiphon schedules add" in empty_listing.stderr
-    assert created["allowed_tools"] == ["search", "read*"]
+    assert added_schedule["allowed_tools"] == ["search", "read*"]
     assert "30 8 * * mon-fri" in listing.stdout
     assert "search read*" in details.stdout
     assert details.stdout.count("T08:30:00+0") == 5

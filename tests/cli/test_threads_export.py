@@ -122,17 +122,17 @@ def test_a_device_is_never_replaced(place: Place) -> None:
     assert pipe.is_fifo()
 
 
-@pytest.mark.parametrize("where", ["gone/talk.md", "."])
+@pytest.mark.parametrize("path", ["gone/talk.md", "."])
 def test_where_nothing_can_be_written_this_is_said_and_nothing_is_left(
-    place: Place, where: str
+    place: Place, path: str
 ) -> None:
     ask(place)
     before = sorted(os.listdir(place.root))
 
-    result = place.run("threads", "export", "last", "-o", where, "--force")
+    result = place.run("threads", "export", "last", "-o", path, "--force")
 
     assert result.returncode == 2
-    assert where in result.stderr
+    assert path in result.stderr
     assert sorted(os.listdir(place.root)) == before
 
 

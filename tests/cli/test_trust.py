@@ -184,16 +184,16 @@ def test_config_and_doctor_say_whether_the_folders_file_counts(
 
 
 def test_commands_that_are_suggested_are_quoted_for_the_shell(place: Place) -> None:
-    spaced = Place(place.root / "my project")
-    spaced.root.mkdir()
-    file = spaced.root / "antiphon.toml"
+    place_with_spaces = Place(place.root / "my project")
+    place_with_spaces.root.mkdir()
+    file = place_with_spaces.root / "antiphon.toml"
     file.write_text('model = "theirs"\n')
     suggestion = f"antiphon trust '{file}'"
 
-    assert suggestion in spaced.run("ask", "Hello").stderr
-    assert suggestion in spaced.run("config").stderr
-    assert suggestion in spaced.run("doctor").stdout
-    assert f"{suggestion} --yes" in spaced.run("trust", str(file)).stderr
+    assert suggestion in place_with_spaces.run("ask", "Hello").stderr
+    assert suggestion in place_with_spaces.run("config").stderr
+    assert suggestion in place_with_spaces.run("doctor").stdout
+    assert f"{suggestion} --yes" in place_with_spaces.run("trust", str(file)).stderr
 
 
 def test_a_file_that_a_person_names_counts_as_it_is(

@@ -13,14 +13,14 @@ URL = "https://hooks.invalid/antiphon"
 def add(place: Place, *more: str) -> dict[str, Any]:
     result = place.run("webhooks", "add", URL, "--json", *more)
     assert result.returncode == 0, result.stderr
-    created: dict[str, Any] = json.loads(result.stdout)
-    return created
+    creation: dict[str, Any] = json.loads(result.stdout)
+    return creation
 
 
 def test_a_webhook_is_added_listed_changed_and_removed(place: Place) -> None:
     empty_listing = place.run("webhooks", "list")
-    created = add(place, "--event", "run.failed", "--description", "Jobs")
-    hook = created["webhook"]["id"]
+    creation = add(place, "--event", "run.failed", "--description", "Jobs")
+    hook = creation["webhook"]["id"]
     listing = place.run("webhooks", "list")
     place.run("webhooks", "disable", hook)
     place.run("webhooks", "change", hook, "--event", "run.completed", "--url", f"{URL}/new")
@@ -29,10 +29,10 @@ def test_a_webhook_is_added_listed_changed_and_removed(place: Place) -> None:
     second_removal = place.run("webhooks", "remove", hook)
 
     assert "antiphon webhooks add" in empty_listing.stderr
-    assert created["secret"].startswith("whsec_")
+    assert creation["secret"].startswith("whsec_")
     assert URL in listing.stdout
     assert "run.failed" in listing.stdout
-    assert created["secret"] not in listing.stdout
+    assert creation["secret"] not in listing.stdout
     assert (webhook["url"], webhook["events"]) == (f"{URL}/new", ["run.completed"])
     assert (webhook["enabled"], webhook["disabled_reason"]) == (False, "owner")
     assert (removal.returncode, second_removal.returncode) == (0, 1)
@@ -85,9 +85,9 @@ def test_an_address_inside_is_refused_with_the_setting_that_allows_it(place: Pla
 def test_secrets_are_encrypted_again_with_a_new_key(place: Place) -> None:
     old, new = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
     addition = place.run("webhooks", "add", URL, environ={"ANTIPHON_SECRET_KEY": old})
-    between = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
+    both_environ = {"ANTIPHON_SECRET_KEY": new, "ANTIPHON_OLD_SECRET_KEYS": old}
 
-    first = place.run("provider-keys", "reencrypt", environ=between)
+    first = place.run("provider-keys", "reencrypt", environ=both_environ)
     second = place.run("provider-keys", "reencrypt", environ={"ANTIPHON_SECRET_KEY": new})
 
     assert addition.returncode == 0, addition.stderr

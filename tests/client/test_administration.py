@@ -66,13 +66,22 @@ async def test_a_disabled_person_is_refused_after_the_right_password(client: Asy
 async def test_what_voids_logins_makes_a_new_generation(client: AsyncClient):
     ann = await client.create_person("Ann", password=PASSWORD)
 
-    renamed = await client.update_person(ann.id, name="Anna")
-    signed_out = await client.update_person(ann.id, sign_out=True)
-    changed = await client.update_person(ann.id, password="another password")
-    disabled = await client.update_person(ann.id, disabled=True)
-    enabled = await client.update_person(ann.id, disabled=False)
+    after_rename = await client.update_person(ann.id, name="Anna")
+    after_sign_out = await client.update_person(ann.id, sign_out=True)
+    after_new_password = await client.update_person(ann.id, password="another password")
+    after_disabling = await client.update_person(ann.id, disabled=True)
+    after_enabling = await client.update_person(ann.id, disabled=False)
 
-    generations = [each.generation for each in (renamed, signed_out, changed, disabled, enabled)]
+    generations = [
+        each.generation
+        for each in (
+            after_rename,
+            after_sign_out,
+            after_new_password,
+            after_disabling,
+            after_enabling,
+        )
+    ]
     assert generations == [1, 2, 3, 4, 4]
     with pytest.raises(errors.SignInRefused):
         await client.sign_in("Anna", PASSWORD)

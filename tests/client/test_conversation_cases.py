@@ -57,10 +57,10 @@ def to_numbered_events(entries: list[dict[str, Any]]) -> list[Numbered]:
 def read(conversation: Conversation, state: RunState, step: Any, exchange: dict[str, Any]) -> None:
     """Read the events of a step one by one, each after the events that were missed before it."""
     for each in to_numbered_events(exchange["events"]):
-        missed = conversation.find_missed(step, [each])
-        if missed is not None:
-            assert describe_step(missed) == exchange["missed"]["step"]
-            read(conversation, state, missed, exchange["missed"])
+        missed_step = conversation.find_missed(step, [each])
+        if missed_step is not None:
+            assert describe_step(missed_step) == exchange["missed"]["step"]
+            read(conversation, state, missed_step, exchange["missed"])
         state.add_batch([each])
         if conversation.has_read_enough(step, [each]):
             return

@@ -838,8 +838,8 @@ def test_what_is_done_to_a_server_of_a_client_is_written_down(client: Any) -> ob
 @pytest.mark.slow
 @in_all_ways
 def test_what_was_exported_is_imported_for_another_owner(client: Any) -> object:
-    with TemporaryDirectory() as temporary:
-        folder = Path(temporary)
+    with TemporaryDirectory() as temporary_folder:
+        folder = Path(temporary_folder)
         client.create_thread(title="Rockets")
         client.upload_file(b"fuel", "tank.txt")
         archive = folder / "all.zip"

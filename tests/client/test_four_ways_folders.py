@@ -106,15 +106,15 @@ def test_a_deleted_folder_leaves_its_threads_unless_they_are_to_go_too(client: A
         client.create_thread(title=f"t{n}", folder_id=kept_folder.id) for n in range(120)
     ]
     client.update_thread(kept_threads[0].id, archived=True)
-    deleted_thread = client.create_thread(title="goes", folder_id=deleted_folder.id)
-    client.update_thread(deleted_thread.id, archived=True)
+    thread_of_deleted_folder = client.create_thread(title="goes", folder_id=deleted_folder.id)
+    client.update_thread(thread_of_deleted_folder.id, archived=True)
 
     client.delete_folder(kept_folder.id)
     client.delete_folder(deleted_folder.id, delete_threads=True)
 
     assert {client.get_thread(each.id).folder_id for each in kept_threads} == {None}
     with pytest.raises(errors.NotFound):
-        client.get_thread(deleted_thread.id)
+        client.get_thread(thread_of_deleted_folder.id)
     for each in kept_threads:
         client.delete_thread(each.id)
     return client.list_folders().data

@@ -241,16 +241,16 @@ def test_a_claim_is_one_workers_until_it_is_given_back_or_lost(client: Any) -> o
     released_action = client.release_claim(first_claim.id, 1)
     (second_claim,) = client.claim_actions(tools=names, worker="two").data
     stored_action = client.get_action(first_claim.id)
-    submitted = (run.id, first_claim.tool_call_id, "17:00")
+    submission = (run.id, first_claim.tool_call_id, "17:00")
     for request in (
         lambda: client.renew_claim(first_claim.id, 1),
         lambda: client.release_claim(first_claim.id, 1),
-        lambda: client.submit_tool_output(*submitted, attempt=1),
+        lambda: client.submit_tool_output(*submission, attempt=1),
     ):
         with pytest.raises(errors.ClaimLost, match="is lost"):
             request()
-    saved_action = client.submit_tool_output(*submitted, attempt=2)
-    saved_again = client.submit_tool_output(*submitted, attempt=2)
+    saved_action = client.submit_tool_output(*submission, attempt=2)
+    saved_again = client.submit_tool_output(*submission, attempt=2)
 
     assert (first_claim.attempt, first_claim.worker, second_claim.attempt, second_claim.worker) == (
         1,

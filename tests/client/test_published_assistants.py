@@ -101,11 +101,11 @@ async def test_an_unpublished_assistant_is_gone_for_new_runs_and_stays_for_those
     thread = await ben.create_thread()
     run = await ben.create_run(thread.id, assistant_id=assistant.id)
 
-    unpublished = await ann.unpublish_assistant(assistant.id)
+    unpublished_assistant = await ann.unpublish_assistant(assistant.id)
     unpublished_again = await ann.unpublish_assistant(assistant.id)
 
-    assert unpublished == unpublished_again
-    assert unpublished.published_at is None
+    assert unpublished_assistant == unpublished_again
+    assert unpublished_assistant.published_at is None
     assert (await ben.get_run(run.id)).instructions == "Rhyme."
     for request in (
         lambda: ben.create_run(thread.id, assistant_id=assistant.id),

@@ -182,13 +182,13 @@ async def test_what_providers_take_is_kept_as_it_was_said(
     assert run.sampling == expected
 
 
-@pytest.mark.parametrize("wrong", [{"response_format": {}}, {"tool_choice": {}}])
+@pytest.mark.parametrize("bad_sampling", [{"response_format": {}}, {"tool_choice": {}}])
 async def test_an_assistant_too_has_a_choice_and_a_format_of_a_known_shape(
-    client: AsyncClient, wrong: dict[str, Any]
+    client: AsyncClient, bad_sampling: dict[str, Any]
 ):
     assistant = await client.create_assistant("A")
 
     with pytest.raises(InvalidRequest):
-        await client.create_assistant("B", sampling=Sampling(**wrong))
+        await client.create_assistant("B", sampling=Sampling(**bad_sampling))
     with pytest.raises(InvalidRequest):
-        await client.update_assistant(assistant.id, sampling=Sampling(**wrong))
+        await client.update_assistant(assistant.id, sampling=Sampling(**bad_sampling))

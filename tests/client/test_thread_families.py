@@ -204,17 +204,17 @@ async def test_branches_part_where_they_say_something_else(client: AsyncClient) 
 
 async def test_a_branch_of_a_branch_parts_in_two_places(client: AsyncClient) -> None:
     thread = await talk(client, "one", "two", "three")
-    early = await branch_with(client, thread, 1, "eins", "zwei")
-    late = await branch_with(client, early, 2, "dos")
+    early_branch = await branch_with(client, thread, 1, "eins", "zwei")
+    late_branch = await branch_with(client, early_branch, 2, "dos")
 
-    assert await find_plain_forks(client, thread) == [Fork(1, (thread.id, late.id), 0)]
-    assert await find_plain_forks(client, early) == [
-        Fork(1, (thread.id, early.id), 1),
-        Fork(2, (early.id, late.id), 0),
+    assert await find_plain_forks(client, thread) == [Fork(1, (thread.id, late_branch.id), 0)]
+    assert await find_plain_forks(client, early_branch) == [
+        Fork(1, (thread.id, early_branch.id), 1),
+        Fork(2, (early_branch.id, late_branch.id), 0),
     ]
-    assert await find_plain_forks(client, late) == [
-        Fork(1, (thread.id, late.id), 1),
-        Fork(2, (early.id, late.id), 1),
+    assert await find_plain_forks(client, late_branch) == [
+        Fork(1, (thread.id, late_branch.id), 1),
+        Fork(2, (early_branch.id, late_branch.id), 1),
     ]
 
 
@@ -222,13 +222,13 @@ async def test_a_lineage_has_what_a_branch_came_from_also_when_it_is_deleted(
     client: AsyncClient,
 ) -> None:
     thread = await talk(client, "one", "two", "three")
-    early = await branch_with(client, thread, 2, "zwei")
-    late = await branch_with(client, early, 1, "dos")
+    early_branch = await branch_with(client, thread, 2, "zwei")
+    late_branch = await branch_with(client, early_branch, 1, "dos")
     await client.delete_thread(thread.id)
-    family = await thread_families.list_family(client, late)
+    family = await thread_families.list_family(client, late_branch)
 
-    expected = [(late.id, 1), (early.id, 2), (thread.id, 0)]
-    assert thread_families.find_lineage(late, family) == expected
+    expected = [(late_branch.id, 1), (early_branch.id, 2), (thread.id, 0)]
+    assert thread_families.find_lineage(late_branch, family) == expected
 
 
 async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
@@ -244,8 +244,8 @@ async def test_branches_that_repeat_a_message_differ_only_in_their_answers(
     assert await find_plain_forks(client, repeated_branch) == [
         Fork(2, (thread.id, repeated_branch.id), 1, repeated=True)
     ]
-    edited = await branch_with(client, repeated_branch, 2, "zwei")
-    versions = (thread.id, repeated_branch.id, edited.id)
+    edited_branch = await branch_with(client, repeated_branch, 2, "zwei")
+    versions = (thread.id, repeated_branch.id, edited_branch.id)
     assert await find_plain_forks(client, thread) == [Fork(2, versions, 0, repeated=False)]
 
 

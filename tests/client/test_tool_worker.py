@@ -82,52 +82,52 @@ async def test_of_many_workers_each_call_is_run_by_one() -> None:
         calls_by_worker = await asyncio.gather(
             *(each.work([get_flight_times], until_idle=True, max_tools=3) for each in workers)
         )
-        ends = [await wait_for_end(client, run) for run in runs]
+        statuses = [await wait_for_end(client, run) for run in runs]
         for each in workers:
             await each.close()
 
     assert sum(calls_by_worker) == 30
     assert calls_by_run == {run.id: 1 for run in runs}
-    assert set(ends) == {Status.COMPLETED}
+    assert set(statuses) == {Status.COMPLETED}
 
 
 async def test_a_worker_waits_for_calls_and_is_told_of_new_ones() -> None:
     async with serve() as served, AsyncClient(served.url) as client:
-        working = asyncio.create_task(client.work([get_flight_times]))
+        work_task = asyncio.create_task(client.work([get_flight_times]))
         run = await hand_off(client)
         async with asyncio.timeout(20):
             end = await wait_for_end(client, run)
-        working.cancel()
-        await asyncio.wait({working})
+        work_task.cancel()
+        await asyncio.wait({work_task})
 
     assert end is Status.COMPLETED
 
 
 async def test_a_cancelled_worker_cancels_its_tool_and_gives_the_call_back() -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
+    started, tool_ended = asyncio.Event(), asyncio.Event()
 
     async def get_flight_times(departure: str, arrival: str) -> str:
         started.set()
         try:
             await asyncio.Event().wait()
         finally:
-            ended.set()
+            tool_ended.set()
         return ""
 
     async with serve() as served, AsyncClient(served.url) as client:
         run = await hand_off(client)
-        working = asyncio.create_task(client.work([get_flight_times], worker="one"))
+        work_task = asyncio.create_task(client.work([get_flight_times], worker="one"))
         async with asyncio.timeout(20):
             await started.wait()
             claimed_action = await get_action(client, run)
-            working.cancel()
+            work_task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await working
+                await work_task
         released_action = await get_action(client, run)
         (second_claim,) = (await client.claim_actions(tools=("get_flight_times",))).data
 
     assert claimed_action.worker == "one"
-    assert ended.is_set()
+    assert tool_ended.is_set()
     assert (released_action.status, released_action.worker, second_claim.attempt) == (
         "pending",
         None,
@@ -136,7 +136,7 @@ async def test_a_cancelled_worker_cancels_its_tool_and_gives_the_call_back() -> 
 
 
 async def test_a_worker_that_loses_its_claim_cancels_the_tool_and_submits_nothing() -> None:
-    started, ended = asyncio.Event(), asyncio.Event()
+    started, tool_ended = asyncio.Event(), asyncio.Event()
 
     async def get_flight_times(departure: str, arrival: str, ctx: ToolContext) -> str:
         started.set()
@@ -145,19 +145,21 @@ async def test_a_worker_that_loses_its_claim_cancels_the_tool_and_submits_nothin
                 ctx.report(1)  # a report renews the claim
                 await asyncio.sleep(0.01)
         finally:
-            ended.set()
+            tool_ended.set()
 
     async with serve() as served, AsyncClient(served.url) as client:
         run = await hand_off(client)
-        working = asyncio.create_task(client.work([get_flight_times], until_idle=True, max_tools=1))
+        work_task = asyncio.create_task(
+            client.work([get_flight_times], until_idle=True, max_tools=1)
+        )
         async with asyncio.timeout(20):
             await started.wait()
             await client.release_claim((await get_action(client, run)).id, 1)
             (second_claim,) = (await client.claim_actions(tools=("get_flight_times",))).data
             await client.submit_tool_output(run.id, second_claim.tool_call_id, "mine", attempt=2)
-            count = await working
+            count = await work_task
 
-    assert ended.is_set()
+    assert tool_ended.is_set()
     assert count == 0
     assert second_claim.attempt == 2
 
@@ -183,14 +185,14 @@ async def test_a_worker_outlives_its_server_and_its_output_reaches_the_next_one(
     async with client, asyncio.timeout(60):
         async with run_server(settings):
             run = await hand_off(client)
-            working = asyncio.create_task(client.work([get_flight_times]))
+            work_task = asyncio.create_task(client.work([get_flight_times]))
             await started.wait()
         go_on.set()
         async with run_server(settings):
             end = await wait_for_end(client, run)
             action = await get_action(client, run)
-        working.cancel()
-        await asyncio.wait({working})
+        work_task.cancel()
+        await asyncio.wait({work_task})
 
     assert end is Status.COMPLETED
     assert (action.output, action.attempt) == ("17:00", 1)
@@ -233,11 +235,11 @@ async def test_an_error_that_does_not_pass_ends_the_worker_and_gives_its_calls_b
         key = await served.key("ann")
         async with AsyncClient(served.url, api_key=key) as client, asyncio.timeout(20):
             await hand_off(client)
-            working = asyncio.create_task(client.work([get_flight_times], max_tools=2))
+            work_task = asyncio.create_task(client.work([get_flight_times], max_tools=2))
             await started.wait()
             await served.runtime.store.revoke_key(served.keys[key])
             with pytest.raises(Exception, match="key"):
-                await working
+                await work_task
 
 
 async def test_a_worker_that_stood_still_looks_whether_it_still_has_the_call() -> None:
@@ -330,12 +332,12 @@ async def test_a_worker_that_claims_its_own_call_again_runs_on() -> None:
         grace=0,
         on_tool_event=lambda event: None,
     )
-    working = asyncio.create_task(worker.run())
+    work_task = asyncio.create_task(worker.run())
     async with asyncio.timeout(60):
         while not saved_attempts:
             await asyncio.sleep(0)
-    working.cancel()
-    await asyncio.wait({working})
+    work_task.cancel()
+    await asyncio.wait({work_task})
 
     assert (attempts, saved_attempts) == ([1], [2])
 
@@ -349,15 +351,15 @@ async def test_the_shortest_lease_is_renewed_while_its_tool_runs() -> None:
 
     async with serve() as served, AsyncClient(served.url) as client, asyncio.timeout(60):
         run = await hand_off(client)
-        working = asyncio.create_task(client.work([get_flight_times], lease=1.0))
+        work_task = asyncio.create_task(client.work([get_flight_times], lease=1.0))
         lease_ends: set[int | None] = set()
         while len(lease_ends) < 4:  # none before the claim, and then as it is moved on
             lease_ends.add((await get_action(client, run)).claimed_until)
             await asyncio.sleep(0.01)
         go_on.set()
         end = await wait_for_end(client, run)
-        working.cancel()
-        await asyncio.wait({working})
+        work_task.cancel()
+        await asyncio.wait({work_task})
 
     assert end is Status.COMPLETED
 
@@ -374,12 +376,12 @@ async def test_the_shortest_lease_holds_while_its_tool_runs() -> None:
 
     async with serve() as served, AsyncClient(served.url) as one, AsyncClient(served.url) as two:
         run = await hand_off(one)
-        working = [
+        work_tasks = [
             asyncio.create_task(each.work([get_flight_times], lease=1.0)) for each in (one, two)
         ]
         end = await wait_for_end(one, run)
-        for each in working:
+        for each in work_tasks:
             each.cancel()
-        await asyncio.wait(working)
+        await asyncio.wait(work_tasks)
 
     assert (end, attempts) == (Status.COMPLETED, [1])

@@ -582,15 +582,15 @@ def test_an_old_name_works_in_every_place_and_the_new_one_is_named(place: Place,
 
 
 def test_the_new_name_wins_over_the_old_one_in_one_place_and_says_so(place: Place) -> None:
-    both = {"ANTIPHON_GRACE": "3", "ANTIPHON_SHUTDOWN_TIMEOUT": "5"}
-    loaded = place.gather(environ=both)
+    environ = {"ANTIPHON_GRACE": "3", "ANTIPHON_SHUTDOWN_TIMEOUT": "5"}
+    loaded = place.gather(environ=environ)
 
     assert find_setting(loaded, TABLE["shutdown_timeout"]) == (5.0, "ANTIPHON_SHUTDOWN_TIMEOUT")
     [warning] = loaded.warnings
     assert warning.startswith("ANTIPHON_GRACE is ignored, because ANTIPHON_SHUTDOWN_TIMEOUT")
 
     place.own_file.write_text("shutdown_timeout = 4\ngrace = 3\n")
-    loaded = place.gather({"grace": "6", "shutdown_timeout": "7"}, both)
+    loaded = place.gather({"grace": "6", "shutdown_timeout": "7"}, environ)
     assert loaded.settings.shutdown_timeout == 7
     assert len(loaded.warnings) == 3
 
@@ -632,11 +632,11 @@ def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path:
     assert [warning.filename for warning in records] == [__file__]
 
     with pytest.warns(DeprecationWarning, match="`hosts` is ignored, because `allowed_hosts`"):
-        both = Settings(hosts=("a",), allowed_hosts=("b",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-    assert both.allowed_hosts == ("b",)
+        settings = Settings(hosts=("a",), allowed_hosts=("b",))  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    assert settings.allowed_hosts == ("b",)
 
     with pytest.warns(DeprecationWarning, match="`refresh` is called `animation`"):
-        assert both.refresh == "normal"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+        assert settings.refresh == "normal"  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
     environ = {"HOME": str(tmp_path), "ANTIPHON_LEASE": "3"}
     with pytest.warns(DeprecationWarning, match="ANTIPHON_LEASE is called") as records:
@@ -645,17 +645,17 @@ def test_old_names_work_in_python_with_a_warning_that_names_the_caller(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("name", "near"),
+    ("name", "suggestion"),
     [
         ("shutdown_timout", "; did you mean `shutdown_timeout`?"),
         ("max_tool", "; did you mean `max_parallel_tools`?"),
         ("x", ""),
     ],
 )
-def test_an_unknown_keyword_is_refused_with_the_nearest_name(name: str, near: str) -> None:
+def test_an_unknown_keyword_is_refused_with_the_nearest_name(name: str, suggestion: str) -> None:
     with pytest.raises(TypeError) as error_info:
         Settings(**{name: 3})  # type: ignore[arg-type]
-    assert str(error_info.value) == f"there is no setting `{name}`{near}"
+    assert str(error_info.value) == f"there is no setting `{name}`{suggestion}"
 
 
 @pytest.mark.parametrize("template", ["{model} {branch}", "{model", "}", "two\nlines", "{0}"])

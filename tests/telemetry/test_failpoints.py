@@ -48,11 +48,11 @@ def test_every_point_that_the_list_names_is_in_the_code() -> None:
     code = "".join(each.read_text() for each in package.rglob("*.py"))
     points = set(re.findall(r'hit\("([a-z_.]+)"\)', code))
     # A point of any work, such as `hit(f"{what}.before_wake")`.
-    ends = tuple(f".{end}" for end in re.findall(r'hit\(f"\{[a-z_.]+\}\.([a-z_]+)"\)', code))
+    suffixes = tuple(f".{end}" for end in re.findall(r'hit\(f"\{[a-z_.]+\}\.([a-z_]+)"\)', code))
 
     documented_points = re.findall(r"`([a-z]+\.[a-z_]+)`", failpoints.__doc__ or "")
 
     assert documented_points
     assert [
-        point for point in documented_points if point not in points and not point.endswith(ends)
+        point for point in documented_points if point not in points and not point.endswith(suffixes)
     ] == []

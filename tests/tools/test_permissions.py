@@ -100,11 +100,11 @@ def test_a_file_that_has_not_changed_is_not_read_again(file: Path, opened_paths:
     assert str(file) not in opened_paths
 
 
-@pytest.mark.parametrize("settled", [True, False])
-def test_what_another_program_revokes_is_asked_about_at_once(file: Path, settled: bool):
+@pytest.mark.parametrize("is_settled", [True, False])
+def test_what_another_program_revokes_is_asked_about_at_once(file: Path, is_settled: bool):
     grants = GrantsFile(file)
     grants.add([make_tool()])
-    if settled:
+    if is_settled:
         wait_until_settled(file)
     assert grants.find("git", "push") is not None
 

@@ -96,8 +96,8 @@ def test_a_folder_takes_the_place_of_no_library(
     load("colorsys:rgb_to_hsv")
     assert sys.path == before
 
-    (mine,) = load("own_tools_of_a_folder")
-    assert mine.__name__ == "mine"
+    (tool_of_folder,) = load("own_tools_of_a_folder")
+    assert tool_of_folder.__name__ == "mine"
     assert sys.path == [*before, str(tmp_path)]
 
 

@@ -446,12 +446,12 @@ YES = ConsentAnswer(allowed=True)
 
 
 async def test_without_a_consent_functions_run_and_the_tools_of_servers_are_refused():
-    def own() -> str:
+    def own_function() -> str:
         return "ran"
 
     bench = Bench()
 
-    assert (await run_function(own, consent=None)).output == "ran"
+    assert (await run_function(own_function, consent=None)).output == "ran"
     (result,) = (await Processing(bench, calls(1), consent=None).finish()).values()
     assert result.fault == "refused"
     assert not bench.calls

@@ -1,4 +1,4 @@
-"""The conformance of toolboxes: what every one of them keeps, whatever its tools are."""
+"""Conformance of toolboxes: the promises that each of them keeps, whatever its tools are."""
 
 import asyncio
 import socket
@@ -20,11 +20,11 @@ from antiphon.types.messages import Tool, ToolCall, ToolResult
 
 
 class Bench:
-    """Three tools, and what is known of their running."""
+    """Three tools, and a record of the runs of one of them."""
 
     def __init__(self) -> None:
-        self.running = self.most = 0
-        self.begun = asyncio.Event()
+        self.running = self.max_running = 0
+        self.started = asyncio.Event()
         self.stopped = asyncio.Event()
 
     async def echo(self, text: str) -> str:
@@ -35,8 +35,8 @@ class Bench:
 
     async def endless(self) -> None:
         self.running += 1
-        self.most = max(self.most, self.running)
-        self.begun.set()
+        self.max_running = max(self.max_running, self.running)
+        self.started.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -44,7 +44,7 @@ class Bench:
             self.stopped.set()
 
 
-Opened = Callable[[Bench], AbstractAsyncContextManager[Toolbox]]
+OpenToolbox = Callable[[Bench], AbstractAsyncContextManager[Toolbox]]
 
 
 def functions(bench: Bench) -> Toolbox:
@@ -52,7 +52,7 @@ def functions(bench: Bench) -> Toolbox:
 
 
 @asynccontextmanager
-async def plain(bench: Bench) -> AsyncIterator[Toolbox]:
+async def plain_toolbox(bench: Bench) -> AsyncIterator[Toolbox]:
     yield functions(bench)
 
 
@@ -62,40 +62,40 @@ async def gated_toolbox(bench: Bench) -> AsyncIterator[Toolbox]:
 
 
 @asynccontextmanager
-async def over_mcp(bench: Bench) -> AsyncIterator[Toolbox]:
-    """The tools of an MCP server, which is reached over HTTP, in this process."""
+async def mcp_toolbox(bench: Bench) -> AsyncIterator[Toolbox]:
+    """Yield the tools of an MCP server in this process, reached over HTTP."""
     mcpserver = pytest.importorskip("mcp.server.mcpserver", reason="antiphon[mcp] is not installed")
-    served = mcpserver.MCPServer("bench", log_level="CRITICAL")
+    mcp_server = mcpserver.MCPServer("bench", log_level="CRITICAL")
     for tool in (bench.echo, bench.broken, bench.endless):
-        served.add_tool(tool, structured_output=False)
-    listening = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(served.streamable_http_app(), log_level="critical", lifespan="on")
+        mcp_server.add_tool(tool, structured_output=False)
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(mcp_server.streamable_http_app(), log_level="critical", lifespan="on")
     server = uvicorn.Server(config)
-    serving = asyncio.create_task(server.serve([listening]))
-    url = f"http://127.0.0.1:{listening.getsockname()[1]}/mcp"
+    server_task = asyncio.create_task(server.serve([listener]))
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
     async with AsyncMcpServerPool(
         [ServerConfig(name="bench", transport="http", url=url)]
     ) as servers:
         assert await servers.ready(50) == ()
         yield servers
     server.should_exit = server.force_exit = True
-    await serving
+    await server_task
 
 
-@pytest.fixture(params=[plain, gated_toolbox, over_mcp])
-def opened(request: pytest.FixtureRequest) -> Opened:
-    chosen: Opened = request.param
-    return chosen
+@pytest.fixture(params=[plain_toolbox, gated_toolbox, mcp_toolbox])
+def open_toolbox(request: pytest.FixtureRequest) -> OpenToolbox:
+    open_context: OpenToolbox = request.param
+    return open_context
 
 
 def call(toolbox: Toolbox, tool: str, arguments: str = "{}") -> ToolCall:
-    """A call of the tool, by whatever name it is offered."""
+    """Return a call of the tool, by the name under which it is offered."""
     names = [each.spec.name for each in toolbox.tools()]
     return ToolCall("c", next((name for name in names if name.endswith(tool)), tool), arguments)
 
 
-async def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(opened: Opened):
-    async with opened(Bench()) as toolbox:
+async def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(open_toolbox: OpenToolbox):
+    async with open_toolbox(Bench()) as toolbox:
         tools = toolbox.tools()
 
     names = [tool.spec.name.removeprefix("bench__") for tool in tools]
@@ -104,7 +104,7 @@ async def test_each_tool_is_offered_by_name_with_a_schema_of_type_object(opened:
 
 
 async def test_a_servers_tools_say_which_server_it_is():
-    async with over_mcp(Bench()) as toolbox:
+    async with mcp_toolbox(Bench()) as toolbox:
         (origin,) = {tool.origin for tool in toolbox.tools()}
 
     assert origin.startswith("http://127.0.0.1 (")
@@ -125,8 +125,8 @@ def test_another_program_is_another_origin_and_a_secret_is_not_told():
     assert not any("s3cret" in each.origin for each in (server, *others))
 
 
-async def test_a_call_gives_the_output(opened: Opened):
-    async with opened(Bench()) as toolbox:
+async def test_a_call_gives_the_output(open_toolbox: OpenToolbox):
+    async with open_toolbox(Bench()) as toolbox:
         result = await toolbox.call(call(toolbox, "echo", '{"text":"hi"}'))
 
     assert result == ToolResult("hi")
@@ -136,18 +136,18 @@ async def test_a_call_gives_the_output(opened: Opened):
     ("name", "arguments"),
     [("broken", "{}"), ("echo", "{}"), ("echo", '{"text":1}'), ("echo", "]"), ("nobody", "{}")],
 )
-async def test_a_call_never_raises(opened: Opened, name: str, arguments: str):
-    async with opened(Bench()) as toolbox:
+async def test_a_call_never_raises(open_toolbox: OpenToolbox, name: str, arguments: str):
+    async with open_toolbox(Bench()) as toolbox:
         result = await toolbox.call(call(toolbox, name, arguments))
 
     assert result.is_error
 
 
-async def test_cancelling_the_task_cancels_the_tool(opened: Opened):
+async def test_cancelling_the_task_cancels_the_tool(open_toolbox: OpenToolbox):
     bench = Bench()
-    async with opened(bench) as toolbox, asyncio.timeout(60):
+    async with open_toolbox(bench) as toolbox, asyncio.timeout(60):
         task = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
-        await bench.begun.wait()
+        await bench.started.wait()
         task.cancel()
 
         with pytest.raises(asyncio.CancelledError):
@@ -155,11 +155,11 @@ async def test_cancelling_the_task_cancels_the_tool(opened: Opened):
         await bench.stopped.wait()
 
 
-async def test_calls_run_side_by_side(opened: Opened):
+async def test_calls_run_side_by_side(open_toolbox: OpenToolbox):
     bench = Bench()
-    async with opened(bench) as toolbox, asyncio.timeout(60):
+    async with open_toolbox(bench) as toolbox, asyncio.timeout(60):
         endless = asyncio.create_task(toolbox.call(call(toolbox, "endless")))
-        await bench.begun.wait()
+        await bench.started.wait()
 
         result = await toolbox.call(call(toolbox, "echo", '{"text":"hi"}'))
         endless.cancel()
@@ -175,7 +175,7 @@ async def test_a_gate_lets_only_so_many_through_at_once():
         *(gate.call(ToolCall(f"c{n}", "endless", "{}")) for n in range(5))
     )
 
-    assert bench.most == 2
+    assert bench.max_running == 2
     assert all(result.is_error for result in results)
 
 
@@ -191,7 +191,7 @@ async def test_a_deadline_is_a_result_and_ends_the_tool():
 
 
 class Odd:
-    """A toolbox of somebody else's, which says what no database takes."""
+    """A foreign toolbox, whose outputs no database accepts."""
 
     def __init__(self, output: str) -> None:
         self._output = output
@@ -204,28 +204,28 @@ class Odd:
 
 
 @pytest.mark.parametrize(
-    ("output", "savable"),
+    ("output", "expected"),
     [("caf\udce9.txt", "caf\ufffd.txt"), ("a\0b", "a\ufffdb"), ("\ud83d\ude80", "🚀")],
 )
 async def test_whatever_a_tool_says_comes_out_of_a_gate_as_text_that_can_be_kept(
-    output: str, savable: str
+    output: str, expected: str
 ):
     result = await Gate(Odd(output)).call(ToolCall("c", "f", "{}"))
 
-    assert result == ToolResult(savable, is_error=True)
+    assert result == ToolResult(expected, is_error=True)
 
 
 async def test_a_thread_that_never_returns_holds_nothing_but_itself():
-    stuck = threading.Event()
+    release = threading.Event()
 
     def hang() -> Any:
-        stuck.wait()
+        release.wait()
 
     gate = Gate(Functions([hang]), at_once=1, seconds=0.05)
 
     first = await gate.call(ToolCall("c1", "hang", "{}"))
     second = await gate.call(ToolCall("c2", "hang", "{}"))
-    stuck.set()
+    release.set()
 
     assert first.is_error
     assert second.is_error

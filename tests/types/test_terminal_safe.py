@@ -48,9 +48,9 @@ def test_pieces_joined_are_the_same_however_the_text_is_cut(
 ) -> None:
     cleaner = Cleaner(place)
 
-    cleaned = "".join(cleaner.feed(piece) for piece in pieces) + cleaner.close()
+    joined_pieces = "".join(cleaner.feed(piece) for piece in pieces) + cleaner.close()
 
-    assert cleaned == clean("".join(pieces), place)
+    assert joined_pieces == clean("".join(pieces), place)
 
 
 @given(FOREIGN, st.sampled_from(PLACES_ON_SCREEN))

@@ -162,9 +162,9 @@ def test_event_names_are_a_closed_set():
 
 
 def test_an_end_is_final_and_only_an_end_is():
-    ends = {status for status in Status if status.ended}
-    assert ends == {status for status, moves in TRANSITIONS.items() if not moves}
-    assert ends == {
+    final_statuses = {status for status in Status if status.ended}
+    assert final_statuses == {status for status, moves in TRANSITIONS.items() if not moves}
+    assert final_statuses == {
         Status.COMPLETED,
         Status.INCOMPLETE,
         Status.FAILED,

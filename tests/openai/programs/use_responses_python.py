@@ -221,8 +221,8 @@ async def converse(client):
         *("message", "message", "function_call", "function_call"),
         *("function_call_output", "function_call_output", "message"),
     ], kinds
-    both = {**options, "previous_response_id": answer.id}
-    await fail_with(openai.BadRequestError, client.responses.create, **both, input=HELLO)
+    options_of_both = {**options, "previous_response_id": answer.id}
+    await fail_with(openai.BadRequestError, client.responses.create, **options_of_both, input=HELLO)
 
 
 async def keep_nothing(responses):

@@ -183,7 +183,7 @@ def test_a_schema_that_is_none_is_told_before_anything_is_asked(
     assert result.stderr.startswith("antiphon: --output-schema schema.json cannot be used: ")
 
 
-# What comes out
+# Output
 
 FLIGHTS = '''
 from antiphon import tool

@@ -190,7 +190,7 @@ def link(*_, **__):
 
 os.link = link
 """
-"""What Python sees of a file system without hard links, such as FAT."""
+"""Lets Python see a file system without hard links, such as FAT."""
 
 
 @pytest.mark.slow

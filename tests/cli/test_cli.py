@@ -354,7 +354,7 @@ def test_a_schema_that_is_none_is_wrong_usage(place: Place) -> None:
 
 
 def flags_with_price(place: Place, upstream: Upstream) -> Sequence[str]:
-    """The flags for a model whose replies have a price, and one reply of it."""
+    """Script one reply of a model whose replies have a price, and return the model's flags."""
     (place.root / "mine.toml").write_text(
         f'[providers.mine]\nbase_url = "{upstream.url}"\n'
         "prices = { big = { input = 2.0, output = 10.0 } }\n"
@@ -842,7 +842,7 @@ def test_a_key_in_a_query_is_sent_and_not_shown(
         assert secret not in result.stdout + result.stderr
 
 
-# Settings and the state of things
+# Settings and the doctor
 
 
 def test_settings_are_shown_with_their_origin_and_without_secrets(place: Place) -> None:

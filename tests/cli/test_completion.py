@@ -14,7 +14,7 @@ import pytest
 from antiphon.cli.command_names import COMMANDS
 from tests.support.cli.place import SECONDS, Place
 
-# What zsh's own functions are asked to offer; a zsh that completes needs a terminal.
+# Prints the completions that zsh's functions are given; completion in zsh itself needs a terminal.
 ZSH = """
 compdef() { : }
 compadd() { shift; print -l -- "$@" }

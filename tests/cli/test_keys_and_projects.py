@@ -1,4 +1,4 @@
-"""`antiphon keys`, `projects` and `audit`: what an administrator does where the database is."""
+"""`antiphon keys`, `projects` and `audit`, run by an administrator at the database itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`antiphon mcp` as a shell sees it, and what `antiphon ask` does with the servers."""
+"""`antiphon mcp` as a shell sees it, and the servers of `antiphon ask`."""
 
 from __future__ import annotations
 
@@ -275,7 +275,7 @@ def test_where_no_server_is_configured_the_user_is_told_how_to_add_one(place: Pl
         assert "antiphon mcp add --help" in result.stderr
 
 
-# What `ask` does with them
+# Servers of `ask`
 
 
 def test_ask_offers_the_tools_of_a_file_and_refuses_to_run_them_unasked(place: Place) -> None:

@@ -1,4 +1,4 @@
-"""`antiphon memory`: what assistants know about a person, from the shell."""
+"""`antiphon memory`: the memories and instructions of a person, from the shell."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ async def test_the_keys_of_a_disabled_person_are_revoked():
         await root.close()
 
 
-# What runs, what it cost, and the servers.
+# Live runs, usage, and servers.
 
 
 async def test_live_runs_of_everybody_are_listed_and_can_be_stopped(client: AsyncClient):

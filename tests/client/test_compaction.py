@@ -1,4 +1,4 @@
-"""Which messages a summary covers, in which parts, and when it is due."""
+"""Compaction: the messages that a summary covers, its parts, and when it is due."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ NAMES = {"file_1": "picture of it.pdf", "file_2": "all of it.txt"}
 RUNS = {"run_1": RunSummary("demo", "stopped here")}
 
 
-# Everything is in it.
+# The file has everything.
 
 
 @pytest.mark.parametrize("form", ["md", "html"])
@@ -254,7 +254,7 @@ def test_no_message_is_held_while_the_next_is_told(form: Form) -> None:
     assert all("hi" in piece for piece in first_pieces[1:])
 
 
-# Nothing reaches out of its place.
+# No text escapes from its place.
 
 
 def fill_all_places(text: str) -> Talk:

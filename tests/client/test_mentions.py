@@ -1,4 +1,4 @@
-"""Files that a message names: what is a mention, what is read, and what is not sent."""
+"""Files that a message names: mentions, files that are read, and files that are not sent."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def paths(text: str) -> list[str]:
     return [each.path for each in find_mentions(text).mentions]
 
 
-# What is a mention
+# Mentions
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_path_that_is_written_as_a_mention_is_read_as_that_path(path: str) -> 
     assert paths(f"({format_mention(path)} is it)") == [path]
 
 
-# What is read
+# Files that are read
 
 
 def test_text_comes_with_its_name_in_a_fence_that_it_cannot_end(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_a_file_that_is_named_twice_is_read_once(tmp_path: Path) -> None:
     assert len(prepare_message("@a.txt @a.txt", ["a.txt"], folder=tmp_path).files) == 1
 
 
-# What is not sent
+# Files that are not sent
 
 
 def catch_error(text: str, folder: Path, kind: type[AntiphonError] = InvalidRequest) -> str:
@@ -261,7 +261,7 @@ def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
     assert "long.txt is too large" in catch_error("@long.txt", tmp_path, TooLarge)
 
 
-# What is sent
+# Files that are sent
 
 
 async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -> None:

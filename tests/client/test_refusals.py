@@ -106,7 +106,7 @@ async def test_a_file_of_text_is_told_as_text_so_every_provider_takes_it(client:
     assert (await client.create_run(thread.id)).model == "plain:m"
 
 
-# What no provider would take.
+# Requests that no provider would accept.
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Answers of a type: what the model is asked, what is accepted, and how it is corrected."""
+"""Answers of a type: the request to the model, the accepted answers, and the corrections."""
 
 from __future__ import annotations
 

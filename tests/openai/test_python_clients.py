@@ -111,7 +111,7 @@ def test_llm_comply_finds_nothing_wrong(
 ) -> None:
     judge = (python_with(CLIENTS), "-c", LLM_COMPLY, "--format", api)
     model = ("--base-url", f"{server}/openai/v1", "--api-key", "none", "--model", "gpt-5-demo")
-    # Two events of the specification that it holds, and does not know.
+    # The judge does not know two events of its own copy of the specification.
     ignored = ("--ignore", "response.reasoning_summary_text")
 
     output = run_program(PROGRAMS, *judge, *model, *ignored)

@@ -1,4 +1,4 @@
-"""Where skills, instructions and commands are found, and which of them count."""
+"""Skills, instructions and commands of folders: where they are found, and which count."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tools to pick from: what they do, and what they refuse."""
+"""The built-in tools: their results and their refusals."""
 
 import os
 import socket

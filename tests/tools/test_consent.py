@@ -81,7 +81,7 @@ def refusal_output(decision: Approved | Refused) -> str:
     return decision.result.output
 
 
-# What decides
+# Order of rules and grants
 
 
 @pytest.mark.parametrize("is_granted", [False, True])
@@ -237,7 +237,7 @@ async def test_one_server_cannot_take_the_place_of_another_by_a_tools_name():
     assert Rules(allow=("git__*", "git:*")).verdict(impostor) is None
 
 
-# Where nobody is there
+# Without a person to ask
 
 
 async def test_what_would_have_to_be_asked_is_refused_where_nobody_can_be():
@@ -275,7 +275,7 @@ async def test_a_question_that_cannot_be_put_is_a_no(fault: BaseException, on_th
     assert warnings == [f"git__push could not be asked about: {fault!r}"]
 
 
-# What a person says
+# Answers of a person
 
 
 async def test_no_is_the_default_in_everything():
@@ -401,7 +401,7 @@ async def test_the_first_question_about_a_tool_knows_of_no_change():
     assert person.requests[0].before is None
 
 
-# Which tools an answer is for
+# Tools that an answer is for
 
 
 @pytest.mark.parametrize("keep", ["session", "always"])
@@ -542,7 +542,7 @@ async def test_an_asker_that_waits_does_so_in_a_thread_of_its_own():
     assert threading.get_ident() not in threads
 
 
-# What an answer is bound to
+# The call that an answer is bound to
 
 
 def test_a_digest_is_of_run_call_tool_and_arguments():

@@ -1,4 +1,4 @@
-"""The file tools: what they find and change, what they ask, and what they refuse."""
+"""The file tools: their searches and changes, their questions, and their refusals."""
 
 from __future__ import annotations
 

@@ -568,7 +568,7 @@ async def test_a_program_that_does_not_read_its_input_is_no_failure(bench: Bench
     assert (result.output, bench.warnings) == ("short", [])
 
 
-# Their end.
+# The end of hooks.
 
 
 async def test_no_more_hooks_than_tools_run_at_once(bench: Bench) -> None:

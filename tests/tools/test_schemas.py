@@ -31,7 +31,7 @@ SCHEMA = {
         '{"path":"a"}',
         '{"path":"a","lines":3,"deep":true,"mode":"fast","tags":[{"name":1}],"where":{"x":1}}',
         '{"path":"a","lines":3.0,"where":null}',
-        # What lenient servers read rightly.
+        # Values that lenient servers accept.
         '{"path":"a","lines":"3","deep":"yes","tags":"[]","where":"{}"}',
         '{"path":7,"lines":null}',
     ],

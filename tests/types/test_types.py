@@ -68,7 +68,7 @@ json_values = st.recursive(
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:
-    """Values of a type as `msgspec` reads it."""
+    """Return a strategy for values of a type as `msgspec` reads it."""
     return _values(msgspec.inspect.type_info(kind))
 
 
@@ -114,7 +114,7 @@ def _values(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:
 
 
 def _structs(cls: type[Any], fields: Sequence[msgspec.inspect.Field]) -> st.SearchStrategy[Any]:
-    """Values of a struct; what has a default is sometimes left to it."""
+    """Return a strategy for a struct; a field with a default is sometimes left to it."""
     return st.fixed_dictionaries(
         {field.name: _values(field.type) for field in fields if field.required},
         optional={field.name: _values(field.type) for field in fields if not field.required},

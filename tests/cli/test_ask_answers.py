@@ -170,7 +170,7 @@ def test_flags_that_exclude_each_other_or_say_nothing_are_wrong_usage(
 
 
 @pytest.mark.parametrize("schema", ["[1]", "{", ""])
-def test_a_schema_that_is_none_is_told_before_anything_is_asked(
+def test_a_schema_that_is_none_is_refused_before_anything_is_asked(
     place: Place, upstream: Upstream, schema: str
 ) -> None:
     (place.root / "schema.json").write_text(schema)
@@ -197,7 +197,7 @@ def get_flight_times(departure: str, arrival: str) -> str:
 QUESTION = "When does the next LAX-JFK flight leave?"
 
 
-def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
+def test_one_object_of_json_has_everything_at_the_end(place: Place) -> None:
     (place.root / "flights.py").write_text(FLIGHTS)
 
     result = place.run("ask", "--output", "json", "--tools", "flights.py", QUESTION)
@@ -224,7 +224,7 @@ def test_one_object_of_json_tells_all_at_the_end(place: Place) -> None:
     }
 
 
-def test_pages_that_the_provider_cites_are_told(place: Place, upstream: Upstream) -> None:
+def test_pages_that_the_provider_cites_are_printed(place: Place, upstream: Upstream) -> None:
     annotation = {"url": "https://tides.example/moon", "title": "The \x1b[2Jmoon"}
     delta = {"annotations": [{"type": "url_citation", "url_citation": annotation}]}
     upstream.text("The moon.")
@@ -240,7 +240,7 @@ def test_pages_that_the_provider_cites_are_told(place: Place, upstream: Upstream
     assert answer["citations"] == [{"url": "https://tides.example/moon", "title": "The [2Jmoon"}]
 
 
-def test_a_failure_is_told_in_the_object_too(place: Place, upstream: Upstream) -> None:
+def test_a_failure_is_reported_in_the_object_too(place: Place, upstream: Upstream) -> None:
     upstream.status = 400
 
     result = place.run("ask", "--output", "json", "Hello", environ=upstream_environ(upstream))
@@ -250,7 +250,7 @@ def test_a_failure_is_told_in_the_object_too(place: Place, upstream: Upstream) -
     assert answer["error"]["code"] == "provider_rejected"
 
 
-def test_a_call_that_is_refused_is_told_in_the_object_too(place: Place) -> None:
+def test_a_call_that_is_refused_is_reported_in_the_object_too(place: Place) -> None:
     result = place.run("ask", "--output", "json", "--thread", "thread_unknown", "Hello")
 
     answer = json.loads(result.stdout)
@@ -339,7 +339,7 @@ def test_reasoning_is_written_to_stderr_where_it_is_wanted(
     assert result_without_thinking.stderr == ""
 
 
-def test_the_last_line_of_an_answer_ends_before_its_cost_is_told(
+def test_the_last_line_of_an_answer_ends_before_its_cost_is_printed(
     place: Place, upstream: Upstream
 ) -> None:
     (place.root / "mine.toml").write_text(
@@ -409,7 +409,7 @@ def test_an_answer_looks_as_the_settings_say(
     assert result == (expected, "")
 
 
-def test_raw_output_reaches_a_terminal_as_it_is_and_this_is_said(
+def test_raw_output_reaches_a_terminal_as_it_is_and_a_warning_says_so(
     place: Place, upstream: Upstream
 ) -> None:
     upstream.text("\x1b[1mbold")
@@ -443,7 +443,7 @@ def test_without_a_required_server_nothing_is_asked(place: Place, name: str) -> 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_key_that_is_refused_is_told_by_the_exit_code(
+def test_a_key_that_is_refused_is_reported_by_the_exit_code(
     place: Place, upstream: Upstream, status: int
 ) -> None:
     upstream.status = status
@@ -454,7 +454,7 @@ def test_a_key_that_is_refused_is_told_by_the_exit_code(
     assert "antiphon: Check the provider's key and address" in result.stderr
 
 
-def test_a_key_that_is_missing_is_told_by_the_exit_code(place: Place) -> None:
+def test_a_key_that_is_missing_is_reported_by_the_exit_code(place: Place) -> None:
     result = place.run("ask", "--model", "openai:gpt-5", "Hello")
 
     assert (result.returncode, result.stdout) == (5, "")
@@ -480,7 +480,7 @@ def script_refusal(upstream: Upstream) -> dict[str, str]:
     return upstream_environ(upstream)
 
 
-def test_a_refusal_is_the_answer_and_is_told_to_be_a_refusal(
+def test_a_refusal_is_the_answer_and_is_reported_as_a_refusal(
     place: Place, upstream: Upstream
 ) -> None:
     result = place.run("ask", "Say it.", environ=script_refusal(upstream))
@@ -498,7 +498,7 @@ def test_a_refusal_has_a_field_of_its_own_in_json(place: Place, upstream: Upstre
     assert answer["status"] == "completed"
 
 
-def test_a_refusal_is_told_as_it_comes_and_goes_back_as_text(
+def test_a_refusal_is_printed_as_it_comes_and_goes_back_as_text(
     place: Place, upstream: Upstream
 ) -> None:
     lines = place.run(

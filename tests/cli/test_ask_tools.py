@@ -160,7 +160,7 @@ def test_what_was_allowed_for_good_is_listed_and_revoked(place: Place) -> None:
     assert [each.own_name for each in GrantsFile(file).all()] == ["pull"]
 
 
-def test_a_broken_file_of_grants_is_told_and_allows_nothing(flights: Place) -> None:
+def test_a_broken_file_of_grants_is_reported_and_allows_nothing(flights: Place) -> None:
     file = flights.database.parent / "grants.json"
     file.parent.mkdir(parents=True)
     file.write_text("{")

@@ -170,7 +170,9 @@ def test_what_is_no_file_is_refused_at_once_and_not_waited_for(place: Place) -> 
     assert all("a file of `antiphon backup`" in result.stderr for result in results)
 
 
-def test_what_else_has_to_be_kept_is_told(place: Place, filled_database: Path) -> None:
+def test_a_backup_names_the_key_file_that_has_to_be_kept_too(
+    place: Place, filled_database: Path
+) -> None:
     with Client(settings=settings(filled_database)) as client:
         client.set_provider_key("openai", "sk-1234567890")
 

@@ -148,7 +148,7 @@ def test_a_misspelt_command_is_answered_with_the_nearest_one(place: Place) -> No
         (("ask", "--model"), "--model: expected one argument; `antiphon ask --help`"),
     ],
 )
-def test_a_misused_command_is_told_in_one_line_where_its_help_is(
+def test_a_misused_command_names_its_help_in_one_line(
     place: Place, arguments: Sequence[str], expected: str
 ) -> None:
     result = place.run(*arguments)
@@ -768,7 +768,7 @@ def test_a_search_may_take_as_long_as_the_settings_say(place: Place) -> None:
     assert full_search.returncode == 0
 
 
-def test_it_is_said_that_there_are_no_conversations(place: Place) -> None:
+def test_an_empty_list_of_conversations_says_so(place: Place) -> None:
     result = place.run("threads", "list")
 
     assert (result.returncode, result.stdout) == (0, "")

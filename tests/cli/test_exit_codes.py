@@ -84,7 +84,7 @@ def test_a_chat_in_a_pipe_whose_answer_is_cut_ends_with_3(place: Place) -> None:
 
 
 @pytest.mark.parametrize("command", [("ask", "Hello"), ("chat", "-p", "Hello"), ("mcp", "serve")])
-def test_a_tool_that_no_model_can_call_is_told_with_its_place(
+def test_a_tool_that_no_model_can_call_is_reported_with_its_place(
     place: Place, command: tuple[str, ...]
 ) -> None:
     file = place.root / "weather.py"

@@ -102,7 +102,7 @@ async def test_the_tools_say_what_they_do_take_and_give(
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_question_is_answered_and_told_of_as_it_goes(
+async def test_a_question_is_answered_and_its_progress_is_reported(
     place: Place, connect: Connect, mode: str
 ) -> None:
     reports: list[tuple[float, str | None]] = []
@@ -582,7 +582,7 @@ async def test_over_http_in_front_of_a_server_its_key_is_needed(place: Place) ->
     assert statuses[2] != 401
 
 
-def test_a_port_that_is_taken_is_told(place: Place) -> None:
+def test_a_port_that_is_taken_is_reported(place: Place) -> None:
     with serve_http(place) as address:
         port = str(httpx2.URL(address).port)
         result = place.run("mcp", "serve", "--http", "--port", port)

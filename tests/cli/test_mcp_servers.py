@@ -166,7 +166,7 @@ def test_a_server_over_http_is_added_with_its_headers(place: Place) -> None:
         (("login", "program"), "at which nobody logs in"),
     ],
 )
-def test_wrong_usage_is_told_with_what_would_do(
+def test_wrong_usage_is_refused_with_what_would_do(
     place: Place, arguments: tuple[str, ...], expected: str
 ) -> None:
     place.run("mcp", "add", "program", "--", "x")
@@ -195,7 +195,7 @@ def test_no_name_that_a_server_gives_looks_like_a_line_of_ours(place: Place) -> 
     assert "\x1b" not in result.stdout
 
 
-def test_what_a_server_says_while_it_dies_is_told_and_does_not_act(place: Place) -> None:
+def test_what_a_server_prints_while_it_dies_is_shown_and_does_not_act(place: Place) -> None:
     file = write_config(place, dies=DIES, raw=RAW)
 
     result = place.run("mcp", "test", "--config", file)

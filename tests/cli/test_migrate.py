@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.support.cli.place import Place
 
 
-def test_a_database_is_moved_and_the_way_is_told_in_lines(place: Place) -> None:
+def test_a_database_is_moved_and_its_progress_is_printed_in_lines(place: Place) -> None:
     place.run("keys", "create", "laptop")
     source, target = f"sqlite:///{place.database}", f"sqlite:///{place.root}/there.db"
 

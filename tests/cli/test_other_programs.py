@@ -176,7 +176,7 @@ async def test_a_client_that_only_reads_drives_nothing(programs: Programs) -> No
     assert (await get_run(programs.first, run.id)).status == "in_progress"
 
 
-async def test_who_asks_for_a_run_of_other_settings_is_told_which_it_needs(
+async def test_a_client_that_asks_for_a_run_of_other_settings_learns_which_it_needs(
     programs: Programs,
 ) -> None:
     run = await programs.abandon_run(was_claimed=False)

@@ -72,7 +72,7 @@ def test_keys_are_encrypted_again_when_the_secret_changes(place: Place) -> None:
     assert old not in reencryption.stderr + failure.stderr
 
 
-def test_a_secret_that_cannot_be_used_is_told_at_start_and_by_the_doctor(place: Place) -> None:
+def test_a_secret_that_cannot_be_used_is_reported_at_start_and_by_the_doctor(place: Place) -> None:
     broken_environ = {"ANTIPHON_SECRET_KEY": "nonsense"}
     right_key, wrong_key = (place.run("provider-keys", "secret").stdout.strip() for _ in range(2))
     place.run(

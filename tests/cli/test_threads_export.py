@@ -147,7 +147,7 @@ def test_a_page_is_set_and_a_models_html_is_text(place: Place, upstream: Upstrea
     assert 'href="javascript' not in page
 
 
-def test_files_are_told_by_name(place: Place) -> None:
+def test_files_are_exported_by_name(place: Place) -> None:
     (place.root / "notes.pdf").write_bytes(b"%PDF-1.4\n%%EOF\n")
     ask(place, "What is this?", "--file", "notes.pdf")
 

@@ -191,7 +191,7 @@ async def test_a_password_is_in_no_answer_and_no_complaint(client: AsyncClient):
 # Keys.
 
 
-async def test_a_key_is_told_once_and_revoked_for_good():
+async def test_a_key_is_shown_once_and_revoked_for_good():
     async with run_server(SETTINGS) as url, AsyncClient(url) as first:
         root_key = await first.create_key("web", "local", ("admin",))
         async with AsyncClient(url, api_key=root_key.token) as root:

@@ -164,7 +164,7 @@ def test_one_message_that_is_too_long_is_shortened():
     assert all(len(question.encode()) < 4 * 2_000 for question in questions)
 
 
-def test_what_was_done_is_told_in_tokens():
+def test_a_compaction_reports_its_tokens():
     messages = exchanges(5, "word " * 100)
     plan = make_plan(messages)
     run_to_end(plan)
@@ -233,7 +233,7 @@ def test_a_busy_thread_is_not_summed_up(status: Status):
         choose_model([make_run(status)], None)
 
 
-def test_it_is_told_how_much_is_written():
+def test_the_length_of_a_summary_is_reported_while_it_is_written():
     reports: list[Progress] = []
     reader = SummaryReader("part 1 of 2", reports.append)
 

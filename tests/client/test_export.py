@@ -126,7 +126,7 @@ RUNS = {"run_1": RunSummary("demo", "stopped here")}
         "2025-11-21T13:12:12Z",
     ],
 )
-def test_what_happened_is_told_in_the_forms_for_reading(form: Form, expected: str) -> None:
+def test_what_happened_is_in_the_forms_for_reading(form: Form, expected: str) -> None:
     assert expected in full_talk().export(form, names=NAMES, runs=RUNS)
 
 
@@ -180,7 +180,7 @@ def test_the_time_of_reasoning_stands_in_its_heading(form: Form) -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_refusal_is_told_and_told_to_be_one(form: Form) -> None:
+def test_a_refusal_is_exported_and_marked_as_one(form: Form) -> None:
     talk = Talk().add("user", "Say it.").add("assistant", [Refusal("I *will* not.")])
 
     exported = talk.export(form)
@@ -237,7 +237,7 @@ def test_a_run_tells_who_answered_and_why_it_ended() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_no_message_is_held_while_the_next_is_told(form: Form) -> None:
+def test_no_message_is_held_while_the_next_is_exported(form: Form) -> None:
     (message,) = Talk().add("user", "hi").messages
     count = 0
 

@@ -253,7 +253,7 @@ def test_messages_are_appended_and_the_last_ones_replaced(client: Any) -> object
 
 
 @in_all_ways
-def test_a_thread_is_summed_up_and_told_whole_again(client: Any) -> object:
+def test_a_thread_is_summed_up_and_sent_whole_again(client: Any) -> object:
     thread = client.create_thread()
     client.create_message(thread.id, "one")
     client.create_message(thread.id, "two")

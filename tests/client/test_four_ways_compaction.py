@@ -54,7 +54,7 @@ def catch_error(client: Any, thread_id: str, content: object = "We met.", **fiel
 
 
 @in_all_ways
-def test_a_summary_is_told_in_place_of_messages_that_stay(client: Any) -> object:
+def test_a_summary_is_sent_in_place_of_messages_that_stay(client: Any) -> object:
     thread_id = create_thread(client, LONG, "Go on.")
     messages_before = client.list_messages(thread_id).data
     before = count_prompt_tokens(client, thread_id)
@@ -148,7 +148,7 @@ def test_a_thread_is_summed_up_and_goes_on_from_there(client: Any) -> object:
 
 
 @in_all_ways
-def test_what_was_summed_up_is_told_whole_again(client: Any) -> object:
+def test_what_was_summed_up_is_sent_whole_again(client: Any) -> object:
     thread_id = create_thread(client, LONG, "Go on.")
     client.compact(thread_id, keep=0)
     undoing = client.uncompact(thread_id)
@@ -184,7 +184,7 @@ def settings_for(upstream: Upstream, **settings: Any) -> Settings:
     return replace(SETTINGS, model="m", base_url=upstream.url, **settings)
 
 
-def test_the_summary_that_a_model_wrote_is_what_it_is_told(upstream: Upstream) -> None:
+def test_the_summary_that_a_model_wrote_is_what_it_is_sent(upstream: Upstream) -> None:
     with Client(settings=settings_for(upstream)) as client:
         upstream.text("Hello.")
         thread_id = create_thread(client, "I am Ann.", "Go on.")
@@ -226,7 +226,9 @@ async def slow_client(request: pytest.FixtureRequest) -> AsyncIterator[AsyncClie
         yield client
 
 
-async def test_whoever_gives_up_waiting_leaves_nothing_behind(slow_client: AsyncClient) -> None:
+async def test_a_client_that_gives_up_waiting_leaves_nothing_behind(
+    slow_client: AsyncClient,
+) -> None:
     thread = await slow_client.create_thread()
     for _ in range(3):
         await slow_client.create_message(thread.id, "Hello.")

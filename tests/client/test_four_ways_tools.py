@@ -167,7 +167,7 @@ def test_a_tool_is_stopped_and_the_run_goes_on(client: Any) -> object:
 
 
 @in_all_ways
-def test_what_happens_to_a_tool_is_told_as_it_happens(client: Any) -> object:
+def test_events_of_a_tool_are_reported_as_they_happen(client: Any) -> object:
     tool_events: list[ToolEvent] = []
 
     def get_flight_times(departure: str, arrival: str, tell: ProgressCallback) -> str:

@@ -497,7 +497,9 @@ def test_what_another_try_would_not_mend_is_raised():
 
 @pytest.mark.parametrize("transport", [HttpTransport, AsyncHttpTransport])
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/behind/a/proxy/v1"])
-def test_an_address_with_the_path_of_the_api_is_told_without_it(transport: Any, path: str) -> None:
+def test_an_address_with_the_path_of_the_api_is_refused_with_the_right_one(
+    transport: Any, path: str
+) -> None:
     with pytest.raises(errors.BadSettings, match="/v1") as error_info:
         transport(f"http://127.0.0.1:8000{path}")
 

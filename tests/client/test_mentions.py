@@ -264,7 +264,9 @@ def test_what_is_too_large_is_not_even_read(tmp_path: Path) -> None:
 # Files that are sent
 
 
-async def test_pictures_and_pdfs_are_uploaded_and_text_is_said(tmp_path: Path) -> None:
+async def test_pictures_and_pdfs_are_uploaded_and_text_is_part_of_the_message(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "b.png").write_bytes(PNG)
     (tmp_path / "c.pdf").write_bytes(b"%PDF-1.7")

@@ -113,7 +113,7 @@ def test_a_portal_that_is_still_closing_when_the_program_ends_reports_no_errors(
 
 
 @pytest.mark.filterwarnings("ignore")  # for the loop that was half made
-def test_without_a_loop_the_caller_is_told_and_may_try_again(portal: Portal):
+def test_without_a_loop_the_caller_gets_an_error_and_may_try_again(portal: Portal):
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
     try:

@@ -98,7 +98,7 @@ async def test_pictures_and_files_are_refused_wherever_in_the_thread_they_are(cl
     assert (await client.create_run(thread.id, model="able:m")).model == "able:m"
 
 
-async def test_a_file_of_text_is_told_as_text_so_every_provider_takes_it(client: AsyncClient):
+async def test_a_file_of_text_is_sent_as_text_so_every_provider_takes_it(client: AsyncClient):
     thread = await client.create_thread()
     note = await client.upload_file(b'{"type":"file"}', name="a.txt")
     await client.create_message(thread.id, (File(note.id),))

@@ -273,7 +273,7 @@ def test_every_setting_can_be_given_from_outside() -> None:
     }
 
 
-def test_rules_of_the_command_line_are_told_from_those_of_files(place: Place) -> None:
+def test_rules_of_the_command_line_are_distinguished_from_those_of_files(place: Place) -> None:
     place.own_file.write_text('allow = ["git__*"]')
     settings = place.gather({"allow": "time__*"}, {"ANTIPHON_ALLOW": "a__*"}).settings
 
@@ -470,7 +470,7 @@ def test_a_database_that_cannot_be_understood_is_refused_without_its_password(
         assert "ret@" not in f"{error_info.value} {error_info.value.details}"
 
 
-def test_an_address_that_is_refused_is_told_without_its_password(place: Place) -> None:
+def test_an_address_that_is_refused_is_reported_without_its_password(place: Place) -> None:
     with pytest.raises(BadSettings) as error_info:
         place.gather({"redis": "http://ann:secret@cache"})
 

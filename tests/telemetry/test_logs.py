@@ -94,7 +94,7 @@ def test_the_names_of_a_query_and_the_rest_of_its_line_are_logged() -> None:
 
 
 @every_form
-def test_what_people_and_models_wrote_is_told_only_where_it_is_wanted(
+def test_what_people_and_models_wrote_is_logged_only_where_it_is_wanted(
     form: type[LogFormatter],
 ) -> None:
     without_content, with_content = LogRecorder(form()), LogRecorder(form(content=True))
@@ -141,7 +141,7 @@ def test_a_text_that_is_no_id_is_not_logged_as_one() -> None:
     assert recorder.lines[0].endswith("hello thread_id=thread_1")
 
 
-def test_a_line_that_does_not_fit_its_values_is_told_as_it_is() -> None:
+def test_a_line_that_does_not_fit_its_values_is_logged_as_it_is() -> None:
     recorder = LogRecorder(TextLogFormatter())
     recorder.log.warning("%d files", "many")
 

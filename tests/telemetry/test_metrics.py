@@ -63,7 +63,7 @@ def test_a_renamed_metric_has_its_old_name_too_which_names_the_new_one() -> None
     assert metric_families["antiphon_runs_driven"].kind == "gauge"
 
 
-def test_values_are_told_by_their_labels() -> None:
+def test_values_are_listed_by_their_labels() -> None:
     text = _make_metrics().snapshot().to_prometheus()
 
     assert value(text, REQUESTS.name, route="/v1/threads", status="200") == 2
@@ -97,7 +97,7 @@ def test_a_label_can_neither_end_its_line_nor_make_series_without_end() -> None:
     assert sum(sample.value for sample in samples) == 2 * MAX_SERIES + 1
 
 
-def test_the_lag_of_an_event_is_told_where_its_reader_had_come_to_the_end() -> None:
+def test_the_lag_of_an_event_is_measured_where_its_reader_had_come_to_the_end() -> None:
     metrics = Metrics()
     metrics.record_commit("run_1", 7)
     metrics.record_sent("run_1", 7, [b"text.delta"], follows=False)

@@ -84,7 +84,7 @@ def test_an_expression_has_a_value(expression: str, value: str) -> None:
         ("1 + " * 400 + "1", "longer than"),
     ],
 )
-def test_what_has_no_value_is_told_in_words(expression: str, expected: str) -> None:
+def test_an_expression_without_a_value_is_explained(expression: str, expected: str) -> None:
     with pytest.raises(InvalidExpression, match=expected):
         evaluate(expression)
 

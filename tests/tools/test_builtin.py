@@ -76,7 +76,7 @@ async def test_a_tool_that_is_named_alone_has_the_settings(tmp_path: Path) -> No
     assert tool(path="a.txt") == "here"
 
 
-def test_a_setting_that_no_tool_can_use_is_told_at_once() -> None:
+def test_a_setting_that_no_tool_can_use_is_refused_at_once() -> None:
     with pytest.raises(BadSettings, match="private_hosts"):
         load(MODULE, Settings(private_hosts=("http://x/",)))
 
@@ -100,7 +100,7 @@ async def test_the_time_is_that_of_the_zone() -> None:
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "/etc/passwd", "", "Europe"])
-async def test_an_unknown_zone_is_told(zone: str) -> None:
+async def test_an_unknown_zone_is_reported(zone: str) -> None:
     assert "There is no time zone" in await call_error("current_time", time_zone=zone)
 
 
@@ -163,7 +163,7 @@ async def test_some_lines_of_a_file_are_read(settings: Settings) -> None:
     assert "no line 4" in await call_error("read_file", settings, path=path, first_line=4)
 
 
-async def test_a_long_file_is_told_in_parts(settings: Settings, notes: Path) -> None:
+async def test_a_long_file_is_read_in_parts(settings: Settings, notes: Path) -> None:
     (notes / "long").write_text("".join(f"line {number}\n" for number in range(1, 3001)))
 
     first = (await call_text("read_file", settings, path="long")).splitlines()
@@ -191,7 +191,7 @@ async def test_a_long_line_is_cut(settings: Settings, notes: Path) -> None:
     assert len(await call_text("read_file", settings, path="long")) < 60_000
 
 
-async def test_a_file_that_is_no_text_is_told_as_such(settings: Settings) -> None:
+async def test_a_file_that_is_no_text_is_reported_as_such(settings: Settings) -> None:
     assert "is no text: 6 bytes, image/png" in await call_error(
         "read_file", settings, path="picture.png"
     )
@@ -287,7 +287,7 @@ async def test_without_a_folder_the_tools_say_what_to_set() -> None:
     assert "--allowed-paths" in await call_error("list_files")
 
 
-async def test_a_full_folder_is_told_in_part(settings: Settings, notes: Path) -> None:
+async def test_a_full_folder_is_listed_in_part(settings: Settings, notes: Path) -> None:
     for number in range(MAX_ENTRIES + 10):
         (notes / "plans" / f"{number:04}").touch()
 
@@ -345,7 +345,7 @@ async def test_text_is_read_in_its_charset(far: FarServer, media_type: str, body
     assert (await call_text("fetch_url", allow_far_server(far), url=far.url())).endswith("Käse")
 
 
-async def test_what_is_no_text_is_told_as_such(far: FarServer) -> None:
+async def test_a_page_that_is_no_text_is_reported_as_such(far: FarServer) -> None:
     far.say("/", b"%PDF", "application/pdf")
 
     assert "is application/pdf" in await call_error(
@@ -353,7 +353,7 @@ async def test_what_is_no_text_is_told_as_such(far: FarServer) -> None:
     )
 
 
-async def test_an_error_page_is_told_with_its_status(far: FarServer) -> None:
+async def test_an_error_page_is_returned_with_its_status(far: FarServer) -> None:
     far.answers["/"] = "404 Not Found", {"content-type": "text/plain"}, b"gone"
 
     assert "answered with status 404]" in await call_text(

@@ -659,7 +659,7 @@ class Unwritable:
         return ()
 
 
-async def test_what_cannot_be_kept_for_good_holds_for_the_session_and_is_told():
+async def test_what_cannot_be_saved_for_good_holds_for_the_session_with_a_warning():
     warnings: list[str] = []
 
     decisions = await permit_all(

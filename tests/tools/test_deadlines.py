@@ -128,7 +128,7 @@ async def test_the_clock_of_another_call_runs_on(call_clock: CallClock):
     assert endless_result.fault == "timed_out"
 
 
-async def test_progress_that_is_told_during_a_question_costs_nothing(call_clock: CallClock):
+async def test_progress_that_is_reported_during_a_question_costs_nothing(call_clock: CallClock):
     reports: list[Progress] = []
 
     @tool

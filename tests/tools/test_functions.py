@@ -119,7 +119,7 @@ def test_a_type_that_holds_itself_stays_a_reference():
     }
 
 
-def test_a_default_that_is_no_json_is_not_told():
+def test_a_default_that_is_no_json_is_not_in_the_schema():
     def find(place: str, sort: Any = object()) -> None: ...  # noqa: B008
 
     assert get_schema(find)["properties"]["sort"] == {}
@@ -237,7 +237,7 @@ async def test_a_model_is_told_what_is_wrong_with_its_arguments(arguments: Any, 
     assert expected in result.output
 
 
-async def test_the_names_of_all_parameters_are_told_to_a_model_that_missed_one():
+async def test_a_model_that_missed_a_parameter_reads_the_names_of_all():
     result = await call_tool(plan, {})
 
     assert "The tool takes: city, traveller, wishes, days (optional)" in result.output
@@ -351,7 +351,7 @@ def test_a_tool_that_outlives_its_loop_ends_in_silence():
     assert not threads[0].is_alive()
 
 
-async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_told():
+async def test_a_parameter_of_type_tool_call_gets_the_call_and_is_not_in_the_schema():
     def book(seat: str, call: ToolCall) -> str:
         return f"{seat} by {call.id}"
 

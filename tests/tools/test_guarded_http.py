@@ -253,12 +253,12 @@ async def test_ports_can_be_limited(far: FarServer) -> None:
             await fetch(client, far.url(), max_bytes=100)
 
 
-async def test_an_unknown_name_is_told_as_such() -> None:
+async def test_an_unknown_name_is_reported_as_such() -> None:
     with pytest.raises(Unavailable, match=r"nowhere\.test cannot be found"):
         await fetch_page("http://nowhere.test/", resolve=Names())
 
 
-async def test_redirects_are_followed_and_the_last_address_is_told(far: FarServer) -> None:
+async def test_redirects_are_followed_and_the_last_address_is_returned(far: FarServer) -> None:
     far.redirect("/old", "/new")
     far.say("/new", "moved")
 
@@ -432,7 +432,7 @@ async def test_no_proxy_of_the_environment_is_used(
     assert other.requests == []
 
 
-async def test_what_breaks_is_told_in_httpx2_s_own_words(far: FarServer) -> None:
+async def test_broken_connections_raise_httpx2_s_own_errors(far: FarServer) -> None:
     far.answers["/"] = "200 OK", {"content-length": "10", "connection": "close"}, b"short"
     far.answers["/rubbish"] = "no status", {}, b""
     async with GuardedClient(EgressPolicy(parse_exemptions(["127.0.0.1"]))) as client:

@@ -117,7 +117,7 @@ def answer(**fields: Any) -> str:
 # The input of hooks.
 
 
-async def test_hooks_are_told_the_call_its_thread_and_its_output(bench: Bench) -> None:
+async def test_hooks_read_the_call_its_thread_and_its_output(bench: Bench) -> None:
     blob = Blob(media_type="image/png", data=b"12345", name="a.png")
     bench.files.result = ToolResult(
         "it broke", is_error=True, fault="failed", content=(Text("it broke"), blob)
@@ -299,7 +299,7 @@ async def test_a_hook_that_fails_before_a_call_denies_it_and_the_user_is_told(
     assert [by for by, _ in bench.refusals] == ["hook"]
 
 
-async def test_arguments_that_a_hook_could_not_be_told_are_denied(bench: Bench) -> None:
+async def test_arguments_that_a_hook_could_not_read_are_denied(bench: Bench) -> None:
     def free(path: str = "") -> str:
         """Take anything."""
         return "ran"

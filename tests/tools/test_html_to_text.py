@@ -43,7 +43,7 @@ A cat
 1 < 2 \u2014 \ufffd [next page](https://example.org/menu?q=1&p=2)"""
 
 
-def test_a_page_is_told_as_it_is_read() -> None:
+def test_a_page_becomes_the_text_that_a_reader_sees() -> None:
     title, text = html_to_text(PAGE, "https://example.org/menu")
 
     assert title == "A page"

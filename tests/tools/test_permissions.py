@@ -207,7 +207,7 @@ def test_a_file_of_somebody_else_allows_nothing(file: Path):
     assert GrantsFile(file).all() == []
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path):
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path):
     (tmp_path / "data").write_text("a file")
 
     with pytest.raises(BadSettings, match="cannot be saved"):

@@ -63,12 +63,12 @@ def test_what_some_server_may_take_is_not_refused(arguments: str):
         ("[1]", "The arguments are not a JSON object: wanted an object, got array."),
     ],
 )
-def test_what_is_surely_wrong_is_said_with_its_place(arguments: str, expected: str):
+def test_what_is_surely_wrong_is_reported_with_its_place(arguments: str, expected: str):
     assert find_argument_errors(arguments, SCHEMA) == expected
 
 
 @pytest.mark.parametrize("arguments", ["{", "nope", '{"a":', '{"a":' * 5_000 + "1" + "}" * 5_000])
-def test_what_is_no_json_is_said(arguments: str):
+def test_what_is_no_json_is_reported(arguments: str):
     message = find_argument_errors(arguments, {})
 
     assert message is not None
@@ -79,7 +79,7 @@ def test_no_arguments_may_be_said_as_null():
     assert find_argument_errors("null", {"type": "object"}) is None
 
 
-def test_not_more_is_said_than_helps():
+def test_only_the_first_errors_are_listed():
     message = find_argument_errors("{}", {"required": [str(number) for number in range(1000)]})
 
     assert message == "Wrong arguments: " + "; ".join(f"{n} is missing" for n in range(5)) + "."

@@ -205,7 +205,7 @@ def test_all_toolsets_of_a_file_are_loaded(tmp_path: Path) -> None:
         assert [each.__name__ for each in tools] == ["first", "second"]
 
 
-def test_a_file_that_ends_the_program_is_told(tmp_path: Path) -> None:
+def test_a_file_that_ends_the_program_is_reported(tmp_path: Path) -> None:
     (tmp_path / "ends.py").write_text("import sys\nsys.exit(9)\n")
     with pytest.raises(BadSettings, match="cannot be loaded: SystemExit: 9"):
         load(f"{tmp_path}/ends.py")

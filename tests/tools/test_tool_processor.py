@@ -386,7 +386,7 @@ async def test_pictures_and_files_are_kept_under_safe_names():
     assert result.content == content
 
 
-async def test_of_very_many_files_some_are_kept_and_the_rest_is_told():
+async def test_of_very_many_files_some_are_kept_and_the_rest_is_counted():
     shelf = Shelf()
     blobs = tuple(Blob(media_type="image/png", data=b"png") for _ in range(100))
 
@@ -703,7 +703,7 @@ async def test_the_same_id_may_be_called_again_after_it_was_stopped():
 # Events
 
 
-async def test_what_happens_is_told_in_order():
+async def test_events_of_a_call_come_in_order():
     bench = Bench()
     person = Person(YES)
     processing = Processing(bench, calls(1), consent=Consent(asker=person))
@@ -728,7 +728,7 @@ async def test_a_refused_call_began_never_and_ran_for_no_time():
     assert end.seconds == 0
 
 
-async def test_the_end_is_told_with_the_whole_output():
+async def test_the_end_is_reported_with_the_whole_output():
     processing = Processing(Giving(ToolResult("x" * 100)), calls(1), most=10)
     await processing.finish()
 
@@ -764,7 +764,7 @@ async def test_a_function_tells_how_far_it_is_by_a_parameter_of_its_own(on_the_l
     assert (threads == [threading.get_ident()]) == on_the_loop
 
 
-async def test_what_a_thread_tells_after_its_end_is_told_to_nobody():
+async def test_progress_of_a_thread_after_its_end_is_dropped():
     release, report_sent = threading.Event(), threading.Event()
 
     def leave(tell: ProgressCallback) -> str:
@@ -785,7 +785,7 @@ async def test_what_a_thread_tells_after_its_end_is_told_to_nobody():
     assert not processing.events_of(ToolProgressed)
 
 
-async def test_what_a_toolbox_tells_after_its_result_is_told_to_nobody():
+async def test_progress_of_a_toolbox_after_its_result_is_dropped():
     class Talkative(Bench):
         async def call(self, call: ToolCall, tell: ProgressCallback = quiet) -> ToolResult:
             self.tell = tell

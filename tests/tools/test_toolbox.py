@@ -110,7 +110,7 @@ async def test_a_servers_tools_say_which_server_it_is():
     assert origin.startswith("http://127.0.0.1 (")
 
 
-def test_another_program_is_another_origin_and_a_secret_is_not_told():
+def test_another_program_is_another_origin_and_no_secret_is_in_it():
     server = ServerConfig(name="a", command="npx", args=("server", "--token", "s3cret"))
     others = [
         replace(server, command="uvx"),

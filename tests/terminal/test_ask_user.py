@@ -23,8 +23,8 @@ async def test_a_question_is_answered_by_a_key_or_in_words_or_not(
         await chat.ready()
         chat.say("Paint it.")
         reply = await model.next_request()
-        asked = {"question": "Which colour?", "choices": ["Red", "Blue"]}
-        await reply.call("ask_user", asked, id="call_0")
+        arguments = {"question": "Which colour?", "choices": ["Red", "Blue"]}
+        await reply.call("ask_user", arguments, id="call_0")
         await reply.end("tool_calls")
         await chat.sees("o something else")
         await asyncio.sleep(0.4)  # the moment after which a key is meant for the box

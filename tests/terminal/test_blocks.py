@@ -29,43 +29,43 @@ from antiphon.terminal.markdown.nodes import (
 from tests.support.terminal.markdown_documents import cut_documents, short_documents
 
 
-def read(pieces: Iterable[str]) -> list[Piece]:
+def parse(pieces: Iterable[str]) -> list[Piece]:
     blocks = Blocks()
     return [piece for text in pieces for piece in blocks.feed(text)] + blocks.close()
 
 
 def outline(pieces: Iterable[Piece]) -> list[Any]:
-    """The blocks that the pieces come to: containers, kind, content."""
-    found: list[list[Any]] = []
+    """Return the blocks that the pieces make up: containers, kind, content."""
+    blocks: list[list[Any]] = []
     for piece in pieces:
         where = [f"item {at.number}" if isinstance(at, Item) else "quote" for at in piece.where]
         match piece:
             case Paragraph(begins=True):
-                found.append([where, "p", piece.text])
+                blocks.append([where, "p", piece.text])
             case Code(begins=True):
-                found.append([where, "code", piece.language, piece.text or ""])
+                blocks.append([where, "code", piece.language, piece.text or ""])
             case Paragraph():
-                found[-1][2] += piece.text
+                blocks[-1][2] += piece.text
             case Code():
-                found[-1][3] += f"\n{piece.text}"
+                blocks[-1][3] += f"\n{piece.text}"
             case Heading():
-                found.append([where, f"h{piece.level}", piece.text])
+                blocks.append([where, f"h{piece.level}", piece.text])
             case TableNode(begins=True):
-                found.append([where, "table", piece.header, *piece.rows])
+                blocks.append([where, "table", piece.header, *piece.rows])
             case TableNode():
-                found[-1] += piece.rows
+                blocks[-1] += piece.rows
             case Rule():
-                found.append([where, "hr"])
+                blocks.append([where, "hr"])
             case Empty() if where[-1] != "quote":
-                found.append([where, "empty"])
+                blocks.append([where, "empty"])
             case _:
                 pass
-    return [[part.strip() if isinstance(part, str) else part for part in one] for one in found]
+    return [[part.strip() if isinstance(part, str) else part for part in one] for one in blocks]
 
 
 def whole_outline(text: str) -> list[Any]:
-    """The same from markdown-it, which reads whole documents."""
-    found: list[list[Any]] = []
+    """Return the same outline from markdown-it, which reads whole documents."""
+    blocks: list[list[Any]] = []
     where: list[str] = []
     numbers: list[int | None] = []
     tokens = MarkdownIt("commonmark").enable("table").parse(text)
@@ -77,7 +77,7 @@ def whole_outline(text: str) -> list[Any]:
                 where.append(f"item {numbers[-1]}")
                 numbers[-1] = None if numbers[-1] is None else numbers[-1] + 1
                 if after and after.type == "list_item_close":
-                    found.append([[*where], "empty"])
+                    blocks.append([[*where], "empty"])
             case "blockquote_close" | "list_item_close":
                 where.pop()
             case "bullet_list_open":
@@ -87,29 +87,29 @@ def whole_outline(text: str) -> list[Any]:
             case "bullet_list_close" | "ordered_list_close":
                 numbers.pop()
             case "paragraph_open" | "heading_open" if after:
-                said = "\n".join(line.strip() for line in after.content.split("\n"))
-                found.append([[*where], token.tag, said])
+                content = "\n".join(line.strip() for line in after.content.split("\n"))
+                blocks.append([[*where], token.tag, content])
             case "hr":
-                found.append([[*where], "hr"])
+                blocks.append([[*where], "hr"])
             case "fence" | "code_block" | "html_block":
                 language = "html" if token.type == "html_block" else token.info.strip()
-                found.append([[*where], "code", language, token.content.strip()])
+                blocks.append([[*where], "code", language, token.content.strip()])
             case "table_open":
-                found.append([[*where], "table"])
+                blocks.append([[*where], "table"])
             case "tr_open":
-                found[-1].append(())
+                blocks[-1].append(())
             case "th_open" | "td_open" if after:
-                found[-1][-1] += (after.content,)
+                blocks[-1][-1] += (after.content,)
             case _:
                 pass
-    return found
+    return blocks
 
 
-def strip_blanks(found: list[Any]) -> list[Any]:
-    """Without blanks at the ends of lines, which nobody sees."""
+def strip_blanks(blocks: list[Any]) -> list[Any]:
+    """Remove blanks at the ends of lines, which nobody sees."""
     return [
         [re.sub(r"[ \t]+(?=\n|$)", "", part) if isinstance(part, str) else part for part in one]
-        for one in found
+        for one in blocks
     ]
 
 
@@ -117,7 +117,7 @@ def strip_blanks(found: list[Any]) -> list[Any]:
 def test_the_blocks_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]]):
     text, pieces = cut
 
-    assert outline(read(pieces)) == outline(read([text]))
+    assert outline(parse(pieces)) == outline(parse([text]))
 
 
 @given(short_documents)
@@ -125,7 +125,7 @@ def test_the_blocks_are_those_that_a_reader_of_whole_documents_finds(text: str):
     # markdown-it ends a quote in a quote where the specification lets its text go on.
     assume(">> deep" not in text)
 
-    assert strip_blanks(outline(read([text]))) == strip_blanks(whole_outline(text))
+    assert strip_blanks(outline(parse([text]))) == strip_blanks(whole_outline(text))
 
 
 @given(cut_documents())
@@ -162,12 +162,12 @@ def test_what_is_held_back_does_not_grow_with_the_block(kind: str):
     most = 0
     for at in range(0, len(text), 20):
         blocks.feed(text[at : at + 20])
-        most = max(most, sum(len(say(piece)) for piece in blocks.pending()))
+        most = max(most, sum(len(text_of(piece)) for piece in blocks.pending()))
 
     assert most <= 3 * HARD
 
 
-def say(piece: Piece) -> str:
+def text_of(piece: Piece) -> str:
     match piece:
         case Paragraph(text=text) | Heading(text=text) | Code(text=str(text)):
             return text
@@ -178,12 +178,12 @@ def say(piece: Piece) -> str:
 
 
 def test_a_long_paragraph_is_cut_where_nothing_reaches_over():
-    said = "A sentence of **strong words. And more** of them. "
-    parts = [piece for piece in read([said * 40]) if isinstance(piece, Paragraph)]
+    sentences = "A sentence of **strong words. And more** of them. "
+    parts = [piece for piece in parse([sentences * 40]) if isinstance(piece, Paragraph)]
 
     assert len(parts) > 3
     assert all(part.text.endswith("of them.") for part in parts)
-    assert "".join(part.text for part in parts) == (said * 40).rstrip()
+    assert "".join(part.text for part in parts) == (sentences * 40).rstrip()
     assert [part.begins for part in parts] == [True] + [False] * (len(parts) - 1)
     assert [part.ends for part in parts] == [False] * (len(parts) - 1) + [True]
 
@@ -217,7 +217,7 @@ def test_a_table_is_held_until_its_columns_can_be_measured():
 def test_numbers_go_on_whatever_the_source_says():
     numbers = [
         at.number
-        for piece in read(["1. a\n1. b\n\n   more\n1. c\n"])
+        for piece in parse(["1. a\n1. b\n\n   more\n1. c\n"])
         for at in piece.where
         if isinstance(at, Item)
     ]
@@ -238,7 +238,7 @@ def test_numbers_go_on_whatever_the_source_says():
     ],
 )
 def test_items_stand_apart_where_the_source_says_so(text: str, gaps: list[bool]):
-    assert [piece.gap for piece in read([text])] == gaps
+    assert [piece.gap for piece in parse([text])] == gaps
 
 
 @pytest.mark.parametrize("name", ["paragraph", "table", "python", "code"])
@@ -262,7 +262,7 @@ def test_text_that_waits_for_nothing_is_settled(text: str):
 
 @pytest.mark.parametrize("mark", ["> ", "- ", "1. ", ">"])
 def test_containers_are_not_opened_without_end(mark: str):
-    pieces = read([f"{mark * 20_000}deep\n" * 2])
+    pieces = parse([f"{mark * 20_000}deep\n" * 2])
 
     assert max(len(piece.where) for piece in pieces) == DEEPEST
 
@@ -270,6 +270,6 @@ def test_containers_are_not_opened_without_end(mark: str):
 def test_a_heading_underlined_stays_one_while_it_is_short():
     text = "x" * (SOFT - 20) + "\n===\n"
 
-    (piece,) = read([text])
+    (piece,) = parse([text])
 
     assert isinstance(piece, Heading)

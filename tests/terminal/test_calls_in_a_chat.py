@@ -47,7 +47,7 @@ def status() -> str:
 '''
 
 
-def with_tools(model: Model, home: Path) -> Chatting:
+def open_chat_with_tools(model: Model, home: Path) -> Chatting:
     (home / "tools.py").write_text(TOOLS)
     return Chatting(model, "--tools", "tools.py", home=home, columns=100, rows=40)
 
@@ -59,20 +59,20 @@ def outputs(reply: Reply) -> dict[str, str]:
     return {each["tool_call_id"]: each["content"] for each in tools}
 
 
-async def call_in_pieces(reply: Reply, *made: tuple[str, str, str]) -> None:
-    """Calls whose arguments come in small pieces, in turn."""
-    for index, (call, name, _) in enumerate(made):
+async def call_in_pieces(reply: Reply, *tool_calls: tuple[str, str, str]) -> None:
+    """Send calls whose arguments come in small pieces, in turn."""
+    for index, (call, name, _) in enumerate(tool_calls):
         await reply.call(name, "", id=call, index=index)
-    longest = max(len(arguments) for _, _, arguments in made)
+    longest = max(len(arguments) for _, _, arguments in tool_calls)
     for at in range(0, longest, 3):
-        for index, (_, _, arguments) in enumerate(made):
+        for index, (_, _, arguments) in enumerate(tool_calls):
             if piece := arguments[at : at + 3]:
                 await reply.more(piece, index=index)
     await reply.end("tool_calls")
 
 
 async def test_calls_that_come_entangled_are_told_apart(tmp_path: Path) -> None:
-    async with Model() as model, with_tools(model, tmp_path) as chat:
+    async with Model() as model, open_chat_with_tools(model, tmp_path) as chat:
         await chat.ready()
         chat.say("Go")
         reply = await model.next_request()
@@ -108,7 +108,7 @@ async def test_calls_that_come_entangled_are_told_apart(tmp_path: Path) -> None:
 async def test_a_call_without_arguments_or_with_null_is_a_call(
     tmp_path: Path, name: str, arguments: str, output: str
 ) -> None:
-    async with Model() as model, with_tools(model, tmp_path) as chat:
+    async with Model() as model, open_chat_with_tools(model, tmp_path) as chat:
         await chat.ready()
         chat.say("Go")
         reply = await model.next_request()
@@ -122,7 +122,7 @@ async def test_a_call_without_arguments_or_with_null_is_a_call(
 
 
 async def test_a_tool_that_is_asked_five_times_alike_runs_five_times(tmp_path: Path) -> None:
-    async with Model() as model, with_tools(model, tmp_path) as chat:
+    async with Model() as model, open_chat_with_tools(model, tmp_path) as chat:
         await chat.ready()
         chat.say("Wait until it is ready")
         for number in range(5):
@@ -153,10 +153,10 @@ async def test_two_servers_may_have_tools_of_one_name(tmp_path: Path) -> None:
         await reply.answer("Done.")
         await chat.sees("Done.")
 
-        given = outputs(reply)
+        call_outputs = outputs(reply)
         assert len(names) == len(set(names))
-        assert "one" in given["c1"]
-        assert "two" in given["c2"]
+        assert "one" in call_outputs["c1"]
+        assert "two" in call_outputs["c2"]
 
 
 async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: Path) -> None:
@@ -164,7 +164,7 @@ async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: P
         await calls(chat, model, {"command": "first"})
         await answers(chat, "n")
         reply = await model.next_request()
-        refused = outputs(reply)
+        earlier_outputs = outputs(reply)
         await reply.call("shell", {"command": "second"}, id="call_again")
         await reply.end("tool_calls")
         await chat.until(lambda: "second" in chat.text)
@@ -174,8 +174,8 @@ async def test_after_a_refusal_the_next_call_is_asked_about_and_runs(tmp_path: P
         await chat.sees("Done.")
 
         assert ran(tmp_path) == ["second"]
-        assert "refused" in refused["call_0"]
-        assert outputs(reply) == {**refused, "call_again": "ran second"}
+        assert "refused" in earlier_outputs["call_0"]
+        assert outputs(reply) == {**earlier_outputs, "call_again": "ran second"}
         assert _calls_have_outputs(reply.messages)
 
 
@@ -201,8 +201,8 @@ async def test_ten_presses_of_ctrl_c_at_a_question_run_nothing_and_the_chat_goes
 async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
     tmp_path: Path,
 ) -> None:
-    told = tmp_path / "cancelled"
-    flags = (*config(tmp_path, {"raw": raw("good", str(told))}), "--yes")
+    cancelled_file = tmp_path / "cancelled"
+    flags = (*config(tmp_path, {"raw": raw("good", str(cancelled_file))}), "--yes")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.sees("raw is there")
         chat.say("Go")
@@ -211,11 +211,11 @@ async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
         await reply.end("tool_calls")
         seconds: set[str] = set()
 
-        def goes_on() -> bool:
+        def is_counting_seconds() -> bool:
             seconds.update(re.findall(r"raw__hang\(\{\}\) (\d+) s", chat.text))
             return len(seconds) > 1
 
-        await chat.until(goes_on)
+        await chat.until(is_counting_seconds)
         chat.press("ctrl-c")
         await chat.sees("[stopped]")
         chat.say("And on.")
@@ -226,7 +226,7 @@ async def test_a_tool_that_never_answers_is_left_at_once_and_its_server_told(
         await reply.answer("Done.")
         await chat.sees("Done.")
 
-        assert told.exists()
+        assert cancelled_file.exists()
         assert "well" in outputs(reply)["c2"]
         assert _calls_have_outputs(reply.messages)
 
@@ -248,7 +248,7 @@ async def test_a_tool_that_never_answers_is_given_up_and_the_run_goes_on(tmp_pat
 
 
 def _calls_have_outputs(messages: list[dict[str, Any]]) -> bool:
-    """Every call is followed by its output, and every output has its call, as servers demand."""
-    made = [call["id"] for each in messages for call in each.get("tool_calls") or ()]
-    given = [each["tool_call_id"] for each in messages if each["role"] == "tool"]
-    return made == given and len(made) == len(set(made))
+    """Return whether each call is followed by its output, and each output has its call."""
+    call_ids = [call["id"] for each in messages for call in each.get("tool_calls") or ()]
+    output_ids = [each["tool_call_id"] for each in messages if each["role"] == "tool"]
+    return call_ids == output_ids and len(call_ids) == len(set(call_ids))

@@ -30,7 +30,7 @@ sys.addaudithook(note)
 
 
 async def answer_first_message(chat: Chatting, model: Model) -> None:
-    """The first message of this chat is answered by this server."""
+    """Send the first message of this chat, and answer it from this model."""
     await chat.ready()
     chat.say("Hello")
     reply = await model.next_request()
@@ -44,19 +44,19 @@ async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> N
     async with Model() as model:
         flags: tuple[str, ...] = ()
         environ: Mapping[str, str] = {}
-        written = f'base_url = "{model.url}"\nmodel = "mine"\n'
+        config_text = f'base_url = "{model.url}"\nmodel = "mine"\n'
         match where:
             case "flag":
                 flags = ("--base-url", model.url, "--model", "mine")
             case "environment":
                 environ = {"ANTIPHON_BASE_URL": model.url, "ANTIPHON_MODEL": "mine"}
             case "folder":
-                (tmp_path / "antiphon.toml").write_text(written)
+                (tmp_path / "antiphon.toml").write_text(config_text)
                 flags = ("--config-file", "antiphon.toml")
             case _:
-                own = tmp_path / "config" / "antiphon" / "antiphon.toml"
-                own.parent.mkdir(parents=True)
-                own.write_text(written)
+                own_file = tmp_path / "config" / "antiphon" / "antiphon.toml"
+                own_file.parent.mkdir(parents=True)
+                own_file.write_text(config_text)
         async with Chatting(None, *flags, home=tmp_path, environ=environ) as chat:
             await answer_first_message(chat, model)
 
@@ -67,17 +67,17 @@ async def test_an_address_may_be_named_anywhere(tmp_path: Path, where: str) -> N
 async def test_a_flag_goes_before_the_environment_and_that_before_the_file(
     tmp_path: Path,
 ) -> None:
-    async with Model() as flagged, Model() as named, Model() as written:
-        (tmp_path / "antiphon.toml").write_text(f'base_url = "{written.url}"\nmodel = "mine"\n')
-        environ = {"ANTIPHON_BASE_URL": named.url}
+    async with Model() as flag_model, Model() as environ_model, Model() as file_model:
+        (tmp_path / "antiphon.toml").write_text(f'base_url = "{file_model.url}"\nmodel = "mine"\n')
+        environ = {"ANTIPHON_BASE_URL": environ_model.url}
         folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("DATA", "CONFIG")}
         trust_file(tmp_path / "antiphon.toml", folders)
-        async with Chatting(flagged, home=tmp_path, environ=environ) as chat:
-            await answer_first_message(chat, flagged)
+        async with Chatting(flag_model, home=tmp_path, environ=environ) as chat:
+            await answer_first_message(chat, flag_model)
         async with Chatting(None, home=tmp_path, environ=environ) as chat:
-            await answer_first_message(chat, named)
+            await answer_first_message(chat, environ_model)
 
-        assert not written.requests
+        assert not file_model.requests
 
 
 @pytest.mark.slow
@@ -95,7 +95,7 @@ async def test_without_a_network_nothing_is_missed(tmp_path: Path) -> None:
         chat.say("And on.")
         await (await model.next_request()).answer("On it is.")
         await chat.sees("On it is.")
-        asked = log.read_text().splitlines()
+        connections = log.read_text().splitlines()
 
-        assert asked
-        assert all("127.0.0.1" in each for each in asked), asked
+        assert connections
+        assert all("127.0.0.1" in each for each in connections), connections

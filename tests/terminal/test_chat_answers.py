@@ -30,8 +30,8 @@ print("one")
 
 def list_copied(chat: Chatting) -> list[str]:
     """Return the texts that were sent to the terminal's clipboard."""
-    found = re.findall(r"\x1b\]52;c;([^\x07]*)\x07", chat.written)
-    return [base64.b64decode(each).decode() for each in found]
+    encoded_texts = re.findall(r"\x1b\]52;c;([^\x07]*)\x07", chat.written)
+    return [base64.b64decode(each).decode() for each in encoded_texts]
 
 
 async def answer_message(model: Model, chat: Chatting, *answers: str) -> None:

@@ -20,7 +20,7 @@ DEADLINE = 60.0
 
 
 class Canvas:
-    """A painter that keeps its frames, and can be waited for."""
+    """Painter that keeps its frames, and can be waited for."""
 
     def __init__(self, fails_at: int = -1) -> None:
         self.frames: list[Frame] = []
@@ -32,26 +32,26 @@ class Canvas:
         if len(self.frames) == self._fails_at:
             raise RuntimeError("the terminal is gone")
         self.frames.append(frame)
-        task = asyncio.get_running_loop().create_task(self._tell())
+        task = asyncio.get_running_loop().create_task(self._notify())
         self._painting.add(task)
         task.add_done_callback(self._painting.discard)
 
     def close(self) -> None:
-        """Nothing to leave."""
+        """Do nothing: there is nothing to leave."""
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         async with self._painted:
             self._painted.notify_all()
 
     async def until(self, text: str) -> None:
         async with asyncio.timeout(DEADLINE), self._painted:
-            await self._painted.wait_for(lambda: text in self.shown)
+            await self._painted.wait_for(lambda: text in self.text)
 
     @property
-    def shown(self) -> str:
+    def text(self) -> str:
         last = self.frames[-1]
-        said = [line for frame in self.frames for line in frame.finished]
-        return "\n".join(map(spans.text, (*said, *last.region)))
+        finished_lines = [line for frame in self.frames for line in frame.finished]
+        return "\n".join(map(spans.text, (*finished_lines, *last.region)))
 
 
 def open_display(canvas: Canvas) -> tuple[ChatDisplayManager, StreamingResponseHandler]:
@@ -85,7 +85,7 @@ async def test_what_is_told_is_painted_soon_and_what_is_left_at_the_end():
     handler.handle_event(RunStatus(run_id="r", thread_id="t", status=Status.COMPLETED), 2.0)
     await display.finish_streaming()
     await display.finish_streaming()
-    assert canvas.shown == "One.\n\nTwo\n2.0 s"
+    assert canvas.text == "One.\n\nTwo\n2.0 s"
     assert not display.is_streaming
 
 
@@ -120,4 +120,4 @@ async def test_lines_of_the_program_s_own_go_above_what_is_typed():
 
     display.paint((StyledText("/help says"),))
 
-    assert canvas.shown == "/help says"
+    assert canvas.text == "/help says"

@@ -52,36 +52,36 @@ FORMS = [
 ]
 
 
-def pieces(text: str, chance: random.Random) -> Iterator[str]:
-    """The text in pieces of one to seven characters."""
+def split_text(text: str, rng: random.Random) -> Iterator[str]:
+    """Split the text into pieces of one to seven characters."""
     at = 0
     while at < len(text):
-        size = chance.randint(1, 7)
+        size = rng.randint(1, 7)
         yield text[at : at + size]
         at += size
 
 
 async def say(reply: Reply, text: str) -> None:
-    for piece in pieces(text, random.Random(1)):
+    for piece in split_text(text, random.Random(1)):
         await reply.say(piece)
 
 
 async def allow(model: Model, chat: Chatting) -> Reply:
-    """Say yes, as soon as all was shown and a key is heard; keys without a pause answer nothing."""
-    asked = asyncio.create_task(model.next_request())
-    while not asked.done():
+    """Press yes until it counts: after all was shown, and after a pause since the last key."""
+    request = asyncio.create_task(model.next_request())
+    while not request.done():
         for key in ("m", "y"):
             chat.press(key)
-            await asyncio.wait({asked}, timeout=2 * PAUSE)
-    return await asked
+            await asyncio.wait({request}, timeout=2 * PAUSE)
+    return await request
 
 
 async def check_marks(chat: Chatting, marks: list[str]) -> None:
-    """Each mark is there, once, in order: nothing was erased, overwritten or repeated."""
+    """Check that each mark is there once, in order: nothing was erased, overwritten or repeated."""
     await chat.sees(marks[-1])
-    said = "\n".join(chat.rows[:-1])  # the last row, the status, has the thread's title
-    assert [said.count(mark) for mark in marks] == [1] * len(marks)
-    places = [said.index(mark) for mark in marks]
+    screen = "\n".join(chat.rows[:-1])  # the last row, the status, has the thread's title
+    assert [screen.count(mark) for mark in marks] == [1] * len(marks)
+    places = [screen.index(mark) for mark in marks]
     assert places == sorted(places)
     assert not chat.foreign
     assert chat.emulator.screen.title == ""
@@ -117,7 +117,7 @@ async def test_what_a_model_thinks_and_calls_moves_nothing(tmp_path: Path) -> No
         for index, name in enumerate(("result", "error", "printed", "unheard")):
             arguments = json.dumps({"name": " ".join(WELL_FORMED)}, ensure_ascii=False)
             await reply.call(name, "", id=f"c{index}", index=index)
-            for piece in pieces(arguments, random.Random(index)):
+            for piece in split_text(arguments, random.Random(index)):
                 await reply.more(piece, index=index)
         await reply.end("tool_calls")
         reply = await model.next_request()  # one tool was never offered: the reply begins again

@@ -29,10 +29,10 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
         yield chat
 
 
-async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
-    """One exchange, to its end."""
+async def exchange(chat: Chatting, model: Model, message: str, answer: str) -> None:
+    """Send a message, answer it, and wait for the end of the answer."""
     model.will_say(answer)
-    chat.say(said)
+    chat.say(message)
     await chat.sees("10 in, 5 out")
 
 

@@ -36,15 +36,15 @@ def open_client(home: Path) -> AsyncClient:
 
 
 async def list_stored(home: Path) -> tuple[list[Folder], list[Thread]]:
-    """The folders and the threads that the runtime of the chat has, newest first."""
+    """Return the folders and the threads of the chat's runtime, newest first."""
     async with open_client(home) as client:
         return list((await client.list_folders()).data), list((await client.list_threads()).data)
 
 
-async def exchange(chat: Chatting, model: Model, said: str) -> str:
-    """One exchange, to its end; returns what the model was given as instructions."""
+async def exchange(chat: Chatting, model: Model, message: str) -> str:
+    """Exchange a message and its answer; return the instructions that the model was given."""
     footers = chat.text.count("10 in, 5 out")
-    chat.say(said)
+    chat.say(message)
     reply = await model.next_request()
     await reply.answer("Yes.")
     await chat.until(lambda: chat.text.count("10 in, 5 out") > footers)
@@ -100,7 +100,7 @@ async def test_folders_are_listed_completed_and_their_threads_picked(
     await chat.sees("Search in Taxes:")
     await chat.until(lambda: any("(1)" in row for row in chat.rows))
     rows = "\n".join(chat.rows)
-    listed = rows[rows.index("Type to search") :]
+    picker_rows = rows[rows.index("Type to search") :]
 
-    assert "deductions" in listed
-    assert "pancakes" not in listed
+    assert "deductions" in picker_rows
+    assert "pancakes" not in picker_rows

@@ -19,7 +19,7 @@ from tests.support.terminal.consenting import (
 from tests.support.terminal.model import Model
 
 
-def write_hook(home: Path, when: str, script: str, more: str = "") -> None:
+def write_hook(home: Path, when: str, script: str, more_lines: str = "") -> None:
     """Add a hook to the user's own settings; its program lies beside them."""
     folder = home / "config" / "antiphon"
     folder.mkdir(parents=True, exist_ok=True)
@@ -27,11 +27,11 @@ def write_hook(home: Path, when: str, script: str, more: str = "") -> None:
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     with (folder / "antiphon.toml").open("a") as file:
-        file.write(f'[[hooks]]\nwhen = "{when}"\ncommand = ["./{when}.sh"]\n{more}')
+        file.write(f'[[hooks]]\nwhen = "{when}"\ncommand = ["./{when}.sh"]\n{more_lines}')
 
 
 def chat_that_runs(home: Path, model: Model, columns: int = 100) -> Chatting:
-    """A chat with one tool, which runs without a question."""
+    """Return a chat with one tool, which runs without a question."""
     (home / "tools.py").write_text(TOOLS)
     return Chatting(model, "--tools", str(home / "tools.py"), home=home, columns=columns)
 

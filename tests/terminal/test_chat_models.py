@@ -25,12 +25,12 @@ def look() -> str:
 
 
 def last_request(model: Model) -> str:
-    """All that the model was told last."""
+    """Return the messages of the last request to the model."""
     return str(model.requests[-1]["messages"])
 
 
 async def exchange(model: Model, chat: Chatting, count: int, used: int = 100) -> None:
-    """So many messages have been answered, the last of which took so many tokens."""
+    """Exchange `count` messages; the last answer says that its request took `used` tokens."""
     for number in range(1, count + 1):
         footers = chat.text.count(" in, 5 out")
         chat.say(f"Question {number}")

@@ -29,8 +29,8 @@ FLAGS = ("--tools", "tools.py")
 
 
 async def call_tool(model: Model, chat: Chatting, name: str, arguments: str = "{}") -> str:
-    """The model calls the tool, and what it then gets to read."""
-    done = chat.text.count("Done.")
+    """Have the model call the tool; return the output that it then reads."""
+    answers_before = chat.text.count("Done.")
     chat.say("Do it")
     reply = await model.next_request()
     await reply.call(name, arguments, id=f"call_{len(model.requests)}")
@@ -38,7 +38,7 @@ async def call_tool(model: Model, chat: Chatting, name: str, arguments: str = "{
     reply = await model.next_request()
     output = str(reply.messages[-1]["content"])
     await reply.answer("Done.")
-    await chat.until(lambda: chat.text.count("Done.") > done)
+    await chat.until(lambda: chat.text.count("Done.") > answers_before)
     return output
 
 
@@ -48,16 +48,16 @@ async def test_in_plan_mode_only_tools_that_read_run_and_the_model_knows(tmp_pat
         await chat.ready()
         chat.say("/mode plan")
         await chat.sees("plan mode: propose only")
-        read = await call_tool(model, chat, "look")
-        painted = await call_tool(model, chat, "paint", '{"colour": "red"}')
-        asked = str(model.requests[-1]["messages"][0])
+        look_output = await call_tool(model, chat, "look")
+        paint_output = await call_tool(model, chat, "paint", '{"colour": "red"}')
+        instructions = str(model.requests[-1]["messages"][0])
         chat.say("/mode ask")
         await chat.sees("ask mode:")
         await call_tool(model, chat, "paint", '{"colour": "red"}')
 
-        assert read == "it is grey"
-        assert "the user wants a plan first" in painted
-        assert "The user wants a plan." in asked
+        assert look_output == "it is grey"
+        assert "the user wants a plan first" in paint_output
+        assert "The user wants a plan." in instructions
         assert "The user wants a plan." not in str(model.requests[-1]["messages"][0])
         assert (tmp_path / "painted").read_text() == "red"
 
@@ -88,7 +88,7 @@ async def test_a_chat_starts_in_the_mode_of_its_flag_and_a_denied_tool_stays_den
     flags = (*FLAGS, "--mode", "allow", "--deny", "paint")
     async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
-        painted = await call_tool(model, chat, "paint", '{"colour": "red"}')
+        paint_output = await call_tool(model, chat, "paint", '{"colour": "red"}')
 
-        assert "do not allow paint" in painted
+        assert "do not allow paint" in paint_output
         assert not (tmp_path / "painted").exists()

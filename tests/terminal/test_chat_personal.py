@@ -27,7 +27,7 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
         yield chat
 
 
-def offered(reply: Reply) -> set[str]:
+def offered_tools(reply: Reply) -> set[str]:
     return {each["function"]["name"] for each in reply.body.get("tools", ())}
 
 
@@ -94,7 +94,7 @@ async def test_a_model_remembers_after_a_yes_to_its_exact_text(
     chat: Chatting, model: Model
 ) -> None:
     reply = await ask(chat, model, "I am a vegetarian.")
-    assert offered(reply) >= {"remember", "forget"}
+    assert offered_tools(reply) >= {"remember", "forget"}
     await reply.call("remember", {"text": "Is a vegetarian.\u200b"}, id="c1")
     await reply.end("tool_calls")
     await chat.sees("May the model call remember")
@@ -117,8 +117,8 @@ async def test_the_tools_are_not_offered_while_memory_is_off_or_in_a_temporary_t
     chat.say("/memory off")
     await chat.sees("Memory is off")
     reply = await ask(chat, model, "Hello")
-    assert offered(reply)
-    assert not offered(reply) & {"remember", "forget"}
+    assert offered_tools(reply)
+    assert not offered_tools(reply) & {"remember", "forget"}
     await reply.answer("One.")
     await chat.sees("One.")
 
@@ -127,7 +127,7 @@ async def test_the_tools_are_not_offered_while_memory_is_off_or_in_a_temporary_t
     chat.say("/new --temporary Secrets")
     await chat.sees("A temporary thread begins")
     reply = await ask(chat, model, "Hello")
-    assert not offered(reply) & {"remember", "forget"}
+    assert not offered_tools(reply) & {"remember", "forget"}
     await reply.answer("Two.")
     await chat.sees("Two.")
 
@@ -139,12 +139,12 @@ async def test_a_chat_without_tools_stays_without(model: Model, tmp_path: Path) 
         await reply.answer("Hi.")
         await chat.sees("Hi.")
 
-        assert offered(reply) == set()
+        assert offered_tools(reply) == set()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "complaint"),
     [
         ("/memory edit 1", "A text is missing"),
         ("/memory sing", "is not complete, or no action"),
@@ -153,7 +153,7 @@ async def test_a_chat_without_tools_stays_without(model: Model, tmp_path: Path) 
     ],
 )
 async def test_a_command_that_is_not_complete_says_what_is_missing(
-    chat: Chatting, typed: str, said: str
+    chat: Chatting, typed: str, complaint: str
 ) -> None:
     chat.say(typed)
-    await chat.sees(said)
+    await chat.sees(complaint)

@@ -43,16 +43,16 @@ async def model() -> AsyncIterator[Model]:
         yield model
 
 
-async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
-    """One exchange, to its end."""
+async def exchange(chat: Chatting, model: Model, message: str, answer: str) -> None:
+    """Send a message, answer it, and wait for the end of the answer."""
     footers = chat.text.count(FOOTER)
     model.will_say(answer)
-    chat.say(said)
+    chat.say(message)
     await chat.until(lambda: chat.text.count(FOOTER) > footers)
 
 
-def timeless(rows: list[str], first: str) -> list[str]:
-    """The rows from this one to the footer, without its seconds."""
+def hide_seconds(rows: list[str], first: str) -> list[str]:
+    """Return the rows from `first` to the footer, without its seconds."""
     start = rows.index(first)
     end = next(place for place, row in enumerate(rows) if place > start and FOOTER in row)
     return [re.sub(r"\d+\.\d s", "some s", row) for row in rows[start : end + 1]]
@@ -67,11 +67,11 @@ async def test_the_last_thread_is_gone_on_with_and_looks_as_it_did(
         await exchange(
             chat, model, "Hello", "Hi **there**:\n\n- one\n- two\n\n```python\nx = 1\n```"
         )
-        live = timeless(chat.rows, "> Hello")
+        live = hide_seconds(chat.rows, "> Hello")
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees(FOOTER)
 
-        assert timeless(chat.rows, "> Hello") == live
+        assert hide_seconds(chat.rows, "> Hello") == live
 
         await exchange(chat, model, "And now?", "Still here.")
 
@@ -143,8 +143,8 @@ async def test_a_chat_that_was_killed_amid_an_answer_goes_on_with_all_that_came(
         await chat.wait()
     async with Chatting(model, "--resume", home=tmp_path) as chat:
         await chat.sees("there was")
-        again = await model.next_request(LEASE / 2)
-        await again.answer("In a hole in the ground.")
+        second_reply = await model.next_request(LEASE / 2)
+        await second_reply.answer("In a hole in the ground.")
         await chat.sees("In a hole in the ground.")
         await chat.until(lambda: chat.text.count(FOOTER) == 2)
         await exchange(chat, model, "More", "That was all.")
@@ -186,43 +186,45 @@ async def test_tools_that_another_chat_may_be_running_are_left_alone_unless_some
 ) -> None:
     (tmp_path / "tools.py").write_text(TOOLS)
     flags = ("--tools", "tools.py")
-    async with Chatting(model, *flags, home=tmp_path) as one:
-        await one.ready()
-        one.say("Weigh it")
+    async with Chatting(model, *flags, home=tmp_path) as first_chat:
+        await first_chat.ready()
+        first_chat.say("Weigh it")
         reply = await model.next_request()
         await reply.call("weigh", {"thing": "A hen"}, id="call-1")
         await reply.end("tool_calls")
-        await one.until((tmp_path / "began").exists)
-        async with Chatting(model, *flags, "--resume", home=tmp_path) as other:
-            await other.sees("Tool calls wait in this thread: weigh")
-            other.press("escape")
-            await other.sees("They are left alone.")
+        await first_chat.until((tmp_path / "began").exists)
+        async with Chatting(model, *flags, "--resume", home=tmp_path) as second_chat:
+            await second_chat.sees("Tool calls wait in this thread: weigh")
+            second_chat.press("escape")
+            await second_chat.sees("They are left alone.")
 
-            assert "3 kg" not in other.text
+            assert "3 kg" not in second_chat.text
 
 
 @pytest.mark.slow
 async def test_a_message_into_a_busy_thread_is_refused_and_kept(
     tmp_path: Path, model: Model
 ) -> None:
-    async with Chatting(model, home=tmp_path) as one:
-        await one.ready()
-        await exchange(one, model, "Hello", "Hi.")
-        async with Chatting(model, "--resume", home=tmp_path) as other:
-            await other.sees(FOOTER)
-            one.say("Tell me")
+    async with Chatting(model, home=tmp_path) as first_chat:
+        await first_chat.ready()
+        await exchange(first_chat, model, "Hello", "Hi.")
+        async with Chatting(model, "--resume", home=tmp_path) as second_chat:
+            await second_chat.sees(FOOTER)
+            first_chat.say("Tell me")
             reply = await model.next_request()
             await reply.say("Once upon a time")
-            await one.sees("Once upon")
-            other.say("And me?")
-            await other.sees("nothing was sent")
-            await other.until(lambda: any(row.startswith("> And me?") for row in other.rows[-2:]))
-            other.press("ctrl-u")
-            other.say("/continue")
-            await other.sees("Once upon a time")
+            await first_chat.sees("Once upon")
+            second_chat.say("And me?")
+            await second_chat.sees("nothing was sent")
+            await second_chat.until(
+                lambda: any(row.startswith("> And me?") for row in second_chat.rows[-2:])
+            )
+            second_chat.press("ctrl-u")
+            second_chat.say("/continue")
+            await second_chat.sees("Once upon a time")
             await reply.answer(", all was well.")
-            await other.sees("Once upon a time, all was well.")
-            await one.sees("Once upon a time, all was well.")
+            await second_chat.sees("Once upon a time, all was well.")
+            await first_chat.sees("Once upon a time, all was well.")
 
 
 # With a server.
@@ -261,9 +263,9 @@ async def test_a_chat_that_was_begun_at_a_server_goes_on_elsewhere(
 
 
 async def test_a_chat_says_at_its_start_that_its_server_does_not_answer(tmp_path: Path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    with socket.socket() as closed_socket:
+        closed_socket.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{closed_socket.getsockname()[1]}"
         async with Chatting(None, "--server", url, home=tmp_path) as chat:
             await chat.sees(f"The server at {url} does not answer")
             await chat.sees("Is it running?")
@@ -315,7 +317,7 @@ async def test_a_chat_that_was_killed_finds_the_answer_at_the_server(
 
 
 class Proxy:
-    """Stands before a server and cuts all lines when it is told to."""
+    """Proxy before a server, which cuts all connections on demand."""
 
     def __init__(self, url: str) -> None:
         self._host, _, self._port = url.removeprefix("http://").partition(":")
@@ -327,7 +329,7 @@ class Proxy:
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def cut(self) -> None:
-        """Every connection breaks."""
+        """Break every connection."""
         for writer in self._writers:
             writer.transport.abort()
 
@@ -341,10 +343,10 @@ class Proxy:
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        there, back = await asyncio.open_connection(self._host, int(self._port))
-        pair = {writer, back}
+        server_reader, server_writer = await asyncio.open_connection(self._host, int(self._port))
+        pair = {writer, server_writer}
         self._writers |= pair
-        await asyncio.gather(_copy(reader, back), _copy(there, writer))
+        await asyncio.gather(_copy(reader, server_writer), _copy(server_reader, writer))
         self._writers -= pair
 
 

@@ -180,8 +180,8 @@ async def test_tools_with_a_name_shows_what_it_takes(tmp_path: Path) -> None:
 async def test_servers_tells_of_each_and_restarts_one_that_failed(tmp_path: Path) -> None:
     program = tmp_path / "late"
     servers = {"late": {"command": str(program), "args": raw()["args"]}, "raw": raw()}
-    unset = {"command": "x", "args": ["${NOT_SET_ANYWHERE}"]}
-    flags = config(tmp_path, {**servers, "unset": unset})
+    unset_server = {"command": "x", "args": ["${NOT_SET_ANYWHERE}"]}
+    flags = config(tmp_path, {**servers, "unset": unset_server})
     async with Model() as model, Chatting(model, *flags, home=tmp_path, columns=160) as chat:
         await chat.sees("late is not there")
         await chat.sees("raw is there")

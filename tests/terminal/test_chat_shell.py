@@ -13,7 +13,7 @@ QUESTION = "Run this here, and show the model its output?"
 
 
 async def answer(chat: Chatting, key: str) -> None:
-    """Press the key until it counts: it does only after a pause since the one before it."""
+    """Press the key until it counts: it does only after a pause since the key before it."""
     await chat.sees(QUESTION)
     while QUESTION in chat.text:
         chat.press(key)
@@ -36,10 +36,10 @@ async def test_a_command_runs_after_a_yes_and_its_output_goes_along(tmp_path: Pa
         await chat.sees("Nothing more.")
 
         messages = model.requests[-1]["messages"]
-        asked = [str(each["content"]) for each in messages if each["role"] == "user"]
-        assert "lines" in asked[0]
-        assert "of it" in asked[0]
-        assert "of it" not in asked[1]
+        user_messages = [str(each["content"]) for each in messages if each["role"] == "user"]
+        assert "lines" in user_messages[0]
+        assert "of it" in user_messages[0]
+        assert "of it" not in user_messages[1]
         assert not chat.foreign
 
 

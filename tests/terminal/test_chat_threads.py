@@ -28,9 +28,9 @@ async def chat(model: Model, tmp_path: Path) -> AsyncIterator[Chatting]:
         yield chat
 
 
-async def exchange(chat: Chatting, model: Model, said: str, answer: str) -> None:
-    """One exchange, to its end."""
-    chat.say(said)
+async def exchange(chat: Chatting, model: Model, message: str, answer: str) -> None:
+    """Send a message, answer it, and wait for the end of the answer."""
+    chat.say(message)
     reply = await model.next_request()
     footers = chat.text.count("10 in, 5 out")  # what is painted of the past is not this answer's
     await reply.answer(answer)
@@ -113,7 +113,7 @@ async def test_a_temporary_thread_is_kept_if_the_user_says_so(
     assert [each.id for each in await list_stored(tmp_path)] == [each.id for each in threads]
 
 
-def last_said(model: Model) -> list[str]:
+def last_messages(model: Model) -> list[str]:
     """Return the messages of the last request."""
     return [str(message["content"]) for message in model.requests[-1]["messages"]]
 
@@ -128,10 +128,10 @@ async def test_threads_are_listed_by_number_the_last_changed_first(
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
 
-    listed = [row for row in chat.rows if "2 messages" in row]
-    assert listed[0].startswith("  1  ")
-    assert listed[0].endswith("About cows  (here)")
-    assert listed[1].endswith("About bees")
+    thread_rows = [row for row in chat.rows if "2 messages" in row]
+    assert thread_rows[0].startswith("  1  ")
+    assert thread_rows[0].endswith("About cows  (here)")
+    assert thread_rows[1].endswith("About bees")
 
 
 async def test_threads_are_searched_for_words(chat: Chatting, model: Model) -> None:
@@ -157,8 +157,8 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     await exchange(chat, model, "About cows", "They moo.")
     chat.say("/search hum")
     await chat.sees("/resume NUMBER continues that thread.")
-    found = [row for row in chat.rows if "assistant: They hum. And so on." in row]
-    assert len(found) == 1
+    result_rows = [row for row in chat.rows if "assistant: They hum. And so on." in row]
+    assert len(result_rows) == 1
     assert any(row.startswith("  1  ") and row.endswith("About bees") for row in chat.rows)
     chat.say("/search whales")
     await chat.sees("No message and no title has 'whales' in it.")
@@ -171,24 +171,24 @@ async def test_words_are_found_in_messages_and_a_result_is_opened(
     await chat.sees("Found in message 2, of role assistant:")
     await exchange(chat, model, "And wasps?", "Too.")
 
-    assert last_said(model)[0] == "About bees"
+    assert last_messages(model)[0] == "About bees"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("named", ["2", "bees", "last"])
+@pytest.mark.parametrize("reference", ["2", "bees", "last"])
 async def test_a_thread_is_resumed_by_number_words_or_as_the_last(
-    chat: Chatting, model: Model, named: str
+    chat: Chatting, model: Model, reference: str
 ) -> None:
     await exchange(chat, model, "About bees", "They hum.")
     chat.say("/new")
     await exchange(chat, model, "About cows", "They moo.")
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
-    chat.say(f"/resume {named}")
+    chat.say(f"/resume {reference}")
     await chat.until(lambda: chat.text.count("They hum.") == 2)
     await exchange(chat, model, "And wasps?", "Too.")
 
-    assert last_said(model) == ["About bees", "They hum.", "And wasps?"]
+    assert last_messages(model) == ["About bees", "They hum.", "And wasps?"]
 
 
 @pytest.mark.slow
@@ -250,7 +250,7 @@ async def test_a_new_thread_has_nothing_of_the_old_and_may_have_a_title(
     chat.say("/threads")
     await chat.sees("Big animals  (here)")
 
-    assert last_said(model) == ["About cows"]
+    assert last_messages(model) == ["About cows"]
 
 
 async def test_a_thread_is_renamed(chat: Chatting, model: Model) -> None:
@@ -347,10 +347,10 @@ async def test_a_fork_goes_on_and_leaves_the_thread_as_it_was(chat: Chatting, mo
     chat.say("/threads")
     await chat.sees("/resume NUMBER")
 
-    assert last_said(model) == ["One", "Un.", "Three"]
-    listed = [row for row in chat.rows if "4 messages" in row]
-    assert listed[0].endswith("One  (branch, here)")
-    assert listed[1].endswith("One")
+    assert last_messages(model) == ["One", "Un.", "Three"]
+    thread_rows = [row for row in chat.rows if "4 messages" in row]
+    assert thread_rows[0].endswith("One  (branch, here)")
+    assert thread_rows[1].endswith("One")
 
 
 @pytest.mark.slow
@@ -368,7 +368,7 @@ async def test_a_message_is_taken_back_and_its_words_are_in_the_line_again(
     chat.say("/threads all")
     await chat.until(lambda: chat.text.count("/resume NUMBER") == 2)
 
-    assert last_said(model) == ["One", "Un.", "Two, in French"]
+    assert last_messages(model) == ["One", "Un.", "Two, in French"]
     assert len([row for row in chat.rows if "4 messages" in row]) == 1 + 2
 
 
@@ -388,7 +388,7 @@ async def test_a_last_message_is_edited_even_if_it_was_the_first(
     chat.say("/threads")
     await chat.until(lambda: chat.text.count("/resume NUMBER") == 2)
 
-    assert last_said(model) == ["Hello"]
+    assert last_messages(model) == ["Hello"]
     assert [row[-13:] for row in chat.rows if "2 messages" in row][1:] == ["Hello  (here)"]
 
 
@@ -400,7 +400,7 @@ async def test_another_answer_is_asked_for(chat: Chatting, model: Model) -> None
     await chat.until(lambda: chat.text.count("10 in, 5 out") == 2)
     await exchange(chat, model, "Sure?", "Yes.")
 
-    assert last_said(model) == ["Heads or tails?", "Tails.", "Sure?"]
+    assert last_messages(model) == ["Heads or tails?", "Tails.", "Sure?"]
 
 
 async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> None:
@@ -416,7 +416,7 @@ async def test_an_answer_that_was_cut_goes_on(chat: Chatting, model: Model) -> N
     chat.say("/continue")
     await chat.sees("The last answer is whole")
 
-    assert last_said(model)[1] == "One, two, "
+    assert last_messages(model)[1] == "One, two, "
     chat.say("/raw")
     await chat.sees("One, two, three.")
 
@@ -436,7 +436,7 @@ async def test_a_thread_is_deleted_only_after_a_yes(chat: Chatting, model: Model
 
 
 async def retry(chat: Chatting, model: Model) -> None:
-    """A thread of two versions, of which lists show the later one."""
+    """Retry an answer: the thread has two versions, of which lists show the later one."""
     await exchange(chat, model, "About bees", "They hum.")
     model.will_say("They sting.")
     chat.say("/retry")
@@ -480,10 +480,11 @@ async def test_where_nothing_was_said_there_is_nothing_to_take_back(chat: Chatti
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("form", "suffix", "holds"), [("", "md", "They hum."), ("json", "json", '"role":"user"')]
+    ("form", "suffix", "expected_text"),
+    [("", "md", "They hum."), ("json", "json", '"role":"user"')],
 )
 async def test_a_thread_is_exported_to_a_file_of_ones_own(
-    chat: Chatting, model: Model, tmp_path: Path, form: str, suffix: str, holds: str
+    chat: Chatting, model: Model, tmp_path: Path, form: str, suffix: str, expected_text: str
 ) -> None:
     await exchange(chat, model, "About bees", "They hum.")
     chat.say(f"/export {form}")
@@ -492,7 +493,7 @@ async def test_a_thread_is_exported_to_a_file_of_ones_own(
     await chat.until(lambda: chat.text.count("2 messages are in") == 2)
 
     first, second = tmp_path / f"About-bees.{suffix}", tmp_path / f"About-bees-2.{suffix}"
-    assert holds in first.read_text()
+    assert expected_text in first.read_text()
     assert first.read_text() == second.read_text()
     assert first.stat().st_mode & 0o777 == 0o600
 
@@ -525,10 +526,10 @@ async def test_a_list_is_cut_at_the_edge_in_ascii_where_only_that_is_wanted(
         chat.say("/threads")
         await chat.sees("/resume NUMBER")
 
-        (listed,) = [row for row in chat.rows if "2 messages" in row]
+        (thread_row,) = [row for row in chat.rows if "2 messages" in row]
 
-    assert "A title" in listed
-    assert listed.rstrip().isascii()
+    assert "A title" in thread_row
+    assert thread_row.rstrip().isascii()
 
 
 async def test_a_list_that_is_listened_to_is_told_whole(model: Model, tmp_path: Path) -> None:
@@ -541,6 +542,6 @@ async def test_a_list_that_is_listened_to_is_told_whole(model: Model, tmp_path: 
         chat.say("/threads")
         await chat.sees("/resume NUMBER")
 
-        listed = "".join(row.ljust(60) for row in chat.rows).rpartition("2 messages")[2]
+        list_text = "".join(row.ljust(60) for row in chat.rows).rpartition("2 messages")[2]
 
-    assert f"{title}  (here)" in listed
+    assert f"{title}  (here)" in list_text

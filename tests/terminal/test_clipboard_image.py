@@ -21,7 +21,7 @@ X11 = {"DISPLAY": ":0"}
 
 
 def write_program(folder: Path, name: str, output: bytes, *, code: int = 0) -> dict[str, str]:
-    """Write a program that prints this, and keeps its arguments; return the environment."""
+    """Write a program that prints `output` and keeps its arguments; return the environment."""
     folder = folder / "bin"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.out").write_bytes(output)
@@ -51,8 +51,8 @@ def write_program(folder: Path, name: str, output: bytes, *, code: int = 0) -> d
 async def test_the_program_that_is_there_gives_the_picture(
     tmp_path: Path, name: str, environ: dict[str, str], arguments: str, output: bytes
 ) -> None:
-    found = write_program(tmp_path, name, output)
-    image = await read_clipboard_image({**environ, **found})
+    program_environ = write_program(tmp_path, name, output)
+    image = await read_clipboard_image({**environ, **program_environ})
 
     assert (image.name, image.kind, image.media_type) == (IMAGE_NAME, "image", "image/png")
     assert image.content == PNG
@@ -62,9 +62,9 @@ async def test_the_program_that_is_there_gives_the_picture(
 async def test_a_program_whose_display_is_missing_is_not_asked(tmp_path: Path) -> None:
     environ = write_program(tmp_path, "wl-paste", PNG)
 
-    with pytest.raises(NotFound, match="No program here") as refused:
+    with pytest.raises(NotFound, match="No program here") as excinfo:
         await read_clipboard_image(environ)
-    assert "xclip (X11)" in refused.value.full_message
+    assert "xclip (X11)" in excinfo.value.full_message
 
 
 async def test_over_ssh_the_clipboard_is_that_of_another_machine(tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ async def test_a_clipboard_without_a_picture_is_said(
 
 @pytest.mark.parametrize("output", [b"hello", b"%PDF-1.7\n", b"\x1b[2J", b"<svg/>"])
 async def test_what_is_no_picture_is_not_sent(tmp_path: Path, output: bytes) -> None:
-    for name, own in (("wl-paste", WAYLAND), ("osascript", {})):
-        environ = write_program(tmp_path / name, name, output) | own
+    for name, own_environ in (("wl-paste", WAYLAND), ("osascript", {})):
+        environ = write_program(tmp_path / name, name, output) | own_environ
         with pytest.raises(InvalidRequest, match=f"What {name} gave is no picture"):
             await read_clipboard_image(environ)
 

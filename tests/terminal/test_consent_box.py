@@ -132,9 +132,9 @@ async def test_a_yes_for_longer_takes_a_second_key_and_the_first_one_twice_is_no
 
 
 async def test_what_is_dangerous_cannot_hide_in_the_box(tmp_path: Path) -> None:
-    hidden = f"ls{' ' * 500}rm -rf ~ \u202e\r\x1b[2J\x1b]0;x\x07\u200b\u2800\U000e0041\x9b1m end"
+    command = f"ls{' ' * 500}rm -rf ~ \u202e\r\x1b[2J\x1b]0;x\x07\u200b\u2800\U000e0041\x9b1m end"
     async with Model() as model, chat_that_asks(tmp_path, model) as chat:
-        await calls(chat, model, {"command": hidden})
+        await calls(chat, model, {"command": command})
         await chat.sees("May the model call")
         box = "".join(chat.rows)
 
@@ -198,10 +198,10 @@ async def test_of_three_calls_at_once_one_is_refused_and_the_others_run(tmp_path
         for place, key in (("1 of 3", "y"), ("2 of 3", "n"), ("3 of 3", "y")):
             await chat.sees(place)
             await answers(chat, key)
-        told = outputs(await model.next_request())
+        results = outputs(await model.next_request())
 
         assert sorted(ran(tmp_path)) == ["one", "three"]
-        assert sorted(each.split()[0] for each in told) == ["The", "ran", "ran"]
+        assert sorted(each.split()[0] for each in results) == ["The", "ran", "ran"]
 
 
 async def test_a_yes_for_the_session_holds_until_the_program_ends(tmp_path: Path) -> None:
@@ -228,8 +228,8 @@ async def test_always_survives_a_restart_and_is_void_when_the_tool_changes(tmp_p
             await calls(chat, model, {"command": "two"})
             await leaves(chat, model)
             assert ran(tmp_path) == ["one", "two"]
-        changed = TOOLS.replace("Run a command.", "Run a command, and more.")
-        async with chat_that_asks(tmp_path, model, tools=changed) as chat:
+        changed_tools = TOOLS.replace("Run a command.", "Run a command, and more.")
+        async with chat_that_asks(tmp_path, model, tools=changed_tools) as chat:
             await calls(chat, model, {"command": "three"})
             await chat.sees("it has changed")
             await chat.sees("Run a command, and more.")
@@ -306,8 +306,8 @@ async def test_a_yes_may_be_for_all_tools_of_a_server_and_for_those_it_has_now(
         await answers(chat, "t")
         await chat.sees("This session and always mean: all 18 tools of whole")
         await answers_for_longer(chat, "s")
-        told = outputs(reply := await model.next_request())
-        assert sorted(told) == ["hi", "seen"]
+        results = outputs(reply := await model.next_request())
+        assert sorted(results) == ["hi", "seen"]
         await reply.call("whole__grow", {"name": "later"}, id="call_2")
         await reply.end("tool_calls")
         await (await model.next_request()).answer("Grown.")

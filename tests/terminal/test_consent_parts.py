@@ -25,7 +25,7 @@ every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 class Person:
-    """A keyboard whose person pages until all was shown, and then presses `keys`, one a box."""
+    """Keyboard of a person who pages until all was shown, and then presses the next of `keys`."""
 
     by_lines = False
     echoes = False
@@ -34,15 +34,15 @@ class Person:
         self.keys = list(keys)
         self.size = size
         self.views: list[str] = []
-        self.offered: list[str] = []
+        self.offered_keys: list[str] = []
 
     async def choose(self, box: Box) -> str:
         rows = box.rows(self.size[0])
         assert all(spans.line_width(row) < self.size[0] for row in rows)
         self.views.append("\n".join(spans.text(row) for row in rows))
-        offered = {choice.key for choice in box.choices}
-        self.offered.append("".join(sorted(offered)))
-        if "c" in offered or "y" in offered:
+        box_keys = {choice.key for choice in box.choices}
+        self.offered_keys.append("".join(sorted(box_keys)))
+        if "c" in box_keys or "y" in box_keys:
             return self.keys.pop(0)
         return "m"
 
@@ -51,7 +51,7 @@ class Person:
 
 
 async def answer_box(case: Case, *keys: str, size: tuple[int, int] = (80, 24), **tool: Any):
-    """The answer of a person who pages through the box and presses these keys, and the person."""
+    """Return the answer to the box of a person who presses these keys, and the person."""
     person = Person(keys, size)
     surface: Any = SimpleNamespace(keyboard=person, size=lambda: size, question_lock=asyncio.Lock())
     call = ToolCall(id="c", name="shell", arguments=case.arguments)
@@ -68,11 +68,11 @@ async def test_nothing_can_be_allowed_before_all_of_it_was_shown(
     case: Case, size: tuple[int, int]
 ) -> None:
     answer, person = await answer_box(case, "y", size=size)
-    every = _flat("".join(person.views))
+    pages_text = _flat("".join(person.views))
 
     assert answer == ConsentAnswer(allowed=True)
-    assert not any({"y", "s", "a"} & set(offered) for offered in person.offered[:-1])
-    assert case.hidden in every
+    assert not any({"y", "s", "a"} & set(keys) for keys in person.offered_keys[:-1])
+    assert case.hidden in pages_text
 
 
 @every_case
@@ -88,8 +88,8 @@ async def test_the_tool_and_every_argument_are_named_and_nothing_hides(
     assert all(len(view.split("\n")) <= 16 for view in person.views)
     if len(case.names) <= 3 and size[0] >= 80:
         assert all(arguments.short_name(name)[:40] in first for name in case.names)
-    every = _flat("".join(person.views))
-    assert all(arguments.short_name(name)[:20] in every for name in case.names)
+    pages_text = _flat("".join(person.views))
+    assert all(arguments.short_name(name)[:20] in pages_text for name in case.names)
 
 
 @pytest.mark.parametrize("size", SIZES[:2])
@@ -145,7 +145,7 @@ async def test_what_holds_on_takes_a_second_key_which_is_another_one(key: str, k
     answer, person = await answer_box(SMALL, key, "c", hints=Hints(destructive=True))
 
     assert answer == ConsentAnswer(allowed=True, keep=keep)
-    assert key not in person.offered[1]
+    assert key not in person.offered_keys[1]
     assert "The tool says that it destroys or overwrites: shell." in _flat(person.views[1])
 
 

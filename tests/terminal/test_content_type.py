@@ -42,9 +42,9 @@ def test_the_kind_shows_at_the_beginning(text: str, kind: str):
 
 @given(st.sampled_from(['{"a": [1, "}"]}', "[1, 2]", "SELECT a FROM b;", "<html>", "[x] y", "S"]))
 def test_no_beginning_is_decided_otherwise_than_the_whole(text: str):
-    decided = {detect(text[:size]) for size in range(len(text) + 1)} - {None}
+    decisions = {detect(text[:size]) for size in range(len(text) + 1)} - {None}
 
-    assert decided <= {detect(text, ended=True)}
+    assert decisions <= {detect(text, ended=True)}
 
 
 def detect_kinds(text: str, step: int = 1) -> tuple[list[str], set[str]]:

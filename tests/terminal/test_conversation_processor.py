@@ -50,13 +50,13 @@ async def test_a_reply_that_cannot_be_shown_is_told_and_the_next_one_is_shown() 
         )
         thread = (await client.create_thread()).id
         await processor.process_conversation(thread, "Say 3 words")
-        shown = await processor.process_conversation(thread, "Say 3 words")
+        reply = await processor.process_conversation(thread, "Say 3 words")
         await processor.close()
 
-    told = " ".join(painter.painted)
-    assert "cannot be shown" in told
-    assert "a fault of ours" in told
-    assert shown.status is Status.COMPLETED
+    painted_text = " ".join(painter.painted)
+    assert "cannot be shown" in painted_text
+    assert "a fault of ours" in painted_text
+    assert reply.status is Status.COMPLETED
     assert painter.painted.count("One voice calls") == 1
 
 
@@ -74,15 +74,17 @@ async def test_stopping_before_the_run_has_a_name_stops_nobody_elses_run() -> No
         )
         thread = (await client.create_thread()).id
         await client.create_message(thread, "Theirs")
-        theirs = await client.create_run(thread)
-        ours = asyncio.create_task(processor.process_conversation(thread, "Ours", if_busy="wait"))
+        other_run = await client.create_run(thread)
+        own_task = asyncio.create_task(
+            processor.process_conversation(thread, "Ours", if_busy="wait")
+        )
         async with asyncio.timeout(60):
             while not ui.busy:
                 await asyncio.sleep(0)
         processor.interrupt()
-        reply = await ours
+        reply = await own_task
         await processor.close()
-        run = await client.get_run(theirs.id)
+        run = await client.get_run(other_run.id)
 
     assert reply.run_id is None
     assert run.status is Status.QUEUED

@@ -63,7 +63,7 @@ async def test_a_command_an_address_and_code_have_no_breaks_that_nobody_wrote(
 
 
 async def test_letters_of_every_width_stand_where_they_belong(tmp_path: Path) -> None:
-    said = [
+    lines = [
         "漢字かな混じり文、全角の句読点。",
         "שלום עולם, mixed with English",
         "مرحبا بالعالم",
@@ -75,7 +75,7 @@ async def test_letters_of_every_width_stand_where_they_belong(tmp_path: Path) ->
         await chat.ready()
         chat.say("漢字 שלום é")
         reply = await model.next_request()
-        for line in said:
+        for line in lines:
             for letter in f"{line}\n\n":
                 await reply.say(letter)
         await reply.say("| 漢字 | שלום |\n|---|---|\n| 一 | a |\n| ab | ב |\n")
@@ -83,8 +83,8 @@ async def test_letters_of_every_width_stand_where_they_belong(tmp_path: Path) ->
         await chat.sees("10 in, 5 out")
 
         assert reply.messages[-1]["content"] == "漢字 שלום é"
-        assert [visible_text(line) for line in said] == [
-            row for row in chat.rows if row in map(visible_text, said)
+        assert [visible_text(line) for line in lines] == [
+            row for row in chat.rows if row in map(visible_text, lines)
         ]
         assert len({cells_before("│", row) for row in chat.rows if "│" in row}) == 1
         assert not chat.foreign

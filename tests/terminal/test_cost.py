@@ -21,8 +21,8 @@ WATCHED = 120
 """Redraws that are watched at the beginning, and at the end."""
 
 
-class Drawn:
-    """One answer as it is drawn."""
+class DrawnAnswer:
+    """Draws one answer as it grows."""
 
     def __init__(self) -> None:
         self._out = io.StringIO()
@@ -34,8 +34,8 @@ class Drawn:
         self._region.paint(self._handler.frame(100, 40, 1.0), InputRows(), 100, 1.0)
 
 
-def calls(drawn: Drawn, events: list[Any]) -> int:
-    """Count the function calls while these are drawn."""
+def count_calls(answer: DrawnAnswer, events: list[Any]) -> int:
+    """Count the function calls while the events are drawn."""
     count = 0
 
     def note(frame: FrameType, event: str, argument: object) -> None:
@@ -45,22 +45,22 @@ def calls(drawn: Drawn, events: list[Any]) -> int:
     sys.setprofile(note)
     try:
         for event in events:
-            drawn.draw(event)
+            answer.draw(event)
     finally:
         sys.setprofile(None)
     return count
 
 
 def growth(events: list[Any]) -> float:
-    """The calls of the last redraws for each of the first."""
-    drawn = Drawn()
+    """Return the calls of the last redraws for each call of the first."""
+    answer = DrawnAnswer()
     beginning = len(events) // 4
     for event in events[:beginning]:
-        drawn.draw(event)
-    first = calls(drawn, events[beginning : beginning + WATCHED])
+        answer.draw(event)
+    first = count_calls(answer, events[beginning : beginning + WATCHED])
     for event in events[beginning + WATCHED : -WATCHED]:
-        drawn.draw(event)
-    return calls(drawn, events[-WATCHED:]) / first
+        answer.draw(event)
+    return count_calls(answer, events[-WATCHED:]) / first
 
 
 def deltas(text: str) -> list[TextDelta]:
@@ -92,20 +92,20 @@ def test_a_redraw_of_a_long_answer_stays_as_cheap(tokens: int):
 def test_the_reader_of_marks_is_given_a_few_times_the_text_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    read: list[int] = []
+    lengths: list[int] = []
     parse = MarkdownIt.parseInline
 
     def count(self: MarkdownIt, src: str, env: Any = None) -> Any:
-        read.append(len(src))
+        lengths.append(len(src))
         return parse(self, src, env)
 
     monkeypatch.setattr(MarkdownIt, "parseInline", count)
-    ends: list[int] = []
+    lengths_per_event: list[int] = []
     for tokens in (2_000, 8_000):
-        read.clear()
-        drawn, events = Drawn(), deltas(single("paragraph", tokens))
+        lengths.clear()
+        answer, events = DrawnAnswer(), deltas(single("paragraph", tokens))
         for event in events:
-            drawn.draw(event)
-        ends.append(sum(read) // len(events))
+            answer.draw(event)
+        lengths_per_event.append(sum(lengths) // len(events))
 
-    assert ends[1] <= 1.1 * ends[0] <= 800
+    assert lengths_per_event[1] <= 1.1 * lengths_per_event[0] <= 800

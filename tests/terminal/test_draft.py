@@ -19,20 +19,20 @@ drafts = st.text(alphabet="ab \n東é🙂", max_size=60)
 
 @given(drafts, st.integers(0, 60), st.integers(5, 40))
 def test_all_of_a_draft_is_there_and_fits(text: str, at: int, columns: int):
-    shown = draft_rows(text, min(at, len(text)), columns, most=1_000)
+    drawn = draft_rows(text, min(at, len(text)), columns, most=1_000)
 
-    said = "".join(spans.text(row)[2:] for row in shown.rows)
-    assert said == text.replace("\n", "")
-    assert all(spans.line_width(row) < columns for row in shown.rows)
+    drawn_text = "".join(spans.text(row)[2:] for row in drawn.rows)
+    assert drawn_text == text.replace("\n", "")
+    assert all(spans.line_width(row) < columns for row in drawn.rows)
 
 
 @given(drafts, st.integers(0, 60), st.integers(5, 40), st.integers(1, 8))
 def test_the_row_of_the_cursor_is_always_seen(text: str, at: int, columns: int, most: int):
-    shown = draft_rows(text, min(at, len(text)), columns, most=most)
+    drawn = draft_rows(text, min(at, len(text)), columns, most=most)
 
-    assert shown.cursor is not None
-    row, column = shown.cursor
-    assert 0 <= row < len(shown.rows) <= most
+    assert drawn.cursor is not None
+    row, column = drawn.cursor
+    assert 0 <= row < len(drawn.rows) <= most
     assert 2 <= column < columns
 
 
@@ -49,10 +49,10 @@ def test_the_row_of_the_cursor_is_always_seen(text: str, at: int, columns: int, 
     ],
 )
 def test_rows_are_folded_by_cells(text: str, at: int, rows: list[str], cursor: tuple[int, int]):
-    shown = draft_rows(text, at, 10)
+    drawn = draft_rows(text, at, 10)
 
-    assert [spans.text(row) for row in shown.rows] == rows
-    assert shown.cursor == cursor
+    assert [spans.text(row) for row in drawn.rows] == rows
+    assert drawn.cursor == cursor
 
 
 def test_a_draft_is_drawn_with_the_region_by_one_hand():

@@ -17,7 +17,7 @@ from antiphon.terminal.input.keyboard import (
 )
 
 
-class Replying:
+class ReplyingChat:
     """A chat in which a reply is shown until it is stopped."""
 
     attentive = False
@@ -80,20 +80,20 @@ class Entries:
 
 
 def open_actions(
-    chat: Replying,
+    chat: ReplyingChat,
     clock: Clock,
     draft: str,
     field: Field | None = None,
     answers: list[str | None] | None = None,
 ) -> EditorActions:
-    given: list[str | None] = [] if answers is None else answers
+    results: list[str | None] = [] if answers is None else answers
     actions = EditorActions(
         listener=chat,
         draft=Buffer(),
         asked=Buffer(),
         box=lambda: None,
         field=lambda: field,
-        answer=given.append,
+        answer=results.append,
         guard=KeyGuard(clock),
         clock=clock,
         suspend=nullcontext,
@@ -103,8 +103,8 @@ def open_actions(
     return actions
 
 
-def test_who_goes_on_pressing_ctrl_c_stops_the_reply_alone_and_keeps_the_line() -> None:
-    chat, clock = Replying(), Clock()
+def test_pressing_ctrl_c_on_and_on_stops_the_reply_alone_and_keeps_the_line() -> None:
+    chat, clock = ReplyingChat(), Clock()
     actions = open_actions(chat, clock, "a draft")
 
     for _ in range(10):  # for longer in all than one press lasts
@@ -115,7 +115,7 @@ def test_who_goes_on_pressing_ctrl_c_stops_the_reply_alone_and_keeps_the_line() 
 
 
 def test_after_a_pause_ctrl_c_is_meant_for_the_line_and_then_for_the_chat() -> None:
-    chat, clock = Replying(), Clock()
+    chat, clock = ReplyingChat(), Clock()
     actions = open_actions(chat, clock, "a draft")
     actions.stop()
     clock.now += 2 * SAME_PRESS
@@ -129,7 +129,7 @@ def test_after_a_pause_ctrl_c_is_meant_for_the_line_and_then_for_the_chat() -> N
 
 
 def test_enter_opens_an_entry_of_a_list_only_once_the_list_has_been_visible_for_a_moment() -> None:
-    chat, clock = Replying(), Clock()
+    chat, clock = ReplyingChat(), Clock()
     answers: list[str | None] = []
     field = Field(label="Search:", listing=Entries())
     actions = open_actions(chat, clock, "", field, answers)
@@ -152,7 +152,7 @@ def test_a_backslash_before_enter_continues_a_text_but_not_the_words_of_a_search
     answers: list[str | None] = []
     for field in (Field(label="Text:"), Field(label="Search:", listing=Entries())):
         clock = Clock()
-        actions = open_actions(Replying(), clock, "", field, answers)
+        actions = open_actions(ReplyingChat(), clock, "", field, answers)
         actions.asked.text = "C:\\"
         actions.asked.cursor_position = 3
         actions.guard.open()

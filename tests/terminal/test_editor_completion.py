@@ -13,11 +13,11 @@ from prompt_toolkit.document import Document
 from antiphon.terminal.input.editor import RestartingCompleter
 
 
-class Slow(Completer):
+class SlowCompleter(Completer):
     """Proposes `TEXT!` for a text; for `@server` only once it is let go."""
 
     def __init__(self) -> None:
-        self.asked: list[str] = []
+        self.texts: list[str] = []
         self.waits = asyncio.Event()
         self.free = asyncio.Event()
 
@@ -29,7 +29,7 @@ class Slow(Completer):
     async def get_completions_async(
         self, document: Document, complete_event: CompleteEvent
     ) -> AsyncGenerator[Completion]:
-        self.asked.append(document.text)
+        self.texts.append(document.text)
         if document.text == "@server":
             self.waits.set()
             await self.free.wait()
@@ -38,37 +38,39 @@ class Slow(Completer):
 
 @pytest.mark.parametrize("text", ["@", "/help"])
 async def test_a_new_line_has_proposals_though_those_of_the_old_one_were_slow(text: str) -> None:
-    slow, proposed = Slow(), asyncio.Event()
+    slow_completer, has_proposals = SlowCompleter(), asyncio.Event()
     buffer: Buffer
 
-    def look(_: Buffer) -> None:
+    def check_proposals(_: Buffer) -> None:
         state = buffer.complete_state
         if state is not None and [each.text for each in state.completions] == [f"{text}!"]:
-            proposed.set()
+            has_proposals.set()
 
     def start() -> None:
         buffer.start_completion()
 
-    completer = RestartingCompleter(lambda: slow, lambda: buffer.text, start)
-    buffer = Buffer(completer=completer, on_completions_changed=look)
+    completer = RestartingCompleter(lambda: slow_completer, lambda: buffer.text, start)
+    buffer = Buffer(completer=completer, on_completions_changed=check_proposals)
     buffer.insert_text("@server")
     buffer.start_completion()
-    await slow.waits.wait()
+    await slow_completer.waits.wait()
     buffer.reset()
     buffer.insert_text(text)
     buffer.start_completion()  # as typing does; it starts nothing while one runs
-    slow.free.set()
-    await proposed.wait()
+    slow_completer.free.set()
+    await has_proposals.wait()
 
-    assert slow.asked == ["@server", text]
+    assert slow_completer.texts == ["@server", text]
 
 
 async def test_an_empty_line_is_not_completed() -> None:
-    slow = Slow()
-    started: list[str] = []
-    completer = RestartingCompleter(lambda: slow, lambda: "", lambda: started.append("again"))
+    slow_completer = SlowCompleter()
+    restarts: list[str] = []
+    completer = RestartingCompleter(
+        lambda: slow_completer, lambda: "", lambda: restarts.append("again")
+    )
     event = CompleteEvent(text_inserted=True)
-    found = [each.text async for each in completer.get_completions_async(Document("a"), event)]
+    proposals = [each.text async for each in completer.get_completions_async(Document("a"), event)]
     await asyncio.sleep(0)
 
-    assert (found, started) == (["a!"], [])
+    assert (proposals, restarts) == (["a!"], [])

@@ -75,10 +75,10 @@ async def test_what_is_said_of_an_error_is_broken_between_words(
     reply = await ask(chat, model, "Hello")
     await reply.refuse(400, "word " * 40)
     await chat.sees("(provider_")
-    said = chat.rows[chat.rows.index("> Hello") + 2 : -3]
+    error_rows = chat.rows[chat.rows.index("> Hello") + 2 : -3]
 
-    assert len(said) > 2
-    assert all(row.split()[-1] in ("word", "(provider_error)") for row in said[:-1])
+    assert len(error_rows) > 2
+    assert all(row.split()[-1] in ("word", "(provider_error)") for row in error_rows[:-1])
 
 
 async def test_a_line_that_breaks_amid_an_answer_leaves_what_came(
@@ -122,14 +122,14 @@ async def test_arguments_that_are_cut_off_run_nothing_and_this_is_said(
     reply = await ask(chat, model, "Note it")
     await reply.call("note", '{"text": "half a', id="c1")
     await reply.end("tool_calls")
-    again = await model.next_request()
+    second_reply = await model.next_request()
     await chat.sees("invalid_tool_call")
-    await again.answer("Never mind.")
+    await second_reply.answer("Never mind.")
     await chat.sees("Never mind.")
 
     await chat.sees('note({"text": "half a) not run')
     assert not (tmp_path / "notes").exists()
-    assert "not a JSON object" in again.messages[-1]["content"]
+    assert "not a JSON object" in second_reply.messages[-1]["content"]
 
 
 async def test_a_cut_within_arguments_runs_nothing(

@@ -47,7 +47,7 @@ for line in sys.stdin:
 
 
 def form(message: str, required: list[str], **fields: dict[str, Any]) -> dict[str, Any]:
-    """A question that has these fields."""
+    """Return a question that has these fields."""
     schema = {"type": "object", "properties": fields, "required": required}
     return {"mode": "form", "message": message, "requestedSchema": schema}
 
@@ -55,12 +55,12 @@ def form(message: str, required: list[str], **fields: dict[str, Any]) -> dict[st
 def chat_with_question(
     home: Path, model: Model, question: dict[str, Any], *flags: str, **options: Any
 ) -> Chatting:
-    """A chat with a server that asks this when its one tool is called."""
+    """Return a chat with a server that asks this question when its one tool is called."""
     program = home / "asking.py"
     program.write_text(ASKING)
     server = {"command": sys.executable, "args": [str(program), json.dumps(question)]}
-    named = config(home, {"desk": server})
-    return Chatting(model, *named, "--allow", "desk:*", *flags, home=home, **options)
+    config_flags = config(home, {"desk": server})
+    return Chatting(model, *config_flags, "--allow", "desk:*", *flags, home=home, **options)
 
 
 async def call_tool(chat: Chatting, model: Model, tool: str = "desk__ask") -> Reply:
@@ -74,7 +74,7 @@ async def call_tool(chat: Chatting, model: Model, tool: str = "desk__ask") -> Re
 
 
 async def press(chat: Chatting, key: str) -> None:
-    """Press it once the box has been read: that moment is what is waited for."""
+    """Press the key after the time that a person needs to read the box."""
     await asyncio.sleep(0.4)
     chat.press(key)
 
@@ -173,8 +173,8 @@ async def test_a_page_is_shown_whole_and_opened_only_when_it_is_asked_for(tmp_pa
     browser.chmod(0o755)
     url = f"https://good.example@evil.example/pay?x={'1' * 100}"
     question = {"mode": "url", "message": "Pay here", "url": url, "elicitationId": "e1"}
-    asked = partial(chat_with_question, environ={"BROWSER": str(browser)})
-    async with Model() as model, asked(tmp_path, model, question) as chat:
+    open_chat = partial(chat_with_question, environ={"BROWSER": str(browser)})
+    async with Model() as model, open_chat(tmp_path, model, question) as chat:
         await call_tool(chat, model)
         await chat.sees("sends you to a page of evil.example")
         assert url in "".join(chat.rows)
@@ -228,9 +228,9 @@ async def test_a_server_has_an_answer_of_the_model_once_the_person_has_seen_what
         await chat.sees("user: a word?")
         assert model.waiting == 0
         await press(chat, "y")
-        sampled = await model.next_request()
-        assert sampled.messages[-1]["content"] == "a word?"
-        await sampled.answer("Peace.")
+        sampling_reply = await model.next_request()
+        assert sampling_reply.messages[-1]["content"] == "a word?"
+        await sampling_reply.answer("Peace.")
         reply = await model.next_request()
         assert "Peace." in str(reply.messages[-1]["content"])
         await reply.answer("It thought.")

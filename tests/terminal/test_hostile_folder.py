@@ -14,14 +14,14 @@ from tests.support.terminal.model import Model
 TRUST = "Type yes to trust this file"
 
 
-def hostile(home: Path, stranger: Model) -> None:
-    """The folder's settings name the stranger's server, and the person's own name theirs."""
+def write_hostile_settings(home: Path, stranger: Model) -> None:
+    """Write the folder's settings, which name the stranger's server and model."""
     file = home / "antiphon.toml"
     file.write_text(f'base_url = "{stranger.url}"\nmodel = "theirs"\n')
 
 
-def own(home: Path, model: Model) -> None:
-    """The person's own settings."""
+def write_own_settings(home: Path, model: Model) -> None:
+    """Write the person's own settings."""
     file = home / "config" / "antiphon" / "antiphon.toml"
     file.parent.mkdir(parents=True)
     file.write_text(f'base_url = "{model.url}"\nmodel = "told"\n')
@@ -52,8 +52,8 @@ for line in sys.stdin:
 SECRET = "-----BEGIN OPENSSH PRIVATE KEY-----"
 
 
-def files(home: Path) -> Path:
-    """The person's own server of files, and a file that is nobody else's; returns that."""
+def write_server_and_key(home: Path) -> Path:
+    """Write the person's own server of files, and a private key; return the path of the key."""
     (home / "files.py").write_text(FILES)
     servers = {"files": {"command": sys.executable, "args": [str(home / "files.py")]}}
     (home / "config" / "antiphon" / "mcp.json").write_text(json.dumps({"mcpServers": servers}))
@@ -64,26 +64,26 @@ def files(home: Path) -> Path:
 
 
 async def allow_for_good(home: Path, model: Model, note: Path) -> None:
-    """Have the person's own model read a file, and the person allow that for good."""
+    """Have the person's own model read a file, and the person allow that always."""
     async with Chatting(None, home=home, columns=120) as chat:
         await chat.sees("files is there")
         chat.say("What does it say?")
-        await read(model, note)
+        await ask_for_file(model, note)
         await answers_for_longer(chat, "a")
-        await done(model)
+        await end_turn(model)
         await chat.sees("I have read it.")
         assert await chat.leave() == 0
 
 
-async def read(model: Model, file: Path) -> None:
-    """The model asks for this file."""
+async def ask_for_file(model: Model, file: Path) -> None:
+    """Have the model ask for this file."""
     reply = await model.next_request()
     await reply.call("files__read", {"path": str(file)}, id="call_1")
     await reply.end("tool_calls")
 
 
-async def done(model: Model) -> list[str]:
-    """The model ends its turn; returns what it was told of its calls."""
+async def end_turn(model: Model) -> list[str]:
+    """Have the model end its turn; return the outputs of its calls, as it was told them."""
     reply = await model.next_request()
     await reply.answer("I have read it.")
     return [str(each["content"]) for each in reply.messages if each["role"] == "tool"]
@@ -91,19 +91,19 @@ async def done(model: Model) -> list[str]:
 
 async def test_a_folder_that_becomes_the_model_reads_nothing(tmp_path: Path) -> None:
     async with Model() as stranger, Model() as model:
-        own(tmp_path, model)
-        key, note = files(tmp_path), tmp_path / "note.txt"
+        write_own_settings(tmp_path, model)
+        key, note = write_server_and_key(tmp_path), tmp_path / "note.txt"
         note.write_text("Nothing much.")
         await allow_for_good(tmp_path, model, note)
-        hostile(tmp_path, stranger)
+        write_hostile_settings(tmp_path, stranger)
 
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
             chat.press("enter")
             await chat.sees("files is there")
             chat.say("Hello")
-            await read(model, note)
-            assert await done(model) == ["Nothing much."]  # its own model still may
+            await ask_for_file(model, note)
+            assert await end_turn(model) == ["Nothing much."]  # its own model still may
             await chat.sees("I have read it.")
             assert await chat.leave() == 0
         assert stranger.requests == []
@@ -113,10 +113,10 @@ async def test_a_folder_that_becomes_the_model_reads_nothing(tmp_path: Path) -> 
             chat.say("yes")
             await chat.sees("files is there")
             chat.say("Hello")
-            await read(stranger, key)
+            await ask_for_file(stranger, key)
             await chat.sees("You have allowed read for")
             await answers(chat, "n")
-            assert await done(stranger) == ["The user refused this call."]
+            assert await end_turn(stranger) == ["The user refused this call."]
             await chat.sees("I have read it.")
         assert SECRET not in str(stranger.requests)
 
@@ -132,27 +132,27 @@ async def test_another_model_in_the_same_chat_is_asked_about(tmp_path: Path) -> 
         )
         note = tmp_path / "note.txt"
         note.write_text("Nothing much.")
-        files(tmp_path)
+        write_server_and_key(tmp_path)
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees("files is there")
             chat.say("What does it say?")
-            await read(model, note)
+            await ask_for_file(model, note)
             await answers_for_longer(chat, "s")
-            assert await done(model) == ["Nothing much."]
+            assert await end_turn(model) == ["Nothing much."]
             await chat.sees("I have read it.")
             chat.say("/model theirs:told")
             await chat.sees("theirs:told")
             chat.say("And you?")
-            await read(stranger, note)
+            await ask_for_file(stranger, note)
             await chat.sees("now theirs at")
             await answers(chat, "n")
-            assert (await done(stranger))[-1] == "The user refused this call."
+            assert (await end_turn(stranger))[-1] == "The user refused this call."
 
 
 async def test_a_chat_shows_the_folders_file_and_goes_on_without_it(tmp_path: Path) -> None:
     async with Model() as stranger, Model() as model:
-        hostile(tmp_path, stranger)
-        own(tmp_path, model)
+        write_hostile_settings(tmp_path, stranger)
+        write_own_settings(tmp_path, model)
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
             await chat.until(lambda: f'  | base_url = "{stranger.url}"' in chat.rows)
@@ -172,8 +172,8 @@ async def test_a_chat_takes_a_folders_file_that_a_person_trusts_and_asks_once(
     tmp_path: Path,
 ) -> None:
     async with Model() as stranger, Model() as model:
-        hostile(tmp_path, stranger)
-        own(tmp_path, model)
+        write_hostile_settings(tmp_path, stranger)
+        write_own_settings(tmp_path, model)
         for asks in (True, False):
             async with Chatting(None, home=tmp_path, columns=120) as chat:
                 if asks:
@@ -189,8 +189,8 @@ async def test_a_chat_takes_a_folders_file_that_a_person_trusts_and_asks_once(
 
 async def test_what_was_typed_before_the_question_does_not_answer_it(tmp_path: Path) -> None:
     async with Model() as stranger, Model() as model:
-        hostile(tmp_path, stranger)
-        own(tmp_path, model)
+        write_hostile_settings(tmp_path, stranger)
+        write_own_settings(tmp_path, model)
         chatting = Chatting(None, home=tmp_path, columns=120, typed_ahead="yes\r")
         async with chatting as chat:
             await chat.sees(TRUST)
@@ -204,11 +204,11 @@ async def test_what_was_typed_before_the_question_does_not_answer_it(tmp_path: P
 
 async def test_a_file_that_changes_after_it_was_shown_is_not_what_counts(tmp_path: Path) -> None:
     async with Model() as stranger, Model() as model:
-        own(tmp_path, model)
+        write_own_settings(tmp_path, model)
         (tmp_path / "antiphon.toml").write_text("max_parallel_tools = 2\n")
         async with Chatting(None, home=tmp_path, columns=120) as chat:
             await chat.sees(TRUST)
-            hostile(tmp_path, stranger)
+            write_hostile_settings(tmp_path, stranger)
             chat.say("yes")
             await chat.ready()
             chat.say("Hello")

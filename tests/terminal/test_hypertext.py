@@ -41,27 +41,27 @@ ATTRIBUTES = {"href", "rel", "class", "start"}
 
 
 class Elements(HTMLParser):
-    """Elements that a browser would build."""
+    """Collects the elements that a browser would build."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.feed(html)
         self.close()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
+        self.elements.append((tag, dict(attrs)))
 
 
 def assert_harmless(markdown: str) -> None:
     html = render_html(markdown)
-    for tag, has in Elements(html).found:
+    for tag, attributes in Elements(html).elements:
         assert tag in PLAIN
-        assert set(has) <= ATTRIBUTES
-        assert tag == "a" or "href" not in has
+        assert set(attributes) <= ATTRIBUTES
+        assert tag == "a" or "href" not in attributes
         if tag == "a":
-            assert str(has["href"]).lower().startswith(("http://", "https://", "mailto:"))
-            assert "noopener" in str(has["rel"])
+            assert str(attributes["href"]).lower().startswith(("http://", "https://", "mailto:"))
+            assert "noopener" in str(attributes["rel"])
     assert not set(html) & {"\x1b", "\x00", "\x07", "\x9b", "\u202e", "\u2066"}
 
 

@@ -30,7 +30,7 @@ async def dawdle(name: str) -> str:
 
 
 class Scene:
-    """A chat, its model, and how often it was stopped."""
+    """Chat with its model, and the number of times that it was stopped."""
 
     def __init__(self, model: Model, chat: Chatting, folder: Path, presses: int = 1) -> None:
         self.model = model
@@ -122,14 +122,14 @@ async def _play(
         reply = await scene.ask("Are you still there?")
         await reply.answer("As ever.")
         await chat.sees("As ever.")
-        told = str(reply.messages)
+        conversation = str(reply.messages)
 
         assert not chat.foreign
-        for kept, state in (("Half a wo", in_a_word), ("while Tr", in_a_fence)):
-            assert told.count(kept) == states.count(state)
-        began = {each.name.removeprefix("began-") for each in tmp_path.glob("began-*")}
-        ended = {each.name.removeprefix("ended-") for each in tmp_path.glob("ended-*")}
-        assert began == ended
+        for partial_text, state in (("Half a wo", in_a_word), ("while Tr", in_a_fence)):
+            assert conversation.count(partial_text) == states.count(state)
+        begun_tools = {each.name.removeprefix("began-") for each in tmp_path.glob("began-*")}
+        ended_tools = {each.name.removeprefix("ended-") for each in tmp_path.glob("ended-*")}
+        assert begun_tools == ended_tools
 
 
 @pytest.mark.parametrize("state", STATES, ids=lambda state: state.__name__)

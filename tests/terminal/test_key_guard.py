@@ -43,7 +43,7 @@ def test_a_question_must_have_been_seen_for_a_moment() -> None:
     assert guard.deliberate
 
 
-def test_who_has_sent_their_line_is_not_typing_any_more() -> None:
+def test_a_person_whose_line_was_sent_is_not_typing_any_more() -> None:
     clock = Clock()
     guard = KeyGuard(clock)
     guard.type(left=True)

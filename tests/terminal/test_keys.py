@@ -178,7 +178,7 @@ async def test_ctrl_g_writes_the_message_in_another_editor(tmp_path: Path) -> No
         chat.press("enter")
         await chat.sees("Seen.")
 
-        assert [said.split() for said in _user_texts(model)] == [["written", "from", "elsewhere"]]
+        assert [text.split() for text in _user_texts(model)] == [["written", "from", "elsewhere"]]
 
 
 async def test_what_is_said_while_busy_waits_and_up_takes_it_back(tmp_path: Path) -> None:
@@ -279,44 +279,44 @@ class Shell:
         process = await asyncio.create_subprocess_exec(
             *self._tmux, *arguments, stdout=asyncio.subprocess.PIPE
         )
-        said, _ = await process.communicate()
-        return said.decode()
+        output, _ = await process.communicate()
+        return output.decode()
 
 
 async def test_keys_are_seen_while_a_reply_streams(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Talk")
-        talking = asyncio.create_task(_talk(await model.next_request()))
+        talk_task = asyncio.create_task(_talk(await model.next_request()))
         await chat.sees("word 20")
-        await _median_to_be_seen(chat, range(5))
+        await _measure_median_delay(chat, range(5))
 
-        assert not talking.done()
-        talking.cancel()
+        assert not talk_task.done()
+        talk_task.cancel()
 
 
 @pytest.mark.soak
 async def test_keys_are_seen_soon_while_a_reply_streams(tmp_path: Path) -> None:
-    """It measures seconds, which a busy machine lengthens."""
+    """Measure seconds, which a busy machine lengthens."""
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Talk")
-        talking = asyncio.create_task(_talk(await model.next_request()))
+        talk_task = asyncio.create_task(_talk(await model.next_request()))
         await chat.sees("word 20")
-        median = await _median_to_be_seen(chat, range(60))
-        talking.cancel()
+        median = await _measure_median_delay(chat, range(60))
+        talk_task.cancel()
 
         assert median < 0.15
 
 
-async def _median_to_be_seen(chat: Chatting, keys: range) -> float:
-    took: list[float] = []
+async def _measure_median_delay(chat: Chatting, keys: range) -> float:
+    delays: list[float] = []
     for before in keys:
         began = time.monotonic()
         chat.type("k")
         await chat.sees("> " + "k" * (before + 1))
-        took.append(time.monotonic() - began)
-    return sorted(took)[len(took) // 2]
+        delays.append(time.monotonic() - began)
+    return sorted(delays)[len(delays) // 2]
 
 
 async def _talk(reply) -> None:

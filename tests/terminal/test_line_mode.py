@@ -44,7 +44,7 @@ BOXES = re.compile("[\u2500-\u259f\u2800-\u28ff]")
 
 
 async def run_piped(
-    said: str, model: Model, *flags: str, home: Path, environ: Mapping[str, str] | None = None
+    stdin_text: str, model: Model, *flags: str, home: Path, environ: Mapping[str, str] | None = None
 ) -> tuple[str, int]:
     """Run a chat in pipes; return its output and exit code."""
     process = await asyncio.create_subprocess_exec(
@@ -56,16 +56,16 @@ async def run_piped(
         env={"PATH": os.environ["PATH"], "HOME": str(home), **(environ or {})},
     )
     async with asyncio.timeout(60):
-        out, _ = await process.communicate(said.encode())
+        output, _ = await process.communicate(stdin_text.encode())
     assert process.returncode is not None
-    return out.decode(), process.returncode
+    return output.decode(), process.returncode
 
 
-@pytest.mark.parametrize("how", ["--screen-reader", "--plain", "TERM=dumb", "small"])
-async def test_a_message_is_answered_in_lines_alone(tmp_path: Path, how: str) -> None:
-    environ = {"TERM": "dumb"} if how == "TERM=dumb" else {}
-    flags = (how,) if how.startswith("--") else ()
-    columns, rows = (80, 7) if how == "small" else (80, 24)
+@pytest.mark.parametrize("mode", ["--screen-reader", "--plain", "TERM=dumb", "small"])
+async def test_a_message_is_answered_in_lines_alone(tmp_path: Path, mode: str) -> None:
+    environ = {"TERM": "dumb"} if mode == "TERM=dumb" else {}
+    flags = (mode,) if mode.startswith("--") else ()
+    columns, rows = (80, 7) if mode == "small" else (80, 24)
     async with (
         Model() as model,
         Chatting(model, *flags, home=tmp_path, environ=environ, columns=columns, rows=rows) as chat,
@@ -102,29 +102,29 @@ async def test_a_screen_reader_hears_each_change_once_and_no_styles(tmp_path: Pa
 
 
 def test_silence_is_counted_from_the_last_word() -> None:
-    out = StringIO()
-    painter = StreamingContext(out, Ink(BARE), announces=True)
+    output = StringIO()
+    painter = StreamingContext(output, Ink(BARE), announces=True)
     for now in (1000, 1001, 1021):
         painter.paint(Frame(phase="connecting"), InputRows(), 80, now)
 
-    assert out.getvalue() == "Still connecting, 21 s.\n"
+    assert output.getvalue() == "Still connecting, 21 s.\n"
 
 
 class Person:
-    """Listens to nothing; a keyboard at a terminal of its own, and what that terminal shows."""
+    """Keyboard at a terminal of its own, the output of that terminal, and the lines shown."""
 
     busy = attentive = False
 
     def __init__(self, clock: Callable[[], float] | None = None) -> None:
         self._master, slave = pty.openpty()
         self._source = os.fdopen(slave)
-        self.shown = ""
-        self.heard: list[str] = []
+        self.output = ""
+        self.lines: list[str] = []
         self._news = asyncio.Event()
         self.keyboard = LineKeyboard(
             self,  # type: ignore[arg-type]
             source=self._source,
-            show=lambda lines: self.heard.extend(map(spans.text, lines)),
+            show=lambda lines: self.lines.extend(map(spans.text, lines)),
             echoed=lambda ended: None,
             changed=self._news.set,
             suspend=nullcontext,
@@ -146,7 +146,7 @@ class Person:
         self._source.close()
 
     async def wait_for_prompt(self) -> str:
-        """The prompt, once there is one."""
+        """Wait for the prompt, and return it."""
         async with asyncio.timeout(60):
             while not (typed := self.keyboard.render(80)).rows:
                 self._news.clear()
@@ -154,54 +154,54 @@ class Person:
         return spans.text(typed.rows[0])
 
     async def type(self, line: str) -> None:
-        """Type it, and wait until the terminal has shown that the line ended."""
+        """Type a line, and wait until the terminal has shown that it ended."""
         self._news.clear()
-        lines = self.shown.count("\n")
+        lines = self.output.count("\n")
         os.write(self._master, f"{line}\n".encode())
         async with asyncio.timeout(60):
-            while self.shown.count("\n") == lines:
+            while self.output.count("\n") == lines:
                 self._news.clear()
                 await self._news.wait()
 
     def begin(self, text: str) -> None:
-        """Type it, and do not press Enter."""
+        """Type a text, and do not press Enter."""
         os.write(self._master, text.encode())
 
     async def shows(self, text: str) -> None:
-        """Wait until the terminal has shown this."""
+        """Wait until the terminal has shown this text."""
         async with asyncio.timeout(60):
-            while text not in self.shown:
+            while text not in self.output:
                 self._news.clear()
                 await self._news.wait()
 
     def _see(self) -> None:
-        self.shown += os.read(self._master, 4096).decode()
+        self.output += os.read(self._master, 4096).decode()
         self._news.set()
 
 
 async def test_a_hidden_text_is_not_shown_and_is_asked_for_until_it_fits() -> None:
-    wanted = Field(
+    field = Field(
         label="Key", hidden=True, wrong=lambda text: None if text == "secret" else "Too short."
     )
     async with Person() as person:
-        asking = asyncio.create_task(person.keyboard.write(wanted))
+        answer = asyncio.create_task(person.keyboard.write(field))
         assert await person.wait_for_prompt() == "Key: "
         await person.type("sec")
         await person.type("secret")
 
-        assert await asking == "secret"
-    assert person.heard == ["Too short."]
-    assert person.shown.strip() == ""
+        assert await answer == "secret"
+    assert person.lines == ["Too short."]
+    assert person.output.strip() == ""
 
 
 async def test_a_text_that_is_there_is_taken_by_enter_alone() -> None:
     async with Person() as person:
-        asking = asyncio.create_task(person.keyboard.write(Field(label="Name", text="Ada")))
+        answer = asyncio.create_task(person.keyboard.write(Field(label="Name", text="Ada")))
         await person.wait_for_prompt()
         await person.type("")
 
-        assert await asking == "Ada"
-    assert person.heard == ["Enter alone takes this: Ada"]
+        assert await answer == "Ada"
+    assert person.lines == ["Enter alone takes this: Ada"]
 
 
 ERASE = Box(
@@ -213,24 +213,24 @@ async def test_a_line_that_was_begun_before_the_question_answers_nothing_however
     async with Person() as person:
         person.begin("please delete all and sa")
         await person.shows("and sa")
-        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await person.type("y")
         await person.type("")
 
-        assert await asking == "n"
-    assert "Enter alone sends this: please delete all and say" in person.heard
+        assert await answer == "n"
+    assert "Enter alone sends this: please delete all and say" in person.lines
 
 
 async def test_prose_answers_nothing_and_is_kept() -> None:
     async with Person() as person:
-        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await person.type("yes, and then all of it")
         await person.type("1")
 
-        assert await asking == "y"
-    assert "Enter alone sends this: yes, and then all of it" in person.heard
+        assert await answer == "y"
+    assert "Enter alone sends this: yes, and then all of it" in person.lines
 
 
 @pytest.mark.parametrize(
@@ -238,21 +238,21 @@ async def test_prose_answers_nothing_and_is_kept() -> None:
 )
 async def test_a_paste_with_a_line_that_would_be_an_answer_answers_nothing(pasted: str) -> None:
     async with Person(time.monotonic) as person:
-        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await deliberate()
         person.begin(f"{pasted}\n")
         await person.shows(pasted.replace("\n", "\r\n"))
         await pause()
-        assert not asking.done()
+        assert not answer.done()
         await person.type("")
 
-        assert await asking == "n"
+        assert await answer == "n"
 
 
 async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) -> None:
     async with Person(time.monotonic) as person:
-        asking = asyncio.create_task(person.keyboard.choose(ERASE))
+        answer = asyncio.create_task(person.keyboard.choose(ERASE))
         await person.wait_for_prompt()
         await deliberate()
         person.begin("y\nof all\n")
@@ -260,9 +260,9 @@ async def test_an_answer_is_taken_in_a_line_alone_after_a_paste(tmp_path: Path) 
         await pause()
         await person.type("1")
 
-        assert await asking == "y"
-    assert "Enter alone sends this: y" in person.heard
-    assert "of all" in person.heard
+        assert await answer == "y"
+    assert "Enter alone sends this: y" in person.lines
+    assert "of all" in person.lines
 
 
 async def test_a_backslash_goes_on_in_the_next_line(tmp_path: Path) -> None:
@@ -320,15 +320,17 @@ async def test_a_question_is_answered_by_a_number_and_enter_alone_is_no(
         await chat.sees("or Enter for 0:")
         await chat.sees("0. no")
         while "none of the answers" not in chat.text:
-            heard = _count_heard(chat.text)
+            reactions = _count_reactions(chat.text)
             chat.say("7")  # is no answer; before the question could be heard, it is a message
-            await chat.until(partial(lambda before: _count_heard(chat.text) > before, heard))
+            await chat.until(
+                partial(lambda before: _count_reactions(chat.text) > before, reactions)
+            )
         await deliberate()
         chat.say(answer)
         await chat.sees(outcome)
 
 
-def _count_heard(text: str) -> int:
+def _count_reactions(text: str) -> int:
     return text.count("none of the answers") + text.count("sent when this")
 
 
@@ -337,12 +339,12 @@ async def test_what_comes_through_a_pipe_is_answered_and_then_the_chat_ends(
 ) -> None:
     async with Model() as model:
         model.will_say("Hi **there**.", "Bye.")
-        out, code = await run_piped("hi\nand bye", model, home=tmp_path)
+        output, code = await run_piped("hi\nand bye", model, home=tmp_path)
 
     assert code == 0
-    assert "You: hi\nAssistant:\nHi **there**.\n" in out
-    assert "You: and bye\nAssistant:\nBye.\n" in out
-    assert "\x1b" not in out
+    assert "You: hi\nAssistant:\nHi **there**.\n" in output
+    assert "You: and bye\nAssistant:\nBye.\n" in output
+    assert "\x1b" not in output
 
 
 async def test_through_a_pipe_nobody_agrees_to_a_tool(tmp_path: Path) -> None:
@@ -355,10 +357,10 @@ async def test_through_a_pipe_nobody_agrees_to_a_tool(tmp_path: Path) -> None:
         await reply.end("tool_calls")
         reply = await model.next_request()
         await reply.answer("Not then.")
-        out, code = await chatting
+        output, code = await chatting
 
     assert code == 0
-    assert "Tool failed: erase" in out
+    assert "Tool failed: erase" in output
 
 
 async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
@@ -374,10 +376,10 @@ async def test_a_file_is_read_to_its_end(tmp_path: Path) -> None:
             env={"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
         )
         async with asyncio.timeout(60):
-            out, _ = await process.communicate()
+            output, _ = await process.communicate()
 
     assert process.returncode == 0
-    assert b"Assistant:\nHi.\n" in out
+    assert b"Assistant:\nHi.\n" in output
 
 
 @pytest.mark.parametrize("flags", [(), ("--plain",)])

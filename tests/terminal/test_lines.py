@@ -35,7 +35,7 @@ def styles(markdown: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("markdown", "shown"),
+    ("markdown", "expected"),
     [
         ("# One\ntext", ["One", "", "text"]),
         ("- a\n- b\n  - c\n\n    d", ["• a", "• b", "  ◦ c", "", "    d"]),
@@ -54,12 +54,12 @@ def styles(markdown: str) -> dict[str, str]:
         ("מלל עם **דגש**", ["מלל עם דגש"]),
     ],
 )
-def test_blocks_read_as_a_person_expects(markdown: str, shown: list[str]):
-    assert texts(markdown) == shown
+def test_blocks_read_as_a_person_expects(markdown: str, expected: list[str]):
+    assert texts(markdown) == expected
 
 
 @pytest.mark.parametrize(
-    ("link", "shown"),
+    ("link", "expected"),
     [
         ("[words](https://example.org/page)", "words (example.org)"),
         ("[bank.example](https://evil.example/)", "bank.example (evil.example)"),
@@ -72,8 +72,8 @@ def test_blocks_read_as_a_person_expects(markdown: str, shown: list[str]):
         ("![cat](https://example.org/cat.png)", "[image: cat] (example.org)"),
     ],
 )
-def test_a_link_says_where_it_leads(link: str, shown: str):
-    assert texts(link) == [shown]
+def test_a_link_says_where_it_leads(link: str, expected: str):
+    assert texts(link) == [expected]
 
 
 def test_a_link_is_one_to_click_only_where_that_was_asked_for_and_only_to_the_web():
@@ -96,10 +96,10 @@ def test_code_is_what_was_written_wherever_it_stands():
 
 
 def test_prose_is_wrapped_at_words_and_never_wider_than_is_good_to_read():
-    shown = texts("word " * 100, 300)
+    rows = texts("word " * 100, 300)
 
-    assert {len(line) for line in shown[:-1]} == {99}
-    assert not any(line.endswith(" ") for line in shown)
+    assert {len(line) for line in rows[:-1]} == {99}
+    assert not any(line.endswith(" ") for line in rows)
 
 
 def test_a_word_longer_than_a_line_is_left_to_the_terminal():
@@ -136,20 +136,20 @@ def test_a_table_has_columns_as_wide_as_its_cells():
 
 
 def test_a_cell_that_is_too_wide_is_broken_inside_its_column():
-    shown = texts("| a | b |\n|---|---|\n| 1 | one two three four five |\n", 20)
+    rows = texts("| a | b |\n|---|---|\n| 1 | one two three four five |\n", 20)
 
-    assert shown[0] == "a │ b"
-    assert all(spans.width(line) <= 20 for line in shown)
-    assert shown[2:] == ["1 │ one two three", "  │ four five"]
+    assert rows[0] == "a │ b"
+    assert all(spans.width(line) <= 20 for line in rows)
+    assert rows[2:] == ["1 │ one two three", "  │ four five"]
 
 
 def test_a_table_too_wide_for_columns_is_names_and_values():
     head, rule = "|".join("abcdef"), "|".join(["---"] * 6)
     cell = "|".join(f"value of {name}" for name in "abcdef")
 
-    shown = texts(f"{head}\n{rule}\n{cell}\n{cell}\n", 24)
+    rows = texts(f"{head}\n{rule}\n{cell}\n{cell}\n", 24)
 
-    assert shown == [
+    assert rows == [
         *(f"{name}: value of {name}" for name in "abcdef"),
         "",
         *(f"{name}: value of {name}" for name in "abcdef"),
@@ -157,10 +157,10 @@ def test_a_table_too_wide_for_columns_is_names_and_values():
 
 
 def test_code_is_coloured_by_its_language_with_what_stands_above_in_mind():
-    found = styles('```python\n"""A\n\ndoc."""\nreturn 1\n```')
+    code_styles = styles('```python\n"""A\n\ndoc."""\nreturn 1\n```')
 
-    assert found['doc."""'] == "token string"
-    assert found["return"] == "token keyword"
+    assert code_styles['doc."""'] == "token string"
+    assert code_styles["return"] == "token keyword"
 
 
 @pytest.mark.parametrize("language", ["", "nosuchlanguage", "x" * 5000, "../../etc/passwd"])
@@ -183,9 +183,9 @@ def test_the_environment_may_ask_for_less(environment: dict[str, str], name: str
 
 def test_without_styles_the_marks_stay():
     display = CompactStreamingDisplay(BARE.in_ascii())
-    shown = display.feed("# One\n**two** `three`\n\n- four\n", 80) + display.close(80)
+    rows = display.feed("# One\n**two** `three`\n\n- four\n", 80) + display.close(80)
 
-    assert [Ink(BARE).render(line) for line in shown] == [
+    assert [Ink(BARE).render(line) for line in rows] == [
         "# One",
         "",
         "**two** `three`",
@@ -195,9 +195,9 @@ def test_without_styles_the_marks_stay():
 
 
 def test_no_colour_is_written_where_none_is_wanted():
-    written = "".join(map(Ink(THEME).render, lines("# a\n`b` **c**\n```py\nreturn 'x'\n```")))
+    output = "".join(map(Ink(THEME).render, lines("# a\n`b` **c**\n```py\nreturn 'x'\n```")))
 
-    codes = {code for look in re.findall(r"\x1b\[([\d;]*)m", written) for code in look.split(";")}
+    codes = {code for look in re.findall(r"\x1b\[([\d;]*)m", output) for code in look.split(";")}
     assert codes <= {"0", "1", "3", "4", "9"}
 
 
@@ -207,12 +207,12 @@ def test_lines_are_the_same_however_the_text_is_cut(cut: tuple[str, list[str]], 
     text, pieces = cut
     display = CompactStreamingDisplay(THEME)
 
-    streamed: list[Line] = []
+    streamed_lines: list[Line] = []
     for piece in pieces:
-        streamed += display.feed(piece, columns)
+        streamed_lines += display.feed(piece, columns)
         display.pending(columns)  # what is looked at meanwhile leaves no trace
 
-    assert streamed + display.close(columns) == lines(text, columns)
+    assert streamed_lines + display.close(columns) == lines(text, columns)
 
 
 @pytest.mark.slow

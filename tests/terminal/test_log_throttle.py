@@ -41,13 +41,16 @@ UPDATED = {"method": "notifications/resources/updated", "params": {"uri": "drip:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("said", [LOGGED, UPDATED], ids=["log", "updates"])
+@pytest.mark.parametrize("notification", [LOGGED, UPDATED], ids=["log", "updates"])
 async def test_a_server_that_floods_is_heard_twenty_times_and_then_counted(
-    tmp_path: Path, said: dict[str, object]
+    tmp_path: Path, notification: dict[str, object]
 ) -> None:
     program = tmp_path / "flooding.py"
     program.write_text(FLOODING)
-    server = {"command": sys.executable, "args": ["-I", "-S", str(program), json.dumps(said)]}
+    server = {
+        "command": sys.executable,
+        "args": ["-I", "-S", str(program), json.dumps(notification)],
+    }
     flags = (*config(tmp_path, {"tap": server}), "--allow", "tap:*")
     async with Model() as model, Chatting(model, *flags, home=tmp_path, rows=40) as chat:
         await chat.sees("tap is there")

@@ -16,24 +16,24 @@ NUMBERED = re.compile(r"mark-(\d+)")
 
 
 def number_lines(lines: int) -> list[str]:
-    """An answer of all kinds of lines in turn, a number in each."""
+    """Return the lines of an answer of all kinds in turn, a number in each."""
     return [SHAPES[at // 10 % len(SHAPES)].format(f"mark-{at:04}") + "\n" for at in range(lines)]
 
 
-class Eye:
-    """Looks at the terminal each time something was written to it."""
+class ScreenWatcher:
+    """Checks the terminal each time that something was written to it."""
 
     def __init__(self, chat: Chatting) -> None:
         self._chat = chat
-        self._above: list[str] = []
+        self._scrolled: list[str] = []
 
-    def looks(self) -> bool:
-        """Check that the scrolled rows are unchanged, and the answer is complete."""
-        above = self._chat.emulator.scrolled
-        assert above[: len(self._above)] == self._above
-        self._above = above
-        seen = numbers(self._chat.text)
-        assert seen == list(range(len(seen)))
+    def is_intact(self) -> bool:
+        """Check that the scrolled rows are unchanged, and the answer so far is complete."""
+        scrolled = self._chat.emulator.scrolled
+        assert scrolled[: len(self._scrolled)] == self._scrolled
+        self._scrolled = scrolled
+        shown_numbers = numbers(self._chat.text)
+        assert shown_numbers == list(range(len(shown_numbers)))
         return True
 
 
@@ -51,7 +51,7 @@ async def say_all(reply: Reply, lines: list[str]) -> None:
 async def test_an_answer_of_200_lines_goes_by_while_a_person_types(tmp_path: Path) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
-        eye = Eye(chat)
+        watcher = ScreenWatcher(chat)
         chat.say("Tell me everything.")
         reply = await model.next_request()
         lines = number_lines(200)
@@ -60,9 +60,9 @@ async def test_an_answer_of_200_lines_goes_by_while_a_person_types(tmp_path: Pat
                 await reply.say(line)
             chat.type(letter)
             typed = DRAFT[: at + 1].rstrip()
-            await chat.until(lambda typed=typed: eye.looks() and f"> {typed}" in chat.text)
+            await chat.until(lambda typed=typed: watcher.is_intact() and f"> {typed}" in chat.text)
         await reply.end()
-        await chat.until(lambda: eye.looks() and "10 in, 5 out" in chat.text)
+        await chat.until(lambda: watcher.is_intact() and "10 in, 5 out" in chat.text)
 
         assert numbers(chat.text) == list(range(200))
         await chat.until(lambda: chat.rows[-2] == f"> {DRAFT}")

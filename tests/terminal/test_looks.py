@@ -23,7 +23,7 @@ SIGNS = re.compile("[^\x00-\x7f]")
 
 
 async def show_everything(chat: Chatting, model: Model) -> None:
-    """A conversation that shows most of what there is to be seen."""
+    """Hold a conversation that shows most of what there is to be seen."""
     await chat.ready()
     chat.say("Hello")
     reply = await model.next_request()
@@ -61,12 +61,12 @@ async def test_there_are_colours_only_where_they_are_wanted(
 
 
 @pytest.mark.parametrize(
-    ("said", "name"),
+    ("colorfgbg", "name"),
     [("", "auto"), ("15;0", "dark"), ("0;15", "light"), ("0;default;7", "light"), ("x", "auto")],
 )
-def test_the_terminal_may_tell_its_background(said: str, name: str) -> None:
-    assert choose_theme("auto", {"COLORFGBG": said}).name == name
-    assert choose_theme("contrast", {"COLORFGBG": said}).name == "contrast"
+def test_the_terminal_may_tell_its_background(colorfgbg: str, name: str) -> None:
+    assert choose_theme("auto", {"COLORFGBG": colorfgbg}).name == name
+    assert choose_theme("contrast", {"COLORFGBG": colorfgbg}).name == "contrast"
 
 
 # The sixteen colours as xterm, the Linux console and GNOME have them.
@@ -161,10 +161,10 @@ def test_in_calm_only_what_has_happened_is_drawn() -> None:
     emulator = Emulator(40, 10)
     calm = ReducedMotion(Region(emulator, Ink(THEMES["none"])))
 
-    def paint(seconds: int, phase: Phase, typed: str = "", said: str = "") -> str:
+    def paint(seconds: int, phase: Phase, typed: str = "", finished_text: str = "") -> str:
         before = len(emulator.written)
         region = ((StyledText(f"{phase} {seconds} s"),),)
-        finished = ((StyledText(said),),) if said else ()
+        finished = ((StyledText(finished_text),),) if finished_text else ()
         frame = Frame(phase=phase, region=region, finished=finished)
         calm.paint(
             frame, InputRows(rows=((StyledText(f"> {typed}"),),), cursor=(0, 2)), 40, seconds
@@ -176,7 +176,7 @@ def test_in_calm_only_what_has_happened_is_drawn() -> None:
     assert "waiting" not in paint(3, "waiting", typed="x")
     assert "> x" in emulator.rows
     assert "writing 4 s" in paint(4, "writing")
-    assert "writing 5 s" in paint(5, "writing", said="A line.")
+    assert "writing 5 s" in paint(5, "writing", finished_text="A line.")
 
 
 @pytest.mark.slow
@@ -193,11 +193,11 @@ def test_nothing_heavy_is_loaded_before_the_first_paint() -> None:
 
         startup.run(painted, Settings())
     """
-    printed = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-c", probe], stdin=subprocess.DEVNULL, text=True
     )
 
-    assert printed == "loaded: []\n"
+    assert output == "loaded: []\n"
 
 
 @pytest.mark.slow
@@ -217,7 +217,7 @@ async def test_what_is_logged_is_a_line_of_the_chat_if_wanted(
         assert ("antiphon.runtime.turn_runner: a broken tool call" in chat.text) == bool(flags)
 
 
-# What the commands tell.
+# Output of the commands.
 
 
 async def test_the_settings_are_shown_with_where_they_come_from(tmp_path: Path) -> None:

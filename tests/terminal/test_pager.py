@@ -40,7 +40,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
 
 
 async def receive_reasoning(model: Model, chat: Chatting) -> None:
-    """A reply has come, and what was thought before it is folded."""
+    """Have the model think and answer; its reasoning is then folded."""
     await chat.ready()
     chat.say("Why?")
     reply = await model.next_request()
@@ -50,7 +50,7 @@ async def receive_reasoning(model: Model, chat: Chatting) -> None:
 
 
 async def close_pager(chat: Chatting) -> None:
-    """The pager ends, and the chat draws its line."""
+    """Close the pager, and wait until the chat has drawn its line."""
     chat.press("enter")
     await chat.until(lambda: chat.rows[-1].startswith("told"))
 
@@ -113,22 +113,22 @@ async def test_ctrl_c_in_the_pager_is_the_pagers(tmp_path: Path, environ: dict[s
 
 
 async def test_ctrl_c_while_a_program_is_being_started_is_that_programs(tmp_path: Path) -> None:
-    caught: list[str] = []
-    interrupts = Interrupts(lambda: caught.append("handled"))
-    started = tmp_path / "started"
-    os.mkfifo(started)
+    handler_calls: list[str] = []
+    interrupts = Interrupts(lambda: handler_calls.append("handled"))
+    started_file = tmp_path / "started"
+    os.mkfifo(started_file)
     interrupts.install()
     try:
         # The loop is busy until the key has been pressed: it does not know of the program yet.
-        asyncio.get_running_loop().call_soon(started.read_bytes)
+        asyncio.get_running_loop().call_soon(started_file.read_bytes)
         code = await interrupts.run_program(
-            ["sh", "-c", f"kill -INT $PPID; echo >'{started}'; kill -INT $$"]
+            ["sh", "-c", f"kill -INT $PPID; echo >'{started_file}'; kill -INT $$"]
         )
     finally:
         interrupts.remove()
 
     assert code == -signal.SIGINT
-    assert caught == []
+    assert handler_calls == []
 
 
 async def test_a_pager_that_cannot_be_started_is_named_and_the_text_is_printed(

@@ -34,7 +34,7 @@ def paint_at_once(text: str, columns: int, rows: int = 24) -> list[str]:
 
 
 def paint_pieces(pieces: list[str], emulator: Emulator, columns: int, rows: int = 24) -> list[str]:
-    """The rows once all of it came, one paint to a piece, and the prompt is gone."""
+    """Paint each piece in turn; return the rows once the prompt is gone."""
     handler, region = StreamingResponseHandler(DARK), Region(emulator, Ink(DARK), reflows=False)
     for now, piece in enumerate(pieces):
         handler.handle_event(TextDelta(text=piece), now)
@@ -59,7 +59,7 @@ CUT, COLUMNS, ROWS = cut_documents(most=10), st.integers(20, 120), st.integers(8
 def test_the_screen_shows_what_one_paint_of_the_whole_would(
     cut: tuple[str, list[str]], columns: int, rows: int
 ):
-    shows_what_one_paint_would(cut, columns, rows)
+    compare_with_one_paint(cut, columns, rows)
 
 
 @pytest.mark.soak
@@ -68,16 +68,16 @@ def test_the_screen_shows_what_one_paint_of_the_whole_would(
 def test_thousands_of_screens_show_what_one_paint_of_the_whole_would(
     cut: tuple[str, list[str]], columns: int, rows: int
 ):
-    shows_what_one_paint_would(cut, columns, rows)
+    compare_with_one_paint(cut, columns, rows)
 
 
-def shows_what_one_paint_would(cut: tuple[str, list[str]], columns: int, rows: int) -> None:
+def compare_with_one_paint(cut: tuple[str, list[str]], columns: int, rows: int) -> None:
     text, pieces = cut
     emulator = Emulator(columns, rows)
 
-    streamed = paint_pieces([piece for piece in pieces if piece], emulator, columns, rows)
+    streamed_rows = paint_pieces([piece for piece in pieces if piece], emulator, columns, rows)
 
-    assert without_footer(streamed) == paint_at_once(text, columns, rows)
+    assert without_footer(streamed_rows) == paint_at_once(text, columns, rows)
     assert not re.search(r"[\x00-\x1f\x7f-\x9f]", ALLOWED.sub("", emulator.written))
 
 
@@ -85,14 +85,14 @@ def shows_what_one_paint_would(cut: tuple[str, list[str]], columns: int, rows: i
 @settings(max_examples=2 * settings.default.max_examples)
 @given(cut_documents(most=8), st.integers(20, 90), st.integers(20, 90), st.integers(0, 8))
 def test_a_resize_on_the_way_loses_and_repeats_nothing(
-    cut: tuple[str, list[str]], columns: int, then: int, when: int
+    cut: tuple[str, list[str]], columns: int, new_columns: int, resized_at: int
 ):
     _, pieces = cut
     emulator, without_region, ink = Emulator(columns, 20), Emulator(columns, 20), Ink(DARK)
     handler, region = StreamingResponseHandler(DARK), Region(emulator, ink, reflows=False)
     for now, event in enumerate([*(TextDelta(text=piece) for piece in pieces), run_ended()]):
-        if now == when:
-            columns = then
+        if now == resized_at:
+            columns = new_columns
             for terminal in (emulator, without_region):
                 terminal.screen.resize(columns=columns)
         handler.handle_event(event, now)

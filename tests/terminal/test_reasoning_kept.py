@@ -67,7 +67,7 @@ async def test_the_whole_thought_is_kept_and_opened_as_it_came(tmp_path: Path) -
             await chat.until((tmp_path / "thought.json").exists)
             await chat.sees("thought.json")
             await chat.leave()
-        kept = re.sub(r"\s+", " ", (tmp_path / "thought.json").read_text())
+        export = re.sub(r"\s+", " ", (tmp_path / "thought.json").read_text())
 
-        assert json.loads(kept)
-        assert thought in json.dumps(json.loads(kept), ensure_ascii=False)
+        assert json.loads(export)
+        assert thought in json.dumps(json.loads(export), ensure_ascii=False)

@@ -42,7 +42,7 @@ async def test_a_chat_takes_place_as_its_page_has_it(tmp_path: Path, block: Bloc
 
 
 def is_new(chat: Chatting, line: str, before: int) -> bool:
-    """Tell whether a line is on the screen that was there so many times."""
+    """Return whether the line is on the screen more often than `before`."""
     return chat.text.count(line) > before
 
 

@@ -39,8 +39,8 @@ async def test_ten_resizes_amid_an_answer_lose_and_repeat_nothing(tmp_path: Path
                 await reply.say(SHAPES[number % len(SHAPES)].format(number))
                 number += 1
             await chat.sees(f"mark-{number - 1:04}")
-            for away in (2, 1, 0):  # as a window is dragged
-                chat.resize(columns + away, rows + away)
+            for offset in (2, 1, 0):  # as a window is dragged
+                chat.resize(columns + offset, rows + offset)
         await reply.say("All of it.")
         await reply.end()
         await chat.sees("10 in, 5 out")

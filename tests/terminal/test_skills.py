@@ -10,27 +10,29 @@ from tests.support.terminal.consenting import answers, deliberately
 from tests.support.terminal.model import Model, Reply
 
 
-def own(home: Path) -> Path:
+def config_folder(home: Path) -> Path:
     return home / "config/antiphon"
 
 
-def told(reply: Reply) -> str:
-    """What the model reads before the conversation."""
+def system_text(reply: Reply) -> str:
+    """Return what the model reads before the conversation."""
     return "\n".join(each["content"] for each in reply.messages if each["role"] == "system")
 
 
-def offered(reply: Reply) -> list[str]:
+def offered_tools(reply: Reply) -> list[str]:
     return [tool["function"]["name"] for tool in reply.body.get("tools", [])]
 
 
 async def test_the_model_is_told_of_ones_own_skills_and_activates_one(tmp_path: Path) -> None:
-    write_skill(own(tmp_path) / "skills", "pdf", "Fills in forms.", "Look at every field.")
+    write_skill(
+        config_folder(tmp_path) / "skills", "pdf", "Fills in forms.", "Look at every field."
+    )
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Fill it in")
         reply = await model.next_request()
-        assert "- pdf: Fills in forms." in told(reply)
-        assert offered(reply) == ["activate_skill", "read_skill_file", "run_skill_script"]
+        assert "- pdf: Fills in forms." in system_text(reply)
+        assert offered_tools(reply) == ["activate_skill", "read_skill_file", "run_skill_script"]
         await reply.call("activate_skill", {"name": "pdf"}, id="call_1")
         await reply.end("tool_calls")
         reply = await model.next_request()
@@ -51,8 +53,8 @@ async def test_what_a_folder_brings_is_seen_whole_before_it_counts(tmp_path: Pat
         await chat.sees("not used until you have seen and trusted it")
         chat.say("Hello")
         reply = await model.next_request()
-        assert told(reply) == ""
-        assert offered(reply) == []
+        assert system_text(reply) == ""
+        assert offered_tools(reply) == []
         await reply.answer("Hi.")
         await chat.sees("Hi.")
 
@@ -66,9 +68,9 @@ async def test_what_a_folder_brings_is_seen_whole_before_it_counts(tmp_path: Pat
 
         chat.say("Again")
         reply = await model.next_request()
-        assert "Use tabs." in told(reply)
-        assert "theirs" not in told(reply)
-        assert offered(reply) == []
+        assert "Use tabs." in system_text(reply)
+        assert "theirs" not in system_text(reply)
+        assert offered_tools(reply) == []
         await reply.answer("Again.")
         await chat.sees("Again.")
         assert chat.foreign == []
@@ -78,7 +80,9 @@ async def test_a_script_is_shown_as_the_command_line_that_runs_and_asks_each_tim
     tmp_path: Path,
 ) -> None:
     write_skill(
-        own(tmp_path) / "skills", "pdf", note="import sys; open('ran', 'a').write(sys.argv[1])"
+        config_folder(tmp_path) / "skills",
+        "pdf",
+        note="import sys; open('ran', 'a').write(sys.argv[1])",
     )
     call = {"skill": "pdf", "script": "scripts/note.py", "args": ["a b;c"]}
     # So wide that no path of a test, however long, is broken into two lines.
@@ -102,7 +106,7 @@ async def test_a_script_is_shown_as_the_command_line_that_runs_and_asks_each_tim
 
 
 async def test_a_file_is_a_slash_command_with_arguments_and_completion(tmp_path: Path) -> None:
-    commands = own(tmp_path) / "commands"
+    commands = config_folder(tmp_path) / "commands"
     commands.mkdir(parents=True)
     (commands / "review.md").write_text("---\ndescription: Review it\n---\nReview $1: $ARGUMENTS")
     (commands / "model.md").write_text("Not this one.")
@@ -134,14 +138,14 @@ async def test_a_file_is_a_slash_command_with_arguments_and_completion(tmp_path:
 
 
 async def test_without_skills_and_instructions_the_model_is_told_nothing(tmp_path: Path) -> None:
-    write_skill(own(tmp_path) / "skills", "pdf")
-    (own(tmp_path) / "AGENTS.md").write_text("Be kind.")
-    off = ("--no-skills", "--no-project-instructions")
-    async with Model() as model, Chatting(model, *off, home=tmp_path) as chat:
+    write_skill(config_folder(tmp_path) / "skills", "pdf")
+    (config_folder(tmp_path) / "AGENTS.md").write_text("Be kind.")
+    flags = ("--no-skills", "--no-project-instructions")
+    async with Model() as model, Chatting(model, *flags, home=tmp_path) as chat:
         await chat.ready()
         chat.say("Hello")
         reply = await model.next_request()
         await reply.answer("Hi.")
 
-        assert told(reply) == ""
-        assert offered(reply) == []
+        assert system_text(reply) == ""
+        assert offered_tools(reply) == []

@@ -22,9 +22,10 @@ def test_a_row_ends_between_words() -> None:
 
 @given(st.lists(st.text(alphabet="ab 漢é\u0301")), st.integers(2, 12))
 def test_all_but_blanks_at_ends_of_rows_stays(texts: list[str], columns: int) -> None:
-    found = rows(columns, *texts)
+    broken_rows = rows(columns, *texts)
 
-    assert "".join(found).replace(" ", "") == "".join(texts).replace(" ", "")
+    assert "".join(broken_rows).replace(" ", "") == "".join(texts).replace(" ", "")
     assert all(
-        spans.line_width([StyledText(row)]) <= columns or " " not in row.strip() for row in found
+        spans.line_width([StyledText(row)]) <= columns or " " not in row.strip()
+        for row in broken_rows
     )

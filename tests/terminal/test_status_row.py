@@ -193,11 +193,11 @@ def test_the_branch_is_read_from_the_repository_around_the_folder(tmp_path: Path
 
 
 def test_the_branch_of_a_worktree_is_its_own(tmp_path: Path) -> None:
-    own = tmp_path / "repository" / ".git" / "worktrees" / "tree"
-    own.mkdir(parents=True)
-    (own / "HEAD").write_text("ref: refs/heads/tree\n")
+    git_folder = tmp_path / "repository" / ".git" / "worktrees" / "tree"
+    git_folder.mkdir(parents=True)
+    (git_folder / "HEAD").write_text("ref: refs/heads/tree\n")
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / ".git").write_text(f"gitdir: {own}\n")
+    (tmp_path / "tree" / ".git").write_text(f"gitdir: {git_folder}\n")
 
     assert status_line.find_branch(tmp_path / "tree") == "tree"
 

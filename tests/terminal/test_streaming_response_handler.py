@@ -87,22 +87,22 @@ def question(call: ToolCall) -> ConsentRequest:
     return ConsentRequest(run_id="r", call=call, tool=Tool(spec=ToolSpec(call.name)), digest="d")
 
 
-class Watched:
-    """A handler, told one thing a second, and what its frames showed."""
+class HandlerProbe:
+    """Handler that gets one event a second, and the lines that its frames showed."""
 
-    def __init__(self, *told: Event | ToolEvent, theme: Theme = THEMES["none"]) -> None:
+    def __init__(self, *events: Event | ToolEvent, theme: Theme = THEMES["none"]) -> None:
         self.handler = StreamingResponseHandler(theme)
         self.now = 0.0
         self.finished: list[str] = []
-        self.tell(*told)
+        self.handle(*events)
 
-    def tell(self, *told: Event | ToolEvent) -> None:
-        for one in told:
+    def handle(self, *events: Event | ToolEvent) -> None:
+        for event in events:
             self.now += 1
-            if isinstance(one, ToolEvent):
-                self.handler.on_tool_event(one, self.now)
+            if isinstance(event, ToolEvent):
+                self.handler.on_tool_event(event, self.now)
             else:
-                self.handler.handle_event(one, self.now)
+                self.handler.handle_event(event, self.now)
 
     def frame(self, columns: int = 80, rows: int = 24) -> Frame:
         frame = self.handler.frame(columns, rows, self.now)
@@ -115,78 +115,80 @@ class Watched:
 
 
 def test_open_text_stands_in_the_region_and_is_printed_once_it_is_whole():
-    watched = Watched(status(Status.IN_PROGRESS), TextDelta(text="One.\n\nTw"))
+    probe = HandlerProbe(status(Status.IN_PROGRESS), TextDelta(text="One.\n\nTw"))
 
-    assert watched.region[0] == ""
-    assert watched.region[1] == "Tw"
-    assert watched.finished == ["One."]
+    assert probe.region[0] == ""
+    assert probe.region[1] == "Tw"
+    assert probe.finished == ["One."]
 
-    watched.tell(TextDelta(text="o."), completed_message("One.\n\nTwo."), status())
-    watched.frame()
-    assert watched.finished == ["One.", "", "Two.", "5.0 s"]
-    assert watched.region == []
+    probe.handle(TextDelta(text="o."), completed_message("One.\n\nTwo."), status())
+    probe.frame()
+    assert probe.finished == ["One.", "", "Two.", "5.0 s"]
+    assert probe.region == []
 
 
 def test_the_end_of_a_long_open_block_is_what_is_seen():
-    watched = Watched(TextDelta(text="| a |\n|---|\n" + "".join(f"| {n} |\n" for n in range(18))))
+    probe = HandlerProbe(
+        TextDelta(text="| a |\n|---|\n" + "".join(f"| {n} |\n" for n in range(18)))
+    )
 
-    region = watched.region
+    region = probe.region
 
     assert len(region) == 14
     assert region[-3].strip() == "17"
-    assert watched.finished == []
+    assert probe.finished == []
 
 
 @pytest.mark.parametrize(("columns", "rows"), [(10, 5), (1, 1), (30, 8), (200, 60)])
 def test_the_region_fits_into_any_terminal(columns: int, rows: int):
-    watched = Watched(
+    probe = HandlerProbe(
         ReasoningDelta(text="because " * 50),
         *call_events(),
         *call_events(ToolCall("c2", "x", "{}")),
     )
 
-    region = watched.frame(columns, rows).region
+    region = probe.frame(columns, rows).region
 
     assert len(region) <= max(1, rows - 4)
     assert all(spans.line_width(row) < max(2, columns) for row in region)
 
 
 def test_reasoning_is_a_few_rows_while_it_comes_and_one_line_then():
-    watched = Watched(*[ReasoningDelta(text="thinking hard about it " * 8)] * 4)
+    probe = HandlerProbe(*[ReasoningDelta(text="thinking hard about it " * 8)] * 4)
 
-    region = watched.region
-    watched.tell(TextDelta(text="Done."), status())
-    watched.frame()
+    region = probe.region
+    probe.handle(TextDelta(text="Done."), status())
+    probe.frame()
 
     assert region[0] == "⠋ thinking 3 s, 184 tokens"
     assert len(region) == 4
-    assert watched.finished[:3] == ["thought for 4 s, 184 tokens", "", "Done."]
+    assert probe.finished[:3] == ["thought for 4 s, 184 tokens", "", "Done."]
 
 
 def test_reasoning_that_took_no_second_says_no_seconds():
-    watched = Watched(ReasoningDelta(text="hm"))
-    watched.now -= 0.5
-    watched.tell(TextDelta(text="Done."), status())
-    watched.frame()
+    probe = HandlerProbe(ReasoningDelta(text="hm"))
+    probe.now -= 0.5
+    probe.handle(TextDelta(text="Done."), status())
+    probe.frame()
 
-    assert watched.finished[0] == "thought, 1 token"
+    assert probe.finished[0] == "thought, 1 token"
 
 
 def test_a_call_is_a_row_from_its_first_word_to_its_result():
-    watched = Watched(*call_events()[:2])
-    assert 'get_weather({"city": "Rome"})' in watched.region[0]
+    probe = HandlerProbe(*call_events()[:2])
+    assert 'get_weather({"city": "Rome"})' in probe.region[0]
 
-    watched.tell(ConsentAsked(question(CALL)))
-    assert watched.region[0].endswith("waits for you")
-    assert "waiting for you" in watched.region[-1]
+    probe.handle(ConsentAsked(question(CALL)))
+    assert probe.region[0].endswith("waits for you")
+    assert "waiting for you" in probe.region[-1]
 
-    watched.tell(ToolBegan(CALL), ToolProgressed(CALL.id, Progress(1, 4, "half way")))
-    assert watched.region[0].endswith("1 s 25% half way")
-    assert "running get_weather" in watched.region[-1]
+    probe.handle(ToolBegan(CALL), ToolProgressed(CALL.id, Progress(1, 4, "half way")))
+    assert probe.region[0].endswith("1 s 25% half way")
+    assert "running get_weather" in probe.region[-1]
 
-    watched.tell(ToolEnded(CALL.id, ToolResult("sunny\nwarm"), 1.8))
-    watched.frame()
-    assert watched.finished == [
+    probe.handle(ToolEnded(CALL.id, ToolResult("sunny\nwarm"), 1.8))
+    probe.frame()
+    assert probe.finished == [
         '✓ get_weather({"city": "Rome"}) ok 1.8 s',
         "  sunny  (+1 lines)",
     ]
@@ -194,16 +196,16 @@ def test_a_call_is_a_row_from_its_first_word_to_its_result():
 
 def test_rows_are_printed_in_the_order_of_the_calls_whoever_ends_first():
     calls = [ToolCall(f"c{number}", f"tool_{number}", "{}") for number in (1, 2)]
-    watched = Watched(*call_events(calls[0]), *call_events(calls[1]), *map(ToolBegan, calls))
+    probe = HandlerProbe(*call_events(calls[0]), *call_events(calls[1]), *map(ToolBegan, calls))
 
-    watched.tell(ToolEnded("c2", ToolResult("two"), 0.1))
-    watched.frame()
-    assert watched.finished == []
+    probe.handle(ToolEnded("c2", ToolResult("two"), 0.1))
+    probe.frame()
+    assert probe.finished == []
 
-    watched.tell(ToolEnded("c1", ToolResult("it broke", is_error=True, fault="timed_out"), 0.2))
-    watched.frame()
-    assert [line.split("(")[0] for line in watched.finished[::2]] == ["✗ tool_1", "✓ tool_2"]
-    assert "timed out 0.2 s" in watched.finished[0]
+    probe.handle(ToolEnded("c1", ToolResult("it broke", is_error=True, fault="timed_out"), 0.2))
+    probe.frame()
+    assert [line.split("(")[0] for line in probe.finished[::2]] == ["✗ tool_1", "✓ tool_2"]
+    assert "timed out 0.2 s" in probe.finished[0]
 
 
 @pytest.mark.parametrize(
@@ -211,48 +213,48 @@ def test_rows_are_printed_in_the_order_of_the_calls_whoever_ends_first():
     [("rule", "refused by a rule"), ("person", "refused"), ("nobody", "refused: nobody to ask")],
 )
 def test_a_refusal_says_whose_it_is(by: str, word: str):
-    watched = Watched(*call_events(), ConsentRefused(CALL, by))  # type: ignore[arg-type]
-    watched.frame()
+    probe = HandlerProbe(*call_events(), ConsentRefused(CALL, by))  # type: ignore[arg-type]
+    probe.frame()
 
-    assert watched.finished[0].endswith(f") {word}")
+    assert probe.finished[0].endswith(f") {word}")
 
 
 def test_a_refusal_of_a_hook_has_its_reason_below():
-    watched = Watched(*call_events(), ConsentRefused(CALL, "hook", "not\x1b[2J\nhere"))
-    watched.frame()
+    probe = HandlerProbe(*call_events(), ConsentRefused(CALL, "hook", "not\x1b[2J\nhere"))
+    probe.frame()
 
-    assert watched.finished[0].endswith(") refused by a hook")
-    assert watched.finished[1].strip().startswith("not")
-    assert "\x1b" not in watched.finished[1]
-    assert len(watched.finished) == 2
+    assert probe.finished[0].endswith(") refused by a hook")
+    assert probe.finished[1].strip().startswith("not")
+    assert "\x1b" not in probe.finished[1]
+    assert len(probe.finished) == 2
 
 
 def test_a_row_shows_hooks_until_the_user_is_asked_or_the_tool_runs():
-    watched = Watched(*call_events(), HooksBegan(CALL, "before"))
-    watched.now += 3
-    assert watched.region[0].endswith(") 3 s hooks check it")
-    watched.tell(ToolBegan(CALL))
-    assert watched.region[0].rstrip().endswith(") 0 s")
-    watched.tell(HooksBegan(CALL, "after"))
-    assert watched.region[0].endswith(") 1 s hooks run after it")
+    probe = HandlerProbe(*call_events(), HooksBegan(CALL, "before"))
+    probe.now += 3
+    assert probe.region[0].endswith(") 3 s hooks check it")
+    probe.handle(ToolBegan(CALL))
+    assert probe.region[0].rstrip().endswith(") 0 s")
+    probe.handle(HooksBegan(CALL, "after"))
+    assert probe.region[0].endswith(") 1 s hooks run after it")
 
 
 def test_an_output_from_elsewhere_settles_the_row_too():
-    watched = Watched(*call_events(), ToolOutputAdded(tool_call_id="c1", output="sunny"))
-    watched.frame()
+    probe = HandlerProbe(*call_events(), ToolOutputAdded(tool_call_id="c1", output="sunny"))
+    probe.frame()
 
-    assert watched.finished == ['✓ get_weather({"city": "Rome"}) ok', "  sunny"]
+    assert probe.finished == ['✓ get_weather({"city": "Rome"}) ok', "  sunny"]
 
 
 def test_text_before_a_call_stands_above_its_row_and_text_after_it_below():
-    watched = Watched(
+    probe = HandlerProbe(
         TextDelta(text="Let me look."), *call_events(), completed_message("Let me look.", CALL)
     )
-    watched.tell(ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="It is sunny."))
-    watched.tell(status())
-    watched.frame()
+    probe.handle(ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="It is sunny."))
+    probe.handle(status())
+    probe.frame()
 
-    assert [line for line in watched.finished if line][:4] == [
+    assert [line for line in probe.finished if line][:4] == [
         "Let me look.",
         '✓ get_weather({"city": "Rome"}) ok 1.0 s',
         "  sunny",
@@ -261,13 +263,13 @@ def test_text_before_a_call_stands_above_its_row_and_text_after_it_below():
 
 
 def test_a_call_that_ends_amid_a_text_does_not_cut_it():
-    watched = Watched(*call_events(), ToolBegan(CALL), TextDelta(text="While it "))
-    watched.tell(
+    probe = HandlerProbe(*call_events(), ToolBegan(CALL), TextDelta(text="While it "))
+    probe.handle(
         ToolEnded("c1", ToolResult("sunny"), 1.0), TextDelta(text="runs."), completed_message("x")
     )
-    watched.frame()
+    probe.frame()
 
-    assert [line for line in watched.finished if line] == [
+    assert [line for line in probe.finished if line] == [
         "While it runs.",
         '✓ get_weather({"city": "Rome"}) ok 1.0 s',
         "  sunny",
@@ -287,29 +289,29 @@ def test_a_call_that_ends_amid_a_text_does_not_cut_it():
     ],
 )
 def test_partial_text_stays_and_says_how_it_ended(end: RunStatus, line: str):
-    watched = Watched(TextDelta(text="```py\nhalf a li"), end)
-    watched.frame()
+    probe = HandlerProbe(TextDelta(text="```py\nhalf a li"), end)
+    probe.frame()
 
-    assert watched.finished[:2] == ["half a li", line]
+    assert probe.finished[:2] == ["half a li", line]
 
 
 def test_who_leaves_without_an_end_keeps_what_came():
-    watched = Watched(TextDelta(text="Half a"), *call_events())
-    watched.handler.abandon("[left]", 3.0)
-    watched.frame()
+    probe = HandlerProbe(TextDelta(text="Half a"), *call_events())
+    probe.handler.abandon("[left]", 3.0)
+    probe.frame()
 
-    assert watched.finished == ["Half a", "", '✗ get_weather({"city": "Rome"}) not run', "[left]"]
-    assert watched.handler.phase == "idle"
+    assert probe.finished == ["Half a", "", '✗ get_weather({"city": "Rome"}) not run', "[left]"]
+    assert probe.handler.phase == "idle"
 
 
 def test_a_reply_that_begins_again_says_so_and_what_was_written_can_be_read():
-    watched = Watched(TextDelta(text="One.\n\nTwo"))
-    watched.frame()
-    watched.tell(TurnRestarted(reason="worker_lost", after=0, attempt=2), TextDelta(text="Other."))
-    watched.tell(status())
-    watched.frame()
+    probe = HandlerProbe(TextDelta(text="One.\n\nTwo"))
+    probe.frame()
+    probe.handle(TurnRestarted(reason="worker_lost", after=0, attempt=2), TextDelta(text="Other."))
+    probe.handle(status())
+    probe.frame()
 
-    assert watched.finished[:6] == [
+    assert probe.finished[:6] == [
         "One.",
         "",
         "Two",
@@ -320,26 +322,26 @@ def test_a_reply_that_begins_again_says_so_and_what_was_written_can_be_read():
 
 
 def test_an_empty_answer_is_said_to_be_empty():
-    watched = Watched(completed_message(""), status())
-    watched.frame()
+    probe = HandlerProbe(completed_message(""), status())
+    probe.frame()
 
-    assert watched.finished[0] == "(empty answer)"
+    assert probe.finished[0] == "(empty answer)"
 
 
 def test_a_refusal_stands_under_a_line_that_says_so():
-    refused = Message(
+    refusal = Message(
         id="m", thread_id="t", number=2, role="assistant", content=(Refusal("No."),), created_at=1
     )
-    watched = Watched(TextDelta(text="Well."), RefusalDelta(text="N"), RefusalDelta(text="o."))
-    watched.tell(MessageCompleted(message=refused), status())
-    watched.frame()
+    probe = HandlerProbe(TextDelta(text="Well."), RefusalDelta(text="N"), RefusalDelta(text="o."))
+    probe.handle(MessageCompleted(message=refusal), status())
+    probe.frame()
 
-    assert watched.finished[:-1] == ["Well.", "", "the model refuses to answer:", "", "No."]
+    assert probe.finished[:-1] == ["Well.", "", "the model refuses to answer:", "", "No."]
 
 
 def test_pages_that_the_provider_cites_are_listed_below_the_answer():
     url = "https://tides.example/moon"
-    cited = msgspec.structs.replace(
+    message = msgspec.structs.replace(
         completed_message("The moon[1].").message,
         citations=(
             Citation(url="https://b.example/\x1b[2J"),
@@ -347,10 +349,12 @@ def test_pages_that_the_provider_cites_are_listed_below_the_answer():
             Citation(url="https://tides.example/sun"),
         ),
     )
-    watched = Watched(TextDelta(text="The moon[1]."), MessageCompleted(message=cited), status())
-    frame = watched.frame()
+    probe = HandlerProbe(
+        TextDelta(text="The moon[1]."), MessageCompleted(message=message), status()
+    )
+    frame = probe.frame()
 
-    assert watched.finished[:5] == [
+    assert probe.finished[:5] == [
         "The moon[1].",
         "",
         "Sources:",
@@ -362,16 +366,16 @@ def test_pages_that_the_provider_cites_are_listed_below_the_answer():
 
 def test_the_footer_has_what_was_used():
     usage = Usage(input_tokens=1204, output_tokens=890, cost=0.012)
-    watched = Watched(TextDelta(text="Hi."), UsageAdded(usage=usage), status())
-    watched.frame()
+    probe = HandlerProbe(TextDelta(text="Hi."), UsageAdded(usage=usage), status())
+    probe.frame()
 
-    assert watched.finished[-1] == "3.0 s, 1,204 in, 890 out, $0.0120"
+    assert probe.finished[-1] == "3.0 s, 1,204 in, 890 out, $0.0120"
 
 
 def test_phases_follow_what_happens():
-    watched = Watched()
-    phases = [watched.frame().phase]
-    for told in (
+    probe = HandlerProbe()
+    phases = [probe.frame().phase]
+    for event in (
         status(Status.IN_PROGRESS),
         ReasoningDelta(text="hm"),
         TextDelta(text="```py\n"),
@@ -379,9 +383,9 @@ def test_phases_follow_what_happens():
         ToolBegan(CALL),
         ToolEnded("c1", ToolResult("x"), 0.1),
     ):
-        watched.tell(told)
-        phases.append(watched.frame().phase)
-    watched.handler.interrupt(9.0)
+        probe.handle(event)
+        phases.append(probe.frame().phase)
+    probe.handler.interrupt(9.0)
 
     assert phases == [
         "connecting",
@@ -392,17 +396,17 @@ def test_phases_follow_what_happens():
         "running",
         "waiting",
     ]
-    assert watched.frame().phase == "stopping"
+    assert probe.frame().phase == "stopping"
 
 
 def list_foreign_events(foreign: str) -> list[Event | ToolEvent]:
-    """The foreign text in each field that reaches a screen."""
+    """Return events with the foreign text in each field that reaches a screen."""
     call = ToolCall("c1", foreign, foreign)
-    said = f"x{foreign}y\n\n```{foreign}\n{foreign}\n```\n\n- [{foreign}](http://x/{foreign})\n"
+    text = f"x{foreign}y\n\n```{foreign}\n{foreign}\n```\n\n- [{foreign}](http://x/{foreign})\n"
     return [
         status(Status.IN_PROGRESS),
         ReasoningDelta(text=foreign),
-        TextDelta(text=said),
+        TextDelta(text=text),
         TextDelta(text=f"| {foreign} |\n|---|\n| {foreign} |\n\n# {foreign}\n<b {foreign}"),
         *call_events(call),
         ConsentAsked(question(call)),
@@ -420,37 +424,37 @@ def list_foreign_events(foreign: str) -> list[Event | ToolEvent]:
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_no_field_lets_anything_through_that_acts(payload: str):
     emulator = Emulator(40, 20)
-    region, watched = Region(emulator, Ink(THEMES["dark"], links=False)), Watched()
-    for told in list_foreign_events(payload):
-        watched.tell(told)
-        region.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
+    region, probe = Region(emulator, Ink(THEMES["dark"], links=False)), HandlerProbe()
+    for event in list_foreign_events(payload):
+        probe.handle(event)
+        region.paint(probe.frame(40, 20), InputRows(), 40, probe.now)
     region.close()
 
-    left = ALLOWED.sub("", emulator.written)
-    acting = [letter for letter in left if not letter.isprintable()]
-    assert acting == []
+    rest = ALLOWED.sub("", emulator.written)
+    control_characters = [letter for letter in rest if not letter.isprintable()]
+    assert control_characters == []
     assert payload.isprintable() or f"x{payload}" not in emulator.written
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
 def test_the_plain_painter_writes_text_and_line_feeds_alone(payload: str):
-    out, watched = StringIO(), Watched()
-    with StreamingContext(out, Ink(BARE), announces=True) as painter:
-        for told in list_foreign_events(payload):
-            watched.tell(told)
-            painter.paint(watched.frame(40, 20), InputRows(), 40, watched.now)
+    output, probe = StringIO(), HandlerProbe()
+    with StreamingContext(output, Ink(BARE), announces=True) as painter:
+        for event in list_foreign_events(payload):
+            probe.handle(event)
+            painter.paint(probe.frame(40, 20), InputRows(), 40, probe.now)
 
-    written = out.getvalue().replace("\n", "").replace("\t", "")
-    assert [letter for letter in written if not letter.isprintable()] == []
+    visible_text = output.getvalue().replace("\n", "").replace("\t", "")
+    assert [letter for letter in visible_text if not letter.isprintable()] == []
 
 
 def test_a_listener_is_told_of_each_change_once_and_that_it_still_goes_on():
-    out, watched = StringIO(), Watched(theme=BARE.in_words())
-    painter = StreamingContext(out, Ink(BARE), announces=True)
-    for now, told in ((1, status(Status.IN_PROGRESS)), (2, TextDelta(text="Hi.\n\n"))):
-        watched.tell(told)
-        painter.paint(watched.frame(), InputRows(), 80, now)
-        painter.paint(watched.frame(), InputRows(), 80, now)
-    painter.paint(watched.frame(), InputRows(), 80, 30)
+    output, probe = StringIO(), HandlerProbe(theme=BARE.in_words())
+    painter = StreamingContext(output, Ink(BARE), announces=True)
+    for now, event in ((1, status(Status.IN_PROGRESS)), (2, TextDelta(text="Hi.\n\n"))):
+        probe.handle(event)
+        painter.paint(probe.frame(), InputRows(), 80, now)
+        painter.paint(probe.frame(), InputRows(), 80, now)
+    painter.paint(probe.frame(), InputRows(), 80, 30)
 
-    assert out.getvalue() == "Waiting.\nAssistant:\nHi.\nStill writing, 28 s.\n"
+    assert output.getvalue() == "Waiting.\nAssistant:\nHi.\nStill writing, 28 s.\n"

@@ -14,35 +14,35 @@ def thread(name: str, title: str = "", **facts: object) -> Thread:
 
 
 def threads(count: int) -> ThreadList:
-    """A list of so many threads, the chat being in none of them."""
-    listed = ThreadList()
-    listed.add("", [thread(f"t{number}") for number in range(count)])
-    return listed
+    """Return a list of so many threads, none of which is the thread of the chat."""
+    thread_list = ThreadList()
+    thread_list.add("", [thread(f"t{number}") for number in range(count)])
+    return thread_list
 
 
-def shown(listed: ThreadList) -> list[str]:
-    return [each.title for each in listed.shown]
+def shown_titles(thread_list: ThreadList) -> list[str]:
+    return [each.title for each in thread_list.shown]
 
 
-def chosen(listed: ThreadList) -> str:
-    return listed.chosen.title if listed.chosen else ""
+def chosen_title(thread_list: ThreadList) -> str:
+    return thread_list.chosen.title if thread_list.chosen else ""
 
 
 def test_the_previous_thread_is_chosen_first_and_not_the_one_of_the_chat() -> None:
-    listed = ThreadList("thread_a")
-    listed.add("", [thread("a"), thread("b")])
+    thread_list = ThreadList("thread_a")
+    thread_list.add("", [thread("a"), thread("b")])
 
-    assert chosen(listed) == "b"
-    listed.move(-1)
-    assert chosen(listed) == "a"
+    assert chosen_title(thread_list) == "b"
+    thread_list.move(-1)
+    assert chosen_title(thread_list) == "a"
 
 
 def test_the_choice_stops_at_both_ends() -> None:
-    listed = threads(3)
-    listed.move(-1)
-    assert chosen(listed) == "t0"
-    listed.move(40)
-    assert chosen(listed) == "t2"
+    thread_list = threads(3)
+    thread_list.move(-1)
+    assert chosen_title(thread_list) == "t0"
+    thread_list.move(40)
+    assert chosen_title(thread_list) == "t2"
     empty = ThreadList()
     empty.move(1)
     assert empty.chosen is None
@@ -50,64 +50,64 @@ def test_the_choice_stops_at_both_ends() -> None:
 
 
 def test_titles_are_filtered_by_all_words_whatever_their_case() -> None:
-    listed = ThreadList()
-    listed.add("", [thread("a", "About BEES"), thread("b", "Cows"), thread("c", "bees again")])
+    thread_list = ThreadList()
+    thread_list.add("", [thread("a", "About BEES"), thread("b", "Cows"), thread("c", "bees again")])
 
-    assert listed.filter("bees")
-    assert shown(listed) == ["About BEES", "bees again"]
-    assert listed.filter(" bees  about ")
-    assert shown(listed) == ["About BEES"]
-    assert not listed.filter("bees about")
-    assert listed.filter("")
-    assert len(listed.shown) == 3
+    assert thread_list.filter("bees")
+    assert shown_titles(thread_list) == ["About BEES", "bees again"]
+    assert thread_list.filter(" bees  about ")
+    assert shown_titles(thread_list) == ["About BEES"]
+    assert not thread_list.filter("bees about")
+    assert thread_list.filter("")
+    assert len(thread_list.shown) == 3
 
 
 def test_what_is_found_in_messages_follows_the_titles_and_moves_no_choice() -> None:
-    listed = ThreadList()
-    listed.add("", [thread("a", "Cows"), thread("b", "bees one"), thread("c", "bees two")])
-    listed.filter("bees")
-    listed.move(1)
-    listed.add("bees", [thread("z", "Honey"), thread("c", "bees two")])
+    thread_list = ThreadList()
+    thread_list.add("", [thread("a", "Cows"), thread("b", "bees one"), thread("c", "bees two")])
+    thread_list.filter("bees")
+    thread_list.move(1)
+    thread_list.add("bees", [thread("z", "Honey"), thread("c", "bees two")])
 
-    assert shown(listed) == ["bees one", "bees two", "Honey"]
-    assert chosen(listed) == "bees two"
+    assert shown_titles(thread_list) == ["bees one", "bees two", "Honey"]
+    assert chosen_title(thread_list) == "bees two"
 
 
 def test_results_for_words_that_have_changed_are_dropped() -> None:
-    listed = threads(1)
-    listed.filter("bees")
-    listed.filter("cows")
-    listed.add("bees", [thread("z", "Honey")])
+    thread_list = threads(1)
+    thread_list.filter("bees")
+    thread_list.filter("cows")
+    thread_list.add("bees", [thread("z", "Honey")])
 
-    assert shown(listed) == []
-    listed.add("cows", [thread("y", "Milk")])
-    listed.filter("t0")
-    assert shown(listed) == ["t0"]
+    assert shown_titles(thread_list) == []
+    thread_list.add("cows", [thread("y", "Milk")])
+    thread_list.filter("t0")
+    assert shown_titles(thread_list) == ["t0"]
 
 
 def test_empty_threads_are_not_shown_and_none_twice() -> None:
-    listed = threads(2)
+    thread_list = threads(2)
     empty = Thread(id="thread_e", created_at=1, updated_at=1)
-    listed.add("", [thread("t1"), empty, thread("t2")])
+    thread_list.add("", [thread("t1"), empty, thread("t2")])
 
-    assert shown(listed) == ["t0", "t1", "t2"]
+    assert shown_titles(thread_list) == ["t0", "t1", "t2"]
 
 
 def test_more_is_wanted_near_the_end_only() -> None:
-    listed = threads(20)
-    assert not listed.near_end
-    listed.move(17)
-    assert listed.near_end
+    thread_list = threads(20)
+    assert not thread_list.near_end
+    thread_list.move(17)
+    assert thread_list.near_end
 
 
 def test_the_visible_part_follows_the_choice_in_any_height() -> None:
-    listed = threads(10)
+    thread_list = threads(10)
     for room, by in ((4, 0), (4, 5), (4, -2), (2, 9), (1, 0), (8, 0), (4, -9)):
-        listed.move(by)
-        part = listed.visible(room)
+        thread_list.move(by)
+        part = thread_list.visible(room)
         assert len(part) == room
-        assert [each.title for each, at in part if at] == [chosen(listed)]
-    assert [each.title for each, _ in listed.visible(4)] == ["t0", "t1", "t2", "t3"]
+        assert [each.title for each, at in part if at] == [chosen_title(thread_list)]
+    assert [each.title for each, _ in thread_list.visible(4)] == ["t0", "t1", "t2", "t3"]
 
 
 def test_a_row_fits_any_width_and_nothing_in_it_is_raw() -> None:

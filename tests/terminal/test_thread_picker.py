@@ -22,8 +22,8 @@ from tests.support.terminal.model import Model
 SETTINGS = Settings(database="memory:", model="demo", demo_delay=0)
 
 
-class Waiting(IdleKeyboard):
-    """A keyboard whose field stays open until the test gives the answer."""
+class WaitingKeyboard(IdleKeyboard):
+    """Keyboard whose field stays open until the test gives the answer."""
 
     def __init__(self, ui: UiManager) -> None:
         super().__init__(ui)
@@ -35,14 +35,14 @@ class Waiting(IdleKeyboard):
 
 
 class Pauses:
-    """Pauses in typing, which end when the test says so; `begun` counts them."""
+    """Pauses in typing, which end when the test says so; `count` of those that began."""
 
     def __init__(self) -> None:
-        self.begun = 0
+        self.count = 0
         self._over = asyncio.Event()
 
     async def __call__(self) -> None:
-        self.begun += 1
+        self.count += 1
         await self._over.wait()
 
     def end(self) -> None:
@@ -50,8 +50,8 @@ class Pauses:
         self._over = asyncio.Event()
 
 
-class Picking:
-    """A picker over threads of an own runtime, without a terminal."""
+class PickerSession:
+    """Picker over the threads of a runtime of its own, without a terminal."""
 
     def __init__(self, client: AsyncClient, rows: int = 24) -> None:
         self.now = 1.0
@@ -65,22 +65,22 @@ class Picking:
         )
         self.picker = ThreadPicker(client, ui, None, self.pauses)
 
-    def _make_keyboard(self, ui: UiManager) -> Waiting:
-        self.keyboard = Waiting(ui)
+    def _make_keyboard(self, ui: UiManager) -> WaitingKeyboard:
+        self.keyboard = WaitingKeyboard(ui)
         return self.keyboard
 
     @property
     def fault(self) -> str | None:
-        """What Enter would be answered with; None if it opens the chosen thread."""
+        """Return why Enter would be refused; None if it opens the chosen thread."""
         return self.keyboard.field.wrong("")
 
     @property
     def text(self) -> str:
         return "\n".join(spans.text(row) for row in self.picker.rows(80))
 
-    async def until(self, there: Callable[[], bool]) -> None:
+    async def until(self, condition: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
-            while not there():
+            while not condition():
                 await asyncio.sleep(0)
 
     def end(self, answer: str | None) -> None:
@@ -88,95 +88,95 @@ class Picking:
 
 
 @asynccontextmanager
-async def picking(*titles: str, rows: int = 24) -> AsyncIterator[Picking]:
-    """A picker over threads with these titles, the last one first, each with a question in it."""
+async def open_picker(*titles: str, rows: int = 24) -> AsyncIterator[PickerSession]:
+    """Open a picker over threads with these titles, the last first, a question in each."""
     async with AsyncClient(settings=SETTINGS) as client:
         for title in titles:
             thread = await client.create_thread(title=title)
             await client.create_message(thread.id, f"Tell me of {title} \x1b[31m honey{len(title)}")
-        opened = Picking(client, rows)
-        await opened.picker.load()
-        task = asyncio.create_task(opened.picker.pick())
-        await opened.until(lambda: opened.pauses.begun == 1)
+        session = PickerSession(client, rows)
+        await session.picker.load()
+        task = asyncio.create_task(session.picker.pick())
+        await session.until(lambda: session.pauses.count == 1)
         try:
-            yield opened
+            yield session
         finally:
             if not task.done():
-                opened.end(None)
+                session.end(None)
             await task
 
 
 async def test_titles_are_filtered_at_once_and_messages_searched_once_typing_has_paused() -> None:
-    async with picking("bees", "wasps") as opened:
-        opened.picker.filter("h")
-        opened.picker.filter("honey4")
-        assert "Nothing" not in opened.text
-        assert "No title has 'honey4' in it." in opened.text
-        assert "searching messages" in opened.text
-        await opened.until(lambda: opened.pauses.begun == 2)
-        opened.pauses.end()
-        await opened.until(lambda: "searching" not in opened.text)
+    async with open_picker("bees", "wasps") as session:
+        session.picker.filter("h")
+        session.picker.filter("honey4")
+        assert "Nothing" not in session.text
+        assert "No title has 'honey4' in it." in session.text
+        assert "searching messages" in session.text
+        await session.until(lambda: session.pauses.count == 2)
+        session.pauses.end()
+        await session.until(lambda: "searching" not in session.text)
 
-        assert [each.title for each in opened.picker.list.shown] == ["bees"]
-        assert opened.pauses.begun <= 3  # of two previews and one search, of the last words
-        begun = opened.pauses.begun
-        opened.picker.filter("honey404")
-        await opened.until(lambda: opened.pauses.begun > begun)
-        opened.pauses.end()
-        await opened.until(lambda: "Nothing has 'honey404' in it." in opened.text)
+        assert [each.title for each in session.picker.list.shown] == ["bees"]
+        assert session.pauses.count <= 3  # of two previews and one search, of the last words
+        count = session.pauses.count
+        session.picker.filter("honey404")
+        await session.until(lambda: session.pauses.count > count)
+        session.pauses.end()
+        await session.until(lambda: "Nothing has 'honey404' in it." in session.text)
 
 
 async def test_enter_opens_nothing_that_has_come_only_just_now_or_that_is_not_there() -> None:
-    async with picking("bees", "wasps") as opened:
-        assert opened.fault is None
-        opened.picker.filter("honey4")
-        assert opened.fault == "No thread is chosen."
-        await opened.until(lambda: opened.pauses.begun == 2)
-        opened.now += 10
-        opened.pauses.end()
-        await opened.until(lambda: opened.picker.list.chosen is not None)
-        assert "has just changed" in (opened.fault or "")
-        opened.now += 1
+    async with open_picker("bees", "wasps") as session:
+        assert session.fault is None
+        session.picker.filter("honey4")
+        assert session.fault == "No thread is chosen."
+        await session.until(lambda: session.pauses.count == 2)
+        session.now += 10
+        session.pauses.end()
+        await session.until(lambda: session.picker.list.chosen is not None)
+        assert "has just changed" in (session.fault or "")
+        session.now += 1
 
-        assert opened.fault is None
+        assert session.fault is None
 
 
 async def test_the_last_exchange_of_the_choice_is_previewed_and_of_no_thread_passed_over() -> None:
-    async with picking("bees", "cows", "wasps") as opened:
-        assert "loading" in opened.text
-        opened.picker.move(1)
-        opened.picker.move(1)
-        await opened.until(lambda: opened.pauses.begun == 2)
-        opened.pauses.end()
-        chosen = opened.picker.list.chosen
-        assert chosen is not None
-        await opened.until(lambda: f"> Tell me of {chosen.title}" in opened.text)
-        assert "\x1b" not in opened.text
-        opened.picker.move(-1)
+    async with open_picker("bees", "cows", "wasps") as session:
+        assert "loading" in session.text
+        session.picker.move(1)
+        session.picker.move(1)
+        await session.until(lambda: session.pauses.count == 2)
+        session.pauses.end()
+        chosen_thread = session.picker.list.chosen
+        assert chosen_thread is not None
+        await session.until(lambda: f"> Tell me of {chosen_thread.title}" in session.text)
+        assert "\x1b" not in session.text
+        session.picker.move(-1)
 
-        assert "loading" in opened.text
+        assert "loading" in session.text
 
 
 async def test_further_threads_are_loaded_when_the_end_is_reached() -> None:
     count = thread_picker.PAGE + 5
-    async with picking(*(f"t{number}" for number in range(count))) as opened:
-        shown = opened.picker.list
-        assert len(shown.shown) == thread_picker.PAGE
-        assert f"({thread_picker.PAGE}+)" in opened.text
+    async with open_picker(*(f"t{number}" for number in range(count))) as session:
+        thread_list = session.picker.list
+        assert len(thread_list.shown) == thread_picker.PAGE
+        assert f"({thread_picker.PAGE}+)" in session.text
         for _ in range(thread_picker.PAGE):
-            opened.picker.turn(1)
-        await opened.until(lambda: len(shown.shown) == count)
+            session.picker.turn(1)
+        await session.until(lambda: len(thread_list.shown) == count)
 
-        assert f"({count})" in opened.text
+        assert f"({count})" in session.text
 
 
 async def test_the_rows_leave_room_in_a_terminal_of_any_height() -> None:
     for rows in (8, 10, 15, 24, 50):
-        async with picking(*(f"t{number}" for number in range(30)), rows=rows) as opened:
-            opened.pauses.end()
-            await opened.until(lambda: "loading" not in opened.text)
-            assert len(opened.picker.rows(40)) <= min(16, rows - 4)
-            assert all(spans.line_width(row) < 40 for row in opened.picker.rows(40))
+        async with open_picker(*(f"t{number}" for number in range(30)), rows=rows) as session:
+            session.pauses.end()
+            await session.until(lambda: "loading" not in session.text)
+            assert len(session.picker.rows(40)) <= min(16, rows - 4)
+            assert all(spans.line_width(row) < 40 for row in session.picker.rows(40))
 
 
 # In a terminal.

@@ -38,16 +38,16 @@ def test_five_resizes_on_the_way_lose_and_repeat_nothing(tmux: Tmux):
         tmux("send-keys", "x")
     tmux("wait-for", f"said-{SENTENCES}")
 
-    shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+    screen = tmux("capture-pane", "-p", "-J", "-S", "-")
     patience = time.monotonic() + SECONDS
     # The signal may overtake what was written before it.
-    while str(SENTENCES - 1) not in shown and time.monotonic() < patience:
-        shown = tmux("capture-pane", "-p", "-J", "-S", "-")
+    while str(SENTENCES - 1) not in screen and time.monotonic() < patience:
+        screen = tmux("capture-pane", "-p", "-J", "-S", "-")
 
-    said = [int(number) for number in re.findall(r"sentence\s+(?:=\s)?(\d+)", shown)]
-    assert said == list(range(SENTENCES))
-    assert shown.count("> draft") == 1
-    assert "writing" not in shown
+    numbers = [int(number) for number in re.findall(r"sentence\s+(?:=\s)?(\d+)", screen)]
+    assert numbers == list(range(SENTENCES))
+    assert screen.count("> draft") == 1
+    assert "writing" not in screen
 
 
 def _wait_for_width(terminal: str, width: int) -> None:

@@ -19,7 +19,7 @@ NAMED = ("antiphon.tools.builtin:write_todos", "antiphon.tools.builtin:ask_user"
 
 
 async def write_list(model: Model, chat: Chatting) -> None:
-    """The model writes its list, and answers."""
+    """Have the model write its list, and answer."""
     chat.say("Fix it")
     reply = await model.next_request()
     await reply.call("write_todos", {"items": ITEMS}, id="call_0")
@@ -38,16 +38,16 @@ async def test_the_list_is_shown_whole_and_found_again_in_its_thread(tmp_path: P
 
         row = next(place for place, row in enumerate(chat.rows) if "write_todos" in row)
         assert "write_todos(1 of 3 done) ok" in chat.rows[row]
-        shown = chat.rows[row + 1 : row + 4]
-        assert shown[0].startswith("  ☑ Read ")
-        assert shown[1:] == ["  ▸ Fix the parser", "  ☐ Run the tests"]
+        list_rows = chat.rows[row + 1 : row + 4]
+        assert list_rows[0].startswith("  ☑ Read ")
+        assert list_rows[1:] == ["  ▸ Fix the parser", "  ☐ Run the tests"]
         assert "[~] Fix the parser" in model.requests[-1]["messages"][-1]["content"]
         assert not chat.foreign
-        async with Chatting(model, "--resume", home=tmp_path) as later:
-            await later.sees("write_todos(1 of 3 done)")
-            later.say("/todos")
-            await later.sees("To do: 1 of 3 done")
-            await later.until(lambda: later.text.count("  ▸ Fix the parser") == 2)
+        async with Chatting(model, "--resume", home=tmp_path) as second_chat:
+            await second_chat.sees("write_todos(1 of 3 done)")
+            second_chat.say("/todos")
+            await second_chat.sees("To do: 1 of 3 done")
+            await second_chat.until(lambda: second_chat.text.count("  ▸ Fix the parser") == 2)
 
 
 async def test_the_tool_can_be_named_beside_all_built_in_tools(tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ async def test_the_tool_can_be_named_beside_all_built_in_tools(tmp_path: Path) -
         await chat.ready()
         await write_list(model, chat)
 
-        offered = [each["function"]["name"] for each in model.requests[-1]["tools"]]
-        assert (offered.count("write_todos"), offered.count("ask_user")) == (1, 1)
+        tool_names = [each["function"]["name"] for each in model.requests[-1]["tools"]]
+        assert (tool_names.count("write_todos"), tool_names.count("ask_user")) == (1, 1)
 
 
 async def test_a_screen_reader_gets_words(tmp_path: Path) -> None:

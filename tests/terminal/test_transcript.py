@@ -58,8 +58,8 @@ def run(status: Status = Status.COMPLETED, **fields: Any) -> Run:
 
 
 def rows(thread: Thread, *runs: Run, columns: int = 80, rows: int = 24) -> list[str]:
-    shown = resume.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
-    return [spans.text(line) for line in shown.lines]
+    transcript = resume.recent(thread.messages, runs, THEME, columns=columns, rows=rows)
+    return [spans.text(line) for line in transcript.lines]
 
 
 def test_an_exchange_looks_as_it_did():
@@ -128,9 +128,11 @@ def test_an_answer_that_was_stopped_says_so_in_a_branch_too():
 def test_a_run_that_failed_before_it_said_anything_is_told():
     thread = Thread()
     thread.say("user", "Go")
-    failed = run(Status.FAILED, error=Fault("provider_auth", "The key is wrong."), usage=Usage())
+    failed_run = run(
+        Status.FAILED, error=Fault("provider_auth", "The key is wrong."), usage=Usage()
+    )
 
-    assert rows(thread, failed)[3:] == [
+    assert rows(thread, failed_run)[3:] == [
         "failed: The key is wrong. (provider_auth)",
         "Check the provider's key and address; `antiphon doctor` names the keys that are",
         "set.",
@@ -174,22 +176,22 @@ def test_as_many_exchanges_are_shown_as_fit_two_screens_and_the_rest_is_counted(
     for number in range(20):
         thread.say("user", f"Question {number}")
         thread.say("assistant", f"Answer {number}")
-    shown = resume.recent(thread.messages, (), THEME, columns=80, rows=10)
+    transcript = resume.recent(thread.messages, (), THEME, columns=80, rows=10)
 
-    assert len(shown.lines) == 20
-    assert shown.earlier == 30
-    assert spans.text(shown.lines[1]) == "> Question 15"
+    assert len(transcript.lines) == 20
+    assert transcript.earlier == 30
+    assert spans.text(transcript.lines[1]) == "> Question 15"
 
 
 def test_of_an_answer_that_is_longer_the_end_is_shown():
     thread = Thread()
     thread.say("user", "Count")
     thread.say("assistant", "\n".join(f"- {number}" for number in range(100)))
-    shown = rows(thread, rows=10)
+    last_rows = rows(thread, rows=10)
 
-    assert shown[0] == "(83 more lines of this answer)"
-    assert shown[-1] == "• 99"
-    assert len(shown) == 21
+    assert last_rows[0] == "(83 more lines of this answer)"
+    assert last_rows[-1] == "• 99"
+    assert len(last_rows) == 21
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
@@ -200,10 +202,10 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
     thread.say("assistant", payload, reasoning=payload, tool_calls=(call,))
     thread.say("tool", payload, tool_call_id="c1")
     thread.say("system", payload)
-    shown = resume.recent(thread.messages, (), THEME, columns=80, rows=24)
+    transcript = resume.recent(thread.messages, (), THEME, columns=80, rows=24)
     terminal = Emulator(80, 24)
     region = Region(terminal, Ink(THEME))
-    region.paint(Frame(finished=tuple(shown.lines)), InputRows(), 80, 0.0)
+    region.paint(Frame(finished=tuple(transcript.lines)), InputRows(), 80, 0.0)
     region.close()
 
     assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", ALLOWED.sub("", terminal.written))
@@ -212,16 +214,18 @@ def test_nothing_in_a_thread_acts_on_the_terminal(payload: str):
 def test_a_run_that_said_nothing_is_seen_after_the_message_that_it_answered():
     thread = Thread()
     thread.say("user", "Go")
-    failed = run(Status.FAILED, id="r0", messages_before=1, error=Fault("rate_limited", "Later."))
+    failed_run = run(
+        Status.FAILED, id="r0", messages_before=1, error=Fault("rate_limited", "Later.")
+    )
 
-    assert rows(thread, failed)[3] == "failed: Later. (rate_limited)"
+    assert rows(thread, failed_run)[3] == "failed: Later. (rate_limited)"
 
 
 def test_a_run_whose_place_was_given_to_another_is_gone():
     thread = Thread()
     thread.say("user", "Go")
     thread.say("assistant", "One.", run_id="r2")
-    cancelled = run(Status.CANCELLED, id="r1", created_at=1)
+    cancelled_run = run(Status.CANCELLED, id="r1", created_at=1)
 
-    assert "[stopped]" in rows(thread, cancelled)
-    assert "[stopped]" not in rows(thread, cancelled, run(id="r2", created_at=2))
+    assert "[stopped]" in rows(thread, cancelled_run)
+    assert "[stopped]" not in rows(thread, cancelled_run, run(id="r2", created_at=2))

@@ -30,14 +30,16 @@ async def test_a_slip_is_answered_by_the_nearest_command_and_sent_to_nobody(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("/etc/passwd is what?", "/etc/passwd is what?"),
         ("//model is a command, is it?", "/model is a command, is it?"),
         ("either/or", "either/or"),
     ],
 )
-async def test_a_path_or_two_slashes_begin_a_message(tmp_path: Path, typed: str, said: str) -> None:
+async def test_a_path_or_two_slashes_begin_a_message(
+    tmp_path: Path, typed: str, message: str
+) -> None:
     async with Model() as model, Chatting(model, home=tmp_path) as chat:
         await chat.ready()
         chat.say(typed)
@@ -45,11 +47,11 @@ async def test_a_path_or_two_slashes_begin_a_message(tmp_path: Path, typed: str,
         await reply.answer("So it is.")
         await chat.sees("So it is.")
 
-        assert reply.messages[-1]["content"] == said
+        assert reply.messages[-1]["content"] == message
 
 
 @pytest.mark.parametrize("name", [command.name for command in TABLE])
 def test_every_command_is_tried_in_a_terminal(name: str) -> None:
-    tried = "\n".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    tests_text = "\n".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
 
-    assert re.search(rf'(?<!/)/{re.escape(name)}[" \\]', tried)
+    assert re.search(rf'(?<!/)/{re.escape(name)}[" \\]', tests_text)

@@ -130,9 +130,9 @@ async def test_an_encrypted_pdf_says_so() -> None:
     ids=["plain", "utf-8-sig", "late", "utf-16-be", "utf-32"],
 )
 def test_xml_of_any_name_in_an_office_file_declares_nothing(name: str, content: bytes) -> None:
-    with pytest.raises(Unreadable) as refused:
+    with pytest.raises(Unreadable) as excinfo:
         open_office_archive(repack(word(), {name: content}))
-    assert refused.value.reason == "unsafe"
+    assert excinfo.value.reason == "unsafe"
 
 
 def test_a_picture_in_an_office_file_may_hold_any_bytes() -> None:

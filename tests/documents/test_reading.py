@@ -153,9 +153,9 @@ def test_a_text_of_any_encoding_is_read(text: str, encoding: str) -> None:
 
 
 def test_what_is_no_text_is_not_read_as_one() -> None:
-    with pytest.raises(Unreadable) as refused:
+    with pytest.raises(Unreadable) as excinfo:
         decode_text(bytes(range(256)) * 100)
-    assert refused.value.reason == "wrong_type"
+    assert excinfo.value.reason == "wrong_type"
 
 
 async def test_a_long_text_is_cut_into_pages_and_nothing_is_lost() -> None:

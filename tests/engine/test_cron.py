@@ -97,10 +97,10 @@ def test_a_shorthand_is_its_expression(shorthand: str) -> None:
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_field(expression: str, message: str) -> None:
-    with pytest.raises(InvalidRequest, match=message) as refused:
+    with pytest.raises(InvalidRequest, match=message) as excinfo:
         parse_cron(expression)
 
-    assert "\x1b" not in str(refused.value.details)
+    assert "\x1b" not in str(excinfo.value.details)
 
 
 def test_a_time_that_the_clocks_skip_occurs_when_they_have_gone_forward() -> None:

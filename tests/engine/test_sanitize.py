@@ -62,10 +62,10 @@ def test_what_is_not_refused_comes_back_from_json_as_it_was(value: Any):
     ],
 )
 def test_the_place_is_told(value: Any, where: str):
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest) as excinfo:
         sanitize.validate_text(value)
 
-    assert refused.value.details["where"] == where
+    assert excinfo.value.details["where"] == where
 
 
 @given(ANY_JSON, st.integers(1, 6))
@@ -97,9 +97,9 @@ def test_a_call_names_the_field_as_it_is_sent():
         (operations.UpdateThread("a\0", title="t"), "thread_id"),
         (operations.UpdateThread("a", title="\0"), "$.title"),
     ]:
-        with pytest.raises(InvalidRequest) as refused:
+        with pytest.raises(InvalidRequest) as excinfo:
             sanitize.request_fields(call)
-        assert refused.value.details["where"] == where
+        assert excinfo.value.details["where"] == where
 
 
 @pytest.mark.parametrize(

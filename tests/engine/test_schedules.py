@@ -200,11 +200,11 @@ def test_times_that_cannot_be_kept_are_refused(
 
 
 def test_the_limit_of_too_many_runs_is_named() -> None:
-    with pytest.raises(InvalidRequest) as refused:
+    with pytest.raises(InvalidRequest) as excinfo:
         schedules.validate_times("*/2 * * * *", None, NOON, UTC, 300)
 
-    assert refused.value.details["expected"] == "at least 300 seconds between two runs"
-    assert refused.value.details["received"] == "120 seconds"
+    assert excinfo.value.details["expected"] == "at least 300 seconds between two runs"
+    assert excinfo.value.details["received"] == "120 seconds"
     schedules.validate_times("*/5 * * * *", None, NOON, UTC, 300)
 
 

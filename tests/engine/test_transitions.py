@@ -91,9 +91,9 @@ def test_asking_before_the_outputs_are_there_names_what_is_missing(world: World)
     hand_out(world, 2)
     world.submit("c1")
 
-    with pytest.raises(errors.OutputsMissing) as refused:
+    with pytest.raises(errors.OutputsMissing) as excinfo:
         world.ask()
-    assert refused.value.details["tool_call_ids"] == ["c0"]
+    assert excinfo.value.details["tool_call_ids"] == ["c0"]
 
 
 def test_the_second_turn_begins_after_the_first_ones_end(world: World) -> None:
@@ -134,9 +134,9 @@ def test_a_second_run_on_a_busy_thread_is_refused_with_the_active_runs_id(world:
     world.begin()
     active = world.run.id
 
-    with pytest.raises(errors.RunActive) as refused:
+    with pytest.raises(errors.RunActive) as excinfo:
         world.begin()
-    assert refused.value.details["run_id"] == active
+    assert excinfo.value.details["run_id"] == active
 
 
 def test_interrupt_cancels_the_active_run_and_keeps_what_it_said(world: World) -> None:

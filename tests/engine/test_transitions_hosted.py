@@ -258,9 +258,9 @@ def test_an_approval_is_still_acknowledged_when_the_call_has_run_and_the_run_has
 def test_what_neither_approves_nor_refuses_is_told_what_would(world: World, output: str) -> None:
     call_tools(world, WRITE)
 
-    with pytest.raises(errors.InvalidRequest) as refused:
+    with pytest.raises(errors.InvalidRequest) as excinfo:
         world.submit("c0", output)
-    assert '{"approve": true}' in refused.value.details["expected"]
+    assert '{"approve": true}' in excinfo.value.details["expected"]
     assert next(iter(world.actions.values())).approval == "required"
 
 

@@ -692,11 +692,11 @@ async def test_pieces_must_follow_each_other_and_fit_the_announced_size() -> Non
         (operations.CreateChatImport(6), errors.Conflict),
         (operations.CreateChatImport(1001), errors.TooLarge),
     ):
-        with pytest.raises(wrong) as told:
+        with pytest.raises(wrong) as excinfo:
             await desk.ask(refused)
-        assert told.value.details["expected"]
+        assert excinfo.value.details["expected"]
         if isinstance(refused, operations.StartChatImport):
-            assert "begin a new import" in told.value.details["hint"]
+            assert "begin a new import" in excinfo.value.details["hint"]
 
     assert (await desk.read(made.id)).received == 3
 

@@ -165,10 +165,10 @@ def test_what_was_imported_before_is_left_out_and_what_is_new_is_not() -> None:
 def test_a_file_that_is_no_export_is_refused_with_what_is_wrong(
     content: bytes,
 ) -> None:
-    with pytest.raises(errors.InvalidRequest) as refused:
+    with pytest.raises(errors.InvalidRequest) as excinfo:
         convert(content)
 
-    assert refused.value.details.get("expected")
+    assert excinfo.value.details.get("expected")
 
 
 @pytest.mark.parametrize(
@@ -242,11 +242,11 @@ def test_contents_are_bounded_together_and_counted_as_often_as_they_are_written(
     allowed = as_zip(conversations_dot_json=as_json(*two), **member)
     result, _, _ = convert(allowed, max_total=limit)
     too_much = as_zip(conversations_dot_json=as_json(*three), **member)
-    with pytest.raises(errors.TooLarge) as refused:
+    with pytest.raises(errors.TooLarge) as excinfo:
         convert(too_much, max_total=limit)
 
     assert result.files == 2
-    assert "100,000 bytes" in str(refused.value.details["expected"])
+    assert "100,000 bytes" in str(excinfo.value.details["expected"])
 
 
 def tree(*nodes: tuple[str, str | None], **more: Any) -> ImportedConversation:

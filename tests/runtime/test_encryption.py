@@ -84,9 +84,9 @@ def test_what_is_no_key_is_refused_without_being_told(text: str) -> None:
         Settings(secret_key=text),
         Settings(database="memory:", old_secret_keys=(text,)),
     ):
-        with pytest.raises(BadSettings) as refused:
+        with pytest.raises(BadSettings) as excinfo:
             create_cipher(settings)
-        assert text not in refused.value.full_message
+        assert text not in excinfo.value.full_message
 
 
 def test_an_sqlite_database_has_its_key_in_a_file_beside_it(tmp_path: Path) -> None:
@@ -103,11 +103,11 @@ def test_an_sqlite_database_has_its_key_in_a_file_beside_it(tmp_path: Path) -> N
 
 
 def test_a_database_of_many_processes_wants_the_setting() -> None:
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as excinfo:
         create_cipher(Settings(database="postgresql://u:canary-3@db/antiphon"))
 
-    assert "secret_key" in refused.value.full_message
-    assert "canary-3" not in refused.value.full_message
+    assert "secret_key" in excinfo.value.full_message
+    assert "canary-3" not in excinfo.value.full_message
 
 
 def test_what_is_to_be_forgotten_has_a_key_that_is_forgotten_too() -> None:

@@ -478,10 +478,10 @@ async def test_a_schedule_that_could_never_run_is_refused(
     fields: dict[str, Any], error: type[errors.AntiphonError], hint: str | None
 ) -> None:
     async with open_rig() as rig:
-        with pytest.raises(error) as refused:
+        with pytest.raises(error) as excinfo:
             await send(rig, CreateSchedule(message="Report.", **fields))
 
-        assert hint is None or hint in str(refused.value.details["hint"])
+        assert hint is None or hint in str(excinfo.value.details["hint"])
         assert not (await send(rig, ListSchedules())).data
 
 
@@ -516,10 +516,10 @@ async def test_where_schedules_are_off_none_can_be_made_and_existing_ones_can_be
 async def test_the_limit_of_schedules_is_named() -> None:
     async with open_rig(settings=Settings(max_schedules=1)) as rig:
         await create(rig)
-        with pytest.raises(errors.Conflict) as refused:
+        with pytest.raises(errors.Conflict) as excinfo:
             await create(rig)
 
-        assert "max_schedules" in str(refused.value.details["expected"])
+        assert "max_schedules" in str(excinfo.value.details["expected"])
 
 
 async def test_a_scheduler_starts_what_becomes_due_while_it_runs() -> None:

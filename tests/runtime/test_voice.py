@@ -136,10 +136,10 @@ async def test_what_goes_wrong_there_is_a_clear_error_without_the_key(
 ) -> None:
     fake.status, fake.body = status, body
 
-    with pytest.raises(expected) as failed:
+    with pytest.raises(expected) as excinfo:
         await transcribe(service)
 
-    assert KEY not in failed.value.message
+    assert KEY not in excinfo.value.message
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,13 @@ async def test_one_person_has_two_recordings_transcribed_at_once_and_leaves_room
     running = [asyncio.create_task(transcribe(service)) for _ in range(voice.PER_OWNER)]
     await fake.wait_for(voice.PER_OWNER)
 
-    with pytest.raises(errors.TooMany, match="2 of your recordings") as refused:
+    with pytest.raises(errors.TooMany, match="2 of your recordings") as excinfo:
         await transcribe(service)
     other = asyncio.create_task(transcribe(service, by=Principal(owner="ben")))
     await fake.wait_for(voice.PER_OWNER + 1)
     fake.open.set()
 
-    assert refused.value.details["retry_after"] > 0
+    assert excinfo.value.details["retry_after"] > 0
     assert [done.text for done in await asyncio.gather(*running, other)] == ["Good morning."] * 3
     assert (await transcribe(service)).text == "Good morning."
 
@@ -345,10 +345,10 @@ async def test_what_goes_wrong_with_speech_is_a_clear_error_without_the_key(
 ) -> None:
     fake.status, fake.body, fake.speech = status, body, speech
 
-    with pytest.raises(expected) as failed:
+    with pytest.raises(expected) as excinfo:
         await speak(service)
 
-    assert KEY not in failed.value.message
+    assert KEY not in excinfo.value.message
 
 
 async def test_without_the_setting_and_without_words_nothing_is_spoken(

@@ -258,8 +258,8 @@ async def test_a_doctor_says_where_wake_ups_do_not_come_through_and_no_password(
 
 async def test_an_address_of_redis_that_is_none_is_refused_without_its_password() -> None:
     settings = Settings(model="demo", database="memory:", redis="redis://:canary/x@cache:1")
-    with pytest.raises(BadSettings) as refused:
+    with pytest.raises(BadSettings) as excinfo:
         async with open_runtime(settings):
             pass
 
-    assert "canary" not in f"{refused.value} {refused.value.details}"
+    assert "canary" not in f"{excinfo.value} {excinfo.value.details}"

@@ -363,10 +363,10 @@ async def test_a_redirect_is_not_followed() -> None:
 )
 async def test_a_private_address_is_refused_when_the_webhook_is_created(url: str) -> None:
     async with open_webhook_rig(hosts=()) as rig:
-        with pytest.raises(errors.InvalidRequest) as refused:
+        with pytest.raises(errors.InvalidRequest) as excinfo:
             await rig.create(url=url)
 
-        assert "webhook_hosts" in refused.value.details["hint"]
+        assert "webhook_hosts" in excinfo.value.details["hint"]
 
 
 @pytest.mark.parametrize(

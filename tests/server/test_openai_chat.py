@@ -442,10 +442,10 @@ async def test_a_named_thread_that_is_busy_is_locked_and_not_asked_again() -> No
     async with open_place(Script(), demo_delay=0.2) as place:
         thread = await place.ours.create_thread()
         run = await place.ours.create_run(thread.id, model="demo", background=True)
-        with pytest.raises(openai.BadRequestError) as refused:
+        with pytest.raises(openai.BadRequestError) as excinfo:
             await place.ask(HELLO, extra_headers={"Antiphon-Thread": thread.id})
 
-        assert refused.value.code == "conversation_locked"
+        assert excinfo.value.code == "conversation_locked"
         await place.ours.cancel_run(run.id)
 
 
@@ -559,9 +559,9 @@ async def test_models_and_assistants_are_listed_and_found_by_name(place: Place) 
     assert listed["my/helper"] == listed[nameless.id] == "assistant"
     assert (found.id, found.created) == ("my/helper", assistant.created_at // 1000)
     assert [answer.choices[0].message.content for answer in answers] == ["One.", "Two."]
-    with pytest.raises(openai.NotFoundError) as refused:
+    with pytest.raises(openai.NotFoundError) as excinfo:
         await place.client.models.retrieve("nobody:x")
-    assert refused.value.code == "model_not_found"
+    assert excinfo.value.code == "model_not_found"
 
 
 # Errors.
@@ -660,11 +660,11 @@ async def test_an_answer_that_breaks_off_ends_with_an_error(place: Place) -> Non
         async for chunk in stream:
             chunks.append(chunk)  # noqa: PERF401 - what came before the error is looked at
 
-    with pytest.raises(openai.APIError) as broken:
+    with pytest.raises(openai.APIError) as excinfo:
         await read()
 
     assert text_of(chunks) == "Hello, y"
-    assert broken.value.code == "disconnected"
+    assert excinfo.value.code == "disconnected"
     await place.nothing_is_kept()
 
 
@@ -681,10 +681,10 @@ async def test_a_whole_answer_has_nothing_of_a_turn_that_began_again(place: Plac
 async def test_a_stream_cannot_take_back_a_turn_that_begins_again(place: Place) -> None:
     place.script.calls(("nothing", {}), text="I try.").reply("Sorry.")
 
-    with pytest.raises(openai.APIError, match="begins again") as broken:
+    with pytest.raises(openai.APIError, match="begins again") as excinfo:
         await place.stream(HELLO, tools=[CITY])
 
-    assert broken.value.code == "turn_restarted"
+    assert excinfo.value.code == "turn_restarted"
 
 
 async def test_keys_are_those_of_the_native_api_and_owners_are_apart(place: Place) -> None:

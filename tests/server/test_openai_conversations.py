@@ -330,11 +330,11 @@ async def test_outputs_go_to_the_run_that_waits_for_them(place: Place) -> None:
     same = await place.items.create(conversation, items=outputs[:1])
     assert added.data == same.data
     assert (await place.ours.get_run(run.id)).status is Status.ACTION_REQUIRED
-    with pytest.raises(openai.BadRequestError) as another:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await place.items.create(conversation, items=[{**outputs[0], "output": "other"}])
     rest = await place.items.create(conversation, items=outputs)
 
-    assert another.value.code == "output_conflict"
+    assert excinfo.value.code == "output_conflict"
     assert [item.output for item in rest.data] == [call.arguments for call in calls]
     assert (await place.ours.get_run(run.id)).status is Status.QUEUED
     listed = await place.items.list(conversation, order="asc")
@@ -351,14 +351,14 @@ async def test_pictures_of_outputs_are_shown_to_the_model_and_never_lost(place: 
     conversation = await place.create(HI, CALL, {**OUTPUT, "output": content}, YES)
     output = {**OUTPUT, "output": content}
     await place.items.create(conversation, items=[output])  # the same again
-    with pytest.raises(openai.BadRequestError, match="input of a response") as refused:
+    with pytest.raises(openai.BadRequestError, match="input of a response") as excinfo:
         await place.items.create(waiting, items=[{**output, "call_id": call.call_id}])
 
     shown = (await place.items.list(conversation, order="asc")).data
     assert [item.type for item in shown[1:3]] == ["function_call", "function_call_output"]
     assert [part.type for part in shown[3].content] == ["input_text", "input_image"]
     assert len(shown) == 5
-    assert refused.value.param == "items[0].output"
+    assert excinfo.value.param == "items[0].output"
 
 
 async def test_messages_may_follow_the_outputs_of_a_run(place: Place) -> None:
@@ -380,9 +380,9 @@ async def test_a_conversation_is_locked_while_it_has_a_run(place: Place) -> None
     conversation = conversation_of(await place.ours.create_run(thread.id))
 
     for items in ([HI], [HI, CALL, OUTPUT]):
-        with pytest.raises(openai.BadRequestError) as locked:
+        with pytest.raises(openai.BadRequestError) as excinfo:
             await place.items.create(conversation, items=items)
-        assert locked.value.code == "conversation_locked"
+        assert excinfo.value.code == "conversation_locked"
     assert await place.texts(conversation) == []
 
 
@@ -556,10 +556,10 @@ async def test_an_item_in_the_middle_is_not_deleted(place: Place) -> None:
     conversation = await place.create(HI, YES)
     first = (await place.items.list(conversation, order="asc")).data[0]
 
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await place.items.delete(first.id, conversation_id=conversation)
 
-    assert refused.value.param == "item_id"
+    assert excinfo.value.param == "item_id"
     assert len((await place.items.list(conversation)).data) == 2
 
 
@@ -607,9 +607,9 @@ async def test_bad_items_are_refused_and_nothing_is_kept(place: Place, name: str
         place.client.conversations.create(items=items),
         place.items.create(conversation, items=items),
     ):
-        with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+        with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as excinfo:
             await attempt
-        assert param is None or refused.value.param == param
+        assert param is None or excinfo.value.param == param
     assert await place.texts(conversation) == ["user: Hi."]
     assert len((await place.ours.list_threads()).data) == 1
     assert (await place.ours.list_files()).data == []
@@ -652,10 +652,10 @@ async def test_a_bad_body_is_refused_in_the_form_of_the_original(
 async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> None:
     conversation = await place.create(HI)
 
-    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as refused:
+    with pytest.raises((openai.BadRequestError, openai.NotFoundError)) as excinfo:
         await place.items.list(conversation, extra_query=query)
 
-    assert refused.value.status_code in (400, 404)
+    assert excinfo.value.status_code in (400, 404)
 
 
 @pytest.mark.slow
@@ -672,10 +672,10 @@ async def test_ten_thousand_items_are_kept_and_one_more_is_not(place: Place) -> 
 async def test_too_large_a_body_is_refused(place: Place) -> None:
     data = "A" * 2_000_000
 
-    with pytest.raises(openai.APIStatusError) as refused:
+    with pytest.raises(openai.APIStatusError) as excinfo:
         await place.create({"role": "user", "content": [{"type": "input_file", "file_data": data}]})
 
-    assert refused.value.status_code == 413
+    assert excinfo.value.status_code == 413
 
 
 async def test_ids_of_others_and_forged_ones_lead_nowhere(place: Place) -> None:

@@ -143,10 +143,10 @@ def test_the_synchronous_client_does_the_same() -> None:
 async def test_a_bad_upload_is_refused_and_nothing_is_kept(
     place: Place, change: dict[str, Any], param: str | None
 ) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await place.upload(**change)
 
-    assert param is None or refused.value.param == param
+    assert param is None or excinfo.value.param == param
     assert (await place.client.files.list()).data == []
 
 
@@ -157,10 +157,10 @@ async def test_a_bad_query_is_refused(place: Place, query: dict[str, str]) -> No
 
 
 async def test_too_large_a_file_is_refused(place: Place) -> None:
-    with pytest.raises(openai.APIStatusError) as refused:
+    with pytest.raises(openai.APIStatusError) as excinfo:
         await place.upload(content=b"x" * 1_100_000)
 
-    assert refused.value.status_code == 413
+    assert excinfo.value.status_code == 413
 
 
 async def test_files_of_others_are_not_there(place: Place) -> None:

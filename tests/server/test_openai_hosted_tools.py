@@ -201,9 +201,9 @@ async def test_a_picture_comes_inside_its_item(tmp_path: Path) -> None:
 async def test_what_is_not_mapped_is_refused_with_what_to_set(tmp_path: Path) -> None:
     async with open_place(tmp_path, "web_search=far/look") as place:
         for kind in ("file_search", "code_interpreter", "image_generation"):
-            with pytest.raises(openai.BadRequestError, match="hosted_tools") as refused:
+            with pytest.raises(openai.BadRequestError, match="hosted_tools") as excinfo:
                 await place.ask(kind)
-            assert refused.value.param == "tools[0]"
+            assert excinfo.value.param == "tools[0]"
 
 
 async def test_a_server_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -240,11 +240,11 @@ async def test_a_chat_searches_the_web_and_cites_what_it_found(tmp_path: Path) -
 
 async def test_a_chat_that_searches_is_refused_where_no_server_does(tmp_path: Path) -> None:
     async with open_place(tmp_path) as place:
-        with pytest.raises(openai.BadRequestError, match="web_search=SERVER/TOOL") as refused:
+        with pytest.raises(openai.BadRequestError, match="web_search=SERVER/TOOL") as excinfo:
             await place.client.chat.completions.create(
                 model=place.script.model,
                 messages=[{"role": "user", "content": "What do bees do?"}],
                 web_search_options={},
             )
 
-        assert refused.value.param == "web_search_options"
+        assert excinfo.value.param == "web_search_options"

@@ -104,10 +104,10 @@ async def test_calls_of_a_namespace_are_the_same_in_events_and_when_retrieved(
 async def test_a_namespace_that_is_none_is_refused(
     place: Place, tool: dict[str, Any], param: str
 ) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await create(place, "Go.", tools=[tool])
 
-    assert refused.value.param == param
+    assert excinfo.value.param == param
 
 
 async def test_a_response_that_is_not_stored_is_not_found_even_at_once(place: Place) -> None:

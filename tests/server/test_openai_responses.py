@@ -309,9 +309,9 @@ async def test_outputs_that_are_missing_or_of_no_call_are_refused(place: Place) 
         ([output("call_x", "rain")], "No tool call found for function call output"),
         ([one, {**one, "output": "sun"}], "two different outputs"),
     ):
-        with pytest.raises(openai.BadRequestError, match=message) as refused:
+        with pytest.raises(openai.BadRequestError, match=message) as excinfo:
             await ask(place, given, **options)
-        assert refused.value.response.headers.get("x-should-retry") != "true"
+        assert excinfo.value.response.headers.get("x-should-retry") != "true"
     with pytest.raises(openai.BadRequestError, match="No tool call found"):
         await ask(place, [one])
     call = {"type": "function_call", "call_id": "c", "name": "weather", "arguments": "{}"}
@@ -414,9 +414,9 @@ async def test_outputs_that_were_added_as_items_are_read_by_the_next_response(
     await place.client.conversations.delete(conversation.id)
     with pytest.raises(openai.NotFoundError):
         await place.client.responses.retrieve(final.id)
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await ask(place, "More?", previous_response_id=final.id)
-    assert refused.value.code == "previous_response_not_found"
+    assert excinfo.value.code == "previous_response_not_found"
 
 
 async def test_the_thread_and_the_run_of_a_response_are_told_and_say_the_same(
@@ -438,11 +438,11 @@ async def test_the_thread_and_the_run_of_a_response_are_told_and_say_the_same(
 async def test_a_model_that_fails_is_an_error_and_is_not_asked_again(place: Place) -> None:
     place.script.fail("provider_rate_limited", "Slower.").fail("provider_rate_limited", "Slower.")
 
-    with pytest.raises(openai.RateLimitError) as refused:
+    with pytest.raises(openai.RateLimitError) as excinfo:
         await ask(place, "Hello?")
     events = await stream(place, input="Hello?")
 
-    assert refused.value.response.headers["x-should-retry"] == "false"
+    assert excinfo.value.response.headers["x-should-retry"] == "false"
     assert [event.type for event in events[-2:]] == ["error", "response.failed"]
     assert events[-1].response.error.code == "rate_limit_exceeded"
     assert events[-1].response.status == "failed"
@@ -533,9 +533,9 @@ async def test_a_deleted_response_is_gone_and_cannot_be_continued(place: Place) 
 
     with pytest.raises(openai.NotFoundError):
         await place.client.responses.retrieve(first.id)
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await ask(place, "Third?", previous_response_id=first.id)
-    assert refused.value.code == "previous_response_not_found"
+    assert excinfo.value.code == "previous_response_not_found"
     assert (await place.client.responses.retrieve(second.id)).output_text == "Two."
     await place.client.responses.delete(second.id)
     assert (await place.ours.list_threads()).data == []
@@ -661,10 +661,10 @@ async def test_a_conversation_is_a_thread_that_is_locked_while_it_is_busy() -> N
         asked = {"model": "demo", "conversation": conversation}
         first = await place.client.responses.create(**asked, input="600 words", background=True)
 
-        with pytest.raises(openai.BadRequestError) as refused:
+        with pytest.raises(openai.BadRequestError) as excinfo:
             await place.client.responses.create(**asked, input="More?")
 
-        assert refused.value.code == "conversation_locked"
+        assert excinfo.value.code == "conversation_locked"
         assert first.conversation.id == conversation
         await place.client.responses.cancel(first.id)
 
@@ -737,12 +737,12 @@ async def test_two_writers_of_one_conversation_cannot_both_answer_a_call(place: 
 async def test_what_cannot_be_answered_is_refused_by_name(
     place: Place, fields: dict[str, Any], param: str | None
 ) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await place.client.responses.create(model=place.script.model, **fields)
 
-    assert refused.value.body["type"] == "invalid_request_error"
+    assert excinfo.value.body["type"] == "invalid_request_error"
     if param is not None:
-        assert refused.value.param == param
+        assert excinfo.value.param == param
     assert (await place.ours.list_runs()).data == []
 
 
@@ -774,10 +774,10 @@ async def test_what_cannot_be_answered_is_refused_by_name(
 async def test_a_wrong_field_has_the_code_of_the_original(
     place: Place, fields: dict[str, Any], code: str, param: str
 ) -> None:
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await place.client.responses.create(model=place.script.model, **fields)
 
-    assert (refused.value.code, refused.value.param) == (code, param)
+    assert (excinfo.value.code, excinfo.value.param) == (code, param)
 
 
 async def test_a_value_that_is_not_in_the_list_is_told_the_list(place: Place) -> None:
@@ -1094,9 +1094,9 @@ async def test_another_owner_finds_nothing_of_a_response(place: Place) -> None:
             await read(first.id)
     with pytest.raises(openai.NotFoundError):
         await ben.responses.input_items.list(first.id)
-    with pytest.raises(openai.BadRequestError) as refused:
+    with pytest.raises(openai.BadRequestError) as excinfo:
         await ben.responses.create(**asked, previous_response_id=first.id)
-    assert refused.value.code == "previous_response_not_found"
+    assert excinfo.value.code == "previous_response_not_found"
     for item in first.output:
         named: Any = {"type": "item_reference", "id": item.id}
         with pytest.raises(openai.NotFoundError):
@@ -1198,6 +1198,6 @@ async def test_responses_move_with_their_owner(place: Place) -> None:
 async def test_a_body_that_is_too_large_is_refused() -> None:
     async with open_place(Script(), max_body=100_000) as place:
         picture = {"type": "input_image", "image_url": "data:image/png;base64," + "A" * 200_000}
-        with pytest.raises(openai.APIStatusError) as refused:
+        with pytest.raises(openai.APIStatusError) as excinfo:
             await ask(place, [{"role": "user", "content": [picture]}])
-        assert refused.value.status_code == 413
+        assert excinfo.value.status_code == 413

@@ -311,10 +311,10 @@ async def test_a_request_that_is_refused_names_its_lane_and_what_is_wrong(place:
     ):
         lane = session.lane("main")
         await lane.send(create(place, previous_response_id="resp_missing"))
-        with pytest.raises(ResponsesWebSocketError) as raised:
+        with pytest.raises(ResponsesWebSocketError) as excinfo:
             await lane.get_final_response()
 
-    event: Any = raised.value.event
+    event: Any = excinfo.value.event
     assert (event.status, event.stream_id) == (400, "main")
     assert event.error.code == "previous_response_not_found"
     assert event.error.headers["x-request-id"].startswith("req_")
@@ -503,11 +503,11 @@ async def test_a_reader_that_is_too_slow_loses_its_socket(hasty: StreamTimeouts)
 async def test_a_socket_needs_a_key_as_every_request_does(place: Place) -> None:
     key = await place.served.key("ann")
     for headers in ({}, {"authorization": "Bearer sk-wrong"}, {"cookie": f"session={key}"}):
-        with pytest.raises(websockets.InvalidStatus) as refused:
+        with pytest.raises(websockets.InvalidStatus) as excinfo:
             async with raw(place, additional_headers=headers):
                 pass
-        assert refused.value.response.status_code == 401
-        assert json.loads(refused.value.response.body)["error"]["code"] == "invalid_api_key"
+        assert excinfo.value.response.status_code == 401
+        assert json.loads(excinfo.value.response.body)["error"]["code"] == "invalid_api_key"
 
 
 async def test_the_responses_of_another_owner_are_not_found(place: Place) -> None:
@@ -536,21 +536,21 @@ async def test_a_key_that_is_revoked_ends_its_socket(impatient: StreamTimeouts) 
 
 
 async def test_a_page_of_another_origin_opens_no_socket(place: Place) -> None:
-    with pytest.raises(websockets.InvalidStatus) as refused:
+    with pytest.raises(websockets.InvalidStatus) as excinfo:
         async with raw(place, origin="https://elsewhere.example"):
             pass
 
-    assert refused.value.response.status_code == 403
+    assert excinfo.value.response.status_code == 403
 
 
 async def test_other_addresses_have_no_socket_and_this_one_no_list(place: Place) -> None:
     for path in ("/openai/v1/models", "/v1/threads", "/healthz", "/nothing"):
-        with pytest.raises(websockets.InvalidStatus) as refused:
+        with pytest.raises(websockets.InvalidStatus) as excinfo:
             async with websockets.connect(
                 place.served.url.replace("http", "ws") + path, proxy=None
             ):
                 pass
-        assert refused.value.response.status_code == 404
+        assert excinfo.value.response.status_code == 404
 
     client = await place.served.client()
     assert (await client.get("/openai/v1/responses")).status_code == 405

@@ -160,11 +160,11 @@ async def test_a_port_that_is_taken_is_told_with_a_way_out() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(BadSettings, match="cannot be listened on") as refused:
+        with pytest.raises(BadSettings, match="cannot be listened on") as excinfo:
             async with run_server(replace(SETTINGS, port=taken.getsockname()[1])):
                 pass
 
-    assert "--port 0" in refused.value.details["hint"]
+    assert "--port 0" in excinfo.value.details["hint"]
 
 
 class Hasty(HttpConnection):

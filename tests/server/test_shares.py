@@ -192,12 +192,12 @@ async def test_a_work_that_waits_is_begun_when_another_ends(caller: object) -> N
 async def test_a_work_that_waits_too_long_is_refused_and_holds_nothing() -> None:
     queue = FairQueue(at_once=1, per_caller=1, patience=0.01)
     async with queue.slot("ann"):
-        with pytest.raises(Overloaded) as refused:
+        with pytest.raises(Overloaded) as excinfo:
             await queue.enter("bob")
     async with asyncio.timeout(DEADLINE), queue.slot("cem"):
         pass
 
-    assert refused.value.details["retry_after"] == 1
+    assert excinfo.value.details["retry_after"] == 1
 
 
 async def test_pieces_are_made_in_slots_that_are_free_while_they_are_used() -> None:

@@ -124,10 +124,10 @@ async def test_nobody_outlives_the_one_who_started_them(serve: Serve) -> None:
 
 
 async def test_what_keeps_one_from_starting_is_said_once_and_ends_all(serve: Serve) -> None:
-    with pytest.raises(Failed) as failed:
+    with pytest.raises(Failed) as excinfo:
         await serve("--workers", "2", "--host", "0.0.0.0")
 
-    (said,) = str(failed.value).splitlines()
+    (said,) = str(excinfo.value).splitlines()
     assert said.startswith("antiphon: Without a key this server listens on loopback only")
 
 
